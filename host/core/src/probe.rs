@@ -1,0 +1,13 @@
+//! The one look that tells whether a workload is ready. The engine decides when to look.
+
+use async_trait::async_trait;
+
+use crate::{provider::Address, spec::ReadyCheck};
+
+/// Looks at a workload from outside.
+#[async_trait]
+pub trait Prober: Send + Sync + 'static {
+    /// One look, over within a second or two. The error says what was seen instead of readiness,
+    /// for instance `GET /health: 503 Service Unavailable`. Dropping the future ends it.
+    async fn probe(&self, check: &ReadyCheck, addresses: &[Address]) -> Result<(), String>;
+}

@@ -1,0 +1,281 @@
+//! What the engine asks of a provider. The WIT contract's words in Rust; how a provider is run
+//! (WASM, dylib) is for the crate that implements [`Provider`].
+
+use std::{borrow::Cow, collections::BTreeMap, fmt, time::Duration};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::words::ProviderName;
+
+/// One configured provider.
+///
+/// Every call ends: implementations bound each call's wall time. Dropping a call's future cancels
+/// it; the platform may still carry out what it was asked. Every call is safe to repeat.
+#[async_trait]
+pub trait Provider: Send + Sync + 'static {
+    /// The configured name, for instance `docker`.
+    fn name(&self) -> &ProviderName;
+
+    /// Makes the target run; success when it runs already. Does not wait until it is healthy.
+    async fn start(&self, target: &Target) -> Result<Observation, Failure>;
+
+    /// Stops the target and returns when it has stopped.
+    async fn stop(&self, target: &Target, options: &StopOptions) -> Result<Observation, Failure>;
+
+    /// Holds the target in memory without running.
+    async fn pause(&self, target: &Target) -> Result<Observation, Failure>;
+
+    /// Continues a paused target.
+    async fn resume(&self, target: &Target) -> Result<Observation, Failure>;
+
+    /// Ends the target without asking.
+    async fn kill(&self, target: &Target, signal: Option<&str>) -> Result<Observation, Failure>;
+
+    /// What the target is now; a target that does not exist is [`Status::Missing`], not an error.
+    async fn status(&self, target: &Target) -> Result<Observation, Failure>;
+
+    /// Everything on the platform that could be a target, page by page. The second value is the
+    /// cursor for the next page.
+    async fn list(
+        &self,
+        cursor: Option<&str>,
+    ) -> Result<(Vec<Observation>, Option<String>), Failure>;
+
+    /// The last `lines` lines the target wrote, oldest first.
+    async fn logs(&self, target: &Target, lines: u32) -> Result<Vec<String>, Failure>;
+
+    /// Begins to report changes. The provider restarts what reports them when it breaks, sends
+    /// [`ProviderEvent::Synced`] after each gap, waits while the receiver is behind and stops when
+    /// the receiver is dropped. A provider without the ability never sends anything.
+    fn watch(&self) -> mpsc::Receiver<ProviderEvent>;
+
+    /// How the provider itself is, for operators.
+    fn state(&self) -> ProviderState;
+}
+
+/// What [`Provider::watch`] reports.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "nearly every event carries an observation")]
+pub enum ProviderEvent {
+    /// From here on every change is reported; what happened before may have been missed.
+    Synced,
+    /// A target changed. A hint: it may be late, so nothing is decided by it alone.
+    Changed(Observation),
+}
+
+/// How a provider itself is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProviderState {
+    /// The plugin's name and version, `docker 0.1.0`, when it is loaded.
+    pub plugin: Option<String>,
+    /// Where the plugin came from: `bundled`, or a path.
+    pub origin: Option<String>,
+    /// Calls may be made.
+    pub usable: bool,
+    /// What is wrong, or was wrong last, in one paragraph that says what to do.
+    pub cause: Option<String>,
+    /// What it can do besides start, stop and status.
+    pub abilities: Vec<Ability>,
+    /// Instances that trapped, hung or broke a limit since the router started.
+    pub faults: u64,
+}
+
+/// What a provider may be unable to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Ability {
+    /// `stop` honours a signal.
+    StopSignal,
+    /// `pause` and `resume`.
+    Pause,
+    /// `kill`.
+    Kill,
+    /// `list`.
+    List,
+    /// `watch`.
+    Watch,
+    /// `recreate`.
+    Recreate,
+    /// `remove`.
+    Remove,
+    /// `logs`.
+    Logs,
+}
+
+/// The provider's handle for a workload, with the workload's settings for this provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Container name, `node/vmid`, command name.
+    pub handle: String,
+    /// A JSON object.
+    pub settings: String,
+}
+
+/// How to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopOptions {
+    /// The platform's default when absent.
+    pub signal: Option<String>,
+    /// The time the target has to stop by itself before it is killed.
+    pub grace: Duration,
+}
+
+/// What a target is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Runs.
+    Running,
+    /// On its way to running.
+    Starting,
+    /// In memory, not running.
+    Paused,
+    /// On its way to stopped.
+    Stopping,
+    /// Exists and does not run.
+    Stopped,
+    /// Exists and cannot run as it is.
+    Failed,
+    /// Does not exist.
+    Missing,
+    /// A word this version does not know.
+    Other(String),
+}
+
+/// The platform's own verdict on a running target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// The platform does not check.
+    #[default]
+    None,
+    /// Not yet known.
+    Starting,
+    /// Passes.
+    Healthy,
+    /// Fails.
+    Unhealthy,
+    /// A word this version does not know.
+    Other(String),
+}
+
+/// One way to reach a target.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Address {
+    /// An IP address or a name.
+    pub host: String,
+    /// Absent when every port of the target is reachable at `host`.
+    pub port: Option<u16>,
+    /// The target's own port that `port` leads to, when ports are mapped.
+    pub target_port: Option<u16>,
+}
+
+/// What a provider says of a target at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The handle under which the target is addressed.
+    pub handle: String,
+    /// In the common vocabulary.
+    pub status: Status,
+    /// The platform's own word.
+    pub native_status: String,
+    /// The platform's identity of this incarnation.
+    pub native_id: Option<String>,
+    /// The platform's verdict.
+    pub health: Health,
+    /// Best first.
+    pub addresses: Vec<Address>,
+    /// Labels or tags.
+    pub labels: BTreeMap<String, String>,
+    /// One sentence for people.
+    pub detail: Option<String>,
+    /// `exit-status`, `started-at`, …
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// Why something did not work: the stable code, and a sentence that says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// For decisions.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+}
+
+/// The stable codes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// The call or the settings make no sense.
+    InvalidRequest,
+    /// The target does not exist.
+    NotFound,
+    /// Somebody else is operating on the target.
+    Conflict,
+    /// The platform cannot be reached.
+    Unavailable,
+    /// No answer in time.
+    Timeout,
+    /// The provider cannot do this.
+    Unsupported,
+    /// A defect.
+    Internal,
+    /// A grant or permission is missing.
+    Denied,
+    /// A code of a newer contract.
+    Other(String),
+}
+
+// === impl Address ===
+
+impl Address {
+    /// Where to connect for the target's own `port`, if this address leads there.
+    pub fn socket(&self, port: u16) -> Option<(&str, u16)> {
+        match (self.port, self.target_port) {
+            (None, _) => Some((&self.host, port)),
+            (Some(outer), Some(inner)) if inner == port => Some((&self.host, outer)),
+            (Some(outer), None) if outer == port => Some((&self.host, outer)),
+            _ => None,
+        }
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// A failure with this code and message.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+// === impl ErrorCode ===
+
+impl ErrorCode {
+    /// The word for logs and the API.
+    pub fn as_str(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Unsupported => "unsupported",
+            Self::Internal => "internal",
+            Self::Denied => "denied",
+            Self::Other(code) => code,
+        })
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.as_str())
+    }
+}
