@@ -1,0 +1,62 @@
+//! Which workload a visitor wants: matchers and the immutable [`Table`] of a listener.
+//!
+//! Precedence: an exact host before a wildcard, a longer wildcard before a shorter one, any host
+//! last; within a host the longer path prefix first.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use drowse_core::WorkloadName;
+
+mod host;
+mod path;
+mod table;
+
+pub use host::InvalidHost;
+pub use path::{InvalidPath, parse_path};
+pub use table::{Conflict, Entry, Table, Tables};
+
+/// One line of the table: match → workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The listener it belongs to.
+    pub listener: String,
+    /// Which hosts.
+    pub host: HostMatch,
+    /// Path prefix on segment borders, beginning with `/`; `/` is every path.
+    pub path: String,
+    /// Who serves it.
+    pub workload: WorkloadName,
+    /// The workload's own port.
+    pub port: u16,
+    /// What a visitor gets while the workload is not ready.
+    pub waiting: Waiting,
+    /// A held visitor is turned away after this long.
+    pub patience: Duration,
+}
+
+/// Which hosts a route serves. Compared without case, port and trailing dot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HostMatch {
+    /// Every host.
+    Any,
+    /// Exactly this one.
+    Exact(String),
+    /// `*.example.org`: any number of labels in front of this suffix (`example.org`), at least one.
+    Wildcard(String),
+}
+
+/// What a visitor gets while the workload is not ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Waiting {
+    /// A browser's navigation gets the page, everything else is held.
+    #[default]
+    Auto,
+    /// Held until ready, body unread.
+    Hold,
+    /// A page that reloads itself.
+    Page,
+    /// 503 with Retry-After; the wake goes on.
+    Reject,
+}

@@ -1,0 +1,194 @@
+use std::time::{Duration, Instant};
+
+use drowse_core::WorkloadName;
+use proptest::prelude::*;
+
+use super::*;
+use crate::Waiting;
+
+fn route(host: &str, path: &str, workload: &str) -> Route {
+    Route {
+        listener: "web".into(),
+        host: HostMatch::parse(host).unwrap(),
+        path: path.into(),
+        workload: WorkloadName::parse(workload).unwrap(),
+        port: 80,
+        waiting: Waiting::Auto,
+        patience: Duration::from_secs(60),
+    }
+}
+
+fn table(routes: &[(&str, &str, &str)]) -> Table<()> {
+    Table::build(routes.iter().map(|(host, path, name)| (route(host, path, name), ()))).unwrap()
+}
+
+fn found<'a>(table: &'a Table<()>, host: &str, path: &str) -> Option<&'a str> {
+    table.lookup(host, path).map(|entry| entry.route.workload.as_str())
+}
+
+#[test]
+fn an_exact_host_wins_over_wildcards_and_a_longer_wildcard_over_a_shorter() {
+    let table = table(&[
+        ("*", "/", "any"),
+        ("*.example.org", "/", "wide"),
+        ("*.eu.example.org", "/", "narrow"),
+        ("blog.eu.example.org", "/", "exact"),
+    ]);
+    assert_eq!(found(&table, "blog.eu.example.org", "/"), Some("exact"));
+    assert_eq!(found(&table, "shop.eu.example.org", "/"), Some("narrow"));
+    assert_eq!(found(&table, "a.b.c.eu.example.org", "/"), Some("narrow"));
+    assert_eq!(found(&table, "eu.example.org", "/"), Some("wide"));
+    assert_eq!(found(&table, "example.org", "/"), Some("any"));
+    assert_eq!(found(&table, "notexample.org", "/"), Some("any"));
+    assert_eq!(found(&table, "", "/"), Some("any"));
+}
+
+#[test]
+fn a_path_prefix_ends_on_a_segments_border() {
+    let table = table(&[("a.org", "/api", "api"), ("a.org", "/api/v2/", "v2")]);
+    assert_eq!(found(&table, "a.org", "/api"), Some("api"));
+    assert_eq!(found(&table, "a.org", "/api/"), Some("api"));
+    assert_eq!(found(&table, "a.org", "/api/v2"), Some("v2"));
+    assert_eq!(found(&table, "a.org", "/api/v2/x/y"), Some("v2"));
+    assert_eq!(found(&table, "a.org", "/api/v20"), Some("api"));
+    assert_eq!(found(&table, "a.org", "/apis"), None);
+    assert_eq!(found(&table, "a.org", "/"), None);
+}
+
+#[test]
+fn a_host_without_a_fitting_path_leaves_the_visitor_to_the_next_host() {
+    let table = table(&[("a.org", "/api", "api"), ("*", "/", "rest")]);
+    assert_eq!(found(&table, "a.org", "/api/x"), Some("api"));
+    assert_eq!(found(&table, "a.org", "/x"), Some("rest"));
+}
+
+#[test]
+fn conflicting_routes_are_all_reported() {
+    let routes = [
+        route("A.org", "/api", "one"),
+        route("a.org", "/api/", "two"),
+        route("a.org", "/", "fine"),
+        route("a.org", "/", "three"),
+    ];
+    let conflicts = Table::build(routes.map(|route| (route, ()))).unwrap_err();
+    assert_eq!(conflicts.len(), 2);
+    assert_eq!(conflicts[0].first.workload.as_str(), "one");
+    assert_eq!(conflicts[0].second.workload.as_str(), "two");
+    let text = conflicts[1].to_string();
+    assert!(text.contains("\"fine\"") && text.contains("\"three\"") && text.contains("a.org"));
+}
+
+#[test]
+fn listeners_do_not_see_each_others_routes() {
+    let mut other = route("a.org", "/", "other");
+    other.listener = "intern".into();
+    let tables = Tables::build([(route("a.org", "/", "web"), 1), (other, 2)]).unwrap();
+    assert_eq!(tables.listener("web").lookup("a.org", "/").unwrap().value, 1);
+    assert_eq!(tables.listener("intern").lookup("a.org", "/").unwrap().value, 2);
+    assert!(tables.listener("none").lookup("a.org", "/").is_none());
+}
+
+/// What the table must answer, said the slow way: of all routes that fit, the one with the best
+/// host, then the one with the longest path.
+fn naive<'a>(routes: &'a [Route], host: &str, path: &str) -> Option<&'a Route> {
+    let host = host.to_ascii_lowercase();
+    let host = host.split(':').next().unwrap_or_default();
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let host_rank = |route: &Route| match &route.host {
+        HostMatch::Any => Some(0),
+        HostMatch::Wildcard(suffix) => {
+            host.strip_suffix(suffix.as_str())?.strip_suffix('.').map(|_| 1 + suffix.len())
+        }
+        HostMatch::Exact(exact) => (exact == host).then_some(usize::MAX),
+    };
+    let path_rank = |route: &Route| {
+        let prefix = route.path.trim_end_matches('/');
+        let rest = path.strip_prefix(prefix)?;
+        (rest.is_empty() || rest.starts_with('/') || prefix.is_empty()).then_some(prefix.len())
+    };
+    routes
+        .iter()
+        .filter_map(|route| Some(((host_rank(route)?, path_rank(route)?), route)))
+        .max_by_key(|(rank, _)| *rank)
+        .map(|(_, route)| route)
+}
+
+fn some_host() -> impl Strategy<Value = String> {
+    let label = prop::sample::select(vec!["a", "b", "c", "A", "x-y"]);
+    prop::collection::vec(label, 1..5).prop_map(|labels| labels.join("."))
+}
+
+fn some_path() -> impl Strategy<Value = String> {
+    let segment = prop::sample::select(vec!["a", "b", "ab", ""]);
+    prop::collection::vec(segment, 0..5).prop_map(|segments| format!("/{}", segments.join("/")))
+}
+
+fn some_route() -> impl Strategy<Value = Route> {
+    let prefix = prop::collection::vec(prop::sample::select(vec!["a", "b", "ab"]), 0..4)
+        .prop_map(|segments| format!("/{}", segments.join("/")));
+    let host = prop_oneof![
+        1 => Just("*".to_owned()),
+        3 => some_host(),
+        3 => some_host().prop_map(|host| format!("*.{host}")),
+    ];
+    (host, prefix).prop_map(|(host, path)| route(&host, &path, "w"))
+}
+
+proptest! {
+    #[test]
+    fn the_table_answers_as_the_slow_matcher_does(
+        routes in prop::collection::vec(some_route(), 0..30),
+        questions in prop::collection::vec(
+            (some_host(), some_path(), prop::sample::select(vec!["", ":80", ".", ".:8080"])),
+            1..20,
+        ),
+    ) {
+        let mut distinct: Vec<Route> = Vec::new();
+        for mut route in routes {
+            if distinct.iter().any(|r| r.host == route.host && r.path == route.path) {
+                continue;
+            }
+            route.port = u16::try_from(distinct.len()).unwrap();
+            distinct.push(route);
+        }
+        let table = Table::build(distinct.iter().map(|route| (route.clone(), ()))).unwrap();
+        for (host, path, tail) in questions {
+            let host = format!("{host}{tail}");
+            let expected = naive(&distinct, &host, &path).map(|route| route.port);
+            let answered = table.lookup(&host, &path).map(|entry| entry.route.port);
+            prop_assert_eq!(answered, expected, "{} {}", host, path);
+        }
+    }
+
+    #[test]
+    fn whatever_a_client_says_is_survived(host in ".{0,300}", path in ".{0,300}") {
+        let table = table(&[("*.example.org", "/a/b", "w"), ("a.org", "/a", "v"), ("*", "/c", "u")]);
+        let _ = table.lookup(&host, &path);
+    }
+}
+
+#[test]
+fn every_pair_of_equal_routes_is_a_conflict() {
+    let routes = (0..50).map(|n| (route("a.org", "/", &format!("w{n}")), ()));
+    assert_eq!(Table::build(routes).unwrap_err().len(), 49);
+}
+
+/// Not a limit, a look: run with `--ignored --nocapture` in release.
+#[test]
+#[ignore = "prints figures; nothing to check"]
+fn figures_at_100_000_routes() {
+    let begin = Instant::now();
+    let table = Table::build((0..100_000).map(|n| {
+        let host = if n % 10 == 0 { format!("*.w{n}.org") } else { format!("h{n}.example.org") };
+        (route(&host, "/", &format!("w{n}")), n)
+    }))
+    .unwrap();
+    println!("build {:?}", begin.elapsed());
+    let hosts: Vec<_> = (0..100_000)
+        .map(|n| if n % 10 == 0 { format!("a.W{n}.org:80") } else { format!("h{n}.example.org") })
+        .collect();
+    let begin = Instant::now();
+    let hits = (0..10).flat_map(|_| &hosts).filter(|host| table.lookup(host, "/a/b/c").is_some());
+    let hits = hits.count();
+    println!("{} a lookup, {hits} hits", begin.elapsed().as_nanos() / 1_000_000);
+}

@@ -1,0 +1,122 @@
+//! Between the generated export glue and a [`Provider`]: types, settings, and the one configured
+//! provider of an instance.
+
+use std::{any::Any, cell::RefCell, marker::PhantomData, rc::Rc};
+
+use crate::{
+    bindings::{drowse::provider::types, exports::drowse::provider::provider::Guest},
+    error::{Error, Result},
+    provider::{Provider, Target},
+    settings,
+    words::{Observation, Page, RecreateOptions, RemoveOptions, StopOptions},
+};
+
+/// The contract's exports, answered by `P`.
+pub struct Glue<P>(PhantomData<P>);
+
+thread_local! {
+    /// The provider that the last `configure` made.
+    static CONFIGURED: RefCell<Option<Rc<dyn Any>>> = const { RefCell::new(None) };
+}
+
+impl<P: Provider> Glue<P> {
+    fn call<R>(run: impl FnOnce(&P) -> Result<R>) -> Result<R, types::Error> {
+        panic_hook();
+        let configured = CONFIGURED.with_borrow(Clone::clone);
+        let provider = configured
+            .and_then(|provider| provider.downcast::<P>().ok())
+            .ok_or_else(|| Error::invalid_request("call of a provider: configure comes first"))?;
+        Ok(run(&provider)?)
+    }
+
+    fn on_target<R>(
+        target: types::Target,
+        run: impl FnOnce(&P, &Target<P::TargetSettings>) -> Result<R>,
+    ) -> Result<R, types::Error> {
+        Self::call(|provider| {
+            let types::Target { handle, settings, attributes } = target;
+            let settings = settings::parse(&format!("settings of target {handle:?}"), &settings)?;
+            run(provider, &Target { handle, settings, attributes })
+        })
+    }
+}
+
+impl<P: Provider> Guest for Glue<P> {
+    fn describe() -> types::Description {
+        panic_hook();
+        P::describe().into_wire::<P>()
+    }
+
+    fn configure(settings: String) -> Result<(), types::Error> {
+        panic_hook();
+        CONFIGURED.set(None);
+        let provider = P::configure(settings::parse("settings", &settings)?)?;
+        CONFIGURED.set(Some(Rc::new(provider)));
+        Ok(())
+    }
+
+    fn start(target: types::Target) -> Result<Observation, types::Error> {
+        Self::on_target(target, P::start)
+    }
+
+    fn stop(target: types::Target, options: StopOptions) -> Result<Observation, types::Error> {
+        Self::on_target(target, |provider, target| provider.stop(target, &options))
+    }
+
+    fn pause(target: types::Target) -> Result<Observation, types::Error> {
+        Self::on_target(target, P::pause)
+    }
+
+    fn resume(target: types::Target) -> Result<Observation, types::Error> {
+        Self::on_target(target, P::resume)
+    }
+
+    fn kill(target: types::Target, signal: Option<String>) -> Result<Observation, types::Error> {
+        Self::on_target(target, |provider, target| provider.kill(target, signal.as_deref()))
+    }
+
+    fn status(target: types::Target) -> Result<Observation, types::Error> {
+        Self::on_target(target, P::status)
+    }
+
+    fn list(cursor: Option<String>) -> Result<Page, types::Error> {
+        Self::call(|provider| provider.list(cursor.as_deref()))
+    }
+
+    fn watch() -> Result<(), types::Error> {
+        Self::call(P::watch)
+    }
+
+    fn recreate(
+        target: types::Target,
+        options: RecreateOptions,
+    ) -> Result<Observation, types::Error> {
+        Self::on_target(target, |provider, target| provider.recreate(target, &options))
+    }
+
+    fn remove(target: types::Target, options: RemoveOptions) -> Result<(), types::Error> {
+        Self::on_target(target, |provider, target| provider.remove(target, &options))
+    }
+
+    fn logs(target: types::Target, lines: u32) -> Result<Vec<String>, types::Error> {
+        Self::on_target(target, |provider, target| provider.logs(target, lines))
+    }
+}
+
+/// On wasm32-unknown-unknown a panic has nowhere to print and becomes a bare trap: its message
+/// goes to the host's log first.
+#[cfg(target_family = "wasm")]
+fn panic_hook() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        std::panic::set_hook(Box::new(|panic| {
+            crate::log::write(crate::log::Level::Error, &panic.to_string(), &[]);
+        }));
+    });
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn panic_hook() {}
+
+#[cfg(test)]
+mod tests;

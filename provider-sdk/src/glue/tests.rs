@@ -1,0 +1,39 @@
+use super::*;
+use crate::{ErrorCode, testing::Silent};
+
+#[test]
+fn a_call_before_configure_is_an_invalid_request() {
+    let error = Glue::<Silent>::status("x".into()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidRequest);
+    assert!(error.message.contains("configure comes first"), "{}", error.message);
+}
+
+#[test]
+fn a_refused_configuration_leaves_nothing_configured() {
+    Glue::<Silent>::configure("{}".to_owned()).unwrap();
+    Glue::<Silent>::status("x".into()).unwrap();
+    Glue::<Silent>::configure(r#"{"odd": 1}"#.to_owned()).unwrap_err();
+    assert_eq!(Glue::<Silent>::status("x".into()).unwrap_err().code, ErrorCode::InvalidRequest);
+}
+
+#[test]
+fn a_mistake_in_a_targets_settings_names_target_and_key() {
+    Glue::<Silent>::configure(String::new()).unwrap();
+    let target = ("web", serde_json::json!({"odd": 1})).into();
+    let error = Glue::<Silent>::start(target).unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidRequest);
+    assert!(
+        error.message.starts_with(r#"settings of target "web": key "odd": unknown field"#),
+        "{}",
+        error.message
+    );
+}
+
+#[test]
+fn what_a_provider_does_not_implement_is_unsupported() {
+    Glue::<Silent>::configure(String::new()).unwrap();
+    let error = Glue::<Silent>::pause("web".into()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unsupported);
+    assert_eq!(error.message, r#"pause "web": this provider cannot do that"#);
+    assert_eq!(Glue::<Silent>::watch().unwrap_err().code, ErrorCode::Unsupported);
+}

@@ -1,0 +1,31 @@
+//! What a provider may use of the world outside, and who answers.
+//!
+//! In a component these are the contract's imports, called directly, so that a built component
+//! imports exactly what its provider uses. Natively a [`Host`] installed for the thread answers.
+
+use crate::words::Attribute;
+
+#[cfg(target_family = "wasm")]
+#[path = "host/imports.rs"]
+mod backend;
+#[cfg(not(target_family = "wasm"))]
+#[path = "host/installed.rs"]
+mod backend;
+
+pub use backend::Body;
+#[cfg(not(target_family = "wasm"))]
+pub use backend::{Host, Installed, ReadBody, install};
+pub(crate) use backend::{
+    changes, emit, find, granted, memo_delete, memo_get, memo_set, monotonic, now, output, send,
+    signal, sleep, spawn, synced, wait, write_log,
+};
+
+/// The head of an HTTP response, with its body still to be read.
+pub struct Reply {
+    /// For instance 204.
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<Attribute>,
+    /// What comes after the head.
+    pub body: Body,
+}

@@ -1,0 +1,110 @@
+//! The host outside WebAssembly: whatever is installed for the thread.
+
+use std::{cell::RefCell, rc::Rc};
+
+use super::Reply;
+use crate::{
+    bindings::drowse::provider::{command, http, log},
+    error::Result,
+    words::{Attribute, Event},
+};
+
+/// What answers a provider's calls to the outside. The contract's imports, function by function.
+pub trait Host {
+    /// `log.write`
+    fn write_log(&self, level: log::Level, message: &str, fields: &[Attribute]);
+    /// `clock.now`
+    fn now(&self) -> u64;
+    /// `clock.monotonic`
+    fn monotonic(&self) -> u64;
+    /// `clock.sleep`
+    fn sleep(&self, nanoseconds: u64);
+    /// `http.send`
+    fn send(&self, request: &http::Request) -> Result<Reply>;
+    /// `command.spawn`
+    fn spawn(&self, options: &command::SpawnOptions) -> Result<command::Process>;
+    /// `command.find`
+    fn find(&self, command: &str) -> Result<Option<command::Process>>;
+    /// `command.granted`
+    fn granted(&self) -> Vec<String>;
+    /// `command.signal`
+    fn signal(&self, id: u64, signal: &str) -> Result<()>;
+    /// `command.wait`
+    fn wait(&self, id: u64, timeout_ms: u64) -> Result<command::State>;
+    /// `command.output`
+    fn output(&self, id: u64, limit: u32) -> Result<Vec<u8>>;
+    /// `command.changes`
+    fn changes(&self, since: u64) -> Result<(u64, Vec<String>)>;
+    /// `events.emit`
+    fn emit(&self, event: &Event);
+    /// `events.synced`
+    fn synced(&self);
+    /// `memo.get`
+    fn memo_get(&self, key: &str) -> Option<Vec<u8>>;
+    /// `memo.set`
+    fn memo_set(&self, key: &str, value: &[u8]) -> bool;
+    /// `memo.delete`
+    fn memo_delete(&self, key: &str);
+}
+
+/// A response body that is read piece by piece.
+pub trait ReadBody {
+    /// The next piece, at most `limit` bytes and at least one; none at the end.
+    fn read(&mut self, limit: u32) -> Result<Option<Vec<u8>>>;
+}
+
+/// A response body. Dropping it abandons the rest.
+pub type Body = Box<dyn ReadBody>;
+
+/// Keeps a host installed; the one before is back when this is dropped.
+#[must_use = "the host is gone when this is dropped"]
+pub struct Installed {
+    before: Option<Rc<dyn Host>>,
+}
+
+thread_local! {
+    static HOST: RefCell<Option<Rc<dyn Host>>> = const { RefCell::new(None) };
+}
+
+/// Makes `host` answer what providers ask on this thread.
+pub fn install(host: Rc<dyn Host>) -> Installed {
+    Installed { before: HOST.replace(Some(host)) }
+}
+
+// === impl Installed ===
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        HOST.set(self.before.take());
+    }
+}
+
+macro_rules! forward {
+    ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)+) => {
+        $(pub(crate) fn $name($($argument: $type),*) $(-> $result)? {
+            let host = HOST.with_borrow(Clone::clone);
+            let host = host.expect("outside WebAssembly a provider runs in a testing::Harness");
+            host.$name($($argument),*)
+        })+
+    };
+}
+
+forward! {
+    write_log(level: log::Level, message: &str, fields: &[Attribute]);
+    now() -> u64;
+    monotonic() -> u64;
+    sleep(nanoseconds: u64);
+    send(request: &http::Request) -> Result<Reply>;
+    spawn(options: &command::SpawnOptions) -> Result<command::Process>;
+    find(name: &str) -> Result<Option<command::Process>>;
+    granted() -> Vec<String>;
+    signal(id: u64, signal: &str) -> Result<()>;
+    wait(id: u64, timeout_ms: u64) -> Result<command::State>;
+    output(id: u64, limit: u32) -> Result<Vec<u8>>;
+    changes(since: u64) -> Result<(u64, Vec<String>)>;
+    emit(event: &Event);
+    synced();
+    memo_get(key: &str) -> Option<Vec<u8>>;
+    memo_set(key: &str, value: &[u8]) -> bool;
+    memo_delete(key: &str);
+}

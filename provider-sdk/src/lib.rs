@@ -1,0 +1,121 @@
+//! Write a drowse provider: one trait, typed settings, granted endpoints, a test harness.
+//!
+//! A provider controls one platform: it starts, stops and describes targets. It can do nothing
+//! but talk to the [endpoints](endpoint) and run the [commands](command) that the operator granted
+//! it by name. Implement [`Provider`], call [`export!`] and build for `wasm32-unknown-unknown`:
+//!
+//! ```
+//! use drowse_provider_sdk::{
+//!     Description, Endpoint, EndpointWish, Error, NoSettings, Observation, Provider, Result,
+//!     Status, StopOptions, Target, encode,
+//! };
+//!
+//! struct Lamps;
+//!
+//! impl Provider for Lamps {
+//!     type Settings = NoSettings;
+//!     type TargetSettings = NoSettings;
+//!
+//!     fn describe() -> Description {
+//!         Description::new("lamps", env!("CARGO_PKG_VERSION"), "lamps that sleep").endpoint(
+//!             EndpointWish::new("hub", "switches the lamps")
+//!                 .rules(["GET /lamps/*", "PUT /lamps/*"]),
+//!         )
+//!     }
+//!
+//!     fn configure(_: NoSettings) -> Result<Self> {
+//!         Ok(Self)
+//!     }
+//!
+//!     fn start(&self, target: &Target<NoSettings>) -> Result<Observation> {
+//!         let path = format!("/lamps/{}", encode(&target.handle));
+//!         let answer = Endpoint::new("hub").put(&path).body("on").send()?;
+//!         match answer.status() {
+//!             200 => Ok(Observation::new(&target.handle, Status::Running, "on")),
+//!             404 => Err(Error::not_found(format!("switch on lamp {:?}: no such lamp", target.handle))),
+//!             status => Err(Error::http(status, format!("switch on lamp {:?}: {status}", target.handle))),
+//!         }
+//!     }
+//!
+//!     fn stop(&self, target: &Target<NoSettings>, _: &StopOptions) -> Result<Observation> {
+//!         Endpoint::new("hub").put(&format!("/lamps/{}", encode(&target.handle))).body("off").send()?;
+//!         Ok(Observation::new(&target.handle, Status::Stopped, "off"))
+//!     }
+//!
+//!     fn status(&self, target: &Target<NoSettings>) -> Result<Observation> {
+//!         let path = format!("/lamps/{}", encode(&target.handle));
+//!         match Endpoint::new("hub").get(&path).send()?.text()?.as_str() {
+//!             "on" => Ok(Observation::new(&target.handle, Status::Running, "on")),
+//!             word => Ok(Observation::new(&target.handle, Status::Stopped, word)),
+//!         }
+//!     }
+//! }
+//!
+//! drowse_provider_sdk::export!(Lamps);
+//!
+//! # fn main() {
+//! use drowse_provider_sdk::testing::{Harness, Reply};
+//!
+//! let test = Harness::<Lamps>::new();
+//! test.expect("hub", "PUT /lamps/desk", Reply::status(200));
+//! assert_eq!(test.start("desk").unwrap().status, Status::Running);
+//! # }
+//! ```
+//!
+//! # How a call goes
+//!
+//! Each call runs in an instance of its own: [`Provider::configure`] with the settings first, then
+//! the call, then the instance is gone. Only the [`memo`] and processes stay. The host may drop a
+//! call at any wait; whatever is asked must be safe to ask again.
+//!
+//! # Outside WebAssembly
+//!
+//! The same source compiles natively. What is an import in a component is a [`host::Host`]
+//! there, installed for the thread: the [`testing::Harness`] is one.
+
+#![deny(unsafe_code)]
+
+// Generated: the only place with unsafe code, all of it about the canonical ABI.
+#[allow(missing_docs, unreachable_pub, unsafe_code, clippy::all, clippy::pedantic)]
+pub mod bindings;
+
+pub mod clock;
+pub mod command;
+pub mod description;
+pub mod endpoint;
+pub mod error;
+pub mod events;
+#[doc(hidden)]
+pub mod glue;
+pub mod host;
+pub mod log;
+pub mod memo;
+pub mod poll;
+pub mod provider;
+pub mod settings;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
+pub mod words;
+
+pub use description::{Ability, Description};
+pub use endpoint::{Endpoint, Response, encode};
+pub use error::{Error, ErrorCode, Result};
+pub use provider::{Provider, Target};
+pub use settings::NoSettings;
+pub use words::{
+    Address, Attribute, CommandWish, EndpointWish, Event, Health, Observation, Page,
+    RecreateOptions, RemoveOptions, Status, StopOptions,
+};
+
+/// Makes a type that implements [`Provider`] the plugin that this crate builds to. Once per crate;
+/// outside WebAssembly it does nothing.
+#[macro_export]
+macro_rules! export {
+    ($provider:ty) => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            type Plugin = $crate::glue::Glue<$provider>;
+            $crate::bindings::export_component!(Plugin with_types_in $crate::bindings);
+        };
+    };
+}

@@ -1,0 +1,300 @@
+//! Tests of a provider without a host: scripted endpoints and commands, a virtual clock, captured
+//! logs and reports.
+//!
+//! Calls go through the same glue as in a component: `configure` first, then the call, in an
+//! instance of its own. What the provider asks outside must be what the script expects, in that
+//! order, and must be allowed by the rules its own description asks for; anything else fails the
+//! test on the spot and says what was expected. `sleep` moves the clock and returns at once.
+
+mod check;
+mod program;
+mod reply;
+mod rules;
+mod script;
+
+use std::{
+    marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    time::Duration,
+};
+
+pub use check::check_description;
+pub use program::Program;
+pub use reply::Reply;
+use script::{Dropped, Script, Stage};
+pub use script::{Logged, Report};
+
+pub use crate::bindings::drowse::provider::{http::Request, types::Target};
+use crate::{
+    bindings::exports::drowse::provider::provider::Guest,
+    description::Description,
+    error::{Error, Result},
+    glue::Glue,
+    host,
+    provider::Provider,
+    settings::NoSettings,
+    words::{Observation, Page, RecreateOptions, RemoveOptions, StopOptions},
+};
+
+/// A configured provider with its scripted surroundings.
+///
+/// When it is dropped, whatever the script still expects fails the test.
+pub struct Harness<P> {
+    settings: String,
+    script: Script,
+    provider: PhantomData<fn() -> P>,
+}
+
+/// How a watch went.
+#[derive(Debug)]
+pub struct Watched {
+    /// What it reported, in order.
+    pub reports: Vec<Report>,
+    /// Why it ended by itself; none if it still went on when the script was at its end, which is
+    /// where the host drops the call.
+    pub error: Option<Error>,
+    /// What it was waiting for when the host dropped it.
+    pub dropped: Option<String>,
+}
+
+/// A provider that does nothing, for tests of what needs only a host.
+pub struct Silent;
+
+// === impl Harness ===
+
+impl<P: Provider> Default for Harness<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<P: Provider> Harness<P> {
+    /// The provider with no settings.
+    pub fn new() -> Self {
+        Self::with_settings(serde_json::json!({}))
+    }
+
+    /// The provider with these settings, as the operator writes them.
+    pub fn with_settings(settings: serde_json::Value) -> Self {
+        Self {
+            settings: settings.to_string(),
+            script: Script::new(Glue::<P>::describe().endpoints),
+            provider: PhantomData,
+        }
+    }
+
+    /// The next request that the provider sends: `METHOD /path?query` to this endpoint, and what
+    /// comes back.
+    pub fn expect(&self, endpoint: &str, request: &str, reply: Reply) -> &Self {
+        self.script.expect(endpoint, request, reply);
+        self
+    }
+
+    /// Grants a command.
+    pub fn grant(&self, command: &str, program: Program) -> &Self {
+        self.script.grant(command, program);
+        self
+    }
+
+    /// Moves the virtual clock.
+    pub fn advance(&self, time: Duration) -> &Self {
+        self.script.advance(time);
+        self
+    }
+
+    /// What the provider sent so far, with headers, body and timeout.
+    pub fn requests(&self) -> Vec<Request> {
+        self.script.requests()
+    }
+
+    /// What the provider logged so far.
+    pub fn logs(&self) -> Vec<Logged> {
+        self.script.logs()
+    }
+
+    /// The signals that the provider sent so far, as `command SIGTERM`.
+    pub fn signals(&self) -> Vec<String> {
+        self.script.signals()
+    }
+
+    /// The arguments and the environment (`NAME=value`) of each spawn so far.
+    pub fn spawned(&self) -> Vec<(Vec<String>, Vec<String>)> {
+        self.script.spawned()
+    }
+
+    /// The virtual time since the harness was made.
+    pub fn elapsed(&self) -> Duration {
+        self.script.elapsed()
+    }
+
+    /// What the provider keeps in its memo under this key.
+    pub fn memo(&self, key: &str) -> Option<Vec<u8>> {
+        self.script.memo(key)
+    }
+
+    /// Runs anything with this harness as the host.
+    pub fn run<R>(&self, run: impl FnOnce() -> R) -> R {
+        let _installed = host::install(self.script.as_host());
+        run()
+    }
+
+    fn call<R, E: Into<Error>>(&self, call: impl FnOnce() -> Result<R, E>) -> Result<R> {
+        self.staged(Stage::Call, call)
+    }
+
+    fn staged<R, E: Into<Error>>(
+        &self,
+        stage: Stage,
+        call: impl FnOnce() -> Result<R, E>,
+    ) -> Result<R> {
+        self.run(|| {
+            self.script.begin(Stage::Inside);
+            Glue::<P>::configure(self.settings.clone())?;
+            self.script.begin(stage);
+            let outcome = call().map_err(Into::into);
+            self.script.begin(Stage::Call);
+            outcome
+        })
+    }
+
+    /// [`Provider::configure`]
+    pub fn configure(&self) -> Result<()> {
+        self.call(|| Ok::<_, Error>(()))
+    }
+
+    /// [`Provider::start`]
+    pub fn start(&self, target: impl Into<Target>) -> Result<Observation> {
+        self.call(|| Glue::<P>::start(target.into()))
+    }
+
+    /// [`Provider::stop`]
+    pub fn stop(&self, target: impl Into<Target>, options: StopOptions) -> Result<Observation> {
+        self.call(|| Glue::<P>::stop(target.into(), options))
+    }
+
+    /// [`Provider::pause`]
+    pub fn pause(&self, target: impl Into<Target>) -> Result<Observation> {
+        self.call(|| Glue::<P>::pause(target.into()))
+    }
+
+    /// [`Provider::resume`]
+    pub fn resume(&self, target: impl Into<Target>) -> Result<Observation> {
+        self.call(|| Glue::<P>::resume(target.into()))
+    }
+
+    /// [`Provider::kill`]
+    pub fn kill(&self, target: impl Into<Target>, signal: Option<&str>) -> Result<Observation> {
+        self.call(|| Glue::<P>::kill(target.into(), signal.map(str::to_owned)))
+    }
+
+    /// [`Provider::status`]
+    pub fn status(&self, target: impl Into<Target>) -> Result<Observation> {
+        self.call(|| Glue::<P>::status(target.into()))
+    }
+
+    /// [`Provider::list`]
+    pub fn list(&self, cursor: Option<&str>) -> Result<Page> {
+        self.call(|| Glue::<P>::list(cursor.map(str::to_owned)))
+    }
+
+    /// [`Provider::recreate`]
+    pub fn recreate(
+        &self,
+        target: impl Into<Target>,
+        options: RecreateOptions,
+    ) -> Result<Observation> {
+        self.call(|| Glue::<P>::recreate(target.into(), options))
+    }
+
+    /// [`Provider::remove`]
+    pub fn remove(&self, target: impl Into<Target>, options: RemoveOptions) -> Result<()> {
+        self.call(|| Glue::<P>::remove(target.into(), options))
+    }
+
+    /// [`Provider::logs`]
+    pub fn logs_of(&self, target: impl Into<Target>, lines: u32) -> Result<Vec<String>> {
+        self.call(|| Glue::<P>::logs(target.into(), lines))
+    }
+
+    /// [`Provider::watch`], until it fails or the script is at its end.
+    pub fn watch(&self) -> Watched {
+        let watch = || self.staged(Stage::Watch, Glue::<P>::watch);
+        let (error, dropped) = match catch_unwind(AssertUnwindSafe(watch)) {
+            Ok(Ok(())) => panic!("watch returned without an error; it returns only with one"),
+            Ok(Err(error)) => (Some(error), None),
+            Err(panic) => match panic.downcast::<Dropped>() {
+                Ok(dropped) => (None, Some(dropped.0)),
+                Err(panic) => resume_unwind(panic),
+            },
+        };
+        Watched { reports: self.script.take_reports(), error, dropped }
+    }
+}
+
+impl<P> Drop for Harness<P> {
+    fn drop(&mut self) {
+        let left = self.script.left();
+        if !left.is_empty() && !std::thread::panicking() {
+            panic!("the provider did not ask everything that was expected; left: {left:#?}");
+        }
+    }
+}
+
+// === impl Watched ===
+
+impl Watched {
+    /// The observations among the reports.
+    pub fn observations(&self) -> Vec<&Observation> {
+        let mut observations = Vec::new();
+        for report in &self.reports {
+            if let Report::Event(event) = report {
+                observations.push(&event.observation);
+            }
+        }
+        observations
+    }
+}
+
+// === impl Target ===
+
+impl From<&str> for Target {
+    fn from(handle: &str) -> Self {
+        Self { handle: handle.to_owned(), settings: "{}".to_owned(), attributes: Vec::new() }
+    }
+}
+
+impl From<(&str, serde_json::Value)> for Target {
+    fn from((handle, settings): (&str, serde_json::Value)) -> Self {
+        Self { settings: settings.to_string(), ..Self::from(handle) }
+    }
+}
+
+// === impl Silent ===
+
+impl Provider for Silent {
+    type Settings = NoSettings;
+    type TargetSettings = NoSettings;
+
+    fn describe() -> Description {
+        Description::new("silent", env!("CARGO_PKG_VERSION"), "does nothing")
+    }
+
+    fn configure(_: NoSettings) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn start(&self, target: &crate::Target<NoSettings>) -> Result<Observation> {
+        Ok(Observation::missing(&target.handle))
+    }
+
+    fn stop(&self, target: &crate::Target<NoSettings>, _: &StopOptions) -> Result<Observation> {
+        Ok(Observation::missing(&target.handle))
+    }
+
+    fn status(&self, target: &crate::Target<NoSettings>) -> Result<Observation> {
+        Ok(Observation::missing(&target.handle))
+    }
+}
+
+#[cfg(test)]
+mod tests;

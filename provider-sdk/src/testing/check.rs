@@ -1,0 +1,62 @@
+//! What must be true of every description.
+
+use std::collections::BTreeSet;
+
+use super::rules;
+use crate::{
+    bindings::exports::drowse::provider::provider::Guest, glue::Glue, provider::Provider,
+};
+
+/// Panics with what is wrong with a provider's description: a name that is no name, a rule that
+/// no host understands, settings that take unknown keys.
+pub fn check_description<P: Provider>() {
+    let description = Glue::<P>::describe();
+    let mut wrong = Vec::new();
+    if !is_name(&description.name) {
+        wrong.push(format!("name {:?}: lower-case words joined by `-`", description.name));
+    }
+    let numbers = description.version.split(['-', '+']).next().unwrap_or_default().split('.');
+    if numbers.map(str::parse::<u64>).filter(Result::is_ok).count() != 3 {
+        wrong.push(format!("version {:?}: not by semantic versioning", description.version));
+    }
+    if description.summary.is_empty() || description.summary.contains('\n') {
+        wrong.push("summary: one sentence".to_owned());
+    }
+    let mut names = BTreeSet::new();
+    for wish in &description.endpoints {
+        if !is_name(&wish.name) || !names.insert(&wish.name) {
+            wrong.push(format!("endpoint {:?}: not a name, or there twice", wish.name));
+        }
+        if wish.purpose.is_empty() {
+            wrong.push(format!("endpoint {:?}: no purpose", wish.name));
+        }
+        if wish.rules.is_empty() {
+            wrong.push(format!("endpoint {:?}: no rules, so nothing may be called", wish.name));
+        }
+        for rule in &wish.rules {
+            if let Some(mistake) = rules::mistake(rule) {
+                wrong.push(format!("endpoint {:?}: rule {rule:?}: {mistake}", wish.name));
+            }
+        }
+    }
+    for wish in &description.commands {
+        if wish.name != "*" && !is_name(&wish.name) {
+            wrong.push(format!("command {:?}: not a name", wish.name));
+        }
+    }
+    for (of, schema) in
+        [("settings", &description.settings_schema), ("target", &description.target_schema)]
+    {
+        match serde_json::from_str::<serde_json::Value>(schema) {
+            Ok(schema) if schema["additionalProperties"] == false => {}
+            Ok(_) => wrong.push(format!("{of}: unknown keys are taken; deny_unknown_fields")),
+            Err(error) => wrong.push(format!("{of}: the schema is not JSON: {error}")),
+        }
+    }
+    assert!(wrong.is_empty(), "the description of {:?}: {wrong:#?}", description.name);
+}
+
+fn is_name(name: &str) -> bool {
+    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
+    name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(word)
+}

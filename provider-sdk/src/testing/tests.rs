@@ -1,0 +1,152 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::*;
+use crate::{Endpoint, EndpointWish, clock, command::Command, memo, warn};
+
+struct Door;
+
+impl Provider for Door {
+    type Settings = NoSettings;
+    type TargetSettings = NoSettings;
+
+    fn describe() -> Description {
+        Description::new("door", "1.0.0", "opens").endpoint(
+            EndpointWish::new("lock", "opens doors").rules(["GET /doors/*", "POST /doors/*/open"]),
+        )
+    }
+
+    fn configure(_: NoSettings) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn start(&self, target: &crate::Target<NoSettings>) -> Result<Observation> {
+        Endpoint::new("lock").post(&format!("/doors/{}/open", target.handle)).send()?;
+        Ok(Observation::missing(&target.handle))
+    }
+
+    fn stop(&self, target: &crate::Target<NoSettings>, _: &StopOptions) -> Result<Observation> {
+        Endpoint::new("lock").delete(&format!("/doors/{}", target.handle)).send()?;
+        Ok(Observation::missing(&target.handle))
+    }
+
+    fn status(&self, target: &crate::Target<NoSettings>) -> Result<Observation> {
+        Ok(Observation::missing(&target.handle))
+    }
+}
+
+fn failure(run: impl FnOnce()) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(run)).unwrap_err();
+    match panic.downcast::<String>() {
+        Ok(message) => *message,
+        Err(panic) => panic.downcast::<&str>().map(|it| (*it).to_owned()).unwrap(),
+    }
+}
+
+#[test]
+fn an_unexpected_request_fails_the_test_and_says_what_was_expected() {
+    let message = failure(|| {
+        let test = Harness::<Door>::new();
+        test.expect("lock", "POST /doors/b/open", Reply::status(200));
+        let _ = test.start("a");
+    });
+    assert!(message.contains("sent POST /doors/a/open"), "{message}");
+    assert!(message.contains("expected was POST /doors/b/open"), "{message}");
+    let message = failure(|| {
+        let _ = Harness::<Door>::new().start("a");
+    });
+    assert!(message.contains("nothing more is expected, but POST /doors/a/open"), "{message}");
+}
+
+#[test]
+fn a_request_that_the_description_does_not_ask_for_fails_the_test() {
+    let message = failure(|| {
+        let test = Harness::<Door>::new();
+        test.expect("lock", "DELETE /doors/a", Reply::status(200));
+        let _ = test.stop("a", StopOptions::new(Duration::ZERO));
+    });
+    assert!(message.contains("none of the rules"), "{message}");
+}
+
+#[test]
+fn an_expectation_that_is_left_fails_the_test() {
+    let message = failure(|| {
+        Harness::<Door>::new().expect("lock", "GET /doors/a", Reply::status(200));
+    });
+    assert!(message.contains("GET /doors/a"), "{message}");
+}
+
+#[test]
+fn a_description_without_mistakes_passes_and_others_are_told() {
+    check_description::<Door>();
+    for (rule, mistake) in [
+        ("GET", "METHOD /path"),
+        ("get /x", "upper case"),
+        ("GET x", "begins with"),
+        ("GET /a//b", "empty"),
+        ("GET /a/../b", "dot"),
+        ("GET /**/b", "end only"),
+        ("GET /v*/b", "whole segment"),
+        ("GET /a?b", "plain"),
+    ] {
+        let told = rules::mistake(rule).unwrap_or_else(|| panic!("{rule} passes"));
+        assert!(told.contains(mistake), "{rule}: {told}");
+    }
+    assert_eq!(rules::mistake("GET /"), None);
+    assert_eq!(rules::mistake("* /*/containers/**"), None);
+}
+
+#[test]
+fn a_rule_matches_whole_segments() {
+    assert!(rules::allows("POST /*/containers/*/start", "POST", "/v1.41/containers/web/start?t=1"));
+    assert!(!rules::allows("POST /*/containers/*/start", "GET", "/v1.41/containers/web/start"));
+    assert!(!rules::allows("POST /*/containers/*/start", "POST", "/v1.41/containers/a/b/start"));
+    assert!(!rules::allows("POST /*/containers/*/start", "POST", "/v1.41/containers//start"));
+    assert!(rules::allows("GET /a/**", "GET", "/a/b/c"));
+    assert!(!rules::allows("GET /a/**", "GET", "/ab/c"));
+    assert!(rules::allows("* /_ping", "HEAD", "/_ping"));
+}
+
+#[test]
+fn sleeping_moves_the_clock_and_takes_no_time() {
+    let test = Harness::<Silent>::new();
+    test.run(|| {
+        let deadline = clock::Deadline::after(Duration::from_secs(60));
+        let before = clock::since_epoch();
+        clock::sleep(Duration::from_secs(59));
+        assert_eq!(deadline.left(), Some(Duration::from_secs(1)));
+        clock::sleep(Duration::from_secs(1));
+        assert_eq!(deadline.left(), None);
+        assert_eq!(clock::since_epoch() - before, Duration::from_secs(60));
+    });
+}
+
+#[test]
+fn logs_and_memo_are_kept() {
+    let test = Harness::<Silent>::new();
+    test.run(|| {
+        warn!(container = "web", tries = 2; "it is {}", "slow");
+        assert!(memo::set("k", "v"));
+        assert!(!memo::set("k", vec![0; 20 << 10]));
+        assert_eq!(memo::text("k").as_deref(), Some("v"));
+        memo::delete("k");
+    });
+    assert_eq!(test.memo("k"), None);
+    let logged = test.logs().remove(0);
+    assert_eq!((logged.level, logged.message.as_str()), (crate::log::Level::Warn, "it is slow"));
+    assert_eq!(logged.fields[1], crate::Attribute::new("tries", "2"));
+}
+
+#[test]
+fn a_stopped_process_hears_a_signal_only_when_it_continues() {
+    let test = Harness::<Silent>::new();
+    test.grant("app", Program::new());
+    test.run(|| {
+        let process = Command::new("app").spawn().unwrap();
+        process.signal("SIGSTOP").unwrap();
+        process.signal("SIGTERM").unwrap();
+        assert_eq!(process.wait(Duration::from_secs(1)), Ok(crate::command::State::Running));
+        process.signal("SIGCONT").unwrap();
+        assert_eq!(process.wait(Duration::ZERO), Ok(crate::command::State::Exited(143)));
+    });
+    assert_eq!(test.elapsed(), Duration::from_secs(1));
+}

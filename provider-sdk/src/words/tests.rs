@@ -1,0 +1,16 @@
+use super::*;
+
+#[test]
+fn an_address_is_a_host_and_a_port() {
+    assert_eq!(Address::parse("127.0.0.1:8081"), Some(Address::new("127.0.0.1").with_port(8081)));
+    assert_eq!(Address::parse("box.lan:80"), Some(Address::new("box.lan").with_port(80)));
+    assert_eq!(Address::parse("[::1]:80"), Some(Address::new("::1").with_port(80)));
+}
+
+#[test]
+fn what_is_no_address_is_refused() {
+    for text in ["", "8081", ":80", "host:", "host:0", "host:65536", "::1:80", "[::1:80", "a b:80", "[x]:1"]
+    {
+        assert_eq!(Address::parse(text), None, "{text:?}");
+    }
+}

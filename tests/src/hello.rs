@@ -1,0 +1,85 @@
+//! The example backend as a workload of the process provider.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{Programs, ports};
+
+/// A workload `hello`, its command and the files it leaves.
+pub struct Hello {
+    program: PathBuf,
+    starts: PathBuf,
+    port: u16,
+    boot: Duration,
+}
+
+// === impl Hello ===
+
+impl Hello {
+    /// On a free port, noting its starts in `dir`, ready `boot` after it was started.
+    pub fn new(programs: &Programs, dir: &Path, boot: Duration) -> Result<Self> {
+        Ok(Self {
+            program: programs.hello.clone(),
+            starts: dir.join("starts"),
+            port: ports::free()?,
+            boot,
+        })
+    }
+
+    /// Where the backend listens when it is awake.
+    pub fn address(&self) -> SocketAddr {
+        ports::loopback(self.port)
+    }
+
+    /// The port alone.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The command line.
+    pub fn run(&self) -> [String; 7] {
+        [
+            self.program.display().to_string(),
+            "--port".to_owned(),
+            self.port.to_string(),
+            "--boot".to_owned(),
+            self.boot.as_millis().to_string(),
+            "--starts".to_owned(),
+            self.starts.display().to_string(),
+        ]
+    }
+
+    /// The provider `process` with the command `hello` granted.
+    pub fn provider(&self) -> String {
+        format!(
+            "[provider.process]\nplugin = \"process\"\ncommand.hello = {{ run = {:?} }}\n\n",
+            self.run(),
+        )
+    }
+
+    /// The workload `hello` with this idle time and a route to it for every host.
+    pub fn workload(&self, idle: &str) -> String {
+        format!(
+            "[workload.hello]\nprovider = \"process\"\nidle = \"{idle}\"\n\n\
+             [[route]]\nworkload = \"hello\"\nport = {}\n\n",
+            self.port,
+        )
+    }
+
+    /// Process ids of all its starts so far.
+    pub fn starts(&self) -> Result<Vec<u32>> {
+        if !self.starts.exists() {
+            return Ok(Vec::new());
+        }
+        let text = fs::read_to_string(&self.starts)?;
+        text.lines()
+            .map(|line| line.parse().with_context(|| format!("{line} is not a process id")))
+            .collect()
+    }
+}

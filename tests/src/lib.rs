@@ -1,0 +1,25 @@
+//! What the end-to-end tests, the demo and the benchmarks stand on: the router as a program with
+//! its TOML, real engines beside it, and clients. Everything started here ends with its owner,
+//! by its process id.
+
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod docker;
+pub mod hello;
+pub mod load;
+pub mod log;
+pub mod needs;
+pub mod ports;
+pub mod process;
+pub mod programs;
+pub mod router;
+pub mod wait;
+
+pub use client::{Answer, curl};
+pub use docker::Docker;
+pub use hello::Hello;
+pub use process::Process;
+pub use programs::Programs;
+pub use router::{Home, Router};
+pub use wait::until;

@@ -1,0 +1,238 @@
+//! One request wakes one container: the docker provider through the binary, on a real engine.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use drowse_tests::{Docker, Home, Programs, Router};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A WebSocket client of the package python3-websockets: it sends each line it is given and
+/// writes what comes back.
+const WEBSOCKET_CLIENT: &str = "
+import asyncio, sys, websockets
+
+async def main():
+    loop = asyncio.get_running_loop()
+    async with websockets.connect(sys.argv[1], open_timeout=60) as socket:
+        while line := (await loop.run_in_executor(None, sys.stdin.readline)).strip():
+            await socket.send(line)
+            print(await socket.recv(), flush=True)
+
+asyncio.run(main())
+";
+
+/// A WebSocket that is open.
+struct WebSocket {
+    client: Child,
+}
+
+/// A router in front of a container of the engine.
+fn router(engine: &Docker, container: &str, idle: &str) -> Result<Router> {
+    let home = Home::new(&Programs::from_env())?;
+    home.configure(&tables(engine, container, idle))?;
+    home.start()
+}
+
+fn tables(engine: &Docker, container: &str, idle: &str) -> String {
+    format!(
+        "[provider.docker]\nplugin = \"docker\"\nendpoint.engine = {{ url = \"unix://{}\" }}\n\n\
+         [workload.web]\nprovider = \"docker\"\ntarget = \"{container}\"\nidle = \"{idle}\"\n\
+         sleep = {{ grace = \"1s\" }}\n\n\
+         [[route]]\nworkload = \"web\"\nport = 80\n",
+        engine.socket().display(),
+    )
+}
+
+#[test]
+fn two_hundred_visitors_start_a_container_once_and_it_is_stopped_once() -> Result<()> {
+    let Some(engine) = Docker::shared("two_hundred_visitors") else { return Ok(()) };
+    engine.create_web("visitors", 1.0)?;
+    let events = engine.events("visitors")?;
+    let router = router(engine, "visitors", "2s")?;
+
+    let url = router.url("/");
+    let arguments =
+        ["--silent", "--max-time", "60", "--output", "/dev/null", "--write-out", "%{http_code}"];
+    let visitors = (0..200)
+        .map(|_| Command::new("curl").args(arguments).arg(&url).stdout(Stdio::piped()).spawn())
+        .collect::<Result<Vec<_>, _>>()?;
+    let statuses = visitors
+        .into_iter()
+        .map(|visitor| Ok(String::from_utf8(visitor.wait_with_output()?.stdout)?))
+        .collect::<Result<Vec<_>>>()?;
+    assert_eq!(statuses, vec!["200"; 200]);
+    assert_eq!(events.count("start"), 1, "{:?}", events.so_far());
+    assert_eq!(events.count("stop"), 0, "{:?}", events.so_far());
+
+    events.wait("stop", PATIENCE)?;
+    router.wait_for_phase("web", "asleep", PATIENCE)?;
+    assert!(!engine.is_running("visitors")?);
+    assert_eq!(events.count("start"), 1, "{:?}", events.so_far());
+    assert_eq!(events.count("stop"), 1, "{:?}", events.so_far());
+    Ok(())
+}
+
+#[test]
+fn a_container_is_not_stopped_while_a_download_goes_on() -> Result<()> {
+    let Some(engine) = Docker::shared("a_download") else { return Ok(()) };
+    engine.create_web("download", 0.0)?;
+    let events = engine.events("download")?;
+    let router = router(engine, "download", "500ms")?;
+
+    // Five seconds, ten times the idle time.
+    let output = drowse_tests::curl(&[&router.url("/cgi-bin/slow?50")])?;
+    let ended = now()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8(output.stdout)?.lines().count(), 50);
+
+    let asked_to_stop = events.wait("kill", PATIENCE)?;
+    let margin = Duration::from_millis(100).as_nanos();
+    assert!(asked_to_stop.at + margin > ended, "stopped inside: {:?}", events.so_far());
+    router.wait_for_phase("web", "asleep", PATIENCE)?;
+    assert_eq!(events.count("stop"), 1, "{:?}", events.so_far());
+    assert_eq!(events.count("start"), 1, "{:?}", events.so_far());
+    Ok(())
+}
+
+#[test]
+fn a_container_is_not_stopped_while_a_websocket_is_open() -> Result<()> {
+    let Some(engine) = Docker::shared("a_websocket") else { return Ok(()) };
+    engine.create_echo("echo")?;
+    let events = engine.events("echo")?;
+    let router = router(engine, "echo", "500ms")?;
+
+    let mut socket = WebSocket::open(&format!("ws://{}/", router.address()))?;
+    assert_eq!(socket.echo("one")?, "one");
+    // Silence for several idle times: nothing happens, so no event can tell that it is over.
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(events.count("kill"), 0, "{:?}", events.so_far());
+    assert_eq!(router.phase("web")?, "ready");
+    assert_eq!(socket.echo("two")?, "two");
+    socket.close()?;
+
+    events.wait("stop", PATIENCE)?;
+    router.wait_for_phase("web", "asleep", PATIENCE)?;
+    assert_eq!(events.count("start"), 1, "{:?}", events.so_far());
+    Ok(())
+}
+
+#[test]
+fn a_container_that_was_paused_by_hand_is_woken() -> Result<()> {
+    let Some(engine) = Docker::shared("paused_by_hand") else { return Ok(()) };
+    engine.create_web("paused", 0.0)?;
+    engine.run(&["start", "paused"])?;
+    engine.run(&["pause", "paused"])?;
+    let router = router(engine, "paused", "never")?;
+    let answer = router.get("any.example", "/")?;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    Ok(())
+}
+
+#[test]
+fn a_pausing_workload_is_paused_and_resumed() -> Result<()> {
+    let Some(engine) = Docker::shared("a_pausing_workload") else { return Ok(()) };
+    engine.create_web("pausing", 0.0)?;
+    let events = engine.events("pausing")?;
+    let home = Home::new(&Programs::from_env())?;
+    let tables = tables(engine, "pausing", "500ms");
+    home.configure(
+        &tables.replace("sleep = { grace = \"1s\" }", "sleep = { method = \"pause\" }"),
+    )?;
+    let router = home.start()?;
+    for _ in 0..2 {
+        assert_eq!(router.get("any.example", "/")?.status, 200);
+        router.wait_for_phase("web", "asleep", PATIENCE)?;
+        assert_eq!(engine.inspect("pausing")?["State"]["Paused"], true);
+    }
+    assert_eq!(events.count("start"), 1, "{:?}", events.so_far());
+    assert_eq!(events.count("pause"), 2, "{:?}", events.so_far());
+    assert_eq!(events.count("unpause"), 1, "{:?}", events.so_far());
+    Ok(())
+}
+
+#[test]
+fn a_container_started_by_hand_is_ready_and_one_stopped_by_hand_is_woken_again() -> Result<()> {
+    let Some(engine) = Docker::shared("by_hand") else { return Ok(()) };
+    engine.create_web("by-hand", 0.0)?;
+    let router = router(engine, "by-hand", "never")?;
+    engine.run(&["start", "by-hand"])?;
+    router.wait_for_phase("web", "ready", PATIENCE)?;
+    engine.run(&["kill", "by-hand"])?;
+    router.wait_for_phase("web", "asleep", PATIENCE)?;
+    assert_eq!(router.get("any.example", "/")?.status, 200);
+    Ok(())
+}
+
+#[test]
+fn a_container_that_does_not_exist_is_named_and_others_are_served() -> Result<()> {
+    let Some(engine) = Docker::shared("does_not_exist") else { return Ok(()) };
+    engine.create_web("exists", 0.0)?;
+    let home = Home::new(&Programs::from_env())?;
+    home.configure(&format!(
+        "{}\n[workload.ghost]\nprovider = \"docker\"\ntarget = \"no-such-container\"\n\n\
+         [[route]]\nhost = \"ghost.example\"\nworkload = \"ghost\"\nport = 80\n",
+        tables(engine, "exists", "never"),
+    ))?;
+    let router = home.start()?;
+    let answer = router.get("ghost.example", "/")?;
+    assert!([502, 503].contains(&answer.status), "{}", answer.status);
+    assert!(answer.text().contains("ghost"), "{}", answer.text());
+    let said = router.workload("ghost")?.to_string();
+    assert!(said.contains("no-such-container"), "{said}");
+    assert_eq!(router.get("any.example", "/")?.status, 200);
+
+    // It appears, and is woken without anything being restarted.
+    engine.create_web("no-such-container", 0.0)?;
+    drowse_tests::until("the new container is woken", PATIENCE, || {
+        (router.get("ghost.example", "/").ok()?.status == 200).then_some(())
+    })
+}
+
+fn now() -> Result<u128> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    Ok(now.as_nanos())
+}
+
+// === impl WebSocket ===
+
+impl WebSocket {
+    fn open(url: &str) -> Result<Self> {
+        let client = Command::new("/usr/bin/python3")
+            .args(["-c", WEBSOCKET_CLIENT, url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("start the WebSocket client")?;
+        Ok(Self { client })
+    }
+
+    fn echo(&mut self, line: &str) -> Result<String> {
+        let input = self.client.stdin.as_mut().context("the client is closed")?;
+        writeln!(input, "{line}")?;
+        let mut answer = String::new();
+        let output = self.client.stdout.as_mut().context("the client is closed")?;
+        // One line comes for one line: nothing stays behind in this reader.
+        BufReader::new(output).read_line(&mut answer)?;
+        Ok(answer.trim().to_owned())
+    }
+
+    fn close(mut self) -> Result<()> {
+        drop(self.client.stdin.take());
+        let status = self.client.wait()?;
+        ensure!(status.success(), "the WebSocket client ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for WebSocket {
+    fn drop(&mut self) {
+        // It has ended already when it was closed.
+        let _ = self.client.kill();
+        let _ = self.client.wait();
+    }
+}

@@ -1,0 +1,48 @@
+//! What the tests stand on must itself hold.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use anyhow::Result;
+use drowse_tests::{Docker, Process, client, needs, process, until};
+
+#[test]
+fn a_program_ends_with_its_owner_even_if_it_does_not_listen() -> Result<()> {
+    let mut deaf = Command::new("sh");
+    deaf.args(["-c", "trap '' TERM; while :; do sleep 1; done"]);
+    let deaf = Process::spawn("a deaf program", &mut deaf, Duration::from_millis(200))?;
+    let id = deaf.id();
+    assert!(process::exists(id));
+    drop(deaf);
+    assert!(!process::exists(id));
+    Ok(())
+}
+
+#[test]
+fn the_engine_of_the_tests_runs_containers_and_leaves_nothing_behind() -> Result<()> {
+    if let Some(lack) = Docker::lacks() {
+        needs::skip("the_engine_of_the_tests", &lack);
+        return Ok(());
+    }
+    let engine = Docker::start()?;
+    let socket = engine.socket();
+    engine.create_web("web", 0.0)?;
+    engine.create_echo("echo")?;
+    let events = engine.events("web")?;
+    assert!(!engine.is_running("web")?);
+    engine.run(&["start", "web", "echo"])?;
+    events.wait("start", Duration::from_secs(10))?;
+    for name in ["web", "echo"] {
+        let said = engine.inspect(name)?;
+        let address = said["NetworkSettings"]["IPAddress"].as_str().unwrap_or_default();
+        let address = format!("{address}:80").parse()?;
+        until(&format!("{name} answers"), Duration::from_secs(20), || {
+            client::answers(address).then_some(())
+        })?;
+    }
+    drop(events);
+    drop(engine);
+    assert!(!socket.exists());
+    let bridge = Path::new("/sys/class/net").join(format!("drowse{}", std::process::id()));
+    assert!(!bridge.exists());
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! Mistakes of the operator: each is answered by one paragraph that says what to do, and a router
+//! that can still serve others does.
+
+use std::{fs, net::TcpListener, process::Output, time::Duration};
+
+use anyhow::Result;
+use drowse_tests::{Hello, Home, Programs, until};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A home whose configuration has a mistake, and a good workload beside it.
+fn home(mistake: &str) -> Result<(Home, Hello)> {
+    let programs = Programs::from_env();
+    let home = Home::new(&programs)?;
+    let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
+    home.configure(&[&hello.provider(), &hello.workload("never"), mistake].concat())?;
+    Ok((home, hello))
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// `check` and `run` refuse the configuration and say all of `words`.
+fn is_refused(mistake: &str, words: &[&str]) -> Result<()> {
+    let (home, _hello) = home(mistake)?;
+    for command in ["check", "run"] {
+        let output = home.drowse(&[command])?;
+        let said = said(&output);
+        assert!(!output.status.success(), "drowse {command} accepted:\n{mistake}");
+        for word in words {
+            assert!(said.contains(word), "drowse {command} does not say {word:?}:\n{said}");
+        }
+    }
+    Ok(())
+}
+
+/// The router runs, answers the mistaken host with an error, names the cause in its status with
+/// all of `words`, and serves the good workload.
+fn others_are_served(home: Home, words: &[&str]) -> Result<()> {
+    let router = home.start()?;
+    let answer = router.get("bad.example", "/")?;
+    assert!([502, 503, 504].contains(&answer.status), "{}: {}", answer.status, answer.text());
+    assert_eq!(router.get("good.example", "/")?.status, 200);
+    let status = router.status()?.to_string();
+    for word in words {
+        assert!(status.contains(word), "the status does not say {word:?}:\n{status}");
+    }
+    Ok(())
+}
+
+const BAD_ROUTE: &str = "[[route]]\nhost = \"bad.example\"\nworkload = \"bad\"\nport = 80\n";
+
+#[test]
+fn an_unknown_key_is_refused_with_its_place_and_the_nearest_key() -> Result<()> {
+    is_refused(
+        "[workload.bad]\nprovider = \"process\"\ntarget = \"hello\"\nidel = \"5m\"\n",
+        &["drowse.toml:", "idel", "idle"],
+    )
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused_with_what_was_wanted() -> Result<()> {
+    is_refused(
+        "[[route]]\nhost = \"x.example\"\nworkload = \"hello\"\nport = \"eighty\"\n",
+        &["drowse.toml:", "port", "eighty"],
+    )
+}
+
+#[test]
+fn a_duration_without_a_unit_is_refused() -> Result<()> {
+    is_refused(
+        "[workload.bad]\nprovider = \"process\"\nidle = \"10\"\n",
+        &["drowse.toml:", "idle", "10"],
+    )
+}
+
+#[test]
+fn a_workload_of_an_unknown_provider_is_refused_with_the_known_ones() -> Result<()> {
+    is_refused("[workload.bad]\nprovider = \"proces\"\n", &["drowse.toml:", "proces", "process"])
+}
+
+#[test]
+fn a_route_to_an_unknown_workload_is_refused() -> Result<()> {
+    is_refused(
+        "[[route]]\nhost = \"x.example\"\nworkload = \"helo\"\nport = 80\n",
+        &["drowse.toml:", "helo", "hello"],
+    )
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() -> Result<()> {
+    is_refused(
+        "[workload.bad]\nprovider = \"nobody\"\nidel = \"5m\"\n\n[[route]]\nworkload = \"gone\"\n",
+        &["idel", "nobody", "gone", "port"],
+    )
+}
+
+#[test]
+fn what_is_not_toml_is_refused_with_its_place() -> Result<()> {
+    is_refused("[workload.bad\nprovider = 1\n", &["drowse.toml:"])
+}
+
+#[test]
+fn a_port_that_is_in_use_is_named() -> Result<()> {
+    let holder = TcpListener::bind("127.0.0.1:0")?;
+    let address = holder.local_addr()?;
+    let home = Home::with_port(&Programs::from_env(), address.port())?;
+    home.configure("")?;
+    let output = home.drowse(&["run"])?;
+    let said = said(&output);
+    assert!(!output.status.success());
+    for word in [&address.to_string(), "web", "in use"] {
+        assert!(said.contains(word), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_missing_plugin_is_named_and_others_are_served() -> Result<()> {
+    let (home, _hello) = home(&format!(
+        "[provider.lost]\nplugin = \"no-such-plugin\"\n\n\
+         [workload.bad]\nprovider = \"lost\"\n\n{BAD_ROUTE}"
+    ))?;
+    let plugins = home.plugins().display().to_string();
+    others_are_served(home, &["no-such-plugin", &plugins])
+}
+
+#[test]
+fn a_plugin_that_is_not_wasm_is_named_and_others_are_served() -> Result<()> {
+    let (home, _hello) = home(&format!(
+        "[provider.text]\nplugin = \"text\"\n\n[workload.bad]\nprovider = \"text\"\n\n{BAD_ROUTE}"
+    ))?;
+    fs::write(home.plugins().join("text.wasm"), "this is no plugin")?;
+    others_are_served(home, &["text.wasm", "not"])
+}
+
+#[test]
+fn a_plugin_of_another_contract_version_is_named_with_both_versions() -> Result<()> {
+    let programs = Programs::from_env();
+    let (home, _hello) = home(&format!(
+        "[provider.newer]\nplugin = \"newer\"\n\n[workload.bad]\nprovider = \"newer\"\n\n{BAD_ROUTE}"
+    ))?;
+    // The same plugin, saying that it speaks a later version of the contract.
+    let plugin = fs::read(programs.bundle.join("process.wasm"))?;
+    let later = replace(&plugin, b"@0.1.0", b"@0.7.0");
+    assert_ne!(plugin, later);
+    fs::write(home.plugins().join("newer.wasm"), later)?;
+    others_are_served(home, &["newer.wasm", "0.7", "0.1"])
+}
+
+#[test]
+fn a_socket_where_nobody_listens_is_named_and_others_are_served() -> Result<()> {
+    let (home, _hello) = home(&format!(
+        "[provider.docker]\nplugin = \"docker\"\n\
+         endpoint.engine = {{ url = \"unix:///run/no-such-engine.sock\" }}\n\n\
+         [workload.bad]\nprovider = \"docker\"\n\n{BAD_ROUTE}"
+    ))?;
+    others_are_served(home, &["/run/no-such-engine.sock"])
+}
+
+#[test]
+fn status_without_a_router_says_so() -> Result<()> {
+    let (home, _hello) = home("")?;
+    let output = home.drowse(&["status"])?;
+    let said = said(&output);
+    assert!(!output.status.success());
+    for word in ["control.sock", "drowse run"] {
+        assert!(said.contains(word), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_good_configuration_passes_the_check_and_is_not_run_by_it() -> Result<()> {
+    let (home, hello) = home("")?;
+    let output = home.drowse(&["check"])?;
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(hello.starts()?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_second_router_on_the_same_home_is_refused_and_the_first_goes_on() -> Result<()> {
+    let (home, _hello) = home("")?;
+    let router = home.start()?;
+    let output = router.home().drowse(&["run"])?;
+    assert!(!output.status.success());
+    until("the first router answers", PATIENCE, || router.status().ok().map(drop))?;
+    assert_eq!(router.get("good.example", "/")?.status, 200);
+    Ok(())
+}
+
+fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = bytes.to_vec();
+    for at in 0..bytes.len().saturating_sub(from.len()) {
+        if bytes[at..].starts_with(from) {
+            bytes[at..at + to.len()].copy_from_slice(to);
+        }
+    }
+    bytes
+}

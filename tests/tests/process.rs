@@ -1,0 +1,236 @@
+//! One request wakes one process: the process provider through the binary.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use drowse_tests::{Hello, Home, Programs, Router, curl, process};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A router with the workload `hello` asleep behind it.
+fn asleep(boot: Duration, idle: &str) -> Result<(Router, Hello)> {
+    let programs = Programs::from_env();
+    let home = Home::new(&programs)?;
+    let hello = Hello::new(&programs, home.path(), boot)?;
+    home.configure(&[hello.provider(), hello.workload(idle)].concat())?;
+    Ok((home.start()?, hello))
+}
+
+#[test]
+fn a_request_is_held_until_the_backend_it_woke_answers_and_then_it_sleeps_again() -> Result<()> {
+    let boot = Duration::from_millis(700);
+    let (router, hello) = asleep(boot, "1s")?;
+    assert_eq!(router.phase("hello")?, "asleep");
+    assert_eq!(hello.starts()?, [0; 0], "nobody asked");
+
+    let answer = router.get("any.example", "/")?;
+    assert_eq!(answer.status, 200);
+    assert!(answer.first_byte >= boot, "{:?}", answer.first_byte);
+    assert!(answer.text().contains("start 1"), "{}", answer.text());
+
+    router.wait_for_phase("hello", "asleep", PATIENCE)?;
+    let starts = hello.starts()?;
+    assert_eq!(starts.len(), 1);
+    assert!(!process::exists(starts[0]), "asleep, but the process runs");
+
+    assert!(router.get("any.example", "/")?.text().contains("start 2"));
+    Ok(())
+}
+
+#[test]
+fn a_hundred_visitors_wake_it_once_and_all_are_answered() -> Result<()> {
+    let (router, hello) = asleep(Duration::from_millis(500), "never")?;
+    let url = router.url("/");
+    let statuses = thread::scope(|scope| {
+        let visitors = (0..100)
+            .map(|_| {
+                scope
+                    .spawn(|| curl(&["--output", "/dev/null", "--write-out", "%{http_code}", &url]))
+            })
+            .collect::<Vec<_>>();
+        visitors
+            .into_iter()
+            .map(|visitor| visitor.join().expect("the visitor does not panic"))
+            .map(|output| Ok(String::from_utf8(output?.stdout)?))
+            .collect::<Result<Vec<_>>>()
+    })?;
+    assert_eq!(statuses, vec!["200"; 100]);
+    assert_eq!(hello.starts()?.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn an_answer_that_takes_longer_than_the_idle_time_arrives_whole() -> Result<()> {
+    let (router, hello) = asleep(Duration::ZERO, "500ms")?;
+    let output = curl(&[&router.url("/slow?seconds=3")])?;
+    let text = String::from_utf8(output.stdout)?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(text.lines().count(), 30, "{text}");
+    assert_eq!(hello.starts()?.len(), 1);
+    router.wait_for_phase("hello", "asleep", PATIENCE)
+}
+
+#[test]
+fn a_request_body_sent_to_a_sleeping_backend_arrives_whole() -> Result<()> {
+    let (router, _hello) = asleep(Duration::from_millis(300), "never")?;
+    let file = router.home().path().join("upload");
+    fs::write(&file, vec![b'x'; 5_000_000])?;
+    let data = format!("@{}", file.display());
+    let output = curl(&["--data-binary", &data, &router.url("/")])?;
+    assert_eq!(String::from_utf8(output.stdout)?, "got 5000000 bytes\n");
+    Ok(())
+}
+
+#[test]
+fn a_browser_gets_a_page_that_reloads_and_a_program_is_held() -> Result<()> {
+    let (router, _hello) = asleep(Duration::from_secs(2), "never")?;
+    let browser = [
+        "--include",
+        "--header",
+        "accept: text/html,application/xhtml+xml,*/*;q=0.8",
+        "--header",
+        "sec-fetch-mode: navigate",
+        "--header",
+        "sec-fetch-dest: document",
+    ];
+    let url = router.url("/some/place?x=1");
+    let page = String::from_utf8(curl(&[&browser[..], &[&url]].concat())?.stdout)?;
+    let head = page.to_lowercase();
+    assert!(head.starts_with("http/1.1 503"), "{page}");
+    assert!(head.contains("retry-after:"), "{page}");
+    assert!(head.contains("no-store"), "{page}");
+    assert!(head.contains("text/html"), "{page}");
+
+    let held = String::from_utf8(curl(&[&url])?.stdout)?;
+    assert!(held.contains("start 1"), "{held}");
+    let again = String::from_utf8(curl(&[&browser[..], &[&url]].concat())?.stdout)?;
+    assert!(again.contains("start 1"), "awake, a browser gets the backend's answer: {again}");
+    Ok(())
+}
+
+#[test]
+fn a_route_that_rejects_says_when_to_come_back_and_wakes_all_the_same() -> Result<()> {
+    let programs = Programs::from_env();
+    let home = Home::new(&programs)?;
+    let hello = Hello::new(&programs, home.path(), Duration::from_millis(300))?;
+    let rejecting = format!(
+        "[[route]]\nhost = \"busy.example\"\nworkload = \"hello\"\nport = {}\nwaiting = \"reject\"\n",
+        hello.port()
+    );
+    home.configure(&[hello.provider(), hello.workload("never"), rejecting].concat())?;
+    let router = home.start()?;
+
+    let answer = router.get("busy.example", "/")?;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.header("retry-after").is_some(), "{}", answer.head);
+    router.wait_for_phase("hello", "ready", PATIENCE)?;
+    assert_eq!(router.get("busy.example", "/")?.status, 200);
+    Ok(())
+}
+
+#[test]
+fn the_operator_wakes_it_and_puts_it_to_sleep() -> Result<()> {
+    let (router, hello) = asleep(Duration::ZERO, "never")?;
+    let output = router.home().drowse(&["wake", "hello"])?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    router.wait_for_phase("hello", "ready", PATIENCE)?;
+    let id = hello.starts()?[0];
+    assert!(process::exists(id));
+
+    let output = router.home().drowse(&["sleep", "hello"])?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    router.wait_for_phase("hello", "asleep", PATIENCE)?;
+    assert!(!process::exists(id));
+
+    let output = router.home().drowse(&["wake", "nobody"])?;
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("nobody"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_backend_that_dies_is_woken_by_the_next_visitor() -> Result<()> {
+    let (router, hello) = asleep(Duration::ZERO, "never")?;
+    assert_eq!(router.get("any.example", "/")?.status, 200);
+    process::kill(hello.starts()?[0])?;
+    let answer = router.get("any.example", "/")?;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(answer.text().contains("start 2"), "{}", answer.text());
+    Ok(())
+}
+
+#[test]
+fn a_visitor_that_gives_up_does_not_stop_the_wake() -> Result<()> {
+    let (router, hello) = asleep(Duration::from_millis(800), "never")?;
+    let mut visitor = TcpStream::connect(router.address())?;
+    visitor.write_all(b"GET / HTTP/1.1\r\nhost: any.example\r\n\r\n")?;
+    router.wait_for_phase("hello", "waking", PATIENCE)?;
+    drop(visitor);
+    router.wait_for_phase("hello", "ready", PATIENCE)?;
+    assert_eq!(hello.starts()?.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_keep_alive_connection_without_a_request_keeps_nothing_awake() -> Result<()> {
+    let (router, _hello) = asleep(Duration::ZERO, "500ms")?;
+    let mut visitor = TcpStream::connect(router.address())?;
+    visitor.set_read_timeout(Some(PATIENCE))?;
+    let request = b"GET / HTTP/1.1\r\nhost: any.example\r\n\r\n";
+    visitor.write_all(request)?;
+    let first = read_answer(&mut visitor)?;
+    assert!(first.contains("start 1"), "{first}");
+    router.wait_for_phase("hello", "asleep", PATIENCE)?;
+    visitor.write_all(request)?;
+    let second = read_answer(&mut visitor)?;
+    assert!(second.contains("start 2"), "{second}");
+    Ok(())
+}
+
+#[test]
+fn the_router_takes_its_processes_with_it_when_it_ends() -> Result<()> {
+    let (router, hello) = asleep(Duration::ZERO, "never")?;
+    router.get("any.example", "/")?;
+    let id = hello.starts()?[0];
+    assert!(process::exists(id));
+    router.stop()?;
+    ensure!(!process::exists(id), "process {id} was left behind");
+    Ok(())
+}
+
+#[test]
+fn a_backend_that_cannot_start_is_named_with_its_reason() -> Result<()> {
+    let programs = Programs::from_env();
+    let home = Home::new(&programs)?;
+    home.configure(
+        "[provider.process]\nplugin = \"process\"\n\
+         command.broken = { run = [\"/nowhere/at-all\"] }\n\n\
+         [workload.broken]\nprovider = \"process\"\nwake = { timeout = \"5s\" }\n\n\
+         [[route]]\nworkload = \"broken\"\nport = 1\n",
+    )?;
+    let router = home.start()?;
+    let answer = router.get("any.example", "/")?;
+    assert!([502, 503].contains(&answer.status), "{}", answer.status);
+    assert!(answer.text().contains("broken"), "{}", answer.text());
+    let said = router.workload("broken")?.to_string();
+    assert!(said.contains("/nowhere/at-all"), "{said}");
+    Ok(())
+}
+
+/// One answer of the example backend, whose bodies end with a line.
+fn read_answer(visitor: &mut TcpStream) -> Result<String> {
+    let mut answer = Vec::new();
+    let mut byte = [0];
+    while !answer.ends_with(b" s.\n") {
+        visitor.read_exact(&mut byte).context("read an answer")?;
+        answer.push(byte[0]);
+    }
+    Ok(String::from_utf8(answer)?)
+}

@@ -1,0 +1,28 @@
+//! `cargo xtask bench`: ratios taken in one run. Absolute figures belong to the machine.
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::workspace::Workspace;
+
+mod cpu;
+mod http;
+mod relay;
+mod samples;
+mod wake;
+
+/// What to measure.
+#[derive(Subcommand)]
+pub(crate) enum Bench {
+    /// What the router adds to a wake, beside the engine's own time.
+    Wake(wake::Options),
+    /// Requests per second, latency and CPU time beside nginx.
+    Http(http::Options),
+}
+
+pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<()> {
+    match bench {
+        Bench::Wake(options) => wake::run(workspace, options),
+        Bench::Http(options) => http::run(workspace, options),
+    }
+}

@@ -1,0 +1,186 @@
+//! What the router adds to a wake.
+//!
+//! The overhead is the time from a visitor's request to its first byte, less the engine's own
+//! start call and less the time until the backend first answers a client that asks in a tight
+//! loop.
+
+use std::{
+    net::SocketAddr,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use drowse_tests::{Docker, Hello, Home, Process, Programs, Router, client, needs};
+
+use super::{relay::Relay, samples::Samples};
+use crate::{apt, build, workspace::Workspace};
+
+/// What to measure.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Wakes of the process provider.
+    #[arg(long, default_value_t = 200)]
+    process: usize,
+    /// Wakes of the docker provider.
+    #[arg(long, default_value_t = 60)]
+    docker: usize,
+}
+
+/// Milliseconds of each wake.
+#[derive(Default)]
+struct Wakes {
+    engine: Samples,
+    visitor: Samples,
+    overhead: Samples,
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let programs = build::programs(workspace)?;
+    apt::ensure(&[("dockerd", "docker.io"), ("busybox", "busybox-static"), ("ip", "iproute2")])?;
+
+    println!("\nmilliseconds, median and 99th percentile");
+    println!(
+        "{:<10} {:>6}  {:>16}  {:>16}  {:>16}",
+        "provider", "wakes", "engine and boot", "visitor", "overhead"
+    );
+    process(&programs, options.process)?.print("process", options.process);
+    match Docker::lacks() {
+        Some(lack) => needs::skip("docker", &lack),
+        None => docker(&programs, options.docker)?.print("docker", options.docker),
+    }
+    println!("\nbudget: 5 ms overhead");
+    Ok(())
+}
+
+/// By turns: the program started by us and asked in a tight loop, and the router's visitor.
+fn process(programs: &Programs, wakes: usize) -> Result<Wakes> {
+    let home = Home::new(programs)?;
+    let hello = Hello::new(programs, home.path(), Duration::ZERO)?;
+    home.configure(&[hello.provider(), hello.workload("never")].concat())?;
+    let router = home.start()?;
+    let mut measured = Wakes::default();
+    // The first wake fills caches.
+    alone(&hello)?;
+    visit(&router)?;
+    sleep(&router)?;
+    for _ in 0..wakes {
+        let engine = alone(&hello)?;
+        let visitor = visit(&router)?;
+        sleep(&router)?;
+        measured.add(engine, visitor);
+    }
+    router.stop()?;
+    Ok(measured)
+}
+
+fn alone(hello: &Hello) -> Result<Duration> {
+    let run = hello.run();
+    let mut command = Command::new(&run[0]);
+    command.args(&run[1..]).stdout(Stdio::null());
+    let begin = Instant::now();
+    let backend = Process::spawn("the backend", &mut command, Duration::from_secs(1))?;
+    first_answer(hello.address())?;
+    let took = begin.elapsed();
+    drop(backend);
+    Ok(took)
+}
+
+/// Within the same wake: a relay notes the start call, a tight loop the first answer.
+fn docker(programs: &Programs, wakes: usize) -> Result<Wakes> {
+    let engine = Docker::start()?;
+    engine.create_web("bench", 0.0)?;
+    engine.run(&["start", "bench"])?;
+    let address = address(&engine)?;
+    engine.run(&["kill", "bench"])?;
+
+    let home = Home::new(programs)?;
+    let socket = home.path().join("relay.sock");
+    let mut relay = Relay::begin(&socket, engine.socket())?;
+    home.configure(&format!(
+        "[provider.docker]\nplugin = \"docker\"\nendpoint.engine = {{ url = \"unix://{}\" }}\n\n\
+         [workload.hello]\nprovider = \"docker\"\ntarget = \"bench\"\nidle = \"never\"\n\
+         sleep = {{ method = \"kill\" }}\n\n\
+         [[route]]\nworkload = \"hello\"\nport = 80\n",
+        socket.display(),
+    ))?;
+    let router = home.start()?;
+    let mut measured = Wakes::default();
+    for wake in 0..=wakes {
+        let (own, visitor) = thread::scope(|scope| {
+            let relay = &mut relay;
+            let watcher = scope.spawn(move || -> Result<_> {
+                let asked = relay.next(PATIENCE)?;
+                first_answer(address)?;
+                Ok((asked, Instant::now()))
+            });
+            let visitor = visit(&router)?;
+            let (asked, answers) = watcher.join().expect("the watcher does not panic")?;
+            anyhow::Ok((answers - asked, visitor))
+        })?;
+        ensure!(self::address(&engine)? == address, "the container changed its address");
+        sleep(&router)?;
+        // The first wake fills caches.
+        if wake > 0 {
+            measured.add(own, visitor);
+        }
+    }
+    router.stop()?;
+    Ok(measured)
+}
+
+fn address(engine: &Docker) -> Result<SocketAddr> {
+    let said = engine.inspect("bench")?;
+    let networks = said["NetworkSettings"]["Networks"].as_object().context("no networks")?;
+    let address = networks.values().find_map(|network| network["IPAddress"].as_str());
+    let address = address.context("the container has no address")?;
+    Ok(SocketAddr::new(address.parse()?, 80))
+}
+
+fn first_answer(address: SocketAddr) -> Result<()> {
+    let begin = Instant::now();
+    while !client::answers(address) {
+        ensure!(begin.elapsed() < PATIENCE, "{address} did not answer within {PATIENCE:?}");
+    }
+    Ok(())
+}
+
+fn visit(router: &Router) -> Result<Duration> {
+    let answer = router.get("bench.example", "/")?;
+    ensure!(answer.status == 200, "the answer is {}: {}", answer.status, answer.text());
+    Ok(answer.first_byte)
+}
+
+fn sleep(router: &Router) -> Result<()> {
+    let output = router.home().drowse(&["sleep", "hello"])?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "drowse sleep: {said}");
+    router.wait_for_phase("hello", "asleep", PATIENCE)
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+// === impl Wakes ===
+
+impl Wakes {
+    fn add(&mut self, engine: Duration, visitor: Duration) {
+        self.engine.add(millis(engine));
+        self.visitor.add(millis(visitor));
+        self.overhead.add(millis(visitor) - millis(engine));
+    }
+
+    fn print(&self, provider: &str, wakes: usize) {
+        let pair = |samples: &Samples| format!("{:7.2} {:8.2}", samples.median(), samples.p99());
+        println!(
+            "{provider:<10} {wakes:>6}  {}  {}  {}",
+            pair(&self.engine),
+            pair(&self.visitor),
+            pair(&self.overhead),
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! `cargo xtask test`: every check and every test.
+
+use std::{env, process::Command};
+
+use anyhow::{Result, bail};
+use drowse_tests::{Programs, needs, programs::variables};
+
+use crate::{
+    apt::{self, Wanted},
+    build, licences,
+    run::{run as execute, step},
+    workspace::Workspace,
+};
+
+/// What to run.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only the end-to-end tests, and of them those whose name contains FILTER.
+    #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "")]
+    e2e: Option<String>,
+}
+
+/// What the tests run beside the router, by the names of Debian's packages.
+const ENGINES: &[Wanted] = &[
+    ("dockerd", "docker.io"),
+    ("busybox", "busybox-static"),
+    ("ip", "iproute2"),
+    ("iptables", "iptables"),
+    ("curl", "curl"),
+    ("hey", "hey"),
+    ("tar", "tar"),
+    ("/usr/bin/python3", "python3"),
+    ("/usr/lib/python3/dist-packages/websockets/__init__.py", "python3-websockets"),
+];
+
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    if let Some(filter) = &options.e2e {
+        return end_to_end(workspace, &build::programs_for_tests(workspace)?, filter);
+    }
+    let missing = step("look for engines and clients", || apt::ensure(ENGINES))?;
+    step("formatting", || execute(workspace.cargo().args(["fmt", "--all", "--check"])))?;
+    step("licences, bans and sources", || licences::check(workspace))?;
+    let programs = build::programs_for_tests(workspace)?;
+    step("lints", || {
+        let mut cargo = workspace.cargo();
+        cargo.args(["clippy", "--locked", "--workspace", "--all-targets"]);
+        execute(with_programs(&mut cargo, &programs).args(["--", "--deny", "warnings"]))
+    })?;
+    step("unit and property tests", || {
+        let mut cargo = workspace.cargo();
+        cargo.args(["test", "--locked", "--release", "--workspace", "--exclude", "drowse-tests"]);
+        execute(with_programs(&mut cargo, &programs))
+    })?;
+    step("the gate under loom", || loom(workspace))?;
+    step("end to end", || end_to_end(workspace, &programs, ""))?;
+
+    if !missing.is_empty() {
+        println!("\nnot on this machine, and their tests skipped: {}", missing.join(", "));
+        if needs::strict() {
+            bail!("CI=true forbids to skip tests: {} are missing", missing.join(", "));
+        }
+    }
+    println!("\neverything passed");
+    Ok(())
+}
+
+fn end_to_end(workspace: &Workspace, programs: &Programs, filter: &str) -> Result<()> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["test", "--locked", "--release", "--package", "drowse-tests", filter]);
+    execute(with_programs(&mut cargo, programs))
+}
+
+/// The model checker needs its own build of everything that it looks into.
+fn loom(workspace: &Workspace) -> Result<()> {
+    let mut flags = env::var("RUSTFLAGS").unwrap_or_default();
+    flags.push_str(" --cfg drowse_loom");
+    let mut cargo = workspace.cargo();
+    cargo
+        .args(["test", "--locked", "--release", "--package", "drowse-core", "--lib", "loom"])
+        .env("RUSTFLAGS", flags.trim_start())
+        .env("CARGO_TARGET_DIR", workspace.target().join("loom"));
+    execute(&mut cargo)
+}
+
+fn with_programs<'a>(cargo: &'a mut Command, programs: &Programs) -> &'a mut Command {
+    cargo
+        .env(variables::ROUTER, &programs.router)
+        .env(variables::BUNDLE, &programs.bundle)
+        .env(variables::HELLO, &programs.hello)
+        .env(variables::HOSTILE, &programs.hostile)
+}

@@ -1,0 +1,80 @@
+//! Where things are.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+
+use crate::run::output;
+
+/// The checkout and what is built from it.
+pub(crate) struct Workspace {
+    root: PathBuf,
+    target: PathBuf,
+}
+
+// === impl Workspace ===
+
+impl Workspace {
+    /// Asks cargo.
+    pub(crate) fn find() -> Result<Self> {
+        let metadata = cargo_metadata(&["--no-deps"])?;
+        let path = |key: &str| {
+            metadata[key]
+                .as_str()
+                .map(PathBuf::from)
+                .with_context(|| format!("no {key} from cargo"))
+        };
+        Ok(Self { root: path("workspace_root")?, target: path("target_directory")? })
+    }
+
+    /// The checkout.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Everything that is built is somewhere below.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// A program built by the release profile.
+    pub(crate) fn release(&self, name: &str) -> PathBuf {
+        self.target.join("release").join(name)
+    }
+
+    /// The providers that the router carries.
+    pub(crate) fn bundle(&self) -> PathBuf {
+        self.target.join("drowse-bundle")
+    }
+
+    /// The hostile guests of the tests.
+    pub(crate) fn hostile(&self) -> PathBuf {
+        self.target.join("drowse-hostile")
+    }
+
+    /// A cargo command in the checkout that builds below the target directory.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut command = cargo();
+        command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
+        command
+    }
+}
+
+/// What `cargo metadata` says.
+pub(crate) fn cargo_metadata(arguments: &[&str]) -> Result<serde_json::Value> {
+    let text = output(
+        cargo()
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["metadata", "--format-version", "1"])
+            .args(arguments),
+    )?;
+    serde_json::from_str(&text).context("cargo metadata gave no JSON")
+}
+
+fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
