@@ -1,0 +1,189 @@
+//! Talks to a running router.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use drowse_core::WorkloadStatus;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use tokio::{net::UnixStream, time::timeout};
+
+use crate::{
+    problem::Problem,
+    types::{PluginStatus, RouterStatus},
+};
+
+/// What a router that is well says at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The largest answer: a router with a hundred thousand workloads.
+const LARGEST: usize = 256 << 20;
+
+const SEGMENT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'@');
+
+/// A client of the router behind one control socket.
+#[derive(Clone, Debug)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+/// Why a router did not answer as asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// No router listens there.
+    #[error(
+        "no router answers at {}: {source}; start one with `drowse run`, or name its socket with \
+         --control",
+        socket.display()
+    )]
+    NotRunning {
+        /// The control socket.
+        socket: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// Only the router's user may ask.
+    #[error(
+        "the control socket {} is another user's: run this as the router's user",
+        socket.display()
+    )]
+    NotAllowed {
+        /// The control socket.
+        socket: PathBuf,
+    },
+    /// The router said no.
+    #[error(transparent)]
+    Refused(#[from] Problem),
+    /// The connection broke, or what listens there is no router.
+    #[error("router at {}: {message}", socket.display())]
+    Broken {
+        /// The control socket.
+        socket: PathBuf,
+        /// What happened.
+        message: String,
+    },
+}
+
+// === impl Client ===
+
+impl Client {
+    /// A client of the router behind this socket. Connects with each call.
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        Self { socket: socket.into() }
+    }
+
+    /// The socket it connects to.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The whole router.
+    pub async fn status(&self) -> Result<RouterStatus, ClientError> {
+        self.ask(Method::GET, "/v0/status", PATIENCE).await
+    }
+
+    /// Every plugin the router can use.
+    pub async fn plugins(&self) -> Result<Vec<PluginStatus>, ClientError> {
+        self.ask(Method::GET, "/v0/plugins", Duration::from_secs(60)).await
+    }
+
+    /// Wakes a workload; returns when it is ready if `wait` says how long that may take.
+    pub async fn wake(
+        &self,
+        name: &str,
+        wait: Option<Duration>,
+    ) -> Result<WorkloadStatus, ClientError> {
+        self.operate(name, "wake", wait).await
+    }
+
+    /// Puts a workload to sleep; returns when it sleeps if `wait` says how long that may take.
+    pub async fn sleep(
+        &self,
+        name: &str,
+        wait: Option<Duration>,
+    ) -> Result<WorkloadStatus, ClientError> {
+        self.operate(name, "sleep", wait).await
+    }
+
+    async fn operate(
+        &self,
+        name: &str,
+        operation: &str,
+        wait: Option<Duration>,
+    ) -> Result<WorkloadStatus, ClientError> {
+        let name = utf8_percent_encode(name, SEGMENT);
+        let query = wait.map(|wait| format!("?wait={}", wait.as_secs_f64())).unwrap_or_default();
+        let path = format!("/v0/workloads/{name}/{operation}{query}");
+        self.ask(Method::POST, &path, PATIENCE + wait.unwrap_or_default()).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        patience: Duration,
+    ) -> Result<T, ClientError> {
+        match timeout(patience, self.exchange(method, path)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.broken(format!("no answer within {} s", patience.as_secs()))),
+        }
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<T, ClientError> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|source| {
+            let socket = self.socket.clone();
+            match source.kind() {
+                io::ErrorKind::PermissionDenied => ClientError::NotAllowed { socket },
+                _ => ClientError::NotRunning { socket, source },
+            }
+        })?;
+        let (mut requests, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream))
+                .await
+                .map_err(|error| self.broken(error))?;
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "drowse")
+            .body(Empty::<bytes::Bytes>::new())
+            .map_err(|error| self.broken(error))?;
+
+        // The connection is driven here and nowhere else, so that nothing outlives the call. It
+        // ends when `requests` is dropped.
+        let answer = async move {
+            let response = requests.send_request(request).await.map_err(|e| e.to_string())?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), LARGEST).collect().await;
+            Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))
+        };
+        let (answer, ended): (Result<_, String>, _) = tokio::join!(answer, connection);
+        let (status, body) = answer.map_err(|error| match ended {
+            Err(ended) if !ended.is_canceled() => self.broken(ended),
+            _ => self.broken(error),
+        })?;
+        if status == StatusCode::OK {
+            return serde_json::from_slice(&body)
+                .map_err(|error| self.broken(format!("an answer that makes no sense: {error}")));
+        }
+        match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => Err(problem.into()),
+            Err(_) => Err(self.broken(format!("{status} from something that is no router"))),
+        }
+    }
+
+    fn broken(&self, message: impl ToString) -> ClientError {
+        ClientError::Broken { socket: self.socket.clone(), message: message.to_string() }
+    }
+}

@@ -1,0 +1,58 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn the_socket_is_its_users_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run/drowse/control.sock");
+    let _socket = ControlSocket::bind(&path).unwrap();
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+}
+
+#[tokio::test]
+async fn a_second_router_is_told_who_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("control.sock");
+    let _socket = ControlSocket::bind(&path).unwrap();
+    let error = ControlSocket::bind(&path).unwrap_err();
+    let expected = format!("a router runs already, pid {}", std::process::id());
+    assert!(error.to_string().contains(&expected), "{error}");
+    tokio::net::UnixStream::connect(&path).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_dead_router_left_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("control.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    drop(std::os::unix::net::UnixListener::bind(beside(&path, ".new")).unwrap());
+    fs::write(beside(&path, ".lock"), "4711\n").unwrap();
+    let socket = ControlSocket::bind(&path).unwrap();
+    tokio::net::UnixStream::connect(socket.path()).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_left_behind_and_the_next_router_can_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("control.sock");
+    for _ in 0..2 {
+        drop(ControlSocket::bind(&path).unwrap());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_made_is_told_with_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = ControlSocket::bind(&file.join("control.sock")).unwrap_err();
+    assert!(error.to_string().contains("make its directory"), "{error}");
+    assert!(error.to_string().contains("`control` path"), "{error}");
+}
