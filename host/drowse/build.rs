@@ -1,34 +1,39 @@
-//! Takes the bundled providers into the binary: every `NAME.wasm` in the directory that
-//! `DROWSE_BUNDLE` names.
+//! Puts the providers that `cargo xtask build` made into the binary.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fmt::Write, fs, path::Path};
+
+/// The directory with the built providers.
+const BUNDLE: &str = "DROWSE_BUNDLE";
+/// What comes with the router, by the name of its file.
+const NAMES: [&str; 2] = ["docker", "process"];
 
 fn main() {
-    println!("cargo::rerun-if-env-changed=DROWSE_BUNDLE");
     println!("cargo::rerun-if-changed=build.rs");
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    let mut plugins = Vec::new();
-    match env::var_os("DROWSE_BUNDLE") {
-        None => println!("cargo::warning=no bundled providers: build with `cargo xtask build`"),
-        Some(dir) => {
-            println!("cargo::rerun-if-changed={}", dir.display());
-            for entry in fs::read_dir(&dir).expect("DROWSE_BUNDLE names a directory") {
-                let path = entry.expect("a readable directory").path();
-                if path.extension().is_some_and(|end| end == "wasm") {
-                    println!("cargo::rerun-if-changed={}", path.display());
-                    plugins.push(path);
+    println!("cargo::rerun-if-env-changed={BUNDLE}");
+
+    let mut list = String::new();
+    match env::var_os(BUNDLE) {
+        Some(directory) => {
+            for name in NAMES {
+                let file = Path::new(&directory).join(name).with_extension("wasm");
+                println!("cargo::rerun-if-changed={}", file.display());
+                match fs::canonicalize(&file) {
+                    // Writing to a string cannot fail.
+                    Ok(file) => {
+                        let _ = writeln!(list, "    ({name:?}, include_bytes!({file:?})),");
+                    }
+                    Err(error) => println!(
+                        "cargo::error={BUNDLE} has no {name}.wasm ({}: {error}): build with cargo \
+                         xtask build",
+                        file.display()
+                    ),
                 }
             }
         }
+        None => println!("cargo::warning=no bundled providers: build with cargo xtask build"),
     }
-    plugins.sort();
-    let lines: String = plugins
-        .iter()
-        .map(|path| {
-            let name = path.file_stem().expect("a file has a name").display().to_string();
-            format!("    ({name:?}, include_bytes!({:?})),\n", path.display().to_string())
-        })
-        .collect();
-    let text = format!("pub(crate) static BUNDLED: &[(&str, &[u8])] = &[\n{lines}];\n");
-    fs::write(out.join("bundled.rs"), text).expect("OUT_DIR is writable");
+
+    let out = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts");
+    let text = format!("pub(crate) static BUNDLED: &[(&str, &[u8])] = &[\n{list}];\n");
+    fs::write(Path::new(&out).join("bundled.rs"), text).expect("cargo made OUT_DIR");
 }

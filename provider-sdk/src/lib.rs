@@ -115,7 +115,7 @@ macro_rules! export {
         #[cfg(target_family = "wasm")]
         const _: () = {
             type Plugin = $crate::glue::Glue<$provider>;
-            $crate::bindings::export_component!(Plugin with_types_in $crate::bindings);
+    $crate::bindings::export_component!(Plugin with_types_in $crate::bindings);
         };
     };
 }

@@ -99,11 +99,7 @@ pub trait Provider: Sized + 'static {
     }
 
     /// Takes the target away. Success when it does not exist.
-    fn remove(
-        &self,
-        target: &Target<Self::TargetSettings>,
-        options: &RemoveOptions,
-    ) -> Result<()> {
+    fn remove(&self, target: &Target<Self::TargetSettings>, options: &RemoveOptions) -> Result<()> {
         let _ = options;
         Err(unsupported("remove", &target.handle))
     }

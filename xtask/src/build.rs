@@ -21,7 +21,7 @@ pub(crate) struct Options {
 
 /// The providers that the router carries.
 /// Guests that misbehave on purpose.
-const HOSTILE: &[Guest] = &[];
+const HOSTILE: &[Guest] = &[Guest { package: "drowse-hostile", name: "hostile" }];
 
 const PROVIDERS: &[Guest] = &[
     Guest { package: "drowse-provider-docker", name: "docker" },

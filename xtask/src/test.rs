@@ -38,8 +38,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         return end_to_end(workspace, &build::programs_for_tests(workspace)?, filter);
     }
     let missing = step("look for engines and clients", || apt::ensure(ENGINES))?;
-    step("formatting", || execute(workspace.cargo().args(["fmt", "--all", "--check"])))?;
     step("licences, bans and sources", || licences::check(workspace))?;
+    step("formatting", || execute(workspace.cargo().args(["fmt", "--all", "--check"])))?;
     let programs = build::programs_for_tests(workspace)?;
     step("lints", || {
         let mut cargo = workspace.cargo();

@@ -4,136 +4,191 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(test)]
+mod tests;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it is done, or all is well
+  1  it failed, or `check` found mistakes
+  2  the command line makes no sense
+  3  no router is running";
+
 const EXAMPLES: &str = "\
 Examples:
-  drowse init                    write a first drowse.toml for Docker, to be reviewed
-  drowse check                   say everything that is wrong with it
-  drowse run                     serve
-  drowse status                  what sleeps, what is awake, and why something failed
-  drowse wake blog --wait        wake a workload and wait until it is ready
-  drowse plugin inspect docker   what a plugin wants to be granted
+  drowse init --docker        write a first drowse.toml for Docker containers
+  drowse check                tell everything that is wrong with it
+  drowse run                  serve; a visitor wakes what sleeps
+  drowse status               what sleeps, what wakes, what is awake, and why not
+  drowse wake blog --wait     wake a workload and return when it is ready
+  drowse plugin inspect docker
+                              what a plugin can do and what it asks for
 
 Exit codes:
-  0  done        1  failed; the reason is on standard error
-  2  usage       3  no router is running";
+  0  it is done, or all is well
+  1  it failed, or `check` found mistakes
+  2  the command line makes no sense
+  3  no router is running";
 
 /// A wake-on-demand proxy: backends sleep until somebody knocks.
+///
+/// A request to a sleeping workload wakes it through a provider plugin, is held, and is answered
+/// as soon as the workload is ready. When nobody asks any more, it sleeps again.
 #[derive(Debug, Parser)]
-#[command(name = "drowse", version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// The configuration: a TOML file, or a directory of them [default: ./drowse.toml, else
-    /// /etc/drowse/drowse.toml]
-    #[arg(long, short, global = true, value_name = "PATH")]
-    pub(crate) config: Option<PathBuf>,
-    /// Print JSON for programs instead of tables for people.
+    /// Answer in JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Say everything that is wrong with the configuration, and load its plugins.
-    Check,
-    /// Write a first configuration, with what its plugins want as grants to review.
-    Init(InitOptions),
-    /// Look at plugins.
+    /// Serve visitors until SIGTERM or Ctrl-C
+    ///
+    /// Whatever can be served is served: a plugin that cannot be loaded, a container that does
+    /// not exist or a port that is taken is told, and does not keep the others from working.
+    #[command(after_help = EXIT_CODES)]
+    Run(Run),
+
+    /// Tell everything that is wrong with a configuration
+    ///
+    /// Also loads the plugins, hands them their settings and compares what they ask for with what
+    /// is granted. Calls nothing outside.
+    #[command(after_help = EXIT_CODES)]
+    Check(ConfigFile),
+
+    /// Write a first configuration, with comments
+    ///
+    /// What the provider asks for is written as grants, for you to review.
+    #[command(after_help = EXIT_CODES)]
+    Init(Init),
+
+    /// Show the running router: listeners, providers, workloads
+    #[command(after_help = EXIT_CODES)]
+    Status(Running),
+
+    /// Wake a workload
+    #[command(after_help = EXIT_CODES)]
+    Wake(Operate),
+
+    /// Put a workload to sleep; visitors inside are waited for
+    #[command(after_help = EXIT_CODES)]
+    Sleep(Operate),
+
+    /// Look at plugins
     #[command(subcommand)]
-    Plugin(PluginCommand),
-    /// Serve until interrupted.
-    Run(RunOptions),
-    /// Put a workload to sleep; visitors inside are waited for.
-    Sleep(OperateOptions),
-    /// Show listeners, providers and workloads of the running router.
-    Status,
-    /// Wake a workload.
-    Wake(OperateOptions),
+    Plugin(Plugin),
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum PluginCommand {
-    /// Show what a plugin is and what it wants to be granted.
-    Inspect {
-        /// A name, or the path of a file.
-        #[arg(value_name = "NAME|FILE")]
-        plugin: String,
-    },
-    /// List the plugins of the directory and the bundled ones.
-    List,
+/// Where the configuration is.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ConfigFile {
+    /// The configuration: a file, or a directory of *.toml files [default: ./drowse.toml, then
+    /// /etc/drowse/drowse.toml]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) config: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct InitOptions {
-    /// The file to write.
-    #[arg(default_value = "drowse.toml")]
+/// Where the running router is.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Running {
+    /// The router's control socket [default: the one of the configuration]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+
+    /// What to log, instead of the configuration's `log`, such as `debug` or
+    /// `info,drowse_proxy=trace`
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+
+    /// How to log
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line for people
+    #[default]
+    Human,
+    /// A JSON object in each line
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Init {
+    /// For Docker or Podman containers (the default)
+    #[arg(long)]
+    pub(crate) docker: bool,
+
+    /// For programs that the router starts itself
+    #[arg(long, conflicts_with = "docker")]
+    pub(crate) process: bool,
+
+    /// Where to write it; `-` for standard output
+    #[arg(value_name = "FILE", default_value = "drowse.toml")]
     pub(crate) file: PathBuf,
-    /// What controls the first workload.
-    #[arg(long, value_enum, default_value = "docker")]
-    pub(crate) provider: Starter,
-    /// Write over a file that exists.
+
+    /// Replace the file if it exists
     #[arg(long)]
     pub(crate) force: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Starter {
-    /// Containers of a Docker engine.
-    Docker,
-    /// Programs on this machine.
-    Process,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RunOptions {
-    /// How log lines look on standard error.
-    #[arg(long, value_enum, default_value = "human")]
-    pub(crate) log_format: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people.
-    Human,
-    /// One JSON object a line.
-    Json,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct OperateOptions {
-    /// The workload.
+#[derive(Args, Debug)]
+pub(crate) struct Operate {
+    /// The workload
     pub(crate) name: String,
-    /// Wait until it is done or has failed; for so many seconds at most.
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "300")]
-    wait: Option<u64>,
+
+    /// Return when it is done, or say why it is not [default time: 5m]
+    #[arg(
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "5m",
+        value_parser = wait
+    )]
+    pub(crate) wait: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) running: Running,
 }
 
-// === impl OperateOptions ===
+#[derive(Debug, Subcommand)]
+pub(crate) enum Plugin {
+    /// List the plugins that providers can use
+    #[command(after_help = EXIT_CODES)]
+    List(ConfigFile),
 
-impl OperateOptions {
-    /// How long to wait, if at all.
-    pub(crate) fn wait(&self) -> Option<Duration> {
-        self.wait.map(Duration::from_secs)
-    }
+    /// Show what a plugin can do, what it asks for and which settings it takes
+    #[command(after_help = EXIT_CODES)]
+    Inspect {
+        /// A plugin's name, or a file
+        #[arg(value_name = "FILE|NAME")]
+        plugin: String,
+
+        #[command(flatten)]
+        config: ConfigFile,
+    },
 }
 
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+fn wait(text: &str) -> Result<Duration, String> {
+    let wait = drowse_config::duration(text)?;
+    if wait > drowse_admin::LONGEST_WAIT {
+        return Err("an hour is the longest".to_owned());
     }
-
-    #[test]
-    fn the_configuration_may_be_named_after_the_command() {
-        let cli = Cli::try_parse_from(["drowse", "wake", "blog", "--wait", "--config", "x.toml"]);
-        let cli = cli.unwrap();
-        assert_eq!(cli.config.as_deref(), Some("x.toml".as_ref()));
-        let Command::Wake(options) = cli.command else { panic!("not a wake") };
-        assert_eq!(options.wait(), Some(Duration::from_secs(300)));
-    }
+    Ok(wait)
 }

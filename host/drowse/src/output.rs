@@ -1,93 +1,100 @@
-//! What people read: tables, times, and a little colour on terminals.
+//! What is written, for people or for machines.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal, Write};
 
-use anyhow::Result;
 use serde::Serialize;
 
-/// Rows under a heading, columns aligned.
-pub(crate) struct Table {
-    rows: Vec<Vec<String>>,
+use crate::error::Error;
+
+/// Standard output, and how to write to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    json: bool,
+    colour: bool,
 }
 
-/// The word in front of an error.
-pub(crate) fn error_mark() -> &'static str {
-    if io::stderr().is_terminal() { "\u{1b}[1;31merror:\u{1b}[0m" } else { "error:" }
+/// How a word is set off on a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tone {
+    #[default]
+    Plain,
+    Title,
+    Good,
+    Busy,
+    Bad,
+    Quiet,
 }
 
-/// Prints a value for programs.
-pub(crate) fn json(value: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
-}
+// === impl Output ===
 
-/// Seconds as people say them: `340ms`, `12s`, `3m 20s`, `5h 2m`.
-pub(crate) fn seconds(seconds: f64) -> String {
-    let whole = seconds.max(0.0) as u64;
-    match whole {
-        0 => format!("{:.0}ms", seconds.max(0.0) * 1e3),
-        1..60 => format!("{whole}s"),
-        60..3600 => format!("{}m {}s", whole / 60, whole % 60),
-        3600..86400 => format!("{}h {}m", whole / 3600, whole / 60 % 60),
-        _ => format!("{}d {}h", whole / 86400, whole / 3600 % 24),
-    }
-}
-
-// === impl Table ===
-
-impl Table {
-    /// A table with this heading.
-    pub(crate) fn new(heading: &[&str]) -> Self {
-        Self { rows: vec![heading.iter().map(|cell| (*cell).to_owned()).collect()] }
+impl Output {
+    /// In colour on a terminal, unless `NO_COLOR` is set.
+    pub(crate) fn new(json: bool) -> Self {
+        let colour = io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { json, colour }
     }
 
-    /// Adds a row.
-    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+    /// Answers are JSON.
+    pub(crate) fn json(&self) -> bool {
+        self.json
     }
 
-    /// The aligned lines.
-    pub(crate) fn lines(&self) -> Vec<String> {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
-        let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+    /// Writes an answer: as JSON, or as `text` says it to people.
+    pub(crate) fn answer<T: Serialize>(
+        &self,
+        value: &T,
+        text: impl FnOnce(&Self) -> String,
+    ) -> Result<(), Error> {
+        let mut text = if self.json {
+            serde_json::to_string_pretty(value)
+                .map_err(|error| Error::new(format!("cannot write the answer as JSON: {error}")))?
+        } else {
+            text(self)
         };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        let line = |row: &Vec<String>| {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-        };
-        self.rows.iter().map(line).collect()
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        self.write(&text);
+        Ok(())
     }
 
-    /// Prints it.
-    pub(crate) fn print(&self) {
-        for line in self.lines() {
-            println!("{line}");
+    /// Writes an error: as JSON to standard output, or for people to standard error.
+    pub(crate) fn error(&self, error: &Error) {
+        if let (true, Some(value)) = (self.json, error.json()) {
+            self.write(&format!("{value:#}\n"));
+        } else if let Some(text) = error.text() {
+            eprintln!("drowse: {text}");
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_aligned() {
-        let mut table = Table::new(&["NAME", "PHASE"]);
-        table.row(["blog".into(), "asleep".into()]);
-        table.row(["a-long-name".into(), "ready".into()]);
-        let expected = ["NAME         PHASE", "blog         asleep", "a-long-name  ready"];
-        assert_eq!(table.lines(), expected);
+    /// Sets a word off.
+    pub(crate) fn paint(&self, text: &str, tone: Tone) -> String {
+        let code = match tone {
+            _ if !self.colour => return text.to_owned(),
+            Tone::Plain => return text.to_owned(),
+            Tone::Title => "1",
+            Tone::Good => "32",
+            Tone::Busy => "33",
+            Tone::Bad => "31",
+            Tone::Quiet => "2",
+        };
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
 
-    #[test]
-    fn times_are_said_as_people_say_them() {
-        assert_eq!(seconds(0.34), "340ms");
-        assert_eq!(seconds(59.9), "59s");
-        assert_eq!(seconds(200.0), "3m 20s");
-        assert_eq!(seconds(18_120.0), "5h 2m");
-        assert_eq!(seconds(90_000.0), "1d 1h");
+    /// For tests and files.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self { json: false, colour: false }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn coloured() -> Self {
+        Self { json: false, colour: true }
+    }
+
+    fn write(&self, text: &str) {
+        // A reader that has seen enough, such as `head`, closes the pipe: that is no failure.
+        let _ = io::stdout().write_all(text.as_bytes());
     }
 }

@@ -73,15 +73,12 @@ impl Response {
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
-    /// The whole body as JSON, at most [`BODY_LIMIT`]. The error says which key is not as expected.
+    /// The whole body as JSON, at most [`BODY_LIMIT`]; `internal` if it is not as expected.
     pub fn json<T: DeserializeOwned>(self) -> Result<T> {
         let what = self.request.clone();
         let body = self.bytes(BODY_LIMIT)?;
-        let mut json = serde_json::Deserializer::from_slice(&body);
-        serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let (path, inner) = (error.path().to_string(), error.into_inner());
-            Error::internal(format!("{what}: unexpected answer at \"{path}\": {inner}"))
-        })
+        serde_json::from_slice(&body)
+            .map_err(|error| Error::internal(format!("{what}: unexpected answer: {error}")))
     }
 
     /// The body line by line, as it comes.

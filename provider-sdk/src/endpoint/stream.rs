@@ -114,16 +114,14 @@ impl<T: DeserializeOwned> Values<T> {
 
     /// The next value that is complete in the buffer.
     fn parse(&mut self) -> Option<Result<T>> {
-        let mut values =
-            serde_json::Deserializer::from_slice(self.pieces.rest()).into_iter::<serde_json::Value>();
+        let mut values = serde_json::Deserializer::from_slice(self.pieces.rest())
+            .into_iter::<serde_json::Value>();
         match values.next()? {
             Ok(value) => {
                 self.pieces.used += values.byte_offset();
-                let typed = serde_path_to_error::deserialize(value);
-                Some(typed.map_err(|error| {
-                    let (path, inner) = (error.path().to_string(), error.into_inner());
+                Some(serde_json::from_value(value).map_err(|error| {
                     let what = self.pieces.response.request();
-                    Error::internal(format!("{what}: unexpected value at \"{path}\": {inner}"))
+                    Error::internal(format!("{what}: unexpected value: {error}"))
                 }))
             }
             Err(error) if error.is_eof() && !self.pieces.ended => None,

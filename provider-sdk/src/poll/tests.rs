@@ -58,10 +58,7 @@ fn differences_between_looks_become_events_and_a_failed_look_ends_the_watch() {
     assert_eq!(watched.reports[0], Report::Synced);
     let seen: Vec<(&str, &Status)> =
         watched.observations().iter().map(|it| (it.handle.as_str(), &it.status)).collect();
-    assert_eq!(
-        seen,
-        [("a", &Status::Running), ("c", &Status::Stopped), ("b", &Status::Missing)]
-    );
+    assert_eq!(seen, [("a", &Status::Running), ("c", &Status::Stopped), ("b", &Status::Missing)]);
     assert_eq!(watched.error.unwrap().message(), "look: nobody answers");
     assert_eq!(test.elapsed(), Duration::from_secs(20));
 }

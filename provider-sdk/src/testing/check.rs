@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::rules;
-use crate::{
-    bindings::exports::drowse::provider::provider::Guest, glue::Glue, provider::Provider,
-};
+use crate::{bindings::exports::drowse::provider::provider::Guest, glue::Glue, provider::Provider};
 
 /// Panics with what is wrong with a provider's description: a name that is no name, a rule that
 /// no host understands, settings that take unknown keys.

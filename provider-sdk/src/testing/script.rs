@@ -178,7 +178,10 @@ impl Script {
     fn check_grant(&self, request: &http::Request) {
         let state = self.0.borrow();
         let http::Request { endpoint, method, path, headers, .. } = request;
-        assert!(state.stage != Stage::Inside, "{method} {path}: describe and configure call nothing outside");
+        assert!(
+            state.stage != Stage::Inside,
+            "{method} {path}: describe and configure call nothing outside"
+        );
         let wish = state.wishes.iter().find(|wish| wish.name == *endpoint);
         let Some(wish) = wish else {
             panic!("{method} {path}: the description wishes for no endpoint {endpoint:?}");
@@ -221,7 +224,9 @@ impl Host for Script {
         self.check_grant(request);
         let asked = format!("{} {}", request.method, request.path);
         let next = self.0.borrow_mut().expected.pop_front();
-        let Some(next) = next else { self.at_its_end(&format!("nothing more is expected, but {asked} is sent")) };
+        let Some(next) = next else {
+            self.at_its_end(&format!("nothing more is expected, but {asked} is sent"))
+        };
         assert!(
             next.endpoint == request.endpoint && next.request == asked,
             "the provider sent {asked} to {:?}; expected was {} to {:?}",

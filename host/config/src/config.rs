@@ -1,0 +1,277 @@
+//! The whole configuration.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use drowse_core::{ProviderName, WorkloadName, WorkloadSpec};
+use drowse_plugins::settings::ProviderSettings;
+use drowse_proxy::settings::ListenerSettings;
+use drowse_routes::Route;
+
+use crate::{
+    forms::{COUNT, PATH, TEXT},
+    keys, listener,
+    mistake::{Mistake, Mistakes},
+    places::Places,
+    provider,
+    read::{Reader, Section},
+    route,
+    source::{Place, Source},
+    tree::{self, Value},
+    workload,
+};
+
+/// More mistakes than this are counted, not shown.
+const SHOWN: usize = 100;
+
+/// Everything an operator says, ready for the crates that take it.
+#[derive(Debug)]
+pub struct Config {
+    /// The directory of plugins.
+    pub plugins: PathBuf,
+    /// The directory for compiled plugins.
+    pub cache: PathBuf,
+    /// The control socket.
+    pub control: PathBuf,
+    /// Threads that serve visitors; one for each core when absent.
+    pub threads: Option<usize>,
+    /// What is logged, as a filter for `tracing`.
+    pub log: String,
+    /// Where visitors come in, in the order of the files.
+    pub listeners: Vec<ListenerSettings>,
+    /// Who starts and stops workloads, by name.
+    pub providers: Vec<ProviderSettings>,
+    /// What sleeps and wakes, by name.
+    pub workloads: Vec<WorkloadSpec>,
+    /// Which visitor wants which workload, in the order of the files.
+    pub routes: Vec<Route>,
+    places: BTreeMap<Item, Place>,
+    sources: Vec<Source>,
+}
+
+/// Something that stands in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Item {
+    /// The log filter.
+    Log,
+    /// A listener, by its name.
+    Listener(String),
+    /// A provider.
+    Provider(ProviderName),
+    /// A workload.
+    Workload(WorkloadName),
+    /// A route, by its index in [`Config::routes`].
+    Route(usize),
+}
+
+/// What reading collects.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) listeners: Vec<(ListenerSettings, Place)>,
+    pub(crate) providers: BTreeMap<ProviderName, (Option<ProviderSettings>, Place)>,
+    pub(crate) workloads: BTreeMap<WorkloadName, (Option<workload::Draft>, Place)>,
+    pub(crate) routes: Vec<(Route, Place)>,
+    /// Every listener's name, also of those with mistakes.
+    pub(crate) listener_names: Vec<(String, Place)>,
+    /// A listener could not be read.
+    pub(crate) broken_listeners: bool,
+    /// A route could not be read.
+    pub(crate) broken_routes: bool,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads a file, or every `*.toml` of a directory as if it were one.
+    pub fn load(path: &Path, places: &Places) -> Result<Self, Mistakes> {
+        let files = files(path).map_err(|error| Mistake::unreadable(path.to_owned(), &error))?;
+        if files.is_empty() {
+            let why = io::Error::other("the directory holds no *.toml file");
+            return Err(Mistake::unreadable(path.to_owned(), &why).into());
+        }
+        let mut unreadable = Vec::new();
+        let mut texts = Vec::new();
+        for file in files {
+            match fs::read_to_string(&file) {
+                Ok(text) => texts.push((file, text)),
+                Err(error) => unreadable.push(Mistake::unreadable(file, &error)),
+            }
+        }
+        match Mistakes::new(unreadable) {
+            Some(mistakes) => Err(mistakes),
+            None => Self::parse(texts, places),
+        }
+    }
+
+    /// Reads texts as if they were the files of these names.
+    pub fn parse(texts: Vec<(PathBuf, String)>, places: &Places) -> Result<Self, Mistakes> {
+        let mut complaints = Vec::new();
+        let mut sources: Vec<Source> = texts
+            .into_iter()
+            .map(|(path, text)| Source { path, text, secrets: Vec::new() })
+            .collect();
+        if sources.is_empty() {
+            sources.push(Source { path: PathBuf::new(), text: String::new(), secrets: Vec::new() });
+        }
+        let files = sources
+            .iter_mut()
+            .enumerate()
+            .map(|(file, source)| tree::parse(file, source, &mut complaints))
+            .collect();
+        // What stands on a line that is not TOML was only guessed at: nothing more is said of it.
+        let broken: HashSet<_> =
+            complaints.iter().map(|(place, _)| line(&sources, *place)).collect();
+        let syntax = complaints.len();
+        let entries = tree::merge(files, &sources, &mut complaints);
+
+        let mut r = Reader::new(sources, complaints);
+        let top = r.root(&entries, &keys::ROUTER);
+        let plugins = top.find(&mut r, "plugins", &PATH);
+        let cache = top.find(&mut r, "cache", &PATH);
+        let control = top.find(&mut r, "control", &PATH);
+        let threads = top.find(&mut r, "threads", &COUNT);
+        let log = top.get(&mut r, "log", &TEXT);
+        let found = Found::read(&mut r, &top);
+        let log_place = top.place_of("log");
+
+        let Reader { sources, mut complaints, .. } = r;
+        if !broken.is_empty() {
+            let guesses = complaints.split_off(syntax);
+            let sound = |place| !broken.contains(&line(&sources, place));
+            complaints.extend(guesses.into_iter().filter(|(place, _)| sound(*place)));
+        }
+        if !complaints.is_empty() {
+            complaints.sort();
+            complaints.dedup();
+            return Err(mistakes(&sources, complaints));
+        }
+        let beside = sources[0].path.parent().unwrap_or(Path::new("")).join("plugins");
+        let beside = beside.is_dir().then_some(beside);
+        let mut marks = BTreeMap::from([(Item::Log, log_place)]);
+        Ok(Self {
+            plugins: plugins.flatten().or(beside).unwrap_or_else(|| places.plugins()),
+            cache: cache.flatten().unwrap_or_else(|| places.cache()),
+            control: control.flatten().unwrap_or_else(|| places.control()),
+            threads: threads.flatten(),
+            log: log.unwrap_or_default(),
+            listeners: mark(&mut marks, found.listeners, |it, _| Item::Listener(it.name.clone())),
+            providers: mark(&mut marks, present(found.providers), |it: &ProviderSettings, _| {
+                Item::Provider(it.name.clone())
+            }),
+            workloads: mark(
+                &mut marks,
+                present(found.workloads)
+                    .into_iter()
+                    .map(|(draft, place)| (draft.spec, place))
+                    .collect(),
+                |it, _| Item::Workload(it.name.clone()),
+            ),
+            routes: mark(&mut marks, found.routes, |_, index| Item::Route(index)),
+            places: marks,
+            sources,
+        })
+    }
+
+    /// The control socket that the configuration at `path` names, whatever else is in it: a running
+    /// router must be reachable also when its file has been broken since.
+    pub fn control_of(path: &Path, places: &Places) -> PathBuf {
+        let named = files(path).ok().into_iter().flatten().find_map(|path| {
+            let text = fs::read_to_string(&path).ok()?;
+            let mut source = Source { path, text, secrets: Vec::new() };
+            let entries = tree::parse(0, &mut source, &mut Vec::new());
+            let Value::Text(control) = &entries.get("control")?.node.value else { return None };
+            Some(source.path.parent().unwrap_or(Path::new("")).join(control))
+        });
+        named.unwrap_or_else(|| places.control())
+    }
+
+    /// Something that turned out to be wrong with an item later, at the item's place.
+    pub fn mistake(&self, item: &Item, message: impl Into<String>) -> Mistake {
+        match self.places.get(item) {
+            Some(place) => Mistake::at(&self.sources, *place, message.into()),
+            None => {
+                let file = self.sources[0].path.clone();
+                Mistake { file, position: None, message: message.into(), quote: None }
+            }
+        }
+    }
+
+    /// The files it was read from.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.sources.iter().map(|source| source.path.as_path())
+    }
+}
+
+// === impl Found ===
+
+impl Found {
+    fn read(r: &mut Reader, top: &Section<'_>) -> Self {
+        let mut found = Self::default();
+        listener::read(r, top, &mut found);
+        provider::read(r, top, &mut found);
+        workload::read(r, top, &mut found);
+        route::read(r, top, &mut found);
+        workload::settle(r, &mut found);
+        found
+    }
+}
+
+fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    if !fs::metadata(path)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let file = entry?.path();
+        let hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'.');
+        if !hidden && file.extension().is_some_and(|end| end == "toml") && file.is_file() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The line that a place begins on.
+fn line(sources: &[Source], place: Place) -> (usize, usize) {
+    (place.file, sources[place.file].line_range(place.start).start)
+}
+
+fn mistakes(sources: &[Source], complaints: Vec<tree::Complaint>) -> Mistakes {
+    let left = complaints.len().saturating_sub(SHOWN);
+    let mut mistakes: Vec<Mistake> = complaints
+        .into_iter()
+        .take(SHOWN)
+        .map(|(place, message)| Mistake::at(sources, place, message))
+        .collect();
+    if let (Some(last), true) = (mistakes.last_mut(), left > 0) {
+        last.message.push_str(&format!(" (and {left} more mistakes after this one)"));
+    }
+    let nothing = || {
+        let why = io::Error::other("nothing was read");
+        Mistakes::from(Mistake::unreadable(sources[0].path.clone(), &why))
+    };
+    Mistakes::new(mistakes).unwrap_or_else(nothing)
+}
+
+fn mark<T>(
+    marks: &mut BTreeMap<Item, Place>,
+    items: Vec<(T, Place)>,
+    name: impl Fn(&T, usize) -> Item,
+) -> Vec<T> {
+    items
+        .into_iter()
+        .enumerate()
+        .map(|(index, (item, place))| {
+            marks.insert(name(&item, index), place);
+            item
+        })
+        .collect()
+}
+
+fn present<K, T>(items: BTreeMap<K, (Option<T>, Place)>) -> Vec<(T, Place)> {
+    items.into_values().filter_map(|(item, place)| Some((item?, place))).collect()
+}

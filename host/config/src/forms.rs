@@ -1,0 +1,275 @@
+//! The forms that single values have: texts, numbers, durations, sizes, addresses, words.
+
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use drowse_core::SleepMethod;
+use drowse_proxy::settings::Protocol;
+use drowse_routes::Waiting;
+use ipnet::IpNet;
+
+use crate::{
+    read::{Form, Reader},
+    schema::{Kind, nearest},
+    tree::{Node, Value},
+    units,
+};
+
+mod grants;
+
+pub(crate) use grants::{ARGUMENTS, FINGERPRINT, HEADERS, RULES, VARIABLES};
+
+/// A form by its word in the reference, what a mistake says was expected, and how it is read.
+macro_rules! form {
+    ($(#[$doc:meta])* $name:ident: $type:ty, $word:literal, $expected:literal, $read:expr) => {
+        $(#[$doc])*
+        pub(crate) const $name: Form<$type> =
+            Form { kind: Kind::Value { word: $word, expected: $expected }, read: $read };
+    };
+}
+use form;
+
+/// A form that is one of a few words.
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident: $type:ty { $($word:literal => $value:expr),+ $(,)? }) => {
+        $(#[$doc])*
+        pub(crate) const $name: Form<$type> = Form {
+            kind: Kind::Choice(&[$($word),+]),
+            read: |r, node| match word(r, node, &[$($word),+])? {
+                $($word => Some($value),)+
+                _ => None,
+            },
+        };
+    };
+}
+
+form!(
+    /// Any text but the empty one.
+    TEXT: String, "text", "a text in quotes", |r, node| text(r, node, TEXT.kind)
+);
+form!(
+    /// True or false.
+    FLAG: bool, "true or false", "true or false", |r, node| match node.value {
+        Value::Flag(flag) => Some(flag),
+        _ => r.mismatch(node, FLAG.kind),
+    }
+);
+form!(
+    /// At least one of something.
+    COUNT: usize, "number", "a whole number from 1 to 1000000", |r, node| match node.value {
+        Value::Integer(number @ 1..=1_000_000) => usize::try_from(number).ok(),
+        _ => r.mismatch(node, COUNT.kind),
+    }
+);
+form!(
+    /// A TCP port.
+    PORT: u16, "port", "a port from 1 to 65535", |r, node| match node.value {
+        Value::Integer(number @ 1..=65_535) => u16::try_from(number).ok(),
+        _ => r.mismatch(node, PORT.kind),
+    }
+);
+form!(
+    /// A time longer than nothing.
+    DURATION: Duration, "duration", "a duration such as \"10m\", \"1h30m\" or \"500ms\"", duration
+);
+form!(
+    /// A duration, or never.
+    IDLE: Option<Duration>,
+    "duration or `never`",
+    "a duration such as \"10m\", or \"never\"",
+    |r, node| match &node.value {
+        Value::Text(text) if text == "never" => Some(None),
+        Value::Text(_) => duration(r, node).map(Some),
+        Value::Integer(_) => r.mismatch(node, DURATION.kind),
+        _ => r.mismatch(node, IDLE.kind),
+    }
+);
+form!(
+    /// Bytes, at least one.
+    SIZE: u64, "size", "a size such as \"64MiB\" or \"16MB\"", |r, node| match &node.value {
+        Value::Text(text) => match units::size(text) {
+            Ok(0) => r.refuse(node, "nothing fits in no bytes at all"),
+            Ok(bytes) => Some(bytes),
+            Err(why) => r.refuse(node, format!("\"{text}\" is not a size: {why}")),
+        },
+        _ => r.mismatch(node, SIZE.kind),
+    }
+);
+form!(
+    /// A path; a relative one starts at its file's directory.
+    PATH: PathBuf, "path", "a path in quotes", |r, node| {
+        let path = text(r, node, PATH.kind)?;
+        Some(r.directory(node.place).join(path))
+    }
+);
+form!(
+    /// An address to listen on.
+    ADDRESS: SocketAddr,
+    "address",
+    "an address with a port such as \"0.0.0.0:8080\" or \"[::]:8080\"",
+    |r, node| {
+        let text = text(r, node, ADDRESS.kind)?;
+        if let Ok(address) = text.parse() {
+            return Some(address);
+        }
+        let port = text.rsplit_once(':').map_or("8080", |(_, port)| port);
+        let port: u16 = port.parse().unwrap_or(8080);
+        r.refuse(
+            node,
+            format!(
+                "\"{}\" is not an address with a port; write \"0.0.0.0:{port}\" for every \
+                 network, \"127.0.0.1:{port}\" for this machine only",
+                text.escape_debug()
+            ),
+        )
+    }
+);
+form!(
+    /// Networks, or single addresses.
+    NETWORKS: Vec<IpNet>,
+    "list of networks",
+    "a list of networks such as [\"10.0.0.0/8\", \"127.0.0.1\"]",
+    |r, node| {
+        let Value::List(items) = &node.value else { return r.mismatch(node, NETWORKS.kind) };
+        each(items, |item| {
+            let text = text(r, item, TEXT.kind)?;
+            let network = text.parse().ok();
+            network.or_else(|| Some(IpNet::from(text.parse::<std::net::IpAddr>().ok()?))).or_else(
+                || {
+                    let text = text.escape_debug();
+                    r.refuse(item, format!("\"{text}\" is not a network such as \"10.0.0.0/8\""))
+                },
+            )
+        })
+    }
+);
+form!(
+    /// Texts.
+    WORDS: Vec<String>, "list of texts", "a list of texts such as [\"a\", \"b\"]", |r, node| {
+        let Value::List(items) = &node.value else { return r.mismatch(node, WORDS.kind) };
+        each(items, |item| text(r, item, TEXT.kind))
+    }
+);
+form!(
+    /// One status, or a range of them.
+    STATUSES: RangeInclusive<u16>,
+    "status or range",
+    "a status such as 200 or a range such as \"200-399\"",
+    statuses
+);
+form!(
+    /// A table that goes to a plugin as it is.
+    JSON: serde_json::Value, "table", "a table", |r, node| match node.value {
+        Value::Table(_) => json(r, node),
+        _ => r.mismatch(node, JSON.kind),
+    }
+);
+choice!(
+    /// What a listener speaks.
+    PROTOCOL: Protocol { "http" => Protocol::Http }
+);
+choice!(
+    /// What a visitor gets while a workload wakes.
+    WAITING: Waiting {
+        "auto" => Waiting::Auto,
+        "page" => Waiting::Page,
+        "hold" => Waiting::Hold,
+        "reject" => Waiting::Reject,
+    }
+);
+choice!(
+    /// How a workload is put to sleep.
+    SLEEP_METHOD: SleepMethod {
+        "stop" => SleepMethod::Stop,
+        "pause" => SleepMethod::Pause,
+        "kill" => SleepMethod::Kill,
+    }
+);
+
+/// Reads every item, so that every mistake is noted; `None` when there was one.
+fn each<'n, T>(items: &'n [Node], read: impl FnMut(&'n Node) -> Option<T>) -> Option<Vec<T>> {
+    let read: Vec<Option<T>> = items.iter().map(read).collect();
+    read.into_iter().collect()
+}
+
+/// A text that is not empty; `kind` is what a mistake says was expected.
+fn text(r: &mut Reader, node: &Node, kind: Kind) -> Option<String> {
+    match &node.value {
+        Value::Text(text) if text.trim().is_empty() => r.refuse(node, "the text is empty"),
+        Value::Text(text) if text.contains('\0') => r.refuse(node, "the text holds a NUL"),
+        Value::Text(text) => Some(text.clone()),
+        _ => r.mismatch(node, kind),
+    }
+}
+
+fn duration(r: &mut Reader, node: &Node) -> Option<Duration> {
+    let Value::Text(text) = &node.value else { return r.mismatch(node, DURATION.kind) };
+    match units::duration(text) {
+        Ok(Duration::ZERO) => r.refuse(node, "a duration of nothing"),
+        Ok(duration) => Some(duration),
+        Err(why) => r.refuse(node, format!("\"{}\" is not a duration: {why}", text.escape_debug())),
+    }
+}
+
+fn word<'w>(r: &mut Reader, node: &Node, words: &'static [&'w str]) -> Option<&'w str> {
+    let Value::Text(text) = &node.value else { return r.mismatch(node, Kind::Choice(words)) };
+    if let Some(word) = words.iter().find(|word| *word == text) {
+        return Some(word);
+    }
+    let hint = nearest(text, words.iter().copied())
+        .map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
+    let expected = Kind::Choice(words).expected();
+    r.refuse(node, format!("expected {expected}, found {}{hint}", crate::read::found(node)))
+}
+
+fn statuses(r: &mut Reader, node: &Node) -> Option<RangeInclusive<u16>> {
+    let range = match &node.value {
+        Value::Integer(status) => u16::try_from(*status).ok().map(|status| status..=status),
+        Value::Text(text) => {
+            let (from, until) = text.split_once('-').unwrap_or((text, text));
+            from.trim()
+                .parse()
+                .ok()
+                .zip(until.trim().parse().ok())
+                .map(|(from, until)| from..=until)
+        }
+        _ => None,
+    };
+    let fits = |range: &RangeInclusive<u16>| {
+        !range.is_empty() && *range.start() >= 100 && *range.end() <= 599
+    };
+    match range.filter(fits) {
+        Some(range) => Some(range),
+        None => r.mismatch(node, STATUSES.kind),
+    }
+}
+
+fn json(r: &mut Reader, node: &Node) -> Option<serde_json::Value> {
+    Some(match &node.value {
+        Value::Text(text) => text.as_str().into(),
+        Value::Flag(flag) => (*flag).into(),
+        Value::Date(date) => date.as_str().into(),
+        Value::Integer(number) => match i64::try_from(*number) {
+            Ok(number) => number.into(),
+            Err(_) => return r.refuse(node, "the number is too large"),
+        },
+        Value::Float(number) => {
+            let number = number.parse().ok().and_then(serde_json::Number::from_f64);
+            match number {
+                Some(number) => number.into(),
+                None => return r.refuse(node, "the number cannot be passed on"),
+            }
+        }
+        Value::List(items) => each(items, |item| json(r, item))?.into(),
+        Value::Table(entries) => {
+            let mut object = serde_json::Map::new();
+            let mut whole = true;
+            for (key, entry) in entries {
+                match json(r, &entry.node) {
+                    Some(value) => drop(object.insert(key.clone(), value)),
+                    None => whole = false,
+                }
+            }
+            return whole.then(|| object.into());
+        }
+    })
+}

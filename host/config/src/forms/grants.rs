@@ -1,0 +1,178 @@
+//! The forms of values in grants: commands, headers, rules, certificates.
+
+use std::{collections::BTreeMap, path::Path};
+
+use drowse_plugins::{grants::Rule, settings::Secret};
+
+use super::{TEXT, each, form, text};
+use crate::{
+    read::{Form, Reader},
+    schema::{Kind, nearest},
+    tree::{Node, Value},
+};
+
+form!(
+    /// A program with its arguments.
+    ARGUMENTS: Vec<String>,
+    "list of texts",
+    "a list of program and arguments such as [\"/usr/bin/server\", \"--port\", \"3000\"]",
+    |r, node| {
+        let Value::List(items) = &node.value else { return r.mismatch(node, ARGUMENTS.kind) };
+        let [program, arguments @ ..] = items.as_slice() else {
+            return r.refuse(node, "the list is empty; name a program");
+        };
+        let program = text(r, program, TEXT.kind).map(|name| {
+            // A bare name is looked up in PATH; anything else is a path like every other.
+            if name.contains('/') {
+                r.directory(node.place).join(name).to_string_lossy().into_owned()
+            } else {
+                name
+            }
+        });
+        let arguments = each(arguments, |item| match &item.value {
+            Value::Text(text) if !text.contains('\0') => Some(text.clone()),
+            _ => text(r, item, TEXT.kind),
+        });
+        Some([program?].into_iter().chain(arguments?).collect())
+    }
+);
+form!(
+    /// Environment variables.
+    VARIABLES: BTreeMap<String, String>,
+    "table of texts",
+    "a table of texts such as { PORT = \"3000\" }",
+    |r, node| {
+        let Value::Table(entries) = &node.value else { return r.mismatch(node, VARIABLES.kind) };
+        let mut variables = BTreeMap::new();
+        let mut whole = true;
+        for (name, entry) in entries {
+            if name.is_empty() || name.contains(['=', '\0']) {
+                whole = false;
+                r.complain(entry.key, "this cannot be the name of an environment variable");
+            }
+            match &entry.node.value {
+                Value::Text(text) if !text.contains('\0') => {
+                    variables.insert(name.clone(), text.clone());
+                }
+                _ => {
+                    whole = false;
+                    r.mismatch::<()>(&entry.node, TEXT.kind);
+                }
+            }
+        }
+        whole.then_some(variables)
+    }
+);
+form!(
+    /// Headers with their secret values.
+    HEADERS: Vec<(String, Secret)>,
+    "table of headers",
+    "a table of headers such as { Authorization = { env = \"TOKEN\", prefix = \"Bearer \" } }",
+    |r, node| {
+        let Value::Table(entries) = &node.value else { return r.mismatch(node, HEADERS.kind) };
+        let mut headers = Vec::new();
+        let mut whole = true;
+        for (name, entry) in entries {
+            if !is_header_name(name) {
+                whole = false;
+                r.complain(entry.key, "this cannot be the name of a header");
+            }
+            match secret(r, &entry.node) {
+                Some(secret) => headers.push((name.clone(), secret)),
+                None => whole = false,
+            }
+        }
+        whole.then_some(headers)
+    }
+);
+form!(
+    /// Allowed requests.
+    RULES: Vec<String>,
+    "list of rules",
+    "a list of rules such as [\"GET /containers/*/json\"]",
+    |r, node| {
+        let Value::List(items) = &node.value else { return r.mismatch(node, RULES.kind) };
+        each(items, |item| {
+            let rule = text(r, item, TEXT.kind)?;
+            match rule.parse::<Rule>() {
+                Ok(_) => Some(rule),
+                Err(error) => r.refuse(item, error.to_string()),
+            }
+        })
+    }
+);
+form!(
+    /// A SHA-256 digest.
+    FINGERPRINT: [u8; 32],
+    "fingerprint",
+    "a SHA-256 fingerprint of 64 hexadecimal digits",
+    |r, node| {
+        let text = text(r, node, FINGERPRINT.kind)?;
+        let digits = text.to_ascii_lowercase();
+        let digits = digits.strip_prefix("sha256:").unwrap_or(&digits).replace(':', "");
+        let mut digest = [0; 32];
+        let fits = digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        for (byte, pair) in digest.iter_mut().zip(digits.as_bytes().chunks(2)) {
+            let pair = std::str::from_utf8(pair).ok().filter(|_| fits);
+            match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+                Some(value) => *byte = value,
+                None => return r.mismatch(node, FINGERPRINT.kind),
+            }
+        }
+        Some(digest)
+    }
+);
+
+/// A text, or a table that says where the text comes from.
+fn secret(r: &mut Reader, node: &Node) -> Option<Secret> {
+    let entries = match &node.value {
+        Value::Text(text) if is_header_value(text) => return Some(Secret::Literal(text.clone())),
+        Value::Text(_) => return r.refuse(node, "this cannot be the value of a header"),
+        Value::Table(entries) => entries,
+        _ => {
+            return r.refuse(
+                node,
+                "a header's value is a text, { env = \"NAME\" } or { file = \"path\" }",
+            );
+        }
+    };
+    let mut take = |key: &str| match entries.get(key).map(|entry| &entry.node) {
+        Some(node) => match &node.value {
+            Value::Text(text) if is_header_value(text) => Some(Some(text.clone())),
+            _ => r.refuse(node, format!("`{key}` takes a text")),
+        },
+        None => Some(None),
+    };
+    let (prefix, env, file) = (take("prefix"), take("env"), take("file"));
+    let known = ["env", "file", "prefix"];
+    let mut whole = true;
+    for (name, entry) in entries.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
+        whole = false;
+        let advice = nearest(name, known).map_or_else(
+            || "known keys are `env`, `file`, `prefix`".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        r.complain(entry.key, format!("unknown key `{name}` in a header's value; {advice}"));
+    }
+    let prefix = prefix?.unwrap_or_default();
+    match (env?, file?) {
+        (Some(name), None) if whole => Some(Secret::Env { prefix, name }),
+        (None, Some(file)) if whole => {
+            let path = r.directory(node.place).join(Path::new(&file));
+            Some(Secret::File { prefix, path })
+        }
+        _ if !whole => None,
+        _ => r.refuse(node, "say where the value comes from: either `env` or `file`"),
+    }
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_header_name(name: &str) -> bool {
+    let special = b"!#$%&'*+-.^_`|~";
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || special.contains(&byte))
+}
+
+fn is_header_value(value: &str) -> bool {
+    !value.is_empty() && value.bytes().all(|byte| byte == b'\t' || (byte >= 0x20 && byte != 0x7f))
+}

@@ -1,0 +1,31 @@
+//! TOML to the typed settings of drowse, every mistake reported with its place.
+//!
+//! [`Config::load`] reads a file or a directory of `*.toml` files and answers with settings that
+//! every other crate can use as they are, or with everything that is wrong. The keys and their
+//! documentation are one table, from which [`reference()`] writes the page for people.
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod forms;
+mod keys;
+mod listener;
+mod mistake;
+mod places;
+mod provider;
+mod read;
+mod reference;
+mod route;
+mod schema;
+mod secrets;
+mod source;
+mod tree;
+mod units;
+mod workload;
+
+pub use config::{Config, Item};
+pub use mistake::{Mistake, Mistakes};
+pub use places::Places;
+pub use reference::{KeyDoc, key, reference};
+pub use source::{Position, Quote};
+pub use units::duration;

@@ -1,0 +1,76 @@
+//! `[[listener]]`
+
+use drowse_proxy::settings::{HttpLimits, ListenerSettings};
+
+use crate::{
+    config::Found,
+    forms::{ADDRESS, COUNT, DURATION, NETWORKS, PROTOCOL, SIZE, TEXT},
+    read::{Reader, Section},
+};
+
+/// Reads every listener.
+pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
+    for section in top.tables(r, "listener") {
+        let name = section.get(r, "name", &TEXT);
+        let settings = listener(r, &section, name.clone());
+        if let Some(name) = name {
+            let place = section.place_of("name");
+            if let Some((_, first)) = found.listener_names.iter().find(|(held, _)| *held == name) {
+                let first = r.show(*first);
+                r.complain(place, format!("listener `{name}` is defined in {first}, too"));
+            }
+            found.listener_names.push((name, place));
+        }
+        found.broken_listeners |= settings.is_none();
+        if let Some(settings) = settings {
+            let twin = found.listeners.iter().find(|(held, _)| held.bind == settings.bind);
+            if let Some((twin, _)) = twin {
+                let message = format!("listener `{}` has this address already", twin.name);
+                r.complain(section.place_of("bind"), message);
+            }
+            found.listeners.push((settings, section.place_of("bind")));
+        }
+    }
+}
+
+fn listener(
+    r: &mut Reader,
+    section: &Section<'_>,
+    name: Option<String>,
+) -> Option<ListenerSettings> {
+    let bind = section.get(r, "bind", &ADDRESS);
+    let protocol = section.get(r, "protocol", &PROTOCOL);
+    let trust = section.get(r, "trust", &NETWORKS);
+    let limits = section.table(r, "limits").and_then(|section| limits(r, &section));
+    Some(ListenerSettings {
+        name: name?,
+        bind: bind?,
+        protocol: protocol?,
+        trust: trust?,
+        limits: limits?,
+    })
+}
+
+fn limits(r: &mut Reader, section: &Section<'_>) -> Option<HttpLimits> {
+    let connections = section.get(r, "connections", &COUNT);
+    let head_timeout = section.get(r, "head-timeout", &DURATION);
+    let head_bytes = section.get(r, "head-size", &SIZE);
+    let keep_alive = section.get(r, "keep-alive", &DURATION);
+    let connect_timeout = section.get(r, "connect-timeout", &DURATION);
+    let response_timeout = section.get(r, "response-timeout", &DURATION);
+    let head_bytes = head_bytes?;
+    // Heads are held in memory, and hyper reads them with a buffer of at least 8 KiB.
+    if !(8 << 10..=16 << 20).contains(&head_bytes) {
+        let message = "`head-size` must be between 8KiB and 16MiB";
+        r.complain(section.place_of("head-size"), message);
+        return None;
+    }
+    Some(HttpLimits {
+        connections: connections?,
+        head_timeout: head_timeout?,
+        head_bytes: usize::try_from(head_bytes).ok()?,
+        keep_alive: keep_alive?,
+        connect_timeout: connect_timeout?,
+        response_timeout: response_timeout?,
+    })
+}

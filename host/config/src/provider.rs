@@ -1,0 +1,150 @@
+//! `[provider.NAME]`
+
+use std::path::Path;
+
+use drowse_core::ProviderName;
+use drowse_plugins::settings::{
+    CommandGrant, EndpointGrant, Limits, ProviderSettings, Transport, Trust,
+};
+
+use crate::{
+    config::Found,
+    forms::{
+        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, RULES, SIZE, TEXT,
+        VARIABLES, WORDS,
+    },
+    read::{Reader, Section},
+};
+
+mod url;
+
+/// Reads every provider.
+pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
+    for (name, section) in top.named(r, "provider") {
+        let name = ProviderName::parse(name)
+            .map_err(|error| r.complain(section.place, error.to_string()))
+            .ok();
+        let settings = provider(r, &section, name.clone());
+        if let Some(name) = name {
+            found.providers.insert(name, (settings, section.place));
+        }
+    }
+}
+
+fn provider(
+    r: &mut Reader,
+    section: &Section<'_>,
+    name: Option<ProviderName>,
+) -> Option<ProviderSettings> {
+    let plugin = section.get(r, "plugin", &TEXT).map(|plugin| {
+        if plugin.contains('/') || plugin.ends_with(".wasm") {
+            let directory = r.directory(section.place_of("plugin"));
+            directory.join(plugin).to_string_lossy().into_owned()
+        } else {
+            plugin
+        }
+    });
+    let settings = section.get(r, "settings", &JSON);
+    let endpoints: Option<_> = section
+        .named(r, "endpoint")
+        .into_iter()
+        .map(|(name, section)| Some((name.to_owned(), endpoint(r, &section)?)))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .collect();
+    let commands: Option<_> = section
+        .named(r, "command")
+        .into_iter()
+        .map(|(name, section)| Some((name.to_owned(), command(r, &section)?)))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .collect();
+    let limits = section.table(r, "limits").and_then(|section| limits(r, &section));
+    Some(ProviderSettings {
+        name: name?,
+        plugin: plugin?,
+        settings: settings?,
+        endpoints: endpoints?,
+        commands: commands?,
+        limits: limits?,
+    })
+}
+
+fn endpoint(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
+    let url = section.get(r, "url", &TEXT).and_then(|text| match url::parse(&text) {
+        Ok(url) => Some(url),
+        Err(why) => {
+            r.complain(section.place_of("url"), format!("`url` in {}: {why}", section.title));
+            None
+        }
+    });
+    let ca = section.find(r, "ca", &PATH);
+    let fingerprint = section.find(r, "fingerprint", &FINGERPRINT);
+    let headers = section.get(r, "headers", &HEADERS);
+    let rules = section.find(r, "rules", &RULES);
+    let timeout = section.get(r, "timeout", &DURATION);
+
+    let url = url?;
+    if !matches!(url.transport, Transport::Https { .. }) {
+        for key in ["ca", "fingerprint"].into_iter().filter(|key| section.has(key)) {
+            let message = format!("`{key}` is for https; this url is not");
+            r.complain(section.place_of(key), message);
+        }
+    }
+    let trust = match (ca?, fingerprint?) {
+        (None, None) => Trust::System,
+        (Some(file), None) => Trust::Ca(file),
+        (None, Some(digest)) => Trust::Fingerprint(digest),
+        (Some(_), Some(_)) => {
+            let message = "`ca` and `fingerprint` exclude each other; keep one";
+            r.complain(section.place_of("fingerprint"), message);
+            return None;
+        }
+    };
+    let transport = match url.transport {
+        Transport::Https { host, port, .. } => Transport::Https { host, port, trust },
+        other => other,
+    };
+    Some(EndpointGrant {
+        transport,
+        base: url.base,
+        headers: headers?,
+        rules: rules?,
+        timeout: timeout?,
+    })
+}
+
+fn command(r: &mut Reader, section: &Section<'_>) -> Option<CommandGrant> {
+    let run = section.get(r, "run", &ARGUMENTS);
+    let environment = section.get(r, "environment", &VARIABLES);
+    let directory = section.find(r, "directory", &PATH);
+    let extra_arguments = section.get(r, "extra-arguments", &FLAG);
+    let extra_environment = section.get(r, "extra-environment", &WORDS);
+    let mut run = run?.into_iter();
+    let program = run.next()?;
+    Some(CommandGrant {
+        program,
+        arguments: run.collect(),
+        environment: environment?,
+        directory: directory?.filter(|path| path != Path::new("")),
+        extra_arguments: extra_arguments?,
+        extra_environment: extra_environment?,
+    })
+}
+
+fn limits(r: &mut Reader, section: &Section<'_>) -> Option<Limits> {
+    let memory = section.get(r, "memory", &SIZE);
+    let cpu = section.get(r, "cpu", &DURATION);
+    let wall = section.get(r, "wall", &DURATION);
+    let calls = section.get(r, "calls", &COUNT);
+    let response = section.get(r, "response", &SIZE);
+    let log_lines = section.get(r, "log-lines", &COUNT);
+    Some(Limits {
+        memory: memory?,
+        cpu: cpu?,
+        wall: wall?,
+        calls: calls?,
+        response: response?,
+        log_lines: u32::try_from(log_lines?).ok()?,
+    })
+}

@@ -1,0 +1,87 @@
+//! Where an endpoint is.
+
+use std::{net::Ipv6Addr, path::PathBuf};
+
+use drowse_plugins::settings::{Transport, Trust};
+
+#[cfg(test)]
+mod tests;
+
+/// An endpoint's URL in parts.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Url {
+    pub(crate) transport: Transport,
+    /// Path prefix without a slash at the end.
+    pub(crate) base: String,
+}
+
+/// Parses `unix:///path`, `http://host[:port][/base]` and `https://…`. The error never repeats the
+/// text: it may hold a password.
+pub(crate) fn parse(text: &str) -> Result<Url, &'static str> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err("write \"unix:///path\", \"http://host:port\" or \"https://host:port\"");
+    };
+    if rest.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        return Err("it holds white space or control characters");
+    }
+    match scheme {
+        "unix" if rest.starts_with('/') && rest.len() > 1 => {
+            Ok(Url { transport: Transport::Unix(PathBuf::from(rest)), base: String::new() })
+        }
+        "unix" => Err("the path of a socket begins with `/`: \"unix:///var/run/docker.sock\""),
+        "http" => {
+            let (host, port, base) = authority(rest, 80)?;
+            Ok(Url { transport: Transport::Http { host, port }, base })
+        }
+        "https" => {
+            let (host, port, base) = authority(rest, 443)?;
+            Ok(Url { transport: Transport::Https { host, port, trust: Trust::System }, base })
+        }
+        _ => Err("only unix, http and https are known"),
+    }
+}
+
+fn authority(rest: &str, usual: u16) -> Result<(String, u16, String), &'static str> {
+    if rest.contains(['?', '#']) {
+        return Err("it has a query or a fragment; an endpoint is a place, not a request");
+    }
+    let (authority, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if authority.contains('@') {
+        return Err("it holds a name or password; add them as a header from `env` or `file`");
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(bracketed) => {
+            let (host, port) = bracketed.split_once(']').ok_or("the bracket is never closed")?;
+            host.parse::<Ipv6Addr>().map_err(|_| "only IPv6 addresses stand in brackets")?;
+            let port = match port.strip_prefix(':') {
+                Some(port) => Some(port),
+                None if port.is_empty() => None,
+                None => return Err("only a port follows the brackets"),
+            };
+            (host, port)
+        }
+        None => match authority.split_once(':') {
+            Some((_, port)) if port.contains(':') => {
+                return Err("an IPv6 address stands in brackets: \"http://[::1]:8080\"");
+            }
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    if host.is_empty() {
+        return Err("the host is missing");
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
+    if !host.chars().all(plain) {
+        return Err("the host is not a name or an address");
+    }
+    let port = match port {
+        Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or("the port is not one")?,
+        None => usual,
+    };
+    let base = base.trim_end_matches('/');
+    if base.split('/').skip(1).any(|segment| matches!(segment, "" | "." | "..")) {
+        return Err("its path has empty or dot segments");
+    }
+    Ok((host.to_owned(), port, base.to_owned()))
+}

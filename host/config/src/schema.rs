@@ -1,0 +1,157 @@
+//! The shape of a configuration: which keys there are, what they take, what they mean. The reader
+//! and the reference are both made from it, so neither knows a key that the other does not.
+
+use crate::keys;
+
+/// The keys of one kind of table.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// As it is written in a file, for instance `[workload.NAME]`.
+    pub(crate) title: &'static str,
+    /// What it is.
+    pub(crate) about: &'static str,
+    pub(crate) keys: &'static [Key],
+}
+
+/// One key of a table.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) presence: Presence,
+    pub(crate) doc: &'static str,
+}
+
+/// What a key takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// One value: its word in the reference, and how a mistake names it.
+    Value { word: &'static str, expected: &'static str },
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A table.
+    Table(&'static Table),
+    /// A table of tables, by names the operator chooses.
+    Named(&'static Table),
+    /// Any number of tables.
+    Tables(&'static Table),
+}
+
+/// What happens when a key is not there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Presence {
+    /// It is a mistake.
+    Required,
+    /// As if this TOML value were there.
+    Default(&'static str),
+    /// It means this, in words.
+    Otherwise(&'static str),
+}
+
+/// Every table, in the order of the reference.
+pub(crate) const TABLES: &[&Table] = &[
+    &keys::ROUTER,
+    &keys::LISTENER,
+    &keys::LISTENER_LIMITS,
+    &keys::PROVIDER,
+    &keys::ENDPOINT,
+    &keys::COMMAND,
+    &keys::PROVIDER_LIMITS,
+    &keys::WORKLOAD,
+    &keys::SLEEP,
+    &keys::READY,
+    &keys::WAKE,
+    &keys::ROUTE,
+];
+
+// === impl Key ===
+
+/// A key that must be there.
+pub(crate) const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { name, kind, presence: Presence::Required, doc }
+}
+
+/// A key that is `value` unless it is there.
+pub(crate) const fn default(
+    name: &'static str,
+    kind: Kind,
+    value: &'static str,
+    doc: &'static str,
+) -> Key {
+    Key { name, kind, presence: Presence::Default(value), doc }
+}
+
+/// A key whose absence means something that no value says.
+pub(crate) const fn optional(
+    name: &'static str,
+    kind: Kind,
+    otherwise: &'static str,
+    doc: &'static str,
+) -> Key {
+    Key { name, kind, presence: Presence::Otherwise(otherwise), doc }
+}
+
+// === impl Table ===
+
+impl Table {
+    /// The key of this name.
+    pub(crate) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// The key that somebody who wrote `name` meant, if it can be guessed.
+    pub(crate) fn nearest(&self, name: &str) -> Option<&'static str> {
+        nearest(name, self.keys.iter().map(|key| key.name))
+    }
+}
+
+/// The one of `known` that somebody who wrote `name` meant, if it can be guessed.
+pub(crate) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let plain = |name: &str| name.to_ascii_lowercase().replace('_', "-");
+    let name = plain(name);
+    known
+        .into_iter()
+        .map(|key| {
+            let held = plain(key);
+            let near = held == name || held.strip_suffix('s') == Some(&name);
+            let distance = if near { 0 } else { strsim::damerau_levenshtein(&held, &name) };
+            let begins = name.len() >= 3 && (held.starts_with(&name) || name.starts_with(&held));
+            (distance, begins, key)
+        })
+        .filter(|(distance, begins, _)| *distance <= (name.chars().count() / 3).max(1) || *begins)
+        .min_by_key(|(distance, begins, _)| (*distance, !*begins))
+        .map(|(_, _, key)| key)
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// The word in the reference.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Value { word, .. } => word,
+            Self::Choice(_) => "choice",
+            Self::Table(_) => "table",
+            Self::Named(_) => "named tables",
+            Self::Tables(_) => "list of tables",
+        }
+    }
+
+    /// How a mistake names what should have been there.
+    pub(crate) fn expected(self) -> String {
+        match self {
+            Self::Value { expected, .. } => expected.to_owned(),
+            Self::Choice(words) => {
+                let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+                match words.as_slice() {
+                    [only] => only.clone(),
+                    [first @ .., last] => format!("{} or {last}", first.join(", ")),
+                    [] => "nothing".to_owned(),
+                }
+            }
+            Self::Table(table) | Self::Named(table) | Self::Tables(table) => {
+                format!("the table {}", table.title)
+            }
+        }
+    }
+}

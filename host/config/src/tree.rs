@@ -1,0 +1,195 @@
+//! A configuration as a tree of values that know their places. Several files become one tree.
+
+use std::{
+    collections::{BTreeMap, btree_map},
+    ops::Range,
+};
+
+use toml::de::{DeTable, DeValue};
+
+use crate::{
+    secrets,
+    source::{Place, Source},
+};
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) value: Value,
+    /// Must not be shown.
+    pub(crate) secret: bool,
+}
+
+/// A TOML value.
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    Text(String),
+    Integer(i128),
+    /// As it was written.
+    Float(String),
+    Flag(bool),
+    /// As it was written.
+    Date(String),
+    List(Vec<Node>),
+    Table(Entries),
+}
+
+/// The keys of a table.
+pub(crate) type Entries = BTreeMap<String, Entry>;
+
+/// A key with its value.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// Where the key stands.
+    pub(crate) key: Place,
+    pub(crate) node: Node,
+}
+
+/// Something wrong at a place.
+pub(crate) type Complaint = (Place, String);
+
+/// Parses one file and notes its secrets in it. What can be understood in spite of mistakes is
+/// handed on.
+pub(crate) fn parse(file: usize, source: &mut Source, complaints: &mut Vec<Complaint>) -> Entries {
+    let (table, errors) = DeTable::parse_recoverable(&source.text);
+    let mut path = Vec::new();
+    let mut found = Vec::new();
+    let entries = entries(file, table.into_inner(), &mut path, &mut found);
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        found.extend(secrets::around_syntax_error(source, span.start));
+        let at = Place::new(file, span);
+        if !complaints.iter().any(|(place, _)| *place == at) {
+            complaints.push((at, syntax_message(source, at, error.message())));
+        }
+    }
+    source.secrets = found;
+    entries
+}
+
+/// Puts the tables of several files together: lists are joined, named things come from any file
+/// but each from one only.
+pub(crate) fn merge(
+    files: Vec<Entries>,
+    sources: &[Source],
+    complaints: &mut Vec<Complaint>,
+) -> Entries {
+    let mut all = Entries::new();
+    for (key, entry) in files.into_iter().flatten() {
+        match all.entry(key) {
+            btree_map::Entry::Vacant(vacant) => {
+                vacant.insert(entry);
+            }
+            btree_map::Entry::Occupied(mut held) => {
+                let name = held.key().clone();
+                join(&name, held.get_mut(), entry, sources, complaints);
+            }
+        }
+    }
+    all
+}
+
+fn join(
+    name: &str,
+    held: &mut Entry,
+    entry: Entry,
+    sources: &[Source],
+    complaints: &mut Vec<Complaint>,
+) {
+    let mut twice = |name: &str, first: Place, second: Place| {
+        let first = sources[first.file].show(first);
+        complaints.push((second, format!("`{name}` is defined in {first}, too; keep one of them")));
+    };
+    match (&mut held.node.value, entry.node.value) {
+        (Value::List(held), Value::List(more)) => held.extend(more),
+        (Value::Table(held), Value::Table(more)) => {
+            for (key, entry) in more {
+                match held.entry(key) {
+                    btree_map::Entry::Vacant(vacant) => {
+                        vacant.insert(entry);
+                    }
+                    btree_map::Entry::Occupied(held) => {
+                        twice(&format!("{name}.{}", held.key()), held.get().key, entry.key);
+                    }
+                }
+            }
+        }
+        _ => twice(name, held.key, entry.key),
+    }
+}
+
+fn entries(
+    file: usize,
+    table: DeTable<'_>,
+    path: &mut Vec<String>,
+    secrets: &mut Vec<Range<usize>>,
+) -> Entries {
+    let mut entries = Entries::new();
+    for (key, value) in table {
+        let place = Place::new(file, key.span());
+        let name = key.into_inner().into_owned();
+        path.push(name.clone());
+        let node = node(file, value.span(), value.into_inner(), path, secrets);
+        path.pop();
+        entries.insert(name, Entry { key: place, node });
+    }
+    entries
+}
+
+fn node(
+    file: usize,
+    span: Range<usize>,
+    value: DeValue<'_>,
+    path: &mut Vec<String>,
+    secrets: &mut Vec<Range<usize>>,
+) -> Node {
+    let place = Place::new(file, span.clone());
+    let mut secret = false;
+    let value = match value {
+        DeValue::Table(table) => Value::Table(entries(file, table, path, secrets)),
+        DeValue::Array(array) => Value::List(
+            array
+                .into_iter()
+                .map(|item| node(file, item.span(), item.into_inner(), path, secrets))
+                .collect(),
+        ),
+        other => {
+            let value = scalar(other);
+            secret = secrets::is_secret(path, &value);
+            if secret {
+                secrets.push(span);
+            }
+            value
+        }
+    };
+    Node { place, value, secret }
+}
+
+/// A value without parts; lists and tables come out empty.
+pub(crate) fn scalar(value: DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::Text(text.into_owned()),
+        DeValue::Integer(number) => match i128::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Value::Integer(number),
+            Err(_) => Value::Float(number.as_str().to_owned()),
+        },
+        DeValue::Float(number) => Value::Float(number.as_str().to_owned()),
+        DeValue::Boolean(flag) => Value::Flag(flag),
+        DeValue::Datetime(date) => Value::Date(date.to_string()),
+        DeValue::Array(_) => Value::List(Vec::new()),
+        DeValue::Table(_) => Value::Table(Entries::new()),
+    }
+}
+
+fn syntax_message(source: &Source, place: Place, message: &str) -> String {
+    let text = source.text.get(place.start..place.end).unwrap_or_default();
+    let message = message.trim_end();
+    if message.starts_with("duplicate key") {
+        return format!("`{text}` is defined twice; keep one");
+    }
+    if message.contains("string values must be quoted") {
+        return "a text must stand in double quotes".to_owned();
+    }
+    format!("this is not TOML: {message}")
+}

@@ -1,0 +1,76 @@
+//! Reads every configuration under `valid` and `invalid`. Beside each invalid one stands the text
+//! that an operator gets; `UPDATE_EXPECTED=1` writes those texts anew, to be read before they are
+//! kept.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use drowse_config::{Config, Places, reference};
+
+fn corpus(kind: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(kind);
+    let mut cases: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir() || path.extension().is_some_and(|end| end == "toml"))
+        .collect();
+    cases.sort();
+    assert!(!cases.is_empty());
+    cases
+}
+
+#[test]
+fn every_valid_configuration_is_read() {
+    for case in corpus("valid") {
+        if let Err(mistakes) = Config::load(&case, &Places::default()) {
+            panic!("{}:\n{mistakes}", case.display());
+        }
+    }
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place_and_what_to_do() {
+    let update = env::var_os("UPDATE_EXPECTED").is_some();
+    let mut wrong = Vec::new();
+    for case in corpus("invalid") {
+        let told = match Config::load(&case, &Places::default()) {
+            Ok(_) => panic!("{} was accepted", case.display()),
+            Err(mistakes) => mistakes.to_string(),
+        };
+        let parent = format!("{}/", case.parent().unwrap().display());
+        let told = told.replace(&parent, "") + "\n";
+        let expected = case.with_extension("txt");
+        if update {
+            fs::write(&expected, &told).unwrap();
+        }
+        let expected = fs::read_to_string(expected).unwrap_or_default();
+        if told != expected {
+            wrong.push(format!("{}\n--- expected\n{expected}--- told\n{told}", case.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_secret_is_ever_told() {
+    for case in ["secrets_are_masked", "secrets_in_broken_toml"] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/invalid/{case}.toml"));
+        let mistakes = Config::load(&file, &Places::default()).unwrap_err();
+        assert!(!mistakes.to_string().contains("hunter2"), "{mistakes}");
+        assert!(!format!("{mistakes:?}").contains("hunter2"));
+    }
+}
+
+#[test]
+fn the_reference_is_up_to_date() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    if env::var_os("UPDATE_EXPECTED").is_some() {
+        fs::write(&file, reference()).unwrap();
+    }
+    let held = fs::read_to_string(&file).unwrap_or_default();
+    assert!(held == reference(), "docs/configuration.md is not what the schema says");
+}

@@ -1,0 +1,71 @@
+#![allow(clippy::unwrap_used)]
+
+use clap::{CommandFactory, error::ErrorKind};
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split(' '))
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn run_takes_a_configuration_and_a_log_format() {
+    let Command::Run(run) = parse("drowse run --config a.toml --log-format json").unwrap().command
+    else {
+        panic!("not run")
+    };
+    assert_eq!(run.config.config, Some("a.toml".into()));
+    assert_eq!(run.log_format, LogFormat::Json);
+}
+
+#[test]
+fn a_wait_without_a_time_takes_the_usual_one_and_leaves_the_name_alone() {
+    let Command::Wake(wake) = parse("drowse wake --wait blog").unwrap().command else {
+        panic!("not wake")
+    };
+    assert_eq!((wake.name.as_str(), wake.wait), ("blog", Some(Duration::from_secs(300))));
+    let Command::Sleep(sleep) = parse("drowse sleep blog --wait=90s").unwrap().command else {
+        panic!("not sleep")
+    };
+    assert_eq!(sleep.wait, Some(Duration::from_secs(90)));
+    let Command::Wake(wake) = parse("drowse wake blog").unwrap().command else {
+        panic!("not wake")
+    };
+    assert_eq!(wake.wait, None);
+}
+
+#[test]
+fn a_wait_that_is_no_duration_is_a_usage_error_that_says_why() {
+    let error = parse("drowse wake blog --wait=90").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ValueValidation);
+    assert!(error.to_string().contains("units are"), "{error}");
+    assert!(parse("drowse wake blog --wait=2h").is_err());
+}
+
+#[test]
+fn json_can_be_asked_for_anywhere() {
+    for line in ["drowse --json status", "drowse status --json", "drowse plugin list --json"] {
+        assert!(parse(line).unwrap().json, "{line}");
+    }
+}
+
+#[test]
+fn init_is_for_one_platform_at_a_time() {
+    assert!(parse("drowse init --docker --process").is_err());
+    let Command::Init(init) = parse("drowse init --process -").unwrap().command else {
+        panic!("not init")
+    };
+    assert!(init.process && init.file == std::path::Path::new("-"));
+}
+
+#[test]
+fn help_teaches_with_examples_and_exit_codes() {
+    let help = Cli::command().render_long_help().to_string();
+    assert!(help.contains("drowse init --docker"), "{help}");
+    assert!(help.contains("3  no router is running"), "{help}");
+}

@@ -1,0 +1,58 @@
+//! One module per command.
+
+use drowse_admin::Client;
+use drowse_plugins::{Plugins, PluginsConfig};
+use std::path::PathBuf;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::{
+    bundled::BUNDLED,
+    cli::{Cli, Command, Plugin, Running},
+    error::Error,
+    locate,
+    output::Output,
+};
+
+mod check;
+mod init;
+mod operate;
+mod plugin;
+mod run;
+mod status;
+
+/// Carries out the command line.
+pub(crate) fn execute(cli: Cli, output: &Output) -> Result<(), Error> {
+    match cli.command {
+        Command::Run(run) => run::run(&run),
+        Command::Check(config) => check::check(&config, output),
+        Command::Init(init) => init::init(&init, output),
+        Command::Status(running) => status::status(&running, output),
+        Command::Wake(operate) => operate::wake(&operate, output),
+        Command::Sleep(operate) => operate::sleep(&operate, output),
+        Command::Plugin(Plugin::List(config)) => plugin::list(&config, output),
+        Command::Plugin(Plugin::Inspect { plugin, config }) => {
+            plugin::inspect(&plugin, &config, output)
+        }
+    }
+}
+
+/// A runtime for a command that ends by itself.
+fn runtime() -> Result<Runtime, Error> {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(format!("cannot start threads: {error}")))
+}
+
+/// The plugins in these directories and in the box.
+pub(crate) fn plugins(dir: PathBuf, cache: PathBuf, runtime: &Handle) -> Result<Plugins, Error> {
+    let config =
+        PluginsConfig { dir: Some(dir), cache, bundled: BUNDLED, runtime: runtime.clone() };
+    Plugins::new(config).map_err(Error::new)
+}
+
+/// The running router.
+fn client(running: &Running) -> Client {
+    Client::new(locate::control(running))
+}

@@ -1,0 +1,151 @@
+//! `drowse check`
+
+use std::path::PathBuf;
+
+use drowse_config::{Config, Item, Mistake, Places};
+use drowse_core::Provider;
+use serde::Serialize;
+
+use crate::{
+    cli::ConfigFile,
+    commands::{plugins, runtime},
+    error::Error,
+    grants, locate, logging,
+    output::{Output, Tone},
+};
+
+/// What was found.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// The configuration that was looked at.
+    configuration: PathBuf,
+    /// Nothing is wrong; there may be doubts.
+    ok: bool,
+    mistakes: Vec<Finding>,
+    /// What looks wrong on this machine, now.
+    doubts: Vec<Finding>,
+    #[serde(skip)]
+    summary: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    file: PathBuf,
+    line: Option<usize>,
+    column: Option<usize>,
+    message: String,
+    #[serde(skip)]
+    text: String,
+}
+
+pub(crate) fn check(named: &ConfigFile, output: &Output) -> Result<(), Error> {
+    let path = locate::config(named)?;
+    let report = examine(path)?;
+    output.answer(&report, |output| report.text(output))?;
+    if report.ok { Ok(()) } else { Err(Error::told()) }
+}
+
+fn examine(path: PathBuf) -> Result<Report, Error> {
+    let mut report = Report {
+        configuration: path,
+        ok: false,
+        mistakes: Vec::new(),
+        doubts: Vec::new(),
+        summary: String::new(),
+    };
+    let config = match Config::load(&report.configuration, &Places::of_this_user()) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            report.mistakes = mistakes.into_iter().map(Finding::from).collect();
+            return Ok(report);
+        }
+    };
+    if let Some(flaw) = logging::flaw(&config.log) {
+        report.mistakes.push(config.mistake(&Item::Log, flaw).into());
+    }
+    if config.listeners.is_empty() {
+        let message = "there is no listener, so nothing is served; define one as [[listener]]";
+        let file = report.configuration.clone();
+        report
+            .mistakes
+            .push(Mistake { file, position: None, message: message.into(), quote: None }.into());
+    }
+    ask_plugins(&config, &mut report)?;
+    report.ok = report.mistakes.is_empty();
+    let count = |number: usize, word: &str| {
+        format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+    };
+    report.summary = format!(
+        "{}, {}, {}, {}",
+        count(config.listeners.len(), "listener"),
+        count(config.providers.len(), "provider"),
+        count(config.workloads.len(), "workload"),
+        count(config.routes.len(), "route")
+    );
+    Ok(report)
+}
+
+/// Loads each provider's plugin, lets it look at its settings, and compares wishes and grants.
+fn ask_plugins(config: &Config, report: &mut Report) -> Result<(), Error> {
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let plugins = plugins(config.plugins.clone(), config.cache.clone(), runtime.handle())?;
+        for settings in &config.providers {
+            let item = Item::Provider(settings.name.clone());
+            let mut mistake = |message| report.mistakes.push(config.mistake(&item, message).into());
+            let info = match plugins.inspect(&settings.plugin).await {
+                Ok(info) => info,
+                Err(cause) => {
+                    mistake(cause);
+                    continue;
+                }
+            };
+            let state = plugins.provider(settings.clone()).await.state();
+            if !state.usable {
+                mistake(state.cause.unwrap_or_else(|| "its plugin cannot be used".to_owned()));
+            }
+            grants::missing(&info, settings).into_iter().for_each(mistake);
+            for doubt in grants::doubts(&info, settings) {
+                report.doubts.push(config.mistake(&item, doubt).into());
+            }
+        }
+        plugins.shutdown().await;
+        Ok(())
+    })
+}
+
+// === impl Report ===
+
+impl Report {
+    fn text(&self, output: &Output) -> String {
+        let mut text = String::new();
+        for (word, tone, findings) in
+            [("mistake", Tone::Bad, &self.mistakes), ("doubt", Tone::Busy, &self.doubts)]
+        {
+            for finding in findings {
+                text.push_str(&format!("{}: {}\n\n", output.paint(word, tone), finding.text));
+            }
+        }
+        let path = self.configuration.display();
+        text.push_str(&match self.mistakes.len() {
+            0 => format!("{path}: {}, {}", self.summary, output.paint("no mistakes", Tone::Good)),
+            1 => format!("{path}: 1 mistake"),
+            many => format!("{path}: {many} mistakes"),
+        });
+        text
+    }
+}
+
+// === impl Finding ===
+
+impl From<Mistake> for Finding {
+    fn from(mistake: Mistake) -> Self {
+        Self {
+            text: mistake.to_string(),
+            line: mistake.position.map(|position| position.line),
+            column: mistake.position.map(|position| position.column),
+            file: mistake.file,
+            message: mistake.message,
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! `drowse init`
+
+use std::{
+    fmt::Write as _,
+    fs::OpenOptions,
+    io::{ErrorKind, Write as _},
+    path::Path,
+};
+
+use drowse_config::{Places, key};
+use drowse_plugins::PluginInfo;
+use serde_json::json;
+
+use crate::{
+    cli::Init,
+    commands::{plugins, runtime},
+    error::Error,
+    grants,
+    output::Output,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// What the first workload runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Platform {
+    Docker,
+    Process,
+}
+
+pub(crate) fn init(asked: &Init, output: &Output) -> Result<(), Error> {
+    let platform = if asked.process { Platform::Process } else { Platform::Docker };
+    let to_output = asked.file == Path::new("-");
+    if !to_output && !asked.force && asked.file.exists() {
+        return Err(exists(&asked.file));
+    }
+    let info = describe(platform)?;
+    let text = starter(platform, info.as_ref());
+    if to_output {
+        return output.answer(&json!({ "text": text }), |_| text.clone());
+    }
+
+    let mut options = OpenOptions::new();
+    options.write(true);
+    if asked.force {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    let path = asked.file.display();
+    let written = options.open(&asked.file).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => exists(&asked.file),
+        _ => Error::new(format!("cannot write {path}: {error}")),
+    })?;
+    output.answer(&json!({ "written": asked.file }), |_| {
+        format!(
+            "Wrote {path}. Put your own names into it, look at what it grants, then:\n\n  \
+             drowse check --config {path}\n  drowse run --config {path}\n"
+        )
+    })
+}
+
+fn exists(path: &Path) -> Error {
+    let path = path.display();
+    Error::new(format!(
+        "{path} exists already; replace it with --force, or name another file: `drowse init FILE`"
+    ))
+}
+
+/// What the plugin in the box says of itself; none when this build has no plugins in its box.
+fn describe(platform: Platform) -> Result<Option<PluginInfo>, Error> {
+    let runtime = runtime()?;
+    let places = Places::of_this_user();
+    runtime.block_on(async {
+        let plugins = plugins(places.plugins(), places.cache(), runtime.handle())?;
+        let info = plugins.inspect(platform.plugin()).await.ok();
+        plugins.shutdown().await;
+        Ok(info)
+    })
+}
+
+/// The text of a first configuration.
+fn starter(platform: Platform, info: Option<&PluginInfo>) -> String {
+    let mut toml = String::from(
+        "# drowse: backends sleep until somebody knocks.\n\
+         # `drowse check` tells what is wrong with this file, `drowse run` serves it.\n",
+    );
+    // Writing to a string cannot fail.
+    let _ = match platform {
+        Platform::Docker => docker(&mut toml, info),
+        Platform::Process => process(&mut toml),
+    };
+    toml
+}
+
+fn docker(toml: &mut String, info: Option<&PluginInfo>) -> std::fmt::Result {
+    listener(toml)?;
+    writeln!(toml, "\n# Starts and stops containers; works with Podman's socket, too.")?;
+    writeln!(toml, "# It reaches what is granted here and nothing else.")?;
+    writeln!(toml, "[provider.docker]\nplugin = \"docker\"")?;
+    match info {
+        Some(info) => grants::write("docker", &info.endpoints, toml),
+        None => writeln!(
+            toml,
+            "\n[provider.docker.endpoint.engine]\nurl = \"unix:///var/run/docker.sock\""
+        )?,
+    }
+    writeln!(toml, "\n# A container that sleeps and wakes.\n[workload.blog]")?;
+    writeln!(toml, "provider = \"docker\"")?;
+    writeln!(toml, "target = \"blog\"  # the container's name")?;
+    workload(toml)?;
+    commented(toml, "[workload.NAME.ready]", "http", "ready = { http = \"/health\" }")?;
+    route(toml, "blog.example.org", "blog", 80)
+}
+
+fn process(toml: &mut String) -> std::fmt::Result {
+    listener(toml)?;
+    writeln!(toml, "\n# Starts and stops programs on this machine: those that are granted here.")?;
+    writeln!(toml, "[provider.local]\nplugin = \"process\"")?;
+    writeln!(toml, "\n[provider.local.command.hello]")?;
+    writeln!(
+        toml,
+        "run = [\"python3\", \"-m\", \"http.server\", \"3000\", \"--bind\", \"127.0.0.1\"]"
+    )?;
+    let table = "[provider.NAME.command.NAME]";
+    commented(toml, table, "environment", "environment = { PORT = \"3000\" }")?;
+    commented(toml, table, "directory", "directory = \"/srv/hello\"")?;
+    writeln!(toml, "\n# A program that sleeps and wakes.\n[workload.hello]")?;
+    writeln!(toml, "provider = \"local\"")?;
+    writeln!(toml, "target = \"hello\"  # the command's name")?;
+    workload(toml)?;
+    commented(toml, "[workload.NAME.ready]", "http", "ready = { http = \"/health\" }")?;
+    route(toml, "*", "hello", 3000)
+}
+
+fn listener(toml: &mut String) -> std::fmt::Result {
+    writeln!(toml, "\n# Where visitors come in.\n[[listener]]\nname = \"web\"")?;
+    writeln!(toml, "bind = \"127.0.0.1:8080\"  # \"0.0.0.0:8080\" for every network")?;
+    commented(toml, "[[listener]]", "trust", "trust = [\"10.0.0.0/8\"]")
+}
+
+fn workload(toml: &mut String) -> std::fmt::Result {
+    documented(toml, "[workload.NAME]", "idle", "idle = \"10m\"")?;
+    let sleep = "sleep = { method = \"stop\", grace = \"10s\" }";
+    commented(toml, "[workload.NAME.sleep]", "method", sleep)
+}
+
+fn route(toml: &mut String, host: &str, workload: &str, port: u16) -> std::fmt::Result {
+    writeln!(toml, "\n# Which visitor wants which workload.\n[[route]]")?;
+    documented(toml, "[[route]]", "host", &format!("host = \"{host}\""))?;
+    writeln!(toml, "workload = \"{workload}\"")?;
+    documented(toml, "[[route]]", "port", &format!("port = {port}"))?;
+    commented(toml, "[[route]]", "waiting", "waiting = \"auto\"")
+}
+
+/// A line with the key's documentation above it.
+fn documented(toml: &mut String, table: &str, name: &str, line: &str) -> std::fmt::Result {
+    let doc = key(table, name).map_or("", |key| key.doc);
+    let mut width = 0;
+    write!(toml, "#")?;
+    for word in doc.split_whitespace() {
+        if width > 0 && width + word.len() > 76 {
+            write!(toml, "\n#")?;
+            width = 0;
+        }
+        write!(toml, " {word}")?;
+        width += word.len() + 1;
+    }
+    writeln!(toml, "\n{line}")
+}
+
+/// The same with the line commented out.
+fn commented(toml: &mut String, table: &str, name: &str, line: &str) -> std::fmt::Result {
+    documented(toml, table, name, &format!("# {line}"))
+}
+
+// === impl Platform ===
+
+impl Platform {
+    fn plugin(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Process => "process",
+        }
+    }
+}

@@ -1,0 +1,59 @@
+#![allow(clippy::unwrap_used)]
+
+use drowse_config::Config;
+
+use super::*;
+
+fn parse(text: &str) -> Config {
+    let read = Config::parse(vec![("drowse.toml".into(), text.to_owned())], &Places::default());
+    read.unwrap_or_else(|mistakes| panic!("{mistakes}\n\n{text}"))
+}
+
+#[test]
+fn what_is_written_is_a_configuration_without_mistakes() {
+    for platform in [Platform::Docker, Platform::Process] {
+        let config = parse(&starter(platform, None));
+        assert_eq!(config.listeners.len(), 1);
+        assert_eq!(config.providers[0].plugin, platform.plugin());
+        assert_eq!(config.routes[0].workload, config.workloads[0].name);
+    }
+}
+
+#[test]
+fn what_is_commented_out_can_be_used_as_it_is() {
+    for platform in [Platform::Docker, Platform::Process] {
+        let text = starter(platform, None);
+        let code = |line: &str| {
+            ["trust =", "sleep =", "ready =", "waiting =", "environment =", "directory ="]
+                .iter()
+                .any(|begin| line.starts_with(begin))
+        };
+        let all: String = text
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|rest| code(rest)).unwrap_or(line))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_ne!(all, text);
+        parse(&all);
+    }
+}
+
+#[test]
+fn every_key_in_it_is_explained_in_the_words_of_the_reference() {
+    let text = starter(Platform::Docker, None);
+    assert!(text.contains("# Sleeps when nobody has been inside for this long"), "{text}");
+    assert!(!text.contains("#\n"), "a key without documentation: {text}");
+}
+
+#[test]
+fn a_file_that_is_there_is_never_replaced_unless_forced() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("drowse.toml");
+    std::fs::write(&file, "mine").unwrap();
+    let asked = |force| Init { docker: false, process: true, file: file.clone(), force };
+    let error = init(&asked(false), &Output::plain()).unwrap_err();
+    assert!(error.to_string().contains("--force"), "{error}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+    init(&asked(true), &Output::plain()).unwrap();
+    parse(&std::fs::read_to_string(&file).unwrap());
+}

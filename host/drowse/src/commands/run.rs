@@ -1,0 +1,83 @@
+//! `drowse run`
+
+use std::time::Duration;
+
+use drowse_config::{Config, Item, Places};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{cli::Run, commands::runtime, error::Error, locate, logging, router::Router};
+
+/// Work that did not end by itself is abandoned after this long.
+const LAST_TASKS: Duration = Duration::from_secs(1);
+
+pub(crate) fn run(asked: &Run) -> Result<(), Error> {
+    let path = locate::config(&asked.config)?;
+    let config = Config::load(&path, &Places::of_this_user()).map_err(|mistakes| {
+        Error::new(format!("{mistakes}\n\nNothing was started; `drowse check` looks again."))
+    })?;
+    if let (None, Some(flaw)) = (&asked.log, logging::flaw(&config.log)) {
+        return Err(Error::new(config.mistake(&Item::Log, flaw)));
+    }
+    logging::begin(asked.log.as_deref().unwrap_or(&config.log), asked.log_format)?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        pid = std::process::id(),
+        configuration = %path.display(),
+        "starting"
+    );
+    raise_file_limit();
+
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
+        // From here on a signal is an orderly end.
+        let mut signals = Signals::new()?;
+        let router = tokio::select! {
+            router = Router::start(config, runtime.handle()) => router?,
+            () = signals.next() => return Ok(()),
+        };
+        signals.next().await;
+        router.shutdown(signals.next()).await;
+        Ok(())
+    });
+    runtime.shutdown_timeout(LAST_TASKS);
+    ended
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+// === impl Signals ===
+
+impl Signals {
+    fn new() -> Result<Self, Error> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Error::new(format!("cannot listen to signals: {error}")))
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Every visitor is a file or two. The usual soft limit is there for programs that use select(2).
+fn raise_file_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(?current, %error, "cannot raise the limit of open files");
+    }
+}

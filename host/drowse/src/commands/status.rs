@@ -1,0 +1,129 @@
+//! `drowse status`
+
+use std::time::Duration;
+
+use drowse_admin::{ProviderStatus, RouterStatus};
+use drowse_core::{Phase, WorkloadStatus};
+
+use crate::{
+    cli::Running,
+    commands::{client, runtime},
+    error::Error,
+    output::{Output, Tone},
+    table::{Cell, Table},
+};
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) fn status(running: &Running, output: &Output) -> Result<(), Error> {
+    let status = runtime()?.block_on(client(running).status())?;
+    output.answer(&status, |output| text(&status, output))
+}
+
+fn text(status: &RouterStatus, output: &Output) -> String {
+    let files: Vec<_> =
+        status.configuration.iter().map(|file| file.display().to_string()).collect();
+    let mut text = format!(
+        "drowse {}, pid {}, up {}, configured by {}\n",
+        status.version,
+        status.pid,
+        span(status.uptime_seconds),
+        files.join(", ")
+    );
+    let mut problems = Vec::new();
+
+    let mut listeners = Table::new(&["LISTENER", "ADDRESS", "PROTOCOL", "STATE"]);
+    for listener in &status.listeners {
+        let state = match &listener.problem {
+            None => Cell::from("open").in_tone(Tone::Good),
+            Some(problem) => {
+                problems.push(problem.clone());
+                Cell::from("not served").in_tone(Tone::Bad)
+            }
+        };
+        listeners.row([
+            Cell::from(&listener.name),
+            Cell::from(&listener.address),
+            Cell::from(&listener.protocol),
+            state,
+        ]);
+    }
+
+    let mut providers = Table::new(&["PROVIDER", "PLUGIN", "FROM", "FAULTS", "STATE"]);
+    for provider in &status.providers {
+        providers.row(provider_row(provider));
+        if let Some(cause) = &provider.state.cause {
+            problems.push(format!("provider {}: {cause}", provider.name));
+        }
+    }
+
+    let titles = ["WORKLOAD", "PHASE", "SINCE", "VISITS", "WAITING", "SLEEPS IN", "PROVIDER"];
+    let mut workloads = Table::new(&titles);
+    for workload in &status.workloads {
+        workloads.row(workload_row(workload));
+        if let Some(failure) = &workload.failure {
+            problems.push(format!("workload {}: {failure}", workload.name));
+        }
+    }
+
+    for (table, some) in [
+        (&listeners, !status.listeners.is_empty()),
+        (&providers, !status.providers.is_empty()),
+        (&workloads, !status.workloads.is_empty()),
+    ] {
+        if some {
+            text.push('\n');
+            text.push_str(&table.render(output));
+        }
+    }
+    for problem in problems {
+        text.push_str(&format!("\n{}\n", output.paint(&problem, Tone::Bad)));
+    }
+    text
+}
+
+fn provider_row(provider: &ProviderStatus) -> [Cell; 5] {
+    let state = &provider.state;
+    let dash = || "-".to_owned();
+    [
+        Cell::from(&provider.name),
+        Cell::from(state.plugin.clone().unwrap_or_else(dash)),
+        Cell::from(state.origin.clone().unwrap_or_else(dash)),
+        Cell::from(state.faults),
+        match (state.usable, &state.cause) {
+            (true, None) => Cell::from("usable").in_tone(Tone::Good),
+            (true, Some(_)) => Cell::from("usable, see below").in_tone(Tone::Busy),
+            (false, _) => Cell::from("not usable").in_tone(Tone::Bad),
+        },
+    ]
+}
+
+fn workload_row(workload: &WorkloadStatus) -> [Cell; 7] {
+    let tone = match workload.phase {
+        Phase::Asleep => Tone::Quiet,
+        Phase::Ready => Tone::Good,
+        Phase::Waking | Phase::Draining | Phase::Stopping => Tone::Busy,
+        Phase::Failed | Phase::Missing => Tone::Bad,
+    };
+    [
+        Cell::from(&workload.name),
+        Cell::from(workload.phase).in_tone(tone),
+        Cell::from(span(workload.phase_seconds)),
+        Cell::from(workload.visits),
+        Cell::from(workload.waiting),
+        Cell::from(workload.sleeps_in_seconds.map_or_else(|| "-".to_owned(), span)),
+        Cell::from(&workload.provider),
+    ]
+}
+
+/// The two largest units of a time.
+fn span(seconds: f64) -> String {
+    let seconds = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}

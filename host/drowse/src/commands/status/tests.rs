@@ -1,0 +1,106 @@
+#![allow(clippy::unwrap_used)]
+
+use drowse_admin::ListenerStatus;
+use drowse_core::{ErrorCode, Failure, Generation, ProviderName, ProviderState, WorkloadName};
+
+use super::*;
+
+fn workload(name: &str, phase: Phase) -> WorkloadStatus {
+    WorkloadStatus {
+        name: WorkloadName::parse(name).unwrap(),
+        provider: ProviderName::parse("docker").unwrap(),
+        target: name.to_owned(),
+        phase,
+        generation: Generation(1),
+        visits: 0,
+        waiting: 0,
+        phase_seconds: 61.0,
+        sleeps_in_seconds: None,
+        failure: None,
+        observed: None,
+    }
+}
+
+fn provider(name: &str, usable: bool, cause: Option<&str>) -> ProviderStatus {
+    ProviderStatus {
+        name: ProviderName::parse(name).unwrap(),
+        state: ProviderState {
+            plugin: usable.then(|| "docker 0.1.0".to_owned()),
+            origin: usable.then(|| "bundled".to_owned()),
+            usable,
+            cause: cause.map(str::to_owned),
+            abilities: Vec::new(),
+            faults: 0,
+        },
+    }
+}
+
+fn router() -> RouterStatus {
+    let listener = |name: &str, problem: Option<&str>| ListenerStatus {
+        name: name.to_owned(),
+        address: "127.0.0.1:8080".to_owned(),
+        protocol: "http".to_owned(),
+        problem: problem.map(str::to_owned),
+    };
+    RouterStatus {
+        version: "0.1.0".to_owned(),
+        pid: 42,
+        uptime_seconds: 90_061.0,
+        configuration: vec!["/etc/drowse/drowse.toml".into()],
+        listeners: vec![listener("web", None), listener("lan", Some("listener lan: port in use"))],
+        providers: vec![provider("docker", true, None), provider("pve", false, Some("no plugin"))],
+        workloads: vec![
+            WorkloadStatus { visits: 2, ..workload("blog", Phase::Ready) },
+            WorkloadStatus {
+                failure: Some(Failure::new(ErrorCode::NotFound, "no such container")),
+                ..workload("wiki", Phase::Missing)
+            },
+        ],
+    }
+}
+
+#[test]
+fn a_status_is_three_tables_and_everything_that_is_wrong() {
+    let expected = "\
+drowse 0.1.0, pid 42, up 1d 1h, configured by /etc/drowse/drowse.toml
+
+LISTENER  ADDRESS         PROTOCOL  STATE
+web       127.0.0.1:8080  http      open
+lan       127.0.0.1:8080  http      not served
+
+PROVIDER  PLUGIN        FROM     FAULTS  STATE
+docker    docker 0.1.0  bundled  0       usable
+pve       -             -        0       not usable
+
+WORKLOAD  PHASE    SINCE  VISITS  WAITING  SLEEPS IN  PROVIDER
+blog      ready    1m 1s  2       0        -          docker
+wiki      missing  1m 1s  0       0        -          docker
+
+listener lan: port in use
+
+provider pve: no plugin
+
+workload wiki: no such container
+";
+    assert_eq!(text(&router(), &Output::plain()), expected);
+}
+
+#[test]
+fn what_there_is_none_of_is_left_out() {
+    let status = RouterStatus {
+        listeners: Vec::new(),
+        providers: Vec::new(),
+        workloads: Vec::new(),
+        ..router()
+    };
+    assert_eq!(text(&status, &Output::plain()).lines().count(), 1);
+}
+
+#[test]
+fn times_are_told_in_their_two_largest_units() {
+    assert_eq!(span(0.4), "0s");
+    assert_eq!(span(59.9), "59s");
+    assert_eq!(span(600.0), "10m 0s");
+    assert_eq!(span(7_260.0), "2h 1m");
+    assert_eq!(span(-1.0), "0s");
+}

@@ -1,0 +1,168 @@
+//! What a plugin asks for beside what it is granted.
+
+use std::{collections::BTreeMap, env, fmt::Write, fs, path::Path};
+
+use drowse_plugins::{
+    EndpointWish, PluginInfo,
+    settings::{ProviderSettings, Secret, Transport, Trust},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// What the plugin needs and is not granted; each with what to write.
+pub(crate) fn missing(info: &PluginInfo, settings: &ProviderSettings) -> Vec<String> {
+    let provider = key(settings.name.as_str());
+    let endpoints = info
+        .endpoints
+        .iter()
+        .filter(|wish| !wish.optional && !settings.endpoints.contains_key(&wish.name))
+        .map(|wish| {
+            let url = wish.suggested_url.as_deref().unwrap_or("…");
+            let name = &wish.name;
+            format!(
+                "plugin `{}` needs endpoint `{name}`: {}; grant it with `endpoint.{} = {{ url = \
+                 \"{url}\" }}` in [provider.{provider}]",
+                info.name,
+                wish.purpose.trim_end_matches('.'),
+                key(name)
+            )
+        });
+    let commands = info.commands.iter().filter(|wish| !wish.optional).filter_map(|wish| {
+        let granted = match wish.name.as_str() {
+            "*" => !settings.commands.is_empty(),
+            name => settings.commands.contains_key(name),
+        };
+        if granted {
+            return None;
+        }
+        let name = if wish.name == "*" { "NAME".to_owned() } else { key(&wish.name) };
+        Some(format!(
+            "plugin `{}` needs a command: {}; grant it with `command.{name} = {{ run = \
+             [\"program\", \"argument\"] }}` in [provider.{provider}]",
+            info.name,
+            wish.purpose.trim_end_matches('.')
+        ))
+    });
+    endpoints.chain(commands).collect()
+}
+
+/// What is granted and looks wrong on this machine, now. It may be right where the router runs.
+pub(crate) fn doubts(info: &PluginInfo, settings: &ProviderSettings) -> Vec<String> {
+    let mut doubts = Vec::new();
+    for (name, grant) in &settings.endpoints {
+        if !info.endpoints.iter().any(|wish| wish.name == *name) {
+            doubts.push(format!("endpoint `{name}`: plugin `{}` does not ask for it", info.name));
+        }
+        match &grant.transport {
+            Transport::Unix(path) if !path.exists() => {
+                let path = path.display();
+                doubts.push(format!("endpoint `{name}`: there is no socket {path} now"));
+            }
+            Transport::Https { trust: Trust::Ca(path), .. } => {
+                doubts.extend(unreadable(path).map(|why| format!("endpoint `{name}`: `ca` {why}")));
+            }
+            _ => {}
+        }
+        for (header, secret) in &grant.headers {
+            let why = match secret {
+                Secret::Env { name, .. } if env::var_os(name).is_none() => {
+                    Some(format!("environment variable {name} is not set here"))
+                }
+                Secret::File { path, .. } => unreadable(path),
+                _ => None,
+            };
+            doubts.extend(why.map(|why| format!("endpoint `{name}`: header `{header}`: {why}")));
+        }
+    }
+    for name in settings.commands.keys() {
+        let asked = info.commands.iter().any(|wish| wish.name == "*" || wish.name == *name);
+        if !asked {
+            doubts.push(format!("command `{name}`: plugin `{}` does not ask for it", info.name));
+        }
+    }
+    doubts
+}
+
+/// A plugin's wishes for endpoints as grants in TOML, for an operator to review.
+pub(crate) fn write(provider: &str, wishes: &[EndpointWish], toml: &mut String) {
+    // Writing to a string cannot fail.
+    for wish in wishes {
+        let comment =
+            |line: &str| if wish.optional { format!("# {line}") } else { line.to_owned() };
+        let _ = writeln!(toml, "\n# {}", one_line(&wish.purpose));
+        if wish.optional {
+            let _ = writeln!(toml, "# The plugin works without it.");
+        }
+        let title = format!("[provider.{}.endpoint.{}]", key(provider), key(&wish.name));
+        let url = wish.suggested_url.as_deref().unwrap_or("https://host.example:443");
+        let _ = writeln!(toml, "{}", comment(&title));
+        let _ = writeln!(toml, "{}", comment(&format!("url = {}", text(url))));
+        if wish.rules.is_empty() {
+            continue;
+        }
+        let _ = writeln!(toml, "# The only requests it may send; take out what it shall not do.");
+        let _ = writeln!(toml, "{}", comment("rules = ["));
+        for rule in &wish.rules {
+            let _ = writeln!(toml, "{}", comment(&format!("    {},", text(rule))));
+        }
+        let _ = writeln!(toml, "{}", comment("]"));
+    }
+}
+
+/// A name as a TOML key.
+pub(crate) fn key(name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { text(name) }
+}
+
+/// A text as a TOML string: JSON's escapes are TOML's, too.
+fn text(value: &str) -> String {
+    serde_json::Value::from(value).to_string().replace('\u{7f}', "\\u007f")
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn unreadable(path: &Path) -> Option<String> {
+    fs::File::open(path).err().map(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+/// Properties of a JSON Schema for people: name → what it takes and means.
+pub(crate) fn properties(schema: &serde_json::Value) -> BTreeMap<String, String> {
+    let Some(properties) = schema.get("properties").and_then(|held| held.as_object()) else {
+        return BTreeMap::new();
+    };
+    let required: Vec<&str> = schema
+        .get("required")
+        .and_then(|held| held.as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(|name| name.as_str())
+        .collect();
+    properties
+        .iter()
+        .map(|(name, property)| {
+            let word = |key: &str| property.get(key).and_then(|held| held.as_str());
+            let mut line = match property.get("type") {
+                Some(serde_json::Value::String(kind)) => kind.clone(),
+                Some(serde_json::Value::Array(kinds)) => {
+                    let kinds = kinds.iter().filter_map(|kind| kind.as_str());
+                    kinds.filter(|kind| *kind != "null").collect::<Vec<_>>().join(" or ")
+                }
+                _ => "value".to_owned(),
+            };
+            if required.contains(&name.as_str()) {
+                line.push_str(", required");
+            }
+            if let Some(default) = property.get("default").filter(|held| !held.is_null()) {
+                let _ = write!(line, ", default {default}");
+            }
+            if let Some(description) = word("description") {
+                let _ = write!(line, ": {}", one_line(description));
+            }
+            (name.clone(), line)
+        })
+        .collect()
+}

@@ -1,0 +1,109 @@
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use drowse_config::{Config, Places};
+use drowse_plugins::{CommandWish, Load};
+
+use super::*;
+
+fn info() -> PluginInfo {
+    let endpoint = |name: &str, optional| EndpointWish {
+        name: name.to_owned(),
+        purpose: "The engine's\nAPI.".to_owned(),
+        suggested_url: Some("unix:///var/run/docker.sock".to_owned()),
+        rules: vec!["GET /containers/*/json".to_owned(), "POST /x/\"y\"/**".to_owned()],
+        optional,
+    };
+    PluginInfo {
+        name: "docker".to_owned(),
+        version: "0.1.0".to_owned(),
+        summary: "Containers.".to_owned(),
+        origin: "bundled".to_owned(),
+        digest: String::new(),
+        size: 1,
+        contract: "0.1.0".to_owned(),
+        abilities: Vec::new(),
+        endpoints: vec![endpoint("engine", false), endpoint("registry", true)],
+        commands: vec![CommandWish {
+            name: "*".to_owned(),
+            purpose: "What it runs.".to_owned(),
+            optional: false,
+        }],
+        imports: Vec::new(),
+        settings_schema: serde_json::json!({}),
+        target_schema: serde_json::json!({}),
+        load: Load::Cached,
+        load_time: Duration::ZERO,
+    }
+}
+
+fn provider(toml: &str) -> ProviderSettings {
+    let toml = format!("[provider.docker]\nplugin = \"docker\"\n{toml}");
+    let config = Config::parse(vec![("drowse.toml".into(), toml)], &Places::default()).unwrap();
+    config.providers.into_iter().next().unwrap()
+}
+
+#[test]
+fn what_is_needed_and_not_granted_is_told_with_what_to_write() {
+    let told = missing(&info(), &provider(""));
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("endpoint.engine = { url = \"unix:///var/run/docker.sock\" }"));
+    assert!(told[1].contains("command.NAME = "), "{}", told[1]);
+    let granted = "endpoint.engine.url = \"http://localhost\"\ncommand.x.run = [\"true\"]";
+    assert!(missing(&info(), &provider(granted)).is_empty());
+}
+
+#[test]
+fn what_looks_wrong_here_is_a_doubt() {
+    let told = doubts(
+        &info(),
+        &provider(
+            "endpoint.engine = { url = \"unix:///nowhere/at-all.sock\" }\n\
+             endpoint.made-up = { url = \"https://host\", ca = \"/nowhere/ca.pem\", headers = { \
+             X-Key = { env = \"DROWSE_TEST_IS_NEVER_SET\" }, X-File = { file = \"/nowhere/key\" } \
+             } }",
+        ),
+    );
+    let all = told.join("\n");
+    for part in ["/nowhere/at-all.sock", "`made-up`", "ca.pem", "NEVER_SET", "/nowhere/key"] {
+        assert!(all.contains(part), "{part} in {all}");
+    }
+    assert_eq!(told.len(), 5, "{all}");
+}
+
+#[test]
+fn wishes_are_written_as_grants_that_the_reader_takes() {
+    let mut toml = "[provider.docker]\nplugin = \"docker\"\n".to_owned();
+    write("docker", &info().endpoints, &mut toml);
+    let config = Config::parse(vec![("drowse.toml".into(), toml.clone())], &Places::default());
+    let provider = config.unwrap_or_else(|mistakes| panic!("{mistakes}\n{toml}")).providers;
+    let endpoints = &provider[0].endpoints;
+    assert_eq!(endpoints.len(), 1, "the optional one is a comment: {toml}");
+    assert_eq!(endpoints["engine"].rules.as_ref().unwrap(), &info().endpoints[0].rules);
+    let uncommented: String = toml
+        .lines()
+        .map(|line| line.strip_prefix("# ").filter(|rest| is_code(rest)).unwrap_or(line))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let config = Config::parse(vec![("drowse.toml".into(), uncommented)], &Places::default());
+    assert_eq!(config.unwrap().providers[0].endpoints.len(), 2);
+}
+
+fn is_code(line: &str) -> bool {
+    ["[", "url", "rules", "    \"", "]"].iter().any(|begin| line.starts_with(begin))
+}
+
+#[test]
+fn a_schema_becomes_lines_for_people() {
+    let schema = serde_json::json!({
+        "required": ["node"],
+        "properties": {
+            "node": { "type": "string", "description": "Where it\n is." },
+            "port": { "type": ["integer", "null"], "default": 80 },
+        },
+    });
+    let lines = properties(&schema);
+    assert_eq!(lines["node"], "string, required: Where it is.");
+    assert_eq!(lines["port"], "integer, default 80");
+}

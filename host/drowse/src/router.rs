@@ -1,0 +1,185 @@
+//! Puts the parts together: listeners, routes, engine, providers, control socket.
+
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use drowse_admin::{ControlSocket, ListenerStatus, SocketError};
+use drowse_config::Config;
+use drowse_core::Engine;
+use drowse_plugins::Plugins;
+use drowse_proxy::{BindError, ListenerSettings, NetProber, Protocol, Proxy, Running, Tables};
+use tokio::{runtime::Handle, sync::oneshot, task::JoinHandle};
+
+use crate::{commands, control::Desk, error::Error};
+
+/// Requests in flight have this long to end when the router ends.
+const LAST_REQUESTS: Duration = Duration::from_secs(20);
+/// Providers have this long to stop what they have started.
+const LAST_PROCESSES: Duration = Duration::from_secs(15);
+/// Somebody who asks for the status meanwhile has this long to get it.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Everything that runs.
+pub(crate) struct Router {
+    running: Running,
+    plugins: Arc<Plugins>,
+    admin: Option<Admin>,
+}
+
+/// The control socket being served.
+struct Admin {
+    end: oneshot::Sender<()>,
+    served: JoinHandle<io::Result<()>>,
+}
+
+// === impl Router ===
+
+impl Router {
+    /// Starts everything that can be started. Fails when no visitor could come in at all, or when
+    /// another router has the control socket.
+    pub(crate) async fn start(config: Config, runtime: &Handle) -> Result<Self, Error> {
+        let started = std::time::Instant::now();
+        let socket = match ControlSocket::bind(&config.control) {
+            Ok(socket) => Some(socket),
+            Err(error @ SocketError::Taken { .. }) => return Err(Error::new(error)),
+            Err(error) => {
+                tracing::error!("{error}; until then `drowse status` cannot reach this router");
+                None
+            }
+        };
+        // Clients may connect from here on; they wait in the kernel until the routes are there.
+        let (proxy, listeners) = bind(&config)?;
+
+        let plugins = commands::plugins(config.plugins.clone(), config.cache.clone(), runtime)?;
+        let plugins = Arc::new(plugins);
+        let engine = Engine::new(runtime.clone(), Arc::new(NetProber::new()));
+        for settings in &config.providers {
+            engine.add_provider(plugins.provider(settings.clone()).await);
+        }
+        for spec in &config.workloads {
+            engine.add_workload(spec.clone()).map_err(Error::new)?;
+        }
+        let tables = tables(&config, &engine)?;
+        engine.reconcile();
+        let running = proxy
+            .run(Arc::new(ArcSwap::from_pointee(tables)))
+            .map_err(|error| Error::new(format!("cannot start the threads that serve: {error}")))?;
+        for listening in running.listening() {
+            let (listener, address) = (&listening.name, listening.address);
+            tracing::info!(listener, %address, "listening");
+        }
+
+        let admin = socket.map(|socket| {
+            tracing::info!(socket = %socket.path().display(), "control socket is open");
+            let desk = Desk {
+                engine,
+                plugins: plugins.clone(),
+                listeners,
+                configuration: config.files().map(Path::to_owned).collect(),
+                started,
+            };
+            Admin::start(socket, Arc::new(desk), runtime)
+        });
+        Ok(Self { running, plugins, admin })
+    }
+
+    /// Lets visitors finish, then ends everything. When `hurry` resolves they are cut off.
+    pub(crate) async fn shutdown(self, hurry: impl Future<Output = ()>) {
+        tracing::info!("ending: no new visitors, requests in flight are finished");
+        tokio::select! {
+            finished = self.running.shutdown(LAST_REQUESTS) => {
+                if !finished {
+                    let seconds = LAST_REQUESTS.as_secs();
+                    tracing::warn!(seconds, "requests that had not ended were cut off");
+                }
+            }
+            () = hurry => tracing::warn!("asked again: requests in flight are cut off"),
+        }
+        if tokio::time::timeout(LAST_PROCESSES, self.plugins.shutdown()).await.is_err() {
+            tracing::error!("providers did not stop all of their processes in time");
+        }
+        if let Some(admin) = self.admin {
+            admin.end().await;
+        }
+        tracing::info!("ended");
+    }
+}
+
+// === impl Admin ===
+
+impl Admin {
+    fn start(socket: ControlSocket, desk: Arc<Desk>, runtime: &Handle) -> Self {
+        let (end, ended) = oneshot::channel::<()>();
+        let served = runtime.spawn(drowse_admin::serve(socket, desk, async {
+            // An end that was dropped is an end, too.
+            let _ = ended.await;
+        }));
+        Self { end, served }
+    }
+
+    async fn end(self) {
+        let Self { end, mut served } = self;
+        // Nobody receives it when serving has ended by itself.
+        let _ = end.send(());
+        match tokio::time::timeout(LAST_WORDS, &mut served).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::warn!("control socket: {error}"),
+            Ok(Err(error)) => tracing::error!("control socket: {error}"),
+            Err(_) => {
+                // Removes the socket when it is dropped.
+                served.abort();
+                let _ = served.await;
+            }
+        }
+    }
+}
+
+/// Binds the listeners that can be bound.
+fn bind(config: &Config) -> Result<(Proxy, Vec<ListenerStatus>), Error> {
+    if config.listeners.is_empty() {
+        return Err(Error::new(
+            "the configuration has no listener, so nobody could come in; define one:\n\n\
+             [[listener]]\nname = \"web\"\nbind = \"127.0.0.1:8080\"",
+        ));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (proxy, failed) = Proxy::bind(config.listeners.clone(), config.threads.unwrap_or(cores));
+    for error in &failed {
+        tracing::error!("{error}");
+    }
+    if proxy.listening().is_empty() {
+        let all: Vec<_> = failed.iter().map(BindError::to_string).collect();
+        let all = all.join("\n\n");
+        return Err(Error::new(format!(
+            "no listener could be bound, so nobody could come in: {all}"
+        )));
+    }
+    let listeners =
+        config.listeners.iter().map(|settings| listener(settings, &proxy, &failed)).collect();
+    Ok((proxy, listeners))
+}
+
+fn listener(settings: &ListenerSettings, proxy: &Proxy, failed: &[BindError]) -> ListenerStatus {
+    let open = proxy.listening().iter().find(|listening| listening.name == settings.name);
+    let problem = failed.iter().find(|error| error.listener == settings.name);
+    ListenerStatus {
+        name: settings.name.clone(),
+        address: open.map_or(settings.bind, |open| open.address).to_string(),
+        protocol: match settings.protocol {
+            Protocol::Http => "http".to_owned(),
+        },
+        problem: problem.map(BindError::to_string),
+    }
+}
+
+/// The routes, each leading to its workload.
+fn tables(config: &Config, engine: &Arc<Engine>) -> Result<Tables, Error> {
+    let routes = config.routes.iter().filter_map(|route| {
+        let workload = engine.workload(route.workload.as_str())?;
+        Some((route.clone(), workload))
+    });
+    Tables::build(routes).map_err(|conflicts| {
+        let all: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
+        Error::new(all.join("\n\n"))
+    })
+}

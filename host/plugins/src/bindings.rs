@@ -1,0 +1,24 @@
+//! The contract (`wit/v0.1`) in Rust, generated. Every import is asynchronous in the host and
+//! plain in the guest; a guest that waits is suspended, and dropped when its call is.
+
+#![allow(missing_docs, unreachable_pub)]
+
+wasmtime::component::bindgen!({
+    path: "../../wit/v0.1",
+    world: "plugin",
+    imports: {
+        "drowse:provider/log": trappable,
+        "drowse:provider/memo": trappable,
+        "drowse:provider/clock.now": trappable,
+        "drowse:provider/clock.monotonic": trappable,
+        "drowse:provider/command.granted": trappable,
+        default: async | trappable,
+    },
+    exports: { default: async },
+    with: {
+        "drowse:provider/http.response": crate::capabilities::http::Incoming,
+    },
+});
+
+pub(crate) use drowse::provider::{clock, command, events, http, log, memo, types};
+pub(crate) use exports::drowse::provider::provider::Guest;

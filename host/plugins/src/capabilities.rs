@@ -1,0 +1,13 @@
+//! What a guest may import, one file each. Everything else does not exist for it.
+
+mod clock;
+mod command;
+mod events;
+#[allow(unreachable_pub, reason = "generated code re-exports its response type")]
+pub mod http;
+pub(crate) mod log;
+pub(crate) mod memo;
+
+use crate::{bindings::types, store::HostState};
+
+impl types::Host for HostState {}

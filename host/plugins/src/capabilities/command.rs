@@ -1,0 +1,119 @@
+//! Granted programs.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    bindings::{command as wit, types},
+    command::{CommandError, Process, signal},
+    convert::error,
+    fault::clean,
+    store::HostState,
+};
+
+/// Longest output in one answer.
+const OUTPUT_BYTES: u32 = 64 << 10;
+
+impl wit::Host for HostState {
+    async fn spawn(
+        &mut self,
+        options: wit::SpawnOptions,
+    ) -> wasmtime::Result<Result<wit::Process, types::Error>> {
+        let wit::SpawnOptions { command, arguments, environment } = options;
+        let environment: Vec<(String, String)> =
+            environment.into_iter().map(|variable| (variable.name, variable.value)).collect();
+        let started = self.scope.tenant.processes.spawn(&command, &arguments, &environment);
+        Ok(started.map(|process| shown(&process)).map_err(|failure| self.failed(failure)))
+    }
+
+    async fn find(
+        &mut self,
+        command: String,
+    ) -> wasmtime::Result<Result<Option<wit::Process>, types::Error>> {
+        let found = self.scope.tenant.processes.find(&command);
+        Ok(found.map(|found| found.as_ref().map(shown)).map_err(|failure| self.failed(failure)))
+    }
+
+    fn granted(&mut self) -> wasmtime::Result<Vec<String>> {
+        Ok(self.scope.tenant.processes.granted())
+    }
+
+    async fn signal(&mut self, id: u64, name: String) -> wasmtime::Result<Result<(), types::Error>> {
+        let Some(wanted) = signal(&name) else {
+            let message = format!("signal {:?} is not one that can be sent", clean(&name, 64));
+            return Ok(Err(error(types::ErrorCode::InvalidRequest, message)));
+        };
+        Ok(match self.scope.tenant.processes.by_id(id) {
+            Ok(process) => {
+                if let Some(process) = process {
+                    process.signal(wanted);
+                }
+                Ok(())
+            }
+            Err(failure) => Err(self.failed(failure)),
+        })
+    }
+
+    async fn wait(
+        &mut self,
+        id: u64,
+        timeout_ms: u64,
+    ) -> wasmtime::Result<Result<wit::State, types::Error>> {
+        let process = match self.process(id) {
+            Ok(process) => process,
+            Err(error) => return Ok(Err(error)),
+        };
+        // Whichever comes first; the state is looked at afterwards.
+        let _ = tokio::time::timeout(Duration::from_millis(timeout_ms), process.wait()).await;
+        Ok(Ok(state(&process)))
+    }
+
+    async fn output(&mut self, id: u64, limit: u32) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
+        let limit = limit.min(OUTPUT_BYTES) as usize;
+        Ok(self.process(id).map(|process| process.output(limit)))
+    }
+
+    async fn changes(
+        &mut self,
+        since: u64,
+    ) -> wasmtime::Result<Result<(u64, Vec<String>), types::Error>> {
+        let scope = self.scope.clone();
+        Ok(Ok(scope.tenant.processes.changes(since).await))
+    }
+}
+
+impl HostState {
+    fn process(&self, id: u64) -> Result<Arc<Process>, types::Error> {
+        let found = self.scope.tenant.processes.by_id(id).map_err(|failure| self.failed(failure))?;
+        found.ok_or_else(|| {
+            let message = format!("process {id} ended, and another of its command was started since");
+            error(types::ErrorCode::NotFound, message)
+        })
+    }
+
+    fn failed(&self, failure: CommandError) -> types::Error {
+        match failure {
+            CommandError::Conflict(message) => error(types::ErrorCode::Conflict, message),
+            CommandError::Denied(message) => {
+                self.scope.refused(&self.doing(), &message);
+                error(types::ErrorCode::Denied, message)
+            }
+            CommandError::Failed(message) => error(types::ErrorCode::Unavailable, message),
+            CommandError::Invalid(message) => error(types::ErrorCode::InvalidRequest, message),
+            CommandError::NotFound(message) => error(types::ErrorCode::NotFound, message),
+        }
+    }
+}
+
+fn shown(process: &Arc<Process>) -> wit::Process {
+    wit::Process {
+        id: process.id(),
+        command: process.command().to_owned(),
+        pid: process.pid(),
+        state: state(process),
+        started_at: process.started_at(),
+    }
+}
+
+fn state(process: &Process) -> wit::State {
+    process.ended().map_or(wit::State::Running, wit::State::Exited)
+}

@@ -1,0 +1,207 @@
+//! HTTP to granted endpoints.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http_body_util::BodyExt as _;
+use wasmtime::component::Resource;
+
+use crate::{
+    bindings::{http as wit, types},
+    convert::{attribute, error},
+    endpoint::{Endpoint, Outgoing, SendError},
+    fault::{Fault, clean},
+    grants::{Asked, toml_key},
+    store::HostState,
+};
+
+/// A response whose body is still being read. Dropping it ends its connection.
+pub struct Incoming {
+    status: u16,
+    headers: Vec<types::Attribute>,
+    body: hyper::body::Incoming,
+    piece: Bytes,
+    taken: u64,
+    asked: String,
+}
+
+/// Headers that a guest may not set: credentials and the destination are the operator's, the
+/// connection is the host's.
+const REFUSED: [HeaderName; 12] = [
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    header::COOKIE,
+    header::HOST,
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+];
+/// Hop-by-hop headers without a constant.
+const REFUSED_BY_NAME: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
+
+impl wit::Host for HostState {
+    async fn send(
+        &mut self,
+        request: wit::Request,
+    ) -> wasmtime::Result<Result<Resource<Incoming>, types::Error>> {
+        let response = match self.exchange(request).await {
+            Ok(response) => response,
+            Err(error) => return Ok(Err(error)),
+        };
+        let full = |_| error(types::ErrorCode::Internal, "too many responses are held at a time");
+        Ok(self.table.push(response).map_err(full))
+    }
+}
+
+impl wit::HostResponse for HostState {
+    async fn status(&mut self, response: Resource<Incoming>) -> wasmtime::Result<u16> {
+        Ok(self.table.get(&response)?.status)
+    }
+
+    async fn headers(&mut self, response: Resource<Incoming>) -> wasmtime::Result<Vec<types::Attribute>> {
+        Ok(self.table.get(&response)?.headers.clone())
+    }
+
+    async fn read(
+        &mut self,
+        response: Resource<Incoming>,
+        limit: u32,
+    ) -> wasmtime::Result<Result<Option<Vec<u8>>, types::Error>> {
+        let response = self.table.get_mut(&response)?;
+        let piece = match response.next(limit).await {
+            Ok(Some(piece)) => piece,
+            Ok(None) => return Ok(Ok(None)),
+            Err(error) => return Ok(Err(error)),
+        };
+        let allowed = self.scope.limits().response;
+        if self.events.is_some() {
+            // `watch` reads for ever: too fast is slowed down, which its peer notices.
+            let wait = self.received.owe(piece.len() as u64, Instant::now());
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+        } else if response.taken > allowed {
+            return Err(self.broke(Fault::Response(allowed)));
+        }
+        Ok(Ok(Some(piece.to_vec())))
+    }
+
+    async fn drop(&mut self, response: Resource<Incoming>) -> wasmtime::Result<()> {
+        self.table.delete(response)?;
+        Ok(())
+    }
+}
+
+impl HostState {
+    async fn exchange(&mut self, request: wit::Request) -> Result<Incoming, types::Error> {
+        let scope = self.scope.clone();
+        let asked = Asked {
+            provider: &scope.tenant.provider,
+            endpoint: &request.endpoint,
+            method: &request.method,
+            path: &request.path,
+            target: self.target.as_deref(),
+        };
+        let allowed = scope.endpoint(&asked).and_then(|endpoint| {
+            let headers = headers(&asked, endpoint, &request.headers)?;
+            Ok((endpoint, headers))
+        });
+        let (endpoint, headers) = allowed.map_err(|refusal| {
+            scope.refused(&self.doing(), &refusal);
+            error(types::ErrorCode::Denied, refusal)
+        })?;
+        let asked = format!("{} {}", request.method, request.path.split('?').next().unwrap_or_default());
+        let outgoing = Outgoing {
+            method: request.method,
+            path: request.path,
+            headers,
+            body: request.body,
+            timeout: request.timeout_ms.map(Duration::from_millis),
+        };
+        let (head, body) = endpoint.send(outgoing).await.map_err(failed)?.into_parts();
+        Ok(Incoming {
+            status: head.status.as_u16(),
+            headers: shown(&head.headers),
+            body,
+            piece: Bytes::new(),
+            taken: 0,
+            asked,
+        })
+    }
+}
+
+// === impl Incoming ===
+
+impl Incoming {
+    /// The next piece, none at the end.
+    async fn next(&mut self, limit: u32) -> Result<Option<Bytes>, types::Error> {
+        if limit == 0 {
+            return Err(error(types::ErrorCode::InvalidRequest, "a piece of 0 bytes was asked for"));
+        }
+        while self.piece.is_empty() {
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Ok(frame)) => self.piece = frame.into_data().unwrap_or_default(),
+                Some(Err(cause)) => {
+                    let message = format!("{}: the response broke off: {cause}", self.asked);
+                    return Err(error(types::ErrorCode::Internal, message));
+                }
+            }
+        }
+        let size = self.piece.len().min(limit as usize);
+        self.taken += size as u64;
+        Ok(Some(self.piece.split_to(size)))
+    }
+}
+
+/// The guest's headers, or the refusal.
+fn headers(
+    asked: &Asked<'_>,
+    endpoint: &Endpoint,
+    given: &[types::Attribute],
+) -> Result<HeaderMap, String> {
+    let Asked { provider, endpoint: at, .. } = asked;
+    let mut headers = HeaderMap::with_capacity(given.len());
+    for types::Attribute { name, value } in given {
+        let refused = |why: &str| {
+            let name = clean(name, 128);
+            format!("provider {provider:?}: header {name:?} on endpoint {at:?} is refused: {why}")
+        };
+        let name: HeaderName = name.parse().map_err(|_| refused("it is not a header's name"))?;
+        if endpoint.sets(&name) {
+            return Err(refused("the router sets it"));
+        }
+        if REFUSED.contains(&name) || REFUSED_BY_NAME.contains(&name.as_str()) {
+            let (provider, at) = (toml_key(provider), toml_key(at));
+            return Err(refused(&format!(
+                "a plugin may not set it; what the endpoint needs belongs into \
+                 [provider.{provider}]: endpoint.{at}.headers"
+            )));
+        }
+        let value = HeaderValue::from_str(value).map_err(|_| refused("its value cannot be sent"))?;
+        headers.try_append(name, value).map_err(|_| refused("there are too many"))?;
+    }
+    Ok(headers)
+}
+
+fn shown(headers: &HeaderMap) -> Vec<types::Attribute> {
+    headers
+        .iter()
+        .map(|(name, value)| attribute(name.as_str(), String::from_utf8_lossy(value.as_bytes())))
+        .collect()
+}
+
+fn failed(failure: SendError) -> types::Error {
+    match failure {
+        SendError::Broken(message) => error(types::ErrorCode::Internal, message),
+        SendError::Invalid(message) => error(types::ErrorCode::InvalidRequest, message),
+        SendError::Timeout(message) => error(types::ErrorCode::Timeout, message),
+        SendError::Unavailable(message) => error(types::ErrorCode::Unavailable, message),
+    }
+}

@@ -1,0 +1,292 @@
+//! The processes of one configured provider.
+//!
+//! They belong to its configuration: they outlive calls and replaced plugins and end with the
+//! router. One granted command is one process at a time, with a process group of its own. What is
+//! left of the group when its first process has ended is killed, so that nothing of it keeps a
+//! port.
+
+mod process;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    process::Stdio,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use tokio::sync::watch;
+
+pub(crate) use self::process::Process;
+use crate::{
+    fault::clean,
+    grants::{toml_key, toml_string},
+    settings::CommandGrant,
+};
+
+/// Given to a process after SIGTERM when the router ends.
+const LAST_GRACE: Duration = Duration::from_secs(3);
+/// Where programs are looked up when the router itself has no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// What a provider may run, and what of it runs.
+pub(crate) struct Processes {
+    provider: String,
+    grants: BTreeMap<String, CommandGrant>,
+    last_id: AtomicU64,
+    table: Mutex<Table>,
+    changes: Arc<Changes>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// By granted name: the running process, or the last that ended.
+    processes: BTreeMap<String, Arc<Process>>,
+    /// The router ends: nothing is started any more.
+    closed: bool,
+}
+
+/// Counts starts and ends, and remembers which command the last one of each concerned.
+pub(crate) struct Changes {
+    by_command: Mutex<BTreeMap<String, u64>>,
+    count: watch::Sender<u64>,
+}
+
+/// Why a process was not started, found or signalled.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum CommandError {
+    Conflict(String),
+    Denied(String),
+    Failed(String),
+    Invalid(String),
+    NotFound(String),
+}
+
+// === impl Processes ===
+
+impl Processes {
+    pub(crate) fn new(provider: &str, grants: BTreeMap<String, CommandGrant>) -> Self {
+        Self {
+            provider: provider.to_owned(),
+            grants,
+            last_id: AtomicU64::new(0),
+            table: Mutex::new(Table::default()),
+            changes: Arc::new(Changes {
+                by_command: Mutex::new(BTreeMap::new()),
+                count: watch::Sender::new(0),
+            }),
+        }
+    }
+
+    /// Every granted name.
+    pub(crate) fn granted(&self) -> Vec<String> {
+        self.grants.keys().cloned().collect()
+    }
+
+    /// Starts the process of a command. Must be called within the runtime.
+    pub(crate) fn spawn(
+        &self,
+        command: &str,
+        arguments: &[String],
+        environment: &[(String, String)],
+    ) -> Result<Arc<Process>, CommandError> {
+        let grant = self.grant(command)?;
+        self.check(command, grant, arguments, environment)?;
+        let mut table = self.table();
+        if table.closed {
+            return Err(CommandError::Conflict(format!("command {command:?}: the router is ending")));
+        }
+        if table.processes.get(command).is_some_and(|process| process.ended().is_none()) {
+            let message = format!("command {command:?} runs already: one command is one process");
+            return Err(CommandError::Conflict(message));
+        }
+        let child = launch(grant, arguments, environment).map_err(|error| {
+            // The program is named: the operator granted it, and it is what is wrong.
+            CommandError::Failed(format!("command {command:?}: {} cannot be started: {error}", grant.program))
+        })?;
+        let id = self.last_id.fetch_add(1, Relaxed) + 1;
+        let process = Process::watch(id, command, child, self.changes.clone())
+            .map_err(|error| CommandError::Failed(format!("command {command:?}: {error}")))?;
+        table.processes.insert(command.to_owned(), process.clone());
+        drop(table);
+        tracing::info!(provider = %self.provider, command, pid = process.pid(), "process started");
+        self.changes.happened(command);
+        Ok(process)
+    }
+
+    /// The running process of a command, or the last that ended.
+    pub(crate) fn find(&self, command: &str) -> Result<Option<Arc<Process>>, CommandError> {
+        self.grant(command)?;
+        Ok(self.table().processes.get(command).cloned())
+    }
+
+    /// The process of this number. None when it ended and another took its place.
+    pub(crate) fn by_id(&self, id: u64) -> Result<Option<Arc<Process>>, CommandError> {
+        if id == 0 || id > self.last_id.load(Relaxed) {
+            return Err(CommandError::NotFound(format!("there never was a process {id}")));
+        }
+        Ok(self.table().processes.values().find(|process| process.id() == id).cloned())
+    }
+
+    /// Waits for changes after `since`.
+    pub(crate) async fn changes(&self, since: u64) -> (u64, Vec<String>) {
+        let mut count = self.changes.count.subscribe();
+        // A number that was never given comes from an earlier life: begin anew.
+        let since = if since > *count.borrow() { 0 } else { since };
+        // The sender lives in `self`, so this cannot fail.
+        let now = count.wait_for(|now| *now > since).await.map_or(since, |now| *now);
+        (now, self.changes.after(since))
+    }
+
+    /// Ends every process: SIGTERM to its group, SIGKILL after a short grace. Nothing can be
+    /// started afterwards.
+    pub(crate) async fn shutdown(&self) {
+        let running: Vec<Arc<Process>> = {
+            let mut table = self.table();
+            table.closed = true;
+            let running = table.processes.values().filter(|process| process.ended().is_none());
+            running.cloned().collect()
+        };
+        for process in &running {
+            process.signal(Signal::TERM);
+            // A stopped process would not see it.
+            process.signal(Signal::CONT);
+        }
+        let ended = async {
+            for process in &running {
+                process.wait().await;
+            }
+        };
+        if tokio::time::timeout(LAST_GRACE, ended).await.is_ok() {
+            return;
+        }
+        for process in &running {
+            process.signal(Signal::KILL);
+        }
+        for process in &running {
+            // SIGKILL works unless the kernel itself holds the process; do not wait for that.
+            let _ = tokio::time::timeout(LAST_GRACE, process.wait()).await;
+        }
+    }
+
+    fn grant(&self, command: &str) -> Result<&CommandGrant, CommandError> {
+        self.grants.get(command).ok_or_else(|| {
+            let name = clean(command, 128);
+            CommandError::Denied(format!(
+                "provider {:?}: command {name:?} is not granted: add [provider.{}.command.{}] \
+                 with run = [\"/path/to/program\"]",
+                self.provider,
+                toml_key(&self.provider),
+                toml_key(&name)
+            ))
+        })
+    }
+
+    fn check(
+        &self,
+        command: &str,
+        grant: &CommandGrant,
+        arguments: &[String],
+        environment: &[(String, String)],
+    ) -> Result<(), CommandError> {
+        let table = format!("[provider.{}.command.{}]", toml_key(&self.provider), toml_key(command));
+        if !arguments.is_empty() && !grant.extra_arguments {
+            return Err(CommandError::Denied(format!(
+                "provider {:?}: arguments for command {command:?} are not granted: \
+                 add to {table}: extra-arguments = true",
+                self.provider
+            )));
+        }
+        let foreign = |(name, _): &&(String, String)| !grant.extra_environment.contains(name);
+        if let Some((name, _)) = environment.iter().find(foreign) {
+            let name = clean(name, 128);
+            return Err(CommandError::Denied(format!(
+                "provider {:?}: variable {name:?} for command {command:?} is not granted: \
+                 add to {table}: extra-environment = [..., {}]",
+                self.provider,
+                toml_string(&name)
+            )));
+        }
+        let texts = arguments.iter().chain(environment.iter().map(|(_, value)| value));
+        if texts.into_iter().any(|text| text.contains('\0')) {
+            let message = format!("command {command:?}: an argument or variable contains a zero byte");
+            return Err(CommandError::Invalid(message));
+        }
+        Ok(())
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn launch(
+    grant: &CommandGrant,
+    arguments: &[String],
+    environment: &[(String, String)],
+) -> io::Result<tokio::process::Child> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    let mut command = tokio::process::Command::new(&grant.program);
+    command
+        .args(&grant.arguments)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", path)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .envs(&grant.environment)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    if let Some(directory) = &grant.directory {
+        let found: PathBuf = directory.canonicalize().map_err(|error| {
+            io::Error::new(error.kind(), format!("its directory {}: {error}", directory.display()))
+        })?;
+        command.current_dir(found);
+    }
+    command.spawn()
+}
+
+/// The signal of this name, of those that a provider may send.
+pub(crate) fn signal(name: &str) -> Option<Signal> {
+    Some(match name {
+        "SIGTERM" => Signal::TERM,
+        "SIGKILL" => Signal::KILL,
+        "SIGINT" => Signal::INT,
+        "SIGHUP" => Signal::HUP,
+        "SIGQUIT" => Signal::QUIT,
+        "SIGUSR1" => Signal::USR1,
+        "SIGUSR2" => Signal::USR2,
+        "SIGSTOP" => Signal::STOP,
+        "SIGCONT" => Signal::CONT,
+        _ => return None,
+    })
+}
+
+// === impl Changes ===
+
+impl Changes {
+    /// A process of this command started or ended.
+    pub(crate) fn happened(&self, command: &str) {
+        let mut by_command = self.by_command.lock().unwrap_or_else(PoisonError::into_inner);
+        self.count.send_modify(|count| {
+            *count += 1;
+            by_command.insert(command.to_owned(), *count);
+        });
+    }
+
+    fn after(&self, since: u64) -> Vec<String> {
+        let by_command = self.by_command.lock().unwrap_or_else(PoisonError::into_inner);
+        let later = by_command.iter().filter(|(_, at)| **at > since);
+        later.map(|(command, _)| command.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+use super::*;
+
+fn grant(script: &str) -> CommandGrant {
+    CommandGrant {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+        environment: BTreeMap::from([("GREETING".into(), "hello".into())]),
+        directory: None,
+        extra_arguments: false,
+        extra_environment: Vec::new(),
+    }
+}
+
+fn processes(script: &str) -> Processes {
+    Processes::new("process", BTreeMap::from([("blog".into(), grant(script))]))
+}
+
+/// Waits for a line that the process writes when it is ready for the test.
+async fn says(process: &Process, line: &str) {
+    let seen = async {
+        while !String::from_utf8_lossy(&process.output(TAIL)).contains(line) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), seen).await.expect("the process says its line");
+}
+
+const TAIL: usize = 64 << 10;
+
+#[tokio::test]
+async fn a_process_outlives_the_caller_and_tells_its_end_and_output() {
+    let processes = processes("echo $GREETING $HOME; exit 7");
+    let process = processes.spawn("blog", &[], &[]).unwrap();
+    assert_eq!(process.wait().await, 7);
+    assert_eq!(process.output(TAIL), b"hello\n", "nothing is inherited from the environment");
+    assert_eq!(process.output(3), b"lo\n");
+    assert_eq!(processes.find("blog").unwrap().unwrap().id(), process.id());
+}
+
+#[tokio::test]
+async fn one_command_is_one_process() {
+    let processes = processes("echo up; exec sleep 1000");
+    let first = processes.spawn("blog", &[], &[]).unwrap();
+    assert!(matches!(processes.spawn("blog", &[], &[]), Err(CommandError::Conflict(_))));
+    first.signal(Signal::KILL);
+    assert_eq!(first.wait().await, 128 + 9);
+    let second = processes.spawn("blog", &[], &[]).unwrap();
+    assert_ne!(first.id(), second.id());
+    assert!(processes.by_id(first.id()).unwrap().is_none());
+    assert!(matches!(processes.by_id(99), Err(CommandError::NotFound(_))));
+    processes.shutdown().await;
+    assert_eq!(second.ended(), Some(128 + 15));
+    assert!(matches!(processes.spawn("blog", &[], &[]), Err(CommandError::Conflict(_))));
+}
+
+#[tokio::test]
+async fn nothing_of_the_group_is_left_when_its_first_process_ends() {
+    let processes = processes("sleep 1000 & echo child $!; exit 0");
+    let process = processes.spawn("blog", &[], &[]).unwrap();
+    assert_eq!(process.wait().await, 0);
+    let output = String::from_utf8(process.output(TAIL)).unwrap();
+    let child: i32 = output.trim().strip_prefix("child ").unwrap().parse().unwrap();
+    let gone = async {
+        // Killed at once; whoever adopted it reaps it soon.
+        while running(child) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the child is killed");
+}
+
+fn running(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+}
+
+#[tokio::test]
+async fn who_is_deaf_to_sigterm_is_killed_at_the_router_s_end() {
+    let processes = processes("trap '' TERM; echo deaf; while :; do sleep 1000; done");
+    let process = processes.spawn("blog", &[], &[]).unwrap();
+    says(&process, "deaf").await;
+    // `sleep` dies of SIGTERM, the shell goes on.
+    processes.shutdown().await;
+    assert_eq!(process.ended(), Some(128 + 9));
+}
+
+#[tokio::test]
+async fn changes_wait_and_name_what_happened_since() {
+    let processes = processes("exit 0");
+    let process = processes.spawn("blog", &[], &[]).unwrap();
+    let (started, commands) = processes.changes(0).await;
+    assert_eq!(commands, ["blog"]);
+    process.wait().await;
+    let (ended, commands) = if started < 2 { processes.changes(started).await } else { (started, commands) };
+    assert_eq!((ended, commands), (2, vec!["blog".to_owned()]));
+    let waiting = tokio::time::timeout(Duration::from_millis(20), processes.changes(ended)).await;
+    assert!(waiting.is_err(), "nothing happened since");
+    assert_eq!(processes.changes(99).await.0, 2, "a number of an earlier life begins anew");
+}
+
+#[tokio::test]
+async fn what_is_not_granted_is_refused_with_the_line_to_add() {
+    let processes = processes("exit 0");
+    let refusal = |result: Result<Arc<Process>, CommandError>| match result {
+        Err(CommandError::Denied(message)) => message,
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("it was started"),
+    };
+    let unknown = refusal(processes.spawn("shop", &[], &[]));
+    assert!(unknown.contains("add [provider.process.command.shop] with run = "), "{unknown}");
+    let arguments = refusal(processes.spawn("blog", &["-x".into()], &[]));
+    assert!(arguments.ends_with("add to [provider.process.command.blog]: extra-arguments = true"), "{arguments}");
+    let variable = refusal(processes.spawn("blog", &[], &[("LD_PRELOAD".into(), "x".into())]));
+    assert!(variable.ends_with("extra-environment = [..., \"LD_PRELOAD\"]"), "{variable}");
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_says_so() {
+    let mut missing = grant("");
+    missing.program = "/no/such/program".into();
+    let processes = Processes::new("process", BTreeMap::from([("blog".into(), missing)]));
+    let Err(CommandError::Failed(message)) = processes.spawn("blog", &[], &[]) else { panic!() };
+    assert!(message.contains("/no/such/program cannot be started: No such file"), "{message}");
+}

@@ -1,0 +1,155 @@
+//! The way to a granted endpoint: its connections and the headers that the host adds.
+
+mod connect;
+mod secret;
+mod tls;
+
+use std::{error::Error as _, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, Error},
+    rt::{TokioExecutor, TokioTimer},
+};
+
+use self::{connect::Connector, secret::SecretHeader};
+use crate::{
+    fault::seconds,
+    settings::{EndpointGrant, Transport},
+};
+
+/// Connections kept open to one endpoint while nothing is asked.
+const IDLE_CONNECTIONS: usize = 8;
+/// How long they are kept.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// A granted endpoint, ready to be called.
+pub(crate) struct Endpoint {
+    name: String,
+    place: String,
+    origin: String,
+    base: String,
+    headers: Vec<SecretHeader>,
+    timeout: Duration,
+    client: Client<Connector, Full<Bytes>>,
+}
+
+/// A request that has passed the rules.
+pub(crate) struct Outgoing {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Why there is no response. Texts do not say where the endpoint is: they go to the guest.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum SendError {
+    /// Broken while sending or receiving.
+    Broken(String),
+    /// It is not a request.
+    Invalid(String),
+    /// No response head in time.
+    Timeout(String),
+    /// Nothing was sent.
+    Unavailable(String),
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// The endpoint of this grant. Nothing is read or connected to before it is first used.
+    pub(crate) fn new(name: &str, grant: &EndpointGrant) -> Self {
+        let (origin, place) = match &grant.transport {
+            Transport::Unix(path) => ("http://localhost".into(), format!("unix://{}", path.display())),
+            Transport::Http { host, port } => {
+                let origin = format!("http://{}:{port}", bracketed(host));
+                (origin.clone(), origin)
+            }
+            Transport::Https { host, port, .. } => {
+                let origin = format!("https://{}:{port}", bracketed(host));
+                (origin.clone(), origin)
+            }
+        };
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new())
+            .build(Connector::new(grant.transport.clone()));
+        Self {
+            name: name.to_owned(),
+            place,
+            origin,
+            base: grant.base.clone(),
+            headers: grant.headers.iter().map(|(n, s)| SecretHeader::new(n, s.clone())).collect(),
+            timeout: grant.timeout,
+            client,
+        }
+    }
+
+    /// Where it is, for the operator only.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Whether the host itself sets this header.
+    pub(crate) fn sets(&self, name: &HeaderName) -> bool {
+        self.headers.iter().any(|header| header.is(name))
+    }
+
+    /// Sends a request; returns when the response's head is there. Dropping it abandons the
+    /// connection.
+    pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, SendError> {
+        let timeout = outgoing.timeout.map_or(self.timeout, |wanted| wanted.min(self.timeout));
+        let asked = format!("{} {} on endpoint {:?}", outgoing.method, outgoing.path, self.name);
+        let request = self.request(outgoing, &asked).await?;
+        let late = |_| SendError::Timeout(format!("{asked}: no answer within {}", seconds(timeout)));
+        let answer = tokio::time::timeout(timeout, self.client.request(request)).await.map_err(late)?;
+        let response = answer.map_err(|error| self.explain(&asked, &error))?;
+        if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+            return Err(SendError::Broken(format!("{asked}: it answered with an upgrade, which is refused")));
+        }
+        Ok(response)
+    }
+
+    async fn request(&self, outgoing: Outgoing, asked: &str) -> Result<Request<Full<Bytes>>, SendError> {
+        let Outgoing { method, path, mut headers, body, .. } = outgoing;
+        let invalid = |what: &str| SendError::Invalid(format!("{asked}: {what}"));
+        let method: Method = method.parse().map_err(|_| invalid("the method is not valid"))?;
+        let uri: Uri = format!("{}{}{path}", self.origin, self.base)
+            .parse()
+            .map_err(|_| invalid("the path contains a character that must be percent-encoded"))?;
+        for header in &self.headers {
+            let (name, value): (HeaderName, HeaderValue) =
+                header.read().await.map_err(|cause| SendError::Unavailable(format!("{asked}: {cause}")))?;
+            headers.insert(name, value);
+        }
+        let mut request = Request::new(Full::new(Bytes::from(body)));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    fn explain(&self, asked: &str, error: &Error) -> SendError {
+        let mut cause = error.to_string();
+        let mut source = error.source();
+        while let Some(inner) = source {
+            cause = inner.to_string();
+            source = inner.source();
+        }
+        if error.is_connect() {
+            SendError::Unavailable(format!("endpoint {:?} cannot be reached: {cause}", self.name))
+        } else {
+            SendError::Broken(format!("{asked}: the connection broke: {cause}"))
+        }
+    }
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
+}

@@ -1,0 +1,149 @@
+//! Connects to one endpoint, whatever the address in the request says.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use http::Uri;
+use hyper_util::{
+    client::legacy::connect::{Connected, Connection},
+    rt::TokioIo,
+};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+    sync::OnceCell,
+};
+use tokio_rustls::TlsConnector;
+use tower_service::Service;
+
+use super::tls;
+use crate::settings::{Transport, Trust};
+
+/// Until a connection stands, with its TLS.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Makes connections to one place.
+#[derive(Clone)]
+pub(super) struct Connector {
+    place: Arc<Place>,
+}
+
+struct Place {
+    transport: Transport,
+    tls: OnceCell<Arc<ClientConfig>>,
+}
+
+/// A connection of any kind.
+pub(super) struct Stream(Box<dyn Io>);
+
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+// === impl Connector ===
+
+impl Connector {
+    pub(super) fn new(transport: Transport) -> Self {
+        Self { place: Arc::new(Place { transport, tls: OnceCell::new() }) }
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Stream>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<TokioIo<Stream>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let place = self.place.clone();
+        Box::pin(async move {
+            let stream = tokio::time::timeout(CONNECT, place.connect()).await;
+            let stream = stream.map_err(|_| io::Error::other("no connection within 10 s"))??;
+            Ok(TokioIo::new(stream))
+        })
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    async fn connect(&self) -> io::Result<Stream> {
+        match &self.transport {
+            Transport::Unix(path) => Ok(Stream(Box::new(UnixStream::connect(path).await?))),
+            Transport::Http { host, port } => Ok(Stream(Box::new(tcp(host, *port).await?))),
+            Transport::Https { host, port, trust } => {
+                let config = self.tls.get_or_try_init(|| load(trust.clone())).await?.clone();
+                let name = ServerName::try_from(bare(host).to_owned()).map_err(io::Error::other)?;
+                let stream = tcp(host, *port).await?;
+                Ok(Stream(Box::new(TlsConnector::from(config).connect(name, stream).await?)))
+            }
+        }
+    }
+}
+
+async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((bare(host), port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn load(trust: Trust) -> io::Result<Arc<ClientConfig>> {
+    let loaded = tokio::task::spawn_blocking(move || tls::config(&trust)).await;
+    loaded.map_err(io::Error::other)?.map_err(io::Error::other)
+}
+
+/// An address without the brackets of IPv6.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+// === impl Stream ===
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+}

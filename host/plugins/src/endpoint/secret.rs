@@ -1,0 +1,106 @@
+//! Headers that the host adds, read when they are used.
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderName, HeaderValue};
+
+use crate::settings::Secret;
+
+/// How long the content of a file holds before it is looked at again.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// A header with its secret value.
+pub(super) struct SecretHeader {
+    name: Result<HeaderName, String>,
+    secret: Secret,
+    read: Mutex<Option<(HeaderValue, Instant)>>,
+}
+
+// === impl SecretHeader ===
+
+impl SecretHeader {
+    pub(super) fn new(name: &str, secret: Secret) -> Self {
+        let name = name.parse().map_err(|_| format!("{name:?} cannot be the name of a header"));
+        Self { name, secret, read: Mutex::new(None) }
+    }
+
+    pub(super) fn is(&self, name: &HeaderName) -> bool {
+        self.name.as_ref() == Ok(name)
+    }
+
+    /// Name and value. The error says what is missing and never shows the value.
+    pub(super) async fn read(&self) -> Result<(HeaderName, HeaderValue), String> {
+        let name = self.name.clone()?;
+        let value = match &self.secret {
+            Secret::Literal(text) => header(&name, "", text)?,
+            Secret::Env { prefix, name: variable } => {
+                let text = std::env::var(variable).map_err(|_| {
+                    format!("header {name}: the router's environment has no text in {variable:?}")
+                })?;
+                header(&name, prefix, &text)?
+            }
+            Secret::File { prefix, path } => self.file(&name, prefix, path).await?,
+        };
+        Ok((name, value))
+    }
+
+    async fn file(&self, name: &HeaderName, prefix: &str, path: &Path) -> Result<HeaderValue, String> {
+        if let Some((value, at)) = &*self.kept() {
+            if at.elapsed() < FRESH {
+                return Ok(value.clone());
+            }
+        }
+        let text = tokio::fs::read_to_string(path).await;
+        // The guest sees this text, so it does not name the file.
+        let text = text.map_err(|error| format!("header {name}: its file cannot be read: {error}"))?;
+        let value = header(name, prefix, text.trim())?;
+        *self.kept() = Some((value.clone(), Instant::now()));
+        Ok(value)
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Option<(HeaderValue, Instant)>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for SecretHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretHeader").field("name", &self.name).field("secret", &self.secret).finish()
+    }
+}
+
+fn header(name: &HeaderName, prefix: &str, text: &str) -> Result<HeaderValue, String> {
+    let mut value = HeaderValue::from_str(&format!("{prefix}{text}"))
+        .map_err(|_| format!("header {name}: its value contains what a header cannot carry"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_read_without_the_white_space_around_it_and_never_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, " s3cret\n").unwrap();
+        let secret = Secret::File { prefix: "Bearer ".into(), path };
+        let header = SecretHeader::new("Authorization", secret);
+        let (name, value) = header.read().await.unwrap();
+        assert_eq!((name.as_str(), value.to_str().unwrap()), ("authorization", "Bearer s3cret"));
+        assert!(!format!("{header:?} {value:?}").contains("s3cret"));
+    }
+
+    #[tokio::test]
+    async fn a_value_that_would_add_a_header_is_refused_unseen() {
+        let header = SecretHeader::new("x-key", Secret::Literal("a\r\nx-evil: b".into()));
+        let cause = header.read().await.unwrap_err();
+        assert!(cause.contains("x-key") && !cause.contains("evil"), "{cause}");
+    }
+}

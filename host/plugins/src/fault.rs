@@ -1,0 +1,144 @@
+//! What goes wrong in an instance, in plain words.
+
+use std::time::Duration;
+
+use drowse_core::ErrorCode;
+use wasmtime::Trap;
+
+use crate::settings::Limits;
+
+/// How an instance broke: after any of these it is never used again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    /// Guest code ran this long without waiting in between.
+    #[error("ran {} without pause (limits.cpu)", seconds(*.0))]
+    Cpu(Duration),
+    /// More linear memory than its limit.
+    #[error("used more than {} of memory (limits.memory)", size(*.0))]
+    Memory(u64),
+    /// A panic, with the message that it logged.
+    #[error("panicked: {0}")]
+    Panic(String),
+    /// An HTTP response larger than its limit.
+    #[error("read a response larger than {} (limits.response)", size(*.0))]
+    Response(u64),
+    /// More functions in a table than any provider has.
+    #[error("used more than {0} table elements")]
+    Table(usize),
+    /// Anything else that ends WASM.
+    #[error("trapped: {0}")]
+    Trap(String),
+    /// The call took this long.
+    #[error("did not answer within {}", seconds(*.0))]
+    Wall(Duration),
+}
+
+// === impl Fault ===
+
+impl Fault {
+    /// The fault behind an error of a call: what the host noted, else what the guest last said,
+    /// else the trap.
+    pub(crate) fn of(error: &wasmtime::Error, noted: Option<Self>, said: Option<String>) -> Self {
+        if let Some(fault) = noted {
+            return fault;
+        }
+        match (error.downcast_ref::<Trap>(), said) {
+            (Some(Trap::UnreachableCodeReached), Some(said)) => Self::Panic(panic_message(&said)),
+            (Some(Trap::UnreachableCodeReached), None) => Self::Trap("aborted without a word".into()),
+            (Some(Trap::StackOverflow), _) => Self::Trap("overflowed its stack".into()),
+            (Some(trap), _) => Self::Trap(trap.to_string()),
+            (None, _) => Self::Trap(error.root_cause().to_string()),
+        }
+    }
+
+    /// The stable code of the failed call.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Wall(_) => ErrorCode::Timeout,
+            _ => ErrorCode::Internal,
+        }
+    }
+
+    /// The fault for too much memory under these limits.
+    pub(crate) fn memory(limits: &Limits) -> Self {
+        Self::Memory(limits.memory)
+    }
+}
+
+/// What a panic hook logged, without the words that say that it was a panic. Rust's hooks write
+/// `panicked at PLACE:` and the message on the next line.
+fn panic_message(said: &str) -> String {
+    let said = said.strip_prefix("panicked").unwrap_or(said).trim_start_matches([':', ' ']);
+    match said.strip_prefix("at ").and_then(|said| said.split_once(":\n")) {
+        Some((place, message)) => clean(&format!("{message} (at {place})"), 1024),
+        None => clean(said, 1024),
+    }
+}
+
+/// A duration as people write limits: `1 s`, `60 s`, `250 ms`.
+pub(crate) fn seconds(duration: Duration) -> String {
+    match duration.as_millis() {
+        millis if millis % 1000 == 0 => format!("{} s", millis / 1000),
+        millis => format!("{millis} ms"),
+    }
+}
+
+/// A size as people write limits: `64 MiB`, `100 bytes`.
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        0 => "0 bytes".into(),
+        _ if bytes % (1 << 30) == 0 => format!("{} GiB", bytes >> 30),
+        _ if bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
+        _ if bytes % (1 << 10) == 0 => format!("{} KiB", bytes >> 10),
+        _ => format!("{bytes} bytes"),
+    }
+}
+
+/// A provider's text made fit for messages and logs: one line without control characters or
+/// direction marks, cut at `limit` bytes.
+pub(crate) fn clean(text: &str, limit: usize) -> String {
+    let mut clean = String::with_capacity(text.len().min(limit));
+    for c in text.chars() {
+        if clean.len() >= limit {
+            clean.push('…');
+            break;
+        }
+        let hidden = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || hidden {
+            clean.extend(c.escape_default());
+        } else {
+            clean.push(c);
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_named_as_people_write_them() {
+        assert_eq!(Fault::Memory(64 << 20).to_string(), "used more than 64 MiB of memory (limits.memory)");
+        assert_eq!(Fault::Cpu(Duration::from_secs(1)).to_string(), "ran 1 s without pause (limits.cpu)");
+        assert_eq!(Fault::Wall(Duration::from_millis(1500)).to_string(), "did not answer within 1500 ms");
+    }
+
+    #[test]
+    fn an_abort_tells_what_the_panic_hook_logged() {
+        let error = wasmtime::Error::from(Trap::UnreachableCodeReached);
+        let fault = Fault::of(&error, None, Some("panicked: no such luck".into()));
+        assert_eq!(fault, Fault::Panic("no such luck".into()));
+        let rust = Some("panicked at src/lib.rs:7:9:\nno such luck".into());
+        let fault = Fault::of(&error, None, rust);
+        assert_eq!(fault, Fault::Panic("no such luck (at src/lib.rs:7:9)".into()));
+        let noted = Fault::of(&error, Some(Fault::Table(1)), Some("x".into()));
+        assert_eq!(noted, Fault::Table(1));
+    }
+
+    #[test]
+    fn text_becomes_one_harmless_line() {
+        assert_eq!(clean("a\nb\u{1b}[31m\u{202e}c", 100), "a\\nb\\u{1b}[31m\\u{202e}c");
+        assert_eq!(clean("abcdef", 3), "abc…");
+    }
+}

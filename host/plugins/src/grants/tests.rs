@@ -1,0 +1,184 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn rule(text: &str) -> Rule {
+    text.parse().unwrap()
+}
+
+fn passes(rules: &[&str], method: &str, path: &str) -> bool {
+    let rules = rules.iter().map(|text| rule(text)).collect();
+    let asked = Asked { provider: "docker", endpoint: "engine", method, path, target: None };
+    Policy::new(Some(rules), None).check(&asked).is_ok()
+}
+
+#[test]
+fn a_star_is_exactly_one_segment() {
+    let rules = &["POST /containers/*/start"];
+    assert!(passes(rules, "POST", "/containers/blog/start"));
+    assert!(passes(rules, "POST", "/containers/blog/start?x=/../y"));
+    assert!(!passes(rules, "GET", "/containers/blog/start"));
+    assert!(!passes(rules, "POST", "/containers/start"));
+    assert!(!passes(rules, "POST", "/containers/a/b/start"));
+    assert!(!passes(rules, "POST", "/containers/blog/start/x"));
+}
+
+#[test]
+fn a_final_double_star_is_any_rest_and_none() {
+    let rules = &["* /nodes/*/lxc/**"];
+    assert!(passes(rules, "DELETE", "/nodes/n1/lxc"));
+    assert!(passes(rules, "GET", "/nodes/n1/lxc/104/status"));
+    assert!(!passes(rules, "GET", "/nodes/n1/qemu/104"));
+    assert!(passes(&["GET /**"], "GET", "/"));
+    assert!(!passes(&["GET /**"], "POST", "/"));
+}
+
+#[test]
+fn literals_are_compared_decoded_and_with_case() {
+    assert!(passes(&["GET /a b/*"], "GET", "/a%20b/c"));
+    assert!(!passes(&["GET /images/*"], "GET", "/Images/x"));
+}
+
+#[test]
+fn paths_that_can_be_read_in_two_ways_are_refused() {
+    let cases = [
+        ("containers/json", PathFlaw::NoSlash),
+        ("", PathFlaw::NoSlash),
+        ("http://elsewhere/x", PathFlaw::NoSlash),
+        ("/containers/../exec", PathFlaw::DotSegment),
+        ("/containers/./exec", PathFlaw::DotSegment),
+        ("/containers/..;/exec", PathFlaw::DotSegment),
+        ("/containers/%2e%2e/exec", PathFlaw::EncodedDot),
+        ("/containers/.%2E/exec", PathFlaw::EncodedDot),
+        ("/containers/a%2Fb/exec", PathFlaw::EncodedSlash),
+        ("/containers/a%2fb/exec", PathFlaw::EncodedSlash),
+        ("/containers//exec", PathFlaw::EmptySegment),
+        ("//containers", PathFlaw::EmptySegment),
+        ("/containers/", PathFlaw::EmptySegment),
+        ("/containers\\..\\exec", PathFlaw::Backslash),
+        ("/containers/%5c/exec", PathFlaw::Backslash),
+        ("/containers/a\r\nX: y", PathFlaw::Control),
+        ("/containers/a%00", PathFlaw::Control),
+        ("/containers/a%0d%0aX", PathFlaw::Control),
+        ("/containers/a?b\nc", PathFlaw::Control),
+        ("/containers/%252e%252e/x", PathFlaw::Encoding),
+        ("/containers/%2", PathFlaw::Encoding),
+        ("/containers/%zz", PathFlaw::Encoding),
+        ("/containers/%ff", PathFlaw::Encoding),
+        ("/containers/a b", PathFlaw::Raw),
+        ("/containers/a#b", PathFlaw::Raw),
+        ("/containers/é", PathFlaw::Raw),
+    ];
+    for (path, flaw) in cases {
+        assert_eq!(CleanPath::parse(path), Err(flaw), "{path:?}");
+    }
+}
+
+#[test]
+fn a_refusal_names_the_line_to_add() {
+    let asked = Asked {
+        provider: "docker",
+        endpoint: "engine",
+        method: "POST",
+        path: "/v1.41/containers/x/exec?detach=1",
+        target: Some("x"),
+    };
+    let granted = Policy::new(Some(vec![rule("GET /*/containers/json")]), None);
+    assert_eq!(
+        granted.check(&asked).unwrap_err(),
+        "provider \"docker\": POST /v1.41/containers/x/exec is not granted on endpoint \"engine\": \
+         add to [provider.docker]: endpoint.engine.rules = [..., \"POST /*/containers/*/exec\"]"
+    );
+    let nobody = Policy::new(None, None).check(&asked).unwrap_err();
+    assert!(nobody.ends_with("endpoint.engine.rules = [\"POST /*/containers/*/exec\"]"), "{nobody}");
+    let wished = Policy::new(None, Some(Vec::new())).check(&asked).unwrap_err();
+    assert!(wished.contains("drowse plugin inspect"), "{wished}");
+}
+
+#[test]
+fn the_suggested_rule_lets_the_request_pass() {
+    for path in ["/", "/_ping", "/v1.41/containers/x/exec", "/a/b", "/nodes/n1/lxc/104/status/start"] {
+        let clean = CleanPath::parse(path).unwrap();
+        assert!(rule(&suggestion("POST", &clean, None)).allows("POST", &clean), "{path}");
+    }
+}
+
+#[test]
+fn names_that_are_no_bare_keys_are_quoted() {
+    assert_eq!(toml_key("pve-basement"), "pve-basement");
+    assert_eq!(toml_key("pve/basement.1"), "\"pve/basement.1\"");
+}
+
+#[test]
+fn rules_that_mean_nothing_are_refused() {
+    for text in [
+        "", "GET", "GET ", "get /x", "GET x", "GET /a//b", "GET /a/", "GET /../a", "GET /a*", "GET /**/a",
+        "GET /a%20b", "GET /a?b", "CONNECT /", "GET  /x", "GET /a\\b",
+    ] {
+        assert!(text.parse::<Rule>().is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn a_rule_reads_as_it_was_written() {
+    for text in ["GET /", "* /**", "POST /containers/*/start", "GET /a b/**"] {
+        assert_eq!(rule(text).to_string(), text);
+    }
+}
+
+/// Pieces that tricks are made of, between harmless ones.
+fn piece() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z0-9.%/\\\\;]{1,6}",
+        prop::sample::select(vec![
+            "/", "//", "..", ".", "%2e", "%2E", "%2f", "%5C", "%00", "%0a", "%252e", "\\", ";", "?", "#", "a", "\u{7f}",
+            "\r\n", "é", "%c0%ae", "%",
+        ])
+        .prop_map(str::to_owned),
+    ]
+}
+
+/// What any reader of the path, however careless, could take it for.
+fn suspicious(path_and_query: &str) -> bool {
+    let path = path_and_query.split('?').next().unwrap();
+    let lower = path.to_ascii_lowercase();
+    let segments = || path.split('/').skip(1).map(|s| s.split(';').next().unwrap());
+    path.contains("//")
+        || (path.len() > 1 && path.ends_with('/'))
+        || path.contains('\\')
+        || path_and_query.chars().any(char::is_control)
+        || ["%2e", "%2f", "%5c", "%0", "%1", "%7f"].iter().any(|trick| lower.contains(trick))
+        || segments().any(|segment| matches!(segment, "." | ".."))
+}
+
+proptest! {
+    #[test]
+    fn nothing_suspicious_passes_any_rule(pieces in prop::collection::vec(piece(), 0..12), method in "GET|POST|DELETE") {
+        let path = format!("/{}", pieces.concat());
+        prop_assert!(!suspicious(&path) || !passes(&["* /**"], &method, &path), "{path:?}");
+    }
+
+    #[test]
+    fn any_text_is_a_path_or_a_flaw(path in "\\PC*", method in "\\PC*", text in "\\PC*") {
+        let _ = CleanPath::parse(&path);
+        let asked = Asked { provider: &text, endpoint: &text, method: &method, path: &path, target: Some(&text) };
+        let refusal = Policy::new(Some(Vec::new()), None).check(&asked).unwrap_err();
+        prop_assert!(!refusal.chars().any(|c| c.is_ascii_control() && !text.contains(c)));
+        if let Ok(rule) = text.parse::<Rule>() {
+            prop_assert_eq!(rule.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_passes_a_rule_passes_the_wider_one(segments in prop::collection::vec("[a-z]{1,4}", 1..5), at in 0usize..5) {
+        let path = format!("/{}", segments.join("/"));
+        let exact = format!("GET {path}");
+        let mut wider = segments.clone();
+        let at = at % wider.len();
+        wider[at] = "*".to_owned();
+        let wider = format!("GET /{}", wider.join("/"));
+        prop_assert!(passes(&[&exact], "GET", &path) && passes(&[&wider], "GET", &path));
+        let clean = CleanPath::parse(&path).unwrap();
+        prop_assert!(rule(&wider).allows("GET", &clean) && !rule(&wider).allows("POST", &clean));
+    }
+}

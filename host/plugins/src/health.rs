@@ -1,0 +1,99 @@
+//! How a provider is, for operators.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+/// Faults and their causes.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    faults: AtomicU64,
+    causes: Mutex<Causes>,
+}
+
+#[derive(Debug, Default)]
+struct Causes {
+    /// What is wrong with the plugin, for as long as it is.
+    plugin: Option<String>,
+    /// What is wrong with `watch`, for as long as it is.
+    watch: Option<String>,
+    /// What was wrong last, and when.
+    last: Option<(String, Instant)>,
+}
+
+// === impl Health ===
+
+impl Health {
+    /// An instance trapped, hung or broke a limit.
+    pub(crate) fn fault(&self, cause: String) {
+        self.faults.fetch_add(1, Relaxed);
+        self.note(cause);
+    }
+
+    /// Something was wrong, once.
+    pub(crate) fn note(&self, cause: String) {
+        self.causes(|causes| causes.last = Some((cause, Instant::now())));
+    }
+
+    /// What is wrong with the plugin from now on; nothing when absent.
+    pub(crate) fn plugin(&self, cause: Option<String>) {
+        self.causes(|causes| causes.plugin = cause);
+    }
+
+    /// What is wrong with `watch` from now on; nothing when absent.
+    pub(crate) fn watch(&self, cause: Option<String>) {
+        self.causes(|causes| causes.watch = cause);
+    }
+
+    pub(crate) fn faults(&self) -> u64 {
+        self.faults.load(Relaxed)
+    }
+
+    /// What is wrong now, else what was wrong last and how long ago.
+    pub(crate) fn cause(&self) -> Option<String> {
+        self.causes(|causes| {
+            let standing = causes.plugin.clone().or_else(|| causes.watch.clone());
+            standing.or_else(|| {
+                let (cause, at) = causes.last.as_ref()?;
+                Some(format!("{cause} ({} ago)", ago(at.elapsed())))
+            })
+        })
+    }
+
+    fn causes<R>(&self, act: impl FnOnce(&mut Causes) -> R) -> R {
+        act(&mut self.causes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn ago(passed: Duration) -> String {
+    match passed.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_now_goes_before_what_was() {
+        let health = Health::default();
+        assert_eq!(health.cause(), None);
+        health.fault("start blog: panicked: oh".into());
+        assert_eq!(health.cause().unwrap(), "start blog: panicked: oh (0 s ago)");
+        health.watch(Some("watch fails".into()));
+        assert_eq!(health.cause().unwrap(), "watch fails");
+        health.plugin(Some("no plugin".into()));
+        assert_eq!(health.cause().unwrap(), "no plugin");
+        health.plugin(None);
+        health.watch(None);
+        assert!(health.cause().unwrap().contains("panicked"));
+        assert_eq!(health.faults(), 1);
+    }
+}

@@ -1,0 +1,112 @@
+//! What a plugin says of itself, and what the host found out.
+
+use std::time::Duration;
+
+use drowse_core::Ability;
+use serde::{Deserialize, Serialize};
+
+use crate::bindings::types;
+
+/// A plugin as `drowse plugin list` and `inspect` show it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PluginInfo {
+    /// The plugin's own name.
+    pub name: String,
+    /// The plugin's own version.
+    pub version: String,
+    /// One sentence.
+    pub summary: String,
+    /// `bundled`, or the file's path.
+    pub origin: String,
+    /// SHA-256 of the file, hexadecimal.
+    pub digest: String,
+    /// Bytes of the file.
+    pub size: u64,
+    /// The version of the contract that it was built for.
+    pub contract: String,
+    /// What it can do besides start, stop and status.
+    pub abilities: Vec<Ability>,
+    /// Endpoints it wants to call.
+    pub endpoints: Vec<EndpointWish>,
+    /// Commands it wants to run.
+    pub commands: Vec<CommandWish>,
+    /// Every interface it imports: what it could ever make use of.
+    pub imports: Vec<String>,
+    /// JSON Schema of its settings.
+    pub settings_schema: serde_json::Value,
+    /// JSON Schema of a target's settings.
+    pub target_schema: serde_json::Value,
+    /// How it was loaded.
+    pub load: Load,
+    /// How long loading took, with `describe`.
+    pub load_time: Duration,
+}
+
+/// How a plugin was loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Load {
+    /// From our compiled cache.
+    Cached,
+    /// Compiled now.
+    Compiled,
+}
+
+/// An endpoint that a plugin wants to call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointWish {
+    /// The name to grant.
+    pub name: String,
+    /// What it is for.
+    pub purpose: String,
+    /// A usual place.
+    pub suggested_url: Option<String>,
+    /// What it needs there.
+    pub rules: Vec<String>,
+    /// Works without it.
+    pub optional: bool,
+}
+
+/// A command that a plugin wants to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandWish {
+    /// The name to grant; `*` when the operator chooses.
+    pub name: String,
+    /// What it is for.
+    pub purpose: String,
+    /// Works without it.
+    pub optional: bool,
+}
+
+// === conversions from the contract ===
+
+impl From<types::EndpointWish> for EndpointWish {
+    fn from(wish: types::EndpointWish) -> Self {
+        let types::EndpointWish { name, purpose, suggested_url, rules, optional } = wish;
+        Self { name, purpose, suggested_url, rules, optional }
+    }
+}
+
+impl From<types::CommandWish> for CommandWish {
+    fn from(wish: types::CommandWish) -> Self {
+        let types::CommandWish { name, purpose, optional } = wish;
+        Self { name, purpose, optional }
+    }
+}
+
+/// The abilities that `describe` gives.
+pub(crate) fn abilities(flags: types::Abilities) -> Vec<Ability> {
+    [
+        (types::Abilities::STOP_SIGNAL, Ability::StopSignal),
+        (types::Abilities::PAUSE, Ability::Pause),
+        (types::Abilities::KILL, Ability::Kill),
+        (types::Abilities::LIST, Ability::List),
+        (types::Abilities::WATCH, Ability::Watch),
+        (types::Abilities::RECREATE, Ability::Recreate),
+        (types::Abilities::REMOVE, Ability::Remove),
+        (types::Abilities::LOGS, Ability::Logs),
+    ]
+    .into_iter()
+    .filter_map(|(flag, ability)| flags.contains(flag).then_some(ability))
+    .collect()
+}

@@ -1,0 +1,51 @@
+//! One instance for one call: made, configured, asked, and gone.
+
+use futures_util::future::BoxFuture;
+use wasmtime::Store;
+
+use crate::{
+    bindings::{Guest, types},
+    capabilities::log::tell_left_out,
+    fault::Fault,
+    load::Plugin,
+    runtime::{Place, Runtime},
+    store::{self, HostState},
+};
+
+/// What a guest answers: its result, or its own error.
+pub(crate) type Answer<R> = Result<R, types::Error>;
+
+/// Makes an instance of the plugin, hands it its settings if there are any, and lets `act` call
+/// it. The error is how the instance broke. Dropping the future ends the call and the instance.
+pub(crate) async fn run<R>(
+    runtime: &Runtime,
+    plugin: &Plugin,
+    state: HostState,
+    settings: Option<&str>,
+    act: impl for<'a> FnOnce(&'a Guest, &'a mut Store<HostState>) -> BoxFuture<'a, wasmtime::Result<Answer<R>>>,
+) -> Result<Answer<R>, Fault> {
+    let place = runtime.place(state.scope.limits().memory);
+    let trapped = |error: wasmtime::Error| Fault::of(&error, None, None);
+    let (pre, flavour, _slot) = match (plugin.pooled(), place) {
+        (Some(pre), Place::Pooled(slot)) => (pre, runtime.pooled(), Some(slot)),
+        _ => (plugin.on_demand(runtime).map_err(trapped)?, runtime.on_demand(), None),
+    };
+    let meter = state.meter.clone();
+    let mut store = store::store(flavour, state);
+    let outcome = meter
+        .drive(async {
+            let instance = pre.instantiate_async(&mut store).await?;
+            let guest = instance.drowse_provider_provider();
+            if let Some(settings) = settings {
+                if let Err(error) = guest.call_configure(&mut store, settings).await? {
+                    return Ok(Err(error));
+                }
+            }
+            act(guest, &mut store).await
+        })
+        .await;
+    let state = store.data_mut();
+    let left_out = state.scope.with_log(|gate| gate.left_out());
+    tell_left_out(&state.scope.tenant.provider, &state.doing(), left_out);
+    outcome.map_err(|error| Fault::of(&error, state.fault.take(), state.last_error.take()))
+}

@@ -1,0 +1,161 @@
+//! What the instances of one configured provider share.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use crate::{
+    capabilities::{log::LogGate, memo::Memo},
+    command::Processes,
+    endpoint::Endpoint,
+    grants::{Asked, Policy, Rule, toml_key},
+    health::Health,
+    info::EndpointWish,
+    settings::{Limits, ProviderSettings},
+};
+
+/// What lasts as long as the provider's configuration, whatever plugin serves it.
+pub(crate) struct Tenant {
+    /// The configured name.
+    pub(crate) provider: String,
+    pub(crate) limits: Limits,
+    pub(crate) endpoints: BTreeMap<String, Endpoint>,
+    /// The operator's rules by endpoint; absent where the plugin's wishes hold.
+    rules: BTreeMap<String, Option<Vec<Rule>>>,
+    pub(crate) processes: Processes,
+    pub(crate) log: Mutex<LogGate>,
+    pub(crate) health: Health,
+    started: Instant,
+}
+
+/// What one plugin may do as this provider.
+pub(crate) struct Scope {
+    pub(crate) tenant: Arc<Tenant>,
+    policies: BTreeMap<String, Policy>,
+    suggested: BTreeMap<String, String>,
+    pub(crate) memo: Memo,
+}
+
+// === impl Tenant ===
+
+impl Tenant {
+    /// The lasting part of a provider. The error names the rule that cannot be understood.
+    pub(crate) fn new(settings: &ProviderSettings) -> Result<Self, String> {
+        let name = settings.name.as_str();
+        let mut rules = BTreeMap::new();
+        for (endpoint, grant) in &settings.endpoints {
+            let granted = grant.rules.as_ref().map(|rules| parse(rules)).transpose().map_err(|flaw| {
+                format!(
+                    "[provider.{}]: endpoint.{}.rules: {flaw}",
+                    toml_key(name),
+                    toml_key(endpoint)
+                )
+            })?;
+            rules.insert(endpoint.clone(), granted);
+        }
+        let endpoints = settings
+            .endpoints
+            .iter()
+            .map(|(endpoint, grant)| (endpoint.clone(), Endpoint::new(endpoint, grant)))
+            .collect();
+        Ok(Self {
+            provider: name.to_owned(),
+            limits: settings.limits.clone(),
+            endpoints,
+            rules,
+            processes: Processes::new(name, settings.commands.clone()),
+            log: Mutex::new(LogGate::new(settings.limits.log_lines, Instant::now())),
+            health: Health::default(),
+            started: Instant::now(),
+        })
+    }
+
+    /// Nobody: nothing is granted. For `describe`, which belongs to no provider.
+    pub(crate) fn nobody(plugin: &str) -> Self {
+        let limits = Limits::default();
+        Self {
+            provider: plugin.to_owned(),
+            endpoints: BTreeMap::new(),
+            rules: BTreeMap::new(),
+            processes: Processes::new(plugin, BTreeMap::new()),
+            log: Mutex::new(LogGate::new(limits.log_lines, Instant::now())),
+            health: Health::default(),
+            started: Instant::now(),
+            limits,
+        }
+    }
+
+    /// Nanoseconds since this provider was configured.
+    pub(crate) fn monotonic(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+fn parse(rules: &[String]) -> Result<Vec<Rule>, crate::grants::InvalidRule> {
+    rules.iter().map(|rule| rule.parse()).collect()
+}
+
+/// Nanoseconds since the epoch.
+pub(crate) fn wall_clock() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}
+
+// === impl Scope ===
+
+impl Scope {
+    /// What a plugin with these wishes may do as this provider.
+    pub(crate) fn new(tenant: Arc<Tenant>, wishes: &[EndpointWish]) -> Self {
+        let mut policies = BTreeMap::new();
+        for (endpoint, granted) in &tenant.rules {
+            let wish = wishes.iter().find(|wish| wish.name == *endpoint);
+            // Wishes were checked when the plugin was loaded.
+            let wished = wish.map(|wish| parse(&wish.rules).unwrap_or_default());
+            policies.insert(endpoint.clone(), Policy::new(granted.clone(), wished));
+        }
+        let suggested = wishes
+            .iter()
+            .filter_map(|wish| Some((wish.name.clone(), wish.suggested_url.clone()?)))
+            .collect();
+        Self { tenant, policies, suggested, memo: Memo::default() }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.tenant.limits
+    }
+
+    /// The endpoint, if the request may go there; else the refusal with the line to add.
+    pub(crate) fn endpoint(&self, asked: &Asked<'_>) -> Result<&Endpoint, String> {
+        let found = self.tenant.endpoints.get(asked.endpoint).zip(self.policies.get(asked.endpoint));
+        let Some((endpoint, policy)) = found else {
+            return Err(self.no_endpoint(asked.endpoint));
+        };
+        let refusal = policy.check(asked);
+        refusal.map(|()| endpoint)
+    }
+
+    fn no_endpoint(&self, endpoint: &str) -> String {
+        let provider = &self.tenant.provider;
+        let endpoint = crate::fault::clean(endpoint, 128);
+        let url = self.suggested.get(&endpoint).map_or("https://host:port", String::as_str);
+        format!(
+            "provider {provider:?}: endpoint {endpoint:?} is not granted: add to [provider.{}]: \
+             endpoint.{} = {{ url = {} }}",
+            toml_key(provider),
+            toml_key(&endpoint),
+            crate::grants::toml_string(url),
+        )
+    }
+
+    /// Notes that something was refused, for the operator.
+    pub(crate) fn refused(&self, doing: &str, refusal: &str) {
+        tracing::warn!(provider = %self.tenant.provider, operation = doing, "{refusal}");
+        self.tenant.health.note(format!("{doing}: {refusal}"));
+    }
+
+    pub(crate) fn with_log<R>(&self, act: impl FnOnce(&mut LogGate) -> R) -> R {
+        act(&mut self.tenant.log.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

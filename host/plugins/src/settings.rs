@@ -1,0 +1,154 @@
+//! What the operator says of a provider: its plugin, its grants and its limits.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+
+use drowse_core::ProviderName;
+
+/// One configured plugin instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProviderSettings {
+    /// The configured name.
+    pub name: ProviderName,
+    /// A plugin's name (`docker`: a file `docker.wasm` in the plugins directory, else the bundled
+    /// one) or a path to a file.
+    pub plugin: String,
+    /// What the plugin's `configure` gets: a JSON object.
+    pub settings: serde_json::Value,
+    /// Granted endpoints by the name the plugin calls them by.
+    pub endpoints: BTreeMap<String, EndpointGrant>,
+    /// Granted commands by the name the plugin calls them by.
+    pub commands: BTreeMap<String, CommandGrant>,
+    /// What it may use up.
+    pub limits: Limits,
+}
+
+/// A place outside that a provider may call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndpointGrant {
+    /// Where it is.
+    pub transport: Transport,
+    /// Path prefix put in front of every path, without a slash at the end; usually empty.
+    pub base: String,
+    /// Headers the host adds to every request.
+    pub headers: Vec<(String, Secret)>,
+    /// Allowed requests, `METHOD /path`; the plugin's own wishes when absent.
+    pub rules: Option<Vec<String>>,
+    /// Until a response's head must be there, when the plugin names no shorter time.
+    pub timeout: Duration,
+}
+
+/// How an endpoint is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// `unix:///path`
+    Unix(PathBuf),
+    /// `http://host:port`
+    Http {
+        /// Host name or address.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// `https://host:port`
+    Https {
+        /// Host name or address; verified against the certificate.
+        host: String,
+        /// TCP port.
+        port: u16,
+        /// What makes the peer trustworthy.
+        trust: Trust,
+    },
+}
+
+/// What makes a TLS peer trustworthy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The system's certificate authorities.
+    System,
+    /// The certificate authorities in this PEM file, and no others.
+    Ca(PathBuf),
+    /// Exactly the certificate with this SHA-256 digest, whatever it says.
+    Fingerprint([u8; 32]),
+}
+
+/// A value that is read when it is used and never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// Written in the configuration.
+    Literal(String),
+    /// The environment variable of this name, with a prefix.
+    Env {
+        /// Put in front, for instance `Bearer `.
+        prefix: String,
+        /// The variable.
+        name: String,
+    },
+    /// The content of this file without white space around it, with a prefix.
+    File {
+        /// Put in front.
+        prefix: String,
+        /// The file; read anew for each connection's first use, so a rotated secret is seen.
+        path: PathBuf,
+    },
+}
+
+/// A program that a provider may run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandGrant {
+    /// Absolute path, or a name looked up in the router's `PATH`.
+    pub program: String,
+    /// Always given.
+    pub arguments: Vec<String>,
+    /// The whole environment, besides `PATH`; nothing is inherited.
+    pub environment: BTreeMap<String, String>,
+    /// Where it starts; the router's working directory when absent.
+    pub directory: Option<PathBuf>,
+    /// The plugin may append arguments.
+    pub extra_arguments: bool,
+    /// Names the plugin may add to the environment.
+    pub extra_environment: Vec<String>,
+}
+
+/// What one provider may use up. Whoever passes a limit is stopped; nobody else notices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of linear memory of one instance.
+    pub memory: u64,
+    /// Guest CPU time of one call without waiting in between.
+    pub cpu: Duration,
+    /// Wall time of one call, on top of what the call itself is meant to take (a stop's grace).
+    pub wall: Duration,
+    /// Calls in flight; more wait for their turn.
+    pub calls: usize,
+    /// Bytes of one HTTP response body handed to the plugin in one call; `watch` counts per second.
+    pub response: u64,
+    /// Log lines a second.
+    pub log_lines: u32,
+}
+
+// === impl Secret ===
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(_) => f.write_str("<masked>"),
+            Self::Env { name, .. } => write!(f, "<env {name}>"),
+            Self::File { path, .. } => write!(f, "<file {}>", path.display()),
+        }
+    }
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 64 << 20,
+            cpu: Duration::from_secs(1),
+            wall: Duration::from_secs(60),
+            calls: 32,
+            response: 16 << 20,
+            log_lines: 20,
+        }
+    }
+}

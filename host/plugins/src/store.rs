@@ -1,0 +1,156 @@
+//! What the host keeps beside one instance, and what bounds it.
+
+use std::{sync::Arc, time::Instant};
+
+use drowse_core::ProviderEvent;
+use tokio::sync::mpsc;
+use wasmtime::{ResourceLimiter, Store, UpdateDeadline, component::ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::{fault::Fault, meter::Meter, rate::Bucket, runtime::Flavour, scope::Scope};
+
+/// Function pointers and the like; a provider has hundreds.
+const TABLE_ELEMENTS: usize = 100_000;
+
+/// Responses and WASI handles that a guest may hold at a time.
+const HANDLES: usize = 256;
+/// Events a second from one `watch`; more wait.
+const EVENTS: u64 = 5_000;
+
+/// What belongs to one instance and its one call.
+pub(crate) struct HostState {
+    /// Whom it works for.
+    pub(crate) scope: Arc<Scope>,
+    /// What it was asked: `start`, `watch`.
+    pub(crate) operation: &'static str,
+    /// The handle the call is about.
+    pub(crate) target: Option<String>,
+    /// How it broke, if it did.
+    pub(crate) fault: Option<Fault>,
+    /// The last line it logged as an error: a panic hook's, if it panics.
+    pub(crate) last_error: Option<String>,
+    /// Where `watch` reports; absent in every other call.
+    pub(crate) events: Option<mpsc::Sender<ProviderEvent>>,
+    /// Responses that the guest holds.
+    pub(crate) table: ResourceTable,
+    pub(crate) meter: Arc<Meter>,
+    /// Events that `watch` emits in a second.
+    pub(crate) emitted: Bucket,
+    /// Bytes of responses that `watch` reads in a second.
+    pub(crate) received: Bucket,
+    memory: u64,
+    /// Made when a component first asks for something of WASI.
+    wasi: Option<WasiCtx>,
+}
+
+// === impl HostState ===
+
+impl HostState {
+    /// The state of an instance that is made for one operation.
+    pub(crate) fn new(scope: Arc<Scope>, operation: &'static str, target: Option<&str>) -> Self {
+        let meter = Arc::new(Meter::new(scope.limits().cpu));
+        let mut table = ResourceTable::new();
+        let (now, received) = (Instant::now(), scope.limits().response);
+        table.set_max_capacity(HANDLES);
+        Self {
+            scope,
+            operation,
+            target: target.map(str::to_owned),
+            fault: None,
+            last_error: None,
+            events: None,
+            table,
+            meter,
+            emitted: Bucket::new(EVENTS, now),
+            received: Bucket::new(received, now),
+            memory: 0,
+            wasi: None,
+        }
+    }
+
+    /// `start blog`, `list`
+    pub(crate) fn doing(&self) -> String {
+        match &self.target {
+            Some(target) => format!("{} {}", self.operation, crate::fault::clean(target, 128)),
+            None => self.operation.to_owned(),
+        }
+    }
+
+    /// Notes how it broke; returning the error from a host function ends the instance.
+    pub(crate) fn broke(&mut self, fault: Fault) -> wasmtime::Error {
+        let error = wasmtime::Error::new(fault.clone());
+        self.fault.get_or_insert(fault);
+        error
+    }
+}
+
+/// A store for this state: bounded in memory and CPU, on this flavour's engine.
+pub(crate) fn store(flavour: &Flavour, state: HostState) -> Store<HostState> {
+    let mut store = Store::new(flavour.engine(), state);
+    store.limiter(|state| state);
+    // What one call across the border may make the host allocate: a list may name the same guest
+    // memory many times over.
+    store.set_hostcall_fuel(usize::try_from(store.data().scope.limits().memory).unwrap_or(usize::MAX));
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|mut context| {
+        let state = context.data_mut();
+        if state.meter.tick() {
+            return Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())));
+        }
+        let cpu = state.scope.limits().cpu;
+        Err(state.broke(Fault::Cpu(cpu)))
+    });
+    store
+}
+
+impl ResourceLimiter for HostState {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        // All memories of a component count together.
+        let used = self.memory + (desired as u64).saturating_sub(current as u64);
+        if used > self.scope.limits().memory {
+            let fault = Fault::memory(self.scope.limits());
+            return Err(self.broke(fault));
+        }
+        self.memory = used;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired > TABLE_ELEMENTS {
+            return Err(self.broke(Fault::Table(TABLE_ELEMENTS)));
+        }
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        64
+    }
+
+    fn tables(&self) -> usize {
+        64
+    }
+
+    fn memories(&self) -> usize {
+        16
+    }
+}
+
+impl WasiView for HostState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        // No arguments, environment, directories or sockets; standard streams lead nowhere.
+        let ctx = self.wasi.get_or_insert_with(|| {
+            WasiCtx::builder().allow_tcp(false).allow_udp(false).build()
+        });
+        WasiCtxView { ctx, table: &mut self.table }
+    }
+}

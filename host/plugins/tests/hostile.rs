@@ -1,0 +1,312 @@
+//! Whatever a guest does stays inside, and its cause is named.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use drowse_core::{ErrorCode, Failure, Provider as _, ProviderEvent};
+use drowse_plugins::settings::{Secret, Transport};
+use serde_json::json;
+use support::{Echo, Stage, grant, start, stop, target, until};
+
+/// The failure of one misdeed, with everything granted that the deed could need.
+async fn failure_of(handle: &str) -> (Failure, drowse_core::ProviderState) {
+    let stage = Stage::new();
+    let echo = Echo::new(stage.dir.path());
+    let provider = stage
+        .provider(|settings| {
+            settings.endpoints.insert("engine".into(), grant(&echo.socket));
+        })
+        .await;
+    assert_eq!(provider.state().cause, None, "nothing is wrong yet");
+    let failure = start(&provider, handle).await.expect_err("a misdeed fails");
+    // The next call gets an instance of its own.
+    start(&provider, "good:127.0.0.1:80").await.expect("others are served");
+    (failure, provider.state())
+}
+
+fn assert_fault((failure, state): (Failure, drowse_core::ProviderState), code: ErrorCode, words: &str) {
+    assert_eq!(failure.code, code, "{failure}");
+    assert!(failure.message.starts_with("provider \"hostile\": start "), "{failure}");
+    assert!(failure.message.contains(words), "{failure}");
+    assert_eq!(state.faults, 1);
+    let cause = state.cause.expect("the state names the cause");
+    assert!(cause.contains(words) && cause.contains(" ago)"), "{cause}");
+    assert!(state.usable);
+}
+
+fn assert_refused((failure, state): (Failure, drowse_core::ProviderState), words: &str) {
+    assert_eq!(failure.code, ErrorCode::Denied, "{failure}");
+    assert!(failure.message.contains(words), "{failure}");
+    assert_eq!(failure.message.matches("provider \"hostile\"").count(), 1, "{failure}");
+    assert_eq!(state.faults, 0, "a refusal breaks nothing");
+    assert!(state.cause.expect("the state names the refusal").contains(words));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endless_loop_ends_at_the_cpu_limit() {
+    assert_fault(failure_of("loop").await, ErrorCode::Internal, "the plugin ran 200 ms without pause");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_memory_bomb_ends_at_the_memory_limit() {
+    assert_fault(failure_of("memory").await, ErrorCode::Internal, "used more than 64 MiB of memory");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endless_recursion_ends_at_the_stack() {
+    assert_fault(failure_of("stack").await, ErrorCode::Internal, "overflowed its stack");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endless_log_ends_at_the_cpu_limit() {
+    assert_fault(failure_of("log").await, ErrorCode::Internal, "ran 200 ms without pause");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endless_response_ends_at_the_response_limit() {
+    assert_fault(failure_of("response").await, ErrorCode::Internal, "read a response larger than 16 MiB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_tells_its_message_and_place() {
+    assert_fault(failure_of("panic").await, ErrorCode::Internal, "panicked: no such luck (at ");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn responses_that_are_held_have_a_limit() {
+    let (failure, _) = failure_of("hoard").await;
+    assert!(failure.message.contains("too many responses are held"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_was_not_granted_is_refused_with_the_line_to_add() {
+    assert_refused(
+        failure_of("ungranted").await,
+        "endpoint \"nowhere\" is not granted: add to [provider.hostile]: endpoint.nowhere = { url = ",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_was_not_granted_is_refused_with_the_line_to_add() {
+    assert_refused(failure_of("command").await, "add [provider.hostile.command.sh] with run = ");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn own_credentials_are_refused() {
+    assert_refused(failure_of("authorization").await, "header \"Authorization\" on endpoint \"engine\" is refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn path_tricks_are_refused() {
+    let stage = Stage::new();
+    let echo = Echo::new(stage.dir.path());
+    let provider = stage
+        .provider(|settings| {
+            settings.endpoints.insert("engine".into(), grant(&echo.socket));
+        })
+        .await;
+    let read = start(&provider, "get:/containers/a/json").await.unwrap().detail.unwrap();
+    assert!(read.starts_with("GET /containers/a/json HTTP/1.1\r\n"), "{read}");
+    for trick in [
+        "/containers/../json",
+        "/containers/a/../../endless/json",
+        "/containers/%2e%2e/json",
+        "/containers/a%2fb/json",
+        "/containers//json",
+        "/containers/a\\b/json",
+        "/containers/a/json/",
+        "/containers/a\r\nX: y/json",
+        "//elsewhere/containers/a/json",
+        "/containers/%252e%252e/json",
+        "http://elsewhere/containers/a/json",
+    ] {
+        let failure = start(&provider, &format!("path:{trick}")).await.expect_err(trick);
+        assert_eq!(failure.code, ErrorCode::Denied, "{trick}: {failure}");
+        assert!(failure.message.contains("is refused: it "), "{trick}: {failure}");
+    }
+    let failure = start(&provider, "path:/containers/a/exec").await.unwrap_err();
+    assert!(failure.message.contains("[..., \"GET /containers/*/exec\"]"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hang_in_stop_ends_at_the_wall_limit_and_the_grace() {
+    let stage = Stage::new();
+    let provider = stage.provider(|settings| settings.limits.wall = Duration::from_millis(200)).await;
+    start(&provider, "hang-in-stop:127.0.0.1:80").await.unwrap();
+    let began = Instant::now();
+    let grace = Duration::from_millis(100);
+    let failure = stop(&provider, "hang-in-stop:127.0.0.1:80", grace).await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::Timeout);
+    assert!(failure.message.contains("did not answer within 300 ms"), "{failure}");
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    assert_eq!(provider.state().faults, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spinning_guests_let_others_run() {
+    let stage = Stage::new();
+    let provider = stage.provider(|settings| settings.limits.cpu = Duration::from_secs(2)).await;
+    let spinning: Vec<_> = (0..4)
+        .map(|_| {
+            let provider = provider.clone();
+            tokio::spawn(async move { start(&provider, "loop").await })
+        })
+        .collect();
+    let mut served = 0;
+    while !spinning.iter().all(|spin| spin.is_finished()) {
+        start(&provider, "good:127.0.0.1:80").await.unwrap();
+        served += 1;
+    }
+    for spin in spinning {
+        assert!(spin.await.unwrap().unwrap_err().message.contains("without pause"));
+    }
+    // Two workers, four spinning guests that yield every 10 ms and each run for 2 s.
+    assert!(served >= 20, "only {served} calls were served while guests span");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_call_ends_and_frees_its_turn() {
+    let stage = Stage::new();
+    let provider = stage.provider(|settings| settings.limits.calls = 1).await;
+    let hanging = tokio::time::timeout(Duration::from_millis(50), start(&provider, "hang")).await;
+    assert!(hanging.is_err());
+    start(&provider, "good:127.0.0.1:80").await.expect("the only turn is free again");
+    assert_eq!(provider.state().faults, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_calls_than_the_pool_has_slots_are_served() {
+    let stage = Stage::new();
+    let provider = stage.provider(|settings| settings.limits.calls = 100).await;
+    let calls = (0..100).map(|_| start(&provider, "slow:100:127.0.0.1:80"));
+    let began = Instant::now();
+    for answer in futures_util::future::join_all(calls).await {
+        answer.unwrap();
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "they ran at the same time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_larger_memory_limit_than_a_slot_s_holds() {
+    let stage = Stage::new();
+    let provider = stage.provider(|settings| settings.limits.memory = 128 << 20).await;
+    let failure = start(&provider, "memory").await.unwrap_err();
+    assert!(failure.message.contains("used more than 128 MiB of memory"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_s_own_error_keeps_its_code_and_words() {
+    let (failure, state) = failure_of("error").await;
+    assert_eq!(failure.code, ErrorCode::Conflict);
+    assert_eq!(failure.message, "provider \"hostile\": start error: somebody else is at it");
+    assert_eq!((state.faults, state.cause), (0, None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_socket_is_named_to_the_operator_and_not_to_the_guest() {
+    let stage = Stage::new();
+    let socket = stage.path("nobody.sock");
+    let provider = stage
+        .provider(|settings| {
+            settings.endpoints.insert("engine".into(), grant(&socket));
+        })
+        .await;
+    let failure = start(&provider, "get:/small").await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::Unavailable);
+    let place = format!("endpoint \"engine\" at unix://{} cannot be reached: No such file", socket.display());
+    assert!(failure.message.contains(&place), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_host_adds_its_headers_and_base() {
+    let stage = Stage::new();
+    let echo = Echo::new(stage.dir.path());
+    let provider = stage
+        .provider(|settings| {
+            let mut grant = grant(&echo.socket);
+            grant.base = "/api".into();
+            grant.headers.push(("X-API-Key".into(), Secret::Literal("s3cret".into())));
+            settings.endpoints.insert("engine".into(), grant);
+        })
+        .await;
+    let request = start(&provider, "get:/small").await.unwrap().detail.unwrap();
+    assert!(request.starts_with("GET /api/small HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains("x-api-key: s3cret\r\n"), "{request}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_without_rules_or_wishes_lets_nothing_pass() {
+    let stage = Stage::new();
+    let echo = Echo::new(stage.dir.path());
+    let provider = stage
+        .provider(|settings| {
+            let mut grant = grant(&echo.socket);
+            assert!(matches!(grant.transport, Transport::Unix(_)));
+            grant.rules = Some(Vec::new());
+            settings.endpoints.insert("engine".into(), grant.clone());
+            grant.rules = None;
+            settings.endpoints.insert("nowhere".into(), grant);
+        })
+        .await;
+    let failure = start(&provider, "get:/small").await.unwrap_err();
+    assert!(failure.message.contains("rules = [..., \"GET /small\"]"), "{failure}");
+    let failure = start(&provider, "ungranted").await.unwrap_err();
+    assert!(failure.message.contains("the plugin does not say what it needs there"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_that_traps_at_once_is_slowed_down_and_named() {
+    let stage = Stage::new();
+    let provider = stage.provider(|settings| settings.settings = json!({ "watch": "trap" })).await;
+    let mut events = provider.watch();
+    for _ in 0..5 {
+        assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)));
+    }
+    until("the state says so", || provider.state().cause.is_some_and(|cause| cause.contains("every 30 s"))).await;
+    let state = provider.state();
+    assert_eq!(state.faults, 5);
+    assert!(state.cause.unwrap().contains("panicked: watching is boring"));
+    start(&provider, "good:127.0.0.1:80").await.expect("calls are served all the same");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_that_answers_an_error_is_begun_anew_and_no_fault() {
+    let stage = Stage::new();
+    let provider = stage.provider(|settings| settings.settings = json!({ "watch": "error" })).await;
+    let mut events = provider.watch();
+    for _ in 0..3 {
+        assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)));
+    }
+    let state = provider.state();
+    assert_eq!(state.faults, 0);
+    assert!(state.cause.unwrap().contains("watch: the platform is away"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_events_waits_for_its_reader() {
+    let stage = Stage::new();
+    let provider = stage.provider(|settings| settings.settings = json!({ "watch": "flood" })).await;
+    let mut events = provider.watch();
+    assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)));
+    for _ in 0..1000 {
+        assert!(matches!(events.recv().await, Some(ProviderEvent::Changed(_))));
+    }
+    // Nobody reads: the guest waits, the provider serves.
+    start(&provider, "good:127.0.0.1:80").await.unwrap();
+    assert_eq!(provider.state().faults, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plain_workload_starts_and_stops() {
+    let stage = Stage::new();
+    let provider = stage.provider(|_| {}).await;
+    let handle = "good:127.0.0.1:8080";
+    let before = provider.status(&target(handle)).await.unwrap();
+    assert_eq!(before.status, drowse_core::Status::Stopped);
+    let started = start(&provider, handle).await.unwrap();
+    assert_eq!(started.addresses[0].socket(8080), Some(("127.0.0.1", 8080)));
+    assert_eq!(provider.status(&target(handle)).await.unwrap().status, drowse_core::Status::Running);
+    let stopped = stop(&provider, handle, Duration::ZERO).await.unwrap();
+    assert_eq!((stopped.status, stopped.addresses.len()), (drowse_core::Status::Stopped, 0));
+}

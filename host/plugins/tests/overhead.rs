@@ -1,0 +1,77 @@
+//! What a provider call costs over its endpoint's own time. Prints figures; the budgets are in the
+//! benchmarks, because a timed test fails on a busy machine.
+//!
+//! `cargo test --release -p drowse-plugins --test overhead -- --nocapture`
+
+mod support;
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use drowse_core::Provider as _;
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::rt::TokioIo;
+use support::{Echo, Stage, grant, start, target};
+
+const ROUNDS: usize = 3000;
+
+/// Median and 99th percentile of one thing done over and over.
+async fn measure<F: Future<Output = ()>>(what: &str, mut once: impl FnMut() -> F) -> Duration {
+    let mut times = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        once().await;
+        times.push(began.elapsed());
+    }
+    times.sort();
+    let (median, late) = (times[ROUNDS / 2], times[ROUNDS * 99 / 100]);
+    println!("{what:<48} median {median:>9.1?}  p99 {late:>9.1?}");
+    median
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_call_costs() {
+    let stage = Stage::new();
+    let echo = Echo::new(stage.dir.path());
+    let provider = stage
+        .provider(|settings| {
+            settings.endpoints.insert("engine".into(), grant(&echo.socket));
+        })
+        .await;
+    let provider = &provider;
+
+    // On a worker of the runtime, as the engine calls.
+    let status = measure("status, no endpoint", || async {
+        provider.status(&target("good:127.0.0.1:80")).await.unwrap();
+    })
+    .await;
+    let call = measure("start with one request to an endpoint", || async {
+        start(provider, "get:/small").await.unwrap();
+    })
+    .await;
+
+    let stream = tokio::net::UnixStream::connect(&echo.socket).await.unwrap();
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let driving = tokio::spawn(connection);
+    let sender = tokio::sync::Mutex::new(sender);
+    let sender = &sender;
+    let endpoint = measure("the same request without a provider", || async {
+        let request = http::Request::get("/small").header("host", "localhost").body(Empty::<bytes::Bytes>::new());
+        let mut sender = sender.try_lock().unwrap();
+        let response = sender.send_request(request.unwrap()).await.unwrap();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 2);
+    })
+    .await;
+    driving.abort();
+    println!("over the endpoint's own time: {:.1?}", call.saturating_sub(endpoint));
+    assert!(status < Duration::from_millis(50), "not a budget: a sign of something quite wrong");
+
+    let mut loads = Vec::new();
+    for _ in 0..100 {
+        loads.push(stage.plugins.inspect("hostile").await.unwrap().load_time);
+    }
+    loads.sort();
+    println!("load from the cache with describe: median {:.1?}, p99 {:.1?}", loads[50], loads[99]);
+}

@@ -1,0 +1,180 @@
+//! Where plugins come from, how they are loaded, replaced and missed.
+
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    time::{Duration, Instant},
+};
+
+use drowse_core::{ErrorCode, Provider as _, ProviderEvent};
+use drowse_plugins::{Load, Plugins};
+use serde_json::json;
+use support::{Stage, another, hostile, settings, start, until};
+
+const GOOD: &str = "good:127.0.0.1:80";
+
+async fn load(plugins: &Plugins) -> Load {
+    plugins.inspect("hostile").await.unwrap().load
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_second_load_comes_from_the_cache() {
+    let stage = Stage::new();
+    assert_eq!(load(&stage.plugins).await, Load::Compiled);
+    assert_eq!(load(&stage.plugins).await, Load::Cached);
+    let next_start = Stage::open(stage.dir.path());
+    assert_eq!(load(&next_start).await, Load::Cached);
+    let mode = fs::metadata(stage.path("compiled")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    for file in fs::read_dir(stage.path("compiled")).unwrap() {
+        assert_eq!(file.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tampered_cache_is_compiled_anew() {
+    let stage = Stage::new();
+    assert_eq!(load(&stage.plugins).await, Load::Compiled);
+    for file in fs::read_dir(stage.path("compiled")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "cwasm") {
+            let mut code = fs::read(&path).unwrap();
+            let middle = code.len() / 2;
+            code[middle] ^= 1;
+            fs::write(&path, code).unwrap();
+        }
+    }
+    assert_eq!(load(&stage.plugins).await, Load::Compiled);
+    assert_eq!(load(&stage.plugins).await, Load::Cached);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_goes_before_the_bundled_plugin_and_leaves_it_again() {
+    let stage = Stage::new();
+    let provider = stage.provider(|_| {}).await;
+    assert_eq!(provider.state().origin.as_deref(), Some("bundled"));
+    stage.drop_in("hostile.wasm", &another(hostile(), 1));
+    let file = stage.path("plugins/hostile.wasm");
+    let origin = || provider.state().origin.unwrap();
+    until("the file is used", || origin() == file.display().to_string()).await;
+    start(&provider, GOOD).await.unwrap();
+    fs::remove_file(&file).unwrap();
+    until("the bundled plugin is used again", || origin() == "bundled").await;
+    start(&provider, GOOD).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_file_replaces_the_plugin_and_the_call_in_flight_is_answered() {
+    let stage = Stage::new();
+    stage.drop_in("hostile.wasm", &another(hostile(), 1));
+    let provider = stage.provider(|_| {}).await;
+    let mut events = provider.watch();
+    assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)));
+    assert!(matches!(events.recv().await, Some(ProviderEvent::Changed(_))));
+    let flight = tokio::spawn({
+        let provider = provider.clone();
+        async move { start(&provider, "slow:1500:127.0.0.1:80").await }
+    });
+    stage.drop_in("hostile.wasm", &another(hostile(), 2));
+    // The watch begins anew on the newer plugin: that is how we know that it is in use.
+    assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)));
+    assert!(!flight.is_finished(), "the call began before and is still going on");
+    start(&provider, GOOD).await.unwrap();
+    flight.await.unwrap().expect("it is answered by the instance that it began in");
+    assert_eq!((provider.state().faults, provider.state().cause), (0, None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_newer_file_leaves_the_old_plugin_in_use_and_says_so() {
+    let stage = Stage::new();
+    stage.drop_in("hostile.wasm", &another(hostile(), 1));
+    let provider = stage.provider(|_| {}).await;
+    stage.drop_in("hostile.wasm", &hostile()[..hostile().len() / 2]);
+    until("the cause is told", || provider.state().cause.is_some()).await;
+    let state = provider.state();
+    let cause = state.cause.unwrap();
+    assert!(cause.contains("hostile.wasm") && cause.contains("stays in use"), "{cause}");
+    assert!(state.usable);
+    start(&provider, GOOD).await.unwrap();
+    stage.drop_in("hostile.wasm", &another(hostile(), 2));
+    until("all is well", || provider.state().cause.is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_plugin_is_used_as_soon_as_it_is_there() {
+    let stage = Stage::new();
+    let provider = stage.provider(|settings| settings.plugin = "later".into()).await;
+    let state = provider.state();
+    assert!(!state.usable);
+    assert!(state.cause.unwrap().contains("plugins/later.wasm; put it there, or use one of: hostile"));
+    let failure = start(&provider, GOOD).await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::Unavailable);
+    assert!(failure.message.contains("is not bundled and there is no file"), "{failure}");
+    let mut events = provider.watch();
+    stage.drop_in("later.wasm", hostile());
+    assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)), "the watch began with it");
+    start(&provider, GOOD).await.unwrap();
+    assert_eq!(provider.state().cause, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_that_the_plugin_refuses_are_the_cause() {
+    let stage = Stage::new();
+    let provider = stage.provider(|settings| settings.settings = json!({ "refuse": true })).await;
+    let state = provider.state();
+    assert!(!state.usable);
+    let cause = state.cause.unwrap();
+    assert!(cause.contains("refuses the settings of [provider.hostile]: setting \"refuse\""), "{cause}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_that_means_nothing_is_the_cause() {
+    let stage = Stage::new();
+    let provider = stage
+        .provider(|settings| {
+            let mut grant = support::grant(&std::path::PathBuf::from("/run/engine.sock"));
+            grant.rules = Some(vec!["GET containers".into()]);
+            settings.endpoints.insert("engine".into(), grant);
+        })
+        .await;
+    let cause = provider.state().cause.unwrap();
+    assert!(cause.starts_with("[provider.hostile]: endpoint.engine.rules: \"GET containers\""), "{cause}");
+    assert!(start(&provider, GOOD).await.unwrap_err().message.contains("is not a rule"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn list_and_inspect_tell_what_a_plugin_wants() {
+    let stage = Stage::new();
+    stage.drop_in("broken.wasm", b"no");
+    let listed = stage.plugins.list().await;
+    let names: Vec<&str> = listed.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["broken", "hostile"]);
+    assert!(listed[0].1.as_ref().unwrap_err().contains("it is not WASM"));
+    let path = stage.path("copy.wasm");
+    fs::write(&path, hostile()).unwrap();
+    let info = stage.plugins.inspect(&path.display().to_string()).await.unwrap();
+    assert_eq!((info.name.as_str(), info.contract.as_str()), ("hostile", "0.1.0"));
+    assert_eq!(info.size, hostile().len() as u64);
+    assert_eq!(info.endpoints[0].rules.len(), 3);
+    let imports: Vec<&str> = info.imports.iter().map(String::as_str).collect();
+    assert!(imports.contains(&"drowse:provider/http@0.1.0"), "{imports:?}");
+    assert!(imports.iter().all(|import| import.starts_with("drowse:provider/")), "{imports:?}");
+    assert!(!imports.iter().any(|import| import.contains("grpc")), "unused imports are no permissions");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_providers_start_from_the_cache_in_no_time() {
+    let stage = Stage::new();
+    stage.plugins.inspect("hostile").await.unwrap();
+    let next_start = Stage::open(stage.dir.path());
+    let began = Instant::now();
+    for n in 0..5 {
+        let mut settings = settings();
+        settings.name = format!("hostile-{n}").try_into().unwrap();
+        assert!(next_start.provider(settings).await.state().usable);
+    }
+    println!("five providers of one cached plugin: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5));
+}

@@ -1,0 +1,195 @@
+//! What the tests of this crate share: the hostile guest, providers made of it, and an endpoint.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use drowse_core::{Failure, Observation, Provider as _, StopOptions, Target};
+use drowse_plugins::{
+    Plugins, PluginsConfig, WasmProvider,
+    settings::{EndpointGrant, Limits, ProviderSettings, Transport},
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixListener,
+    runtime::Handle,
+    task::JoinHandle,
+};
+
+/// The hostile guest: `hostile.wasm` in the directory that `DROWSE_HOSTILE` names, else built here
+/// once.
+pub fn hostile() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| {
+        let built = std::env::var_os("DROWSE_HOSTILE").map(|dir| Path::new(&dir).join("hostile.wasm"));
+        let path = built.filter(|path| path.exists()).unwrap_or_else(build);
+        std::fs::read(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()))
+    })
+}
+
+fn build() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile");
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--package", "drowse-hostile"])
+        .args(["--target", "wasm32-unknown-unknown", "--profile", "provider", "--target-dir"])
+        .arg(&target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .expect("cargo runs");
+    assert!(built.success(), "the hostile guest can be built (rustup target add wasm32-unknown-unknown)");
+    target.join("wasm32-unknown-unknown/provider/drowse_hostile.wasm")
+}
+
+/// The same plugin with another digest: a custom section at its end.
+pub fn another(bytes: &[u8], mark: u8) -> Vec<u8> {
+    [bytes, &[0, 3, 1, b'x', mark]].concat()
+}
+
+/// A plugins directory, a cache, and what is made of them.
+pub struct Stage {
+    pub dir: TempDir,
+    pub plugins: Plugins,
+}
+
+impl Stage {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("plugins")).unwrap();
+        let plugins = Self::open(dir.path());
+        Self { dir, plugins }
+    }
+
+    pub fn open(root: &Path) -> Plugins {
+        let bundled: Vec<(&'static str, &'static [u8])> = vec![("hostile", hostile())];
+        Plugins::new(PluginsConfig {
+            dir: Some(root.join("plugins")),
+            cache: root.join("compiled"),
+            bundled: bundled.leak(),
+            runtime: Handle::current(),
+        })
+        .unwrap()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Puts a file into the plugins directory as careful people do.
+    pub fn drop_in(&self, name: &str, bytes: &[u8]) {
+        let half = self.path("half");
+        std::fs::write(&half, bytes).unwrap();
+        std::fs::rename(half, self.path("plugins").join(name)).unwrap();
+    }
+
+    pub async fn provider(&self, change: impl FnOnce(&mut ProviderSettings)) -> Arc<WasmProvider> {
+        let mut settings = settings();
+        change(&mut settings);
+        self.plugins.provider(settings).await
+    }
+}
+
+pub fn settings() -> ProviderSettings {
+    ProviderSettings {
+        name: "hostile".to_owned().try_into().unwrap(),
+        plugin: "hostile".into(),
+        settings: serde_json::json!({}),
+        endpoints: BTreeMap::new(),
+        commands: BTreeMap::new(),
+        limits: Limits {
+            cpu: Duration::from_millis(200),
+            wall: Duration::from_secs(10),
+            ..Limits::default()
+        },
+    }
+}
+
+pub fn grant(socket: &Path) -> EndpointGrant {
+    EndpointGrant {
+        transport: Transport::Unix(socket.to_owned()),
+        base: String::new(),
+        headers: Vec::new(),
+        rules: None,
+        timeout: Duration::from_secs(5),
+    }
+}
+
+pub fn target(handle: &str) -> Target {
+    Target { handle: handle.into(), settings: "{}".into() }
+}
+
+pub async fn start(provider: &WasmProvider, handle: &str) -> Result<Observation, Failure> {
+    provider.start(&target(handle)).await
+}
+
+pub async fn stop(provider: &WasmProvider, handle: &str, grace: Duration) -> Result<Observation, Failure> {
+    provider.stop(&target(handle), &StopOptions { signal: None, grace }).await
+}
+
+/// Waits until a state is seen.
+pub async fn until(what: &str, mut seen: impl FnMut() -> bool) {
+    let wait = async {
+        while !seen() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+/// An endpoint that answers `/endless` without end, `/upgrade` with 101, and anything else with
+/// the request itself as it arrived. Ends with the test.
+pub struct Echo {
+    pub socket: PathBuf,
+    task: JoinHandle<()>,
+}
+
+impl Echo {
+    pub fn new(dir: &Path) -> Self {
+        let socket = dir.join("engine.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let task = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(serve(stream));
+            }
+        });
+        Self { socket, task }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(mut stream: tokio::net::UnixStream) {
+    let mut head = Vec::new();
+    loop {
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read_u8().await {
+                Ok(byte) => head.push(byte),
+                Err(_) => return,
+            }
+        }
+        let answer = match &*head {
+            head if head.starts_with(b"GET /endless ") => {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+                let piece = vec![b'x'; 64 << 10];
+                while stream.write_all(&piece).await.is_ok() {}
+                return;
+            }
+            head if head.starts_with(b"GET /small ") => b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec(),
+            head => [format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", head.len()).as_bytes(), head].concat(),
+        };
+        if stream.write_all(&answer).await.is_err() {
+            return;
+        }
+        head.clear();
+    }
+}

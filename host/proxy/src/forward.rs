@@ -1,0 +1,243 @@
+//! A request that was let in: to the upstream and back.
+
+use std::{
+    future::poll_fn,
+    io,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+};
+
+use drowse_core::{Visit, Workload};
+use drowse_routes::Entry;
+use http::{HeaderValue, Method, Request, Response, StatusCode, request};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+
+use crate::{
+    answer::Problem,
+    body::{Answered, Exchange, Upload},
+    client::Client,
+    door::{Door, Ended, let_in},
+    headers::{Malformed, to_client},
+    pool::Lease,
+    tunnel, upstream,
+};
+
+/// What is to be forwarded, for whom and where.
+pub(crate) struct Forward<'a> {
+    pub(crate) door: &'a Rc<Door>,
+    pub(crate) client: &'a Rc<Client>,
+    pub(crate) entry: &'a Arc<Entry<Arc<Workload>>>,
+    /// The protocols that the client would switch to, and its side of the switch.
+    pub(crate) upgrade: Option<(HeaderValue, OnUpgrade)>,
+}
+
+/// Why there is no answer.
+enum Unanswered {
+    /// The upstream failed. The message comes back when none of it was sent.
+    Failed(hyper::Error, Option<Box<Request<Upload>>>),
+    /// The response head did not come in time.
+    Overdue,
+    /// The client does not wait for it any more.
+    Gone,
+}
+
+// === impl Forward ===
+
+impl Forward<'_> {
+    /// Sends the request and returns the answer. As long as nothing that matters was sent, an
+    /// upstream that cannot be reached is only the reason to wake the workload again, once.
+    pub(crate) async fn run(
+        mut self,
+        visit: Visit,
+        head: request::Parts,
+        upload: Upload,
+    ) -> Result<Response<Answered>, Ended> {
+        let idempotent = matches!(head.method, Method::GET | Method::HEAD);
+        let repeatable = idempotent && upload.is_empty() && self.upgrade.is_none();
+        let mut message = Request::from_parts(head, upload);
+        let mut exchange = Exchange::new(visit, self.client);
+        message.body_mut().belong(Some(&exchange));
+        let (mut pooled, mut second_life) = (true, false);
+        loop {
+            let generation = exchange.visit.generation();
+            let workload = exchange.visit.workload();
+            let pool = &self.door.worker.pool;
+            let port = self.entry.route.port;
+            let idle =
+                pooled.then(|| pool.take(workload, port, generation, repeatable)).flatten();
+            let reused = idle.is_some();
+            let lease = match idle {
+                Some(lease) => Ok(lease),
+                None => Box::pin(self.connect(&exchange)).await?,
+            };
+            let why = match lease {
+                Err(error) => error.to_string(),
+                Ok(mut lease) => {
+                    let spare = repeatable.then(|| Box::new(copy(&message, self.client)));
+                    match send(&mut lease, message, self.client).await {
+                        Ok(response) => return self.answer(response, exchange, lease),
+                        Err(Unanswered::Gone) => return Err(Ended::Gone),
+                        Err(Unanswered::Overdue) => return Err(self.overdue(&exchange)),
+                        Err(Unanswered::Failed(error, back)) => match back.or(spare) {
+                            Some(again) => {
+                                message = *again;
+                                if reused {
+                                    tracing::debug!(
+                                        workload = %exchange.visit.workload().name(), %error,
+                                        "idle connection was dead, taking a new one"
+                                    );
+                                    pooled = false;
+                                    continue;
+                                }
+                                reason(&error)
+                            }
+                            None => return Err(self.broken(&exchange, &reason(&error))),
+                        },
+                    }
+                }
+            };
+            if second_life {
+                return Err(self.broken(&exchange, &why));
+            }
+            (pooled, second_life) = (false, true);
+            let workload = exchange.visit.workload().clone();
+            tracing::info!(
+                workload = %workload.name(), %generation, error = why,
+                "upstream not reachable though ready, looking at the workload again"
+            );
+            message.body_mut().belong(None);
+            drop(exchange);
+            workload.suspect(generation).await;
+            let visit = let_in(self.client, self.entry, message.method(), message.headers());
+            exchange = Exchange::new(Box::pin(visit).await?, self.client);
+            message.body_mut().belong(Some(&exchange));
+        }
+    }
+
+    /// A new connection to the life that was entered.
+    async fn connect(&self, exchange: &Rc<Exchange>) -> Result<io::Result<Lease>, Ended> {
+        let port = self.entry.route.port;
+        let visit = &exchange.visit;
+        let Some((host, outer)) = visit.upstream(port) else {
+            return Err(self.broken(exchange, "the provider knows no address for the route's port"));
+        };
+        let link = tokio::select! {
+            biased;
+            link = upstream::connect(host, outer, &self.door.limits) => link,
+            () = self.client.socket.clone().gone() => return Err(Ended::Gone),
+        };
+        let pool = &self.door.worker.pool;
+        Ok(link.map(|link| pool.lease(link, visit.workload(), port, visit.generation())))
+    }
+
+    fn answer(
+        &mut self,
+        response: Response<Incoming>,
+        exchange: Rc<Exchange>,
+        lease: Lease,
+    ) -> Result<Response<Answered>, Ended> {
+        let (mut head, body) = response.into_parts();
+        let asked = self.upgrade.as_ref().map(|(protocols, _)| protocols);
+        if let Err(Malformed(reason)) = to_client(&mut head, &body, asked) {
+            return Err(self.broken(&exchange, reason));
+        }
+        if head.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Response::from_parts(head, Answered::relayed(body, exchange, lease)));
+        }
+        let theirs = head.extensions.remove::<OnUpgrade>();
+        let (Some((_, ours)), Some(theirs)) = (self.upgrade.take(), theirs) else {
+            return Err(self.broken(&exchange, "the switch of protocols was not completed"));
+        };
+        let client = self.client.clone();
+        let tunnel = tunnel::run(client.clone(), exchange, lease, ours, theirs);
+        self.door.worker.tasks.spawn_local(tunnel);
+        Ok(Response::from_parts(head, Answered::ours(Default::default(), &client)))
+    }
+
+    fn overdue(&self, exchange: &Exchange) -> Ended {
+        let limit = self.door.limits.response_timeout;
+        self.warn(exchange, &format!("no response within {limit:?}"));
+        let detail = "The backend took too long to answer.";
+        self.problem(exchange, StatusCode::GATEWAY_TIMEOUT, detail)
+    }
+
+    /// The upstream failed, or the client's own body did.
+    fn broken(&self, exchange: &Exchange, why: &str) -> Ended {
+        if self.client.broke_off.get() {
+            let detail = "The request's body broke off or is malformed.";
+            return self.problem(exchange, StatusCode::BAD_REQUEST, detail);
+        }
+        self.warn(exchange, why);
+        self.problem(exchange, StatusCode::BAD_GATEWAY, "The backend is ready but does not answer.")
+    }
+
+    fn problem(&self, exchange: &Exchange, status: StatusCode, detail: &str) -> Ended {
+        let workload = exchange.visit.workload();
+        Problem::new(status, detail).of(workload.name(), workload.snapshot().phase).into()
+    }
+
+    fn warn(&self, exchange: &Exchange, error: &str) {
+        let route = &self.entry.route;
+        tracing::warn!(
+            workload = %route.workload,
+            generation = %exchange.visit.generation(),
+            route = %format_args!("{}{}", route.host, route.path),
+            error,
+            "upstream failed"
+        );
+    }
+}
+
+/// Sends the request and waits for the response's head.
+async fn send(
+    lease: &mut Lease,
+    message: Request<Upload>,
+    client: &Rc<Client>,
+) -> Result<Response<Incoming>, Unanswered> {
+    // hyper notices by itself when a client hangs up whose body it has read to the end.
+    let uploads = !message.body().is_empty();
+    let mut gone = uploads.then(|| Box::pin(client.socket.clone().gone()));
+    client.owe(!uploads);
+    let response = lease.requests().try_send_request(message);
+    tokio::pin!(response);
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = response.as_mut().poll(cx) {
+            return Poll::Ready(result.map_err(|mut error| {
+                let back = error.take_message().map(Box::new);
+                Unanswered::Failed(error.into_error(), back)
+            }));
+        }
+        if client.poll_overdue(cx).is_ready() {
+            return Poll::Ready(Err(Unanswered::Overdue));
+        }
+        if let Some(gone) = &mut gone
+            && gone.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(Unanswered::Gone));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// The same request, to be sent again if the connection turns out to be dead.
+fn copy(message: &Request<Upload>, client: &Rc<Client>) -> Request<Upload> {
+    let mut copy = Request::new(Upload::empty(client));
+    *copy.method_mut() = message.method().clone();
+    *copy.uri_mut() = message.uri().clone();
+    *copy.headers_mut() = message.headers().clone();
+    copy
+}
+
+/// The error with its causes.
+fn reason(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

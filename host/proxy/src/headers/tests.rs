@@ -1,0 +1,341 @@
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{Empty, Full};
+use proptest::prelude::*;
+
+use super::*;
+
+const PEER: HeaderValue = HeaderValue::from_static("203.0.113.9");
+
+fn request(lines: &[(&str, &str)]) -> request::Parts {
+    let mut builder = Request::builder().uri("/path?q=1");
+    for (name, value) in lines {
+        builder = builder.header(*name, *value);
+    }
+    builder.body(()).unwrap().into_parts().0
+}
+
+fn response(status: u16, lines: &[(&str, &str)]) -> response::Parts {
+    let mut builder = Response::builder().status(status);
+    for (name, value) in lines {
+        builder = builder.header(*name, *value);
+    }
+    builder.body(()).unwrap().into_parts().0
+}
+
+fn sent(mut head: request::Parts, trusted: bool) -> (HeaderMap, Option<HeaderValue>) {
+    let host = host(&head).unwrap();
+    let origin = Origin { forwarded_for: &PEER, trusted, host: &host };
+    let asked = to_upstream(&mut head, &Empty::<Bytes>::new(), &origin);
+    (head.headers, asked)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+    headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+}
+
+#[test]
+fn what_is_for_one_hop_alone_is_not_passed_on() {
+    let (headers, asked) = sent(
+        request(&[
+            ("host", "a.org"),
+            ("connection", "keep-alive, X-Secret, close"),
+            ("connection", "Other"),
+            ("x-secret", "1"),
+            ("other", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic Zm9v"),
+            ("te", "gzip"),
+            ("expect", "100-Continue"),
+            ("upgrade", "websocket"),
+            ("authorization", "Bearer x"),
+            ("accept", "*/*"),
+        ]),
+        false,
+    );
+    assert_eq!(asked, None);
+    let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        ["accept", "authorization", "host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]
+    );
+}
+
+#[test]
+fn a_connection_header_cannot_take_away_what_we_say_of_the_client() {
+    let (headers, _) = sent(
+        request(&[
+            ("host", "a.org"),
+            ("connection", "x-forwarded-for, host, x-forwarded-proto"),
+            ("x-forwarded-for", "10.0.0.1"),
+        ]),
+        true,
+    );
+    assert_eq!(text(&headers, "x-forwarded-for"), ["203.0.113.9"]);
+    assert_eq!(text(&headers, "x-forwarded-proto"), ["http"]);
+    assert_eq!(text(&headers, "host"), ["a.org"]);
+}
+
+#[test]
+fn strangers_introduce_nobody() {
+    let (headers, _) = sent(
+        request(&[
+            ("host", "a.org"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x_forwarded_for", "10.0.0.1"),
+            ("x-forwarded-host", "bank.example"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-port", "443"),
+            ("x-real-ip", "10.0.0.1"),
+            ("X_Real-IP", "10.0.0.1"),
+            ("forwarded", "for=10.0.0.1"),
+            ("x-requested-with", "stays"),
+        ]),
+        false,
+    );
+    assert_eq!(text(&headers, "x-forwarded-for"), ["203.0.113.9"]);
+    assert_eq!(text(&headers, "x-forwarded-host"), ["a.org"]);
+    assert_eq!(text(&headers, "x-forwarded-proto"), ["http"]);
+    assert_eq!(text(&headers, "x-requested-with"), ["stays"]);
+    assert_eq!(headers.len(), 5);
+}
+
+#[test]
+fn a_trusted_peers_introduction_is_extended() {
+    let (headers, _) = sent(
+        request(&[
+            ("host", "inner"),
+            ("x-forwarded-for", "198.51.100.1"),
+            ("x-forwarded-for", "198.51.100.2"),
+            ("x-forwarded-host", "a.org"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-port", "443"),
+            ("forwarded", "for=198.51.100.1"),
+        ]),
+        true,
+    );
+    let line = "198.51.100.1, 198.51.100.2, 203.0.113.9";
+    assert_eq!(text(&headers, "x-forwarded-for"), [line]);
+    assert_eq!(text(&headers, "x-forwarded-host"), ["a.org"]);
+    assert_eq!(text(&headers, "x-forwarded-proto"), ["https"]);
+    assert_eq!(text(&headers, "x-forwarded-port"), ["443"]);
+    assert_eq!(text(&headers, "forwarded"), ["for=198.51.100.1"]);
+    assert_eq!(text(&headers, "host"), ["inner"]);
+}
+
+#[test]
+fn trailers_are_asked_for_when_the_client_does() {
+    let (headers, _) = sent(request(&[("host", "a"), ("te", "deflate, Trailers")]), false);
+    assert_eq!(text(&headers, "te"), ["trailers"]);
+    assert_eq!(text(&headers, "connection"), ["te"]);
+}
+
+#[test]
+fn an_upgrade_is_passed_on_and_http2_in_the_clear_is_not() {
+    let ask = |protocol| {
+        let lines =
+            [("host", "a"), ("connection", "keep-alive, Upgrade"), ("upgrade", protocol)];
+        sent(request(&lines), false)
+    };
+    let (headers, asked) = ask("websocket");
+    assert_eq!(asked.unwrap(), "websocket");
+    assert_eq!(text(&headers, "connection"), ["upgrade"]);
+    assert_eq!(text(&headers, "upgrade"), ["websocket"]);
+    for refused in ["h2c", "H2C", "websocket, h2c", "h2"] {
+        let (headers, asked) = ask(refused);
+        assert_eq!(asked, None, "{refused}");
+        assert!(!headers.contains_key("upgrade") && !headers.contains_key("connection"));
+    }
+}
+
+#[test]
+fn an_absolute_target_decides_the_host_and_is_sent_without_it() {
+    let mut head = request(&[("host", "other.org")]);
+    head.uri = "http://A.org:81/x?y".parse().unwrap();
+    let said = host(&head).unwrap();
+    assert_eq!(said, "A.org:81");
+    let origin = Origin { forwarded_for: &PEER, trusted: false, host: &said };
+    to_upstream(&mut head, &Empty::<Bytes>::new(), &origin);
+    assert_eq!(head.uri, "/x?y");
+    assert_eq!(text(&head.headers, "host"), ["A.org:81"]);
+}
+
+#[test]
+fn a_request_must_say_its_host_once_and_well() {
+    let status = |head: &request::Parts| host(head).unwrap_err().status.as_u16();
+    assert_eq!(status(&request(&[])), 400);
+    assert_eq!(status(&request(&[("host", "a"), ("host", "b")])), 400);
+    for bad in ["a/b", "u@a", "a b", "a,b", "a\\b", "a?b", "a\"b", "<a>"] {
+        assert_eq!(status(&request(&[("host", bad)])), 400, "{bad}");
+    }
+    let mut old = request(&[]);
+    old.version = Version::HTTP_10;
+    assert_eq!(host(&old).unwrap(), "");
+    let mut tunnel = request(&[("host", "a")]);
+    tunnel.method = Method::CONNECT;
+    assert_eq!(status(&tunnel), 405);
+    let mut user = request(&[("host", "a")]);
+    user.uri = "http://u:p@a/".parse().unwrap();
+    assert_eq!(status(&user), 400);
+}
+
+#[test]
+fn transfer_codings_other_than_chunked_are_refused() {
+    assert!(check_framing(&request(&[("transfer-encoding", "Chunked")])).is_ok());
+    for lines in [
+        &[("transfer-encoding", "gzip, chunked")][..],
+        &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+        &[("transfer-encoding", "chunked, chunked")],
+        &[("transfer-encoding", "")],
+    ] {
+        assert_eq!(check_framing(&request(lines)).unwrap_err().status.as_u16(), 501);
+    }
+}
+
+/// A body of which nothing is known.
+struct Unknown;
+
+impl Body for Unknown {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[test]
+fn a_body_of_unknown_length_is_chunked_whatever_the_method() {
+    let origin = Origin { forwarded_for: &PEER, trusted: false, host: &PEER };
+    let mut head = request(&[("host", "a"), ("connection", "transfer-encoding")]);
+    to_upstream(&mut head, &Unknown, &origin);
+    assert_eq!(text(&head.headers, "transfer-encoding"), ["chunked"]);
+    let mut head = request(&[("host", "a"), ("transfer-encoding", "chunked")]);
+    to_upstream(&mut head, &Full::new(Bytes::from_static(b"x")), &origin);
+    assert!(!head.headers.contains_key("transfer-encoding"));
+}
+
+#[test]
+fn a_response_loses_what_is_for_one_hop_alone() {
+    let mut head = response(
+        200,
+        &[
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-authenticate", "Basic"),
+            ("upgrade", "h2c"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "7"),
+            ("trailer", "x-sum"),
+            ("set-cookie", "a=1"),
+            ("set-cookie", "b=2"),
+        ],
+    );
+    head.version = Version::HTTP_10;
+    to_client(&mut head, &Unknown, None).unwrap();
+    let mut names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["set-cookie", "trailer"]);
+    assert_eq!(text(&head.headers, "set-cookie"), ["a=1", "b=2"]);
+    assert_eq!(head.version, Version::HTTP_11);
+}
+
+#[test]
+fn a_length_said_twice_is_said_once() {
+    let mut head = response(200, &[("content-length", "3, 3")]);
+    to_client(&mut head, &Full::new(Bytes::from_static(b"abc")), None).unwrap();
+    assert_eq!(text(&head.headers, "content-length"), ["3"]);
+}
+
+#[test]
+fn a_switch_is_relayed_only_to_a_protocol_that_was_asked_for() {
+    let body = Empty::<Bytes>::new();
+    let asked = HeaderValue::from_static("chat, WebSocket");
+    let mut head = response(101, &[("upgrade", "websocket"), ("connection", "Upgrade")]);
+    to_client(&mut head, &body, Some(&asked)).unwrap();
+    assert_eq!(text(&head.headers, "upgrade"), ["websocket"]);
+    assert_eq!(text(&head.headers, "connection"), ["upgrade"]);
+    for (lines, asked) in [
+        (&[("upgrade", "websocket")][..], None),
+        (&[("upgrade", "smtp")], Some(&asked)),
+        (&[], Some(&asked)),
+    ] {
+        assert!(to_client(&mut response(101, lines), &body, asked).is_err());
+    }
+}
+
+#[test]
+fn peers_are_trusted_by_network() {
+    let nets = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+    assert!(trusts(&nets, "10.1.2.3".parse().unwrap()));
+    assert!(trusts(&nets, "fd12::1".parse().unwrap()));
+    assert!(!trusts(&nets, "11.1.2.3".parse().unwrap()));
+}
+
+fn some_name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(vec![
+            "connection", "keep-alive", "te", "upgrade", "proxy-connection", "transfer-encoding",
+            "content-length", "x-forwarded-for", "x-forwarded-port", "x_forwarded-for", "expect",
+            "trailer", "cookie", "x-real-ip", "forwarded", "proxy-authorization",
+        ])
+        .prop_map(str::to_owned),
+        "x-[a-c]{1,2}",
+    ]
+}
+
+fn some_value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::collection::vec(some_name(), 0..4).prop_map(|names| names.join(", ")),
+        Just("100-continue".to_owned()),
+        Just("trailers".to_owned()),
+        "[ -~]{0,20}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_nothing_for_one_hop_passes(
+        lines in prop::collection::vec((some_name(), some_value()), 0..12),
+        trusted: bool,
+    ) {
+        let mut builder = Request::builder().header("host", "a.org");
+        for (name, value) in &lines {
+            builder = builder.header(name, value);
+        }
+        let head = builder.body(()).unwrap().into_parts().0;
+        let named: Vec<HeaderName> = Connection::take(&mut head.headers.clone()).named;
+        let upgrade = Connection::take(&mut head.headers.clone()).upgrade;
+        let (headers, asked) = sent(head, trusted);
+
+        for name in ["keep-alive", "proxy-connection", "proxy-authorization", "transfer-encoding"] {
+            prop_assert!(!headers.contains_key(name), "{}", name);
+        }
+        prop_assert!(!headers.get_all("expect").iter().any(is_continue));
+        let ours = ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "host"];
+        for name in named.iter().filter(|name| !ours.contains(&name.as_str())) {
+            let put_back = asked.is_some() && name == UPGRADE;
+            prop_assert!(!headers.contains_key(name) || put_back, "{}", name);
+        }
+        prop_assert!(asked.is_none() || upgrade);
+        prop_assert_eq!(headers.contains_key(UPGRADE), asked.is_some());
+        for name in ours {
+            prop_assert_eq!(headers.get_all(name).iter().count(), 1, "{}", name);
+        }
+        let last = headers["x-forwarded-for"].as_bytes();
+        prop_assert!(last.ends_with(b"203.0.113.9"));
+        if !trusted {
+            prop_assert_eq!(last, b"203.0.113.9");
+            let others = headers.keys().filter(|name| !ours.contains(&name.as_str()));
+            for name in others {
+                prop_assert!(!is_introduction(name.as_str()), "{}", name);
+            }
+        }
+    }
+}

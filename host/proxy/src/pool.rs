@@ -1,0 +1,194 @@
+//! A thread's connections to upstreams that wait for the next request.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Duration,
+};
+
+use drowse_core::{Generation, Phase, Workload};
+use hyper::client::conn::http1::SendRequest;
+use tokio::task::AbortHandle;
+
+use crate::{
+    body::Upload,
+    clock::{Clock, Tick},
+};
+
+/// Idle connections to one upstream that a thread keeps.
+const IDLE_CONNECTIONS: usize = 128;
+/// A connection idle for longer is closed.
+const IDLE: Duration = Duration::from_secs(30);
+/// A request that cannot be sent twice takes no connection that has been idle for longer: the
+/// upstream may be closing it at this moment.
+const FRESH: Duration = Duration::from_secs(1);
+/// An upstream that answered early has so long to take the rest of the request.
+const REST: Duration = Duration::from_secs(5);
+
+/// The connections of one thread.
+pub(crate) struct Pool {
+    clock: Clock,
+    upstreams: RefCell<HashMap<Key, Upstream>>,
+}
+
+/// A connection in use. Dropping it closes the connection.
+pub(crate) struct Lease {
+    link: Link,
+    key: Key,
+    generation: Generation,
+    workload: Arc<Workload>,
+    pool: Weak<Pool>,
+}
+
+/// An established connection: the side that takes requests, and the task that drives it.
+pub(crate) struct Link {
+    pub(crate) requests: SendRequest<Upload>,
+    pub(crate) driver: AbortHandle,
+}
+
+/// A workload, by the address of its entry, and its own port. Connections are kept by workload,
+/// not by address, so that a new life never meets a connection of an old one, nor another
+/// workload's on a reused address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    workload: usize,
+    port: u16,
+}
+
+struct Upstream {
+    /// Keeps the key's address from being used again.
+    workload: Arc<Workload>,
+    generation: Generation,
+    idle: Vec<(Link, Tick)>,
+}
+
+// === impl Pool ===
+
+impl Pool {
+    pub(crate) fn new(clock: &Clock) -> Rc<Self> {
+        Rc::new(Self { clock: clock.clone(), upstreams: RefCell::default() })
+    }
+
+    /// The connection to this life of the workload that was used last, if one is idle.
+    pub(crate) fn take(
+        self: &Rc<Self>,
+        workload: &Arc<Workload>,
+        port: u16,
+        generation: Generation,
+        repeatable: bool,
+    ) -> Option<Lease> {
+        let key = Key::new(workload, port);
+        let mut upstreams = self.upstreams.borrow_mut();
+        let upstream = upstreams.get_mut(&key)?;
+        if upstream.generation != generation {
+            return None;
+        }
+        let mut at = upstream.idle.len();
+        while at > 0 {
+            at -= 1;
+            let (link, since) = &upstream.idle[at];
+            if link.requests.is_closed() {
+                upstream.idle.swap_remove(at);
+            } else if !repeatable && self.clock.passed(*since, FRESH) {
+                return None;
+            } else if link.requests.is_ready() {
+                let (link, _) = upstream.idle.remove(at);
+                return Some(self.lease(link, workload, port, generation));
+            }
+        }
+        None
+    }
+
+    /// A new connection's lease.
+    pub(crate) fn lease(
+        self: &Rc<Self>,
+        link: Link,
+        workload: &Arc<Workload>,
+        port: u16,
+        generation: Generation,
+    ) -> Lease {
+        Lease {
+            link,
+            key: Key::new(workload, port),
+            generation,
+            workload: workload.clone(),
+            pool: Rc::downgrade(self),
+        }
+    }
+
+    /// Closes what has been idle for too long and what leads to a workload that is going to
+    /// sleep: some backends wait for their clients to close before they end.
+    pub(crate) fn sweep(&self) {
+        self.upstreams.borrow_mut().retain(|_, upstream| {
+            if upstream.workload.snapshot().phase != Phase::Ready {
+                return false;
+            }
+            upstream.idle.retain(|(link, since)| {
+                !link.requests.is_closed() && !self.clock.passed(*since, IDLE)
+            });
+            !upstream.idle.is_empty()
+        });
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.upstreams.borrow().is_empty()
+    }
+
+    fn put(&self, lease: Lease) {
+        let Lease { link, key, generation, workload, .. } = lease;
+        if link.requests.is_closed() {
+            return;
+        }
+        let mut upstreams = self.upstreams.borrow_mut();
+        let upstream = upstreams.entry(key).or_insert_with(|| Upstream {
+            workload,
+            generation,
+            idle: Vec::new(),
+        });
+        if upstream.generation < generation {
+            upstream.generation = generation;
+            upstream.idle.clear();
+        }
+        if upstream.generation == generation && upstream.idle.len() < IDLE_CONNECTIONS {
+            upstream.idle.push((link, self.clock.now()));
+        }
+    }
+}
+
+// === impl Lease ===
+
+impl Lease {
+    pub(crate) fn requests(&mut self) -> &mut SendRequest<Upload> {
+        &mut self.link.requests
+    }
+
+    /// The exchange is over on both sides: the connection may serve another.
+    pub(crate) fn give_back(self) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.put(self);
+        }
+    }
+
+    /// The answer is over and the request is not: the connection serves no other, and after a
+    /// while it is closed whether or not the rest was taken.
+    pub(crate) fn close_soon(self) {
+        if self.pool.upgrade().is_some() {
+            let driver = self.link.driver.clone();
+            // Ends by itself after a short time, and with the thread's runtime at the latest.
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(REST).await;
+                driver.abort();
+            });
+        }
+    }
+}
+
+// === impl Key ===
+
+impl Key {
+    fn new(workload: &Arc<Workload>, port: u16) -> Self {
+        Self { workload: Arc::as_ptr(workload) as usize, port }
+    }
+}

@@ -1,0 +1,110 @@
+use std::time::Instant;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+use super::*;
+
+/// Answers one connection with these bytes and returns what it was asked.
+async fn backend(answer: &'static str) -> (Vec<Address>, tokio::task::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    let address =
+        Address { host: "127.0.0.1".into(), port: Some(port), target_port: Some(80) };
+    (vec![address], asked)
+}
+
+fn http(status: Option<std::ops::RangeInclusive<u16>>, host: Option<&str>) -> ReadyCheck {
+    ReadyCheck::Http {
+        port: 80,
+        method: "GET".into(),
+        path: "/health?x".into(),
+        status,
+        host: host.map(str::to_owned),
+    }
+}
+
+async fn look(answer: &'static str, check: ReadyCheck) -> Result<(), String> {
+    let (addresses, _asked) = backend(answer).await;
+    NetProber::new().probe(&check, &addresses).await
+}
+
+#[tokio::test]
+async fn a_workload_is_ready_when_its_status_is_expected() {
+    let ok = "HTTP/1.1 204 No Content\r\n\r\n";
+    assert_eq!(look(ok, http(None, None)).await, Ok(()));
+    assert_eq!(look(ok, http(Some(200..=299), None)).await, Ok(()));
+    let seen = look(ok, http(Some(200..=200), None)).await.unwrap_err();
+    assert_eq!(seen, "GET /health?x: 204 No Content");
+    let missing = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(look(missing, http(None, None)).await, Ok(()));
+    for status in ["502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"] {
+        let answer: &'static str = format!("HTTP/1.1 {status}\r\n\r\n").leak();
+        let seen = look(answer, http(None, None)).await.unwrap_err();
+        assert_eq!(seen, format!("GET /health?x: {status}"));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_with_the_connection_is_seen() {
+    assert_eq!(look("HTTP/1.0 200 OK\r\n\r\n", http(None, None)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_not_ready() {
+    let seen = look("SSH-2.0-OpenSSH_9\r\n", http(None, None)).await.unwrap_err();
+    assert!(seen.starts_with("GET /health?x: "), "{seen}");
+}
+
+#[tokio::test]
+async fn the_probe_names_the_host_it_was_told() {
+    let (addresses, asked) = backend("HTTP/1.1 200 OK\r\n\r\n").await;
+    NetProber::new().probe(&http(None, Some("blog.example.org")), &addresses).await.unwrap();
+    let head = asked.await.unwrap();
+    assert!(head.starts_with("GET /health?x HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("host: blog.example.org\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_known_at_once() {
+    let port = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let addresses = [Address { host: "127.0.0.1".into(), port: None, target_port: None }];
+    let begun = Instant::now();
+    let seen =
+        NetProber::new().probe(&ReadyCheck::Tcp { port }, &addresses).await.unwrap_err();
+    assert!(seen.contains("refused") && seen.contains(&port.to_string()), "{seen}");
+    assert!(begun.elapsed() < LIMIT);
+}
+
+#[tokio::test]
+async fn a_silent_backend_is_given_up_after_a_second() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let addresses = [Address { host: "127.0.0.1".into(), port: Some(port), target_port: Some(80) }];
+    let seen = NetProber::new().probe(&http(None, None), &addresses).await.unwrap_err();
+    assert_eq!(seen, "GET /health?x: no answer within 1 s");
+    assert_eq!(NetProber::new().probe(&ReadyCheck::Tcp { port: 80 }, &addresses).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_port_that_leads_nowhere_is_said() {
+    let addresses = [Address { host: "127.0.0.1".into(), port: Some(1), target_port: Some(80) }];
+    let seen =
+        NetProber::new().probe(&ReadyCheck::Tcp { port: 81 }, &addresses).await.unwrap_err();
+    assert!(seen.contains("no address for port 81"), "{seen}");
+    assert_eq!(NetProber::new().probe(&ReadyCheck::Started, &[]).await, Ok(()));
+}

@@ -1,0 +1,269 @@
+//! One thread of the data path: its clients, its pool and its sweep.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, Cache};
+use drowse_core::Workload;
+use drowse_routes::Entry;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, Semaphore},
+    task::AbortHandle,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Tables,
+    client::{Client, ClientIo},
+    clock::{Clock, TICK},
+    door::Door,
+    headers::trusts,
+    pool::Pool,
+    settings::ListenerSettings,
+};
+
+/// Ticks between two looks at the pool.
+const POOL_TICKS: u32 = 4;
+/// A client that has connected when we stop gets so long to say what it wants.
+const FIRST_WORD: Duration = Duration::from_millis(500);
+/// When the kernel cannot give us a connection, it is asked again after so long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the tasks of one thread share.
+pub(crate) struct Worker {
+    pub(crate) pool: Rc<Pool>,
+    /// Clients and tunnels; stopping waits for them.
+    pub(crate) tasks: TaskTracker,
+    tables: RefCell<Cache<Arc<ArcSwap<Tables>>, Arc<Tables>>>,
+    clock: Clock,
+    clients: RefCell<HashMap<u64, Served>>,
+    next: Cell<u64>,
+    /// There is something to sweep.
+    active: Notify,
+    stop: CancellationToken,
+}
+
+/// A listening socket of this thread.
+pub(crate) struct Entrance {
+    pub(crate) settings: ListenerSettings,
+    pub(crate) listener: std::net::TcpListener,
+    /// Connections that the listener may still have, over all threads.
+    pub(crate) room: Arc<Semaphore>,
+}
+
+/// A client's connection and the task that serves it.
+struct Served {
+    client: Rc<Client>,
+    door: Rc<Door>,
+    task: AbortHandle,
+}
+
+/// Takes a client off the books when its task ends, however it ends.
+struct Booked {
+    worker: Rc<Worker>,
+    id: u64,
+}
+
+/// Serves until `stop`, then until every client and tunnel has ended, or until `kill`.
+pub(crate) async fn run(
+    entrances: Vec<Entrance>,
+    tables: Arc<ArcSwap<Tables>>,
+    stop: CancellationToken,
+    kill: CancellationToken,
+) {
+    let clock = Clock::new();
+    let worker = Rc::new(Worker {
+        pool: Pool::new(&clock),
+        tasks: TaskTracker::new(),
+        tables: RefCell::new(Cache::new(tables)),
+        clock,
+        clients: RefCell::default(),
+        next: Cell::new(0),
+        active: Notify::new(),
+        stop: stop.clone(),
+    });
+    for entrance in entrances {
+        let door = Door::new(entrance.settings.clone(), &worker);
+        worker.tasks.spawn_local(accept(door, entrance));
+    }
+    // Ends with the runtime.
+    let sweep = tokio::task::spawn_local(sweep(worker.clone()));
+    let ended = async {
+        stop.cancelled().await;
+        worker.tasks.close();
+        worker.tasks.wait().await;
+    };
+    tokio::select! {
+        () = ended => {}
+        () = kill.cancelled() => {}
+    }
+    sweep.abort();
+}
+
+async fn accept(door: Rc<Door>, entrance: Entrance) {
+    let listener = match TcpListener::from_std(entrance.listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(listener = door.settings.name, %error, "cannot listen");
+            return;
+        }
+    };
+    let stop = door.worker.stop.clone();
+    let mut failing = false;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                failing = false;
+                door.welcome(stream, address, &entrance.room).await;
+            }
+            Err(error) if concerns_one(&error) => {}
+            Err(error) => {
+                if !failing {
+                    tracing::warn!(
+                        listener = door.settings.name, %error,
+                        "no connection accepted, trying again; when the limit of open files is \
+                         reached, raise it or lower the listener's `connections`"
+                    );
+                }
+                failing = true;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    // Whoever the kernel has connected already is served.
+    while let Some((stream, address)) =
+        poll_fn(|cx| match listener.poll_accept(cx) {
+            Poll::Ready(Ok(accepted)) => Poll::Ready(Some(accepted)),
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    {
+        door.welcome(stream, address, &entrance.room).await;
+    }
+}
+
+/// The error is about the connection that would have been accepted.
+fn concerns_one(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+async fn sweep(worker: Rc<Worker>) {
+    let mut ticks: u32 = 0;
+    loop {
+        if worker.clients.borrow().is_empty() && worker.pool.is_empty() {
+            worker.active.notified().await;
+        }
+        tokio::time::sleep(TICK).await;
+        worker.clock.advance();
+        for served in worker.clients.borrow().values() {
+            if !served.client.sweep(&served.door.limits) {
+                served.task.abort();
+            }
+        }
+        ticks = ticks.wrapping_add(1);
+        if ticks.is_multiple_of(POOL_TICKS) {
+            worker.pool.sweep();
+        }
+    }
+}
+
+/// Serves one client until its connection ends.
+async fn serve(door: Rc<Door>, client: Rc<Client>) {
+    let service = service_fn(|request| door.clone().serve(client.clone(), request));
+    let io = TokioIo::new(ClientIo(client.socket.clone()));
+    let connection = door.http.serve_connection(io, service).with_upgrades();
+    tokio::pin!(connection);
+    let stop = &door.worker.stop;
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = stop.cancelled() => None,
+    };
+    let ended = match ended {
+        // It has said nothing yet; what it is about to say would be lost.
+        None if client.requests.get() == 0 => tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            () = tokio::time::sleep(FIRST_WORD) => None,
+        },
+        ended => ended,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    let refused = ended.as_ref().is_err_and(hyper::Error::is_parse);
+    if let Err(error) = &ended {
+        tracing::debug!(listener = door.settings.name, %error, "client connection ended");
+    }
+    if refused || client.cut_short.get() {
+        client.socket.linger().await;
+    }
+}
+
+// === impl Worker ===
+
+impl Worker {
+    /// The route for this host and path, in the table as it is now.
+    pub(crate) fn route(
+        &self,
+        listener: &str,
+        host: &str,
+        path: &str,
+    ) -> Option<Arc<Entry<Arc<Workload>>>> {
+        self.tables.borrow_mut().load().listener(listener).lookup(host, path).cloned()
+    }
+}
+
+// === impl Door ===
+
+impl Door {
+    /// Begins to serve a client. While the listener is full, nobody else is accepted.
+    async fn welcome(self: &Rc<Self>, stream: TcpStream, address: SocketAddr, room: &Arc<Semaphore>) {
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let worker = &self.worker;
+        worker.clock.advance();
+        let trusted = |address| trusts(&self.settings.trust, address);
+        let client = Client::new(stream, address, trusted, &worker.clock, permit);
+        let id = worker.next.get();
+        worker.next.set(id + 1);
+        let booked = Booked { worker: worker.clone(), id };
+        let serving = serve(self.clone(), client.clone());
+        let task = worker.tasks.spawn_local(async move {
+            let _booked = booked;
+            serving.await;
+        });
+        let served = Served { client, door: self.clone(), task: task.abort_handle() };
+        worker.clients.borrow_mut().insert(id, served);
+        worker.active.notify_one();
+    }
+}
+
+// === impl Booked ===
+
+impl Drop for Booked {
+    fn drop(&mut self) {
+        // The entry holds the client: it is dropped after the books are closed.
+        let served = self.worker.clients.borrow_mut().remove(&self.id);
+        drop(served);
+    }
+}

@@ -1,0 +1,411 @@
+//! A router with a scripted provider in front of scripted backends, all on loopback.
+
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use drowse_core::{
+    Address, Engine, Failure, Observation, Phase, Provider, ProviderEvent, ProviderName,
+    ProviderState, ReadyCheck, SleepPlan, Status, StopOptions, Target, WakePlan, Workload,
+    WorkloadName, WorkloadSpec,
+};
+use drowse_proxy::{
+    HttpLimits, ListenerSettings, NetProber, Protocol, Proxy, Running, Tables,
+};
+use drowse_routes::{HostMatch, Route, Waiting};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
+
+/// Longer than anything here takes.
+pub const LONG: Duration = Duration::from_secs(20);
+
+/// A platform with one target.
+pub struct Fake {
+    name: ProviderName,
+    /// Where the target is reached after its next start.
+    pub address: Mutex<SocketAddr>,
+    pub status: Mutex<Status>,
+    /// One permit for each start that may end.
+    pub may_start: Semaphore,
+    /// What the next starts say instead.
+    pub refusal: Mutex<Option<Failure>>,
+    pub starts: AtomicUsize,
+    pub stops: AtomicUsize,
+}
+
+/// A router with one workload called `app`.
+pub struct Router {
+    pub address: SocketAddr,
+    pub engine: Arc<Engine>,
+    pub workload: Arc<Workload>,
+    pub fake: Arc<Fake>,
+    running: Option<Running>,
+}
+
+pub struct Plan {
+    pub backend: SocketAddr,
+    pub waiting: Waiting,
+    pub patience: Duration,
+    pub idle: Option<Duration>,
+    pub limits: HttpLimits,
+    pub trust: Vec<ipnet::IpNet>,
+    /// Starts end at once.
+    pub eager: bool,
+    pub threads: usize,
+}
+
+/// A backend that hands each accepted connection to a script.
+pub struct Backend {
+    pub address: SocketAddr,
+    pub accepted: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+/// A raw connection that is read in pieces that make sense.
+pub struct Wire(pub TcpStream);
+
+// === impl Fake ===
+
+impl Fake {
+    fn new(address: SocketAddr, eager: bool) -> Arc<Self> {
+        Arc::new(Self {
+            name: ProviderName::parse("fake").unwrap(),
+            address: Mutex::new(address),
+            status: Mutex::new(Status::Stopped),
+            may_start: Semaphore::new(if eager { 1000 } else { 0 }),
+            refusal: Mutex::new(None),
+            starts: AtomicUsize::new(0),
+            stops: AtomicUsize::new(0),
+        })
+    }
+
+    pub fn starts(&self) -> usize {
+        self.starts.load(Ordering::SeqCst)
+    }
+
+    pub fn stops(&self) -> usize {
+        self.stops.load(Ordering::SeqCst)
+    }
+
+    fn observe(&self, target: &Target) -> Observation {
+        let status = self.status.lock().unwrap().clone();
+        let address = *self.address.lock().unwrap();
+        let addresses = match status {
+            Status::Running => vec![Address {
+                host: address.ip().to_string(),
+                port: Some(address.port()),
+                target_port: Some(80),
+            }],
+            _ => Vec::new(),
+        };
+        Observation {
+            handle: target.handle.clone(),
+            native_status: format!("{status:?}"),
+            status,
+            native_id: None,
+            health: Default::default(),
+            addresses,
+            labels: Default::default(),
+            detail: None,
+            attributes: Default::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for Fake {
+    fn name(&self) -> &ProviderName {
+        &self.name
+    }
+
+    async fn start(&self, target: &Target) -> Result<Observation, Failure> {
+        self.starts.fetch_add(1, Ordering::SeqCst);
+        self.may_start.acquire().await.unwrap().forget();
+        if let Some(refusal) = self.refusal.lock().unwrap().clone() {
+            return Err(refusal);
+        }
+        *self.status.lock().unwrap() = Status::Running;
+        Ok(self.observe(target))
+    }
+
+    async fn stop(&self, target: &Target, _: &StopOptions) -> Result<Observation, Failure> {
+        self.stops.fetch_add(1, Ordering::SeqCst);
+        *self.status.lock().unwrap() = Status::Stopped;
+        Ok(self.observe(target))
+    }
+
+    async fn pause(&self, target: &Target) -> Result<Observation, Failure> {
+        Ok(self.observe(target))
+    }
+
+    async fn resume(&self, target: &Target) -> Result<Observation, Failure> {
+        Ok(self.observe(target))
+    }
+
+    async fn kill(&self, target: &Target, _: Option<&str>) -> Result<Observation, Failure> {
+        Ok(self.observe(target))
+    }
+
+    async fn status(&self, target: &Target) -> Result<Observation, Failure> {
+        Ok(self.observe(target))
+    }
+
+    async fn list(
+        &self,
+        _: Option<&str>,
+    ) -> Result<(Vec<Observation>, Option<String>), Failure> {
+        Ok((Vec::new(), None))
+    }
+
+    async fn logs(&self, _: &Target, _: u32) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
+
+    fn watch(&self) -> mpsc::Receiver<ProviderEvent> {
+        mpsc::channel(1).1
+    }
+
+    fn state(&self) -> ProviderState {
+        ProviderState {
+            plugin: None,
+            origin: None,
+            usable: true,
+            cause: None,
+            abilities: Vec::new(),
+            faults: 0,
+        }
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    pub fn new(backend: SocketAddr) -> Self {
+        Self {
+            backend,
+            waiting: Waiting::Hold,
+            patience: LONG,
+            idle: None,
+            limits: HttpLimits::default(),
+            trust: Vec::new(),
+            eager: true,
+            threads: 2,
+        }
+    }
+
+    pub fn run(self) -> Router {
+        let engine = Engine::new(tokio::runtime::Handle::current(), Arc::new(NetProber::new()));
+        let fake = Fake::new(self.backend, self.eager);
+        engine.add_provider(fake.clone());
+        let name = WorkloadName::parse("app").unwrap();
+        let workload = engine
+            .add_workload(WorkloadSpec {
+                name: name.clone(),
+                provider: ProviderName::parse("fake").unwrap(),
+                target: Target { handle: "app".into(), settings: "{}".into() },
+                idle: self.idle,
+                sleep: SleepPlan::default(),
+                ready: ReadyCheck::Started,
+                wake: WakePlan::default(),
+            })
+            .unwrap();
+        let route = Route {
+            listener: "web".into(),
+            host: HostMatch::Exact("app.test".into()),
+            path: "/".into(),
+            workload: name,
+            port: 80,
+            waiting: self.waiting,
+            patience: self.patience,
+        };
+        let tables = Tables::build([(route, workload.clone())]).unwrap();
+        let settings = ListenerSettings {
+            name: "web".into(),
+            bind: "127.0.0.1:0".parse().unwrap(),
+            protocol: Protocol::Http,
+            trust: self.trust,
+            limits: self.limits,
+        };
+        let (proxy, failed) = Proxy::bind(vec![settings], self.threads);
+        assert!(failed.is_empty(), "{failed:?}");
+        let address = proxy.listening()[0].address;
+        let running = proxy.run(Arc::new(ArcSwap::from_pointee(tables))).unwrap();
+        Router { address, engine, workload, fake, running: Some(running) }
+    }
+}
+
+// === impl Router ===
+
+impl Router {
+    pub async fn connect(&self) -> Wire {
+        Wire(TcpStream::connect(self.address).await.unwrap())
+    }
+
+    /// One request on a connection of its own, and everything that comes back.
+    pub async fn ask(&self, request: &str) -> String {
+        let mut wire = self.connect().await;
+        wire.send(request).await;
+        wire.rest().await
+    }
+
+    pub async fn phase(&self, phase: Phase) {
+        let mut watch = self.workload.watch();
+        within(watch.wait_for(|snapshot| snapshot.phase == phase)).await.unwrap();
+    }
+
+    pub fn visits(&self) -> u64 {
+        self.engine.status()[0].visits
+    }
+
+    pub async fn shutdown(mut self, deadline: Duration) -> bool {
+        let running = self.running.take().unwrap();
+        running.shutdown(deadline).await
+    }
+
+    pub fn take_running(&mut self) -> Running {
+        self.running.take().unwrap()
+    }
+}
+
+// === impl Backend ===
+
+impl Backend {
+    pub async fn new<F>(script: impl Fn(Wire) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), script)
+    }
+
+    pub fn on<F>(listener: TcpListener, script: impl Fn(Wire) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let address = listener.local_addr().unwrap();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let count = accepted.clone();
+        let task = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                connections.spawn(script(Wire(stream)));
+            }
+        });
+        Self { address, accepted, task }
+    }
+
+    /// Answers every request without a body with the same bytes, and tells what it was asked.
+    pub async fn answering(answer: &'static str) -> (Self, mpsc::Receiver<String>) {
+        let (tell, told) = mpsc::channel(1000);
+        let backend = Self::new(move |mut wire| {
+            let tell = tell.clone();
+            async move {
+                while let Some(head) = wire.try_head().await {
+                    // The test may not want to know.
+                    let _ = tell.send(head).await;
+                    wire.send(answer).await;
+                }
+            }
+        })
+        .await;
+        (backend, told)
+    }
+
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+// === impl Wire ===
+
+impl Wire {
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        within(self.0.write_all(bytes.as_ref())).await.unwrap();
+    }
+
+    /// A message's head with its empty line, or nothing when the peer closes before it.
+    pub async fn try_head(&mut self) -> Option<String> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            match within(self.0.read_u8()).await {
+                Ok(byte) => head.push(byte),
+                Err(_) if head.is_empty() => return None,
+                Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&head)),
+            }
+        }
+        Some(String::from_utf8(head).unwrap())
+    }
+
+    pub async fn head(&mut self) -> String {
+        self.try_head().await.expect("a head")
+    }
+
+    pub async fn exactly(&mut self, count: usize) -> String {
+        let mut bytes = vec![0; count];
+        within(self.0.read_exact(&mut bytes)).await.unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    pub async fn expect(&mut self, text: &str) {
+        assert_eq!(self.exactly(text.len()).await, text);
+    }
+
+    /// Everything until the peer closes.
+    pub async fn rest(&mut self) -> String {
+        let mut bytes = Vec::new();
+        within(self.0.read_to_end(&mut bytes)).await.unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// The peer has closed, politely or not.
+    pub async fn closed(&mut self) {
+        let mut scrap = [0; 1024];
+        loop {
+            match within(self.0.read(&mut scrap)).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// Nothing here may hang.
+pub async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, what).await.expect("it happens in time")
+}
+
+/// Waits for something that cannot be waited for otherwise.
+pub async fn until(mut seen: impl FnMut() -> bool) {
+    within(async {
+        while !seen() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+pub const GET: &str = "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n";
+pub const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+
+/// A GET after whose answer the connection closes.
+pub const LAST_GET: &str = "GET / HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n";

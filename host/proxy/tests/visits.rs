@@ -1,0 +1,286 @@
+//! A visit is held until the last byte, and no longer.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::{sync::Arc, time::Duration};
+
+use common::{Backend, GET, LAST_GET, OK, Plan, Router, until, within};
+use drowse_core::{Phase, Status};
+use tokio::{net::TcpListener, sync::Notify};
+
+const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: app.test\r\nConnection: keep-alive, Upgrade\r\n\
+                       Upgrade: websocket\r\n\r\n";
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                      Upgrade: websocket\r\n\r\n";
+
+/// Sleeps soon after the last visit.
+fn drowsy(backend: &Backend) -> Router {
+    Plan { idle: Some(Duration::from_millis(50)), ..Plan::new(backend.address) }.run()
+}
+
+/// Long enough for a wrong stop to happen: several idle times.
+async fn several_idle_times() {
+    tokio::time::sleep(Duration::from_millis(400)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_sleeps_during_a_slow_download() {
+    let go_on = Arc::new(Notify::new());
+    let gate = go_on.clone();
+    let backend = Backend::new(move |mut wire| {
+        let gate = gate.clone();
+        async move {
+            wire.head().await;
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst").await;
+            gate.notified().await;
+            wire.send("final").await;
+        }
+    })
+    .await;
+    let router = drowsy(&backend);
+    let mut wire = router.connect().await;
+    wire.send(GET).await;
+    wire.head().await;
+    wire.expect("first").await;
+    several_idle_times().await;
+    assert_eq!((router.visits(), router.fake.stops()), (1, 0));
+    go_on.notify_one();
+    wire.expect("final").await;
+    router.phase(Phase::Asleep).await;
+    assert_eq!(router.fake.stops(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_sleeps_during_a_slow_upload() {
+    let backend = Backend::new(|mut wire| async move {
+        wire.head().await;
+        wire.expect("firstfinal").await;
+        wire.send(OK).await;
+    })
+    .await;
+    let router = drowsy(&backend);
+    let mut wire = router.connect().await;
+    wire.send("PUT / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 10\r\n\r\nfirst").await;
+    until(|| router.visits() == 1).await;
+    several_idle_times().await;
+    assert_eq!((router.visits(), router.fake.stops()), (1, 0));
+    wire.send("final").await;
+    assert!(wire.head().await.starts_with("HTTP/1.1 200"));
+    router.phase(Phase::Asleep).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_sleeps_while_a_tunnel_is_open_on_either_half() {
+    let backend = Backend::new(|mut wire| async move {
+        let head = wire.head().await;
+        assert!(head.contains("connection: upgrade\r\n") && head.contains("upgrade: websocket"));
+        // The first words come along with the switch.
+        wire.send(format!("{SWITCH}hello")).await;
+        wire.expect("to the end").await;
+        let rest = wire.rest().await;
+        wire.send(format!("you said {rest}")).await;
+    })
+    .await;
+    let router = drowsy(&backend);
+    let mut wire = router.connect().await;
+    wire.send(UPGRADE).await;
+    let head = wire.head().await;
+    assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{head}");
+    assert!(head.contains("upgrade: websocket\r\n") && head.contains("connection: upgrade\r\n"));
+    wire.expect("hello").await;
+    wire.send("to the end").await;
+    several_idle_times().await;
+    assert_eq!((router.visits(), router.fake.stops()), (1, 0));
+    wire.send("bye").await;
+    tokio::io::AsyncWriteExt::shutdown(&mut wire.0).await.unwrap();
+    assert_eq!(wire.rest().await, "you said bye");
+    router.phase(Phase::Asleep).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_that_the_client_tears_down_is_left() {
+    let backend = Backend::new(|mut wire| async move {
+        wire.head().await;
+        wire.send(SWITCH).await;
+        wire.closed().await;
+    })
+    .await;
+    let router = drowsy(&backend);
+    let mut wire = router.connect().await;
+    wire.send(UPGRADE).await;
+    wire.head().await;
+    assert_eq!(router.visits(), 1);
+    drop(wire);
+    router.phase(Phase::Asleep).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_upgrade_is_an_answer_like_any_other() {
+    let (backend, _told) =
+        Backend::answering("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno").await;
+    let router = Plan::new(backend.address).run();
+    let mut wire = router.connect().await;
+    for _ in 0..2 {
+        wire.send(UPGRADE).await;
+        assert!(wire.head().await.starts_with("HTTP/1.1 403"));
+        wire.expect("no").await;
+    }
+    until(|| router.visits() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_takes_its_request_along() {
+    let (left, mut leaves) = tokio::sync::mpsc::channel(10);
+    let backend = Backend::new(move |mut wire| {
+        let left = left.clone();
+        async move {
+            let head = wire.head().await;
+            if head.contains("/begun") {
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbegun").await;
+            }
+            wire.closed().await;
+            left.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let router = Plan::new(backend.address).run();
+    for request in [
+        "GET /silent HTTP/1.1\r\nHost: app.test\r\n\r\n",
+        "GET /begun HTTP/1.1\r\nHost: app.test\r\n\r\n",
+        "POST /silent HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9\r\n\r\npart",
+        "POST /begun HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9\r\n\r\npart",
+    ] {
+        let mut wire = router.connect().await;
+        wire.send(request).await;
+        if request.contains("/begun") {
+            wire.head().await;
+        }
+        until(|| router.visits() == 1).await;
+        drop(wire);
+        within(leaves.recv()).await.unwrap();
+        until(|| router.visits() == 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_idle_connection_is_replaced_and_nobody_notices() {
+    // Closes each connection after one answer without saying so.
+    let backend = Backend::new(|mut wire| async move {
+        let head = wire.head().await;
+        if head.starts_with("POST") {
+            wire.expect("body").await;
+        }
+        wire.send(OK).await;
+    })
+    .await;
+    let router = Plan { threads: 1, ..Plan::new(backend.address) }.run();
+    let mut wire = router.connect().await;
+    for n in 0..20 {
+        if n % 2 == 0 {
+            wire.send(GET).await;
+        } else {
+            wire.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 4\r\n\r\nbody").await;
+        }
+        let head = wire.head().await;
+        assert!(head.starts_with("HTTP/1.1 200"), "request {n}: {head}");
+        wire.expect("hi").await;
+        // The pool has to have seen, or not seen, the close: both must do for a GET; a POST is
+        // only safe when it was seen.
+        until(|| backend.accepted() == n + 1).await;
+        if n % 2 == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_get_on_a_connection_that_dies_under_it_is_sent_again() {
+    // Every connection answers once and dies at the second request, unread.
+    let backend = Backend::new(|mut wire| async move {
+        wire.head().await;
+        wire.send(OK).await;
+        wire.0.readable().await.unwrap();
+    })
+    .await;
+    let router = Plan { threads: 1, ..Plan::new(backend.address) }.run();
+    let mut wire = router.connect().await;
+    for n in 1..=10 {
+        wire.send(GET).await;
+        assert!(wire.head().await.starts_with("HTTP/1.1 200"));
+        wire.expect("hi").await;
+        assert_eq!(backend.accepted(), n);
+    }
+    assert_eq!(router.fake.starts(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_has_vanished_is_woken_again_and_the_upload_arrives() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let vanished = listener.local_addr().unwrap();
+    let (first, _told) = {
+        let (tell, told) = tokio::sync::mpsc::channel::<String>(1);
+        let backend = Backend::on(listener, |mut wire| async move {
+            wire.head().await;
+            wire.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi").await;
+        });
+        drop(tell);
+        (backend, told)
+    };
+    let router = Plan::new(vanished).run();
+    assert!(router.ask(LAST_GET).await.starts_with("HTTP/1.1 200"));
+
+    drop(first);
+    until(|| std::net::TcpStream::connect(vanished).is_err()).await;
+    let second = Backend::new(|mut wire| async move {
+        wire.head().await;
+        wire.expect("precious").await;
+        wire.send(OK).await;
+    })
+    .await;
+    *router.fake.address.lock().unwrap() = second.address;
+    *router.fake.status.lock().unwrap() = Status::Stopped;
+
+    let answer = router
+        .ask(
+            "POST / HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\nContent-Length: 8\r\n\r\n\
+             precious",
+        )
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert_eq!(router.fake.starts(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_runs_and_refuses_is_502() {
+    let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let router = Plan::new(refusing).run();
+    let answer = router.ask(LAST_GET).await;
+    assert!(answer.starts_with("HTTP/1.1 502 Bad Gateway"), "{answer}");
+    assert!(!answer.contains("127.0.0.1") && !answer.contains(&refusing.port().to_string()));
+    until(|| router.visits() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_to_a_backend_that_goes_to_sleep_are_closed() {
+    let (closed, mut closes) = tokio::sync::mpsc::channel(1);
+    let backend = Backend::new(move |mut wire| {
+        let closed = closed.clone();
+        async move {
+            wire.head().await;
+            wire.send(OK).await;
+            wire.closed().await;
+            closed.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let router = Plan::new(backend.address).run();
+    let mut wire = router.connect().await;
+    wire.send(GET).await;
+    wire.head().await;
+    wire.expect("hi").await;
+    router.engine.sleep("app").unwrap();
+    router.phase(Phase::Asleep).await;
+    within(closes.recv()).await.unwrap();
+}

@@ -1,0 +1,213 @@
+//! What a visitor meets at a closed gate.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Backend, GET, LAST_GET, OK, Plan, until, within};
+use drowse_core::{ErrorCode, Failure, Phase};
+use drowse_routes::Waiting;
+use tokio::task::JoinSet;
+
+async fn asleep(waiting: Waiting) -> (Backend, common::Router) {
+    let (backend, _) = Backend::answering(OK).await;
+    let router = Plan { waiting, eager: false, ..Plan::new(backend.address) }.run();
+    (backend, router)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_visitor_is_answered_by_the_woken_backend() {
+    let (backend, mut told) = Backend::answering(OK).await;
+    let router = Plan { eager: false, ..Plan::new(backend.address) }.run();
+    let mut wire = router.connect().await;
+    wire.send(GET).await;
+    until(|| router.fake.starts() == 1 && router.workload.waiting() == 1).await;
+    assert_eq!(router.visits(), 0, "waiting is no visit");
+    router.fake.may_start.add_permits(1);
+    assert!(wire.head().await.starts_with("HTTP/1.1 200 OK"));
+    wire.expect("hi").await;
+    assert!(told.recv().await.unwrap().starts_with("GET / HTTP/1.1"));
+    until(|| router.visits() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_held_visitors_are_one_start() {
+    let (_backend, router) = asleep(Waiting::Hold).await;
+    let mut visitors = JoinSet::new();
+    for _ in 0..200 {
+        let mut wire = router.connect().await;
+        visitors.spawn(async move {
+            wire.send(LAST_GET).await;
+            wire.rest().await
+        });
+    }
+    until(|| router.workload.waiting() == 200).await;
+    router.fake.may_start.add_permits(1000);
+    while let Some(answer) = within(visitors.join_next()).await {
+        let answer = answer.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("hi"), "{answer}");
+    }
+    assert_eq!(router.fake.starts(), 1);
+}
+
+/// The four ways in which hyper looks, or does not look, at a client that is being served.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_visitor_that_leaves_frees_its_place_and_the_wake_goes_on() {
+    let post = "POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 300000\r\n";
+    for request in [
+        GET.to_owned(),
+        GET.repeat(2),
+        format!("{post}\r\nbegin"),
+        format!("{post}Expect: 100-continue\r\n\r\n"),
+        format!("{post}\r\n{}", "x".repeat(200_000)),
+    ] {
+        let (_backend, router) = asleep(Waiting::Hold).await;
+        let mut wire = router.connect().await;
+        wire.send(&request).await;
+        until(|| router.workload.waiting() == 1).await;
+        drop(wire);
+        until(|| router.workload.waiting() == 0).await;
+        router.fake.may_start.add_permits(1);
+        router.phase(Phase::Ready).await;
+        assert_eq!(router.fake.starts(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_body_is_complete_although_it_was_watched_for_a_hang_up() {
+    let backend = Backend::new(|mut wire| async move {
+        assert!(wire.head().await.contains("content-length: 300000"));
+        let body = wire.exactly(300_000).await;
+        assert!(body.bytes().enumerate().all(|(n, b)| b == b'a' + (n % 26) as u8));
+        wire.send(OK).await;
+    })
+    .await;
+    let router = Plan { eager: false, ..Plan::new(backend.address) }.run();
+    let mut wire = router.connect().await;
+    wire.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 300000\r\n\r\n").await;
+    let body: Vec<u8> = (0..300_000).map(|n| b'a' + (n % 26) as u8).collect();
+    // Piece by piece, so that the watch sees many arrivals.
+    for piece in body[..100_000].chunks(10_000) {
+        wire.send(piece).await;
+        tokio::task::yield_now().await;
+    }
+    until(|| router.workload.waiting() == 1).await;
+    router.fake.may_start.add_permits(1);
+    wire.send(&body[100_000..]).await;
+    assert!(wire.head().await.starts_with("HTTP/1.1 200"));
+    wire.expect("hi").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_visitors_patience_ends_in_504() {
+    let (backend, _) = Backend::answering(OK).await;
+    let patience = Duration::from_millis(100);
+    let router = Plan { patience, eager: false, ..Plan::new(backend.address) }.run();
+    let answer = router.ask(LAST_GET).await;
+    assert!(answer.starts_with("HTTP/1.1 504 Gateway Timeout"), "{answer}");
+    assert!(answer.contains("application/problem+json"));
+    assert!(answer.contains("\"phase\":\"waking\"") && answer.contains("\"workload\":\"app\""));
+    assert_eq!(router.workload.waiting(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_wake_is_told_without_the_operators_details() {
+    let (_backend, router) = asleep(Waiting::Hold).await;
+    let message = "connect unix:///var/run/engine.sock 172.17.0.2: refused";
+    *router.fake.refusal.lock().unwrap() = Some(Failure::new(ErrorCode::Unavailable, message));
+    router.fake.may_start.add_permits(1);
+    let answer = router.ask(LAST_GET).await;
+    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable"), "{answer}");
+    assert!(answer.contains("retry-after: ") && answer.contains("cache-control: no-store"));
+    assert!(answer.contains("The platform that runs it cannot be reached."));
+    assert!(!answer.contains("172.17") && !answer.contains("engine.sock"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_wakes_and_reloads_and_is_no_visit() {
+    let (_backend, router) = asleep(Waiting::Page).await;
+    let answer = router.ask(LAST_GET).await;
+    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable"), "{answer}");
+    assert!(answer.contains("retry-after: 2") && answer.contains("cache-control: no-store"));
+    assert!(answer.contains("content-security-policy: default-src 'none'"));
+    assert!(answer.contains("app is waking up"));
+    assert_eq!((router.visits(), router.workload.waiting()), (0, 0));
+    until(|| router.fake.starts() == 1).await;
+    router.fake.may_start.add_permits(1);
+    router.phase(Phase::Ready).await;
+    assert!(router.ask(LAST_GET).await.starts_with("HTTP/1.1 200 OK"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_for_head_has_no_body_and_the_connection_stays_usable() {
+    let (_backend, router) = asleep(Waiting::Page).await;
+    let mut wire = router.connect().await;
+    for _ in 0..2 {
+        wire.send("HEAD / HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
+        assert!(wire.head().await.starts_with("HTTP/1.1 503"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_visitor_wakes_too() {
+    let (_backend, router) = asleep(Waiting::Reject).await;
+    let answer = router.ask(LAST_GET).await;
+    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable"), "{answer}");
+    assert!(answer.contains("retry-after: 5") && answer.contains("\"phase\":\"waking\""));
+    until(|| router.fake.starts() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn auto_shows_browsers_the_page_and_holds_everybody_else() {
+    let (_backend, router) = asleep(Waiting::Auto).await;
+    let browser = |line: &str| {
+        format!("GET / HTTP/1.1\r\nHost: app.test\r\n{line}\r\nConnection: close\r\n\r\n")
+    };
+    for line in ["Sec-Fetch-Mode: navigate", "Accept: text/html,*/*"] {
+        let answer = router.ask(&browser(line)).await;
+        assert!(answer.contains("<!doctype html>"), "{answer}");
+    }
+    let mut held = JoinSet::new();
+    for line in ["Sec-Fetch-Mode: cors\r\nAccept: text/html", "Accept: */*"] {
+        let mut wire = router.connect().await;
+        let request = browser(line);
+        held.spawn(async move {
+            wire.send(request).await;
+            wire.rest().await
+        });
+    }
+    until(|| router.workload.waiting() == 2).await;
+    router.fake.may_start.add_permits(1);
+    while let Some(answer) = within(held.join_next()).await {
+        assert!(answer.unwrap().starts_with("HTTP/1.1 200 OK"));
+    }
+    assert_eq!(router.fake.starts(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_uploads_answer_arrives_although_its_body_is_not_read() {
+    let (_backend, router) = asleep(Waiting::Reject).await;
+    let mut wire = router.connect().await;
+    wire.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 8000000\r\n\r\n").await;
+    let (mut reader, mut writer) = wire.0.split();
+    let upload = async {
+        use tokio::io::AsyncWriteExt;
+        let _ = writer.write_all(&vec![b'x'; 8_000_000]).await;
+        std::future::pending::<()>().await
+    };
+    let download = async {
+        use tokio::io::AsyncReadExt;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            answer.push(reader.read_u8().await.unwrap());
+        }
+        String::from_utf8(answer).unwrap()
+    };
+    let answer = within(async {
+        tokio::select! { answer = download => answer, () = upload => unreachable!() }
+    })
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+}

@@ -1,0 +1,169 @@
+//! What happens on the engine, as it happens.
+//!
+//! The engine keeps only its last 256 events of all kinds and none over a restart, so after each
+//! break the host is told that it may have missed something. An event only says where to look: the
+//! container is inspected, and what it is now is reported.
+
+use std::time::Duration;
+
+use drowse_provider_sdk::{Error, Observation, Result, Status, clock, debug, events, warn};
+
+use crate::{
+    api::{Call, Engine},
+    model::Event,
+    observe,
+    settings::{Settings, TargetSettings},
+    time,
+};
+
+/// What can change what is reported of a container. Podman's older engines say `died` and
+/// `remove`.
+const CONTAINER_ACTIONS: [&str; 13] = [
+    "create",
+    "start",
+    "die",
+    "died",
+    "stop",
+    "pause",
+    "unpause",
+    "rename",
+    "destroy",
+    "remove",
+    "health_status",
+    "update",
+    "restart",
+];
+
+/// What can change where a container is reached.
+const NETWORK_ACTIONS: [&str; 2] = ["connect", "disconnect"];
+
+/// Before the stream is opened again after it has ended.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A stream that ends sooner is not opened again here: the host does it, with growing pauses.
+const SHORTEST: Duration = Duration::from_secs(5);
+
+/// How far the stream has been seen. `since` is inclusive, so what has its very time is told apart
+/// by who and what.
+#[derive(Debug)]
+struct Position {
+    nanoseconds: u64,
+    seen: Vec<(String, String)>,
+}
+
+/// Reports until the engine cannot be reached.
+pub(crate) fn watch(engine: &Engine, settings: &Settings) -> Result<()> {
+    let now = u64::try_from(clock::since_epoch().as_nanos()).unwrap_or(0);
+    // From now on and not from the moment at which the engine has taken the request.
+    let mut position = Position { nanoseconds: now, seen: Vec::new() };
+    loop {
+        let began = clock::monotonic();
+        let end = follow(engine, settings, &mut position)?;
+        if clock::monotonic().saturating_sub(began) < SHORTEST {
+            return Err(end);
+        }
+        debug!("the event stream ended and is opened again: {end}");
+        clock::sleep(PAUSE);
+    }
+}
+
+/// Follows one stream to its end and says how it ended. The error is for a stream that was
+/// refused.
+fn follow(engine: &Engine, settings: &Settings, position: &mut Position) -> Result<Error> {
+    const ATTEMPT: &str = "watch containers";
+    let filters = serde_json::json!({
+        "type": ["container", "network"],
+        "event": CONTAINER_ACTIONS.iter().chain(&NETWORK_ACTIONS).collect::<Vec<_>>(),
+    });
+    let call = Call::get("/events")
+        .query("since", time::since(position.nanoseconds))
+        .query("filters", filters.to_string());
+    let answer = engine.send(&call).map_err(|error| error.context(ATTEMPT))?;
+    if !answer.is_done() {
+        return Err(answer.refusal(ATTEMPT));
+    }
+    events::synced();
+    for event in answer.response.values::<Event>() {
+        match event {
+            Ok(event) if position.is_new(&event) => {
+                if let Err(error) = report(engine, settings, &event) {
+                    warn!("a container changed and could not be looked at: {error}");
+                    events::synced();
+                }
+            }
+            Ok(_) => {}
+            Err(error) => return Ok(error.context(ATTEMPT)),
+        }
+    }
+    Ok(Error::unavailable(format!("{ATTEMPT}: the engine ended the event stream")))
+}
+
+fn report(engine: &Engine, settings: &Settings, event: &Event) -> Result<()> {
+    // `health_status: healthy`
+    let action = event.action.split(':').next().unwrap_or_default().trim();
+    let attributes = &event.actor.attributes;
+    match event.kind.as_str() {
+        "container" if CONTAINER_ACTIONS.contains(&action) => {
+            match attributes.get("name") {
+                Some(name) => report_name(engine, settings, name, event)?,
+                None => report_id(engine, settings, &event.actor.id, event)?,
+            }
+            // The old name is free, or somebody else's already.
+            match attributes.get("oldName") {
+                Some(old) => report_name(engine, settings, old, event),
+                None => Ok(()),
+            }
+        }
+        "network" if NETWORK_ACTIONS.contains(&action) => match attributes.get("container") {
+            Some(id) => report_id(engine, settings, id, event),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Reports whatever has this name now: after a recreation that may be a new container.
+fn report_name(engine: &Engine, settings: &Settings, name: &str, event: &Event) -> Result<()> {
+    let name = name.strip_prefix('/').unwrap_or(name);
+    let target = TargetSettings::default();
+    let seen = match engine.inspect_exactly(name)? {
+        Some(found) => observe::inspected(engine, name, &found, settings.reach(&target))?,
+        None => Observation::missing(name),
+    };
+    events::emit_at(seen, Duration::from_nanos(event.time_nano));
+    Ok(())
+}
+
+/// Reports a running container under its name. What joins or leaves a network while it does not
+/// run is about to start or stop, and says so by itself.
+fn report_id(engine: &Engine, settings: &Settings, id: &str, event: &Event) -> Result<()> {
+    let Some(found) = engine.inspect(id)? else { return Ok(()) };
+    let name = found.name.strip_prefix('/').unwrap_or(&found.name);
+    let target = TargetSettings::default();
+    let seen = observe::inspected(engine, name, &found, settings.reach(&target))?;
+    if event.kind != "network" || seen.status == Status::Running {
+        events::emit_at(seen, Duration::from_nanos(event.time_nano));
+    }
+    Ok(())
+}
+
+// === impl Position ===
+
+impl Position {
+    /// Whether this event has not been seen, and moves on.
+    fn is_new(&mut self, event: &Event) -> bool {
+        if event.time_nano < self.nanoseconds {
+            // Events of the same moment come in any order; older ones are not repeated.
+            return true;
+        }
+        let key = (event.actor.id.clone(), event.action.clone());
+        if event.time_nano > self.nanoseconds {
+            self.nanoseconds = event.time_nano;
+            self.seen.clear();
+        } else if self.seen.contains(&key) {
+            return false;
+        }
+        self.seen.push(key);
+        true
+    }
+}

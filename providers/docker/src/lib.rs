@@ -1,0 +1,122 @@
+//! The docker provider of drowse: containers of Docker and Podman as workloads.
+//!
+//! A target is a container's name. What Docker says of states, codes and events follows the Engine
+//! API (<https://docs.docker.com/reference/api/engine/>) and what engines were seen to do.
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod api;
+mod control;
+mod events;
+mod list;
+mod logs;
+mod model;
+mod observe;
+mod settings;
+mod time;
+
+use drowse_provider_sdk::{
+    Ability, Description, EndpointWish, Observation, Page, Provider, Result, StopOptions, Target,
+};
+
+use crate::{
+    api::Engine,
+    control::Container,
+    settings::{Settings, TargetSettings},
+};
+
+/// Containers of one engine.
+pub struct Docker {
+    settings: Settings,
+    engine: Engine,
+}
+
+drowse_provider_sdk::export!(Docker);
+
+// === impl Docker ===
+
+impl Docker {
+    fn container<'a>(&'a self, target: &'a Target<TargetSettings>) -> Result<Container<'a>> {
+        let reach = self.settings.reach(&target.settings);
+        Container::new(&self.engine, &target.handle, reach)
+    }
+}
+
+impl Provider for Docker {
+    type Settings = Settings;
+    type TargetSettings = TargetSettings;
+
+    fn describe() -> Description {
+        Description::new("docker", env!("CARGO_PKG_VERSION"), "containers of Docker and Podman")
+            .abilities([
+                Ability::StopSignal,
+                Ability::Pause,
+                Ability::Kill,
+                Ability::List,
+                Ability::Watch,
+                Ability::Logs,
+            ])
+            .endpoint(
+                EndpointWish::new(api::ENDPOINT, "the engine's API: starts and stops containers")
+                    .suggested_url("unix:///var/run/docker.sock")
+                    .rules([
+                        "GET /_ping",
+                        "GET /*/events",
+                        "GET /*/containers/json",
+                        "GET /*/containers/*/json",
+                        "GET /*/containers/*/logs",
+                        "POST /*/containers/*/start",
+                        "POST /*/containers/*/stop",
+                        "POST /*/containers/*/kill",
+                        "POST /*/containers/*/pause",
+                        "POST /*/containers/*/unpause",
+                    ]),
+            )
+            .attribute("license", env!("CARGO_PKG_LICENSE"))
+    }
+
+    fn configure(settings: Settings) -> Result<Self> {
+        settings.check()?;
+        Ok(Self { settings, engine: Engine::new() })
+    }
+
+    fn start(&self, target: &Target<TargetSettings>) -> Result<Observation> {
+        self.container(target)?.start()
+    }
+
+    fn stop(&self, target: &Target<TargetSettings>, options: &StopOptions) -> Result<Observation> {
+        self.container(target)?.stop(options.signal.as_deref(), options.grace())
+    }
+
+    fn pause(&self, target: &Target<TargetSettings>) -> Result<Observation> {
+        self.container(target)?.pause()
+    }
+
+    fn resume(&self, target: &Target<TargetSettings>) -> Result<Observation> {
+        self.container(target)?.resume()
+    }
+
+    fn kill(&self, target: &Target<TargetSettings>, signal: Option<&str>) -> Result<Observation> {
+        self.container(target)?.kill(signal)
+    }
+
+    fn status(&self, target: &Target<TargetSettings>) -> Result<Observation> {
+        self.container(target)?.observe()
+    }
+
+    fn list(&self, cursor: Option<&str>) -> Result<Page> {
+        list::page(&self.engine, &self.settings, cursor)
+    }
+
+    fn watch(&self) -> Result<()> {
+        events::watch(&self.engine, &self.settings)
+    }
+
+    fn logs(&self, target: &Target<TargetSettings>, lines: u32) -> Result<Vec<String>> {
+        self.container(target)?.logs(lines)
+    }
+}
+
+#[cfg(test)]
+mod tests;

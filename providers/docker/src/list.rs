@@ -1,0 +1,49 @@
+//! All containers, page by page.
+
+use drowse_provider_sdk::{Error, Page, Result};
+
+use crate::{
+    api::{Call, Engine},
+    model::Item,
+    observe,
+    settings::{Settings, TargetSettings},
+};
+
+/// Containers of a page.
+pub(crate) const PAGE: usize = 100;
+
+/// The newest containers, or those made before the container `cursor`. The engine lists newest
+/// first.
+pub(crate) fn page(engine: &Engine, settings: &Settings, cursor: Option<&str>) -> Result<Page> {
+    const ATTEMPT: &str = "list containers";
+    let mut call = Call::get("/containers/json").query("all", "1").query("limit", PAGE.to_string());
+    if let Some(id) = cursor {
+        call = call.query("filters", serde_json::json!({ "before": [id] }).to_string());
+    }
+    let answer = engine.send(&call).map_err(|error| error.context(ATTEMPT))?;
+    if !answer.is_done() {
+        // By engine and version 404 or 500 when the container is gone meanwhile.
+        let gone = cursor.is_some() && matches!(answer.status, 404 | 500);
+        let refusal = answer.refusal(ATTEMPT);
+        return Err(match gone {
+            true => Error::conflict(format!(
+                "{}; the list changed meanwhile, begin it anew",
+                refusal.message()
+            )),
+            false => refusal,
+        });
+    }
+    let items: Vec<Item> = answer.response.json().map_err(|error| error.context(ATTEMPT))?;
+    let next = items.last().filter(|_| items.len() >= PAGE).map(|last| last.id.clone());
+    let target = TargetSettings::default();
+    let reach = settings.reach(&target);
+    let observations =
+        items.iter().filter_map(|item| Some(observe::listed(name(item)?, item, reach))).collect();
+    Ok(Page { observations, next })
+}
+
+/// The container's own name: legacy links add names like `/other/alias`.
+fn name(item: &Item) -> Option<&str> {
+    let names = item.names.iter().map(|name| name.strip_prefix('/').unwrap_or(name));
+    names.into_iter().find(|name| !name.contains('/'))
+}

@@ -1,0 +1,163 @@
+//! The few fields of the engine's answers that matter here. Newer engines drop old top-level
+//! fields, so only `Networks`, `Type`, `Action` and `Actor` are read.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+/// `GET /containers/{id}/json`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Inspect {
+    pub(crate) id: String,
+    /// With a leading `/`.
+    pub(crate) name: String,
+    pub(crate) state: State,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) config: Config,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) host_config: HostConfig,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) network_settings: NetworkSettings,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct State {
+    pub(crate) status: String,
+    #[serde(default)]
+    pub(crate) exit_code: i64,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) error: String,
+    #[serde(default, rename = "OOMKilled")]
+    pub(crate) oom_killed: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) started_at: String,
+    pub(crate) health: Option<HealthState>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct HealthState {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) status: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Config {
+    #[serde(default)]
+    pub(crate) tty: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) image: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct HostConfig {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) network_mode: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct NetworkSettings {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) networks: BTreeMap<String, Network>,
+    /// `80/tcp` → where it is published; null when it is only exposed.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) ports: BTreeMap<String, Option<Vec<PortBinding>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Network {
+    #[serde(default, rename = "IPAddress", deserialize_with = "or_default")]
+    pub(crate) ip_address: String,
+    #[serde(default, rename = "GlobalIPv6Address", deserialize_with = "or_default")]
+    pub(crate) ipv6_address: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct PortBinding {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) host_ip: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) host_port: String,
+}
+
+/// An item of `GET /containers/json`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Item {
+    pub(crate) id: String,
+    /// With leading `/`; legacy links add names with more slashes.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) names: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) image: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) state: String,
+    /// For people: `Up 2 minutes (healthy)`, `Exited (137) 4 seconds ago`.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) status: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) ports: Vec<ItemPort>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) host_config: HostConfig,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) network_settings: NetworkSettings,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ItemPort {
+    #[serde(default, rename = "IP", deserialize_with = "or_default")]
+    pub(crate) ip: String,
+    pub(crate) private_port: u16,
+    #[serde(default)]
+    pub(crate) public_port: Option<u16>,
+    #[serde(default, rename = "Type", deserialize_with = "or_default")]
+    pub(crate) protocol: String,
+}
+
+/// A value of `GET /events`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Event {
+    #[serde(rename = "Type", default)]
+    pub(crate) kind: String,
+    #[serde(rename = "Action", default)]
+    pub(crate) action: String,
+    #[serde(rename = "Actor", default)]
+    pub(crate) actor: Actor,
+    #[serde(rename = "timeNano", default)]
+    pub(crate) time_nano: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Actor {
+    #[serde(rename = "ID", default)]
+    pub(crate) id: String,
+    #[serde(rename = "Attributes", default, deserialize_with = "or_default")]
+    pub(crate) attributes: BTreeMap<String, String>,
+}
+
+/// What the engine says when it refuses.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Refusal {
+    pub(crate) message: String,
+}
+
+/// The engine writes null where it has an empty list or map.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}

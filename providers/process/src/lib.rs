@@ -1,0 +1,101 @@
+//! The process provider of drowse: granted commands as workloads. A target is a command's granted
+//! name; starting it spawns it, and it listens where the target's settings say.
+
+#![forbid(unsafe_code)]
+
+mod control;
+mod settings;
+
+use drowse_provider_sdk::{
+    Ability, CommandWish, Description, NoSettings, Observation, Page, Provider, Result,
+    StopOptions, Target, command, events, warn,
+};
+
+use crate::{control::Control, settings::TargetSettings};
+
+/// The commands granted to the provider.
+pub struct Processes;
+
+drowse_provider_sdk::export!(Processes);
+
+// === impl Processes ===
+
+impl Provider for Processes {
+    type Settings = NoSettings;
+    type TargetSettings = TargetSettings;
+
+    fn describe() -> Description {
+        Description::new("process", env!("CARGO_PKG_VERSION"), "programs of this machine")
+            .abilities([
+                Ability::StopSignal,
+                Ability::Pause,
+                Ability::Kill,
+                Ability::List,
+                Ability::Watch,
+                Ability::Logs,
+            ])
+            .command(CommandWish::new("*", "the programs that sleep and wake"))
+            .attribute("license", env!("CARGO_PKG_LICENSE"))
+    }
+
+    fn configure(_: NoSettings) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn start(&self, target: &Target<TargetSettings>) -> Result<Observation> {
+        Control::of(target)?.start()
+    }
+
+    fn stop(&self, target: &Target<TargetSettings>, options: &StopOptions) -> Result<Observation> {
+        Control::of(target)?.stop(options.signal.as_deref(), options.grace())
+    }
+
+    fn pause(&self, target: &Target<TargetSettings>) -> Result<Observation> {
+        Control::of(target)?.pause()
+    }
+
+    fn resume(&self, target: &Target<TargetSettings>) -> Result<Observation> {
+        Control::of(target)?.resume()
+    }
+
+    fn kill(&self, target: &Target<TargetSettings>, signal: Option<&str>) -> Result<Observation> {
+        Control::of(target)?.kill(signal)
+    }
+
+    fn status(&self, target: &Target<TargetSettings>) -> Result<Observation> {
+        Control::of(target)?.observe()
+    }
+
+    fn list(&self, _: Option<&str>) -> Result<Page> {
+        let granted = command::granted();
+        let observe = |name: &String| Control::named(name).observe();
+        Ok(Page::last(granted.iter().map(observe).collect::<Result<_>>()?))
+    }
+
+    /// Where a program listens is the target's word, and a watch knows no targets: what it reports
+    /// has no addresses.
+    fn watch(&self) -> Result<()> {
+        events::synced();
+        let mut cursor = 0;
+        loop {
+            let (next, changed) = command::changes(cursor)?;
+            cursor = next;
+            for name in &changed {
+                match Control::named(name).observe() {
+                    Ok(seen) => events::emit(seen),
+                    Err(error) => {
+                        warn!("a process changed and could not be looked at: {error}");
+                        events::synced();
+                    }
+                }
+            }
+        }
+    }
+
+    fn logs(&self, target: &Target<TargetSettings>, lines: u32) -> Result<Vec<String>> {
+        Control::of(target)?.logs(lines)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+use std::time::Duration;
+
+use drowse_provider_sdk::{
+    Error, ErrorCode, Status, StopOptions,
+    testing::{Harness, Program, Report, check_description},
+};
+use serde_json::json;
+
+use super::*;
+
+fn granted(program: Program) -> Harness<Processes> {
+    let test = Harness::new();
+    test.grant("web", program);
+    test
+}
+
+fn grace(seconds: u64) -> StopOptions {
+    StopOptions::new(Duration::from_secs(seconds))
+}
+
+#[test]
+fn the_description_has_no_mistakes() {
+    check_description::<Processes>();
+}
+
+#[test]
+fn start_spawns_and_tells_where_it_listens() {
+    let test = granted(Program::new());
+    let settings = json!({ "port": 8081, "arguments": ["-v"], "environment": { "MODE": "x" } });
+    let seen = test.start(("web", settings)).unwrap();
+    assert_eq!((&seen.status, seen.native_status.as_str()), (&Status::Running, "running"));
+    assert_eq!(
+        (seen.addresses[0].host.as_str(), seen.addresses[0].port),
+        ("127.0.0.1", Some(8081))
+    );
+    assert_eq!(seen.native_id.as_deref(), Some("1"));
+    assert_eq!(seen.attribute("pid"), Some("4000"));
+    assert_eq!(seen.attribute("started-at"), Some("1767225600000"));
+    assert_eq!(test.spawned(), [(vec!["-v".to_owned()], vec!["MODE=x".to_owned()])]);
+}
+
+#[test]
+fn start_of_a_running_program_is_success_and_spawns_nothing() {
+    let test = granted(Program::new());
+    let first = test.start("web").unwrap();
+    assert_eq!(test.start("web").unwrap(), first);
+    assert_eq!(test.spawned().len(), 1);
+}
+
+#[test]
+fn a_program_that_has_ended_is_started_anew_as_another() {
+    let test = granted(Program::new().lives(Duration::from_secs(1), 3));
+    test.start("web").unwrap();
+    test.advance(Duration::from_secs(2));
+    let seen = test.status("web").unwrap();
+    assert_eq!((&seen.status, seen.native_status.as_str()), (&Status::Stopped, "exited"));
+    assert_eq!(seen.detail.as_deref(), Some("exited with status 3"));
+    assert_eq!(seen.attribute("exit-status"), Some("3"));
+    assert!(seen.addresses.is_empty());
+    assert_eq!(test.start("web").unwrap().native_id.as_deref(), Some("2"));
+}
+
+#[test]
+fn where_it_listens_is_address_or_port_or_all_of_this_machine() {
+    for (settings, host, port) in [
+        (json!({}), "127.0.0.1", None),
+        (json!({ "port": 80 }), "127.0.0.1", Some(80)),
+        (json!({ "address": "10.0.0.1:81" }), "10.0.0.1", Some(81)),
+        (json!({ "address": "[::1]:82" }), "::1", Some(82)),
+    ] {
+        let seen = granted(Program::new()).start(("web", settings)).unwrap();
+        assert_eq!((seen.addresses[0].host.as_str(), seen.addresses[0].port), (host, port));
+    }
+}
+
+#[test]
+fn a_mistake_in_the_settings_names_the_key() {
+    for (settings, told) in [
+        (json!({ "address": "8081" }), r#"key "address": "8081" is not host:port"#),
+        (json!({ "port": 0 }), r#"key "port": 0 is no port"#),
+        (json!({ "port": 1, "address": "a:1" }), r#"key "port": there is an address, too"#),
+        (json!({ "port": "x" }), r#"key "port": invalid type: string "x", expected u16"#),
+        (json!({ "argument": [] }), r#"key "argument": unknown field `argument`"#),
+        (json!({ "environment": { "A": 1 } }), r#"key "environment.A": invalid type: integer"#),
+    ] {
+        let error = granted(Program::new()).start(("web", settings)).unwrap_err();
+        assert_eq!(*error.code(), ErrorCode::InvalidRequest);
+        let start = format!(r#"settings of target "web": {told}"#);
+        assert!(error.message().starts_with(&start), "{}", error.message());
+    }
+}
+
+#[test]
+fn a_program_that_cannot_be_spawned_says_what_was_attempted() {
+    let test = granted(Program::new().refuses(Error::unavailable("/bin/nope: no such file")));
+    let error = test.start("web").unwrap_err();
+    assert_eq!(*error.code(), ErrorCode::Unavailable);
+    assert_eq!(error.message(), r#"start command "web": /bin/nope: no such file"#);
+}
+
+#[test]
+fn a_command_that_is_not_granted_is_missing_and_its_start_denied() {
+    let test = granted(Program::new());
+    let seen = test.status("db").unwrap();
+    assert_eq!(seen.status, Status::Missing);
+    assert!(seen.detail.unwrap().ends_with("add command.db to the provider"));
+    let error = test.start("db").unwrap_err();
+    assert_eq!(*error.code(), ErrorCode::Denied);
+    assert!(error.message().starts_with(r#"start command "db": "#), "{}", error.message());
+}
+
+#[test]
+fn a_command_that_never_ran_is_stopped() {
+    let seen = granted(Program::new()).status("web").unwrap();
+    assert_eq!((seen.status, seen.native_status.as_str()), (Status::Stopped, "never started"));
+    assert_eq!(seen.native_id, None);
+}
+
+#[test]
+fn stop_asks_with_sigterm_and_returns_when_it_has_ended() {
+    let test = granted(Program::new().ends_on("SIGTERM", Duration::from_secs(2), 0));
+    test.start("web").unwrap();
+    let seen = test.stop("web", grace(10)).unwrap();
+    assert_eq!((&seen.status, seen.attribute("exit-status")), (&Status::Stopped, Some("0")));
+    assert_eq!(test.signals(), ["web SIGTERM"]);
+    assert_eq!(test.elapsed(), Duration::from_secs(2));
+}
+
+#[test]
+fn an_app_deaf_to_the_signal_is_killed_after_the_grace_time() {
+    let test = granted(Program::new().ignores("SIGINT"));
+    test.start("web").unwrap();
+    let seen = test.stop("web", grace(10).with_signal("int")).unwrap();
+    assert_eq!(seen.detail.as_deref(), Some("ended by SIGKILL (status 137)"));
+    assert_eq!(test.signals(), ["web SIGINT", "web SIGKILL"]);
+    assert_eq!(test.elapsed(), Duration::from_secs(10));
+}
+
+#[test]
+fn stop_and_kill_of_what_does_not_run_are_success() {
+    let test = granted(Program::new());
+    assert_eq!(test.stop("web", grace(1)).unwrap().status, Status::Stopped);
+    assert_eq!(test.kill("web", None).unwrap().status, Status::Stopped);
+    test.start("web").unwrap();
+    test.stop("web", grace(1)).unwrap();
+    let again = test.stop("web", grace(1)).unwrap();
+    assert_eq!(again.detail.as_deref(), Some("ended by SIGTERM (status 143)"));
+    assert_eq!(test.signals(), ["web SIGTERM"]);
+}
+
+#[test]
+fn kill_ends_it_at_once_or_with_the_signal_asked_for() {
+    let test = granted(Program::new().ignores("SIGHUP"));
+    test.start("web").unwrap();
+    let error = test.kill("web", Some("SIGHUP")).unwrap_err();
+    assert_eq!(*error.code(), ErrorCode::Timeout);
+    assert!(error.message().contains("process 4000 still runs"), "{}", error.message());
+    let seen = test.kill("web", None).unwrap();
+    assert_eq!(seen.attribute("exit-status"), Some("137"));
+}
+
+#[test]
+fn a_signal_that_is_none_is_an_invalid_request() {
+    let test = granted(Program::new());
+    test.start("web").unwrap();
+    let error = test.stop("web", grace(1).with_signal("NOPE")).unwrap_err();
+    assert_eq!(*error.code(), ErrorCode::InvalidRequest);
+    assert_eq!(test.status("web").unwrap().status, Status::Running);
+}
+
+#[test]
+fn a_paused_program_is_paused_until_it_is_resumed_or_started() {
+    let test = granted(Program::new());
+    type Wake = fn(&Harness<Processes>) -> Result<Observation>;
+    let wakes: [Wake; 2] = [|test| test.resume("web"), |test| test.start("web")];
+    for wake in wakes {
+        test.start("web").unwrap();
+        let seen = test.pause("web").unwrap();
+        assert_eq!((seen.status, seen.addresses.len()), (Status::Paused, 0));
+        assert_eq!(test.pause("web").unwrap().status, Status::Paused);
+        assert_eq!(test.status("web").unwrap().status, Status::Paused);
+        assert_eq!(wake(&test).unwrap().status, Status::Running);
+        assert_eq!(test.status("web").unwrap().status, Status::Running);
+    }
+    assert_eq!(test.spawned().len(), 1);
+    assert_eq!(test.resume("web").unwrap().status, Status::Running);
+}
+
+#[test]
+fn pause_and_resume_of_what_does_not_run_are_conflicts() {
+    let test = granted(Program::new());
+    assert_eq!(*test.pause("web").unwrap_err().code(), ErrorCode::Conflict);
+    assert_eq!(*test.resume("web").unwrap_err().code(), ErrorCode::Conflict);
+}
+
+#[test]
+fn a_paused_program_hears_its_stop_and_is_not_paused_in_its_next_life() {
+    let test = granted(Program::new());
+    test.start("web").unwrap();
+    test.pause("web").unwrap();
+    let seen = test.stop("web", grace(10)).unwrap();
+    assert_eq!(seen.detail.as_deref(), Some("ended by SIGTERM (status 143)"));
+    assert_eq!(test.elapsed(), Duration::ZERO, "it need not be killed");
+    assert_eq!(test.memo("paused.web"), None);
+    assert_eq!(test.start("web").unwrap().status, Status::Running);
+}
+
+#[test]
+fn a_program_killed_while_paused_by_somebody_else_is_stopped() {
+    let test = granted(Program::new().lives(Duration::from_secs(5), 137));
+    test.start("web").unwrap();
+    test.pause("web").unwrap();
+    test.advance(Duration::from_secs(5));
+    assert_eq!(test.status("web").unwrap().status, Status::Stopped);
+    assert_eq!(test.start("web").unwrap().status, Status::Running);
+}
+
+#[test]
+fn the_list_is_what_is_granted() {
+    let test = granted(Program::new());
+    test.grant("db", Program::new());
+    test.start("web").unwrap();
+    let page = test.list(None).unwrap();
+    assert_eq!(page.next, None);
+    let seen: Vec<(&str, &Status)> =
+        page.observations.iter().map(|it| (it.handle.as_str(), &it.status)).collect();
+    assert_eq!(seen, [("db", &Status::Stopped), ("web", &Status::Running)]);
+}
+
+#[test]
+fn a_watch_reports_starts_and_ends() {
+    let test = granted(Program::new().lives(Duration::from_secs(60), 1));
+    test.start("web").unwrap();
+    let watched = test.watch();
+    assert_eq!(watched.error, None);
+    assert_eq!(watched.reports[0], Report::Synced);
+    let seen: Vec<_> = watched.observations().iter().map(|it| it.status.clone()).collect();
+    assert_eq!(seen, [Status::Running, Status::Stopped]);
+    assert_eq!(watched.observations()[1].detail.as_deref(), Some("exited with status 1"));
+}
+
+#[test]
+fn logs_are_the_last_lines_and_never_a_piece_of_one() {
+    let test = granted(Program::new().writes("one\ntwo\nthree\n"));
+    assert_eq!(test.logs_of("web", 5).unwrap(), [""; 0]);
+    test.start("web").unwrap();
+    assert_eq!(test.logs_of("web", 2).unwrap(), ["two", "three"]);
+    assert_eq!(test.logs_of("web", 0).unwrap(), [""; 0]);
+    let long = format!("{}\nlast\n", "x".repeat(80 << 10));
+    let test = granted(Program::new().writes(long));
+    test.start("web").unwrap();
+    assert_eq!(test.logs_of("web", 10).unwrap(), ["last"]);
+}

@@ -1,0 +1,18 @@
+//! A provider that misbehaves on purpose, for tests of the sandbox.
+//!
+//! Built for wasm32-unknown-unknown; natively it is empty. What it does is chosen by the target's
+//! handle, see [`plugin`], and for `watch` by the setting `watch` (`good`, `trap`, `flood`,
+//! `error`). Settings with a key `refuse` are refused.
+
+#![cfg(target_family = "wasm")]
+
+#[allow(missing_docs, unreachable_pub)]
+mod bindings {
+    wit_bindgen::generate!({ path: "../../wit/v0.1", world: "plugin", generate_all });
+}
+
+mod plugin;
+
+bindings::export!(Hostile with_types_in bindings);
+
+pub(crate) struct Hostile;

@@ -1,0 +1,267 @@
+//! Handles and what `start` does for them:
+//!
+//! | handle | what happens |
+//! |---|---|
+//! | `good:HOST:PORT` | runs, and is reached there; `stop` stops it |
+//! | `slow:MS:HOST:PORT` | the same after so many milliseconds |
+//! | `hang-in-stop:HOST:PORT` | runs; `stop` never returns |
+//! | `loop` | never returns and never waits |
+//! | `memory` | takes memory until there is none |
+//! | `stack` | calls itself for ever |
+//! | `log` | logs for ever |
+//! | `panic` | panics |
+//! | `error` | answers an error of its own |
+//! | `hang` | waits for ever |
+//! | `get:PATH` | `GET PATH` from `engine`; the body is the observation's detail |
+//! | `response` | reads `/endless` from `engine` for ever |
+//! | `hoard` | holds more responses than anybody needs |
+//! | `ungranted` | calls an endpoint that nobody granted |
+//! | `path:PATH` | `GET PATH` from `engine`, meant for tricks |
+//! | `authorization` | sets its own credentials |
+//! | `command` | runs a program that nobody granted |
+
+use std::hint::black_box;
+
+use crate::{
+    Hostile,
+    bindings::{
+        drowse::provider::{
+            clock, command, events,
+            http::{self, Request, Response},
+            log, memo,
+            types::{
+                Abilities, Address, Attribute, Description, EndpointWish, Error, ErrorCode, Event,
+                Health, Observation, Page, RecreateOptions, RemoveOptions, Status, StopOptions,
+                Target,
+            },
+        },
+        exports::drowse::provider::provider::Guest,
+    },
+};
+
+const FOR_EVER: u64 = u64::MAX;
+
+impl Guest for Hostile {
+    fn describe() -> Description {
+        Description {
+            name: "hostile".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            summary: "misbehaves on purpose".into(),
+            abilities: Abilities::WATCH,
+            endpoints: vec![EndpointWish {
+                name: "engine".into(),
+                purpose: "to be misused".into(),
+                suggested_url: Some("unix:///run/engine.sock".into()),
+                rules: ["GET /endless", "GET /containers/*/json", "GET /small"].map(str::to_owned).into(),
+                optional: true,
+            }],
+            commands: Vec::new(),
+            settings_schema: r#"{"type":"object"}"#.into(),
+            target_schema: r#"{"type":"object"}"#.into(),
+            attributes: Vec::new(),
+        }
+    }
+
+    fn configure(settings: String) -> Result<(), Error> {
+        std::panic::set_hook(Box::new(|panic| {
+            log::write(log::Level::Error, &panic.to_string(), &[]);
+        }));
+        memo::set("settings", settings.as_bytes());
+        if settings.contains("\"refuse\"") {
+            return Err(error(ErrorCode::InvalidRequest, "setting \"refuse\" is not welcome"));
+        }
+        Ok(())
+    }
+
+    fn start(target: Target) -> Result<Observation, Error> {
+        let handle = target.handle.as_str();
+        match handle.split_once(':').unwrap_or((handle, "")) {
+            ("good" | "hang-in-stop", _) => {}
+            ("slow", rest) => {
+                let millis = rest.split(':').next().and_then(|ms| ms.parse::<u64>().ok());
+                clock::sleep(millis.unwrap_or(0) * 1_000_000);
+            }
+            ("loop", _) => spin(),
+            ("memory", _) => hoard_memory(),
+            ("stack", _) => {
+                black_box(descend(0));
+            }
+            ("log", _) => loop {
+                log::write(log::Level::Info, "spam", &[]);
+            },
+            ("panic", _) => panic!("no such luck"),
+            ("error", _) => return Err(error(ErrorCode::Conflict, "somebody else is at it")),
+            ("hang", _) => loop {
+                clock::sleep(FOR_EVER);
+            },
+            ("get" | "path", path) => {
+                let body = read(&get("engine", path, &[])?)?;
+                return Ok(Observation { detail: Some(body), ..observation(handle, Status::Running) });
+            }
+            ("response", _) => {
+                let response = get("engine", "/endless", &[])?;
+                while response.read(1 << 16)?.is_some() {}
+            }
+            ("hoard", _) => {
+                let mut held = Vec::new();
+                loop {
+                    held.push(get("engine", "/small", &[])?);
+                }
+            }
+            ("ungranted", _) => {
+                get("nowhere", "/", &[])?;
+            }
+            ("authorization", _) => {
+                get("engine", "/small", &[("Authorization", "Basic b3duOmtleQ==")])?;
+            }
+            ("command", _) => {
+                command::spawn(&command::SpawnOptions {
+                    command: "sh".into(),
+                    arguments: vec!["-c".into(), "id".into()],
+                    environment: Vec::new(),
+                })?;
+            }
+            (other, _) => return Err(error(ErrorCode::NotFound, &format!("no misdeed {other:?}"))),
+        }
+        memo::set(handle, b"running");
+        Ok(observation(handle, Status::Running))
+    }
+
+    fn stop(target: Target, _: StopOptions) -> Result<Observation, Error> {
+        while target.handle.starts_with("hang-in-stop") {
+            clock::sleep(FOR_EVER);
+        }
+        memo::delete(&target.handle);
+        Ok(observation(&target.handle, Status::Stopped))
+    }
+
+    fn pause(_: Target) -> Result<Observation, Error> {
+        unsupported()
+    }
+
+    fn resume(_: Target) -> Result<Observation, Error> {
+        unsupported()
+    }
+
+    fn kill(_: Target, _: Option<String>) -> Result<Observation, Error> {
+        unsupported()
+    }
+
+    fn status(target: Target) -> Result<Observation, Error> {
+        let runs = memo::get(&target.handle).is_some();
+        let status = if runs { Status::Running } else { Status::Stopped };
+        Ok(observation(&target.handle, status))
+    }
+
+    fn list(_: Option<String>) -> Result<Page, Error> {
+        unsupported()
+    }
+
+    fn watch() -> Result<(), Error> {
+        let settings = memo::get("settings").unwrap_or_default();
+        let settings = String::from_utf8_lossy(&settings);
+        let is = |word: &str| settings.contains(&format!("\"watch\":\"{word}\""));
+        events::synced();
+        if is("trap") {
+            panic!("watching is boring");
+        }
+        if is("error") {
+            return Err(error(ErrorCode::Unavailable, "the platform is away"));
+        }
+        loop {
+            let observation = observation("good:127.0.0.1:1", Status::Running);
+            events::emit(&Event { observation, at: clock::now(), attributes: Vec::new() });
+            if !is("flood") {
+                clock::sleep(FOR_EVER);
+            }
+        }
+    }
+
+    fn recreate(_: Target, _: RecreateOptions) -> Result<Observation, Error> {
+        unsupported()
+    }
+
+    fn remove(_: Target, _: RemoveOptions) -> Result<(), Error> {
+        unsupported()
+    }
+
+    fn logs(_: Target, _: u32) -> Result<Vec<String>, Error> {
+        unsupported()
+    }
+}
+
+fn spin() -> ! {
+    let mut turns = 0u64;
+    loop {
+        turns = black_box(turns.wrapping_add(1));
+    }
+}
+
+fn hoard_memory() {
+    let mut hoard = Vec::new();
+    loop {
+        hoard.push(black_box(vec![1u8; 1 << 20]));
+    }
+}
+
+#[allow(unconditional_recursion)]
+fn descend(depth: u64) -> u64 {
+    let frame = black_box([depth; 64]);
+    descend(depth + 1) + frame[0]
+}
+
+fn get(endpoint: &str, path: &str, headers: &[(&str, &str)]) -> Result<Response, Error> {
+    let headers = headers.iter().map(|(name, value)| Attribute {
+        name: (*name).to_owned(),
+        value: (*value).to_owned(),
+    });
+    http::send(&Request {
+        endpoint: endpoint.into(),
+        method: "GET".into(),
+        path: path.into(),
+        headers: headers.collect(),
+        body: Vec::new(),
+        timeout_ms: None,
+    })
+}
+
+fn read(response: &Response) -> Result<String, Error> {
+    let mut body = Vec::new();
+    while let Some(piece) = response.read(1 << 16)? {
+        body.extend(piece);
+    }
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+/// `good:HOST:PORT` and its like are reached at the last two parts of the handle.
+fn observation(handle: &str, status: Status) -> Observation {
+    let mut parts = handle.rsplitn(3, ':');
+    let port = parts.next().and_then(|port| port.parse().ok());
+    let host = parts.next().filter(|_| parts.next().is_some());
+    let reached = matches!(status, Status::Running);
+    let address = host.zip(port).filter(|_| reached).map(|(host, port)| Address {
+        host: host.to_owned(),
+        port: Some(port),
+        target_port: None,
+        attributes: Vec::new(),
+    });
+    Observation {
+        handle: handle.to_owned(),
+        native_status: if reached { "up".into() } else { "down".into() },
+        native_id: None,
+        status,
+        health: Health::None,
+        addresses: address.into_iter().collect(),
+        labels: Vec::new(),
+        detail: None,
+        attributes: Vec::new(),
+    }
+}
+
+fn unsupported<T>() -> Result<T, Error> {
+    Err(error(ErrorCode::Unsupported, "not even that"))
+}
+
+fn error(code: ErrorCode, message: &str) -> Error {
+    Error { code, message: message.to_owned(), attributes: Vec::new() }
+}
