@@ -110,7 +110,12 @@ fn panic_hook() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         std::panic::set_hook(Box::new(|panic| {
-            crate::log::write(crate::log::Level::Error, &panic.to_string(), &[]);
+            let said = panic.payload_as_str().unwrap_or("no message");
+            let message = match panic.location() {
+                Some(location) => format!("panicked at {location}: {said}"),
+                None => format!("panicked: {said}"),
+            };
+            crate::log::write(crate::log::Level::Error, &message, &[]);
         }));
     });
 }

@@ -33,7 +33,7 @@ pub struct Router {
 }
 
 /// The time a router has to end by itself, with everything it has to stop.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(40);
 
 // === impl Home ===
 

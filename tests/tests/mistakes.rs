@@ -1,7 +1,13 @@
 //! Mistakes of the operator: each is answered by one paragraph that says what to do, and a router
 //! that can still serve others does.
 
-use std::{fs, net::TcpListener, process::Output, time::Duration};
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Output},
+    time::Duration,
+};
 
 use anyhow::Result;
 use drowse_tests::{Hello, Home, Programs, until};
@@ -177,6 +183,20 @@ fn a_good_configuration_passes_the_check_and_is_not_run_by_it() -> Result<()> {
     let output = home.drowse(&["check"])?;
     assert!(output.status.success(), "{}", said(&output));
     assert!(hello.starts()?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn every_example_passes_the_check() -> Result<()> {
+    let programs = Programs::from_env();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    for example in ["quickstart", "docker"] {
+        let output = Command::new(&programs.router)
+            .args(["check", "--config"])
+            .arg(examples.join(example).join("drowse.toml"))
+            .output()?;
+        assert!(output.status.success(), "{example}: {}", said(&output));
+    }
     Ok(())
 }
 

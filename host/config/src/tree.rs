@@ -191,5 +191,12 @@ fn syntax_message(source: &Source, place: Place, message: &str) -> String {
     if message.contains("string values must be quoted") {
         return "a text must stand in double quotes".to_owned();
     }
-    format!("this is not TOML: {message}")
+    if message.starts_with("invalid basic string") || message.starts_with("invalid literal string")
+    {
+        return "this text is never closed, or holds what a text cannot hold".to_owned();
+    }
+    let message = message.strip_suffix(", expected nothing").unwrap_or(message);
+    let number = message.contains("float") || message.contains("integer");
+    let advice = if number { "; if it is a text, put it in double quotes" } else { "" };
+    format!("this is not TOML: {message}{advice}")
 }

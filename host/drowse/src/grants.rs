@@ -6,6 +6,7 @@ use drowse_plugins::{
     EndpointWish, PluginInfo,
     settings::{ProviderSettings, Secret, Transport, Trust},
 };
+use serde_json::Value;
 
 #[cfg(test)]
 mod tests;
@@ -118,7 +119,7 @@ pub(crate) fn key(name: &str) -> String {
 
 /// A text as a TOML string: JSON's escapes are TOML's, too.
 fn text(value: &str) -> String {
-    serde_json::Value::from(value).to_string().replace('\u{7f}', "\\u007f")
+    Value::from(value).to_string().replace('\u{7f}', "\\u007f")
 }
 
 fn one_line(text: &str) -> String {
@@ -130,7 +131,7 @@ fn unreadable(path: &Path) -> Option<String> {
 }
 
 /// Properties of a JSON Schema for people: name → what it takes and means.
-pub(crate) fn properties(schema: &serde_json::Value) -> BTreeMap<String, String> {
+pub(crate) fn properties(schema: &Value) -> BTreeMap<String, String> {
     let Some(properties) = schema.get("properties").and_then(|held| held.as_object()) else {
         return BTreeMap::new();
     };
@@ -145,14 +146,7 @@ pub(crate) fn properties(schema: &serde_json::Value) -> BTreeMap<String, String>
         .iter()
         .map(|(name, property)| {
             let word = |key: &str| property.get(key).and_then(|held| held.as_str());
-            let mut line = match property.get("type") {
-                Some(serde_json::Value::String(kind)) => kind.clone(),
-                Some(serde_json::Value::Array(kinds)) => {
-                    let kinds = kinds.iter().filter_map(|kind| kind.as_str());
-                    kinds.filter(|kind| *kind != "null").collect::<Vec<_>>().join(" or ")
-                }
-                _ => "value".to_owned(),
-            };
+            let mut line = takes(schema, property, 0);
             if required.contains(&name.as_str()) {
                 line.push_str(", required");
             }
@@ -165,4 +159,39 @@ pub(crate) fn properties(schema: &serde_json::Value) -> BTreeMap<String, String>
             (name.clone(), line)
         })
         .collect()
+}
+
+/// What a property takes, in words.
+fn takes(schema: &Value, property: &Value, depth: usize) -> String {
+    let words = |held: &Value| {
+        let held = held.as_array().into_iter().flatten();
+        held.filter(|word| !word.is_null()).map(Value::to_string).collect::<Vec<_>>()
+    };
+    if let Some(choices) = property.get("enum") {
+        return words(choices).join(" or ");
+    }
+    if let Some(only) = property.get("const") {
+        return only.to_string();
+    }
+    let parts = ["oneOf", "anyOf", "allOf"].iter().find_map(|key| property.get(key)?.as_array());
+    // A schema may refer to itself; nobody reads more than a few levels.
+    if depth < 4 {
+        let referred = property.get("$ref").and_then(Value::as_str);
+        if let Some(held) = referred.and_then(|path| schema.pointer(path.strip_prefix('#')?)) {
+            return takes(schema, held, depth + 1);
+        }
+        if let Some(parts) = parts {
+            let all = parts.iter().filter(|part| part.get("type") != Some(&"null".into()));
+            let all: Vec<_> = all.map(|part| takes(schema, part, depth + 1)).collect();
+            return all.join(" or ");
+        }
+    }
+    match property.get("type") {
+        Some(Value::String(kind)) => kind.clone(),
+        Some(Value::Array(kinds)) => {
+            let kinds = kinds.iter().filter_map(Value::as_str);
+            kinds.filter(|kind| *kind != "null").collect::<Vec<_>>().join(" or ")
+        }
+        _ => "value".to_owned(),
+    }
 }

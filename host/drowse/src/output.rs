@@ -35,11 +35,6 @@ impl Output {
         Self { json, colour }
     }
 
-    /// Answers are JSON.
-    pub(crate) fn json(&self) -> bool {
-        self.json
-    }
-
     /// Writes an answer: as JSON, or as `text` says it to people.
     pub(crate) fn answer<T: Serialize>(
         &self,

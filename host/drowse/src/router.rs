@@ -144,15 +144,15 @@ fn bind(config: &Config) -> Result<(Proxy, Vec<ListenerStatus>), Error> {
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (proxy, failed) = Proxy::bind(config.listeners.clone(), config.threads.unwrap_or(cores));
-    for error in &failed {
-        tracing::error!("{error}");
-    }
     if proxy.listening().is_empty() {
         let all: Vec<_> = failed.iter().map(BindError::to_string).collect();
         let all = all.join("\n\n");
         return Err(Error::new(format!(
             "no listener could be bound, so nobody could come in: {all}"
         )));
+    }
+    for error in &failed {
+        tracing::error!("{error}");
     }
     let listeners =
         config.listeners.iter().map(|settings| listener(settings, &proxy, &failed)).collect();

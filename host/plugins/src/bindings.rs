@@ -1,5 +1,5 @@
-//! The contract (`wit/v0.1`) in Rust, generated. Every import is asynchronous in the host and
-//! plain in the guest; a guest that waits is suspended, and dropped when its call is.
+//! The contract (`wit/v0.1`) in Rust, generated. What waits is asynchronous in the host and plain in
+//! the guest: a guest that waits is suspended, and dropped when its call is.
 
 #![allow(missing_docs, unreachable_pub)]
 

@@ -138,7 +138,9 @@ impl Cache {
     }
 
     fn prune(&self) {
-        let Some(entries) = self.dir.as_ref().and_then(|dir| fs::read_dir(dir).ok()) else { return };
+        let Some(entries) = self.dir.as_ref().and_then(|dir| fs::read_dir(dir).ok()) else {
+            return;
+        };
         let mut files: Vec<_> = entries
             .filter_map(|entry| entry.ok())
             .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
@@ -232,7 +234,11 @@ mod tests {
         assert!(cache.read(&key).is_none());
         cache.keep(&key, &compiled);
         assert_eq!(cache.read(&key).unwrap().0, compiled.0);
-        assert_eq!(Key::new("abc", &Engine::default()).0, key.0, "keys do not change from run to run");
+        assert_eq!(
+            Key::new("abc", &Engine::default()).0,
+            key.0,
+            "keys do not change from run to run"
+        );
     }
 
     #[test]

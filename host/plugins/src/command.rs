@@ -99,7 +99,9 @@ impl Processes {
         self.check(command, grant, arguments, environment)?;
         let mut table = self.table();
         if table.closed {
-            return Err(CommandError::Conflict(format!("command {command:?}: the router is ending")));
+            return Err(CommandError::Conflict(format!(
+                "command {command:?}: the router is ending"
+            )));
         }
         if table.processes.get(command).is_some_and(|process| process.ended().is_none()) {
             let message = format!("command {command:?} runs already: one command is one process");
@@ -107,7 +109,10 @@ impl Processes {
         }
         let child = launch(grant, arguments, environment).map_err(|error| {
             // The program is named: the operator granted it, and it is what is wrong.
-            CommandError::Failed(format!("command {command:?}: {} cannot be started: {error}", grant.program))
+            CommandError::Failed(format!(
+                "command {command:?}: {} cannot be started: {error}",
+                grant.program
+            ))
         })?;
         let id = self.last_id.fetch_add(1, Relaxed) + 1;
         let process = Process::watch(id, command, child, self.changes.clone())
@@ -194,7 +199,8 @@ impl Processes {
         arguments: &[String],
         environment: &[(String, String)],
     ) -> Result<(), CommandError> {
-        let table = format!("[provider.{}.command.{}]", toml_key(&self.provider), toml_key(command));
+        let table =
+            format!("[provider.{}.command.{}]", toml_key(&self.provider), toml_key(command));
         if !arguments.is_empty() && !grant.extra_arguments {
             return Err(CommandError::Denied(format!(
                 "provider {:?}: arguments for command {command:?} are not granted: \
@@ -214,7 +220,8 @@ impl Processes {
         }
         let texts = arguments.iter().chain(environment.iter().map(|(_, value)| value));
         if texts.into_iter().any(|text| text.contains('\0')) {
-            let message = format!("command {command:?}: an argument or variable contains a zero byte");
+            let message =
+                format!("command {command:?}: an argument or variable contains a zero byte");
             return Err(CommandError::Invalid(message));
         }
         Ok(())

@@ -52,9 +52,8 @@ impl Directories {
     /// Waits until something has changed and then been quiet for a moment.
     pub(crate) async fn changed(&mut self) {
         self.bell.notified().await;
-        let quiet = async {
-            while tokio::time::timeout(QUIET, self.bell.notified()).await.is_ok() {}
-        };
+        let quiet =
+            async { while tokio::time::timeout(QUIET, self.bell.notified()).await.is_ok() {} };
         // Whoever writes all the time is looked at all the same.
         let _ = tokio::time::timeout(PATIENCE, quiet).await;
         self.renew();
@@ -70,7 +69,9 @@ impl Directories {
                 if let Err(error) = self.watcher.watch(ancestor, RecursiveMode::NonRecursive) {
                     if place == 0 {
                         let ancestor = ancestor.display();
-                        tracing::warn!("changes of plugins in {ancestor} will not be noticed: {error}");
+                        tracing::warn!(
+                            "changes of plugins in {ancestor} will not be noticed: {error}"
+                        );
                     }
                 }
             }

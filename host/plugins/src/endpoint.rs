@@ -65,7 +65,9 @@ impl Endpoint {
     /// The endpoint of this grant. Nothing is read or connected to before it is first used.
     pub(crate) fn new(name: &str, grant: &EndpointGrant) -> Self {
         let (origin, place) = match &grant.transport {
-            Transport::Unix(path) => ("http://localhost".into(), format!("unix://{}", path.display())),
+            Transport::Unix(path) => {
+                ("http://localhost".into(), format!("unix://{}", path.display()))
+            }
             Transport::Http { host, port } => {
                 let origin = format!("http://{}:{port}", bracketed(host));
                 (origin.clone(), origin)
@@ -107,16 +109,24 @@ impl Endpoint {
         let timeout = outgoing.timeout.map_or(self.timeout, |wanted| wanted.min(self.timeout));
         let asked = format!("{} {} on endpoint {:?}", outgoing.method, outgoing.path, self.name);
         let request = self.request(outgoing, &asked).await?;
-        let late = |_| SendError::Timeout(format!("{asked}: no answer within {}", seconds(timeout)));
-        let answer = tokio::time::timeout(timeout, self.client.request(request)).await.map_err(late)?;
+        let late =
+            |_| SendError::Timeout(format!("{asked}: no answer within {}", seconds(timeout)));
+        let answer =
+            tokio::time::timeout(timeout, self.client.request(request)).await.map_err(late)?;
         let response = answer.map_err(|error| self.explain(&asked, &error))?;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-            return Err(SendError::Broken(format!("{asked}: it answered with an upgrade, which is refused")));
+            return Err(SendError::Broken(format!(
+                "{asked}: it answered with an upgrade, which is refused"
+            )));
         }
         Ok(response)
     }
 
-    async fn request(&self, outgoing: Outgoing, asked: &str) -> Result<Request<Full<Bytes>>, SendError> {
+    async fn request(
+        &self,
+        outgoing: Outgoing,
+        asked: &str,
+    ) -> Result<Request<Full<Bytes>>, SendError> {
         let Outgoing { method, path, mut headers, body, .. } = outgoing;
         let invalid = |what: &str| SendError::Invalid(format!("{asked}: {what}"));
         let method: Method = method.parse().map_err(|_| invalid("the method is not valid"))?;
@@ -124,8 +134,10 @@ impl Endpoint {
             .parse()
             .map_err(|_| invalid("the path contains a character that must be percent-encoded"))?;
         for header in &self.headers {
-            let (name, value): (HeaderName, HeaderValue) =
-                header.read().await.map_err(|cause| SendError::Unavailable(format!("{asked}: {cause}")))?;
+            let (name, value): (HeaderName, HeaderValue) = header
+                .read()
+                .await
+                .map_err(|cause| SendError::Unavailable(format!("{asked}: {cause}")))?;
             headers.insert(name, value);
         }
         let mut request = Request::new(Full::new(Bytes::from(body)));
@@ -153,3 +165,6 @@ impl Endpoint {
 fn bracketed(host: &str) -> String {
     if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,9 +44,15 @@ impl Fault {
         }
         match (error.downcast_ref::<Trap>(), said) {
             (Some(Trap::UnreachableCodeReached), Some(said)) => Self::Panic(panic_message(&said)),
-            (Some(Trap::UnreachableCodeReached), None) => Self::Trap("aborted without a word".into()),
-            (Some(Trap::StackOverflow), _) => Self::Trap("overflowed its stack".into()),
-            (Some(trap), _) => Self::Trap(trap.to_string()),
+            (Some(Trap::UnreachableCodeReached), None) => {
+                Self::Trap("aborted without a word".into())
+            }
+            (Some(Trap::StackOverflow), _) => Self::Trap("its stack overflowed".into()),
+            // Compiled languages keep a second stack in linear memory; overflowing that looks so.
+            (Some(Trap::MemoryOutOfBounds), _) => {
+                Self::Trap("it reached outside its memory, as an overflowing stack does".into())
+            }
+            (Some(trap), _) => Self::Trap(trap.to_string().replace("wasm trap: ", "")),
             (None, _) => Self::Trap(error.root_cause().to_string()),
         }
     }
@@ -119,9 +125,18 @@ mod tests {
 
     #[test]
     fn limits_are_named_as_people_write_them() {
-        assert_eq!(Fault::Memory(64 << 20).to_string(), "used more than 64 MiB of memory (limits.memory)");
-        assert_eq!(Fault::Cpu(Duration::from_secs(1)).to_string(), "ran 1 s without pause (limits.cpu)");
-        assert_eq!(Fault::Wall(Duration::from_millis(1500)).to_string(), "did not answer within 1500 ms");
+        assert_eq!(
+            Fault::Memory(64 << 20).to_string(),
+            "used more than 64 MiB of memory (limits.memory)"
+        );
+        assert_eq!(
+            Fault::Cpu(Duration::from_secs(1)).to_string(),
+            "ran 1 s without pause (limits.cpu)"
+        );
+        assert_eq!(
+            Fault::Wall(Duration::from_millis(1500)).to_string(),
+            "did not answer within 1500 ms"
+        );
     }
 
     #[test]

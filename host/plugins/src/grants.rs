@@ -138,7 +138,8 @@ impl FromStr for Rule {
             _ => return Err(fail("the method is not one upper-case word or `*`")),
         };
         let path = path.strip_prefix('/').ok_or_else(|| fail("the path must begin with `/`"))?;
-        let mut words: Vec<&str> = if path.is_empty() { Vec::new() } else { path.split('/').collect() };
+        let mut words: Vec<&str> =
+            if path.is_empty() { Vec::new() } else { path.split('/').collect() };
         let rest = words.last() == Some(&"**");
         if rest {
             words.pop();
@@ -232,7 +233,11 @@ fn segment(raw: &str) -> Result<String, PathFlaw> {
         return Err(PathFlaw::DotSegment);
     }
     // An escape that survives decoding would be decoded by whoever decodes twice.
-    if decoded.as_bytes().windows(3).any(|w| w[0] == b'%' && hex(w[1]).is_some() && hex(w[2]).is_some()) {
+    if decoded
+        .as_bytes()
+        .windows(3)
+        .any(|w| w[0] == b'%' && hex(w[1]).is_some() && hex(w[2]).is_some())
+    {
         return Err(PathFlaw::Encoding);
     }
     Ok(decoded)
@@ -280,7 +285,9 @@ impl Policy {
         let Asked { provider, endpoint, method, path, .. } = *asked;
         let refused = |why: &dyn fmt::Display| {
             let path = shown(path);
-            format!("provider {provider:?}: {method} {path} on endpoint {endpoint:?} is refused: {why}")
+            format!(
+                "provider {provider:?}: {method} {path} on endpoint {endpoint:?} is refused: {why}"
+            )
         };
         if !is_method(method) {
             let method = shown(method);

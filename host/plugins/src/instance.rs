@@ -22,7 +22,10 @@ pub(crate) async fn run<R>(
     plugin: &Plugin,
     state: HostState,
     settings: Option<&str>,
-    act: impl for<'a> FnOnce(&'a Guest, &'a mut Store<HostState>) -> BoxFuture<'a, wasmtime::Result<Answer<R>>>,
+    act: impl for<'a> FnOnce(
+        &'a Guest,
+        &'a mut Store<HostState>,
+    ) -> BoxFuture<'a, wasmtime::Result<Answer<R>>>,
 ) -> Result<Answer<R>, Fault> {
     let place = runtime.place(state.scope.limits().memory);
     let trapped = |error: wasmtime::Error| Fault::of(&error, None, None);

@@ -93,7 +93,8 @@ impl Plugin {
         if let Some(pre) = self.on_demand.get() {
             return Ok(pre);
         }
-        let pooled = self.pooled.as_ref().expect("a plugin has one of its two forms from the start");
+        let pooled =
+            self.pooled.as_ref().expect("a plugin has one of its two forms from the start");
         let compiled = Compiled::of(pooled.instance_pre().component())?;
         let pre = prepare(runtime.on_demand(), &compiled.load(runtime.on_demand().engine())?)?;
         Ok(self.on_demand.get_or_init(|| pre))
@@ -154,7 +155,11 @@ fn ready(house: &House, source: &Source) -> Result<Ready, String> {
         match link(&house.runtime, &compiled, Load::Cached) {
             Ok(ready) => return Ok(ready),
             Err(cause) => {
-                tracing::warn!(origin = source.origin, cause, "compiled plugin cannot be used and is dropped");
+                tracing::warn!(
+                    origin = source.origin,
+                    cause,
+                    "compiled plugin cannot be used and is dropped"
+                );
                 house.cache.drop(&key);
             }
         }
@@ -172,7 +177,9 @@ fn link(runtime: &Runtime, compiled: &Compiled, load: Load) -> Result<Ready, Str
     let (flavour, component) = match compiled.load(runtime.pooled().engine()) {
         Ok(component) => (runtime.pooled(), component),
         Err(misfit) => {
-            tracing::debug!("a plugin does not fit the pool and is instantiated on demand: {misfit:#}");
+            tracing::debug!(
+                "a plugin does not fit the pool and is instantiated on demand: {misfit:#}"
+            );
             let component = compiled.load(runtime.on_demand().engine());
             (runtime.on_demand(), component.map_err(|error| chain(&error))?)
         }

@@ -92,8 +92,11 @@ impl Plugins {
     /// all the same and its state names the cause.
     pub async fn provider(&self, settings: ProviderSettings) -> Arc<WasmProvider> {
         let shelf = &self.shelf;
-        let provider =
-            Arc::new(WasmProvider::new(shelf.house.clone(), shelf.config.runtime.clone(), settings));
+        let provider = Arc::new(WasmProvider::new(
+            shelf.house.clone(),
+            shelf.config.runtime.clone(),
+            settings,
+        ));
         shelf.providers().push(provider.clone());
         let (done, answer) = oneshot::channel();
         let order = Order { provider: provider.clone(), done };

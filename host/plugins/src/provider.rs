@@ -84,7 +84,9 @@ impl WasmProvider {
             Ok(tenant) => (tenant, None),
             Err(flaw) => (Tenant::nobody(name), Some(flaw)),
         };
-        tenant.health.plugin(Some(flaw.clone().unwrap_or_else(|| "its plugin is being loaded".into())));
+        tenant
+            .health
+            .plugin(Some(flaw.clone().unwrap_or_else(|| "its plugin is being loaded".into())));
         let seat = Seat {
             reference: settings.plugin,
             settings: settings.settings.to_string(),
@@ -116,7 +118,10 @@ impl WasmProvider {
     async fn call<R: Send>(
         &self,
         call: Call<'_>,
-        act: impl for<'a> FnOnce(&'a Guest, &'a mut Store<HostState>) -> BoxFuture<'a, wasmtime::Result<Answer<R>>>
+        act: impl for<'a> FnOnce(
+            &'a Guest,
+            &'a mut Store<HostState>,
+        ) -> BoxFuture<'a, wasmtime::Result<Answer<R>>>
         + Send,
     ) -> Result<R, Failure> {
         let seat = &*self.seat;
@@ -135,7 +140,8 @@ impl WasmProvider {
         };
         let state = HostState::new(active.scope.clone(), call.operation, handle);
         let wall = limits.wall.saturating_add(call.extra);
-        let run = instance::run(&seat.house.runtime, &active.plugin, state, Some(&seat.settings), act);
+        let run =
+            instance::run(&seat.house.runtime, &active.plugin, state, Some(&seat.settings), act);
         match tokio::time::timeout(wall, run).await.unwrap_or(Err(Fault::Wall(wall))) {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(error)) => Err(seat.refused(&doing, error)),
@@ -293,9 +299,10 @@ impl Seat {
     async fn configured(&self, plugin: Arc<Plugin>) -> Result<Active, String> {
         let scope = Arc::new(Scope::new(self.tenant.clone(), &plugin.info().endpoints));
         let state = HostState::new(scope.clone(), "configure", None);
-        let asked = instance::run(&self.house.runtime, &plugin, state, Some(&self.settings), |_, _| {
-            Box::pin(async { Ok(Ok(())) })
-        });
+        let asked =
+            instance::run(&self.house.runtime, &plugin, state, Some(&self.settings), |_, _| {
+                Box::pin(async { Ok(Ok(())) })
+            });
         let wall = self.tenant.limits.wall;
         let title = plugin.title();
         match tokio::time::timeout(wall, asked).await.unwrap_or(Err(Fault::Wall(wall))) {
@@ -319,12 +326,18 @@ impl Seat {
     ) -> Result<types::Error, Fault> {
         let mut state = HostState::new(active.scope.clone(), "watch", None);
         state.events = Some(events);
-        let asked =
-            instance::run(&self.house.runtime, &active.plugin, state, Some(&self.settings), |guest, store| {
-                Box::pin(async move { guest.call_watch(store).await })
-            });
+        let asked = instance::run(
+            &self.house.runtime,
+            &active.plugin,
+            state,
+            Some(&self.settings),
+            |guest, store| Box::pin(async move { guest.call_watch(store).await }),
+        );
         Ok(asked.await?.err().unwrap_or_else(|| {
-            convert::error(types::ErrorCode::Internal, "it returned, which it does only with an error")
+            convert::error(
+                types::ErrorCode::Internal,
+                "it returned, which it does only with an error",
+            )
         }))
     }
 
@@ -354,7 +367,11 @@ impl Seat {
             let unreached = format!("endpoint {name:?} cannot be reached");
             if cause.contains(&unreached) {
                 let place = endpoint.place();
-                cause = cause.replacen(&unreached, &format!("endpoint {name:?} at {place} cannot be reached"), 1);
+                cause = cause.replacen(
+                    &unreached,
+                    &format!("endpoint {name:?} at {place} cannot be reached"),
+                    1,
+                );
             }
         }
         cause

@@ -149,10 +149,7 @@ impl Clock {
             let (flag, bell) = &*watched;
             let mut over = flag.lock().unwrap_or_else(PoisonError::into_inner);
             while !*over {
-                over = bell
-                    .wait_timeout(over, TICK)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0;
+                over = bell.wait_timeout(over, TICK).unwrap_or_else(PoisonError::into_inner).0;
                 engines.iter().for_each(Engine::increment_epoch);
             }
         })?;

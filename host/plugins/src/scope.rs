@@ -46,13 +46,14 @@ impl Tenant {
         let name = settings.name.as_str();
         let mut rules = BTreeMap::new();
         for (endpoint, grant) in &settings.endpoints {
-            let granted = grant.rules.as_ref().map(|rules| parse(rules)).transpose().map_err(|flaw| {
-                format!(
-                    "[provider.{}]: endpoint.{}.rules: {flaw}",
-                    toml_key(name),
-                    toml_key(endpoint)
-                )
-            })?;
+            let granted =
+                grant.rules.as_ref().map(|rules| parse(rules)).transpose().map_err(|flaw| {
+                    format!(
+                        "[provider.{}]: endpoint.{}.rules: {flaw}",
+                        toml_key(name),
+                        toml_key(endpoint)
+                    )
+                })?;
             rules.insert(endpoint.clone(), granted);
         }
         let endpoints = settings
@@ -128,7 +129,8 @@ impl Scope {
 
     /// The endpoint, if the request may go there; else the refusal with the line to add.
     pub(crate) fn endpoint(&self, asked: &Asked<'_>) -> Result<&Endpoint, String> {
-        let found = self.tenant.endpoints.get(asked.endpoint).zip(self.policies.get(asked.endpoint));
+        let found =
+            self.tenant.endpoints.get(asked.endpoint).zip(self.policies.get(asked.endpoint));
         let Some((endpoint, policy)) = found else {
             return Err(self.no_endpoint(asked.endpoint));
         };

@@ -87,7 +87,7 @@ pub enum Secret {
     File {
         /// Put in front.
         prefix: String,
-        /// The file; read anew for each connection's first use, so a rotated secret is seen.
+        /// The file; looked at again every 5 s while it is used, so a rotated secret is seen.
         path: PathBuf,
     },
 }
@@ -120,7 +120,8 @@ pub struct Limits {
     pub wall: Duration,
     /// Calls in flight; more wait for their turn.
     pub calls: usize,
-    /// Bytes of one HTTP response body handed to the plugin in one call; `watch` counts per second.
+    /// Bytes of one HTTP response body handed to the plugin in one call. `watch`, which reads for
+    /// ever, gets so many a second and waits for more.
     pub response: u64,
     /// Log lines a second.
     pub log_lines: u32,

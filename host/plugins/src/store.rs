@@ -90,7 +90,9 @@ pub(crate) fn store(flavour: &Flavour, state: HostState) -> Store<HostState> {
     store.limiter(|state| state);
     // What one call across the border may make the host allocate: a list may name the same guest
     // memory many times over.
-    store.set_hostcall_fuel(usize::try_from(store.data().scope.limits().memory).unwrap_or(usize::MAX));
+    store.set_hostcall_fuel(
+        usize::try_from(store.data().scope.limits().memory).unwrap_or(usize::MAX),
+    );
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|mut context| {
         let state = context.data_mut();
@@ -148,9 +150,9 @@ impl ResourceLimiter for HostState {
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         // No arguments, environment, directories or sockets; standard streams lead nowhere.
-        let ctx = self.wasi.get_or_insert_with(|| {
-            WasiCtx::builder().allow_tcp(false).allow_udp(false).build()
-        });
+        let ctx = self
+            .wasi
+            .get_or_insert_with(|| WasiCtx::builder().allow_tcp(false).allow_udp(false).build());
         WasiCtxView { ctx, table: &mut self.table }
     }
 }

@@ -51,12 +51,15 @@ pub(crate) async fn supervise(seat: Arc<Seat>, events: mpsc::Sender<ProviderEven
             };
             match seat.watch(&current, events.clone()).await {
                 Ok(error) => {
-                    let cause = format!("watch: {}", seat.told(&crate::fault::clean(&error.message, 1024)));
+                    let cause =
+                        format!("watch: {}", seat.told(&crate::fault::clean(&error.message, 1024)));
                     tracing::warn!(provider = %seat.name, "{cause}");
                     seat.tenant.health.note(cause.clone());
                     Ended::Failed { cause, broke: false }
                 }
-                Err(fault) => Ended::Failed { cause: seat.broke("watch", &fault).message, broke: true },
+                Err(fault) => {
+                    Ended::Failed { cause: seat.broke("watch", &fault).message, broke: true }
+                }
             }
         };
         let well = async {

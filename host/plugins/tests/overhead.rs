@@ -13,9 +13,10 @@ use std::{
 use drowse_core::Provider as _;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
-use support::{Echo, Stage, grant, start, target};
+use support::{Echo, Stage, another, grant, hostile, start, target};
 
 const ROUNDS: usize = 3000;
+const PROVIDERS: u8 = 10;
 
 /// Median and 99th percentile of one thing done over and over.
 async fn measure<F: Future<Output = ()>>(what: &str, mut once: impl FnMut() -> F) -> Duration {
@@ -29,6 +30,13 @@ async fn measure<F: Future<Output = ()>>(what: &str, mut once: impl FnMut() -> F
     let (median, late) = (times[ROUNDS / 2], times[ROUNDS * 99 / 100]);
     println!("{what:<48} median {median:>9.1?}  p99 {late:>9.1?}");
     median
+}
+
+/// Resident memory of this process in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,13 +61,17 @@ async fn what_a_call_costs() {
     .await;
 
     let stream = tokio::net::UnixStream::connect(&echo.socket).await.unwrap();
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     let driving = tokio::spawn(connection);
     let sender = tokio::sync::Mutex::new(sender);
     let sender = &sender;
     let endpoint = measure("the same request without a provider", || async {
-        let request = http::Request::get("/small").header("host", "localhost").body(Empty::<bytes::Bytes>::new());
+        let request = http::Request::get("/small")
+            .header("host", "localhost")
+            .body(Empty::<bytes::Bytes>::new());
         let mut sender = sender.try_lock().unwrap();
+        sender.ready().await.unwrap();
         let response = sender.send_request(request.unwrap()).await.unwrap();
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 2);
     })
@@ -74,4 +86,17 @@ async fn what_a_call_costs() {
     }
     loads.sort();
     println!("load from the cache with describe: median {:.1?}, p99 {:.1?}", loads[50], loads[99]);
+
+    let before = resident();
+    let mut watched = Vec::new();
+    for mark in 0..PROVIDERS {
+        stage.drop_in(&format!("hostile-{mark}.wasm"), &another(hostile(), mark));
+        let provider = stage.provider(|settings| settings.plugin = format!("hostile-{mark}")).await;
+        assert!(provider.state().usable, "{:?}", provider.state());
+        let mut events = provider.watch();
+        events.recv().await.expect("it watches");
+        watched.push((provider, events));
+    }
+    let each = (resident() - before) / u64::from(PROVIDERS);
+    println!("resident for each plugin with its watch: {each} KiB (compiling included)");
 }

@@ -108,7 +108,9 @@ async fn a_missing_plugin_is_used_as_soon_as_it_is_there() {
     let provider = stage.provider(|settings| settings.plugin = "later".into()).await;
     let state = provider.state();
     assert!(!state.usable);
-    assert!(state.cause.unwrap().contains("plugins/later.wasm; put it there, or use one of: hostile"));
+    assert!(
+        state.cause.unwrap().contains("plugins/later.wasm; put it there, or use one of: hostile")
+    );
     let failure = start(&provider, GOOD).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::Unavailable);
     assert!(failure.message.contains("is not bundled and there is no file"), "{failure}");
@@ -126,7 +128,10 @@ async fn settings_that_the_plugin_refuses_are_the_cause() {
     let state = provider.state();
     assert!(!state.usable);
     let cause = state.cause.unwrap();
-    assert!(cause.contains("refuses the settings of [provider.hostile]: setting \"refuse\""), "{cause}");
+    assert!(
+        cause.contains("refuses the settings of [provider.hostile]: setting \"refuse\""),
+        "{cause}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -140,7 +145,10 @@ async fn a_rule_that_means_nothing_is_the_cause() {
         })
         .await;
     let cause = provider.state().cause.unwrap();
-    assert!(cause.starts_with("[provider.hostile]: endpoint.engine.rules: \"GET containers\""), "{cause}");
+    assert!(
+        cause.starts_with("[provider.hostile]: endpoint.engine.rules: \"GET containers\""),
+        "{cause}"
+    );
     assert!(start(&provider, GOOD).await.unwrap_err().message.contains("is not a rule"));
 }
 
@@ -161,7 +169,10 @@ async fn list_and_inspect_tell_what_a_plugin_wants() {
     let imports: Vec<&str> = info.imports.iter().map(String::as_str).collect();
     assert!(imports.contains(&"drowse:provider/http@0.1.0"), "{imports:?}");
     assert!(imports.iter().all(|import| import.starts_with("drowse:provider/")), "{imports:?}");
-    assert!(!imports.iter().any(|import| import.contains("grpc")), "unused imports are no permissions");
+    assert!(
+        !imports.iter().any(|import| import.contains("grpc")),
+        "unused imports are no permissions"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

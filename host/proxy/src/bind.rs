@@ -61,11 +61,8 @@ pub(crate) fn bind(
     settings: &ListenerSettings,
     threads: usize,
 ) -> Result<(SocketAddr, Vec<TcpListener>), BindError> {
-    let error = |source| BindError {
-        listener: settings.name.clone(),
-        address: settings.bind,
-        source,
-    };
+    let error =
+        |source| BindError { listener: settings.name.clone(), address: settings.bind, source };
     // Sockets that share a port by SO_REUSEPORT are not told of each other; without it the
     // kernel says whether somebody else, perhaps another router, is there already.
     if settings.bind.port() != 0 {

@@ -172,7 +172,8 @@ impl Client {
 
 impl Socket {
     /// Resolves when the client has closed its side. A client that closes only its writing side
-    /// before the answer counts as gone.
+    /// before the answer counts as gone. An end that comes after more unread bytes than the
+    /// kernel takes has not arrived yet and cannot be seen.
     pub(crate) async fn gone(self: Arc<Self>) {
         loop {
             match self.stream.ready(Interest::READABLE).await {
@@ -256,9 +257,7 @@ impl Socket {
                 self.unread.store(false, Ordering::Relaxed);
                 None
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                self.read_unannounced(buf)
-            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.read_unannounced(buf),
             Err(error) => Some(Err(error)),
         }
     }

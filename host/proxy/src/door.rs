@@ -109,11 +109,8 @@ impl Door {
             "request"
         );
         let ours = head.extensions.remove::<OnUpgrade>();
-        let origin = Origin {
-            forwarded_for: &client.forwarded_for,
-            trusted: client.trusted,
-            host: &host,
-        };
+        let origin =
+            Origin { forwarded_for: &client.forwarded_for, trusted: client.trusted, host: &host };
         let asked = headers::to_upstream(&mut head, &upload, &origin);
         let forward = Forward { door: self, client, entry: &entry, upgrade: asked.zip(ours) };
         forward.run(visit, head, upload).await

@@ -1,12 +1,6 @@
 //! A request that was let in: to the upstream and back.
 
-use std::{
-    future::poll_fn,
-    io,
-    rc::Rc,
-    sync::Arc,
-    task::Poll,
-};
+use std::{future::poll_fn, io, rc::Rc, sync::Arc, task::Poll};
 
 use drowse_core::{Visit, Workload};
 use drowse_routes::Entry;
@@ -64,8 +58,7 @@ impl Forward<'_> {
             let workload = exchange.visit.workload();
             let pool = &self.door.worker.pool;
             let port = self.entry.route.port;
-            let idle =
-                pooled.then(|| pool.take(workload, port, generation, repeatable)).flatten();
+            let idle = pooled.then(|| pool.take(workload, port, generation, repeatable)).flatten();
             let reused = idle.is_some();
             let lease = match idle {
                 Some(lease) => Ok(lease),

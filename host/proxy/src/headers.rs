@@ -229,7 +229,8 @@ fn introduce(headers: &mut HeaderMap, origin: &Origin<'_>) {
 /// The protocol that the upstream switches to, if it is one that the client asked for.
 fn agreed(headers: &HeaderMap, asked: Option<&HeaderValue>) -> Result<HeaderValue, Malformed> {
     let asked = asked.ok_or(Malformed("it switches protocols and nobody asked it to"))?;
-    let chosen = headers.get(UPGRADE).ok_or(Malformed("it does not say which protocol it speaks"))?;
+    let chosen =
+        headers.get(UPGRADE).ok_or(Malformed("it does not say which protocol it speaks"))?;
     let known = tokens(asked).any(|token| token.eq_ignore_ascii_case(chosen.as_bytes()));
     if known { Ok(chosen.clone()) } else { Err(Malformed("it speaks a protocol nobody asked for")) }
 }
@@ -268,7 +269,8 @@ fn is_continue(value: &HeaderValue) -> bool {
 
 fn only_chunked(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(TRANSFER_ENCODING).iter();
-    let chunked = values.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    let chunked =
+        values.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
     chunked && values.next().is_none()
 }
 

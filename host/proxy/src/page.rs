@@ -26,11 +26,9 @@ struct Escaped<'a>(&'a str);
 pub(crate) fn waiting(name: &str, snapshot: &Snapshot) -> (String, u64) {
     let age = spoken(snapshot.since.elapsed());
     let (title, paragraphs, reload) = match snapshot.phase {
-        Phase::Asleep => (
-            format!("{name} is asleep"),
-            vec!["It is about to be woken.".to_owned()],
-            RELOAD,
-        ),
+        Phase::Asleep => {
+            (format!("{name} is asleep"), vec!["It is about to be woken.".to_owned()], RELOAD)
+        }
         Phase::Waking => (
             format!("{name} is waking up"),
             vec![format!("It was asleep and was started {age} ago. It does not answer yet.")],

@@ -141,8 +141,8 @@ impl Running {
     ) -> io::Result<JoinHandle<()>> {
         let (stop, kill) = (self.stop.clone(), self.kill.clone());
         let (ready, begun) = blocking::sync_channel(1);
-        let thread = std::thread::Builder::new().name(format!("drowse-data-{number}")).spawn(
-            move || {
+        let thread =
+            std::thread::Builder::new().name(format!("drowse-data-{number}")).spawn(move || {
                 let _alive = alive;
                 let runtime = match Builder::new_current_thread()
                     .enable_all()
@@ -158,8 +158,7 @@ impl Running {
                 runtime.block_on(worker::run(entrances, tables, stop, kill));
                 // A name that is being resolved on another thread is not waited for.
                 runtime.shutdown_background();
-            },
-        )?;
+            })?;
         begun.recv().map_err(io::Error::other)??;
         Ok(thread)
     }

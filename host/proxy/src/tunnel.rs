@@ -6,11 +6,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 
-use crate::{
-    body::Exchange,
-    client::Client,
-    pool::Lease,
-};
+use crate::{body::Exchange, client::Client, pool::Lease};
 
 /// When one side has said its last word and the other says nothing, it is over after so long.
 const HALF_OPEN: Duration = Duration::from_secs(60);
@@ -37,10 +33,7 @@ pub(crate) async fn run(
     drop((client, exchange, lease));
 }
 
-async fn relay(
-    ours: impl AsyncRead + AsyncWrite,
-    theirs: impl AsyncRead + AsyncWrite,
-) -> u64 {
+async fn relay(ours: impl AsyncRead + AsyncWrite, theirs: impl AsyncRead + AsyncWrite) -> u64 {
     let (mut our_reader, mut our_writer) = split(ours);
     let (mut their_reader, mut their_writer) = split(theirs);
     let moved = Cell::new(0);

@@ -1,10 +1,19 @@
 //! New connections to upstreams.
 
-use std::{io, net::IpAddr};
+use std::{
+    io::{self, IoSlice},
+    net::IpAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::{pool::Link, settings::HttpLimits};
 
@@ -12,6 +21,13 @@ use crate::{pool::Link, settings::HttpLimits};
 const HEAD_BYTES: usize = 128 << 10;
 /// Bytes of an upstream's body that wait for a slow client, per connection.
 const BUFFER: usize = 128 << 10;
+
+/// An upstream's socket. What cannot be written any more is thrown away, so that an answer which
+/// the upstream gave before it closed is still read: it may refuse a request halfway.
+struct UpstreamIo {
+    stream: TcpStream,
+    deaf: bool,
+}
 
 /// Connects to an upstream. The connection's driver runs on this thread until the link is dropped
 /// and the last exchange is over.
@@ -23,7 +39,7 @@ pub(crate) async fn connect(host: &str, port: u16, limits: &HttpLimits) -> io::R
     let (requests, connection) = http1::Builder::new()
         .max_buf_size(BUFFER)
         .max_header_size(HEAD_BYTES)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(UpstreamIo { stream, deaf: false }))
         .await
         .map_err(io::Error::other)?;
     let driver = tokio::task::spawn_local(async move {
@@ -41,5 +57,68 @@ pub(crate) async fn open(host: &str, port: u16) -> io::Result<TcpStream> {
     match bare.parse::<IpAddr>() {
         Ok(address) => TcpStream::connect((address, port)).await,
         Err(_) => TcpStream::connect((host, port)).await,
+    }
+}
+
+// === impl UpstreamIo ===
+
+impl UpstreamIo {
+    fn heard(&mut self, result: Poll<io::Result<usize>>, length: usize) -> Poll<io::Result<usize>> {
+        match result {
+            Poll::Ready(Err(_)) => {
+                self.deaf = true;
+                Poll::Ready(Ok(length))
+            }
+            result => result,
+        }
+    }
+}
+
+impl AsyncRead for UpstreamIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for UpstreamIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.deaf {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.heard(result, buf.len())
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let length = bufs.iter().map(|buf| buf.len()).sum();
+        if self.deaf {
+            return Poll::Ready(Ok(length));
+        }
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.heard(result, length)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -148,12 +148,11 @@ async fn accept(door: Rc<Door>, entrance: Entrance) {
         }
     }
     // Whoever the kernel has connected already is served.
-    while let Some((stream, address)) =
-        poll_fn(|cx| match listener.poll_accept(cx) {
-            Poll::Ready(Ok(accepted)) => Poll::Ready(Some(accepted)),
-            Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
-        })
-        .await
+    while let Some((stream, address)) = poll_fn(|cx| match listener.poll_accept(cx) {
+        Poll::Ready(Ok(accepted)) => Poll::Ready(Some(accepted)),
+        Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
+    })
+    .await
     {
         door.welcome(stream, address, &entrance.room).await;
     }
@@ -238,7 +237,12 @@ impl Worker {
 
 impl Door {
     /// Begins to serve a client. While the listener is full, nobody else is accepted.
-    async fn welcome(self: &Rc<Self>, stream: TcpStream, address: SocketAddr, room: &Arc<Semaphore>) {
+    async fn welcome(
+        self: &Rc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        room: &Arc<Semaphore>,
+    ) {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         let worker = &self.worker;
         worker.clock.advance();

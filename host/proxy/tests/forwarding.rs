@@ -71,9 +71,8 @@ async fn pipelined_requests_are_answered_in_order() {
 async fn an_unknown_host_is_not_found_and_named() {
     let (backend, _told) = Backend::answering(OK).await;
     let router = Plan::new(backend.address).run();
-    let answer = router
-        .ask("GET / HTTP/1.1\r\nHost: other.test\r\nConnection: close\r\n\r\n")
-        .await;
+    let answer =
+        router.ask("GET / HTTP/1.1\r\nHost: other.test\r\nConnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 404 Not Found"), "{answer}");
     assert!(answer.contains("other.test") && answer.contains("application/problem+json"));
     assert_eq!(router.fake.starts(), 0);
@@ -89,7 +88,10 @@ async fn what_no_server_should_guess_at_is_refused() {
         ("GET / HTTP/1.1\r\nHost: app.test\r\nBad Name: x\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost : app.test\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: app.test\r\nContent-Length: +1\r\n\r\n", 400),
-        ("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (
+            "POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            400,
+        ),
         ("POST / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
         ("POST / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
         ("CONNECT app.test:80 HTTP/1.1\r\nHost: app.test\r\n\r\n", 405),
@@ -248,8 +250,10 @@ async fn an_early_answer_arrives_although_the_upload_goes_on() {
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.exactly(1000).await;
-        wire.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\n")
-            .await;
+        wire.send(
+            "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\n",
+        )
+        .await;
         wire.send("no!").await;
     })
     .await;

@@ -132,11 +132,13 @@ async fn a_refused_upgrade_is_an_answer_like_any_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_takes_its_request_along() {
+    let (arrived, mut arrivals) = tokio::sync::mpsc::channel(10);
     let (left, mut leaves) = tokio::sync::mpsc::channel(10);
     let backend = Backend::new(move |mut wire| {
-        let left = left.clone();
+        let (arrived, left) = (arrived.clone(), left.clone());
         async move {
             let head = wire.head().await;
+            arrived.send(()).await.unwrap();
             if head.contains("/begun") {
                 wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbegun").await;
             }
@@ -157,7 +159,8 @@ async fn a_client_that_leaves_takes_its_request_along() {
         if request.contains("/begun") {
             wire.head().await;
         }
-        until(|| router.visits() == 1).await;
+        within(arrivals.recv()).await.unwrap();
+        assert_eq!(router.visits(), 1);
         drop(wire);
         within(leaves.recv()).await.unwrap();
         until(|| router.visits() == 0).await;

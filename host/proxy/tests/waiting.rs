@@ -52,7 +52,8 @@ async fn two_hundred_held_visitors_are_one_start() {
     assert_eq!(router.fake.starts(), 1);
 }
 
-/// The four ways in which hyper looks, or does not look, at a client that is being served.
+/// The ways in which hyper looks, or does not look, at a client that is being served. The last
+/// leaves bytes in the kernel, as many as surely fit in front of the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_visitor_that_leaves_frees_its_place_and_the_wake_goes_on() {
     let post = "POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 300000\r\n";
@@ -61,7 +62,7 @@ async fn a_held_visitor_that_leaves_frees_its_place_and_the_wake_goes_on() {
         GET.repeat(2),
         format!("{post}\r\nbegin"),
         format!("{post}Expect: 100-continue\r\n\r\n"),
-        format!("{post}\r\n{}", "x".repeat(200_000)),
+        format!("{post}\r\n{}", "x".repeat(40_000)),
     ] {
         let (_backend, router) = asleep(Waiting::Hold).await;
         let mut wire = router.connect().await;

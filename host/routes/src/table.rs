@@ -58,9 +58,7 @@ struct Paths<T> {
 impl<T> Tables<T> {
     /// Sorts routes by listener. Every pair of routes with the same listener, host and path is
     /// reported, and then nothing is built.
-    pub fn build(
-        routes: impl IntoIterator<Item = (Route, T)>,
-    ) -> Result<Self, Vec<Conflict>> {
+    pub fn build(routes: impl IntoIterator<Item = (Route, T)>) -> Result<Self, Vec<Conflict>> {
         let mut listeners: HashMap<String, Table<T>> = HashMap::new();
         let mut conflicts = Vec::new();
         for (route, value) in routes {
@@ -140,12 +138,7 @@ impl<T> Table<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self {
-            exact: HashMap::new(),
-            wildcard: HashMap::new(),
-            any: Paths::default(),
-            labels: 0,
-        }
+        Self { exact: HashMap::new(), wildcard: HashMap::new(), any: Paths::default(), labels: 0 }
     }
 }
 

@@ -32,7 +32,7 @@ pub enum Report {
     /// [`events::synced`](crate::events::synced)
     Synced,
     /// [`events::emit`](crate::events::emit)
-    Event(Event),
+    Event(Box<Event>),
 }
 
 /// What a provider logged.
@@ -301,7 +301,7 @@ impl Host for Script {
     }
 
     fn emit(&self, event: &Event) {
-        self.0.borrow_mut().reports.push(Report::Event(event.clone()));
+        self.0.borrow_mut().reports.push(Report::Event(Box::new(event.clone())));
     }
 
     fn synced(&self) {

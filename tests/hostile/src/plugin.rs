@@ -52,7 +52,9 @@ impl Guest for Hostile {
                 name: "engine".into(),
                 purpose: "to be misused".into(),
                 suggested_url: Some("unix:///run/engine.sock".into()),
-                rules: ["GET /endless", "GET /containers/*/json", "GET /small"].map(str::to_owned).into(),
+                rules: ["GET /endless", "GET /containers/*/json", "GET /small"]
+                    .map(str::to_owned)
+                    .into(),
                 optional: true,
             }],
             commands: Vec::new(),
@@ -96,7 +98,10 @@ impl Guest for Hostile {
             },
             ("get" | "path", path) => {
                 let body = read(&get("engine", path, &[])?)?;
-                return Ok(Observation { detail: Some(body), ..observation(handle, Status::Running) });
+                return Ok(Observation {
+                    detail: Some(body),
+                    ..observation(handle, Status::Running)
+                });
             }
             ("response", _) => {
                 let response = get("engine", "/endless", &[])?;
@@ -211,10 +216,9 @@ fn descend(depth: u64) -> u64 {
 }
 
 fn get(endpoint: &str, path: &str, headers: &[(&str, &str)]) -> Result<Response, Error> {
-    let headers = headers.iter().map(|(name, value)| Attribute {
-        name: (*name).to_owned(),
-        value: (*value).to_owned(),
-    });
+    let headers = headers
+        .iter()
+        .map(|(name, value)| Attribute { name: (*name).to_owned(), value: (*value).to_owned() });
     http::send(&Request {
         endpoint: endpoint.into(),
         method: "GET".into(),

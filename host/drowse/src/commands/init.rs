@@ -31,16 +31,14 @@ enum Platform {
 
 pub(crate) fn init(asked: &Init, output: &Output) -> Result<(), Error> {
     let platform = if asked.process { Platform::Process } else { Platform::Docker };
-    let to_output = asked.file == Path::new("-");
-    if !to_output && !asked.force && asked.file.exists() {
-        return Err(exists(&asked.file));
-    }
     let info = describe(platform)?;
-    let text = starter(platform, info.as_ref());
-    if to_output {
-        return output.answer(&json!({ "text": text }), |_| text.clone());
-    }
+    write(asked, &starter(platform, info.as_ref()), output)
+}
 
+fn write(asked: &Init, text: &str, output: &Output) -> Result<(), Error> {
+    if asked.file == Path::new("-") {
+        return output.answer(&json!({ "text": text }), |_| text.to_owned());
+    }
     let mut options = OpenOptions::new();
     options.write(true);
     if asked.force {
@@ -111,7 +109,7 @@ fn docker(toml: &mut String, info: Option<&PluginInfo>) -> std::fmt::Result {
     writeln!(toml, "provider = \"docker\"")?;
     writeln!(toml, "target = \"blog\"  # the container's name")?;
     workload(toml)?;
-    commented(toml, "[workload.NAME.ready]", "http", "ready = { http = \"/health\" }")?;
+    commented(toml, "[workload.NAME]", "ready", "ready = { http = \"/health\" }")?;
     route(toml, "blog.example.org", "blog", 80)
 }
 
@@ -131,7 +129,7 @@ fn process(toml: &mut String) -> std::fmt::Result {
     writeln!(toml, "provider = \"local\"")?;
     writeln!(toml, "target = \"hello\"  # the command's name")?;
     workload(toml)?;
-    commented(toml, "[workload.NAME.ready]", "http", "ready = { http = \"/health\" }")?;
+    commented(toml, "[workload.NAME]", "ready", "ready = { http = \"/health\" }")?;
     route(toml, "*", "hello", 3000)
 }
 

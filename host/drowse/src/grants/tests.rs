@@ -100,10 +100,15 @@ fn a_schema_becomes_lines_for_people() {
         "required": ["node"],
         "properties": {
             "node": { "type": "string", "description": "Where it\n is." },
+            "mode": { "anyOf": [{ "$ref": "#/$defs/Mode" }, { "type": "null" }] },
+            "loop": { "$ref": "#/properties/loop" },
             "port": { "type": ["integer", "null"], "default": 80 },
         },
+        "$defs": { "Mode": { "oneOf": [{ "const": "own" }, { "enum": ["auto", "none"] }] } },
     });
     let lines = properties(&schema);
     assert_eq!(lines["node"], "string, required: Where it is.");
+    assert_eq!(lines["mode"], "\"own\" or \"auto\" or \"none\"");
+    assert_eq!(lines["loop"], "value");
     assert_eq!(lines["port"], "integer, default 80");
 }

@@ -37,7 +37,11 @@ impl wit::Host for HostState {
         Ok(self.scope.tenant.processes.granted())
     }
 
-    async fn signal(&mut self, id: u64, name: String) -> wasmtime::Result<Result<(), types::Error>> {
+    async fn signal(
+        &mut self,
+        id: u64,
+        name: String,
+    ) -> wasmtime::Result<Result<(), types::Error>> {
         let Some(wanted) = signal(&name) else {
             let message = format!("signal {:?} is not one that can be sent", clean(&name, 64));
             return Ok(Err(error(types::ErrorCode::InvalidRequest, message)));
@@ -67,7 +71,11 @@ impl wit::Host for HostState {
         Ok(Ok(state(&process)))
     }
 
-    async fn output(&mut self, id: u64, limit: u32) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
+    async fn output(
+        &mut self,
+        id: u64,
+        limit: u32,
+    ) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
         let limit = limit.min(OUTPUT_BYTES) as usize;
         Ok(self.process(id).map(|process| process.output(limit)))
     }
@@ -83,9 +91,11 @@ impl wit::Host for HostState {
 
 impl HostState {
     fn process(&self, id: u64) -> Result<Arc<Process>, types::Error> {
-        let found = self.scope.tenant.processes.by_id(id).map_err(|failure| self.failed(failure))?;
+        let found =
+            self.scope.tenant.processes.by_id(id).map_err(|failure| self.failed(failure))?;
         found.ok_or_else(|| {
-            let message = format!("process {id} ended, and another of its command was started since");
+            let message =
+                format!("process {id} ended, and another of its command was started since");
             error(types::ErrorCode::NotFound, message)
         })
     }

@@ -29,6 +29,9 @@ impl HostState {
             tokio::time::sleep(wait).await;
         }
         // Nobody listens any more: the supervisor is about to drop this instance.
-        events.send(event).await.map_err(|_| wasmtime::Error::msg("nobody listens to watch any more"))
+        events
+            .send(event)
+            .await
+            .map_err(|_| wasmtime::Error::msg("nobody listens to watch any more"))
     }
 }

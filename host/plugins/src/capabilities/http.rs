@@ -64,7 +64,10 @@ impl wit::HostResponse for HostState {
         Ok(self.table.get(&response)?.status)
     }
 
-    async fn headers(&mut self, response: Resource<Incoming>) -> wasmtime::Result<Vec<types::Attribute>> {
+    async fn headers(
+        &mut self,
+        response: Resource<Incoming>,
+    ) -> wasmtime::Result<Vec<types::Attribute>> {
         Ok(self.table.get(&response)?.headers.clone())
     }
 
@@ -116,7 +119,8 @@ impl HostState {
             scope.refused(&self.doing(), &refusal);
             error(types::ErrorCode::Denied, refusal)
         })?;
-        let asked = format!("{} {}", request.method, request.path.split('?').next().unwrap_or_default());
+        let asked =
+            format!("{} {}", request.method, request.path.split('?').next().unwrap_or_default());
         let outgoing = Outgoing {
             method: request.method,
             path: request.path,
@@ -142,7 +146,10 @@ impl Incoming {
     /// The next piece, none at the end.
     async fn next(&mut self, limit: u32) -> Result<Option<Bytes>, types::Error> {
         if limit == 0 {
-            return Err(error(types::ErrorCode::InvalidRequest, "a piece of 0 bytes was asked for"));
+            return Err(error(
+                types::ErrorCode::InvalidRequest,
+                "a piece of 0 bytes was asked for",
+            ));
         }
         while self.piece.is_empty() {
             match self.body.frame().await {
@@ -184,7 +191,8 @@ fn headers(
                  [provider.{provider}]: endpoint.{at}.headers"
             )));
         }
-        let value = HeaderValue::from_str(value).map_err(|_| refused("its value cannot be sent"))?;
+        let value =
+            HeaderValue::from_str(value).map_err(|_| refused("its value cannot be sent"))?;
         headers.try_append(name, value).map_err(|_| refused("there are too many"))?;
     }
     Ok(headers)

@@ -45,7 +45,12 @@ impl LogGate {
 /// Says how many lines were left out, if any.
 pub(crate) fn tell_left_out(provider: &str, operation: &str, left_out: u64) {
     if left_out > 0 {
-        tracing::warn!(provider, operation, left_out, "log lines of the plugin left out (limits.log-lines)");
+        tracing::warn!(
+            provider,
+            operation,
+            left_out,
+            "log lines of the plugin left out (limits.log-lines)"
+        );
     }
 }
 

@@ -165,12 +165,14 @@ async fn reap(pid: Pid, child: &mut Child, alive: &Alive) -> i32 {
 /// Only a thread can do that everywhere; it ends with the process.
 async fn end(pid: Pid) -> io::Result<()> {
     let (ended, end) = oneshot::channel();
-    std::thread::Builder::new().name("drowse-process".into()).stack_size(STACK).spawn(move || {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
-        // Nobody waits any more when the router has ended first.
-        let _ = ended.send(());
-    })?;
+    std::thread::Builder::new().name("drowse-process".into()).stack_size(STACK).spawn(
+        move || {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
+            // Nobody waits any more when the router has ended first.
+            let _ = ended.send(());
+        },
+    )?;
     end.await.map_err(io::Error::other)
 }
 

@@ -91,7 +91,8 @@ async fn changes_wait_and_name_what_happened_since() {
     let (started, commands) = processes.changes(0).await;
     assert_eq!(commands, ["blog"]);
     process.wait().await;
-    let (ended, commands) = if started < 2 { processes.changes(started).await } else { (started, commands) };
+    let (ended, commands) =
+        if started < 2 { processes.changes(started).await } else { (started, commands) };
     assert_eq!((ended, commands), (2, vec!["blog".to_owned()]));
     let waiting = tokio::time::timeout(Duration::from_millis(20), processes.changes(ended)).await;
     assert!(waiting.is_err(), "nothing happened since");
@@ -109,7 +110,10 @@ async fn what_is_not_granted_is_refused_with_the_line_to_add() {
     let unknown = refusal(processes.spawn("shop", &[], &[]));
     assert!(unknown.contains("add [provider.process.command.shop] with run = "), "{unknown}");
     let arguments = refusal(processes.spawn("blog", &["-x".into()], &[]));
-    assert!(arguments.ends_with("add to [provider.process.command.blog]: extra-arguments = true"), "{arguments}");
+    assert!(
+        arguments.ends_with("add to [provider.process.command.blog]: extra-arguments = true"),
+        "{arguments}"
+    );
     let variable = refusal(processes.spawn("blog", &[], &[("LD_PRELOAD".into(), "x".into())]));
     assert!(variable.ends_with("extra-environment = [..., \"LD_PRELOAD\"]"), "{variable}");
 }

@@ -49,7 +49,12 @@ impl SecretHeader {
         Ok((name, value))
     }
 
-    async fn file(&self, name: &HeaderName, prefix: &str, path: &Path) -> Result<HeaderValue, String> {
+    async fn file(
+        &self,
+        name: &HeaderName,
+        prefix: &str,
+        path: &Path,
+    ) -> Result<HeaderValue, String> {
         if let Some((value, at)) = &*self.kept() {
             if at.elapsed() < FRESH {
                 return Ok(value.clone());
@@ -57,7 +62,8 @@ impl SecretHeader {
         }
         let text = tokio::fs::read_to_string(path).await;
         // The guest sees this text, so it does not name the file.
-        let text = text.map_err(|error| format!("header {name}: its file cannot be read: {error}"))?;
+        let text =
+            text.map_err(|error| format!("header {name}: its file cannot be read: {error}"))?;
         let value = header(name, prefix, text.trim())?;
         *self.kept() = Some((value.clone(), Instant::now()));
         Ok(value)
@@ -70,7 +76,10 @@ impl SecretHeader {
 
 impl fmt::Debug for SecretHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SecretHeader").field("name", &self.name).field("secret", &self.secret).finish()
+        f.debug_struct("SecretHeader")
+            .field("name", &self.name)
+            .field("secret", &self.secret)
+            .finish()
     }
 }
 

@@ -42,7 +42,8 @@ fn system() -> Result<RootCertStore, String> {
 
 fn authorities(path: &Path) -> Result<RootCertStore, String> {
     // The guest sees this text, so it does not name the file.
-    let unreadable = |error: &dyn std::fmt::Display| format!("tls: the file of `ca` cannot be used: {error}");
+    let unreadable =
+        |error: &dyn std::fmt::Display| format!("tls: the file of `ca` cannot be used: {error}");
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))? {
         let certificate = certificate.map_err(|error| unreadable(&error))?;
@@ -75,7 +76,9 @@ impl ServerCertVerifier for Pinned {
             return Ok(ServerCertVerified::assertion());
         }
         let shown = digest.map(|byte| format!("{byte:02X}")).join(":");
-        Err(Error::General(format!("its certificate is another one than `fingerprint` says: {shown}")))
+        Err(Error::General(format!(
+            "its certificate is another one than `fingerprint` says: {shown}"
+        )))
     }
 
     fn verify_tls12_signature(

@@ -90,14 +90,19 @@ fn a_refusal_names_the_line_to_add() {
          add to [provider.docker]: endpoint.engine.rules = [..., \"POST /*/containers/*/exec\"]"
     );
     let nobody = Policy::new(None, None).check(&asked).unwrap_err();
-    assert!(nobody.ends_with("endpoint.engine.rules = [\"POST /*/containers/*/exec\"]"), "{nobody}");
+    assert!(
+        nobody.ends_with("endpoint.engine.rules = [\"POST /*/containers/*/exec\"]"),
+        "{nobody}"
+    );
     let wished = Policy::new(None, Some(Vec::new())).check(&asked).unwrap_err();
     assert!(wished.contains("drowse plugin inspect"), "{wished}");
 }
 
 #[test]
 fn the_suggested_rule_lets_the_request_pass() {
-    for path in ["/", "/_ping", "/v1.41/containers/x/exec", "/a/b", "/nodes/n1/lxc/104/status/start"] {
+    for path in
+        ["/", "/_ping", "/v1.41/containers/x/exec", "/a/b", "/nodes/n1/lxc/104/status/start"]
+    {
         let clean = CleanPath::parse(path).unwrap();
         assert!(rule(&suggestion("POST", &clean, None)).allows("POST", &clean), "{path}");
     }
@@ -112,8 +117,21 @@ fn names_that_are_no_bare_keys_are_quoted() {
 #[test]
 fn rules_that_mean_nothing_are_refused() {
     for text in [
-        "", "GET", "GET ", "get /x", "GET x", "GET /a//b", "GET /a/", "GET /../a", "GET /a*", "GET /**/a",
-        "GET /a%20b", "GET /a?b", "CONNECT /", "GET  /x", "GET /a\\b",
+        "",
+        "GET",
+        "GET ",
+        "get /x",
+        "GET x",
+        "GET /a//b",
+        "GET /a/",
+        "GET /../a",
+        "GET /a*",
+        "GET /**/a",
+        "GET /a%20b",
+        "GET /a?b",
+        "CONNECT /",
+        "GET  /x",
+        "GET /a\\b",
     ] {
         assert!(text.parse::<Rule>().is_err(), "{text:?}");
     }
@@ -131,8 +149,8 @@ fn piece() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z0-9.%/\\\\;]{1,6}",
         prop::sample::select(vec![
-            "/", "//", "..", ".", "%2e", "%2E", "%2f", "%5C", "%00", "%0a", "%252e", "\\", ";", "?", "#", "a", "\u{7f}",
-            "\r\n", "é", "%c0%ae", "%",
+            "/", "//", "..", ".", "%2e", "%2E", "%2f", "%5C", "%00", "%0a", "%252e", "\\", ";",
+            "?", "#", "a", "\u{7f}", "\r\n", "é", "%c0%ae", "%",
         ])
         .prop_map(str::to_owned),
     ]

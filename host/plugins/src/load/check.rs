@@ -33,8 +33,9 @@ pub(super) fn component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     if !Parser::is_core_wasm(bytes) {
         return Err(format!("it is WASM of a version that is not known here; {BUILD}"));
     }
-    let module = Module::read(bytes)
-        .map_err(|error| format!("it is not a complete WASM file: {error}; copy or build it again"))?;
+    let module = Module::read(bytes).map_err(|error| {
+        format!("it is not a complete WASM file: {error}; copy or build it again")
+    })?;
     if let Some(import) = module.wasip1 {
         return Err(format!(
             "it imports {import}, so it is built for wasm32-wasip1, which has no component type; \
@@ -89,7 +90,8 @@ impl Module {
 pub(super) fn contract(component: &Component) -> Result<String, String> {
     let ty = component.component_type();
     let engine = component.engine();
-    let found = ty.exports(engine).find_map(|(name, _)| name.strip_prefix(PROVIDER).map(str::to_owned));
+    let found =
+        ty.exports(engine).find_map(|(name, _)| name.strip_prefix(PROVIDER).map(str::to_owned));
     match found {
         Some(version) if version.starts_with(COMPATIBLE) => Ok(version),
         Some(version) => Err(format!(

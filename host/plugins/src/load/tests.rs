@@ -40,13 +40,19 @@ async fn a_wasip1_module_gets_advice() {
         "(module (import \"wasi_snapshot_preview1\" \"fd_write\" (func (param i32 i32 i32 i32) (result i32))))",
     )
     .await;
-    assert!(cause.contains("built for wasm32-wasip1") && cause.contains("wasm32-wasip2"), "{cause}");
+    assert!(
+        cause.contains("built for wasm32-wasip1") && cause.contains("wasm32-wasip2"),
+        "{cause}"
+    );
 }
 
 #[tokio::test]
 async fn a_module_without_a_component_type_gets_advice() {
     let cause = refusal_of_text("(module (func (export \"start\")))").await;
-    assert!(cause.contains("without a component type; build it with drowse-provider-sdk"), "{cause}");
+    assert!(
+        cause.contains("without a component type; build it with drowse-provider-sdk"),
+        "{cause}"
+    );
 }
 
 #[tokio::test]
@@ -73,7 +79,9 @@ async fn interfaces_that_are_not_offered_are_named() {
                 (instance $p) (export \"drowse:provider/provider@0.1.0\" (instance $p)))"
         ))
         .await;
-        let wanted = format!("imports drowse:provider/{interface}@0.1.0, and this version of the router does not offer");
+        let wanted = format!(
+            "imports drowse:provider/{interface}@0.1.0, and this version of the router does not offer"
+        );
         assert!(cause.contains(&wanted), "{cause}");
     }
 }

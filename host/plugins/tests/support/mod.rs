@@ -24,10 +24,11 @@ use tokio::{
 
 /// The hostile guest: `hostile.wasm` in the directory that `DROWSE_HOSTILE` names, else built here
 /// once.
-pub fn hostile() -> &'static [u8] {
+pub(crate) fn hostile() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| {
-        let built = std::env::var_os("DROWSE_HOSTILE").map(|dir| Path::new(&dir).join("hostile.wasm"));
+        let built =
+            std::env::var_os("DROWSE_HOSTILE").map(|dir| Path::new(&dir).join("hostile.wasm"));
         let path = built.filter(|path| path.exists()).unwrap_or_else(build);
         std::fs::read(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()))
     })
@@ -42,30 +43,33 @@ fn build() -> PathBuf {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .expect("cargo runs");
-    assert!(built.success(), "the hostile guest can be built (rustup target add wasm32-unknown-unknown)");
+    assert!(
+        built.success(),
+        "the hostile guest can be built (rustup target add wasm32-unknown-unknown)"
+    );
     target.join("wasm32-unknown-unknown/provider/drowse_hostile.wasm")
 }
 
 /// The same plugin with another digest: a custom section at its end.
-pub fn another(bytes: &[u8], mark: u8) -> Vec<u8> {
+pub(crate) fn another(bytes: &[u8], mark: u8) -> Vec<u8> {
     [bytes, &[0, 3, 1, b'x', mark]].concat()
 }
 
 /// A plugins directory, a cache, and what is made of them.
-pub struct Stage {
-    pub dir: TempDir,
-    pub plugins: Plugins,
+pub(crate) struct Stage {
+    pub(crate) dir: TempDir,
+    pub(crate) plugins: Plugins,
 }
 
 impl Stage {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("plugins")).unwrap();
         let plugins = Self::open(dir.path());
         Self { dir, plugins }
     }
 
-    pub fn open(root: &Path) -> Plugins {
+    pub(crate) fn open(root: &Path) -> Plugins {
         let bundled: Vec<(&'static str, &'static [u8])> = vec![("hostile", hostile())];
         Plugins::new(PluginsConfig {
             dir: Some(root.join("plugins")),
@@ -76,25 +80,28 @@ impl Stage {
         .unwrap()
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Puts a file into the plugins directory as careful people do.
-    pub fn drop_in(&self, name: &str, bytes: &[u8]) {
+    pub(crate) fn drop_in(&self, name: &str, bytes: &[u8]) {
         let half = self.path("half");
         std::fs::write(&half, bytes).unwrap();
         std::fs::rename(half, self.path("plugins").join(name)).unwrap();
     }
 
-    pub async fn provider(&self, change: impl FnOnce(&mut ProviderSettings)) -> Arc<WasmProvider> {
+    pub(crate) async fn provider(
+        &self,
+        change: impl FnOnce(&mut ProviderSettings),
+    ) -> Arc<WasmProvider> {
         let mut settings = settings();
         change(&mut settings);
         self.plugins.provider(settings).await
     }
 }
 
-pub fn settings() -> ProviderSettings {
+pub(crate) fn settings() -> ProviderSettings {
     ProviderSettings {
         name: "hostile".to_owned().try_into().unwrap(),
         plugin: "hostile".into(),
@@ -109,7 +116,7 @@ pub fn settings() -> ProviderSettings {
     }
 }
 
-pub fn grant(socket: &Path) -> EndpointGrant {
+pub(crate) fn grant(socket: &Path) -> EndpointGrant {
     EndpointGrant {
         transport: Transport::Unix(socket.to_owned()),
         base: String::new(),
@@ -119,37 +126,43 @@ pub fn grant(socket: &Path) -> EndpointGrant {
     }
 }
 
-pub fn target(handle: &str) -> Target {
+pub(crate) fn target(handle: &str) -> Target {
     Target { handle: handle.into(), settings: "{}".into() }
 }
 
-pub async fn start(provider: &WasmProvider, handle: &str) -> Result<Observation, Failure> {
+pub(crate) async fn start(provider: &WasmProvider, handle: &str) -> Result<Observation, Failure> {
     provider.start(&target(handle)).await
 }
 
-pub async fn stop(provider: &WasmProvider, handle: &str, grace: Duration) -> Result<Observation, Failure> {
+pub(crate) async fn stop(
+    provider: &WasmProvider,
+    handle: &str,
+    grace: Duration,
+) -> Result<Observation, Failure> {
     provider.stop(&target(handle), &StopOptions { signal: None, grace }).await
 }
 
 /// Waits until a state is seen.
-pub async fn until(what: &str, mut seen: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut seen: impl FnMut() -> bool) {
     let wait = async {
         while !seen() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(Duration::from_secs(30), wait)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 /// An endpoint that answers `/endless` without end, `/upgrade` with 101, and anything else with
 /// the request itself as it arrived. Ends with the test.
-pub struct Echo {
-    pub socket: PathBuf,
+pub(crate) struct Echo {
+    pub(crate) socket: PathBuf,
     task: JoinHandle<()>,
 }
 
 impl Echo {
-    pub fn new(dir: &Path) -> Self {
+    pub(crate) fn new(dir: &Path) -> Self {
         let socket = dir.join("engine.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let task = tokio::spawn(async move {
@@ -184,8 +197,14 @@ async fn serve(mut stream: tokio::net::UnixStream) {
                 while stream.write_all(&piece).await.is_ok() {}
                 return;
             }
-            head if head.starts_with(b"GET /small ") => b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec(),
-            head => [format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", head.len()).as_bytes(), head].concat(),
+            head if head.starts_with(b"GET /small ") => {
+                b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()
+            }
+            head => [
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", head.len()).as_bytes(),
+                head,
+            ]
+            .concat(),
         };
         if stream.write_all(&answer).await.is_err() {
             return;

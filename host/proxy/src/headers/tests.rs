@@ -59,7 +59,14 @@ fn what_is_for_one_hop_alone_is_not_passed_on() {
     names.sort_unstable();
     assert_eq!(
         names,
-        ["accept", "authorization", "host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]
+        [
+            "accept",
+            "authorization",
+            "host",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto"
+        ]
     );
 }
 
@@ -135,8 +142,7 @@ fn trailers_are_asked_for_when_the_client_does() {
 #[test]
 fn an_upgrade_is_passed_on_and_http2_in_the_clear_is_not() {
     let ask = |protocol| {
-        let lines =
-            [("host", "a"), ("connection", "keep-alive, Upgrade"), ("upgrade", protocol)];
+        let lines = [("host", "a"), ("connection", "keep-alive, Upgrade"), ("upgrade", protocol)];
         sent(request(&lines), false)
     };
     let (headers, asked) = ask("websocket");
@@ -281,9 +287,22 @@ fn peers_are_trusted_by_network() {
 fn some_name() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(vec![
-            "connection", "keep-alive", "te", "upgrade", "proxy-connection", "transfer-encoding",
-            "content-length", "x-forwarded-for", "x-forwarded-port", "x_forwarded-for", "expect",
-            "trailer", "cookie", "x-real-ip", "forwarded", "proxy-authorization",
+            "connection",
+            "keep-alive",
+            "te",
+            "upgrade",
+            "proxy-connection",
+            "transfer-encoding",
+            "content-length",
+            "x-forwarded-for",
+            "x-forwarded-port",
+            "x_forwarded-for",
+            "expect",
+            "trailer",
+            "cookie",
+            "x-real-ip",
+            "forwarded",
+            "proxy-authorization",
         ])
         .prop_map(str::to_owned),
         "x-[a-c]{1,2}",

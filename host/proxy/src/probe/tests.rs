@@ -20,8 +20,7 @@ async fn backend(answer: &'static str) -> (Vec<Address>, tokio::task::JoinHandle
         stream.write_all(answer.as_bytes()).await.unwrap();
         String::from_utf8(head).unwrap()
     });
-    let address =
-        Address { host: "127.0.0.1".into(), port: Some(port), target_port: Some(80) };
+    let address = Address { host: "127.0.0.1".into(), port: Some(port), target_port: Some(80) };
     (vec![address], asked)
 }
 
@@ -84,8 +83,7 @@ async fn a_refused_connection_is_known_at_once() {
     };
     let addresses = [Address { host: "127.0.0.1".into(), port: None, target_port: None }];
     let begun = Instant::now();
-    let seen =
-        NetProber::new().probe(&ReadyCheck::Tcp { port }, &addresses).await.unwrap_err();
+    let seen = NetProber::new().probe(&ReadyCheck::Tcp { port }, &addresses).await.unwrap_err();
     assert!(seen.contains("refused") && seen.contains(&port.to_string()), "{seen}");
     assert!(begun.elapsed() < LIMIT);
 }
@@ -103,8 +101,7 @@ async fn a_silent_backend_is_given_up_after_a_second() {
 #[tokio::test]
 async fn a_port_that_leads_nowhere_is_said() {
     let addresses = [Address { host: "127.0.0.1".into(), port: Some(1), target_port: Some(80) }];
-    let seen =
-        NetProber::new().probe(&ReadyCheck::Tcp { port: 81 }, &addresses).await.unwrap_err();
+    let seen = NetProber::new().probe(&ReadyCheck::Tcp { port: 81 }, &addresses).await.unwrap_err();
     assert!(seen.contains("no address for port 81"), "{seen}");
     assert_eq!(NetProber::new().probe(&ReadyCheck::Started, &[]).await, Ok(()));
 }

@@ -18,9 +18,7 @@ use drowse_core::{
     ProviderState, ReadyCheck, SleepPlan, Status, StopOptions, Target, WakePlan, Workload,
     WorkloadName, WorkloadSpec,
 };
-use drowse_proxy::{
-    HttpLimits, ListenerSettings, NetProber, Protocol, Proxy, Running, Tables,
-};
+use drowse_proxy::{HttpLimits, ListenerSettings, NetProber, Protocol, Proxy, Running, Tables};
 use drowse_routes::{HostMatch, Route, Waiting};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -163,10 +161,7 @@ impl Provider for Fake {
         Ok(self.observe(target))
     }
 
-    async fn list(
-        &self,
-        _: Option<&str>,
-    ) -> Result<(Vec<Observation>, Option<String>), Failure> {
+    async fn list(&self, _: Option<&str>) -> Result<(Vec<Observation>, Option<String>), Failure> {
         Ok((Vec::new(), None))
     }
 
@@ -197,7 +192,7 @@ impl Plan {
         Self {
             backend,
             waiting: Waiting::Hold,
-            patience: LONG,
+            patience: 10 * LONG,
             idle: None,
             limits: HttpLimits::default(),
             trust: Vec::new(),

@@ -51,9 +51,9 @@ fn a_file_that_is_there_is_never_replaced_unless_forced() {
     let file = directory.path().join("drowse.toml");
     std::fs::write(&file, "mine").unwrap();
     let asked = |force| Init { docker: false, process: true, file: file.clone(), force };
-    let error = init(&asked(false), &Output::plain()).unwrap_err();
+    let error = write(&asked(false), "yours", &Output::plain()).unwrap_err();
     assert!(error.to_string().contains("--force"), "{error}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
-    init(&asked(true), &Output::plain()).unwrap();
-    parse(&std::fs::read_to_string(&file).unwrap());
+    write(&asked(true), "yours", &Output::plain()).unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "yours");
 }

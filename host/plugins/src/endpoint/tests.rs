@@ -1,0 +1,181 @@
+use std::{path::PathBuf, sync::Arc};
+
+use http_body_util::BodyExt as _;
+use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use rustls::{ServerConfig, crypto::ring};
+use rustls_pki_types::PrivateKeyDer;
+use sha2::{Digest as _, Sha256};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    task::JoinHandle,
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::settings::Trust;
+
+/// A TLS server with a certificate of its own for this name. Ends with the test.
+struct Server {
+    port: u16,
+    certificate: CertifiedKey<KeyPair>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    async fn new(name: &str) -> Self {
+        let certificate = generate_simple_self_signed([name.to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(certificate.signing_key.serialize_der().into());
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.cert.der().clone()], key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut request = [0; 1024];
+                let size = stream.read(&mut request).await.unwrap();
+                let switching = request[..size].starts_with(b"GET /upgrade ");
+                let answer: &[u8] = if switching {
+                    b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"
+                } else {
+                    b"HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
+                };
+                stream.write_all(answer).await.unwrap();
+                // The peer may have gone already.
+                let _ = stream.shutdown().await;
+            }
+        });
+        Self { port, certificate, task }
+    }
+
+    fn fingerprint(&self) -> [u8; 32] {
+        Sha256::digest(self.certificate.cert.der()).into()
+    }
+
+    async fn get(&self, trust: Trust, path: &str) -> Result<(u16, Bytes), SendError> {
+        let transport = Transport::Https { host: "localhost".into(), port: self.port, trust };
+        let endpoint = Endpoint::new("pve", &grant(transport));
+        let response = endpoint.send(request(path)).await?;
+        let status = response.status().as_u16();
+        Ok((status, response.into_body().collect().await.unwrap().to_bytes()))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn grant(transport: Transport) -> EndpointGrant {
+    EndpointGrant {
+        transport,
+        base: String::new(),
+        headers: Vec::new(),
+        rules: None,
+        timeout: Duration::from_secs(10),
+    }
+}
+
+fn request(path: &str) -> Outgoing {
+    Outgoing {
+        method: "GET".into(),
+        path: path.into(),
+        headers: HeaderMap::new(),
+        body: Vec::new(),
+        timeout: None,
+    }
+}
+
+fn unreached(answer: Result<(u16, Bytes), SendError>) -> String {
+    match answer {
+        Err(SendError::Unavailable(message)) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_authority_of_the_grant_is_trusted_and_no_other() {
+    let (server, other) = (Server::new("localhost").await, Server::new("localhost").await);
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, server: &Server| -> PathBuf {
+        let path = dir.path().join(name);
+        std::fs::write(&path, server.certificate.cert.pem()).unwrap();
+        path
+    };
+    let (right, wrong) = (file("right.pem", &server), file("wrong.pem", &other));
+    let (status, body) = server.get(Trust::Ca(right), "/").await.unwrap();
+    assert_eq!((status, &*body), (302, &b"ok"[..]), "a redirect is handed back");
+    assert!(unreached(server.get(Trust::Ca(wrong), "/").await).contains("cannot be reached"));
+    assert!(unreached(server.get(Trust::System, "/").await).contains("cannot be reached"));
+}
+
+#[tokio::test]
+async fn an_authority_s_certificate_must_be_for_the_host() {
+    let server = Server::new("elsewhere.test").await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ca.pem");
+    std::fs::write(&path, server.certificate.cert.pem()).unwrap();
+    let message = unreached(server.get(Trust::Ca(path), "/").await);
+    assert!(message.contains("not valid for name"), "{message}");
+}
+
+#[tokio::test]
+async fn a_fingerprint_is_trusted_whatever_the_certificate_says() {
+    let server = Server::new("elsewhere.test").await;
+    let (status, _) = server.get(Trust::Fingerprint(server.fingerprint()), "/").await.unwrap();
+    assert_eq!(status, 302);
+    let message = unreached(server.get(Trust::Fingerprint([7; 32]), "/").await);
+    let shown = server.fingerprint().map(|byte| format!("{byte:02X}")).join(":");
+    assert!(message.contains(&shown), "the operator sees what is there: {message}");
+}
+
+#[tokio::test]
+async fn files_that_are_no_authorities_are_named_by_their_key() {
+    let server = Server::new("localhost").await;
+    let dir = tempfile::tempdir().unwrap();
+    let missing = unreached(server.get(Trust::Ca(dir.path().join("none.pem")), "/").await);
+    assert!(missing.contains("the file of `ca` cannot be used: "), "{missing}");
+    let empty = dir.path().join("empty.pem");
+    std::fs::write(&empty, "").unwrap();
+    let message = unreached(server.get(Trust::Ca(empty), "/").await);
+    assert!(message.contains("it contains no certificate"), "{message}");
+}
+
+#[tokio::test]
+async fn an_upgrade_is_refused() {
+    let server = Server::new("localhost").await;
+    let answer = server.get(Trust::Fingerprint(server.fingerprint()), "/upgrade").await;
+    assert!(
+        matches!(&answer, Err(SendError::Broken(message)) if message.contains("upgrade")),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_not_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let endpoint = Endpoint::new("pve", &grant(Transport::Http { host: "127.0.0.1".into(), port }));
+    let outgoing = Outgoing { timeout: Some(Duration::from_millis(50)), ..request("/slow") };
+    let failure = endpoint.send(outgoing).await.unwrap_err();
+    let message = "GET /slow on endpoint \"pve\": no answer within 50 ms";
+    assert_eq!(failure, SendError::Timeout(message.into()));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_not_there_was_sent_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let endpoint = Endpoint::new("pve", &grant(Transport::Http { host: "127.0.0.1".into(), port }));
+    let failure = endpoint.send(request("/")).await.unwrap_err();
+    let SendError::Unavailable(message) = failure else { panic!("{failure:?}") };
+    assert_eq!(message, "endpoint \"pve\" cannot be reached: Connection refused (os error 111)");
+}

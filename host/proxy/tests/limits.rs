@@ -1,0 +1,266 @@
+//! Slow, greedy and silent peers are bounded, and stopping loses nobody.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    net::TcpListener as StdListener,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use common::{Backend, GET, LAST_GET, LONG, OK, Plan, until, within};
+use drowse_proxy::{HttpLimits, ListenerSettings, Protocol, Proxy, Tables};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Notify,
+};
+
+const SHORT: Duration = Duration::from_millis(300);
+
+fn limits() -> HttpLimits {
+    HttpLimits::default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_finish_its_head_is_closed() {
+    let (backend, _told) = Backend::answering(OK).await;
+    let limits = HttpLimits { head_timeout: SHORT, ..limits() };
+    let router = Plan { limits, ..Plan::new(backend.address) }.run();
+    let mut silent = router.connect().await;
+    let mut slow = router.connect().await;
+    slow.send("GET / HTTP/1.1\r\nHost: a").await;
+    silent.closed().await;
+    slow.closed().await;
+    // The head's time begins with its first byte, also on a connection that was used before.
+    let mut used = router.connect().await;
+    used.send(GET).await;
+    used.head().await;
+    used.expect("hi").await;
+    used.send("GET /").await;
+    used.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_client_is_closed_and_a_waiting_one_is_not() {
+    let go_on = Arc::new(Notify::new());
+    let gate = go_on.clone();
+    let backend = Backend::new(move |mut wire| {
+        let gate = gate.clone();
+        async move {
+            while let Some(head) = wire.try_head().await {
+                if head.contains("/slow") {
+                    gate.notified().await;
+                }
+                wire.send(OK).await;
+            }
+        }
+    })
+    .await;
+    let limits = HttpLimits { keep_alive: SHORT, head_timeout: SHORT, ..limits() };
+    let router = Plan { limits, ..Plan::new(backend.address) }.run();
+    let mut waiting = router.connect().await;
+    waiting.send("GET /slow HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
+    let mut idle = router.connect().await;
+    idle.send(GET).await;
+    idle.head().await;
+    idle.expect("hi").await;
+    idle.closed().await;
+    go_on.notify_one();
+    assert!(waiting.head().await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_too_large_is_431() {
+    let (backend, _told) = Backend::answering(OK).await;
+    let limits = HttpLimits { head_bytes: 8 << 10, ..limits() };
+    let router = Plan { limits, ..Plan::new(backend.address) }.run();
+    let mut wire = router.connect().await;
+    let long = "y".repeat(9000);
+    wire.send(format!("GET / HTTP/1.1\r\nHost: app.test\r\nX: {long}\r\n\r\n")).await;
+    assert!(wire.head().await.starts_with("HTTP/1.1 431 "));
+    wire.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_does_not_answer_is_504_and_its_connection_closed() {
+    let (closed, mut closes) = tokio::sync::mpsc::channel(10);
+    let backend = Backend::new(move |mut wire| {
+        let closed = closed.clone();
+        async move {
+            let head = wire.head().await;
+            if head.starts_with("POST") {
+                wire.expect("body").await;
+            }
+            wire.closed().await;
+            closed.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let limits = HttpLimits { response_timeout: SHORT, ..limits() };
+    let router = Plan { limits, ..Plan::new(backend.address) }.run();
+    let mut wire = router.connect().await;
+    for request in [GET, "POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 4\r\n\r\nbody", GET]
+    {
+        let begun = Instant::now();
+        wire.send(request).await;
+        let head = wire.head().await;
+        assert!(head.starts_with("HTTP/1.1 504 Gateway Timeout"), "{head}");
+        assert!(begun.elapsed() >= SHORT);
+        let length = head.split("content-length: ").nth(1).unwrap().split('\r').next().unwrap();
+        wire.exactly(length.parse().unwrap()).await;
+        within(closes.recv()).await.unwrap();
+    }
+    until(|| router.visits() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_beyond_the_limit_wait_for_a_place() {
+    let (backend, _told) = Backend::answering(OK).await;
+    let limits = HttpLimits { connections: 2, ..limits() };
+    let router = Plan { limits, threads: 1, ..Plan::new(backend.address) }.run();
+    let mut inside = Vec::new();
+    for _ in 0..2 {
+        let mut wire = router.connect().await;
+        wire.send(GET).await;
+        wire.head().await;
+        wire.expect("hi").await;
+        inside.push(wire);
+    }
+    let mut third = router.connect().await;
+    third.send(GET).await;
+    let mut byte = [0];
+    let early = tokio::time::timeout(SHORT, third.0.read(&mut byte)).await;
+    assert!(early.is_err(), "the third is not served while two are inside");
+    inside.pop();
+    assert!(third.head().await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_lets_requests_end_and_refuses_new_ones() {
+    let go_on = Arc::new(Notify::new());
+    let gate = go_on.clone();
+    let backend = Backend::new(move |mut wire| {
+        let gate = gate.clone();
+        async move {
+            wire.head().await;
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab").await;
+            gate.notified().await;
+            wire.send("cd").await;
+        }
+    })
+    .await;
+    let mut router = Plan::new(backend.address).run();
+    let mut idle = router.connect().await;
+    idle.send("GET / HTTP/1.1\r\nHost: nobody.test\r\n\r\n").await;
+    assert!(idle.head().await.starts_with("HTTP/1.1 404"));
+    let mut busy = router.connect().await;
+    busy.send(GET).await;
+    busy.head().await;
+    busy.expect("ab").await;
+    let running = router.take_running();
+    let stopped = tokio::spawn(running.shutdown(LONG));
+    idle.closed().await;
+    within(async { while tokio::net::TcpStream::connect(router.address).await.is_ok() {} }).await;
+    assert!(!stopped.is_finished());
+    go_on.notify_one();
+    busy.expect("cd").await;
+    busy.closed().await;
+    assert!(within(stopped).await.unwrap(), "nothing was cut off");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_has_connected_before_the_stop_is_served() {
+    let (backend, _told) = Backend::answering(OK).await;
+    let mut router = Plan::new(backend.address).run();
+    // Awake beforehand, so that the answer does not depend on the wake.
+    router.ask(LAST_GET).await;
+    let mut early = router.connect().await;
+    let running = router.take_running();
+    let stopped = tokio::spawn(running.shutdown(LONG));
+    early.send(GET).await;
+    let head = early.head().await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    early.expect("hi").await;
+    early.closed().await;
+    assert!(within(stopped).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_ends_what_outlasts_the_deadline() {
+    let backend = Backend::new(|mut wire| async move {
+        wire.head().await;
+        wire.closed().await;
+    })
+    .await;
+    let mut router = Plan::new(backend.address).run();
+    let mut stuck = router.connect().await;
+    stuck.send(GET).await;
+    until(|| router.visits() == 1).await;
+    let running = router.take_running();
+    assert!(!within(running.shutdown(SHORT)).await);
+    stuck.closed().await;
+    assert_eq!(router.visits(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_cannot_be_bound_does_not_concern_the_others() {
+    let taken = StdListener::bind("127.0.0.1:0").unwrap();
+    let listener = |name: &str, bind| ListenerSettings {
+        name: name.into(),
+        bind,
+        protocol: Protocol::Http,
+        trust: Vec::new(),
+        limits: limits(),
+    };
+    let settings = vec![
+        listener("taken", taken.local_addr().unwrap()),
+        listener("free", "127.0.0.1:0".parse().unwrap()),
+    ];
+    let (proxy, failed) = Proxy::bind(settings, 2);
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].listener, "taken");
+    assert_eq!(proxy.listening().len(), 1);
+    let address = proxy.listening()[0].address;
+    let running = proxy.run(Arc::new(ArcSwap::from_pointee(Tables::default()))).unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(LAST_GET.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(within(running.shutdown(LONG)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_table_is_used_by_the_next_request_of_an_open_connection() {
+    let (backend, _told) = Backend::answering(OK).await;
+    let router = Plan::new(backend.address).run();
+    let settings = ListenerSettings {
+        name: "web".into(),
+        bind: "127.0.0.1:0".parse().unwrap(),
+        protocol: Protocol::Http,
+        trust: Vec::new(),
+        limits: limits(),
+    };
+    let (proxy, _) = Proxy::bind(vec![settings], 2);
+    let address = proxy.listening()[0].address;
+    let tables = Arc::new(ArcSwap::from_pointee(Tables::default()));
+    let _running = proxy.run(tables.clone()).unwrap();
+    let mut wire = common::Wire(tokio::net::TcpStream::connect(address).await.unwrap());
+    wire.send("HEAD / HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
+    assert!(wire.head().await.starts_with("HTTP/1.1 404"));
+    let route = drowse_routes::Route {
+        listener: "web".into(),
+        host: drowse_routes::HostMatch::Any,
+        path: "/".into(),
+        workload: router.workload.name().clone(),
+        port: 80,
+        waiting: drowse_routes::Waiting::Hold,
+        patience: LONG,
+    };
+    tables.store(Arc::new(Tables::build([(route, router.workload.clone())]).unwrap()));
+    wire.send(GET).await;
+    assert!(wire.head().await.starts_with("HTTP/1.1 200"));
+}

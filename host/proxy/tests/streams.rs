@@ -1,0 +1,104 @@
+//! Bodies stream: what a slow reader does not take is not taken from the writer either. Alone in
+//! its process, because it looks at the process's memory.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::{sync::Arc, time::Duration};
+
+use common::{Backend, GET, OK, Plan, within};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Notify,
+};
+
+const SIZE: usize = 64 << 20;
+const PIECE: usize = 64 << 10;
+/// What may be in the buffers of two sockets' both ends, and ours.
+const BUFFERED: usize = 32 << 20;
+
+/// The most memory this process ever had, in bytes.
+fn peak() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+}
+
+/// Writes until everything is written or nothing has moved for half a second.
+async fn fill(writer: &mut (impl AsyncWriteExt + Unpin), piece: &[u8]) -> usize {
+    let mut written = 0;
+    while written < SIZE {
+        let write = writer.write(&piece[..piece.len().min(SIZE - written)]);
+        match tokio::time::timeout(Duration::from_millis(500), write).await {
+            Ok(n) => written += n.unwrap(),
+            Err(_) => break,
+        }
+    }
+    written
+}
+
+async fn drain(reader: &mut (impl AsyncReadExt + Unpin), size: usize) {
+    let mut scrap = vec![0; PIECE];
+    let mut left = size;
+    while left > 0 {
+        let room = left.min(PIECE);
+        let n = within(reader.read(&mut scrap[..room])).await.unwrap();
+        assert!(n > 0, "{left} bytes are missing");
+        assert!(scrap[..n].iter().all(|&b| b == b'z'));
+        left -= n;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixty_four_mebibytes_pass_both_ways_without_being_kept() {
+    let (stalled, mut stalls) = tokio::sync::mpsc::channel(1);
+    let client_is_stuck = Arc::new(Notify::new());
+    let gate = client_is_stuck.clone();
+    let backend = Backend::new(move |mut wire| {
+        let (stalled, go_on) = (stalled.clone(), gate.clone());
+        async move {
+            let piece = vec![b'z'; PIECE];
+            while let Some(head) = wire.try_head().await {
+                if head.starts_with("GET") {
+                    wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n")).await;
+                    let written = fill(&mut wire.0, &piece).await;
+                    stalled.send(written).await.unwrap();
+                    for _ in 0..(SIZE - written) / PIECE {
+                        wire.send(&piece).await;
+                    }
+                    wire.send(&piece[..(SIZE - written) % PIECE]).await;
+                } else {
+                    go_on.notified().await;
+                    drain(&mut wire.0, SIZE).await;
+                    wire.send(OK).await;
+                }
+            }
+        }
+    })
+    .await;
+    let router = Plan::new(backend.address).run();
+    let before = peak();
+
+    // Down: the client reads nothing at first.
+    let mut wire = router.connect().await;
+    wire.send(GET).await;
+    wire.head().await;
+    let written = within(stalls.recv()).await.unwrap();
+    assert!(written < BUFFERED, "{written} bytes left the backend and nobody read them");
+    drain(&mut wire.0, SIZE).await;
+
+    // Up: the backend reads nothing at first.
+    wire.send(format!("PUT / HTTP/1.1\r\nHost: app.test\r\nContent-Length: {SIZE}\r\n\r\n")).await;
+    let piece = vec![b'z'; PIECE];
+    let written = fill(&mut wire.0, &piece).await;
+    assert!(written < BUFFERED, "{written} bytes left the client and nobody read them");
+    client_is_stuck.notify_one();
+    for _ in 0..(SIZE - written) / PIECE {
+        wire.send(&piece).await;
+    }
+    wire.send(&piece[..(SIZE - written) % PIECE]).await;
+    assert!(wire.head().await.starts_with("HTTP/1.1 200"));
+    let grown = peak() - before;
+    assert!(grown < BUFFERED, "{grown} bytes of memory for bodies that pass through");
+}
