@@ -23,8 +23,9 @@ fn home(mistake: &str) -> Result<(Home, Hello)> {
     Ok((home, hello))
 }
 
+/// `check` answers on standard output, failures are told on standard error.
 fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat()
 }
 
 /// `check` and `run` refuse the configuration and say all of `words`.

@@ -75,6 +75,15 @@ pub(crate) fn cargo_metadata(arguments: &[&str]) -> Result<serde_json::Value> {
     serde_json::from_str(&text).context("cargo metadata gave no JSON")
 }
 
+/// What `cargo run` tells this program of itself is withheld: build scripts that look at it would
+/// run anew each time that cargo is used directly and by this program in turn.
 fn cargo() -> Command {
-    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        let of_package = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+        if of_package.iter().any(|begin| name.to_string_lossy().starts_with(begin)) {
+            command.env_remove(name);
+        }
+    }
+    command
 }

@@ -66,13 +66,11 @@ impl Directories {
         for dir in wanted {
             let existing = dir.ancestors().filter(|ancestor| ancestor.is_dir());
             for (place, ancestor) in existing.take(2).enumerate() {
-                if let Err(error) = self.watcher.watch(ancestor, RecursiveMode::NonRecursive) {
-                    if place == 0 {
-                        let ancestor = ancestor.display();
-                        tracing::warn!(
-                            "changes of plugins in {ancestor} will not be noticed: {error}"
-                        );
-                    }
+                if let Err(error) = self.watcher.watch(ancestor, RecursiveMode::NonRecursive)
+                    && place == 0
+                {
+                    let ancestor = ancestor.display();
+                    tracing::warn!("changes of plugins in {ancestor} will not be noticed: {error}");
                 }
             }
         }

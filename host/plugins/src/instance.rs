@@ -39,10 +39,10 @@ pub(crate) async fn run<R>(
         .drive(async {
             let instance = pre.instantiate_async(&mut store).await?;
             let guest = instance.drowse_provider_provider();
-            if let Some(settings) = settings {
-                if let Err(error) = guest.call_configure(&mut store, settings).await? {
-                    return Ok(Err(error));
-                }
+            if let Some(settings) = settings
+                && let Err(error) = guest.call_configure(&mut store, settings).await?
+            {
+                return Ok(Err(error));
             }
             act(guest, &mut store).await
         })

@@ -1,5 +1,7 @@
 //! Whatever a guest does stays inside, and its cause is named.
 
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -3,6 +3,8 @@
 //!
 //! `cargo test --release -p drowse-plugins --test overhead -- --nocapture`
 
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod support;
 
 use std::{

@@ -1,5 +1,7 @@
 //! Where plugins come from, how they are loaded, replaced and missed.
 
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod support;
 
 use std::{

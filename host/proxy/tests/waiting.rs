@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{Backend, GET, LAST_GET, OK, Plan, until, within};
 use drowse_core::{ErrorCode, Failure, Phase};
 use drowse_routes::Waiting;
-use tokio::task::JoinSet;
+use tokio::{io::AsyncWriteExt, task::JoinSet};
 
 async fn asleep(waiting: Waiting) -> (Backend, common::Router) {
     let (backend, _) = Backend::answering(OK).await;
@@ -188,27 +188,13 @@ async fn auto_shows_browsers_the_page_and_holds_everybody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rejected_uploads_answer_arrives_although_its_body_is_not_read() {
+async fn a_rejected_uploads_answer_arrives_and_the_client_may_finish_its_sentence() {
     let (_backend, router) = asleep(Waiting::Reject).await;
     let mut wire = router.connect().await;
     wire.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 8000000\r\n\r\n").await;
-    let (mut reader, mut writer) = wire.0.split();
-    let upload = async {
-        use tokio::io::AsyncWriteExt;
-        let _ = writer.write_all(&vec![b'x'; 8_000_000]).await;
-        std::future::pending::<()>().await
-    };
-    let download = async {
-        use tokio::io::AsyncReadExt;
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"}") {
-            answer.push(reader.read_u8().await.unwrap());
-        }
-        String::from_utf8(answer).unwrap()
-    };
-    let answer = within(async {
-        tokio::select! { answer = download => answer, () = upload => unreachable!() }
-    })
-    .await;
-    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(wire.head().await.starts_with("HTTP/1.1 503"));
+    // Fails with a reset when the connection is closed under it.
+    wire.send(vec![b'x'; 8_000_000]).await;
+    wire.0.shutdown().await.unwrap();
+    wire.rest().await;
 }

@@ -55,10 +55,10 @@ impl SecretHeader {
         prefix: &str,
         path: &Path,
     ) -> Result<HeaderValue, String> {
-        if let Some((value, at)) = &*self.kept() {
-            if at.elapsed() < FRESH {
-                return Ok(value.clone());
-            }
+        if let Some((value, at)) = &*self.kept()
+            && at.elapsed() < FRESH
+        {
+            return Ok(value.clone());
         }
         let text = tokio::fs::read_to_string(path).await;
         // The guest sees this text, so it does not name the file.

@@ -339,10 +339,13 @@ proptest! {
         prop_assert!(!headers.get_all("expect").iter().any(is_continue));
         let ours = ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "host"];
         for name in named.iter().filter(|name| !ours.contains(&name.as_str())) {
-            let put_back = asked.is_some() && name == UPGRADE;
+            let put_back = name == CONNECTION || (asked.is_some() && name == UPGRADE);
             prop_assert!(!headers.contains_key(name) || put_back, "{}", name);
         }
         prop_assert!(asked.is_none() || upgrade);
+        for value in headers.get_all(CONNECTION) {
+            prop_assert!(value == "te" || value == "upgrade", "{:?}", value);
+        }
         prop_assert_eq!(headers.contains_key(UPGRADE), asked.is_some());
         for name in ours {
             prop_assert_eq!(headers.get_all(name).iter().count(), 1, "{}", name);
