@@ -98,7 +98,8 @@ fn router(engine: &Engine, tables: impl FnOnce(&Hello) -> String) -> Result<(Rou
 fn workload(name: &str, handle: &str) -> String {
     format!(
         "[workload.{name}]\nprovider = \"hostile\"\ntarget = '{handle}'\n\
-         sleep = {{ grace = \"500ms\" }}\n\n\
+         sleep = {{ grace = \"500ms\" }}\nready = {{ started = true }}\n\
+         wake = {{ cooldown = \"100ms\" }}\n\n\
          [[route]]\nhost = \"{name}.example\"\nworkload = \"{name}\"\nport = 80\n\n"
     )
 }

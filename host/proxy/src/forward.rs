@@ -14,6 +14,7 @@ use crate::{
     door::{Door, Ended, let_in},
     headers::{Malformed, to_client},
     pool::Lease,
+    ramp::Step,
     tunnel, upstream,
 };
 
@@ -61,15 +62,18 @@ impl Forward<'_> {
             let idle = pooled.then(|| pool.take(workload, port, generation, repeatable)).flatten();
             let reused = idle.is_some();
             let lease = match idle {
-                Some(lease) => Ok(lease),
+                Some(lease) => Ok((lease, None)),
                 None => Box::pin(self.connect(&exchange)).await?,
             };
             let why = match lease {
                 Err(error) => error.to_string(),
-                Ok(mut lease) => {
+                Ok((mut lease, step)) => {
                     let spare = repeatable.then(|| Box::new(copy(&message, self.client)));
                     match send(&mut lease, message, self.client).await {
-                        Ok(response) => return self.answer(response, exchange, lease),
+                        Ok(response) => {
+                            step.map(Step::answered);
+                            return self.answer(response, exchange, lease);
+                        }
                         Err(Unanswered::Gone) => return Err(Ended::Gone),
                         Err(Unanswered::Overdue) => return Err(self.overdue(&exchange)),
                         Err(Unanswered::Failed(error, back)) => match back.or(spare) {
@@ -109,19 +113,28 @@ impl Forward<'_> {
     }
 
     /// A new connection to the life that was entered.
-    async fn connect(&self, exchange: &Rc<Exchange>) -> Result<io::Result<Lease>, Ended> {
+    async fn connect(
+        &self,
+        exchange: &Rc<Exchange>,
+    ) -> Result<io::Result<(Lease, Option<Step>)>, Ended> {
         let port = self.entry.route.port;
         let visit = &exchange.visit;
         let Some((host, outer)) = visit.upstream(port) else {
             return Err(self.broken(exchange, "the provider knows no address for the route's port"));
         };
-        let link = tokio::select! {
+        let (workload, generation) = (visit.workload(), visit.generation());
+        let pool = &self.door.worker.pool;
+        let connected = async {
+            let step = pool.ramp(workload, port, generation).step().await;
+            Ok((upstream::connect(host, outer, &self.door.limits).await?, step))
+        };
+        let connected: io::Result<_> = tokio::select! {
             biased;
-            link = upstream::connect(host, outer, &self.door.limits) => link,
+            connected = connected => connected,
             () = self.client.socket.clone().gone() => return Err(Ended::Gone),
         };
-        let pool = &self.door.worker.pool;
-        Ok(link.map(|link| pool.lease(link, visit.workload(), port, visit.generation())))
+        let lease = |link| pool.lease(link, workload, port, generation);
+        Ok(connected.map(|(link, step)| (lease(link), Some(step))))
     }
 
     fn answer(

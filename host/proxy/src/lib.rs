@@ -25,6 +25,7 @@ mod forward;
 mod headers;
 mod page;
 mod pool;
+mod ramp;
 mod server;
 mod tunnel;
 mod upstream;

@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use crate::{
     body::Upload,
     clock::{Clock, Tick},
+    ramp::Ramp,
 };
 
 /// Idle connections to one upstream that a thread keeps.
@@ -30,6 +31,7 @@ const REST: Duration = Duration::from_secs(5);
 /// The connections of one thread.
 pub(crate) struct Pool {
     clock: Clock,
+    threads: usize,
     upstreams: RefCell<HashMap<Key, Upstream>>,
 }
 
@@ -62,13 +64,47 @@ struct Upstream {
     workload: Arc<Workload>,
     generation: Generation,
     idle: Vec<(Link, Tick)>,
+    ramp: Rc<Ramp>,
 }
 
 // === impl Pool ===
 
 impl Pool {
-    pub(crate) fn new(clock: &Clock) -> Rc<Self> {
-        Rc::new(Self { clock: clock.clone(), upstreams: RefCell::default() })
+    /// The pool of one of so many threads.
+    pub(crate) fn new(clock: &Clock, threads: usize) -> Rc<Self> {
+        Rc::new(Self { clock: clock.clone(), threads, upstreams: RefCell::default() })
+    }
+
+    /// How many new connections to this life may be made at a time.
+    pub(crate) fn ramp(
+        &self,
+        workload: &Arc<Workload>,
+        port: u16,
+        generation: Generation,
+    ) -> Rc<Ramp> {
+        let mut upstreams = self.upstreams.borrow_mut();
+        self.upstream(&mut upstreams, workload, port, generation).ramp.clone()
+    }
+
+    /// What is kept of this life or a later one.
+    fn upstream<'a>(
+        &self,
+        upstreams: &'a mut HashMap<Key, Upstream>,
+        workload: &Arc<Workload>,
+        port: u16,
+        generation: Generation,
+    ) -> &'a mut Upstream {
+        let new = || Upstream {
+            workload: workload.clone(),
+            generation,
+            idle: Vec::new(),
+            ramp: Ramp::new(self.threads),
+        };
+        let upstream = upstreams.entry(Key::new(workload, port)).or_insert_with(new);
+        if upstream.generation < generation {
+            *upstream = new();
+        }
+        upstream
     }
 
     /// The connection to this life of the workload that was used last, if one is idle.
@@ -128,7 +164,7 @@ impl Pool {
             upstream.idle.retain(|(link, since)| {
                 !link.requests.is_closed() && !self.clock.passed(*since, IDLE)
             });
-            !upstream.idle.is_empty()
+            !upstream.idle.is_empty() || Rc::strong_count(&upstream.ramp) > 1
         });
     }
 
@@ -142,15 +178,7 @@ impl Pool {
             return;
         }
         let mut upstreams = self.upstreams.borrow_mut();
-        let upstream = upstreams.entry(key).or_insert_with(|| Upstream {
-            workload,
-            generation,
-            idle: Vec::new(),
-        });
-        if upstream.generation < generation {
-            upstream.generation = generation;
-            upstream.idle.clear();
-        }
+        let upstream = self.upstream(&mut upstreams, &workload, key.port, generation);
         if upstream.generation == generation && upstream.idle.len() < IDLE_CONNECTIONS {
             upstream.idle.push((link, self.clock.now()));
         }

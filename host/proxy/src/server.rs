@@ -100,7 +100,8 @@ impl Proxy {
                     Some(Entrance { settings, listener: sockets.pop()?, room })
                 })
                 .collect();
-            let thread = running.start(number, entrances, tables.clone(), alive.clone())?;
+            let place = (number, self.threads);
+            let thread = running.start(place, entrances, tables.clone(), alive.clone())?;
             running.threads.push(thread);
         }
         Ok(running)
@@ -134,7 +135,7 @@ impl Running {
 
     fn start(
         &self,
-        number: usize,
+        (number, threads): (usize, usize),
         entrances: Vec<Entrance>,
         tables: Arc<ArcSwap<Tables>>,
         alive: mpsc::Sender<()>,
@@ -155,7 +156,7 @@ impl Running {
                     }
                 };
                 let _ = ready.send(Ok(()));
-                runtime.block_on(worker::run(entrances, tables, stop, kill));
+                runtime.block_on(worker::run(entrances, tables, threads, stop, kill));
                 // A name that is being resolved on another thread is not waited for.
                 runtime.shutdown_background();
             })?;

@@ -80,12 +80,13 @@ struct Booked {
 pub(crate) async fn run(
     entrances: Vec<Entrance>,
     tables: Arc<ArcSwap<Tables>>,
+    threads: usize,
     stop: CancellationToken,
     kill: CancellationToken,
 ) {
     let clock = Clock::new();
     let worker = Rc::new(Worker {
-        pool: Pool::new(&clock),
+        pool: Pool::new(&clock, threads),
         tasks: TaskTracker::new(),
         tables: RefCell::new(Cache::new(tables)),
         clock,

@@ -59,11 +59,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let backend = ports::free()?;
     let config = home.path().join("backend.conf");
     fs::write(&config, backend_config(home.path(), backend))?;
+    fs::write(home.path().join("large"), "x".repeat(4096))?;
     home.configure(&tables(&config, backend))?;
     let router = home.start()?;
     // The first visitor wakes the backend.
     let answer = router.get("bench.example", "/small")?;
-    ensure!(answer.status == 200, "the answer is {}: {}", answer.status, answer.text());
+    ensure!(answer.status == 200, "the backend does not wake:\n{}", router.log().tail(10));
 
     let port = ports::free()?;
     let config = router.home().path().join("proxy.conf");
@@ -152,32 +153,23 @@ fn nginx(config: &Path) -> Command {
 }
 
 fn backend_config(dir: &Path, port: u16) -> String {
-    let large = "x".repeat(4096);
-    config(
-        dir,
-        "backend",
-        1,
-        &format!(
-            "server {{\n listen 127.0.0.1:{port};\n \
-             location /small {{ return 200 \"hello\"; }}\n \
-             location /large {{ return 200 \"{large}\"; }}\n}}\n"
-        ),
-    )
+    let root = dir.display();
+    let http = format!(
+        "open_file_cache max=10;\nserver {{\n listen 127.0.0.1:{port};\n root {root};\n \
+         location /small {{ return 200 \"hello\"; }}\n}}\n"
+    );
+    config(dir, "backend", 1, &http)
 }
 
 fn proxy_config(dir: &Path, port: u16, backend: u16) -> String {
-    config(
-        dir,
-        "proxy",
-        2,
-        &format!(
-            "upstream backend {{ server 127.0.0.1:{backend}; keepalive 64; \
-             keepalive_requests 100000000; }}\n\
-             server {{\n listen 127.0.0.1:{port};\n location / {{\n  \
-             proxy_pass http://backend;\n  proxy_http_version 1.1;\n  \
-             proxy_set_header Connection \"\";\n }}\n}}\n"
-        ),
-    )
+    let http = format!(
+        "upstream backend {{\n server 127.0.0.1:{backend};\n keepalive 64;\n \
+         keepalive_requests 100000000;\n}}\n\
+         server {{\n listen 127.0.0.1:{port};\n location / {{\n  \
+         proxy_pass http://backend;\n  proxy_http_version 1.1;\n  \
+         proxy_set_header Connection \"\";\n }}\n}}\n"
+    );
+    config(dir, "proxy", 2, &http)
 }
 
 fn config(dir: &Path, name: &str, workers: u32, http: &str) -> String {

@@ -258,7 +258,8 @@ impl Router {
 
     pub async fn phase(&self, phase: Phase) {
         let mut watch = self.workload.watch();
-        within(watch.wait_for(|snapshot| snapshot.phase == phase)).await.unwrap();
+        let seen = tokio::time::timeout(LONG, watch.wait_for(|now| now.phase == phase)).await;
+        assert!(seen.is_ok(), "not {phase} but {:?}", self.engine.status());
     }
 
     pub fn visits(&self) -> u64 {
