@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, ExitStatus, Output, Stdio},
     time::Duration,
 };
 
@@ -32,8 +32,11 @@ pub struct Router {
     home: Home,
 }
 
+/// The time requests in flight have to end when the router is stopped; then it is told to hurry.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
 /// The time a router has to end by itself, with everything it has to stop.
-const GRACE: Duration = Duration::from_secs(40);
+const GRACE: Duration = Duration::from_secs(20);
 
 // === impl Home ===
 
@@ -216,9 +219,18 @@ impl Router {
         self.process.signal(signal)
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.process.ended()
+    }
+
     /// Stops it and gives its home back, for another start. An error when it had to be killed.
     pub fn stop(self) -> Result<Home> {
         let Self { mut process, log, home } = self;
+        process.signal(Signal::TERM)?;
+        if process.wait(LAST_REQUESTS).is_ok() {
+            return Ok(home);
+        }
         ensure!(
             process.stop()?,
             "the router did not end within {GRACE:?} after SIGTERM; its log ends:\n{}",

@@ -46,7 +46,7 @@ fn home(workspace: &Workspace, programs: &Programs, idle: &str) -> Result<(Home,
 fn show(workspace: &Workspace, programs: &Programs) -> Result<()> {
     let interrupt = Interrupt::watch()?;
     let (home, hello) = home(workspace, programs, "15s")?;
-    let router = home.start()?;
+    let mut router = home.start()?;
     println!(
         "\nA backend sleeps behind {url}. It takes a second to start and sleeps again when\n\
          nobody has asked for 15 seconds. Try, from another terminal:\n\n    \
@@ -57,28 +57,34 @@ fn show(workspace: &Workspace, programs: &Programs) -> Result<()> {
         program = programs.router.display(),
         config = router.home().config().display(),
     );
-    follow(&router, &interrupt)?;
+    follow(&mut router, &interrupt)?;
     println!("\nstopping");
     router.stop()?;
     ensure_gone(&hello)
 }
 
 /// Prints phases as they change until somebody asks to end.
-fn follow(router: &Router, interrupt: &Interrupt) -> Result<()> {
-    let mut phase = String::new();
-    while interrupt.sleep(Duration::from_millis(100)) {
-        let now = match router.phase("hello") {
-            Ok(now) => now,
-            // Ctrl-C also reaches the program that asks for the status.
-            Err(_) if interrupt.asked() => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        if now != phase {
-            println!("  hello is {now}");
-            phase = now;
+fn follow(router: &mut Router, interrupt: &Interrupt) -> Result<()> {
+    let begin = Instant::now();
+    let mut seen = 0;
+    println!("  {:6.1} s  hello is {}", 0.0, router.phase("hello")?);
+    while interrupt.sleep(Duration::from_millis(50)) {
+        let lines = router.log().since(seen);
+        seen += lines.len();
+        for phase in lines.iter().filter_map(|line| phase(line)) {
+            println!("  {:6.1} s  hello is {phase}", begin.elapsed().as_secs_f64());
+        }
+        if let Some(status) = router.ended()? {
+            bail!("the router ended ({status}); its log:\n{}", router.log().tail(20));
         }
     }
     Ok(())
+}
+
+/// The phase that a line of the log tells of.
+fn phase(line: &str) -> Option<&str> {
+    let (_, event) = line.split_once(" phase workload=hello ")?;
+    event.split(' ').find_map(|word| word.strip_prefix("phase="))
 }
 
 // === unattended ===

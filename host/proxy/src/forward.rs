@@ -71,7 +71,9 @@ impl Forward<'_> {
                     let spare = repeatable.then(|| Box::new(copy(&message, self.client)));
                     match send(&mut lease, message, self.client).await {
                         Ok(response) => {
-                            step.map(Step::answered);
+                            if let Some(step) = step {
+                                step.answered();
+                            }
                             return self.answer(response, exchange, lease);
                         }
                         Err(Unanswered::Gone) => return Err(Ended::Gone),
