@@ -1,7 +1,5 @@
 //! `cargo xtask build`: the providers, and the router with the providers in it.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use drowse_tests::{Programs, programs::variables};
 
@@ -29,51 +27,52 @@ const PROVIDERS: &[Guest] = &[
 ];
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    let router = router(workspace, options)?;
-    println!("\n{}", router.display());
-    Ok(())
-}
-
-/// Builds the providers and the router and says where the router is.
-fn router(workspace: &Workspace, options: &Options) -> Result<PathBuf> {
     let toolchain = if options.debian {
         wasm::ensure_debian()?;
         Toolchain::Debian
     } else {
         wasm::ensure_toolchain()?
     };
-    step("build the providers", || {
-        wasm::build(workspace, toolchain, PROVIDERS, &workspace.bundle())
-    })?;
-    step("build the router (the first time takes some minutes)", || {
-        let mut cargo = workspace.cargo();
-        cargo.args(["build", "--locked", "--release", "--package", "drowse"]);
-        execute(cargo.env(variables::BUNDLE, workspace.bundle()))
-    })?;
-    Ok(workspace.release("drowse"))
+    providers(workspace, toolchain)?;
+    binaries(workspace, &["drowse"])?;
+    println!("\n{}", workspace.release("drowse").display());
+    Ok(())
 }
 
-/// Builds everything that the demo, the tests and the benchmarks drive.
+/// Builds everything that the demo and the benchmarks drive.
 pub(crate) fn programs(workspace: &Workspace) -> Result<Programs> {
-    let router = router(workspace, &Options::default())?;
-    step("build the example backend", || {
-        let mut cargo = workspace.cargo();
-        execute(cargo.args(["build", "--locked", "--release", "--package", "hello-backend"]))
-    })?;
+    providers(workspace, wasm::ensure_toolchain()?)?;
+    binaries(workspace, &["drowse", "hello-backend"])?;
     Ok(Programs {
-        router,
+        router: workspace.release("drowse"),
         bundle: workspace.bundle(),
         hello: workspace.release("hello-backend"),
         hostile: workspace.hostile(),
     })
 }
 
-/// The same, and the hostile guests.
+/// Builds everything that the tests drive.
 pub(crate) fn programs_for_tests(workspace: &Workspace) -> Result<Programs> {
-    let programs = programs(workspace)?;
     let toolchain = wasm::ensure_toolchain()?;
     step("build the hostile guests", || {
         wasm::build(workspace, toolchain, HOSTILE, &workspace.hostile())
     })?;
-    Ok(programs)
+    programs(workspace)
+}
+
+fn providers(workspace: &Workspace, toolchain: Toolchain) -> Result<()> {
+    step("build the providers", || {
+        wasm::build(workspace, toolchain, PROVIDERS, &workspace.bundle())
+    })
+}
+
+/// Builds programs, with the features that the whole workspace asks of its dependencies: so the
+/// tests, which do the same, find wasmtime built.
+fn binaries(workspace: &Workspace, names: &[&str]) -> Result<()> {
+    step(&format!("build {} (the first time takes some minutes)", names.join(" and ")), || {
+        let mut cargo = workspace.cargo();
+        cargo.args(["build", "--locked", "--release", "--workspace"]);
+        cargo.args(names.iter().flat_map(|name| ["--bin", name]));
+        execute(cargo.env(variables::BUNDLE, workspace.bundle()))
+    })
 }

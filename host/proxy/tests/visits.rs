@@ -6,9 +6,9 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{Backend, GET, LAST_GET, OK, Plan, Router, until, within};
+use common::{Backend, GET, LAST_GET, OK, Plan, Refusing, Router, until, within};
 use drowse_core::{Phase, Status};
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::sync::Notify;
 
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: app.test\r\nConnection: keep-alive, Upgrade\r\n\
                        Upgrade: websocket\r\n\r\n";
@@ -44,12 +44,13 @@ async fn nothing_sleeps_during_a_slow_download() {
     wire.send(GET).await;
     wire.head().await;
     wire.expect("first").await;
+    let stops = router.fake.stops();
     several_idle_times().await;
-    assert_eq!((router.visits(), router.fake.stops()), (1, 0));
+    assert_eq!((router.visits(), router.fake.stops()), (1, stops));
     go_on.notify_one();
     wire.expect("final").await;
     router.phase(Phase::Asleep).await;
-    assert_eq!(router.fake.stops(), 1);
+    assert_eq!(router.fake.stops(), stops + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,8 +65,9 @@ async fn nothing_sleeps_during_a_slow_upload() {
     let mut wire = router.connect().await;
     wire.send("PUT / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 10\r\n\r\nfirst").await;
     until(|| router.visits() == 1).await;
+    let stops = router.fake.stops();
     several_idle_times().await;
-    assert_eq!((router.visits(), router.fake.stops()), (1, 0));
+    assert_eq!((router.visits(), router.fake.stops()), (1, stops));
     wire.send("final").await;
     assert!(wire.head().await.starts_with("HTTP/1.1 200"));
     router.phase(Phase::Asleep).await;
@@ -91,8 +93,9 @@ async fn nothing_sleeps_while_a_tunnel_is_open_on_either_half() {
     assert!(head.contains("upgrade: websocket\r\n") && head.contains("connection: upgrade\r\n"));
     wire.expect("hello").await;
     wire.send("to the end").await;
+    let stops = router.fake.stops();
     several_idle_times().await;
-    assert_eq!((router.visits(), router.fake.stops()), (1, 0));
+    assert_eq!((router.visits(), router.fake.stops()), (1, stops));
     wire.send("bye").await;
     tokio::io::AsyncWriteExt::shutdown(&mut wire.0).await.unwrap();
     assert_eq!(wire.rest().await, "you said bye");
@@ -220,22 +223,16 @@ async fn a_get_on_a_connection_that_dies_under_it_is_sent_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_that_has_vanished_is_woken_again_and_the_upload_arrives() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let vanished = listener.local_addr().unwrap();
-    let (first, _told) = {
-        let (tell, told) = tokio::sync::mpsc::channel::<String>(1);
-        let backend = Backend::on(listener, |mut wire| async move {
-            wire.head().await;
-            wire.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi").await;
-        });
-        drop(tell);
-        (backend, told)
-    };
-    let router = Plan::new(vanished).run();
+    let port = Refusing::new();
+    let first = Backend::on(port.listen(), |mut wire| async move {
+        wire.head().await;
+        wire.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi").await;
+    });
+    let router = Plan::new(port.address).run();
     assert!(router.ask(LAST_GET).await.starts_with("HTTP/1.1 200"));
 
     drop(first);
-    until(|| std::net::TcpStream::connect(vanished).is_err()).await;
+    until(|| std::net::TcpStream::connect(port.address).is_err()).await;
     let second = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.expect("precious").await;
@@ -257,11 +254,13 @@ async fn a_backend_that_has_vanished_is_woken_again_and_the_upload_arrives() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_that_runs_and_refuses_is_502() {
-    let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let router = Plan::new(refusing).run();
+    let refusing = Refusing::new();
+    let router = Plan::new(refusing.address).run();
     let answer = router.ask(LAST_GET).await;
     assert!(answer.starts_with("HTTP/1.1 502 Bad Gateway"), "{answer}");
-    assert!(!answer.contains("127.0.0.1") && !answer.contains(&refusing.port().to_string()));
+    assert!(
+        !answer.contains("127.0.0.1") && !answer.contains(&refusing.address.port().to_string())
+    );
     until(|| router.visits() == 0).await;
 }
 

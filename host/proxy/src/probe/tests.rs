@@ -77,10 +77,10 @@ async fn the_probe_names_the_host_it_was_told() {
 
 #[tokio::test]
 async fn a_refused_connection_is_known_at_once() {
-    let port = {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        listener.local_addr().unwrap().port()
-    };
+    // Bound and not listening: refuses, and nobody else gets the port meanwhile.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
     let addresses = [Address { host: "127.0.0.1".into(), port: None, target_port: None }];
     let begun = Instant::now();
     let seen = NetProber::new().probe(&ReadyCheck::Tcp { port }, &addresses).await.unwrap_err();

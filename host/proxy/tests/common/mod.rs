@@ -20,6 +20,7 @@ use drowse_core::{
 };
 use drowse_proxy::{HttpLimits, ListenerSettings, NetProber, Protocol, Proxy, Running, Tables};
 use drowse_routes::{HostMatch, Route, Waiting};
+use socket2::{Domain, Socket, Type};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -70,6 +71,12 @@ pub struct Backend {
     pub address: SocketAddr,
     pub accepted: Arc<AtomicUsize>,
     task: JoinHandle<()>,
+}
+
+/// A port that refuses connections and that nobody else gets meanwhile.
+pub struct Refusing {
+    pub address: SocketAddr,
+    _socket: Socket,
 }
 
 /// A raw connection that is read in pieces that make sense.
@@ -329,6 +336,31 @@ impl Backend {
 impl Drop for Backend {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+// === impl Refusing ===
+
+impl Refusing {
+    pub fn new() -> Self {
+        let socket = Self::bound("127.0.0.1:0".parse().unwrap());
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        Self { address, _socket: socket }
+    }
+
+    /// Accepts connections on it until the listener is dropped.
+    pub fn listen(&self) -> TcpListener {
+        let socket = Self::bound(self.address);
+        socket.set_nonblocking(true).unwrap();
+        socket.listen(128).unwrap();
+        TcpListener::from_std(socket.into()).unwrap()
+    }
+
+    fn bound(address: SocketAddr) -> Socket {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket
     }
 }
 
