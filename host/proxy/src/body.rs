@@ -51,6 +51,8 @@ struct Relayed {
     /// Notices that the client has gone while its own body goes nowhere: hyper reads no further
     /// then and would not see it.
     gone: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// Why the upstream's body ended too early, until hyper has been told.
+    broken: Option<hyper::Error>,
 }
 
 // === impl Exchange ===
@@ -151,7 +153,8 @@ impl Answered {
         let client = exchange.client.clone();
         client.owe(false);
         let gone = exchange.uploading().then(|| Box::pin(client.socket.clone().gone()) as _);
-        let mut relayed = Relayed { inner, exchange: Some(exchange), lease: Some(lease), gone };
+        let mut relayed =
+            Relayed { inner, exchange: Some(exchange), lease: Some(lease), gone, broken: None };
         if relayed.inner.is_end_stream() {
             relayed.end();
         }
@@ -203,6 +206,9 @@ impl Relayed {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error.into())));
+        }
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
             if let (Some(gone), Some(exchange)) = (&mut self.gone, &self.exchange)
                 && exchange.uploading()
@@ -212,14 +218,39 @@ impl Relayed {
             }
             return Poll::Pending;
         };
-        match &frame {
-            Some(Ok(frame)) if frame.is_trailers() || self.inner.is_end_stream() => self.end(),
-            Some(Ok(_)) => {}
-            None => self.end(),
-            // The connection is of no more use; dropping the lease closes it.
-            Some(Err(_)) => self.lease = None,
+        match frame {
+            Some(Ok(frame)) => {
+                if frame.is_trailers() || self.inner.is_end_stream() {
+                    self.end();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            None => {
+                self.end();
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => {
+                self.warn(&error);
+                // The connection is of no more use; dropping the lease closes it.
+                self.lease = None;
+                self.broken = Some(error);
+                // hyper throws away what it has not written when a body fails. Asked to wait a
+                // moment, it writes that first, and the client learns as much as we know.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn warn(&self, error: &hyper::Error) {
+        if let Some(exchange) = &self.exchange {
+            tracing::warn!(
+                workload = %exchange.visit.workload().name(),
+                generation = %exchange.visit.generation(),
+                %error,
+                "upstream broke off in the middle of its answer"
+            );
+        }
     }
 
     /// The upstream has sent everything.

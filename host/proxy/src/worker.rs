@@ -3,12 +3,10 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    future::poll_fn,
     io,
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
-    task::Poll,
     time::Duration,
 };
 
@@ -148,14 +146,15 @@ async fn accept(door: Rc<Door>, entrance: Entrance) {
             }
         }
     }
-    // Whoever the kernel has connected already is served.
-    while let Some((stream, address)) = poll_fn(|cx| match listener.poll_accept(cx) {
-        Poll::Ready(Ok(accepted)) => Poll::Ready(Some(accepted)),
-        Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
-    })
-    .await
-    {
-        door.welcome(stream, address, &entrance.room).await;
+    // Whoever the kernel has connected already is served. It is asked directly: the runtime may
+    // not have heard of the last ones yet.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, address)) = listener.accept() {
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            door.welcome(stream, address, &entrance.room).await;
+        }
     }
 }
 

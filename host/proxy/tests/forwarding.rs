@@ -251,10 +251,9 @@ async fn an_early_answer_arrives_although_the_upload_goes_on() {
         wire.head().await;
         wire.exactly(1000).await;
         wire.send(
-            "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!",
         )
         .await;
-        wire.send("no!").await;
     })
     .await;
     let router = Plan::new(backend.address).run();
@@ -359,4 +358,18 @@ async fn an_answer_that_breaks_off_is_not_made_to_look_whole() {
     let answer = router.ask(LAST_GET).await;
     assert!(answer.ends_with("5\r\nhello\r\n"), "{answer}");
     until(|| router.visits() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_head_of_an_answer_arrives_although_its_body_breaks_off_at_once() {
+    let backend = Backend::new(|mut wire| async move {
+        wire.head().await;
+        wire.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\n").await;
+    })
+    .await;
+    let router = Plan::new(backend.address).run();
+    for _ in 0..20 {
+        let answer = router.ask(LAST_GET).await;
+        assert!(answer.starts_with("HTTP/1.1 403 Forbidden"), "{answer:?}");
+    }
 }

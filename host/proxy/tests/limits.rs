@@ -172,15 +172,15 @@ async fn stopping_lets_requests_end_and_refuses_new_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_has_connected_before_the_stop_is_served() {
+async fn a_client_that_has_spoken_before_the_stop_is_served() {
     let (backend, _told) = Backend::answering(OK).await;
     let mut router = Plan::new(backend.address).run();
     // Awake beforehand, so that the answer does not depend on the wake.
     router.ask(LAST_GET).await;
     let mut early = router.connect().await;
+    early.send(GET).await;
     let running = router.take_running();
     let stopped = tokio::spawn(running.shutdown(LONG));
-    early.send(GET).await;
     let head = early.head().await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     early.expect("hi").await;
