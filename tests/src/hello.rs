@@ -4,7 +4,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result};
@@ -74,12 +74,28 @@ impl Hello {
 
     /// Process ids of all its starts so far.
     pub fn starts(&self) -> Result<Vec<u32>> {
+        self.notes()?.iter().map(|(id, _)| Ok(id.parse()?)).collect()
+    }
+
+    /// When its program was last started: the moment of its first line.
+    pub fn started(&self) -> Result<SystemTime> {
+        let notes = self.notes()?;
+        let (_, at) = notes.last().context("the backend was not started")?;
+        Ok(SystemTime::UNIX_EPOCH + Duration::from_nanos(at.parse()?))
+    }
+
+    /// Process id and nanoseconds since the epoch of each start.
+    fn notes(&self) -> Result<Vec<(String, String)>> {
         if !self.starts.exists() {
             return Ok(Vec::new());
         }
         let text = fs::read_to_string(&self.starts)?;
         text.lines()
-            .map(|line| line.parse().with_context(|| format!("{line} is not a process id")))
+            .map(|line| {
+                let (id, at) =
+                    line.split_once(' ').with_context(|| format!("{line:?} is no start"))?;
+                Ok((id.to_owned(), at.to_owned()))
+            })
             .collect()
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! `hello-backend --port 8001 --boot 1000 --starts FILE` sleeps for 1,000 milliseconds before it
 //! opens its port, as programs do that have to load something first, and adds a line to FILE at
-//! each start, so that its answer can say how often it was started.
+//! each start, with its process id and the nanoseconds since the epoch, so that its answer can say
+//! how often it was started.
 //!
 //! `GET /` says who answers, `GET /slow?seconds=5` answers over five seconds, `POST` and `PUT` are
 //! answered with the length of their body.
@@ -17,7 +18,7 @@ use std::{
     process,
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// What the command line says.
@@ -69,7 +70,9 @@ fn main() -> io::Result<()> {
 }
 
 fn count_start(file: &str) -> io::Result<usize> {
-    writeln!(OpenOptions::new().create(true).append(true).open(file)?, "{}", process::id())?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let line = format!("{} {}\n", process::id(), now.as_nanos());
+    OpenOptions::new().create(true).append(true).open(file)?.write_all(line.as_bytes())?;
     Ok(fs::read_to_string(file)?.lines().count())
 }
 

@@ -1,6 +1,13 @@
 //! A request that was let in: to the upstream and back.
 
-use std::{future::poll_fn, io, rc::Rc, sync::Arc, task::Poll};
+use std::{
+    future::poll_fn,
+    io,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use drowse_core::{Visit, Workload};
 use drowse_routes::Entry;
@@ -17,6 +24,11 @@ use crate::{
     ramp::Step,
     tunnel, upstream,
 };
+
+/// An upstream that cannot be reached though its provider says that it runs is given so long: the
+/// provider may learn of its end a moment later than the visitor.
+const DOUBT: Duration = Duration::from_millis(500);
+const DOUBT_PAUSE: Duration = Duration::from_millis(20);
 
 /// What is to be forwarded, for whom and where.
 pub(crate) struct Forward<'a> {
@@ -41,7 +53,7 @@ enum Unanswered {
 
 impl Forward<'_> {
     /// Sends the request and returns the answer. As long as nothing that matters was sent, an
-    /// upstream that cannot be reached is only the reason to wake the workload again, once.
+    /// upstream that cannot be reached is only the reason to look at the workload and wake it again.
     pub(crate) async fn run(
         mut self,
         visit: Visit,
@@ -53,7 +65,8 @@ impl Forward<'_> {
         let mut message = Request::from_parts(head, upload);
         let mut exchange = Exchange::new(visit, self.client);
         message.body_mut().belong(Some(&exchange));
-        let (mut pooled, mut second_life) = (true, false);
+        let mut pooled = true;
+        let mut unreachable_since: Option<Instant> = None;
         loop {
             let generation = exchange.visit.generation();
             let workload = exchange.visit.workload();
@@ -96,10 +109,10 @@ impl Forward<'_> {
                     }
                 }
             };
-            if second_life {
+            pooled = false;
+            if unreachable_since.get_or_insert_with(Instant::now).elapsed() > DOUBT {
                 return Err(self.broken(&exchange, &why));
             }
-            (pooled, second_life) = (false, true);
             let workload = exchange.visit.workload().clone();
             tracing::info!(
                 workload = %workload.name(), %generation, error = why,
@@ -108,6 +121,10 @@ impl Forward<'_> {
             message.body_mut().belong(None);
             drop(exchange);
             workload.suspect(generation).await;
+            if workload.snapshot().generation == generation {
+                // The provider may not have heard of it yet.
+                tokio::time::sleep(DOUBT_PAUSE).await;
+            }
             let visit = let_in(self.client, self.entry, message.method(), message.headers());
             exchange = Exchange::new(Box::pin(visit).await?, self.client);
             message.body_mut().belong(Some(&exchange));

@@ -12,20 +12,20 @@ use std::{
         mpsc::{self, Receiver, SyncSender},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result};
 
 /// A relay in front of an engine. Its threads end with the connections.
 pub(super) struct Relay {
-    calls: Receiver<Instant>,
+    calls: Receiver<SystemTime>,
 }
 
 /// What both directions of a connection know.
 struct Connection {
     starting: AtomicBool,
-    calls: SyncSender<Instant>,
+    calls: SyncSender<SystemTime>,
 }
 
 // === impl Relay ===
@@ -48,12 +48,16 @@ impl Relay {
 
     /// Waits for the next start call to be answered and says when it had reached the engine's
     /// socket.
-    pub(super) fn next(&mut self, limit: Duration) -> Result<Instant> {
+    pub(super) fn next(&mut self, limit: Duration) -> Result<SystemTime> {
         self.calls.recv_timeout(limit).context("wait for a start call at the engine")
     }
 }
 
-fn connect(client: UnixStream, engine: UnixStream, calls: &SyncSender<Instant>) -> io::Result<()> {
+fn connect(
+    client: UnixStream,
+    engine: UnixStream,
+    calls: &SyncSender<SystemTime>,
+) -> io::Result<()> {
     let connection =
         Arc::new(Connection { starting: AtomicBool::new(false), calls: calls.clone() });
     let (asked, answered) = mpsc::sync_channel(1);
@@ -64,7 +68,7 @@ fn connect(client: UnixStream, engine: UnixStream, calls: &SyncSender<Instant>) 
             let head = String::from_utf8_lossy(&piece[..piece.len().min(256)]);
             let line = head.lines().next().unwrap_or_default();
             if line.starts_with("POST ") && line.contains("/start ") {
-                let _ = asked.try_send(Instant::now());
+                let _ = asked.try_send(SystemTime::now());
                 connection.starting.store(true, Ordering::Release);
             }
         });

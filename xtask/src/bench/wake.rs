@@ -6,13 +6,12 @@
 
 use std::{
     net::SocketAddr,
-    process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, Result, ensure};
-use drowse_tests::{Docker, Hello, Home, Process, Programs, Router, client, needs};
+use drowse_tests::{Docker, Hello, Home, Programs, Router, client, needs};
 
 use super::{relay::Relay, samples::Samples};
 use crate::{apt, build, workspace::Workspace};
@@ -36,6 +35,9 @@ struct Wakes {
     overhead: Samples,
 }
 
+/// Between two looks of the tight loop.
+const LOOK: Duration = Duration::from_micros(100);
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
@@ -56,40 +58,32 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// By turns: the program started by us and asked in a tight loop, and the router's visitor.
+/// The program notes when it was started, a tight loop asks it meanwhile. What lies between the
+/// router's start of the program and the program's first line counts as overhead.
 fn process(programs: &Programs, wakes: usize) -> Result<Wakes> {
     let home = Home::new(programs)?;
     let hello = Hello::new(programs, home.path(), Duration::ZERO)?;
     home.configure(&[hello.provider(), hello.workload("never")].concat())?;
     let router = home.start()?;
     let mut measured = Wakes::default();
-    // The first wake fills caches.
-    alone(&hello)?;
-    visit(&router)?;
-    sleep(&router)?;
-    for _ in 0..wakes {
-        let engine = alone(&hello)?;
-        let visitor = visit(&router)?;
+    for wake in 0..=wakes {
+        let (answers, visitor) = thread::scope(|scope| {
+            let watcher = scope.spawn(|| first_answer(hello.address()));
+            let visitor = visit(&router)?;
+            anyhow::Ok((watcher.join().expect("the watcher does not panic")?, visitor))
+        })?;
         sleep(&router)?;
-        measured.add(engine, visitor);
+        // The first wake fills caches.
+        if wake > 0 {
+            measured.add(answers.duration_since(hello.started()?)?, visitor);
+        }
     }
     router.stop()?;
     Ok(measured)
 }
 
-fn alone(hello: &Hello) -> Result<Duration> {
-    let run = hello.run();
-    let mut command = Command::new(&run[0]);
-    command.args(&run[1..]).stdout(Stdio::null());
-    let begin = Instant::now();
-    let backend = Process::spawn("the backend", &mut command, Duration::from_secs(1))?;
-    first_answer(hello.address())?;
-    let took = begin.elapsed();
-    drop(backend);
-    Ok(took)
-}
-
-/// Within the same wake: a relay notes the start call, a tight loop the first answer.
+/// A relay notes when the start call reaches the engine; a tight loop asks the container from the
+/// moment the call is answered.
 fn docker(programs: &Programs, wakes: usize) -> Result<Wakes> {
     let engine = Docker::start()?;
     engine.create_web("bench", 0.0)?;
@@ -114,12 +108,11 @@ fn docker(programs: &Programs, wakes: usize) -> Result<Wakes> {
             let relay = &mut relay;
             let watcher = scope.spawn(move || -> Result<_> {
                 let asked = relay.next(PATIENCE)?;
-                first_answer(address)?;
-                Ok((asked, Instant::now()))
+                Ok((asked, first_answer(address)?))
             });
             let visitor = visit(&router)?;
             let (asked, answers) = watcher.join().expect("the watcher does not panic")?;
-            anyhow::Ok((answers - asked, visitor))
+            anyhow::Ok((answers.duration_since(asked)?, visitor))
         })?;
         ensure!(self::address(&engine)? == address, "the container changed its address");
         sleep(&router)?;
@@ -140,12 +133,15 @@ fn address(engine: &Docker) -> Result<SocketAddr> {
     Ok(SocketAddr::new(address.parse()?, 80))
 }
 
-fn first_answer(address: SocketAddr) -> Result<()> {
+/// When a server first answers.
+fn first_answer(address: SocketAddr) -> Result<SystemTime> {
     let begin = Instant::now();
     while !client::answers(address) {
         ensure!(begin.elapsed() < PATIENCE, "{address} did not answer within {PATIENCE:?}");
+        // Leaves the cores to those who are waited for.
+        thread::sleep(LOOK);
     }
-    Ok(())
+    Ok(SystemTime::now())
 }
 
 fn visit(router: &Router) -> Result<Duration> {
