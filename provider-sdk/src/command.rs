@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-pub use crate::bindings::drowse::provider::command::{Process, State};
+pub use crate::bindings::drowse::provider::command::{Process, ProcessUsage, State};
 use crate::{
     bindings::drowse::provider::command::SpawnOptions, error::Result, host, words::Attribute,
 };
@@ -83,8 +83,13 @@ impl Process {
         host::output(self.id, limit.min(OUTPUT_LIMIT))
     }
 
-    /// It has not ended.
+    /// What it and its process group use; none when it has ended.
+    pub fn usage(&self) -> Result<Option<ProcessUsage>> {
+        host::usage(self.id)
+    }
+
+    /// It has not ended; it may be paused.
     pub fn is_running(&self) -> bool {
-        self.state == State::Running
+        !matches!(self.state, State::Exited(_))
     }
 }

@@ -42,6 +42,10 @@ pub enum Ability {
     Remove,
     /// `logs`.
     Logs,
+    /// `exec`.
+    Exec,
+    /// `usage`.
+    Usage,
 }
 
 // === impl Description ===
@@ -125,6 +129,8 @@ impl Ability {
             Self::Recreate => types::Abilities::RECREATE,
             Self::Remove => types::Abilities::REMOVE,
             Self::Logs => types::Abilities::LOGS,
+            Self::Exec => types::Abilities::EXEC,
+            Self::Usage => types::Abilities::USAGE,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
     provider::{Provider, Target},
     settings,
-    words::{Observation, Page, RecreateOptions, RemoveOptions, StopOptions},
+    words::{Exit, Observation, Page, RecreateOptions, RemoveOptions, StopOptions, Usage},
 };
 
 /// The contract's exports, answered by `P`.
@@ -100,6 +100,22 @@ impl<P: Provider> Guest for Glue<P> {
 
     fn logs(target: types::Target, lines: u32) -> Result<Vec<String>, types::Error> {
         Self::on_target(target, |provider, target| provider.logs(target, lines))
+    }
+
+    fn exec(target: types::Target, command: Vec<String>) -> Result<Exit, types::Error> {
+        Self::on_target(target, |provider, target| {
+            if command.is_empty() {
+                let handle = &target.handle;
+                return Err(Error::invalid_request(format!(
+                    "run a command in {handle:?}: the command is empty; name a program"
+                )));
+            }
+            provider.exec(target, &command)
+        })
+    }
+
+    fn usage(target: types::Target) -> Result<Usage, types::Error> {
+        Self::on_target(target, P::usage)
     }
 }
 

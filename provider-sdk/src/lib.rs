@@ -19,7 +19,7 @@
 //!     fn describe() -> Description {
 //!         Description::new("lamps", env!("CARGO_PKG_VERSION"), "lamps that sleep").endpoint(
 //!             EndpointWish::new("hub", "switches the lamps")
-//!                 .rules(["GET /lamps/*", "PUT /lamps/*"]),
+//!                 .rules(["GET /lamps/*", "PUT+body /lamps/*"]),
 //!         )
 //!     }
 //!
@@ -103,8 +103,8 @@ pub use error::{Error, ErrorCode, Result};
 pub use provider::{Provider, Target};
 pub use settings::NoSettings;
 pub use words::{
-    Address, Attribute, CommandWish, EndpointWish, Event, Health, Observation, Page,
-    RecreateOptions, RemoveOptions, Status, StopOptions,
+    Address, Attribute, CommandWish, EndpointWish, Event, Exit, Health, Observation, Page,
+    RecreateOptions, RemoveOptions, Status, StopOptions, Usage,
 };
 
 /// Makes a type that implements [`Provider`] the plugin that this crate builds to. Once per crate;

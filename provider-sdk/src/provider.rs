@@ -6,7 +6,9 @@ use serde::de::DeserializeOwned;
 use crate::{
     description::Description,
     error::{Error, Result},
-    words::{Attribute, Observation, Page, RecreateOptions, RemoveOptions, StopOptions},
+    words::{
+        Attribute, Exit, Observation, Page, RecreateOptions, RemoveOptions, StopOptions, Usage,
+    },
 };
 
 /// A platform's handle for a workload, with the workload's own settings.
@@ -108,6 +110,19 @@ pub trait Provider: Sized + 'static {
     fn logs(&self, target: &Target<Self::TargetSettings>, lines: u32) -> Result<Vec<String>> {
         let _ = lines;
         Err(unsupported("read the logs of", &target.handle))
+    }
+
+    /// Runs a program inside the target, without input, and returns when it has ended; a status
+    /// other than 0 is no error. No shell looks at the command, and it is not empty. `conflict`
+    /// when the target does not run.
+    fn exec(&self, target: &Target<Self::TargetSettings>, command: &[String]) -> Result<Exit> {
+        let _ = command;
+        Err(unsupported("run a command in", &target.handle))
+    }
+
+    /// What the target uses now. [`Usage::nothing`] when it does not run.
+    fn usage(&self, target: &Target<Self::TargetSettings>) -> Result<Usage> {
+        Err(unsupported("tell the usage of", &target.handle))
     }
 }
 

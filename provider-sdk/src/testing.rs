@@ -33,7 +33,7 @@ use crate::{
     host,
     provider::Provider,
     settings::NoSettings,
-    words::{Observation, Page, RecreateOptions, RemoveOptions, StopOptions},
+    words::{Exit, Observation, Page, RecreateOptions, RemoveOptions, StopOptions, Usage},
 };
 
 /// A configured provider with its scripted surroundings.
@@ -214,6 +214,17 @@ impl<P: Provider> Harness<P> {
     /// [`Provider::logs`]
     pub fn logs_of(&self, target: impl Into<Target>, lines: u32) -> Result<Vec<String>> {
         self.call(|| Glue::<P>::logs(target.into(), lines))
+    }
+
+    /// [`Provider::exec`]
+    pub fn exec(&self, target: impl Into<Target>, command: &[&str]) -> Result<Exit> {
+        let command = command.iter().map(|word| (*word).to_owned()).collect();
+        self.call(|| Glue::<P>::exec(target.into(), command))
+    }
+
+    /// [`Provider::usage`]
+    pub fn usage(&self, target: impl Into<Target>) -> Result<Usage> {
+        self.call(|| Glue::<P>::usage(target.into()))
     }
 
     /// [`Provider::watch`], until it fails or the script is at its end.

@@ -1,11 +1,17 @@
 //! The words that host and provider share, with what makes them pleasant to write.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 pub use crate::bindings::drowse::provider::types::{
-    Address, Attribute, CommandWish, EndpointWish, Event, Health, Observation, Page,
-    RecreateOptions, RemoveOptions, Status, StopOptions,
+    Address, Attribute, CommandWish, EndpointWish, Event, Exit, Health, Observation, Page,
+    RecreateOptions, RemoveOptions, ResourceUsage as Usage, Status, StopOptions,
 };
+
+/// An [`Exit`] has at most so many lines.
+pub const EXIT_LINES: usize = 100;
+
+/// A line of an [`Exit`] has at most so many bytes.
+pub const EXIT_LINE_BYTES: usize = 4 << 10;
 
 /// The first value of this name.
 pub(crate) fn find<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a str> {
@@ -164,6 +170,43 @@ impl StopOptions {
     /// The time the target has to stop by itself before it is killed.
     pub fn grace(&self) -> Duration {
         Duration::from_millis(self.grace_ms)
+    }
+}
+
+// === impl Exit ===
+
+impl Exit {
+    /// How a command ended and what it wrote; the last [`EXIT_LINES`] lines are kept, each cut at
+    /// [`EXIT_LINE_BYTES`].
+    pub fn new<L: Into<String>>(status: i32, output: impl IntoIterator<Item = L>) -> Self {
+        let mut last = VecDeque::with_capacity(EXIT_LINES);
+        for line in output {
+            if last.len() == EXIT_LINES {
+                last.pop_front();
+            }
+            let mut line = line.into();
+            line.truncate(line.floor_char_boundary(EXIT_LINE_BYTES));
+            last.push_back(line);
+        }
+        Self { status, output: last.into(), attributes: Vec::new() }
+    }
+}
+
+// === impl Usage ===
+
+impl Usage {
+    /// What a target uses that does not run.
+    pub fn nothing() -> Self {
+        Self { cpu_percent: Some(0.0), memory: Some(0), attributes: Vec::new() }
+    }
+}
+
+impl PartialEq for Usage {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { cpu_percent, memory, attributes } = self;
+        *cpu_percent == other.cpu_percent
+            && *memory == other.memory
+            && *attributes == other.attributes
     }
 }
 

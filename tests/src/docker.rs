@@ -3,8 +3,10 @@
 
 use std::{
     fs,
+    io::Write,
     os::unix::{
         fs::{PermissionsExt, symlink},
+        net::UnixStream,
         process::CommandExt,
     },
     path::{Path, PathBuf},
@@ -20,21 +22,46 @@ use tempfile::TempDir;
 use crate::{log::Log, needs, process::Process, until};
 
 /// Runs the engine until its standard input ends, then takes everything away again: so nothing
-/// stays behind however the program ends that asked for the engine.
+/// stays behind however the program ends that asked for the engine. On its way it is told to let
+/// the engine crash and to start it again.
 ///
 /// Arguments: directory, bridge, the bridge's address with prefix.
 const KEEPER: &str = r#"
 dir=$1 bridge=$2 address=$3
 ip link add "$bridge" type bridge || exit 1
 ip address add "$address" dev "$bridge" && ip link set "$bridge" up && {
-    dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \
-        --host "unix://$dir/docker.sock" --bridge "$bridge" \
-        --iptables=false --ip6tables=false --ip-masq=false --ip-forward=false \
-        --userland-proxy=false --shutdown-timeout 1 \
-        --containerd-namespace "$bridge" --containerd-plugins-namespace "$bridge-plugins" \
-        </dev/null >"$dir/log" 2>&1 &
-    engine=$!
-    cat >/dev/null
+    serve() {
+        dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \
+            --host "unix://$dir/docker.sock" --bridge "$bridge" \
+            --iptables=false --ip6tables=false --ip-masq=false --ip-forward=false \
+            --userland-proxy=false --shutdown-timeout 1 \
+            --containerd-namespace "$bridge" --containerd-plugins-namespace "$bridge-plugins" \
+            </dev/null >>"$dir/log" 2>&1 &
+        engine=$!
+    }
+    serve
+    while read -r word; do
+        case $word in
+            crash)
+                kill -KILL "$engine"
+                wait "$engine"
+                # Its containerd ends with it, a little later; an engine that met it would wait for
+                # it in vain.
+                containerd=$(cat "$dir/exec/containerd/containerd.pid")
+                while kill -0 "$containerd"; do sleep 0.01; done
+                ;;
+            serve) serve ;;
+        esac
+    done
+    # Only an engine takes away the containers of one that has crashed.
+    if ! kill -0 "$engine"; then
+        serve
+        tries=0
+        until docker --host "unix://$dir/docker.sock" version || [ "$tries" -ge 100 ]; do
+            tries=$((tries + 1))
+            sleep 0.1
+        done
+    fi
     containers=$(docker --host "unix://$dir/docker.sock" ps --all --quiet)
     [ -z "$containers" ] || docker --host "unix://$dir/docker.sock" rm --force $containers
     kill "$engine"
@@ -165,6 +192,24 @@ impl Docker {
         Ok(engine)
     }
 
+    /// Ends the engine as a crash does. Its containers are left alone; what runs goes on until the
+    /// engine is started again, which ends it.
+    pub fn crash(&self) -> Result<()> {
+        self.say("crash")?;
+        until("the Docker engine is gone", Duration::from_secs(10), || {
+            UnixStream::connect(self.socket()).is_err().then_some(())
+        })
+    }
+
+    /// Starts the engine again after a crash, and waits until it answers.
+    pub fn start_again(&self) -> Result<()> {
+        self.say("serve")?;
+        until("the Docker engine answers again", Duration::from_secs(60), || {
+            self.run(&["version"]).ok().map(drop)
+        })
+        .with_context(|| format!("it wrote:\n{}", self.written()))
+    }
+
     /// The engine's socket.
     pub fn socket(&self) -> PathBuf {
         self.dir.join("docker.sock")
@@ -226,6 +271,17 @@ impl Docker {
         Ok(Events { log, _client: client })
     }
 
+    /// A word to the engine's keeper.
+    fn say(&self, word: &str) -> Result<()> {
+        let mut keeper = self.keeper.stdin.as_ref().context("the engine's keeper has ended")?;
+        writeln!(keeper, "{word}").context("speak to the engine's keeper")
+    }
+
+    /// What the engine has written.
+    fn written(&self) -> String {
+        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
     fn now(&self) -> Result<String> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
         Ok(format!("{}.{:09}", now.as_secs(), now.subsec_nanos()))
@@ -245,10 +301,10 @@ impl Docker {
             }
             self.run(&["version"]).ok().map(Ok)
         });
-        answered.flatten().map(drop).with_context(|| {
-            let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-            format!("start a Docker engine; it wrote:\n{log}")
-        })
+        answered
+            .flatten()
+            .map(drop)
+            .with_context(|| format!("start a Docker engine; it wrote:\n{}", self.written()))
     }
 
     /// Makes an image of a directory that `fill` fills.

@@ -7,14 +7,17 @@
 pub mod client;
 pub mod docker;
 pub mod hello;
+pub mod limits;
 pub mod load;
 pub mod log;
+pub mod memory;
 pub mod needs;
 pub mod ports;
 pub mod process;
 pub mod programs;
 pub mod router;
 pub mod wait;
+pub mod wire;
 
 pub use client::{Answer, curl};
 pub use docker::Docker;

@@ -96,10 +96,11 @@ impl Home {
     /// Writes the configuration: the home's own keys and the listener `web`, then these tables.
     pub fn configure(&self, tables: &str) -> Result<()> {
         let text = format!(
-            "plugins = {:?}\ncache = {:?}\ncontrol = {:?}\n\n\
+            "plugins = {:?}\ncache = {:?}\nstate = {:?}\ncontrol = {:?}\n\n\
              [[listener]]\nname = \"web\"\nbind = \"{}\"\n\n{tables}",
             self.plugins(),
             self.cache,
+            self.dir.path().join("state"),
             self.dir.path().join("control.sock"),
             self.listener,
         );

@@ -8,7 +8,7 @@ use crate::workspace::Workspace;
 mod cpu;
 mod http;
 mod relay;
-mod samples;
+pub(crate) mod samples;
 mod wake;
 
 /// What to measure.

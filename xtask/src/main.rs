@@ -13,6 +13,7 @@ mod demo;
 mod interrupt;
 mod licences;
 mod run;
+mod soak;
 mod test;
 mod wasm;
 mod workspace;
@@ -35,6 +36,11 @@ enum Kind {
     Demo(demo::Options),
     /// Run every check and every test.
     Test(test::Options),
+    /// Let workloads sleep and wake thousands of times under constant traffic.
+    Soak(soak::Options),
+    /// One life of a backend of the soak.
+    #[command(hide = true)]
+    SoakBackend(soak::backend::Options),
     /// Measure.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -51,11 +57,12 @@ fn main() -> ExitCode {
 }
 
 fn run(task: Kind) -> anyhow::Result<()> {
-    let workspace = Workspace::find()?;
     match task {
-        Kind::Build(options) => build::run(&workspace, &options),
-        Kind::Demo(options) => demo::run(&workspace, &options),
-        Kind::Test(options) => test::run(&workspace, &options),
-        Kind::Bench(bench) => bench::run(&workspace, &bench),
+        Kind::Build(options) => build::run(&Workspace::find()?, &options),
+        Kind::Demo(options) => demo::run(&Workspace::find()?, &options),
+        Kind::Test(options) => test::run(&Workspace::find()?, &options),
+        Kind::Soak(options) => soak::run(&Workspace::find()?, &options),
+        Kind::SoakBackend(options) => soak::backend::run(&options),
+        Kind::Bench(bench) => bench::run(&Workspace::find()?, &bench),
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     apt::{self, Wanted},
     build, licences,
     run::{run as execute, step},
+    soak,
     workspace::Workspace,
 };
 
@@ -27,8 +28,13 @@ const ENGINES: &[Wanted] = &[
     ("ip", "iproute2"),
     ("iptables", "iptables"),
     ("curl", "curl"),
+    ("haproxy", "haproxy"),
+    ("htpasswd", "apache2-utils"),
+    ("nginx", "nginx-light"),
     ("hey", "hey"),
     ("tar", "tar"),
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
     ("/usr/bin/python3", "python3"),
     ("/usr/lib/python3/dist-packages/websockets/__init__.py", "python3-websockets"),
 ];
@@ -53,6 +59,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     })?;
     step("the gate under loom", || loom(workspace))?;
     end_to_end(workspace, "")?;
+    step("a short soak", || soak::briefly(workspace, &programs))?;
 
     if !missing.is_empty() {
         println!("\nnot on this machine, and their tests skipped: {}", missing.join(", "));

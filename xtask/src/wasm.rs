@@ -117,14 +117,14 @@ fn has_target() -> bool {
 
 fn build_own(workspace: &Workspace, guests: &[Guest]) -> Result<PathBuf> {
     let mut command = workspace.cargo();
-    run(guest_arguments(&mut command, guests))?;
+    run(guest_arguments(&mut command, workspace, guests)?)?;
     Ok(workspace.target().join(TARGET).join("provider"))
 }
 
 fn build_debian(workspace: &Workspace, guests: &[Guest]) -> Result<PathBuf> {
     let target = workspace.target().join("wasm-debian");
     let mut command = Command::new("/usr/bin/cargo");
-    guest_arguments(&mut command, guests)
+    guest_arguments(&mut command, workspace, guests)?
         .arg("-Zbuild-std=std,panic_abort")
         .current_dir(workspace.root())
         .env("CARGO_TARGET_DIR", &target)
@@ -138,12 +138,37 @@ fn build_debian(workspace: &Workspace, guests: &[Guest]) -> Result<PathBuf> {
     Ok(target.join(TARGET).join("provider"))
 }
 
-fn guest_arguments<'a>(command: &'a mut Command, guests: &[Guest]) -> &'a mut Command {
+fn guest_arguments<'a>(
+    command: &'a mut Command,
+    workspace: &Workspace,
+    guests: &[Guest],
+) -> Result<&'a mut Command> {
     command.args(["build", "--locked", "--profile", "provider", "--target", TARGET]);
     for guest in guests {
         command.args(["--package", guest.package]);
     }
-    command
+    Ok(command.env("CARGO_ENCODED_RUSTFLAGS", rustc_flags(workspace)?))
+}
+
+/// The flags in force, and those that keep the places of this machine out of the messages of
+/// panics: guests are the same wherever they are built. Separated as cargo wants it.
+fn rustc_flags(workspace: &Workspace) -> Result<String> {
+    let mut flags: Vec<String> = match (env::var("CARGO_ENCODED_RUSTFLAGS"), env::var("RUSTFLAGS"))
+    {
+        (Ok(encoded), _) => encoded.split('\x1f').map(str::to_owned).collect(),
+        (_, Ok(plain)) => plain.split_whitespace().map(str::to_owned).collect(),
+        _ => Vec::new(),
+    };
+    flags.retain(|flag| !flag.is_empty());
+    let cargo_home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(env::home_dir()?.join(".cargo")))
+        .context("there is no CARGO_HOME and no home directory")?;
+    for (place, name) in [(cargo_home.as_path(), "/cargo"), (workspace.root(), "/drowse")] {
+        let place = place.to_str().with_context(|| format!("{} is not UTF-8", place.display()))?;
+        flags.push(format!("--remap-path-prefix={place}={name}"));
+    }
+    Ok(flags.join("\x1f"))
 }
 
 /// The directory of the standard library's source in Debian's packages.

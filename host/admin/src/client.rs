@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use drowse_core::WorkloadStatus;
+use drowse_core::{Entry, WorkloadStatus};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
@@ -16,7 +16,7 @@ use tokio::{net::UnixStream, time::timeout};
 
 use crate::{
     problem::Problem,
-    types::{PluginStatus, RouterStatus},
+    types::{Order, PluginStatus, RouterStatus},
 };
 
 /// What a router that is well says at once.
@@ -95,34 +95,44 @@ impl Client {
         self.ask(Method::GET, "/v0/plugins", Duration::from_secs(60)).await
     }
 
-    /// Wakes a workload; returns when it is ready if `wait` says how long that may take.
-    pub async fn wake(
-        &self,
-        name: &str,
-        wait: Option<Duration>,
-    ) -> Result<WorkloadStatus, ClientError> {
-        self.operate(name, "wake", wait).await
+    /// Wakes a workload; returns when it is ready if the order says how long that may take.
+    pub async fn wake(&self, name: &str, order: Order) -> Result<WorkloadStatus, ClientError> {
+        self.operate(name, "wake", order).await
     }
 
-    /// Puts a workload to sleep; returns when it sleeps if `wait` says how long that may take.
-    pub async fn sleep(
+    /// Puts a workload to sleep; returns when it sleeps if the order says how long that may take.
+    pub async fn sleep(&self, name: &str, order: Order) -> Result<WorkloadStatus, ClientError> {
+        self.operate(name, "sleep", order).await
+    }
+
+    /// The latest operations, newest first.
+    pub async fn operations(
         &self,
-        name: &str,
-        wait: Option<Duration>,
-    ) -> Result<WorkloadStatus, ClientError> {
-        self.operate(name, "sleep", wait).await
+        workload: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, ClientError> {
+        let mut path = format!("/v0/operations?limit={limit}");
+        if let Some(name) = workload {
+            path.push_str(&format!("&workload={}", utf8_percent_encode(name, SEGMENT)));
+        }
+        self.ask(Method::GET, &path, PATIENCE).await
     }
 
     async fn operate(
         &self,
         name: &str,
         operation: &str,
-        wait: Option<Duration>,
+        order: Order,
     ) -> Result<WorkloadStatus, ClientError> {
         let name = utf8_percent_encode(name, SEGMENT);
-        let query = wait.map(|wait| format!("?wait={}", wait.as_secs_f64())).unwrap_or_default();
-        let path = format!("/v0/workloads/{name}/{operation}{query}");
-        self.ask(Method::POST, &path, PATIENCE + wait.unwrap_or_default()).await
+        let mut path = format!("/v0/workloads/{name}/{operation}?source={}", order.source);
+        if let Some(wait) = order.wait {
+            path.push_str(&format!("&wait={}", wait.as_secs_f64()));
+        }
+        if order.force {
+            path.push_str("&force=true");
+        }
+        self.ask(Method::POST, &path, PATIENCE + order.wait.unwrap_or_default()).await
     }
 
     async fn ask<T: DeserializeOwned>(

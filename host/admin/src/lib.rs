@@ -10,20 +10,26 @@
 //! | `POST /v0/workloads/{name}/wake` | [`WorkloadStatus`](drowse_core::WorkloadStatus) |
 //! | `POST /v0/workloads/{name}/sleep` | [`WorkloadStatus`](drowse_core::WorkloadStatus) |
 //!
-//! The last two take `?wait=SECONDS`: they then answer when the workload is there, or say why it
-//! is not. Everything else is a [`Problem`] (`application/problem+json`, RFC 9457) with a stable
+//! | `GET /v0/operations` | a list of [`Entry`](drowse_core::Entry), newest first |
+//! | `GET /v0/events` | server-sent events: `phase` with a [`PhaseChange`](drowse_core::PhaseChange) |
+//!
+//! `wake` and `sleep` take `?wait=SECONDS`: they then answer when the workload is there, or say
+//! why it is not. `sleep` takes `?force=true`: whoever is inside is cut off. `operations` takes
+//! `?workload=NAME` and `?limit=NUMBER`. Everything else is a [`Problem`] (`application/problem+json`, RFC 9457) with a stable
 //! code.
 
 #![forbid(unsafe_code)]
 
 mod client;
 mod problem;
+mod query;
 mod server;
 mod socket;
 mod types;
 
 pub use client::{Client, ClientError};
 pub use problem::Problem;
-pub use server::{Control, LONGEST_WAIT, serve};
+pub use query::LONGEST_WAIT;
+pub use server::{Control, serve};
 pub use socket::{ControlSocket, SocketError};
-pub use types::{ListenerStatus, PluginStatus, ProviderStatus, RouterStatus};
+pub use types::{ListenerStatus, Order, PluginStatus, ProviderStatus, RouterStatus};

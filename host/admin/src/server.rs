@@ -1,27 +1,30 @@
 //! The API itself. What it controls is for the binary to say: it implements [`Control`].
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::{
     Json, Router,
     extract::{Path, RawQuery, State},
     http::{StatusCode, Uri},
+    response::{
+        IntoResponse,
+        sse::{Event, KeepAlive, Sse},
+    },
     routing::{get, post},
 };
-use drowse_core::{ErrorCode, Failure, WorkloadStatus};
+use drowse_core::{Entry, ErrorCode, Failure, PhaseChange, WorkloadStatus};
+use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{
     problem::Problem,
+    query,
     socket::ControlSocket,
-    types::{PluginStatus, RouterStatus},
+    types::{Order, PluginStatus, RouterStatus},
 };
 
 #[cfg(test)]
 mod tests;
-
-/// Nobody waits for longer than this in one request.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// What the API controls.
 #[async_trait]
@@ -34,10 +37,17 @@ pub trait Control: Send + Sync + 'static {
 
     /// Wakes a workload. With `wait` it returns when the workload is ready, or a failure that
     /// says why it is not, [`ErrorCode::Timeout`] when it takes longer.
-    async fn wake(&self, name: &str, wait: Option<Duration>) -> Result<WorkloadStatus, Failure>;
+    async fn wake(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure>;
 
     /// Puts a workload to sleep. With `wait` it returns when the workload sleeps.
-    async fn sleep(&self, name: &str, wait: Option<Duration>) -> Result<WorkloadStatus, Failure>;
+    async fn sleep(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure>;
+
+    /// The latest operations, newest first, of one workload if one is named. `not_found` when
+    /// there is no such workload.
+    fn operations(&self, workload: Option<&str>, limit: usize) -> Result<Vec<Entry>, Failure>;
+
+    /// Phase changes from now on.
+    fn changes(&self) -> broadcast::Receiver<PhaseChange>;
 }
 
 type Shared = Arc<dyn Control>;
@@ -61,6 +71,8 @@ pub(crate) fn router(control: Arc<dyn Control>) -> Router {
         .route("/v0/plugins", get(plugins))
         .route("/v0/workloads/{name}/wake", post(wake))
         .route("/v0/workloads/{name}/sleep", post(sleep))
+        .route("/v0/operations", get(operations))
+        .route("/v0/events", get(events))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .with_state(control)
@@ -79,8 +91,8 @@ async fn wake(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<WorkloadStatus>, Problem> {
-    let wait = wait(query.as_deref())?;
-    Ok(Json(control.wake(&name, wait).await?))
+    let order = query::order(query.as_deref(), false)?;
+    Ok(Json(control.wake(&name, order).await?))
 }
 
 async fn sleep(
@@ -88,8 +100,32 @@ async fn sleep(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<WorkloadStatus>, Problem> {
-    let wait = wait(query.as_deref())?;
-    Ok(Json(control.sleep(&name, wait).await?))
+    let order = query::order(query.as_deref(), true)?;
+    Ok(Json(control.sleep(&name, order).await?))
+}
+
+async fn operations(
+    State(control): State<Shared>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Vec<Entry>>, Problem> {
+    let (workload, limit) = query::operations(query.as_deref())?;
+    Ok(Json(control.operations(workload.as_deref(), limit)?))
+}
+
+/// Phase changes as they happen: each an event `phase` with a [`PhaseChange`] as data; `missed`
+/// with a number when the reader was too slow for some.
+async fn events(State(control): State<Shared>) -> impl IntoResponse {
+    let changes = futures_util::stream::unfold(control.changes(), |mut changes| async move {
+        let event = match changes.recv().await {
+            Ok(change) => Event::default().event("phase").json_data(&change),
+            Err(RecvError::Lagged(missed)) => {
+                Ok(Event::default().event("missed").data(missed.to_string()))
+            }
+            Err(RecvError::Closed) => return None,
+        };
+        Some((event, changes))
+    });
+    Sse::new(changes).keep_alive(KeepAlive::default())
 }
 
 async fn nothing_here(uri: Uri) -> Problem {
@@ -100,26 +136,4 @@ async fn nothing_here(uri: Uri) -> Problem {
 async fn wrong_method(uri: Uri) -> Problem {
     let detail = format!("{}: the admin API does not answer this method here", uri.path());
     Problem::new(ErrorCode::InvalidRequest, detail).with_status(StatusCode::METHOD_NOT_ALLOWED)
-}
-
-/// `wait=SECONDS`, with decimals if need be.
-fn wait(query: Option<&str>) -> Result<Option<Duration>, Problem> {
-    let mut wait = None;
-    for part in query.unwrap_or_default().split('&').filter(|part| !part.is_empty()) {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        if name != "wait" {
-            let detail = format!("the only parameter is `wait`, not {name:?}");
-            return Err(Problem::new(ErrorCode::InvalidRequest, detail));
-        }
-        let seconds: Option<f64> = value.parse().ok();
-        let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        match duration {
-            Some(duration) if duration <= LONGEST_WAIT => wait = Some(duration),
-            _ => {
-                let detail = format!("wait={value:?}: write seconds, such as wait=60, up to 3600");
-                return Err(Problem::new(ErrorCode::InvalidRequest, detail));
-            }
-        }
-    }
-    Ok(wait)
 }

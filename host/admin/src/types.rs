@@ -1,8 +1,8 @@
 //! What the API answers with.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use drowse_core::{Ability, ProviderName, ProviderState, WorkloadStatus};
+use drowse_core::{Ability, PoolStatus, ProviderName, ProviderState, Source, WorkloadStatus};
 use serde::{Deserialize, Serialize};
 
 /// The whole router at one moment.
@@ -22,6 +22,19 @@ pub struct RouterStatus {
     pub providers: Vec<ProviderStatus>,
     /// What sleeps and wakes.
     pub workloads: Vec<WorkloadStatus>,
+    /// Ceilings that workloads share.
+    pub pools: Vec<PoolStatus>,
+}
+
+/// How a workload is to be operated on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Return when it is done, within this time.
+    pub wait: Option<Duration>,
+    /// Whoever is inside is cut off. For going to sleep.
+    pub force: bool,
+    /// Who gives the order: an operator at the command line, or a program.
+    pub source: Source,
 }
 
 /// One listener.

@@ -4,24 +4,27 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use drowse_core::{ProviderName, WorkloadName, WorkloadSpec};
+use drowse_core::{PoolName, PoolSpec, ProviderName, WorkloadName, WorkloadSpec};
 use drowse_plugins::settings::ProviderSettings;
-use drowse_proxy::settings::ListenerSettings;
-use drowse_routes::Route;
+use drowse_proxy::settings::{ListenerSettings, WaitingSettings};
+use drowse_routes::{Auth, Route};
 
 use crate::{
+    auth,
     forms::{COUNT, PATH, TEXT},
     keys, listener,
     mistake::{Mistake, Mistakes},
     places::Places,
+    pool,
     provider,
     read::{Reader, Section},
     route,
     source::{Place, Source},
     tree::{self, Value},
-    workload,
+    waiting, workload,
 };
 
 /// More mistakes than this are counted, not shown.
@@ -34,16 +37,22 @@ pub struct Config {
     pub plugins: PathBuf,
     /// The directory for compiled plugins.
     pub cache: PathBuf,
+    /// The directory for what is remembered over restarts.
+    pub state: PathBuf,
     /// The control socket.
     pub control: PathBuf,
     /// Threads that serve visitors; one for each core when absent.
     pub threads: Option<usize>,
     /// What is logged, as a filter for `tracing`.
     pub log: String,
+    /// What waiting visitors get.
+    pub waiting: WaitingSettings,
     /// Where visitors come in, in the order of the files.
     pub listeners: Vec<ListenerSettings>,
     /// Who starts and stops workloads, by name.
     pub providers: Vec<ProviderSettings>,
+    /// Ceilings that workloads share, by name.
+    pub pools: Vec<PoolSpec>,
     /// What sleeps and wakes, by name.
     pub workloads: Vec<WorkloadSpec>,
     /// Which visitor wants which workload, in the order of the files.
@@ -57,6 +66,8 @@ pub struct Config {
 pub enum Item {
     /// The log filter.
     Log,
+    /// What waiting visitors get.
+    Waiting,
     /// A listener, by its name.
     Listener(String),
     /// A provider.
@@ -72,6 +83,8 @@ pub enum Item {
 pub(crate) struct Found {
     pub(crate) listeners: Vec<(ListenerSettings, Place)>,
     pub(crate) providers: BTreeMap<ProviderName, (Option<ProviderSettings>, Place)>,
+    pub(crate) auths: BTreeMap<String, Option<Arc<Auth>>>,
+    pub(crate) pools: BTreeMap<PoolName, Option<PoolSpec>>,
     pub(crate) workloads: BTreeMap<WorkloadName, (Option<workload::Draft>, Place)>,
     pub(crate) routes: Vec<(Route, Place)>,
     /// Every listener's name, also of those with mistakes.
@@ -131,11 +144,14 @@ impl Config {
         let top = r.root(&entries, &keys::ROUTER);
         let plugins = top.find(&mut r, "plugins", &PATH);
         let cache = top.find(&mut r, "cache", &PATH);
+        let state = top.find(&mut r, "state", &PATH);
         let control = top.find(&mut r, "control", &PATH);
         let threads = top.find(&mut r, "threads", &COUNT);
         let log = top.get(&mut r, "log", &TEXT);
+        let directory = r.sources[0].path.parent().unwrap_or(Path::new("")).to_owned();
+        let waiting = waiting::read(&mut r, &top, &directory);
         let found = Found::read(&mut r, &top);
-        let log_place = top.place_of("log");
+        let (log_place, waiting_place) = (top.place_of("log"), top.place_of("waiting"));
 
         let Reader { sources, mut complaints, .. } = r;
         if !broken.is_empty() {
@@ -148,16 +164,20 @@ impl Config {
             complaints.dedup();
             return Err(mistakes(&sources, complaints));
         }
-        let beside = sources[0].path.parent().unwrap_or(Path::new("")).join("plugins");
+        let beside = directory.join("plugins");
         let beside = beside.is_dir().then_some(beside);
-        let mut marks = BTreeMap::from([(Item::Log, log_place)]);
+        let mut marks =
+            BTreeMap::from([(Item::Log, log_place), (Item::Waiting, waiting_place)]);
         Ok(Self {
             plugins: plugins.flatten().or(beside).unwrap_or_else(|| places.plugins()),
             cache: cache.flatten().unwrap_or_else(|| places.cache()),
+            state: state.flatten().unwrap_or_else(|| places.state()),
             control: control.flatten().unwrap_or_else(|| places.control()),
             threads: threads.flatten(),
             log: log.unwrap_or_default(),
+            waiting: waiting.unwrap_or_default(),
             listeners: mark(&mut marks, found.listeners, |it, _| Item::Listener(it.name.clone())),
+            pools: found.pools.into_values().flatten().collect(),
             providers: mark(&mut marks, present(found.providers), |it: &ProviderSettings, _| {
                 Item::Provider(it.name.clone())
             }),
@@ -212,8 +232,11 @@ impl Found {
         let mut found = Self::default();
         listener::read(r, top, &mut found);
         provider::read(r, top, &mut found);
+        auth::read(r, top, &mut found);
+        pool::read(r, top, &mut found);
         workload::read(r, top, &mut found);
         route::read(r, top, &mut found);
+        auth::settle(&mut found);
         workload::settle(r, &mut found);
         found
     }

@@ -15,8 +15,16 @@ use crate::{
 };
 
 mod grants;
+mod life;
+mod who;
 
-pub(crate) use grants::{ARGUMENTS, FINGERPRINT, HEADERS, RULES, VARIABLES};
+pub(crate) use grants::{ARGUMENTS, FINGERPRINT, HEADERS, REACH, RULES, VARIABLES};
+pub(crate) use grants::is_header_name;
+pub(crate) use life::{ADOPT, ALARMS, NEEDS, PERCENT, POOL_NAME, PRIORITY, WINDOWS};
+pub(crate) use who::{
+    AGENT_GLOB, AGENT_GLOBS, BOTS, HEADER, HEADER_NAMES, METHODS, PATH_GLOB, PATH_GLOBS, RATE,
+    STATUS,
+};
 
 /// A form by its word in the reference, what a mistake says was expected, and how it is read.
 macro_rules! form {
@@ -41,6 +49,7 @@ macro_rules! choice {
         };
     };
 }
+use choice;
 
 form!(
     /// Any text but the empty one.
@@ -58,6 +67,13 @@ form!(
     COUNT: usize, "number", "a whole number from 1 to 1000000", |r, node| match node.value {
         Value::Integer(number @ 1..=1_000_000) => usize::try_from(number).ok(),
         _ => r.mismatch(node, COUNT.kind),
+    }
+);
+form!(
+    /// A few lines, or none.
+    LINES: u32, "number", "a whole number from 0 to 100", |r, node| match node.value {
+        Value::Integer(number @ 0..=100) => u32::try_from(number).ok(),
+        _ => r.mismatch(node, LINES.kind),
     }
 );
 form!(

@@ -2,11 +2,16 @@
 
 use crate::{
     forms::{
-        ADDRESS, ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, IDLE, JSON, NETWORKS,
-        PATH, PORT, PROTOCOL, RULES, SIZE, SLEEP_METHOD, STATUSES, TEXT, VARIABLES, WAITING, WORDS,
+        ADDRESS, ADOPT, ALARMS, ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, IDLE, JSON,
+        NEEDS, NETWORKS, PATH, POOL_NAME, PORT, PRIORITY, PROTOCOL, RATE, REACH, RULES, SIZE, TEXT,
+        VARIABLES, WAITING, WINDOWS, WORDS,
     },
     schema::{Kind, Table, default, optional, required},
 };
+
+pub(crate) mod life;
+pub(crate) mod waiting;
+pub(crate) mod who;
 
 /// The top of the file.
 pub(crate) static ROUTER: Table = Table {
@@ -28,6 +33,13 @@ pub(crate) static ROUTER: Table = Table {
             "`/var/cache/drowse` for root, `~/.cache/drowse` for others",
             "Directory for compiled plugins. It is private to the router's user and can be \
              deleted at any time.",
+        ),
+        optional(
+            "state",
+            PATH.kind,
+            "`/var/lib/drowse` for root, `~/.local/state/drowse` for others",
+            "The directory for what is remembered over restarts: which workloads are awake because \
+             somebody asked for them, and when they were used last.",
         ),
         optional(
             "control",
@@ -52,7 +64,10 @@ pub(crate) static ROUTER: Table = Table {
         ),
         optional("provider", Kind::Named(&PROVIDER), "none", "Who starts and stops workloads."),
         optional("workload", Kind::Named(&WORKLOAD), "none", "What sleeps and wakes."),
+        optional("pool", Kind::Named(&life::POOL), "none", "Ceilings that workloads share."),
         optional("route", Kind::Tables(&ROUTE), "none", "Which visitor wants which workload."),
+        optional("auth", Kind::Named(&who::AUTH), "none", "Ways to authenticate."),
+        default("waiting", Kind::Table(&waiting::WAITING), "{}", "What waiting visitors get."),
     ],
 };
 
@@ -70,6 +85,12 @@ pub(crate) static LISTENER: Table = Table {
             "[]",
             "Proxies in front of this one. Their `X-Forwarded-*` headers are believed and \
              extended; everybody else's are replaced.",
+        ),
+        optional(
+            "proxy-protocol",
+            Kind::Table(&who::PROXY_PROTOCOL),
+            "not spoken",
+            "Who tells by the PROXY protocol who the client is.",
         ),
         default("limits", Kind::Table(&LISTENER_LIMITS), "{}", "Bounds on clients and workloads."),
     ],
@@ -113,6 +134,13 @@ pub(crate) static LISTENER_LIMITS: Table = Table {
             "From a request's last byte until the workload's response begins; then the client \
              gets 504.",
         ),
+        default(
+            "held",
+            COUNT.kind,
+            "16384",
+            "Visitors held at a time; one more is refused with 503. See `held` of `[waiting]`, \
+             too.",
+        ),
     ],
 };
 
@@ -147,6 +175,14 @@ pub(crate) static PROVIDER: Table = Table {
             Kind::Named(&COMMAND),
             "none",
             "Programs it may run, by the name the plugin calls them by.",
+        ),
+        optional(
+            "reach",
+            REACH.kind,
+            "near places",
+            "Where its targets may be: networks, addresses, and names of hosts (`.lan` for all that \
+             end so). Without it: this machine, private networks, and the names in the settings. \
+             Link-local addresses and the provider's own endpoints never are.",
         ),
         default("limits", Kind::Table(&PROVIDER_LIMITS), "{}", "What it may use up."),
     ],
@@ -188,8 +224,8 @@ pub(crate) static ENDPOINT: Table = Table {
             "rules",
             RULES.kind,
             "what the plugin asks for",
-            "Allowed requests: `METHOD /path`. `*` is any method or one path segment, a final \
-             `**` any rest.",
+            "Allowed requests: `METHOD /path`, or `METHOD+body /path` for those that carry a body. \
+             `*` is any method or one path segment, a final `**` any rest.",
         ),
         default(
             "timeout",
@@ -231,7 +267,7 @@ pub(crate) static PROVIDER_LIMITS: Table = Table {
             notices.",
     keys: &[
         default("memory", SIZE.kind, "\"64MiB\"", "Memory of one call."),
-        default("cpu", DURATION.kind, "\"1s\"", "Computing in one call without waiting."),
+        default("cpu", DURATION.kind, "\"1s\"", "Computing at once; a tenth of the time it waits comes back."),
         default(
             "wall",
             DURATION.kind,
@@ -275,75 +311,75 @@ pub(crate) static WORKLOAD: Table = Table {
             "\"10m\"",
             "Sleeps when nobody has been inside for this long, or `never`.",
         ),
-        default("sleep", Kind::Table(&SLEEP), "{}", "How it is put to sleep."),
+        default("sleep", Kind::Table(&life::SLEEP), "{}", "How it is put to sleep."),
         optional(
             "ready",
-            Kind::Table(&READY),
+            Kind::Table(&life::READY),
             "`{ http = \"/\" }` when a route leads to it, else `{ started = true }`",
             "When it is truly ready, so that visitors are let in.",
         ),
-        default("wake", Kind::Table(&WAKE), "{}", "How it is woken."),
-    ],
-};
-
-/// `workload.NAME.sleep`
-pub(crate) static SLEEP: Table = Table {
-    title: "[workload.NAME.sleep]",
-    about: "How a workload is put to sleep.",
-    keys: &[
+        optional(
+            "deeper",
+            Kind::Table(&life::DEEPER),
+            "one kind of sleep",
+            "When and how its light sleep becomes a deeper one.",
+        ),
+        default("busy", Kind::Table(&life::BUSY), "{}", "What keeps it awake though nobody comes."),
+        default("wake", Kind::Table(&WAKE), "{}", "How it is woken, and by whom."),
         default(
-            "method",
-            SLEEP_METHOD.kind,
-            "\"stop\"",
-            "`stop` asks it to end and kills it after the grace time, `pause` keeps it in \
-             memory, `kill` ends it at once.",
+            "adopt",
+            ADOPT.kind,
+            "\"keep\"",
+            "What happens when it is found running and nobody here started it. `keep` serves it, \
+             and its idle time begins when the first visitor has left; `sleep` serves it, and \
+             the idle time begins at once; `ignore` leaves it alone until somebody wants it.",
+        ),
+        default(
+            "needs",
+            NEEDS.kind,
+            "[]",
+            "Other workloads that must be awake before this one is started, and for as long as \
+             it is awake: names, or `{ workload = \"db\", until = \"started\" }`. `until` is \
+             `healthy` (ready by its own check), `started` (the provider's word) or `completed` \
+             (a job that has run). What compose wrote down as `depends_on` counts, too.",
+        ),
+        optional("pool", POOL_NAME.kind, "no ceiling", "The `[pool.NAME]` whose ceiling it shares."),
+        optional(
+            "priority",
+            PRIORITY.kind,
+            "0",
+            "The higher one of a pool is let in first and put to sleep last.",
+        ),
+        optional("pinned", FLAG.kind, "false", "It is never put to sleep for another one."),
+        optional(
+            "memory",
+            SIZE.kind,
+            "what the provider measures once it runs",
+            "What it takes of its pool's memory.",
+        ),
+        default(
+            "awake",
+            WINDOWS.kind,
+            "[]",
+            "Times in which it is awake whether anybody comes or not, such as \
+             `[\"mon-fri 08:00-18:00 Europe/Berlin\"]`.",
         ),
         optional(
-            "signal",
+            "auth",
             TEXT.kind,
-            "what the platform uses",
-            "The signal to stop or kill with, such as `SIGTERM`.",
+            "none",
+            "How visitors authenticate on its routes: the name of an `[auth.NAME]`.",
         ),
-        default("grace", DURATION.kind, "\"10s\"", "The time it has to stop by itself."),
-    ],
-};
-
-/// `workload.NAME.ready`
-pub(crate) static READY: Table = Table {
-    title: "[workload.NAME.ready]",
-    about: "When a workload is truly ready: exactly one of `http`, `tcp` and `started`. A web \
-            server often accepts connections long before it answers, so `tcp` is not enough for \
-            one.",
-    keys: &[
-        optional("http", TEXT.kind, "no such check", "Path of a request that must be answered."),
-        optional("tcp", FLAG.kind, "no such check", "A connection must be accepted."),
-        optional(
-            "started",
-            FLAG.kind,
-            "no such check",
-            "The provider's word that it runs is enough.",
-        ),
-        optional(
-            "port",
-            PORT.kind,
-            "the port of the first route to the workload",
-            "The workload's own port to look at. For `http` and `tcp`.",
-        ),
-        optional("method", TEXT.kind, "`GET`", "Method of the request. For `http`."),
-        optional(
-            "status",
-            STATUSES.kind,
-            "any but 502, 503 and 504",
-            "Statuses that count as ready. For `http`.",
-        ),
-        optional("host", TEXT.kind, "its address", "`Host` header of the request. For `http`."),
     ],
 };
 
 /// `workload.NAME.wake`
 pub(crate) static WAKE: Table = Table {
     title: "[workload.NAME.wake]",
-    about: "How a workload is woken.",
+    about: "How a workload is woken, and who may wake it. Whoever may not gets 403 while it \
+            sleeps, and comes in like everybody else while it is awake. A request for \
+            `/robots.txt` or `/favicon.ico` that no person navigates to wakes nobody either, \
+            unless `paths` names it.",
     keys: &[
         default(
             "timeout",
@@ -356,6 +392,35 @@ pub(crate) static WAKE: Table = Table {
             DURATION.kind,
             "\"5s\"",
             "After a failed wake visitors are told why for this long before it is tried again.",
+        ),
+        default(
+            "at",
+            ALARMS.kind,
+            "[]",
+            "Times at which it is woken before anybody comes, as cron fields and a time zone: \
+             `[\"55 7 * * mon-fri Europe/Berlin\"]`.",
+        ),
+        who::paths("every path"),
+        who::methods("every method"),
+        who::from("every client"),
+        who::not_from("nobody"),
+        who::agents("every user agent"),
+        who::not_agents("none"),
+        who::probes("none"),
+        who::bots("`wake`"),
+        optional(
+            "limit",
+            RATE.kind,
+            "no limit",
+            "So often visitors may wake it, all together, in any stretch of that time; then they \
+             get 429 until there is room again.",
+        ),
+        optional(
+            "client-limit",
+            RATE.kind,
+            "no limit",
+            "So often one client may wake it: an address, or the /64 network of an IPv6 address. \
+             Coming to an awake workload, or to a wake that another one caused, does not count.",
         ),
     ],
 };
@@ -386,7 +451,7 @@ pub(crate) static ROUTE: Table = Table {
             "waiting",
             WAITING.kind,
             "\"auto\"",
-            "What a visitor gets while the workload wakes: `page` is a page that reloads itself, \
+            "What a visitor gets while the workload wakes: `page` is a page that follows along, \
              `hold` keeps the request until it can be answered, `reject` is 503 with \
              Retry-After, `auto` is the page for a browser's navigation and `hold` for all else.",
         ),
@@ -395,6 +460,18 @@ pub(crate) static ROUTE: Table = Table {
             DURATION.kind,
             "\"1m\"",
             "A held visitor is turned away after this long.",
+        ),
+        optional(
+            "wake",
+            Kind::Table(&who::ROUTE_WAKE),
+            "the workload's",
+            "Who may wake the workload by this route.",
+        ),
+        optional(
+            "auth",
+            TEXT.kind,
+            "the workload's",
+            "How visitors authenticate: the name of an `[auth.NAME]`, or `none`.",
         ),
     ],
 };

@@ -6,21 +6,27 @@
 
 #![forbid(unsafe_code)]
 
+mod auth;
 mod config;
 mod forms;
 mod keys;
 mod listener;
 mod mistake;
 mod places;
+mod pool;
 mod provider;
 mod read;
+mod ready;
 mod reference;
+mod rest;
 mod route;
 mod schema;
 mod secrets;
 mod source;
 mod tree;
 mod units;
+mod waiting;
+mod wake;
 mod workload;
 
 pub use config::{Config, Item};

@@ -41,12 +41,17 @@ fn listener(
     let bind = section.get(r, "bind", &ADDRESS);
     let protocol = section.get(r, "protocol", &PROTOCOL);
     let trust = section.get(r, "trust", &NETWORKS);
+    let proxy_protocol = match section.has("proxy-protocol") {
+        true => section.table(r, "proxy-protocol").and_then(|it| it.get(r, "from", &NETWORKS)),
+        false => Some(Vec::new()),
+    };
     let limits = section.table(r, "limits").and_then(|section| limits(r, &section));
     Some(ListenerSettings {
         name: name?,
         bind: bind?,
         protocol: protocol?,
         trust: trust?,
+        proxy_protocol: proxy_protocol?,
         limits: limits?,
     })
 }
@@ -58,6 +63,7 @@ fn limits(r: &mut Reader, section: &Section<'_>) -> Option<HttpLimits> {
     let keep_alive = section.get(r, "keep-alive", &DURATION);
     let connect_timeout = section.get(r, "connect-timeout", &DURATION);
     let response_timeout = section.get(r, "response-timeout", &DURATION);
+    let held = section.get(r, "held", &COUNT);
     let head_bytes = head_bytes?;
     // Heads are held in memory, and hyper reads them with a buffer of at least 8 KiB.
     if !(8 << 10..=16 << 20).contains(&head_bytes) {
@@ -72,5 +78,6 @@ fn limits(r: &mut Reader, section: &Section<'_>) -> Option<HttpLimits> {
         keep_alive: keep_alive?,
         connect_timeout: connect_timeout?,
         response_timeout: response_timeout?,
+        held: held?,
     })
 }

@@ -15,6 +15,8 @@ pub struct Places {
     pub cache: Option<PathBuf>,
     /// `XDG_DATA_HOME`
     pub data: Option<PathBuf>,
+    /// `XDG_STATE_HOME`
+    pub state: Option<PathBuf>,
     /// The user's number.
     pub user: u32,
 }
@@ -32,6 +34,7 @@ impl Places {
             runtime: path("XDG_RUNTIME_DIR"),
             cache: path("XDG_CACHE_HOME"),
             data: path("XDG_DATA_HOME"),
+            state: path("XDG_STATE_HOME"),
             user: user.as_raw(),
         }
     }
@@ -52,6 +55,16 @@ impl Places {
             _ if self.root => "/var/cache/drowse".into(),
             Some(cache) => cache.join("drowse"),
             None => env::temp_dir().join(format!("drowse-{}/cache", self.user)),
+        }
+    }
+
+    /// The directory for what is remembered over restarts.
+    pub fn state(&self) -> PathBuf {
+        let home = || self.home.as_ref().map(|home| home.join(".local/state"));
+        match self.state.clone().or_else(home) {
+            _ if self.root => "/var/lib/drowse".into(),
+            Some(state) => state.join("drowse"),
+            None => env::temp_dir().join(format!("drowse-{}/state", self.user)),
         }
     }
 

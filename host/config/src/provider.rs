@@ -10,13 +10,13 @@ use drowse_plugins::settings::{
 use crate::{
     config::Found,
     forms::{
-        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, RULES, SIZE, TEXT,
+        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, REACH, RULES, SIZE, TEXT,
         VARIABLES, WORDS,
     },
     read::{Reader, Section},
 };
 
-mod url;
+pub(crate) mod url;
 
 /// Reads every provider.
 pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
@@ -59,6 +59,7 @@ fn provider(
         .collect::<Vec<_>>()
         .into_iter()
         .collect();
+    let reach = section.find(r, "reach", &REACH);
     let limits = section.table(r, "limits").and_then(|section| limits(r, &section));
     Some(ProviderSettings {
         name: name?,
@@ -66,6 +67,7 @@ fn provider(
         settings: settings?,
         endpoints: endpoints?,
         commands: commands?,
+        reach: reach?,
         limits: limits?,
     })
 }

@@ -1,15 +1,17 @@
 //! `[[route]]`
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use drowse_core::WorkloadName;
 use drowse_routes::{HostMatch, Route};
 
 use crate::{
+    auth,
     config::Found,
     forms::{DURATION, PORT, TEXT, WAITING},
     read::{Reader, Section},
     source::Place,
+    wake,
     workload::unknown,
 };
 
@@ -58,6 +60,11 @@ fn route(r: &mut Reader, section: &Section<'_>, found: &Found) -> Option<Route> 
     let port = section.get(r, "port", &PORT);
     let waiting = section.get(r, "waiting", &WAITING);
     let patience = section.get(r, "patience", &DURATION);
+    let draft = workload.as_ref().and_then(|name| found.workloads.get(name)?.0.as_ref());
+    let (rules, usual) =
+        draft.map_or_else(Default::default, |draft| (draft.rules.clone(), draft.auth.clone()));
+    let wake = wake::of_route(r, section, &rules);
+    let auth = auth::named(r, section, found, usual);
     Some(Route {
         listener: listener?,
         host: host?,
@@ -66,6 +73,9 @@ fn route(r: &mut Reader, section: &Section<'_>, found: &Found) -> Option<Route> 
         port: port?,
         waiting: waiting?,
         patience: patience?,
+        wake: wake?,
+        auth: auth?,
+        vouched: Arc::default(),
     })
 }
 

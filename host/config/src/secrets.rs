@@ -24,7 +24,12 @@ pub(crate) fn is_secret(path: &[String], value: &Value) -> bool {
             "run" | "directory" | "extra-arguments" | "extra-environment",
         ] => false,
         ["workload", _, key, ..] => *key == "settings",
-        ["plugins" | "cache" | "control" | "threads" | "log" | "listener" | "route", ..] => false,
+        ["auth", _, "forward"] => matches!(value, Value::Text(url) if url.contains('@')),
+        ["auth", _, "users" | "realm" | "user-header" | "headers" | "timeout"] => false,
+        [
+            "plugins" | "cache" | "control" | "threads" | "log" | "listener" | "route" | "waiting",
+            ..,
+        ] => false,
         _ => true,
     }
 }

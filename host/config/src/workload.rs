@@ -1,43 +1,42 @@
 //! `[workload.NAME]`
 
-use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use drowse_core::{
-    ProviderName, ReadyCheck, SleepMethod, SleepPlan, Target, WakePlan, WorkloadName, WorkloadSpec,
+    ProviderName, ReadyCheck, Target, WakePlan, WorkloadName, WorkloadSpec,
 };
+use drowse_routes::{Auth, WakeRules};
 
 use crate::{
+    auth,
     config::Found,
-    forms::{DURATION, FLAG, IDLE, JSON, PORT, SLEEP_METHOD, STATUSES, TEXT},
+    forms::{ADOPT, ALARMS, DURATION, IDLE, JSON, NEEDS, TEXT, WINDOWS},
+    pool,
     read::{Reader, Section},
+    ready::{self, Check, Ready, Request},
+    rest::{self, Busy},
     schema::nearest,
     source::Place,
+    wake,
 };
 
 /// A workload before its routes are known.
 pub(crate) struct Draft {
     pub(crate) spec: WorkloadSpec,
+    /// Who may wake it, unless a route says otherwise.
+    pub(crate) rules: Arc<WakeRules>,
+    /// How visitors authenticate, unless a route says otherwise.
+    pub(crate) auth: Option<Arc<Auth>>,
     ready: Ready,
-    provider: Place,
+    busy: Option<Busy>,
+    pub(crate) places: Places,
 }
 
-/// When it is ready, perhaps without a port.
-enum Ready {
-    /// By what leads to it.
-    Usual,
-    Started,
-    Tcp {
-        port: Option<u16>,
-        place: Place,
-    },
-    Http {
-        port: Option<u16>,
-        method: String,
-        path: String,
-        status: Option<RangeInclusive<u16>>,
-        host: Option<String>,
-        place: Place,
-    },
+/// Where a workload names others.
+pub(crate) struct Places {
+    provider: Place,
+    pub(crate) needs: Place,
+    pub(crate) pool: Place,
 }
 
 /// Reads every workload.
@@ -46,7 +45,8 @@ pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
         let name = WorkloadName::parse(name)
             .map_err(|error| r.complain(section.place, error.to_string()))
             .ok();
-        let draft = workload(r, &section, name.clone());
+        let auth = auth::named(r, &section, found, None);
+        let draft = workload(r, &section, name.clone(), auth);
         if let Some(name) = name {
             found.workloads.insert(name, (draft, section.place));
         }
@@ -61,38 +61,39 @@ pub(crate) fn settle(r: &mut Reader, found: &mut Found) {
             let known = found.providers.keys().map(ProviderName::as_str);
             let provider = draft.spec.provider.as_str();
             let advice = unknown("provider", provider, known);
-            r.complain(draft.provider, format!("there is no provider `{provider}`; {advice}"));
+            r.complain(draft.places.provider, format!("there is no provider `{provider}`; {advice}"));
         }
         let routed = found.routes.iter().find(|(route, _)| route.workload == *name);
         let routed = routed.map(|(route, _)| route.port);
-        let mut port_at = |port: Option<u16>, place: Place| {
+        let mut port_at = |port: Option<u16>, place: Place, key: &str| {
             let port = port.or(routed);
             if port.is_none() && !found.broken_routes {
                 let message =
-                    format!("no route leads to `{name}`, so its `ready` needs a `port` to look at");
+                    format!("no route leads to `{name}`, so its `{key}` needs a `port` to look at");
                 r.complain(place, message);
             }
             port
         };
-        let check = match (std::mem::replace(&mut draft.ready, Ready::Started), routed) {
-            (Ready::Started, _) | (Ready::Usual, None) => Some(ReadyCheck::Started),
-            (Ready::Usual, Some(port)) => Some(ReadyCheck::Http {
-                port,
-                method: "GET".to_owned(),
-                path: "/".to_owned(),
-                status: None,
-                host: None,
-            }),
-            (Ready::Tcp { port, place }, _) => {
-                port_at(port, place).map(|port| ReadyCheck::Tcp { port })
+        let check = match (std::mem::replace(&mut draft.ready, Ready::Usual), routed) {
+            (Ready::Without(check), _) => Some(check),
+            (Ready::Usual, None) => Some(ReadyCheck::Started),
+            (Ready::Usual, Some(port)) => Some(Check::Http(Request::get("/")).at(port)),
+            (Ready::At { port, place, check }, _) => {
+                port_at(port, place, "ready").map(|port| check.at(port))
             }
-            (Ready::Http { port, method, path, status, host, place }, _) => port_at(port, place)
-                .map(|port| ReadyCheck::Http { port, method, path, status, host }),
         };
         if let Some(check) = check {
             draft.spec.ready = check;
         }
+        if let Some(busy) = draft.busy.take() {
+            let port = match busy.needs_port() {
+                true => port_at(busy.port, busy.place, "busy"),
+                false => None,
+            };
+            draft.spec.vetoes = busy.at(port);
+        }
     }
+    pool::settle(r, found);
 }
 
 /// What to do about a name that nobody bears.
@@ -112,7 +113,12 @@ pub(crate) fn unknown<'k>(
     }
 }
 
-fn workload(r: &mut Reader, section: &Section<'_>, name: Option<WorkloadName>) -> Option<Draft> {
+fn workload(
+    r: &mut Reader,
+    section: &Section<'_>,
+    name: Option<WorkloadName>,
+    auth: Option<Option<Arc<Auth>>>,
+) -> Option<Draft> {
     let place = section.place_of("provider");
     let provider =
         section.get(r, "provider", &TEXT).and_then(|text| match ProviderName::parse(&text) {
@@ -125,14 +131,23 @@ fn workload(r: &mut Reader, section: &Section<'_>, name: Option<WorkloadName>) -
     let handle = section.find(r, "target", &TEXT);
     let settings = section.get(r, "settings", &JSON);
     let idle = section.get(r, "idle", &IDLE);
-    let sleep = section.table(r, "sleep").and_then(|section| sleep(r, &section));
-    let ready = ready(r, section);
+    let sleep = section.table(r, "sleep").and_then(|section| rest::sleep(r, &section));
+    let deeper = rest::deeper(r, section, sleep.as_ref());
+    let busy = rest::busy(r, section);
+    let ready = ready::read(r, section);
+    let adopt = section.get(r, "adopt", &ADOPT);
+    let needs = section.get(r, "needs", &NEEDS);
+    let pool = pool::membership(r, section);
+    let awake = section.get(r, "awake", &WINDOWS);
     let wake = section.table(r, "wake").and_then(|section| {
         let timeout = section.get(r, "timeout", &DURATION);
         let cooldown = section.get(r, "cooldown", &DURATION);
-        Some(WakePlan { timeout: timeout?, cooldown: cooldown? })
+        let alarms = section.get(r, "at", &ALARMS);
+        let rules = wake::of_workload(r, &section);
+        Some((WakePlan { timeout: timeout?, cooldown: cooldown? }, alarms?, Arc::new(rules?)))
     });
     let name = name?;
+    let (wake, alarms, rules) = wake?;
     Some(Draft {
         spec: WorkloadSpec {
             provider: provider?,
@@ -143,105 +158,24 @@ fn workload(r: &mut Reader, section: &Section<'_>, name: Option<WorkloadName>) -
             name,
             idle: idle?,
             sleep: sleep?,
+            deeper: deeper?,
+            vetoes: Vec::new(),
             ready: ReadyCheck::Started,
-            wake: wake?,
+            wake,
+            adopt: adopt?,
+            needs: needs?,
+            pool: pool?,
+            awake: awake?,
+            alarms,
         },
+        rules,
+        auth: auth?,
         ready: ready?,
-        provider: place,
+        busy: Some(busy?),
+        places: Places {
+            provider: place,
+            needs: section.place_of("needs"),
+            pool: section.place_of("pool"),
+        },
     })
-}
-
-fn sleep(r: &mut Reader, section: &Section<'_>) -> Option<SleepPlan> {
-    let method = section.get(r, "method", &SLEEP_METHOD);
-    let signal = section.find(r, "signal", &TEXT);
-    let grace = section.get(r, "grace", &DURATION);
-    let method = method?;
-    if method == SleepMethod::Pause && section.has("signal") {
-        r.complain(section.place_of("signal"), "pausing sends no signal; take `signal` out");
-    }
-    let signal = signal?;
-    if let Some(text) = &signal
-        && !is_signal(text)
-    {
-        let text = text.escape_debug();
-        let message = format!("\"{text}\" is not a signal; write it as \"SIGTERM\"");
-        r.complain(section.place_of("signal"), message);
-        return None;
-    }
-    Some(SleepPlan { method, signal, grace: grace? })
-}
-
-/// Names as the system has them, and real-time signals such as `SIGRTMIN+3`.
-fn is_signal(text: &str) -> bool {
-    text.strip_prefix("SIG").is_some_and(|name| {
-        !name.is_empty()
-            && name.len() <= 12
-            && name
-                .bytes()
-                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || b"+-".contains(&c))
-    })
-}
-
-fn ready(r: &mut Reader, workload: &Section<'_>) -> Option<Ready> {
-    if !workload.has("ready") {
-        return Some(Ready::Usual);
-    }
-    let section = workload.table(r, "ready")?;
-    let place = section.place;
-    let http = section.find(r, "http", &TEXT);
-    let tcp = section.find(r, "tcp", &FLAG);
-    let started = section.find(r, "started", &FLAG);
-    let port = section.find(r, "port", &PORT);
-    let method = section.find(r, "method", &TEXT);
-    let status = section.find(r, "status", &STATUSES);
-    let host = section.find(r, "host", &TEXT);
-
-    for key in ["tcp", "started"] {
-        let value = if key == "tcp" { tcp } else { started };
-        if value.flatten() == Some(false) {
-            r.complain(section.place_of(key), format!("`{key}` is only ever true; take it out"));
-            return None;
-        }
-    }
-    let kinds: Vec<_> =
-        ["http", "tcp", "started"].into_iter().filter(|key| section.has(key)).collect();
-    let [kind] = kinds.as_slice() else {
-        let message = "`ready` takes exactly one of `http`, `tcp` and `started`";
-        r.complain(place, message);
-        return None;
-    };
-    let unfit: &[&str] = match *kind {
-        "http" => &[],
-        "tcp" => &["method", "status", "host"],
-        _ => &["port", "method", "status", "host"],
-    };
-    for key in unfit.iter().filter(|key| section.has(key)) {
-        r.complain(section.place_of(key), format!("`{key}` has no meaning with `{kind}`"));
-    }
-    match *kind {
-        "started" => Some(Ready::Started),
-        "tcp" => Some(Ready::Tcp { port: port?, place }),
-        _ => {
-            let path = http??;
-            let method = method?.unwrap_or_else(|| "GET".to_owned());
-            if !path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c == '#') {
-                let message = "`http` takes a path that begins with `/`, such as \"/health\"";
-                r.complain(section.place_of("http"), message);
-                return None;
-            }
-            if !method.bytes().all(|c| c.is_ascii_uppercase()) {
-                let message = "`method` is written in capital letters, such as \"GET\"";
-                r.complain(section.place_of("method"), message);
-                return None;
-            }
-            let (status, host) = (status?, host?);
-            if let Some(host) = &host
-                && host.contains(|c: char| !c.is_ascii_graphic())
-            {
-                r.complain(section.place_of("host"), "this cannot be the name of a host");
-                return None;
-            }
-            Some(Ready::Http { port: port?, method, path, status, host, place })
-        }
-    }
 }

@@ -57,7 +57,7 @@ fn every_mistake_is_told_with_its_place_and_what_to_do() {
 
 #[test]
 fn no_secret_is_ever_told() {
-    for case in ["secrets_are_masked", "secrets_in_broken_toml"] {
+    for case in ["secrets_are_masked", "secrets_in_broken_toml", "who"] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/invalid/{case}.toml"));
         let mistakes = Config::load(&file, &Places::default()).unwrap_err();
         assert!(!mistakes.to_string().contains("hunter2"), "{mistakes}");

@@ -4,14 +4,21 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use drowse_config::{Config, Item, Mistakes, Places};
 use drowse_core::{ReadyCheck, SleepMethod, SleepPlan, WakePlan};
-use drowse_plugins::settings::{Limits, Secret, Transport, Trust};
+use drowse_plugins::{
+    Reach,
+    settings::{Limits, Secret, Transport, Trust},
+};
 use drowse_proxy::settings::HttpLimits;
-use drowse_routes::{HostMatch, Waiting};
+use drowse_routes::{
+    AuthKind, HostMatch, Waiting, WakeRules,
+    rules::{Bots, Rate},
+};
 use proptest::prelude::*;
 
 fn valid(name: &str) -> Config {
@@ -54,6 +61,7 @@ fn what_is_written_is_what_comes_out() {
         path: "/health".into(),
         status: Some(200..=399),
         host: Some("blog.example.org".into()),
+        header: None,
     };
     assert_eq!(blog.ready, expected);
     assert_eq!(
@@ -83,6 +91,10 @@ fn grants_come_out_with_their_secrets_unread() {
 
     let remote = &config.providers[1];
     assert_eq!(remote.plugin, "/opt/pve.wasm");
+    let reach: Vec<Reach> =
+        ["10.0.0.0/8", "::1", ".lan"].iter().map(|text| text.parse().unwrap()).collect();
+    assert_eq!(remote.reach.as_ref(), Some(&reach));
+    assert_eq!(config.providers[0].reach, None);
     let api = &remote.endpoints["api"];
     let Transport::Https { host, port: 8006, trust: Trust::Fingerprint(digest) } = &api.transport
     else {
@@ -96,6 +108,70 @@ fn grants_come_out_with_their_secrets_unread() {
 }
 
 #[test]
+fn who_may_wake_is_said_by_the_workload_and_over_it_by_each_route() {
+    let config = valid("who.toml");
+    let [blog, admin, public, wiki] = config.routes.as_slice() else { panic!("four routes") };
+    let networks = |texts: &[&str]| -> Vec<ipnet::IpNet> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    };
+
+    let rules = &blog.wake;
+    let paths: Vec<_> = rules.paths.iter().map(ToString::to_string).collect();
+    assert_eq!(paths, ["/", "/posts/*"]);
+    assert_eq!(rules.methods, ["GET", "HEAD"]);
+    assert_eq!(rules.from, networks(&["192.168.0.0/16", "2001:db8::/32"]));
+    assert_eq!(rules.not_from, networks(&["192.168.66.0/24"]));
+    assert_eq!(rules.agents[0].to_string(), "Mozilla/*");
+    assert_eq!(rules.not_agents[0].to_string(), "*preview*");
+    assert_eq!(rules.bots, Bots::Ignore);
+    assert_eq!(rules.limits.all, Some(Rate { count: 10, per: Duration::from_secs(3600) }));
+    assert_eq!(rules.limits.client, Some(Rate { count: 3, per: Duration::from_secs(600) }));
+    let [health, balancer] = rules.probes.as_slice() else { panic!("two probes") };
+    assert_eq!((health.status, health.counts, health.agent.is_none()), (204, false, true));
+    assert_eq!((balancer.status, balancer.counts, balancer.path.is_none()), (200, true, true));
+    assert!(Arc::ptr_eq(&blog.wake, &public.wake), "the same rules are there once");
+
+    assert_eq!(admin.wake.from, networks(&["192.168.1.0/24"]));
+    assert!(admin.wake.paths.is_empty() && admin.wake.probes.is_empty());
+    assert_eq!(admin.wake.bots, Bots::Wake);
+    assert_eq!(admin.wake.not_from, rules.not_from, "what it does not say is the workload's");
+    assert_eq!(admin.wake.limits, rules.limits);
+    assert_eq!(*wiki.wake, WakeRules::default());
+
+    let spec = config.workloads.iter().find(|it| it.name.as_str() == "blog").unwrap();
+    assert_eq!(spec.wake.timeout, Duration::from_secs(90));
+    let proxies = &config.listeners[0].proxy_protocol;
+    assert_eq!(*proxies, networks(&["10.0.0.2/32", "fd00::/8"]));
+}
+
+#[test]
+fn authentication_is_the_workloads_unless_a_route_says_otherwise() {
+    let config = valid("who.toml");
+    let [blog, admin, public, wiki] = config.routes.as_slice() else { panic!("four routes") };
+    let AuthKind::Forward(sso) = &blog.auth.as_ref().unwrap().kind else { panic!("{blog:?}") };
+    assert_eq!((sso.host.as_str(), sso.port), ("authelia", 9091));
+    assert_eq!(sso.path, "/api/authz/forward-auth?rd=x");
+    assert_eq!(sso.headers, ["remote-user", "remote-groups"]);
+    assert_eq!(sso.timeout, Duration::from_secs(2));
+
+    let family = admin.auth.as_ref().unwrap();
+    assert_eq!(family.name, "family");
+    let AuthKind::Basic(basic) = &family.kind else { panic!("{family:?}") };
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/valid");
+    assert_eq!(basic.users, directory.join("family.users"));
+    assert_eq!(basic.realm, "At home");
+    assert_eq!(basic.user_header.as_deref(), Some("remote-user"));
+
+    assert_eq!(public.auth, None);
+    // What tells who comes on one route is nobody's to say on another.
+    for route in [blog, admin, public] {
+        assert_eq!(*route.vouched, ["remote-groups", "remote-user"]);
+    }
+    assert!(wiki.vouched.is_empty());
+    assert_eq!(wiki.auth, None);
+}
+
+#[test]
 fn a_workload_with_a_route_is_ready_when_it_answers_not_when_it_accepts() {
     let config = valid("docker.toml");
     let wiki = config.workloads.iter().find(|it| it.name.as_str() == "wiki").unwrap();
@@ -105,6 +181,7 @@ fn a_workload_with_a_route_is_ready_when_it_answers_not_when_it_accepts() {
         path: "/".into(),
         status: None,
         host: None,
+        header: None,
     };
     assert_eq!(wiki.ready, expected);
     let cron = config.workloads.iter().find(|it| it.name.as_str() == "cron").unwrap();
@@ -306,4 +383,22 @@ proptest! {
             prop_assert!(!mistakes.to_string().contains("hunter"), "{mistakes}");
         }
     }
+}
+
+#[test]
+fn waiting_visitors_get_what_the_operator_says() {
+    let config = parse("[waiting]\ntheme = \"terminal\"\nlogs = 5\nheld = 7\n").unwrap();
+    assert_eq!(config.waiting.theme, "terminal");
+    assert_eq!((config.waiting.logs, config.waiting.held), (5, 7));
+    assert_eq!(parse("").unwrap().waiting, drowse_proxy::WaitingSettings::default());
+}
+
+#[test]
+fn themes_beside_the_configuration_are_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("drowse.toml");
+    std::fs::write(&file, "").unwrap();
+    std::fs::create_dir(directory.path().join("themes")).unwrap();
+    let config = Config::load(&file, &Places::default()).unwrap();
+    assert_eq!(config.waiting.themes, Some(directory.path().join("themes")));
 }

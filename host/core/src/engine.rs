@@ -6,145 +6,133 @@
 //! workload and end with it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError, RwLock},
-    time::{Duration, Instant},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
+    time::{Duration, Instant, SystemTime},
 };
 
-use serde::{Deserialize, Serialize};
-use tokio::{
-    runtime::Handle,
-    sync::{broadcast, watch},
-    task::AbortHandle,
-};
+use tokio::{runtime::Handle, sync::broadcast, task::AbortHandle};
 
 use crate::{
+    journal::{Cause, Journal},
     probe::Prober,
-    provider::{ErrorCode, Failure, Observation, Provider, ProviderEvent},
-    spec::WorkloadSpec,
-    step::{Input, Moment},
-    words::{Generation, Phase, ProviderName, WorkloadName},
+    provider::{ErrorCode, Failure, Provider, ProviderEvent},
+    spec::{Need, PoolSpec, WorkloadSpec},
+    step::{Force, Input, Moment},
+    words::{PoolName, ProviderName, WorkloadName},
 };
 
+mod clockwork;
+mod compose;
 mod effects;
+mod lives;
+mod looking;
+mod needs;
+mod pool;
+mod snapshot;
+mod story;
 mod visit;
 mod workload;
 
+pub use lives::LifeNote;
+pub use needs::circle;
+pub use pool::PoolStatus;
+pub use snapshot::{PhaseChange, Snapshot, WorkloadStatus};
 pub use visit::{Turned, Visit};
 pub use workload::Workload;
 
+use compose::Project;
+use needs::Link;
+use pool::Pool;
+
 /// Phase changes that a slow listener may be behind before it misses some.
 const CHANGES: usize = 1024;
+/// Nothing that was used longer ago than this is recalled.
+const BEFORE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Keeps the workloads of one router and the providers that control them.
 pub struct Engine {
     shared: Arc<Shared>,
     workloads: RwLock<BTreeMap<WorkloadName, Arc<Workload>>>,
-    /// The workloads behind each provider's handles, so that an event finds its own.
-    targets: RwLock<HashMap<ProviderName, Targets>>,
-    watches: Mutex<Vec<AbortHandle>>,
+    pools: RwLock<BTreeMap<PoolName, Arc<Pool>>>,
+    /// What works for the engine: a watch for each provider, a server for each pool, the clock.
+    tasks: Mutex<Vec<AbortHandle>>,
 }
+
+/// What the engine stands on.
+pub struct Ground {
+    /// Where providers, probes and timers run; not a runtime of the data path.
+    pub runtime: Handle,
+    /// Looks at workloads from outside.
+    pub prober: Arc<dyn Prober>,
+    /// Takes what was done.
+    pub journal: Arc<dyn Journal>,
+    /// The time of day, for schedules and the journal.
+    pub clock: Clock,
+}
+
+/// Tells the time of day.
+pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// What all workloads use.
 pub(crate) struct Shared {
     runtime: Handle,
     prober: Arc<dyn Prober>,
-    providers: RwLock<HashMap<ProviderName, Arc<dyn Provider>>>,
+    journal: Arc<dyn Journal>,
+    clock: Clock,
+    providers: RwLock<BTreeMap<ProviderName, Arc<dyn Provider>>>,
+    /// The workloads behind each provider's handles, so that an event finds its own.
+    targets: RwLock<BTreeMap<ProviderName, Targets>>,
+    /// The projects of compose, by provider and name.
+    projects: Mutex<BTreeMap<(ProviderName, String), Project>>,
     changes: broadcast::Sender<PhaseChange>,
     began: tokio::time::Instant,
-}
-
-/// What everybody may know of a workload at one moment.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// Where it is in its life.
-    pub phase: Phase,
-    /// Which life.
-    pub generation: Generation,
-    /// Why the last wake or sleep went wrong.
-    pub failure: Option<Arc<Failure>>,
-    /// When it entered the phase.
-    pub since: Instant,
-    /// Until then visitors are told of the failure and nothing is tried.
-    pub rest_until: Option<Instant>,
-}
-
-/// A workload went from one phase to another.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PhaseChange {
-    /// Which workload.
-    pub workload: WorkloadName,
-    /// Where it was.
-    pub from: Phase,
-    /// Where it is.
-    pub to: Phase,
-    /// Which life.
-    pub generation: Generation,
-    /// What went wrong, if something did.
-    pub reason: Option<String>,
-}
-
-/// A workload as an operator sees it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct WorkloadStatus {
-    /// Stable name.
-    pub name: WorkloadName,
-    /// Who controls it.
-    pub provider: ProviderName,
-    /// The provider's handle for it.
-    pub target: String,
-    /// Where it is in its life.
-    pub phase: Phase,
-    /// Which life.
-    pub generation: Generation,
-    /// Visits inside.
-    pub visits: u64,
-    /// Visitors held at the gate.
-    pub waiting: usize,
-    /// Seconds in this phase.
-    pub phase_seconds: f64,
-    /// Seconds until it sleeps if nobody comes; absent while somebody is inside.
-    pub sleeps_in_seconds: Option<f64>,
-    /// Why the last wake or sleep went wrong.
-    pub failure: Option<Failure>,
-    /// What the provider said when this life began.
-    pub observed: Option<Observation>,
 }
 
 // === impl Engine ===
 
 impl Engine {
-    /// An engine without workloads. Providers and probes run on `runtime`, which must not be a
-    /// runtime of the data path.
-    pub fn new(runtime: Handle, prober: Arc<dyn Prober>) -> Arc<Self> {
+    /// An engine without workloads.
+    pub fn new(ground: Ground) -> Arc<Self> {
         let shared = Shared {
-            runtime,
-            prober,
+            runtime: ground.runtime,
+            prober: ground.prober,
+            journal: ground.journal,
+            clock: ground.clock,
             providers: RwLock::default(),
+            targets: RwLock::default(),
+            projects: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES),
             began: tokio::time::Instant::now(),
         };
         Arc::new(Self {
             shared: Arc::new(shared),
             workloads: RwLock::default(),
-            targets: RwLock::default(),
-            watches: Mutex::default(),
+            pools: RwLock::default(),
+            tasks: Mutex::default(),
         })
     }
 
     /// Takes a provider and begins to listen to it.
-    pub fn add_provider(self: &Arc<Self>, provider: Arc<dyn Provider>) {
+    pub fn add_provider(&self, provider: Arc<dyn Provider>) {
         let name = provider.name().clone();
         write(&self.shared.providers).insert(name.clone(), provider.clone());
-        let engine = Arc::downgrade(self);
-        let watch = self.shared.runtime.spawn(async move {
+        let shared = Arc::downgrade(&self.shared);
+        self.keep(self.shared.runtime.spawn(async move {
             let mut events = provider.watch();
             while let Some(event) = events.recv().await {
-                let Some(engine) = engine.upgrade() else { return };
-                engine.provider_event(&name, event);
+                let Some(shared) = shared.upgrade() else { return };
+                shared.provider_event(&name, &event);
             }
-        });
-        lock(&self.watches).push(watch.abort_handle());
+        }));
+    }
+
+    /// Takes a pool; workloads that share it come later.
+    pub fn add_pool(&self, spec: PoolSpec) {
+        let name = spec.name.clone();
+        let pool = Pool::new(spec);
+        self.keep(self.shared.runtime.spawn(pool.clone().serve()));
+        write(&self.pools).insert(name, pool);
     }
 
     /// The provider of this name.
@@ -154,14 +142,12 @@ impl Engine {
 
     /// Every provider, by name.
     pub fn providers(&self) -> Vec<Arc<dyn Provider>> {
-        let mut all: Vec<_> = read(&self.shared.providers).values().cloned().collect();
-        all.sort_by(|a, b| a.name().cmp(b.name()));
-        all
+        read(&self.shared.providers).values().cloned().collect()
     }
 
     /// Takes a workload; it is asleep until the provider says otherwise. `conflict` when the name
-    /// is taken.
-    pub fn add_workload(self: &Arc<Self>, spec: WorkloadSpec) -> Result<Arc<Workload>, Failure> {
+    /// is taken, `not_found` when there is no such pool.
+    pub fn add_workload(&self, spec: WorkloadSpec) -> Result<Arc<Workload>, Failure> {
         let mut workloads = write(&self.workloads);
         if workloads.contains_key(&spec.name) {
             return Err(Failure::new(
@@ -169,15 +155,43 @@ impl Engine {
                 format!("workload {:?} exists already: give one of them another name", spec.name),
             ));
         }
-        let workload = Workload::new(spec, self.shared.clone());
+        let pool = match &spec.pool {
+            None => None,
+            Some(membership) => Some(self.pool(&spec.name, &membership.pool)?),
+        };
+        let workload = Workload::new(spec, pool, self.shared.clone());
         workloads.insert(workload.name().clone(), workload.clone());
-        write(&self.targets)
+        write(&self.shared.targets)
             .entry(workload.spec().provider.clone())
             .or_default()
             .entry(workload.spec().target.handle.clone())
             .or_default()
-            .push(workload.clone());
+            .push(Arc::downgrade(&workload));
         Ok(workload)
+    }
+
+    /// Connects workloads with what they need, and starts the clock for those with times of their
+    /// own. Called once, when all workloads are there. `not_found` when one needs another that
+    /// does not exist, `invalid_request` when they need each other in a circle.
+    pub fn connect(self: &Arc<Self>) -> Result<(), Failure> {
+        let workloads = self.workloads();
+        let graph = workloads.iter().map(|one| (one.name(), one.spec().needs.as_slice()));
+        if let Some(circle) = circle(graph) {
+            let names: Vec<_> = circle.iter().map(WorkloadName::as_str).collect();
+            let message = format!("workloads need each other in a circle: {}", names.join(" → "));
+            return Err(Failure::new(ErrorCode::InvalidRequest, message));
+        }
+        for workload in &workloads {
+            let link = |need: &Need| {
+                let name = need.workload.as_str();
+                Ok(Link { workload: self.named(name)?, until: need.until })
+            };
+            let links: Result<Vec<_>, Failure> = workload.spec().needs.iter().map(link).collect();
+            // Only the first call counts.
+            let _ = workload.needs.set(links?);
+        }
+        self.keep(self.shared.runtime.spawn(clockwork::run(Arc::downgrade(self))));
+        Ok(())
     }
 
     /// The workload of this name.
@@ -197,20 +211,40 @@ impl Engine {
 
     /// An operator wants it awake: a cool-down does not count. Returns at once; `not_found` when
     /// there is no such workload.
-    pub fn wake(&self, name: &str) -> Result<(), Failure> {
-        self.named(name)?.apply(Input::OperatorWake);
+    pub fn wake(&self, name: &str, cause: Cause) -> Result<(), Failure> {
+        self.named(name)?.apply(Input::Wake(Arc::new(cause)));
         Ok(())
     }
 
-    /// An operator wants it asleep: visits inside are waited for a while. Returns at once;
-    /// `not_found` when there is no such workload.
-    pub fn sleep(&self, name: &str) -> Result<(), Failure> {
-        self.named(name)?.apply(Input::OperatorSleep);
+    /// An operator wants it asleep: visits inside are waited for a while, or cut off at once when
+    /// forced. Returns at once; `not_found` when there is no such workload, `conflict` when
+    /// something needs it awake.
+    pub fn sleep(&self, name: &str, cause: Cause, force: Force) -> Result<(), Failure> {
+        let workload = self.named(name)?;
+        if workload.state().held() > 0 {
+            let by = self.holders(&workload);
+            let message = match by.is_empty() {
+                true => format!("{name} is kept awake by its schedule until the window ends"),
+                false => format!("{name} is needed by {0}: put {0} to sleep first", by.join(", ")),
+            };
+            return Err(Failure::new(ErrorCode::Conflict, message));
+        }
+        workload.apply(Input::Sleep(Arc::new(cause), force));
         Ok(())
+    }
+
+    /// Every pool as an operator sees it, by name.
+    pub fn pools(&self) -> Vec<PoolStatus> {
+        read(&self.pools).values().map(|pool| pool.status()).collect()
+    }
+
+    /// What was done lately, newest first.
+    pub fn journal(&self) -> &Arc<dyn Journal> {
+        &self.shared.journal
     }
 
     /// Asks the providers for the state of every workload; what runs is adopted.
-    pub fn reconcile(self: &Arc<Self>) {
+    pub fn reconcile(&self) {
         for workload in self.workloads() {
             workload.apply(Input::Look);
         }
@@ -230,37 +264,35 @@ impl Engine {
         })
     }
 
-    fn provider_event(&self, provider: &ProviderName, event: ProviderEvent) {
-        for (workload, input) in self.concerned(provider, event) {
-            workload.apply(input);
-        }
+    fn pool(&self, workload: &WorkloadName, name: &PoolName) -> Result<Arc<Pool>, Failure> {
+        read(&self.pools).get(name).cloned().ok_or_else(|| {
+            Failure::new(
+                ErrorCode::NotFound,
+                format!("workload {workload:?}: there is no pool {name:?}: define [pool.{name}]"),
+            )
+        })
     }
 
-    fn concerned(
-        &self,
-        provider: &ProviderName,
-        event: ProviderEvent,
-    ) -> Vec<(Arc<Workload>, Input)> {
-        let targets = read(&self.targets);
-        let Some(handles) = targets.get(provider) else { return Vec::new() };
-        match event {
-            ProviderEvent::Synced => {
-                handles.values().flatten().map(|w| (w.clone(), Input::Look)).collect()
-            }
-            ProviderEvent::Changed(seen) => handles
-                .get(&seen.handle)
-                .into_iter()
-                .flatten()
-                .map(|w| (w.clone(), Input::Changed(seen.clone())))
-                .collect(),
-        }
+    /// Those that keep it awake at the moment.
+    fn holders(&self, workload: &Workload) -> Vec<String> {
+        let needs = |other: &Arc<Workload>| {
+            let links = other.links();
+            let mut held = links.iter().filter(|link| !link.is_job());
+            held.any(|link| link.workload.name() == workload.name()) && other.state().holds_needs()
+        };
+        let holders = self.workloads().into_iter().filter(needs);
+        holders.map(|holder| holder.name().to_string()).collect()
+    }
+
+    fn keep(&self, task: tokio::task::JoinHandle<()>) {
+        lock(&self.tasks).push(task.abort_handle());
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        for watch in lock(&self.watches).drain(..) {
-            watch.abort();
+        for task in lock(&self.tasks).drain(..) {
+            task.abort();
         }
         for workload in read(&self.workloads).values() {
             workload.end();
@@ -275,6 +307,12 @@ impl Shared {
         self.began.elapsed()
     }
 
+    /// As [`Shared::now`], counted from long before the engine began, so that there is room for
+    /// what happened before.
+    fn milliseconds(&self) -> u64 {
+        u64::try_from((BEFORE + self.now()).as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn at(&self, moment: Moment) -> Instant {
         (self.began + moment).into_std()
     }
@@ -287,16 +325,31 @@ impl Shared {
             )
         })
     }
-}
 
-// === impl Snapshot ===
+    fn provider_event(&self, provider: &ProviderName, event: &ProviderEvent) {
+        for (workload, input) in self.concerned(provider, event) {
+            workload.apply(input);
+        }
+    }
 
-impl Snapshot {
-    /// What is left of the time in which nothing is tried.
-    pub fn retry_in(&self) -> Option<Duration> {
-        let until = self.rest_until?;
-        Some(until.saturating_duration_since(tokio::time::Instant::now().into_std()))
-            .filter(|left| !left.is_zero())
+    fn concerned(
+        &self,
+        provider: &ProviderName,
+        event: &ProviderEvent,
+    ) -> Vec<(Arc<Workload>, Input)> {
+        let targets = read(&self.targets);
+        let Some(handles) = targets.get(provider) else { return Vec::new() };
+        match event {
+            ProviderEvent::Synced => {
+                let all = handles.values().flatten().filter_map(Weak::upgrade);
+                all.map(|workload| (workload, Input::Look)).collect()
+            }
+            ProviderEvent::Changed(seen) => {
+                let named = handles.get(&seen.handle).into_iter().flatten();
+                let named = named.filter_map(Weak::upgrade);
+                named.map(|workload| (workload, Input::Changed(seen.clone()))).collect()
+            }
+        }
     }
 }
 
@@ -314,18 +367,7 @@ fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn snapshot_of(shared: &Shared, state: &crate::step::State) -> Snapshot {
-    Snapshot {
-        phase: state.phase(),
-        generation: state.generation(),
-        failure: state.failure().cloned(),
-        since: shared.at(state.since()),
-        rest_until: state.rest_until().map(|until| shared.at(until)),
-    }
-}
-
-type Snapshots = watch::Sender<Snapshot>;
-type Targets = HashMap<String, Vec<Arc<Workload>>>;
+type Targets = BTreeMap<String, Vec<Weak<Workload>>>;
 
 #[cfg(all(test, not(drowse_loom)))]
 mod tests;

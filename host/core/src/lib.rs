@@ -1,23 +1,34 @@
 //! The heart of drowse: what a workload is, the [`gate`] in front of it, the pure phase machine
 //! ([`step`]) and the [`engine`] that runs it. This crate knows no socket, no WASM and no SQL:
-//! providers and probes come in through the traits [`Provider`] and [`Prober`].
+//! providers and probes come in through the traits [`Provider`] and [`Prober`], what was done goes
+//! out through [`Journal`].
 
 #![forbid(unsafe_code)]
 
 pub mod engine;
 pub mod gate;
+pub mod journal;
 pub mod probe;
 pub mod provider;
+pub mod schedule;
 pub mod spec;
 pub mod step;
 mod sync;
 pub mod words;
 
-pub use engine::{Engine, PhaseChange, Snapshot, Turned, Visit, Workload, WorkloadStatus};
+pub use engine::{
+    Clock, Engine, Ground, LifeNote, PhaseChange, PoolStatus, Snapshot, Turned, Visit, Workload, WorkloadStatus, circle,
+};
+pub use journal::{Cause, Correlation, Entry, Journal, Kind, MemoryJournal, Source};
 pub use probe::Prober;
 pub use provider::{
-    Ability, Address, ErrorCode, Failure, Health, Observation, Provider, ProviderEvent,
-    ProviderState, Status, StopOptions, Target,
+    Ability, Address, ErrorCode, Exit, Failure, Health, Observation, Provider, ProviderEvent,
+    ProviderState, Status, StopOptions, Target, Usage,
 };
-pub use spec::{ReadyCheck, SleepMethod, SleepPlan, WakePlan, WorkloadSpec};
-pub use words::{Generation, Phase, ProviderName, WorkloadName};
+pub use schedule::{Alarm, InvalidSchedule, Window};
+pub use spec::{
+    Adopt, Deeper, Membership, Need, PoolSpec, ReadyCheck, SleepMethod, SleepPlan, Until, Veto,
+    WakePlan, WorkloadSpec,
+};
+pub use step::{Force, Stage};
+pub use words::{Generation, Phase, PoolName, ProviderName, WorkloadName};

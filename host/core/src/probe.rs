@@ -10,4 +10,7 @@ pub trait Prober: Send + Sync + 'static {
     /// One look, over within a second or two. The error says what was seen instead of readiness,
     /// for instance `GET /health: 503 Service Unavailable`. Dropping the future ends it.
     async fn probe(&self, check: &ReadyCheck, addresses: &[Address]) -> Result<(), String>;
+
+    /// How many play on the Minecraft server at the workload's own `port`.
+    async fn players(&self, addresses: &[Address], port: u16) -> Result<u32, String>;
 }

@@ -46,6 +46,18 @@ pub trait Provider: Send + Sync + 'static {
     /// The last `lines` lines the target wrote, oldest first.
     async fn logs(&self, target: &Target, lines: u32) -> Result<Vec<String>, Failure>;
 
+    /// Runs a command inside the target and waits for its end. `unsupported` unless the provider
+    /// has the ability.
+    async fn exec(&self, target: &Target, command: &[String]) -> Result<Exit, Failure> {
+        let _ = command;
+        Err(self.cannot("run commands in", target))
+    }
+
+    /// What the target uses at the moment. `unsupported` unless the provider has the ability.
+    async fn usage(&self, target: &Target) -> Result<Usage, Failure> {
+        Err(self.cannot("tell the usage of", target))
+    }
+
     /// Begins to report changes. The provider restarts what reports them when it breaks, sends
     /// [`ProviderEvent::Synced`] after each gap, waits while the receiver is behind and stops when
     /// the receiver is dropped. A provider without the ability never sends anything.
@@ -53,6 +65,13 @@ pub trait Provider: Send + Sync + 'static {
 
     /// How the provider itself is, for operators.
     fn state(&self) -> ProviderState;
+
+    /// The failure of a call that this provider does not have.
+    fn cannot(&self, what: &str, target: &Target) -> Failure {
+        let (name, handle) = (self.name(), &target.handle);
+        let message = format!("provider {name:?} cannot {what} {handle}");
+        Failure::new(ErrorCode::Unsupported, message)
+    }
 }
 
 /// What [`Provider::watch`] reports.
@@ -104,6 +123,10 @@ pub enum Ability {
     Remove,
     /// `logs`.
     Logs,
+    /// `exec`.
+    Exec,
+    /// `usage`.
+    Usage,
 }
 
 /// The provider's handle for a workload, with the workload's settings for this provider.
@@ -195,6 +218,24 @@ pub struct Observation {
     pub detail: Option<String>,
     /// `exit-status`, `started-at`, …
     pub attributes: BTreeMap<String, String>,
+}
+
+/// How a command inside a target ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// 0 is success.
+    pub status: i32,
+    /// The last lines it wrote, oldest first.
+    pub output: Vec<String>,
+}
+
+/// What a target uses at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Percent of one core; over 100 when it uses more than one.
+    pub cpu_percent: Option<f64>,
+    /// Bytes that would be free without it.
+    pub memory: Option<u64>,
 }
 
 /// Why something did not work: the stable code, and a sentence that says what to do.

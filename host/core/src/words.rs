@@ -14,6 +14,11 @@ pub struct WorkloadName(Arc<str>);
 #[serde(try_from = "String", into = "String")]
 pub struct ProviderName(Arc<str>);
 
+/// Names a ceiling that some workloads share.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PoolName(Arc<str>);
+
 /// Counts a workload's lives. Whatever is stamped with an older one is ignored.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
@@ -49,7 +54,7 @@ pub struct InvalidName {
     reason: &'static str,
 }
 
-// === impl WorkloadName, ProviderName ===
+// === impl WorkloadName, ProviderName, PoolName ===
 
 macro_rules! name {
     ($type:ident) => {
@@ -103,6 +108,7 @@ macro_rules! name {
 
 name!(WorkloadName);
 name!(ProviderName);
+name!(PoolName);
 
 fn check(name: &str) -> Result<(), InvalidName> {
     let fail = |reason| Err(InvalidName { name: name.chars().take(140).collect(), reason });

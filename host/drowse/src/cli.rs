@@ -75,9 +75,13 @@ pub(crate) enum Command {
     #[command(after_help = EXIT_CODES)]
     Wake(Operate),
 
-    /// Put a workload to sleep; visitors inside are waited for
+    /// Put a workload to sleep; visitors inside have half a minute
     #[command(after_help = EXIT_CODES)]
-    Sleep(Operate),
+    Sleep(Sleep),
+
+    /// Show what was done to workloads lately, why, and how it ended
+    #[command(after_help = EXIT_CODES)]
+    Ops(Ops),
 
     /// Look at plugins
     #[command(subcommand)]
@@ -162,6 +166,29 @@ pub(crate) struct Operate {
         value_parser = wait
     )]
     pub(crate) wait: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) running: Running,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Sleep {
+    #[command(flatten)]
+    pub(crate) operate: Operate,
+
+    /// Do not wait for visitors inside: cut them off
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Ops {
+    /// Only of this workload
+    pub(crate) name: Option<String>,
+
+    /// So many at most, the latest
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    pub(crate) limit: u16,
 
     #[command(flatten)]
     pub(crate) running: Running,

@@ -2,7 +2,7 @@
 
 use drowse_admin::Client;
 use drowse_plugins::{Plugins, PluginsConfig};
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
 mod check;
 mod init;
 mod operate;
+mod ops;
 mod plugin;
 mod run;
 mod status;
@@ -28,7 +29,8 @@ pub(crate) fn execute(cli: Cli, output: &Output) -> Result<(), Error> {
         Command::Init(init) => init::init(&init, output),
         Command::Status(running) => status::status(&running, output),
         Command::Wake(operate) => operate::wake(&operate, output),
-        Command::Sleep(operate) => operate::sleep(&operate, output),
+        Command::Sleep(sleep) => operate::sleep(&sleep, output),
+        Command::Ops(ops) => ops::ops(&ops, output),
         Command::Plugin(Plugin::List(config)) => plugin::list(&config, output),
         Command::Plugin(Plugin::Inspect { plugin, config }) => {
             plugin::inspect(&plugin, &config, output)
@@ -55,4 +57,15 @@ pub(crate) fn plugins(dir: PathBuf, cache: PathBuf, runtime: &Handle) -> Result<
 /// The running router.
 fn client(running: &Running) -> Client {
     Client::new(locate::control(running))
+}
+
+/// The two largest units of a time.
+pub(crate) fn span(seconds: f64) -> String {
+    let seconds = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
 }

@@ -7,9 +7,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use drowse_admin::{Control, ListenerStatus, PluginStatus, ProviderStatus, RouterStatus};
-use drowse_core::{Engine, ErrorCode, Failure, Phase, Snapshot, Workload, WorkloadStatus};
+use drowse_admin::{Control, ListenerStatus, Order, PluginStatus, ProviderStatus, RouterStatus};
+use drowse_core::{
+    Cause, Engine, Entry, ErrorCode, Failure, Force, Phase, PhaseChange, Snapshot, Workload,
+    WorkloadStatus,
+};
 use drowse_plugins::{Load, PluginInfo, Plugins};
+use tokio::sync::broadcast;
 
 #[cfg(test)]
 mod tests;
@@ -51,6 +55,7 @@ impl Control for Desk {
                 })
                 .collect(),
             workloads: self.engine.status(),
+            pools: self.engine.pools(),
         }
     }
 
@@ -59,14 +64,29 @@ impl Control for Desk {
         listed.into_iter().map(|(name, found)| plugin(name, found)).collect()
     }
 
-    async fn wake(&self, name: &str, wait: Option<Duration>) -> Result<WorkloadStatus, Failure> {
-        self.engine.wake(name)?;
-        self.settle(name, wait, woken).await
+    async fn wake(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
+        self.engine.wake(name, Cause::new(order.source))?;
+        self.settle(name, order.wait, woken).await
     }
 
-    async fn sleep(&self, name: &str, wait: Option<Duration>) -> Result<WorkloadStatus, Failure> {
-        self.engine.sleep(name)?;
-        self.settle(name, wait, asleep).await
+    async fn sleep(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
+        let force = if order.force { Force::AtOnce } else { Force::Drain };
+        self.engine.sleep(name, Cause::new(order.source), force)?;
+        self.settle(name, order.wait, asleep).await
+    }
+
+    fn operations(&self, workload: Option<&str>, limit: usize) -> Result<Vec<Entry>, Failure> {
+        if let Some(name) = workload
+            && self.engine.workload(name).is_none()
+        {
+            let message = format!("there is no workload {name:?}: `drowse status` lists them");
+            return Err(Failure::new(ErrorCode::NotFound, message));
+        }
+        Ok(self.engine.journal().recent(workload, limit))
+    }
+
+    fn changes(&self) -> broadcast::Receiver<PhaseChange> {
+        self.engine.changes()
     }
 }
 

@@ -12,6 +12,7 @@ mod commands;
 mod control;
 mod error;
 mod grants;
+mod lives;
 mod locate;
 mod logging;
 mod output;

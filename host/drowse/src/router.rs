@@ -1,16 +1,25 @@
 //! Puts the parts together: listeners, routes, engine, providers, control socket.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use arc_swap::ArcSwap;
 use drowse_admin::{ControlSocket, ListenerStatus, SocketError};
 use drowse_config::Config;
-use drowse_core::Engine;
+use drowse_core::{Engine, Ground, MemoryJournal};
 use drowse_plugins::Plugins;
 use drowse_proxy::{BindError, ListenerSettings, NetProber, Protocol, Proxy, Running, Tables};
-use tokio::{runtime::Handle, sync::oneshot, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    sync::oneshot,
+    task::{AbortHandle, JoinHandle, JoinSet},
+};
 
-use crate::{commands, control::Desk, error::Error};
+use crate::{commands, control::Desk, error::Error, lives::Lives};
 
 /// Requests in flight have this long to end when the router ends.
 const LAST_REQUESTS: Duration = Duration::from_secs(20);
@@ -19,12 +28,25 @@ const LAST_PROCESSES: Duration = Duration::from_secs(15);
 /// Somebody who asks for the status meanwhile has this long to get it.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// Providers that are loaded sooner than this are there when the first visitor is let in.
+const FIRST_PROVIDERS: Duration = Duration::from_secs(3);
+/// So many operations are remembered.
+const OPERATIONS: usize = 10_000;
+
 /// Everything that runs.
 pub(crate) struct Router {
     running: Running,
     plugins: Arc<Plugins>,
     admin: Option<Admin>,
+    /// Brings the providers that are not there yet.
+    late: Late,
+    lives: Lives,
+    /// What the workloads live in; nothing else may keep it.
+    _engine: Arc<Engine>,
 }
+
+/// Providers that took too long to be waited for. Dropping it gives them up.
+struct Late(Option<AbortHandle>);
 
 /// The control socket being served.
 struct Admin {
@@ -52,14 +74,10 @@ impl Router {
 
         let plugins = commands::plugins(config.plugins.clone(), config.cache.clone(), runtime)?;
         let plugins = Arc::new(plugins);
-        let engine = Engine::new(runtime.clone(), Arc::new(NetProber::new()));
-        for settings in &config.providers {
-            engine.add_provider(plugins.provider(settings.clone()).await);
-        }
-        for spec in &config.workloads {
-            engine.add_workload(spec.clone()).map_err(Error::new)?;
-        }
+        let engine = engine(&config, runtime)?;
+        let late = providers(&config, &plugins, &engine).await;
         let tables = tables(&config, &engine)?;
+        let lives = Lives::keep(&config.state, &engine, runtime);
         engine.reconcile();
         let running = proxy
             .run(Arc::new(ArcSwap::from_pointee(tables)))
@@ -72,7 +90,7 @@ impl Router {
         let admin = socket.map(|socket| {
             tracing::info!(socket = %socket.path().display(), "control socket is open");
             let desk = Desk {
-                engine,
+                engine: engine.clone(),
                 plugins: plugins.clone(),
                 listeners,
                 configuration: config.files().map(Path::to_owned).collect(),
@@ -80,12 +98,13 @@ impl Router {
             };
             Admin::start(socket, Arc::new(desk), runtime)
         });
-        Ok(Self { running, plugins, admin })
+        Ok(Self { running, plugins, admin, late, lives, _engine: engine })
     }
 
     /// Lets visitors finish, then ends everything. When `hurry` resolves they are cut off.
     pub(crate) async fn shutdown(self, hurry: impl Future<Output = ()>) {
         tracing::info!("ending: no new visitors, requests in flight are finished");
+        drop(self.late);
         tokio::select! {
             finished = self.running.shutdown(LAST_REQUESTS) => {
                 if !finished {
@@ -95,6 +114,7 @@ impl Router {
             }
             () = hurry => tracing::warn!("asked again: requests in flight are cut off"),
         }
+        self.lives.end().await;
         if tokio::time::timeout(LAST_PROCESSES, self.plugins.shutdown()).await.is_err() {
             tracing::error!("providers did not stop all of their processes in time");
         }
@@ -134,6 +154,67 @@ impl Admin {
     }
 }
 
+// === impl Late ===
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// The engine with everything that sleeps and wakes, and nobody yet who does it.
+fn engine(config: &Config, runtime: &Handle) -> Result<Arc<Engine>, Error> {
+    let engine = Engine::new(Ground {
+        runtime: runtime.clone(),
+        prober: Arc::new(NetProber::new()),
+        journal: Arc::new(MemoryJournal::new(OPERATIONS)),
+        clock: Arc::new(SystemTime::now),
+    });
+    for pool in &config.pools {
+        engine.add_pool(pool.clone());
+    }
+    for spec in &config.workloads {
+        engine.add_workload(spec.clone()).map_err(Error::new)?;
+    }
+    engine.connect().map_err(Error::new)?;
+    Ok(engine)
+}
+
+/// Loads all providers at the same time. One that takes long is not waited for: visitors of the
+/// others come first.
+async fn providers(config: &Config, plugins: &Arc<Plugins>, engine: &Arc<Engine>) -> Late {
+    let mut loading = JoinSet::new();
+    for settings in config.providers.clone() {
+        let plugins = plugins.clone();
+        loading.spawn(async move { plugins.provider(settings).await });
+    }
+    let patience = tokio::time::Instant::now() + FIRST_PROVIDERS;
+    while let Ok(Some(loaded)) = tokio::time::timeout_at(patience, loading.join_next()).await {
+        if let Ok(provider) = loaded {
+            engine.add_provider(provider);
+        }
+    }
+    if loading.is_empty() {
+        return Late(None);
+    }
+    tracing::warn!(
+        missing = loading.len(),
+        "providers are still being loaded; their workloads cannot wake until then"
+    );
+    let engine = Arc::downgrade(engine);
+    let late = tokio::spawn(async move {
+        while let Some(loaded) = loading.join_next().await {
+            if let (Ok(provider), Some(engine)) = (loaded, engine.upgrade()) {
+                engine.add_provider(provider);
+                engine.reconcile();
+            }
+        }
+    });
+    Late(Some(late.abort_handle()))
+}
+
 /// Binds the listeners that can be bound.
 fn bind(config: &Config) -> Result<(Proxy, Vec<ListenerStatus>), Error> {
     if config.listeners.is_empty() {
@@ -143,7 +224,8 @@ fn bind(config: &Config) -> Result<(Proxy, Vec<ListenerStatus>), Error> {
         ));
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let (proxy, failed) = Proxy::bind(config.listeners.clone(), config.threads.unwrap_or(cores));
+    let threads = config.threads.unwrap_or(cores);
+    let (mut proxy, failed) = Proxy::bind(config.listeners.clone(), threads);
     if proxy.listening().is_empty() {
         let all: Vec<_> = failed.iter().map(BindError::to_string).collect();
         let all = all.join("\n\n");
@@ -153,6 +235,9 @@ fn bind(config: &Config) -> Result<(Proxy, Vec<ListenerStatus>), Error> {
     }
     for error in &failed {
         tracing::error!("{error}");
+    }
+    if let Err(error) = proxy.waiting(config.waiting.clone()) {
+        tracing::error!("{error}; until that is mended, visitors see the theme \"calm\"");
     }
     let listeners =
         config.listeners.iter().map(|settings| listener(settings, &proxy, &failed)).collect();

@@ -30,7 +30,7 @@ fn text(bytes: &[u8]) -> String {
 fn configured(more: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let toml = format!(
-        "control = \"control.sock\"\ncache = \"cache\"\nplugins = \"plugins\"\nthreads = 1\n{more}"
+        "control = \"control.sock\"\ncache = \"cache\"\nstate = \"state\"\nplugins = \"plugins\"\nthreads = 1\n{more}"
     );
     fs::write(directory.path().join("drowse.toml"), toml).unwrap();
     directory

@@ -6,6 +6,7 @@
 //! port.
 
 mod process;
+mod usage;
 
 use std::{
     collections::BTreeMap,
@@ -26,6 +27,7 @@ pub(crate) use self::process::Process;
 use crate::{
     fault::clean,
     grants::{toml_key, toml_string},
+    notes::Notes,
     settings::CommandGrant,
 };
 
@@ -41,6 +43,7 @@ pub(crate) struct Processes {
     last_id: AtomicU64,
     table: Mutex<Table>,
     changes: Arc<Changes>,
+    notes: Arc<Notes>,
 }
 
 #[derive(Default)]
@@ -70,7 +73,11 @@ pub(crate) enum CommandError {
 // === impl Processes ===
 
 impl Processes {
-    pub(crate) fn new(provider: &str, grants: BTreeMap<String, CommandGrant>) -> Self {
+    pub(crate) fn new(
+        provider: &str,
+        grants: BTreeMap<String, CommandGrant>,
+        notes: Arc<Notes>,
+    ) -> Self {
         Self {
             provider: provider.to_owned(),
             grants,
@@ -80,6 +87,7 @@ impl Processes {
                 by_command: Mutex::new(BTreeMap::new()),
                 count: watch::Sender::new(0),
             }),
+            notes,
         }
     }
 
@@ -115,11 +123,14 @@ impl Processes {
             ))
         })?;
         let id = self.last_id.fetch_add(1, Relaxed) + 1;
-        let process = Process::watch(id, command, child, self.changes.clone())
+        let process = Process::watch(id, command, child, self.changes.clone(), self.notes.clone())
             .map_err(|error| CommandError::Failed(format!("command {command:?}: {error}")))?;
         table.processes.insert(command.to_owned(), process.clone());
         drop(table);
-        tracing::info!(provider = %self.provider, command, pid = process.pid(), "process started");
+        if self.notes.admit("command") {
+            let pid = process.pid();
+            tracing::info!(provider = %self.provider, command, pid, "process started");
+        }
         self.changes.happened(command);
         Ok(process)
     }

@@ -1,8 +1,13 @@
 //! The contract's records as core's, and back.
 
-use drowse_core::{Address, ErrorCode, Health, Observation, Status, StopOptions, Target};
+use drowse_core::{ErrorCode, Exit, StopOptions, Target, Usage};
 
-use crate::bindings::types;
+use crate::{bindings::types, fault::clean};
+
+/// Lines of a command's output that are kept.
+const EXIT_LINES: usize = 100;
+/// Where such a line is cut.
+const EXIT_LINE_BYTES: usize = 4 << 10;
 
 // === to the guest ===
 
@@ -32,44 +37,17 @@ pub(crate) fn attribute(name: impl Into<String>, value: impl Into<String>) -> ty
 
 // === from the guest ===
 
-pub(crate) fn observation(observed: types::Observation) -> Observation {
-    let pairs = |attributes: Vec<types::Attribute>| {
-        attributes.into_iter().map(|attribute| (attribute.name, attribute.value)).collect()
-    };
-    Observation {
-        handle: observed.handle,
-        status: match observed.status {
-            types::Status::Running => Status::Running,
-            types::Status::Starting => Status::Starting,
-            types::Status::Paused => Status::Paused,
-            types::Status::Stopping => Status::Stopping,
-            types::Status::Stopped => Status::Stopped,
-            types::Status::Failed => Status::Failed,
-            types::Status::Missing => Status::Missing,
-            types::Status::Other(word) => Status::Other(word),
-        },
-        native_status: observed.native_status,
-        native_id: observed.native_id,
-        health: match observed.health {
-            types::Health::None => Health::None,
-            types::Health::Starting => Health::Starting,
-            types::Health::Healthy => Health::Healthy,
-            types::Health::Unhealthy => Health::Unhealthy,
-            types::Health::Other(word) => Health::Other(word),
-        },
-        addresses: observed
-            .addresses
-            .into_iter()
-            .map(|address| Address {
-                host: address.host,
-                port: address.port,
-                target_port: address.target_port,
-            })
-            .collect(),
-        labels: pairs(observed.labels),
-        detail: observed.detail,
-        attributes: pairs(observed.attributes),
-    }
+/// With no more of the output than the contract allows.
+pub(crate) fn exit(exit: types::Exit) -> Exit {
+    let skip = exit.output.len().saturating_sub(EXIT_LINES);
+    let lines = exit.output.iter().skip(skip);
+    Exit { status: exit.status, output: lines.map(|line| clean(line, EXIT_LINE_BYTES)).collect() }
+}
+
+/// Without figures that are none.
+pub(crate) fn usage(usage: types::ResourceUsage) -> Usage {
+    let percent = |percent: &f64| percent.is_finite() && *percent >= 0.0;
+    Usage { cpu_percent: usage.cpu_percent.filter(percent), memory: usage.memory }
 }
 
 pub(crate) fn error_code(code: types::ErrorCode) -> ErrorCode {
@@ -82,6 +60,6 @@ pub(crate) fn error_code(code: types::ErrorCode) -> ErrorCode {
         types::ErrorCode::Unsupported => ErrorCode::Unsupported,
         types::ErrorCode::Internal => ErrorCode::Internal,
         types::ErrorCode::Denied => ErrorCode::Denied,
-        types::ErrorCode::Other(word) => ErrorCode::Other(crate::fault::clean(&word, 64)),
+        types::ErrorCode::Other(word) => ErrorCode::Other(clean(&word, 64)),
     }
 }

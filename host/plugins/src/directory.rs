@@ -23,6 +23,8 @@ pub(crate) struct Directories {
     watcher: RecommendedWatcher,
     wanted: Arc<Mutex<BTreeSet<PathBuf>>>,
     bell: Arc<Notify>,
+    /// The bell has rung, and nobody has been told yet.
+    rung: bool,
 }
 
 // === impl Directories ===
@@ -35,12 +37,12 @@ impl Directories {
             let (bell, wanted) = (bell.clone(), wanted.clone());
             move |event: notify::Result<Event>| {
                 // An error may have hidden a change.
-                if event.map_or(true, |event| concerns(&event, &wanted)) {
+                if event.map_or(true, |event| event.need_rescan() || concerns(&event, &wanted)) {
                     bell.notify_one();
                 }
             }
         })?;
-        Ok(Self { watcher, wanted, bell })
+        Ok(Self { watcher, wanted, bell, rung: false })
     }
 
     /// Watches this directory too.
@@ -49,13 +51,18 @@ impl Directories {
         self.renew();
     }
 
-    /// Waits until something has changed and then been quiet for a moment.
+    /// Waits until something has changed and then been quiet for a moment. Dropping it loses
+    /// nothing.
     pub(crate) async fn changed(&mut self) {
-        self.bell.notified().await;
+        if !self.rung {
+            self.bell.notified().await;
+            self.rung = true;
+        }
         let quiet =
             async { while tokio::time::timeout(QUIET, self.bell.notified()).await.is_ok() {} };
         // Whoever writes all the time is looked at all the same.
         let _ = tokio::time::timeout(PATIENCE, quiet).await;
+        self.rung = false;
         self.renew();
     }
 
@@ -110,6 +117,23 @@ mod tests {
         fs::write(dir.join("docker.wasm"), "x").unwrap();
         assert!(notices(&mut directories).await);
         fs::remove_file(dir.join("docker.wasm")).unwrap();
+        assert!(notices(&mut directories).await);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_nobody_waited_for_to_the_end_is_told_the_next_time() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().canonicalize().unwrap();
+        let mut directories = Directories::new().unwrap();
+        directories.add(&dir);
+        fs::write(dir.join("docker.wasm"), "x").unwrap();
+        let heard = async {
+            while !directories.rung {
+                // Given up within the quiet time, again and again.
+                let _ = tokio::time::timeout(QUIET / 4, directories.changed()).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), heard).await.expect("it is heard");
         assert!(notices(&mut directories).await);
     }
 

@@ -4,7 +4,11 @@ mod connect;
 mod secret;
 mod tls;
 
-use std::{error::Error as _, time::Duration};
+use std::{
+    error::Error as _,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
@@ -35,6 +39,8 @@ pub(crate) struct Endpoint {
     headers: Vec<SecretHeader>,
     timeout: Duration,
     client: Client<Connector, Full<Bytes>>,
+    /// Why nothing could be sent the last time.
+    cause: Mutex<String>,
 }
 
 /// A request that has passed the rules.
@@ -90,12 +96,21 @@ impl Endpoint {
             headers: grant.headers.iter().map(|(n, s)| SecretHeader::new(n, s.clone())).collect(),
             timeout: grant.timeout,
             client,
+            cause: Mutex::new(String::new()),
         }
     }
 
-    /// Where it is, for the operator only.
-    pub(crate) fn place(&self) -> &str {
-        &self.place
+    /// What a guest is told when nothing can be sent. Where the endpoint is and what is wrong with
+    /// it or its secrets is not for guests.
+    pub(crate) fn unreached(&self) -> String {
+        format!("endpoint {:?} cannot be reached", self.name)
+    }
+
+    /// The same for the operator.
+    pub(crate) fn unreached_because(&self) -> String {
+        let cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner);
+        let (name, place) = (&self.name, &self.place);
+        format!("endpoint {name:?} at {place} cannot be reached: {cause}")
     }
 
     /// Whether the host itself sets this header.
@@ -134,10 +149,8 @@ impl Endpoint {
             .parse()
             .map_err(|_| invalid("the path contains a character that must be percent-encoded"))?;
         for header in &self.headers {
-            let (name, value): (HeaderName, HeaderValue) = header
-                .read()
-                .await
-                .map_err(|cause| SendError::Unavailable(format!("{asked}: {cause}")))?;
+            let (name, value): (HeaderName, HeaderValue) =
+                header.read().await.map_err(|cause| self.unavailable(cause))?;
             headers.insert(name, value);
         }
         let mut request = Request::new(Full::new(Bytes::from(body)));
@@ -145,6 +158,11 @@ impl Endpoint {
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         Ok(request)
+    }
+
+    fn unavailable(&self, cause: String) -> SendError {
+        *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = cause;
+        SendError::Unavailable(self.unreached())
     }
 
     fn explain(&self, asked: &str, error: &Error) -> SendError {
@@ -155,7 +173,7 @@ impl Endpoint {
             source = inner.source();
         }
         if error.is_connect() {
-            SendError::Unavailable(format!("endpoint {:?} cannot be reached: {cause}", self.name))
+            self.unavailable(cause)
         } else {
             SendError::Broken(format!("{asked}: the connection broke: {cause}"))
         }

@@ -10,12 +10,18 @@ use crate::settings::Limits;
 /// How an instance broke: after any of these it is never used again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
-    /// Guest code ran this long without waiting in between.
-    #[error("ran {} without pause (limits.cpu)", seconds(*.0))]
+    /// It answered with more than that of it.
+    #[error("answered with {0} of more than {bytes}", bytes = size(*.1))]
+    Answer(&'static str, u64),
+    /// It computed longer than this, less what it was given back meanwhile.
+    #[error("used up its {} of CPU time (limits.cpu)", seconds(*.0))]
     Cpu(Duration),
     /// More linear memory than its limit.
     #[error("used more than {} of memory (limits.memory)", size(*.0))]
     Memory(u64),
+    /// It called this in `describe` or `configure`.
+    #[error("called {0} where nothing outside may be called")]
+    Outside(&'static str),
     /// A panic, with the message that it logged.
     #[error("panicked: {0}")]
     Panic(String),
@@ -131,7 +137,7 @@ mod tests {
         );
         assert_eq!(
             Fault::Cpu(Duration::from_secs(1)).to_string(),
-            "ran 1 s without pause (limits.cpu)"
+            "used up its 1 s of CPU time (limits.cpu)"
         );
         assert_eq!(
             Fault::Wall(Duration::from_millis(1500)).to_string(),

@@ -1,7 +1,8 @@
 //! The rules of an endpoint's grant: pure, without I/O.
 //!
-//! A [`Rule`] is `METHOD /path`: one method or `*`, a segment `*` for exactly one segment, a final
-//! `**` for any rest, also none. A request's path becomes a [`CleanPath`] first, which only exists
+//! A [`Rule`] is `METHOD /path` or `METHOD+body /path`: one method or `*`, a segment `*` for exactly
+//! one segment, a final `**` for any rest, also none. Without `+body` the request must be empty:
+//! what a path does may depend on it. A request's path becomes a [`CleanPath`] first, which only exists
 //! when the path can be read in one way; what cannot is refused before any rule is looked at.
 
 use std::{fmt, str::FromStr};
@@ -14,6 +15,8 @@ const PATH_BYTES: usize = 8 << 10;
 pub struct Rule {
     /// Any method when absent.
     method: Option<String>,
+    /// The request may have a body.
+    body: bool,
     segments: Vec<Pattern>,
     /// Ends in `**`.
     rest: bool,
@@ -104,6 +107,8 @@ pub struct Asked<'a> {
     pub method: &'a str,
     /// Path and query as the provider wrote them.
     pub path: &'a str,
+    /// It has a body.
+    pub body: bool,
     /// The target the call is about: a segment equal to it becomes `*` in the advice.
     pub target: Option<&'a str>,
 }
@@ -112,13 +117,14 @@ pub struct Asked<'a> {
 
 impl Rule {
     /// Whether a request passes.
-    pub fn allows(&self, method: &str, path: &CleanPath) -> bool {
+    pub fn allows(&self, method: &str, path: &CleanPath, body: bool) -> bool {
         let fits = match path.segments.len().checked_sub(self.segments.len()) {
             Some(0) => true,
             Some(_) => self.rest,
             None => false,
         };
-        fits && self.method.as_deref().is_none_or(|own| own == method)
+        fits && (self.body || !body)
+            && self.method.as_deref().is_none_or(|own| own == method)
             && self.segments.iter().zip(&path.segments).all(|(pattern, segment)| match pattern {
                 Pattern::Any => true,
                 Pattern::Literal(literal) => literal == segment,
@@ -132,6 +138,10 @@ impl FromStr for Rule {
     fn from_str(rule: &str) -> Result<Self, InvalidRule> {
         let fail = |flaw| InvalidRule { rule: rule.chars().take(200).collect(), flaw };
         let (method, path) = rule.split_once(' ').ok_or_else(|| fail("it has no method"))?;
+        let (method, body) = match method.strip_suffix("+body") {
+            Some(method) => (method, true),
+            None => (method, false),
+        };
         let method = match method {
             "*" => None,
             word if is_method(word) => Some(word.to_owned()),
@@ -145,13 +155,14 @@ impl FromStr for Rule {
             words.pop();
         }
         let segments = words.into_iter().map(pattern).collect::<Result<_, _>>().map_err(fail)?;
-        Ok(Self { method, segments, rest })
+        Ok(Self { method, body, segments, rest })
     }
 }
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.method.as_deref().unwrap_or("*"))?;
+        let body = if self.body { "+body" } else { "" };
+        write!(f, "{}{body} ", self.method.as_deref().unwrap_or("*"))?;
         for segment in &self.segments {
             match segment {
                 Pattern::Any => f.write_str("/*")?,
@@ -282,7 +293,7 @@ impl Policy {
 
     /// Lets a request pass, or says why not and which line to add.
     pub fn check(&self, asked: &Asked<'_>) -> Result<(), String> {
-        let Asked { provider, endpoint, method, path, .. } = *asked;
+        let Asked { provider, endpoint, method, path, body, .. } = *asked;
         let refused = |why: &dyn fmt::Display| {
             let path = shown(path);
             format!(
@@ -297,18 +308,24 @@ impl Policy {
             ));
         }
         let clean = CleanPath::parse(path).map_err(|flaw| refused(&flaw))?;
-        if self.rules.iter().any(|rule| rule.allows(method, &clean)) {
+        if self.rules.iter().any(|rule| rule.allows(method, &clean, body)) {
             return Ok(());
         }
         Err(self.advice(asked, &clean))
     }
 
     fn advice(&self, asked: &Asked<'_>, clean: &CleanPath) -> String {
-        let Asked { provider, endpoint, method, path, target } = *asked;
+        let Asked { provider, endpoint, method, path, body, .. } = *asked;
         let path = shown(path.split('?').next().unwrap_or_default());
         let table = format!("[provider.{}]", toml_key(provider));
         let key = format!("endpoint.{}.rules", toml_key(endpoint));
-        let rule = suggestion(method, clean, target);
+        let method = if body { format!("{method} with a body") } else { method.to_owned() };
+        let Some(rule) = suggestion(asked, clean) else {
+            return format!(
+                "provider {provider:?}: {method} {path} is not granted on endpoint {endpoint:?}, \
+                 and no rule can name this path alone"
+            );
+        };
         let rule = toml_string(&rule);
         match self.origin {
             RulesOrigin::Granted => format!(
@@ -328,22 +345,27 @@ impl Policy {
     }
 }
 
-/// The rule that would let this request and its like pass: what names one thing becomes `*`.
-fn suggestion(method: &str, clean: &CleanPath, target: Option<&str>) -> String {
-    let mut rule = format!("{method} ");
+/// The rule that would let this request and its like pass: what names one thing becomes `*`. None
+/// where a segment, written as a rule, would mean something else.
+fn suggestion(asked: &Asked<'_>, clean: &CleanPath) -> Option<String> {
+    let Asked { method, target, body, .. } = *asked;
+    let mut rule = format!("{method}{} ", if body { "+body" } else { "" });
     let count = clean.segments.len();
     for (index, segment) in clean.segments.iter().enumerate() {
         let collection = index > 0 && clean.segments[index - 1].ends_with('s');
         let one_of_many = collection && index + 1 < count;
         let number = segment.bytes().any(|b| b.is_ascii_digit());
         let wild = Some(segment.as_str()) == target || one_of_many || number;
+        if !wild && !matches!(pattern(segment), Ok(Pattern::Literal(_))) {
+            return None;
+        }
         rule.push('/');
         rule.push_str(if wild { "*" } else { segment });
     }
     if count == 0 {
         rule.push('/');
     }
-    rule
+    Some(rule)
 }
 
 /// A provider's text made fit for a message: one line, not too long.

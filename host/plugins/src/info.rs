@@ -105,6 +105,8 @@ pub(crate) fn abilities(flags: types::Abilities) -> Vec<Ability> {
         (types::Abilities::RECREATE, Ability::Recreate),
         (types::Abilities::REMOVE, Ability::Remove),
         (types::Abilities::LOGS, Ability::Logs),
+        (types::Abilities::EXEC, Ability::Exec),
+        (types::Abilities::USAGE, Ability::Usage),
     ]
     .into_iter()
     .filter_map(|(flag, ability)| flags.contains(flag).then_some(ability))

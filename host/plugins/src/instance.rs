@@ -1,16 +1,21 @@
 //! One instance for one call: made, configured, asked, and gone.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use wasmtime::Store;
 
 use crate::{
     bindings::{Guest, types},
-    capabilities::log::tell_left_out,
     fault::Fault,
     load::Plugin,
+    meter::Exhausted,
     runtime::{Place, Runtime},
     store::{self, HostState},
 };
+
+/// `describe` and `configure` call nothing, so they have no reason to take long.
+pub(crate) const INSIDE: Duration = Duration::from_secs(5);
 
 /// What a guest answers: its result, or its own error.
 pub(crate) type Answer<R> = Result<R, types::Error>;
@@ -39,16 +44,20 @@ pub(crate) async fn run<R>(
         .drive(async {
             let instance = pre.instantiate_async(&mut store).await?;
             let guest = instance.drowse_provider_provider();
-            if let Some(settings) = settings
-                && let Err(error) = guest.call_configure(&mut store, settings).await?
-            {
-                return Ok(Err(error));
+            if let Some(settings) = settings {
+                let configured = guest.call_configure(&mut store, settings);
+                match tokio::time::timeout(INSIDE, configured).await {
+                    Ok(Ok(Ok(()))) => store.data_mut().inside = false,
+                    Ok(Ok(Err(error))) => return Ok(Err(error)),
+                    Ok(Err(broken)) => return Err(broken),
+                    Err(_) => return Err(store.data_mut().broke(Fault::Wall(INSIDE))),
+                }
             }
             act(guest, &mut store).await
         })
         .await;
     let state = store.data_mut();
-    let left_out = state.scope.with_log(|gate| gate.left_out());
-    tell_left_out(&state.scope.tenant.provider, &state.doing(), left_out);
+    state.scope.tenant.notes.settle(&state.doing());
+    let outcome = outcome.map_err(|Exhausted| Fault::Cpu(state.scope.limits().cpu))?;
     outcome.map_err(|error| Fault::of(&error, state.fault.take(), state.last_error.take()))
 }

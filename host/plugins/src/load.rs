@@ -16,14 +16,11 @@ use crate::{
     cache::{Cache, Compiled, Key, hex},
     grants::Rule,
     info::{self, EndpointWish, Load, PluginInfo},
-    instance,
+    instance::{self, INSIDE},
     runtime::{Flavour, Runtime},
     scope::{Scope, Tenant},
     store::HostState,
 };
-
-/// `describe` calls nothing, so it has no reason to take long.
-const DESCRIBE: Duration = Duration::from_secs(10);
 
 /// Where plugins are loaded and run.
 pub(crate) struct House {
@@ -208,11 +205,11 @@ async fn describe(runtime: &Runtime, plugin: &Plugin) -> Result<types::Descripti
     let asked = instance::run(runtime, plugin, state, None, |guest, store| {
         Box::pin(async move { Ok(Ok(guest.call_describe(store).await?)) })
     });
-    match tokio::time::timeout(DESCRIBE, asked).await {
+    match tokio::time::timeout(INSIDE, asked).await {
         Ok(Ok(Ok(description))) => Ok(description),
         Ok(Ok(Err(error))) => Err(format!("describe: {}", error.message)),
         Ok(Err(fault)) => Err(format!("describe: it {fault}")),
-        Err(_) => Err("describe: it did not answer within 10 s".into()),
+        Err(_) => Err("describe: it did not answer within 5 s".into()),
     }
 }
 

@@ -7,24 +7,26 @@ use std::{
 
 use async_trait::async_trait;
 use drowse_core::{
-    Ability, ErrorCode, Failure, Observation, Provider, ProviderEvent, ProviderName, ProviderState,
-    StopOptions, Target,
+    ErrorCode, Exit, Failure, Observation, Provider, ProviderEvent, ProviderName, ProviderState,
+    StopOptions, Target, Usage,
 };
 use futures_util::future::BoxFuture;
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, mpsc},
     task::JoinSet,
 };
 use wasmtime::Store;
 
 use crate::{
-    bindings::{Guest, types},
+    bindings::Guest,
     convert,
     fault::{Fault, clean},
     instance::{self, Answer},
-    load::{House, Plugin},
-    scope::{Scope, Tenant},
+    load::House,
+    observed::{self, Origin},
+    scope::Tenant,
+    seat::Seat,
     settings::ProviderSettings,
     store::HostState,
     supervisor,
@@ -32,8 +34,6 @@ use crate::{
 
 /// Events on their way to the engine; `emit` waits when there are as many.
 const EVENTS: usize = 64;
-/// Longest message of a guest in a failure.
-const MESSAGE_BYTES: usize = 2 << 10;
 
 /// One configured provider: calls of [`Provider`] run in instances of its plugin. Exists also
 /// without a usable plugin; then every call fails with the cause.
@@ -46,28 +46,8 @@ pub struct WasmProvider {
     watches: Mutex<JoinSet<()>>,
 }
 
-/// What calls and the supervisor of `watch` share.
-pub(crate) struct Seat {
-    pub(crate) name: ProviderName,
-    /// The plugin's name or path as configured.
-    pub(crate) reference: String,
-    /// The plugin's settings as it gets them.
-    settings: String,
-    house: Arc<House>,
-    pub(crate) tenant: Arc<Tenant>,
-    /// The plugin in use. Calls in flight keep the one they began with.
-    pub(crate) active: watch::Sender<Option<Arc<Active>>>,
-    /// What makes the configuration itself unusable.
-    flaw: Option<String>,
-}
-
-/// A plugin in use, and what it may do here.
-pub(crate) struct Active {
-    pub(crate) plugin: Arc<Plugin>,
-    pub(crate) scope: Arc<Scope>,
-}
-
 /// One call, for messages and bounds.
+#[derive(Clone, Copy)]
 struct Call<'a> {
     operation: &'static str,
     target: Option<&'a Target>,
@@ -79,26 +59,9 @@ struct Call<'a> {
 
 impl WasmProvider {
     pub(crate) fn new(house: Arc<House>, runtime: Handle, settings: ProviderSettings) -> Self {
-        let name = settings.name.as_str();
-        let (tenant, flaw) = match Tenant::new(&settings) {
-            Ok(tenant) => (tenant, None),
-            Err(flaw) => (Tenant::nobody(name), Some(flaw)),
-        };
-        tenant
-            .health
-            .plugin(Some(flaw.clone().unwrap_or_else(|| "its plugin is being loaded".into())));
-        let seat = Seat {
-            reference: settings.plugin,
-            settings: settings.settings.to_string(),
-            house,
-            tenant: Arc::new(tenant),
-            active: watch::Sender::new(None),
-            flaw,
-            name: settings.name,
-        };
         Self {
-            seat: Arc::new(seat),
             turns: Semaphore::new(settings.limits.calls.clamp(1, Semaphore::MAX_PERMITS)),
+            seat: Arc::new(Seat::new(house, settings)),
             runtime,
             watches: Mutex::new(JoinSet::new()),
         }
@@ -148,6 +111,19 @@ impl WasmProvider {
             Err(fault) => Err(seat.broke(&doing, &fault)),
         }
     }
+
+    /// What core gets of an answer.
+    fn judged<A, R>(
+        &self,
+        call: Call<'_>,
+        answer: A,
+        judge: impl FnOnce(&Tenant, Origin<'_>, A) -> Result<R, Fault>,
+    ) -> Result<R, Failure> {
+        let doing = doing(call.operation, call.target.map(|target| target.handle.as_str()));
+        let settings = call.target.map_or("{}", |target| target.settings.as_str());
+        let judged = judge(&self.seat.tenant, Origin { doing: &doing, settings }, answer);
+        judged.map_err(|fault| self.seat.broke(&doing, &fault))
+    }
 }
 
 /// `start blog`, `list`
@@ -164,16 +140,18 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Calls one function of the guest with owned arguments and turns its result into core's.
+/// Calls one function of the guest with owned arguments and turns its answer into core's, or into
+/// the fault that it is.
 macro_rules! ask {
-    ($provider:expr, $call:expr, $function:ident($($argument:expr),*), $result:expr) => {
-        $provider
-            .call($call, move |guest, store| {
+    ($provider:expr, $call:expr, $function:ident($($argument:expr),*), $judge:expr) => {{
+        let call = $call;
+        let answer = $provider
+            .call(call, move |guest, store| {
                 Box::pin(async move { guest.$function(store, $($argument),*).await })
             })
-            .await
-            .map($result)
-    };
+            .await?;
+        $provider.judged(call, answer, $judge)
+    }};
 }
 
 #[async_trait]
@@ -184,34 +162,34 @@ impl Provider for WasmProvider {
 
     async fn start(&self, target: &Target) -> Result<Observation, Failure> {
         let asked = convert::target(target);
-        ask!(self, Call::on("start", target), call_start(&asked), convert::observation)
+        ask!(self, Call::on("start", target), call_start(&asked), observed::observation)
     }
 
     async fn stop(&self, target: &Target, options: &StopOptions) -> Result<Observation, Failure> {
         let (asked, how) = (convert::target(target), convert::stop_options(options));
         let call = Call { extra: options.grace, ..Call::on("stop", target) };
-        ask!(self, call, call_stop(&asked, &how), convert::observation)
+        ask!(self, call, call_stop(&asked, &how), observed::observation)
     }
 
     async fn pause(&self, target: &Target) -> Result<Observation, Failure> {
         let asked = convert::target(target);
-        ask!(self, Call::on("pause", target), call_pause(&asked), convert::observation)
+        ask!(self, Call::on("pause", target), call_pause(&asked), observed::observation)
     }
 
     async fn resume(&self, target: &Target) -> Result<Observation, Failure> {
         let asked = convert::target(target);
-        ask!(self, Call::on("resume", target), call_resume(&asked), convert::observation)
+        ask!(self, Call::on("resume", target), call_resume(&asked), observed::observation)
     }
 
     async fn kill(&self, target: &Target, signal: Option<&str>) -> Result<Observation, Failure> {
         let (asked, signal) = (convert::target(target), signal.map(str::to_owned));
         let call = Call::on("kill", target);
-        ask!(self, call, call_kill(&asked, signal.as_deref()), convert::observation)
+        ask!(self, call, call_kill(&asked, signal.as_deref()), observed::observation)
     }
 
     async fn status(&self, target: &Target) -> Result<Observation, Failure> {
         let asked = convert::target(target);
-        ask!(self, Call::on("status", target), call_status(&asked), convert::observation)
+        ask!(self, Call::on("status", target), call_status(&asked), observed::observation)
     }
 
     async fn list(
@@ -220,14 +198,28 @@ impl Provider for WasmProvider {
     ) -> Result<(Vec<Observation>, Option<String>), Failure> {
         let cursor = cursor.map(str::to_owned);
         let call = Call { operation: "list", target: None, extra: Duration::ZERO };
-        ask!(self, call, call_list(cursor.as_deref()), |page| {
-            (page.observations.into_iter().map(convert::observation).collect(), page.next)
-        })
+        ask!(self, call, call_list(cursor.as_deref()), observed::page)
     }
 
     async fn logs(&self, target: &Target, lines: u32) -> Result<Vec<String>, Failure> {
         let asked = convert::target(target);
-        ask!(self, Call::on("logs", target), call_logs(&asked, lines), |lines| lines)
+        ask!(self, Call::on("logs", target), call_logs(&asked, lines), |_, _, written| {
+            Ok(observed::lines(written, lines))
+        })
+    }
+
+    async fn exec(&self, target: &Target, command: &[String]) -> Result<Exit, Failure> {
+        let (asked, command) = (convert::target(target), command.to_vec());
+        ask!(self, Call::on("exec", target), call_exec(&asked, &command), |_, _, exit| {
+            Ok(convert::exit(exit))
+        })
+    }
+
+    async fn usage(&self, target: &Target) -> Result<Usage, Failure> {
+        let asked = convert::target(target);
+        ask!(self, Call::on("usage", target), call_usage(&asked), |_, _, usage| {
+            Ok(convert::usage(usage))
+        })
     }
 
     fn watch(&self) -> mpsc::Receiver<ProviderEvent> {
@@ -249,138 +241,5 @@ impl Provider for WasmProvider {
             abilities: info.map(|info| info.abilities.clone()).unwrap_or_default(),
             faults: self.seat.tenant.health.faults(),
         }
-    }
-}
-
-// === impl Seat ===
-
-impl Seat {
-    /// Puts a newly loaded plugin to use if it takes the settings; else the old one stays and the
-    /// cause is kept.
-    pub(crate) async fn adopt(&self, loaded: Result<Arc<Plugin>, String>) {
-        if self.flaw.is_some() {
-            return;
-        }
-        let tried = match loaded {
-            Ok(plugin) if self.uses(&plugin.info().digest, &plugin.info().origin) => Ok(None),
-            Ok(plugin) => self.configured(plugin).await.map(Some),
-            Err(cause) => Err(cause),
-        };
-        let old = self.active.borrow().as_ref().map(|active| active.plugin.title());
-        match tried {
-            Ok(active) => {
-                self.tenant.health.plugin(None);
-                if let Some(active) = active {
-                    let plugin = active.plugin.title();
-                    tracing::info!(provider = %self.name, plugin, "provider uses plugin");
-                    self.active.send_replace(Some(Arc::new(active)));
-                }
-            }
-            Err(cause) => {
-                let cause = match old {
-                    Some(old) => format!("{cause}; {old} stays in use"),
-                    None => cause,
-                };
-                tracing::error!(provider = %self.name, "{cause}");
-                self.tenant.health.plugin(Some(cause));
-            }
-        }
-    }
-
-    /// Whether this file is the one in use.
-    pub(crate) fn uses(&self, digest: &str, origin: &str) -> bool {
-        self.active.borrow().as_ref().is_some_and(|active| {
-            let info = active.plugin.info();
-            info.digest == digest && info.origin == origin
-        })
-    }
-
-    /// Hands the settings to the plugin once, so that a mistake shows when it is made.
-    async fn configured(&self, plugin: Arc<Plugin>) -> Result<Active, String> {
-        let scope = Arc::new(Scope::new(self.tenant.clone(), &plugin.info().endpoints));
-        let state = HostState::new(scope.clone(), "configure", None);
-        let asked =
-            instance::run(&self.house.runtime, &plugin, state, Some(&self.settings), |_, _| {
-                Box::pin(async { Ok(Ok(())) })
-            });
-        let wall = self.tenant.limits.wall;
-        let title = plugin.title();
-        match tokio::time::timeout(wall, asked).await.unwrap_or(Err(Fault::Wall(wall))) {
-            Ok(Ok(())) => Ok(Active { plugin, scope }),
-            Ok(Err(error)) => {
-                let message = clean(&error.message, MESSAGE_BYTES);
-                Err(format!("{title} refuses the settings of [provider.{}]: {message}", self.name))
-            }
-            Err(fault) => {
-                self.tenant.health.fault(format!("configure: {title} {fault}"));
-                Err(format!("{title} cannot be configured: it {fault}"))
-            }
-        }
-    }
-
-    /// Runs `watch` until it breaks or returns, which it never should.
-    pub(crate) async fn watch(
-        &self,
-        active: &Active,
-        events: mpsc::Sender<ProviderEvent>,
-    ) -> Result<types::Error, Fault> {
-        let mut state = HostState::new(active.scope.clone(), "watch", None);
-        state.events = Some(events);
-        let asked = instance::run(
-            &self.house.runtime,
-            &active.plugin,
-            state,
-            Some(&self.settings),
-            |guest, store| Box::pin(async move { guest.call_watch(store).await }),
-        );
-        Ok(asked.await?.err().unwrap_or_else(|| {
-            convert::error(
-                types::ErrorCode::Internal,
-                "it returned, which it does only with an error",
-            )
-        }))
-    }
-
-    /// The failure for a guest's own error.
-    fn refused(&self, doing: &str, error: types::Error) -> Failure {
-        self.failure(convert::error_code(error.code), doing, &clean(&error.message, MESSAGE_BYTES))
-    }
-
-    /// Counts a broken instance and makes the failure of its call.
-    pub(crate) fn broke(&self, doing: &str, fault: &Fault) -> Failure {
-        let failure = self.failure(fault.code(), doing, &format!("the plugin {fault}"));
-        tracing::warn!(provider = %self.name, operation = doing, "plugin instance broke: {fault}");
-        self.tenant.health.fault(format!("{doing}: the plugin {fault}"));
-        failure
-    }
-
-    fn failure(&self, code: ErrorCode, doing: &str, cause: &str) -> Failure {
-        Failure::new(code, format!("provider {:?}: {doing}: {}", self.name, self.told(cause)))
-    }
-
-    /// A guest's words for the operator: with the places of endpoints, which the guest does not
-    /// know, and without our own name where it repeats a refusal of ours.
-    pub(crate) fn told(&self, cause: &str) -> String {
-        let own = format!("provider {:?}: ", self.name);
-        let mut cause = cause.replacen(&own, "", 1);
-        for (name, endpoint) in &self.tenant.endpoints {
-            let unreached = format!("endpoint {name:?} cannot be reached");
-            if cause.contains(&unreached) {
-                let place = endpoint.place();
-                cause = cause.replacen(
-                    &unreached,
-                    &format!("endpoint {name:?} at {place} cannot be reached"),
-                    1,
-                );
-            }
-        }
-        cause
-    }
-}
-
-impl Active {
-    /// Whether the plugin reports changes.
-    pub(crate) fn watches(&self) -> bool {
-        self.plugin.info().abilities.contains(&Ability::Watch)
     }
 }

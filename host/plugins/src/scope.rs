@@ -2,19 +2,26 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
+use tokio::sync::Semaphore;
+
 use crate::{
-    capabilities::{log::LogGate, memo::Memo},
+    capabilities::memo::Memo,
     command::Processes,
     endpoint::Endpoint,
     grants::{Asked, Policy, Rule, toml_key},
     health::Health,
     info::EndpointWish,
+    notes::Notes,
+    reach::Border,
     settings::{Limits, ProviderSettings},
 };
+
+/// Responses that all instances of a provider hold at a time; more wait.
+const RESPONSES: usize = 64;
 
 /// What lasts as long as the provider's configuration, whatever plugin serves it.
 pub(crate) struct Tenant {
@@ -25,8 +32,11 @@ pub(crate) struct Tenant {
     /// The operator's rules by endpoint; absent where the plugin's wishes hold.
     rules: BTreeMap<String, Option<Vec<Rule>>>,
     pub(crate) processes: Processes,
-    pub(crate) log: Mutex<LogGate>,
+    pub(crate) notes: Arc<Notes>,
     pub(crate) health: Health,
+    /// Where its targets may be.
+    pub(crate) border: Border,
+    pub(crate) responses: Arc<Semaphore>,
     started: Instant,
 }
 
@@ -61,14 +71,17 @@ impl Tenant {
             .iter()
             .map(|(endpoint, grant)| (endpoint.clone(), Endpoint::new(endpoint, grant)))
             .collect();
+        let notes = Arc::new(Notes::new(name, settings.limits.log_lines));
         Ok(Self {
             provider: name.to_owned(),
             limits: settings.limits.clone(),
             endpoints,
             rules,
-            processes: Processes::new(name, settings.commands.clone()),
-            log: Mutex::new(LogGate::new(settings.limits.log_lines, Instant::now())),
+            processes: Processes::new(name, settings.commands.clone(), notes.clone()),
+            notes,
             health: Health::default(),
+            border: Border::new(settings),
+            responses: Arc::new(Semaphore::new(RESPONSES)),
             started: Instant::now(),
         })
     }
@@ -76,15 +89,25 @@ impl Tenant {
     /// Nobody: nothing is granted. For `describe`, which belongs to no provider.
     pub(crate) fn nobody(plugin: &str) -> Self {
         let limits = Limits::default();
+        let notes = Arc::new(Notes::new(plugin, limits.log_lines));
         Self {
             provider: plugin.to_owned(),
             endpoints: BTreeMap::new(),
             rules: BTreeMap::new(),
-            processes: Processes::new(plugin, BTreeMap::new()),
-            log: Mutex::new(LogGate::new(limits.log_lines, Instant::now())),
+            processes: Processes::new(plugin, BTreeMap::new(), notes.clone()),
+            notes,
             health: Health::default(),
+            border: Border::default(),
+            responses: Arc::new(Semaphore::new(RESPONSES)),
             started: Instant::now(),
             limits,
+        }
+    }
+
+    /// Notes that something was refused, for the operator.
+    pub(crate) fn refused(&self, doing: &str, refusal: &str) {
+        if self.notes.refuse(doing, refusal) {
+            self.health.note(format!("{doing}: {refusal}"));
         }
     }
 
@@ -149,15 +172,5 @@ impl Scope {
             toml_key(&endpoint),
             crate::grants::toml_string(url),
         )
-    }
-
-    /// Notes that something was refused, for the operator.
-    pub(crate) fn refused(&self, doing: &str, refusal: &str) {
-        tracing::warn!(provider = %self.tenant.provider, operation = doing, "{refusal}");
-        self.tenant.health.note(format!("{doing}: {refusal}"));
-    }
-
-    pub(crate) fn with_log<R>(&self, act: impl FnOnce(&mut LogGate) -> R) -> R {
-        act(&mut self.tenant.log.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use drowse_core::ProviderName;
 
+use crate::reach::Reach;
+
 /// One configured plugin instance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProviderSettings {
@@ -18,6 +20,9 @@ pub struct ProviderSettings {
     pub endpoints: BTreeMap<String, EndpointGrant>,
     /// Granted commands by the name the plugin calls them by.
     pub commands: BTreeMap<String, CommandGrant>,
+    /// Where its targets may be; this machine, private networks, and the names in its settings when
+    /// absent.
+    pub reach: Option<Vec<Reach>>,
     /// What it may use up.
     pub limits: Limits,
 }
@@ -114,7 +119,7 @@ pub struct CommandGrant {
 pub struct Limits {
     /// Bytes of linear memory of one instance.
     pub memory: u64,
-    /// Guest CPU time of one call without waiting in between.
+    /// CPU time of one instance at once. It gets a tenth of the time back in which it waits.
     pub cpu: Duration,
     /// Wall time of one call, on top of what the call itself is meant to take (a stop's grace).
     pub wall: Duration,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use drowse_core::ProviderEvent;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -11,9 +11,17 @@ use crate::{fault::Fault, meter::Meter, rate::Bucket, runtime::Flavour, scope::S
 
 /// Function pointers and the like; a provider has hundreds.
 const TABLE_ELEMENTS: usize = 100_000;
+/// Tables of one instance.
+const TABLES: usize = 8;
+/// Bytes of one element.
+const TABLE_ELEMENT: u64 = size_of::<usize>() as u64;
+/// Responses that an instance holds at a time.
+const RESPONSES: usize = 8;
 
 /// Responses and WASI handles that a guest may hold at a time.
 const HANDLES: usize = 256;
+/// Random bytes that a component gets of WASI at once.
+const RANDOM: u64 = 64 << 10;
 /// Events a second from one `watch`; more wait.
 const EVENTS: u64 = 5_000;
 
@@ -25,17 +33,24 @@ pub(crate) struct HostState {
     pub(crate) operation: &'static str,
     /// The handle the call is about.
     pub(crate) target: Option<String>,
+    /// It is being asked what it is or being configured: it may not call or wait for anything.
+    pub(crate) inside: bool,
     /// How it broke, if it did.
     pub(crate) fault: Option<Fault>,
     /// The last line it logged as an error: a panic hook's, if it panics.
     pub(crate) last_error: Option<String>,
     /// Where `watch` reports; absent in every other call.
     pub(crate) events: Option<mpsc::Sender<ProviderEvent>>,
-    /// Responses that the guest holds.
+    /// Responses that the guest holds, among other things.
     pub(crate) table: ResourceTable,
+    /// As many responses more as the guest may hold.
+    pub(crate) held: Arc<Semaphore>,
     pub(crate) meter: Arc<Meter>,
     /// Events that `watch` emits in a second.
     pub(crate) emitted: Bucket,
+    /// How often `watch` may say in a second that it may have missed something: each time every
+    /// target is looked at.
+    pub(crate) synced: Bucket,
     /// Bytes of responses that `watch` reads in a second.
     pub(crate) received: Bucket,
     memory: u64,
@@ -56,12 +71,15 @@ impl HostState {
             scope,
             operation,
             target: target.map(str::to_owned),
+            inside: true,
             fault: None,
             last_error: None,
             events: None,
             table,
             meter,
             emitted: Bucket::new(EVENTS, now),
+            synced: Bucket::new(1, now),
+            held: Arc::new(Semaphore::new(RESPONSES)),
             received: Bucket::new(received, now),
             memory: 0,
             wasi: None,
@@ -74,6 +92,11 @@ impl HostState {
             Some(target) => format!("{} {}", self.operation, crate::fault::clean(target, 128)),
             None => self.operation.to_owned(),
         }
+    }
+
+    /// Breaks the instance when it is not in a call that may use what is outside.
+    pub(crate) fn outside(&mut self, function: &'static str) -> wasmtime::Result<()> {
+        if self.inside { Err(self.broke(Fault::Outside(function))) } else { Ok(()) }
     }
 
     /// Notes how it broke; returning the error from a host function ends the instance.
@@ -96,13 +119,26 @@ pub(crate) fn store(flavour: &Flavour, state: HostState) -> Store<HostState> {
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|mut context| {
         let state = context.data_mut();
-        if state.meter.tick() {
+        if state.meter.may_go_on() {
             return Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())));
         }
         let cpu = state.scope.limits().cpu;
         Err(state.broke(Fault::Cpu(cpu)))
     });
     store
+}
+
+impl HostState {
+    /// All memories and tables of a component count together.
+    fn take(&mut self, more: u64) -> wasmtime::Result<bool> {
+        let used = self.memory.saturating_add(more);
+        if used > self.scope.limits().memory {
+            let fault = Fault::memory(self.scope.limits());
+            return Err(self.broke(fault));
+        }
+        self.memory = used;
+        Ok(true)
+    }
 }
 
 impl ResourceLimiter for HostState {
@@ -112,26 +148,20 @@ impl ResourceLimiter for HostState {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // All memories of a component count together.
-        let used = self.memory + (desired as u64).saturating_sub(current as u64);
-        if used > self.scope.limits().memory {
-            let fault = Fault::memory(self.scope.limits());
-            return Err(self.broke(fault));
-        }
-        self.memory = used;
-        Ok(true)
+        self.take((desired as u64).saturating_sub(current as u64))
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         if desired > TABLE_ELEMENTS {
             return Err(self.broke(Fault::Table(TABLE_ELEMENTS)));
         }
-        Ok(true)
+        // Tables are memory, too.
+        self.take(desired.saturating_sub(current) as u64 * TABLE_ELEMENT)
     }
 
     fn instances(&self) -> usize {
@@ -139,7 +169,7 @@ impl ResourceLimiter for HostState {
     }
 
     fn tables(&self) -> usize {
-        64
+        TABLES
     }
 
     fn memories(&self) -> usize {
@@ -150,9 +180,49 @@ impl ResourceLimiter for HostState {
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         // No arguments, environment, directories or sockets; standard streams lead nowhere.
-        let ctx = self
-            .wasi
-            .get_or_insert_with(|| WasiCtx::builder().allow_tcp(false).allow_udp(false).build());
+        let ctx = self.wasi.get_or_insert_with(|| {
+            let mut wasi = WasiCtx::builder();
+            wasi.allow_tcp(false).allow_udp(false).max_random_size(RANDOM).build()
+        });
         WasiCtxView { ctx, table: &mut self.table }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scope::Tenant;
+
+    fn state() -> HostState {
+        let scope = Scope::new(Arc::new(Tenant::nobody("test")), &[]);
+        HostState::new(Arc::new(scope), "start", None)
+    }
+
+    #[test]
+    fn tables_count_as_memory() {
+        let mut state = state();
+        let limit = state.scope.limits().memory;
+        let table = TABLE_ELEMENTS as u64 * TABLE_ELEMENT;
+        for _ in 0..limit / table {
+            assert!(state.table_growing(0, TABLE_ELEMENTS, None).unwrap());
+        }
+        assert!(state.table_growing(0, TABLE_ELEMENTS, None).is_err());
+        assert_eq!(state.fault, Some(Fault::Memory(limit)));
+    }
+
+    #[test]
+    fn memories_count_together() {
+        let mut state = state();
+        let half = usize::try_from(state.scope.limits().memory / 2).unwrap();
+        assert!(state.memory_growing(0, half, None).unwrap());
+        assert!(state.memory_growing(0, half, None).unwrap());
+        assert!(state.memory_growing(half, half + 1, None).is_err());
+    }
+
+    #[test]
+    fn before_its_call_an_instance_calls_nothing() {
+        let mut state = state();
+        assert!(state.outside("http.send").is_err());
+        assert_eq!(state.fault, Some(Fault::Outside("http.send")));
     }
 }

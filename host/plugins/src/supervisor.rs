@@ -12,7 +12,7 @@ use std::{
 use drowse_core::ProviderEvent;
 use tokio::sync::mpsc;
 
-use crate::{fault::seconds, provider::Seat};
+use crate::{fault::seconds, seat::Seat};
 
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
@@ -86,6 +86,8 @@ pub(crate) async fn supervise(seat: Arc<Seat>, events: mpsc::Sender<ProviderEven
                  every {every}: replace the plugin",
                 pause.at_once
             )));
+        } else {
+            seat.tenant.health.watch(None);
         }
         tokio::select! {
             () = events.closed() => return,

@@ -54,8 +54,13 @@ async fn an_endless_loop_ends_at_the_cpu_limit() {
     assert_fault(
         failure_of("loop").await,
         ErrorCode::Internal,
-        "the plugin ran 200 ms without pause",
+        "the plugin used up its 200 ms of CPU time",
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn computing_in_pieces_ends_at_the_cpu_limit_all_the_same() {
+    assert_fault(failure_of("pieces").await, ErrorCode::Internal, "used up its 200 ms of CPU");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,7 +79,7 @@ async fn endless_recursion_ends_at_the_stack() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endless_log_ends_at_the_cpu_limit() {
-    assert_fault(failure_of("log").await, ErrorCode::Internal, "ran 200 ms without pause");
+    assert_fault(failure_of("log").await, ErrorCode::Internal, "used up its 200 ms of CPU");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -119,6 +124,94 @@ async fn own_credentials_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_that_could_mean_another_request_are_refused() {
+    let stage = Stage::new();
+    let echo = Echo::new(stage.dir.path());
+    let provider = stage
+        .provider(|settings| {
+            settings.endpoints.insert("engine".into(), grant(&echo.socket));
+        })
+        .await;
+    for header in [
+        "X-HTTP-Method-Override: DELETE",
+        "X-Original-URL: /",
+        "X-Rewrite-URL: /",
+        "Cookie: a=b",
+        "Host: elsewhere",
+        "Connection: upgrade",
+        "Transfer-Encoding: chunked",
+        "Content-Length: 0",
+        "X-Forwarded-For: 127.0.0.1",
+    ] {
+        let failure = start(&provider, &format!("header:{header}")).await.expect_err(header);
+        assert_eq!(failure.code, ErrorCode::Denied, "{header}: {failure}");
+    }
+    let sent = start(&provider, "header:If-None-Match: \"x\"").await.unwrap().detail.unwrap();
+    assert!(sent.contains("if-none-match: "), "{sent}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_no_rule_allows_is_refused() {
+    let stage = Stage::new();
+    let echo = Echo::new(stage.dir.path());
+    let provider = stage
+        .provider(|settings| {
+            settings.endpoints.insert("engine".into(), grant(&echo.socket));
+        })
+        .await;
+    // Old engines configured a container by the body of its start.
+    let failure = start(&provider, "body:/v1.23/containers/a/start").await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::Denied, "{failure}");
+    let add = "[..., \"POST+body /*/containers/*/start\"]";
+    assert!(failure.message.contains(add), "{failure}");
+    start(&provider, "bodiless:/v1.23/containers/a/start").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_guest_does_before_its_call_is_a_fault() {
+    for (misdeed, words) in [
+        ("sleep", "called clock.sleep where nothing outside may be called"),
+        ("http", "called http.send where nothing outside may be called"),
+        ("command", "called command.changes where nothing outside may be called"),
+        ("emit", "called events.synced where nothing outside may be called"),
+    ] {
+        let stage = Stage::new();
+        let provider =
+            stage.provider(|settings| settings.settings = json!({ "inside": misdeed })).await;
+        let state = provider.state();
+        assert!(!state.usable, "{misdeed}");
+        assert!(state.cause.as_ref().unwrap().contains(words), "{:?}", state.cause);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_larger_than_any_target_needs_is_a_fault() {
+    assert_fault(
+        failure_of("labels").await,
+        ErrorCode::Internal,
+        "answered with an observation of more than 256 KiB",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_outside_the_reach_is_no_way_out() {
+    let stage = Stage::new();
+    let provider = stage.provider(|_| {}).await;
+    let started = start(&provider, "good:169.254.169.254:80").await.unwrap();
+    assert!(started.addresses.is_empty());
+    let cause = provider.state().cause.unwrap();
+    assert!(cause.contains("a target at 169.254.169.254:80 is refused"), "{cause}");
+    let started = start(&provider, "good:8.8.8.8:80").await.unwrap();
+    assert!(started.addresses.is_empty());
+    let cause = provider.state().cause.unwrap();
+    assert!(cause.contains("add to [provider.hostile]: reach = [\"8.8.8.8\"]"), "{cause}");
+    let wider =
+        stage.provider(|settings| settings.reach = Some(vec!["8.8.8.0/24".parse().unwrap()])).await;
+    assert_eq!(start(&wider, "good:8.8.8.8:80").await.unwrap().addresses.len(), 1);
+    assert!(start(&wider, "good:127.0.0.1:80").await.unwrap().addresses.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn path_tricks_are_refused() {
     let stage = Stage::new();
     let echo = Echo::new(stage.dir.path());
@@ -128,7 +221,7 @@ async fn path_tricks_are_refused() {
         })
         .await;
     let read = start(&provider, "get:/containers/a/json").await.unwrap().detail.unwrap();
-    assert!(read.starts_with("GET /containers/a/json HTTP/1.1\r\n"), "{read}");
+    assert!(read.starts_with("GET /containers/a/json HTTP/1.1\\r\\n"), "{read}");
     for trick in [
         "/containers/../json",
         "/containers/a/../../endless/json",
@@ -168,7 +261,13 @@ async fn a_hang_in_stop_ends_at_the_wall_limit_and_the_grace() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spinning_guests_let_others_run() {
     let stage = Stage::new();
-    let provider = stage.provider(|settings| settings.limits.cpu = Duration::from_secs(2)).await;
+    let provider = stage
+        .provider(|settings| {
+            settings.limits.cpu = Duration::from_secs(2);
+            // A busy machine takes long to give every guest its time.
+            settings.limits.wall = Duration::from_secs(120);
+        })
+        .await;
     let spinning: Vec<_> = (0..4)
         .map(|_| {
             let provider = provider.clone();
@@ -181,7 +280,8 @@ async fn spinning_guests_let_others_run() {
         served += 1;
     }
     for spin in spinning {
-        assert!(spin.await.unwrap().unwrap_err().message.contains("without pause"));
+        let failure = spin.await.unwrap().unwrap_err();
+        assert!(failure.message.contains("CPU time"), "{failure}");
     }
     // Two workers, four spinning guests that yield every 10 ms and each run for 2 s.
     assert!(served >= 20, "only {served} calls were served while guests span");
@@ -241,6 +341,9 @@ async fn a_dead_socket_is_named_to_the_operator_and_not_to_the_guest() {
         socket.display()
     );
     assert!(failure.message.contains(&place), "{failure}");
+    // The guest repeats what it was told itself.
+    let told = start(&provider, "tell:/small").await.unwrap().detail.unwrap();
+    assert_eq!(told, "endpoint \"engine\" cannot be reached");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -256,8 +359,8 @@ async fn the_host_adds_its_headers_and_base() {
         })
         .await;
     let request = start(&provider, "get:/small").await.unwrap().detail.unwrap();
-    assert!(request.starts_with("GET /api/small HTTP/1.1\r\n"), "{request}");
-    assert!(request.contains("x-api-key: s3cret\r\n"), "{request}");
+    assert!(request.starts_with("GET /api/small HTTP/1.1\\r\\n"), "{request}");
+    assert!(request.contains("x-api-key: s3cret\\r\\n"), "{request}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -312,6 +415,21 @@ async fn a_watch_that_answers_an_error_is_begun_anew_and_no_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_makes_everything_be_looked_at_again_only_once_a_second() {
+    let stage = Stage::new();
+    let provider =
+        stage.provider(|settings| settings.settings = json!({ "watch": "resync" })).await;
+    let mut events = provider.watch();
+    assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)));
+    let first = Instant::now();
+    for _ in 0..2 {
+        assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)));
+    }
+    assert!(first.elapsed() >= Duration::from_millis(1500), "{:?}", first.elapsed());
+    assert_eq!(provider.state().faults, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_events_waits_for_its_reader() {
     let stage = Stage::new();
     let provider = stage.provider(|settings| settings.settings = json!({ "watch": "flood" })).await;
@@ -321,8 +439,61 @@ async fn a_flood_of_events_waits_for_its_reader() {
         assert!(matches!(events.recv().await, Some(ProviderEvent::Changed(_))));
     }
     // Nobody reads: the guest waits, the provider serves.
-    start(&provider, "good:127.0.0.1:80").await.unwrap();
+    let emitted = || async {
+        let seen = provider.status(&target("emitted")).await.unwrap();
+        seen.detail.unwrap().parse::<u64>().unwrap()
+    };
+    let mut before = emitted().await;
+    let still = async {
+        // What fits between the guest and its reader is filled first.
+        loop {
+            start(&provider, "slow:50:127.0.0.1:80").await.unwrap();
+            let now = emitted().await;
+            if now == before {
+                return now;
+            }
+            before = now;
+        }
+    };
+    let waits_at = tokio::time::timeout(Duration::from_secs(30), still).await.expect("it waits");
+    assert!((1000..1200).contains(&waits_at), "it got to {waits_at} with 1,000 read");
+    for _ in 0..10 {
+        assert!(matches!(events.recv().await, Some(ProviderEvent::Changed(_))));
+    }
     assert_eq!(provider.state().faults, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_s_output_is_cut_to_what_the_contract_allows() {
+    let stage = Stage::new();
+    let provider = stage.provider(|settings| settings.limits.memory = 128 << 20).await;
+    let command = ["sh".to_owned(), "-c".to_owned()];
+    let exit = provider.exec(&target("any"), &command).await.unwrap();
+    assert_eq!((exit.status, exit.output.len()), (2, 100));
+    assert!(exit.output[99].starts_with("999\\u{1b}[31mxxx"), "{}", &exit.output[99][..20]);
+    assert!(exit.output.iter().all(|line| line.len() <= (4 << 10) + "…".len()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_hangs_ends_at_the_wall_limit() {
+    let stage = Stage::new();
+    let provider =
+        stage.provider(|settings| settings.limits.wall = Duration::from_millis(200)).await;
+    let failure = provider.exec(&target("hang"), &["true".to_owned()]).await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::Timeout);
+    assert!(failure.message.contains("exec hang: the plugin did not answer"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_that_are_none_are_left_out() {
+    let stage = Stage::new();
+    let provider = stage.provider(|_| {}).await;
+    for (handle, percent) in
+        [("good", Some(12.5)), ("endless", None), ("negative", None), ("nan", None)]
+    {
+        let usage = provider.usage(&target(handle)).await.unwrap();
+        assert_eq!((usage.cpu_percent, usage.memory), (percent, Some(u64::MAX)), "{handle}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,17 +4,14 @@
 
 mod support;
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    time::{Duration, Instant},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use drowse_core::{ErrorCode, Provider as _, ProviderEvent};
 use drowse_plugins::{Load, Plugins};
 use serde_json::json;
-use support::{Stage, another, hostile, settings, start, until};
+use support::{Echo, Stage, another, grant, hostile, settings, start, until};
 
+const LONG: Duration = Duration::from_secs(300);
 const GOOD: &str = "good:127.0.0.1:80";
 
 async fn load(plugins: &Plugins) -> Load {
@@ -71,19 +68,29 @@ async fn a_file_goes_before_the_bundled_plugin_and_leaves_it_again() {
 async fn a_newer_file_replaces_the_plugin_and_the_call_in_flight_is_answered() {
     let stage = Stage::new();
     stage.drop_in("hostile.wasm", &another(hostile(), 1));
-    let provider = stage.provider(|_| {}).await;
+    let echo = Echo::new(stage.dir.path());
+    let provider = stage
+        .provider(|settings| {
+            let mut grant = grant(&echo.socket);
+            // Compiling takes its time on a busy machine.
+            (grant.timeout, settings.limits.wall) = (LONG, LONG);
+            settings.endpoints.insert("engine".into(), grant);
+        })
+        .await;
     let mut events = provider.watch();
     assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)));
     assert!(matches!(events.recv().await, Some(ProviderEvent::Changed(_))));
     let flight = tokio::spawn({
         let provider = provider.clone();
-        async move { start(&provider, "slow:1500:127.0.0.1:80").await }
+        async move { start(&provider, "get:/held").await }
     });
+    echo.held().await;
     stage.drop_in("hostile.wasm", &another(hostile(), 2));
     // The watch begins anew on the newer plugin: that is how we know that it is in use.
     assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)));
     assert!(!flight.is_finished(), "the call began before and is still going on");
     start(&provider, GOOD).await.unwrap();
+    echo.release();
     flight.await.unwrap().expect("it is answered by the instance that it began in");
     assert_eq!((provider.state().faults, provider.state().cause), (0, None));
 }
@@ -167,7 +174,7 @@ async fn list_and_inspect_tell_what_a_plugin_wants() {
     let info = stage.plugins.inspect(&path.display().to_string()).await.unwrap();
     assert_eq!((info.name.as_str(), info.contract.as_str()), ("hostile", "0.1.0"));
     assert_eq!(info.size, hostile().len() as u64);
-    assert_eq!(info.endpoints[0].rules.len(), 3);
+    assert!(info.endpoints[0].rules.contains(&"GET /containers/*/json".to_owned()));
     let imports: Vec<&str> = info.imports.iter().map(String::as_str).collect();
     assert!(imports.contains(&"drowse:provider/http@0.1.0"), "{imports:?}");
     assert!(imports.iter().all(|import| import.starts_with("drowse:provider/")), "{imports:?}");
@@ -178,16 +185,23 @@ async fn list_and_inspect_tell_what_a_plugin_wants() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_providers_start_from_the_cache_in_no_time() {
+async fn providers_of_a_cached_plugin_compile_nothing() {
     let stage = Stage::new();
     stage.plugins.inspect("hostile").await.unwrap();
+    let cached = || -> Vec<_> {
+        let files = fs::read_dir(stage.path("compiled")).unwrap().map(Result::unwrap);
+        let mut files: Vec<_> =
+            files.map(|file| (file.path(), file.metadata().unwrap().modified().unwrap())).collect();
+        files.sort();
+        files
+    };
+    let before = cached();
     let next_start = Stage::open(stage.dir.path());
-    let began = Instant::now();
     for n in 0..5 {
         let mut settings = settings();
         settings.name = format!("hostile-{n}").try_into().unwrap();
         assert!(next_start.provider(settings).await.state().usable);
     }
-    println!("five providers of one cached plugin: {:?}", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(cached(), before, "what is compiled anew is written anew");
+    assert_eq!(load(&next_start).await, Load::Cached);
 }

@@ -3,21 +3,27 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use drowse_core::{Phase, Snapshot, WorkloadName};
+use drowse_core::{Phase, Snapshot, Stage, WorkloadName};
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER},
+    header::{
+        ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, UPGRADE, VARY,
+    },
 };
 use serde::Serialize;
 
 use crate::{
     headers::tokens,
-    page::{Page, waiting},
+    page::Notice,
+    waiting::{Queue, stage},
 };
 
-/// The page has a style of its own and nothing else.
-const POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+/// A notice has a style of its own and nothing else.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+);
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// An error in the client's language: `application/problem+json` (RFC 9457), or a short page.
 #[derive(Clone, Debug, Serialize)]
@@ -28,12 +34,32 @@ pub(crate) struct Problem {
     #[serde(serialize_with = "as_number")]
     status: StatusCode,
     detail: String,
+    /// For programs: which of ours it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     workload: Option<WorkloadName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     phase: Option<Phase>,
-    #[serde(skip)]
+    #[serde(flatten)]
+    wake: Option<Wake>,
+    /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
+}
+
+/// How far a wake has come.
+#[derive(Clone, Debug, Serialize)]
+struct Wake {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<Queue>,
+    /// Seconds since it began.
+    elapsed: f64,
+    /// Seconds that it usually takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<f64>,
 }
 
 /// What kind of answer a client reads.
@@ -52,10 +78,32 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error"),
             status,
             detail: detail.into(),
+            code: None,
             workload: None,
             phase: None,
+            wake: None,
             retry_after: None,
         }
+    }
+
+    pub(crate) fn code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// What the workload does now.
+    pub(crate) fn during(mut self, workload: &WorkloadName, snapshot: &Snapshot) -> Self {
+        let seconds = |time: Duration| (time.as_secs_f64() * 10.0).round() / 10.0;
+        self.wake = (snapshot.phase == Phase::Waking).then(|| Wake {
+            stage: snapshot.stage.as_ref().map(stage),
+            queue: match snapshot.stage {
+                Some(Stage::Queued { place, of, .. }) => Some(Queue { place, of }),
+                _ => None,
+            },
+            elapsed: seconds(snapshot.since.elapsed()),
+            expected: snapshot.expected.map(seconds),
+        });
+        self.of(workload, snapshot.phase)
     }
 
     pub(crate) fn of(mut self, workload: &WorkloadName, phase: Phase) -> Self {
@@ -80,31 +128,52 @@ impl Problem {
     }
 
     pub(crate) fn response(&self, reads: Reads) -> Response<Bytes> {
-        let (kind, body) = match reads {
-            Reads::Json => {
-                let body = serde_json::to_vec(self).unwrap_or_default();
-                ("application/problem+json", Bytes::from(body))
-            }
+        let mut response = match reads {
+            Reads::Json => no_store(PROBLEM, serde_json::to_vec(self).unwrap_or_default().into()),
             Reads::Html => {
                 let paragraphs = [self.detail.clone()];
-                let page = Page { title: self.title, paragraphs: &paragraphs, reload: None };
-                ("text/html; charset=utf-8", Bytes::from(page.to_string()))
+                let page = Notice { title: self.title, paragraphs: &paragraphs, reload: None };
+                no_store(HTML, page.to_string().into())
             }
         };
-        response(self.status, kind, body, self.retry_after)
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }
 
 /// The page of a workload that is not ready.
-pub(crate) fn waiting_page(workload: &WorkloadName, snapshot: &Snapshot) -> Response<Bytes> {
-    let (page, reload) = waiting(workload.as_str(), snapshot);
-    let status = StatusCode::SERVICE_UNAVAILABLE;
-    response(status, "text/html; charset=utf-8", page.into(), Some(reload))
+pub(crate) fn waiting_page(page: Bytes, policy: HeaderValue, reload: u64) -> Response<Bytes> {
+    let mut response = no_store(HTML, page);
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
+    headers.insert(RETRY_AFTER, reload.into());
+    response
+}
+
+/// An answer of ours that nobody keeps.
+pub(crate) fn no_store(kind: HeaderValue, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, kind);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(VARY, HeaderValue::from_static("accept, sec-fetch-mode"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// A request whose whole meaning is to look: it can be answered with a page, and made again.
+pub(crate) fn can_be_shown(method: &Method, headers: &HeaderMap) -> bool {
+    matches!(*method, Method::GET | Method::HEAD) && !headers.contains_key(UPGRADE)
 }
 
 /// A browser that shows the answer to a person as a page of its own.
 pub(crate) fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
-    if !matches!(*method, Method::GET | Method::HEAD) {
+    if !can_be_shown(method, headers) {
         return false;
     }
     match headers.get("sec-fetch-mode") {
@@ -124,24 +193,6 @@ pub(crate) fn reads(accept: Option<&HeaderValue>) -> Reads {
         html && !refused
     });
     if html { Reads::Html } else { Reads::Json }
-}
-
-fn response(
-    status: StatusCode,
-    kind: &'static str,
-    body: Bytes,
-    retry_after: Option<u64>,
-) -> Response<Bytes> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    if let Some(seconds) = retry_after {
-        headers.insert(RETRY_AFTER, seconds.into());
-    }
-    response
 }
 
 fn as_number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::Error> {

@@ -39,6 +39,7 @@ pub(crate) struct Answered {
 
 enum Kind {
     Ours(Option<Bytes>),
+    Live(axum::body::Body),
     Relayed(Relayed),
 }
 
@@ -148,6 +149,11 @@ impl Answered {
         Self { kind, client: client.clone() }
     }
 
+    /// A stream of our own.
+    pub(crate) fn live(body: axum::body::Body, client: &Rc<Client>) -> Self {
+        Self { kind: Kind::Live(body), client: client.clone() }
+    }
+
     /// An upstream's body. The lease goes back to the pool after its last byte.
     pub(crate) fn relayed(inner: Incoming, exchange: Rc<Exchange>, lease: Lease) -> Self {
         let client = exchange.client.clone();
@@ -172,6 +178,7 @@ impl Body for Answered {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.kind {
             Kind::Ours(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Live(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Kind::Relayed(relayed) => relayed.poll_frame(cx),
         }
     }
@@ -179,6 +186,7 @@ impl Body for Answered {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Ours(bytes) => bytes.is_none(),
+            Kind::Live(body) => body.is_end_stream(),
             Kind::Relayed(relayed) => relayed.inner.is_end_stream(),
         }
     }
@@ -188,6 +196,7 @@ impl Body for Answered {
             Kind::Ours(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
+            Kind::Live(body) => body.size_hint(),
             Kind::Relayed(relayed) => relayed.inner.size_hint(),
         }
     }

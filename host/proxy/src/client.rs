@@ -37,6 +37,8 @@ const UNANNOUNCED: usize = 32 << 10;
 /// One client, as long as its connection or tunnel.
 pub(crate) struct Client {
     pub(crate) socket: Arc<Socket>,
+    /// Where it comes from, by the PROXY protocol if that is spoken.
+    pub(crate) address: IpAddr,
     /// The client's address as `X-Forwarded-For` says it.
     pub(crate) forwarded_for: HeaderValue,
     /// Its own `X-Forwarded-*` headers are believed.
@@ -102,6 +104,7 @@ impl Client {
                 since: AtomicU32::new(clock.now().to_raw()),
                 clock: clock.clone(),
             }),
+            address,
             forwarded_for,
             trusted: trusted(address),
             cut_short: Cell::new(false),

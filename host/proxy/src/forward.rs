@@ -18,11 +18,12 @@ use crate::{
     answer::Problem,
     body::{Answered, Exchange, Upload},
     client::Client,
-    door::{Door, Ended, let_in},
+    door::{Asking, Door, Ended, let_in},
     headers::{Malformed, to_client},
     pool::Lease,
     ramp::Step,
     tunnel, upstream,
+    who::Knock,
 };
 
 /// An upstream that cannot be reached though its provider says that it runs is given so long: the
@@ -35,6 +36,10 @@ pub(crate) struct Forward<'a> {
     pub(crate) door: &'a Rc<Door>,
     pub(crate) client: &'a Rc<Client>,
     pub(crate) entry: &'a Arc<Entry<Arc<Workload>>>,
+    /// The host that the client asked for.
+    pub(crate) host: &'a HeaderValue,
+    /// How it came to the gate, should it come there again.
+    pub(crate) knock: Knock,
     /// The protocols that the client would switch to, and its side of the switch.
     pub(crate) upgrade: Option<(HeaderValue, OnUpgrade)>,
 }
@@ -125,8 +130,16 @@ impl Forward<'_> {
                 // The provider may not have heard of it yet.
                 tokio::time::sleep(DOUBT_PAUSE).await;
             }
-            let visit = let_in(self.client, self.entry, message.method(), message.headers());
-            exchange = Exchange::new(Box::pin(visit).await?, self.client);
+            let visit = match self.knock.enter(&self.entry.value) {
+                Some(visit) => visit,
+                None => {
+                    self.knock.ask(&self.door.worker.who, self.entry)?;
+                    let (method, headers) = (message.method(), message.headers());
+                    let asking = Asking { host: self.host, method, headers };
+                    Box::pin(let_in(self.door, self.client, self.entry, &asking)).await?
+                }
+            };
+            exchange = Exchange::new(visit, self.client);
             message.body_mut().belong(Some(&exchange));
         }
     }

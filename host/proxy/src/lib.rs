@@ -7,7 +7,7 @@
 //!
 //! What a request goes through: its route is looked up, the workload's gate entered, the request
 //! forwarded and the answer streamed back; the visit is held until the last byte of both bodies.
-//! A visitor at a closed gate is held with its body unread, shown a page that reloads itself, or
+//! A visitor at a closed gate is held with its body unread, shown a page that follows along, or
 //! turned away with 503, as the route says; each of these wakes the workload.
 
 #![forbid(unsafe_code)]
@@ -29,6 +29,8 @@ mod ramp;
 mod server;
 mod tunnel;
 mod upstream;
+mod waiting;
+mod who;
 mod worker;
 
 use std::sync::Arc;
@@ -36,9 +38,11 @@ use std::sync::Arc;
 use drowse_core::Workload;
 
 pub use bind::{BindError, Listening};
+pub use page::ThemeError;
 pub use probe::NetProber;
 pub use server::{Proxy, Running};
-pub use settings::{HttpLimits, ListenerSettings, Protocol};
+pub use settings::{HttpLimits, ListenerSettings, Protocol, WaitingSettings};
+pub use who::check_users;
 
 /// Every listener's routes, each leading to its workload.
 pub type Tables = drowse_routes::Tables<Arc<Workload>>;

@@ -1,148 +1,280 @@
-//! The page that a waiting browser gets: plain, honest, reloads itself, needs no script.
+//! The page that a waiting browser gets, made from a theme.
+//!
+//! A theme is a directory with `page.html`, a template in the language of Jinja, and perhaps
+//! `style.css`. It says what the page looks like; what it knows comes from the router, and the
+//! script that keeps it up to date is the same for all. Two themes are in the box.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt, fs, io,
+    path::{Component, Path, PathBuf},
+};
 
-use drowse_core::{ErrorCode, Failure, Phase, Snapshot};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::HeaderValue;
+use minijinja::{Environment, UndefinedBehavior, Value, value::Serde};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 
-/// A page without a failure is looked at again after so long.
-const RELOAD: u64 = 2;
-/// The longest time between two looks.
-const RELOAD_LAST: u64 = 60;
+use crate::{
+    settings::WaitingSettings,
+    waiting::{Progress, samples},
+};
 
-/// One page.
-pub(crate) struct Page<'a> {
-    /// Shown in the title bar and as heading; plain text.
-    pub(crate) title: &'a str,
-    /// Plain text, one paragraph each.
-    pub(crate) paragraphs: &'a [String],
-    /// Seconds until it loads itself again.
-    pub(crate) reload: Option<u64>,
+mod notice;
+mod view;
+
+pub(crate) use notice::Notice;
+pub(crate) use view::{Live, View};
+
+/// The only script on any page of ours.
+const SCRIPT: &str = include_str!("page/live.js");
+/// What a theme's directory holds.
+const PAGE: &str = "page.html";
+const STYLE: &str = "style.css";
+/// A theme's file is not larger than this.
+const LARGEST: u64 = 1 << 20;
+
+/// The themes in the box: name, page, style. The first one is used when nothing else is said.
+const BUNDLED: [(&str, &str, &str); 2] = [
+    (
+        "calm",
+        include_str!("page/themes/calm/page.html"),
+        include_str!("page/themes/calm/style.css"),
+    ),
+    (
+        "terminal",
+        include_str!("page/themes/terminal/page.html"),
+        include_str!("page/themes/terminal/style.css"),
+    ),
+];
+
+/// How waiting pages look.
+pub(crate) struct Theme {
+    environment: Environment<'static>,
+    style: String,
+    policy: HeaderValue,
 }
 
-/// Text with everything escaped that means something in HTML.
-struct Escaped<'a>(&'a str);
-
-/// The page of a workload that is not ready, and after how many seconds it reloads.
-pub(crate) fn waiting(name: &str, snapshot: &Snapshot) -> (String, u64) {
-    let age = spoken(snapshot.since.elapsed());
-    let (title, paragraphs, reload) = match snapshot.phase {
-        Phase::Asleep => {
-            (format!("{name} is asleep"), vec!["It is about to be woken.".to_owned()], RELOAD)
-        }
-        Phase::Waking => (
-            format!("{name} is waking up"),
-            vec![format!("It was asleep and was started {age} ago. It does not answer yet.")],
-            RELOAD,
-        ),
-        Phase::Ready => {
-            (format!("{name} is ready"), vec!["This page is about to show it.".to_owned()], RELOAD)
-        }
-        Phase::Draining | Phase::Stopping => (
-            format!("{name} will be back in a moment"),
-            vec![
-                format!("It began to go to sleep {age} ago."),
-                "It is woken as soon as it has stopped.".to_owned(),
-            ],
-            RELOAD,
-        ),
-        Phase::Failed | Phase::Missing => {
-            let left = snapshot.retry_in().map_or(0, |left| left.as_secs() + 1);
-            (
-                format!("{name} could not be woken"),
-                vec![
-                    format!("{} This was {age} ago.", reason(snapshot)),
-                    "This page tries again by itself.".to_owned(),
-                ],
-                left.clamp(RELOAD, RELOAD_LAST),
-            )
-        }
-    };
-    let mut paragraphs = paragraphs;
-    paragraphs.push(format!(
-        "State: {}. This page reloads every {reload} seconds and shows {name} when it is ready.",
-        snapshot.phase
-    ));
-    let page = Page { title: &title, paragraphs: &paragraphs, reload: Some(reload) };
-    (page.to_string(), reload)
+/// A theme that cannot be used, and where that was seen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ThemeError {
+    /// The theme's name.
+    pub theme: String,
+    /// The file, if the mistake is in one.
+    pub file: Option<PathBuf>,
+    /// The line of the file, beginning with 1.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub message: String,
 }
 
-/// Why a wake went wrong, in words for visitors: what exactly happened may name addresses and
-/// belongs to the operator.
-pub(crate) fn explain(failure: &Failure) -> &'static str {
-    match failure.code {
-        ErrorCode::Timeout => "It did not become ready in time.",
-        ErrorCode::NotFound => "The platform that runs it does not know it.",
-        ErrorCode::Unavailable => "The platform that runs it cannot be reached.",
-        ErrorCode::Denied => "The router is not allowed to start it.",
-        ErrorCode::Conflict => "Somebody else is working on it.",
-        ErrorCode::InvalidRequest | ErrorCode::Unsupported => "Its configuration does not work.",
-        _ => "Something went wrong while it was started.",
-    }
+/// What a template is given.
+#[derive(Serialize)]
+struct Given<'a> {
+    #[serde(flatten)]
+    view: &'a View<'a>,
+    head: Value,
+    style: Value,
+    script: Value,
 }
 
-fn reason(snapshot: &Snapshot) -> &'static str {
-    match (&snapshot.failure, snapshot.phase) {
-        (Some(failure), _) => explain(failure),
-        (None, Phase::Missing) => "The platform that runs it does not know it.",
-        (None, _) => "Something went wrong while it was started.",
-    }
+/// The data that the script begins with.
+#[derive(Serialize)]
+struct Begin<'a> {
+    progress: &'a Progress,
+    live: Option<&'a Live>,
+    reload: u64,
 }
 
-fn spoken(age: Duration) -> String {
-    match age.as_secs() {
-        1 => "1 second".to_owned(),
-        seconds @ 0..120 => format!("{seconds} seconds"),
-        seconds @ 120..7200 => format!("{} minutes", seconds / 60),
-        seconds => format!("{} hours", seconds / 3600),
-    }
-}
+// === impl Theme ===
 
-// === impl Page ===
-
-impl fmt::Display for Page<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let title = Escaped(self.title);
-        f.write_str("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n")?;
-        f.write_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n")?;
-        f.write_str("<meta name=\"color-scheme\" content=\"light dark\">\n")?;
-        f.write_str("<meta name=\"robots\" content=\"noindex\">\n")?;
-        if let Some(seconds) = self.reload {
-            writeln!(f, "<meta http-equiv=\"refresh\" content=\"{seconds}\">")?;
-        }
-        writeln!(f, "<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>")?;
-        writeln!(f, "<main>\n<h1>{title}</h1>\n<div role=\"status\">")?;
-        for paragraph in self.paragraphs {
-            writeln!(f, "<p>{}</p>", Escaped(paragraph))?;
-        }
-        f.write_str("</div>\n</main>\n</body>\n</html>\n")
-    }
-}
-
-const STYLE: &str = "\
-:root{color-scheme:light dark;--ink:#1c1c1e;--paper:#fbfbf9;--soft:#55555c}\
-@media (prefers-color-scheme:dark){:root{--ink:#ececee;--paper:#17171a;--soft:#a9a9b2}}\
-body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--paper);\
-color:var(--ink);font:1.05rem/1.6 system-ui,sans-serif}\
-main{max-width:34rem;padding:2rem;overflow-wrap:anywhere}\
-h1{font-size:1.5rem;line-height:1.25;margin:0 0 1rem}\
-p{margin:0 0 .75rem;color:var(--soft)}";
-
-// === impl Escaped ===
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                c => write!(f, "{c}")?,
+impl Theme {
+    /// The theme that the settings name, tried out.
+    pub(crate) fn load(settings: &WaitingSettings) -> Result<Self, ThemeError> {
+        let name = settings.theme.as_str();
+        if let Some(themes) = &settings.themes {
+            let mut parts = Path::new(name).components();
+            let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+            if !plain {
+                return Err(ThemeError::new(name, "a theme's name is the name of a directory"));
+            }
+            let directory = themes.join(name);
+            if directory.is_dir() {
+                return Self::read(name, &directory);
             }
         }
-        Ok(())
+        match BUNDLED.iter().find(|(held, ..)| *held == name) {
+            Some((_, page, style)) => Ok(Self::bundled(page, style)),
+            None => {
+                let known: Vec<_> = BUNDLED.iter().map(|(held, ..)| format!("{held:?}")).collect();
+                let known = known.join(" and ");
+                let place = match &settings.themes {
+                    Some(themes) => {
+                        format!("there is no directory {}", themes.join(name).display())
+                    }
+                    None => "no directory of themes is configured".to_owned(),
+                };
+                let message = format!("{place}, and the themes in the box are {known}");
+                Err(ThemeError::new(name, message))
+            }
+        }
     }
+
+    fn read(name: &str, directory: &Path) -> Result<Self, ThemeError> {
+        let at = |file: &str, line: Option<usize>, message: String| ThemeError {
+            theme: name.to_owned(),
+            file: Some(directory.join(file)),
+            line,
+            message,
+        };
+        let page = text(&directory.join(PAGE)).map_err(|why| at(PAGE, None, why.to_string()))?;
+        let style = match text(&directory.join(STYLE)) {
+            Ok(style) => style,
+            Err(why) if why.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(why) => return Err(at(STYLE, None, why.to_string())),
+        };
+        if let Some(place) = style.to_ascii_lowercase().find("</style") {
+            let line = style[..place].matches('\n').count() + 1;
+            let message = "it becomes a part of the page and cannot hold \"</style\"".to_owned();
+            return Err(at(STYLE, Some(line), message));
+        }
+        let broken = |error: minijinja::Error| at(PAGE, error.line(), told(&error));
+        let theme = Self::new(page, style).map_err(broken)?;
+        for progress in samples() {
+            let view = View::new(&progress, None);
+            let page = theme.try_render(&view).map_err(broken)?;
+            for (part, mark) in [("head", MARK), ("script", STATE)] {
+                if !page.contains(mark) {
+                    let message =
+                        format!("it does not place {{{{ {part} }}}}, which the page needs");
+                    return Err(at(PAGE, None, message));
+                }
+            }
+        }
+        Ok(theme)
+    }
+
+    fn bundled(page: &'static str, style: &'static str) -> Self {
+        Self::new(page.to_owned(), style.to_owned()).expect("the tests load the themes in the box")
+    }
+
+    fn new(page: String, style: String) -> Result<Self, minijinja::Error> {
+        let mut environment = Environment::new();
+        // A name that does not exist is a mistake of the theme's, not an empty text.
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.add_template_owned(PAGE, page)?;
+        let digest = BASE64_STANDARD.encode(Sha256::digest(SCRIPT));
+        let policy = format!(
+            "default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; \
+             img-src data:; font-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'"
+        );
+        let policy = HeaderValue::try_from(policy).expect("a digest in base64 is visible text");
+        Ok(Self { environment, style, policy })
+    }
+
+    /// What the page may load and run: its own style and our script, nothing from elsewhere.
+    pub(crate) fn policy(&self) -> &HeaderValue {
+        &self.policy
+    }
+
+    /// The page.
+    pub(crate) fn render(&self, view: &View<'_>) -> Bytes {
+        let page = self.try_render(view).or_else(|error| {
+            tracing::warn!(error = told(&error), "the theme failed, showing the page in the box");
+            let (_, page, style) = BUNDLED[0];
+            Self::bundled(page, style).try_render(view)
+        });
+        match page {
+            Ok(page) => page.into(),
+            Err(_) => {
+                let says = [view.progress.says.clone()];
+                let reload = Some(view.reload);
+                Notice { title: &view.progress.title, paragraphs: &says, reload }.to_string().into()
+            }
+        }
+    }
+
+    fn try_render(&self, view: &View<'_>) -> Result<String, minijinja::Error> {
+        let begin =
+            Begin { progress: view.progress, live: view.live.as_ref(), reload: view.reload };
+        // Nothing in it may end the script element.
+        let data = serde_json::to_string(&begin).unwrap_or_default().replace('<', "\\u003c");
+        let given = Given {
+            view,
+            head: safe(format!("{MARK}{}\"></noscript>", view.reload)),
+            style: safe(format!("<style>\n{}</style>", self.style)),
+            script: safe(format!("{STATE}{data}</script>\n<script>{SCRIPT}</script>")),
+        };
+        self.environment.get_template(PAGE)?.render(Serde(&given))
+    }
+}
+
+/// How the head of every page begins.
+const MARK: &str = "<meta charset=\"utf-8\">\n\
+    <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+    <meta name=\"color-scheme\" content=\"light dark\">\n\
+    <meta name=\"robots\" content=\"noindex\">\n\
+    <noscript><meta http-equiv=\"refresh\" content=\"";
+/// How the script's data begin.
+const STATE: &str = "<script type=\"application/json\" id=\"drowse-state\">";
+
+impl Default for Theme {
+    fn default() -> Self {
+        let (_, page, style) = BUNDLED[0];
+        Self::bundled(page, style)
+    }
+}
+
+impl fmt::Debug for Theme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Theme").finish_non_exhaustive()
+    }
+}
+
+// === impl ThemeError ===
+
+impl ThemeError {
+    fn new(theme: &str, message: impl Into<String>) -> Self {
+        Self { theme: theme.to_owned(), file: None, line: None, message: message.into() }
+    }
+}
+
+impl fmt::Display for ThemeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "theme {:?} cannot be used: ", self.theme)?;
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, "{}:{line}: ", file.display())?,
+            (Some(file), None) => write!(f, "{}: ", file.display())?,
+            (None, _) => {}
+        }
+        f.write_str(&self.message)
+    }
+}
+
+fn safe(html: String) -> Value {
+    Value::from_safe_string(html)
+}
+
+/// The error with its causes, on one line.
+fn told(error: &minijinja::Error) -> String {
+    let mut text = error.kind().to_string();
+    if let Some(detail) = error.detail() {
+        text = format!("{text}: {detail}");
+    }
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn text(file: &Path) -> io::Result<String> {
+    if fs::metadata(file)?.len() > LARGEST {
+        return Err(io::Error::other(format!("the file is larger than {LARGEST} bytes")));
+    }
+    fs::read_to_string(file)
 }
 
 #[cfg(test)]

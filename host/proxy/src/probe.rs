@@ -1,25 +1,21 @@
 //! Looks at workloads over the network.
 
+mod http;
+mod minecraft;
+
 use std::{io, time::Duration};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use drowse_core::{Address, Prober, ReadyCheck};
-use http::{
-    Request, StatusCode,
-    header::{CONNECTION, HOST, USER_AGENT},
-};
-use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
 use crate::upstream;
 
 /// One look takes at most so long.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// Probes by TCP and HTTP. It looks at the address that visitors would be sent to.
+/// Probes by TCP, HTTP and Minecraft's status request. It looks at the address that visitors would
+/// be sent to.
 #[derive(Clone, Debug, Default)]
 pub struct NetProber {}
 
@@ -42,30 +38,27 @@ impl Prober for NetProber {
                 within(&format!("connect {host}:{port}"), upstream::open(host, port)).await?;
                 Ok(())
             }
-            ReadyCheck::Http { port, method, path, status, host } => {
-                let (address, port) = place(addresses, *port)?;
-                let what = format!("{method} {path}");
-                let named = host.clone().unwrap_or_else(|| authority(address, port));
-                let request = Request::builder()
-                    .method(method.as_str())
-                    .uri(path.as_str())
-                    .header(HOST, named)
-                    .header(USER_AGENT, "drowse-probe")
-                    .header(CONNECTION, "close")
-                    .body(Empty::<Bytes>::new())
-                    .map_err(|error| format!("{what}: {error}"))?;
-                let look = async {
-                    let stream = upstream::open(address, port).await?;
-                    ask(stream, request).await
-                };
-                let seen = within(&what, look).await?;
-                let ready = match status {
-                    Some(expected) => expected.contains(&seen.as_u16()),
-                    None => !matches!(seen.as_u16(), 502..=504),
-                };
-                if ready { Ok(()) } else { Err(format!("{what}: {seen}")) }
+            ReadyCheck::Http { port, method, path, status, host, header } => {
+                let header = header.as_ref().map(|(name, value)| (name.as_str(), value.as_deref()));
+                let expected = http::Expected { status: status.clone(), header };
+                let place = place(addresses, *port)?;
+                http::look(place, method, path, host.as_deref(), &expected).await
+            }
+            ReadyCheck::Minecraft { port } => {
+                let place = place(addresses, *port)?;
+                within(minecraft::ATTEMPT, minecraft::look(place)).await.map(drop)
+            }
+            ReadyCheck::Health | ReadyCheck::Completed | ReadyCheck::Exec { .. } => {
+                Err("only the provider can tell, not a look over the network".to_owned())
             }
         }
+    }
+
+    async fn players(&self, addresses: &[Address], port: u16) -> Result<u32, String> {
+        let place = place(addresses, port)?;
+        let status = within(minecraft::ATTEMPT, minecraft::look(place)).await?;
+        let online = status.players_online;
+        online.ok_or_else(|| format!("{}: it does not say who is online", minecraft::ATTEMPT))
     }
 }
 
@@ -77,35 +70,11 @@ fn place(addresses: &[Address], port: u16) -> Result<(&str, u16), String> {
         .ok_or_else(|| format!("the provider knows no address for port {port}"))
 }
 
-fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') && !host.starts_with('[') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    }
-}
-
 async fn within<T>(what: &str, look: impl Future<Output = io::Result<T>>) -> Result<T, String> {
     match timeout(LIMIT, look).await {
         Ok(seen) => seen.map_err(|error| format!("{what}: {error}")),
         Err(_) => Err(format!("{what}: no answer within {} s", LIMIT.as_secs())),
     }
-}
-
-/// Sends a request and waits for the response's head.
-async fn ask(stream: TcpStream, request: Request<Empty<Bytes>>) -> io::Result<StatusCode> {
-    let (mut requests, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    let response = requests.send_request(request);
-    tokio::pin!(response, connection);
-    tokio::select! {
-        biased;
-        response = &mut response => response,
-        // The connection is over; what it has received is waiting.
-        _ = &mut connection => response.await,
-    }
-    .map(|response| response.status())
-    .map_err(io::Error::other)
 }
 
 #[cfg(test)]

@@ -18,7 +18,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Tables,
     bind::{BindError, Listening, bind},
-    settings::ListenerSettings,
+    page::{Theme, ThemeError},
+    settings::{ListenerSettings, WaitingSettings},
+    waiting::Lobby,
+    who::Who,
     worker::{self, Entrance},
 };
 
@@ -28,6 +31,8 @@ pub struct Proxy {
     bound: Vec<Bound>,
     listening: Vec<Listening>,
     threads: usize,
+    waiting: WaitingSettings,
+    theme: Theme,
 }
 
 /// Listeners that are served. Dropping it ends every connection at once; see
@@ -55,7 +60,13 @@ impl Proxy {
     /// is reported and left out; the others are not concerned.
     pub fn bind(settings: Vec<ListenerSettings>, threads: usize) -> (Self, Vec<BindError>) {
         let threads = threads.max(1);
-        let mut proxy = Self { bound: Vec::new(), listening: Vec::new(), threads };
+        let mut proxy = Self {
+            bound: Vec::new(),
+            listening: Vec::new(),
+            threads,
+            waiting: WaitingSettings::default(),
+            theme: Theme::default(),
+        };
         let mut failed = Vec::new();
         for settings in settings {
             match bind(&settings, threads) {
@@ -69,6 +80,14 @@ impl Proxy {
         (proxy, failed)
     }
 
+    /// What waiting visitors get. The error tells why the theme is not used; the one in the box
+    /// is used then.
+    pub fn waiting(&mut self, settings: WaitingSettings) -> Result<(), ThemeError> {
+        let loaded = Theme::load(&settings);
+        self.waiting = settings;
+        loaded.map(|theme| self.theme = theme)
+    }
+
     /// What is bound, with the ports that the kernel chose.
     pub fn listening(&self) -> &[Listening] {
         &self.listening
@@ -77,6 +96,8 @@ impl Proxy {
     /// Starts the threads. Each request is routed by the tables as they are when it arrives.
     pub fn run(self, tables: Arc<ArcSwap<Tables>>) -> io::Result<Running> {
         let (alive, ended) = mpsc::channel(1);
+        let lobby = Lobby::new(&self.waiting, self.theme)?;
+        let who = Who::new()?;
         let mut running = Running {
             listening: self.listening,
             stop: CancellationToken::new(),
@@ -89,19 +110,21 @@ impl Proxy {
             .into_iter()
             .map(|Bound { settings, sockets }| {
                 let room = Arc::new(Semaphore::new(settings.limits.connections.max(1)));
-                (settings, sockets, room)
+                let held = Arc::new(Semaphore::new(settings.limits.held));
+                (settings, sockets, room, held)
             })
             .collect();
         for number in 0..self.threads {
             let entrances = bound
                 .iter_mut()
-                .filter_map(|(settings, sockets, room)| {
-                    let (settings, room) = (settings.clone(), room.clone());
-                    Some(Entrance { settings, listener: sockets.pop()?, room })
+                .filter_map(|(settings, sockets, room, held)| {
+                    let (settings, room, held) = (settings.clone(), room.clone(), held.clone());
+                    Some(Entrance { settings, listener: sockets.pop()?, room, held })
                 })
                 .collect();
             let place = (number, self.threads);
-            let thread = running.start(place, entrances, tables.clone(), alive.clone())?;
+            let shared = (tables.clone(), lobby.clone(), who.clone());
+            let thread = running.start(place, entrances, shared, alive.clone())?;
             running.threads.push(thread);
         }
         Ok(running)
@@ -137,7 +160,7 @@ impl Running {
         &self,
         (number, threads): (usize, usize),
         entrances: Vec<Entrance>,
-        tables: Arc<ArcSwap<Tables>>,
+        (tables, lobby, who): (Arc<ArcSwap<Tables>>, Arc<Lobby>, Arc<Who>),
         alive: mpsc::Sender<()>,
     ) -> io::Result<JoinHandle<()>> {
         let (stop, kill) = (self.stop.clone(), self.kill.clone());
@@ -156,7 +179,7 @@ impl Running {
                     }
                 };
                 let _ = ready.send(Ok(()));
-                runtime.block_on(worker::run(entrances, tables, threads, stop, kill));
+                runtime.block_on(worker::run(entrances, tables, (lobby, who), threads, stop, kill));
                 // A name that is being resolved on another thread is not waited for.
                 runtime.shutdown_background();
             })?;

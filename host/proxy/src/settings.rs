@@ -1,8 +1,10 @@
 //! What the operator says of a listener.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
+
+use crate::page::{Theme, ThemeError};
 
 /// One bound socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,9 @@ pub struct ListenerSettings {
     pub protocol: Protocol,
     /// Peers whose `X-Forwarded-*` headers are believed and extended; others' are replaced.
     pub trust: Vec<IpNet>,
+    /// Peers that begin each connection with a PROXY protocol header (version 1 or 2). From others
+    /// it is not accepted.
+    pub proxy_protocol: Vec<IpNet>,
     /// Bounds on clients and upstreams.
     pub limits: HttpLimits,
 }
@@ -41,6 +46,25 @@ pub struct HttpLimits {
     pub connect_timeout: Duration,
     /// From the request's last byte sent until the upstream's response head; then 504.
     pub response_timeout: Duration,
+    /// Visitors held at a time; one more is refused.
+    pub held: usize,
+}
+
+/// What waiting visitors get, on all listeners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingSettings {
+    /// How the page looks: a directory of this name in `themes`, or one in the box.
+    pub theme: String,
+    /// Where the operator's own themes are.
+    pub themes: Option<PathBuf>,
+    /// The page shows so many of a workload's last log lines. They may hold secrets.
+    pub logs: u32,
+    /// Pages learn of progress on the reserved path; otherwise they reload.
+    pub live: bool,
+    /// Visitors held at a time, on all listeners; one more is refused.
+    pub held: usize,
+    /// Pages that follow along by a stream at a time; others look now and then.
+    pub streams: usize,
 }
 
 // === impl HttpLimits ===
@@ -54,6 +78,29 @@ impl Default for HttpLimits {
             keep_alive: Duration::from_secs(75),
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(300),
+            held: 16_384,
+        }
+    }
+}
+
+// === impl WaitingSettings ===
+
+impl WaitingSettings {
+    /// Tries the theme out.
+    pub fn check_theme(&self) -> Result<(), ThemeError> {
+        Theme::load(self).map(drop)
+    }
+}
+
+impl Default for WaitingSettings {
+    fn default() -> Self {
+        Self {
+            theme: "calm".to_owned(),
+            themes: None,
+            logs: 0,
+            live: true,
+            held: 16_384,
+            streams: 4_096,
         }
     }
 }

@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Notify, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -30,6 +30,11 @@ use crate::{
     headers::trusts,
     pool::Pool,
     settings::ListenerSettings,
+    waiting::{Feeds, Lobby},
+    who::{
+        Asker, Who,
+        preamble::{self, Said},
+    },
 };
 
 /// Ticks between two looks at the pool.
@@ -44,6 +49,11 @@ pub(crate) struct Worker {
     pub(crate) pool: Rc<Pool>,
     /// Clients and tunnels; stopping waits for them.
     pub(crate) tasks: TaskTracker,
+    /// What waiting pages are told.
+    pub(crate) feeds: Rc<Feeds>,
+    /// Who is let in, and who may wake.
+    pub(crate) who: Arc<Who>,
+    pub(crate) asker: Asker,
     tables: RefCell<Cache<Arc<ArcSwap<Tables>>, Arc<Tables>>>,
     clock: Clock,
     clients: RefCell<HashMap<u64, Served>>,
@@ -59,6 +69,8 @@ pub(crate) struct Entrance {
     pub(crate) listener: std::net::TcpListener,
     /// Connections that the listener may still have, over all threads.
     pub(crate) room: Arc<Semaphore>,
+    /// Visitors that it may still hold, over all threads.
+    pub(crate) held: Arc<Semaphore>,
 }
 
 /// A client's connection and the task that serves it.
@@ -78,6 +90,7 @@ struct Booked {
 pub(crate) async fn run(
     entrances: Vec<Entrance>,
     tables: Arc<ArcSwap<Tables>>,
+    (lobby, who): (Arc<Lobby>, Arc<Who>),
     threads: usize,
     stop: CancellationToken,
     kill: CancellationToken,
@@ -86,6 +99,9 @@ pub(crate) async fn run(
     let worker = Rc::new(Worker {
         pool: Pool::new(&clock, threads),
         tasks: TaskTracker::new(),
+        feeds: Feeds::new(&lobby, &stop),
+        who,
+        asker: Asker::new(),
         tables: RefCell::new(Cache::new(tables)),
         clock,
         clients: RefCell::default(),
@@ -94,7 +110,7 @@ pub(crate) async fn run(
         stop: stop.clone(),
     });
     for entrance in entrances {
-        let door = Door::new(entrance.settings.clone(), &worker);
+        let door = Door::new(entrance.settings.clone(), entrance.held.clone(), &worker);
         worker.tasks.spawn_local(accept(door, entrance));
     }
     // Ends with the runtime.
@@ -244,6 +260,49 @@ impl Door {
         room: &Arc<Semaphore>,
     ) {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let proxies = &self.settings.proxy_protocol;
+        if !proxies.is_empty() && trusts(proxies, address.ip().to_canonical()) {
+            let introduced = self.clone().introduced(stream, address, permit);
+            self.worker.tasks.spawn_local(introduced);
+        } else {
+            self.seat(stream, address, permit);
+        }
+    }
+
+    /// Serves a client that a proxy introduces by the PROXY protocol.
+    async fn introduced(
+        self: Rc<Self>,
+        mut stream: TcpStream,
+        proxy: SocketAddr,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let said = tokio::time::timeout(self.limits.head_timeout, preamble::read(&mut stream));
+        let stop = async {
+            self.worker.stop.cancelled().await;
+            tokio::time::sleep(FIRST_WORD).await;
+        };
+        let said = tokio::select! {
+            said = said => said,
+            () = stop => return,
+        };
+        match said {
+            Ok(Ok(Said::Client(address))) => self.seat(stream, address, permit),
+            Ok(Ok(Said::Nobody)) => self.seat(stream, proxy, permit),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => tracing::warn!(
+                listener = self.settings.name, %proxy, %error,
+                "connection closed: the listener's `proxy-protocol` names this proxy, so it must \
+                 send one"
+            ),
+            // Closed without a word, as health checks do, or too slow.
+            Ok(Err(_)) | Err(_) => tracing::debug!(
+                listener = self.settings.name, %proxy,
+                "connection ended before its PROXY protocol header was complete"
+            ),
+        }
+    }
+
+    /// Serves a client that comes from this address.
+    fn seat(self: &Rc<Self>, stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
         let worker = &self.worker;
         worker.clock.advance();
         let trusted = |address| trusts(&self.settings.trust, address);

@@ -213,6 +213,7 @@ async fn a_listener_that_cannot_be_bound_does_not_concern_the_others() {
         bind,
         protocol: Protocol::Http,
         trust: Vec::new(),
+        proxy_protocol: Vec::new(),
         limits: limits(),
     };
     let settings = vec![
@@ -242,6 +243,7 @@ async fn a_new_table_is_used_by_the_next_request_of_an_open_connection() {
         bind: "127.0.0.1:0".parse().unwrap(),
         protocol: Protocol::Http,
         trust: Vec::new(),
+        proxy_protocol: Vec::new(),
         limits: limits(),
     };
     let (proxy, _) = Proxy::bind(vec![settings], 2);
@@ -259,6 +261,9 @@ async fn a_new_table_is_used_by_the_next_request_of_an_open_connection() {
         port: 80,
         waiting: drowse_routes::Waiting::Hold,
         patience: LONG,
+        wake: Arc::default(),
+        auth: None,
+        vouched: Arc::default(),
     };
     tables.store(Arc::new(Tables::build([(route, router.workload.clone())]).unwrap()));
     wire.send(GET).await;

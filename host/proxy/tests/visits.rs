@@ -282,7 +282,8 @@ async fn idle_connections_to_a_backend_that_goes_to_sleep_are_closed() {
     wire.send(GET).await;
     wire.head().await;
     wire.expect("hi").await;
-    router.engine.sleep("app").unwrap();
+    let cause = drowse_core::Cause::new(drowse_core::Source::Cli);
+    router.engine.sleep("app", cause, drowse_core::Force::Drain).unwrap();
     router.phase(Phase::Asleep).await;
     within(closes.recv()).await.unwrap();
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use common::{Backend, GET, LAST_GET, OK, Plan, until, within};
 use drowse_core::{ErrorCode, Failure, Phase};
+use drowse_proxy::{HttpLimits, WaitingSettings};
 use drowse_routes::Waiting;
 use tokio::{io::AsyncWriteExt, task::JoinSet};
 
@@ -122,7 +123,7 @@ async fn a_failed_wake_is_told_without_the_operators_details() {
     let answer = router.ask(LAST_GET).await;
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable"), "{answer}");
     assert!(answer.contains("retry-after: ") && answer.contains("cache-control: no-store"));
-    assert!(answer.contains("The platform that runs it cannot be reached."));
+    assert!(answer.contains("The platform that runs it cannot be reached, or is full."));
     assert!(!answer.contains("172.17") && !answer.contains("engine.sock"));
 }
 
@@ -132,7 +133,7 @@ async fn a_page_wakes_and_reloads_and_is_no_visit() {
     let answer = router.ask(LAST_GET).await;
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable"), "{answer}");
     assert!(answer.contains("retry-after: 2") && answer.contains("cache-control: no-store"));
-    assert!(answer.contains("content-security-policy: default-src 'none'"));
+    assert!(answer.contains("content-security-policy: default-src 'none'; script-src 'sha256-"));
     assert!(answer.contains("app is waking up"));
     assert_eq!((router.visits(), router.workload.waiting()), (0, 0));
     until(|| router.fake.starts() == 1).await;
@@ -197,4 +198,112 @@ async fn a_rejected_uploads_answer_arrives_and_the_client_may_finish_its_sentenc
     wire.send(vec![b'x'; 8_000_000]).await;
     wire.0.shutdown().await.unwrap();
     wire.rest().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_route_holds_what_a_page_would_lose() {
+    let backend = Backend::new(|mut wire| async move {
+        let head = wire.head().await;
+        if head.starts_with("POST") {
+            wire.expect("precious").await;
+        }
+        wire.send(OK).await;
+    })
+    .await;
+    let plan = Plan { waiting: Waiting::Page, eager: false, ..Plan::new(backend.address) };
+    let router = plan.run();
+    let mut wire = router.connect().await;
+    wire.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 8\r\n\r\nprecious").await;
+    let mut socket = router.connect().await;
+    socket
+        .send(
+            "GET / HTTP/1.1\r\nHost: app.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        )
+        .await;
+    until(|| router.workload.waiting() == 2).await;
+    router.fake.may_start.add_permits(1);
+    for wire in [&mut wire, &mut socket] {
+        assert!(wire.head().await.starts_with("HTTP/1.1 200"));
+        wire.expect("hi").await;
+    }
+}
+
+/// A client that asks first waits for the gate before it sends its body, RFC 9110 §10.1.1.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_told_to_continue_only_when_the_gate_has_opened() {
+    let backend = Backend::new(|mut wire| async move {
+        assert!(!wire.head().await.contains("expect:"), "answered by the router");
+        assert_eq!(wire.exactly(300_000).await, "x".repeat(300_000));
+        wire.send(OK).await;
+    })
+    .await;
+    let router = Plan { eager: false, ..Plan::new(backend.address) }.run();
+    let mut wire = router.connect().await;
+    wire.send(
+        "PUT / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 300000\r\nExpect: 100-continue\r\n\r\n",
+    )
+    .await;
+    until(|| router.workload.waiting() == 1 && router.fake.starts() == 1).await;
+    let mut early = [0; 1];
+    let silent = wire.0.try_read(&mut early).unwrap_err();
+    assert_eq!(silent.kind(), std::io::ErrorKind::WouldBlock, "nothing is said while it is held");
+    router.fake.may_start.add_permits(1);
+    assert_eq!(wire.head().await, "HTTP/1.1 100 Continue\r\n\r\n");
+    wire.send("x".repeat(300_000)).await;
+    assert!(wire.head().await.starts_with("HTTP/1.1 200"));
+    wire.expect("hi").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_visitor_more_than_may_be_held_is_refused_by_name() {
+    let (backend, _) = Backend::answering(OK).await;
+    let all = WaitingSettings { held: 3, ..WaitingSettings::default() };
+    let each = HttpLimits { held: 3, ..HttpLimits::default() };
+    for (lobby, limits) in [(all, HttpLimits::default()), (WaitingSettings::default(), each)] {
+        let router = Plan { eager: false, lobby, limits, ..Plan::new(backend.address) }.run();
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            let mut wire = router.connect().await;
+            wire.send(LAST_GET).await;
+            held.push(wire);
+        }
+        until(|| router.workload.waiting() == 3).await;
+        let answer = router.ask(LAST_GET).await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.contains("retry-after: ") && answer.contains("\"code\":\"queue-full\""));
+        assert!(answer.contains("the queue of waiting visitors is full"), "{answer}");
+        // A place that is given up is there for the next one.
+        drop(held.pop());
+        until(|| router.workload.waiting() == 2).await;
+        let mut next = router.connect().await;
+        next.send(LAST_GET).await;
+        until(|| router.workload.waiting() == 3).await;
+        held.push(next);
+        router.fake.may_start.add_permits(1);
+        for mut wire in held {
+            assert!(wire.rest().await.starts_with("HTTP/1.1 200 OK"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_that_finds_the_queue_full_wakes_all_the_same() {
+    let (backend, _) = Backend::answering(OK).await;
+    let lobby = WaitingSettings { held: 0, ..WaitingSettings::default() };
+    let router = Plan { eager: false, lobby, ..Plan::new(backend.address) }.run();
+    assert!(router.ask(LAST_GET).await.starts_with("HTTP/1.1 503"));
+    until(|| router.fake.starts() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_is_told_how_far_the_wake_has_come() {
+    let (_backend, router) = asleep(Waiting::Reject).await;
+    let answer = router.ask(LAST_GET).await;
+    assert!(answer.contains("application/problem+json"), "{answer}");
+    let body = answer.split("\r\n\r\n").nth(1).unwrap();
+    let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(problem["code"], "not-ready");
+    assert_eq!(problem["phase"], "waking");
+    assert!(problem["stage"].is_string() && problem["elapsed"].is_number(), "{problem}");
+    assert_eq!(problem["retry_after"], 5);
 }

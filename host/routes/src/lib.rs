@@ -5,16 +5,20 @@
 
 #![forbid(unsafe_code)]
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use drowse_core::WorkloadName;
 
+mod auth;
 mod host;
 mod path;
+pub mod rules;
 mod table;
 
+pub use auth::{Auth, AuthKind, BasicAuth, ForwardAuth};
 pub use host::InvalidHost;
 pub use path::{InvalidPath, parse_path};
+pub use rules::WakeRules;
 pub use table::{Conflict, Entry, Table, Tables};
 
 /// One line of the table: match → workload.
@@ -34,6 +38,13 @@ pub struct Route {
     pub waiting: Waiting,
     /// A held visitor is turned away after this long.
     pub patience: Duration,
+    /// Who may wake the workload.
+    pub wake: Arc<WakeRules>,
+    /// Who is let in at all; everybody when absent.
+    pub auth: Option<Arc<Auth>>,
+    /// Headers, in lower case, by which authentication on any route tells the workload who comes.
+    /// A client's own are taken away on this one, too.
+    pub vouched: Arc<[String]>,
 }
 
 /// Which hosts a route serves. Compared without case, port and trailing dot.

@@ -18,7 +18,7 @@ impl Provider for Any {
 
     fn describe() -> Description {
         Description::new("any", "1.0.0", "asks anything")
-            .endpoint(EndpointWish::new("api", "everything").rules(["* /**"]))
+            .endpoint(EndpointWish::new("api", "everything").rules(["*+body /**"]))
     }
 
     fn configure(_: NoSettings) -> Result<Self> {
@@ -57,7 +57,7 @@ fn a_request_carries_query_headers_json_and_timeout() {
         Endpoint::new("api")
             .post("/a/b?all=1")
             .query("filters", r#"{"a":1}"#)
-            .header("X-Kind", "k")
+            .header("Accept", "k")
             .json(&json!({"n": 1}))
             .timeout(Duration::from_secs(2))
             .send()
@@ -69,7 +69,7 @@ fn a_request_carries_query_headers_json_and_timeout() {
     assert_eq!(request.timeout_ms, Some(2000));
     let headers: Vec<(&str, &str)> =
         request.headers.iter().map(|it| (it.name.as_str(), it.value.as_str())).collect();
-    assert_eq!(headers, [("x-kind", "k"), ("content-type", "application/json")]);
+    assert_eq!(headers, [("accept", "k"), ("content-type", "application/json")]);
 }
 
 #[test]

@@ -36,4 +36,15 @@ fn what_a_provider_does_not_implement_is_unsupported() {
     assert_eq!(error.code, ErrorCode::Unsupported);
     assert_eq!(error.message, r#"pause "web": this provider cannot do that"#);
     assert_eq!(Glue::<Silent>::watch().unwrap_err().code, ErrorCode::Unsupported);
+    let error = Glue::<Silent>::exec("web".into(), vec!["true".into()]).unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unsupported);
+    assert_eq!(error.message, r#"run a command in "web": this provider cannot do that"#);
+    assert_eq!(Glue::<Silent>::usage("web".into()).unwrap_err().code, ErrorCode::Unsupported);
+}
+
+#[test]
+fn an_empty_command_never_reaches_a_provider() {
+    Glue::<Silent>::configure(String::new()).unwrap();
+    let error = Glue::<Silent>::exec("web".into(), Vec::new()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidRequest);
 }

@@ -61,6 +61,10 @@ pub(crate) fn output(id: u64, limit: u32) -> Result<Vec<u8>> {
     Ok(command::output(id, limit)?)
 }
 
+pub(crate) fn usage(id: u64) -> Result<Option<command::ProcessUsage>> {
+    Ok(command::usage(id)?)
+}
+
 pub(crate) fn changes(since: u64) -> Result<(u64, Vec<String>)> {
     Ok(command::changes(since)?)
 }

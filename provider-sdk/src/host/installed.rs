@@ -33,6 +33,8 @@ pub trait Host {
     fn wait(&self, id: u64, timeout_ms: u64) -> Result<command::State>;
     /// `command.output`
     fn output(&self, id: u64, limit: u32) -> Result<Vec<u8>>;
+    /// `command.usage`
+    fn usage(&self, id: u64) -> Result<Option<command::ProcessUsage>>;
     /// `command.changes`
     fn changes(&self, since: u64) -> Result<(u64, Vec<String>)>;
     /// `events.emit`
@@ -101,6 +103,7 @@ forward! {
     signal(id: u64, signal: &str) -> Result<()>;
     wait(id: u64, timeout_ms: u64) -> Result<command::State>;
     output(id: u64, limit: u32) -> Result<Vec<u8>>;
+    usage(id: u64) -> Result<Option<command::ProcessUsage>>;
     changes(since: u64) -> Result<(u64, Vec<String>)>;
     emit(event: &Event);
     synced();

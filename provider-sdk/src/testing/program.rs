@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    bindings::drowse::provider::command::{Process, SpawnOptions, State},
+    bindings::drowse::provider::command::{Process, ProcessUsage, SpawnOptions, State},
     error::{Error, Result},
 };
 
@@ -15,6 +15,8 @@ pub struct Program {
     reactions: BTreeMap<String, Option<(Duration, i32)>>,
     life: Option<(Duration, i32)>,
     output: Vec<u8>,
+    /// Percent of one core, and bytes.
+    uses: (u32, u64),
 }
 
 #[derive(Default)]
@@ -29,6 +31,7 @@ pub(super) struct Processes {
 
 struct Running {
     process: Process,
+    began: Duration,
     /// When it ends, by the virtual clock, and how.
     end: Option<(Duration, i32)>,
     stopped: bool,
@@ -76,6 +79,13 @@ impl Program {
     #[must_use]
     pub fn writes(mut self, output: impl Into<Vec<u8>>) -> Self {
         self.output = output.into();
+        self
+    }
+
+    /// What it uses as long as it runs: percent of one core, and bytes of memory.
+    #[must_use]
+    pub fn uses(mut self, cpu_percent: u32, memory: u64) -> Self {
+        self.uses = (cpu_percent, memory);
         self
     }
 
@@ -148,7 +158,8 @@ impl Processes {
             started_at: u64::try_from((epoch + now).as_millis()).expect("a time of this age"),
         };
         let end = program.life.map(|(time, status)| (now + time, status));
-        let running = Running { process: process.clone(), end, stopped: false, held: Vec::new() };
+        let running =
+            Running { process: process.clone(), began: now, end, stopped: false, held: Vec::new() };
         self.processes.push(running);
         self.changes.push(command.clone());
         Ok(process)
@@ -178,9 +189,17 @@ impl Processes {
         self.signals.push(format!("{} {signal}", it.process.command));
         let mut due = Vec::new();
         match signal {
-            "SIGSTOP" => it.stopped = true,
+            "SIGSTOP" => {
+                it.stopped = true;
+                if it.process.is_running() {
+                    it.process.state = State::Paused;
+                }
+            }
             "SIGCONT" => {
                 it.stopped = false;
+                if it.process.is_running() {
+                    it.process.state = State::Running;
+                }
                 due = std::mem::take(&mut it.held);
             }
             "SIGKILL" => due.push(signal.to_owned()),
@@ -202,6 +221,18 @@ impl Processes {
         let it = self.processes.iter().find(|it| it.process.id == id);
         let output = &self.program(&it.ok_or_else(|| unknown(id))?.process.command)?.output;
         Ok(output[output.len().saturating_sub(limit as usize)..].to_vec())
+    }
+
+    pub(super) fn usage(&self, id: u64, now: Duration) -> Result<Option<ProcessUsage>> {
+        let it = self.processes.iter().find(|it| it.process.id == id);
+        let it = it.ok_or_else(|| unknown(id))?;
+        if !it.process.is_running() {
+            return Ok(None);
+        }
+        let (percent, memory) = self.program(&it.process.command)?.uses;
+        let cpu = (now - it.began) * percent / 100;
+        let cpu = u64::try_from(cpu.as_nanos()).expect("a time of this age");
+        Ok(Some(ProcessUsage { cpu, memory }))
     }
 
     /// What changed after the cursor, if anything did.

@@ -1,18 +1,44 @@
-//! The rules of an endpoint's grant, as `wit/v0.1/host.wit` describes them.
+//! The rules of an endpoint's grant, as `wit/v0.1/host.wit` describes them, and what else the host
+//! looks at in a request. What the host says of the cases in `cases.txt` is said here, too.
 
-/// Whether `rule` allows this method and path.
-pub(super) fn allows(rule: &str, method: &str, path: &str) -> bool {
+/// Longest path with query.
+const PATH_BYTES: usize = 8 << 10;
+
+/// Headers that a provider may set.
+const HEADERS: [&str; 14] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "user-agent",
+];
+
+/// Whether `rule` allows this request.
+pub(super) fn allows(rule: &str, method: &str, path: &str, body: bool) -> bool {
     let Some((wanted, pattern)) = rule.split_once(' ') else { return false };
-    if wanted != "*" && wanted != method {
+    let (wanted, may_have_body) = match wanted.strip_suffix("+body") {
+        Some(wanted) => (wanted, true),
+        None => (wanted, false),
+    };
+    if (body && !may_have_body) || !is_method(method) || (wanted != "*" && wanted != method) {
         return false;
     }
-    let path = path.split('?').next().unwrap_or_default();
-    let mut segments = path.split('/');
-    let mut patterns = pattern.split('/').peekable();
+    let Some(segments) = segments(path) else { return false };
+    let mut segments = segments.iter();
+    let mut patterns = pattern.split('/').skip(1).filter(|it| !it.is_empty()).peekable();
     loop {
         match (patterns.next(), segments.next()) {
             (Some("**"), _) if patterns.peek().is_none() => return true,
-            (Some("*"), Some(segment)) if !segment.is_empty() => {}
+            (Some("*"), Some(_)) => {}
             (Some(pattern), Some(segment)) if pattern == segment => {}
             (None, None) => return true,
             _ => return false,
@@ -20,13 +46,19 @@ pub(super) fn allows(rule: &str, method: &str, path: &str) -> bool {
     }
 }
 
+/// Whether a provider may set this header.
+pub(super) fn is_allowed_header(name: &str) -> bool {
+    HEADERS.contains(&name.to_ascii_lowercase().as_str())
+}
+
 /// What is wrong with a rule, if anything.
 pub(super) fn mistake(rule: &str) -> Option<&'static str> {
     let Some((method, path)) = rule.split_once(' ') else {
-        return Some("a rule is `METHOD /path`");
+        return Some("a rule is `METHOD /path` or `METHOD+body /path`");
     };
-    if method != "*" && (method.is_empty() || !method.chars().all(|c| c.is_ascii_uppercase())) {
-        return Some("the method is upper case, or `*`");
+    let method = method.strip_suffix("+body").unwrap_or(method);
+    if method != "*" && !is_method(method) {
+        return Some("the method is upper case and opens no tunnel, or `*`");
     }
     let Some(path) = path.strip_prefix('/') else { return Some("the path begins with `/`") };
     let segments: Vec<&str> = path.split('/').collect();
@@ -38,11 +70,64 @@ pub(super) fn mistake(rule: &str) -> Option<&'static str> {
             "**" if index != last => return Some("`**` stands at the end only"),
             "*" | "**" => {}
             segment if segment.contains('*') => return Some("`*` is a whole segment"),
-            segment if segment.contains(['?', '#', ' ', '\\', '%']) => {
+            segment
+                if segment.contains(['?', '#', '\\', '%'])
+                    || segment.chars().any(char::is_control) =>
+            {
                 return Some("a rule's path is plain, without query or encoding");
             }
             _ => {}
         }
     }
     None
+}
+
+fn is_method(word: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_uppercase() || byte == b'-' || byte == b'_';
+    (1..=32).contains(&word.len()) && word != "CONNECT" && word.bytes().all(letter)
+}
+
+/// The decoded segments of a path that can be read in one way only.
+fn segments(path_and_query: &str) -> Option<Vec<String>> {
+    let raw = |byte: u8| {
+        matches!(byte, b' ' | b'"' | b'#' | b'<' | b'>' | 0x80..) || byte.is_ascii_control()
+    };
+    if path_and_query.len() > PATH_BYTES || path_and_query.bytes().any(raw) {
+        return None;
+    }
+    let path = path_and_query.split('?').next()?.strip_prefix('/')?;
+    if path.is_empty() {
+        return Some(Vec::new());
+    }
+    path.split('/').map(segment).collect()
+}
+
+fn segment(raw: &str) -> Option<String> {
+    let mut decoded = Vec::with_capacity(raw.len());
+    let mut bytes = raw.bytes();
+    while let Some(byte) = bytes.next() {
+        let byte = match byte {
+            b'\\' => return None,
+            b'%' => {
+                let (high, low) = (hex(bytes.next()?)?, hex(bytes.next()?)?);
+                match high << 4 | low {
+                    b'/' | b'.' | b'\\' => return None,
+                    byte if byte.is_ascii_control() => return None,
+                    byte => byte,
+                }
+            }
+            byte => byte,
+        };
+        decoded.push(byte);
+    }
+    let escape = |part: &[u8]| part[0] == b'%' && part[1..].iter().all(u8::is_ascii_hexdigit);
+    if decoded.is_empty() || decoded.windows(3).any(escape) {
+        return None;
+    }
+    let decoded = String::from_utf8(decoded).ok()?;
+    (!matches!(decoded.split(';').next(), Some("." | ".."))).then_some(decoded)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }

@@ -11,7 +11,7 @@ use std::{
 use super::{Program, Reply, program::Processes, rules};
 use crate::{
     bindings::drowse::provider::{
-        command::{Process, SpawnOptions, State as ProcessState},
+        command::{Process, ProcessUsage, SpawnOptions, State as ProcessState},
         http,
     },
     error::{Error, Result},
@@ -177,7 +177,7 @@ impl Script {
     /// Fails the test unless the description asks for this.
     fn check_grant(&self, request: &http::Request) {
         let state = self.0.borrow();
-        let http::Request { endpoint, method, path, headers, .. } = request;
+        let http::Request { endpoint, method, path, headers, body, .. } = request;
         assert!(
             state.stage != Stage::Inside,
             "{method} {path}: describe and configure call nothing outside"
@@ -187,14 +187,13 @@ impl Script {
             panic!("{method} {path}: the description wishes for no endpoint {endpoint:?}");
         };
         assert!(
-            wish.rules.iter().any(|rule| rules::allows(rule, method, path)),
+            wish.rules.iter().any(|rule| rules::allows(rule, method, path, !body.is_empty())),
             "{method} {path}: none of the rules that the description asks for allows it: {:#?}",
             wish.rules
         );
         for header in headers {
             assert!(
-                !["authorization", "proxy-authorization", "cookie", "host", "connection"]
-                    .contains(&header.name.as_str()),
+                rules::is_allowed_header(&header.name),
                 "{method} {path}: the host refuses the header {:?}",
                 header.name
             );
@@ -272,18 +271,23 @@ impl Host for Script {
             let next = state.processes.next_end().filter(|end| *end <= until);
             drop(state);
             match (found, next) {
-                (ProcessState::Running, Some(end)) => self.advance(end - self.elapsed()),
-                (ProcessState::Running, None) => {
+                (ProcessState::Exited(status), _) => return Ok(ProcessState::Exited(status)),
+                (_, Some(end)) => self.advance(end - self.elapsed()),
+                (alive, None) => {
                     self.advance(until - self.elapsed());
-                    return Ok(ProcessState::Running);
+                    return Ok(alive);
                 }
-                (exited, _) => return Ok(exited),
             }
         }
     }
 
     fn output(&self, id: u64, limit: u32) -> Result<Vec<u8>> {
         self.0.borrow().processes.output(id, limit)
+    }
+
+    fn usage(&self, id: u64) -> Result<Option<ProcessUsage>> {
+        let state = self.0.borrow();
+        state.processes.usage(id, state.now)
     }
 
     fn changes(&self, since: u64) -> Result<(u64, Vec<String>)> {

@@ -15,3 +15,13 @@ fn what_is_no_address_is_refused() {
         assert_eq!(Address::parse(text), None, "{text:?}");
     }
 }
+
+#[test]
+fn an_exit_keeps_its_last_lines_and_cuts_long_ones() {
+    let exit = Exit::new(1, (0..250).map(|line| line.to_string()));
+    assert_eq!((exit.output.len(), exit.output[0].as_str()), (EXIT_LINES, "150"));
+    let exit = Exit::new(0, ["ä".repeat(5000)]);
+    assert_eq!(exit.output[0].len(), EXIT_LINE_BYTES);
+    let exit = Exit::new(0, [format!("x{}", "ä".repeat(5000))]);
+    assert_eq!(exit.output[0].len(), EXIT_LINE_BYTES - 1, "no letter is cut in two");
+}

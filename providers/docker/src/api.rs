@@ -9,6 +9,10 @@ use crate::model::{Inspect, Refusal};
 /// The endpoint's name in the grant.
 pub(crate) const ENDPOINT: &str = "engine";
 
+/// The same engine's name in the grant to run commands inside containers. It is one of its own so
+/// that nobody grants that by the way.
+pub(crate) const EXEC_ENDPOINT: &str = "exec";
+
 /// The newest API version that this provider was made for.
 const OWN_VERSION: (u32, u32) = (1, 47);
 
@@ -21,11 +25,9 @@ const VERSION_KEY: &str = "api-version";
 /// More than any message an engine sends with a refusal.
 const MESSAGE_LIMIT: usize = 64 << 10;
 
-/// The engine behind the granted endpoint.
-#[derive(Clone, Debug)]
-pub(crate) struct Engine {
-    endpoint: Endpoint,
-}
+/// The engine behind the granted endpoints.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Engine {}
 
 /// What was agreed on with an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +40,11 @@ pub(crate) struct Version {
 /// A request to the engine, less the version.
 #[derive(Clone, Debug)]
 pub(crate) struct Call<'a> {
+    endpoint: &'static str,
     method: &'static str,
     path: &'a str,
     query: Vec<(&'static str, String)>,
+    body: Option<serde_json::Value>,
     timeout: Option<Duration>,
 }
 
@@ -54,10 +58,6 @@ pub(crate) struct Answer {
 // === impl Engine ===
 
 impl Engine {
-    pub(crate) fn new() -> Self {
-        Self { endpoint: Endpoint::new(ENDPOINT) }
-    }
-
     /// The version to speak, found out once and kept.
     pub(crate) fn version(&self) -> Result<Version> {
         match memo::text(VERSION_KEY).and_then(|kept| Version::parse(&kept)) {
@@ -67,7 +67,7 @@ impl Engine {
     }
 
     fn negotiate(&self) -> Result<Version> {
-        let response = self.endpoint.get("/_ping").send()?;
+        let response = Endpoint::new(ENDPOINT).get("/_ping").send()?;
         let status = response.status();
         let podman = response.header("libpod-api-version").is_some();
         let number = response.header("api-version").and_then(parse_number);
@@ -104,9 +104,12 @@ impl Engine {
     fn send_as(&self, version: Version, call: &Call<'_>) -> Result<Answer> {
         let (major, minor) = version.number;
         let path = format!("/v{major}.{minor}{}", call.path);
-        let mut request = self.endpoint.request(call.method, &path);
+        let mut request = Endpoint::new(call.endpoint).request(call.method, &path);
         for (name, value) in &call.query {
             request = request.query(name, value);
+        }
+        if let Some(body) = &call.body {
+            request = request.json(body);
         }
         if let Some(timeout) = call.timeout {
             request = request.timeout(timeout);
@@ -164,7 +167,8 @@ fn parse_number(text: &str) -> Option<(u32, u32)> {
 
 impl<'a> Call<'a> {
     pub(crate) fn get(path: &'a str) -> Self {
-        Self { method: "GET", path, query: Vec::new(), timeout: None }
+        let query = Vec::new();
+        Self { endpoint: ENDPOINT, method: "GET", path, query, body: None, timeout: None }
     }
 
     pub(crate) fn post(path: &'a str) -> Self {
@@ -173,6 +177,17 @@ impl<'a> Call<'a> {
 
     pub(crate) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.query.push((name, value.into()));
+        self
+    }
+
+    /// To this endpoint instead of [`ENDPOINT`].
+    pub(crate) fn to(mut self, endpoint: &'static str) -> Self {
+        self.endpoint = endpoint;
+        self
+    }
+
+    pub(crate) fn body(mut self, body: serde_json::Value) -> Self {
+        self.body = Some(body);
         self
     }
 

@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use drowse_provider_sdk::{
-    Error, ErrorCode, Observation, Result, Status, clock, clock::Deadline, encode,
+    Error, ErrorCode, Exit, Observation, Result, Status, Usage, clock, clock::Deadline, encode,
 };
 
 use crate::{
     api::{Answer, Call, Engine},
-    logs, observe,
+    exec, logs, observe,
     settings::Reach,
+    usage,
 };
 
 /// What the engine may take over the grace time to kill a container and clean up.
@@ -32,6 +33,12 @@ pub(crate) struct Container<'a> {
     engine: &'a Engine,
     handle: &'a str,
     reach: Reach<'a>,
+}
+
+/// What a refusal left.
+struct Refused {
+    seen: Observation,
+    why: Error,
 }
 
 // === impl Container ===
@@ -105,15 +112,36 @@ impl<'a> Container<'a> {
         }
         let deadline = Deadline::after(grace.saturating_add(MARGIN));
         let mut query = vec![("t", whole_seconds(grace).to_string())];
-        query.extend(signal.map(|signal| ("signal", signal.to_owned())));
-        match self.act(&reference, "stop", &query, Some(grace.saturating_add(MARGIN)), &attempt) {
-            Ok(answer) if answer.is_done() || answer.status == 404 => {}
-            Ok(answer) => return self.stopped_or(answer.refusal(&attempt)),
+        if let Some(signal) = signal {
+            query.push(("signal", signal.to_owned()));
+            // The engine itself lets a paused container go on only for the container's own stop
+            // signal; any other would wait until the grace time is over.
+            let seen = self.observe()?;
+            if is_stopped(&seen) {
+                return Ok(seen);
+            }
+            if seen.status == Status::Paused {
+                self.act(&reference, "unpause", &[], None, &attempt)?;
+            }
+        }
+        let wait = Some(grace.saturating_add(MARGIN));
+        match self.act_awake(&reference, "stop", &query, wait, &attempt) {
+            Ok(None) => {}
+            Ok(Some(refused)) => return refused.unless_stopped(),
             // The engine goes on after a client has gone; a grant may allow less time than this.
             Err(error) if *error.code() == ErrorCode::Timeout => {}
             Err(error) => return Err(error),
         }
-        self.until_stopped(deadline, &attempt)
+        let seen = self.look_until_stopped(deadline)?;
+        if seen.status == Status::Paused {
+            // Podman takes the request and leaves what is paused alone.
+            self.act(&reference, "unpause", &[], None, &attempt)?;
+            if let Some(refused) = self.act_awake(&reference, "stop", &query, wait, &attempt)? {
+                return refused.unless_stopped();
+            }
+            return self.until_stopped(Deadline::after(MARGIN), &attempt);
+        }
+        self.stopped(seen, &attempt)
     }
 
     /// Where `stop` takes no signal: signal, wait, kill.
@@ -124,14 +152,13 @@ impl<'a> Container<'a> {
         grace: Duration,
         attempt: &str,
     ) -> Result<Observation> {
-        let answer =
-            self.act(reference, "kill", &[("signal", signal.to_owned())], None, attempt)?;
+        let query = [("signal", signal.to_owned())];
+        if let Some(refused) = self.act_awake(reference, "kill", &query, None, attempt)? {
+            return refused.unless_stopped();
+        }
         let mut seen = self.observe()?;
         if is_stopped(&seen) {
             return Ok(seen);
-        }
-        if !answer.is_done() {
-            return Err(answer.refusal(attempt));
         }
         if seen.status == Status::Paused {
             // It hears the signal only when it goes on. A refusal means that it does already.
@@ -141,9 +168,8 @@ impl<'a> Container<'a> {
         if is_stopped(&seen) {
             return Ok(seen);
         }
-        let answer = self.act(reference, "kill", &[], Some(MARGIN), attempt)?;
-        if !answer.is_done() {
-            return self.stopped_or(answer.refusal(attempt));
+        if let Some(refused) = self.act_awake(reference, "kill", &[], Some(MARGIN), attempt)? {
+            return refused.unless_stopped();
         }
         self.until_stopped(Deadline::after(MARGIN), attempt)
     }
@@ -158,9 +184,8 @@ impl<'a> Container<'a> {
         };
         let query: Vec<_> =
             signal.map(|signal| ("signal", signal.to_owned())).into_iter().collect();
-        let answer = self.act(&reference, "kill", &query, None, &attempt)?;
-        if !answer.is_done() {
-            return self.stopped_or(answer.refusal(&attempt));
+        if let Some(refused) = self.act_awake(&reference, "kill", &query, None, &attempt)? {
+            return refused.unless_stopped();
         }
         let seen = self.observe()?;
         if is_stopped(&seen) {
@@ -207,6 +232,40 @@ impl<'a> Container<'a> {
         logs::tail(self.engine, &found, lines, &attempt)
     }
 
+    pub(crate) fn exec(&self, command: &[String]) -> Result<Exit> {
+        let attempt = self.attempt("run a command in");
+        let Some(reference) = self.reference()? else { return Err(self.not_found(&attempt)) };
+        let created = exec::create(self.engine, &reference, command);
+        let created = created.map_err(|error| error.context(&attempt))?;
+        if created.is_done() {
+            return exec::run(self.engine, created, &attempt);
+        }
+        let seen = self.observe()?;
+        match seen.status {
+            Status::Missing => Err(self.not_found(&attempt)),
+            Status::Running => Err(created.refusal(&attempt)),
+            _ => Err(Error::conflict(format!(
+                "{attempt}: it does not run, the engine calls it {:?}; start it first",
+                seen.native_status
+            ))),
+        }
+    }
+
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        let attempt = self.attempt("tell the usage of");
+        let Some(reference) = self.reference()? else { return Err(self.not_found(&attempt)) };
+        let sample = usage::sample(self.engine, &reference);
+        let sample = sample.map_err(|error| error.context(&attempt))?;
+        if sample.is_done() {
+            return usage::measure(self.engine, &reference, sample, &attempt);
+        }
+        match self.observe()?.status {
+            Status::Missing => Err(self.not_found(&attempt)),
+            Status::Stopped | Status::Failed => Ok(Usage::nothing()),
+            _ => Err(sample.refusal(&attempt)),
+        }
+    }
+
     /// What names this container, and no other, in a path. None if there is no such container.
     ///
     /// The engine takes any beginning of an id for a container whose name it does not know: a name
@@ -239,14 +298,37 @@ impl<'a> Container<'a> {
         self.engine.send(&call).map_err(|error| error.context(attempt))
     }
 
-    /// Success if it does not run after all, else the refusal.
-    fn stopped_or(&self, refusal: Error) -> Result<Observation> {
-        let seen = self.observe()?;
-        if is_stopped(&seen) { Ok(seen) } else { Err(refusal) }
+    /// None when it is done. Some engines stop and kill what is paused, others only what runs: after
+    /// a refusal a paused container goes on and is asked again.
+    fn act_awake(
+        &self,
+        reference: &str,
+        verb: &str,
+        query: &[(&'static str, String)],
+        timeout: Option<Duration>,
+        attempt: &str,
+    ) -> Result<Option<Refused>> {
+        let mut awake = false;
+        loop {
+            let answer = self.act(reference, verb, query, timeout, attempt)?;
+            if answer.is_done() {
+                return Ok(None);
+            }
+            let seen = self.observe()?;
+            if awake || seen.status != Status::Paused {
+                return Ok(Some(Refused { seen, why: answer.refusal(attempt) }));
+            }
+            self.act(reference, "unpause", &[], None, attempt)?;
+            awake = true;
+        }
     }
 
     fn until_stopped(&self, deadline: Deadline, attempt: &str) -> Result<Observation> {
         let seen = self.look_until_stopped(deadline)?;
+        self.stopped(seen, attempt)
+    }
+
+    fn stopped(&self, seen: Observation, attempt: &str) -> Result<Observation> {
         if is_stopped(&seen) {
             return Ok(seen);
         }
@@ -256,13 +338,15 @@ impl<'a> Container<'a> {
         )))
     }
 
-    /// Looks until it does not run or the time is over; at least once.
+    /// Looks until it does not run, is found paused, or the time is over; at least once.
     fn look_until_stopped(&self, deadline: Deadline) -> Result<Observation> {
         let mut pause = FIRST_PAUSE;
         loop {
             let seen = self.observe()?;
             match deadline.left() {
-                Some(left) if !is_stopped(&seen) => clock::sleep(pause.min(left)),
+                Some(left) if !is_stopped(&seen) && seen.status != Status::Paused => {
+                    clock::sleep(pause.min(left));
+                }
                 _ => return Ok(seen),
             }
             pause = (pause * 2).min(LAST_PAUSE);
@@ -275,6 +359,15 @@ impl<'a> Container<'a> {
 
     fn not_found(&self, attempt: &str) -> Error {
         Error::not_found(format!("{attempt}: the engine has no container of this name"))
+    }
+}
+
+// === impl Refused ===
+
+impl Refused {
+    /// Success if it does not run after all.
+    fn unless_stopped(self) -> Result<Observation> {
+        if is_stopped(&self.seen) { Ok(self.seen) } else { Err(self.why) }
     }
 }
 

@@ -9,15 +9,18 @@ mod address;
 mod api;
 mod control;
 mod events;
+mod exec;
 mod list;
 mod logs;
 mod model;
 mod observe;
 mod settings;
 mod time;
+mod usage;
 
 use drowse_provider_sdk::{
-    Ability, Description, EndpointWish, Observation, Page, Provider, Result, StopOptions, Target,
+    Ability, Description, EndpointWish, Exit, Observation, Page, Provider, Result, StopOptions,
+    Target, Usage,
 };
 
 use crate::{
@@ -25,6 +28,9 @@ use crate::{
     control::Container,
     settings::{Settings, TargetSettings},
 };
+
+/// Where an engine usually listens.
+const SOCKET: &str = "unix:///var/run/docker.sock";
 
 /// Containers of one engine.
 pub struct Docker {
@@ -56,16 +62,19 @@ impl Provider for Docker {
                 Ability::List,
                 Ability::Watch,
                 Ability::Logs,
+                Ability::Exec,
+                Ability::Usage,
             ])
             .endpoint(
                 EndpointWish::new(api::ENDPOINT, "the engine's API: starts and stops containers")
-                    .suggested_url("unix:///var/run/docker.sock")
+                    .suggested_url(SOCKET)
                     .rules([
                         "GET /_ping",
                         "GET /*/events",
                         "GET /*/containers/json",
                         "GET /*/containers/*/json",
                         "GET /*/containers/*/logs",
+                        "GET /*/containers/*/stats",
                         "POST /*/containers/*/start",
                         "POST /*/containers/*/stop",
                         "POST /*/containers/*/kill",
@@ -73,12 +82,27 @@ impl Provider for Docker {
                         "POST /*/containers/*/unpause",
                     ]),
             )
+            .endpoint(
+                EndpointWish::new(
+                    api::EXEC_ENDPOINT,
+                    "the same engine's API, to run commands inside containers, as the readiness \
+                     check `exec` needs it; whoever may do that can become root where the engine \
+                     runs",
+                )
+                .suggested_url(SOCKET)
+                .rules([
+                    "POST+body /*/containers/*/exec",
+                    "POST+body /*/exec/*/start",
+                    "GET /*/exec/*/json",
+                ])
+                .optional(),
+            )
             .attribute("license", env!("CARGO_PKG_LICENSE"))
     }
 
     fn configure(settings: Settings) -> Result<Self> {
         settings.check()?;
-        Ok(Self { settings, engine: Engine::new() })
+        Ok(Self { settings, engine: Engine::default() })
     }
 
     fn start(&self, target: &Target<TargetSettings>) -> Result<Observation> {
@@ -115,6 +139,14 @@ impl Provider for Docker {
 
     fn logs(&self, target: &Target<TargetSettings>, lines: u32) -> Result<Vec<String>> {
         self.container(target)?.logs(lines)
+    }
+
+    fn exec(&self, target: &Target<TargetSettings>, command: &[String]) -> Result<Exit> {
+        self.container(target)?.exec(command)
+    }
+
+    fn usage(&self, target: &Target<TargetSettings>) -> Result<Usage> {
+        self.container(target)?.usage()
     }
 }
 

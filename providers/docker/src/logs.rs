@@ -1,9 +1,10 @@
-//! The last lines of a container. With a terminal the stream is what was written; without one it
-//! comes in frames: one byte that says which stream, three zeros, the length as four bytes.
+//! The last lines of a container, or of a command inside it. With a terminal the stream is what was
+//! written; without one it comes in frames: one byte that says which stream, three zeros, the
+//! length as four bytes.
 
 use std::collections::VecDeque;
 
-use drowse_provider_sdk::{Error, Result, encode};
+use drowse_provider_sdk::{Error, Response, Result, encode};
 
 use crate::{
     api::{Call, Engine},
@@ -16,6 +17,12 @@ const LINES_LIMIT: u32 = 2000;
 /// Where a line is cut.
 const LINE_LIMIT: usize = 8 << 10;
 
+/// More of a stream is not read; the host ends whoever reads much more.
+const BYTES_LIMIT: usize = 4 << 20;
+
+/// When that many lines are too many, so many times fewer are asked for.
+const FEWER: u32 = 8;
+
 /// The last lines of both streams, in the order in which they were completed.
 pub(crate) fn tail(
     engine: &Engine,
@@ -23,25 +30,41 @@ pub(crate) fn tail(
     lines: u32,
     attempt: &str,
 ) -> Result<Vec<String>> {
-    let lines = lines.min(LINES_LIMIT);
-    if lines == 0 {
-        return Ok(Vec::new());
-    }
+    let mut lines = lines.min(LINES_LIMIT);
     let path = format!("/containers/{}/logs", encode(&container.id));
-    let call = Call::get(&path).query("stdout", "1").query("stderr", "1");
-    let answer = engine.send(&call.query("tail", lines.to_string()));
-    let mut answer = answer.map_err(|error| error.context(attempt))?;
-    if !answer.is_done() {
-        return Err(answer.refusal(attempt));
+    while lines > 0 {
+        let call = Call::get(&path).query("stdout", "1").query("stderr", "1");
+        let answer = engine.send(&call.query("tail", lines.to_string()));
+        let answer = answer.map_err(|error| error.context(attempt))?;
+        if !answer.is_done() {
+            return Err(answer.refusal(attempt));
+        }
+        let written = last(answer.response, container.config.tty, lines as usize);
+        if let Some(written) = written.map_err(|error| error.context(attempt))? {
+            return Ok(written);
+        }
+        // Very long lines: the last few of them are better than none.
+        lines /= FEWER;
     }
-    let mut tail = Tail { lines: VecDeque::new(), limit: lines as usize };
+    Ok(Vec::new())
+}
+
+/// Reads a stream to its end and keeps its last lines; `limit` is at least 1. None when the stream
+/// is too long to be read.
+pub(crate) fn last(mut stream: Response, tty: bool, limit: usize) -> Result<Option<Vec<String>>> {
+    let mut tail = Tail { lines: VecDeque::new(), limit };
     let mut frames = Frames::default();
     let mut raw = Vec::new();
-    while let Some(piece) = answer.response.read().map_err(|error| error.context(attempt))? {
-        if container.config.tty {
+    let mut bytes = 0;
+    while let Some(piece) = stream.read()? {
+        bytes += piece.len();
+        if bytes > BYTES_LIMIT {
+            return Ok(None);
+        }
+        if tty {
             tail.push(&mut raw, &piece);
         } else {
-            frames.feed(&piece, &mut tail).map_err(|error| error.context(attempt))?;
+            frames.feed(&piece, &mut tail)?;
         }
     }
     for rest in [raw, frames.out, frames.err] {
@@ -49,7 +72,7 @@ pub(crate) fn tail(
             tail.line(&rest);
         }
     }
-    Ok(tail.lines.into())
+    Ok(Some(tail.lines.into()))
 }
 
 /// The last lines.

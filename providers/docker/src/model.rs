@@ -126,6 +126,68 @@ pub(crate) struct ItemPort {
     pub(crate) protocol: String,
 }
 
+/// `POST /containers/{id}/exec`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Created {
+    pub(crate) id: String,
+}
+
+/// `GET /exec/{id}/json`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ExecState {
+    pub(crate) running: bool,
+    /// Null before the command has ended.
+    #[serde(default)]
+    pub(crate) exit_code: Option<i32>,
+}
+
+/// `GET /containers/{id}/stats`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Stats {
+    /// Year 1 for a container that does not run.
+    #[serde(default)]
+    read: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) cpu_stats: CpuStats,
+    /// An earlier sample, if the engine has taken one.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) precpu_stats: CpuStats,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) memory_stats: MemoryStats,
+}
+
+/// Nanoseconds since some moment.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct CpuStats {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) cpu_usage: CpuUsage,
+    /// Of all cores of the machine.
+    #[serde(default)]
+    pub(crate) system_cpu_usage: Option<u64>,
+    #[serde(default)]
+    pub(crate) online_cpus: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct CpuUsage {
+    #[serde(default)]
+    pub(crate) total_usage: u64,
+    /// By core; cgroup v1 only.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) percpu_usage: Vec<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct MemoryStats {
+    #[serde(default)]
+    pub(crate) usage: Option<u64>,
+    /// The kernel's figures by its own names.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) stats: BTreeMap<String, u64>,
+}
+
 /// A value of `GET /events`
 #[derive(Debug, Deserialize)]
 pub(crate) struct Event {
@@ -151,6 +213,15 @@ pub(crate) struct Actor {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Refusal {
     pub(crate) message: String,
+}
+
+// === impl Stats ===
+
+impl Stats {
+    /// The container does not run.
+    pub(crate) fn is_of_nothing(&self) -> bool {
+        self.read.starts_with("0001-")
+    }
 }
 
 /// The engine writes null where it has an empty list or map.

@@ -4,9 +4,11 @@ mod addresses;
 mod control;
 mod describe;
 mod events;
+mod exec;
 mod list;
 mod logs;
 mod stop;
+mod usage;
 
 use drowse_provider_sdk::testing::{Harness, Reply};
 use serde_json::{Value, json};

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use drowse_provider_sdk::{
-    Address, Error, ErrorCode, Observation, Result, Status, Target,
+    Address, Error, ErrorCode, Observation, Result, Status, Target, Usage, clock,
     command::{self, Command, OUTPUT_LIMIT, Process, State},
-    memo,
 };
 
 use crate::settings::TargetSettings;
 
 /// How long a killed process may take to end.
 const KILL_TIME: Duration = Duration::from_secs(5);
+
+/// Between the two looks that CPU time is measured by. The system counts it in hundredths of a
+/// second.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// One granted command, seen as a target.
 pub(crate) struct Control<'a> {
@@ -50,15 +53,13 @@ impl<'a> Control<'a> {
 
     pub(crate) fn start(&self) -> Result<Observation> {
         if let Some(process) = self.running("start")? {
-            self.wake(&process).map_err(|error| self.failed("start", error))?;
-            return Ok(self.seen(&process));
+            return self.continued("start", &process);
         }
-        memo::delete(&self.paused_key());
         match self.command.clone().spawn() {
             Ok(process) => Ok(self.seen(&process)),
             // Another call was faster.
             Err(error) if *error.code() == ErrorCode::Conflict => match self.running("start")? {
-                Some(process) => Ok(self.seen(&process)),
+                Some(process) => self.continued("start", &process),
                 None => Err(self.failed("start", error)),
             },
             Err(error) => Err(self.failed("start", error)),
@@ -71,13 +72,13 @@ impl<'a> Control<'a> {
         let stop = || {
             process.signal(&signal)?;
             // What is paused hears it only when it goes on.
-            self.wake(&process)?;
+            process.signal("SIGCONT")?;
             match process.wait(grace)? {
-                State::Running => {
+                State::Exited(status) => Ok(State::Exited(status)),
+                State::Running | State::Paused => {
                     process.signal("SIGKILL")?;
                     process.wait(KILL_TIME)
                 }
-                ended => Ok(ended),
             }
         };
         let state = stop().map_err(|error| self.failed("stop", error))?;
@@ -89,7 +90,7 @@ impl<'a> Control<'a> {
         let signal = signal_name(signal.unwrap_or("SIGKILL"));
         let kill = || {
             process.signal(&signal)?;
-            self.wake(&process)?;
+            process.signal("SIGCONT")?;
             process.wait(KILL_TIME)
         };
         let state = kill().map_err(|error| self.failed("kill", error))?;
@@ -103,18 +104,8 @@ impl<'a> Control<'a> {
                 self.name
             )));
         };
-        // First, so that no stopped process is ever taken for a running one.
-        if !memo::set(&self.paused_key(), process.id.to_string()) {
-            return Err(Error::unavailable(format!(
-                "pause command {:?}: too many are paused already; stop it instead",
-                self.name
-            )));
-        }
-        if let Err(error) = process.signal("SIGSTOP") {
-            memo::delete(&self.paused_key());
-            return Err(self.failed("pause", error));
-        }
-        Ok(self.seen(&process))
+        process.signal("SIGSTOP").map_err(|error| self.failed("pause", error))?;
+        Ok(self.seen(&Process { state: State::Paused, ..process }))
     }
 
     pub(crate) fn resume(&self) -> Result<Observation> {
@@ -124,8 +115,7 @@ impl<'a> Control<'a> {
                 self.name
             )));
         };
-        self.wake(&process).map_err(|error| self.failed("resume", error))?;
-        Ok(self.seen(&process))
+        self.continued("resume", &process)
     }
 
     pub(crate) fn logs(&self, lines: u32) -> Result<Vec<String>> {
@@ -143,6 +133,24 @@ impl<'a> Control<'a> {
         Ok(all[first..].iter().map(|line| (*line).to_owned()).collect())
     }
 
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        const VERB: &str = "tell the usage of";
+        let Some(process) = self.running(VERB)? else { return Ok(Usage::nothing()) };
+        let used = || process.usage().map_err(|error| self.failed(VERB, error));
+        let Some(before) = used()? else { return Ok(Usage::nothing()) };
+        let began = clock::monotonic();
+        clock::sleep(MOMENT);
+        let Some(after) = used()? else { return Ok(Usage::nothing()) };
+        let passed = clock::monotonic().saturating_sub(began);
+        // A member that ended and that nobody waited for takes its time with it.
+        let own = Duration::from_nanos(after.cpu.saturating_sub(before.cpu));
+        Ok(Usage {
+            cpu_percent: Some(own.as_secs_f64() / passed.as_secs_f64() * 100.0),
+            memory: Some(after.memory),
+            attributes: Vec::new(),
+        })
+    }
+
     fn find(&self, verb: &str) -> Result<Option<Process>> {
         self.command.find().map_err(|error| self.failed(verb, error))
     }
@@ -151,42 +159,27 @@ impl<'a> Control<'a> {
         Ok(self.find(verb)?.filter(Process::is_running))
     }
 
-    /// Continues the process if it is paused.
-    fn wake(&self, process: &Process) -> Result<()> {
-        if self.is_paused(process) {
-            process.signal("SIGCONT")?;
-            memo::delete(&self.paused_key());
-        }
-        Ok(())
-    }
-
-    /// The host knows of a process only whether it has ended; that we paused it is ours to keep.
-    fn is_paused(&self, process: &Process) -> bool {
-        memo::text(&self.paused_key()).is_some_and(|id| id == process.id.to_string())
-    }
-
-    fn paused_key(&self) -> String {
-        format!("paused.{}", self.name)
+    /// Continues the process. One that is not paused does not notice.
+    fn continued(&self, verb: &str, process: &Process) -> Result<Observation> {
+        process.signal("SIGCONT").map_err(|error| self.failed(verb, error))?;
+        Ok(self.seen(&Process { state: State::Running, ..process.clone() }))
     }
 
     /// What came of a stop.
     fn ended(&self, verb: &str, mut process: Process, state: State) -> Result<Observation> {
-        if state == State::Running {
+        if !matches!(state, State::Exited(_)) {
             return Err(Error::timeout(format!(
                 "{verb} command {:?}: process {} still runs {KILL_TIME:?} after the last signal",
                 self.name, process.pid
             )));
         }
         process.state = state;
-        memo::delete(&self.paused_key());
         Ok(self.seen(&process))
     }
 
     fn seen(&self, process: &Process) -> Observation {
         let seen = match process.state {
-            State::Running if self.is_paused(process) => {
-                Observation::new(self.name, Status::Paused, "paused")
-            }
+            State::Paused => Observation::new(self.name, Status::Paused, "paused"),
             State::Running => {
                 let mut seen = Observation::new(self.name, Status::Running, "running");
                 seen.addresses = self.address.iter().cloned().collect();

@@ -8,7 +8,7 @@ mod settings;
 
 use drowse_provider_sdk::{
     Ability, CommandWish, Description, NoSettings, Observation, Page, Provider, Result,
-    StopOptions, Target, command, events, warn,
+    StopOptions, Target, Usage, command, events, warn,
 };
 
 use crate::{control::Control, settings::TargetSettings};
@@ -33,6 +33,7 @@ impl Provider for Processes {
                 Ability::List,
                 Ability::Watch,
                 Ability::Logs,
+                Ability::Usage,
             ])
             .command(CommandWish::new("*", "the programs that sleep and wake"))
             .attribute("license", env!("CARGO_PKG_LICENSE"))
@@ -94,6 +95,10 @@ impl Provider for Processes {
 
     fn logs(&self, target: &Target<TargetSettings>, lines: u32) -> Result<Vec<String>> {
         Control::of(target)?.logs(lines)
+    }
+
+    fn usage(&self, target: &Target<TargetSettings>) -> Result<Usage> {
+        Control::of(target)?.usage()
     }
 }
 

@@ -122,7 +122,7 @@ fn stop_asks_with_sigterm_and_returns_when_it_has_ended() {
     test.start("web").unwrap();
     let seen = test.stop("web", grace(10)).unwrap();
     assert_eq!((&seen.status, seen.attribute("exit-status")), (&Status::Stopped, Some("0")));
-    assert_eq!(test.signals(), ["web SIGTERM"]);
+    assert_eq!(test.signals(), ["web SIGTERM", "web SIGCONT"]);
     assert_eq!(test.elapsed(), Duration::from_secs(2));
 }
 
@@ -132,7 +132,7 @@ fn an_app_deaf_to_the_signal_is_killed_after_the_grace_time() {
     test.start("web").unwrap();
     let seen = test.stop("web", grace(10).with_signal("int")).unwrap();
     assert_eq!(seen.detail.as_deref(), Some("ended by SIGKILL (status 137)"));
-    assert_eq!(test.signals(), ["web SIGINT", "web SIGKILL"]);
+    assert_eq!(test.signals(), ["web SIGINT", "web SIGCONT", "web SIGKILL"]);
     assert_eq!(test.elapsed(), Duration::from_secs(10));
 }
 
@@ -145,7 +145,7 @@ fn stop_and_kill_of_what_does_not_run_are_success() {
     test.stop("web", grace(1)).unwrap();
     let again = test.stop("web", grace(1)).unwrap();
     assert_eq!(again.detail.as_deref(), Some("ended by SIGTERM (status 143)"));
-    assert_eq!(test.signals(), ["web SIGTERM"]);
+    assert_eq!(test.signals(), ["web SIGTERM", "web SIGCONT"]);
 }
 
 #[test]
@@ -201,7 +201,6 @@ fn a_paused_program_hears_its_stop_and_is_not_paused_in_its_next_life() {
     let seen = test.stop("web", grace(10)).unwrap();
     assert_eq!(seen.detail.as_deref(), Some("ended by SIGTERM (status 143)"));
     assert_eq!(test.elapsed(), Duration::ZERO, "it need not be killed");
-    assert_eq!(test.memo("paused.web"), None);
     assert_eq!(test.start("web").unwrap().status, Status::Running);
 }
 
@@ -250,4 +249,32 @@ fn logs_are_the_last_lines_and_never_a_piece_of_one() {
     let test = granted(Program::new().writes(long));
     test.start("web").unwrap();
     assert_eq!(test.logs_of("web", 10).unwrap(), ["last"]);
+}
+
+#[test]
+fn usage_is_measured_over_a_moment_and_nothing_when_it_does_not_run() {
+    let test = granted(Program::new().uses(150, 8 << 20));
+    assert_eq!(test.usage("web").unwrap(), Usage::nothing());
+    test.start("web").unwrap();
+    test.advance(Duration::from_secs(7));
+    let before = test.elapsed();
+    let used = test.usage("web").unwrap();
+    assert_eq!((used.cpu_percent, used.memory), (Some(150.0), Some(8 << 20)));
+    assert_eq!(test.elapsed() - before, Duration::from_millis(500));
+    test.kill("web", None).unwrap();
+    assert_eq!(test.usage("web").unwrap(), Usage::nothing());
+    assert_eq!(*test.usage("db").unwrap_err().code(), ErrorCode::Denied);
+}
+
+#[test]
+fn a_program_that_ends_while_it_is_measured_uses_nothing() {
+    let test = granted(Program::new().uses(100, 1).lives(Duration::from_millis(100), 0));
+    test.start("web").unwrap();
+    assert_eq!(test.usage("web").unwrap(), Usage::nothing());
+}
+
+#[test]
+fn commands_cannot_be_run_in_a_program() {
+    let error = granted(Program::new()).exec("web", &["true"]).unwrap_err();
+    assert_eq!(*error.code(), ErrorCode::Unsupported);
 }

@@ -6,6 +6,7 @@
 //! | `slow:MS:HOST:PORT` | the same after so many milliseconds |
 //! | `hang-in-stop:HOST:PORT` | runs; `stop` never returns |
 //! | `loop` | never returns and never waits |
+//! | `pieces` | computes for ever and waits for a nanosecond between the pieces |
 //! | `memory` | takes memory until there is none |
 //! | `stack` | calls itself for ever |
 //! | `log` | logs for ever |
@@ -19,6 +20,10 @@
 //! | `path:PATH` | `GET PATH` from `engine`, meant for tricks |
 //! | `authorization` | sets its own credentials |
 //! | `command` | runs a program that nobody granted |
+//! | `tell:PATH` | the same as `get`; the detail is what it was told if that failed |
+//! | `header:NAME: VALUE` | `GET /echo` from `engine` with this header |
+//! | `body:PATH`, `bodiless:PATH` | `POST PATH` to `engine` with and without a body |
+//! | `labels` | answers with more labels than any target has |
 
 use std::hint::black_box;
 
@@ -31,8 +36,8 @@ use crate::{
             log, memo,
             types::{
                 Abilities, Address, Attribute, Description, EndpointWish, Error, ErrorCode, Event,
-                Health, Observation, Page, RecreateOptions, RemoveOptions, Status, StopOptions,
-                Target,
+                Exit, Health, Observation, Page, RecreateOptions, RemoveOptions, ResourceUsage,
+                Status, StopOptions, Target,
             },
         },
         exports::drowse::provider::provider::Guest,
@@ -52,9 +57,16 @@ impl Guest for Hostile {
                 name: "engine".into(),
                 purpose: "to be misused".into(),
                 suggested_url: Some("unix:///run/engine.sock".into()),
-                rules: ["GET /endless", "GET /containers/*/json", "GET /small"]
-                    .map(str::to_owned)
-                    .into(),
+                rules: [
+                    "GET /endless",
+                    "GET /containers/*/json",
+                    "GET /small",
+                    "GET /echo",
+                    "GET /held",
+                    "POST /*/containers/*/start",
+                ]
+                .map(str::to_owned)
+                .into(),
                 optional: true,
             }],
             commands: Vec::new(),
@@ -69,6 +81,14 @@ impl Guest for Hostile {
             log::write(log::Level::Error, &panic.to_string(), &[]);
         }));
         memo::set("settings", settings.as_bytes());
+        if let Some((_, rest)) = settings.split_once("\"inside\":\"") {
+            match rest.split('"').next().unwrap_or_default() {
+                "sleep" => clock::sleep(1),
+                "http" => drop(get("engine", "/small", &[])),
+                "command" => drop(command::changes(0)),
+                _ => events::synced(),
+            }
+        }
         if settings.contains("\"refuse\"") {
             return Err(error(ErrorCode::InvalidRequest, "setting \"refuse\" is not welcome"));
         }
@@ -84,6 +104,10 @@ impl Guest for Hostile {
                 clock::sleep(millis.unwrap_or(0) * 1_000_000);
             }
             ("loop", _) => spin(),
+            ("pieces", _) => loop {
+                black_box((0..5_000_000u64).fold(0, |sum, turn| black_box(sum ^ turn)));
+                clock::sleep(1);
+            },
             ("memory", _) => hoard_memory(),
             ("stack", _) => {
                 black_box(descend(0));
@@ -112,6 +136,36 @@ impl Guest for Hostile {
                 loop {
                     held.push(get("engine", "/small", &[])?);
                 }
+            }
+            ("tell", path) => {
+                let told = get("engine", path, &[]).err().map(|error| error.message);
+                return Ok(Observation { detail: told, ..observation(handle, Status::Running) });
+            }
+            ("header", header) => {
+                let (name, value) = header.split_once(": ").unwrap_or((header, ""));
+                let body = read(&get("engine", "/echo", &[(name, value)])?)?;
+                return Ok(Observation {
+                    detail: Some(body),
+                    ..observation(handle, Status::Running)
+                });
+            }
+            ("body" | "bodiless", path) => {
+                let body = if handle.starts_with("body:") { b"{}".to_vec() } else { Vec::new() };
+                http::send(&Request {
+                    endpoint: "engine".into(),
+                    method: "POST".into(),
+                    path: path.into(),
+                    headers: Vec::new(),
+                    body,
+                    timeout_ms: None,
+                })?;
+            }
+            ("labels", _) => {
+                let label = |n: usize| Attribute { name: n.to_string(), value: String::new() };
+                return Ok(Observation {
+                    labels: (0..100_000).map(label).collect(),
+                    ..observation(handle, Status::Running)
+                });
             }
             ("ungranted", _) => {
                 get("nowhere", "/", &[])?;
@@ -153,6 +207,13 @@ impl Guest for Hostile {
     }
 
     fn status(target: Target) -> Result<Observation, Error> {
+        if target.handle == "emitted" {
+            let emitted = memo::get("emitted").unwrap_or_default();
+            return Ok(Observation {
+                detail: Some(String::from_utf8_lossy(&emitted).into_owned()),
+                ..observation(&target.handle, Status::Running)
+            });
+        }
         let runs = memo::get(&target.handle).is_some();
         let status = if runs { Status::Running } else { Status::Stopped };
         Ok(observation(&target.handle, status))
@@ -170,10 +231,16 @@ impl Guest for Hostile {
         if is("trap") {
             panic!("watching is boring");
         }
+        while is("resync") {
+            events::synced();
+        }
         if is("error") {
             return Err(error(ErrorCode::Unavailable, "the platform is away"));
         }
+        let mut emitted = 0u64;
         loop {
+            emitted += 1;
+            memo::set("emitted", emitted.to_string().as_bytes());
             let observation = observation("good:127.0.0.1:1", Status::Running);
             events::emit(&Event { observation, at: clock::now(), attributes: Vec::new() });
             if !is("flood") {
@@ -192,6 +259,28 @@ impl Guest for Hostile {
 
     fn logs(_: Target, _: u32) -> Result<Vec<String>, Error> {
         unsupported()
+    }
+
+    /// Writes much more than it may, or waits for ever.
+    fn exec(target: Target, command: Vec<String>) -> Result<Exit, Error> {
+        while target.handle.starts_with("hang") {
+            clock::sleep(FOR_EVER);
+        }
+        let line = |number: usize| format!("{number}\u{1b}[31m{}", "x".repeat(8 << 10));
+        let output = (0..1000).map(line).collect();
+        let status = i32::try_from(command.len()).unwrap_or(i32::MAX);
+        Ok(Exit { status, output, attributes: Vec::new() })
+    }
+
+    /// Figures that are none.
+    fn usage(target: Target) -> Result<ResourceUsage, Error> {
+        let cpu = match target.handle.as_str() {
+            "endless" => f64::INFINITY,
+            "negative" => -1.0,
+            "good" => 12.5,
+            _ => f64::NAN,
+        };
+        Ok(ResourceUsage { cpu_percent: Some(cpu), memory: Some(u64::MAX), attributes: Vec::new() })
     }
 }
 

@@ -1,8 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Mutex;
+use std::{
+    sync::{Mutex, OnceLock},
+    time::{Duration, SystemTime},
+};
 
-use drowse_core::{Generation, Phase, ProviderName, WorkloadName};
+use drowse_core::{Correlation, Generation, Kind, Phase, ProviderName, Source, WorkloadName};
 use tokio::sync::oneshot;
 
 use super::*;
@@ -11,7 +14,8 @@ use crate::client::{Client, ClientError};
 /// Knows one workload, and remembers what it was asked.
 #[derive(Default)]
 struct Scripted {
-    asked: Mutex<Vec<(String, Option<Duration>)>>,
+    asked: Mutex<Vec<(String, Order)>>,
+    changes: OnceLock<broadcast::Sender<PhaseChange>>,
 }
 
 fn blog() -> WorkloadStatus {
@@ -20,14 +24,44 @@ fn blog() -> WorkloadStatus {
         provider: ProviderName::parse("pve").unwrap(),
         target: "n1/104".to_owned(),
         phase: Phase::Ready,
+        light: false,
         generation: Generation(3),
+        stage: None,
         visits: 1,
         waiting: 0,
+        held: 0,
+        needs: Vec::new(),
+        pool: None,
         phase_seconds: 4.5,
         sleeps_in_seconds: None,
+        expected_seconds: None,
+        veto: None,
         failure: None,
         observed: None,
     }
+}
+
+fn woken() -> Entry {
+    Entry {
+        correlation: Correlation::random(),
+        workload: WorkloadName::parse("n1/104").unwrap(),
+        generation: Generation(3),
+        provider: ProviderName::parse("pve").unwrap(),
+        kind: Kind::Wake,
+        source: Source::Request,
+        reference: None,
+        native_before: None,
+        native_after: None,
+        image: None,
+        failure: None,
+        began: SystemTime::UNIX_EPOCH,
+        ended: SystemTime::now(),
+    }
+}
+
+/// At the command line, with a wait.
+fn order(wait: Option<Duration>, force: bool) -> Order {
+    Order { wait, force, source: Source::Cli }
 }
 
 #[async_trait]
@@ -41,6 +75,7 @@ impl Control for Scripted {
             listeners: Vec::new(),
             providers: Vec::new(),
             workloads: vec![blog()],
+            pools: Vec::new(),
         }
     }
 
@@ -48,16 +83,28 @@ impl Control for Scripted {
         Vec::new()
     }
 
-    async fn wake(&self, name: &str, wait: Option<Duration>) -> Result<WorkloadStatus, Failure> {
-        self.asked.lock().unwrap().push((name.to_owned(), wait));
+    async fn wake(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
+        self.asked.lock().unwrap().push((name.to_owned(), order));
         match name {
             "n1/104" => Ok(blog()),
             _ => Err(Failure::new(ErrorCode::NotFound, "there is no such workload")),
         }
     }
 
-    async fn sleep(&self, _: &str, _: Option<Duration>) -> Result<WorkloadStatus, Failure> {
+    async fn sleep(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
+        self.asked.lock().unwrap().push((name.to_owned(), order));
         Err(Failure::new(ErrorCode::Timeout, "still stopping after 1 s"))
+    }
+
+    fn operations(&self, workload: Option<&str>, limit: usize) -> Result<Vec<Entry>, Failure> {
+        match workload {
+            None | Some("n1/104") => Ok(vec![woken(); limit]),
+            Some(_) => Err(Failure::new(ErrorCode::NotFound, "there is no such workload")),
+        }
+    }
+
+    fn changes(&self) -> broadcast::Receiver<PhaseChange> {
+        self.changes.get_or_init(|| broadcast::Sender::new(2)).subscribe()
     }
 }
 
@@ -97,20 +144,20 @@ async fn a_status_comes_back_as_it_was_given() {
 async fn a_name_with_slashes_and_a_wait_reach_the_control() {
     let fixture = Fixture::start();
     let wait = Some(Duration::from_millis(1500));
-    let status = fixture.client.wake("n1/104", wait).await.unwrap();
+    let status = fixture.client.wake("n1/104", order(wait, false)).await.unwrap();
     assert_eq!(status.phase, Phase::Ready);
-    assert_eq!(*fixture.control.asked.lock().unwrap(), [("n1/104".to_owned(), wait)]);
+    assert_eq!(*fixture.control.asked.lock().unwrap(), [("n1/104".to_owned(), order(wait, false))]);
 }
 
 #[tokio::test]
 async fn a_failure_comes_back_with_its_code_and_its_words() {
     let fixture = Fixture::start();
-    let Err(ClientError::Refused(problem)) = fixture.client.wake("wiki", None).await else {
+    let Err(ClientError::Refused(problem)) = fixture.client.wake("wiki", order(None, false)).await else {
         panic!("it was let in")
     };
     assert_eq!((problem.status, &problem.code), (404, &ErrorCode::NotFound));
     assert_eq!(problem.detail, "there is no such workload");
-    let Err(ClientError::Refused(problem)) = fixture.client.sleep("wiki", None).await else {
+    let Err(ClientError::Refused(problem)) = fixture.client.sleep("wiki", order(None, false)).await else {
         panic!("it was let in")
     };
     assert_eq!((problem.status, problem.code), (504, ErrorCode::Timeout));
@@ -143,12 +190,48 @@ async fn a_path_or_method_that_is_not_there_is_a_problem_too() {
     }
 }
 
-#[test]
-fn a_wait_is_a_number_of_seconds_within_reason() {
-    assert_eq!(wait(None).unwrap(), None);
-    assert_eq!(wait(Some("wait=60")).unwrap(), Some(Duration::from_secs(60)));
-    assert_eq!(wait(Some("wait=0.5")).unwrap(), Some(Duration::from_millis(500)));
-    for query in ["wait=", "wait=-1", "wait=NaN", "wait=1e300", "wait=3601", "wiat=1", "wait=1m"] {
-        assert_eq!(wait(Some(query)).unwrap_err().code, ErrorCode::InvalidRequest, "{query}");
+#[tokio::test]
+async fn an_order_to_sleep_by_force_reaches_the_control() {
+    let fixture = Fixture::start();
+    let wait = Some(Duration::from_secs(1));
+    fixture.client.sleep("n1/104", order(wait, true)).await.unwrap_err();
+    assert_eq!(*fixture.control.asked.lock().unwrap(), [("n1/104".to_owned(), order(wait, true))]);
+}
+
+#[tokio::test]
+async fn operations_come_back_as_many_as_were_asked_for() {
+    let fixture = Fixture::start();
+    let entries = fixture.client.operations(Some("n1/104"), 3).await.unwrap();
+    assert_eq!((entries.len(), entries[0].kind), (3, Kind::Wake));
+    assert!(fixture.client.operations(Some("wiki"), 3).await.is_err());
+}
+
+#[tokio::test]
+async fn phase_changes_are_told_as_events_and_a_slow_reader_learns_what_it_missed() {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    let fixture = Fixture::start();
+    let stream = tokio::net::UnixStream::connect(fixture.client.socket()).await.unwrap();
+    let (reader, mut writer) = stream.into_split();
+    writer.write_all(b"GET /v0/events HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut lines = BufReader::new(reader).lines();
+    while lines.next_line().await.unwrap().unwrap() != "" {}
+    let change = PhaseChange {
+        workload: WorkloadName::parse("n1/104").unwrap(),
+        from: Phase::Asleep,
+        to: Phase::Waking,
+        generation: Generation(1),
+        reason: None,
+    };
+    for _ in 0..5 {
+        fixture.control.changes.get().unwrap().send(change.clone()).unwrap();
     }
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        let line = lines.next_line().await.unwrap().unwrap();
+        seen.extend(line.strip_prefix("event: ").map(str::to_owned));
+        if let Some(data) = line.strip_prefix("data: {") {
+            assert!(data.contains(r#""to":"waking""#), "{data}");
+        }
+    }
+    assert_eq!(seen, ["missed", "phase", "phase"]);
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use drowse_plugins::{grants::Rule, settings::Secret};
+use drowse_plugins::{Reach, grants::Rule, settings::Secret};
 
 use super::{TEXT, each, form, text};
 use crate::{
@@ -102,6 +102,19 @@ form!(
     }
 );
 form!(
+    /// Where targets may be.
+    REACH: Vec<Reach>,
+    "list of networks and names",
+    "a list of networks, addresses and names of hosts such as [\"10.0.0.0/8\", \"nas.lan\"]",
+    |r, node| {
+        let Value::List(items) = &node.value else { return r.mismatch(node, REACH.kind) };
+        each(items, |item| match text(r, item, TEXT.kind)?.parse::<Reach>() {
+            Ok(reach) => Some(reach),
+            Err(error) => r.refuse(item, error.to_string()),
+        })
+    }
+);
+form!(
     /// A SHA-256 digest.
     FINGERPRINT: [u8; 32],
     "fingerprint",
@@ -167,7 +180,7 @@ fn secret(r: &mut Reader, node: &Node) -> Option<Secret> {
 }
 
 /// RFC 9110, section 5.6.2.
-fn is_header_name(name: &str) -> bool {
+pub(crate) fn is_header_name(name: &str) -> bool {
     let special = b"!#$%&'*+-.^_`|~";
     !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || special.contains(&byte))

@@ -41,6 +41,26 @@ pub(crate) fn parse(text: &str) -> Result<Url, &'static str> {
     }
 }
 
+/// Parses `http://host[:port][/path][?query]`: host, port, path with query. The error never repeats
+/// the text: it may hold a password.
+pub(crate) fn http(text: &str) -> Result<(String, u16, String), &'static str> {
+    let rest = text.strip_prefix("http://");
+    let rest = rest.ok_or("write \"http://host:port/path\"; other schemes are not spoken")?;
+    let (place, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
+    if place.contains('@') {
+        return Err("it holds a name or password, which nobody would be sent; take it out");
+    }
+    if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("it holds white space or characters outside ASCII");
+    }
+    let (host, port, base) = authority(place, 80)?;
+    let last = if place.ends_with('/') || base.is_empty() { "/" } else { "" };
+    if query.contains('#') {
+        return Err("it has a fragment, which is never sent");
+    }
+    Ok((host, port, format!("{base}{last}{query}")))
+}
+
 fn authority(rest: &str, usual: u16) -> Result<(String, u16, String), &'static str> {
     if rest.contains(['?', '#']) {
         return Err("it has a query or a fragment; an endpoint is a place, not a request");

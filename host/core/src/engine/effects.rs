@@ -1,215 +1,296 @@
 //! How the engine carries out what the phase machine asks for.
 
 use std::{
-    sync::Arc,
-    time::{Duration, Instant},
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
-use super::workload::{Life, Tasks, Workload};
+use futures_util::FutureExt as _;
+use tokio::task::AbortHandle;
+
+use super::{
+    Workload, needs,
+    story::Story,
+    workload::Tasks,
+};
 use crate::{
     gate::Closed,
+    journal::Kind,
     provider::{ErrorCode, Failure, Observation, StopOptions},
-    spec::SleepMethod,
-    step::{Effect, Input, Operation},
-    words::Generation,
+    spec::{Adopt, SleepMethod},
+    step::{Effect, Input, Life, Operation},
 };
 
-/// The pause between probes in a wake's first second.
-const PROBE_FIRST: Duration = Duration::from_millis(5);
-/// The longest pause between probes.
-const PROBE_LAST: Duration = Duration::from_millis(250);
-/// For so long the pause stays at its shortest.
-const PROBE_EAGER: Duration = Duration::from_secs(1);
 /// The provider has so much longer than the grace time to answer a stop.
 const STOP_MARGIN: Duration = Duration::from_secs(30);
 /// The provider has so long to say what a target is.
 const LOOK: Duration = Duration::from_secs(30);
+/// Of the lines that a target wrote.
+const LOGS: Duration = Duration::from_secs(10);
+/// When the idle time is over and only those are inside that do not count, it is tried again
+/// after so long.
+const PASSING: Duration = Duration::from_secs(1);
+/// The memory of a workload in a pool is measured this often.
+const METER: Duration = Duration::from_secs(30);
 
 impl Workload {
     /// Carries out one effect without waiting. What is known at once is the answer.
-    pub(super) fn run(self: &Arc<Self>, effect: Effect, tasks: &mut Tasks) -> Option<Input> {
+    pub(super) fn run(
+        self: &Arc<Self>,
+        effect: Effect,
+        tasks: &mut Tasks,
+        story: Option<&Story>,
+    ) -> Option<Input> {
         match effect {
-            Effect::Operate(ticket, operation) => {
-                let workload = self.clone();
-                replace(
-                    &mut tasks.operation,
-                    self.spawn(async move {
-                        let result = workload.operate(operation).await;
-                        workload.apply(Input::Answered(ticket, result));
-                    }),
-                );
+            Effect::AskSlot(generation) => {
+                return match &self.pool {
+                    Some(pool) => pool.ask(self, generation),
+                    None => Some(Input::Granted(generation)),
+                };
             }
+            Effect::ClaimSlot => self.pool.iter().for_each(|pool| pool.claim(self)),
+            Effect::SlotLight => self.pool.iter().for_each(|pool| pool.light(self)),
+            Effect::ReturnSlot => self.pool.iter().for_each(|pool| pool.give_back(self)),
+            Effect::TakeNeeds(generation) => {
+                let mut cause = needs::needed_by(self.name());
+                cause.correlation = story.map(|story| story.correlation);
+                return self.take_needs(generation, &cause, tasks);
+            }
+            Effect::KeepNeeds => self.keep_needs(tasks),
+            Effect::ReleaseNeeds => {
+                cancel(&mut tasks.needs);
+                tasks.released.append(&mut tasks.holds);
+            }
+            Effect::Operate(ticket, operation) => self.begin(ticket, operation, tasks, story),
             Effect::CancelOperation => cancel(&mut tasks.operation),
             Effect::Look(ticket) => {
                 let workload = self.clone();
-                replace(
-                    &mut tasks.look,
-                    self.spawn(async move {
-                        let result = workload.status_now().await;
-                        workload.apply(Input::Looked(ticket, result));
-                    }),
-                );
+                let look = async move {
+                    let result = workload.status_now().await;
+                    workload.apply(Input::Looked(ticket, result));
+                };
+                replace(&mut tasks.look, self.spawn(look));
             }
             Effect::Probe(generation, life) => {
                 let workload = self.clone();
-                replace(
-                    &mut tasks.probe,
-                    self.spawn(async move {
-                        workload.probe(generation, &life).await;
-                        workload.apply(Input::Ready(generation));
-                    }),
-                );
+                let probe = async move {
+                    workload.probe(generation, &life).await;
+                    workload.apply(Input::Ready(generation));
+                };
+                replace(&mut tasks.probe, self.spawn(probe));
             }
             Effect::Nudge => self.nudge.notify_one(),
             Effect::StopProbe => cancel(&mut tasks.probe),
-            Effect::OpenGate(generation, observation) => {
-                self.life.store(Some(Arc::new(Life { generation, observation })));
-                self.touch();
-                self.gate.open();
+            Effect::OpenGate(life) => {
+                self.open(life, tasks);
+                return Some(Input::GateBusy(self.busy().unwrap_or_default()));
             }
             Effect::CloseGate => {
+                cancel(&mut tasks.meter);
                 return (self.gate.close() == Closed::Empty).then_some(Input::Drained);
             }
-            Effect::CloseGateIfIdle => return Some(self.close_if_idle()),
+            Effect::CloseGateIfEmpty => {
+                let empty = self.waiting() == 0 && self.gate.close_if_empty();
+                return Some(self.closed(empty, tasks));
+            }
+            Effect::CloseGateIfIdle => {
+                let empty = self.busy().is_none() && self.gate.close_if_empty();
+                return Some(self.closed(empty, tasks));
+            }
+            Effect::AskToSleep(ticket) => {
+                return match self.busy() {
+                    Some(left) => Some(Input::StillBusy(ticket, left)),
+                    None if self.spec.vetoes.is_empty() => Some(Input::MaySleep(ticket)),
+                    None => {
+                        replace(&mut tasks.question, self.ask(ticket));
+                        None
+                    }
+                };
+            }
+            Effect::DropQuestion => cancel(&mut tasks.question),
+            Effect::Touch => {
+                self.touch();
+                self.pool.iter().for_each(|pool| pool.somebody_left());
+            }
             Effect::Arm(ticket, after) => {
                 let workload = self.clone();
-                replace(
-                    &mut tasks.timer,
-                    self.spawn(async move {
-                        tokio::time::sleep(after).await;
-                        workload.apply(Input::Timer(ticket));
-                    }),
-                );
+                let timer = async move {
+                    tokio::time::sleep(after).await;
+                    workload.apply(Input::Timer(ticket));
+                };
+                replace(&mut tasks.timer, self.spawn(timer));
             }
             Effect::Disarm => cancel(&mut tasks.timer),
-            Effect::Publish => {}
+            // These are the caller's.
+            Effect::Publish | Effect::Begin(..) | Effect::End(_) => {}
         }
         None
     }
 
-    fn spawn(
-        self: &Arc<Self>,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) -> tokio::task::AbortHandle {
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         self.shared.runtime.spawn(work).abort_handle()
     }
 
-    fn close_if_idle(&self) -> Input {
-        let Some(idle) = self.idle() else { return Input::GateBusy(PROBE_EAGER) };
-        if self.gate.visits() > 0 {
-            return Input::GateBusy(idle);
+    /// The last lines the target wrote, by the provider's word. The provider works on the engine's
+    /// runtime, wherever this is called. Dropping this ends the call.
+    pub async fn logs(self: &Arc<Self>, lines: u32) -> Result<Vec<String>, Failure> {
+        let workload = self.clone();
+        let asking = async move {
+            let provider = workload.shared.provider(&workload.spec.provider)?;
+            let call = provider.logs(&workload.spec.target, lines);
+            workload.within(LOGS, "logs of", call).await
+        };
+        let mut asked = tokio::task::JoinSet::new();
+        asked.spawn_on(asking, &self.shared.runtime);
+        let lost = || Failure::new(ErrorCode::Internal, "the provider was not asked to its end");
+        asked.join_next().await.and_then(Result::ok).unwrap_or_else(|| Err(lost()))
+    }
+
+    fn open(self: &Arc<Self>, life: Life, tasks: &mut Tasks) {
+        let recalled = self.recalled_quiet(&life.observation).filter(|_| life.adopted);
+        let unasked = life.adopted && recalled.is_none() && self.spec.adopt == Adopt::Keep;
+        self.life.store(Some(Arc::new(life)));
+        self.begin_idle(recalled.unwrap_or_default(), unasked);
+        if self.pool.as_ref().is_some_and(|pool| pool.spec().memory.is_some()) {
+            let workload = self.clone();
+            replace(&mut tasks.meter, self.spawn(async move { workload.measure().await }));
         }
-        match idle.checked_sub(self.quiet()) {
-            Some(left) if !left.is_zero() => Input::GateBusy(left),
-            _ if self.gate.close_if_empty() => Input::GateClosed,
-            _ => Input::GateBusy(idle),
+        self.gate.open();
+    }
+
+    fn closed(&self, closed: bool, tasks: &mut Tasks) -> Input {
+        if closed {
+            cancel(&mut tasks.meter);
+            return Input::GateClosed;
+        }
+        Input::GateBusy(self.busy().or(self.idle()).unwrap_or(METER))
+    }
+
+    /// The idle time is over after this, if it is not over.
+    fn busy(&self) -> Option<Duration> {
+        let idle = self.idle()?;
+        if self.users() > 0 || self.waiting() > 0 || self.is_unasked() {
+            return Some(idle);
+        }
+        let left = idle.saturating_sub(self.quiet());
+        match left.is_zero() {
+            true => (self.gate.visits() > 0).then_some(PASSING),
+            false => Some(left),
         }
     }
 
-    async fn operate(&self, operation: Operation) -> Result<Observation, Failure> {
-        let provider = self.shared.provider(&self.spec.provider)?;
-        let (target, sleep) = (&self.spec.target, &self.spec.sleep);
-        let call = async {
-            match (operation, sleep.method) {
-                (Operation::Start, _) => provider.start(target).await,
-                (Operation::Sleep, SleepMethod::Pause) => provider.pause(target).await,
-                (Operation::Sleep, SleepMethod::Kill) => {
-                    provider.kill(target, sleep.signal.as_deref()).await
+    /// Measures its memory again and again, for its pool.
+    async fn measure(&self) {
+        let Ok(provider) = self.shared.provider(&self.spec.provider) else { return };
+        loop {
+            let usage = self.within(LOOK, "usage of", provider.usage(&self.spec.target)).await;
+            match usage {
+                Ok(usage) => {
+                    self.measured.store(usage.memory.unwrap_or(0), Ordering::Relaxed);
+                    self.pool.iter().for_each(|pool| pool.somebody_grew());
                 }
-                (Operation::Sleep, SleepMethod::Stop) => {
-                    let options = StopOptions { signal: sleep.signal.clone(), grace: sleep.grace };
-                    provider.stop(target, &options).await
+                Err(failure) => {
+                    tracing::debug!(workload = %self.spec.name, error = failure.message, "usage");
+                    if failure.code == ErrorCode::Unsupported {
+                        return;
+                    }
                 }
             }
+            tokio::time::sleep(METER).await;
+        }
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        ticket: u64,
+        operation: Operation,
+        tasks: &mut Tasks,
+        story: Option<&Story>,
+    ) {
+        let deeper = self.spec.deeper.as_ref().map(|deeper| &deeper.plan);
+        let plan = match operation {
+            Operation::Deepen => deeper.unwrap_or(&self.spec.sleep),
+            Operation::Start | Operation::Sleep => &self.spec.sleep,
+        };
+        let kind = match (operation, plan.method) {
+            (Operation::Start, _) => Kind::Start,
+            (_, SleepMethod::Stop) => Kind::Stop,
+            (_, SleepMethod::Pause) => Kind::Pause,
+            (_, SleepMethod::Kill) => Kind::Kill,
+        };
+        let chapter = story.map(|story| story.chapter(kind, self));
+        let (workload, plan) = (self.clone(), plan.clone());
+        let call = async move {
+            let options = StopOptions { signal: plan.signal, grace: plan.grace };
+            let result = workload.operate(kind, &options).await;
+            if let Some(chapter) = chapter {
+                chapter.end(&result);
+            }
+            workload.apply(Input::Answered(ticket, result));
+        };
+        replace(&mut tasks.operation, self.spawn(call));
+    }
+
+    async fn operate(&self, kind: Kind, options: &StopOptions) -> Result<Observation, Failure> {
+        let provider = self.shared.provider(&self.spec.provider)?;
+        let target = &self.spec.target;
+        let call = async {
+            match kind {
+                Kind::Pause => provider.pause(target).await,
+                Kind::Kill => provider.kill(target, options.signal.as_deref()).await,
+                Kind::Stop => provider.stop(target, options).await,
+                _ => provider.start(target).await,
+            }
+        };
+        let limit = match kind {
+            Kind::Start => self.spec.wake.timeout,
+            _ => options.grace,
         };
         // The machine gives up a start by itself.
-        let limit = match operation {
-            Operation::Start => self.spec.wake.timeout.saturating_add(STOP_MARGIN),
-            Operation::Sleep => sleep.grace.saturating_add(STOP_MARGIN),
-        };
-        let verb = match operation {
-            Operation::Start => "start",
-            Operation::Sleep => "sleep",
-        };
-        let began = Instant::now();
-        let result = self.within(limit, verb, call).await;
-        let (workload, provider) = (&self.spec.name, &self.spec.provider);
-        let milliseconds = began.elapsed().as_secs_f64() * 1e3;
-        match &result {
-            Ok(seen) => tracing::info!(
-                %workload, %provider, operation = verb, milliseconds,
-                status = seen.native_status, "operation done"
-            ),
-            Err(failure) => tracing::warn!(
-                %workload, %provider, operation = verb, milliseconds,
-                code = %failure.code, error = failure.message, "operation failed"
-            ),
-        }
-        result
+        self.within(limit.saturating_add(STOP_MARGIN), kind.as_str(), call).await
     }
 
-    async fn status_now(&self) -> Result<Observation, Failure> {
+    pub(super) async fn status_now(&self) -> Result<Observation, Failure> {
         let provider = self.shared.provider(&self.spec.provider)?;
-        let result = self.within(LOOK, "status", provider.status(&self.spec.target)).await;
-        if let Err(failure) = &result {
-            tracing::warn!(
+        let result = self.within(LOOK, "status of", provider.status(&self.spec.target)).await;
+        match &result {
+            Ok(seen) => self.shared.read_compose(self, &seen.labels),
+            Err(failure) => tracing::warn!(
                 workload = %self.spec.name, provider = %self.spec.provider, operation = "status",
                 code = %failure.code, error = failure.message, "operation failed"
-            );
+            ),
         }
         result
     }
 
-    async fn within<T>(
+    pub(super) async fn within<T>(
         &self,
         limit: Duration,
         verb: &str,
         call: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
-            Err(Failure::new(
-                ErrorCode::Timeout,
-                format!(
-                    "provider {:?}: {verb} {}: no answer within {limit:?}",
-                    self.spec.provider, self.spec.target.handle
-                ),
-            ))
-        })
-    }
-
-    /// Looks until it is ready: eagerly at first, then less and less often, and at once when the
-    /// provider reports a change.
-    async fn probe(self: &Arc<Self>, generation: Generation, life: &Observation) {
-        let began = Instant::now();
-        let mut pause = PROBE_FIRST;
-        let mut last = String::new();
-        loop {
-            match self.shared.prober.probe(&self.spec.ready, &life.addresses).await {
-                Ok(()) => return,
-                Err(seen) if seen != last => {
-                    tracing::debug!(workload = %self.spec.name, %generation, seen, "not ready");
-                    self.apply(Input::NotReady(generation, seen.clone()));
-                    last = seen;
-                }
-                Err(_) => {}
-            }
-            let nudged = tokio::time::timeout(pause, self.nudge.notified()).await.is_ok();
-            if nudged {
-                pause = PROBE_FIRST;
-            } else if began.elapsed() > PROBE_EAGER {
-                pause = (pause * 5 / 4).min(PROBE_LAST);
-            }
+        let (provider, handle) = (&self.spec.provider, &self.spec.target.handle);
+        let fail = |code, what: String| {
+            Err(Failure::new(code, format!("provider {provider:?}: {verb} {handle}: {what}")))
+        };
+        // A provider that panics has a defect, and nobody must wait for its answer.
+        let call = AssertUnwindSafe(call).catch_unwind();
+        match tokio::time::timeout(limit, call).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => fail(ErrorCode::Internal, "the provider panicked".to_owned()),
+            Err(_) => fail(ErrorCode::Timeout, format!("no answer within {limit:?}")),
         }
     }
 }
 
-fn replace(task: &mut Option<tokio::task::AbortHandle>, new: tokio::task::AbortHandle) {
+pub(super) fn replace(task: &mut Option<AbortHandle>, new: AbortHandle) {
     if let Some(old) = task.replace(new) {
         old.abort();
     }
 }
 
-fn cancel(task: &mut Option<tokio::task::AbortHandle>) {
+fn cancel(task: &mut Option<AbortHandle>) {
     if let Some(task) = task.take() {
         task.abort();
     }

@@ -1,17 +1,33 @@
-//! What a visitor holds while inside, and what it is told when it is not let in.
+//! Visitors: coming in through the gate or waiting before it, what they hold while inside, and
+//! what they are told when they are not let in.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use super::{Workload, workload::Life};
+use super::{Snapshot, Workload};
 use crate::{
-    provider::Failure,
+    gate::Left,
+    journal::Cause,
+    provider::{ErrorCode, Failure},
+    step::{Input, Life},
     words::{Generation, Phase},
 };
+
+/// A visitor that could not connect waits at most so long for the engine's look.
+const SUSPICION: Duration = Duration::from_secs(5);
 
 /// One pass through the gate, held until the visitor's last byte. Dropping it is leaving.
 pub struct Visit {
     workload: Arc<Workload>,
     life: Arc<Life>,
+    /// It does not count as use.
+    unnoticed: bool,
 }
 
 /// Why a visitor was not let in.
@@ -23,13 +39,164 @@ pub enum Turned {
     TimedOut(Phase),
 }
 
+/// Counts a visitor at the closed gate for as long as it lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+// === impl Workload ===
+
+impl Workload {
+    /// One pass through the open gate, or nothing when it is closed.
+    pub fn enter(self: &Arc<Self>) -> Option<Visit> {
+        self.through(false)
+    }
+
+    /// One pass through the open gate that does not count as use: the workload is not stopped
+    /// while it lasts, and its idle time goes on as if nobody had come.
+    pub fn pass(self: &Arc<Self>) -> Option<Visit> {
+        self.passing.fetch_add(1, Ordering::Relaxed);
+        let visit = self.through(true);
+        if visit.is_none() {
+            self.passing.fetch_sub(1, Ordering::Relaxed);
+        }
+        visit
+    }
+
+    fn through(self: &Arc<Self>, unnoticed: bool) -> Option<Visit> {
+        if !self.gate.enter() {
+            return None;
+        }
+        // The gate opens only after the life was written, so there is one.
+        let life = self.life.load_full()?;
+        Some(Visit { workload: self.clone(), life, unnoticed })
+    }
+
+    /// Somebody wants it awake. However many ask, it is started once. Returns at once.
+    pub fn wake(self: &Arc<Self>, cause: Cause) {
+        if !matches!(self.phase(), Phase::Waking | Phase::Ready) {
+            self.apply(Input::Wake(Arc::new(cause)));
+        }
+    }
+
+    /// Wakes it if need be and waits until inside. Dropping this ends the waiting, not the wake.
+    /// A job is not woken: nobody can be inside.
+    pub async fn admit(
+        self: &Arc<Self>,
+        deadline: tokio::time::Instant,
+        cause: Cause,
+    ) -> Result<Visit, Turned> {
+        if let Some(visit) = self.enter() {
+            return Ok(visit);
+        }
+        if self.is_job() {
+            let message = "it is a job: it runs and ends, and nobody can visit it";
+            let failure = Failure::new(ErrorCode::InvalidRequest, message);
+            return Err(Turned::Failed(Arc::new(failure), None));
+        }
+        let _waiting = Waiting::begin(&self.waiting);
+        let mut snapshots = self.watch();
+        loop {
+            if let Some(visit) = self.enter() {
+                return Ok(visit);
+            }
+            self.wake(cause.clone());
+            let snapshot = snapshots.borrow_and_update().clone();
+            match snapshot.phase {
+                Phase::Ready if self.has_ended() => {
+                    let failure = Failure::new(ErrorCode::Unavailable, "the router is ending");
+                    return Err(Turned::Failed(Arc::new(failure), None));
+                }
+                Phase::Ready => tokio::task::yield_now().await,
+                Phase::Failed | Phase::Missing => {
+                    return Err(Turned::Failed(self.cause(&snapshot), snapshot.retry_in()));
+                }
+                phase => match tokio::time::timeout_at(deadline, snapshots.changed()).await {
+                    Ok(_) => {}
+                    Err(_) => return Err(Turned::TimedOut(phase)),
+                },
+            }
+        }
+    }
+
+    /// A visitor could not connect to this life although the gate was open. Returns when the
+    /// provider has been asked, or after 5 s; at once when that life is over already.
+    pub async fn suspect(self: &Arc<Self>, generation: Generation) {
+        let mut looks = self.looks.subscribe();
+        looks.mark_unchanged();
+        let snapshot = self.snapshot();
+        if snapshot.generation != generation || snapshot.phase != Phase::Ready {
+            return;
+        }
+        self.apply(Input::Suspected(generation));
+        let _ = tokio::time::timeout(SUSPICION, looks.changed()).await;
+    }
+
+    /// Visitors held at the gate.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Visits inside that count as use.
+    pub(super) fn users(&self) -> u64 {
+        let passing = u64::try_from(self.passing.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
+        self.gate.visits().saturating_sub(passing)
+    }
+
+    /// One visit is over.
+    fn left(self: &Arc<Self>, unnoticed: bool) {
+        // Written before leaving too: who closes the gate at this moment reads this visit's end.
+        if !unnoticed && self.users() <= 1 {
+            self.touch();
+        }
+        let left = self.gate.leave();
+        if unnoticed {
+            self.passing.fetch_sub(1, Ordering::Relaxed);
+        } else if left != Left::Drained && self.users() == 0 {
+            self.touch();
+        }
+        match left {
+            Left::Occupied => {}
+            Left::Empty => self.pool.iter().for_each(|pool| pool.somebody_left()),
+            Left::Drained => self.apply(Input::Drained),
+        }
+    }
+
+    /// The idle time begins anew.
+    pub(super) fn touch(&self) {
+        self.last_left.fetch_max(self.shared.milliseconds(), Ordering::Relaxed);
+        self.unasked.store(false, Ordering::Relaxed);
+    }
+
+    /// A life begins that visitors may enter; it has not been used for so long, or nobody has
+    /// asked for it.
+    pub(super) fn begin_idle(&self, quiet: Duration, unasked: bool) {
+        let quiet = u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX);
+        let left = self.shared.milliseconds().saturating_sub(quiet);
+        self.last_left.store(left, Ordering::Relaxed);
+        self.unasked.store(unasked, Ordering::Relaxed);
+    }
+
+    /// How long nobody has been inside, if nobody is.
+    pub(super) fn quiet(&self) -> Duration {
+        let left = self.last_left.load(Ordering::Relaxed);
+        Duration::from_millis(self.shared.milliseconds().saturating_sub(left))
+    }
+
+    pub(super) fn is_unasked(&self) -> bool {
+        self.unasked.load(Ordering::Relaxed)
+    }
+
+    fn cause(&self, snapshot: &Snapshot) -> Arc<Failure> {
+        snapshot.failure.clone().unwrap_or_else(|| {
+            let (provider, handle) = (&self.spec.provider, &self.spec.target.handle);
+            let message = format!("provider {provider:?} knows no target {handle:?}");
+            Arc::new(Failure::new(ErrorCode::NotFound, message))
+        })
+    }
+}
+
 // === impl Visit ===
 
 impl Visit {
-    pub(super) fn new(workload: Arc<Workload>, life: Arc<Life>) -> Self {
-        Self { workload, life }
-    }
-
     /// The life that was entered.
     pub fn generation(&self) -> Generation {
         self.life.generation
@@ -48,7 +215,7 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.workload.left();
+        self.workload.left(self.unnoticed);
     }
 }
 
@@ -58,6 +225,21 @@ impl fmt::Debug for Visit {
             .field("workload", self.workload.name())
             .field("generation", &self.life.generation)
             .finish()
+    }
+}
+
+// === impl Waiting ===
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

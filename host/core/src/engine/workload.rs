@@ -3,8 +3,8 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, OnceLock, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -15,50 +15,69 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{PhaseChange, Shared, Snapshot, Snapshots, Turned, Visit, WorkloadStatus, lock};
+use super::{
+    LifeNote, PhaseChange, Shared, Snapshot, WorkloadStatus, lock,
+    needs::{Hold, Link},
+    pool::Pool,
+    story::Story,
+};
 use crate::{
-    gate::{Gate, Left},
-    provider::{Failure, Observation},
-    spec::WorkloadSpec,
-    step::{Effect, Input, Policy, State, step},
-    words::{Generation, Phase, WorkloadName},
+    gate::Gate,
+    journal::Kind,
+    spec::{Adopt, Membership, ReadyCheck, WorkloadSpec},
+    step::{Effect, Input, Life, Policy, Stage, State, step},
+    words::{Phase, WorkloadName},
 };
 
 /// An operator's sleep waits so long for the visits inside.
 const DRAIN: Duration = Duration::from_secs(30);
-
-/// A visitor that could not connect waits at most so long for the engine's look.
-const SUSPICION: Duration = Duration::from_secs(5);
+/// When something spoke against sleeping it is asked again after so long.
+const VETO: Duration = Duration::from_secs(60);
+/// Without a pool of its own nobody waits for a place.
+const NO_QUEUE: Duration = Duration::from_secs(60);
 
 /// One thing that sleeps and wakes. Its methods may be called from any thread.
 pub struct Workload {
+    pub(super) me: Weak<Workload>,
     pub(super) spec: WorkloadSpec,
     pub(super) shared: Arc<Shared>,
     pub(super) gate: Gate,
     /// The life that the gate leads to; written before the gate opens.
     pub(super) life: ArcSwapOption<Life>,
     pub(super) nudge: Notify,
-    policy: Policy,
+    /// What it needs by its configuration.
+    pub(super) needs: OnceLock<Vec<Link>>,
+    /// What it needs by the labels that compose wrote.
+    pub(super) compose: Mutex<Vec<Link>>,
+    pub(super) pool: Option<Arc<Pool>>,
+    /// What an earlier router knew of it.
+    pub(super) recalled: Mutex<Option<LifeNote>>,
     inner: Mutex<Inner>,
-    snapshots: Snapshots,
-    /// Milliseconds since the engine began; when the gate was last left empty or opened.
-    last_left: AtomicU64,
-    waiting: AtomicUsize,
+    snapshots: watch::Sender<Snapshot>,
+    /// In [`Shared::milliseconds`]: when the last one who counts left, or the gate was opened.
+    pub(super) last_left: AtomicU64,
+    /// It was found running, and nobody has asked for it since.
+    pub(super) unasked: AtomicBool,
+    pub(super) waiting: AtomicUsize,
+    /// Visits inside that do not count as use, and perhaps some that are about to come in.
+    pub(super) passing: AtomicUsize,
+    /// Bytes in use by the provider's word; 0 when unknown.
+    pub(super) measured: AtomicU64,
     /// Looks that were answered, so that who suspects something can wait for one.
-    looks: watch::Sender<u64>,
-}
-
-/// One life of a workload: where it is reached.
-#[derive(Debug)]
-pub(super) struct Life {
-    pub(super) generation: Generation,
-    pub(super) observation: Arc<Observation>,
+    pub(super) looks: watch::Sender<u64>,
+    /// In [`Shared::milliseconds`]: when it was last looked at without a reason.
+    pulsed: AtomicU64,
 }
 
 #[derive(Default)]
 struct Inner {
     state: State,
     tasks: Tasks,
+    story: Option<Story>,
+    /// The story before, which what is left to do is part of.
+    told: Option<Story>,
+    wakes: super::story::Wakes,
+    veto: Option<String>,
     /// Set when the engine has ended.
     ended: bool,
 }
@@ -70,35 +89,45 @@ pub(super) struct Tasks {
     pub(super) look: Option<AbortHandle>,
     pub(super) probe: Option<AbortHandle>,
     pub(super) timer: Option<AbortHandle>,
+    pub(super) needs: Option<AbortHandle>,
+    pub(super) question: Option<AbortHandle>,
+    pub(super) meter: Option<AbortHandle>,
+    /// What it needs is kept awake by these.
+    pub(super) holds: Vec<Hold>,
+    /// Holds that end when this workload is not locked any more.
+    pub(super) released: Vec<Hold>,
 }
-
-/// Counts a visitor at the closed gate for as long as it lives.
-struct Waiting<'a>(&'a AtomicUsize);
 
 // === impl Workload ===
 
 impl Workload {
-    pub(super) fn new(spec: WorkloadSpec, shared: Arc<Shared>) -> Arc<Self> {
-        let policy = Policy {
-            idle: spec.idle,
-            wake_timeout: spec.wake.timeout,
-            cooldown: spec.wake.cooldown,
-            drain: DRAIN,
-        };
+    pub(super) fn new(
+        spec: WorkloadSpec,
+        pool: Option<Arc<Pool>>,
+        shared: Arc<Shared>,
+    ) -> Arc<Self> {
         let inner = Inner::default();
-        let snapshot = super::snapshot_of(&shared, &inner.state);
-        Arc::new(Self {
+        let snapshot = Snapshot::of(&shared, &inner.state, None);
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             spec,
             shared,
             gate: Gate::new(),
             life: ArcSwapOption::empty(),
             nudge: Notify::new(),
-            policy,
+            needs: OnceLock::new(),
+            compose: Mutex::default(),
+            pool,
+            recalled: Mutex::default(),
             inner: Mutex::new(inner),
-            snapshots: Snapshots::new(snapshot),
+            snapshots: watch::Sender::new(snapshot),
             last_left: AtomicU64::new(0),
+            unasked: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
+            passing: AtomicUsize::new(0),
+            measured: AtomicU64::new(0),
             looks: watch::Sender::new(0),
+            pulsed: AtomicU64::new(0),
         })
     }
 
@@ -112,62 +141,7 @@ impl Workload {
         &self.spec
     }
 
-    /// One pass through the open gate, or nothing when it is closed.
-    pub fn enter(self: &Arc<Self>) -> Option<Visit> {
-        if !self.gate.enter() {
-            return None;
-        }
-        // The gate opens only after the life was written, so there is one.
-        let life = self.life.load_full()?;
-        Some(Visit::new(self.clone(), life))
-    }
-
-    /// A visitor wants it awake. However many ask, it is started once. Returns at once.
-    pub fn wake(self: &Arc<Self>) {
-        if !matches!(self.snapshots.borrow().phase, Phase::Waking | Phase::Ready) {
-            self.apply(Input::Wake);
-        }
-    }
-
-    /// Wakes it if need be and waits until inside. Dropping this ends the waiting, not the wake.
-    pub async fn admit(self: &Arc<Self>, deadline: tokio::time::Instant) -> Result<Visit, Turned> {
-        if let Some(visit) = self.enter() {
-            return Ok(visit);
-        }
-        let _waiting = Waiting::begin(&self.waiting);
-        let mut snapshots = self.snapshots.subscribe();
-        loop {
-            if let Some(visit) = self.enter() {
-                return Ok(visit);
-            }
-            self.wake();
-            let snapshot = snapshots.borrow_and_update().clone();
-            match snapshot.phase {
-                Phase::Ready => tokio::task::yield_now().await,
-                Phase::Failed | Phase::Missing => {
-                    return Err(Turned::Failed(self.cause(&snapshot), snapshot.retry_in()));
-                }
-                phase => match tokio::time::timeout_at(deadline, snapshots.changed()).await {
-                    Ok(_) => {}
-                    Err(_) => return Err(Turned::TimedOut(phase)),
-                },
-            }
-        }
-    }
-
-    /// A visitor could not connect to this life although the gate was open. Returns when the
-    /// provider has been asked, or after 5 s.
-    pub async fn suspect(self: &Arc<Self>, generation: Generation) {
-        let mut looks = self.looks.subscribe();
-        looks.mark_unchanged();
-        if self.snapshots.borrow().generation != generation {
-            return;
-        }
-        self.apply(Input::Suspected(generation));
-        let _ = tokio::time::timeout(SUSPICION, looks.changed()).await;
-    }
-
-    /// Follows its phases.
+    /// Follows its phases and stages.
     pub fn watch(&self) -> watch::Receiver<Snapshot> {
         self.snapshots.subscribe()
     }
@@ -177,29 +151,38 @@ impl Workload {
         self.snapshots.borrow().clone()
     }
 
-    /// Visitors held at the gate.
-    pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
     /// As an operator sees it.
     pub fn status(&self) -> WorkloadStatus {
-        let (state, visits) = (lock(&self.inner).state.clone(), self.gate.visits());
-        let now = self.shared.now();
-        let sleeps_in = match (state.phase(), self.policy.idle, visits) {
-            (Phase::Ready, Some(idle), 0) => Some(idle.saturating_sub(self.quiet()).as_secs_f64()),
+        let inner = lock(&self.inner);
+        let (state, veto, expected) =
+            (inner.state.clone(), inner.veto.clone(), inner.wakes.expected());
+        drop(inner);
+        let (now, visits) = (self.shared.now(), self.gate.visits());
+        let kept = visits > 0 || state.held() > 0 || self.is_unasked();
+        let sleeps_in = match (state.phase(), self.idle()) {
+            (Phase::Ready, Some(idle)) if !kept => {
+                Some(idle.saturating_sub(self.quiet()).as_secs_f64())
+            }
             _ => None,
         };
+        let needs = self.links().into_iter().map(|link| link.workload.name().clone()).collect();
         WorkloadStatus {
             name: self.spec.name.clone(),
             provider: self.spec.provider.clone(),
             target: self.spec.target.handle.clone(),
             phase: state.phase(),
+            light: state.sleeps_lightly(),
             generation: state.generation(),
+            stage: state.stage().as_ref().map(ToString::to_string),
             visits,
             waiting: self.waiting(),
+            held: state.held(),
+            needs,
+            pool: self.membership().map(|membership| membership.pool.clone()),
             phase_seconds: now.saturating_sub(state.since()).as_secs_f64(),
             sleeps_in_seconds: sleeps_in,
+            expected_seconds: expected.map(|expected| expected.as_secs_f64()),
+            veto: veto.filter(|_| state.phase() == Phase::Ready),
             failure: state.failure().map(|failure| (**failure).clone()),
             observed: state.life().map(|life| (**life).clone()),
         }
@@ -214,17 +197,47 @@ impl Workload {
         let answered = matches!(input, Input::Looked(..));
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
+            match &input {
+                // Told late: others have come in since.
+                Input::Drained if self.gate.visits() > 0 => continue,
+                Input::Vetoed(_, reason) => inner.veto = Some(reason.clone()),
+                Input::MaySleep(_) => inner.veto = None,
+                _ => {}
+            }
             let from = inner.state.phase();
             let state = std::mem::take(&mut inner.state);
-            let (state, effects) = step(&self.policy, state, input, self.shared.now());
+            let policy = self.policy(&input);
+            let (state, effects) = step(&policy, state, input, self.shared.now());
             inner.state = state;
             for effect in effects {
                 match effect {
-                    Effect::Publish => self.publish(from, &inner.state),
-                    effect => inputs.extend(self.run(effect, &mut inner.tasks)),
+                    Effect::Publish => self.publish(from, &inner),
+                    Effect::Begin(kind, cause) => {
+                        if kind != Kind::Sleep {
+                            inner.veto = None;
+                        }
+                        let generation = inner.state.generation();
+                        inner.story = Some(Story::begin(kind, &cause, generation, &self.shared));
+                    }
+                    Effect::End(outcome) => {
+                        if let Some(story) = inner.story.take() {
+                            inner.wakes.learn(&story, outcome.is_ok());
+                            let failure = outcome.err().map(|failure| (*failure).clone());
+                            self.record(&story, None, failure);
+                            inner.told = Some(story);
+                        }
+                    }
+                    effect => {
+                        let Inner { tasks, story, told, .. } = &mut *inner;
+                        let story = story.as_ref().or(told.as_ref());
+                        inputs.extend(self.run(effect, tasks, story));
+                    }
                 }
             }
         }
+        let released = std::mem::take(&mut inner.tasks.released);
+        drop(inner);
+        drop(released);
         if answered {
             self.looks.send_modify(|looks| *looks += 1);
         }
@@ -234,65 +247,135 @@ impl Workload {
     pub(super) fn end(&self) {
         let mut inner = lock(&self.inner);
         inner.ended = true;
-        inner.tasks = Tasks::default();
+        let tasks = std::mem::take(&mut inner.tasks);
+        drop(inner);
+        drop(tasks);
         self.gate.close();
     }
 
-    /// One visit is over.
-    pub(super) fn left(self: &Arc<Self>) {
-        // Written before leaving too: who closes the gate at this moment reads this visit's end.
-        if self.gate.visits() <= 1 {
-            self.touch();
-        }
-        match self.gate.leave() {
-            Left::Occupied => {}
-            Left::Empty => self.touch(),
-            Left::Drained => self.apply(Input::Drained),
-        }
-    }
-
-    /// The idle time begins anew.
-    pub(super) fn touch(&self) {
-        let now = u64::try_from(self.shared.now().as_millis()).unwrap_or(u64::MAX);
-        self.last_left.fetch_max(now, Ordering::Relaxed);
-    }
-
-    /// How long nobody has been inside, if nobody is.
-    pub(super) fn quiet(&self) -> Duration {
-        let left = Duration::from_millis(self.last_left.load(Ordering::Relaxed));
-        self.shared.now().saturating_sub(left)
-    }
-
     pub(super) fn idle(&self) -> Option<Duration> {
-        self.policy.idle
+        self.spec.idle
     }
 
-    fn cause(&self, snapshot: &Snapshot) -> Arc<Failure> {
-        snapshot.failure.clone().unwrap_or_else(|| {
-            Arc::new(Failure::new(
-                crate::provider::ErrorCode::NotFound,
-                format!(
-                    "provider {:?} knows no target {:?}",
-                    self.spec.provider, self.spec.target.handle
-                ),
-            ))
-        })
+    pub(super) fn phase(&self) -> Phase {
+        self.snapshots.borrow().phase
     }
 
-    fn publish(&self, from: Phase, state: &State) {
-        let snapshot = super::snapshot_of(&self.shared, state);
-        let reason = snapshot.failure.as_ref().map(|failure| failure.message.clone());
-        let (phase, generation) = (snapshot.phase, snapshot.generation);
+    /// Nothing works for it any more.
+    pub(super) fn has_ended(&self) -> bool {
+        lock(&self.inner).ended
+    }
+
+    pub(super) fn state(&self) -> State {
+        lock(&self.inner).state.clone()
+    }
+
+    pub(super) fn weak(&self) -> Weak<Self> {
+        self.me.clone()
+    }
+
+    pub(super) fn membership(&self) -> Option<&Membership> {
+        self.spec.pool.as_ref()
+    }
+
+    /// What it takes of its pool's memory: what was measured, else what the operator said.
+    pub(super) fn memory(&self) -> u64 {
+        match self.measured.load(Ordering::Relaxed) {
+            0 => self.declared_memory(),
+            measured => measured,
+        }
+    }
+
+    /// What it takes of its pool's memory, by the operator's word.
+    pub(super) fn declared_memory(&self) -> u64 {
+        self.membership().and_then(|membership| membership.memory).unwrap_or(0)
+    }
+
+    /// It may be put to sleep for another one after this: when it has been ready for so long,
+    /// if nobody needs it or is inside, and nobody is about to enter. One that runs although
+    /// nobody has asked for it has its idle time first: somebody has just started it.
+    pub(super) fn may_go_in(&self, state: &State, stay: Duration) -> Option<Duration> {
+        let pinned = self.membership().is_some_and(|membership| membership.pinned);
+        let used = state.held() > 0 || self.gate.visits() > 0 || self.waiting() > 0;
+        if state.phase() != Phase::Ready || pinned || used {
+            return None;
+        }
+        let fresh = match self.is_unasked() {
+            true => self.idle().unwrap_or_default().saturating_sub(self.quiet()),
+            false => Duration::ZERO,
+        };
+        let since = self.shared.now().saturating_sub(state.since());
+        Some(fresh.max(stay.saturating_sub(since)))
+    }
+
+    /// Who goes first when room is needed: the smallest. Priority, then how long it is idle.
+    pub(super) fn rank(&self) -> (i32, std::cmp::Reverse<Duration>) {
+        let priority = self.membership().map_or(0, |membership| membership.priority);
+        (priority, std::cmp::Reverse(self.quiet()))
+    }
+
+    /// Whether it was not looked at for so long; notes that it is now.
+    pub(super) fn pulse_is_due(&self, pulse: Duration) -> bool {
+        let now = self.shared.milliseconds();
+        let last = self.pulsed.load(Ordering::Relaxed);
+        let due = Duration::from_millis(now.saturating_sub(last)) >= pulse;
+        if due {
+            self.pulsed.store(now, Ordering::Relaxed);
+        }
+        due
+    }
+
+    pub(super) fn is_job(&self) -> bool {
+        self.spec.ready == ReadyCheck::Completed
+    }
+
+    /// What the operator wants at this moment: what it needs may have become known just now.
+    fn policy(&self, input: &Input) -> Policy {
+        let patience = |pool: &Arc<Pool>| pool.spec().patience;
+        let queue = self.pool.as_ref().map_or(NO_QUEUE, patience);
+        let needs = self.closure().into_iter().map(|other| {
+            let queue = other.pool.as_ref().map_or(Duration::ZERO, patience);
+            other.spec.wake.timeout.saturating_add(queue)
+        });
+        let adopt = match input {
+            // Somebody asked for it: the router before this one was there.
+            Input::Looked(_, Ok(seen)) if self.recalls(seen) => Adopt::Sleep,
+            _ => self.spec.adopt,
+        };
+        Policy {
+            idle: self.spec.idle,
+            wake_timeout: self.spec.wake.timeout,
+            queue,
+            needs: needs.fold(NO_QUEUE, Duration::saturating_add),
+            cooldown: self.spec.wake.cooldown,
+            drain: DRAIN,
+            deeper: self.spec.deeper.as_ref().map(|deeper| deeper.after),
+            veto: self.spec.idle.map_or(VETO, |idle| idle.min(VETO)),
+            adopt,
+            job: self.is_job(),
+        }
+    }
+
+    fn publish(&self, from: Phase, inner: &Inner) {
+        let state = &inner.state;
+        let snapshot = Snapshot::of(&self.shared, state, inner.wakes.expected());
+        let before = self.snapshots.send_replace(snapshot);
+        let (phase, generation) = (state.phase(), state.generation());
+        let reason = state.failure().map(|failure| failure.message.clone());
+        if from == phase && before.generation == generation && before.failure == state.failure().cloned() {
+            return;
+        }
+        let correlation = inner.story.as_ref().map(|story| story.correlation);
         tracing::info!(
             workload = %self.spec.name,
             provider = %self.spec.provider,
             %phase,
-            was = %from,
+            %from,
             %generation,
+            correlation = correlation.map(tracing::field::display),
             reason,
-            "phase"
+            "phase changed"
         );
-        self.snapshots.send_replace(snapshot);
         // Nobody listening is fine.
         let _ = self.shared.changes.send(PhaseChange {
             workload: self.spec.name.clone(),
@@ -308,23 +391,27 @@ impl Workload {
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        for task in [&self.operation, &self.look, &self.probe, &self.timer].into_iter().flatten() {
+        let all = [&self.operation, &self.look, &self.probe, &self.timer];
+        let more = [&self.needs, &self.question, &self.meter];
+        for task in all.into_iter().chain(more).flatten() {
             task.abort();
         }
     }
 }
 
-// === impl Waiting ===
+// === impl Stage ===
 
-impl<'a> Waiting<'a> {
-    fn begin(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Queued { place, of } => write!(f, "waits for a place, {place} of {of}"),
+            Self::Needs(names) => {
+                let names: Vec<_> = names.iter().map(WorkloadName::as_str).collect();
+                write!(f, "waits for {}", names.join(", "))
+            }
+            Self::Starting => f.write_str("is being started"),
+            Self::Probing(None) => f.write_str("runs and is looked at"),
+            Self::Probing(Some(seen)) => write!(f, "runs, not ready: {seen}"),
+        }
     }
 }

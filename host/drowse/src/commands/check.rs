@@ -63,6 +63,9 @@ fn examine(path: PathBuf) -> Result<Report, Error> {
     if let Some(flaw) = logging::flaw(&config.log) {
         report.mistakes.push(config.mistake(&Item::Log, flaw).into());
     }
+    if let Err(error) = config.waiting.check_theme() {
+        report.mistakes.push(config.mistake(&Item::Waiting, error.to_string()).into());
+    }
     if config.listeners.is_empty() {
         let message = "there is no listener, so nothing is served; define one as [[listener]]";
         let file = report.configuration.clone();

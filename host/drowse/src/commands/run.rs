@@ -26,7 +26,8 @@ pub(crate) fn run(asked: &Run) -> Result<(), Error> {
         configuration = %path.display(),
         "starting"
     );
-    raise_file_limit();
+    let connections = config.listeners.iter().map(|listener| listener.limits.connections);
+    raise_file_limit(connections.fold(0, usize::saturating_add));
 
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
@@ -72,12 +73,27 @@ impl Signals {
 }
 
 /// Every visitor is a file or two. The usual soft limit is there for programs that use select(2).
-fn raise_file_limit() {
+/// A limit that is too low for the connections that the listeners take is told of.
+fn raise_file_limit(connections: usize) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current == maximum {
-        return;
+    let mut files = current;
+    if current != maximum {
+        match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+            Ok(()) => files = maximum,
+            Err(error) => {
+                tracing::warn!(?current, %error, "cannot raise the limit of open files");
+            }
+        }
     }
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(?current, %error, "cannot raise the limit of open files");
+    // The visitor's and the backend's.
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_mul(2);
+    if let Some(files) = files.filter(|files| *files < wanted) {
+        tracing::warn!(
+            files,
+            connections,
+            "fewer files may be open than the listeners' `connections` take, two for each: raise \
+             the limit (LimitNOFILE= of the systemd unit, `ulimit -Hn` of the shell) or lower \
+             `connections`"
+        );
     }
 }

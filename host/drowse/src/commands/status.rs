@@ -1,13 +1,11 @@
 //! `drowse status`
 
-use std::time::Duration;
-
 use drowse_admin::{ProviderStatus, RouterStatus};
-use drowse_core::{Phase, WorkloadStatus};
+use drowse_core::{Phase, PoolStatus, WorkloadStatus};
 
 use crate::{
     cli::Running,
-    commands::{client, runtime},
+    commands::{client, runtime, span},
     error::Error,
     output::{Output, Tone},
     table::{Cell, Table},
@@ -58,7 +56,8 @@ fn text(status: &RouterStatus, output: &Output) -> String {
         }
     }
 
-    let titles = ["WORKLOAD", "PHASE", "SINCE", "VISITS", "WAITING", "SLEEPS IN", "PROVIDER"];
+    let titles =
+        ["WORKLOAD", "PHASE", "SINCE", "VISITS", "WAITING", "SLEEPS IN", "PROVIDER", "NOTE"];
     let mut workloads = Table::new(&titles);
     for workload in &status.workloads {
         workloads.row(workload_row(workload));
@@ -67,10 +66,16 @@ fn text(status: &RouterStatus, output: &Output) -> String {
         }
     }
 
+    let mut pools = Table::new(&["POOL", "AWAKE", "MEMORY", "QUEUE"]);
+    for pool in &status.pools {
+        pools.row(pool_row(pool));
+    }
+
     for (table, some) in [
         (&listeners, !status.listeners.is_empty()),
         (&providers, !status.providers.is_empty()),
         (&workloads, !status.workloads.is_empty()),
+        (&pools, !status.pools.is_empty()),
     ] {
         if some {
             text.push('\n');
@@ -99,7 +104,7 @@ fn provider_row(provider: &ProviderStatus) -> [Cell; 5] {
     ]
 }
 
-fn workload_row(workload: &WorkloadStatus) -> [Cell; 7] {
+fn workload_row(workload: &WorkloadStatus) -> [Cell; 8] {
     let tone = match workload.phase {
         Phase::Asleep => Tone::Quiet,
         Phase::Ready => Tone::Good,
@@ -114,16 +119,35 @@ fn workload_row(workload: &WorkloadStatus) -> [Cell; 7] {
         Cell::from(workload.waiting),
         Cell::from(workload.sleeps_in_seconds.map_or_else(|| "-".to_owned(), span)),
         Cell::from(&workload.provider),
+        Cell::from(note(workload)),
     ]
 }
 
-/// The two largest units of a time.
-fn span(seconds: f64) -> String {
-    let seconds = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
-        3600..86_400 => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
-        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
+/// What else is to be said: what a wake is doing, or what keeps it awake.
+fn note(workload: &WorkloadStatus) -> String {
+    if let Some(stage) = &workload.stage {
+        return stage.clone();
     }
+    match (workload.phase, workload.held, &workload.veto) {
+        (Phase::Asleep, ..) if workload.light => "lightly".to_owned(),
+        (Phase::Ready, 0, Some(veto)) => format!("kept awake: {veto}"),
+        (Phase::Ready, 0, None) => String::new(),
+        (Phase::Ready, held, _) => format!("needed by {held}"),
+        _ => String::new(),
+    }
+}
+
+fn pool_row(pool: &PoolStatus) -> [Cell; 4] {
+    let of = |used: String, ceiling: Option<String>| match ceiling {
+        Some(ceiling) => format!("{used} of {ceiling}"),
+        None => used,
+    };
+    let mebibytes = |bytes: u64| format!("{} MiB", bytes >> 20);
+    let queue: Vec<_> = pool.queue.iter().map(ToString::to_string).collect();
+    [
+        Cell::from(&pool.name),
+        Cell::from(of(pool.awake.to_string(), pool.ceiling.map(|ceiling| ceiling.to_string()))),
+        Cell::from(of(mebibytes(pool.memory), pool.memory_ceiling.map(mebibytes))),
+        Cell::from(if queue.is_empty() { "-".to_owned() } else { queue.join(", ") }),
+    ]
 }

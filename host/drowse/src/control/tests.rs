@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use drowse_config::{Config, Places};
-use drowse_core::{Address, Prober, ReadyCheck};
+use drowse_core::{Address, Ground, MemoryJournal, Prober, ReadyCheck, Source};
 use drowse_plugins::PluginsConfig;
 use tokio::runtime::Handle;
 
@@ -15,6 +15,15 @@ impl Prober for Blind {
     async fn probe(&self, _: &ReadyCheck, _: &[Address]) -> Result<(), String> {
         Err("nothing is there".to_owned())
     }
+
+    async fn players(&self, _: &[Address], _: u16) -> Result<u32, String> {
+        Err("nothing is there".to_owned())
+    }
+}
+
+/// An operator's, with this wait.
+fn order(wait: Option<Duration>) -> Order {
+    Order { wait, force: false, source: Source::Cli }
 }
 
 /// A desk over a router with one workload, whose provider has no plugin.
@@ -32,7 +41,12 @@ async fn desk(directory: &tempfile::TempDir) -> Desk {
         })
         .unwrap(),
     );
-    let engine = Engine::new(Handle::current(), Arc::new(Blind));
+    let engine = Engine::new(Ground {
+        runtime: Handle::current(),
+        prober: Arc::new(Blind),
+        journal: Arc::new(MemoryJournal::new(100)),
+        clock: Arc::new(std::time::SystemTime::now),
+    });
     for settings in config.providers {
         engine.add_provider(plugins.provider(settings).await);
     }
@@ -62,7 +76,7 @@ async fn the_status_names_what_is_wrong_with_a_provider() {
 async fn a_wake_that_is_waited_for_says_why_it_failed() {
     let directory = tempfile::tempdir().unwrap();
     let desk = desk(&directory).await;
-    let failure = desk.wake("blog", Some(Duration::from_secs(30))).await.unwrap_err();
+    let failure = desk.wake("blog", order(Some(Duration::from_secs(30)))).await.unwrap_err();
     assert_ne!(failure.code, ErrorCode::Timeout, "{failure}");
     assert!(failure.message.contains("there-is-no-such-plugin"), "{failure}");
 }
@@ -71,7 +85,7 @@ async fn a_wake_that_is_waited_for_says_why_it_failed() {
 async fn a_workload_that_sleeps_is_asleep_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let desk = desk(&directory).await;
-    let status = desk.sleep("blog", Some(Duration::from_secs(30))).await.unwrap();
+    let status = desk.sleep("blog", order(Some(Duration::from_secs(30)))).await.unwrap();
     assert_eq!(status.phase, Phase::Asleep);
 }
 

@@ -17,6 +17,7 @@ impl clock::Host for HostState {
     }
 
     async fn sleep(&mut self, nanoseconds: u64) -> wasmtime::Result<()> {
+        self.outside("clock.sleep")?;
         tokio::time::sleep(Duration::from_nanos(nanoseconds).min(LONGEST)).await;
         Ok(())
     }

@@ -18,6 +18,7 @@ impl wit::Host for HostState {
         &mut self,
         options: wit::SpawnOptions,
     ) -> wasmtime::Result<Result<wit::Process, types::Error>> {
+        self.outside("command.spawn")?;
         let wit::SpawnOptions { command, arguments, environment } = options;
         let environment: Vec<(String, String)> =
             environment.into_iter().map(|variable| (variable.name, variable.value)).collect();
@@ -29,6 +30,7 @@ impl wit::Host for HostState {
         &mut self,
         command: String,
     ) -> wasmtime::Result<Result<Option<wit::Process>, types::Error>> {
+        self.outside("command.find")?;
         let found = self.scope.tenant.processes.find(&command);
         Ok(found.map(|found| found.as_ref().map(shown)).map_err(|failure| self.failed(failure)))
     }
@@ -42,6 +44,7 @@ impl wit::Host for HostState {
         id: u64,
         name: String,
     ) -> wasmtime::Result<Result<(), types::Error>> {
+        self.outside("command.signal")?;
         let Some(wanted) = signal(&name) else {
             let message = format!("signal {:?} is not one that can be sent", clean(&name, 64));
             return Ok(Err(error(types::ErrorCode::InvalidRequest, message)));
@@ -62,6 +65,7 @@ impl wit::Host for HostState {
         id: u64,
         timeout_ms: u64,
     ) -> wasmtime::Result<Result<wit::State, types::Error>> {
+        self.outside("command.wait")?;
         let process = match self.process(id) {
             Ok(process) => process,
             Err(error) => return Ok(Err(error)),
@@ -76,14 +80,38 @@ impl wit::Host for HostState {
         id: u64,
         limit: u32,
     ) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
+        self.outside("command.output")?;
         let limit = limit.min(OUTPUT_BYTES) as usize;
         Ok(self.process(id).map(|process| process.output(limit)))
+    }
+
+    async fn usage(
+        &mut self,
+        id: u64,
+    ) -> wasmtime::Result<Result<Option<wit::ProcessUsage>, types::Error>> {
+        self.outside("command.usage")?;
+        let process = match self.scope.tenant.processes.by_id(id) {
+            Ok(Some(process)) => process,
+            Ok(None) => return Ok(Ok(None)),
+            Err(failure) => return Ok(Err(self.failed(failure))),
+        };
+        let used = process.usage().await.map_err(|cause| {
+            let message = format!("process {id}: this system does not tell what it uses: {cause}");
+            error(types::ErrorCode::Unsupported, message)
+        });
+        Ok(used.map(|used| {
+            used.map(|used| wit::ProcessUsage {
+                cpu: u64::try_from(used.cpu.as_nanos()).unwrap_or(u64::MAX),
+                memory: used.memory,
+            })
+        }))
     }
 
     async fn changes(
         &mut self,
         since: u64,
     ) -> wasmtime::Result<Result<(u64, Vec<String>), types::Error>> {
+        self.outside("command.changes")?;
         let scope = self.scope.clone();
         Ok(Ok(scope.tenant.processes.changes(since).await))
     }
@@ -104,7 +132,7 @@ impl HostState {
         match failure {
             CommandError::Conflict(message) => error(types::ErrorCode::Conflict, message),
             CommandError::Denied(message) => {
-                self.scope.refused(&self.doing(), &message);
+                self.scope.tenant.refused(&self.doing(), &message);
                 error(types::ErrorCode::Denied, message)
             }
             CommandError::Failed(message) => error(types::ErrorCode::Unavailable, message),
@@ -125,5 +153,9 @@ fn shown(process: &Arc<Process>) -> wit::Process {
 }
 
 fn state(process: &Process) -> wit::State {
-    process.ended().map_or(wit::State::Running, wit::State::Exited)
+    match process.ended() {
+        Some(status) => wit::State::Exited(status),
+        None if process.paused() => wit::State::Paused,
+        None => wit::State::Running,
+    }
 }

@@ -1,30 +1,41 @@
 //! Where `watch` reports.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use drowse_core::ProviderEvent;
 
 use crate::{
     bindings::{events, types},
-    convert,
+    observed::{self, Origin},
     store::HostState,
 };
 
 impl events::Host for HostState {
     async fn emit(&mut self, event: types::Event) -> wasmtime::Result<()> {
-        self.report(ProviderEvent::Changed(convert::observation(event.observation))).await
+        self.outside("events.emit")?;
+        if self.events.is_none() {
+            return Ok(());
+        }
+        let tenant = self.scope.tenant.clone();
+        let origin = Origin { doing: "watch", settings: "{}" };
+        let seen = observed::observation(&tenant, origin, event.observation);
+        let seen = seen.map_err(|fault| self.broke(fault))?;
+        let wait = self.emitted.owe(1, Instant::now());
+        self.report(ProviderEvent::Changed(seen), wait).await
     }
 
     async fn synced(&mut self) -> wasmtime::Result<()> {
-        self.report(ProviderEvent::Synced).await
+        self.outside("events.synced")?;
+        let wait = self.synced.owe(1, Instant::now());
+        self.report(ProviderEvent::Synced, wait).await
     }
 }
 
 impl HostState {
-    /// Hands an event to the host and waits while it is behind. Ignored outside `watch`.
-    async fn report(&mut self, event: ProviderEvent) -> wasmtime::Result<()> {
+    /// Hands an event to the host and waits while it is behind, first for so long because of what
+    /// came before. Ignored outside `watch`.
+    async fn report(&mut self, event: ProviderEvent, wait: Duration) -> wasmtime::Result<()> {
         let Some(events) = &self.events else { return Ok(()) };
-        let wait = self.emitted.owe(1, Instant::now());
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }

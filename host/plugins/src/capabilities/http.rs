@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body_util::BodyExt as _;
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::Resource;
 
 use crate::{
@@ -24,38 +25,41 @@ pub struct Incoming {
     piece: Bytes,
     taken: u64,
     asked: String,
+    /// It counts among those that the instance and the provider hold.
+    _held: [OwnedSemaphorePermit; 2],
 }
 
-/// Headers that a guest may not set: credentials and the destination are the operator's, the
-/// connection is the host's.
-const REFUSED: [HeaderName; 12] = [
-    header::AUTHORIZATION,
-    header::PROXY_AUTHORIZATION,
-    header::COOKIE,
-    header::HOST,
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::CONTENT_LENGTH,
-    header::EXPECT,
+/// Headers that a guest may set: they say what it sends and what it understands. Credentials, the
+/// destination and the connection are not its own, and a platform may read another method or path
+/// out of any other header.
+const ALLOWED: [HeaderName; 14] = [
+    header::ACCEPT,
+    header::ACCEPT_CHARSET,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_TYPE,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::USER_AGENT,
 ];
-/// Hop-by-hop headers without a constant.
-const REFUSED_BY_NAME: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
 
 impl wit::Host for HostState {
     async fn send(
         &mut self,
         request: wit::Request,
     ) -> wasmtime::Result<Result<Resource<Incoming>, types::Error>> {
+        self.outside("http.send")?;
         let response = match self.exchange(request).await {
             Ok(response) => response,
             Err(error) => return Ok(Err(error)),
         };
-        let full = |_| error(types::ErrorCode::Internal, "too many responses are held at a time");
-        Ok(self.table.push(response).map_err(full))
+        Ok(self.table.push(response).map_err(|_| too_many()))
     }
 }
 
@@ -109,6 +113,7 @@ impl HostState {
             endpoint: &request.endpoint,
             method: &request.method,
             path: &request.path,
+            body: !request.body.is_empty(),
             target: self.target.as_deref(),
         };
         let allowed = scope.endpoint(&asked).and_then(|endpoint| {
@@ -116,9 +121,12 @@ impl HostState {
             Ok((endpoint, headers))
         });
         let (endpoint, headers) = allowed.map_err(|refusal| {
-            scope.refused(&self.doing(), &refusal);
+            scope.tenant.refused(&self.doing(), &refusal);
             error(types::ErrorCode::Denied, refusal)
         })?;
+        let own = self.held.clone().try_acquire_owned().map_err(|_| too_many())?;
+        // Waits as long as the other instances hold as many as all may. It is never closed.
+        let all = scope.tenant.responses.clone().acquire_owned().await.map_err(|_| too_many())?;
         let asked =
             format!("{} {}", request.method, request.path.split('?').next().unwrap_or_default());
         let outgoing = Outgoing {
@@ -136,12 +144,12 @@ impl HostState {
             piece: Bytes::new(),
             taken: 0,
             asked,
+            _held: [own, all],
         })
     }
 }
 
 // === impl Incoming ===
-
 impl Incoming {
     /// The next piece, none at the end.
     async fn next(&mut self, limit: u32) -> Result<Option<Bytes>, types::Error> {
@@ -184,7 +192,7 @@ fn headers(
         if endpoint.sets(&name) {
             return Err(refused("the router sets it"));
         }
-        if REFUSED.contains(&name) || REFUSED_BY_NAME.contains(&name.as_str()) {
+        if !ALLOWED.contains(&name) {
             let (provider, at) = (toml_key(provider), toml_key(at));
             return Err(refused(&format!(
                 "a plugin may not set it; what the endpoint needs belongs into \
@@ -212,4 +220,8 @@ fn failed(failure: SendError) -> types::Error {
         SendError::Timeout(message) => error(types::ErrorCode::Timeout, message),
         SendError::Unavailable(message) => error(types::ErrorCode::Unavailable, message),
     }
+}
+
+fn too_many() -> types::Error {
+    error(types::ErrorCode::Internal, "too many responses are held at a time")
 }

@@ -20,8 +20,11 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::Changes;
-use crate::scope::wall_clock;
+use super::{
+    Changes,
+    usage::{self, Usage},
+};
+use crate::{notes::Notes, scope::wall_clock};
 
 /// Bytes of output that are kept.
 const TAIL: usize = 64 << 10;
@@ -44,8 +47,18 @@ pub(crate) struct Process {
     keeper: JoinHandle<()>,
 }
 
-/// Whether the group may be signalled.
-struct Alive(Mutex<bool>);
+/// What signals do to the group.
+struct Alive(Mutex<Signalled>);
+
+/// What was last done to a group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Signalled {
+    Running,
+    /// SIGSTOP was sent, and no SIGCONT since.
+    Paused,
+    /// It may not be signalled any more.
+    Ended,
+}
 
 /// The last bytes of output.
 #[derive(Default)]
@@ -60,6 +73,7 @@ impl Process {
         command: &str,
         mut child: Child,
         changes: Arc<Changes>,
+        notes: Arc<Notes>,
     ) -> io::Result<Arc<Self>> {
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("it ended before it began"))?;
@@ -69,7 +83,7 @@ impl Process {
             child.stderr.take().map(|out| tokio::spawn(tail.clone().follow(out))),
         ];
         let (sender, status) = watch::channel(None);
-        let alive = Arc::new(Alive(Mutex::new(true)));
+        let alive = Arc::new(Alive(Mutex::new(Signalled::Running)));
         let keeper = {
             let (alive, command) = (alive.clone(), command.to_owned());
             tokio::spawn(async move {
@@ -80,7 +94,10 @@ impl Process {
                         abort.abort();
                     }
                 }
-                tracing::info!(command, pid = pid.as_raw_nonzero().get(), status, "process ended");
+                if notes.admit("command") {
+                    let pid = pid.as_raw_nonzero().get();
+                    tracing::info!(command, pid, status, "process ended");
+                }
                 sender.send_replace(Some(status));
                 changes.happened(&command);
             })
@@ -122,6 +139,23 @@ impl Process {
     /// Sends a signal to its group; nothing when it has ended.
     pub(crate) fn signal(&self, signal: Signal) {
         self.alive.signal(self.pid, signal);
+    }
+
+    /// It was stopped by a signal and not continued since.
+    pub(crate) fn paused(&self) -> bool {
+        self.alive.get() == Signalled::Paused
+    }
+
+    /// What its group uses; none when it has ended.
+    pub(crate) async fn usage(&self) -> io::Result<Option<Usage>> {
+        let pid = self.pid;
+        if self.alive.get() == Signalled::Ended {
+            return Ok(None);
+        }
+        let used = tokio::task::spawn_blocking(move || usage::of_group(pid)).await;
+        let used = used.map_err(io::Error::other)??;
+        // Only then it was our group that was looked at.
+        Ok((self.alive.get() != Signalled::Ended).then_some(used))
     }
 
     /// The last bytes it wrote.
@@ -184,16 +218,26 @@ fn exit_status(status: ExitStatus) -> i32 {
 
 impl Alive {
     fn signal(&self, pid: Pid, signal: Signal) {
-        let alive = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *alive {
-            // Fails only when the group is gone, which is no news to anybody.
-            let _ = kill_process_group(pid, signal);
+        let mut signalled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *signalled == Signalled::Ended {
+            return;
         }
+        // Fails only when the group is gone, which is no news to anybody.
+        let _ = kill_process_group(pid, signal);
+        match signal {
+            Signal::STOP => *signalled = Signalled::Paused,
+            Signal::CONT => *signalled = Signalled::Running,
+            _ => {}
+        }
+    }
+
+    fn get(&self) -> Signalled {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on the number may belong to others.
     fn close(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Signalled::Ended;
     }
 }
 

@@ -12,7 +12,12 @@ fn grant(script: &str) -> CommandGrant {
 }
 
 fn processes(script: &str) -> Processes {
-    Processes::new("process", BTreeMap::from([("blog".into(), grant(script))]))
+    with(grant(script))
+}
+
+fn with(grant: CommandGrant) -> Processes {
+    let notes = Arc::new(Notes::new("process", 20));
+    Processes::new("process", BTreeMap::from([("blog".into(), grant)]), notes)
 }
 
 /// Waits for a line that the process writes when it is ready for the test.
@@ -122,7 +127,44 @@ async fn what_is_not_granted_is_refused_with_the_line_to_add() {
 async fn a_program_that_is_not_there_says_so() {
     let mut missing = grant("");
     missing.program = "/no/such/program".into();
-    let processes = Processes::new("process", BTreeMap::from([("blog".into(), missing)]));
+    let processes = with(missing);
     let Err(CommandError::Failed(message)) = processes.spawn("blog", &[], &[]) else { panic!() };
     assert!(message.contains("/no/such/program cannot be started: No such file"), "{message}");
+}
+
+#[tokio::test]
+async fn usage_is_that_of_the_whole_group_while_it_runs() {
+    let processes = processes("(while :; do :; done) & echo up; wait");
+    let process = processes.spawn("blog", &[], &[]).unwrap();
+    says(&process, "up").await;
+    let busy = async {
+        loop {
+            let used = process.usage().await.unwrap().expect("it runs");
+            // The shell itself only waits: this is its child's.
+            if used.cpu >= Duration::from_millis(50) {
+                return used;
+            }
+        }
+    };
+    let used = tokio::time::timeout(Duration::from_secs(20), busy).await.expect("it uses CPU");
+    assert!((64 << 10..1 << 30).contains(&used.memory), "{used:?}");
+    process.signal(Signal::KILL);
+    process.wait().await;
+    assert_eq!(process.usage().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_was_stopped_by_a_signal_is_paused_until_it_is_continued() {
+    let processes = processes("exec sleep 1000");
+    let process = processes.spawn("blog", &[], &[]).unwrap();
+    assert!(!process.paused());
+    process.signal(Signal::STOP);
+    assert!(process.paused());
+    process.signal(Signal::TERM);
+    assert!(process.paused(), "it hears the signal when it goes on");
+    process.signal(Signal::CONT);
+    assert!(!process.paused());
+    assert_eq!(process.wait().await, 128 + 15);
+    process.signal(Signal::STOP);
+    assert!(!process.paused(), "it has ended");
 }

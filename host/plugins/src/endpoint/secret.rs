@@ -33,7 +33,8 @@ impl SecretHeader {
         self.name.as_ref() == Ok(name)
     }
 
-    /// Name and value. The error says what is missing and never shows the value.
+    /// Name and value. The error is the operator's: it says what is missing, and never shows the
+    /// value.
     pub(super) async fn read(&self) -> Result<(HeaderName, HeaderValue), String> {
         let name = self.name.clone()?;
         let value = match &self.secret {
@@ -61,9 +62,10 @@ impl SecretHeader {
             return Ok(value.clone());
         }
         let text = tokio::fs::read_to_string(path).await;
-        // The guest sees this text, so it does not name the file.
-        let text =
-            text.map_err(|error| format!("header {name}: its file cannot be read: {error}"))?;
+        let text = text.map_err(|error| {
+            let file = path.display();
+            format!("header {name}: its file {file} cannot be read: {error}")
+        })?;
         let value = header(name, prefix, text.trim())?;
         *self.kept() = Some((value.clone(), Instant::now()));
         Ok(value)

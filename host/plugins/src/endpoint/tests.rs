@@ -59,11 +59,23 @@ impl Server {
     }
 
     async fn get(&self, trust: Trust, path: &str) -> Result<(u16, Bytes), SendError> {
-        let transport = Transport::Https { host: "localhost".into(), port: self.port, trust };
-        let endpoint = Endpoint::new("pve", &grant(transport));
-        let response = endpoint.send(request(path)).await?;
+        let response = self.endpoint(trust).send(request(path)).await?;
         let status = response.status().as_u16();
         Ok((status, response.into_body().collect().await.unwrap().to_bytes()))
+    }
+
+    /// Why it cannot be reached, for the operator; the guest is told nothing of it.
+    async fn unreached(&self, trust: Trust) -> String {
+        let endpoint = self.endpoint(trust);
+        let failure = endpoint.send(request("/")).await.unwrap_err();
+        let told = "endpoint \"pve\" cannot be reached";
+        assert_eq!(failure, SendError::Unavailable(told.into()));
+        endpoint.unreached_because()
+    }
+
+    fn endpoint(&self, trust: Trust) -> Endpoint {
+        let transport = Transport::Https { host: "localhost".into(), port: self.port, trust };
+        Endpoint::new("pve", &grant(transport))
     }
 }
 
@@ -93,13 +105,6 @@ fn request(path: &str) -> Outgoing {
     }
 }
 
-fn unreached(answer: Result<(u16, Bytes), SendError>) -> String {
-    match answer {
-        Err(SendError::Unavailable(message)) => message,
-        other => panic!("{other:?}"),
-    }
-}
-
 #[tokio::test]
 async fn the_authority_of_the_grant_is_trusted_and_no_other() {
     let (server, other) = (Server::new("localhost").await, Server::new("localhost").await);
@@ -112,8 +117,11 @@ async fn the_authority_of_the_grant_is_trusted_and_no_other() {
     let (right, wrong) = (file("right.pem", &server), file("wrong.pem", &other));
     let (status, body) = server.get(Trust::Ca(right), "/").await.unwrap();
     assert_eq!((status, &*body), (302, &b"ok"[..]), "a redirect is handed back");
-    assert!(unreached(server.get(Trust::Ca(wrong), "/").await).contains("cannot be reached"));
-    assert!(unreached(server.get(Trust::System, "/").await).contains("cannot be reached"));
+    for trust in [Trust::Ca(wrong), Trust::System] {
+        let place = format!("endpoint \"pve\" at https://localhost:{} cannot", server.port);
+        let cause = server.unreached(trust).await;
+        assert!(cause.starts_with(&place), "{cause}");
+    }
 }
 
 #[tokio::test]
@@ -122,7 +130,7 @@ async fn an_authority_s_certificate_must_be_for_the_host() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ca.pem");
     std::fs::write(&path, server.certificate.cert.pem()).unwrap();
-    let message = unreached(server.get(Trust::Ca(path), "/").await);
+    let message = server.unreached(Trust::Ca(path)).await;
     assert!(message.contains("not valid for name"), "{message}");
 }
 
@@ -131,7 +139,7 @@ async fn a_fingerprint_is_trusted_whatever_the_certificate_says() {
     let server = Server::new("elsewhere.test").await;
     let (status, _) = server.get(Trust::Fingerprint(server.fingerprint()), "/").await.unwrap();
     assert_eq!(status, 302);
-    let message = unreached(server.get(Trust::Fingerprint([7; 32]), "/").await);
+    let message = server.unreached(Trust::Fingerprint([7; 32])).await;
     let shown = server.fingerprint().map(|byte| format!("{byte:02X}")).join(":");
     assert!(message.contains(&shown), "the operator sees what is there: {message}");
 }
@@ -140,11 +148,11 @@ async fn a_fingerprint_is_trusted_whatever_the_certificate_says() {
 async fn files_that_are_no_authorities_are_named_by_their_key() {
     let server = Server::new("localhost").await;
     let dir = tempfile::tempdir().unwrap();
-    let missing = unreached(server.get(Trust::Ca(dir.path().join("none.pem")), "/").await);
+    let missing = server.unreached(Trust::Ca(dir.path().join("none.pem"))).await;
     assert!(missing.contains("the file of `ca` cannot be used: "), "{missing}");
     let empty = dir.path().join("empty.pem");
     std::fs::write(&empty, "").unwrap();
-    let message = unreached(server.get(Trust::Ca(empty), "/").await);
+    let message = server.unreached(Trust::Ca(empty)).await;
     assert!(message.contains("it contains no certificate"), "{message}");
 }
 
@@ -176,6 +184,20 @@ async fn an_endpoint_that_is_not_there_was_sent_nothing() {
     drop(listener);
     let endpoint = Endpoint::new("pve", &grant(Transport::Http { host: "127.0.0.1".into(), port }));
     let failure = endpoint.send(request("/")).await.unwrap_err();
-    let SendError::Unavailable(message) = failure else { panic!("{failure:?}") };
-    assert_eq!(message, "endpoint \"pve\" cannot be reached: Connection refused (os error 111)");
+    assert_eq!(failure, SendError::Unavailable("endpoint \"pve\" cannot be reached".into()));
+    let cause = endpoint.unreached_because();
+    assert!(cause.ends_with("cannot be reached: Connection refused (os error 111)"), "{cause}");
+}
+
+#[tokio::test]
+async fn a_secret_that_is_missing_is_named_to_the_operator_and_not_to_the_guest() {
+    let mut grant = grant(Transport::Unix("/run/nobody.sock".into()));
+    let path = PathBuf::from("/run/no-such-secret");
+    let secret = crate::settings::Secret::File { prefix: String::new(), path };
+    grant.headers.push(("X-API-Key".into(), secret));
+    let endpoint = Endpoint::new("pve", &grant);
+    let failure = endpoint.send(request("/")).await.unwrap_err();
+    assert_eq!(failure, SendError::Unavailable("endpoint \"pve\" cannot be reached".into()));
+    let cause = endpoint.unreached_because();
+    assert!(cause.contains("header x-api-key: its file /run/no-such-secret cannot be"), "{cause}");
 }

@@ -8,8 +8,30 @@ fn rule(text: &str) -> Rule {
 
 fn passes(rules: &[&str], method: &str, path: &str) -> bool {
     let rules = rules.iter().map(|text| rule(text)).collect();
-    let asked = Asked { provider: "docker", endpoint: "engine", method, path, target: None };
-    Policy::new(Some(rules), None).check(&asked).is_ok()
+    Policy::new(Some(rules), None).check(&asked(method, path)).is_ok()
+}
+
+fn asked<'a>(method: &'a str, path: &'a str) -> Asked<'a> {
+    Asked { provider: "docker", endpoint: "engine", method, path, body: false, target: None }
+}
+
+#[test]
+fn a_body_needs_a_rule_that_says_so() {
+    let with_body = |rules: &[&str]| {
+        let rules = rules.iter().map(|text| rule(text)).collect();
+        let asked = Asked { body: true, ..asked("POST", "/v1.23/containers/web/start") };
+        Policy::new(Some(rules), None).check(&asked)
+    };
+    let refusal = with_body(&["POST /*/containers/*/start", "* /**"]).unwrap_err();
+    assert!(
+        refusal.contains("POST with a body /v1.23/containers/web/start is not granted")
+            && refusal.ends_with("[..., \"POST+body /*/containers/*/start\"]"),
+        "{refusal}"
+    );
+    assert_eq!(with_body(&["POST+body /*/containers/*/start"]), Ok(()));
+    assert_eq!(with_body(&["*+body /**"]), Ok(()));
+    assert!(with_body(&["PUT+body /**"]).is_err());
+    assert!(passes(&["POST+body /x"], "POST", "/x"), "it may have one and need not");
 }
 
 #[test]
@@ -81,6 +103,7 @@ fn a_refusal_names_the_line_to_add() {
         endpoint: "engine",
         method: "POST",
         path: "/v1.41/containers/x/exec?detach=1",
+        body: false,
         target: Some("x"),
     };
     let granted = Policy::new(Some(vec![rule("GET /*/containers/json")]), None);
@@ -104,7 +127,8 @@ fn the_suggested_rule_lets_the_request_pass() {
         ["/", "/_ping", "/v1.41/containers/x/exec", "/a/b", "/nodes/n1/lxc/104/status/start"]
     {
         let clean = CleanPath::parse(path).unwrap();
-        assert!(rule(&suggestion("POST", &clean, None)).allows("POST", &clean), "{path}");
+        let suggested = suggestion(&asked("POST", path), &clean).unwrap();
+        assert!(rule(&suggested).allows("POST", &clean, false), "{path}");
     }
 }
 
@@ -132,6 +156,10 @@ fn rules_that_mean_nothing_are_refused() {
         "CONNECT /",
         "GET  /x",
         "GET /a\\b",
+        "+body /a",
+        "GET+BODY /a",
+        "GET+ /a",
+        "GET +body /a",
     ] {
         assert!(text.parse::<Rule>().is_err(), "{text:?}");
     }
@@ -139,7 +167,9 @@ fn rules_that_mean_nothing_are_refused() {
 
 #[test]
 fn a_rule_reads_as_it_was_written() {
-    for text in ["GET /", "* /**", "POST /containers/*/start", "GET /a b/**"] {
+    for text in
+        ["GET /", "* /**", "POST /containers/*/start", "GET /a b/**", "*+body /**", "PUT+body /a"]
+    {
         assert_eq!(rule(text).to_string(), text);
     }
 }
@@ -179,7 +209,7 @@ proptest! {
     #[test]
     fn any_text_is_a_path_or_a_flaw(path in "\\PC*", method in "\\PC*", text in "\\PC*") {
         let _ = CleanPath::parse(&path);
-        let asked = Asked { provider: &text, endpoint: &text, method: &method, path: &path, target: Some(&text) };
+        let asked = Asked { provider: &text, endpoint: &text, method: &method, path: &path, body: false, target: Some(&text) };
         let refusal = Policy::new(Some(Vec::new()), None).check(&asked).unwrap_err();
         prop_assert!(!refusal.chars().any(|c| c.is_ascii_control() && !text.contains(c)));
         if let Ok(rule) = text.parse::<Rule>() {
@@ -197,6 +227,58 @@ proptest! {
         let wider = format!("GET /{}", wider.join("/"));
         prop_assert!(passes(&[&exact], "GET", &path) && passes(&[&wider], "GET", &path));
         let clean = CleanPath::parse(&path).unwrap();
-        prop_assert!(rule(&wider).allows("GET", &clean) && !rule(&wider).allows("POST", &clean));
+        prop_assert!(rule(&wider).allows("GET", &clean, false));
+        prop_assert!(!rule(&wider).allows("POST", &clean, false));
+    }
+
+    #[test]
+    fn no_advice_allows_more_than_a_rule_for_this_path_and_its_like(
+        segments in prop::collection::vec("[a-z*%?#0-9 .-]{1,5}", 1..5),
+        other in prop::collection::vec("[a-z]{1,3}", 1..6),
+    ) {
+        let encoded: Vec<String> = segments
+            .iter()
+            .map(|segment| {
+                let escape = |c: char| match c {
+                    '%' | '?' | '#' | ' ' => format!("%{:02X}", c as u32),
+                    c => c.to_string(),
+                };
+                segment.chars().map(escape).collect()
+            })
+            .collect();
+        let path = format!("/{}", encoded.join("/"));
+        if let Ok(clean) = CleanPath::parse(&path)
+            && let Some(suggested) = suggestion(&asked("GET", &path), &clean)
+        {
+            let suggested = rule(&suggested);
+            prop_assert!(suggested.allows("GET", &clean, false), "{suggested} for {path}");
+            prop_assert!(!suggested.rest, "{suggested} for {path}");
+            // It lets another path pass only where each segment is the same or names one thing.
+            let other = CleanPath { segments: other };
+            if suggested.allows("GET", &other, false) {
+                prop_assert_eq!(other.segments.len(), clean.segments.len());
+                let plain = |segment: &str| segment.bytes().all(|b| b.is_ascii_lowercase());
+                for (index, (theirs, ours)) in other.segments.iter().zip(&clean.segments).enumerate() {
+                    let one_of_many = index > 0 && clean.segments[index - 1].ends_with('s');
+                    prop_assert!(theirs == ours || one_of_many || !plain(ours));
+                }
+            }
+        }
+    }
+}
+
+/// The harness of the SDK reads the same cases.
+#[test]
+fn the_harness_for_providers_says_the_same() {
+    let cases = include_str!("../../../../provider-sdk/src/testing/cases.txt");
+    for case in cases.lines().filter(|line| !line.starts_with('#')) {
+        let parts: Vec<&str> = case.split(" | ").collect();
+        let [verdict, text, request] = parts[..] else { panic!("{case}") };
+        let (method, path) = request.split_once(' ').unwrap();
+        let body = method.ends_with("+body");
+        let path = path.replace('^', "\t");
+        let asked = Asked { body, ..asked(method.trim_end_matches("+body"), &path) };
+        let passes = Policy::new(Some(vec![rule(text)]), None).check(&asked).is_ok();
+        assert_eq!(passes, verdict == "pass", "{case}");
     }
 }

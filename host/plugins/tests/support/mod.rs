@@ -19,6 +19,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixListener,
     runtime::Handle,
+    sync::Notify,
     task::JoinHandle,
 };
 
@@ -108,6 +109,7 @@ pub(crate) fn settings() -> ProviderSettings {
         settings: serde_json::json!({}),
         endpoints: BTreeMap::new(),
         commands: BTreeMap::new(),
+        reach: None,
         limits: Limits {
             cpu: Duration::from_millis(200),
             wall: Duration::from_secs(10),
@@ -154,10 +156,12 @@ pub(crate) async fn until(what: &str, mut seen: impl FnMut() -> bool) {
         .unwrap_or_else(|_| panic!("never: {what}"));
 }
 
-/// An endpoint that answers `/endless` without end, `/upgrade` with 101, and anything else with
-/// the request itself as it arrived. Ends with the test.
+/// An endpoint that answers `/endless` without end, `/held` when it is told to, and anything else
+/// with the request itself as it arrived. Ends with the test.
 pub(crate) struct Echo {
     pub(crate) socket: PathBuf,
+    held: Arc<Notify>,
+    release: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -165,13 +169,27 @@ impl Echo {
     pub(crate) fn new(dir: &Path) -> Self {
         let socket = dir.join("engine.sock");
         let listener = UnixListener::bind(&socket).unwrap();
-        let task = tokio::spawn(async move {
-            let mut connections = tokio::task::JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(stream));
+        let (held, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let task = tokio::spawn({
+            let (held, release) = (held.clone(), release.clone());
+            async move {
+                let mut connections = tokio::task::JoinSet::new();
+                while let Ok((stream, _)) = listener.accept().await {
+                    connections.spawn(serve(stream, held.clone(), release.clone()));
+                }
             }
         });
-        Self { socket, task }
+        Self { socket, held, release, task }
+    }
+
+    /// Waits until somebody has asked for `/held`.
+    pub(crate) async fn held(&self) {
+        self.held.notified().await;
+    }
+
+    /// Answers who has asked for `/held`.
+    pub(crate) fn release(&self) {
+        self.release.notify_one();
     }
 }
 
@@ -181,7 +199,7 @@ impl Drop for Echo {
     }
 }
 
-async fn serve(mut stream: tokio::net::UnixStream) {
+async fn serve(mut stream: tokio::net::UnixStream, held: Arc<Notify>, release: Arc<Notify>) {
     let mut head = Vec::new();
     loop {
         while !head.ends_with(b"\r\n\r\n") {
@@ -196,6 +214,11 @@ async fn serve(mut stream: tokio::net::UnixStream) {
                 let piece = vec![b'x'; 64 << 10];
                 while stream.write_all(&piece).await.is_ok() {}
                 return;
+            }
+            head if head.starts_with(b"GET /held ") => {
+                held.notify_one();
+                release.notified().await;
+                b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()
             }
             head if head.starts_with(b"GET /small ") => {
                 b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()

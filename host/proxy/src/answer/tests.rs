@@ -51,10 +51,44 @@ fn a_problem_is_told_in_the_clients_language() {
             "detail": "blog is <asleep>",
             "workload": "blog",
             "phase": "asleep",
+            "retry_after": 2,
         })
     );
     let html = problem.response(Reads::Html);
     let text = std::str::from_utf8(html.body()).unwrap();
     assert!(text.contains("blog is &lt;asleep&gt;"));
     assert!(html.headers()["content-security-policy"].to_str().unwrap().contains("'none'"));
+}
+
+#[test]
+fn a_program_learns_how_far_the_wake_has_come() {
+    let name = WorkloadName::parse("blog").unwrap();
+    let snapshot = Snapshot {
+        phase: Phase::Waking,
+        generation: drowse_core::Generation(1),
+        stage: Some(Stage::Queued { place: 2, of: 5 }),
+        expected: Some(Duration::from_millis(8_250)),
+        failure: None,
+        since: std::time::Instant::now() - Duration::from_secs(3),
+        rest_until: None,
+        completed: None,
+    };
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not yet").code("not-ready");
+    let json = problem.during(&name, &snapshot).response(Reads::Json);
+    let value: serde_json::Value = serde_json::from_slice(json.body()).unwrap();
+    assert_eq!(value["code"], "not-ready");
+    assert_eq!(value["phase"], "waking");
+    assert_eq!(value["stage"], "queued");
+    assert_eq!(value["queue"], serde_json::json!({ "place": 2, "of": 5 }));
+    assert!((3.0..5.0).contains(&value["elapsed"].as_f64().unwrap()), "{value}");
+    assert_eq!(value["expected"], 8.3);
+}
+
+#[test]
+fn a_page_is_never_an_answer_to_what_could_be_lost() {
+    let mut headers = HeaderMap::new();
+    assert!(can_be_shown(&Method::GET, &headers) && can_be_shown(&Method::HEAD, &headers));
+    assert!(!can_be_shown(&Method::POST, &headers) && !can_be_shown(&Method::PUT, &headers));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    assert!(!can_be_shown(&Method::GET, &headers));
 }

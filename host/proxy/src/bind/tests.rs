@@ -7,6 +7,7 @@ fn settings(bind: SocketAddr) -> ListenerSettings {
         bind,
         protocol: Speaks::Http,
         trust: Vec::new(),
+        proxy_protocol: Vec::new(),
         limits: HttpLimits::default(),
     }
 }

@@ -1,77 +1,158 @@
-use std::{sync::Arc, time::Instant};
-
-use drowse_core::Generation;
+use std::sync::Arc;
 
 use super::*;
 
-fn snapshot(phase: Phase, failure: Option<ErrorCode>) -> Snapshot {
-    let rest_until = failure.is_some().then(|| Instant::now() + Duration::from_secs(9));
-    Snapshot {
-        phase,
-        generation: Generation(1),
-        failure: failure
-            .map(|code| Arc::new(Failure::new(code, "connect 172.17.0.2:80: connection refused"))),
-        since: Instant::now() - Duration::from_secs(7),
-        rest_until,
+fn settings(theme: &str, themes: Option<&Path>) -> WaitingSettings {
+    let themes = themes.map(Path::to_owned);
+    WaitingSettings { theme: theme.to_owned(), themes, ..WaitingSettings::default() }
+}
+
+fn page(theme: &Theme, progress: &Progress) -> String {
+    let live = Live { events: "/events?a=1&b=2".to_owned(), state: "/state".to_owned() };
+    theme.try_render(&View::new(progress, Some(live))).unwrap()
+}
+
+/// A directory of themes with one theme called `own`.
+fn own(page: &str, style: Option<&str>) -> tempfile::TempDir {
+    let themes = tempfile::tempdir().unwrap();
+    let directory = themes.path().join("own");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join(PAGE), page).unwrap();
+    if let Some(style) = style {
+        fs::write(directory.join(STYLE), style).unwrap();
+    }
+    themes
+}
+
+fn refused(page: &str, style: Option<&str>) -> ThemeError {
+    let themes = own(page, style);
+    let error = Theme::load(&settings("own", Some(themes.path()))).unwrap_err();
+    let file = error.file.clone().unwrap();
+    assert!(file.starts_with(themes.path()), "{file:?}");
+    error
+}
+
+#[test]
+fn every_theme_in_the_box_shows_everything_that_is_known() {
+    let [full, failed, empty] = samples();
+    for (name, ..) in BUNDLED {
+        let theme = Theme::load(&settings(name, None)).unwrap();
+        let shown = page(&theme, &full);
+        for part in [
+            "<html lang=\"en\" data-state=\"working\">",
+            "<title>blog is asleep</title>",
+            "role=\"status\" aria-live=\"polite\"",
+            "3 seconds so far, usually about 12 seconds",
+            "value=\"29\"",
+            "<li data-state=\"now\" aria-current=\"step\">Waking what it needs</li>",
+            "<span class=\"name\">cache</span> <span class=\"says\">starting</span>",
+            "prefers-color-scheme: dark",
+            "prefers-reduced-motion",
+            "two</pre>",
+        ] {
+            assert!(shown.contains(part), "{name}: {part} in {shown}");
+        }
+        let shown = page(&theme, &failed);
+        assert!(shown.contains("<a class=\"button\" href=\"\" data-drowse=\"retry\">"), "{shown}");
+        assert!(shown.contains("The next try is in 10 seconds."), "{shown}");
+        assert!(shown.contains("data-drowse-if=\"logs\" hidden"), "{shown}");
+        let shown = page(&theme, &empty);
+        assert!(shown.contains("data-drowse-if=\"needs\" hidden"), "{shown}");
+        let shown = shown.replace("url(#crescent)", "");
+        assert!(!shown.contains("src=") && !shown.contains("url("), "nothing comes from elsewhere");
     }
 }
 
 #[test]
-fn the_page_says_who_is_waking_and_for_how_long_and_reloads_itself() {
-    let (page, reload) = waiting("blog", &snapshot(Phase::Waking, None));
-    for part in [
-        "<html lang=\"en\">",
-        "<title>blog is waking up</title>",
-        "role=\"status\"",
-        "started 7 seconds ago",
-        "State: waking.",
-        "prefers-color-scheme:dark",
-    ] {
-        assert!(page.contains(part), "{part} in {page}");
-    }
-    assert!(page.contains(&format!("http-equiv=\"refresh\" content=\"{reload}\"")));
-    assert!(!page.contains("<script") && !page.contains("src=") && !page.contains("href="));
-}
-
-#[test]
-fn a_failure_is_named_without_the_operators_details() {
-    let (page, reload) = waiting("blog", &snapshot(Phase::Failed, Some(ErrorCode::Timeout)));
-    assert!(page.contains("blog could not be woken"));
-    assert!(page.contains("It did not become ready in time."));
-    assert!(page.contains("tries again by itself"));
-    assert!(!page.contains("172.17"), "{page}");
-    assert!((8..=10).contains(&reload), "{reload}");
-}
-
-#[test]
-fn every_phase_has_a_page() {
-    for phase in [
-        Phase::Asleep,
-        Phase::Waking,
-        Phase::Ready,
-        Phase::Draining,
-        Phase::Stopping,
-        Phase::Failed,
-        Phase::Missing,
-    ] {
-        let (page, _) = waiting("blog", &snapshot(phase, None));
-        assert!(page.contains(&format!("State: {phase}.")), "{page}");
+fn without_a_script_the_page_reloads_by_itself() {
+    let [full, failed, empty] = samples();
+    for (progress, seconds) in [(full, 3), (failed, 10), (empty, 2)] {
+        let view = View::new(&progress, None);
+        assert_eq!(view.reload, seconds);
+        let shown = Theme::default().try_render(&view).unwrap();
+        let refresh =
+            format!("<noscript><meta http-equiv=\"refresh\" content=\"{seconds}\"></noscript>");
+        assert_eq!(shown.matches(&refresh).count(), 1, "{shown}");
+        assert_eq!(shown.matches("http-equiv").count(), 1, "with a script it does not");
     }
 }
 
 #[test]
-fn what_is_shown_cannot_become_markup() {
-    let title = "<b>\"a\" & 'b'</b>";
-    let page = Page { title, paragraphs: &[title.to_owned()], reload: None }.to_string();
-    assert!(!page.contains("<b>") && !page.contains("http-equiv"));
-    assert_eq!(page.matches("&lt;b&gt;&quot;a&quot; &amp; &#39;b&#39;&lt;/b&gt;").count(), 3);
+fn what_is_shown_cannot_become_markup_or_end_the_script() {
+    let [mut full, ..] = samples();
+    full.title = "</title></script><b>\"a\" & 'b'</b>".to_owned();
+    full.says = full.title.clone();
+    full.logs = Arc::from(["</pre></script><b>".to_owned()]);
+    for (name, ..) in BUNDLED {
+        let theme = Theme::load(&settings(name, None)).unwrap();
+        let shown = page(&theme, &full);
+        assert!(!shown.contains("<b>") && !shown.contains("</pre></script>"), "{shown}");
+        assert_eq!(shown.matches("</script>").count(), 2, "{shown}");
+        let data = shown.split(STATE).nth(1).unwrap().split("</script>").next().unwrap();
+        let data: serde_json::Value = serde_json::from_str(data).unwrap();
+        assert_eq!(data["progress"]["title"], full.title);
+        assert_eq!(data["live"]["events"], "/events?a=1&b=2");
+    }
 }
 
 #[test]
-fn ages_are_spoken() {
-    let cases = [(0, "0 seconds"), (1, "1 second"), (119, "119 seconds"), (120, "2 minutes")];
-    for (seconds, text) in cases {
-        assert_eq!(spoken(Duration::from_secs(seconds)), text);
-    }
-    assert_eq!(spoken(Duration::from_secs(7200)), "2 hours");
+fn only_our_script_may_run() {
+    let theme = Theme::default();
+    let policy = theme.policy().to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"), "{policy}");
+    assert!(policy.contains("connect-src 'self'") && !policy.contains("script-src 'unsafe"));
+    assert!(!SCRIPT.contains("</script"));
+}
+
+#[test]
+fn an_operators_theme_goes_before_one_in_the_box() {
+    let themes = own("<head>{{ head }}</head><i>{{ title }}</i>{{ style }}{{ script }}", None);
+    fs::rename(themes.path().join("own"), themes.path().join("calm")).unwrap();
+    fs::write(themes.path().join("calm").join(STYLE), "i { color: red }").unwrap();
+    let theme = Theme::load(&settings("calm", Some(themes.path()))).unwrap();
+    let [full, ..] = samples();
+    let shown = page(&theme, &full);
+    assert!(shown.contains("<i>blog is asleep</i><style>\ni { color: red }</style>"), "{shown}");
+    assert!(Theme::load(&settings("terminal", Some(themes.path()))).is_ok(), "from the box");
+}
+
+#[test]
+fn a_broken_theme_is_told_with_file_and_line() {
+    let error = refused("{{ head }}{{ script }}\n\n{% if title %}", None);
+    assert_eq!(error.line, Some(3));
+    let error = refused("{{ head }}{{ script }}\n<p>{{ titel }}</p>", None);
+    assert_eq!(error.line, Some(2));
+    assert!(error.to_string().contains("own/page.html:2: "), "{error}");
+    let error =
+        refused("{{ head }}\n{% if failure %}{{ failure.reasn }}{% endif %}{{ script }}", None);
+    assert_eq!(error.line, Some(2), "seen although most pages do not show it: {error}");
+    let error = refused("<p>{{ title }}</p>{{ script }}", None);
+    assert!(error.to_string().contains("{{ head }}"), "{error}");
+    let error = refused("{{ head }}{{ title }}", None);
+    assert!(error.to_string().contains("{{ script }}"), "{error}");
+    let error = refused("{{ head }}{{ script }}", Some("a {}\n</STYLE><script>"));
+    assert_eq!(error.line, Some(2));
+    let error = Theme::load(&settings("own", Some(Path::new("/nowhere")))).unwrap_err();
+    assert!(error.to_string().contains("\"calm\" and \"terminal\""), "{error}");
+    let error = Theme::load(&settings("../own", Some(Path::new("/")))).unwrap_err();
+    assert!(error.to_string().contains("name of a directory"), "{error}");
+}
+
+#[test]
+fn a_theme_without_a_page_is_refused() {
+    let themes = tempfile::tempdir().unwrap();
+    fs::create_dir(themes.path().join("own")).unwrap();
+    let error = Theme::load(&settings("own", Some(themes.path()))).unwrap_err();
+    assert!(error.to_string().contains("page.html: "), "{error}");
+}
+
+#[test]
+fn a_theme_that_fails_later_leaves_the_one_in_the_box() {
+    let broken = "{{ head }}{{ script }}{% if title == 'no' %}{{ nowhere }}{% endif %}";
+    let theme = Theme::new(broken.to_owned(), String::new()).unwrap();
+    let [mut full, ..] = samples();
+    full.title = "no".to_owned();
+    let shown = theme.render(&View::new(&full, None));
+    let shown = std::str::from_utf8(&shown).unwrap();
+    assert!(shown.contains("<h1 data-drowse=\"title\">no</h1>"), "{shown}");
 }

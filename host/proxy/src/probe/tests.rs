@@ -31,6 +31,17 @@ fn http(status: Option<std::ops::RangeInclusive<u16>>, host: Option<&str>) -> Re
         path: "/health?x".into(),
         status,
         host: host.map(str::to_owned),
+        header: None,
+    }
+}
+
+fn with_header(name: &str, value: Option<&str>) -> ReadyCheck {
+    match http(None, None) {
+        ReadyCheck::Http { port, method, path, status, host, .. } => {
+            let header = Some((name.to_owned(), value.map(str::to_owned)));
+            ReadyCheck::Http { port, method, path, status, host, header }
+        }
+        other => other,
     }
 }
 
@@ -104,4 +115,63 @@ async fn a_port_that_leads_nowhere_is_said() {
     let seen = NetProber::new().probe(&ReadyCheck::Tcp { port: 81 }, &addresses).await.unwrap_err();
     assert!(seen.contains("no address for port 81"), "{seen}");
     assert_eq!(NetProber::new().probe(&ReadyCheck::Started, &[]).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_header_may_have_to_be_there_and_to_have_a_value() {
+    let ok = "HTTP/1.1 200 OK\r\nX-Role: replica\r\nX-Role: primary\r\n\r\n";
+    assert_eq!(look(ok, with_header("x-role", None)).await, Ok(()));
+    assert_eq!(look(ok, with_header("X-Role", Some("primary"))).await, Ok(()));
+    let seen = look(ok, with_header("x-role", Some("Primary"))).await.unwrap_err();
+    assert_eq!(seen, "GET /health?x: 200 OK with x-role: \"replica\" instead of \"Primary\"");
+    let seen = look(ok, with_header("x-ready", None)).await.unwrap_err();
+    assert_eq!(seen, "GET /health?x: 200 OK without the header x-ready");
+    let unready = "HTTP/1.1 503 Service Unavailable\r\nX-Role: primary\r\n\r\n";
+    let seen = look(unready, with_header("x-role", None)).await.unwrap_err();
+    assert_eq!(seen, "GET /health?x: 503 Service Unavailable");
+}
+
+#[tokio::test]
+async fn a_minecraft_server_is_ready_when_it_answers_with_its_status() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let addresses =
+        [Address { host: "127.0.0.1".into(), port: Some(port), target_port: Some(25565) }];
+    // A server in miniature: it does not look at what it is asked.
+    let json = br#"{"players":{"online":5}}"#;
+    let length = u8::try_from(json.len()).unwrap();
+    let answer = [&[length + 2, 0, length], &json[..]].concat();
+    let serving = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 256]).await.unwrap();
+            stream.write_all(&answer).await.unwrap();
+        }
+    });
+    let prober = NetProber::new();
+    let check = ReadyCheck::Minecraft { port: 25565 };
+    assert_eq!(prober.probe(&check, &addresses).await, Ok(()));
+    assert_eq!(prober.players(&addresses, 25565).await, Ok(5));
+    let seen = prober.players(&addresses, 25566).await.unwrap_err();
+    assert_eq!(seen, "the provider knows no address for port 25566");
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_frozen_minecraft_server_is_given_up_after_a_second() {
+    // The kernel accepts for it.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let addresses = [Address { host: "127.0.0.1".into(), port: None, target_port: None }];
+    let check = ReadyCheck::Minecraft { port };
+    let seen = NetProber::new().probe(&check, &addresses).await.unwrap_err();
+    assert_eq!(seen, "minecraft status: no answer within 1 s");
+}
+
+#[tokio::test]
+async fn what_the_provider_alone_can_tell_is_not_looked_at() {
+    for check in [ReadyCheck::Health, ReadyCheck::Completed] {
+        let seen = NetProber::new().probe(&check, &[]).await.unwrap_err();
+        assert!(seen.contains("only the provider"), "{seen}");
+    }
 }

@@ -14,12 +14,13 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use drowse_core::{
-    Address, Engine, Failure, Observation, Phase, Provider, ProviderEvent, ProviderName,
-    ProviderState, ReadyCheck, SleepPlan, Status, StopOptions, Target, WakePlan, Workload,
-    WorkloadName, WorkloadSpec,
+    Address, Engine, Failure, Ground, MemoryJournal, Observation, Phase, Provider, ProviderEvent,
+    ProviderName, ProviderState, Status, StopOptions, Target, Workload, WorkloadName, WorkloadSpec,
 };
-use drowse_proxy::{HttpLimits, ListenerSettings, NetProber, Protocol, Proxy, Running, Tables};
-use drowse_routes::{HostMatch, Route, Waiting};
+use drowse_proxy::{
+    HttpLimits, ListenerSettings, NetProber, Protocol, Proxy, Running, Tables, WaitingSettings,
+};
+use drowse_routes::{Auth, HostMatch, Route, Waiting, WakeRules};
 use socket2::{Domain, Socket, Type};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -43,6 +44,9 @@ pub struct Fake {
     pub refusal: Mutex<Option<Failure>>,
     pub starts: AtomicUsize,
     pub stops: AtomicUsize,
+    /// What the target has logged, and how often somebody asked.
+    pub logs: Mutex<Vec<String>>,
+    pub asked: AtomicUsize,
 }
 
 /// A router with one workload called `app`.
@@ -60,7 +64,12 @@ pub struct Plan {
     pub patience: Duration,
     pub idle: Option<Duration>,
     pub limits: HttpLimits,
+    pub lobby: WaitingSettings,
     pub trust: Vec<ipnet::IpNet>,
+    pub proxy_protocol: Vec<ipnet::IpNet>,
+    pub wake: WakeRules,
+    pub auth: Option<Auth>,
+    pub vouched: Vec<String>,
     /// Starts end at once.
     pub eager: bool,
     pub threads: usize,
@@ -94,6 +103,8 @@ impl Fake {
             refusal: Mutex::new(None),
             starts: AtomicUsize::new(0),
             stops: AtomicUsize::new(0),
+            logs: Mutex::default(),
+            asked: AtomicUsize::new(0),
         })
     }
 
@@ -173,7 +184,8 @@ impl Provider for Fake {
     }
 
     async fn logs(&self, _: &Target, _: u32) -> Result<Vec<String>, Failure> {
-        Ok(Vec::new())
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Ok(self.logs.lock().unwrap().clone())
     }
 
     fn watch(&self) -> mpsc::Receiver<ProviderEvent> {
@@ -202,26 +214,35 @@ impl Plan {
             patience: 10 * LONG,
             idle: None,
             limits: HttpLimits::default(),
+            lobby: WaitingSettings::default(),
             trust: Vec::new(),
+            proxy_protocol: Vec::new(),
+            wake: WakeRules::default(),
+            auth: None,
+            vouched: Vec::new(),
             eager: true,
             threads: 2,
         }
     }
 
     pub fn run(self) -> Router {
-        let engine = Engine::new(tokio::runtime::Handle::current(), Arc::new(NetProber::new()));
+        let engine = Engine::new(Ground {
+            runtime: tokio::runtime::Handle::current(),
+            prober: Arc::new(NetProber::new()),
+            journal: Arc::new(MemoryJournal::new(100)),
+            clock: Arc::new(std::time::SystemTime::now),
+        });
         let fake = Fake::new(self.backend, self.eager);
         engine.add_provider(fake.clone());
         let name = WorkloadName::parse("app").unwrap();
         let workload = engine
             .add_workload(WorkloadSpec {
-                name: name.clone(),
-                provider: ProviderName::parse("fake").unwrap(),
-                target: Target { handle: "app".into(), settings: "{}".into() },
                 idle: self.idle,
-                sleep: SleepPlan::default(),
-                ready: ReadyCheck::Started,
-                wake: WakePlan::default(),
+                ..WorkloadSpec::new(
+                    name.clone(),
+                    ProviderName::parse("fake").unwrap(),
+                    Target { handle: "app".into(), settings: "{}".into() },
+                )
             })
             .unwrap();
         let route = Route {
@@ -232,6 +253,9 @@ impl Plan {
             port: 80,
             waiting: self.waiting,
             patience: self.patience,
+            wake: Arc::new(self.wake),
+            auth: self.auth.map(Arc::new),
+            vouched: self.vouched.into(),
         };
         let tables = Tables::build([(route, workload.clone())]).unwrap();
         let settings = ListenerSettings {
@@ -239,9 +263,11 @@ impl Plan {
             bind: "127.0.0.1:0".parse().unwrap(),
             protocol: Protocol::Http,
             trust: self.trust,
+            proxy_protocol: self.proxy_protocol,
             limits: self.limits,
         };
-        let (proxy, failed) = Proxy::bind(vec![settings], self.threads);
+        let (mut proxy, failed) = Proxy::bind(vec![settings], self.threads);
+        proxy.waiting(self.lobby).unwrap();
         assert!(failed.is_empty(), "{failed:?}");
         let address = proxy.listening()[0].address;
         let running = proxy.run(Arc::new(ArcSwap::from_pointee(tables))).unwrap();

@@ -15,6 +15,9 @@ fn route(host: &str, path: &str, workload: &str) -> Route {
         port: 80,
         waiting: Waiting::Auto,
         patience: Duration::from_secs(60),
+        wake: Arc::default(),
+        auth: None,
+        vouched: Arc::default(),
     }
 }
 

@@ -10,7 +10,7 @@ fn read(tty: bool, lines: u32, reply: Reply) -> drowse_provider_sdk::Result<Vec<
     test.logs_of("web", lines)
 }
 
-fn frame(stream: u8, content: &str) -> Vec<u8> {
+pub(super) fn frame(stream: u8, content: &str) -> Vec<u8> {
     let length = u32::try_from(content.len()).unwrap().to_be_bytes();
     [&[stream, 0, 0, 0], &length[..], content.as_bytes()].concat()
 }
@@ -62,4 +62,24 @@ fn what_is_not_framed_is_an_error() {
 fn a_log_driver_that_cannot_be_read_is_unsupported() {
     let refusal = refused(501, "configured logging driver does not support reading");
     assert_eq!(*read(false, 5, refusal).unwrap_err().code(), ErrorCode::Unsupported);
+}
+
+#[test]
+fn when_so_many_lines_are_too_much_fewer_are_asked_for() {
+    let test = docker();
+    test.expect("engine", INSPECT_WEB, recorded(RUNNING));
+    let path =
+        |lines: u32| format!("GET /v1.41/containers/{WEB_ID}/logs?stdout=1&stderr=1&tail={lines}");
+    let huge = || {
+        let piece = frame(1, &format!("{}\n", "x".repeat(1 << 20)));
+        (0..5).fold(Reply::status(200), |reply, _| reply.body(piece.clone())).stays_open()
+    };
+    test.expect("engine", &path(100), huge());
+    test.expect("engine", &path(12), huge());
+    test.expect("engine", &path(1), Reply::status(200).body(frame(1, "last\n")));
+    assert_eq!(test.logs_of("web", 100).unwrap(), ["last"]);
+
+    test.expect("engine", INSPECT_WEB, recorded(RUNNING));
+    test.expect("engine", &path(1), huge());
+    assert_eq!(test.logs_of("web", 1).unwrap(), [""; 0], "not even one line can be read");
 }

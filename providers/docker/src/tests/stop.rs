@@ -107,10 +107,77 @@ fn a_refused_stop_tells_why() {
 #[test]
 fn a_signal_goes_with_stop_where_the_engine_takes_it() {
     let test = engine("1.42", json!({}));
+    test.expect("engine", "GET /v1.42/containers/web/json", recorded(RUNNING));
     let request = "POST /v1.42/containers/web/stop?t=5&signal=SIGINT";
     test.expect("engine", request, Reply::status(204));
     test.expect("engine", "GET /v1.42/containers/web/json", recorded(EXITED));
     test.stop("web", grace(5).with_signal("SIGINT")).unwrap();
+}
+
+#[test]
+fn a_paused_container_goes_on_before_it_is_stopped_with_a_signal_that_is_not_its_own() {
+    // The engine continues it only for the signal of its image or creation.
+    let test = engine("1.42", json!({}));
+    test.expect("engine", "GET /v1.42/containers/web/json", recorded(PAUSED));
+    test.expect("engine", "POST /v1.42/containers/web/unpause", Reply::status(204));
+    let request = "POST /v1.42/containers/web/stop?t=5&signal=SIGINT";
+    test.expect("engine", request, Reply::status(204));
+    test.expect("engine", "GET /v1.42/containers/web/json", recorded(EXITED));
+    let seen = test.stop("web", grace(5).with_signal("SIGINT")).unwrap();
+    assert_eq!(seen.status, Status::Stopped);
+}
+
+#[test]
+fn where_only_what_runs_is_stopped_a_paused_container_goes_on_first() {
+    // Podman: 500 for every wrong state.
+    let stop = "POST /v1.41/containers/web/stop?t=5";
+    let test = docker();
+    test.expect("engine", stop, refused(500, "can only stop created or running containers"));
+    test.expect("engine", INSPECT_WEB, recorded(PAUSED));
+    test.expect("engine", "POST /v1.41/containers/web/unpause", Reply::status(204));
+    test.expect("engine", stop, Reply::status(204));
+    test.expect("engine", INSPECT_WEB, recorded(EXITED));
+    assert_eq!(test.stop("web", grace(5)).unwrap().status, Status::Stopped);
+
+    for signal in [None, Some("SIGINT")] {
+        let kill = signal.map_or(KILL.to_owned(), |signal| format!("{KILL}?signal={signal}"));
+        test.expect("engine", &kill, refused(500, "can only kill running containers"));
+        test.expect("engine", INSPECT_WEB, recorded(PAUSED));
+        test.expect("engine", "POST /v1.41/containers/web/unpause", Reply::status(204));
+        test.expect("engine", &kill, Reply::status(204));
+        test.expect("engine", INSPECT_WEB, recorded(EXITED));
+        assert_eq!(test.kill("web", signal).unwrap().status, Status::Stopped);
+    }
+}
+
+#[test]
+fn where_the_stop_of_a_paused_container_is_taken_and_forgotten_it_is_asked_again() {
+    let stop = "POST /v1.41/containers/web/stop?t=5";
+    let test = docker();
+    test.expect("engine", stop, Reply::status(204));
+    test.expect("engine", INSPECT_WEB, recorded(PAUSED));
+    test.expect("engine", "POST /v1.41/containers/web/unpause", Reply::status(204));
+    test.expect("engine", stop, Reply::status(204));
+    test.expect("engine", INSPECT_WEB, recorded(EXITED));
+    assert_eq!(test.stop("web", grace(5)).unwrap().status, Status::Stopped);
+    assert_eq!(test.elapsed(), Duration::ZERO, "nothing is waited for that cannot come");
+}
+
+#[test]
+fn a_paused_container_that_cannot_go_on_tells_why_it_is_not_stopped() {
+    let stop = "POST /v1.41/containers/web/stop?t=5";
+    let test = docker();
+    for (request, reply) in [
+        (stop, refused(500, "it is paused")),
+        (INSPECT_WEB, recorded(PAUSED)),
+        ("POST /v1.41/containers/web/unpause", refused(500, "the freezer is broken")),
+        (stop, refused(500, "it is paused")),
+        (INSPECT_WEB, recorded(PAUSED)),
+    ] {
+        test.expect("engine", request, reply);
+    }
+    let error = test.stop("web", grace(5)).unwrap_err();
+    assert!(error.message().ends_with("it is paused"), "{}", error.message());
 }
 
 #[test]

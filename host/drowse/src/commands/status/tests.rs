@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
 use drowse_admin::ListenerStatus;
-use drowse_core::{ErrorCode, Failure, Generation, ProviderName, ProviderState, WorkloadName};
+use drowse_core::{
+    ErrorCode, Failure, Generation, PoolName, ProviderName, ProviderState, WorkloadName,
+};
 
 use super::*;
 
@@ -11,11 +13,18 @@ fn workload(name: &str, phase: Phase) -> WorkloadStatus {
         provider: ProviderName::parse("docker").unwrap(),
         target: name.to_owned(),
         phase,
+        light: false,
         generation: Generation(1),
+        stage: None,
         visits: 0,
         waiting: 0,
+        held: 0,
+        needs: Vec::new(),
+        pool: None,
         phase_seconds: 61.0,
         sleeps_in_seconds: None,
+        expected_seconds: None,
+        veto: None,
         failure: None,
         observed: None,
     }
@@ -55,12 +64,30 @@ fn router() -> RouterStatus {
                 failure: Some(Failure::new(ErrorCode::NotFound, "no such container")),
                 ..workload("wiki", Phase::Missing)
             },
+            WorkloadStatus { held: 1, ..workload("db", Phase::Ready) },
+            WorkloadStatus {
+                stage: Some("waits for a place, 2 of 3".to_owned()),
+                ..workload("game", Phase::Waking)
+            },
+            WorkloadStatus { light: true, ..workload("shop", Phase::Asleep) },
+            WorkloadStatus {
+                veto: Some("3 players are online".to_owned()),
+                ..workload("play", Phase::Ready)
+            },
         ],
+        pools: vec![PoolStatus {
+            name: PoolName::parse("small").unwrap(),
+            ceiling: Some(2),
+            awake: 2,
+            memory_ceiling: None,
+            memory: 512 << 20,
+            queue: vec![WorkloadName::parse("game").unwrap()],
+        }],
     }
 }
 
 #[test]
-fn a_status_is_three_tables_and_everything_that_is_wrong() {
+fn a_status_is_four_tables_and_everything_that_is_wrong() {
     let expected = "\
 drowse 0.1.0, pid 42, up 1d 1h, configured by /etc/drowse/drowse.toml
 
@@ -72,9 +99,16 @@ PROVIDER  PLUGIN        FROM     FAULTS  STATE
 docker    docker 0.1.0  bundled  0       usable
 pve       -             -        0       not usable
 
-WORKLOAD  PHASE    SINCE  VISITS  WAITING  SLEEPS IN  PROVIDER
+WORKLOAD  PHASE    SINCE  VISITS  WAITING  SLEEPS IN  PROVIDER  NOTE
 blog      ready    1m 1s  2       0        -          docker
 wiki      missing  1m 1s  0       0        -          docker
+db        ready    1m 1s  0       0        -          docker    needed by 1
+game      waking   1m 1s  0       0        -          docker    waits for a place, 2 of 3
+shop      asleep   1m 1s  0       0        -          docker    lightly
+play      ready    1m 1s  0       0        -          docker    kept awake: 3 players are online
+
+POOL   AWAKE   MEMORY   QUEUE
+small  2 of 2  512 MiB  game
 
 listener lan: port in use
 
@@ -91,6 +125,7 @@ fn what_there_is_none_of_is_left_out() {
         listeners: Vec::new(),
         providers: Vec::new(),
         workloads: Vec::new(),
+        pools: Vec::new(),
         ..router()
     };
     assert_eq!(text(&status, &Output::plain()).lines().count(), 1);

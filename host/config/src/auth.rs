@@ -1,0 +1,134 @@
+//! `[auth.NAME]`
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use drowse_core::WorkloadName;
+use drowse_proxy::check_users;
+use drowse_routes::{Auth, AuthKind, BasicAuth, ForwardAuth};
+
+use crate::{
+    config::Found,
+    forms::{DURATION, HEADER, HEADER_NAMES, PATH, TEXT},
+    provider::url,
+    read::{Reader, Section},
+    source::Place,
+    workload::unknown,
+};
+
+/// A service that says nothing for longer is not asked any more.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// What a route says that needs no authentication though its workload does.
+const NONE: &str = "none";
+
+/// Reads every way to authenticate.
+pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
+    for (name, section) in top.named(r, "auth") {
+        if name == NONE {
+            let message = "`none` means no authentication; call this one something else";
+            r.complain(section.place, message);
+        }
+        let auth =
+            kind(r, &section, name).map(|kind| Arc::new(Auth { name: name.to_owned(), kind }));
+        found.auths.insert(name.to_owned(), auth);
+    }
+}
+
+/// What the key `auth` of a workload or route says, or what is usual when it is not there. The
+/// outer `None` is a mistake.
+pub(crate) fn named(
+    r: &mut Reader,
+    section: &Section<'_>,
+    found: &Found,
+    usual: Option<Arc<Auth>>,
+) -> Option<Option<Arc<Auth>>> {
+    let Some(name) = section.find(r, "auth", &TEXT)? else { return Some(usual) };
+    if name == NONE {
+        return Some(None);
+    }
+    match found.auths.get(&name) {
+        // One with a mistake, which is told where it stands, is as good as any.
+        Some(auth) => Some(auth.clone()),
+        None => {
+            let advice = unknown("auth", &name, found.auths.keys().map(String::as_str));
+            let message = format!("there is no auth `{}`; {advice}", name.escape_debug());
+            r.complain(section.place_of("auth"), message);
+            None
+        }
+    }
+}
+
+/// Tells each route which headers authentication sets on any route to the same workload, so that no
+/// client can set them on another.
+pub(crate) fn settle(found: &mut Found) {
+    let mut vouched = HashMap::<WorkloadName, BTreeSet<String>>::new();
+    for (route, _) in &found.routes {
+        let headers = match route.auth.as_ref().map(|auth| &auth.kind) {
+            Some(AuthKind::Basic(basic)) => basic.user_header.as_slice(),
+            Some(AuthKind::Forward(forward)) => &forward.headers,
+            None => continue,
+        };
+        vouched.entry(route.workload.clone()).or_default().extend(headers.iter().cloned());
+    }
+    let vouched: HashMap<_, Arc<[String]>> = vouched
+        .into_iter()
+        .map(|(workload, headers)| (workload, headers.into_iter().collect()))
+        .collect();
+    for (route, _) in &mut found.routes {
+        route.vouched = vouched.get(&route.workload).cloned().unwrap_or_default();
+    }
+}
+
+fn kind(r: &mut Reader, section: &Section<'_>, name: &str) -> Option<AuthKind> {
+    let users = section.find(r, "users", &PATH);
+    let realm = section.find(r, "realm", &TEXT);
+    let user_header = section.find(r, "user-header", &HEADER);
+    let forward = section.find(r, "forward", &TEXT);
+    let headers = section.find(r, "headers", &HEADER_NAMES);
+    let timeout = section.find(r, "timeout", &DURATION);
+    let (kind, unfit): (_, &[&str]) = match (section.has("users"), section.has("forward")) {
+        (true, false) => ("users", &["headers", "timeout"]),
+        (false, true) => ("forward", &["realm", "user-header"]),
+        _ => {
+            let message = format!("{} takes exactly one of `users` and `forward`", section.title);
+            r.complain(section.place, message);
+            return None;
+        }
+    };
+    for key in unfit.iter().filter(|key| section.has(key)) {
+        r.complain(section.place_of(key), format!("`{key}` has no meaning with `{kind}`"));
+    }
+    if kind == "users" {
+        let users = users??;
+        if let Err(why) = check_users(&users) {
+            r.complain(section.place_of("users"), why);
+        }
+        let realm = self::realm(r, section.place_of("realm"), realm?, name)?;
+        return Some(AuthKind::Basic(BasicAuth { users, realm, user_header: user_header? }));
+    }
+    let (host, port, path) = match url::http(&forward??) {
+        Ok(parts) => parts,
+        Err(why) => {
+            r.complain(section.place_of("forward"), format!("`forward`: {why}"));
+            return None;
+        }
+    };
+    let (headers, timeout) = (headers?.unwrap_or_default(), timeout?.unwrap_or(TIMEOUT));
+    Some(AuthKind::Forward(ForwardAuth { host, port, path, headers, timeout }))
+}
+
+/// It stands in quotes in a header.
+fn realm(r: &mut Reader, place: Place, said: Option<String>, name: &str) -> Option<String> {
+    let realm = said.unwrap_or_else(|| name.to_owned());
+    let fits = |c: char| c == ' ' || (c.is_ascii_graphic() && !matches!(c, '"' | '\\'));
+    if realm.len() > 100 || !realm.chars().all(fits) {
+        let message = "`realm` is at most 100 letters, digits and signs of ASCII, without `\"` and \
+                       `\\`";
+        r.complain(place, message);
+        return None;
+    }
+    Some(realm)
+}

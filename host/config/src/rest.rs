@@ -1,0 +1,137 @@
+//! How a workload is put to sleep, and what speaks against it.
+
+use std::ops::RangeInclusive;
+
+use drowse_core::{Deeper, ReadyCheck, SleepMethod, SleepPlan, Veto};
+
+use crate::{
+    forms::{ARGUMENTS, DURATION, FLAG, PERCENT, PORT, SLEEP_METHOD, STATUSES, TEXT},
+    read::{Reader, Section},
+    ready::is_path,
+    source::Place,
+};
+
+/// What may speak against sleeping, perhaps without a port.
+pub(crate) struct Busy {
+    pub(crate) vetoes: Vec<Veto>,
+    pub(crate) http: Option<(String, RangeInclusive<u16>)>,
+    pub(crate) players: bool,
+    pub(crate) port: Option<u16>,
+    pub(crate) place: Place,
+}
+
+/// `[workload.NAME.sleep]`
+pub(crate) fn sleep(r: &mut Reader, section: &Section<'_>) -> Option<SleepPlan> {
+    let method = section.get(r, "method", &SLEEP_METHOD);
+    let signal = section.find(r, "signal", &TEXT);
+    let grace = section.get(r, "grace", &DURATION);
+    let method = method?;
+    if method == SleepMethod::Pause && section.has("signal") {
+        r.complain(section.place_of("signal"), "pausing sends no signal; take `signal` out");
+    }
+    let signal = signal?;
+    if let Some(text) = &signal
+        && !is_signal(text)
+    {
+        let text = text.escape_debug();
+        let message = format!("\"{text}\" is not a signal; write it as \"SIGTERM\"");
+        r.complain(section.place_of("signal"), message);
+        return None;
+    }
+    Some(SleepPlan { method, signal, grace: grace? })
+}
+
+/// `[workload.NAME.deeper]`
+pub(crate) fn deeper(
+    r: &mut Reader,
+    workload: &Section<'_>,
+    light: Option<&SleepPlan>,
+) -> Option<Option<Deeper>> {
+    if !workload.has("deeper") {
+        return Some(None);
+    }
+    let section = workload.table(r, "deeper")?;
+    let after = section.get(r, "after", &DURATION);
+    let plan = sleep(r, &section)?;
+    if light.is_some_and(|light| light.method != SleepMethod::Pause) {
+        let message = "there is no deeper sleep than `stop` and `kill`; set `sleep.method = \
+                       \"pause\"`, or take `deeper` out";
+        r.complain(section.place, message);
+        return None;
+    }
+    if plan.method == SleepMethod::Pause {
+        let message = "`pause` is the light sleep; take `stop` or `kill` for the deeper one";
+        r.complain(section.place_of("method"), message);
+        return None;
+    }
+    Some(Some(Deeper { after: after?, plan }))
+}
+
+/// `[workload.NAME.busy]`
+pub(crate) fn busy(r: &mut Reader, workload: &Section<'_>) -> Option<Busy> {
+    let section = workload.table(r, "busy")?;
+    let cpu = section.find(r, "cpu-above", &PERCENT);
+    let http = section.find(r, "http", &TEXT);
+    let status = section.get(r, "status", &STATUSES);
+    let exec = section.find(r, "exec", &ARGUMENTS);
+    let players = section.find(r, "players", &FLAG);
+    let port = section.find(r, "port", &PORT);
+    let http = http?;
+    if let Some(path) = &http
+        && !is_path(r, section.place_of("http"), path)
+    {
+        return None;
+    }
+    if http.is_none() && section.has("status") {
+        r.complain(section.place_of("status"), "`status` has no meaning without `http`");
+    }
+    let mut vetoes = Vec::new();
+    vetoes.extend(cpu?.map(Veto::CpuAbove));
+    vetoes.extend(exec?.map(|command| Veto::Busy(ReadyCheck::Exec { command })));
+    Some(Busy {
+        vetoes,
+        http: http.zip(status),
+        players: players?.unwrap_or(false),
+        port: port?,
+        place: section.place,
+    })
+}
+
+/// Names as the system has them, and real-time signals such as `SIGRTMIN+3`.
+fn is_signal(text: &str) -> bool {
+    text.strip_prefix("SIG").is_some_and(|name| {
+        !name.is_empty()
+            && name.len() <= 12
+            && name
+                .bytes()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || b"+-".contains(&c))
+    })
+}
+
+// === impl Busy ===
+
+impl Busy {
+    /// Everything that is asked, at this port.
+    pub(crate) fn at(self, port: Option<u16>) -> Vec<Veto> {
+        let mut vetoes = self.vetoes;
+        if let (Some((path, status)), Some(port)) = (self.http, port) {
+            vetoes.push(Veto::Busy(ReadyCheck::Http {
+                port,
+                method: "GET".to_owned(),
+                path,
+                status: Some(status),
+                host: None,
+                header: None,
+            }));
+        }
+        if let (true, Some(port)) = (self.players, port) {
+            vetoes.push(Veto::PlayersOnline(port));
+        }
+        vetoes
+    }
+
+    /// Something is asked at a port.
+    pub(crate) fn needs_port(&self) -> bool {
+        self.http.is_some() || self.players
+    }
+}

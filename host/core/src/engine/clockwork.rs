@@ -1,0 +1,116 @@
+//! What happens because of the time: windows in which a workload is awake, alarms that wake it,
+//! and the regular look at what is ready where the provider does not watch.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    time::{Duration, SystemTime},
+};
+
+use super::{Engine, Workload, needs::Hold};
+use crate::{
+    journal::{Cause, Source},
+    provider::{Ability, Provider},
+    step::{Input, Stage},
+    words::Phase,
+};
+
+/// A provider that does not watch is asked this often how its running workloads are.
+const PULSE: Duration = Duration::from_secs(30);
+/// One that does is asked this often, as an event may be lost.
+const SLOW_PULSE: Duration = Duration::from_secs(300);
+/// The wall clock may be set: it is looked at no less often than this.
+const GLANCE: Duration = Duration::from_secs(30);
+
+/// One workload that has times of its own.
+struct Hand {
+    workload: Arc<Workload>,
+    /// It is awake because of a window.
+    held: Option<Hold>,
+    /// When its next alarm goes off.
+    alarm: Option<SystemTime>,
+}
+
+/// Runs for as long as the engine lives.
+pub(super) async fn run(engine: Weak<Engine>) {
+    let Some(clock) = engine.upgrade().map(|engine| engine.shared.clock.clone()) else { return };
+    let mut hands = match engine.upgrade() {
+        Some(engine) => hands(&engine, clock()),
+        None => return,
+    };
+    loop {
+        let now = clock();
+        let next = hands.iter_mut().filter_map(|hand| hand.turn(now)).min();
+        let next = next.and_then(|at| at.duration_since(now).ok()).unwrap_or(GLANCE);
+        tokio::time::sleep(next.min(GLANCE)).await;
+        let Some(engine) = engine.upgrade() else { return };
+        pulse(&engine);
+    }
+}
+
+fn hands(engine: &Engine, now: SystemTime) -> Vec<Hand> {
+    let timed = engine.workloads().into_iter().filter(|workload| {
+        let spec = workload.spec();
+        !spec.awake.is_empty() || !spec.alarms.is_empty()
+    });
+    timed
+        .map(|workload| {
+            let alarm = next_alarm(&workload, now);
+            Hand { workload, held: None, alarm }
+        })
+        .collect()
+}
+
+fn next_alarm(workload: &Workload, now: SystemTime) -> Option<SystemTime> {
+    workload.spec().alarms.iter().filter_map(|alarm| alarm.next(now)).min()
+}
+
+/// Asks for what runs and might have gone without anybody telling.
+fn pulse(engine: &Engine) {
+    let pulse = |provider: Arc<dyn Provider>| {
+        let watches = provider.state().abilities.contains(&Ability::Watch);
+        (provider.name().clone(), if watches { SLOW_PULSE } else { PULSE })
+    };
+    let pulses: BTreeMap<_, _> = engine.providers().into_iter().map(pulse).collect();
+    for workload in engine.workloads() {
+        let snapshot = workload.snapshot();
+        let runs = match snapshot.phase {
+            Phase::Ready => true,
+            Phase::Waking => matches!(snapshot.stage, Some(Stage::Probing(_))),
+            _ => false,
+        };
+        let Some(pulse) = pulses.get(&workload.spec().provider) else { continue };
+        if runs && workload.pulse_is_due(*pulse) {
+            workload.apply(Input::Look);
+        }
+    }
+}
+
+// === impl Hand ===
+
+impl Hand {
+    /// Does what is due, and says when something is due next.
+    fn turn(&mut self, now: SystemTime) -> Option<SystemTime> {
+        let spec = self.workload.spec();
+        if self.alarm.is_some_and(|at| at <= now) {
+            let cause = Cause::new(Source::Schedule).because_of("alarm");
+            self.workload.apply(Input::Wake(Arc::new(cause)));
+            self.alarm = next_alarm(&self.workload, now);
+        }
+        let windows = spec.awake.iter();
+        let open = windows.clone().find_map(|window| Some((window, window.until(now)?)));
+        match (&open, &self.held) {
+            (Some((window, _)), None) => {
+                let cause = Cause::new(Source::Schedule).because_of(window.to_string());
+                self.held = Some(Hold::take(self.workload.clone(), cause));
+            }
+            (None, Some(_)) => self.held = None,
+            _ => {}
+        }
+        let next = match open {
+            Some((_, until)) => Some(until),
+            None => windows.filter_map(|window| window.next(now)).min(),
+        };
+        next.into_iter().chain(self.alarm).min()
+    }
+}

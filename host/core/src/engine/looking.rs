@@ -1,0 +1,166 @@
+//! Whether a workload is ready, and whether something speaks against its sleep.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, timeout},
+};
+
+use super::Workload;
+use crate::{
+    provider::{ErrorCode, Failure, Health, Observation},
+    spec::{ReadyCheck, Veto},
+    step::Input,
+    words::Generation,
+};
+
+/// How the pauses between probes grow.
+struct Pace {
+    first: Duration,
+    last: Duration,
+}
+
+/// From outside: eager, as a look costs little.
+const OUTSIDE: Pace = Pace { first: Duration::from_millis(5), last: Duration::from_millis(250) };
+/// Through the provider: each look is a call to its platform.
+const INSIDE: Pace = Pace { first: Duration::from_millis(50), last: Duration::from_secs(1) };
+/// For so long the pause stays at its shortest.
+const EAGER: Duration = Duration::from_secs(1);
+/// A command that is run to see whether it is ready may take so long.
+const COMMAND: Duration = Duration::from_secs(30);
+/// What may speak against sleeping has so long to do it.
+const QUESTION: Duration = Duration::from_secs(10);
+
+impl Workload {
+    /// Looks until it is ready: eagerly at first, then less and less often, and at once when the
+    /// provider reports a change.
+    pub(super) async fn probe(self: &Arc<Self>, generation: Generation, life: &Observation) {
+        let pace = match self.spec.ready {
+            ReadyCheck::Health | ReadyCheck::Completed | ReadyCheck::Exec { .. } => INSIDE,
+            _ => OUTSIDE,
+        };
+        let (began, mut pause, mut last) = (Instant::now(), pace.first, String::new());
+        loop {
+            match self.look_once(&self.spec.ready, life).await {
+                Ok(()) => return,
+                Err(seen) if seen != last => {
+                    tracing::debug!(workload = %self.spec.name, %generation, seen, "not ready");
+                    self.apply(Input::NotReady(generation, seen.as_str().into()));
+                    last = seen;
+                }
+                Err(_) => {}
+            }
+            let nudged = timeout(pause, self.nudge.notified()).await.is_ok();
+            if nudged {
+                pause = pace.first;
+            } else if began.elapsed() > EAGER {
+                pause = (pause * 5 / 4).min(pace.last);
+            }
+        }
+    }
+
+    async fn look_once(
+        self: &Arc<Self>,
+        check: &ReadyCheck,
+        life: &Observation,
+    ) -> Result<(), String> {
+        match check {
+            ReadyCheck::Health => self.health().await,
+            ReadyCheck::Exec { command } => self.exec(command).await,
+            // The machine itself decides how it ended.
+            ReadyCheck::Completed => {
+                self.apply(Input::Look);
+                Err("it has not ended yet".to_owned())
+            }
+            check => self.shared.prober.probe(check, &life.addresses).await,
+        }
+    }
+
+    async fn health(&self) -> Result<(), String> {
+        let seen = self.status_now().await.map_err(|failure| failure.message)?;
+        match seen.health {
+            Health::Healthy => Ok(()),
+            Health::None => {
+                Err("its platform has no health check for it: define one, or another `ready`".into())
+            }
+            Health::Starting => Err("its health check has not passed yet".to_owned()),
+            Health::Unhealthy => Err("its health check fails".to_owned()),
+            Health::Other(word) => Err(format!("its health is {word:?}")),
+        }
+    }
+
+    async fn exec(&self, command: &[String]) -> Result<(), String> {
+        let run = async {
+            let provider = self.shared.provider(&self.spec.provider)?;
+            let call = provider.exec(&self.spec.target, command);
+            self.within(COMMAND, "run a command in", call).await
+        };
+        let exit = run.await.map_err(|failure: Failure| failure.message)?;
+        match exit.status {
+            0 => Ok(()),
+            status => {
+                let line = exit.output.last().map(|line| format!(": {line}")).unwrap_or_default();
+                Err(format!("{} ended with exit status {status}{line}", command.join(" ")))
+            }
+        }
+    }
+
+    /// Asks everything that may speak against sleeping, at the same time.
+    pub(super) fn ask(self: &Arc<Self>, ticket: u64) -> AbortHandle {
+        let workload = self.clone();
+        self.spawn(async move {
+            let vetoes = workload.spec.vetoes.iter().map(|veto| workload.objection(veto));
+            let objections = join_all(vetoes).await;
+            match objections.into_iter().flatten().next() {
+                Some(reason) => {
+                    tracing::debug!(workload = %workload.spec.name, reason, "kept awake");
+                    workload.apply(Input::Vetoed(ticket, reason));
+                }
+                None => workload.apply(Input::MaySleep(ticket)),
+            }
+        })
+    }
+
+    /// Why it should not sleep now. What cannot be found out is no reason, unless the platform
+    /// itself does not answer.
+    async fn objection(self: &Arc<Self>, veto: &Veto) -> Option<String> {
+        let life = self.life.load_full()?;
+        let addresses = &life.observation.addresses;
+        match veto {
+            Veto::CpuAbove(limit) => match self.cpu().await {
+                Ok(Some(percent)) if percent > *limit => {
+                    Some(format!("it uses {percent:.0} % of a core"))
+                }
+                Ok(_) => None,
+                Err(failure) if failure.code == ErrorCode::Unsupported => {
+                    tracing::warn!(
+                        workload = %self.spec.name, error = failure.message,
+                        "its CPU time cannot keep it awake"
+                    );
+                    None
+                }
+                Err(failure) => Some(format!("its usage is unknown: {}", failure.message)),
+            },
+            Veto::Busy(check) => {
+                let look = self.look_once(check, &life.observation);
+                let busy = matches!(timeout(QUESTION, look).await, Ok(Ok(())));
+                busy.then(|| "it says that it is busy".to_owned())
+            }
+            Veto::PlayersOnline(port) => {
+                let count = self.shared.prober.players(addresses, *port);
+                match timeout(QUESTION, count).await {
+                    Ok(Ok(0) | Err(_)) | Err(_) => None,
+                    Ok(Ok(players)) => Some(format!("{players} players are online")),
+                }
+            }
+        }
+    }
+
+    async fn cpu(&self) -> Result<Option<f64>, Failure> {
+        let provider = self.shared.provider(&self.spec.provider)?;
+        let usage = self.within(QUESTION, "usage of", provider.usage(&self.spec.target)).await?;
+        Ok(usage.cpu_percent)
+    }
+}

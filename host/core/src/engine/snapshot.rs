@@ -1,0 +1,114 @@
+//! What others may know of a workload.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::Shared;
+use crate::{
+    provider::{Failure, Observation},
+    step::{Stage, State},
+    words::{Generation, Phase, PoolName, ProviderName, WorkloadName},
+};
+
+/// What everybody may know of a workload at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Which life.
+    pub generation: Generation,
+    /// What its wake is doing; present while waking.
+    pub stage: Option<Stage>,
+    /// From a wake's begin until ready, by the wakes before; absent before the first.
+    pub expected: Option<Duration>,
+    /// Why the last wake or sleep went wrong.
+    pub failure: Option<Arc<Failure>>,
+    /// When it entered the phase.
+    pub since: std::time::Instant,
+    /// Until then visitors are told of the failure and nothing is tried.
+    pub rest_until: Option<std::time::Instant>,
+    /// The last life in which it ran to its end, if it is a job.
+    pub completed: Option<Generation>,
+}
+
+/// A workload went from one phase to another.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PhaseChange {
+    /// Which workload.
+    pub workload: WorkloadName,
+    /// Where it was.
+    pub from: Phase,
+    /// Where it is.
+    pub to: Phase,
+    /// Which life.
+    pub generation: Generation,
+    /// What went wrong, if something did.
+    pub reason: Option<String>,
+}
+
+/// A workload as an operator sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WorkloadStatus {
+    /// Stable name.
+    pub name: WorkloadName,
+    /// Who controls it.
+    pub provider: ProviderName,
+    /// The provider's handle for it.
+    pub target: String,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// It sleeps in the lighter of its two ways.
+    pub light: bool,
+    /// Which life.
+    pub generation: Generation,
+    /// What its wake is doing, in words.
+    pub stage: Option<String>,
+    /// Visits inside.
+    pub visits: u64,
+    /// Visitors held at the gate.
+    pub waiting: usize,
+    /// Workloads and schedules that need it awake.
+    pub held: u32,
+    /// What it needs.
+    pub needs: Vec<WorkloadName>,
+    /// The ceiling that it shares.
+    pub pool: Option<PoolName>,
+    /// Seconds in this phase.
+    pub phase_seconds: f64,
+    /// Seconds until it sleeps if nobody comes; absent while it is kept awake.
+    pub sleeps_in_seconds: Option<f64>,
+    /// Seconds from a wake's begin until ready, by the wakes before.
+    pub expected_seconds: Option<f64>,
+    /// What spoke against sleeping when it was last asked.
+    pub veto: Option<String>,
+    /// Why the last wake or sleep went wrong.
+    pub failure: Option<Failure>,
+    /// What the provider said when this life began.
+    pub observed: Option<Observation>,
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    pub(super) fn of(shared: &Shared, state: &State, expected: Option<Duration>) -> Self {
+        Self {
+            phase: state.phase(),
+            generation: state.generation(),
+            stage: state.stage(),
+            expected,
+            failure: state.failure().cloned(),
+            since: shared.at(state.since()),
+            rest_until: state.rest_until().map(|until| shared.at(until)),
+            completed: state.completed(),
+        }
+    }
+
+    /// What is left of the time in which nothing is tried.
+    pub fn retry_in(&self) -> Option<Duration> {
+        let until = self.rest_until?;
+        Some(until.saturating_duration_since(Instant::now().into_std()))
+            .filter(|left| !left.is_zero())
+    }
+}

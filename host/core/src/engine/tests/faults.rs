@@ -1,0 +1,208 @@
+//! Backends that die, platforms that fail or do not tell the truth at once.
+
+use super::*;
+use crate::provider::Status;
+
+fn blog() -> World {
+    World::new(vec![spec("blog")])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_dies_is_noticed_by_its_event_and_woken_by_the_next_visitor() {
+    let world = blog();
+    world.call("blog").await;
+    world.platform.becomes("blog", Status::Stopped);
+    world.platform.report("blog").await;
+    assert_eq!(world.phase_of("blog"), Phase::Asleep);
+    let visit = world.visit("blog").await.expect("admitted");
+    assert_eq!(visit.generation(), Generation(2));
+    assert_eq!(world.platform.asked("stop blog"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_died_unnoticed_is_found_out_by_the_visitor_that_cannot_connect() {
+    let world = blog();
+    let visit = world.visit("blog").await.expect("admitted");
+    world.platform.becomes("blog", Status::Stopped);
+    let generation = visit.generation();
+    drop(visit);
+    world.workload("blog").suspect(generation).await;
+    let visit = world.visit("blog").await.expect("admitted");
+    assert_eq!(visit.generation(), generation.next());
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspecting_a_life_that_is_over_takes_no_time() {
+    let world = blog();
+    let visit = world.visit("blog").await.expect("admitted");
+    let generation = visit.generation();
+    world.platform.with("blog", |guest| guest.stop_takes = Duration::from_secs(20));
+    world.engine.sleep("blog", operator(), Force::AtOnce).expect("known");
+    world.phase("blog", Phase::Stopping).await;
+    let asked = Instant::now();
+    world.workload("blog").suspect(generation).await;
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_event_of_an_earlier_life_changes_nothing() {
+    let world = blog();
+    world.call("blog").await;
+    world.platform.becomes("blog", Status::Stopped);
+    let late = ProviderEvent::Changed(
+        world.engine.provider("fake").expect("known").status(&world.workload("blog").spec().target)
+            .await
+            .expect("an answer"),
+    );
+    world.platform.becomes("blog", Status::Running);
+    world.engine.shared.provider_event(&world.workload("blog").spec().provider, &late);
+    moment().await;
+    assert_eq!(world.phase_of("blog"), Phase::Ready);
+    assert_eq!(world.snapshot("blog").generation, Generation(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_that_no_event_told_of_is_noticed_by_a_look_from_time_to_time() {
+    let world = World::new(vec![WorkloadSpec { idle: None, ..spec("blog") }]);
+    world.call("blog").await;
+    pass(Duration::from_secs(400)).await;
+    world.platform.becomes("blog", Status::Stopped);
+    let died = Instant::now();
+    world.phase("blog", Phase::Asleep).await;
+    assert!(died.elapsed() <= Duration::from_secs(330), "{:?}", died.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_while_it_is_being_started_is_not_waited_out() {
+    let world = blog();
+    world.looks.hide("blog");
+    world.platform.with("blog", |guest| guest.answer_takes = Duration::from_secs(2));
+    let asked = Instant::now();
+    let visitor = world.visitor("blog");
+    world.platform.is_asked("started blog").await;
+    // The answer that says that it runs is on its way.
+    world.platform.becomes("blog", Status::Stopped);
+    world.platform.report("blog").await;
+    pass(Duration::from_secs(3)).await;
+    assert_eq!(world.platform.asked("start blog"), 2, "it is started once more");
+    world.looks.show("blog");
+    visitor.await.expect("visitor").expect("admitted");
+    assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_dies_at_every_start_has_failed_with_its_exit_status() {
+    let world = blog();
+    world.platform.with("blog", |guest| guest.ends = Some((Duration::ZERO, 137)));
+    let (why, _) = world.turned("blog").await;
+    assert!(why.contains("stopped again with exit status 137"), "{why}");
+    assert_eq!(world.platform.asked("start blog"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_much_happens_and_looks_are_slow_a_look_counts_all_the_same() {
+    let world = blog();
+    world.call("blog").await;
+    world.platform.with("blog", |guest| guest.status_takes = Duration::from_secs(2));
+    world.platform.becomes("blog", Status::Stopped);
+    let died = Instant::now();
+    while world.phase_of("blog") == Phase::Ready && died.elapsed() < Duration::from_secs(30) {
+        world.platform.report("blog").await;
+        pass(Duration::from_millis(500)).await;
+    }
+    assert_eq!(world.phase_of("blog"), Phase::Asleep);
+    assert!(died.elapsed() < Duration::from_secs(4), "{:?}", died.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_failed_and_worked_all_the_same_is_served_and_sleeps_when_idle() {
+    let world = blog();
+    world.platform.with("blog", |guest| {
+        guest.start_fails = Some(ErrorCode::Timeout);
+        guest.starts_unsaid = true;
+    });
+    world.call("blog").await;
+    assert_eq!(world.platform.asked("start blog"), 1);
+    let ready = Instant::now();
+    world.phase("blog", Phase::Asleep).await;
+    assert!(ready.elapsed() < IDLE * 2, "nobody but us has started it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_panics_fails_the_call_and_holds_nobody_up() {
+    let world = blog();
+    world.platform.with("blog", |guest| guest.panics = true);
+    let asked = Instant::now();
+    let (why, _) = world.turned("blog").await;
+    assert!(why.contains("panicked"), "{why}");
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_hangs_is_given_up_and_what_it_began_is_stopped() {
+    let world = blog();
+    world.platform.with("blog", |guest| guest.start_takes = Duration::from_secs(100_000));
+    let (why, _) = world.turned("blog").await;
+    assert!(why.contains("the provider has not answered the start"), "{why}");
+    world.platform.is_asked("ended blog").await;
+    let start = world.told(Some("blog")).into_iter().find(|entry| entry.kind == Kind::Start);
+    let failure = start.expect("it is in the journal").failure.expect("it failed");
+    assert_eq!(failure.code, ErrorCode::Timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_recreated_under_its_name_must_show_that_it_is_ready() {
+    let world = blog();
+    let visit = world.visit("blog").await.expect("admitted");
+    world.looks.hide("blog");
+    world.platform.with("blog", |guest| guest.id += 1);
+    world.platform.report("blog").await;
+    assert_eq!(world.phase_of("blog"), Phase::Waking);
+    assert!(world.workload("blog").enter().is_none(), "sent to one that is not ready");
+    world.looks.show("blog");
+    assert_eq!(world.visit("blog").await.expect("admitted").generation(), Generation(2));
+    assert_eq!(world.platform.asked("start blog"), 1, "it runs already");
+    drop(visit);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_somebody_else_stops_lets_nobody_in_and_is_woken_by_the_next_visitor() {
+    let world = blog();
+    world.call("blog").await;
+    world.platform.becomes("blog", Status::Stopping);
+    world.platform.report("blog").await;
+    assert_eq!(world.phase_of("blog"), Phase::Asleep);
+    assert!(world.snapshot("blog").failure.is_none(), "nothing has failed");
+    world.platform.becomes("blog", Status::Stopped);
+    world.platform.report("blog").await;
+    world.call("blog").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_word_that_nobody_knows_is_no_reason_to_probe_again_and_again() {
+    let world = World::new(vec![WorkloadSpec { idle: None, ..spec("blog") }]);
+    world.call("blog").await;
+    world.platform.becomes("blog", Status::Other("dreaming".into()));
+    world.platform.with("blog", |guest| guest.start_takes = Duration::ZERO);
+    world.engine.reconcile();
+    moment().await;
+    let lives = world.snapshot("blog").generation;
+    for _ in 0..5 {
+        world.engine.reconcile();
+        moment().await;
+    }
+    assert_eq!(world.snapshot("blog").generation, lives);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_does_not_exist_is_missing_and_served_when_it_is_back() {
+    let world = World::new(vec![spec("blog")]);
+    world.platform.becomes("blog", Status::Missing);
+    world.engine.reconcile();
+    moment().await;
+    assert_eq!(world.phase_of("blog"), Phase::Missing);
+    world.platform.becomes("blog", Status::Stopped);
+    world.platform.report("blog").await;
+    assert_eq!(world.phase_of("blog"), Phase::Asleep);
+    world.call("blog").await;
+}

@@ -1,0 +1,351 @@
+//! Platforms whose targets do what a test says, and looks from outside at them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+
+use super::super::{Mutex, lock};
+use crate::{
+    probe::Prober,
+    provider::{
+        Ability, Address, ErrorCode, Failure, Health, Observation, Provider, ProviderEvent,
+        ProviderState, Status, StopOptions, Target, Usage,
+    },
+    spec::ReadyCheck,
+    words::ProviderName,
+};
+
+/// Everything that lives on one platform.
+pub(super) struct Platform {
+    name: ProviderName,
+    guests: Mutex<BTreeMap<String, Guest>>,
+    /// What was asked and what came of it, in order: `start db`, `started db`.
+    log: Mutex<Vec<String>>,
+    events: mpsc::Sender<ProviderEvent>,
+    reported: Mutex<Option<mpsc::Receiver<ProviderEvent>>>,
+    abilities: Vec<Ability>,
+    asked: Notify,
+}
+
+/// One target.
+#[derive(Clone)]
+pub(super) struct Guest {
+    pub(super) status: Status,
+    pub(super) id: u32,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) start_takes: Duration,
+    /// From when it runs until the platform says so.
+    pub(super) answer_takes: Duration,
+    pub(super) stop_takes: Duration,
+    pub(super) status_takes: Duration,
+    /// What a start answers instead of success.
+    pub(super) start_fails: Option<ErrorCode>,
+    /// A start that fails makes it run all the same.
+    pub(super) starts_unsaid: bool,
+    /// So many stops fail.
+    pub(super) stop_fails: usize,
+    pub(super) panics: bool,
+    /// It ends by itself after so long, with this exit status.
+    pub(super) ends: Option<(Duration, i32)>,
+    pub(super) exit: i32,
+    pub(super) usage: Result<Usage, ErrorCode>,
+    pub(super) usage_hangs: bool,
+    began: Option<Instant>,
+}
+
+/// What is seen from outside.
+pub(super) struct Looks {
+    /// These do not answer yet.
+    pub(super) unready: Mutex<BTreeSet<String>>,
+    /// These say that they are busy when asked at `/busy`.
+    pub(super) busy: Mutex<BTreeSet<String>>,
+    pub(super) players: Mutex<BTreeMap<String, u32>>,
+    looks: Mutex<BTreeMap<String, usize>>,
+}
+
+// === impl Platform ===
+
+impl Platform {
+    pub(super) fn new(name: &str, watches: bool) -> Arc<Self> {
+        let (events, reported) = mpsc::channel(64);
+        Arc::new(Self {
+            name: ProviderName::parse(name).expect("a name"),
+            guests: Mutex::default(),
+            log: Mutex::default(),
+            events,
+            reported: Mutex::new(Some(reported)),
+            abilities: if watches { vec![Ability::Watch, Ability::Usage] } else { Vec::new() },
+            asked: Notify::new(),
+        })
+    }
+
+    pub(super) fn add(&self, handle: &str) {
+        lock(&self.guests).insert(handle.to_owned(), Guest::default());
+    }
+
+    pub(super) fn with<T>(&self, handle: &str, change: impl FnOnce(&mut Guest) -> T) -> T {
+        change(lock(&self.guests).get_mut(handle).expect("a known target"))
+    }
+
+    pub(super) fn runs(&self, handle: &str) -> bool {
+        self.seen(handle).status == Status::Running
+    }
+
+    /// It does something without being told to.
+    pub(super) fn becomes(&self, handle: &str, status: Status) {
+        self.with(handle, |guest| guest.status = status);
+    }
+
+    /// Reports what it is now.
+    pub(super) async fn report(&self, handle: &str) {
+        let event = ProviderEvent::Changed(self.seen(handle));
+        self.events.send(event).await.expect("watching");
+        super::moment().await;
+    }
+
+    pub(super) async fn sync(&self) {
+        self.events.send(ProviderEvent::Synced).await.expect("watching");
+        super::moment().await;
+    }
+
+    /// What was asked and what came of it so far.
+    pub(super) fn log(&self) -> Vec<String> {
+        lock(&self.log).clone()
+    }
+
+    pub(super) fn asked(&self, what: &str) -> usize {
+        lock(&self.log).iter().filter(|entry| *entry == what).count()
+    }
+
+    /// Waits until this has been asked.
+    pub(super) async fn is_asked(&self, what: &str) {
+        while self.asked(what) == 0 {
+            self.asked.notified().await;
+        }
+    }
+
+    fn note(&self, what: &str, handle: &str) {
+        lock(&self.log).push(format!("{what} {handle}"));
+        self.asked.notify_one();
+    }
+
+    fn seen(&self, handle: &str) -> Observation {
+        match lock(&self.guests).get_mut(handle) {
+            Some(guest) => guest.seen(handle),
+            None => Guest { status: Status::Missing, ..Guest::default() }.seen(handle),
+        }
+    }
+
+    fn guest(&self, handle: &str) -> Result<Guest, Failure> {
+        lock(&self.guests).get(handle).cloned().ok_or_else(|| {
+            Failure::new(ErrorCode::NotFound, format!("there is no target {handle}"))
+        })
+    }
+
+    async fn end(&self, verb: &str, handle: &str, end: Status) -> Result<Observation, Failure> {
+        self.note(verb, handle);
+        let guest = self.guest(handle)?;
+        tokio::time::sleep(guest.stop_takes).await;
+        if guest.stop_fails > 0 {
+            self.with(handle, |guest| guest.stop_fails -= 1);
+            return Err(Failure::new(ErrorCode::Unavailable, "the engine is down"));
+        }
+        self.becomes(handle, end);
+        self.note("ended", handle);
+        Ok(self.seen(handle))
+    }
+}
+
+#[async_trait]
+impl Provider for Platform {
+    fn name(&self) -> &ProviderName {
+        &self.name
+    }
+
+    async fn start(&self, target: &Target) -> Result<Observation, Failure> {
+        let handle = target.handle.as_str();
+        self.note("start", handle);
+        let guest = self.guest(handle)?;
+        assert!(!guest.panics, "the provider has a defect");
+        tokio::time::sleep(guest.start_takes).await;
+        if let (Some(code), false) = (&guest.start_fails, guest.starts_unsaid) {
+            return Err(Failure::new(code.clone(), "the engine is down"));
+        }
+        self.with(handle, |guest| {
+            guest.status = Status::Running;
+            guest.began = Some(Instant::now());
+        });
+        if let Some(code) = guest.start_fails {
+            return Err(Failure::new(code, "the engine is down"));
+        }
+        self.note("started", handle);
+        let seen = self.seen(handle);
+        tokio::time::sleep(guest.answer_takes).await;
+        Ok(seen)
+    }
+
+    async fn stop(&self, target: &Target, _: &StopOptions) -> Result<Observation, Failure> {
+        self.end("stop", &target.handle, Status::Stopped).await
+    }
+
+    async fn pause(&self, target: &Target) -> Result<Observation, Failure> {
+        self.end("pause", &target.handle, Status::Paused).await
+    }
+
+    async fn resume(&self, target: &Target) -> Result<Observation, Failure> {
+        self.start(target).await
+    }
+
+    async fn kill(&self, target: &Target, _: Option<&str>) -> Result<Observation, Failure> {
+        self.end("kill", &target.handle, Status::Stopped).await
+    }
+
+    async fn status(&self, target: &Target) -> Result<Observation, Failure> {
+        let takes = lock(&self.guests).get(&target.handle).map(|guest| guest.status_takes);
+        // Seen at the beginning, told at the end.
+        let seen = self.seen(&target.handle);
+        tokio::time::sleep(takes.unwrap_or_default()).await;
+        Ok(seen)
+    }
+
+    async fn list(&self, _: Option<&str>) -> Result<(Vec<Observation>, Option<String>), Failure> {
+        Ok((Vec::new(), None))
+    }
+
+    async fn logs(&self, _: &Target, _: u32) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
+
+    async fn usage(&self, target: &Target) -> Result<Usage, Failure> {
+        let guest = self.guest(&target.handle)?;
+        if guest.usage_hangs {
+            std::future::pending::<()>().await;
+        }
+        guest.usage.map_err(|code| Failure::new(code, "the usage cannot be told"))
+    }
+
+    fn watch(&self) -> mpsc::Receiver<ProviderEvent> {
+        lock(&self.reported).take().expect("watched once")
+    }
+
+    fn state(&self) -> ProviderState {
+        ProviderState {
+            plugin: None,
+            origin: None,
+            usable: true,
+            cause: None,
+            abilities: self.abilities.clone(),
+            faults: 0,
+        }
+    }
+}
+
+// === impl Guest ===
+
+impl Default for Guest {
+    fn default() -> Self {
+        Self {
+            status: Status::Stopped,
+            id: 0,
+            labels: BTreeMap::new(),
+            start_takes: Duration::from_millis(100),
+            answer_takes: Duration::ZERO,
+            stop_takes: Duration::from_millis(100),
+            status_takes: Duration::ZERO,
+            start_fails: None,
+            starts_unsaid: false,
+            stop_fails: 0,
+            panics: false,
+            ends: None,
+            exit: 0,
+            usage: Ok(Usage::default()),
+            usage_hangs: false,
+            began: None,
+        }
+    }
+}
+
+impl Guest {
+    fn seen(&mut self, handle: &str) -> Observation {
+        if let (Status::Running, Some((after, exit)), Some(began)) =
+            (&self.status, self.ends, self.began)
+            && began.elapsed() >= after
+        {
+            (self.status, self.exit) = (Status::Stopped, exit);
+        }
+        let runs = self.status == Status::Running;
+        let address = Address { host: handle.to_owned(), port: None, target_port: None };
+        let mut attributes = BTreeMap::new();
+        if self.status == Status::Stopped {
+            attributes.insert("exit-status".to_owned(), self.exit.to_string());
+        }
+        Observation {
+            handle: handle.to_owned(),
+            native_status: format!("{:?}", self.status).to_lowercase(),
+            status: self.status.clone(),
+            native_id: Some(format!("{handle}-{}", self.id)),
+            health: Health::None,
+            addresses: runs.then_some(address).into_iter().collect(),
+            labels: self.labels.clone(),
+            detail: None,
+            attributes,
+        }
+    }
+}
+
+// === impl Looks ===
+
+impl Looks {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            unready: Mutex::default(),
+            busy: Mutex::default(),
+            players: Mutex::default(),
+            looks: Mutex::default(),
+        })
+    }
+
+    /// How often somebody has looked whether it is ready.
+    pub(super) fn count(&self, handle: &str) -> usize {
+        lock(&self.looks).get(handle).copied().unwrap_or(0)
+    }
+
+    pub(super) fn hide(&self, handle: &str) {
+        lock(&self.unready).insert(handle.to_owned());
+    }
+
+    pub(super) fn show(&self, handle: &str) {
+        lock(&self.unready).remove(handle);
+    }
+}
+
+#[async_trait]
+impl Prober for Looks {
+    async fn probe(&self, check: &ReadyCheck, addresses: &[Address]) -> Result<(), String> {
+        let handle = &addresses.first().ok_or("there is nothing to look at")?.host;
+        if matches!(check, ReadyCheck::Http { path, .. } if path == "/busy") {
+            return match lock(&self.busy).contains(handle) {
+                true => Ok(()),
+                false => Err("204".to_owned()),
+            };
+        }
+        *lock(&self.looks).entry(handle.clone()).or_default() += 1;
+        match lock(&self.unready).contains(handle) {
+            true => Err("503".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    async fn players(&self, addresses: &[Address], _: u16) -> Result<u32, String> {
+        let handle = &addresses.first().ok_or("there is nobody to ask")?.host;
+        lock(&self.players).get(handle).copied().ok_or_else(|| "no answer".to_owned())
+    }
+}

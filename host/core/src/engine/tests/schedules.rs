@@ -1,0 +1,105 @@
+//! Windows in which a workload is awake, and alarms that wake it. Every test begins on a Friday
+//! at 06:00.
+
+use super::*;
+use crate::step::Stage;
+
+fn windowed(window: &str) -> WorkloadSpec {
+    WorkloadSpec { awake: vec![window.parse().expect("a window")], ..spec("blog") }
+}
+
+fn alarmed(alarm: &str) -> WorkloadSpec {
+    WorkloadSpec { alarms: vec![alarm.parse().expect("an alarm")], ..spec("blog") }
+}
+
+async fn at(world: &World, time: Duration) {
+    tokio::time::sleep_until(world.began + time).await;
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(start_paused = true)]
+async fn it_is_awake_in_its_window_though_nobody_comes_and_sleeps_an_idle_time_after_it() {
+    let world = World::new(vec![windowed("fri 08:00-18:00 UTC")]);
+    at(&world, HOUR * 2 - Duration::from_secs(1)).await;
+    assert_eq!(world.phase_of("blog"), Phase::Asleep);
+    at(&world, HOUR * 2 + Duration::from_secs(1)).await;
+    assert_eq!(world.phase_of("blog"), Phase::Ready);
+    at(&world, HOUR * 12 - Duration::from_secs(1)).await;
+    assert_eq!(world.phase_of("blog"), Phase::Ready);
+    assert_eq!(world.workload("blog").status().held, 1);
+    at(&world, HOUR * 12 + IDLE - Duration::from_secs(1)).await;
+    assert_eq!(world.phase_of("blog"), Phase::Ready, "its idle time has begun at six");
+    at(&world, HOUR * 12 + IDLE + Duration::from_secs(2)).await;
+    assert_eq!(world.phase_of("blog"), Phase::Asleep);
+    at(&world, HOUR * 24 * 7 + HOUR * 3).await;
+    assert_eq!(world.phase_of("blog"), Phase::Ready, "a week later again");
+    let wake = world.told(Some("blog")).into_iter().find(|entry| entry.kind == Kind::Wake);
+    let wake = wake.expect("it was woken");
+    assert_eq!(wake.source, Source::Schedule);
+    assert_eq!(wake.reference.as_deref(), Some("fri 08:00-18:00 UTC"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_begins_within_its_window_is_woken_at_once() {
+    let world = World::new(vec![windowed("fri 05:00-07:00 UTC")]);
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(world.phase_of("blog"), Phase::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_dies_in_its_window_is_woken_again() {
+    let world = World::new(vec![windowed("fri 05:00-18:00 UTC")]);
+    pass(HOUR).await;
+    world.platform.becomes("blog", crate::provider::Status::Stopped);
+    world.platform.report("blog").await;
+    pass(Duration::from_secs(1)).await;
+    assert_eq!((world.phase_of("blog"), world.snapshot("blog").generation), (Phase::Ready, Generation(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_is_told_that_a_window_keeps_it_awake() {
+    let world = World::new(vec![windowed("fri 05:00-18:00 UTC")]);
+    pass(Duration::from_secs(1)).await;
+    let failure = world.engine.sleep("blog", operator(), Force::Drain).expect_err("kept awake");
+    assert_eq!(failure.code, ErrorCode::Conflict);
+    assert!(failure.message.contains("by its schedule"), "{}", failure.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_wakes_it_before_anybody_comes_and_it_sleeps_when_nobody_does() {
+    let world = World::new(vec![alarmed("30 7 * * fri UTC")]);
+    at(&world, HOUR + HOUR / 2 - Duration::from_secs(1)).await;
+    assert_eq!(world.phase_of("blog"), Phase::Asleep);
+    at(&world, HOUR + HOUR / 2 + Duration::from_secs(1)).await;
+    assert_eq!(world.phase_of("blog"), Phase::Ready);
+    at(&world, HOUR + HOUR / 2 + IDLE + Duration::from_secs(2)).await;
+    assert_eq!(world.phase_of("blog"), Phase::Asleep);
+    let wake = world.told(Some("blog")).into_iter().find(|entry| entry.kind == Kind::Wake);
+    assert_eq!(wake.expect("it was woken").source, Source::Schedule);
+    at(&world, HOUR * 24 * 7).await;
+    assert_eq!(world.platform.asked("start blog"), 1, "once a week");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_for_one_that_cannot_start_tries_once() {
+    let world = World::new(vec![alarmed("30 7 * * fri UTC")]);
+    world.platform.with("blog", |guest| guest.start_fails = Some(ErrorCode::Denied));
+    pass(HOUR * 5).await;
+    assert_eq!(world.platform.asked("start blog"), 1);
+    assert_eq!(world.phase_of("blog"), Phase::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_waits_its_turn_in_a_full_pool_and_nobody_is_put_out_for_it() {
+    let mut scheduled = pooled(windowed("fri 06:05-18:00 UTC"));
+    scheduled.name = named("scheduled");
+    scheduled.target.handle = "scheduled".into();
+    let world = World::with_pools(vec![pool(1)], vec![pooled(spec("used")), scheduled]);
+    let visit = world.visit("used").await.expect("admitted");
+    pass(Duration::from_secs(400)).await;
+    assert_eq!(world.phase_of("used"), Phase::Ready);
+    assert!(matches!(world.snapshot("scheduled").stage, Some(Stage::Queued { place: 1, of: 1 })));
+    drop(visit);
+    world.phase("scheduled", Phase::Ready).await;
+}

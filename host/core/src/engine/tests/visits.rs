@@ -1,0 +1,218 @@
+//! Visitors and the idle time of one workload.
+
+use super::*;
+
+fn blog() -> World {
+    World::new(vec![spec("blog")])
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_visitors_are_admitted_by_one_start() {
+    let world = blog();
+    let visitors: Vec<_> = (0..10_000).map(|_| world.visitor("blog")).collect();
+    for visitor in visitors {
+        let visit = visitor.await.expect("visitor").expect("admitted");
+        assert_eq!(visit.upstream(8080), Some(("blog", 8080)));
+    }
+    assert_eq!(world.platform.asked("start blog"), 1);
+    assert_eq!(world.workload("blog").waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_sleeps_an_idle_time_after_the_last_visit_and_not_before() {
+    let world = blog();
+    let visit = world.visit("blog").await.expect("admitted");
+    pass(IDLE * 5).await;
+    assert_eq!(world.phase_of("blog"), Phase::Ready, "somebody is inside");
+    let left = Instant::now();
+    drop(visit);
+    world.phase("blog", Phase::Stopping).await;
+    let quiet = left.elapsed();
+    assert!(quiet >= IDLE && quiet < IDLE + Duration::from_millis(5), "{quiet:?}");
+    world.phase("blog", Phase::Asleep).await;
+    assert_eq!(world.platform.asked("stop blog"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_visitor_during_stopping_waits_for_the_next_life() {
+    let world = blog();
+    world.call("blog").await;
+    world.phase("blog", Phase::Stopping).await;
+    assert!(world.workload("blog").enter().is_none(), "sent to a stopping backend");
+    let visit = world.visit("blog").await.expect("admitted");
+    assert_eq!(visit.generation(), Generation(2));
+    let log = ["start blog", "started blog", "stop blog", "ended blog"];
+    assert_eq!(world.platform.log(), [&log[..], &log[..2]].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wake_goes_on_when_its_only_visitor_leaves() {
+    let world = blog();
+    world.looks.hide("blog");
+    let deadline = Instant::now() + Duration::from_millis(300);
+    let visitor = world.workload("blog").admit(deadline, request()).await;
+    assert!(matches!(visitor, Err(Turned::TimedOut(Phase::Waking))), "{visitor:?}");
+    world.looks.show("blog");
+    world.phase("blog", Phase::Ready).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_start_is_told_to_visitors_at_once_and_tried_again_later() {
+    let world = blog();
+    world.platform.with("blog", |guest| guest.start_fails = Some(ErrorCode::Unavailable));
+    let (why, retry) = world.turned("blog").await;
+    assert_eq!(why, "the engine is down");
+    assert_eq!(retry, Some(COOLDOWN));
+    let asked = Instant::now();
+    world.turned("blog").await;
+    assert_eq!(asked.elapsed(), Duration::ZERO, "it is told at once");
+    assert_eq!(world.platform.asked("start blog"), 1, "resting");
+    world.platform.with("blog", |guest| guest.start_fails = None);
+    pass(COOLDOWN).await;
+    world.call("blog").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_does_not_wait_for_the_cool_down() {
+    let world = blog();
+    world.platform.with("blog", |guest| guest.start_fails = Some(ErrorCode::Unavailable));
+    world.turned("blog").await;
+    world.platform.with("blog", |guest| guest.start_fails = None);
+    world.engine.wake("blog", operator()).expect("known");
+    world.call("blog").await;
+    assert_eq!(world.platform.asked("start blog"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_stop_is_repeated_until_it_sleeps() {
+    let world = blog();
+    world.platform.with("blog", |guest| guest.stop_fails = 3);
+    world.call("blog").await;
+    world.phase("blog", Phase::Failed).await;
+    let failure = world.snapshot("blog").failure.expect("shown").message.clone();
+    assert!(failure.contains("the engine is down"), "{failure}");
+    world.phase("blog", Phase::Asleep).await;
+    assert_eq!(world.platform.asked("stop blog"), 4);
+    assert!(world.snapshot("blog").failure.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_visitor_after_a_failed_stop_is_served_by_a_new_start() {
+    let world = blog();
+    world.platform.with("blog", |guest| guest.stop_fails = 1);
+    world.call("blog").await;
+    world.phase("blog", Phase::Failed).await;
+    let visit = world.visit("blog").await.expect("admitted");
+    assert_eq!(visit.generation(), Generation(2));
+    assert_eq!(world.platform.asked("stop blog"), 1, "nobody stops it under the visitor");
+    pass(IDLE).await;
+    assert_eq!(world.phase_of("blog"), Phase::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_ends_the_wait_between_two_probes_at_once() {
+    let world = blog();
+    world.looks.hide("blog");
+    world.workload("blog").wake(request());
+    pass(Duration::from_secs(20)).await;
+    let looks = world.looks.count("blog");
+    world.looks.show("blog");
+    world.platform.report("blog").await;
+    assert_eq!(world.phase_of("blog"), Phase::Ready);
+    assert_eq!(world.looks.count("blog"), looks + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_probes_are_five_milliseconds_apart_and_later_ones_a_quarter_of_a_second() {
+    let world = blog();
+    world.looks.hide("blog");
+    world.workload("blog").wake(request());
+    pass(Duration::from_millis(100)).await;
+    let first = world.looks.count("blog");
+    pass(Duration::from_millis(100)).await;
+    let eager = world.looks.count("blog") - first;
+    assert!((15..=20).contains(&eager), "{eager} looks in 100 ms");
+    pass(Duration::from_secs(15)).await;
+    let before = world.looks.count("blog");
+    pass(Duration::from_secs(5)).await;
+    let patient = world.looks.count("blog") - before;
+    assert!((19..=21).contains(&patient), "{patient} looks in 5 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_puts_it_to_sleep_when_the_last_visit_has_left() {
+    let world = blog();
+    let visit = world.visit("blog").await.expect("admitted");
+    world.engine.sleep("blog", operator(), Force::Drain).expect("known");
+    world.phase("blog", Phase::Draining).await;
+    assert!(world.workload("blog").enter().is_none());
+    drop(visit);
+    world.phase("blog", Phase::Asleep).await;
+    assert!(world.engine.sleep("nobody", operator(), Force::Drain).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_visit_that_does_not_count_holds_it_awake_only_while_it_lasts() {
+    let world = blog();
+    world.call("blog").await;
+    let left = Instant::now();
+    pass(IDLE - Duration::from_secs(10)).await;
+    let inside = world.workload("blog").pass().expect("the gate is open");
+    pass(Duration::from_secs(60)).await;
+    assert_eq!(world.phase_of("blog"), Phase::Ready, "somebody is inside");
+    let went = Instant::now();
+    drop(inside);
+    world.phase("blog", Phase::Stopping).await;
+    let late = went.elapsed();
+    assert!(late <= Duration::from_secs(1), "it began a new idle time: {late:?}");
+    assert!(left.elapsed() > IDLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn visits_that_do_not_count_do_not_put_off_the_sleep() {
+    let world = blog();
+    world.call("blog").await;
+    let left = Instant::now();
+    while world.phase_of("blog") == Phase::Ready {
+        drop(world.workload("blog").pass());
+        pass(Duration::from_millis(500)).await;
+    }
+    assert!(left.elapsed() < IDLE + Duration::from_secs(2), "{:?}", left.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_visit_counts_until_its_end_though_one_that_does_not_count_outlasts_it() {
+    let world = blog();
+    let visit = world.visit("blog").await.expect("admitted");
+    pass(IDLE * 2).await;
+    let other = world.workload("blog").pass().expect("the gate is open");
+    let left = Instant::now();
+    drop(visit);
+    moment().await;
+    drop(other);
+    world.phase("blog", Phase::Stopping).await;
+    assert!(left.elapsed() >= IDLE, "{:?}", left.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_visits_a_job_is_told_that_it_is_one_and_does_not_run_it() {
+    let world = World::new(vec![job("migrate")]);
+    let asked = Instant::now();
+    let (why, _) = world.turned("migrate").await;
+    assert!(why.contains("it is a job"), "{why}");
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+    assert_eq!(world.platform.asked("start migrate"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_visitor_ends_when_its_own_patience_does() {
+    let world = blog();
+    world.looks.hide("blog");
+    world.platform.with("blog", |guest| guest.start_takes = Duration::from_secs(1000));
+    let asked = Instant::now();
+    let deadline = asked + Duration::from_secs(7);
+    let turned = world.workload("blog").admit(deadline, request()).await;
+    assert!(matches!(turned, Err(Turned::TimedOut(Phase::Waking))), "{turned:?}");
+    assert_eq!(asked.elapsed(), Duration::from_secs(7));
+    assert_eq!(world.workload("blog").waiting(), 0);
+}

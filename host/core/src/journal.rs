@@ -1,0 +1,270 @@
+//! What was done to workloads, why, and how it ended.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::{Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    provider::Failure,
+    words::{Generation, ProviderName, WorkloadName},
+};
+
+/// Takes one entry for every operation when it has ended.
+///
+/// Best effort: recording must not block, and what goes wrong in it must not touch the operation.
+pub trait Journal: Send + Sync + 'static {
+    /// Takes an entry.
+    fn record(&self, entry: Entry);
+
+    /// The latest entries, newest first, at most `limit`; of one workload if one is given.
+    fn recent(&self, workload: Option<&str>, limit: usize) -> Vec<Entry>;
+}
+
+/// A journal in memory: the latest entries, for as long as the router lives.
+#[derive(Debug)]
+pub struct MemoryJournal {
+    entries: Mutex<VecDeque<Entry>>,
+    capacity: usize,
+}
+
+/// One operation, ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Joins a wake or sleep with the provider calls made for it, and with what it needed.
+    pub correlation: Correlation,
+    /// On which workload.
+    pub workload: WorkloadName,
+    /// Which of its lives.
+    pub generation: Generation,
+    /// By which provider.
+    pub provider: ProviderName,
+    /// What was done.
+    pub kind: Kind,
+    /// Who wanted it.
+    pub source: Source,
+    /// Which of them: a request, a dependent, a schedule.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reference: Option<String>,
+    /// The platform's identity of the target, before and after.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub native_before: Option<String>,
+    /// The platform's identity of the target afterwards.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub native_after: Option<String>,
+    /// The image the target is made of, when the provider says.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub image: Option<String>,
+    /// Why it went wrong, if it did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub failure: Option<Failure>,
+    /// When it began.
+    pub began: SystemTime,
+    /// When it ended.
+    pub ended: SystemTime,
+}
+
+/// What was done to a workload. The first three are whole stories, the others provider calls
+/// within them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Kind {
+    /// From the first who wanted it until ready.
+    Wake,
+    /// It ran although nobody here had started it, until ready.
+    Adopt,
+    /// Until it slept.
+    Sleep,
+    /// The provider was asked to start it.
+    Start,
+    /// The provider was asked to stop it.
+    Stop,
+    /// The provider was asked to pause it.
+    Pause,
+    /// The provider was asked to kill it.
+    Kill,
+}
+
+/// Who wanted an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Source {
+    /// A visitor.
+    Request,
+    /// Nobody came any more.
+    Idle,
+    /// An operator or program, over the API.
+    Api,
+    /// An operator, at the command line.
+    Cli,
+    /// A time that the operator set.
+    Schedule,
+    /// A workload that needs this one.
+    Dependency,
+    /// Another workload of the pool needed the place.
+    Pool,
+    /// What the provider reports.
+    Reconciler,
+}
+
+/// Who wanted an operation, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// Who.
+    pub source: Source,
+    /// Which of them, in one line.
+    pub reference: Option<String>,
+    /// The story that this is part of; a new one when absent.
+    pub correlation: Option<Correlation>,
+}
+
+/// Joins the entries of one story.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Correlation(u64);
+
+// === impl Cause ===
+
+impl Cause {
+    /// A cause without a reference.
+    pub fn new(source: Source) -> Self {
+        Self { source, reference: None, correlation: None }
+    }
+
+    /// Says which of them.
+    #[must_use]
+    pub fn because_of(mut self, reference: impl Into<String>) -> Self {
+        self.reference = Some(reference.into());
+        self
+    }
+
+    /// Makes it part of a story.
+    #[must_use]
+    pub fn within(mut self, story: Correlation) -> Self {
+        self.correlation = Some(story);
+        self
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    /// An operator: a cool-down does not count.
+    pub fn is_operator(self) -> bool {
+        matches!(self, Self::Api | Self::Cli)
+    }
+
+    /// The word for people, logs and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Idle => "idle",
+            Self::Api => "api",
+            Self::Cli => "cli",
+            Self::Schedule => "schedule",
+            Self::Dependency => "dependency",
+            Self::Pool => "pool",
+            Self::Reconciler => "reconciler",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// The word for people, logs and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wake => "wake",
+            Self::Adopt => "adopt",
+            Self::Sleep => "sleep",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Pause => "pause",
+            Self::Kill => "kill",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+// === impl Correlation ===
+
+impl Correlation {
+    /// One that no other story has, as far as chance goes.
+    pub fn random() -> Self {
+        // Each RandomState has keys of its own, so the hash of nothing is a random number.
+        Self(RandomState::new().hash_one(()))
+    }
+}
+
+impl fmt::Display for Correlation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for Correlation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Correlation> for String {
+    fn from(correlation: Correlation) -> Self {
+        correlation.to_string()
+    }
+}
+
+impl TryFrom<String> for Correlation {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        u64::from_str_radix(&text, 16).map(Self)
+    }
+}
+
+// === impl MemoryJournal ===
+
+impl MemoryJournal {
+    /// Keeps the latest `capacity` entries.
+    pub fn new(capacity: usize) -> Self {
+        Self { entries: Mutex::new(VecDeque::new()), capacity }
+    }
+}
+
+impl Journal for MemoryJournal {
+    fn record(&self, entry: Entry) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() == self.capacity {
+            entries.pop_front();
+        }
+        entries.push_back(entry);
+    }
+
+    fn recent(&self, workload: Option<&str>, limit: usize) -> Vec<Entry> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = |entry: &&Entry| workload.is_none_or(|name| entry.workload.as_str() == name);
+        entries.iter().rev().filter(wanted).take(limit).cloned().collect()
+    }
+}
+
+#[cfg(all(test, not(drowse_loom)))]
+mod tests;

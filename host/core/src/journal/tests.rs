@@ -1,0 +1,52 @@
+//! The journal in memory.
+
+use super::*;
+
+fn entry(workload: &str, at: u64) -> Entry {
+    let moment = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(at);
+    Entry {
+        correlation: Correlation::random(),
+        workload: WorkloadName::parse(workload).expect("a name"),
+        generation: Generation(at),
+        provider: ProviderName::parse("docker").expect("a name"),
+        kind: Kind::Wake,
+        source: Source::Request,
+        reference: None,
+        native_before: None,
+        native_after: None,
+        image: None,
+        failure: None,
+        began: moment,
+        ended: moment,
+    }
+}
+
+#[test]
+fn the_oldest_entries_make_room() {
+    let journal = MemoryJournal::new(3);
+    for at in 1..=5 {
+        journal.record(entry("blog", at));
+    }
+    let lives: Vec<_> = journal.recent(None, 10).iter().map(|entry| entry.generation.0).collect();
+    assert_eq!(lives, [5, 4, 3]);
+}
+
+#[test]
+fn entries_of_one_workload_are_found_among_others() {
+    let journal = MemoryJournal::new(10);
+    for at in 1..=3 {
+        journal.record(entry("blog", at));
+        journal.record(entry("wiki", at));
+    }
+    let found = journal.recent(Some("blog"), 2);
+    assert_eq!(found.len(), 2);
+    assert!(found.iter().all(|entry| entry.workload.as_str() == "blog"));
+}
+
+#[test]
+fn a_correlation_survives_being_written_and_read() {
+    let story = Correlation::random();
+    let text = serde_json::to_string(&story).expect("text");
+    assert_eq!(serde_json::from_str::<Correlation>(&text).expect("read"), story);
+    assert_ne!(story, Correlation::random());
+}

@@ -1,0 +1,306 @@
+//! What each input means in each phase, and the small steps that the others are made of.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Effect, Force, Input, Moment, Operation, Policy, Slot, State};
+use crate::{
+    journal::{Cause, Kind, Source},
+    provider::{ErrorCode, Failure},
+    words::Phase,
+};
+
+/// One that is needed and dies younger than this is not woken again at once.
+const SHORT_LIFE: Duration = Duration::from_secs(10);
+
+/// One step being taken.
+pub(super) struct Machine<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) state: State,
+    pub(super) now: Moment,
+    pub(super) effects: Vec<Effect>,
+}
+
+impl Machine<'_> {
+    pub(super) fn take(&mut self, input: Input) {
+        let (phase, generation) = (self.state.phase(), self.state.generation);
+        match input {
+            Input::Wake(cause) => self.wake(cause),
+            Input::Sleep(cause, force) => self.operator_sleep(cause, force),
+            Input::Evict(cause) => self.evict(cause),
+            Input::Hold(cause) => self.hold(cause),
+            Input::Release => self.released(),
+            Input::Granted(of) if of == generation && self.queued() => self.granted(),
+            Input::Refused(of, failure) if of == generation && self.queued() => self.fail(failure),
+            Input::Place(place, of) if self.queued() => self.state.place = Some((place, of)),
+            Input::MissingNeeds(of, left) if of == generation && self.waits_for_needs() => {
+                self.state.missing_needs = left;
+            }
+            Input::NeedsMet(of) if of == generation && self.waits_for_needs() => self.start(),
+            Input::NeedsFailed(of, failure) if of == generation && self.waits_for_needs() => {
+                self.fail(failure);
+            }
+            Input::Timer(ticket) if self.state.timer == Some(ticket) => {
+                self.state.timer = None;
+                self.timer();
+            }
+            Input::GateClosed if phase == Phase::Ready => self.begin_sleep(Operation::Sleep),
+            Input::GateBusy(again) if phase == Phase::Ready => self.gate_busy(again),
+            Input::Vetoed(ticket, _) if self.state.question == Some(ticket) => {
+                self.state.question = None;
+                self.arm(self.policy.veto);
+            }
+            Input::StillBusy(ticket, again) if self.state.question == Some(ticket) => {
+                self.state.question = None;
+                self.arm(again);
+            }
+            Input::MaySleep(ticket) if self.state.question == Some(ticket) => {
+                self.state.question = None;
+                self.may_sleep();
+            }
+            Input::Drained if phase == Phase::Draining => self.begin_sleep(Operation::Sleep),
+            Input::Answered(ticket, result) => {
+                let ours = |operation: &mut (u64, Operation)| operation.0 == ticket;
+                match self.state.operation.take_if(ours) {
+                    Some((_, Operation::Start)) => self.started(result),
+                    Some((_, operation)) => self.slept(operation, result),
+                    None => return,
+                }
+                if std::mem::take(&mut self.state.missed) && self.state.operation.is_none() {
+                    self.look();
+                }
+            }
+            Input::Ready(of) if of == generation && self.probing() => self.ready(),
+            Input::NotReady(of, seen) if of == generation && self.probing() => {
+                self.state.seen = Some(seen);
+            }
+            Input::Changed(observation) => self.changed(&observation),
+            Input::Suspected(of) if of == generation && phase == Phase::Ready => self.look(),
+            Input::Look => self.look(),
+            Input::Looked(ticket, result) if self.state.look == Some(ticket) => {
+                self.state.look = None;
+                // Counts even if something has happened since: where much happens and looks are
+                // slow there would never be one that does.
+                let again = std::mem::take(&mut self.state.look_again);
+                let stale = self.state.last_operation > ticket || self.state.operation.is_some();
+                if let (false, Ok(observation)) = (stale, result) {
+                    self.looked(observation);
+                }
+                if again {
+                    self.look();
+                }
+            }
+            // An answer that no longer counts.
+            Input::Granted(_)
+            | Input::Refused(..)
+            | Input::Place(..)
+            | Input::MissingNeeds(..)
+            | Input::NeedsMet(_)
+            | Input::NeedsFailed(..)
+            | Input::Timer(_)
+            | Input::GateClosed
+            | Input::GateBusy(_)
+            | Input::StillBusy(..)
+            | Input::Vetoed(..)
+            | Input::MaySleep(_)
+            | Input::Drained
+            | Input::Ready(_)
+            | Input::NotReady(..)
+            | Input::Suspected(_)
+            | Input::Looked(..) => {}
+        }
+    }
+
+    /// What holds at the end of every step, whatever it was: one that rests gives back what it
+    /// holds, one that is needed does not rest for long, and one that sleeps lightly sleeps
+    /// deeply later.
+    pub(super) fn settle(&mut self) {
+        let phase = self.state.phase();
+        let rests = matches!(phase, Phase::Asleep | Phase::Failed | Phase::Missing)
+            && self.state.operation.is_none()
+            && self.state.failed_stops == 0;
+        if !rests {
+            return;
+        }
+        self.give_back();
+        if std::mem::take(&mut self.state.missed) {
+            self.look();
+        }
+        let needed = self.needed();
+        if let (false, true, None, Some(after)) =
+            (needed, self.state.light, self.state.timer, self.policy.deeper)
+        {
+            self.arm(after);
+        }
+        if needed {
+            let short = self.now.saturating_sub(self.state.born) < SHORT_LIFE;
+            if phase == Phase::Asleep && !self.resting() && !short {
+                self.begin_wake(Arc::new(Cause::new(Source::Dependency)));
+            } else if self.state.timer.is_none() {
+                let rest = self.state.rest_until.unwrap_or_default().saturating_sub(self.now);
+                self.arm(rest.max(self.policy.cooldown));
+            }
+        }
+    }
+
+    fn give_back(&mut self) {
+        if std::mem::take(&mut self.state.needs) {
+            self.effects.push(Effect::ReleaseNeeds);
+        }
+        match (self.state.slot, self.state.light) {
+            (Slot::None, false) | (Slot::Light, true) => {}
+            (_, true) => {
+                self.state.slot = Slot::Light;
+                self.effects.push(Effect::SlotLight);
+            }
+            (_, false) => {
+                self.state.slot = Slot::None;
+                self.effects.push(Effect::ReturnSlot);
+            }
+        }
+    }
+
+    fn timer(&mut self) {
+        match self.state.phase() {
+            Phase::Waking => self.wake_timed_out(),
+            Phase::Ready => self.idle_timer(),
+            Phase::Draining => self.begin_sleep(Operation::Sleep),
+            Phase::Failed if self.state.operation.is_some() => {}
+            // A start makes it run from whatever state the failed stop left.
+            Phase::Failed if self.state.failed_stops > 0 && self.needed() => {
+                match self.state.rest_until.filter(|until| self.now < *until) {
+                    Some(until) => self.arm(until - self.now),
+                    None => self.begin_wake(Arc::new(Cause::new(Source::Dependency))),
+                }
+            }
+            Phase::Failed if self.state.failed_stops > 0 => {
+                let attempts = self.state.failed_stops;
+                let last = self.state.last_sleep.take();
+                let (operation, cause) = last.unzip();
+                self.state.closing = cause;
+                self.begin_sleep(operation.unwrap_or(Operation::Sleep));
+                self.state.failed_stops = attempts;
+            }
+            Phase::Failed | Phase::Missing | Phase::Asleep if self.state.held > 0 => {
+                if !self.resting() {
+                    self.begin_wake(Arc::new(Cause::new(Source::Dependency)));
+                }
+            }
+            Phase::Asleep | Phase::Failed if self.state.light => self.begin_sleep(Operation::Deepen),
+            Phase::Failed | Phase::Asleep | Phase::Stopping | Phase::Missing => {}
+        }
+    }
+
+    fn hold(&mut self, cause: Arc<Cause>) {
+        self.state.held += 1;
+        self.wake(cause);
+        let rests = matches!(self.state.phase(), Phase::Asleep | Phase::Failed | Phase::Missing);
+        // The timer was for the deeper sleep; now it is for the next try.
+        if rests && self.state.held == 1 && self.state.failed_stops == 0 {
+            self.disarm();
+        }
+    }
+
+    // --- small steps
+
+    pub(super) fn enter(&mut self, phase: Phase) {
+        if self.state.phase() == Phase::Waking && self.state.life.is_some() {
+            self.effects.push(Effect::StopProbe);
+        }
+        self.disarm();
+        if self.state.question.take().is_some() {
+            self.effects.push(Effect::DropQuestion);
+        }
+        self.state.phase = Some(phase);
+        self.state.since = self.now;
+        self.state.life = None;
+        self.state.seen = None;
+        self.state.place = None;
+        self.state.missing_needs = Arc::default();
+        self.state.failed_stops = 0;
+    }
+
+    pub(super) fn begin(&mut self, kind: Kind, cause: Arc<Cause>) {
+        if self.state.story.is_some() {
+            let why = match kind {
+                Kind::Sleep => "it was put to sleep before it was ready",
+                _ => "something else began before this had ended",
+            };
+            self.end(Err(Arc::new(Failure::new(ErrorCode::Conflict, why))));
+        }
+        self.state.story = Some(kind);
+        self.effects.push(Effect::Begin(kind, cause));
+    }
+
+    pub(super) fn end(&mut self, outcome: Result<(), Arc<Failure>>) {
+        if self.state.story.take().is_some() {
+            self.effects.push(Effect::End(outcome));
+        }
+    }
+
+    pub(super) fn operate(&mut self, operation: Operation) {
+        let ticket = self.ticket();
+        self.state.last_operation = ticket;
+        self.state.missed = false;
+        self.state.operation = Some((ticket, operation));
+        self.effects.push(Effect::Operate(ticket, operation));
+    }
+
+    pub(super) fn cancel_operation(&mut self) {
+        if self.state.operation.take().is_some() {
+            self.effects.push(Effect::CancelOperation);
+        }
+    }
+
+    pub(super) fn arm(&mut self, after: Duration) {
+        let ticket = self.ticket();
+        self.state.timer = Some(ticket);
+        self.effects.push(Effect::Arm(ticket, after));
+    }
+
+    pub(super) fn disarm(&mut self) {
+        if self.state.timer.take().is_some() {
+            self.effects.push(Effect::Disarm);
+        }
+    }
+
+    pub(super) fn ticket(&mut self) -> u64 {
+        self.state.tickets += 1;
+        self.state.tickets
+    }
+
+    pub(super) fn resting(&self) -> bool {
+        self.state.rest_until.is_some_and(|until| self.now < until)
+    }
+
+    /// Somebody needs it awake. A job is not: it runs and ends.
+    fn needed(&self) -> bool {
+        self.state.held > 0 && !self.policy.job
+    }
+
+    fn queued(&self) -> bool {
+        self.state.phase() == Phase::Waking && self.state.slot == Slot::Asked
+    }
+
+    fn waits_for_needs(&self) -> bool {
+        self.state.phase() == Phase::Waking
+            && self.state.needs
+            && !self.state.began
+            && !self.state.adopted
+    }
+
+    fn probing(&self) -> bool {
+        self.state.phase() == Phase::Waking && self.state.life.is_some()
+    }
+}
+
+// === impl Force ===
+
+impl Force {
+    /// How long the visits inside have.
+    pub(super) fn drain(self, policy: &Policy) -> Duration {
+        match self {
+            Self::Drain => policy.drain,
+            Self::AtOnce => Duration::ZERO,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What the provider says by itself.
+
+use super::{Effect, Operation, machine::Machine};
+use crate::{
+    provider::{Observation, Status},
+    spec::Adopt,
+    words::Phase,
+};
+
+impl Machine<'_> {
+    pub(super) fn changed(&mut self, seen: &Observation) {
+        if let Some((_, operation)) = self.state.operation {
+            // The answer may be older than this.
+            self.state.missed |= match operation {
+                Operation::Start => gone(&seen.status),
+                Operation::Sleep | Operation::Deepen => runs(&seen.status),
+            };
+            return;
+        }
+        let look = match self.state.phase() {
+            Phase::Draining | Phase::Stopping => false,
+            Phase::Waking if self.state.life.is_none() => {
+                self.state.missed = runs(&seen.status);
+                false
+            }
+            Phase::Waking => {
+                self.effects.push(Effect::Nudge);
+                self.differs(seen)
+            }
+            Phase::Ready => self.differs(seen),
+            Phase::Asleep => !matches!(seen.status, Status::Stopped | Status::Paused),
+            Phase::Failed => runs(&seen.status),
+            Phase::Missing => seen.status != Status::Missing,
+        };
+        if look {
+            self.look();
+        }
+    }
+
+    fn differs(&self, seen: &Observation) -> bool {
+        self.state.life.as_ref().is_none_or(|life| {
+            !runs(&seen.status) && life.status != seen.status
+                || life.native_id != seen.native_id
+                || life.addresses != seen.addresses
+        })
+    }
+
+    pub(super) fn look(&mut self) {
+        if self.state.look.is_some() {
+            self.state.look_again = true;
+            return;
+        }
+        let ticket = self.ticket();
+        self.state.look = Some(ticket);
+        self.effects.push(Effect::Look(ticket));
+    }
+
+    pub(super) fn looked(&mut self, seen: Observation) {
+        let adopts = self.policy.adopt != Adopt::Ignore && !self.policy.job;
+        match self.state.phase() {
+            Phase::Draining | Phase::Stopping => {}
+            // Before the start it does not matter what it is, unless there will be none.
+            Phase::Waking if self.state.life.is_none() => self.state.missed = runs(&seen.status),
+            Phase::Waking if gone(&seen.status) => self.died_waking(&seen),
+            Phase::Waking if self.differs(&seen) && runs(&seen.status) => {
+                self.effects.push(Effect::StopProbe);
+                self.probe(seen);
+            }
+            Phase::Waking => {}
+            Phase::Ready if gone(&seen.status) || seen.status == Status::Stopping => {
+                self.effects.push(Effect::CloseGate);
+                self.enter(resting_phase(&seen.status));
+            }
+            Phase::Ready if self.differs(&seen) => {
+                // Another life under the same name: it must show that it is ready.
+                self.effects.push(Effect::CloseGate);
+                self.adopt(seen);
+            }
+            Phase::Ready => {}
+            Phase::Failed if self.state.failed_stops > 0 => {}
+            Phase::Failed if runs(&seen.status) && self.state.began && !self.policy.job => {
+                self.adopt(seen);
+            }
+            Phase::Asleep | Phase::Missing | Phase::Failed if runs(&seen.status) && adopts => {
+                self.adopt(seen);
+            }
+            Phase::Asleep if seen.status == Status::Missing => {
+                self.state.light = false;
+                self.enter(Phase::Missing);
+            }
+            Phase::Missing if seen.status != Status::Missing => {
+                self.state.failure = None;
+                self.state.rest_until = None;
+                self.enter(Phase::Asleep);
+            }
+            Phase::Asleep | Phase::Failed | Phase::Missing => {}
+        }
+    }
+}
+
+/// It does not serve and will not by itself.
+pub(super) fn gone(status: &Status) -> bool {
+    matches!(status, Status::Stopped | Status::Paused | Status::Failed | Status::Missing)
+}
+
+/// Where one rests that the provider says this of.
+pub(super) fn resting_phase(status: &Status) -> Phase {
+    match status {
+        Status::Missing => Phase::Missing,
+        _ => Phase::Asleep,
+    }
+}
+
+fn runs(status: &Status) -> bool {
+    matches!(status, Status::Running | Status::Starting)
+}

@@ -1,0 +1,171 @@
+//! From the last who left until it sleeps, lightly or deeply.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Effect, Force, Operation, machine::Machine};
+use crate::{
+    journal::{Cause, Kind, Source},
+    provider::{ErrorCode, Failure, Observation, Status},
+    words::Phase,
+};
+
+impl Machine<'_> {
+    /// The idle time may be over.
+    pub(super) fn idle_timer(&mut self) {
+        let Some(idle) = self.policy.idle else { return };
+        if self.state.held > 0 {
+            return self.arm(idle);
+        }
+        let ticket = self.ticket();
+        self.state.question = Some(ticket);
+        self.effects.push(Effect::AskToSleep(ticket));
+    }
+
+    pub(super) fn may_sleep(&mut self) {
+        match self.policy.idle {
+            Some(idle) if self.state.held > 0 => self.arm(idle),
+            _ => {
+                self.state.closing = Some(Arc::new(Cause::new(Source::Idle)));
+                self.effects.push(Effect::CloseGateIfIdle);
+            }
+        }
+    }
+
+    pub(super) fn gate_busy(&mut self, again: Duration) {
+        self.state.closing = None;
+        let waits = self.state.timer.is_some() || self.state.question.is_some();
+        if !waits && self.policy.idle.is_some() {
+            self.arm(again);
+        }
+    }
+
+    pub(super) fn released(&mut self) {
+        self.state.held = self.state.held.saturating_sub(1);
+        if self.state.held > 0 {
+            return;
+        }
+        match self.state.phase() {
+            Phase::Ready => self.effects.push(Effect::Touch),
+            Phase::Failed if self.state.failed_stops > 0 => {}
+            // The timer was for the next try.
+            Phase::Asleep | Phase::Failed | Phase::Missing => self.disarm(),
+            Phase::Waking | Phase::Draining | Phase::Stopping => {}
+        }
+    }
+
+    pub(super) fn evict(&mut self, cause: Arc<Cause>) {
+        match self.state.phase() {
+            _ if self.state.held > 0 => {}
+            Phase::Ready => {
+                self.state.closing = Some(cause);
+                self.effects.push(Effect::CloseGateIfEmpty);
+            }
+            _ if self.state.sleeps_lightly() => {
+                self.state.closing = Some(cause);
+                self.begin_sleep(Operation::Deepen);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn operator_sleep(&mut self, cause: Arc<Cause>, force: Force) {
+        match self.state.phase() {
+            _ if self.state.sleeps_lightly() => {
+                self.state.closing = Some(cause);
+                self.begin_sleep(Operation::Deepen);
+            }
+            Phase::Asleep | Phase::Missing => self.look(),
+            Phase::Draining => {
+                self.state.wake_wanted = None;
+                if force == Force::AtOnce {
+                    self.begin_sleep(Operation::Sleep);
+                }
+            }
+            Phase::Stopping => self.state.wake_wanted = None,
+            Phase::Ready => {
+                self.state.closing = Some(cause);
+                self.enter(Phase::Draining);
+                self.arm(force.drain(self.policy));
+                self.effects.push(Effect::CloseGate);
+            }
+            Phase::Waking if !self.state.began && !self.state.adopted => {
+                let why = "an operator put it to sleep before it was started";
+                self.end(Err(Arc::new(Failure::new(ErrorCode::Conflict, why))));
+                self.enter(Phase::Asleep);
+            }
+            Phase::Waking => {
+                self.cancel_operation();
+                self.state.closing = Some(cause);
+                self.begin_sleep(Operation::Sleep);
+            }
+            Phase::Failed if self.state.operation.is_none() => {
+                self.state.closing = Some(cause);
+                self.begin_sleep(Operation::Sleep);
+            }
+            Phase::Failed => {}
+        }
+    }
+
+    /// Nobody is inside, or an operator would not wait any longer.
+    pub(super) fn begin_sleep(&mut self, operation: Operation) {
+        let cause = self.state.closing.take();
+        let cause = cause.unwrap_or_else(|| Arc::new(Cause::new(Source::Idle)));
+        self.begin(Kind::Sleep, cause.clone());
+        self.enter(Phase::Stopping);
+        self.state.last_sleep = Some((operation, cause));
+        self.operate(operation);
+    }
+
+    pub(super) fn slept(&mut self, operation: Operation, result: Result<Observation, Failure>) {
+        let phase = self.state.phase();
+        match result {
+            _ if !matches!(phase, Phase::Stopping | Phase::Failed) => {}
+            Ok(_) | Err(Failure { code: ErrorCode::NotFound, .. }) => {
+                let missing = !matches!(&result, Ok(seen) if seen.status != Status::Missing);
+                self.end(Ok(()));
+                self.state.failed_stops = 0;
+                self.state.began = false;
+                self.state.light =
+                    operation == Operation::Sleep && self.policy.deeper.is_some() && !missing;
+                if let Some(cause) = self.state.wake_wanted.take() {
+                    self.begin_wake(cause);
+                } else if phase == Phase::Stopping {
+                    self.state.failure = None;
+                    self.state.rest_until = None;
+                    self.enter(if missing { Phase::Missing } else { Phase::Asleep });
+                }
+            }
+            // A start makes it run from whatever state the failed stop left.
+            Err(failure) if self.state.wake_wanted.is_some() => {
+                self.end(Err(Arc::new(failure)));
+                if let Some(cause) = self.state.wake_wanted.take() {
+                    self.begin_wake(cause);
+                }
+            }
+            Err(failure) => {
+                let attempts = self.state.failed_stops.saturating_add(1);
+                let again = stop_backoff(attempts);
+                let message =
+                    format!("{}; going to sleep is tried again in {again:?}", failure.message);
+                let failure = Arc::new(Failure::new(failure.code, message));
+                self.enter(Phase::Failed);
+                self.state.failed_stops = attempts;
+                self.state.failure = Some(failure.clone());
+                self.arm(again);
+                self.end(Err(failure));
+            }
+        }
+    }
+
+}
+
+/// 1 s, doubling to 5 min.
+fn stop_backoff(attempts: u32) -> Duration {
+    doubled(Duration::from_secs(1), attempts.saturating_sub(1))
+}
+
+/// Doubled so many times, up to 5 min or what it was.
+pub(super) fn doubled(first: Duration, times: u32) -> Duration {
+    let most = Duration::from_secs(300).max(first);
+    first.saturating_mul(1 << times.min(16)).min(most)
+}

@@ -1,0 +1,192 @@
+//! Those who come and go, and what befalls the targets meanwhile.
+
+use std::{sync::Arc, time::Duration};
+
+use drowse_core::{Cause, Force, Source, Status, Turned, Visit, Workload};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::{dice::Dice, plan::PROVIDERS, platform::Platform, sky::Sky};
+
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
+/// Nobody comes and nothing befalls anybody in the last hour of a day.
+pub(crate) const CALM: Duration = Duration::from_secs(23 * 3600);
+
+/// How long this day still is rough.
+fn rough(sky: &Sky) -> Duration {
+    let today = sky.began.elapsed().as_millis() % DAY.as_millis();
+    let today = Duration::from_millis(u64::try_from(today).expect("less than a day"));
+    CALM.saturating_sub(today)
+}
+
+/// Waits until the next morning if it is calm.
+async fn morning(sky: &Sky) {
+    if rough(sky).is_zero() {
+        let days = sky.began.elapsed().as_secs() / DAY.as_secs() + 1;
+        let days = u32::try_from(days).expect("not for ever");
+        sleep_until(sky.began + DAY * days).await;
+    }
+}
+
+/// One who comes to the same workload again and again.
+pub(crate) async fn walk(sky: Arc<Sky>, workload: Arc<Workload>, number: u64) {
+    let name = workload.name().to_string();
+    let mut dice = Dice::of(sky.seed, &format!("walk {name}"), number);
+    // Some are visited every few minutes, some once a day.
+    let pause = match dice.below(10) {
+        0 => Duration::from_secs(900),
+        1..4 => Duration::from_secs(4 * 3600),
+        _ => Duration::from_secs(20 * 3600),
+    };
+    loop {
+        sleep(dice.between(Duration::ZERO, pause)).await;
+        morning(&sky).await;
+        match dice.below(20) {
+            0 => {
+                if let Some(visit) = workload.pass() {
+                    inside(&sky, &name, visit, dice.between(Duration::ZERO, Duration::from_secs(5)))
+                        .await;
+                }
+            }
+            1 => workload.wake(Cause::new(Source::Request)),
+            _ => come(&sky, &workload, &name, &mut dice).await,
+        }
+    }
+}
+
+async fn come(sky: &Sky, workload: &Arc<Workload>, name: &str, dice: &mut Dice) {
+    let patience = dice.between(Duration::from_secs(1), Duration::from_secs(400));
+    let deadline = Instant::now() + patience;
+    let admit = workload.admit(deadline, Cause::new(Source::Request));
+    // Some give up earlier.
+    let leaves = match dice.chance(100) {
+        true => Instant::now() + dice.between(Duration::ZERO, patience),
+        false => deadline + Duration::from_secs(2),
+    };
+    match tokio::time::timeout_at(leaves, admit).await {
+        Err(_) if leaves <= deadline => sky.record().tally.abandoned += 1,
+        Err(_) => sky.violation(name, "a visitor was kept waiting beyond its deadline"),
+        Ok(Err(Turned::TimedOut(_))) if Instant::now() < deadline => {
+            sky.violation(name, "a visitor was turned away before its deadline");
+        }
+        Ok(Err(Turned::TimedOut(_))) => sky.record().tally.timed_out += 1,
+        Ok(Err(Turned::Failed(failure, _))) if failure.message.is_empty() => {
+            sky.violation(name, "a visitor was turned away without a reason");
+        }
+        Ok(Err(Turned::Failed(..))) => sky.record().tally.turned += 1,
+        Ok(Ok(visit)) => {
+            if !sky.guest(name, |guest| guest.status == Status::Running) {
+                let generation = visit.generation();
+                sky.entered(name, generation);
+                drop(visit);
+                sky.left(name, generation);
+                return workload.suspect(generation).await;
+            }
+            let stay = match dice.below(20) {
+                0 => dice.between(Duration::ZERO, Duration::from_secs(3 * 3600)),
+                1..6 => dice.between(Duration::ZERO, Duration::from_secs(600)),
+                _ => dice.between(Duration::ZERO, Duration::from_secs(5)),
+            };
+            inside(sky, name, visit, stay).await;
+        }
+    }
+}
+
+async fn inside(sky: &Sky, name: &str, visit: Visit, stay: Duration) {
+    let generation = visit.generation();
+    sky.entered(name, generation);
+    sleep(stay.min(rough(sky) + Duration::from_secs(300))).await;
+    sky.left(name, generation);
+    drop(visit);
+}
+
+/// Targets die, are started, replaced and removed; operators have their say; watches break.
+pub(crate) async fn befall(sky: Arc<Sky>, platforms: Vec<Arc<Platform>>) {
+    let names = sky.names();
+    let mut dice = Dice::of(sky.seed, "befall", 0);
+    // On average each of them twice a day.
+    let pause = DAY / u32::try_from(names.len()).expect("not too many");
+    loop {
+        sleep(dice.between(Duration::ZERO, pause)).await;
+        morning(&sky).await;
+        let name = dice.pick(&names).clone();
+        let Some(engine) = sky.engine() else { return };
+        let Some(workload) = engine.workload(&name) else { return };
+        let provider = workload.spec().provider.as_str();
+        let at = PROVIDERS.iter().position(|one| *one == provider).expect("a known provider");
+        let platform = &platforms[at];
+        let operator = Cause::new(Source::Cli);
+        match dice.below(100) {
+            0..35 => {
+                sky.record().tally.deaths += 1;
+                sky.guest(&name, |guest| {
+                    if guest.status == Status::Running {
+                        guest.exit = 137;
+                        guest.dies();
+                    }
+                });
+                platform.happened(&name);
+            }
+            35..50 => {
+                // Somebody starts it by hand.
+                sky.guest(&name, |guest| {
+                    if matches!(guest.status, Status::Stopped | Status::Paused) && !guest.job {
+                        guest.runs(Some(Duration::from_secs(3)));
+                        guest.ours = false;
+                    }
+                });
+                platform.happened(&name);
+            }
+            50..65 => {
+                // A deploy: another one under the same name.
+                sky.guest(&name, |guest| {
+                    guest.id += 1;
+                    if guest.status == Status::Running {
+                        guest.dies();
+                        guest.runs(Some(Duration::from_secs(5)));
+                    }
+                });
+                platform.happened(&name);
+            }
+            65..75 => {
+                sky.guest(&name, |guest| {
+                    guest.dies();
+                    guest.status = Status::Missing;
+                });
+                platform.happened(&name);
+                let back = dice.between(Duration::from_secs(10), Duration::from_secs(3600));
+                tokio::spawn(comes_back(sky.clone(), platform.clone(), name, back));
+            }
+            75..85 => drop(engine.wake(&name, operator)),
+            85..97 => {
+                let force = *dice.pick(&[Force::Drain, Force::AtOnce]);
+                if engine.sleep(&name, operator, force).is_ok() {
+                    sky.force(&name, workload.snapshot().generation);
+                }
+            }
+            _ => {
+                platform.goes_deaf();
+                let gap = dice.between(Duration::from_secs(5), Duration::from_secs(600));
+                let (platform, gap) = (platform.clone(), gap.min(rough(&sky)));
+                tokio::spawn(async move {
+                    sleep(gap).await;
+                    platform.hears_again().await;
+                });
+            }
+        }
+    }
+}
+
+async fn comes_back(sky: Arc<Sky>, platform: Arc<Platform>, name: String, after: Duration) {
+    sleep(after.min(rough(&sky))).await;
+    let back = sky.guest(&name, |guest| {
+        let gone = guest.status == Status::Missing;
+        if gone {
+            guest.id += 1;
+            guest.status = Status::Stopped;
+        }
+        gone
+    });
+    if back {
+        platform.happened(&name);
+    }
+}

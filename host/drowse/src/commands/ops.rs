@@ -1,0 +1,77 @@
+//! `drowse ops`
+
+use std::time::{Duration, SystemTime};
+
+use drowse_core::{Entry, Kind};
+
+use crate::{
+    cli::Ops,
+    commands::{client, runtime, span},
+    error::Error,
+    output::{Output, Tone},
+    table::{Cell, Table},
+};
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) fn ops(ops: &Ops, output: &Output) -> Result<(), Error> {
+    let client = client(&ops.running);
+    let limit = usize::from(ops.limit.max(1));
+    let entries = runtime()?.block_on(client.operations(ops.name.as_deref(), limit))?;
+    output.answer(&entries, |output| text(&entries, SystemTime::now(), output))
+}
+
+fn text(entries: &[Entry], now: SystemTime, output: &Output) -> String {
+    if entries.is_empty() {
+        return "nothing was done yet\n".to_owned();
+    }
+    let titles = ["ENDED", "WORKLOAD", "OPERATION", "BY", "TOOK", "OUTCOME", "CORRELATION"];
+    let mut table = Table::new(&titles);
+    for entry in entries {
+        table.row(row(entry, now));
+    }
+    let mut text = table.render(output);
+    for entry in entries {
+        if let (Some(failure), true) = (&entry.failure, is_story(entry.kind)) {
+            let line = format!("{} {}: {failure}", entry.kind, entry.workload);
+            text.push_str(&format!("\n{}\n", output.paint(&line, Tone::Bad)));
+        }
+    }
+    text
+}
+
+fn row(entry: &Entry, now: SystemTime) -> [Cell; 7] {
+    let ago = now.duration_since(entry.ended).unwrap_or_default();
+    let took = entry.ended.duration_since(entry.began).unwrap_or_default();
+    let indent = if is_story(entry.kind) { "" } else { "  " };
+    let by = match &entry.reference {
+        Some(reference) => format!("{}: {reference}", entry.source),
+        None => entry.source.to_string(),
+    };
+    let outcome = match &entry.failure {
+        None => Cell::from("done").in_tone(Tone::Good),
+        Some(failure) => Cell::from(&failure.code).in_tone(Tone::Bad),
+    };
+    [
+        Cell::from(format!("{} ago", span(ago.as_secs_f64()))),
+        Cell::from(&entry.workload),
+        Cell::from(format!("{indent}{}", entry.kind)),
+        Cell::from(by),
+        Cell::from(precise(took)),
+        outcome,
+        Cell::from(entry.correlation),
+    ]
+}
+
+/// A whole story, not a provider call within one.
+fn is_story(kind: Kind) -> bool {
+    matches!(kind, Kind::Wake | Kind::Adopt | Kind::Sleep)
+}
+
+fn precise(took: Duration) -> String {
+    match took.as_millis() {
+        milliseconds @ 0..10_000 => format!("{milliseconds}ms"),
+        _ => span(took.as_secs_f64()),
+    }
+}

@@ -1,0 +1,53 @@
+//! What an operator reads of the journal.
+
+use drowse_core::{
+    Correlation, ErrorCode, Failure, Generation, ProviderName, Source, WorkloadName,
+};
+
+use super::*;
+
+fn entry(kind: Kind, failure: Option<Failure>) -> Entry {
+    let began = SystemTime::UNIX_EPOCH;
+    Entry {
+        correlation: Correlation::random(),
+        workload: WorkloadName::parse("blog").expect("a name"),
+        generation: Generation(1),
+        provider: ProviderName::parse("docker").expect("a name"),
+        kind,
+        source: Source::Request,
+        reference: Some("GET blog.example.org/".into()),
+        native_before: None,
+        native_after: None,
+        image: None,
+        failure,
+        began,
+        ended: began + Duration::from_millis(1234),
+    }
+}
+
+#[test]
+fn an_operation_shows_who_wanted_it_and_how_long_it_took() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(61);
+    let text = text(&[entry(Kind::Wake, None)], now, &Output::plain());
+    let line = text.lines().nth(1).expect("a row");
+    for part in ["59s ago", "blog", "wake", "request: GET blog.example.org/", "1234ms", "done"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}
+
+#[test]
+fn a_failed_one_shows_its_code_and_below_what_happened() {
+    let failure = Failure::new(ErrorCode::Timeout, "it was not ready within 3m");
+    let text = text(
+        &[entry(Kind::Wake, Some(failure.clone())), entry(Kind::Start, Some(failure))],
+        SystemTime::UNIX_EPOCH,
+        &Output::plain(),
+    );
+    assert!(text.contains("timeout"), "{text}");
+    assert_eq!(text.matches("it was not ready within 3m").count(), 1, "{text}");
+}
+
+#[test]
+fn an_empty_journal_says_so() {
+    assert!(text(&[], SystemTime::now(), &Output::plain()).contains("nothing was done yet"));
+}

@@ -1,0 +1,271 @@
+// Keeps the page of a waiting visitor up to date and brings the visitor to the same address when
+// it can be answered. Without it the page reloads by itself.
+(() => {
+  "use strict";
+  const begin = JSON.parse(document.getElementById("drowse-state").textContent);
+  const live = begin.live;
+  const POLL = 5000;
+  // A stream says everything at once when it begins, and is doubted when it is silent for so long.
+  const SILENCE = 45000;
+  const FIRST_WORD = 8000;
+  const LONGEST = 60;
+  let state = begin.progress;
+  let since = performance.now();
+  let source = null;
+  let heard = 0;
+  let lost = 0;
+  let timer = 0;
+  let leaving = false;
+
+  const all = (selector) => document.querySelectorAll(selector);
+  const seconds = () => (performance.now() - since) / 1000;
+  const plural = (number, word) => number + " " + word + (number === 1 ? "" : "s");
+  const spoken = (time) => {
+    const whole = Math.round(time);
+    if (whole < 120) return plural(whole, "second");
+    if (whole < 7200) return plural(Math.floor(whole / 60), "minute");
+    return plural(Math.floor(whole / 3600), "hour");
+  };
+  const say = (part, text) => {
+    for (const element of all(`[data-drowse="${part}"]`)) {
+      // A screen reader says again what is written again.
+      if (element.textContent !== text) element.textContent = text;
+    }
+  };
+
+  // How often this address was loaded again in vain, so that a tab left open does not wake for ever.
+  const memory = {
+    key: "drowse:" + location.pathname + location.search,
+    read() {
+      try {
+        const held = JSON.parse(sessionStorage.getItem(this.key)) || { tries: 0, at: 0 };
+        return Date.now() - held.at < 600000 ? held : { tries: 0, at: 0 };
+      } catch {
+        return { tries: 0, at: 0 };
+      }
+    },
+    write(tries) {
+      try {
+        sessionStorage.setItem(this.key, JSON.stringify({ tries, at: Date.now() }));
+      } catch {
+        // The browser forbids it; then it is not counted.
+      }
+    },
+  };
+
+  // Query and fragment stay as they are, and no entry is added to the history.
+  const again = () => {
+    if (leaving) return;
+    leaving = true;
+    close();
+    location.reload();
+  };
+
+  // When the next try comes by itself: not before the router tries again, later each time.
+  let next = null;
+  const plan = () => {
+    next = null;
+    const { tries, at } = memory.read();
+    if (state.state === "failed") {
+      const patience = Math.min(5 * 2 ** Math.min(tries, 6), 300);
+      next = performance.now() + 1000 * Math.max(state.failure.retry_in || 0, patience);
+    } else if (state.state === "ready") {
+      // It was ready a moment ago, too, and then was not: no haste.
+      const hasty = Date.now() - at < 3000;
+      next = performance.now() + (hasty ? 1000 * Math.min(2 ** tries, LONGEST) : 0);
+    }
+  };
+  const due = () => {
+    if (next === null || performance.now() < next || leaving) return;
+    // A failure is tried again only before somebody's eyes.
+    if (state.state === "failed" && document.hidden) return;
+    memory.write(memory.read().tries + 1);
+    again();
+  };
+
+  const steps = (list) =>
+    list.map(({ says, state }) => {
+      const item = document.createElement("li");
+      item.dataset.state = state;
+      if (state === "now") item.setAttribute("aria-current", "step");
+      item.append(says);
+      return item;
+    });
+  const tree = (list) => {
+    const tops = document.createElement("ul");
+    for (const need of list) {
+      const item = document.createElement("li");
+      item.dataset.state = need.state;
+      const name = document.createElement("span");
+      name.className = "name";
+      name.append(need.name);
+      const words = document.createElement("span");
+      words.className = "says";
+      words.append(need.says);
+      item.append(name, " ", words);
+      if (need.needs.length) item.append(tree(need.needs));
+      tops.append(item);
+    }
+    return tops;
+  };
+
+  // What has come of the time it usually takes; slower and slower near the end, never there.
+  const part = (elapsed, expected) => {
+    const share = elapsed / expected;
+    return share <= 0.9 ? share : 0.9 + 0.09 * (1 - Math.exp(-(share - 0.9) * 3));
+  };
+
+  // What changes by itself between two events.
+  const tick = () => {
+    if (state.elapsed !== null) {
+      const elapsed = state.elapsed + seconds();
+      const usually = state.expected === null ? "" : `, usually about ${spoken(state.expected)}`;
+      say("time", `${spoken(Math.floor(elapsed))} so far${usually}`);
+      for (const bar of all('progress[data-drowse="bar"]')) {
+        if (state.state === "ready") bar.value = 100;
+        else if (state.expected === null) bar.removeAttribute("value");
+        else bar.value = 100 * part(elapsed, state.expected);
+      }
+    }
+    if (state.state === "failed" && next !== null) {
+      const left = Math.ceil((next - performance.now()) / 1000);
+      if (left > 0) say("next", `The next try is in ${spoken(left)}.`);
+      else say("next", document.hidden ? "The next try is when you look here." : "Trying again…");
+    } else {
+      say("next", state.state === "asleep" ? "Nobody is waking it now." : "");
+    }
+    if (source && performance.now() > heard) {
+      heard = performance.now() + SILENCE;
+      look();
+    }
+    due();
+  };
+
+  let shown = "";
+  const show = () => {
+    document.documentElement.dataset.state = state.state;
+    document.title = state.title;
+    say("title", state.title);
+    say("says", state.says);
+    say("logs", state.logs.join("\n"));
+    const lists = JSON.stringify([state.steps, state.needs]);
+    if (lists !== shown) {
+      shown = lists;
+      for (const list of all('[data-drowse="steps"]')) list.replaceChildren(...steps(state.steps));
+      for (const place of all('[data-drowse="needs"]')) place.replaceChildren(tree(state.needs));
+    }
+    const has = {
+      time: state.elapsed !== null,
+      steps: state.steps.length > 0,
+      needs: state.needs.length > 0,
+      logs: state.logs.length > 0,
+      retry: state.state === "failed" || state.state === "asleep",
+    };
+    for (const element of all("[data-drowse-if]")) {
+      element.hidden = !has[element.dataset.drowseIf];
+    }
+    for (const log of all('[data-drowse="logs"]')) log.scrollTop = log.scrollHeight;
+    tick();
+  };
+  const take = (text) => {
+    if (leaving) return;
+    const before = state.state;
+    state = JSON.parse(text);
+    since = performance.now();
+    lost = 0;
+    connection("live");
+    if (state.state !== before) plan();
+    show();
+  };
+
+  const words = {
+    live: "This page follows along and opens by itself.",
+    polling: "This page looks again every few seconds and opens by itself.",
+    lost: "The connection is lost; this page keeps trying.",
+    gone: "The connection is lost; this page is loaded again in a moment.",
+  };
+  const connection = (how) => {
+    document.documentElement.dataset.connection = how;
+    say("connection", words[how]);
+  };
+  const later = (wait, what) => {
+    clearTimeout(timer);
+    timer = setTimeout(what, wait);
+  };
+  const close = () => {
+    clearTimeout(timer);
+    if (source) source.close();
+    source = null;
+  };
+  // Somewhere between a half and the whole of it, so that a crowd does not come back as one.
+  const backoff = () => 1000 * Math.min(2 ** lost, LONGEST) * (0.5 + Math.random() / 2);
+
+  // One look, when there is no stream.
+  const look = async () => {
+    let stranger = false;
+    try {
+      const answer = await fetch(live.state, { cache: "no-store", credentials: "same-origin" });
+      // The router that made this page has been started anew and does not know it.
+      stranger = answer.status === 404;
+      if (!answer.ok) throw new Error(answer.statusText);
+      take(await answer.text());
+      connection("polling");
+      later(POLL, document.hidden || source ? look : follow);
+    } catch {
+      lost += 1;
+      const gone = stranger || lost > 3;
+      connection(gone ? "gone" : "lost");
+      const reload = () => (document.hidden ? look() : again());
+      later(stranger ? 500 + 1000 * Math.random() : backoff(), gone ? reload : look);
+    }
+  };
+  const follow = () => {
+    close();
+    if (leaving) return;
+    // A tab that nobody sees leaves the few connections that a browser has to the others.
+    if (document.hidden || !window.EventSource) return void look();
+    source = new EventSource(live.events);
+    heard = performance.now() + FIRST_WORD;
+    source.addEventListener("progress", (event) => {
+      clearTimeout(timer);
+      heard = performance.now() + SILENCE;
+      take(event.data);
+    });
+    source.addEventListener("error", () => {
+      connection("lost");
+      // While it connects, the browser tries again by itself.
+      if (source && source.readyState === EventSource.CLOSED) {
+        lost += 1;
+        close();
+        later(backoff(), look);
+      }
+    });
+  };
+
+  for (const link of all('[data-drowse="retry"]')) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      memory.write(0);
+      again();
+    });
+  }
+  setInterval(tick, 250);
+  plan();
+  show();
+  if (live) {
+    document.addEventListener("visibilitychange", follow);
+    window.addEventListener("pageshow", (event) => {
+      // Back from the history: what was known is old.
+      if (event.persisted) {
+        leaving = false;
+        follow();
+      }
+    });
+    follow();
+  } else {
+    connection("polling");
+    const wait = 1000 * (begin.reload * (0.75 + Math.random() / 2));
+    const reload = () => (document.hidden ? later(wait, reload) : again());
+    if (state.state !== "failed") later(wait, reload);
+  }
+})();

@@ -1,0 +1,280 @@
+//! HTTP's basic authentication (RFC 7617): a name and a password with every request.
+
+use std::{
+    collections::HashMap,
+    fs,
+    os::unix::fs::MetadataExt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use drowse_routes::BasicAuth;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE},
+};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+use super::{Vouched, strip, users::Users};
+use crate::{
+    answer::{Problem, reads},
+    door::Ended,
+};
+
+/// A password that was right is not checked again for so long; nor is its user looked for in the
+/// file.
+const RIGHT: Duration = Duration::from_secs(60);
+/// A password that was wrong stays wrong for so long.
+const WRONG: Duration = Duration::from_secs(5);
+/// Credentials of each kind that are remembered.
+const REMEMBERED: usize = 1024;
+/// Checks that wait for their turn; more are turned away.
+const QUEUE: usize = 64;
+/// The file is looked at again after so long.
+const LOOK: Duration = Duration::from_secs(1);
+/// Longer credentials are wrong.
+const LONGEST: usize = 1024;
+
+/// Who checks one file's passwords, for all threads.
+pub(super) struct Basic {
+    settings: BasicAuth,
+    known: Mutex<Known>,
+    book: Mutex<Book>,
+    salt: [u8; 32],
+    desk: Arc<Semaphore>,
+    queue: AtomicUsize,
+}
+
+/// Credentials that were checked, and until when that counts.
+#[derive(Default)]
+struct Known {
+    right: HashMap<[u8; 32], Instant>,
+    wrong: HashMap<[u8; 32], Instant>,
+}
+
+/// The file as it was last read.
+#[derive(Default)]
+struct Book {
+    users: Option<Arc<Users>>,
+    stamp: Option<Stamp>,
+    looked: Option<Instant>,
+}
+
+/// What changes when a file does.
+type Stamp = (SystemTime, u64, u64);
+
+/// Why nobody is let in.
+enum Denied {
+    /// No credentials, or wrong ones.
+    Wrong,
+    /// Too many are being checked.
+    Busy,
+    /// The file cannot be used.
+    NoUsers,
+}
+
+/// What a client says.
+struct Credentials {
+    name: String,
+    password: Vec<u8>,
+}
+
+/// Counts a check that waits.
+struct InQueue<'a>(&'a AtomicUsize);
+
+// === impl Basic ===
+
+impl Basic {
+    pub(super) fn new(settings: BasicAuth, desk: Arc<Semaphore>, salt: [u8; 32]) -> Self {
+        Self {
+            settings,
+            known: Mutex::default(),
+            book: Mutex::default(),
+            salt,
+            desk,
+            queue: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn settings(&self) -> &BasicAuth {
+        &self.settings
+    }
+
+    /// Lets the request pass, without the password, or ends it.
+    pub(super) async fn authenticate(
+        self: &Arc<Self>,
+        headers: &mut HeaderMap,
+    ) -> Result<Vouched, Ended> {
+        if let Some(name) = &self.settings.user_header {
+            strip(headers, name);
+        }
+        match self.check(headers).await {
+            Ok(user) => {
+                // It was for us. The workload has no use for it and may have logs.
+                headers.remove(AUTHORIZATION);
+                let name = self.settings.user_header.as_deref();
+                let name = name.and_then(|name| HeaderName::try_from(name).ok());
+                let value = HeaderValue::from_bytes(user.as_bytes()).ok();
+                Ok(Vouched(name.zip(value).into_iter().collect()))
+            }
+            Err(Denied::Wrong) => Err(Ended::Page(Box::new(self.challenge(headers)))),
+            Err(Denied::Busy) => {
+                let detail = "Too many passwords are being checked.";
+                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+                Err(problem.retry_after(Duration::from_secs(1)).into())
+            }
+            Err(Denied::NoUsers) => {
+                let detail = "Passwords cannot be checked at the moment.";
+                Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into())
+            }
+        }
+    }
+
+    /// The name of the user whose password this is. A check that has begun goes on when this is
+    /// dropped.
+    async fn check(self: &Arc<Self>, headers: &HeaderMap) -> Result<String, Denied> {
+        let (said, credentials) = said(headers).ok_or(Denied::Wrong)?;
+        let digest: [u8; 32] =
+            Sha256::new().chain_update(self.salt).chain_update(said).finalize().into();
+        let verdict = |right| if right { Ok(()) } else { Err(Denied::Wrong) };
+        if let Some(right) = lock(&self.known).get(&digest) {
+            return verdict(right).map(|()| credentials.name);
+        }
+        let Some(in_queue) = InQueue::enter(&self.queue) else { return Err(Denied::Busy) };
+        let permit = self.desk.clone().acquire_owned().await.map_err(|_| Denied::Busy)?;
+        drop(in_queue);
+        // A browser that opens several connections asks for each of them: one check is enough.
+        if let Some(right) = lock(&self.known).get(&digest) {
+            return verdict(right).map(|()| credentials.name);
+        }
+        let basic = self.clone();
+        let checked = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let users = basic.users()?;
+            let right = users.verify(&credentials.name, &credentials.password);
+            lock(&basic.known).remember(digest, right);
+            Some((right, credentials.name))
+        });
+        match checked.await {
+            Ok(Some((right, name))) => verdict(right).map(|()| name),
+            Ok(None) => Err(Denied::NoUsers),
+            Err(_) => Err(Denied::Busy),
+        }
+    }
+
+    /// The users as the file has them now. While it cannot be read those of before are kept.
+    /// Blocks.
+    fn users(&self) -> Option<Arc<Users>> {
+        let mut book = lock(&self.book);
+        if book.looked.is_some_and(|at| at.elapsed() < LOOK) {
+            return book.users.clone();
+        }
+        book.looked = Some(Instant::now());
+        let stamp = fs::metadata(&self.settings.users)
+            .and_then(|held| Ok((held.modified()?, held.len(), held.ino())))
+            .ok();
+        if stamp.is_some() && stamp == book.stamp {
+            return book.users.clone();
+        }
+        let users = self.settings.users.display();
+        match Users::read(&self.settings.users) {
+            Ok(read) => {
+                if book.users.is_some() {
+                    tracing::info!(%users, "file of users read again");
+                }
+                *lock(&self.known) = Known::default();
+                book.users = Some(Arc::new(read));
+                book.stamp = stamp;
+            }
+            Err(error) => {
+                tracing::warn!(%users, %error, "file of users cannot be read; `drowse check` says what to do, until then those of before count");
+                // Not read again until it changes, if it is there at all.
+                book.stamp = stamp;
+            }
+        }
+        book.users.clone()
+    }
+
+    fn challenge(&self, headers: &HeaderMap) -> Response<Bytes> {
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, "This needs a name and a password.");
+        let mut response = problem.response(reads(headers.get(ACCEPT)));
+        let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", self.settings.realm);
+        if let Ok(challenge) = HeaderValue::try_from(challenge) {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+/// What the client says, as it is and taken apart.
+fn said(headers: &HeaderMap) -> Option<(&[u8], Credentials)> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let only = values.next()?.as_bytes();
+    if values.next().is_some() || only.len() > LONGEST {
+        return None;
+    }
+    let (scheme, encoded) = only.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let decoded = BASE64_STANDARD.decode(encoded.trim_ascii()).ok()?;
+    let colon = decoded.iter().position(|&b| b == b':')?;
+    let (name, password) = (&decoded[..colon], &decoded[colon + 1..]);
+    let name = std::str::from_utf8(name).ok()?.to_owned();
+    // Some of the hashes end at a NUL.
+    if password.contains(&0) {
+        return None;
+    }
+    Some((only, Credentials { name, password: password.to_vec() }))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === impl Known ===
+
+impl Known {
+    fn get(&self, digest: &[u8; 32]) -> Option<bool> {
+        let now = Instant::now();
+        let counts = |map: &HashMap<_, Instant>| map.get(digest).is_some_and(|until| now < *until);
+        if counts(&self.right) { Some(true) } else { counts(&self.wrong).then_some(false) }
+    }
+
+    fn remember(&mut self, digest: [u8; 32], right: bool) {
+        let now = Instant::now();
+        let (map, time) = if right { (&mut self.right, RIGHT) } else { (&mut self.wrong, WRONG) };
+        if map.len() >= REMEMBERED {
+            map.retain(|_, until| now < *until);
+        }
+        if map.len() >= REMEMBERED {
+            map.clear();
+        }
+        map.insert(digest, now + time);
+    }
+}
+
+// === impl InQueue ===
+
+impl<'a> InQueue<'a> {
+    fn enter(queue: &'a AtomicUsize) -> Option<Self> {
+        let before = queue.fetch_add(1, Ordering::Relaxed);
+        let inside = Self(queue);
+        (before < QUEUE).then_some(inside)
+    }
+}
+
+impl Drop for InQueue<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

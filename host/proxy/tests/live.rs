@@ -1,0 +1,316 @@
+//! Live progress on the reserved path: what a waiting page is told.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use common::{Backend, LAST_GET, OK, Plan, Router, Wire, until};
+use drowse_core::{ErrorCode, Failure, Phase};
+use drowse_proxy::WaitingSettings;
+use drowse_routes::Waiting;
+use serde_json::Value;
+
+/// A waiting page as its script reads it.
+struct Page {
+    data: Value,
+}
+
+/// A stream of events.
+struct Stream(Wire);
+
+/// One event.
+struct Event {
+    id: String,
+    data: Value,
+}
+
+// === impl Page ===
+
+impl Page {
+    async fn load(router: &Router) -> Self {
+        let answer = router.ask(LAST_GET).await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        let data = answer.split("id=\"drowse-state\">").nth(1).unwrap();
+        let data = data.split("</script>").next().unwrap();
+        Self { data: serde_json::from_str(data).unwrap() }
+    }
+
+    fn address(&self, which: &str) -> &str {
+        self.data["live"][which].as_str().unwrap()
+    }
+
+    async fn follow(&self, router: &Router) -> Stream {
+        Stream::open(router, self.address("events"), "").await
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    async fn open(router: &Router, address: &str, lines: &str) -> Self {
+        let mut wire = router.connect().await;
+        wire.send(get(address, lines)).await;
+        let head = wire.head().await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert!(head.contains("content-type: text/event-stream"), "{head}");
+        assert!(head.contains("cache-control: no-store"), "{head}");
+        Self(wire)
+    }
+
+    /// One chunk's text: an event or a comment.
+    async fn chunk(&mut self) -> String {
+        let mut size = String::new();
+        while !size.ends_with("\r\n") {
+            size.push_str(&self.0.exactly(1).await);
+        }
+        let size = usize::from_str_radix(size.trim(), 16).unwrap();
+        let text = self.0.exactly(size + 2).await;
+        text.trim_end_matches("\r\n").to_owned()
+    }
+
+    async fn next(&mut self) -> Event {
+        loop {
+            let chunk = self.chunk().await;
+            assert!(!chunk.is_empty(), "the stream has ended");
+            if chunk.starts_with(':') {
+                continue;
+            }
+            let field = |name: &str| {
+                let line = chunk.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+                line.trim_start().to_owned()
+            };
+            assert_eq!(field("event:"), "progress");
+            assert_eq!(field("retry:"), "2000");
+            let data = serde_json::from_str(&field("data:")).unwrap();
+            return Event { id: field("id:"), data };
+        }
+    }
+
+    /// The event that says this phase.
+    async fn phase(&mut self, phase: &str) -> Event {
+        loop {
+            let event = self.next().await;
+            if event.data["phase"] == phase {
+                return event;
+            }
+        }
+    }
+}
+
+fn get(address: &str, lines: &str) -> String {
+    format!("GET {address} HTTP/1.1\r\nHost: app.test\r\n{lines}\r\n")
+}
+
+fn last_get(address: &str) -> String {
+    get(address, "Connection: close\r\n")
+}
+
+async fn asleep(lobby: WaitingSettings) -> (Backend, Router) {
+    let (backend, _) = Backend::answering(OK).await;
+    let plan = Plan { waiting: Waiting::Page, eager: false, lobby, ..Plan::new(backend.address) };
+    let router = plan.run();
+    (backend, router)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_follows_the_wake_until_it_is_ready() {
+    let (_backend, router) = asleep(WaitingSettings::default()).await;
+    let page = Page::load(&router).await;
+    assert_eq!(page.data["progress"]["phase"], "waking");
+    let mut stream = page.follow(&router).await;
+    let first = stream.next().await;
+    assert_eq!(first.data["phase"], "waking", "the state now comes at once");
+    assert!(first.data["elapsed"].is_number());
+    router.fake.may_start.add_permits(1);
+    let ready = stream.phase("ready").await;
+    assert_ne!(ready.id, first.id);
+    assert_eq!(ready.data["state"], "ready");
+    assert_eq!(router.visits(), 0, "who looks is no visit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_asks_after_the_gate_has_opened_learns_that_it_has() {
+    let (_backend, router) = asleep(WaitingSettings::default()).await;
+    let page = Page::load(&router).await;
+    router.fake.may_start.add_permits(1);
+    router.phase(Phase::Ready).await;
+    assert_eq!(page.follow(&router).await.next().await.data["state"], "ready");
+    let answer = router.ask(&last_get(page.address("state"))).await;
+    assert!(answer.contains("application/json") && answer.contains("\"state\":\"ready\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_taken_up_again_begins_with_the_state_now() {
+    let (_backend, router) = asleep(WaitingSettings::default()).await;
+    let page = Page::load(&router).await;
+    let mut stream = page.follow(&router).await;
+    let last = stream.next().await.id;
+    drop(stream);
+    router.fake.may_start.add_permits(1);
+    router.phase(Phase::Ready).await;
+    let line = format!("Last-Event-ID: {last}\r\n");
+    let mut again = Stream::open(&router, page.address("events"), &line).await;
+    assert_eq!(again.next().await.data["phase"], "ready");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_looks_wakes_nothing_and_keeps_nothing_awake() {
+    let (backend, _) = Backend::answering(OK).await;
+    let idle = Some(Duration::from_millis(200));
+    let plan = Plan { waiting: Waiting::Page, eager: false, idle, ..Plan::new(backend.address) };
+    let router = plan.run();
+    let page = Page::load(&router).await;
+    let mut stream = page.follow(&router).await;
+    router.fake.may_start.add_permits(1);
+    stream.phase("ready").await;
+    // It goes to sleep under the eyes of the page.
+    stream.phase("asleep").await;
+    assert_eq!((router.fake.starts(), router.fake.stops()), (1, 1));
+    let answer = router.ask(&last_get(page.address("state"))).await;
+    assert!(answer.contains("\"phase\":\"asleep\""), "{answer}");
+    assert_eq!(router.fake.starts(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_told_with_the_time_of_the_next_try_and_no_detail() {
+    let (_backend, router) = asleep(WaitingSettings::default()).await;
+    let message = "connect unix:///var/run/engine.sock 172.17.0.2: refused";
+    let page = Page::load(&router).await;
+    let mut stream = page.follow(&router).await;
+    stream.next().await;
+    *router.fake.refusal.lock().unwrap() = Some(Failure::new(ErrorCode::Unavailable, message));
+    router.fake.may_start.add_permits(1);
+    let failed = stream.phase("failed").await.data;
+    assert_eq!(
+        failed["failure"]["reason"],
+        "The platform that runs it cannot be reached, or is full."
+    );
+    assert!(failed["failure"]["retry_in"].as_f64().unwrap() > 0.0, "{failed}");
+    assert!(!failed.to_string().contains("172.17"), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_page_of_ours_may_follow() {
+    let (_backend, router) = asleep(WaitingSettings::default()).await;
+    let page = Page::load(&router).await;
+    let address = page.address("events").to_owned();
+    let place = "/.well-known/drowse/waiting/events";
+    for address in [
+        place.to_owned(),
+        format!("{place}?route=%2F"),
+        format!("{place}?route=%2F&key=00"),
+        address.replace("route=%2F", "route=%2Fother"),
+        "/.well-known/drowse/other".to_owned(),
+    ] {
+        let answer = router.ask(&last_get(&address)).await;
+        assert!(answer.starts_with("HTTP/1.1 404"), "{address}: {answer}");
+    }
+    let post = last_get(&address).replace("GET", "POST");
+    assert!(router.ask(&post).await.starts_with("HTTP/1.1 405"));
+    let other = last_get(&address).replace("app.test", "other.test");
+    assert!(router.ask(&other).await.starts_with("HTTP/1.1 404"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_are_only_so_many_streams_and_one_that_ends_makes_room() {
+    let lobby = WaitingSettings { streams: 2, ..WaitingSettings::default() };
+    let (_backend, router) = asleep(lobby).await;
+    let page = Page::load(&router).await;
+    let mut first = page.follow(&router).await;
+    let mut second = page.follow(&router).await;
+    first.next().await;
+    second.next().await;
+    let full = router.ask(&last_get(page.address("events"))).await;
+    assert!(full.starts_with("HTTP/1.1 503") && full.contains("streams-full"), "{full}");
+    let answer = router.ask(&last_get(page.address("state"))).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "looking now and then is always possible");
+    drop(first);
+    // The router notices that the client has gone.
+    common::within(async {
+        loop {
+            let mut wire = router.connect().await;
+            wire.send(get(page.address("events"), "")).await;
+            if wire.head().await.starts_with("HTTP/1.1 200") {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_streams_are_told_the_same_and_all_of_them() {
+    let (_backend, router) = asleep(WaitingSettings::default()).await;
+    let page = Page::load(&router).await;
+    let mut streams = Vec::new();
+    for _ in 0..50 {
+        let mut stream = page.follow(&router).await;
+        stream.next().await;
+        streams.push(stream);
+    }
+    router.fake.may_start.add_permits(1);
+    for stream in &mut streams {
+        stream.phase("ready").await;
+    }
+    assert_eq!(router.fake.starts(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_end_when_the_router_does() {
+    let (_backend, router) = asleep(WaitingSettings::default()).await;
+    let mut stream = Page::load(&router).await.follow(&router).await;
+    stream.next().await;
+    assert!(router.shutdown(common::LONG).await, "nothing had to be cut off");
+    assert_eq!(stream.chunk().await, "", "it ends as it should");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_lines_are_shown_only_where_the_operator_says_so() {
+    for (logs, lines) in [(0, Value::Array(Vec::new())), (2, serde_json::json!(["two", "three"]))] {
+        let lobby = WaitingSettings { logs, ..WaitingSettings::default() };
+        let (_backend, router) = asleep(lobby).await;
+        let said = ["one", "\u{1b}[31mtwo\u{1b}[0m", "three"].map(str::to_owned);
+        *router.fake.logs.lock().unwrap() = said.to_vec();
+        let page = Page::load(&router).await;
+        assert_eq!(page.data["progress"]["logs"], lines);
+        assert_eq!(page.follow(&router).await.next().await.data["logs"], lines);
+        assert_eq!(router.fake.asked.load(Ordering::SeqCst) > 0, logs > 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_log_lines_reach_the_page() {
+    let lobby = WaitingSettings { logs: 5, ..WaitingSettings::default() };
+    let (_backend, router) = asleep(lobby).await;
+    let mut stream = Page::load(&router).await.follow(&router).await;
+    stream.next().await;
+    router.fake.logs.lock().unwrap().push("listening soon".to_owned());
+    let event = stream.next().await;
+    assert_eq!(event.data["logs"], serde_json::json!(["listening soon"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn switched_off_the_path_belongs_to_the_workload() {
+    let lobby = WaitingSettings { live: false, ..WaitingSettings::default() };
+    let (_backend, router) = asleep(lobby).await;
+    let page = Page::load(&router).await;
+    assert_eq!(page.data["live"], Value::Null);
+    router.fake.may_start.add_permits(1);
+    router.phase(Phase::Ready).await;
+    let answer = router.ask(&last_get("/.well-known/drowse/waiting/events")).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hi"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_other_path_belongs_to_the_workload() {
+    let (_backend, router) = asleep(WaitingSettings::default()).await;
+    router.workload.wake(drowse_core::Cause::new(drowse_core::Source::Request));
+    router.fake.may_start.add_permits(1);
+    router.phase(Phase::Ready).await;
+    for path in ["/.well-known/drowse", "/.well-known/drowsed/x", "/.well-known/x", "/drowse/"] {
+        assert!(router.ask(&last_get(path)).await.starts_with("HTTP/1.1 200"), "{path}");
+    }
+    until(|| router.visits() == 0).await;
+}

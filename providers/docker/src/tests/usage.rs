@@ -1,0 +1,116 @@
+use std::time::Duration;
+
+use drowse_provider_sdk::{ErrorCode, Usage};
+
+use super::*;
+
+const STATS: &str = "GET /v1.41/containers/web/stats?stream=0&one-shot=1";
+
+/// A sample of a container that has used so many milliseconds of CPU while the machine, which has
+/// two cores, used so many.
+fn sample(own: u64, machine: u64) -> Value {
+    let recorded = include_str!("../../fixtures/stats.json");
+    let mut sample: Value = serde_json::from_str(recorded).unwrap();
+    sample["cpu_stats"]["cpu_usage"]["total_usage"] = json!(own * 1_000_000);
+    sample["cpu_stats"]["system_cpu_usage"] = json!(machine * 1_000_000);
+    sample
+}
+
+fn usage(before: Value, after: Value) -> Usage {
+    let test = docker();
+    test.expect("engine", STATS, Reply::json(before));
+    test.expect("engine", STATS, Reply::json(after));
+    let usage = test.usage("web").unwrap();
+    assert_eq!(test.elapsed(), Duration::from_millis(500));
+    usage
+}
+
+#[test]
+fn cpu_is_measured_by_two_samples_and_counted_in_cores() {
+    for (own, machine, percent) in
+        [(500, 1000, 100.0), (250, 1000, 50.0), (1000, 1000, 200.0), (0, 1000, 0.0)]
+    {
+        let usage = usage(sample(7, 70), sample(7 + own, 70 + machine));
+        assert_eq!(usage.cpu_percent, Some(percent));
+        assert_eq!(usage.memory, Some(610_304));
+    }
+}
+
+#[test]
+fn an_engine_that_takes_two_samples_itself_is_asked_once() {
+    let test = docker();
+    let mut both = sample(1600, 3000);
+    both["precpu_stats"] = sample(100, 1000)["cpu_stats"].clone();
+    test.expect("engine", STATS, Reply::json(both));
+    assert_eq!(test.usage("web").unwrap().cpu_percent, Some(150.0));
+    assert_eq!(test.elapsed(), Duration::ZERO);
+}
+
+#[test]
+fn without_the_machine_s_time_or_after_a_restart_cpu_is_not_known() {
+    let mut unknown = sample(100, 0);
+    unknown["cpu_stats"].as_object_mut().unwrap().remove("system_cpu_usage");
+    for (before, after) in [
+        (unknown.clone(), unknown),
+        (sample(100, 1000), sample(10, 2000)),
+        (sample(100, 1000), sample(100, 1000)),
+    ] {
+        assert_eq!(usage(before, after).cpu_percent, None);
+    }
+}
+
+#[test]
+fn the_number_of_cores_may_have_to_be_counted() {
+    let old = |own, machine| {
+        let mut sample = sample(own, machine);
+        sample["cpu_stats"]["online_cpus"] = json!(0);
+        sample["cpu_stats"]["cpu_usage"]["percpu_usage"] = json!([1, 2, 3, 4]);
+        sample
+    };
+    assert_eq!(usage(old(0, 0), old(100, 1000)).cpu_percent, Some(40.0));
+}
+
+#[test]
+fn the_cache_that_the_kernel_drops_first_is_no_memory_in_use() {
+    for (name, cache, memory) in [
+        ("total_inactive_file", 600_000, 10_304),
+        ("inactive_file", 600_000, 10_304),
+        ("inactive_file", 999_999, 610_304),
+    ] {
+        let mut after = sample(0, 0);
+        after["memory_stats"]["stats"] = json!({ name: cache, "anon": 4096 });
+        assert_eq!(usage(sample(0, 0), after).memory, Some(memory), "{name}");
+    }
+    let mut after = sample(0, 0);
+    after["memory_stats"] = json!({});
+    assert_eq!(usage(sample(0, 0), after).memory, None, "no memory controller");
+}
+
+#[test]
+fn what_does_not_run_uses_nothing() {
+    let stopped = || recorded(include_str!("../../fixtures/stats-stopped.json"));
+    let test = docker();
+    test.expect("engine", STATS, stopped());
+    assert_eq!(test.usage("web").unwrap(), Usage::nothing());
+    // It ended in the meantime.
+    test.expect("engine", STATS, Reply::json(sample(1, 10)));
+    test.expect("engine", STATS, stopped());
+    assert_eq!(test.usage("web").unwrap(), Usage::nothing());
+    // Podman.
+    test.expect("engine", STATS, refused(409, "container is not running"));
+    test.expect("engine", INSPECT_WEB, recorded(EXITED));
+    assert_eq!(test.usage("web").unwrap(), Usage::nothing());
+}
+
+#[test]
+fn the_usage_of_what_is_not_there_is_not_found_and_other_refusals_are_told() {
+    let test = docker();
+    test.expect("engine", STATS, missing());
+    test.expect("engine", INSPECT_WEB, missing());
+    assert_eq!(*test.usage("web").unwrap_err().code(), ErrorCode::NotFound);
+    test.expect("engine", STATS, refused(500, "cgroup is gone"));
+    test.expect("engine", INSPECT_WEB, recorded(RUNNING));
+    let error = test.usage("web").unwrap_err();
+    assert_eq!(*error.code(), ErrorCode::Internal);
+    assert!(error.message().ends_with("cgroup is gone"), "{error}");
+}

@@ -1,0 +1,78 @@
+//! What a container uses, as the command line of Docker computes it (`docker stats`).
+
+use std::time::Duration;
+
+use drowse_provider_sdk::{Error, Result, Usage, clock, encode};
+
+use crate::{
+    api::{Answer, Call, Engine},
+    model::{CpuStats, MemoryStats, Stats},
+};
+
+/// Between the two samples that CPU time is measured by. The engine counts the machine's time in
+/// hundredths of a second.
+const MOMENT: Duration = Duration::from_millis(500);
+
+/// One sample.
+pub(crate) fn sample(engine: &Engine, reference: &str) -> Result<Answer> {
+    let path = format!("/containers/{}/stats", encode(reference));
+    engine.send(&Call::get(&path).query("stream", "0").query("one-shot", "1"))
+}
+
+/// What a container uses by its first sample and, if need be, a second one a moment later.
+pub(crate) fn measure(
+    engine: &Engine,
+    reference: &str,
+    first: Answer,
+    attempt: &str,
+) -> Result<Usage> {
+    let told = |error: Error| error.context(attempt);
+    let first: Stats = first.response.json().map_err(told)?;
+    if first.is_of_nothing() {
+        return Ok(Usage::nothing());
+    }
+    if first.precpu_stats.system_cpu_usage.is_some_and(|system| system > 0) {
+        // An engine that does not know `one-shot` has taken two samples itself.
+        return Ok(usage(&first.precpu_stats, &first.cpu_stats, &first.memory_stats));
+    }
+    clock::sleep(MOMENT);
+    let answer = sample(engine, reference).map_err(told)?;
+    if !answer.is_done() {
+        return Err(answer.refusal(attempt));
+    }
+    let second: Stats = answer.response.json().map_err(told)?;
+    if second.is_of_nothing() {
+        return Ok(Usage::nothing());
+    }
+    Ok(usage(&first.cpu_stats, &second.cpu_stats, &second.memory_stats))
+}
+
+fn usage(before: &CpuStats, after: &CpuStats, memory: &MemoryStats) -> Usage {
+    Usage {
+        cpu_percent: cpu_percent(before, after),
+        memory: memory_bytes(memory),
+        attributes: Vec::new(),
+    }
+}
+
+/// Of one core. None when the engine does not know the machine's time, or when the container was
+/// started anew between the samples.
+fn cpu_percent(before: &CpuStats, after: &CpuStats) -> Option<f64> {
+    let own = after.cpu_usage.total_usage.checked_sub(before.cpu_usage.total_usage)?;
+    let all = after.system_cpu_usage?.checked_sub(before.system_cpu_usage?)?;
+    let listed = after.cpu_usage.percpu_usage.len();
+    let cores =
+        after.online_cpus.filter(|cores| *cores > 0).map_or(listed.max(1), |it| it as usize);
+    // The machine's time is that of all its cores.
+    (all > 0).then(|| own as f64 / all as f64 * cores as f64 * 100.0)
+}
+
+/// Without the page cache that the kernel drops first. The name is that of cgroup v1, then v2.
+fn memory_bytes(memory: &MemoryStats) -> Option<u64> {
+    let usage = memory.usage?;
+    let cache = ["total_inactive_file", "inactive_file"]
+        .into_iter()
+        .find_map(|name| memory.stats.get(name).copied())
+        .filter(|cache| *cache < usage);
+    Some(usage - cache.unwrap_or(0))
+}

@@ -1,0 +1,151 @@
+//! How workloads live together: needs, what is found running, operators, the journal.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use drowse_tests::{Home, Programs, Router, client, curl, ports, until};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Workloads of the process provider: name, command line after the port, keys of its table.
+fn router(workloads: &[(&str, &[&str], &str)]) -> Result<Router> {
+    let programs = Programs::from_env();
+    let home = Home::new(&programs)?;
+    let hello = programs.hello.display().to_string();
+    let mut commands = "[provider.process]\nplugin = \"process\"\n".to_owned();
+    let mut tables = String::new();
+    for (name, words, keys) in workloads {
+        let port = ports::free()?;
+        let own = [hello.clone(), "--port".to_owned(), port.to_string()];
+        let run: Vec<_> = match words {
+            [] => own.to_vec(),
+            ["hello", more @ ..] => own.into_iter().chain(more.iter().map(|w| (*w).to_owned())).collect(),
+            words => words.iter().map(|word| (*word).to_owned()).collect(),
+        };
+        commands += &format!("command.{name} = {{ run = {run:?} }}\n");
+        tables += &format!("\n[workload.{name}]\nprovider = \"process\"\n{keys}\n");
+        if !keys.contains("completed") {
+            tables += &format!(
+                "[[route]]\nhost = \"{name}.lives\"\nworkload = \"{name}\"\nport = {port}\n"
+            );
+        }
+    }
+    home.configure(&(commands + &tables))?;
+    home.start()
+}
+
+/// The operations of a workload, oldest first: kind, source, outcome.
+fn operations(router: &Router, name: &str) -> Result<Vec<(String, String, bool)>> {
+    let output = router.home().drowse(&["ops", name, "--json", "--limit", "1000"])?;
+    let entries: Vec<Value> = serde_json::from_slice(&output.stdout)?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let row = |entry: &Value| (text(&entry["kind"]), text(&entry["source"]), entry["failure"].is_null());
+    Ok(entries.iter().rev().map(row).collect())
+}
+
+fn phase_of(router: &Router, name: &str) -> Result<String> {
+    router.phase(name)
+}
+
+#[test]
+fn a_visitor_wakes_what_its_workload_needs_first_and_all_sleep_in_reverse() -> Result<()> {
+    let router = router(&[
+        ("app", &[], "idle = \"1s\"\nneeds = [\"db\", { workload = \"migrate\", until = \"completed\" }]\n"),
+        ("db", &["hello", "--boot", "400"], "idle = \"1s\"\n"),
+        ("migrate", &["/bin/sh", "-c", "sleep 0.3"], "ready = { completed = true }\n"),
+    ])?;
+    let answer = router.get("app.lives", "/")?;
+    ensure!(answer.status == 200, "{}", answer.text());
+    ensure!(answer.first_byte >= Duration::from_millis(400), "{:?}", answer.first_byte);
+    ensure!(phase_of(&router, "db")? == "ready");
+    let db = operations(&router, "db")?;
+    ensure!(db.first().is_some_and(|(_, source, _)| source == "dependency"), "{db:?}");
+    ensure!(router.workload("db")?["held"] == 1, "{:#}", router.workload("db")?);
+
+    let refused = router.home().drowse(&["sleep", "db"])?;
+    ensure!(!refused.status.success(), "a needed workload was put to sleep");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(said.contains("needed by app"), "{said}");
+
+    router.wait_for_phase("app", "asleep", PATIENCE)?;
+    router.wait_for_phase("db", "asleep", PATIENCE)?;
+    let output = router.home().drowse(&["ops", "--json", "--limit", "1000"])?;
+    let entries: Vec<Value> = serde_json::from_slice(&output.stdout)?;
+    let stops: Vec<_> = entries.iter().rev().filter(|entry| entry["kind"] == "stop").collect();
+    let order: Vec<_> = stops.iter().map(|entry| entry["workload"].as_str().unwrap_or("")).collect();
+    ensure!(order == ["app", "db"], "{order:?}");
+    let story = |name: &str, kind: &str| {
+        let found = entries.iter().find(|entry| entry["workload"] == name && entry["kind"] == kind);
+        found.map(|entry| entry["correlation"].clone())
+    };
+    ensure!(story("app", "wake").is_some());
+    ensure!(story("app", "wake") == story("db", "start"), "one story has two correlations");
+    Ok(())
+}
+
+#[test]
+fn a_need_that_cannot_be_woken_is_named_to_whoever_waits() -> Result<()> {
+    let router = router(&[
+        ("app", &[], "needs = [\"db\"]\n"),
+        ("db", &["/bin/sh", "-c", "exit 3"], "wake = { timeout = \"5s\" }\n"),
+    ])?;
+    let answer = router.get("app.lives", "/")?;
+    ensure!(answer.status == 503, "{}: {}", answer.status, answer.text());
+    let failure = router.workload("app")?["failure"]["message"].clone();
+    let failure = failure.as_str().context("no failure is shown")?;
+    ensure!(failure.contains("it needs db"), "{failure}");
+    Ok(())
+}
+
+#[test]
+fn a_circle_of_needs_is_refused_and_spelled_out() -> Result<()> {
+    let programs = Programs::from_env();
+    let home = Home::new(&programs)?;
+    let workload = |name: &str, needs: &str| {
+        format!("[workload.{name}]\nprovider = \"process\"\nneeds = [\"{needs}\"]\n")
+    };
+    let tables = ["[provider.process]\nplugin = \"process\"\n".to_owned(), workload("a", "b"), workload("b", "c"), workload("c", "a")];
+    home.configure(&tables.concat())?;
+    let output = home.drowse(&["check"])?;
+    ensure!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(said.contains("a → b → c → a"), "{said}");
+    ensure!(said.contains("drowse.toml:"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn an_operator_who_forces_a_sleep_cuts_off_whoever_is_inside() -> Result<()> {
+    let router = router(&[("app", &[], "idle = \"never\"\n")])?;
+    let address = router.address();
+    thread::scope(|scope| -> Result<()> {
+        let inside = scope.spawn(move || client::get(address, "app.lives", "/slow?seconds=30", PATIENCE));
+        until("somebody is inside", PATIENCE, || {
+            (router.workload("app").ok()?["visits"] == 1).then_some(())
+        })?;
+        let output = router.home().drowse(&["sleep", "app", "--force", "--wait"])?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let cut = inside.join().expect("no panic");
+        ensure!(cut.is_ok_and(|answer| answer.text().matches("line").count() < 300));
+        Ok(())
+    })
+}
+
+#[test]
+fn programs_can_follow_every_change_of_phase() -> Result<()> {
+    let router = router(&[("app", &[], "idle = \"500ms\"\n")])?;
+    let socket = router.home().path().join("control.sock").display().to_string();
+    let follow = thread::spawn(move || {
+        curl(&["--no-buffer", "--max-time", "5", "--unix-socket", &socket, "http://drowse/v0/events"])
+    });
+    until("somebody follows and sees a whole life", PATIENCE, || {
+        router.get("app.lives", "/").ok()?;
+        follow.is_finished().then_some(())
+    })?;
+    let seen = String::from_utf8(follow.join().expect("no panic")?.stdout)?;
+    for phase in ["waking", "ready", "stopping", "asleep"] {
+        ensure!(seen.contains(&format!("\"to\":\"{phase}\"")), "no {phase} in {seen}");
+    }
+    Ok(())
+}
