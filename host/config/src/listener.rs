@@ -4,7 +4,7 @@ use drowse_proxy::settings::{HttpLimits, ListenerSettings};
 
 use crate::{
     config::Found,
-    forms::{ADDRESS, COUNT, DURATION, NETWORKS, PROTOCOL, SIZE, TEXT},
+    forms::{ADDRESS, COUNT, DURATION, IDLE, NETWORKS, PROTOCOL, SIZE, TEXT},
     read::{Reader, Section},
 };
 
@@ -58,6 +58,10 @@ fn limits(r: &mut Reader, section: &Section<'_>) -> Option<HttpLimits> {
     let keep_alive = section.get(r, "keep-alive", &DURATION);
     let connect_timeout = section.get(r, "connect-timeout", &DURATION);
     let response_timeout = section.get(r, "response-timeout", &DURATION);
+    let body_timeout = section.get(r, "body-timeout", &DURATION);
+    let send_timeout = section.get(r, "send-timeout", &DURATION);
+    let read_timeout = section.get(r, "read-timeout", &DURATION);
+    let tunnel_idle = section.get(r, "tunnel-idle", &IDLE);
     let head_bytes = head_bytes?;
     // Heads are held in memory, and hyper reads them with a buffer of at least 8 KiB.
     if !(8 << 10..=16 << 20).contains(&head_bytes) {
@@ -72,5 +76,9 @@ fn limits(r: &mut Reader, section: &Section<'_>) -> Option<HttpLimits> {
         keep_alive: keep_alive?,
         connect_timeout: connect_timeout?,
         response_timeout: response_timeout?,
+        body_timeout: body_timeout?,
+        send_timeout: send_timeout?,
+        read_timeout: read_timeout?,
+        tunnel_idle: tunnel_idle?,
     })
 }

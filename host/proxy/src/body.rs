@@ -5,7 +5,7 @@ use std::{
     error::Error,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -13,7 +13,10 @@ use drowse_core::Visit;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{client::Client, pool::Lease};
+use crate::{
+    client::{Client, Turn},
+    pool::Lease,
+};
 
 type BodyError = Box<dyn Error + Send + Sync>;
 
@@ -52,7 +55,7 @@ struct Relayed {
     /// then and would not see it.
     gone: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// Why the upstream's body ended too early, until hyper has been told.
-    broken: Option<hyper::Error>,
+    broken: Option<BodyError>,
 }
 
 // === impl Exchange ===
@@ -98,7 +101,6 @@ impl Upload {
         self.inner = None;
         if let Some(exchange) = self.exchange.take() {
             exchange.uploading.set(false);
-            exchange.client.owe(true);
         }
     }
 }
@@ -111,8 +113,13 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
+        let this = &mut *self;
+        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(&mut *inner).poll_frame(cx) else {
+            this.client.upload(false);
+            return Poll::Pending;
+        };
+        this.client.upload(true);
         match &frame {
             Some(Ok(frame)) if frame.is_trailers() || inner.is_end_stream() => self.end(),
             Some(Ok(_)) => {}
@@ -151,7 +158,7 @@ impl Answered {
     /// An upstream's body. The lease goes back to the pool after its last byte.
     pub(crate) fn relayed(inner: Incoming, exchange: Rc<Exchange>, lease: Lease) -> Self {
         let client = exchange.client.clone();
-        client.owe(false);
+        client.turn_to(Turn::Download);
         let gone = exchange.uploading().then(|| Box::pin(client.socket.clone().gone()) as _);
         let mut relayed =
             Relayed { inner, exchange: Some(exchange), lease: Some(lease), gone, broken: None };
@@ -170,9 +177,10 @@ impl Body for Answered {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.kind {
+        let this = &mut *self;
+        match &mut this.kind {
             Kind::Ours(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Relayed(relayed) => relayed.poll_frame(cx),
+            Kind::Relayed(relayed) => relayed.poll_frame(&this.client, cx),
         }
     }
 
@@ -204,10 +212,11 @@ impl Drop for Answered {
 impl Relayed {
     fn poll_frame(
         &mut self,
+        client: &Client,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(error) = self.broken.take() {
-            return Poll::Ready(Some(Err(error.into())));
+            return Poll::Ready(Some(Err(error)));
         }
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
             if let (Some(gone), Some(exchange)) = (&mut self.gone, &self.exchange)
@@ -216,8 +225,13 @@ impl Relayed {
             {
                 return Poll::Ready(Some(Err("the client has gone".into())));
             }
+            client.download(false);
+            if client.poll_overdue(cx).is_ready() {
+                self.break_off("it has sent nothing for too long".into(), cx);
+            }
             return Poll::Pending;
         };
+        client.download(true);
         match frame {
             Some(Ok(frame)) => {
                 if frame.is_trailers() || self.inner.is_end_stream() {
@@ -230,24 +244,29 @@ impl Relayed {
                 Poll::Ready(None)
             }
             Some(Err(error)) => {
-                self.warn(&error);
-                // The connection is of no more use; dropping the lease closes it.
-                self.lease = None;
-                self.broken = Some(error);
-                // hyper throws away what it has not written when a body fails. Asked to wait a
-                // moment, it writes that first, and the client learns as much as we know.
-                cx.waker().wake_by_ref();
+                self.break_off(error.into(), cx);
                 Poll::Pending
             }
         }
     }
 
-    fn warn(&self, error: &hyper::Error) {
+    /// The upstream's body has ended too early.
+    fn break_off(&mut self, error: BodyError, cx: &Context<'_>) {
+        self.warn(&*error);
+        // The connection is of no more use; dropping the lease closes it.
+        self.lease = None;
+        self.broken = Some(error);
+        // hyper throws away what it has not written when a body fails. Asked to wait a moment, it
+        // writes that first, and the client learns as much as we know.
+        cx.waker().wake_by_ref();
+    }
+
+    fn warn(&self, error: &dyn Error) {
         if let Some(exchange) = &self.exchange {
             tracing::warn!(
                 workload = %exchange.visit.workload().name(),
                 generation = %exchange.visit.generation(),
-                %error,
+                error = %error,
                 "upstream broke off in the middle of its answer"
             );
         }

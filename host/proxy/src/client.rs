@@ -47,8 +47,9 @@ pub(crate) struct Client {
     pub(crate) broke_off: Cell<bool>,
     /// Requests begun on this connection.
     pub(crate) requests: Cell<u64>,
-    /// Since when the upstream owes a response head, and who is to be woken when it is overdue.
-    owed: Cell<Option<Tick>>,
+    /// Whose turn it is and since when, and who is to be woken when it is overdue.
+    turn: Cell<Turn>,
+    turned: Cell<Tick>,
     overdue: Cell<bool>,
     alarm: Cell<Option<Waker>>,
     /// Counts the connection against its listener's limit.
@@ -65,10 +66,34 @@ pub(crate) struct Socket {
     unread: AtomicBool,
     pace: AtomicU8,
     since: AtomicU32,
+    /// Since when the client takes nothing of what is to be written, or `FLOWS`.
+    stuck: AtomicU32,
 }
+
+/// Why a client's connection has to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooSlow(pub(crate) &'static str);
 
 /// What hyper reads and writes.
 pub(crate) struct ClientIo(pub(crate) Arc<Socket>);
+
+/// Nothing waits to be written.
+const FLOWS: u32 = u32::MAX;
+
+/// Who has to do something next so that an exchange goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// There is no exchange.
+    Nobody,
+    /// The client has to send more of its body.
+    Upload,
+    /// The upstream has to take more of the request, or to begin its answer.
+    Upstream,
+    /// The upstream has to go on with its answer.
+    Answer,
+    /// The client has to take more of the answer.
+    Download,
+}
 
 /// What the client is expected to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +125,7 @@ impl Client {
                 unread: AtomicBool::new(false),
                 pace: AtomicU8::new(Pace::Head as u8),
                 since: AtomicU32::new(clock.now().to_raw()),
+                stuck: AtomicU32::new(FLOWS),
                 clock: clock.clone(),
             }),
             forwarded_for,
@@ -107,7 +133,8 @@ impl Client {
             cut_short: Cell::new(false),
             broke_off: Cell::new(false),
             requests: Cell::new(0),
-            owed: Cell::new(None),
+            turn: Cell::new(Turn::Nobody),
+            turned: Cell::new(clock.now()),
             overdue: Cell::new(false),
             alarm: Cell::new(None),
             _permit: permit,
@@ -124,17 +151,43 @@ impl Client {
 
     /// The answer's last byte was handed to the connection.
     pub(crate) fn answer_ends(&self) {
-        self.owe(false);
+        self.turn_to(Turn::Nobody);
         self.socket.set(Pace::Idle);
     }
 
-    /// From now on the upstream owes a response head, or no longer.
-    pub(crate) fn owe(&self, owes: bool) {
-        self.owed.set(owes.then(|| self.socket.clock.now()));
+    /// Whose turn it is.
+    pub(crate) fn turn(&self) -> Turn {
+        self.turn.get()
+    }
+
+    /// Something has moved, and now it is this one's turn.
+    pub(crate) fn turn_to(&self, turn: Turn) {
+        self.turn.set(turn);
+        self.turned.set(self.socket.clock.now());
         self.overdue.set(false);
     }
 
-    /// The response head did not come in time. Otherwise the task is woken when it does not.
+    /// A piece of the request's body has passed, or did not when somebody was ready for it.
+    pub(crate) fn upload(&self, passed: bool) {
+        match (self.turn.get(), passed) {
+            (Turn::Upload | Turn::Upstream, true) => self.turn_to(Turn::Upstream),
+            (Turn::Upstream, false) => self.turn_to(Turn::Upload),
+            // An answer that has begun may take its time, and so may the body beside it.
+            (turn @ Turn::Answer, true) => self.turn_to(turn),
+            _ => {}
+        }
+    }
+
+    /// A piece of the answer has passed, or did not when somebody was ready for it.
+    pub(crate) fn download(&self, passed: bool) {
+        match (self.turn.get(), passed) {
+            (_, true) => self.turn_to(Turn::Download),
+            (Turn::Answer, false) => {}
+            (_, false) => self.turn_to(Turn::Answer),
+        }
+    }
+
+    /// Whoever's turn it is has let its time pass. Otherwise the task is woken when it does.
     pub(crate) fn poll_overdue(&self, cx: &Context<'_>) -> Poll<()> {
         if self.overdue.get() {
             return Poll::Ready(());
@@ -147,24 +200,39 @@ impl Client {
         Poll::Pending
     }
 
-    /// Looks at the client's and the upstream's deadlines. False when the client's is over and
+    /// Looks at the client's and the upstream's deadlines. An error when the client's is over and
     /// the connection has to go.
-    pub(crate) fn sweep(&self, limits: &HttpLimits) -> bool {
+    pub(crate) fn sweep(&self, limits: &HttpLimits) -> Result<(), TooSlow> {
         let clock = &self.socket.clock;
-        if let Some(since) = self.owed.get()
-            && clock.passed(since, limits.response_timeout)
-        {
+        let limit = match self.turn.get() {
+            Turn::Nobody | Turn::Download => None,
+            Turn::Upload => Some(limits.body_timeout),
+            Turn::Upstream => Some(limits.response_timeout),
+            Turn::Answer => Some(limits.read_timeout),
+        };
+        if limit.is_some_and(|limit| clock.passed(self.turned.get(), limit)) {
             self.overdue.set(true);
             if let Some(waker) = self.alarm.take() {
                 waker.wake();
             }
         }
-        let limit = match self.socket.pace() {
-            Pace::Busy => return true,
-            Pace::Head => limits.head_timeout,
-            Pace::Idle => limits.keep_alive,
+        let passed = |since: &AtomicU32, limit| {
+            clock.passed(Tick::from_raw(since.load(Ordering::Relaxed)), limit)
         };
-        !clock.passed(Tick::from_raw(self.socket.since.load(Ordering::Relaxed)), limit)
+        if self.socket.is_stuck() {
+            if passed(&self.socket.stuck, limits.send_timeout) {
+                // What it did not take in all that time is not kept for it any longer.
+                let _ = SockRef::from(&self.socket.stream).set_linger(Some(Duration::ZERO));
+                return Err(TooSlow("it takes nothing of its answer"));
+            }
+            return Ok(());
+        }
+        let (limit, why) = match self.socket.pace() {
+            Pace::Busy => return Ok(()),
+            Pace::Head => (limits.head_timeout, TooSlow("it does not finish its request's head")),
+            Pace::Idle => (limits.keep_alive, TooSlow("it asks for nothing")),
+        };
+        if passed(&self.socket.since, limit) { Err(why) } else { Ok(()) }
     }
 }
 
@@ -236,9 +304,22 @@ impl Socket {
 
     /// A client that takes its answer slowly is not idle.
     fn has_written(&self) {
+        self.stuck.store(FLOWS, Ordering::Relaxed);
         if self.pace() == Pace::Idle {
             self.since.store(self.clock.now().to_raw(), Ordering::Relaxed);
         }
+    }
+
+    /// The kernel takes no more for the client at the moment.
+    fn has_not_written(&self) {
+        if !self.is_stuck() {
+            self.stuck.store(self.clock.now().to_raw(), Ordering::Relaxed);
+        }
+    }
+
+    /// Something waits to be written.
+    fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed) != FLOWS
     }
 
     /// Reads although readiness was cleared by `gone`.
@@ -336,7 +417,11 @@ impl ClientIo {
     ) -> Poll<io::Result<usize>> {
         let socket = &*self.0;
         loop {
-            ready!(socket.stream.poll_write_ready(cx))?;
+            let Poll::Ready(ready) = socket.stream.poll_write_ready(cx) else {
+                socket.has_not_written();
+                return Poll::Pending;
+            };
+            ready?;
             match attempt(&socket.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => {

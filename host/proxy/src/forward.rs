@@ -17,7 +17,7 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use crate::{
     answer::Problem,
     body::{Answered, Exchange, Upload},
-    client::Client,
+    client::{Client, Turn},
     door::{Door, Ended, let_in},
     headers::{Malformed, to_client},
     pool::Lease,
@@ -43,7 +43,7 @@ pub(crate) struct Forward<'a> {
 enum Unanswered {
     /// The upstream failed. The message comes back when none of it was sent.
     Failed(hyper::Error, Option<Box<Request<Upload>>>),
-    /// The response head did not come in time.
+    /// Whoever had to go on did not in time.
     Overdue,
     /// The client does not wait for it any more.
     Gone,
@@ -175,12 +175,16 @@ impl Forward<'_> {
             return Err(self.broken(&exchange, "the switch of protocols was not completed"));
         };
         let client = self.client.clone();
-        let tunnel = tunnel::run(client.clone(), exchange, lease, ours, theirs);
+        let tunnel = tunnel::run(self.door.clone(), client.clone(), exchange, lease, ours, theirs);
         self.door.worker.tasks.spawn_local(tunnel);
         Ok(Response::from_parts(head, Answered::ours(Default::default(), &client)))
     }
 
     fn overdue(&self, exchange: &Exchange) -> Ended {
+        if self.client.turn() == Turn::Upload {
+            let detail = "The request's body did not arrive in time.";
+            return self.problem(exchange, StatusCode::REQUEST_TIMEOUT, detail);
+        }
         let limit = self.door.limits.response_timeout;
         self.warn(exchange, &format!("no response within {limit:?}"));
         let detail = "The backend took too long to answer.";
@@ -223,7 +227,7 @@ async fn send(
     // hyper notices by itself when a client hangs up whose body it has read to the end.
     let uploads = !message.body().is_empty();
     let mut gone = uploads.then(|| Box::pin(client.socket.clone().gone()));
-    client.owe(!uploads);
+    client.turn_to(Turn::Upstream);
     let response = lease.requests().try_send_request(message);
     tokio::pin!(response);
     poll_fn(|cx| {

@@ -39,8 +39,19 @@ pub struct HttpLimits {
     pub keep_alive: Duration,
     /// Until a connection to an upstream stands.
     pub connect_timeout: Duration,
-    /// From the request's last byte sent until the upstream's response head; then 504.
+    /// From the last piece of the request that the upstream took until it takes the next one or
+    /// begins its response; then 504.
     pub response_timeout: Duration,
+    /// A client sends nothing of a request's body for so long; then 408.
+    pub body_timeout: Duration,
+    /// A client takes nothing of what is sent to it for so long; then it is cut off.
+    pub send_timeout: Duration,
+    /// An upstream that has begun its response sends nothing of it for so long; then it is cut
+    /// off. Streams of events may be silent for a while.
+    pub read_timeout: Duration,
+    /// Nothing passes through a tunnel for so long, at the latest twice as long; then it is
+    /// closed.
+    pub tunnel_idle: Option<Duration>,
 }
 
 // === impl HttpLimits ===
@@ -54,6 +65,10 @@ impl Default for HttpLimits {
             keep_alive: Duration::from_secs(75),
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(300),
+            body_timeout: Duration::from_secs(60),
+            send_timeout: Duration::from_secs(300),
+            read_timeout: Duration::from_secs(3600),
+            tunnel_idle: None,
         }
     }
 }

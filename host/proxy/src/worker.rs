@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Tables,
-    client::{Client, ClientIo},
+    client::{Client, ClientIo, TooSlow},
     clock::{Clock, TICK},
     door::Door,
     headers::trusts,
@@ -173,7 +173,9 @@ async fn sweep(worker: Rc<Worker>) {
         tokio::time::sleep(TICK).await;
         worker.clock.advance();
         for served in worker.clients.borrow().values() {
-            if !served.client.sweep(&served.door.limits) {
+            if let Err(TooSlow(why)) = served.client.sweep(&served.door.limits) {
+                let listener = &served.door.settings.name;
+                tracing::debug!(listener, why, "client too slow, connection closed");
                 served.task.abort();
             }
         }

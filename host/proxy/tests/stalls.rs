@@ -1,0 +1,227 @@
+//! Whoever stops in the middle of an exchange is waited for as long as its limit says.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Backend, GET, OK, Plan, Router, Wire, until, within};
+use drowse_proxy::HttpLimits;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+const SHORT: Duration = Duration::from_millis(300);
+/// Long enough for every short limit to pass, and for somebody to notice.
+const PAUSE: Duration = Duration::from_millis(1200);
+
+const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\n\
+                       Upgrade: websocket\r\n\r\n";
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                      Upgrade: websocket\r\n\r\n";
+
+fn router(backend: &Backend, limits: HttpLimits) -> Router {
+    Plan { limits, ..Plan::new(backend.address) }.run()
+}
+
+/// Writes for as long as the peer takes it.
+async fn flood(writer: &mut (impl AsyncWriteExt + Unpin)) {
+    let piece = vec![b'x'; 64 << 10];
+    while writer.write_all(&piece).await.is_ok() {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_stops_in_the_middle_of_its_body_is_408() {
+    let (closed, mut closes) = tokio::sync::mpsc::channel(1);
+    let backend = Backend::new(move |mut wire| {
+        let closed = closed.clone();
+        async move {
+            wire.head().await;
+            wire.expect("part").await;
+            wire.closed().await;
+            closed.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let router = router(&backend, HttpLimits { body_timeout: SHORT, ..HttpLimits::default() });
+    let mut wire = router.connect().await;
+    let begun = Instant::now();
+    wire.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9\r\n\r\npart").await;
+    let head = wire.head().await;
+    assert!(head.starts_with("HTTP/1.1 408 Request Timeout"), "{head}");
+    assert!(begun.elapsed() >= SHORT);
+    within(closes.recv()).await.unwrap();
+    until(|| router.visits() == 0).await;
+    wire.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_body_that_moves_arrives() {
+    let backend = Backend::new(|mut wire| async move {
+        wire.head().await;
+        wire.expect("slowly").await;
+        wire.send(OK).await;
+    })
+    .await;
+    let limits = HttpLimits { body_timeout: 4 * SHORT, ..HttpLimits::default() };
+    let router = router(&backend, limits);
+    let mut wire = router.connect().await;
+    wire.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 6\r\n\r\n").await;
+    for byte in b"slowly" {
+        tokio::time::sleep(SHORT).await;
+        wire.send([*byte]).await;
+    }
+    assert!(wire.head().await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_takes_nothing_of_an_upload_is_504() {
+    let backend = Backend::new(|mut wire| async move {
+        wire.head().await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let router = router(&backend, HttpLimits { response_timeout: SHORT, ..HttpLimits::default() });
+    let mut wire = router.connect().await;
+    wire.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 500000000\r\n\r\n").await;
+    let (reader, mut writer) = wire.0.into_split();
+    let upload = tokio::spawn(async move { flood(&mut writer).await });
+    let mut status = String::new();
+    within(BufReader::new(reader).read_line(&mut status)).await.unwrap();
+    assert!(status.starts_with("HTTP/1.1 504 Gateway Timeout"), "{status}");
+    upload.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
+    let backend = Backend::new(|mut wire| async move {
+        wire.head().await;
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 500000000\r\n\r\n").await;
+        flood(&mut wire.0).await;
+    })
+    .await;
+    let router = router(&backend, HttpLimits { send_timeout: SHORT, ..HttpLimits::default() });
+    let mut wire = router.connect().await;
+    wire.send(GET).await;
+    wire.head().await;
+    until(|| router.visits() == 0).await;
+    wire.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_falls_silent_in_the_middle_of_its_answer_is_cut_off() {
+    let (closed, mut closes) = tokio::sync::mpsc::channel(1);
+    let backend = Backend::new(move |mut wire| {
+        let closed = closed.clone();
+        async move {
+            wire.head().await;
+            wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+            wire.send("5\r\nhello\r\n").await;
+            wire.closed().await;
+            closed.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let router = router(&backend, HttpLimits { read_timeout: SHORT, ..HttpLimits::default() });
+    let answer = router.ask(GET).await;
+    assert!(answer.ends_with("5\r\nhello\r\n"), "not made to look whole: {answer}");
+    within(closes.recv()).await.unwrap();
+    until(|| router.visits() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_events_may_be_silent_and_so_may_the_body_beside_it() {
+    let backend = Backend::new(|mut wire| async move {
+        let head = wire.head().await;
+        wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n").await;
+        if head.starts_with("POST") {
+            wire.expect("part").await;
+            wire.expect("rest").await;
+        } else {
+            tokio::time::sleep(PAUSE).await;
+        }
+        wire.send("3\r\ntwo\r\n0\r\n\r\n").await;
+    })
+    .await;
+    let limits = HttpLimits {
+        body_timeout: SHORT,
+        response_timeout: SHORT,
+        send_timeout: SHORT,
+        head_timeout: SHORT,
+        keep_alive: SHORT,
+        ..HttpLimits::default()
+    };
+    let router = router(&backend, limits);
+    let mut events = router.connect().await;
+    events.send(GET).await;
+    events.head().await;
+    events.expect("3\r\none\r\n").await;
+    let mut both = router.connect().await;
+    both.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 8\r\n\r\npart").await;
+    both.head().await;
+    both.expect("3\r\none\r\n").await;
+    tokio::time::sleep(PAUSE).await;
+    both.send("rest").await;
+    for wire in [&mut events, &mut both] {
+        wire.expect("3\r\ntwo\r\n0\r\n\r\n").await;
+    }
+}
+
+/// A tunnel through a router with these limits.
+async fn tunnel(limits: HttpLimits) -> (Router, Backend, Wire) {
+    let backend = Backend::new(|mut wire| async move {
+        wire.head().await;
+        wire.send(SWITCH).await;
+        let asked = wire.exactly(5).await;
+        wire.send(&asked).await;
+        if asked == "flood" {
+            flood(&mut wire.0).await;
+        }
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let router = router(&backend, limits);
+    let mut wire = router.connect().await;
+    wire.send(UPGRADE).await;
+    wire.head().await;
+    (router, backend, wire)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_tunnel_stays_open_unless_told_otherwise() {
+    let short = HttpLimits {
+        body_timeout: SHORT,
+        response_timeout: SHORT,
+        send_timeout: SHORT,
+        read_timeout: SHORT,
+        head_timeout: SHORT,
+        keep_alive: SHORT,
+        ..HttpLimits::default()
+    };
+    let (_router, _backend, mut open) = tunnel(short).await;
+    let limits = HttpLimits { tunnel_idle: Some(SHORT), ..HttpLimits::default() };
+    let (router, _other, mut idle) = tunnel(limits).await;
+    idle.closed().await;
+    until(|| router.visits() == 0).await;
+    tokio::time::sleep(PAUSE).await;
+    open.send("hello").await;
+    open.expect("hello").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_whose_client_takes_nothing_is_closed() {
+    let limits = HttpLimits { send_timeout: SHORT, ..HttpLimits::default() };
+    let (router, _backend, mut wire) = tunnel(limits).await;
+    wire.send("flood").await;
+    wire.expect("flood").await;
+    until(|| router.visits() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_whose_backend_takes_nothing_is_closed() {
+    let limits = HttpLimits { response_timeout: SHORT, ..HttpLimits::default() };
+    let (router, _backend, mut wire) = tunnel(limits).await;
+    wire.send("hello").await;
+    wire.expect("hello").await;
+    within(flood(&mut wire.0)).await;
+    until(|| router.visits() == 0).await;
+}
