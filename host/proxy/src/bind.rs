@@ -89,10 +89,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// How peers that say nothing are asked whether they are still there.
 pub(crate) fn keepalive() -> TcpKeepalive {
-    TcpKeepalive::new()
-        .with_time(ALIVE_AFTER)
-        .with_interval(ALIVE_EVERY)
-        .with_retries(ALIVE_TRIES)
+    TcpKeepalive::new().with_time(ALIVE_AFTER).with_interval(ALIVE_EVERY).with_retries(ALIVE_TRIES)
 }
 
 fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use drowse_core::{Visit, Workload};
+use drowse_core::{Generation, Phase, Visit, Workload};
 use drowse_routes::Entry;
 use http::{HeaderValue, Method, Request, Response, StatusCode, request};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
@@ -66,6 +66,9 @@ impl Forward<'_> {
         let mut exchange = Exchange::new(visit, self.client);
         message.body_mut().belong(Some(&exchange));
         let mut pooled = true;
+        // What one life may have begun to serve is sent to another, once.
+        let mut second_chance = repeatable;
+        let mut told = false;
         let mut unreachable_since: Option<Instant> = None;
         loop {
             let generation = exchange.visit.generation();
@@ -78,10 +81,10 @@ impl Forward<'_> {
                 Some(lease) => Ok((lease, None)),
                 None => Box::pin(self.connect(&exchange)).await?,
             };
-            let why = match lease {
-                Err(error) => error.to_string(),
+            let (why, sent) = match lease {
+                Err(error) => (error.to_string(), false),
                 Ok((mut lease, step)) => {
-                    let spare = repeatable.then(|| Box::new(copy(&message, self.client)));
+                    let spare = second_chance.then(|| Box::new(copy(&message, self.client)));
                     match send(&mut lease, message, self.client).await {
                         Ok(response) => {
                             if let Some(step) = step {
@@ -90,40 +93,52 @@ impl Forward<'_> {
                             return self.answer(response, exchange, lease);
                         }
                         Err(Unanswered::Gone) => return Err(Ended::Gone),
-                        Err(Unanswered::Overdue) => return Err(self.overdue(&exchange)),
-                        Err(Unanswered::Failed(error, back)) => match back.or(spare) {
-                            Some(again) => {
-                                message = *again;
-                                if reused {
-                                    tracing::debug!(
-                                        workload = %exchange.visit.workload().name(), %error,
-                                        "idle connection was dead, taking a new one"
-                                    );
-                                    pooled = false;
-                                    continue;
-                                }
-                                reason(&error)
+                        Err(Unanswered::Overdue) => return Err(self.overdue(generation)),
+                        Err(Unanswered::Failed(error, back)) => {
+                            let sent = back.is_none();
+                            let spare = spare.filter(|_| broke_off(&error));
+                            let Some(again) = back.or(spare) else {
+                                return Err(self.broken(generation, &reason(&error)));
+                            };
+                            message = *again;
+                            if reused {
+                                tracing::debug!(
+                                    workload = %exchange.visit.workload().name(), %error,
+                                    "idle connection was dead, taking a new one"
+                                );
+                                pooled = false;
+                                continue;
                             }
-                            None => return Err(self.broken(&exchange, &reason(&error))),
-                        },
+                            (reason(&error), sent)
+                        }
                     }
                 }
             };
             pooled = false;
-            if unreachable_since.get_or_insert_with(Instant::now).elapsed() > DOUBT {
-                return Err(self.broken(&exchange, &why));
+            if sent {
+                second_chance = false;
             }
+            let doubted = *unreachable_since.get_or_insert_with(Instant::now);
             let workload = exchange.visit.workload().clone();
-            tracing::info!(
-                workload = %workload.name(), %generation, error = why,
-                "upstream not reachable though ready, looking at the workload again"
-            );
+            if !std::mem::replace(&mut told, true) {
+                tracing::info!(
+                    workload = %workload.name(), %generation, error = why,
+                    "upstream does not answer though ready, looking at the workload again"
+                );
+            }
             message.body_mut().belong(None);
             drop(exchange);
-            workload.suspect(generation).await;
-            if workload.snapshot().generation == generation {
+            let mut pause = DOUBT_PAUSE;
+            while !is_over(&workload, generation).await {
+                if doubted.elapsed() > DOUBT {
+                    return Err(self.broken(generation, &why));
+                }
                 // The provider may not have heard of it yet.
-                tokio::time::sleep(DOUBT_PAUSE).await;
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+                if !sent {
+                    break;
+                }
             }
             let visit = let_in(self.client, self.entry, message.method(), message.headers());
             exchange = Exchange::new(Box::pin(visit).await?, self.client);
@@ -139,7 +154,8 @@ impl Forward<'_> {
         let port = self.entry.route.port;
         let visit = &exchange.visit;
         let Some((host, outer)) = visit.upstream(port) else {
-            return Err(self.broken(exchange, "the provider knows no address for the route's port"));
+            let why = "the provider knows no address for the route's port";
+            return Err(self.broken(visit.generation(), why));
         };
         let (workload, generation) = (visit.workload(), visit.generation());
         let pool = &self.door.worker.pool;
@@ -165,14 +181,15 @@ impl Forward<'_> {
         let (mut head, body) = response.into_parts();
         let asked = self.upgrade.as_ref().map(|(protocols, _)| protocols);
         if let Err(Malformed(reason)) = to_client(&mut head, &body, asked) {
-            return Err(self.broken(&exchange, reason));
+            return Err(self.broken(exchange.visit.generation(), reason));
         }
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Response::from_parts(head, Answered::relayed(body, exchange, lease)));
         }
         let theirs = head.extensions.remove::<OnUpgrade>();
         let (Some((_, ours)), Some(theirs)) = (self.upgrade.take(), theirs) else {
-            return Err(self.broken(&exchange, "the switch of protocols was not completed"));
+            let why = "the switch of protocols was not completed";
+            return Err(self.broken(exchange.visit.generation(), why));
         };
         let client = self.client.clone();
         let tunnel = tunnel::run(self.door.clone(), client.clone(), exchange, lease, ours, theirs);
@@ -180,37 +197,37 @@ impl Forward<'_> {
         Ok(Response::from_parts(head, Answered::ours(Default::default(), &client)))
     }
 
-    fn overdue(&self, exchange: &Exchange) -> Ended {
+    fn overdue(&self, generation: Generation) -> Ended {
         if self.client.turn() == Turn::Upload {
             let detail = "The request's body did not arrive in time.";
-            return self.problem(exchange, StatusCode::REQUEST_TIMEOUT, detail);
+            return self.problem(StatusCode::REQUEST_TIMEOUT, detail);
         }
         let limit = self.door.limits.response_timeout;
-        self.warn(exchange, &format!("no response within {limit:?}"));
+        self.warn(generation, &format!("no response within {limit:?}"));
         let detail = "The backend took too long to answer.";
-        self.problem(exchange, StatusCode::GATEWAY_TIMEOUT, detail)
+        self.problem(StatusCode::GATEWAY_TIMEOUT, detail)
     }
 
     /// The upstream failed, or the client's own body did.
-    fn broken(&self, exchange: &Exchange, why: &str) -> Ended {
+    fn broken(&self, generation: Generation, why: &str) -> Ended {
         if self.client.broke_off.get() {
             let detail = "The request's body broke off or is malformed.";
-            return self.problem(exchange, StatusCode::BAD_REQUEST, detail);
+            return self.problem(StatusCode::BAD_REQUEST, detail);
         }
-        self.warn(exchange, why);
-        self.problem(exchange, StatusCode::BAD_GATEWAY, "The backend is ready but does not answer.")
+        self.warn(generation, why);
+        self.problem(StatusCode::BAD_GATEWAY, "The backend is ready but does not answer.")
     }
 
-    fn problem(&self, exchange: &Exchange, status: StatusCode, detail: &str) -> Ended {
-        let workload = exchange.visit.workload();
+    fn problem(&self, status: StatusCode, detail: &str) -> Ended {
+        let workload = &self.entry.value;
         Problem::new(status, detail).of(workload.name(), workload.snapshot().phase).into()
     }
 
-    fn warn(&self, exchange: &Exchange, error: &str) {
+    fn warn(&self, generation: Generation, error: &str) {
         let route = &self.entry.route;
         tracing::warn!(
             workload = %route.workload,
-            generation = %exchange.visit.generation(),
+            %generation,
             route = %format_args!("{}{}", route.host, route.path),
             error,
             "upstream failed"
@@ -250,6 +267,13 @@ async fn send(
     .await
 }
 
+/// Whether the provider, asked anew, knows that this life has ended.
+async fn is_over(workload: &Arc<Workload>, generation: Generation) -> bool {
+    workload.suspect(generation).await;
+    let now = workload.snapshot();
+    now.generation != generation || now.phase != Phase::Ready
+}
+
 /// The same request, to be sent again if the connection turns out to be dead.
 fn copy(message: &Request<Upload>, client: &Rc<Client>) -> Request<Upload> {
     let mut copy = Request::new(Upload::empty(client));
@@ -257,6 +281,12 @@ fn copy(message: &Request<Upload>, client: &Rc<Client>) -> Request<Upload> {
     *copy.uri_mut() = message.uri().clone();
     *copy.headers_mut() = message.headers().clone();
     copy
+}
+
+/// The connection ended before the answer began; nothing was said that was not understood.
+fn broke_off(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error);
+    error.is_incomplete_message() || cause.is_some_and(|cause| cause.is::<io::Error>())
 }
 
 /// The error with its causes.

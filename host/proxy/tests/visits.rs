@@ -265,6 +265,73 @@ async fn a_backend_that_runs_and_refuses_is_502() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_get_that_kills_its_new_connection_is_not_sent_there_again() {
+    for answer in ["", "HTTP/1.1 200 O", "SSH-2.0-x\r\n\r\n"] {
+        let backend = Backend::new(move |mut wire| async move {
+            wire.head().await;
+            wire.send(answer).await;
+        })
+        .await;
+        let router = Plan::new(backend.address).run();
+        let told = router.ask(LAST_GET).await;
+        assert!(told.starts_with("HTTP/1.1 502 Bad Gateway"), "{answer:?}: {told}");
+        assert_eq!(backend.accepted(), 1, "{answer:?}");
+        assert_eq!(router.fake.starts(), 1);
+        until(|| router.visits() == 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_get_that_is_answered_with_garbage_on_an_idle_connection_is_not_sent_again() {
+    let backend = Backend::new(|mut wire| async move {
+        wire.head().await;
+        wire.send(OK).await;
+        wire.head().await;
+        wire.send("SSH-2.0-x\r\n\r\n").await;
+    })
+    .await;
+    let router = Plan { threads: 1, ..Plan::new(backend.address) }.run();
+    let mut wire = router.connect().await;
+    wire.send(GET).await;
+    wire.head().await;
+    wire.expect("hi").await;
+    wire.send(GET).await;
+    assert!(wire.head().await.starts_with("HTTP/1.1 502"));
+    assert_eq!(backend.accepted(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_get_whose_backend_dies_under_it_is_served_by_the_next_life() {
+    let (arrived, mut arrivals) = tokio::sync::mpsc::channel(1);
+    let dies = Arc::new(Notify::new());
+    let death = dies.clone();
+    let first = Backend::new(move |mut wire| {
+        let (arrived, death) = (arrived.clone(), death.clone());
+        async move {
+            wire.head().await;
+            arrived.send(()).await.unwrap();
+            death.notified().await;
+        }
+    })
+    .await;
+    let router = Plan::new(first.address).run();
+    let mut wire = router.connect().await;
+    wire.send(LAST_GET).await;
+    within(arrivals.recv()).await.unwrap();
+    let (second, _told) = Backend::answering(OK).await;
+    dies.notify_one();
+    // The visit is left when its connection is found dead; the provider hears of it later.
+    until(|| router.visits() == 0).await;
+    {
+        let mut status = router.fake.status.lock().unwrap();
+        *router.fake.address.lock().unwrap() = second.address;
+        *status = Status::Stopped;
+    }
+    assert!(wire.head().await.starts_with("HTTP/1.1 200"));
+    assert_eq!((first.accepted(), second.accepted(), router.fake.starts()), (1, 1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_to_a_backend_that_goes_to_sleep_are_closed() {
     let (closed, mut closes) = tokio::sync::mpsc::channel(1);
     let backend = Backend::new(move |mut wire| {
