@@ -1,18 +1,12 @@
 //! A request that was let in: to the upstream and back.
 
-use std::{
-    future::poll_fn,
-    io,
-    rc::Rc,
-    sync::Arc,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::{future::poll_fn, io, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use drowse_core::{Generation, Phase, Visit, Workload};
 use drowse_routes::Entry;
 use http::{HeaderValue, Method, Request, Response, StatusCode, request};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
+use tokio::time::Instant;
 
 use crate::{
     answer::Problem,
@@ -69,7 +63,8 @@ impl Forward<'_> {
         // What one life may have begun to serve is sent to another, once.
         let mut second_chance = repeatable;
         let mut told = false;
-        let mut unreachable_since: Option<Instant> = None;
+        // Since when this life is tried in vain.
+        let mut tried: Option<(Generation, Instant)> = None;
         loop {
             let generation = exchange.visit.generation();
             let workload = exchange.visit.workload();
@@ -79,7 +74,11 @@ impl Forward<'_> {
             let reused = idle.is_some();
             let lease = match idle {
                 Some(lease) => Ok((lease, None)),
-                None => Box::pin(self.connect(&exchange)).await?,
+                None => {
+                    tried = tried.filter(|(life, _)| *life == generation);
+                    tried.get_or_insert_with(|| (generation, Instant::now()));
+                    Box::pin(self.connect(&exchange)).await?
+                }
             };
             let (why, sent) = match lease {
                 Err(error) => (error.to_string(), false),
@@ -118,7 +117,6 @@ impl Forward<'_> {
             if sent {
                 second_chance = false;
             }
-            let doubted = *unreachable_since.get_or_insert_with(Instant::now);
             let workload = exchange.visit.workload().clone();
             if !std::mem::replace(&mut told, true) {
                 tracing::info!(
@@ -130,7 +128,7 @@ impl Forward<'_> {
             drop(exchange);
             let mut pause = DOUBT_PAUSE;
             while !is_over(&workload, generation).await {
-                if doubted.elapsed() > DOUBT {
+                if tried.is_some_and(|(_, since)| since.elapsed() > DOUBT) {
                     return Err(self.broken(generation, &why));
                 }
                 // The provider may not have heard of it yet.

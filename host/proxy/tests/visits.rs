@@ -4,10 +4,16 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use common::{Backend, GET, LAST_GET, OK, Plan, Refusing, Router, until, within};
 use drowse_core::{Phase, Status};
+use drowse_proxy::HttpLimits;
+use socket2::{Domain, Socket, Type};
 use tokio::sync::Notify;
 
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: app.test\r\nConnection: keep-alive, Upgrade\r\n\
@@ -262,6 +268,51 @@ async fn a_backend_that_runs_and_refuses_is_502() {
         !answer.contains("127.0.0.1") && !answer.contains(&refusing.address.port().to_string())
     );
     until(|| router.visits() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_life_is_given_its_own_time_to_be_reached() {
+    let (old, new) = (Refusing::new(), Refusing::new());
+    let router = Plan { eager: false, ..Plan::new(old.address) }.run();
+    router.fake.may_start.add_permits(1);
+    router.engine.wake("app").unwrap();
+    router.phase(Phase::Ready).await;
+    *router.fake.status.lock().unwrap() = Status::Stopped;
+    *router.fake.address.lock().unwrap() = new.address;
+
+    let mut wire = router.connect().await;
+    wire.send(LAST_GET).await;
+    until(|| router.fake.starts() == 2).await;
+    // Longer than an upstream that cannot be reached is given.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let looks = router.fake.looks.load(Ordering::SeqCst);
+    router.fake.may_start.add_permits(1);
+    until(|| router.fake.looks.load(Ordering::SeqCst) > looks).await;
+    let _backend = Backend::on(new.listen(), |mut wire| async move {
+        wire.head().await;
+        wire.send(OK).await;
+    });
+    let head = wire.head().await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_that_connecting_takes_counts() {
+    // Its queue is full and nobody accepts: the kernel drops what else comes.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let try_it = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200));
+    let _queued: Vec<_> = std::iter::from_fn(|| try_it().ok()).collect();
+
+    let connect_timeout = Duration::from_secs(3);
+    let limits = HttpLimits { connect_timeout, ..HttpLimits::default() };
+    let router = Plan { limits, ..Plan::new(address) }.run();
+    let begun = Instant::now();
+    let answer = router.ask(LAST_GET).await;
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+    assert!(begun.elapsed() < 2 * connect_timeout, "tried once and looked at, that was enough");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,6 +43,8 @@ pub struct Fake {
     pub refusal: Mutex<Option<Failure>>,
     pub starts: AtomicUsize,
     pub stops: AtomicUsize,
+    /// How often it was asked for the target's status.
+    pub looks: AtomicUsize,
 }
 
 /// A router with one workload called `app`.
@@ -94,6 +96,7 @@ impl Fake {
             refusal: Mutex::new(None),
             starts: AtomicUsize::new(0),
             stops: AtomicUsize::new(0),
+            looks: AtomicUsize::new(0),
         })
     }
 
@@ -165,6 +168,7 @@ impl Provider for Fake {
     }
 
     async fn status(&self, target: &Target) -> Result<Observation, Failure> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
         Ok(self.observe(target))
     }
 
