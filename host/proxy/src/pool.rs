@@ -35,9 +35,11 @@ pub(crate) struct Pool {
     upstreams: RefCell<HashMap<Key, Upstream>>,
 }
 
-/// A connection in use. Dropping it closes the connection.
+/// A connection in use. Dropping it closes the connection at once, whatever is still to be
+/// written: an upstream that takes nothing must not hold the request's body, and with it a visit.
 pub(crate) struct Lease {
-    link: Link,
+    /// Taken when the connection goes another way.
+    link: Option<Link>,
     key: Key,
     generation: Generation,
     workload: Arc<Workload>,
@@ -146,7 +148,7 @@ impl Pool {
         generation: Generation,
     ) -> Lease {
         Lease {
-            link,
+            link: Some(link),
             key: Key::new(workload, port),
             generation,
             workload: workload.clone(),
@@ -172,14 +174,14 @@ impl Pool {
         self.upstreams.borrow().is_empty()
     }
 
-    fn put(&self, lease: Lease) {
-        let Lease { link, key, generation, workload, .. } = lease;
+    fn put(&self, link: Link, lease: &Lease) {
         if link.requests.is_closed() {
             return;
         }
         let mut upstreams = self.upstreams.borrow_mut();
-        let upstream = self.upstream(&mut upstreams, &workload, key.port, generation);
-        if upstream.generation == generation && upstream.idle.len() < IDLE_CONNECTIONS {
+        let upstream =
+            self.upstream(&mut upstreams, &lease.workload, lease.key.port, lease.generation);
+        if upstream.generation == lease.generation && upstream.idle.len() < IDLE_CONNECTIONS {
             upstream.idle.push((link, self.clock.now()));
         }
     }
@@ -189,26 +191,33 @@ impl Pool {
 
 impl Lease {
     pub(crate) fn requests(&mut self) -> &mut SendRequest<Upload> {
-        &mut self.link.requests
+        &mut self.link.as_mut().expect("it is taken only by those who consume the lease").requests
     }
 
     /// The exchange is over on both sides: the connection may serve another.
-    pub(crate) fn give_back(self) {
-        if let Some(pool) = self.pool.upgrade() {
-            pool.put(self);
+    pub(crate) fn give_back(mut self) {
+        if let (Some(pool), Some(link)) = (self.pool.upgrade(), self.link.take()) {
+            pool.put(link, &self);
         }
     }
 
     /// The answer is over and the request is not: the connection serves no other, and after a
     /// while it is closed whether or not the rest was taken.
-    pub(crate) fn close_soon(self) {
-        if self.pool.upgrade().is_some() {
-            let driver = self.link.driver.clone();
+    pub(crate) fn close_soon(mut self) {
+        if let (Some(_), Some(Link { driver, .. })) = (self.pool.upgrade(), self.link.take()) {
             // Ends by itself after a short time, and with the thread's runtime at the latest.
             tokio::task::spawn_local(async move {
                 tokio::time::sleep(REST).await;
                 driver.abort();
             });
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(link) = &self.link {
+            link.driver.abort();
         }
     }
 }

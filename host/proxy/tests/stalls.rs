@@ -8,7 +8,11 @@ use std::time::{Duration, Instant};
 
 use common::{Backend, GET, OK, Plan, Router, Wire, until, within};
 use drowse_proxy::HttpLimits;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    time::timeout,
+};
 
 const SHORT: Duration = Duration::from_millis(300);
 /// Long enough for every short limit to pass, and for somebody to notice.
@@ -88,7 +92,26 @@ async fn a_backend_that_takes_nothing_of_an_upload_is_504() {
     let mut status = String::new();
     within(BufReader::new(reader).read_line(&mut status)).await.unwrap();
     assert!(status.starts_with("HTTP/1.1 504 Gateway Timeout"), "{status}");
+    until(|| router.visits() == 0).await;
     upload.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_takes_nothing_does_not_keep_the_visit_of_a_client_that_has_left() {
+    let backend = Backend::new(|mut wire| async move {
+        wire.head().await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let router = router(&backend, HttpLimits::default());
+    let mut wire = router.connect().await;
+    wire.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 500000000\r\n\r\n").await;
+    assert!(timeout(PAUSE, flood(&mut wire.0)).await.is_err(), "everything is full");
+    assert_eq!(router.visits(), 1);
+    // It leaves without a word that would have to wait behind what was not taken.
+    SockRef::from(&wire.0).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(wire);
+    until(|| router.visits() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
