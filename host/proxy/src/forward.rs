@@ -4,7 +4,7 @@ use std::{future::poll_fn, io, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use drowse_core::{Generation, Phase, Visit, Workload};
 use drowse_routes::Entry;
-use http::{HeaderValue, Method, Request, Response, StatusCode, request};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::time::Instant;
 
@@ -174,9 +174,13 @@ impl Forward<'_> {
         &mut self,
         response: Response<Incoming>,
         exchange: Rc<Exchange>,
-        lease: Lease,
+        mut lease: Lease,
     ) -> Result<Response<Answered>, Ended> {
         let (mut head, body) = response.into_parts();
+        if head.version < Version::HTTP_11 {
+            // hyper would speak HTTP/1.0 too from now on, which has no body of unknown length.
+            lease.make_last();
+        }
         let asked = self.upgrade.as_ref().map(|(protocols, _)| protocols);
         if let Err(Malformed(reason)) = to_client(&mut head, &body, asked) {
             return Err(self.broken(exchange.visit.generation(), reason));

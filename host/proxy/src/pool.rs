@@ -40,6 +40,8 @@ pub(crate) struct Pool {
 pub(crate) struct Lease {
     /// Taken when the connection goes another way.
     link: Option<Link>,
+    /// The connection serves no other request.
+    last: bool,
     key: Key,
     generation: Generation,
     workload: Arc<Workload>,
@@ -149,6 +151,7 @@ impl Pool {
     ) -> Lease {
         Lease {
             link: Some(link),
+            last: false,
             key: Key::new(workload, port),
             generation,
             workload: workload.clone(),
@@ -194,8 +197,16 @@ impl Lease {
         &mut self.link.as_mut().expect("it is taken only by those who consume the lease").requests
     }
 
+    /// From now on this exchange is the connection's last.
+    pub(crate) fn make_last(&mut self) {
+        self.last = true;
+    }
+
     /// The exchange is over on both sides: the connection may serve another.
     pub(crate) fn give_back(mut self) {
+        if self.last {
+            return;
+        }
         if let (Some(pool), Some(link)) = (self.pool.upgrade(), self.link.take()) {
             pool.put(link, &self);
         }
