@@ -4,9 +4,14 @@ use std::{cell::Cell, io, rc::Rc, time::Duration};
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
+    net::TcpStream,
+};
 
-use crate::{body::Exchange, client::Client, door::Door, pool::Lease, settings::HttpLimits};
+use crate::{
+    body::Exchange, client::Client, door::Door, pool::Lease, settings::HttpLimits, upstream,
+};
 
 /// When one side has said its last word and the other says nothing, it is over after so long.
 const HALF_OPEN: Duration = Duration::from_secs(60);
@@ -32,28 +37,30 @@ pub(crate) async fn run(
 ) {
     let workload = exchange.visit.workload().name().clone();
     let (ours, theirs) = match tokio::try_join!(ours, theirs) {
-        Ok((ours, theirs)) => (TokioIo::new(ours), TokioIo::new(theirs)),
+        Ok(both) => both,
         Err(error) => {
             tracing::debug!(%workload, %error, "upgrade was not completed");
             return;
         }
     };
-    let moved = relay(ours, theirs, &door.limits).await;
+    let Some((theirs, first)) = upstream::bare(theirs) else { return };
+    let moved = relay(TokioIo::new(ours), theirs, &first, &door.limits).await;
     tracing::debug!(%workload, bytes = moved, "tunnel closed");
     drop((client, exchange, lease));
 }
 
 async fn relay(
     ours: impl AsyncRead + AsyncWrite,
-    theirs: impl AsyncRead + AsyncWrite,
+    mut theirs: TcpStream,
+    first: &[u8],
     limits: &HttpLimits,
 ) -> u64 {
     let (mut our_reader, mut our_writer) = split(ours);
-    let (mut their_reader, mut their_writer) = split(theirs);
+    let (mut their_reader, mut their_writer) = theirs.split();
     let (upwards, downwards) = (Way::default(), Way::default());
     let relayed = async {
-        let up = pump(&mut our_reader, &mut their_writer, &upwards);
-        let down = pump(&mut their_reader, &mut our_writer, &downwards);
+        let up = pump(&[], &mut our_reader, &mut their_writer, &upwards);
+        let down = pump(first, &mut their_reader, &mut our_writer, &downwards);
         tokio::pin!(up, down);
         // An error on either side is the end of both; an end of one side leaves the other its
         // word.
@@ -97,28 +104,36 @@ async fn until_still(limit: Duration, moved: impl Fn() -> u64, counts: impl Fn()
     }
 }
 
+/// Moves everything, first what was read before.
 async fn pump(
+    first: &[u8],
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     way: &Way,
 ) -> io::Result<()> {
+    way.write(to, first).await?;
     let mut buffer = vec![0; BUFFER];
     loop {
         let n = from.read(&mut buffer).await?;
         if n == 0 {
             return to.shutdown().await;
         }
-        way.writing.set(true);
-        to.write_all(&buffer[..n]).await?;
-        to.flush().await?;
-        way.writing.set(false);
-        way.moved.set(way.moved.get() + n as u64);
+        way.write(to, &buffer[..n]).await?;
     }
 }
 
 // === impl Way ===
 
 impl Way {
+    async fn write(&self, to: &mut (impl AsyncWrite + Unpin), piece: &[u8]) -> io::Result<()> {
+        self.writing.set(true);
+        to.write_all(piece).await?;
+        to.flush().await?;
+        self.writing.set(false);
+        self.moved.set(self.moved.get() + piece.len() as u64);
+        Ok(())
+    }
+
     /// Resolves when a piece has waited for so long to be taken.
     async fn stuck(&self, limit: Duration) {
         until_still(limit, || self.moved.get(), || self.writing.get()).await;

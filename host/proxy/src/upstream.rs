@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use hyper::client::conn::http1;
+use bytes::Bytes;
+use hyper::{client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::{
@@ -53,6 +54,12 @@ pub(crate) async fn connect(host: &str, port: u16, limits: &HttpLimits) -> io::R
         }
     });
     Ok(Link { requests, driver: driver.abort_handle() })
+}
+
+/// The bare socket after a switch of protocols, and what was read ahead of it.
+pub(crate) fn bare(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
+    let parts = upgraded.downcast::<TokioIo<UpstreamIo>>().ok()?;
+    Some((parts.io.into_inner().stream, parts.read_buf))
 }
 
 /// An upstream's machine that has vanished is noticed, whoever was to speak.

@@ -126,6 +126,27 @@ async fn a_tunnel_that_the_client_tears_down_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_whose_backend_has_closed_does_not_swallow_what_the_client_says() {
+    let backend = Backend::new(|mut wire| async move {
+        wire.head().await;
+        wire.send(SWITCH).await;
+    })
+    .await;
+    let router = Plan::new(backend.address).run();
+    let mut wire = router.connect().await;
+    wire.send(UPGRADE).await;
+    wire.head().await;
+    within(async {
+        use tokio::io::AsyncWriteExt;
+        while wire.0.write_all(b"is anybody there?").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    until(|| router.visits() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_upgrade_is_an_answer_like_any_other() {
     let (backend, _told) =
         Backend::answering("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno").await;
