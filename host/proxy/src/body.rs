@@ -51,8 +51,7 @@ struct Relayed {
     /// Both given back after the last byte.
     exchange: Option<Rc<Exchange>>,
     lease: Option<Lease>,
-    /// Notices that the client has gone while its own body goes nowhere: hyper reads no further
-    /// then and would not see it.
+    /// Notices that the client has gone while hyper does not look.
     gone: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// Why the upstream's body ended too early, until hyper has been told.
     broken: Option<BodyError>,
@@ -159,9 +158,13 @@ impl Answered {
     pub(crate) fn relayed(inner: Incoming, exchange: Rc<Exchange>, lease: Lease) -> Self {
         let client = exchange.client.clone();
         client.turn_to(Turn::Download);
-        let gone = exchange.uploading().then(|| Box::pin(client.socket.clone().gone()) as _);
-        let mut relayed =
-            Relayed { inner, exchange: Some(exchange), lease: Some(lease), gone, broken: None };
+        let mut relayed = Relayed {
+            inner,
+            exchange: Some(exchange),
+            lease: Some(lease),
+            gone: None,
+            broken: None,
+        };
         if relayed.inner.is_end_stream() {
             relayed.end();
         }
@@ -219,11 +222,12 @@ impl Relayed {
             return Poll::Ready(Some(Err(error)));
         }
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
-            if let (Some(gone), Some(exchange)) = (&mut self.gone, &self.exchange)
-                && exchange.uploading()
-                && gone.as_mut().poll(cx).is_ready()
-            {
-                return Poll::Ready(Some(Err("the client has gone".into())));
+            let uploading = self.exchange.as_ref().is_some_and(|exchange| exchange.uploading());
+            if uploading || !client.socket.is_watched() {
+                let gone = self.gone.get_or_insert_with(|| Box::pin(client.socket.clone().gone()));
+                if gone.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Some(Err("the client has gone".into())));
+                }
             }
             client.download(false);
             if client.poll_overdue(cx).is_ready() {

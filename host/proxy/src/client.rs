@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -64,6 +64,8 @@ pub(crate) struct Socket {
     clock: Clock,
     /// Bytes may be there although readiness was cleared.
     unread: AtomicBool,
+    /// hyper waits for bytes, so that it will see the end of them.
+    watched: AtomicBool,
     pace: AtomicU8,
     since: AtomicU32,
     /// Since when the client takes nothing of what is to be written, or `FLOWS`.
@@ -123,6 +125,7 @@ impl Client {
             socket: Arc::new(Socket {
                 stream,
                 unread: AtomicBool::new(false),
+                watched: AtomicBool::new(false),
                 pace: AtomicU8::new(Pace::Head as u8),
                 since: AtomicU32::new(clock.now().to_raw()),
                 stuck: AtomicU32::new(FLOWS),
@@ -254,6 +257,12 @@ impl Socket {
         }
     }
 
+    /// hyper notices when the client hangs up. It does not while bytes wait that it has no use
+    /// for yet: a body that goes nowhere, or the next request.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
     /// Throws away what still arrives until the client closes, for a while.
     pub(crate) async fn linger(&self) {
         let _ = SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
@@ -297,6 +306,7 @@ impl Socket {
     }
 
     fn has_read(&self) {
+        self.watched.store(false, Ordering::Relaxed);
         if self.pace() == Pace::Idle {
             self.set(Pace::Head);
         }
@@ -360,7 +370,11 @@ impl AsyncRead for ClientIo {
         }
         let room = buf.remaining();
         loop {
-            ready!(socket.stream.poll_read_ready(cx))?;
+            let Poll::Ready(ready) = socket.stream.poll_read_ready(cx) else {
+                socket.watched.store(true, Ordering::Relaxed);
+                return Poll::Pending;
+            };
+            ready?;
             match socket.stream.try_read_buf(buf) {
                 Ok(n) => {
                     // A short read has emptied the socket; the next call need not ask the kernel.

@@ -243,9 +243,8 @@ async fn send(
     message: Request<Upload>,
     client: &Rc<Client>,
 ) -> Result<Response<Incoming>, Unanswered> {
-    // hyper notices by itself when a client hangs up whose body it has read to the end.
     let uploads = !message.body().is_empty();
-    let mut gone = uploads.then(|| Box::pin(client.socket.clone().gone()));
+    let mut gone = None;
     client.turn_to(Turn::Upstream);
     let response = lease.requests().try_send_request(message);
     tokio::pin!(response);
@@ -259,10 +258,11 @@ async fn send(
         if client.poll_overdue(cx).is_ready() {
             return Poll::Ready(Err(Unanswered::Overdue));
         }
-        if let Some(gone) = &mut gone
-            && gone.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(Err(Unanswered::Gone));
+        if uploads || !client.socket.is_watched() {
+            let gone = gone.get_or_insert_with(|| Box::pin(client.socket.clone().gone()));
+            if gone.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(Unanswered::Gone));
+            }
         }
         Poll::Pending
     })

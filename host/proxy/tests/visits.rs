@@ -183,6 +183,9 @@ async fn a_client_that_leaves_takes_its_request_along() {
         "GET /begun HTTP/1.1\r\nHost: app.test\r\n\r\n",
         "POST /silent HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9\r\n\r\npart",
         "POST /begun HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9\r\n\r\npart",
+        // The next request is there already.
+        "GET /silent HTTP/1.1\r\nHost: app.test\r\n\r\nGET /next HTTP/1.1\r\n",
+        "GET /begun HTTP/1.1\r\nHost: app.test\r\n\r\nGET /next HTTP/1.1\r\n",
     ] {
         let mut wire = router.connect().await;
         wire.send(request).await;
@@ -191,6 +194,10 @@ async fn a_client_that_leaves_takes_its_request_along() {
         }
         within(arrivals.recv()).await.unwrap();
         assert_eq!(router.visits(), 1);
+        if request.starts_with("GET") {
+            // The next one begins while this one is served.
+            wire.send("GET").await;
+        }
         drop(wire);
         within(leaves.recv()).await.unwrap();
         until(|| router.visits() == 0).await;
