@@ -63,9 +63,9 @@ struct Key {
     port: u16,
 }
 
-struct Upstream {
+struct Upstream<W = Arc<Workload>> {
     /// Keeps the key's address from being used again.
-    workload: Arc<Workload>,
+    workload: W,
     generation: Generation,
     idle: Vec<(Link, Tick)>,
     ramp: Rc<Ramp>,
@@ -163,18 +163,14 @@ impl Pool {
     /// sleep: some backends wait for their clients to close before they end.
     pub(crate) fn sweep(&self) {
         self.upstreams.borrow_mut().retain(|_, upstream| {
-            if upstream.workload.snapshot().phase != Phase::Ready {
-                return false;
-            }
-            upstream.idle.retain(|(link, since)| {
-                !link.requests.is_closed() && !self.clock.passed(*since, IDLE)
-            });
-            !upstream.idle.is_empty() || Rc::strong_count(&upstream.ramp) > 1
+            let now = upstream.workload.snapshot();
+            upstream.sweep(now.phase, now.generation, &self.clock)
         });
     }
 
+    /// There is nothing to sweep. What is known of lives that are quiet may stay as it is.
     pub(crate) fn is_empty(&self) -> bool {
-        self.upstreams.borrow().is_empty()
+        !self.upstreams.borrow().values().any(Upstream::is_used)
     }
 
     fn put(&self, link: Link, lease: &Lease) {
@@ -187,6 +183,23 @@ impl Pool {
         if upstream.generation == lease.generation && upstream.idle.len() < IDLE_CONNECTIONS {
             upstream.idle.push((link, self.clock.now()));
         }
+    }
+}
+
+// === impl Upstream ===
+
+impl<W> Upstream<W> {
+    /// Closes what has been idle for too long. False when nothing is left that is worth keeping.
+    fn sweep(&mut self, phase: Phase, generation: Generation, clock: &Clock) -> bool {
+        if phase != Phase::Ready {
+            return false;
+        }
+        self.idle.retain(|(link, since)| !link.requests.is_closed() && !clock.passed(*since, IDLE));
+        self.is_used() || (self.generation == generation && self.ramp.has_grown())
+    }
+
+    fn is_used(&self) -> bool {
+        !self.idle.is_empty() || Rc::strong_count(&self.ramp) > 1
     }
 }
 
@@ -240,3 +253,6 @@ impl Key {
         Self { workload: Arc::as_ptr(workload) as usize, port }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// How many new connections of one thread to one life may wait for their first answer.
 pub(crate) struct Ramp {
     places: Arc<Semaphore>,
+    first: usize,
     width: Cell<usize>,
     widened: Cell<Instant>,
 }
@@ -48,9 +49,15 @@ impl Ramp {
         let width = (FIRST / threads.max(1)).max(1);
         Rc::new(Self {
             places: Arc::new(Semaphore::new(width)),
+            first: width,
             width: Cell::new(width),
             widened: Cell::new(Instant::now()),
         })
+    }
+
+    /// This life has shown that it takes more than at the beginning.
+    pub(crate) fn has_grown(&self) -> bool {
+        self.width.get() > self.first
     }
 
     /// Waits until one more connection may be made. Dropping this gives up the place.
