@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     io::{self, IoSlice, Read},
+    mem::MaybeUninit,
     net::{IpAddr, SocketAddr},
     pin::Pin,
     rc::Rc,
@@ -158,6 +159,15 @@ impl Client {
         self.socket.set(Pace::Idle);
     }
 
+    /// It has begun to ask for something, or is about to on a new connection.
+    pub(crate) fn is_speaking(&self) -> bool {
+        match self.socket.pace() {
+            Pace::Head => true,
+            Pace::Busy => false,
+            Pace::Idle => self.socket.has_unread(),
+        }
+    }
+
     /// Whose turn it is.
     pub(crate) fn turn(&self) -> Turn {
         self.turn.get()
@@ -261,6 +271,12 @@ impl Socket {
     /// for yet: a body that goes nowhere, or the next request.
     pub(crate) fn is_watched(&self) -> bool {
         self.watched.load(Ordering::Relaxed)
+    }
+
+    /// The kernel holds bytes that nobody has read.
+    pub(crate) fn has_unread(&self) -> bool {
+        let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_ok_and(|count| count > 0)
     }
 
     /// Throws away what still arrives until the client closes, for a while.
