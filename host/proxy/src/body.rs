@@ -218,6 +218,10 @@ impl Relayed {
         client: &Client,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // hyper asks again when it has written what it holds.
+        if self.broken.is_some() && client.socket.is_stuck() {
+            return Poll::Pending;
+        }
         if let Some(error) = self.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }

@@ -344,7 +344,7 @@ impl Socket {
     }
 
     /// Something waits to be written.
-    fn is_stuck(&self) -> bool {
+    pub(crate) fn is_stuck(&self) -> bool {
         self.stuck.load(Ordering::Relaxed) != FLOWS
     }
 

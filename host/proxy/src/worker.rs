@@ -220,12 +220,13 @@ async fn serve(door: Rc<Door>, client: Rc<Client>) {
             connection.await
         }
     };
+    let early = stopped || ended.is_err();
     let refused = ended.as_ref().is_err_and(hyper::Error::is_parse);
     if let Err(error) = &ended {
         tracing::debug!(listener = door.settings.name, %error, "client connection ended");
     }
     // Closed with bytes unread, a connection is reset, and the answer before them may be lost.
-    if refused || client.cut_short.get() || (stopped && client.socket.has_unread()) {
+    if refused || client.cut_short.get() || (early && client.socket.has_unread()) {
         client.socket.linger().await;
     }
 }

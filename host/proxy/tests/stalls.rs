@@ -10,7 +10,7 @@ use common::{Backend, GET, OK, Plan, Router, Wire, until, within};
 use drowse_proxy::HttpLimits;
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     time::timeout,
 };
 
@@ -149,6 +149,45 @@ async fn a_backend_that_falls_silent_in_the_middle_of_its_answer_is_cut_off() {
     assert!(answer.ends_with("5\r\nhello\r\n"), "not made to look whole: {answer}");
     within(closes.recv()).await.unwrap();
     until(|| router.visits() == 0).await;
+}
+
+/// Bytes that a router holds for a client that takes nothing, in small steps from none to more
+/// than fit.
+fn sizes() -> impl Iterator<Item = usize> {
+    (0..).map(|step| step * (32 << 10))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_client_gets_all_that_there_was_of_an_answer_that_broke_off() {
+    let (closed, mut closes) = tokio::sync::mpsc::channel(1);
+    let backend = Backend::new(move |mut wire| {
+        let closed = closed.clone();
+        async move {
+            let head = wire.head().await;
+            let size = head.split(['/', ' ']).nth(2).unwrap().parse().unwrap();
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 500000000\r\n\r\n").await;
+            wire.send(vec![b'x'; size]).await;
+            wire.0.shutdown().await.unwrap();
+            wire.closed().await;
+            closed.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let router = router(&backend, HttpLimits::default());
+    for size in sizes() {
+        let mut wire = router.connect().await;
+        wire.send(format!("GET /{size} HTTP/1.1\r\nHost: app.test\r\n\r\n")).await;
+        // The router has read everything as soon as it closes the connection to the backend.
+        let held = timeout(SHORT, closes.recv()).await.is_ok();
+        wire.head().await;
+        let mut body = Vec::new();
+        // The end is an error or not; what came before it counts.
+        let _ = within(wire.0.read_to_end(&mut body)).await;
+        assert_eq!(body.len(), size);
+        if !held {
+            break;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
