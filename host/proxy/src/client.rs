@@ -328,10 +328,11 @@ impl Socket {
         }
     }
 
-    /// A client that takes its answer slowly is not idle.
+    /// A client that takes its answer slowly is not idle, and need not finish its next request
+    /// meanwhile.
     fn has_written(&self) {
         self.stuck.store(FLOWS, Ordering::Relaxed);
-        if self.pace() == Pace::Idle {
+        if self.pace() != Pace::Busy {
             self.since.store(self.clock.now().to_raw(), Ordering::Relaxed);
         }
     }

@@ -191,6 +191,49 @@ async fn a_slow_client_gets_all_that_there_was_of_an_answer_that_broke_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_still_being_taken_is_not_cut_off_for_the_next_request() {
+    let backend = Backend::new(|mut wire| async move {
+        while let Some(head) = wire.try_head().await {
+            let size: usize = head.split(['/', ' ']).nth(2).unwrap().parse().unwrap();
+            wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n")).await;
+            wire.send(vec![b'x'; size]).await;
+        }
+    })
+    .await;
+    let limits = HttpLimits { head_timeout: SHORT, keep_alive: SHORT, ..HttpLimits::default() };
+    let router = router(&backend, limits);
+    let ask = async |size: usize| {
+        let mut wire = router.connect().await;
+        wire.send(format!("GET /{size} HTTP/1.1\r\nHost: app.test\r\n\r\n")).await;
+        within(wire.0.peek(&mut [0])).await.unwrap();
+        wire
+    };
+    // The most that the router holds: the visit ends with the last byte that it was given.
+    let mut most = 0;
+    for size in sizes() {
+        let wire = ask(size).await;
+        let held = timeout(SHORT, until(|| router.visits() == 0)).await.is_ok();
+        drop(wire);
+        until(|| router.visits() == 0).await;
+        if !held {
+            break;
+        }
+        most = size;
+    }
+    let size = most - (32 << 10);
+    let mut wire = ask(size).await;
+    until(|| router.visits() == 0).await;
+    // The next request begins and does not go on; in the time that it would have had, nothing of
+    // the answer is taken.
+    wire.send("GET").await;
+    tokio::time::sleep(PAUSE).await;
+    wire.head().await;
+    let mut body = vec![0; size];
+    within(wire.0.read_exact(&mut body)).await.unwrap();
+    wire.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_of_events_may_be_silent_and_so_may_the_body_beside_it() {
     let backend = Backend::new(|mut wire| async move {
         let head = wire.head().await;
