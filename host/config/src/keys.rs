@@ -407,7 +407,7 @@ pub(crate) static ROUTE: Table = Table {
             TEXT.kind,
             "\"/\"",
             "Beginning of the path, in whole segments: `/app` is `/app` and `/app/x`, not \
-             `/apple`.",
+             `/apple`. A request's path is compared as servers resolve it: `/x/../app` is `/app`.",
         ),
         required("workload", TEXT.kind, "The workload that answers."),
         required("port", PORT.kind, "The workload's own port."),

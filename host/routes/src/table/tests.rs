@@ -63,6 +63,32 @@ fn a_host_without_a_fitting_path_leaves_the_visitor_to_the_next_host() {
 }
 
 #[test]
+fn a_path_leads_where_servers_resolve_it_to() {
+    let table =
+        table(&[("a.org", "/", "all"), ("a.org", "/open", "open"), ("a.org", "/~j", "joe")]);
+    assert_eq!(found(&table, "a.org", "/open/../secret"), Some("all"));
+    assert_eq!(found(&table, "a.org", "/open/%2e%2E/secret"), Some("all"));
+    assert_eq!(found(&table, "a.org", "/x/../open/y"), Some("open"));
+    assert_eq!(found(&table, "a.org", "//open"), Some("open"));
+    assert_eq!(found(&table, "a.org", "/%6fpen"), Some("open"));
+    assert_eq!(found(&table, "a.org", "/%7Ej/x"), Some("joe"));
+    assert_eq!(found(&table, "a.org", "/open/..%2fsecret"), None, "nobody knows where to");
+    assert_eq!(found(&table, "a.org", "/open/..;/secret"), None);
+}
+
+#[test]
+fn where_paths_make_no_difference_every_path_is_passed_on() {
+    let table = table(&[("a.org", "/", "all")]);
+    assert_eq!(found(&table, "a.org", "/a/..%2fb"), Some("all"));
+}
+
+#[test]
+fn routes_whose_paths_mean_the_same_are_a_conflict() {
+    let routes = ["/%7ejoe", "/~joe/"].map(|path| (route("a.org", path, "w"), ()));
+    assert_eq!(Tables::build(routes).unwrap_err().len(), 1);
+}
+
+#[test]
 fn conflicting_routes_are_all_reported() {
     let routes = [
         route("A.org", "/api", "one"),
@@ -94,6 +120,15 @@ fn naive<'a>(routes: &'a [Route], host: &str, path: &str) -> Option<&'a Route> {
     let host = host.to_ascii_lowercase();
     let host = host.split(':').next().unwrap_or_default();
     let host = host.strip_suffix('.').unwrap_or(host);
+    let mut segments: Vec<String> = Vec::new();
+    for segment in path.split('/').map(|segment| segment.replace("%62", "b").replace("%2e", ".")) {
+        match segment.as_str() {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            _ => segments.push(segment),
+        }
+    }
+    let path = format!("/{}", segments.join("/"));
     let host_rank = |route: &Route| match &route.host {
         HostMatch::Any => Some(0),
         HostMatch::Wildcard(suffix) => {
@@ -119,7 +154,7 @@ fn some_host() -> impl Strategy<Value = String> {
 }
 
 fn some_path() -> impl Strategy<Value = String> {
-    let segment = prop::sample::select(vec!["a", "b", "ab", ""]);
+    let segment = prop::sample::select(vec!["a", "b", "ab", "a%62", "", ".", "..", "%2e."]);
     prop::collection::vec(segment, 0..5).prop_map(|segments| format!("/{}", segments.join("/")))
 }
 
