@@ -206,17 +206,26 @@ async fn a_client_that_leaves_takes_its_request_along() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_idle_connection_is_replaced_and_nobody_notices() {
-    // Closes each connection after one answer without saying so.
-    let backend = Backend::new(|mut wire| async move {
-        let head = wire.head().await;
-        if head.starts_with("POST") {
-            wire.expect("body").await;
+    // Closes each connection after one answer without saying so, and tells when the router has
+    // closed it too.
+    let (closed, mut closes) = tokio::sync::mpsc::channel(20);
+    let backend = Backend::new(move |mut wire| {
+        let closed = closed.clone();
+        async move {
+            let head = wire.head().await;
+            if head.starts_with("POST") {
+                wire.expect("body").await;
+            }
+            wire.send(OK).await;
+            tokio::io::AsyncWriteExt::shutdown(&mut wire.0).await.unwrap();
+            wire.closed().await;
+            closed.send(()).await.unwrap();
         }
-        wire.send(OK).await;
     })
     .await;
     let router = Plan { threads: 1, ..Plan::new(backend.address) }.run();
     let mut wire = router.connect().await;
+    let mut seen = 0;
     for n in 0..20 {
         if n % 2 == 0 {
             wire.send(GET).await;
@@ -226,11 +235,14 @@ async fn a_dead_idle_connection_is_replaced_and_nobody_notices() {
         let head = wire.head().await;
         assert!(head.starts_with("HTTP/1.1 200"), "request {n}: {head}");
         wire.expect("hi").await;
+        until(|| backend.accepted() == n + 1).await;
         // The pool has to have seen, or not seen, the close: both must do for a GET; a POST is
         // only safe when it was seen.
-        until(|| backend.accepted() == n + 1).await;
         if n % 2 == 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            for _ in seen..=n {
+                within(closes.recv()).await.unwrap();
+            }
+            seen = n + 1;
         }
     }
 }
