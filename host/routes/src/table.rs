@@ -92,17 +92,6 @@ impl<T> Default for Tables<T> {
 // === impl Table ===
 
 impl<T> Table<T> {
-    /// The table of one listener. Every pair of routes with the same host and path is reported,
-    /// and then nothing is built.
-    pub fn build(routes: impl IntoIterator<Item = (Route, T)>) -> Result<Self, Vec<Conflict>> {
-        let mut table = Self::default();
-        let mut conflicts = Vec::new();
-        for (route, value) in routes {
-            conflicts.extend(table.insert(route, value));
-        }
-        if conflicts.is_empty() { Ok(table) } else { Err(conflicts) }
-    }
-
     /// The route for a visitor who asks for `path` (without query) of `host` (as the client says
     /// it, empty when it says none). Paths are compared as servers resolve them; where routes
     /// differ by path, none is found for a path that servers resolve differently.
@@ -119,12 +108,6 @@ impl<T> Table<T> {
                     .find_map(|paths| paths.lookup(path))
             })
             .or_else(|| self.any.lookup(path))
-    }
-
-    /// Every route, in no particular order.
-    pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry<T>>> {
-        let hosts = self.exact.values().chain(self.wildcard.values()).chain([&self.any]);
-        hosts.flat_map(|paths| paths.prefixes.values())
     }
 
     fn insert(&mut self, route: Route, value: T) -> Option<Conflict> {
