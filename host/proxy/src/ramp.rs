@@ -7,17 +7,11 @@
 //! which doubles their number with every round. A backend that takes its time with answers is not
 //! held back for long: whenever somebody has waited for 50 ms, the number doubles too.
 
-use std::{
-    cell::Cell,
-    pin::pin,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 /// New connections of all threads together that may wait for their first answer at the beginning.
@@ -98,34 +92,4 @@ impl Step {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::FutureExt as _;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn each_answer_makes_room_for_two() {
-        let ramp = Ramp::new(4);
-        let (first, second) = (ramp.step().await, ramp.step().await);
-        assert!(ramp.step().now_or_never().is_none(), "8 for 4 threads are 2 for each");
-        first.answered();
-        let _third = ramp.step().await;
-        let _fourth = ramp.step().await;
-        assert!(ramp.step().now_or_never().is_none());
-        drop(second);
-        assert!(ramp.step().now_or_never().is_some(), "a broken connection gives its place back");
-    }
-
-    #[tokio::test]
-    async fn a_backend_that_does_not_answer_holds_nobody_back_for_long() {
-        let ramp = Ramp::new(8);
-        let mut inside = Vec::new();
-        let crowd = async {
-            while inside.len() < 64 {
-                inside.push(ramp.step().await);
-            }
-        };
-        timeout(Duration::from_secs(10), crowd).await.expect("everybody gets in");
-        assert!(ramp.width.get() >= 64);
-    }
-}
+mod tests;
