@@ -34,6 +34,8 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// At most so many bytes are read at once when readiness is not known.
 const UNANNOUNCED: usize = 32 << 10;
+/// Nothing waits to be written.
+const FLOWS: u32 = u32::MAX;
 
 /// One client, as long as its connection or tunnel.
 pub(crate) struct Client {
@@ -79,9 +81,6 @@ pub(crate) struct TooSlow(pub(crate) &'static str);
 
 /// What hyper reads and writes.
 pub(crate) struct ClientIo(pub(crate) Arc<Socket>);
-
-/// Nothing waits to be written.
-const FLOWS: u32 = u32::MAX;
 
 /// Who has to do something next so that an exchange goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -178,7 +178,7 @@ async fn a_slow_client_gets_all_that_there_was_of_an_answer_that_broke_off() {
         let mut wire = router.connect().await;
         wire.send(format!("GET /{size} HTTP/1.1\r\nHost: app.test\r\n\r\n")).await;
         // The router has read everything as soon as it closes the connection to the backend.
-        let held = timeout(SHORT, closes.recv()).await.is_ok();
+        let held = timeout(PAUSE, closes.recv()).await.is_ok();
         wire.head().await;
         let mut body = Vec::new();
         // The end is an error or not; what came before it counts.
@@ -212,7 +212,7 @@ async fn an_answer_that_is_still_being_taken_is_not_cut_off_for_the_next_request
     let mut most = 0;
     for size in sizes() {
         let wire = ask(size).await;
-        let held = timeout(SHORT, until(|| router.visits() == 0)).await.is_ok();
+        let held = timeout(PAUSE, until(|| router.visits() == 0)).await.is_ok();
         drop(wire);
         until(|| router.visits() == 0).await;
         if !held {
@@ -220,7 +220,7 @@ async fn an_answer_that_is_still_being_taken_is_not_cut_off_for_the_next_request
         }
         most = size;
     }
-    let size = most - (32 << 10);
+    let size = most.saturating_sub(32 << 10);
     let mut wire = ask(size).await;
     until(|| router.visits() == 0).await;
     // The next request begins and does not go on; in the time that it would have had, nothing of
