@@ -116,6 +116,8 @@ impl Forward<'_> {
             pooled = false;
             if sent {
                 second_chance = false;
+                // It has served until now.
+                tried = Some((generation, Instant::now()));
             }
             let workload = exchange.visit.workload().clone();
             if !std::mem::replace(&mut told, true) {

@@ -410,9 +410,12 @@ async fn a_get_whose_backend_dies_under_it_is_served_by_the_next_life() {
     wire.send(LAST_GET).await;
     within(arrivals.recv()).await.unwrap();
     let (second, _told) = Backend::answering(OK).await;
+    // Longer than an upstream that cannot be reached is given.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let looks = router.fake.looks.load(Ordering::SeqCst);
     dies.notify_one();
-    // The visit is left when its connection is found dead; the provider hears of it later.
-    until(|| router.visits() == 0).await;
+    // The provider hears of it later than the visitor.
+    until(|| router.fake.looks.load(Ordering::SeqCst) > looks).await;
     {
         let mut status = router.fake.status.lock().unwrap();
         *router.fake.address.lock().unwrap() = second.address;
