@@ -56,12 +56,12 @@ fn limits(r: &mut Reader, section: &Section<'_>) -> Option<HttpLimits> {
     let head_timeout = section.get(r, "head-timeout", &DURATION);
     let head_bytes = section.get(r, "head-size", &SIZE);
     let keep_alive = section.get(r, "keep-alive", &DURATION);
-    let connect_timeout = section.get(r, "connect-timeout", &DURATION);
-    let response_timeout = section.get(r, "response-timeout", &DURATION);
     let body_timeout = section.get(r, "body-timeout", &DURATION);
     let send_timeout = section.get(r, "send-timeout", &DURATION);
     let read_timeout = section.get(r, "read-timeout", &DURATION);
     let tunnel_idle = section.get(r, "tunnel-idle", &IDLE);
+    let connect_timeout = section.get(r, "connect-timeout", &DURATION);
+    let response_timeout = section.get(r, "response-timeout", &DURATION);
     let head_bytes = head_bytes?;
     // Heads are held in memory, and hyper reads them with a buffer of at least 8 KiB.
     if !(8 << 10..=16 << 20).contains(&head_bytes) {
@@ -74,11 +74,11 @@ fn limits(r: &mut Reader, section: &Section<'_>) -> Option<HttpLimits> {
         head_timeout: head_timeout?,
         head_bytes: usize::try_from(head_bytes).ok()?,
         keep_alive: keep_alive?,
-        connect_timeout: connect_timeout?,
-        response_timeout: response_timeout?,
         body_timeout: body_timeout?,
         send_timeout: send_timeout?,
         read_timeout: read_timeout?,
         tunnel_idle: tunnel_idle?,
+        connect_timeout: connect_timeout?,
+        response_timeout: response_timeout?,
     })
 }

@@ -13,10 +13,7 @@ use drowse_core::Visit;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{
-    client::{Client, Turn},
-    pool::Lease,
-};
+use crate::{client::Client, pool::Lease};
 
 type BodyError = Box<dyn Error + Send + Sync>;
 
@@ -157,7 +154,7 @@ impl Answered {
     /// An upstream's body. The lease goes back to the pool after its last byte.
     pub(crate) fn relayed(inner: Incoming, exchange: Rc<Exchange>, lease: Lease) -> Self {
         let client = exchange.client.clone();
-        client.turn_to(Turn::Download);
+        client.answer_begins();
         let mut relayed = Relayed {
             inner,
             exchange: Some(exchange),
@@ -180,10 +177,9 @@ impl Body for Answered {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        match &mut this.kind {
+        match &mut self.kind {
             Kind::Ours(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Relayed(relayed) => relayed.poll_frame(&this.client, cx),
+            Kind::Relayed(relayed) => relayed.poll_frame(cx),
         }
     }
 
@@ -215,9 +211,11 @@ impl Drop for Answered {
 impl Relayed {
     fn poll_frame(
         &mut self,
-        client: &Client,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // There is none after the last byte.
+        let Some(exchange) = self.exchange.clone() else { return Poll::Ready(None) };
+        let client = &exchange.client;
         // hyper asks again when it has written what it holds.
         if self.broken.is_some() && client.socket.is_stuck() {
             return Poll::Pending;
@@ -226,8 +224,7 @@ impl Relayed {
             return Poll::Ready(Some(Err(error)));
         }
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
-            let uploading = self.exchange.as_ref().is_some_and(|exchange| exchange.uploading());
-            if uploading || !client.socket.is_watched() {
+            if exchange.uploading() || !client.socket.is_watched() {
                 let gone = self.gone.get_or_insert_with(|| Box::pin(client.socket.clone().gone()));
                 if gone.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Some(Err("the client has gone".into())));

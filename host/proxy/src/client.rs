@@ -84,7 +84,7 @@ pub(crate) struct ClientIo(pub(crate) Arc<Socket>);
 
 /// Who has to do something next so that an exchange goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
+enum Turn {
     /// There is no exchange.
     Nobody,
     /// The client has to send more of its body.
@@ -167,13 +167,23 @@ impl Client {
         }
     }
 
-    /// Whose turn it is.
-    pub(crate) fn turn(&self) -> Turn {
-        self.turn.get()
+    /// The request goes to the upstream, and it is the upstream's turn.
+    pub(crate) fn request_goes(&self) {
+        self.turn_to(Turn::Upstream);
+    }
+
+    /// More of the request's body has to come before there can be an answer.
+    pub(crate) fn owes_body(&self) -> bool {
+        self.turn.get() == Turn::Upload
+    }
+
+    /// The answer has begun.
+    pub(crate) fn answer_begins(&self) {
+        self.turn_to(Turn::Download);
     }
 
     /// Something has moved, and now it is this one's turn.
-    pub(crate) fn turn_to(&self, turn: Turn) {
+    fn turn_to(&self, turn: Turn) {
         self.turn.set(turn);
         self.turned.set(self.socket.clock.now());
         self.overdue.set(false);

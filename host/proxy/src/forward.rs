@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::{
     answer::Problem,
     body::{Answered, Exchange, Upload},
-    client::{Client, Turn},
+    client::Client,
     door::{Door, Ended, let_in},
     headers::{Malformed, to_client},
     pool::Lease,
@@ -202,7 +202,7 @@ impl Forward<'_> {
     }
 
     fn overdue(&self, generation: Generation) -> Ended {
-        if self.client.turn() == Turn::Upload {
+        if self.client.owes_body() {
             let detail = "The request's body did not arrive in time.";
             return self.problem(StatusCode::REQUEST_TIMEOUT, detail);
         }
@@ -247,7 +247,7 @@ async fn send(
 ) -> Result<Response<Incoming>, Unanswered> {
     let uploads = !message.body().is_empty();
     let mut gone = None;
-    client.turn_to(Turn::Upstream);
+    client.request_goes();
     let response = lease.requests().try_send_request(message);
     tokio::pin!(response);
     poll_fn(|cx| {

@@ -37,11 +37,6 @@ pub struct HttpLimits {
     pub head_bytes: usize,
     /// A client connection without a request in flight is closed after this long.
     pub keep_alive: Duration,
-    /// Until a connection to an upstream stands.
-    pub connect_timeout: Duration,
-    /// From the last piece of the request that the upstream took until it takes the next one or
-    /// begins its response; then 504.
-    pub response_timeout: Duration,
     /// A client sends nothing of a request's body for so long; then 408.
     pub body_timeout: Duration,
     /// A client takes nothing of what is sent to it for so long; then it is cut off.
@@ -52,6 +47,11 @@ pub struct HttpLimits {
     /// Nothing passes through a tunnel for so long, at the latest twice as long; then it is
     /// closed.
     pub tunnel_idle: Option<Duration>,
+    /// Until a connection to an upstream stands.
+    pub connect_timeout: Duration,
+    /// From the last piece of the request that the upstream took until it takes the next one or
+    /// begins its response; then 504.
+    pub response_timeout: Duration,
 }
 
 // === impl HttpLimits ===
@@ -63,12 +63,12 @@ impl Default for HttpLimits {
             head_timeout: Duration::from_secs(15),
             head_bytes: 64 << 10,
             keep_alive: Duration::from_secs(75),
-            connect_timeout: Duration::from_secs(5),
-            response_timeout: Duration::from_secs(300),
             body_timeout: Duration::from_secs(60),
             send_timeout: Duration::from_secs(300),
             read_timeout: Duration::from_secs(3600),
             tunnel_idle: None,
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(300),
         }
     }
 }

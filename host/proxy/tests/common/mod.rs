@@ -37,14 +37,14 @@ pub struct Fake {
     /// Where the target is reached after its next start.
     pub address: Mutex<SocketAddr>,
     pub status: Mutex<Status>,
+    /// How often somebody asked for it.
+    pub looks: AtomicUsize,
     /// One permit for each start that may end.
     pub may_start: Semaphore,
     /// What the next starts say instead.
     pub refusal: Mutex<Option<Failure>>,
     pub starts: AtomicUsize,
     pub stops: AtomicUsize,
-    /// How often it was asked for the target's status.
-    pub looks: AtomicUsize,
 }
 
 /// A router with one workload called `app`.
@@ -92,11 +92,11 @@ impl Fake {
             name: ProviderName::parse("fake").unwrap(),
             address: Mutex::new(address),
             status: Mutex::new(Status::Stopped),
+            looks: AtomicUsize::new(0),
             may_start: Semaphore::new(if eager { 1000 } else { 0 }),
             refusal: Mutex::new(None),
             starts: AtomicUsize::new(0),
             stops: AtomicUsize::new(0),
-            looks: AtomicUsize::new(0),
         })
     }
 
