@@ -131,8 +131,37 @@ pub(crate) static LISTENER_LIMITS: Table = Table {
             "response-timeout",
             DURATION.kind,
             "\"5m\"",
-            "From a request's last byte until the workload's response begins; then the client \
-             gets 504.",
+            "From the last piece of a request that the workload took until it takes the next one \
+             or its response begins; then the client gets 504.",
+        ),
+        default(
+            "body-timeout",
+            DURATION.kind,
+            "\"1m\"",
+            "A client that sends nothing of its request's body for this long gets 408. Once the \
+             response has begun, `read-timeout` counts for both sides.",
+        ),
+        default(
+            "send-timeout",
+            DURATION.kind,
+            "\"5m\"",
+            "A client that takes nothing of its response for this long is cut off. A player that \
+             is paused does that.",
+        ),
+        default(
+            "read-timeout",
+            DURATION.kind,
+            "\"1h\"",
+            "A workload that has begun its response and sends nothing of it for this long is cut \
+             off. Server-sent events and the like may be silent for a long time; a workload that \
+             has vanished is noticed by the kernel, sooner.",
+        ),
+        default(
+            "tunnel-idle",
+            IDLE.kind,
+            "\"never\"",
+            "A WebSocket or other tunnel through which nothing passes for this long is closed, at \
+             the latest after twice as long.",
         ),
         default(
             "held",
@@ -443,7 +472,7 @@ pub(crate) static ROUTE: Table = Table {
             TEXT.kind,
             "\"/\"",
             "Beginning of the path, in whole segments: `/app` is `/app` and `/app/x`, not \
-             `/apple`.",
+             `/apple`. A request's path is compared as servers resolve it: `/x/../app` is `/app`.",
         ),
         required("workload", TEXT.kind, "The workload that answers."),
         required("port", PORT.kind, "The workload's own port."),

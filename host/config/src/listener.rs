@@ -4,7 +4,7 @@ use drowse_proxy::settings::{HttpLimits, ListenerSettings};
 
 use crate::{
     config::Found,
-    forms::{ADDRESS, COUNT, DURATION, NETWORKS, PROTOCOL, SIZE, TEXT},
+    forms::{ADDRESS, COUNT, DURATION, IDLE, NETWORKS, PROTOCOL, SIZE, TEXT},
     read::{Reader, Section},
 };
 
@@ -61,6 +61,10 @@ fn limits(r: &mut Reader, section: &Section<'_>) -> Option<HttpLimits> {
     let head_timeout = section.get(r, "head-timeout", &DURATION);
     let head_bytes = section.get(r, "head-size", &SIZE);
     let keep_alive = section.get(r, "keep-alive", &DURATION);
+    let body_timeout = section.get(r, "body-timeout", &DURATION);
+    let send_timeout = section.get(r, "send-timeout", &DURATION);
+    let read_timeout = section.get(r, "read-timeout", &DURATION);
+    let tunnel_idle = section.get(r, "tunnel-idle", &IDLE);
     let connect_timeout = section.get(r, "connect-timeout", &DURATION);
     let response_timeout = section.get(r, "response-timeout", &DURATION);
     let held = section.get(r, "held", &COUNT);
@@ -76,6 +80,10 @@ fn limits(r: &mut Reader, section: &Section<'_>) -> Option<HttpLimits> {
         head_timeout: head_timeout?,
         head_bytes: usize::try_from(head_bytes).ok()?,
         keep_alive: keep_alive?,
+        body_timeout: body_timeout?,
+        send_timeout: send_timeout?,
+        read_timeout: read_timeout?,
+        tunnel_idle: tunnel_idle?,
         connect_timeout: connect_timeout?,
         response_timeout: response_timeout?,
         held: held?,

@@ -45,6 +45,7 @@ fn what_is_written_is_what_comes_out() {
     assert_eq!(listener.limits.connections, 500);
     assert_eq!(listener.limits.head_bytes, 32 << 10);
     assert_eq!(listener.limits.keep_alive, Duration::from_secs(30));
+    assert_eq!(listener.limits.tunnel_idle, Some(Duration::from_secs(3600)));
     assert_eq!(listener.limits.connect_timeout, HttpLimits::default().connect_timeout);
 
     let names: Vec<_> = config.workloads.iter().map(|it| it.name.as_str()).collect();

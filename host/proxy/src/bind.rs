@@ -81,14 +81,15 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket(address, true)?;
     // Accepted connections inherit these.
     socket.set_tcp_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(ALIVE_AFTER)
-        .with_interval(ALIVE_EVERY)
-        .with_retries(ALIVE_TRIES);
-    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_keepalive(&keepalive())?;
     socket.set_nonblocking(true)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// How peers that say nothing are asked whether they are still there.
+pub(crate) fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(ALIVE_AFTER).with_interval(ALIVE_EVERY).with_retries(ALIVE_TRIES)
 }
 
 fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {

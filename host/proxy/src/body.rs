@@ -5,7 +5,7 @@ use std::{
     error::Error,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -49,11 +49,10 @@ struct Relayed {
     /// Both given back after the last byte.
     exchange: Option<Rc<Exchange>>,
     lease: Option<Lease>,
-    /// Notices that the client has gone while its own body goes nowhere: hyper reads no further
-    /// then and would not see it.
+    /// Notices that the client has gone while hyper does not look.
     gone: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// Why the upstream's body ended too early, until hyper has been told.
-    broken: Option<hyper::Error>,
+    broken: Option<BodyError>,
 }
 
 // === impl Exchange ===
@@ -99,7 +98,6 @@ impl Upload {
         self.inner = None;
         if let Some(exchange) = self.exchange.take() {
             exchange.uploading.set(false);
-            exchange.client.owe(true);
         }
     }
 }
@@ -112,8 +110,13 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
+        let this = &mut *self;
+        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(&mut *inner).poll_frame(cx) else {
+            this.client.upload(false);
+            return Poll::Pending;
+        };
+        this.client.upload(true);
         match &frame {
             Some(Ok(frame)) if frame.is_trailers() || inner.is_end_stream() => self.end(),
             Some(Ok(_)) => {}
@@ -157,10 +160,14 @@ impl Answered {
     /// An upstream's body. The lease goes back to the pool after its last byte.
     pub(crate) fn relayed(inner: Incoming, exchange: Rc<Exchange>, lease: Lease) -> Self {
         let client = exchange.client.clone();
-        client.owe(false);
-        let gone = exchange.uploading().then(|| Box::pin(client.socket.clone().gone()) as _);
-        let mut relayed =
-            Relayed { inner, exchange: Some(exchange), lease: Some(lease), gone, broken: None };
+        client.answer_begins();
+        let mut relayed = Relayed {
+            inner,
+            exchange: Some(exchange),
+            lease: Some(lease),
+            gone: None,
+            broken: None,
+        };
         if relayed.inner.is_end_stream() {
             relayed.end();
         }
@@ -215,18 +222,30 @@ impl Relayed {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // There is none after the last byte.
+        let Some(exchange) = self.exchange.clone() else { return Poll::Ready(None) };
+        let client = &exchange.client;
+        // hyper asks again when it has written what it holds.
+        if self.broken.is_some() && client.socket.is_stuck() {
+            return Poll::Pending;
+        }
         if let Some(error) = self.broken.take() {
-            return Poll::Ready(Some(Err(error.into())));
+            return Poll::Ready(Some(Err(error)));
         }
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
-            if let (Some(gone), Some(exchange)) = (&mut self.gone, &self.exchange)
-                && exchange.uploading()
-                && gone.as_mut().poll(cx).is_ready()
-            {
-                return Poll::Ready(Some(Err("the client has gone".into())));
+            if exchange.uploading() || !client.socket.is_watched() {
+                let gone = self.gone.get_or_insert_with(|| Box::pin(client.socket.clone().gone()));
+                if gone.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Some(Err("the client has gone".into())));
+                }
+            }
+            client.download(false);
+            if client.poll_overdue(cx).is_ready() {
+                self.break_off("it has sent nothing for too long".into(), cx);
             }
             return Poll::Pending;
         };
+        client.download(true);
         match frame {
             Some(Ok(frame)) => {
                 if frame.is_trailers() || self.inner.is_end_stream() {
@@ -239,24 +258,29 @@ impl Relayed {
                 Poll::Ready(None)
             }
             Some(Err(error)) => {
-                self.warn(&error);
-                // The connection is of no more use; dropping the lease closes it.
-                self.lease = None;
-                self.broken = Some(error);
-                // hyper throws away what it has not written when a body fails. Asked to wait a
-                // moment, it writes that first, and the client learns as much as we know.
-                cx.waker().wake_by_ref();
+                self.break_off(error.into(), cx);
                 Poll::Pending
             }
         }
     }
 
-    fn warn(&self, error: &hyper::Error) {
+    /// The upstream's body has ended too early.
+    fn break_off(&mut self, error: BodyError, cx: &Context<'_>) {
+        self.warn(&*error);
+        // The connection is of no more use; dropping the lease closes it.
+        self.lease = None;
+        self.broken = Some(error);
+        // hyper throws away what it has not written when a body fails. Asked to wait a moment, it
+        // writes that first, and the client learns as much as we know.
+        cx.waker().wake_by_ref();
+    }
+
+    fn warn(&self, error: &dyn Error) {
         if let Some(exchange) = &self.exchange {
             tracing::warn!(
                 workload = %exchange.visit.workload().name(),
                 generation = %exchange.visit.generation(),
-                %error,
+                error = %error,
                 "upstream broke off in the middle of its answer"
             );
         }

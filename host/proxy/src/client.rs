@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     io::{self, IoSlice, Read},
+    mem::MaybeUninit,
     net::{IpAddr, SocketAddr},
     pin::Pin,
     rc::Rc,
@@ -10,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -33,6 +34,8 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// At most so many bytes are read at once when readiness is not known.
 const UNANNOUNCED: usize = 32 << 10;
+/// Nothing waits to be written.
+const FLOWS: u32 = u32::MAX;
 
 /// One client, as long as its connection or tunnel.
 pub(crate) struct Client {
@@ -49,8 +52,9 @@ pub(crate) struct Client {
     pub(crate) broke_off: Cell<bool>,
     /// Requests begun on this connection.
     pub(crate) requests: Cell<u64>,
-    /// Since when the upstream owes a response head, and who is to be woken when it is overdue.
-    owed: Cell<Option<Tick>>,
+    /// Whose turn it is and since when, and who is to be woken when it is overdue.
+    turn: Cell<Turn>,
+    turned: Cell<Tick>,
     overdue: Cell<bool>,
     alarm: Cell<Option<Waker>>,
     /// Counts the connection against its listener's limit.
@@ -65,12 +69,35 @@ pub(crate) struct Socket {
     clock: Clock,
     /// Bytes may be there although readiness was cleared.
     unread: AtomicBool,
+    /// hyper waits for bytes, so that it will see the end of them.
+    watched: AtomicBool,
     pace: AtomicU8,
     since: AtomicU32,
+    /// Since when the client takes nothing of what is to be written, or `FLOWS`.
+    stuck: AtomicU32,
 }
+
+/// Why a client's connection has to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooSlow(pub(crate) &'static str);
 
 /// What hyper reads and writes.
 pub(crate) struct ClientIo(pub(crate) Arc<Socket>);
+
+/// Who has to do something next so that an exchange goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// There is no exchange.
+    Nobody,
+    /// The client has to send more of its body.
+    Upload,
+    /// The upstream has to take more of the request, or to begin its answer.
+    Upstream,
+    /// The upstream has to go on with its answer.
+    Answer,
+    /// The client has to take more of the answer.
+    Download,
+}
 
 /// What the client is expected to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,8 +127,10 @@ impl Client {
             socket: Arc::new(Socket {
                 stream,
                 unread: AtomicBool::new(false),
+                watched: AtomicBool::new(false),
                 pace: AtomicU8::new(Pace::Head as u8),
                 since: AtomicU32::new(clock.now().to_raw()),
+                stuck: AtomicU32::new(FLOWS),
                 clock: clock.clone(),
             }),
             address,
@@ -110,7 +139,8 @@ impl Client {
             cut_short: Cell::new(false),
             broke_off: Cell::new(false),
             requests: Cell::new(0),
-            owed: Cell::new(None),
+            turn: Cell::new(Turn::Nobody),
+            turned: Cell::new(clock.now()),
             overdue: Cell::new(false),
             alarm: Cell::new(None),
             _permit: permit,
@@ -127,17 +157,62 @@ impl Client {
 
     /// The answer's last byte was handed to the connection.
     pub(crate) fn answer_ends(&self) {
-        self.owe(false);
+        self.turn_to(Turn::Nobody);
         self.socket.set(Pace::Idle);
     }
 
-    /// From now on the upstream owes a response head, or no longer.
-    pub(crate) fn owe(&self, owes: bool) {
-        self.owed.set(owes.then(|| self.socket.clock.now()));
+    /// It has begun to ask for something, or is about to on a new connection.
+    pub(crate) fn is_speaking(&self) -> bool {
+        match self.socket.pace() {
+            Pace::Head => true,
+            Pace::Busy => false,
+            Pace::Idle => self.socket.has_unread(),
+        }
+    }
+
+    /// The request goes to the upstream, and it is the upstream's turn.
+    pub(crate) fn request_goes(&self) {
+        self.turn_to(Turn::Upstream);
+    }
+
+    /// More of the request's body has to come before there can be an answer.
+    pub(crate) fn owes_body(&self) -> bool {
+        self.turn.get() == Turn::Upload
+    }
+
+    /// The answer has begun.
+    pub(crate) fn answer_begins(&self) {
+        self.turn_to(Turn::Download);
+    }
+
+    /// Something has moved, and now it is this one's turn.
+    fn turn_to(&self, turn: Turn) {
+        self.turn.set(turn);
+        self.turned.set(self.socket.clock.now());
         self.overdue.set(false);
     }
 
-    /// The response head did not come in time. Otherwise the task is woken when it does not.
+    /// A piece of the request's body has passed, or did not when somebody was ready for it.
+    pub(crate) fn upload(&self, passed: bool) {
+        match (self.turn.get(), passed) {
+            (Turn::Upload | Turn::Upstream, true) => self.turn_to(Turn::Upstream),
+            (Turn::Upstream, false) => self.turn_to(Turn::Upload),
+            // An answer that has begun may take its time, and so may the body beside it.
+            (turn @ Turn::Answer, true) => self.turn_to(turn),
+            _ => {}
+        }
+    }
+
+    /// A piece of the answer has passed, or did not when somebody was ready for it.
+    pub(crate) fn download(&self, passed: bool) {
+        match (self.turn.get(), passed) {
+            (_, true) => self.turn_to(Turn::Download),
+            (Turn::Answer, false) => {}
+            (_, false) => self.turn_to(Turn::Answer),
+        }
+    }
+
+    /// Whoever's turn it is has let its time pass. Otherwise the task is woken when it does.
     pub(crate) fn poll_overdue(&self, cx: &Context<'_>) -> Poll<()> {
         if self.overdue.get() {
             return Poll::Ready(());
@@ -150,24 +225,39 @@ impl Client {
         Poll::Pending
     }
 
-    /// Looks at the client's and the upstream's deadlines. False when the client's is over and
+    /// Looks at the client's and the upstream's deadlines. An error when the client's is over and
     /// the connection has to go.
-    pub(crate) fn sweep(&self, limits: &HttpLimits) -> bool {
+    pub(crate) fn sweep(&self, limits: &HttpLimits) -> Result<(), TooSlow> {
         let clock = &self.socket.clock;
-        if let Some(since) = self.owed.get()
-            && clock.passed(since, limits.response_timeout)
-        {
+        let limit = match self.turn.get() {
+            Turn::Nobody | Turn::Download => None,
+            Turn::Upload => Some(limits.body_timeout),
+            Turn::Upstream => Some(limits.response_timeout),
+            Turn::Answer => Some(limits.read_timeout),
+        };
+        if limit.is_some_and(|limit| clock.passed(self.turned.get(), limit)) {
             self.overdue.set(true);
             if let Some(waker) = self.alarm.take() {
                 waker.wake();
             }
         }
-        let limit = match self.socket.pace() {
-            Pace::Busy => return true,
-            Pace::Head => limits.head_timeout,
-            Pace::Idle => limits.keep_alive,
+        let passed = |since: &AtomicU32, limit| {
+            clock.passed(Tick::from_raw(since.load(Ordering::Relaxed)), limit)
         };
-        !clock.passed(Tick::from_raw(self.socket.since.load(Ordering::Relaxed)), limit)
+        if self.socket.is_stuck() {
+            if passed(&self.socket.stuck, limits.send_timeout) {
+                // What it did not take in all that time is not kept for it any longer.
+                let _ = SockRef::from(&self.socket.stream).set_linger(Some(Duration::ZERO));
+                return Err(TooSlow("it takes nothing of its answer"));
+            }
+            return Ok(());
+        }
+        let (limit, why) = match self.socket.pace() {
+            Pace::Busy => return Ok(()),
+            Pace::Head => (limits.head_timeout, TooSlow("it does not finish its request's head")),
+            Pace::Idle => (limits.keep_alive, TooSlow("it asks for nothing")),
+        };
+        if passed(&self.socket.since, limit) { Err(why) } else { Ok(()) }
     }
 }
 
@@ -187,6 +277,18 @@ impl Socket {
                 Ok(_) | Err(_) => return,
             }
         }
+    }
+
+    /// hyper notices when the client hangs up. It does not while bytes wait that it has no use
+    /// for yet: a body that goes nowhere, or the next request.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    /// The kernel holds bytes that nobody has read.
+    pub(crate) fn has_unread(&self) -> bool {
+        let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_ok_and(|count| count > 0)
     }
 
     /// Throws away what still arrives until the client closes, for a while.
@@ -232,16 +334,31 @@ impl Socket {
     }
 
     fn has_read(&self) {
+        self.watched.store(false, Ordering::Relaxed);
         if self.pace() == Pace::Idle {
             self.set(Pace::Head);
         }
     }
 
-    /// A client that takes its answer slowly is not idle.
+    /// A client that takes its answer slowly is not idle, and need not finish its next request
+    /// meanwhile.
     fn has_written(&self) {
-        if self.pace() == Pace::Idle {
+        self.stuck.store(FLOWS, Ordering::Relaxed);
+        if self.pace() != Pace::Busy {
             self.since.store(self.clock.now().to_raw(), Ordering::Relaxed);
         }
+    }
+
+    /// The kernel takes no more for the client at the moment.
+    fn has_not_written(&self) {
+        if !self.is_stuck() {
+            self.stuck.store(self.clock.now().to_raw(), Ordering::Relaxed);
+        }
+    }
+
+    /// Something waits to be written.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed) != FLOWS
     }
 
     /// Reads although readiness was cleared by `gone`.
@@ -282,7 +399,11 @@ impl AsyncRead for ClientIo {
         }
         let room = buf.remaining();
         loop {
-            ready!(socket.stream.poll_read_ready(cx))?;
+            let Poll::Ready(ready) = socket.stream.poll_read_ready(cx) else {
+                socket.watched.store(true, Ordering::Relaxed);
+                return Poll::Pending;
+            };
+            ready?;
             match socket.stream.try_read_buf(buf) {
                 Ok(n) => {
                     // A short read has emptied the socket; the next call need not ask the kernel.
@@ -339,7 +460,11 @@ impl ClientIo {
     ) -> Poll<io::Result<usize>> {
         let socket = &*self.0;
         loop {
-            ready!(socket.stream.poll_write_ready(cx))?;
+            let Poll::Ready(ready) = socket.stream.poll_write_ready(cx) else {
+                socket.has_not_written();
+                return Poll::Pending;
+            };
+            ready?;
             match attempt(&socket.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => {

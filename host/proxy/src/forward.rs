@@ -1,18 +1,12 @@
 //! A request that was let in: to the upstream and back.
 
-use std::{
-    future::poll_fn,
-    io,
-    rc::Rc,
-    sync::Arc,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::{future::poll_fn, io, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
-use drowse_core::{Visit, Workload};
+use drowse_core::{Generation, Phase, Visit, Workload};
 use drowse_routes::Entry;
-use http::{HeaderValue, Method, Request, Response, StatusCode, request};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
+use tokio::time::Instant;
 
 use crate::{
     answer::Problem,
@@ -48,7 +42,7 @@ pub(crate) struct Forward<'a> {
 enum Unanswered {
     /// The upstream failed. The message comes back when none of it was sent.
     Failed(hyper::Error, Option<Box<Request<Upload>>>),
-    /// The response head did not come in time.
+    /// Whoever had to go on did not in time.
     Overdue,
     /// The client does not wait for it any more.
     Gone,
@@ -71,7 +65,11 @@ impl Forward<'_> {
         let mut exchange = Exchange::new(visit, self.client);
         message.body_mut().belong(Some(&exchange));
         let mut pooled = true;
-        let mut unreachable_since: Option<Instant> = None;
+        // What one life may have begun to serve is sent to another, once.
+        let mut second_chance = repeatable;
+        let mut told = false;
+        // Since when this life is tried in vain.
+        let mut tried: Option<(Generation, Instant)> = None;
         loop {
             let generation = exchange.visit.generation();
             let workload = exchange.visit.workload();
@@ -81,12 +79,16 @@ impl Forward<'_> {
             let reused = idle.is_some();
             let lease = match idle {
                 Some(lease) => Ok((lease, None)),
-                None => Box::pin(self.connect(&exchange)).await?,
+                None => {
+                    tried = tried.filter(|(life, _)| *life == generation);
+                    tried.get_or_insert_with(|| (generation, Instant::now()));
+                    Box::pin(self.connect(&exchange)).await?
+                }
             };
-            let why = match lease {
-                Err(error) => error.to_string(),
+            let (why, sent) = match lease {
+                Err(error) => (error.to_string(), false),
                 Ok((mut lease, step)) => {
-                    let spare = repeatable.then(|| Box::new(copy(&message, self.client)));
+                    let spare = second_chance.then(|| Box::new(copy(&message, self.client)));
                     match send(&mut lease, message, self.client).await {
                         Ok(response) => {
                             if let Some(step) = step {
@@ -95,40 +97,53 @@ impl Forward<'_> {
                             return self.answer(response, exchange, lease);
                         }
                         Err(Unanswered::Gone) => return Err(Ended::Gone),
-                        Err(Unanswered::Overdue) => return Err(self.overdue(&exchange)),
-                        Err(Unanswered::Failed(error, back)) => match back.or(spare) {
-                            Some(again) => {
-                                message = *again;
-                                if reused {
-                                    tracing::debug!(
-                                        workload = %exchange.visit.workload().name(), %error,
-                                        "idle connection was dead, taking a new one"
-                                    );
-                                    pooled = false;
-                                    continue;
-                                }
-                                reason(&error)
+                        Err(Unanswered::Overdue) => return Err(self.overdue(generation)),
+                        Err(Unanswered::Failed(error, back)) => {
+                            let sent = back.is_none();
+                            let spare = spare.filter(|_| broke_off(&error));
+                            let Some(again) = back.or(spare) else {
+                                return Err(self.broken(generation, &reason(&error)));
+                            };
+                            message = *again;
+                            if reused {
+                                tracing::debug!(
+                                    workload = %exchange.visit.workload().name(), %error,
+                                    "idle connection was dead, taking a new one"
+                                );
+                                pooled = false;
+                                continue;
                             }
-                            None => return Err(self.broken(&exchange, &reason(&error))),
-                        },
+                            (reason(&error), sent)
+                        }
                     }
                 }
             };
             pooled = false;
-            if unreachable_since.get_or_insert_with(Instant::now).elapsed() > DOUBT {
-                return Err(self.broken(&exchange, &why));
+            if sent {
+                second_chance = false;
+                // It has served until now.
+                tried = Some((generation, Instant::now()));
             }
             let workload = exchange.visit.workload().clone();
-            tracing::info!(
-                workload = %workload.name(), %generation, error = why,
-                "upstream not reachable though ready, looking at the workload again"
-            );
+            if !std::mem::replace(&mut told, true) {
+                tracing::info!(
+                    workload = %workload.name(), %generation, error = why,
+                    "upstream does not answer though ready, looking at the workload again"
+                );
+            }
             message.body_mut().belong(None);
             drop(exchange);
-            workload.suspect(generation).await;
-            if workload.snapshot().generation == generation {
+            let mut pause = DOUBT_PAUSE;
+            while !is_over(&workload, generation).await {
+                if tried.is_some_and(|(_, since)| since.elapsed() > DOUBT) {
+                    return Err(self.broken(generation, &why));
+                }
                 // The provider may not have heard of it yet.
-                tokio::time::sleep(DOUBT_PAUSE).await;
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+                if !sent {
+                    break;
+                }
             }
             let visit = match self.knock.enter(&self.entry.value) {
                 Some(visit) => visit,
@@ -152,7 +167,8 @@ impl Forward<'_> {
         let port = self.entry.route.port;
         let visit = &exchange.visit;
         let Some((host, outer)) = visit.upstream(port) else {
-            return Err(self.broken(exchange, "the provider knows no address for the route's port"));
+            let why = "the provider knows no address for the route's port";
+            return Err(self.broken(visit.generation(), why));
         };
         let (workload, generation) = (visit.workload(), visit.generation());
         let pool = &self.door.worker.pool;
@@ -173,53 +189,62 @@ impl Forward<'_> {
         &mut self,
         response: Response<Incoming>,
         exchange: Rc<Exchange>,
-        lease: Lease,
+        mut lease: Lease,
     ) -> Result<Response<Answered>, Ended> {
         let (mut head, body) = response.into_parts();
+        if head.version < Version::HTTP_11 {
+            // hyper would speak HTTP/1.0 too from now on, which has no body of unknown length.
+            lease.make_last();
+        }
         let asked = self.upgrade.as_ref().map(|(protocols, _)| protocols);
         if let Err(Malformed(reason)) = to_client(&mut head, &body, asked) {
-            return Err(self.broken(&exchange, reason));
+            return Err(self.broken(exchange.visit.generation(), reason));
         }
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Response::from_parts(head, Answered::relayed(body, exchange, lease)));
         }
         let theirs = head.extensions.remove::<OnUpgrade>();
         let (Some((_, ours)), Some(theirs)) = (self.upgrade.take(), theirs) else {
-            return Err(self.broken(&exchange, "the switch of protocols was not completed"));
+            let why = "the switch of protocols was not completed";
+            return Err(self.broken(exchange.visit.generation(), why));
         };
         let client = self.client.clone();
-        let tunnel = tunnel::run(client.clone(), exchange, lease, ours, theirs);
+        let tunnel = tunnel::run(self.door.clone(), client.clone(), exchange, lease, ours, theirs);
         self.door.worker.tasks.spawn_local(tunnel);
         Ok(Response::from_parts(head, Answered::ours(Default::default(), &client)))
     }
 
-    fn overdue(&self, exchange: &Exchange) -> Ended {
+    fn overdue(&self, generation: Generation) -> Ended {
+        if self.client.owes_body() {
+            let detail = "The request's body did not arrive in time.";
+            return self.problem(StatusCode::REQUEST_TIMEOUT, detail);
+        }
         let limit = self.door.limits.response_timeout;
-        self.warn(exchange, &format!("no response within {limit:?}"));
+        self.warn(generation, &format!("no response within {limit:?}"));
         let detail = "The backend took too long to answer.";
-        self.problem(exchange, StatusCode::GATEWAY_TIMEOUT, detail)
+        self.problem(StatusCode::GATEWAY_TIMEOUT, detail)
     }
 
     /// The upstream failed, or the client's own body did.
-    fn broken(&self, exchange: &Exchange, why: &str) -> Ended {
+    fn broken(&self, generation: Generation, why: &str) -> Ended {
         if self.client.broke_off.get() {
             let detail = "The request's body broke off or is malformed.";
-            return self.problem(exchange, StatusCode::BAD_REQUEST, detail);
+            return self.problem(StatusCode::BAD_REQUEST, detail);
         }
-        self.warn(exchange, why);
-        self.problem(exchange, StatusCode::BAD_GATEWAY, "The backend is ready but does not answer.")
+        self.warn(generation, why);
+        self.problem(StatusCode::BAD_GATEWAY, "The backend is ready but does not answer.")
     }
 
-    fn problem(&self, exchange: &Exchange, status: StatusCode, detail: &str) -> Ended {
-        let workload = exchange.visit.workload();
+    fn problem(&self, status: StatusCode, detail: &str) -> Ended {
+        let workload = &self.entry.value;
         Problem::new(status, detail).of(workload.name(), workload.snapshot().phase).into()
     }
 
-    fn warn(&self, exchange: &Exchange, error: &str) {
+    fn warn(&self, generation: Generation, error: &str) {
         let route = &self.entry.route;
         tracing::warn!(
             workload = %route.workload,
-            generation = %exchange.visit.generation(),
+            %generation,
             route = %format_args!("{}{}", route.host, route.path),
             error,
             "upstream failed"
@@ -233,10 +258,9 @@ async fn send(
     message: Request<Upload>,
     client: &Rc<Client>,
 ) -> Result<Response<Incoming>, Unanswered> {
-    // hyper notices by itself when a client hangs up whose body it has read to the end.
     let uploads = !message.body().is_empty();
-    let mut gone = uploads.then(|| Box::pin(client.socket.clone().gone()));
-    client.owe(!uploads);
+    let mut gone = None;
+    client.request_goes();
     let response = lease.requests().try_send_request(message);
     tokio::pin!(response);
     poll_fn(|cx| {
@@ -249,14 +273,22 @@ async fn send(
         if client.poll_overdue(cx).is_ready() {
             return Poll::Ready(Err(Unanswered::Overdue));
         }
-        if let Some(gone) = &mut gone
-            && gone.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(Err(Unanswered::Gone));
+        if uploads || !client.socket.is_watched() {
+            let gone = gone.get_or_insert_with(|| Box::pin(client.socket.clone().gone()));
+            if gone.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(Unanswered::Gone));
+            }
         }
         Poll::Pending
     })
     .await
+}
+
+/// Whether the provider, asked anew, knows that this life has ended.
+async fn is_over(workload: &Arc<Workload>, generation: Generation) -> bool {
+    workload.suspect(generation).await;
+    let now = workload.snapshot();
+    now.generation != generation || now.phase != Phase::Ready
 }
 
 /// The same request, to be sent again if the connection turns out to be dead.
@@ -266,6 +298,12 @@ fn copy(message: &Request<Upload>, client: &Rc<Client>) -> Request<Upload> {
     *copy.uri_mut() = message.uri().clone();
     *copy.headers_mut() = message.headers().clone();
     copy
+}
+
+/// The connection ended before the answer began; nothing was said that was not understood.
+fn broke_off(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error);
+    error.is_incomplete_message() || cause.is_some_and(|cause| cause.is::<io::Error>())
 }
 
 /// The error with its causes.

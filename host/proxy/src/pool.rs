@@ -35,9 +35,13 @@ pub(crate) struct Pool {
     upstreams: RefCell<HashMap<Key, Upstream>>,
 }
 
-/// A connection in use. Dropping it closes the connection.
+/// A connection in use. Dropping it closes the connection at once, whatever is still to be
+/// written: an upstream that takes nothing must not hold the request's body, and with it a visit.
 pub(crate) struct Lease {
-    link: Link,
+    /// Taken when the connection goes another way.
+    link: Option<Link>,
+    /// The connection serves no other request.
+    last: bool,
     key: Key,
     generation: Generation,
     workload: Arc<Workload>,
@@ -59,9 +63,9 @@ struct Key {
     port: u16,
 }
 
-struct Upstream {
+struct Upstream<W = Arc<Workload>> {
     /// Keeps the key's address from being used again.
-    workload: Arc<Workload>,
+    workload: W,
     generation: Generation,
     idle: Vec<(Link, Tick)>,
     ramp: Rc<Ramp>,
@@ -146,7 +150,8 @@ impl Pool {
         generation: Generation,
     ) -> Lease {
         Lease {
-            link,
+            link: Some(link),
+            last: false,
             key: Key::new(workload, port),
             generation,
             workload: workload.clone(),
@@ -158,30 +163,43 @@ impl Pool {
     /// sleep: some backends wait for their clients to close before they end.
     pub(crate) fn sweep(&self) {
         self.upstreams.borrow_mut().retain(|_, upstream| {
-            if upstream.workload.snapshot().phase != Phase::Ready {
-                return false;
-            }
-            upstream.idle.retain(|(link, since)| {
-                !link.requests.is_closed() && !self.clock.passed(*since, IDLE)
-            });
-            !upstream.idle.is_empty() || Rc::strong_count(&upstream.ramp) > 1
+            let now = upstream.workload.snapshot();
+            upstream.sweep(now.phase, now.generation, &self.clock)
         });
     }
 
+    /// There is nothing to sweep. What is known of lives that are quiet may stay as it is.
     pub(crate) fn is_empty(&self) -> bool {
-        self.upstreams.borrow().is_empty()
+        !self.upstreams.borrow().values().any(Upstream::is_used)
     }
 
-    fn put(&self, lease: Lease) {
-        let Lease { link, key, generation, workload, .. } = lease;
+    fn put(&self, link: Link, lease: &Lease) {
         if link.requests.is_closed() {
             return;
         }
         let mut upstreams = self.upstreams.borrow_mut();
-        let upstream = self.upstream(&mut upstreams, &workload, key.port, generation);
-        if upstream.generation == generation && upstream.idle.len() < IDLE_CONNECTIONS {
+        let upstream =
+            self.upstream(&mut upstreams, &lease.workload, lease.key.port, lease.generation);
+        if upstream.generation == lease.generation && upstream.idle.len() < IDLE_CONNECTIONS {
             upstream.idle.push((link, self.clock.now()));
         }
+    }
+}
+
+// === impl Upstream ===
+
+impl<W> Upstream<W> {
+    /// Closes what has been idle for too long. False when nothing is left that is worth keeping.
+    fn sweep(&mut self, phase: Phase, generation: Generation, clock: &Clock) -> bool {
+        if phase != Phase::Ready {
+            return false;
+        }
+        self.idle.retain(|(link, since)| !link.requests.is_closed() && !clock.passed(*since, IDLE));
+        self.is_used() || (self.generation == generation && self.ramp.has_grown())
+    }
+
+    fn is_used(&self) -> bool {
+        !self.idle.is_empty() || Rc::strong_count(&self.ramp) > 1
     }
 }
 
@@ -189,26 +207,41 @@ impl Pool {
 
 impl Lease {
     pub(crate) fn requests(&mut self) -> &mut SendRequest<Upload> {
-        &mut self.link.requests
+        &mut self.link.as_mut().expect("it is taken only by those who consume the lease").requests
+    }
+
+    /// From now on this exchange is the connection's last.
+    pub(crate) fn make_last(&mut self) {
+        self.last = true;
     }
 
     /// The exchange is over on both sides: the connection may serve another.
-    pub(crate) fn give_back(self) {
-        if let Some(pool) = self.pool.upgrade() {
-            pool.put(self);
+    pub(crate) fn give_back(mut self) {
+        if self.last {
+            return;
+        }
+        if let (Some(pool), Some(link)) = (self.pool.upgrade(), self.link.take()) {
+            pool.put(link, &self);
         }
     }
 
     /// The answer is over and the request is not: the connection serves no other, and after a
     /// while it is closed whether or not the rest was taken.
-    pub(crate) fn close_soon(self) {
-        if self.pool.upgrade().is_some() {
-            let driver = self.link.driver.clone();
+    pub(crate) fn close_soon(mut self) {
+        if let (Some(_), Some(Link { driver, .. })) = (self.pool.upgrade(), self.link.take()) {
             // Ends by itself after a short time, and with the thread's runtime at the latest.
             tokio::task::spawn_local(async move {
                 tokio::time::sleep(REST).await;
                 driver.abort();
             });
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(link) = &self.link {
+            link.driver.abort();
         }
     }
 }
@@ -220,3 +253,6 @@ impl Key {
         Self { workload: Arc::as_ptr(workload) as usize, port }
     }
 }
+
+#[cfg(test)]
+mod tests;

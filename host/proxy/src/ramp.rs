@@ -7,17 +7,11 @@
 //! which doubles their number with every round. A backend that takes its time with answers is not
 //! held back for long: whenever somebody has waited for 50 ms, the number doubles too.
 
-use std::{
-    cell::Cell,
-    pin::pin,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 /// New connections of all threads together that may wait for their first answer at the beginning.
@@ -30,6 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// How many new connections of one thread to one life may wait for their first answer.
 pub(crate) struct Ramp {
     places: Arc<Semaphore>,
+    first: usize,
     width: Cell<usize>,
     widened: Cell<Instant>,
 }
@@ -48,9 +43,15 @@ impl Ramp {
         let width = (FIRST / threads.max(1)).max(1);
         Rc::new(Self {
             places: Arc::new(Semaphore::new(width)),
+            first: width,
             width: Cell::new(width),
             widened: Cell::new(Instant::now()),
         })
+    }
+
+    /// This life has shown that it takes more than at the beginning.
+    pub(crate) fn has_grown(&self) -> bool {
+        self.width.get() > self.first
     }
 
     /// Waits until one more connection may be made. Dropping this gives up the place.
@@ -91,34 +92,4 @@ impl Step {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::FutureExt as _;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn each_answer_makes_room_for_two() {
-        let ramp = Ramp::new(4);
-        let (first, second) = (ramp.step().await, ramp.step().await);
-        assert!(ramp.step().now_or_never().is_none(), "8 for 4 threads are 2 for each");
-        first.answered();
-        let _third = ramp.step().await;
-        let _fourth = ramp.step().await;
-        assert!(ramp.step().now_or_never().is_none());
-        drop(second);
-        assert!(ramp.step().now_or_never().is_some(), "a broken connection gives its place back");
-    }
-
-    #[tokio::test]
-    async fn a_backend_that_does_not_answer_holds_nobody_back_for_long() {
-        let ramp = Ramp::new(8);
-        let mut inside = Vec::new();
-        let crowd = async {
-            while inside.len() < 64 {
-                inside.push(ramp.step().await);
-            }
-        };
-        timeout(Duration::from_secs(10), crowd).await.expect("everybody gets in");
-        assert!(ramp.width.get() >= 64);
-    }
-}
+mod tests;

@@ -42,9 +42,20 @@ pub struct HttpLimits {
     pub head_bytes: usize,
     /// A client connection without a request in flight is closed after this long.
     pub keep_alive: Duration,
+    /// A client sends nothing of a request's body for so long; then 408.
+    pub body_timeout: Duration,
+    /// A client takes nothing of what is sent to it for so long; then it is cut off.
+    pub send_timeout: Duration,
+    /// An upstream that has begun its response sends nothing of it for so long; then it is cut
+    /// off. Streams of events may be silent for a while.
+    pub read_timeout: Duration,
+    /// Nothing passes through a tunnel for so long, at the latest twice as long; then it is
+    /// closed.
+    pub tunnel_idle: Option<Duration>,
     /// Until a connection to an upstream stands.
     pub connect_timeout: Duration,
-    /// From the request's last byte sent until the upstream's response head; then 504.
+    /// From the last piece of the request that the upstream took until it takes the next one or
+    /// begins its response; then 504.
     pub response_timeout: Duration,
     /// Visitors held at a time; one more is refused.
     pub held: usize,
@@ -76,6 +87,10 @@ impl Default for HttpLimits {
             head_timeout: Duration::from_secs(15),
             head_bytes: 64 << 10,
             keep_alive: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(60),
+            send_timeout: Duration::from_secs(300),
+            read_timeout: Duration::from_secs(3600),
+            tunnel_idle: None,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(300),
             held: 16_384,

@@ -4,16 +4,31 @@ use std::{cell::Cell, io, rc::Rc, time::Duration};
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
+    net::TcpStream,
+};
 
-use crate::{body::Exchange, client::Client, pool::Lease};
+use crate::{
+    body::Exchange, client::Client, door::Door, pool::Lease, settings::HttpLimits, upstream,
+};
 
 /// When one side has said its last word and the other says nothing, it is over after so long.
 const HALF_OPEN: Duration = Duration::from_secs(60);
 const BUFFER: usize = 16 << 10;
 
+/// One direction of a tunnel.
+#[derive(Default)]
+struct Way {
+    /// Bytes that have passed.
+    moved: Cell<u64>,
+    /// A piece was read and is not written yet.
+    writing: Cell<bool>,
+}
+
 /// Relays until both sides have closed. The visit is held until then.
 pub(crate) async fn run(
+    door: Rc<Door>,
     client: Rc<Client>,
     exchange: Rc<Exchange>,
     lease: Lease,
@@ -22,56 +37,105 @@ pub(crate) async fn run(
 ) {
     let workload = exchange.visit.workload().name().clone();
     let (ours, theirs) = match tokio::try_join!(ours, theirs) {
-        Ok((ours, theirs)) => (TokioIo::new(ours), TokioIo::new(theirs)),
+        Ok(both) => both,
         Err(error) => {
             tracing::debug!(%workload, %error, "upgrade was not completed");
             return;
         }
     };
-    let moved = relay(ours, theirs).await;
+    let Some((theirs, first)) = upstream::bare(theirs) else { return };
+    let moved = relay(TokioIo::new(ours), theirs, &first, &door.limits).await;
     tracing::debug!(%workload, bytes = moved, "tunnel closed");
     drop((client, exchange, lease));
 }
 
-async fn relay(ours: impl AsyncRead + AsyncWrite, theirs: impl AsyncRead + AsyncWrite) -> u64 {
+async fn relay(
+    ours: impl AsyncRead + AsyncWrite,
+    mut theirs: TcpStream,
+    first: &[u8],
+    limits: &HttpLimits,
+) -> u64 {
     let (mut our_reader, mut our_writer) = split(ours);
-    let (mut their_reader, mut their_writer) = split(theirs);
-    let moved = Cell::new(0);
-    let up = pump(&mut our_reader, &mut their_writer, &moved);
-    let down = pump(&mut their_reader, &mut our_writer, &moved);
-    tokio::pin!(up, down);
-    // An error on either side is the end of both; an end of one side leaves the other its word.
+    let (mut their_reader, mut their_writer) = theirs.split();
+    let (upwards, downwards) = (Way::default(), Way::default());
+    let relayed = async {
+        let up = pump(&[], &mut our_reader, &mut their_writer, &upwards);
+        let down = pump(first, &mut their_reader, &mut our_writer, &downwards);
+        tokio::pin!(up, down);
+        // An error on either side is the end of both; an end of one side leaves the other its
+        // word.
+        tokio::select! {
+            ended = &mut up => if ended.is_ok() { last_word(down, &downwards).await },
+            ended = &mut down => if ended.is_ok() { last_word(up, &upwards).await },
+        }
+    };
+    let moved = || upwards.moved.get() + downwards.moved.get();
+    let idle = async {
+        match limits.tunnel_idle {
+            Some(limit) => until_still(limit, moved, || true).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
-        ended = &mut up => if ended.is_ok() { last_word(down, &moved).await },
-        ended = &mut down => if ended.is_ok() { last_word(up, &moved).await },
+        () = relayed => {}
+        () = upwards.stuck(limits.response_timeout) => {}
+        () = downwards.stuck(limits.send_timeout) => {}
+        () = idle => {}
     }
-    moved.get()
+    moved()
 }
 
-async fn last_word(mut side: impl Future<Output = io::Result<()>> + Unpin, moved: &Cell<u64>) {
+async fn last_word(side: impl Future<Output = io::Result<()>>, way: &Way) {
+    tokio::select! {
+        _ = side => {}
+        () = until_still(HALF_OPEN, || way.moved.get(), || true) => {}
+    }
+}
+
+/// Resolves when `moved` has stayed the same for `limit`, at the latest after twice as long, and
+/// that counts.
+async fn until_still(limit: Duration, moved: impl Fn() -> u64, counts: impl Fn() -> bool) {
     loop {
-        let before = moved.get();
-        match tokio::time::timeout(HALF_OPEN, &mut side).await {
-            Ok(_) => return,
-            Err(_) if moved.get() == before => return,
-            Err(_) => {}
+        let before = moved();
+        tokio::time::sleep(limit).await;
+        if moved() == before && counts() {
+            return;
         }
     }
 }
 
+/// Moves everything, first what was read before.
 async fn pump(
+    first: &[u8],
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    moved: &Cell<u64>,
+    way: &Way,
 ) -> io::Result<()> {
+    way.write(to, first).await?;
     let mut buffer = vec![0; BUFFER];
     loop {
         let n = from.read(&mut buffer).await?;
         if n == 0 {
             return to.shutdown().await;
         }
-        to.write_all(&buffer[..n]).await?;
+        way.write(to, &buffer[..n]).await?;
+    }
+}
+
+// === impl Way ===
+
+impl Way {
+    async fn write(&self, to: &mut (impl AsyncWrite + Unpin), piece: &[u8]) -> io::Result<()> {
+        self.writing.set(true);
+        to.write_all(piece).await?;
         to.flush().await?;
-        moved.set(moved.get() + n as u64);
+        self.writing.set(false);
+        self.moved.set(self.moved.get() + piece.len() as u64);
+        Ok(())
+    }
+
+    /// Resolves when a piece has waited for so long to be taken.
+    async fn stuck(&self, limit: Duration) {
+        until_still(limit, || self.moved.get(), || self.writing.get()).await;
     }
 }

@@ -5,22 +5,27 @@ use std::{
     net::IpAddr,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use hyper::client::conn::http1;
+use bytes::Bytes;
+use hyper::{client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::timeout,
 };
 
-use crate::{pool::Link, settings::HttpLimits};
+use crate::{bind::keepalive, pool::Link, settings::HttpLimits};
 
 /// Bytes of a response's head, as many as fit the largest cookies.
 const HEAD_BYTES: usize = 128 << 10;
 /// Bytes of an upstream's body that wait for a slow client, per connection.
 const BUFFER: usize = 128 << 10;
+/// The kernel gives up an upstream that acknowledges or takes nothing so much later than we do.
+const LATER: Duration = Duration::from_secs(15);
 
 /// An upstream's socket. What cannot be written any more is thrown away, so that an answer which
 /// the upstream gave before it closed is still read: it may refuse a request halfway.
@@ -35,7 +40,7 @@ pub(crate) async fn connect(host: &str, port: u16, limits: &HttpLimits) -> io::R
     let stream = timeout(limits.connect_timeout, open(host, port))
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))??;
-    stream.set_nodelay(true)?;
+    prepare(&stream, limits)?;
     let (requests, connection) = http1::Builder::new()
         .max_buf_size(BUFFER)
         .max_header_size(HEAD_BYTES)
@@ -49,6 +54,20 @@ pub(crate) async fn connect(host: &str, port: u16, limits: &HttpLimits) -> io::R
         }
     });
     Ok(Link { requests, driver: driver.abort_handle() })
+}
+
+/// The bare socket after a switch of protocols, and what was read ahead of it.
+pub(crate) fn bare(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
+    let parts = upgraded.downcast::<TokioIo<UpstreamIo>>().ok()?;
+    Some((parts.io.into_inner().stream, parts.read_buf))
+}
+
+/// An upstream's machine that has vanished is noticed, whoever was to speak.
+fn prepare(stream: &TcpStream, limits: &HttpLimits) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive())?;
+    socket.set_tcp_user_timeout(Some(limits.response_timeout.saturating_add(LATER)))
 }
 
 /// An address is connected to at once; a name is resolved first, on a thread that may block.
@@ -122,3 +141,6 @@ impl AsyncWrite for UpstreamIo {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,12 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    future::poll_fn,
     io,
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -24,7 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Tables,
-    client::{Client, ClientIo},
+    client::{Client, ClientIo, TooSlow},
     clock::{Clock, TICK},
     door::Door,
     headers::trusts,
@@ -39,7 +41,7 @@ use crate::{
 
 /// Ticks between two looks at the pool.
 const POOL_TICKS: u32 = 4;
-/// A client that has connected when we stop gets so long to say what it wants.
+/// A client that has connected or begun to speak when we stop gets so long to say what it wants.
 const FIRST_WORD: Duration = Duration::from_millis(500);
 /// When the kernel cannot give us a connection, it is asked again after so long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -189,7 +191,9 @@ async fn sweep(worker: Rc<Worker>) {
         tokio::time::sleep(TICK).await;
         worker.clock.advance();
         for served in worker.clients.borrow().values() {
-            if !served.client.sweep(&served.door.limits) {
+            if let Err(TooSlow(why)) = served.client.sweep(&served.door.limits) {
+                let listener = &served.door.settings.name;
+                tracing::debug!(listener, why, "client too slow, connection closed");
                 served.task.abort();
             }
         }
@@ -211,12 +215,18 @@ async fn serve(door: Rc<Door>, client: Rc<Client>) {
         ended = connection.as_mut() => Some(ended),
         () = stop.cancelled() => None,
     };
+    let stopped = ended.is_none();
     let ended = match ended {
-        // It has said nothing yet; what it is about to say would be lost.
-        None if client.requests.get() == 0 => tokio::select! {
-            ended = connection.as_mut() => Some(ended),
-            () = tokio::time::sleep(FIRST_WORD) => None,
-        },
+        // What it says, or is about to say, would be lost: that one request is served.
+        None if client.is_speaking() => {
+            let before = client.requests.get();
+            let one_more = poll_fn(|cx| match connection.as_mut().poll(cx) {
+                Poll::Ready(ended) => Poll::Ready(Some(ended)),
+                Poll::Pending if client.requests.get() > before => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            tokio::time::timeout(FIRST_WORD, one_more).await.unwrap_or(None)
+        }
         ended => ended,
     };
     let ended = match ended {
@@ -226,11 +236,13 @@ async fn serve(door: Rc<Door>, client: Rc<Client>) {
             connection.await
         }
     };
+    let early = stopped || ended.is_err();
     let refused = ended.as_ref().is_err_and(hyper::Error::is_parse);
     if let Err(error) = &ended {
         tracing::debug!(listener = door.settings.name, %error, "client connection ended");
     }
-    if refused || client.cut_short.get() {
+    // Closed with bytes unread, a connection is reset, and the answer before them may be lost.
+    if refused || client.cut_short.get() || (early && client.socket.has_unread()) {
         client.socket.linger().await;
     }
 }

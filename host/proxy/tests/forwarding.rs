@@ -201,6 +201,31 @@ async fn an_answer_that_ends_with_the_upstreams_connection_is_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_chunked_body_arrives_after_an_answer_in_http_1_0() {
+    let backend = Backend::new(|mut wire| async move {
+        while let Some(head) = wire.try_head().await {
+            if head.starts_with("POST") {
+                assert!(head.contains("transfer-encoding: chunked"), "{head}");
+                wire.expect("3\r\nabc\r\n0\r\n\r\n").await;
+            }
+            wire.send("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi")
+                .await;
+        }
+    })
+    .await;
+    let router = Plan { threads: 1, ..Plan::new(backend.address) }.run();
+    let mut wire = router.connect().await;
+    wire.send(GET).await;
+    wire.head().await;
+    wire.expect("hi").await;
+    wire.send("POST / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    wire.send("3\r\nabc\r\n0\r\n\r\n").await;
+    let head = wire.head().await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    wire.expect("hi").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn trailers_pass_both_ways() {
     let backend = Backend::new(|mut wire| async move {
         let head = wire.head().await;

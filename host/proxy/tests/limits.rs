@@ -189,6 +189,33 @@ async fn a_client_that_has_spoken_before_the_stop_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_has_arrived_before_the_stop_on_an_open_connection_is_served() {
+    let (backend, _told) = Backend::answering(OK).await;
+    let mut router = Plan { threads: 1, ..Plan::new(backend.address) }.run();
+    let mut open = Vec::new();
+    for _ in 0..200 {
+        let mut wire = router.connect().await;
+        wire.send(GET).await;
+        wire.head().await;
+        wire.expect("hi").await;
+        open.push(wire);
+    }
+    // More than the one thread can have read when it hears of the stop.
+    for wire in &open {
+        assert_eq!(wire.0.try_write(GET.as_bytes()).unwrap(), GET.len());
+    }
+    let running = router.take_running();
+    let stopped = tokio::spawn(running.shutdown(LONG));
+    for wire in &mut open {
+        let head = wire.try_head().await.expect("an answer");
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        wire.expect("hi").await;
+        wire.closed().await;
+    }
+    assert!(within(stopped).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stopping_ends_what_outlasts_the_deadline() {
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;

@@ -4,10 +4,16 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use common::{Backend, GET, LAST_GET, OK, Plan, Refusing, Router, until, within};
 use drowse_core::{Phase, Status};
+use drowse_proxy::HttpLimits;
+use socket2::{Domain, Socket, Type};
 use tokio::sync::Notify;
 
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: app.test\r\nConnection: keep-alive, Upgrade\r\n\
@@ -120,6 +126,27 @@ async fn a_tunnel_that_the_client_tears_down_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_whose_backend_has_closed_does_not_swallow_what_the_client_says() {
+    let backend = Backend::new(|mut wire| async move {
+        wire.head().await;
+        wire.send(SWITCH).await;
+    })
+    .await;
+    let router = Plan::new(backend.address).run();
+    let mut wire = router.connect().await;
+    wire.send(UPGRADE).await;
+    wire.head().await;
+    within(async {
+        use tokio::io::AsyncWriteExt;
+        while wire.0.write_all(b"is anybody there?").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    until(|| router.visits() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_upgrade_is_an_answer_like_any_other() {
     let (backend, _told) =
         Backend::answering("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno").await;
@@ -156,6 +183,9 @@ async fn a_client_that_leaves_takes_its_request_along() {
         "GET /begun HTTP/1.1\r\nHost: app.test\r\n\r\n",
         "POST /silent HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9\r\n\r\npart",
         "POST /begun HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9\r\n\r\npart",
+        // The next request is there already.
+        "GET /silent HTTP/1.1\r\nHost: app.test\r\n\r\nGET /next HTTP/1.1\r\n",
+        "GET /begun HTTP/1.1\r\nHost: app.test\r\n\r\nGET /next HTTP/1.1\r\n",
     ] {
         let mut wire = router.connect().await;
         wire.send(request).await;
@@ -164,6 +194,10 @@ async fn a_client_that_leaves_takes_its_request_along() {
         }
         within(arrivals.recv()).await.unwrap();
         assert_eq!(router.visits(), 1);
+        if request.starts_with("GET") {
+            // The next one begins while this one is served.
+            wire.send("GET").await;
+        }
         drop(wire);
         within(leaves.recv()).await.unwrap();
         until(|| router.visits() == 0).await;
@@ -172,17 +206,26 @@ async fn a_client_that_leaves_takes_its_request_along() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_idle_connection_is_replaced_and_nobody_notices() {
-    // Closes each connection after one answer without saying so.
-    let backend = Backend::new(|mut wire| async move {
-        let head = wire.head().await;
-        if head.starts_with("POST") {
-            wire.expect("body").await;
+    // Closes each connection after one answer without saying so, and tells when the router has
+    // closed it too.
+    let (closed, mut closes) = tokio::sync::mpsc::channel(20);
+    let backend = Backend::new(move |mut wire| {
+        let closed = closed.clone();
+        async move {
+            let head = wire.head().await;
+            if head.starts_with("POST") {
+                wire.expect("body").await;
+            }
+            wire.send(OK).await;
+            tokio::io::AsyncWriteExt::shutdown(&mut wire.0).await.unwrap();
+            wire.closed().await;
+            closed.send(()).await.unwrap();
         }
-        wire.send(OK).await;
     })
     .await;
     let router = Plan { threads: 1, ..Plan::new(backend.address) }.run();
     let mut wire = router.connect().await;
+    let mut seen = 0;
     for n in 0..20 {
         if n % 2 == 0 {
             wire.send(GET).await;
@@ -192,11 +235,14 @@ async fn a_dead_idle_connection_is_replaced_and_nobody_notices() {
         let head = wire.head().await;
         assert!(head.starts_with("HTTP/1.1 200"), "request {n}: {head}");
         wire.expect("hi").await;
+        until(|| backend.accepted() == n + 1).await;
         // The pool has to have seen, or not seen, the close: both must do for a GET; a POST is
         // only safe when it was seen.
-        until(|| backend.accepted() == n + 1).await;
         if n % 2 == 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            for _ in seen..=n {
+                within(closes.recv()).await.unwrap();
+            }
+            seen = n + 1;
         }
     }
 }
@@ -262,6 +308,121 @@ async fn a_backend_that_runs_and_refuses_is_502() {
         !answer.contains("127.0.0.1") && !answer.contains(&refusing.address.port().to_string())
     );
     until(|| router.visits() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_life_is_given_its_own_time_to_be_reached() {
+    let (old, new) = (Refusing::new(), Refusing::new());
+    let router = Plan { eager: false, ..Plan::new(old.address) }.run();
+    router.fake.may_start.add_permits(1);
+    router.engine.wake("app").unwrap();
+    router.phase(Phase::Ready).await;
+    *router.fake.status.lock().unwrap() = Status::Stopped;
+    *router.fake.address.lock().unwrap() = new.address;
+
+    let mut wire = router.connect().await;
+    wire.send(LAST_GET).await;
+    until(|| router.fake.starts() == 2).await;
+    // Longer than an upstream that cannot be reached is given.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let looks = router.fake.looks.load(Ordering::SeqCst);
+    router.fake.may_start.add_permits(1);
+    until(|| router.fake.looks.load(Ordering::SeqCst) > looks).await;
+    let _backend = Backend::on(new.listen(), |mut wire| async move {
+        wire.head().await;
+        wire.send(OK).await;
+    });
+    let head = wire.head().await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_that_connecting_takes_counts() {
+    // Its queue is full and nobody accepts: the kernel drops what else comes.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let try_it = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200));
+    let _queued: Vec<_> = std::iter::from_fn(|| try_it().ok()).collect();
+
+    let connect_timeout = Duration::from_secs(3);
+    let limits = HttpLimits { connect_timeout, ..HttpLimits::default() };
+    let router = Plan { limits, ..Plan::new(address) }.run();
+    let begun = Instant::now();
+    let answer = router.ask(LAST_GET).await;
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+    assert!(begun.elapsed() < 2 * connect_timeout, "tried once and looked at, that was enough");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_get_that_kills_its_new_connection_is_not_sent_there_again() {
+    for answer in ["", "HTTP/1.1 200 O", "SSH-2.0-x\r\n\r\n"] {
+        let backend = Backend::new(move |mut wire| async move {
+            wire.head().await;
+            wire.send(answer).await;
+        })
+        .await;
+        let router = Plan::new(backend.address).run();
+        let told = router.ask(LAST_GET).await;
+        assert!(told.starts_with("HTTP/1.1 502 Bad Gateway"), "{answer:?}: {told}");
+        assert_eq!(backend.accepted(), 1, "{answer:?}");
+        assert_eq!(router.fake.starts(), 1);
+        until(|| router.visits() == 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_get_that_is_answered_with_garbage_on_an_idle_connection_is_not_sent_again() {
+    let backend = Backend::new(|mut wire| async move {
+        wire.head().await;
+        wire.send(OK).await;
+        wire.head().await;
+        wire.send("SSH-2.0-x\r\n\r\n").await;
+    })
+    .await;
+    let router = Plan { threads: 1, ..Plan::new(backend.address) }.run();
+    let mut wire = router.connect().await;
+    wire.send(GET).await;
+    wire.head().await;
+    wire.expect("hi").await;
+    wire.send(GET).await;
+    assert!(wire.head().await.starts_with("HTTP/1.1 502"));
+    assert_eq!(backend.accepted(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_get_whose_backend_dies_under_it_is_served_by_the_next_life() {
+    let (arrived, mut arrivals) = tokio::sync::mpsc::channel(1);
+    let dies = Arc::new(Notify::new());
+    let death = dies.clone();
+    let first = Backend::new(move |mut wire| {
+        let (arrived, death) = (arrived.clone(), death.clone());
+        async move {
+            wire.head().await;
+            arrived.send(()).await.unwrap();
+            death.notified().await;
+        }
+    })
+    .await;
+    let router = Plan::new(first.address).run();
+    let mut wire = router.connect().await;
+    wire.send(LAST_GET).await;
+    within(arrivals.recv()).await.unwrap();
+    let (second, _told) = Backend::answering(OK).await;
+    // Longer than an upstream that cannot be reached is given.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let looks = router.fake.looks.load(Ordering::SeqCst);
+    dies.notify_one();
+    // The provider hears of it later than the visitor.
+    until(|| router.fake.looks.load(Ordering::SeqCst) > looks).await;
+    {
+        let mut status = router.fake.status.lock().unwrap();
+        *router.fake.address.lock().unwrap() = second.address;
+        *status = Status::Stopped;
+    }
+    assert!(wire.head().await.starts_with("HTTP/1.1 200"));
+    assert_eq!((first.accepted(), second.accepted(), router.fake.starts()), (1, 1, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

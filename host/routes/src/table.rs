@@ -23,6 +23,8 @@ pub struct Table<T> {
     exact: HashMap<Box<str>, Paths<T>>,
     wildcard: HashMap<Box<str>, Paths<T>>,
     any: Paths<T>,
+    /// Some route is for a part of the paths alone.
+    by_path: bool,
     /// The most labels that a wildcard's suffix has.
     labels: usize,
 }
@@ -90,21 +92,13 @@ impl<T> Default for Tables<T> {
 // === impl Table ===
 
 impl<T> Table<T> {
-    /// The table of one listener. Every pair of routes with the same host and path is reported,
-    /// and then nothing is built.
-    pub fn build(routes: impl IntoIterator<Item = (Route, T)>) -> Result<Self, Vec<Conflict>> {
-        let mut table = Self::default();
-        let mut conflicts = Vec::new();
-        for (route, value) in routes {
-            conflicts.extend(table.insert(route, value));
-        }
-        if conflicts.is_empty() { Ok(table) } else { Err(conflicts) }
-    }
-
     /// The route for a visitor who asks for `path` (without query) of `host` (as the client says
-    /// it, empty when it says none).
+    /// it, empty when it says none). Paths are compared as servers resolve them; where routes
+    /// differ by path, none is found for a path that servers resolve differently.
     pub fn lookup(&self, host: &str, path: &str) -> Option<&Arc<Entry<T>>> {
         let host = normalise(host);
+        let path = if self.by_path { path::normalise(path)? } else { path.into() };
+        let path = &*path;
         self.exact
             .get(&*host)
             .and_then(|paths| paths.lookup(path))
@@ -114,12 +108,6 @@ impl<T> Table<T> {
                     .find_map(|paths| paths.lookup(path))
             })
             .or_else(|| self.any.lookup(path))
-    }
-
-    /// Every route, in no particular order.
-    pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry<T>>> {
-        let hosts = self.exact.values().chain(self.wildcard.values()).chain([&self.any]);
-        hosts.flat_map(|paths| paths.prefixes.values())
     }
 
     fn insert(&mut self, route: Route, value: T) -> Option<Conflict> {
@@ -132,13 +120,21 @@ impl<T> Table<T> {
                 self.wildcard.entry(suffix.into()).or_default()
             }
         };
-        paths.insert(route, value)
+        let conflict = paths.insert(route, value);
+        self.by_path |= paths.depth > 0;
+        conflict
     }
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), wildcard: HashMap::new(), any: Paths::default(), labels: 0 }
+        Self {
+            exact: HashMap::new(),
+            wildcard: HashMap::new(),
+            any: Paths::default(),
+            by_path: false,
+            labels: 0,
+        }
     }
 }
 
@@ -150,12 +146,14 @@ impl<T> Paths<T> {
     }
 
     fn insert(&mut self, route: Route, value: T) -> Option<Conflict> {
-        let prefix = path::trim(&route.path);
-        if let Some(first) = self.prefixes.get(prefix) {
+        let path = path::normalise(&route.path).unwrap_or_else(|| route.path.as_str().into());
+        let prefix: Box<str> = path::trim(&path).into();
+        drop(path);
+        if let Some(first) = self.prefixes.get(&prefix) {
             return Some(Conflict { first: first.route.clone(), second: route });
         }
-        self.depth = self.depth.max(path::depth(prefix));
-        self.prefixes.insert(prefix.into(), Arc::new(Entry { route, value }));
+        self.depth = self.depth.max(path::depth(&prefix));
+        self.prefixes.insert(prefix, Arc::new(Entry { route, value }));
         None
     }
 }

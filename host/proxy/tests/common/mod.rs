@@ -38,6 +38,8 @@ pub struct Fake {
     /// Where the target is reached after its next start.
     pub address: Mutex<SocketAddr>,
     pub status: Mutex<Status>,
+    /// How often somebody asked for it.
+    pub looks: AtomicUsize,
     /// One permit for each start that may end.
     pub may_start: Semaphore,
     /// What the next starts say instead.
@@ -99,6 +101,7 @@ impl Fake {
             name: ProviderName::parse("fake").unwrap(),
             address: Mutex::new(address),
             status: Mutex::new(Status::Stopped),
+            looks: AtomicUsize::new(0),
             may_start: Semaphore::new(if eager { 1000 } else { 0 }),
             refusal: Mutex::new(None),
             starts: AtomicUsize::new(0),
@@ -176,6 +179,7 @@ impl Provider for Fake {
     }
 
     async fn status(&self, target: &Target) -> Result<Observation, Failure> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
         Ok(self.observe(target))
     }
 
