@@ -1,6 +1,9 @@
 //! `[workload.NAME]`
 
-use std::ops::RangeInclusive;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    ops::RangeInclusive,
+};
 
 use drowse_core::{
     ProviderName, ReadyCheck, SleepMethod, SleepPlan, Target, WakePlan, WorkloadName, WorkloadSpec,
@@ -19,6 +22,7 @@ pub(crate) struct Draft {
     pub(crate) spec: WorkloadSpec,
     ready: Ready,
     provider: Place,
+    target: Place,
 }
 
 /// When it is ready, perhaps without a port.
@@ -55,6 +59,7 @@ pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
 
 /// Checks that the providers exist, and gives each workload the readiness its routes call for.
 pub(crate) fn settle(r: &mut Reader, found: &mut Found) {
+    refuse_twins(r, found);
     for (name, (draft, _)) in &mut found.workloads {
         let Some(draft) = draft else { continue };
         if !found.providers.contains_key(&draft.spec.provider) {
@@ -95,6 +100,31 @@ pub(crate) fn settle(r: &mut Reader, found: &mut Found) {
     }
 }
 
+/// Two workloads with one target would put it to sleep while the other's visitors are inside.
+fn refuse_twins(r: &mut Reader, found: &Found) {
+    let mut drafts: Vec<_> =
+        found.workloads.values().filter_map(|(draft, _)| draft.as_ref()).collect();
+    drafts.sort_by_key(|draft| draft.target);
+    let mut firsts: HashMap<_, &Draft> = HashMap::new();
+    for draft in drafts {
+        let (provider, handle) = (&draft.spec.provider, &draft.spec.target.handle);
+        match firsts.entry((provider, handle)) {
+            Entry::Vacant(vacant) => drop(vacant.insert(draft)),
+            Entry::Occupied(first) => {
+                let first = first.get();
+                let message = format!(
+                    "`{}` of provider `{provider}` is the target of workload `{}` in {} already; \
+                     two routes may lead to one workload",
+                    handle.escape_debug(),
+                    first.spec.name,
+                    r.show(first.target),
+                );
+                r.complain(draft.target, message);
+            }
+        }
+    }
+}
+
 /// What to do about a name that nobody bears.
 pub(crate) fn unknown<'k>(
     what: &str,
@@ -122,6 +152,7 @@ fn workload(r: &mut Reader, section: &Section<'_>, name: Option<WorkloadName>) -
                 None
             }
         });
+    let target = section.place_of("target");
     let handle = section.find(r, "target", &TEXT);
     let settings = section.get(r, "settings", &JSON);
     let idle = section.get(r, "idle", &IDLE);
@@ -148,6 +179,7 @@ fn workload(r: &mut Reader, section: &Section<'_>, name: Option<WorkloadName>) -
         },
         ready: ready?,
         provider: place,
+        target,
     })
 }
 
