@@ -47,7 +47,11 @@ struct Router {
 impl Router {
     /// Starts one and waits until its control socket is open.
     fn start(directory: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_drowse"))
+        Self::spawn(directory, &mut Command::new(env!("CARGO_BIN_EXE_drowse")))
+    }
+
+    fn spawn(directory: &Path, command: &mut Command) -> Self {
+        let mut child = command
             .args(["run", "--log-format", "json"])
             .current_dir(directory)
             .stderr(Stdio::piped())
@@ -248,6 +252,32 @@ fn the_log_is_json_with_the_names_that_are_the_same_everywhere() {
     assert!(listening[0]["address"].as_str().unwrap().starts_with("127.0.0.1:"));
     assert_eq!(router.events("starting")[0]["configuration"], "drowse.toml");
     assert_eq!(router.end(Signal::INT), Some(0));
+}
+
+#[test]
+fn a_terminal_that_hangs_up_ends_the_router_in_order() {
+    if ignores_hangup("self") {
+        return;
+    }
+    let directory = configured(LISTENER);
+    assert_eq!(Router::start(directory.path()).end(Signal::HUP), Some(0));
+    assert!(!directory.path().join("control.sock").exists());
+}
+
+#[test]
+fn a_router_under_nohup_stays_deaf_to_a_terminal_that_hangs_up() {
+    let directory = configured(LISTENER);
+    let mut nohup = Command::new("sh");
+    nohup.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_drowse")]);
+    let router = Router::spawn(directory.path(), &mut nohup);
+    assert!(ignores_hangup(&router.child.id().to_string()));
+    assert_eq!(router.end(Signal::TERM), Some(0));
+}
+
+fn ignores_hangup(process: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(ignored.trim(), 16).unwrap() & 1 == 1
 }
 
 #[test]
