@@ -206,6 +206,18 @@ fn the_router_takes_its_processes_with_it_when_it_ends() -> Result<()> {
 }
 
 #[test]
+fn a_router_dropped_with_a_request_in_flight_takes_its_processes_with_it() -> Result<()> {
+    let (router, hello) = asleep(Duration::ZERO, "never")?;
+    let mut visitor = TcpStream::connect(router.address())?;
+    visitor.write_all(b"GET /slow?seconds=120 HTTP/1.1\r\nhost: any.example\r\n\r\n")?;
+    visitor.read_exact(&mut [0]).context("the answer does not begin")?;
+    let id = hello.starts()?[0];
+    drop(router);
+    ensure!(!process::exists(id), "process {id} was left behind");
+    Ok(())
+}
+
+#[test]
 fn a_backend_that_cannot_start_is_named_with_its_reason() -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
