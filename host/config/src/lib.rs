@@ -27,5 +27,6 @@ pub use config::{Config, Item};
 pub use mistake::{Mistake, Mistakes};
 pub use places::Places;
 pub use reference::{KeyDoc, key, reference};
+pub use schema::nearest;
 pub use source::{Position, Quote};
 pub use units::duration;

@@ -161,6 +161,17 @@ fn check_finds_what_only_the_plugins_know() {
 }
 
 #[test]
+fn a_misspelt_log_level_is_a_mistake_at_its_place() {
+    let directory = configured(&format!("log = \"inof\"\n{LISTENER}"));
+    for command in ["check", "run"] {
+        let output = drowse(directory.path(), &[command]);
+        assert_eq!(output.status.code(), Some(1));
+        let told = text(&output.stdout) + &text(&output.stderr);
+        assert!(told.contains("drowse.toml:5:7") && told.contains("`info`"), "{told}");
+    }
+}
+
+#[test]
 fn check_is_content_with_a_sound_configuration() {
     let directory = configured(LISTENER);
     let output = drowse(directory.path(), &["check"]);
