@@ -52,6 +52,17 @@ pub struct Config {
     sources: Vec<Source>,
 }
 
+/// Where the router keeps things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// The directory of plugins.
+    pub plugins: PathBuf,
+    /// The directory for compiled plugins.
+    pub cache: PathBuf,
+    /// The control socket.
+    pub control: PathBuf,
+}
+
 /// Something that stands in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
@@ -87,23 +98,7 @@ pub(crate) struct Found {
 impl Config {
     /// Reads a file, or every `*.toml` of a directory as if it were one.
     pub fn load(path: &Path, places: &Places) -> Result<Self, Mistakes> {
-        let files = files(path).map_err(|error| Mistake::unreadable(path.to_owned(), &error))?;
-        if files.is_empty() {
-            let why = io::Error::other("the directory holds no *.toml file");
-            return Err(Mistake::unreadable(path.to_owned(), &why).into());
-        }
-        let mut unreadable = Vec::new();
-        let mut texts = Vec::new();
-        for file in files {
-            match fs::read_to_string(&file) {
-                Ok(text) => texts.push((file, text)),
-                Err(error) => unreadable.push(Mistake::unreadable(file, &error)),
-            }
-        }
-        match Mistakes::new(unreadable) {
-            Some(mistakes) => Err(mistakes),
-            None => Self::parse(texts, places),
-        }
+        Self::parse(texts(path)?, places)
     }
 
     /// Reads texts as if they were the files of these names.
@@ -148,13 +143,12 @@ impl Config {
             complaints.dedup();
             return Err(mistakes(&sources, complaints));
         }
-        let beside = sources[0].path.parent().unwrap_or(Path::new("")).join("plugins");
-        let beside = beside.is_dir().then_some(beside);
+        let usual = Paths::usual(parent(&sources[0].path), places);
         let mut marks = BTreeMap::from([(Item::Log, log_place)]);
         Ok(Self {
-            plugins: plugins.flatten().or(beside).unwrap_or_else(|| places.plugins()),
-            cache: cache.flatten().unwrap_or_else(|| places.cache()),
-            control: control.flatten().unwrap_or_else(|| places.control()),
+            plugins: plugins.flatten().unwrap_or(usual.plugins),
+            cache: cache.flatten().unwrap_or(usual.cache),
+            control: control.flatten().unwrap_or(usual.control),
             threads: threads.flatten(),
             log: log.unwrap_or_default(),
             listeners: mark(&mut marks, found.listeners, |it, _| Item::Listener(it.name.clone())),
@@ -175,19 +169,6 @@ impl Config {
         })
     }
 
-    /// The control socket that the configuration at `path` names, whatever else is in it: a running
-    /// router must be reachable also when its file has been broken since.
-    pub fn control_of(path: &Path, places: &Places) -> PathBuf {
-        let named = files(path).ok().into_iter().flatten().find_map(|path| {
-            let text = fs::read_to_string(&path).ok()?;
-            let mut source = Source { path, text, secrets: Vec::new() };
-            let entries = tree::parse(0, &mut source, &mut Vec::new());
-            let Value::Text(control) = &entries.get("control")?.node.value else { return None };
-            Some(source.path.parent().unwrap_or(Path::new("")).join(control))
-        });
-        named.unwrap_or_else(|| places.control())
-    }
-
     /// Something that turned out to be wrong with an item later, at the item's place.
     pub fn mistake(&self, item: &Item, message: impl Into<String>) -> Mistake {
         match self.places.get(item) {
@@ -205,6 +186,41 @@ impl Config {
     }
 }
 
+// === impl Paths ===
+
+impl Paths {
+    /// Where things are when the configuration in `directory` does not say.
+    pub fn usual(directory: &Path, places: &Places) -> Self {
+        let beside = directory.join("plugins");
+        Self {
+            plugins: if beside.is_dir() { beside } else { places.plugins() },
+            cache: places.cache(),
+            control: places.control(),
+        }
+    }
+
+    /// Where the configuration at `path` says that things are, whatever else is in it: a running
+    /// router must be reachable also when its file has been broken since. Fails only when the
+    /// configuration cannot be read at all.
+    pub fn named(path: &Path, places: &Places) -> Result<Self, Mistakes> {
+        let texts = texts(path)?;
+        let mut paths = Self::usual(parent(&texts[0].0), places);
+        let Self { plugins, cache, control } = &mut paths;
+        for (file, (path, text)) in texts.into_iter().enumerate() {
+            let mut source = Source { path, text, secrets: Vec::new() };
+            let entries = tree::parse(file, &mut source, &mut Vec::new());
+            for (key, place) in
+                [("plugins", &mut *plugins), ("cache", &mut *cache), ("control", &mut *control)]
+            {
+                if let Some(Value::Text(said)) = entries.get(key).map(|entry| &entry.node.value) {
+                    *place = parent(&source.path).join(said);
+                }
+            }
+        }
+        Ok(paths)
+    }
+}
+
 // === impl Found ===
 
 impl Found {
@@ -217,6 +233,32 @@ impl Found {
         workload::settle(r, &mut found);
         found
     }
+}
+
+/// The files of a configuration with what is in them; at least one.
+fn texts(path: &Path) -> Result<Vec<(PathBuf, String)>, Mistakes> {
+    let files = files(path).map_err(|error| Mistake::unreadable(path.to_owned(), &error))?;
+    if files.is_empty() {
+        let why = io::Error::other("the directory holds no *.toml file");
+        return Err(Mistake::unreadable(path.to_owned(), &why).into());
+    }
+    let mut unreadable = Vec::new();
+    let mut texts = Vec::new();
+    for file in files {
+        match fs::read_to_string(&file) {
+            Ok(text) => texts.push((file, text)),
+            Err(error) => unreadable.push(Mistake::unreadable(file, &error)),
+        }
+    }
+    match Mistakes::new(unreadable) {
+        Some(mistakes) => Err(mistakes),
+        None => Ok(texts),
+    }
+}
+
+/// The directory that a file is in.
+fn parent(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new(""))
 }
 
 fn files(path: &Path) -> io::Result<Vec<PathBuf>> {

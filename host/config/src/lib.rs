@@ -23,7 +23,7 @@ mod tree;
 mod units;
 mod workload;
 
-pub use config::{Config, Item};
+pub use config::{Config, Item, Paths};
 pub use mistake::{Mistake, Mistakes};
 pub use places::Places;
 pub use reference::{KeyDoc, key, reference};

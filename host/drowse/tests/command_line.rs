@@ -122,6 +122,33 @@ fn without_a_router_the_exit_code_is_three() {
 }
 
 #[test]
+fn a_configuration_that_is_named_and_not_there_is_exit_code_one() {
+    let directory = configured("");
+    for arguments in
+        [&["status"][..], &["wake", "blog"], &["plugin", "list"], &["plugin", "inspect", "docker"]]
+    {
+        let arguments = [arguments, &["--config", "nowhere.toml"]].concat();
+        let output = drowse(directory.path(), &arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(text(&output.stderr).contains("nowhere.toml"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn plugins_are_found_where_a_broken_configuration_says() {
+    let directory = configured("idel = 1\n[[[\n");
+    fs::create_dir(directory.path().join("plugins")).unwrap();
+    fs::write(directory.path().join("plugins/broken.wasm"), "no").unwrap();
+    let file = directory.path().join("drowse.toml");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let arguments = ["plugin", "list", "--config", file.to_str().unwrap()];
+    let output = drowse(elsewhere.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("broken.wasm"), "{}", text(&output.stdout));
+    assert!(directory.path().join("cache").exists());
+}
+
+#[test]
 fn a_command_line_that_makes_no_sense_is_exit_code_two() {
     let directory = tempfile::tempdir().unwrap();
     for arguments in [&["rnu"][..], &["wake"], &[], &["run", "--log-format", "xml"]] {

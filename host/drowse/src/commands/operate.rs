@@ -10,13 +10,13 @@ use crate::{
 };
 
 pub(crate) fn wake(operate: &Operate, output: &Output) -> Result<(), Error> {
-    let client = client(&operate.running);
+    let client = client(&operate.running)?;
     let status = runtime()?.block_on(client.wake(&operate.name, operate.wait))?;
     output.answer(&status, |_| line(&status))
 }
 
 pub(crate) fn sleep(operate: &Operate, output: &Output) -> Result<(), Error> {
-    let client = client(&operate.running);
+    let client = client(&operate.running)?;
     let status = runtime()?.block_on(client.sleep(&operate.name, operate.wait))?;
     output.answer(&status, |_| line(&status))
 }
