@@ -188,6 +188,19 @@ fn a_good_configuration_passes_the_check_and_is_not_run_by_it() -> Result<()> {
 }
 
 #[test]
+fn a_setting_that_the_plugin_does_not_know_is_found_by_the_check() -> Result<()> {
+    let (home, _hello) = home(
+        "[workload.bad]\nprovider = \"process\"\ntarget = \"bad\"\nsettings = { prot = 80 }\n",
+    )?;
+    let output = home.drowse(&["check"])?;
+    assert!(!output.status.success());
+    for word in ["drowse.toml:", "[workload.bad]", "`prot`", "`port`"] {
+        assert!(said(&output).contains(word), "{word}: {}", said(&output));
+    }
+    Ok(())
+}
+
+#[test]
 fn every_example_passes_the_check() -> Result<()> {
     let programs = Programs::from_env();
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");

@@ -195,23 +195,65 @@ fn sleep(r: &mut Reader, section: &Section<'_>) -> Option<SleepPlan> {
     if let Some(text) = &signal
         && !is_signal(text)
     {
-        let text = text.escape_debug();
-        let message = format!("\"{text}\" is not a signal; write it as \"SIGTERM\"");
+        let upper = text.to_ascii_uppercase();
+        let meant = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
+        let advice = match nearest(&meant, SIGNALS) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => "write it as \"SIGTERM\"".to_owned(),
+        };
+        let message = format!("\"{}\" is not a signal; {advice}", text.escape_debug());
         r.complain(section.place_of("signal"), message);
         return None;
     }
     Some(SleepPlan { method, signal, grace: grace? })
 }
 
+/// Linux's signals, signal(7).
+const SIGNALS: [&str; 35] = [
+    "SIGABRT",
+    "SIGALRM",
+    "SIGBUS",
+    "SIGCHLD",
+    "SIGCONT",
+    "SIGFPE",
+    "SIGHUP",
+    "SIGILL",
+    "SIGINT",
+    "SIGIO",
+    "SIGIOT",
+    "SIGKILL",
+    "SIGPIPE",
+    "SIGPOLL",
+    "SIGPROF",
+    "SIGPWR",
+    "SIGQUIT",
+    "SIGRTMAX",
+    "SIGRTMIN",
+    "SIGSEGV",
+    "SIGSTKFLT",
+    "SIGSTOP",
+    "SIGSYS",
+    "SIGTERM",
+    "SIGTRAP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGVTALRM",
+    "SIGWINCH",
+    "SIGXCPU",
+    "SIGXFSZ",
+];
+
 /// Names as the system has them, and real-time signals such as `SIGRTMIN+3`.
 fn is_signal(text: &str) -> bool {
-    text.strip_prefix("SIG").is_some_and(|name| {
-        !name.is_empty()
-            && name.len() <= 12
-            && name
-                .bytes()
-                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || b"+-".contains(&c))
-    })
+    let number = text.strip_prefix("SIGRTMIN+").or_else(|| text.strip_prefix("SIGRTMAX-"));
+    match number {
+        Some(number) => number.parse().is_ok_and(|number: u8| (1..=30).contains(&number)),
+        None => SIGNALS.contains(&text),
+    }
 }
 
 fn ready(r: &mut Reader, workload: &Section<'_>) -> Option<Ready> {
