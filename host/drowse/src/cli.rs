@@ -75,7 +75,9 @@ pub(crate) enum Command {
     #[command(after_help = EXIT_CODES)]
     Wake(Operate),
 
-    /// Put a workload to sleep; visitors inside are waited for
+    /// Put a workload to sleep
+    ///
+    /// Visitors inside have 30 seconds to leave; then it is stopped all the same.
     #[command(after_help = EXIT_CODES)]
     Sleep(Operate),
 
