@@ -156,6 +156,33 @@ fn the_operator_wakes_it_and_puts_it_to_sleep() -> Result<()> {
 }
 
 #[test]
+fn a_sleep_that_a_visitor_ends_is_not_waited_for() -> Result<()> {
+    let (router, hello) = asleep(Duration::ZERO, "never")?;
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| router.get("any.example", "/slow?seconds=5"));
+        router.wait_for_phase("hello", "ready", PATIENCE)?;
+        until_inside(&router)?;
+        let sleep = scope.spawn(|| router.home().drowse(&["sleep", "hello", "--wait=60s"]));
+        router.wait_for_phase("hello", "draining", PATIENCE)?;
+        let next = router.get("any.example", "/")?;
+        assert!(next.text().contains("start 2"), "{}", next.text());
+        assert_eq!(inside.join().expect("the visitor does not panic")?.status, 200);
+        let output = sleep.join().expect("the operator does not panic")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("woken again"), "{said}");
+        anyhow::Ok(())
+    })?;
+    assert_eq!(hello.starts()?.len(), 2);
+    Ok(())
+}
+
+fn until_inside(router: &Router) -> Result<()> {
+    drowse_tests::until("the visitor is inside", PATIENCE, || {
+        (router.workload("hello").ok()?["visits"].as_u64()? > 0).then_some(())
+    })
+}
+
+#[test]
 fn a_backend_that_dies_is_woken_by_the_next_visitor() -> Result<()> {
     let (router, hello) = asleep(Duration::ZERO, "never")?;
     assert_eq!(router.get("any.example", "/")?.status, 200);

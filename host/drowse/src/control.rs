@@ -60,32 +60,41 @@ impl Control for Desk {
     }
 
     async fn wake(&self, name: &str, wait: Option<Duration>) -> Result<WorkloadStatus, Failure> {
+        let before = self.workload(name)?.snapshot();
         self.engine.wake(name)?;
-        self.settle(name, wait, woken).await
+        self.settle(name, wait, |now| woken(name, &before, now)).await
     }
 
     async fn sleep(&self, name: &str, wait: Option<Duration>) -> Result<WorkloadStatus, Failure> {
+        let before = self.workload(name)?.snapshot();
         self.engine.sleep(name)?;
-        self.settle(name, wait, asleep).await
+        self.settle(name, wait, |now| asleep(name, &before, now)).await
     }
 }
 
 impl Desk {
+    fn workload(&self, name: &str) -> Result<Arc<Workload>, Failure> {
+        self.engine.workload(name).ok_or_else(|| {
+            Failure::new(
+                ErrorCode::NotFound,
+                format!("there is no workload {name:?}: `drowse status` lists them"),
+            )
+        })
+    }
+
     /// Waits until a workload is where it should be, if that is wanted, and says how it is.
     async fn settle(
         &self,
         name: &str,
         wait: Option<Duration>,
-        progress: fn(&Workload, &Snapshot) -> Progress,
+        progress: impl Fn(&Snapshot) -> Progress + Send,
     ) -> Result<WorkloadStatus, Failure> {
-        let workload = self.engine.workload(name).ok_or_else(|| {
-            Failure::new(ErrorCode::NotFound, format!("there is no workload {name:?} any more"))
-        })?;
+        let workload = self.workload(name)?;
         if let Some(wait) = wait {
             let mut watch = workload.watch();
             let arrived = async {
                 loop {
-                    let seen = progress(&workload, &watch.borrow_and_update());
+                    let seen = progress(&watch.borrow_and_update());
                     match seen {
                         Progress::Done => return Ok(()),
                         Progress::Failed(failure) => return Err(failure),
@@ -114,26 +123,46 @@ impl Desk {
     }
 }
 
-fn woken(workload: &Workload, snapshot: &Snapshot) -> Progress {
-    match snapshot.phase {
+/// How a wake goes that was ordered after `before`. A failure from then is an old one: the wake
+/// begins when the stop that followed it is done.
+fn woken(name: &str, before: &Snapshot, now: &Snapshot) -> Progress {
+    match now.phase {
         Phase::Ready => Progress::Done,
-        Phase::Failed | Phase::Missing => Progress::Failed(failure(workload, snapshot)),
+        Phase::Failed | Phase::Missing if is_new(before, now) => {
+            Progress::Failed(failure(name, now))
+        }
+        Phase::Failed | Phase::Missing => Progress::Going,
         Phase::Asleep | Phase::Waking | Phase::Draining | Phase::Stopping => Progress::Going,
     }
 }
 
-fn asleep(workload: &Workload, snapshot: &Snapshot) -> Progress {
-    match snapshot.phase {
+/// How a sleep goes that was ordered after `before`. Somebody who came meanwhile has it woken
+/// again as soon as it sleeps.
+fn asleep(name: &str, before: &Snapshot, now: &Snapshot) -> Progress {
+    match now.phase {
         Phase::Asleep => Progress::Done,
-        Phase::Failed | Phase::Missing => Progress::Failed(failure(workload, snapshot)),
+        Phase::Failed | Phase::Missing => Progress::Failed(failure(name, now)),
+        Phase::Waking | Phase::Ready if now.generation > before.generation => {
+            let message = format!("workload {name:?}: it slept and was woken again at once");
+            Progress::Failed(Failure::new(ErrorCode::Conflict, message))
+        }
         Phase::Ready | Phase::Waking | Phase::Draining | Phase::Stopping => Progress::Going,
     }
 }
 
-fn failure(workload: &Workload, snapshot: &Snapshot) -> Failure {
+/// Whether what went wrong went wrong since `before`.
+fn is_new(before: &Snapshot, now: &Snapshot) -> bool {
+    let same = match (&before.failure, &now.failure) {
+        (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+        (before, now) => before.is_none() && now.is_none(),
+    };
+    now.generation != before.generation || !same
+}
+
+fn failure(name: &str, snapshot: &Snapshot) -> Failure {
     let told = snapshot.failure.as_deref().cloned();
     told.unwrap_or_else(|| {
-        let message = format!("workload {:?} is {}", workload.name(), snapshot.phase);
+        let message = format!("workload {name:?} is {}", snapshot.phase);
         Failure::new(ErrorCode::Internal, message)
     })
 }
