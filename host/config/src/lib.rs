@@ -18,8 +18,10 @@ mod reference;
 mod route;
 mod schema;
 mod secrets;
+mod signal;
 mod source;
 mod tree;
+mod twins;
 mod units;
 mod workload;
 

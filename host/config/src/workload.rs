@@ -1,9 +1,6 @@
 //! `[workload.NAME]`
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    ops::RangeInclusive,
-};
+use std::ops::RangeInclusive;
 
 use drowse_core::{
     ProviderName, ReadyCheck, SleepMethod, SleepPlan, Target, WakePlan, WorkloadName, WorkloadSpec,
@@ -14,7 +11,9 @@ use crate::{
     forms::{DURATION, FLAG, IDLE, JSON, PORT, SLEEP_METHOD, STATUSES, TEXT},
     read::{Reader, Section},
     schema::nearest,
+    signal,
     source::Place,
+    twins,
 };
 
 /// A workload before its routes are known.
@@ -22,7 +21,7 @@ pub(crate) struct Draft {
     pub(crate) spec: WorkloadSpec,
     ready: Ready,
     provider: Place,
-    target: Place,
+    pub(crate) target: Place,
 }
 
 /// When it is ready, perhaps without a port.
@@ -59,7 +58,7 @@ pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
 
 /// Checks that the providers exist, and gives each workload the readiness its routes call for.
 pub(crate) fn settle(r: &mut Reader, found: &mut Found) {
-    refuse_twins(r, found);
+    twins::refuse(r, found);
     for (name, (draft, _)) in &mut found.workloads {
         let Some(draft) = draft else { continue };
         if !found.providers.contains_key(&draft.spec.provider) {
@@ -96,31 +95,6 @@ pub(crate) fn settle(r: &mut Reader, found: &mut Found) {
         };
         if let Some(check) = check {
             draft.spec.ready = check;
-        }
-    }
-}
-
-/// Two workloads with one target would put it to sleep while the other's visitors are inside.
-fn refuse_twins(r: &mut Reader, found: &Found) {
-    let mut drafts: Vec<_> =
-        found.workloads.values().filter_map(|(draft, _)| draft.as_ref()).collect();
-    drafts.sort_by_key(|draft| draft.target);
-    let mut firsts: HashMap<_, &Draft> = HashMap::new();
-    for draft in drafts {
-        let (provider, handle) = (&draft.spec.provider, &draft.spec.target.handle);
-        match firsts.entry((provider, handle)) {
-            Entry::Vacant(vacant) => drop(vacant.insert(draft)),
-            Entry::Occupied(first) => {
-                let first = first.get();
-                let message = format!(
-                    "`{}` of provider `{provider}` is the target of workload `{}` in {} already; \
-                     two routes may lead to one workload",
-                    handle.escape_debug(),
-                    first.spec.name,
-                    r.show(first.target),
-                );
-                r.complain(draft.target, message);
-            }
         }
     }
 }
@@ -192,68 +166,11 @@ fn sleep(r: &mut Reader, section: &Section<'_>) -> Option<SleepPlan> {
         r.complain(section.place_of("signal"), "pausing sends no signal; take `signal` out");
     }
     let signal = signal?;
-    if let Some(text) = &signal
-        && !is_signal(text)
-    {
-        let upper = text.to_ascii_uppercase();
-        let meant = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
-        let advice = match nearest(&meant, SIGNALS) {
-            Some(near) => format!("did you mean \"{near}\"?"),
-            None => "write it as \"SIGTERM\"".to_owned(),
-        };
-        let message = format!("\"{}\" is not a signal; {advice}", text.escape_debug());
-        r.complain(section.place_of("signal"), message);
+    if let Some(flaw) = signal.as_deref().and_then(signal::flaw) {
+        r.complain(section.place_of("signal"), flaw);
         return None;
     }
     Some(SleepPlan { method, signal, grace: grace? })
-}
-
-/// Linux's signals, signal(7).
-const SIGNALS: [&str; 35] = [
-    "SIGABRT",
-    "SIGALRM",
-    "SIGBUS",
-    "SIGCHLD",
-    "SIGCONT",
-    "SIGFPE",
-    "SIGHUP",
-    "SIGILL",
-    "SIGINT",
-    "SIGIO",
-    "SIGIOT",
-    "SIGKILL",
-    "SIGPIPE",
-    "SIGPOLL",
-    "SIGPROF",
-    "SIGPWR",
-    "SIGQUIT",
-    "SIGRTMAX",
-    "SIGRTMIN",
-    "SIGSEGV",
-    "SIGSTKFLT",
-    "SIGSTOP",
-    "SIGSYS",
-    "SIGTERM",
-    "SIGTRAP",
-    "SIGTSTP",
-    "SIGTTIN",
-    "SIGTTOU",
-    "SIGURG",
-    "SIGUSR1",
-    "SIGUSR2",
-    "SIGVTALRM",
-    "SIGWINCH",
-    "SIGXCPU",
-    "SIGXFSZ",
-];
-
-/// Names as the system has them, and real-time signals such as `SIGRTMIN+3`.
-fn is_signal(text: &str) -> bool {
-    let number = text.strip_prefix("SIGRTMIN+").or_else(|| text.strip_prefix("SIGRTMAX-"));
-    match number {
-        Some(number) => number.parse().is_ok_and(|number: u8| (1..=30).contains(&number)),
-        None => SIGNALS.contains(&text),
-    }
 }
 
 fn ready(r: &mut Reader, workload: &Section<'_>) -> Option<Ready> {
