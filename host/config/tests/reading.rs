@@ -92,7 +92,11 @@ fn grants_come_out_with_their_secrets_unread() {
     assert_eq!(api.base, "/api2/json");
     let secret = Secret::Env { prefix: "PVEAPIToken=".to_owned(), name: "PVE_TOKEN".to_owned() };
     assert!(api.headers.contains(&("Authorization".to_owned(), secret)));
-    assert!(!format!("{config:?}").contains("\"plain\""));
+    assert_eq!(shop.environment["PASSWORD"], "hunter2 of the shop");
+    let plain = Secret::Literal("hunter2 of the api".to_owned());
+    assert!(api.headers.contains(&("X-Plain".to_owned(), plain)));
+    let shown = format!("{config:?}");
+    assert!(shown.contains("PASSWORD") && !shown.contains("hunter2"), "{shown}");
 }
 
 #[test]
