@@ -2,6 +2,7 @@
 //! containerd namespace are used by nobody else.
 
 use std::{
+    cell::Cell,
     fs,
     os::unix::{
         fs::{PermissionsExt, symlink},
@@ -337,8 +338,20 @@ impl Events {
 
     /// Waits for the first event of this action.
     pub fn wait(&self, action: &str, limit: Duration) -> Result<Event> {
-        let is = |line: &str| Event::parse(line).is_some_and(|event| event.action == action);
-        let (line, _) = self.log.wait(&format!("docker event {action}"), 0, limit, is)?;
+        self.wait_for(1, action, limit)
+    }
+
+    /// Waits until there were so many events of this action, and returns the last of them. What
+    /// happened before it has been reported, too.
+    pub fn wait_for(&self, number: usize, action: &str, limit: Duration) -> Result<Event> {
+        let seen = Cell::new(0);
+        let is_last = |line: &str| {
+            let counts = Event::parse(line).is_some_and(|event| event.action == action);
+            seen.set(seen.get() + usize::from(counts));
+            counts && seen.get() == number
+        };
+        let what = format!("docker event {action}, {number} times");
+        let (line, _) = self.log.wait(&what, 0, limit, is_last)?;
         Event::parse(&line).context("the event is gone")
     }
 }

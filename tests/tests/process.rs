@@ -218,11 +218,19 @@ fn a_backend_that_dies_is_woken_by_the_next_visitor() -> Result<()> {
 
 #[test]
 fn a_visitor_that_gives_up_does_not_stop_the_wake() -> Result<()> {
-    let (router, hello) = asleep(Duration::from_millis(800), "never")?;
+    let programs = Programs::from_env();
+    let home = Home::new(&programs)?;
+    let hello = Hello::held(&programs, home.path())?;
+    home.configure(&[hello.provider(), hello.workload("never")].concat())?;
+    let router = home.start()?;
     let mut visitor = TcpStream::connect(router.address())?;
     visitor.write_all(b"GET / HTTP/1.1\r\nhost: any.example\r\n\r\n")?;
     router.wait_for_phase("hello", "waking", PATIENCE)?;
     drop(visitor);
+    drowse_tests::until("nobody waits", PATIENCE, || {
+        (router.workload("hello").ok()?["waiting"] == 0).then_some(())
+    })?;
+    hello.release()?;
     router.wait_for_phase("hello", "ready", PATIENCE)?;
     assert_eq!(hello.starts()?.len(), 1);
     Ok(())
