@@ -1,10 +1,6 @@
 //! Talks to a running router.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io, path::PathBuf, time::Duration};
 
 use drowse_core::WorkloadStatus;
 use http::{Method, Request, StatusCode, header};
@@ -14,10 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::{net::UnixStream, time::timeout};
 
-use crate::{
-    problem::Problem,
-    types::{PluginStatus, RouterStatus},
-};
+use crate::{problem::Problem, types::RouterStatus};
 
 /// What a router that is well says at once.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -80,19 +73,9 @@ impl Client {
         Self { socket: socket.into() }
     }
 
-    /// The socket it connects to.
-    pub fn socket(&self) -> &Path {
-        &self.socket
-    }
-
     /// The whole router.
     pub async fn status(&self) -> Result<RouterStatus, ClientError> {
         self.ask(Method::GET, "/v0/status", PATIENCE).await
-    }
-
-    /// Every plugin the router can use.
-    pub async fn plugins(&self) -> Result<Vec<PluginStatus>, ClientError> {
-        self.ask(Method::GET, "/v0/plugins", Duration::from_secs(60)).await
     }
 
     /// Wakes a workload; returns when it is ready if `wait` says how long that may take.

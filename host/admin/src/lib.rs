@@ -6,7 +6,6 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v0/status` | [`RouterStatus`] |
-//! | `GET /v0/plugins` | a list of [`PluginStatus`] |
 //! | `POST /v0/workloads/{name}/wake` | [`WorkloadStatus`](drowse_core::WorkloadStatus) |
 //! | `POST /v0/workloads/{name}/sleep` | [`WorkloadStatus`](drowse_core::WorkloadStatus) |
 //!
@@ -26,4 +25,4 @@ pub use client::{Client, ClientError};
 pub use problem::Problem;
 pub use server::{Control, LONGEST_WAIT, serve};
 pub use socket::{ControlSocket, SocketError};
-pub use types::{ListenerStatus, PluginStatus, ProviderStatus, RouterStatus};
+pub use types::{ListenerStatus, ProviderStatus, RouterStatus};

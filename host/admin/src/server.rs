@@ -11,11 +11,7 @@ use axum::{
 };
 use drowse_core::{ErrorCode, Failure, WorkloadStatus};
 
-use crate::{
-    problem::Problem,
-    socket::ControlSocket,
-    types::{PluginStatus, RouterStatus},
-};
+use crate::{problem::Problem, socket::ControlSocket, types::RouterStatus};
 
 #[cfg(test)]
 mod tests;
@@ -28,9 +24,6 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 pub trait Control: Send + Sync + 'static {
     /// The whole router.
     fn status(&self) -> RouterStatus;
-
-    /// Every plugin the router can use.
-    async fn plugins(&self) -> Vec<PluginStatus>;
 
     /// Wakes a workload. With `wait` it returns when the workload is ready, or a failure that
     /// says why it is not, [`ErrorCode::Timeout`] when it takes longer.
@@ -58,7 +51,6 @@ pub async fn serve(
 pub(crate) fn router(control: Arc<dyn Control>) -> Router {
     Router::new()
         .route("/v0/status", get(status))
-        .route("/v0/plugins", get(plugins))
         .route("/v0/workloads/{name}/wake", post(wake))
         .route("/v0/workloads/{name}/sleep", post(sleep))
         .fallback(nothing_here)
@@ -68,10 +60,6 @@ pub(crate) fn router(control: Arc<dyn Control>) -> Router {
 
 async fn status(State(control): State<Shared>) -> Json<RouterStatus> {
     Json(control.status())
-}
-
-async fn plugins(State(control): State<Shared>) -> Json<Vec<PluginStatus>> {
-    Json(control.plugins().await)
 }
 
 async fn wake(

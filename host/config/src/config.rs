@@ -68,14 +68,10 @@ pub struct Paths {
 pub enum Item {
     /// The log filter.
     Log,
-    /// A listener, by its name.
-    Listener(String),
     /// A provider.
     Provider(ProviderName),
     /// A workload.
     Workload(WorkloadName),
-    /// A route, by its index in [`Config::routes`].
-    Route(usize),
 }
 
 /// What reading collects.
@@ -151,8 +147,8 @@ impl Config {
             control: control.flatten().unwrap_or(usual.control),
             threads: threads.flatten(),
             log: log.unwrap_or_default(),
-            listeners: mark(&mut marks, found.listeners, |it, _| Item::Listener(it.name.clone())),
-            providers: mark(&mut marks, present(found.providers), |it: &ProviderSettings, _| {
+            listeners: found.listeners.into_iter().map(|(listener, _)| listener).collect(),
+            providers: mark(&mut marks, present(found.providers), |it: &ProviderSettings| {
                 Item::Provider(it.name.clone())
             }),
             workloads: mark(
@@ -161,9 +157,9 @@ impl Config {
                     .into_iter()
                     .map(|(draft, place)| (draft.spec, place))
                     .collect(),
-                |it, _| Item::Workload(it.name.clone()),
+                |it| Item::Workload(it.name.clone()),
             ),
-            routes: mark(&mut marks, found.routes, |_, index| Item::Route(index)),
+            routes: found.routes.into_iter().map(|(route, _)| route).collect(),
             places: marks,
             sources,
         })
@@ -302,13 +298,12 @@ fn mistakes(sources: &[Source], complaints: Vec<tree::Complaint>) -> Mistakes {
 fn mark<T>(
     marks: &mut BTreeMap<Item, Place>,
     items: Vec<(T, Place)>,
-    name: impl Fn(&T, usize) -> Item,
+    name: impl Fn(&T) -> Item,
 ) -> Vec<T> {
     items
         .into_iter()
-        .enumerate()
-        .map(|(index, (item, place))| {
-            marks.insert(name(&item, index), place);
+        .map(|(item, place)| {
+            marks.insert(name(&item), place);
             item
         })
         .collect()

@@ -28,7 +28,7 @@ mod workload;
 pub use config::{Config, Item, Paths};
 pub use mistake::{Mistake, Mistakes};
 pub use places::Places;
-pub use reference::{KeyDoc, key, reference};
+pub use reference::{doc, reference};
 pub use schema::nearest;
 pub use source::{Position, Quote};
 pub use units::duration;

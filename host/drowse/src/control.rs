@@ -7,9 +7,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use drowse_admin::{Control, ListenerStatus, PluginStatus, ProviderStatus, RouterStatus};
+use drowse_admin::{Control, ListenerStatus, ProviderStatus, RouterStatus};
 use drowse_core::{Engine, ErrorCode, Failure, Phase, Snapshot, Workload, WorkloadStatus};
-use drowse_plugins::{Load, PluginInfo, Plugins};
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +16,6 @@ mod tests;
 /// The running router, for operators.
 pub(crate) struct Desk {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) plugins: Arc<Plugins>,
     pub(crate) listeners: Vec<ListenerStatus>,
     pub(crate) configuration: Vec<PathBuf>,
     pub(crate) started: Instant,
@@ -52,11 +50,6 @@ impl Control for Desk {
                 .collect(),
             workloads: self.engine.status(),
         }
-    }
-
-    async fn plugins(&self) -> Vec<PluginStatus> {
-        let listed = self.plugins.list().await;
-        listed.into_iter().map(|(name, found)| plugin(name, found)).collect()
     }
 
     async fn wake(&self, name: &str, wait: Option<Duration>) -> Result<WorkloadStatus, Failure> {
@@ -165,32 +158,4 @@ fn failure(name: &str, snapshot: &Snapshot) -> Failure {
         let message = format!("workload {name:?} is {}", snapshot.phase);
         Failure::new(ErrorCode::Internal, message)
     })
-}
-
-fn plugin(name: String, found: Result<PluginInfo, String>) -> PluginStatus {
-    match found {
-        Ok(info) => PluginStatus {
-            name,
-            version: Some(info.version),
-            summary: Some(info.summary),
-            origin: info.origin,
-            digest: Some(info.digest),
-            abilities: info.abilities,
-            load: Some(match info.load {
-                Load::Cached => "cached".to_owned(),
-                Load::Compiled => "compiled".to_owned(),
-            }),
-            problem: None,
-        },
-        Err(problem) => PluginStatus {
-            origin: "unknown".to_owned(),
-            name,
-            version: None,
-            summary: None,
-            digest: None,
-            abilities: Vec::new(),
-            load: None,
-            problem: Some(problem),
-        },
-    }
 }

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use drowse_config::{Places, key};
+use drowse_config::{Places, doc};
 use drowse_plugins::PluginInfo;
 use serde_json::json;
 
@@ -155,7 +155,7 @@ fn route(toml: &mut String, host: &str, workload: &str, port: u16) -> std::fmt::
 
 /// A line with the key's documentation above it.
 fn documented(toml: &mut String, table: &str, name: &str, line: &str) -> std::fmt::Result {
-    let doc = key(table, name).map_or("", |key| key.doc);
+    let doc = doc(table, name).unwrap_or_default();
     let mut width = 0;
     write!(toml, "#")?;
     for word in doc.split_whitespace() {

@@ -2,7 +2,7 @@
 
 use drowse_config::{Config, Places};
 use drowse_core::{Address, Generation, Prober, ReadyCheck};
-use drowse_plugins::PluginsConfig;
+use drowse_plugins::{Plugins, PluginsConfig};
 use tokio::runtime::Handle;
 
 use super::*;
@@ -23,15 +23,13 @@ async fn desk(directory: &tempfile::TempDir) -> Desk {
                 [workload.blog]\nprovider = \"none\"\n";
     let config = Config::parse(vec![("drowse.toml".into(), toml.to_owned())], &Places::default());
     let config = config.unwrap();
-    let plugins = Arc::new(
-        Plugins::new(PluginsConfig {
-            dir: Some(directory.path().join("plugins")),
-            cache: directory.path().join("cache"),
-            bundled: &[],
-            runtime: Handle::current(),
-        })
-        .unwrap(),
-    );
+    let plugins = Plugins::new(PluginsConfig {
+        dir: Some(directory.path().join("plugins")),
+        cache: directory.path().join("cache"),
+        bundled: &[],
+        runtime: Handle::current(),
+    })
+    .unwrap();
     let engine = Engine::new(Handle::current(), Arc::new(Blind));
     for settings in config.providers {
         engine.add_provider(plugins.provider(settings).await);
@@ -41,7 +39,6 @@ async fn desk(directory: &tempfile::TempDir) -> Desk {
     }
     Desk {
         engine,
-        plugins,
         listeners: Vec::new(),
         configuration: vec!["drowse.toml".into()],
         started: Instant::now(),
