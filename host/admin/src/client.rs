@@ -45,7 +45,8 @@ pub enum ClientError {
     },
     /// Only the router's user may ask.
     #[error(
-        "the control socket {} is another user's: run this as the router's user",
+        "the control socket {} is another user's: run this as the router's user, with sudo if that \
+         is root",
         socket.display()
     )]
     NotAllowed {

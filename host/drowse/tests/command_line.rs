@@ -149,6 +149,23 @@ fn plugins_are_found_where_a_broken_configuration_says() {
 }
 
 #[test]
+fn an_answer_that_cannot_be_written_is_a_failure_and_one_nobody_reads_is_none() {
+    let init = |output: Stdio| {
+        let mut init = Command::new(env!("CARGO_BIN_EXE_drowse"));
+        init.args(["init", "-"]).stdout(output).output().unwrap()
+    };
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let told = init(full.into());
+    assert_eq!(told.status.code(), Some(1));
+    assert!(text(&told.stderr).contains("standard output"), "{}", text(&told.stderr));
+
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let told = init(writer.into());
+    assert_eq!((told.status.code(), text(&told.stderr)), (Some(0), String::new()));
+}
+
+#[test]
 fn a_command_line_that_makes_no_sense_is_exit_code_two() {
     let directory = tempfile::tempdir().unwrap();
     for arguments in [&["rnu"][..], &["wake"], &[], &["run", "--log-format", "xml"]] {
