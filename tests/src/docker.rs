@@ -2,6 +2,7 @@
 //! containerd namespace are used by nobody else.
 
 use std::{
+    cell::Cell,
     fs,
     io::Write,
     os::unix::{
@@ -102,6 +103,9 @@ while [ $i -lt ${QUERY_STRING:-10} ]; do
 done
 ";
 
+/// The machine's own, which containers see in the same place.
+const PYTHON: &str = "/usr/bin/python3";
+
 /// An echo server of the package python3-websockets.
 const ECHO_SCRIPT: &str = "
 import asyncio, websockets
@@ -141,18 +145,29 @@ pub struct Event {
 // === impl Docker ===
 
 impl Docker {
-    /// What this machine lacks to run an engine.
+    /// What this machine lacks to run an engine and the servers and clients of the tests.
     pub fn lacks() -> Option<String> {
+        static LACKS: OnceLock<Option<String>> = OnceLock::new();
+        LACKS.get_or_init(Self::look).clone()
+    }
+
+    fn look() -> Option<String> {
         if !cfg!(target_os = "linux") {
             return Some("an engine of our own needs Linux".to_owned());
         }
         if !rustix::process::geteuid().is_root() {
             return Some("an engine of our own needs root".to_owned());
         }
-        let missing = ["dockerd", "docker", "ip", "busybox"]
-            .into_iter()
-            .find(|name| needs::program(name).is_none());
-        missing.map(|name| format!("the program {name} is missing"))
+        if let Some(lack) = needs::lacks(&["dockerd", "docker", "ip", "busybox", "tar", "curl"]) {
+            return Some(lack);
+        }
+        let imported = Command::new(PYTHON)
+            .args(["-c", "import websockets"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        let missing = !imported.is_ok_and(|status| status.success());
+        missing.then(|| format!("{PYTHON} with the package websockets is missing"))
     }
 
     /// The engine that the tests of one program share. None where it cannot run, after saying so.
@@ -237,7 +252,7 @@ impl Docker {
 
     /// Creates a WebSocket server that echoes, and does not start it.
     pub fn create_echo(&self, name: &str) -> Result<()> {
-        let python = ["/usr/bin/python3", "-c", ECHO_SCRIPT];
+        let python = [PYTHON, "-c", ECHO_SCRIPT];
         self.run(
             &[&["create", "--name", name, "--volume", "/usr:/usr:ro", HOST], &python[..]].concat(),
         )?;
@@ -379,8 +394,20 @@ impl Events {
 
     /// Waits for the first event of this action.
     pub fn wait(&self, action: &str, limit: Duration) -> Result<Event> {
-        let is = |line: &str| Event::parse(line).is_some_and(|event| event.action == action);
-        let (line, _) = self.log.wait(&format!("docker event {action}"), 0, limit, is)?;
+        self.wait_for(1, action, limit)
+    }
+
+    /// Waits until there were so many events of this action, and returns the last of them. What
+    /// happened before it has been reported, too.
+    pub fn wait_for(&self, number: usize, action: &str, limit: Duration) -> Result<Event> {
+        let seen = Cell::new(0);
+        let is_last = |line: &str| {
+            let counts = Event::parse(line).is_some_and(|event| event.action == action);
+            seen.set(seen.get() + usize::from(counts));
+            counts && seen.get() == number
+        };
+        let what = format!("docker event {action}, {number} times");
+        let (line, _) = self.log.wait(&what, 0, limit, is_last)?;
         Event::parse(&line).context("the event is gone")
     }
 }

@@ -17,6 +17,7 @@ pub struct Hello {
     starts: PathBuf,
     port: u16,
     boot: Duration,
+    held: Option<PathBuf>,
 }
 
 // === impl Hello ===
@@ -29,7 +30,20 @@ impl Hello {
             starts: dir.join("starts"),
             port: ports::free()?,
             boot,
+            held: None,
         })
+    }
+
+    /// The same, but ready only after [`Hello::release`]: a wake lasts as long as a test wants.
+    pub fn held(programs: &Programs, dir: &Path) -> Result<Self> {
+        let hello = Self::new(programs, dir, Duration::ZERO)?;
+        Ok(Self { held: Some(dir.join("released")), ..hello })
+    }
+
+    /// Lets this and every later start become ready.
+    pub fn release(&self) -> Result<()> {
+        let file = self.held.as_ref().context("nothing holds the backend")?;
+        fs::write(file, "").context("release the backend")
     }
 
     /// Where the backend listens when it is awake.
@@ -43,8 +57,8 @@ impl Hello {
     }
 
     /// The command line.
-    pub fn run(&self) -> [String; 7] {
-        [
+    pub fn run(&self) -> Vec<String> {
+        let mut run = vec![
             self.program.display().to_string(),
             "--port".to_owned(),
             self.port.to_string(),
@@ -52,7 +66,11 @@ impl Hello {
             self.boot.as_millis().to_string(),
             "--starts".to_owned(),
             self.starts.display().to_string(),
-        ]
+        ];
+        if let Some(file) = &self.held {
+            run.extend(["--until".to_owned(), file.display().to_string()]);
+        }
+        run
     }
 
     /// The provider `process` with the command `hello` granted.

@@ -1,6 +1,14 @@
 //! What a test needs of the machine.
 
-use std::{env, ffi::OsStr, path::PathBuf};
+use std::{
+    env,
+    ffi::OsStr,
+    fs::OpenOptions,
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use crate::programs::variables;
 
 /// The program's path, if the machine has it.
 pub fn program(name: &str) -> Option<PathBuf> {
@@ -9,12 +17,19 @@ pub fn program(name: &str) -> Option<PathBuf> {
     env::split_paths(&path).chain(usual).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
+/// Which of these programs the machine lacks, in words.
+pub fn lacks(names: &[&str]) -> Option<String> {
+    let missing = names.iter().find(|name| program(name).is_none())?;
+    Some(format!("the program {missing} is missing"))
+}
+
 /// Whether a skipped test counts as failed: `CI=true`.
 pub fn strict() -> bool {
     env::var_os("CI").is_some_and(|value| value == OsStr::new("true"))
 }
 
-/// Says that a test cannot run here. Use as `if let Some(why) = … { return skip(…) }`.
+/// Says that a test cannot run here, also to `cargo xtask test`. Use as
+/// `if let Some(why) = … { return skip(…) }`.
 ///
 /// # Panics
 ///
@@ -22,4 +37,18 @@ pub fn strict() -> bool {
 pub fn skip(test: &str, why: &str) {
     assert!(!strict(), "{test} cannot run here and CI=true forbids to skip it: {why}");
     println!("skipped {test}: {why}");
+    if let Err(error) = note(&format!("{test}: {why}\n")) {
+        eprintln!("note that {test} was skipped: {error}");
+    }
+}
+
+/// A line in the file in which `cargo xtask test` looks for what was skipped.
+fn note(line: &str) -> io::Result<()> {
+    match env::var_os(variables::SKIPPED) {
+        // One write, so that tests that run at the same time do not mix their lines.
+        Some(file) => {
+            OpenOptions::new().create(true).append(true).open(file)?.write_all(line.as_bytes())
+        }
+        None => Ok(()),
+    }
 }

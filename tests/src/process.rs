@@ -15,6 +15,7 @@ pub struct Process {
     name: String,
     child: Child,
     grace: Duration,
+    hurry: Option<Duration>,
 }
 
 // === impl Process ===
@@ -23,7 +24,15 @@ impl Process {
     /// Starts it. `grace` is the time it has to end by itself when asked.
     pub fn spawn(name: &str, command: &mut Command, grace: Duration) -> Result<Self> {
         let child = command.spawn().with_context(|| format!("start {name}: {command:?}"))?;
-        Ok(Self { name: name.to_owned(), child, grace })
+        Ok(Self { name: name.to_owned(), child, grace, hurry: None })
+    }
+
+    /// Asks it a second time when it has not ended so long after the first; its grace time begins
+    /// then. For programs that finish what they have begun unless they are asked again.
+    #[must_use]
+    pub fn hurried_after(mut self, patience: Duration) -> Self {
+        self.hurry = Some(patience);
+        self
     }
 
     /// The process id.
@@ -60,6 +69,12 @@ impl Process {
     /// itself.
     pub fn stop(&mut self) -> Result<bool> {
         self.signal(Signal::TERM)?;
+        if let Some(patience) = self.hurry {
+            if self.wait(patience).is_ok() {
+                return Ok(true);
+            }
+            self.signal(Signal::TERM)?;
+        }
         if self.wait(self.grace).is_ok() {
             return Ok(true);
         }

@@ -4,7 +4,7 @@ use std::{env, path::PathBuf};
 
 use anyhow::{Context, Result};
 
-/// The variables by which `cargo xtask` says where its programs are.
+/// The variables by which `cargo xtask` says where its files are.
 pub mod variables {
     /// The router.
     pub const ROUTER: &str = "DROWSE_BIN";
@@ -14,6 +14,8 @@ pub mod variables {
     pub const HELLO: &str = "DROWSE_HELLO";
     /// The directory of the hostile guests.
     pub const HOSTILE: &str = "DROWSE_HOSTILE";
+    /// The file in which tests note that they were skipped.
+    pub const SKIPPED: &str = "DROWSE_SKIPPED";
 }
 
 /// Built programs.

@@ -23,6 +23,7 @@ pub struct Home {
     cache: PathBuf,
     listener: SocketAddr,
     echo: bool,
+    apart: bool,
 }
 
 /// A running router. Dropping it stops it.
@@ -35,7 +36,7 @@ pub struct Router {
 /// The time requests in flight have to end when the router is stopped; then it is told to hurry.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
-/// The time a router has to end by itself, with everything it has to stop.
+/// The time a router has to end by itself once it hurries, with everything it has to stop.
 const GRACE: Duration = Duration::from_secs(20);
 
 // === impl Home ===
@@ -56,6 +57,7 @@ impl Home {
             program: programs.router.clone(),
             listener: ports::loopback(port),
             echo: false,
+            apart: false,
         })
     }
 
@@ -70,6 +72,14 @@ impl Home {
     #[must_use]
     pub fn echo(mut self) -> Self {
         self.echo = true;
+        self
+    }
+
+    /// Keeps Ctrl-C from the router: it is for its owner, who then stops it. An owner that Ctrl-C
+    /// ends cannot, so there the router must see it, too.
+    #[must_use]
+    pub fn apart(mut self) -> Self {
+        self.apart = true;
         self
     }
 
@@ -128,10 +138,12 @@ impl Home {
             .current_dir(self.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // Ctrl-C is for its owner, who then stops it.
-            .process_group(0);
-        let mut process = Process::spawn("the router", &mut command, GRACE)?;
+            .stderr(Stdio::piped());
+        if self.apart {
+            command.process_group(0);
+        }
+        let mut process =
+            Process::spawn("the router", &mut command, GRACE)?.hurried_after(LAST_REQUESTS);
         let echo = self.echo;
         let show = move |line: &str| {
             if echo {
@@ -228,13 +240,9 @@ impl Router {
     /// Stops it and gives its home back, for another start. An error when it had to be killed.
     pub fn stop(self) -> Result<Home> {
         let Self { mut process, log, home } = self;
-        process.signal(Signal::TERM)?;
-        if process.wait(LAST_REQUESTS).is_ok() {
-            return Ok(home);
-        }
         ensure!(
             process.stop()?,
-            "the router did not end within {GRACE:?} after SIGTERM; its log ends:\n{}",
+            "the router did not end within {GRACE:?} after the second SIGTERM; its log ends:\n{}",
             log.tail(40),
         );
         Ok(home)

@@ -66,6 +66,7 @@ fn two_hundred_visitors_start_a_container_once_and_it_is_stopped_once() -> Resul
         .map(|visitor| Ok(String::from_utf8(visitor.wait_with_output()?.stdout)?))
         .collect::<Result<Vec<_>>>()?;
     assert_eq!(statuses, vec!["200"; 200]);
+    events.wait("start", PATIENCE)?;
     assert_eq!(events.count("start"), 1, "{:?}", events.so_far());
     assert_eq!(events.count("stop"), 0, "{:?}", events.so_far());
 
@@ -93,6 +94,7 @@ fn a_container_is_not_stopped_while_a_download_goes_on() -> Result<()> {
     let asked_to_stop = events.wait("kill", PATIENCE)?;
     let margin = Duration::from_millis(100).as_nanos();
     assert!(asked_to_stop.at + margin > ended, "stopped inside: {:?}", events.so_far());
+    events.wait("stop", PATIENCE)?;
     router.wait_for_phase("web", "asleep", PATIENCE)?;
     assert_eq!(events.count("stop"), 1, "{:?}", events.so_far());
     assert_eq!(events.count("start"), 1, "{:?}", events.so_far());
@@ -149,6 +151,7 @@ fn a_pausing_workload_is_paused_and_resumed() -> Result<()> {
         router.wait_for_phase("web", "asleep", PATIENCE)?;
         assert_eq!(engine.inspect("pausing")?["State"]["Paused"], true);
     }
+    events.wait_for(2, "pause", PATIENCE)?;
     assert_eq!(events.count("start"), 1, "{:?}", events.so_far());
     assert_eq!(events.count("pause"), 2, "{:?}", events.so_far());
     assert_eq!(events.count("unpause"), 1, "{:?}", events.so_far());

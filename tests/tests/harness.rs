@@ -1,19 +1,38 @@
 //! What the tests stand on must itself hold.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use drowse_tests::{Docker, Process, client, needs, process, until};
 
 #[test]
 fn a_program_ends_with_its_owner_even_if_it_does_not_listen() -> Result<()> {
     let mut deaf = Command::new("sh");
-    deaf.args(["-c", "trap '' TERM; while :; do sleep 1; done"]);
-    let deaf = Process::spawn("a deaf program", &mut deaf, Duration::from_millis(200))?;
+    deaf.args(["-c", "trap '' TERM; echo ready; while :; do sleep 1; done"]);
+    deaf.stdout(Stdio::piped());
+    let mut deaf = Process::spawn("a deaf program", &mut deaf, Duration::from_millis(200))?;
+    until_it_speaks(&mut deaf)?;
     let id = deaf.id();
     assert!(process::exists(id));
     drop(deaf);
     assert!(!process::exists(id));
+    Ok(())
+}
+
+#[test]
+fn a_program_that_finishes_its_work_first_is_asked_again() -> Result<()> {
+    let mut busy = Command::new("sh");
+    busy.args(["-c", "trap 'trap \"exit 0\" TERM' TERM; echo ready; while :; do sleep 0.1; done"]);
+    busy.stdout(Stdio::piped());
+    let busy = Process::spawn("a busy program", &mut busy, Duration::from_secs(20))?;
+    let mut busy = busy.hurried_after(Duration::from_secs(1));
+    until_it_speaks(&mut busy)?;
+    assert!(busy.stop()?, "it had to be killed");
     Ok(())
 }
 
@@ -44,5 +63,12 @@ fn the_engine_of_the_tests_runs_containers_and_leaves_nothing_behind() -> Result
     assert!(!socket.exists());
     let bridge = Path::new("/sys/class/net").join(format!("drowse{}", std::process::id()));
     assert!(!bridge.exists());
+    Ok(())
+}
+
+/// Waits for its first line: from then on it handles signals as it means to.
+fn until_it_speaks(program: &mut Process) -> Result<()> {
+    let output = program.child().stdout.take().context("it has no output")?;
+    ensure!(BufReader::new(output).read_line(&mut String::new())? > 0, "it ended at once");
     Ok(())
 }

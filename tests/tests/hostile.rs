@@ -121,8 +121,8 @@ fn is_contained(router: &Router, misdeed: &Misdeed) -> Result<()> {
 
 #[test]
 fn misdeeds_stay_inside_while_others_are_served_a_thousand_times_a_second() -> Result<()> {
-    if needs::program("hey").is_none() {
-        needs::skip("misdeeds_stay_inside", "the program hey is missing");
+    if let Some(lack) = needs::lacks(&["hey"]) {
+        needs::skip("misdeeds_stay_inside", &lack);
         return Ok(());
     }
     let (router, _hello) = router(&Engine::default(), |hello| {

@@ -20,7 +20,9 @@ fn router(workloads: &[(&str, &[&str], &str)]) -> Result<Router> {
         let own = [hello.clone(), "--port".to_owned(), port.to_string()];
         let run: Vec<_> = match words {
             [] => own.to_vec(),
-            ["hello", more @ ..] => own.into_iter().chain(more.iter().map(|w| (*w).to_owned())).collect(),
+            ["hello", more @ ..] => {
+                own.into_iter().chain(more.iter().map(|w| (*w).to_owned())).collect()
+            }
             words => words.iter().map(|word| (*word).to_owned()).collect(),
         };
         commands += &format!("command.{name} = {{ run = {run:?} }}\n");
@@ -40,7 +42,8 @@ fn operations(router: &Router, name: &str) -> Result<Vec<(String, String, bool)>
     let output = router.home().drowse(&["ops", name, "--json", "--limit", "1000"])?;
     let entries: Vec<Value> = serde_json::from_slice(&output.stdout)?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let row = |entry: &Value| (text(&entry["kind"]), text(&entry["source"]), entry["failure"].is_null());
+    let row =
+        |entry: &Value| (text(&entry["kind"]), text(&entry["source"]), entry["failure"].is_null());
     Ok(entries.iter().rev().map(row).collect())
 }
 
@@ -51,7 +54,11 @@ fn phase_of(router: &Router, name: &str) -> Result<String> {
 #[test]
 fn a_visitor_wakes_what_its_workload_needs_first_and_all_sleep_in_reverse() -> Result<()> {
     let router = router(&[
-        ("app", &[], "idle = \"1s\"\nneeds = [\"db\", { workload = \"migrate\", until = \"completed\" }]\n"),
+        (
+            "app",
+            &[],
+            "idle = \"1s\"\nneeds = [\"db\", { workload = \"migrate\", until = \"completed\" }]\n",
+        ),
         ("db", &["hello", "--boot", "400"], "idle = \"1s\"\n"),
         ("migrate", &["/bin/sh", "-c", "sleep 0.3"], "ready = { completed = true }\n"),
     ])?;
@@ -73,7 +80,8 @@ fn a_visitor_wakes_what_its_workload_needs_first_and_all_sleep_in_reverse() -> R
     let output = router.home().drowse(&["ops", "--json", "--limit", "1000"])?;
     let entries: Vec<Value> = serde_json::from_slice(&output.stdout)?;
     let stops: Vec<_> = entries.iter().rev().filter(|entry| entry["kind"] == "stop").collect();
-    let order: Vec<_> = stops.iter().map(|entry| entry["workload"].as_str().unwrap_or("")).collect();
+    let order: Vec<_> =
+        stops.iter().map(|entry| entry["workload"].as_str().unwrap_or("")).collect();
     ensure!(order == ["app", "db"], "{order:?}");
     let story = |name: &str, kind: &str| {
         let found = entries.iter().find(|entry| entry["workload"] == name && entry["kind"] == kind);
@@ -105,7 +113,12 @@ fn a_circle_of_needs_is_refused_and_spelled_out() -> Result<()> {
     let workload = |name: &str, needs: &str| {
         format!("[workload.{name}]\nprovider = \"process\"\nneeds = [\"{needs}\"]\n")
     };
-    let tables = ["[provider.process]\nplugin = \"process\"\n".to_owned(), workload("a", "b"), workload("b", "c"), workload("c", "a")];
+    let tables = [
+        "[provider.process]\nplugin = \"process\"\n".to_owned(),
+        workload("a", "b"),
+        workload("b", "c"),
+        workload("c", "a"),
+    ];
     home.configure(&tables.concat())?;
     let output = home.drowse(&["check"])?;
     ensure!(!output.status.success());
@@ -120,7 +133,8 @@ fn an_operator_who_forces_a_sleep_cuts_off_whoever_is_inside() -> Result<()> {
     let router = router(&[("app", &[], "idle = \"never\"\n")])?;
     let address = router.address();
     thread::scope(|scope| -> Result<()> {
-        let inside = scope.spawn(move || client::get(address, "app.lives", "/slow?seconds=30", PATIENCE));
+        let inside =
+            scope.spawn(move || client::get(address, "app.lives", "/slow?seconds=30", PATIENCE));
         until("somebody is inside", PATIENCE, || {
             (router.workload("app").ok()?["visits"] == 1).then_some(())
         })?;
@@ -137,7 +151,14 @@ fn programs_can_follow_every_change_of_phase() -> Result<()> {
     let router = router(&[("app", &[], "idle = \"500ms\"\n")])?;
     let socket = router.home().path().join("control.sock").display().to_string();
     let follow = thread::spawn(move || {
-        curl(&["--no-buffer", "--max-time", "5", "--unix-socket", &socket, "http://drowse/v0/events"])
+        curl(&[
+            "--no-buffer",
+            "--max-time",
+            "5",
+            "--unix-socket",
+            &socket,
+            "http://drowse/v0/events",
+        ])
     });
     until("somebody follows and sees a whole life", PATIENCE, || {
         router.get("app.lives", "/").ok()?;

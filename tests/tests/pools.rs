@@ -86,7 +86,8 @@ fn a_random_walk_over_fifty_workloads_never_has_more_than_ten_awake_and_loses_no
             .map(|_| {
                 scope.spawn(|| {
                     while Instant::now() < end {
-                        match visit(address, fastrand::usize(..WORKLOADS), fastrand::u8(..10) == 0) {
+                        match visit(address, fastrand::usize(..WORKLOADS), fastrand::u8(..10) == 0)
+                        {
                             Ok(wait) => waits.lock().expect("no panic").push(wait),
                             Err(error) => losses.lock().expect("no panic").push(error),
                         }
@@ -124,7 +125,8 @@ fn whoever_finds_the_pool_full_sees_its_place_and_comes_in_when_there_is_room() 
     let router = pool(2, 1, "")?;
     let address = router.address();
     thread::scope(|scope| -> Result<()> {
-        let first = scope.spawn(move || client::get(address, "w0.pool", "/slow?seconds=4", PATIENCE));
+        let first =
+            scope.spawn(move || client::get(address, "w0.pool", "/slow?seconds=4", PATIENCE));
         router.wait_for_phase("w0", "ready", PATIENCE)?;
         let second = scope.spawn(move || client::get(address, "w1.pool", "/", PATIENCE));
         let stage = until("w1 waits for a place", PATIENCE, || {
@@ -148,12 +150,11 @@ fn a_queue_that_is_full_refuses_the_next_wake_by_name() -> Result<()> {
     let router = pool(3, 1, "queue = 1\n")?;
     let address = router.address();
     thread::scope(|scope| -> Result<()> {
-        let inside = scope.spawn(move || client::get(address, "w0.pool", "/slow?seconds=3", PATIENCE));
+        let inside =
+            scope.spawn(move || client::get(address, "w0.pool", "/slow?seconds=3", PATIENCE));
         router.wait_for_phase("w0", "ready", PATIENCE)?;
         let waits = scope.spawn(move || client::get(address, "w1.pool", "/", PATIENCE));
-        until("w1 waits", PATIENCE, || {
-            router.workload("w1").ok()?["stage"].as_str().map(drop)
-        })?;
+        until("w1 waits", PATIENCE, || router.workload("w1").ok()?["stage"].as_str().map(drop))?;
         let refused = client::get(address, "w2.pool", "/", PATIENCE)?;
         ensure!(refused.status == 503, "{}", refused.status);
         let failure = router.workload("w2")?["failure"]["message"].clone();

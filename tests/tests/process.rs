@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use drowse_tests::{Hello, Home, Programs, Router, curl, process};
+use drowse_tests::{Hello, Home, Programs, Router, curl, needs, process};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -20,6 +20,17 @@ fn asleep(boot: Duration, idle: &str) -> Result<(Router, Hello)> {
     let hello = Hello::new(&programs, home.path(), boot)?;
     home.configure(&[hello.provider(), hello.workload(idle)].concat())?;
     Ok((home.start()?, hello))
+}
+
+/// Whether the machine has the client of a test, after saying so if not.
+fn has_curl(test: &str) -> bool {
+    match needs::lacks(&["curl"]) {
+        Some(lack) => {
+            needs::skip(test, &lack);
+            false
+        }
+        None => true,
+    }
 }
 
 #[test]
@@ -45,6 +56,9 @@ fn a_request_is_held_until_the_backend_it_woke_answers_and_then_it_sleeps_again(
 
 #[test]
 fn a_hundred_visitors_wake_it_once_and_all_are_answered() -> Result<()> {
+    if !has_curl("a_hundred_visitors") {
+        return Ok(());
+    }
     let (router, hello) = asleep(Duration::from_millis(500), "never")?;
     let url = router.url("/");
     let statuses = thread::scope(|scope| {
@@ -67,6 +81,9 @@ fn a_hundred_visitors_wake_it_once_and_all_are_answered() -> Result<()> {
 
 #[test]
 fn an_answer_that_takes_longer_than_the_idle_time_arrives_whole() -> Result<()> {
+    if !has_curl("an_answer_that_takes_longer") {
+        return Ok(());
+    }
     let (router, hello) = asleep(Duration::ZERO, "500ms")?;
     let output = curl(&[&router.url("/slow?seconds=3")])?;
     let text = String::from_utf8(output.stdout)?;
@@ -78,6 +95,9 @@ fn an_answer_that_takes_longer_than_the_idle_time_arrives_whole() -> Result<()> 
 
 #[test]
 fn a_request_body_sent_to_a_sleeping_backend_arrives_whole() -> Result<()> {
+    if !has_curl("a_request_body") {
+        return Ok(());
+    }
     let (router, _hello) = asleep(Duration::from_millis(300), "never")?;
     let file = router.home().path().join("upload");
     fs::write(&file, vec![b'x'; 5_000_000])?;
@@ -89,6 +109,9 @@ fn a_request_body_sent_to_a_sleeping_backend_arrives_whole() -> Result<()> {
 
 #[test]
 fn a_browser_gets_a_page_that_reloads_and_a_program_is_held() -> Result<()> {
+    if !has_curl("a_browser_gets_a_page") {
+        return Ok(());
+    }
     let (router, _hello) = asleep(Duration::from_secs(2), "never")?;
     let browser = [
         "--include",
@@ -156,6 +179,33 @@ fn the_operator_wakes_it_and_puts_it_to_sleep() -> Result<()> {
 }
 
 #[test]
+fn a_sleep_that_a_visitor_ends_is_not_waited_for() -> Result<()> {
+    let (router, hello) = asleep(Duration::ZERO, "never")?;
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| router.get("any.example", "/slow?seconds=5"));
+        router.wait_for_phase("hello", "ready", PATIENCE)?;
+        until_inside(&router)?;
+        let sleep = scope.spawn(|| router.home().drowse(&["sleep", "hello", "--wait=60s"]));
+        router.wait_for_phase("hello", "draining", PATIENCE)?;
+        let next = router.get("any.example", "/")?;
+        assert!(next.text().contains("start 2"), "{}", next.text());
+        assert_eq!(inside.join().expect("the visitor does not panic")?.status, 200);
+        let output = sleep.join().expect("the operator does not panic")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("woken again"), "{said}");
+        anyhow::Ok(())
+    })?;
+    assert_eq!(hello.starts()?.len(), 2);
+    Ok(())
+}
+
+fn until_inside(router: &Router) -> Result<()> {
+    drowse_tests::until("the visitor is inside", PATIENCE, || {
+        (router.workload("hello").ok()?["visits"].as_u64()? > 0).then_some(())
+    })
+}
+
+#[test]
 fn a_backend_that_dies_is_woken_by_the_next_visitor() -> Result<()> {
     let (router, hello) = asleep(Duration::ZERO, "never")?;
     assert_eq!(router.get("any.example", "/")?.status, 200);
@@ -168,11 +218,19 @@ fn a_backend_that_dies_is_woken_by_the_next_visitor() -> Result<()> {
 
 #[test]
 fn a_visitor_that_gives_up_does_not_stop_the_wake() -> Result<()> {
-    let (router, hello) = asleep(Duration::from_millis(800), "never")?;
+    let programs = Programs::from_env();
+    let home = Home::new(&programs)?;
+    let hello = Hello::held(&programs, home.path())?;
+    home.configure(&[hello.provider(), hello.workload("never")].concat())?;
+    let router = home.start()?;
     let mut visitor = TcpStream::connect(router.address())?;
     visitor.write_all(b"GET / HTTP/1.1\r\nhost: any.example\r\n\r\n")?;
     router.wait_for_phase("hello", "waking", PATIENCE)?;
     drop(visitor);
+    drowse_tests::until("nobody waits", PATIENCE, || {
+        (router.workload("hello").ok()?["waiting"] == 0).then_some(())
+    })?;
+    hello.release()?;
     router.wait_for_phase("hello", "ready", PATIENCE)?;
     assert_eq!(hello.starts()?.len(), 1);
     Ok(())
@@ -201,6 +259,18 @@ fn the_router_takes_its_processes_with_it_when_it_ends() -> Result<()> {
     let id = hello.starts()?[0];
     assert!(process::exists(id));
     router.stop()?;
+    ensure!(!process::exists(id), "process {id} was left behind");
+    Ok(())
+}
+
+#[test]
+fn a_router_dropped_with_a_request_in_flight_takes_its_processes_with_it() -> Result<()> {
+    let (router, hello) = asleep(Duration::ZERO, "never")?;
+    let mut visitor = TcpStream::connect(router.address())?;
+    visitor.write_all(b"GET /slow?seconds=120 HTTP/1.1\r\nhost: any.example\r\n\r\n")?;
+    visitor.read_exact(&mut [0]).context("the answer does not begin")?;
+    let id = hello.starts()?[0];
+    drop(router);
     ensure!(!process::exists(id), "process {id} was left behind");
     Ok(())
 }

@@ -7,10 +7,15 @@ use drowse_tests::{Hello, Home, Programs, Router};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A router whose provider `late` names the plugin `late`, and the backend behind it.
-fn router(boot: Duration) -> Result<(Router, Hello)> {
+/// A router whose provider `late` names the plugin `late`, and the backend behind it, which is
+/// ready at once.
+fn router() -> Result<(Router, Hello)> {
     let home = Home::new(&Programs::from_env())?;
-    let hello = Hello::new(&Programs::from_env(), home.path(), boot)?;
+    let hello = Hello::new(&Programs::from_env(), home.path(), Duration::ZERO)?;
+    start(home, hello)
+}
+
+fn start(home: Home, hello: Hello) -> Result<(Router, Hello)> {
     home.configure(&format!(
         "[provider.late]\nplugin = \"late\"\ncommand.hello = {{ run = {:?} }}\n\n\
          [workload.hello]\nprovider = \"late\"\nidle = \"never\"\n\
@@ -47,7 +52,7 @@ fn wait_for_use(router: &Router, from: usize) -> Result<usize> {
 
 #[test]
 fn a_plugin_that_appears_is_used_without_a_restart() -> Result<()> {
-    let (router, hello) = router(Duration::ZERO)?;
+    let (router, hello) = router()?;
     let answer = router.get("any.example", "/")?;
     assert!([502, 503].contains(&answer.status), "{}", answer.text());
     assert!(router.provider("late")?.to_string().contains("late.wasm"));
@@ -66,7 +71,7 @@ fn a_plugin_that_appears_is_used_without_a_restart() -> Result<()> {
 
 #[test]
 fn a_file_that_is_written_slowly_is_used_when_it_is_whole() -> Result<()> {
-    let (router, _hello) = router(Duration::ZERO)?;
+    let (router, _hello) = router()?;
     let plugin = bundled()?;
     let (begin, end) = plugin.split_at(plugin.len() / 2);
     let file = router.home().plugins().join("late.wasm");
@@ -83,7 +88,9 @@ fn a_file_that_is_written_slowly_is_used_when_it_is_whole() -> Result<()> {
 
 #[test]
 fn a_plugin_replaced_during_a_wake_costs_no_visitor_and_is_used_afterwards() -> Result<()> {
-    let (router, hello) = router(Duration::from_secs(3))?;
+    let home = Home::new(&Programs::from_env())?;
+    let hello = Hello::held(&Programs::from_env(), home.path())?;
+    let (router, hello) = start(home, hello)?;
     let plugins = router.home().plugins();
     let mark = router.log().mark();
     put(&plugins, &bundled()?)?;
@@ -95,6 +102,7 @@ fn a_plugin_replaced_during_a_wake_costs_no_visitor_and_is_used_afterwards() -> 
         put(&plugins, &newer()?)?;
         wait_for_use(&router, mark)?;
         assert_eq!(router.phase("hello")?, "waking", "the plugin was replaced during the wake");
+        hello.release()?;
         let answer = visitor.join().expect("the visitor does not panic")?;
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert!(answer.text().contains("start 1"), "{}", answer.text());
@@ -111,7 +119,7 @@ fn a_plugin_replaced_during_a_wake_costs_no_visitor_and_is_used_afterwards() -> 
 
 #[test]
 fn a_broken_replacement_is_named_and_the_old_plugin_goes_on() -> Result<()> {
-    let (router, hello) = router(Duration::ZERO)?;
+    let (router, hello) = router()?;
     let plugins = router.home().plugins();
     let mark = router.log().mark();
     put(&plugins, &bundled()?)?;

@@ -2,20 +2,28 @@
 
 use std::{env, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use drowse_tests::needs;
 
-use crate::run::run;
+use crate::{interrupt::Interrupt, run::run};
 
 /// A program and the package it comes in.
 pub(crate) type Wanted = (&'static str, &'static str);
 
 /// While it exists, packages do not start the services they bring.
-struct NoServices {
-    written: bool,
+struct NoServices<'a> {
+    /// Absent when there is a policy of somebody else's.
+    written: Option<&'a Path>,
 }
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// By its words it is known for ours, should one have been left behind.
+const NO_SERVICES: &str = "\
+#!/bin/sh
+# Written by drowse's `cargo xtask` for as long as it installs packages. It can be removed.
+exit 101
+";
 
 /// Installs what is missing of these, where that is ours to do, and returns the programs that are
 /// missing afterwards.
@@ -39,13 +47,21 @@ pub(crate) fn may_install() -> bool {
 
 /// Installs packages without starting their services.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
-    let _no_services = NoServices::declare()?;
+    // Ctrl-C ends apt-get, and then this in order.
+    let interrupt = Interrupt::watch()?;
+    let _no_services = NoServices::declare(Path::new(POLICY))?;
+    let get = || apt_get(&["install", "--yes", "--no-install-recommends", "--quiet"], packages);
+    let not_interrupted = || {
+        ensure!(!interrupt.asked(), "install {}: interrupted", packages.join(" "));
+        Ok(())
+    };
     // The lists may be fresh enough; fetching them takes longer than trying.
-    if apt_get(&["install", "--yes", "--no-install-recommends", "--quiet"], packages).is_err() {
+    if get().is_err() {
+        not_interrupted()?;
         apt_get(&["update", "--quiet"], &[])?;
-        apt_get(&["install", "--yes", "--no-install-recommends", "--quiet"], packages)?;
+        get()?;
     }
-    Ok(())
+    not_interrupted()
 }
 
 fn missing(wanted: &[Wanted]) -> impl Iterator<Item = Wanted> {
@@ -81,24 +97,32 @@ fn apt_get(words: &[&str], packages: &[&str]) -> Result<()> {
 
 // === impl NoServices ===
 
-impl NoServices {
-    /// Leaves a policy that exists alone.
-    fn declare() -> Result<Self> {
-        if Path::new(POLICY).exists() {
-            return Ok(Self { written: false });
+impl<'a> NoServices<'a> {
+    /// Leaves a policy of somebody else's alone.
+    fn declare(policy: &'a Path) -> Result<Self> {
+        if policy.exists() && !is_ours(policy) {
+            return Ok(Self { written: None });
         }
-        fs::write(POLICY, "#!/bin/sh\nexit 101\n").with_context(|| format!("write {POLICY}"))?;
-        fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755))?;
-        Ok(Self { written: true })
+        let shown = policy.display();
+        fs::write(policy, NO_SERVICES).with_context(|| format!("write {shown}"))?;
+        fs::set_permissions(policy, fs::Permissions::from_mode(0o755))?;
+        Ok(Self { written: Some(policy) })
     }
 }
 
-impl Drop for NoServices {
+impl Drop for NoServices<'_> {
     fn drop(&mut self) {
-        if self.written
-            && let Err(error) = fs::remove_file(POLICY)
+        if let Some(policy) = self.written
+            && let Err(error) = fs::remove_file(policy)
         {
-            eprintln!("remove {POLICY}: {error}");
+            eprintln!("remove {}: {error}", policy.display());
         }
     }
 }
+
+fn is_ours(policy: &Path) -> bool {
+    fs::read(policy).is_ok_and(|text| text == NO_SERVICES.as_bytes())
+}
+
+#[cfg(test)]
+mod tests;

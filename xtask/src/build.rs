@@ -17,10 +17,10 @@ pub(crate) struct Options {
     debian: bool,
 }
 
-/// The providers that the router carries.
 /// Guests that misbehave on purpose.
 const HOSTILE: &[Guest] = &[Guest { package: "drowse-hostile", name: "hostile" }];
 
+/// The providers that the router carries.
 const PROVIDERS: &[Guest] = &[
     Guest { package: "drowse-provider-docker", name: "docker" },
     Guest { package: "drowse-provider-process", name: "process" },

@@ -15,10 +15,11 @@ use signal_hook::{
     flag,
 };
 
-/// Whether somebody asked this program to end.
-#[derive(Clone)]
+/// Whether somebody asked this program to end. When it is dropped, being asked ends the program
+/// again.
 pub(crate) struct Interrupt {
     asked: Arc<AtomicBool>,
+    over: Arc<AtomicBool>,
 }
 
 // === impl Interrupt ===
@@ -26,11 +27,13 @@ pub(crate) struct Interrupt {
 impl Interrupt {
     /// From here on SIGINT, SIGTERM and SIGHUP are noted instead of ending the program.
     pub(crate) fn watch() -> Result<Self> {
-        let asked = Arc::new(AtomicBool::new(false));
+        let (asked, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
-            flag::register(signal, Arc::clone(&asked)).context("watch for Ctrl-C")?;
+            flag::register_conditional_default(signal, Arc::clone(&over))
+                .and_then(|_| flag::register(signal, Arc::clone(&asked)))
+                .context("watch for Ctrl-C")?;
         }
-        Ok(Self { asked })
+        Ok(Self { asked, over })
     }
 
     /// Whether it was asked.
@@ -49,5 +52,11 @@ impl Interrupt {
             thread::sleep(left.min(Duration::from_millis(50)));
         }
         false
+    }
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
     }
 }

@@ -98,7 +98,7 @@ fn soak(workspace: &Workspace, programs: &Programs, options: &Options) -> Result
     let home = Home::new(programs)?.cache(&cache);
     let mut soak = Soak::new(&home, options)?;
     home.configure(&soak.tables(options.idle)?)?;
-    let mut router = home.start()?;
+    let mut router = home.apart().start()?;
     println!(
         "\n{} workloads that sleep after {} ms, visitors of seven kinds at each, until {} cycles",
         options.workloads, options.idle, options.cycles

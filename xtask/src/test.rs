@@ -1,9 +1,9 @@
 //! `cargo xtask test`: every check and every test.
 
-use std::{env, process::Command};
+use std::{env, fs, process::Command};
 
-use anyhow::{Result, bail};
-use drowse_tests::{Programs, needs, programs::variables};
+use anyhow::{Context, Result, bail};
+use drowse_tests::{Docker, Programs, needs, programs::variables};
 
 use crate::{
     apt::{self, Wanted},
@@ -22,7 +22,7 @@ pub(crate) struct Options {
 }
 
 /// What the tests run beside the router, by the names of Debian's packages.
-const ENGINES: &[Wanted] = &[
+pub(crate) const ENGINES: &[Wanted] = &[
     ("dockerd", "docker.io"),
     ("busybox", "busybox-static"),
     ("ip", "iproute2"),
@@ -40,10 +40,16 @@ const ENGINES: &[Wanted] = &[
 ];
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    if let Some(filter) = &options.e2e {
-        return end_to_end(workspace, filter);
-    }
     let missing = step("look for engines and clients", || apt::ensure(ENGINES))?;
+    if !missing.is_empty() && needs::strict() {
+        bail!("CI=true forbids to skip tests: {} are missing", missing.join(", "));
+    }
+    if let Some(lack) = Docker::lacks() {
+        println!("    tests that need a Docker engine are skipped: {lack}");
+    }
+    if let Some(filter) = &options.e2e {
+        return end_to_end(workspace, filter).map(|skipped| sum_up(&skipped));
+    }
     step("licences, bans and sources", || licences::check(workspace))?;
     step("formatting", || execute(workspace.cargo().args(["fmt", "--all", "--check"])))?;
     let programs = build::programs_for_tests(workspace)?;
@@ -58,28 +64,37 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         execute(with_programs(&mut cargo, &programs))
     })?;
     step("the gate under loom", || loom(workspace))?;
-    end_to_end(workspace, "")?;
+    let skipped = end_to_end(workspace, "")?;
     step("a short soak", || soak::briefly(workspace, &programs))?;
-
-    if !missing.is_empty() {
-        println!("\nnot on this machine, and their tests skipped: {}", missing.join(", "));
-        if needs::strict() {
-            bail!("CI=true forbids to skip tests: {} are missing", missing.join(", "));
-        }
-    }
-    println!("\neverything passed");
+    sum_up(&skipped);
     Ok(())
 }
 
-/// Builds first: the tests of the crates leave a router of their own kind in place.
-fn end_to_end(workspace: &Workspace, filter: &str) -> Result<()> {
+/// The last words: what could not be tested here is not to be overlooked.
+fn sum_up(skipped: &[String]) {
+    match skipped {
+        [] => println!("\neverything passed"),
+        skipped => {
+            println!("\nskipped here, with what they need:\n  {}", skipped.join("\n  "));
+            println!("everything else passed");
+        }
+    }
+}
+
+/// Runs them and returns which were skipped and why. Builds first: the tests of the crates leave a
+/// router of their own kind in place.
+fn end_to_end(workspace: &Workspace, filter: &str) -> Result<Vec<String>> {
     let programs = build::programs_for_tests(workspace)?;
+    let skipped = tempfile::NamedTempFile::new()?;
     step("end to end", || {
         let mut cargo = workspace.cargo();
         cargo.args(["test", "--locked", "--release", "--no-fail-fast"]);
         cargo.args(["--package", "drowse-tests", filter]);
+        cargo.env(variables::SKIPPED, skipped.path());
         execute(with_programs(&mut cargo, &programs))
-    })
+    })?;
+    let noted = fs::read_to_string(skipped.path()).context("read which tests were skipped")?;
+    Ok(noted.lines().map(str::to_owned).collect())
 }
 
 /// The model checker needs its own build of everything that it looks into.

@@ -3,7 +3,7 @@
 //! `hello-backend --port 8001 --boot 1000 --starts FILE` sleeps for 1,000 milliseconds before it
 //! opens its port, as programs do that have to load something first, and adds a line to FILE at
 //! each start, with its process id and the nanoseconds since the epoch, so that its answer can say
-//! how often it was started.
+//! how often it was started. With `--until FILE` it opens its port only when that file is there.
 //!
 //! `GET /` says who answers, `GET /slow?seconds=5` answers over five seconds, `POST` and `PUT` are
 //! answered with the length of their body.
@@ -15,6 +15,7 @@ use std::{
     fs::{self, OpenOptions},
     io::{self, BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
+    path::Path,
     process,
     sync::Arc,
     thread,
@@ -25,6 +26,7 @@ use std::{
 struct Options {
     port: u16,
     boot: Duration,
+    until: Option<String>,
     starts: Option<String>,
 }
 
@@ -45,7 +47,8 @@ struct Request {
 fn main() -> io::Result<()> {
     let options = Options::parse(env::args().skip(1)).unwrap_or_else(|problem| {
         eprintln!(
-            "{problem}\nusage: hello-backend --port PORT [--boot MILLISECONDS] [--starts FILE]"
+            "{problem}\nusage: hello-backend --port PORT [--boot MILLISECONDS] [--until FILE] \
+             [--starts FILE]"
         );
         process::exit(2);
     });
@@ -55,6 +58,9 @@ fn main() -> io::Result<()> {
     };
     println!("start {starts}: process {} boots for {:?}", process::id(), options.boot);
     thread::sleep(options.boot);
+    while options.until.as_ref().is_some_and(|file| !Path::new(file).exists()) {
+        thread::sleep(Duration::from_millis(5));
+    }
     let listener = TcpListener::bind(("127.0.0.1", options.port))?;
     println!("listens on {}", listener.local_addr()?);
 
@@ -80,13 +86,14 @@ fn count_start(file: &str) -> io::Result<usize> {
 
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self { port: 0, boot: Duration::ZERO, starts: None };
+        let mut options = Self { port: 0, boot: Duration::ZERO, until: None, starts: None };
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or_else(|| format!("{name} wants a value"))?;
             let number = || value.parse().map_err(|_| format!("{name} {value}: not a number"));
             match name.as_str() {
                 "--port" => options.port = number()?,
                 "--boot" => options.boot = Duration::from_millis(number()?.into()),
+                "--until" => options.until = Some(value),
                 "--starts" => options.starts = Some(value),
                 _ => return Err(format!("{name}: not an option")),
             }

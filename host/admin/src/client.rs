@@ -1,10 +1,6 @@
 //! Talks to a running router.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io, path::PathBuf, time::Duration};
 
 use drowse_core::{Entry, WorkloadStatus};
 use http::{Method, Request, StatusCode, header};
@@ -16,7 +12,7 @@ use tokio::{net::UnixStream, time::timeout};
 
 use crate::{
     problem::Problem,
-    types::{Order, PluginStatus, RouterStatus},
+    types::{Order, RouterStatus},
 };
 
 /// What a router that is well says at once.
@@ -52,7 +48,8 @@ pub enum ClientError {
     },
     /// Only the router's user may ask.
     #[error(
-        "the control socket {} is another user's: run this as the router's user",
+        "the control socket {} is another user's: run this as the router's user, with sudo if that \
+         is root",
         socket.display()
     )]
     NotAllowed {
@@ -80,19 +77,9 @@ impl Client {
         Self { socket: socket.into() }
     }
 
-    /// The socket it connects to.
-    pub fn socket(&self) -> &Path {
-        &self.socket
-    }
-
     /// The whole router.
     pub async fn status(&self) -> Result<RouterStatus, ClientError> {
         self.ask(Method::GET, "/v0/status", PATIENCE).await
-    }
-
-    /// Every plugin the router can use.
-    pub async fn plugins(&self) -> Result<Vec<PluginStatus>, ClientError> {
-        self.ask(Method::GET, "/v0/plugins", Duration::from_secs(60)).await
     }
 
     /// Wakes a workload; returns when it is ready if the order says how long that may take.

@@ -6,7 +6,6 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v0/status` | [`RouterStatus`] |
-//! | `GET /v0/plugins` | a list of [`PluginStatus`] |
 //! | `POST /v0/workloads/{name}/wake` | [`WorkloadStatus`](drowse_core::WorkloadStatus) |
 //! | `POST /v0/workloads/{name}/sleep` | [`WorkloadStatus`](drowse_core::WorkloadStatus) |
 //!
@@ -32,4 +31,4 @@ pub use problem::Problem;
 pub use query::LONGEST_WAIT;
 pub use server::{Control, serve};
 pub use socket::{ControlSocket, SocketError};
-pub use types::{ListenerStatus, Order, PluginStatus, ProviderStatus, RouterStatus};
+pub use types::{ListenerStatus, Order, ProviderStatus, RouterStatus};

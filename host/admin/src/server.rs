@@ -20,7 +20,7 @@ use crate::{
     problem::Problem,
     query,
     socket::ControlSocket,
-    types::{Order, PluginStatus, RouterStatus},
+    types::{Order, RouterStatus},
 };
 
 #[cfg(test)]
@@ -31,9 +31,6 @@ mod tests;
 pub trait Control: Send + Sync + 'static {
     /// The whole router.
     fn status(&self) -> RouterStatus;
-
-    /// Every plugin the router can use.
-    async fn plugins(&self) -> Vec<PluginStatus>;
 
     /// Wakes a workload. With `wait` it returns when the workload is ready, or a failure that
     /// says why it is not, [`ErrorCode::Timeout`] when it takes longer.
@@ -68,7 +65,6 @@ pub async fn serve(
 pub(crate) fn router(control: Arc<dyn Control>) -> Router {
     Router::new()
         .route("/v0/status", get(status))
-        .route("/v0/plugins", get(plugins))
         .route("/v0/workloads/{name}/wake", post(wake))
         .route("/v0/workloads/{name}/sleep", post(sleep))
         .route("/v0/operations", get(operations))
@@ -80,10 +76,6 @@ pub(crate) fn router(control: Arc<dyn Control>) -> Router {
 
 async fn status(State(control): State<Shared>) -> Json<RouterStatus> {
     Json(control.status())
-}
-
-async fn plugins(State(control): State<Shared>) -> Json<Vec<PluginStatus>> {
-    Json(control.plugins().await)
 }
 
 async fn wake(

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::OFlags;
 use tokio::net::UnixListener;
 
 #[cfg(test)]
@@ -43,6 +44,18 @@ pub enum SocketError {
         /// The other router's process, `unknown` if it did not say.
         pid: String,
     },
+    /// Others could put a socket of their own in its place.
+    #[error(
+        "control socket {}: {flaw}; give the router a `control` path in a directory that only its \
+         user can write to",
+        path.display()
+    )]
+    Exposed {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong with its directory.
+        flaw: String,
+    },
     /// The operating system refused.
     #[error("control socket {}: cannot {attempt}: {source}; give the router a `control` path that its user can write to", path.display())]
     Io {
@@ -59,16 +72,22 @@ pub enum SocketError {
 
 impl ControlSocket {
     /// Binds the socket with mode 0600, in a directory that is made with mode 0700 if it is not
-    /// there. What a dead router left is replaced. Needs a tokio runtime.
+    /// there and that nobody else may write to. What a dead router left is replaced. Needs a tokio
+    /// runtime.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
         let fail =
             |attempt| move |source| SocketError::Io { path: path.to_owned(), attempt, source };
-        if let Some(directory) = path.parent().filter(|path| *path != Path::new("")) {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)
-                .map_err(fail("make its directory"))?;
+        let directory = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(fail("make its directory"))?;
+        if let Some(flaw) = exposed(directory).map_err(fail("look at its directory"))? {
+            return Err(SocketError::Exposed { path: path.to_owned(), flaw });
         }
         let lock = beside(path, ".lock");
         let mut file = loop {
@@ -93,18 +112,16 @@ impl ControlSocket {
             .map_err(fail("write the lock beside it"))?;
         let held = Held { path: path.to_owned(), lock, _file: file };
 
-        // Bound under another name and moved when it is private, so that there is no moment in
-        // which others could connect.
+        // Bound where nobody else can look and moved when it is private, so that there is no moment
+        // in which others could connect.
         let fresh = beside(path, ".new");
-        match fs::remove_file(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(fail("remove what is in its way")(error));
-            }
-            _ => {}
-        }
-        let listener = UnixListener::bind(&fresh).map_err(fail("bind it"))?;
-        fs::set_permissions(&fresh, Permissions::from_mode(0o600))
-            .and_then(|()| fs::rename(&fresh, path))
+        let bound = fresh.join("s");
+        clear(&fresh).map_err(fail("remove what is in its way"))?;
+        DirBuilder::new().mode(0o700).create(&fresh).map_err(fail("make room for it"))?;
+        let listener = UnixListener::bind(&bound).map_err(fail("bind it"))?;
+        fs::set_permissions(&bound, Permissions::from_mode(0o600))
+            .and_then(|()| fs::rename(&bound, path))
+            .and_then(|()| fs::remove_dir(&fresh))
             .map_err(fail("make it private"))?;
         Ok(Self { listener, held })
     }
@@ -131,8 +148,45 @@ impl Drop for Held {
     }
 }
 
+/// Why somebody else could change what is in a directory. The name itself may be a link of
+/// somebody else's.
+fn exposed(directory: &Path) -> io::Result<Option<String>> {
+    let user = rustix::process::geteuid().as_raw();
+    let found = fs::metadata(directory)?;
+    let mode = found.mode() & 0o7777;
+    let shown = directory.display();
+    Ok(if found.uid() != user || fs::symlink_metadata(directory)?.uid() != user {
+        Some(format!("its directory {shown} belongs to another user"))
+    } else if mode & 0o022 != 0 {
+        Some(format!("others may write to its directory {shown} (mode {mode:04o})"))
+    } else {
+        None
+    })
+}
+
+/// Removes what a router left that died while it bound its socket.
+fn clear(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).map_err(io::Error::other)?;
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(path)
 }
 
 fn owner(lock: &Path) -> String {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use drowse_core::{Ability, PoolStatus, ProviderName, ProviderState, Source, WorkloadStatus};
+use drowse_core::{PoolStatus, ProviderName, ProviderState, Source, WorkloadStatus};
 use serde::{Deserialize, Serialize};
 
 /// The whole router at one moment.
@@ -58,25 +58,4 @@ pub struct ProviderStatus {
     /// How it is.
     #[serde(flatten)]
     pub state: ProviderState,
-}
-
-/// One plugin that the router can use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PluginStatus {
-    /// Its name, which a provider's `plugin` refers to.
-    pub name: String,
-    /// Its own version; absent when it cannot be loaded.
-    pub version: Option<String>,
-    /// One sentence.
-    pub summary: Option<String>,
-    /// `bundled`, or the file's path.
-    pub origin: String,
-    /// SHA-256 of the file, hexadecimal.
-    pub digest: Option<String>,
-    /// What it can do besides start, stop and status.
-    pub abilities: Vec<Ability>,
-    /// How it was loaded: `cached` or `compiled`.
-    pub load: Option<String>,
-    /// Why it cannot be used.
-    pub problem: Option<String>,
 }

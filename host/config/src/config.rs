@@ -18,8 +18,7 @@ use crate::{
     keys, listener,
     mistake::{Mistake, Mistakes},
     places::Places,
-    pool,
-    provider,
+    pool, provider,
     read::{Reader, Section},
     route,
     source::{Place, Source},
@@ -61,6 +60,17 @@ pub struct Config {
     sources: Vec<Source>,
 }
 
+/// Where the router keeps things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// The directory of plugins.
+    pub plugins: PathBuf,
+    /// The directory for compiled plugins.
+    pub cache: PathBuf,
+    /// The control socket.
+    pub control: PathBuf,
+}
+
 /// Something that stands in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
@@ -68,14 +78,10 @@ pub enum Item {
     Log,
     /// What waiting visitors get.
     Waiting,
-    /// A listener, by its name.
-    Listener(String),
     /// A provider.
     Provider(ProviderName),
     /// A workload.
     Workload(WorkloadName),
-    /// A route, by its index in [`Config::routes`].
-    Route(usize),
 }
 
 /// What reading collects.
@@ -100,23 +106,7 @@ pub(crate) struct Found {
 impl Config {
     /// Reads a file, or every `*.toml` of a directory as if it were one.
     pub fn load(path: &Path, places: &Places) -> Result<Self, Mistakes> {
-        let files = files(path).map_err(|error| Mistake::unreadable(path.to_owned(), &error))?;
-        if files.is_empty() {
-            let why = io::Error::other("the directory holds no *.toml file");
-            return Err(Mistake::unreadable(path.to_owned(), &why).into());
-        }
-        let mut unreadable = Vec::new();
-        let mut texts = Vec::new();
-        for file in files {
-            match fs::read_to_string(&file) {
-                Ok(text) => texts.push((file, text)),
-                Err(error) => unreadable.push(Mistake::unreadable(file, &error)),
-            }
-        }
-        match Mistakes::new(unreadable) {
-            Some(mistakes) => Err(mistakes),
-            None => Self::parse(texts, places),
-        }
+        Self::parse(texts(path)?, places)
     }
 
     /// Reads texts as if they were the files of these names.
@@ -164,21 +154,19 @@ impl Config {
             complaints.dedup();
             return Err(mistakes(&sources, complaints));
         }
-        let beside = directory.join("plugins");
-        let beside = beside.is_dir().then_some(beside);
-        let mut marks =
-            BTreeMap::from([(Item::Log, log_place), (Item::Waiting, waiting_place)]);
+        let usual = Paths::usual(parent(&sources[0].path), places);
+        let mut marks = BTreeMap::from([(Item::Log, log_place), (Item::Waiting, waiting_place)]);
         Ok(Self {
-            plugins: plugins.flatten().or(beside).unwrap_or_else(|| places.plugins()),
-            cache: cache.flatten().unwrap_or_else(|| places.cache()),
+            plugins: plugins.flatten().unwrap_or(usual.plugins),
+            cache: cache.flatten().unwrap_or(usual.cache),
             state: state.flatten().unwrap_or_else(|| places.state()),
-            control: control.flatten().unwrap_or_else(|| places.control()),
+            control: control.flatten().unwrap_or(usual.control),
             threads: threads.flatten(),
             log: log.unwrap_or_default(),
             waiting: waiting.unwrap_or_default(),
-            listeners: mark(&mut marks, found.listeners, |it, _| Item::Listener(it.name.clone())),
+            listeners: found.listeners.into_iter().map(|(listener, _)| listener).collect(),
             pools: found.pools.into_values().flatten().collect(),
-            providers: mark(&mut marks, present(found.providers), |it: &ProviderSettings, _| {
+            providers: mark(&mut marks, present(found.providers), |it: &ProviderSettings| {
                 Item::Provider(it.name.clone())
             }),
             workloads: mark(
@@ -187,25 +175,12 @@ impl Config {
                     .into_iter()
                     .map(|(draft, place)| (draft.spec, place))
                     .collect(),
-                |it, _| Item::Workload(it.name.clone()),
+                |it| Item::Workload(it.name.clone()),
             ),
-            routes: mark(&mut marks, found.routes, |_, index| Item::Route(index)),
+            routes: found.routes.into_iter().map(|(route, _)| route).collect(),
             places: marks,
             sources,
         })
-    }
-
-    /// The control socket that the configuration at `path` names, whatever else is in it: a running
-    /// router must be reachable also when its file has been broken since.
-    pub fn control_of(path: &Path, places: &Places) -> PathBuf {
-        let named = files(path).ok().into_iter().flatten().find_map(|path| {
-            let text = fs::read_to_string(&path).ok()?;
-            let mut source = Source { path, text, secrets: Vec::new() };
-            let entries = tree::parse(0, &mut source, &mut Vec::new());
-            let Value::Text(control) = &entries.get("control")?.node.value else { return None };
-            Some(source.path.parent().unwrap_or(Path::new("")).join(control))
-        });
-        named.unwrap_or_else(|| places.control())
     }
 
     /// Something that turned out to be wrong with an item later, at the item's place.
@@ -225,6 +200,41 @@ impl Config {
     }
 }
 
+// === impl Paths ===
+
+impl Paths {
+    /// Where things are when the configuration in `directory` does not say.
+    pub fn usual(directory: &Path, places: &Places) -> Self {
+        let beside = directory.join("plugins");
+        Self {
+            plugins: if beside.is_dir() { beside } else { places.plugins() },
+            cache: places.cache(),
+            control: places.control(),
+        }
+    }
+
+    /// Where the configuration at `path` says that things are, whatever else is in it: a running
+    /// router must be reachable also when its file has been broken since. Fails only when the
+    /// configuration cannot be read at all.
+    pub fn named(path: &Path, places: &Places) -> Result<Self, Mistakes> {
+        let texts = texts(path)?;
+        let mut paths = Self::usual(parent(&texts[0].0), places);
+        let Self { plugins, cache, control } = &mut paths;
+        for (file, (path, text)) in texts.into_iter().enumerate() {
+            let mut source = Source { path, text, secrets: Vec::new() };
+            let entries = tree::parse(file, &mut source, &mut Vec::new());
+            for (key, place) in
+                [("plugins", &mut *plugins), ("cache", &mut *cache), ("control", &mut *control)]
+            {
+                if let Some(Value::Text(said)) = entries.get(key).map(|entry| &entry.node.value) {
+                    *place = parent(&source.path).join(said);
+                }
+            }
+        }
+        Ok(paths)
+    }
+}
+
 // === impl Found ===
 
 impl Found {
@@ -240,6 +250,32 @@ impl Found {
         workload::settle(r, &mut found);
         found
     }
+}
+
+/// The files of a configuration with what is in them; at least one.
+fn texts(path: &Path) -> Result<Vec<(PathBuf, String)>, Mistakes> {
+    let files = files(path).map_err(|error| Mistake::unreadable(path.to_owned(), &error))?;
+    if files.is_empty() {
+        let why = io::Error::other("the directory holds no *.toml file");
+        return Err(Mistake::unreadable(path.to_owned(), &why).into());
+    }
+    let mut unreadable = Vec::new();
+    let mut texts = Vec::new();
+    for file in files {
+        match fs::read_to_string(&file) {
+            Ok(text) => texts.push((file, text)),
+            Err(error) => unreadable.push(Mistake::unreadable(file, &error)),
+        }
+    }
+    match Mistakes::new(unreadable) {
+        Some(mistakes) => Err(mistakes),
+        None => Ok(texts),
+    }
+}
+
+/// The directory that a file is in.
+fn parent(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new(""))
 }
 
 fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
@@ -283,13 +319,12 @@ fn mistakes(sources: &[Source], complaints: Vec<tree::Complaint>) -> Mistakes {
 fn mark<T>(
     marks: &mut BTreeMap<Item, Place>,
     items: Vec<(T, Place)>,
-    name: impl Fn(&T, usize) -> Item,
+    name: impl Fn(&T) -> Item,
 ) -> Vec<T> {
     items
         .into_iter()
-        .enumerate()
-        .map(|(index, (item, place))| {
-            marks.insert(name(&item, index), place);
+        .map(|(item, place)| {
+            marks.insert(name(&item), place);
             item
         })
         .collect()

@@ -23,14 +23,14 @@ pub(crate) static ROUTER: Table = Table {
             "plugins",
             PATH.kind,
             "`plugins` beside the file if it exists, else `/var/lib/drowse/plugins` for root and \
-             `~/.local/share/drowse/plugins` for others",
+             `$XDG_DATA_HOME/drowse/plugins` (`~/.local/share/drowse/plugins`) for others",
             "Directory of provider plugins. A file there goes before the bundled provider of the \
              same name and is used as soon as it appears.",
         ),
         optional(
             "cache",
             PATH.kind,
-            "`/var/cache/drowse` for root, `~/.cache/drowse` for others",
+            "`/var/cache/drowse` for root, `$XDG_CACHE_HOME/drowse` (`~/.cache/drowse`) for others",
             "Directory for compiled plugins. It is private to the router's user and can be \
              deleted at any time.",
         ),
@@ -45,7 +45,7 @@ pub(crate) static ROUTER: Table = Table {
             "control",
             PATH.kind,
             "`/run/drowse/control.sock` for root, `$XDG_RUNTIME_DIR/drowse/control.sock` for \
-             others",
+             others, `/tmp/drowse-UID/control.sock` where that is not set",
             "Unix socket on which `drowse status` and its like reach the running router.",
         ),
         optional("threads", COUNT.kind, "one for each core", "Threads that serve visitors."),
@@ -296,7 +296,12 @@ pub(crate) static PROVIDER_LIMITS: Table = Table {
             notices.",
     keys: &[
         default("memory", SIZE.kind, "\"64MiB\"", "Memory of one call."),
-        default("cpu", DURATION.kind, "\"1s\"", "Computing at once; a tenth of the time it waits comes back."),
+        default(
+            "cpu",
+            DURATION.kind,
+            "\"1s\"",
+            "Computing at once; a tenth of the time it waits comes back.",
+        ),
         default(
             "wall",
             DURATION.kind,
@@ -372,7 +377,12 @@ pub(crate) static WORKLOAD: Table = Table {
              `healthy` (ready by its own check), `started` (the provider's word) or `completed` \
              (a job that has run). What compose wrote down as `depends_on` counts, too.",
         ),
-        optional("pool", POOL_NAME.kind, "no ceiling", "The `[pool.NAME]` whose ceiling it shares."),
+        optional(
+            "pool",
+            POOL_NAME.kind,
+            "no ceiling",
+            "The `[pool.NAME]` whose ceiling it shares.",
+        ),
         optional(
             "priority",
             PRIORITY.kind,

@@ -105,9 +105,10 @@ pub(crate) fn settle(r: &mut Reader, found: &Found) {
             }
         }
     }
-    let drafts = found.workloads.iter().filter_map(|(name, (draft, _))| {
-        Some((name, draft.as_ref()?.spec.needs.as_slice()))
-    });
+    let drafts = found
+        .workloads
+        .iter()
+        .filter_map(|(name, (draft, _))| Some((name, draft.as_ref()?.spec.needs.as_slice())));
     if let Some(circle) = circle(drafts) {
         let place = circle.first().and_then(|first| found.workloads.get(first));
         let place = place.and_then(|(draft, _)| Some(draft.as_ref()?.places.needs));

@@ -10,8 +10,8 @@ use drowse_plugins::settings::{
 use crate::{
     config::Found,
     forms::{
-        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, REACH, RULES, SIZE, TEXT,
-        VARIABLES, WORDS,
+        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, REACH, RULES, SIZE,
+        TEXT, VARIABLES, WORDS,
     },
     read::{Reader, Section},
 };

@@ -36,8 +36,7 @@ pub(crate) struct Request {
     pub(crate) header: Option<(String, Option<String>)>,
 }
 
-const KINDS: [&str; 7] =
-    ["http", "tcp", "health", "minecraft", "exec", "completed", "started"];
+const KINDS: [&str; 7] = ["http", "tcp", "health", "minecraft", "exec", "completed", "started"];
 const FLAGS: [&str; 5] = ["tcp", "health", "minecraft", "completed", "started"];
 
 // === impl Check ===

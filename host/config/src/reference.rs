@@ -4,24 +4,10 @@ use std::fmt::Write;
 
 use crate::schema::{Key, Kind, Presence, TABLES, Table};
 
-/// What is documented of one key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyDoc {
-    /// What it means.
-    pub doc: &'static str,
-    /// The TOML value that its absence stands for, if it stands for one.
-    pub default: Option<&'static str>,
-}
-
 /// The documentation of a key of the table with this title, `[workload.NAME]` for instance; the
 /// keys at the top of the file are in the table `The router`.
-pub fn key(table: &str, name: &str) -> Option<KeyDoc> {
-    let key = TABLES.iter().find(|held| held.title == table)?.key(name)?;
-    let default = match key.presence {
-        Presence::Default(value) => Some(value),
-        Presence::Required | Presence::Otherwise(_) => None,
-    };
-    Some(KeyDoc { doc: key.doc, default })
+pub fn doc(table: &str, name: &str) -> Option<&'static str> {
+    Some(TABLES.iter().find(|held| held.title == table)?.key(name)?.doc)
 }
 
 /// `docs/configuration.md`

@@ -8,6 +8,7 @@ use crate::{
     forms::{ARGUMENTS, DURATION, FLAG, PERCENT, PORT, SLEEP_METHOD, STATUSES, TEXT},
     read::{Reader, Section},
     ready::is_path,
+    signal,
     source::Place,
 };
 
@@ -30,12 +31,8 @@ pub(crate) fn sleep(r: &mut Reader, section: &Section<'_>) -> Option<SleepPlan> 
         r.complain(section.place_of("signal"), "pausing sends no signal; take `signal` out");
     }
     let signal = signal?;
-    if let Some(text) = &signal
-        && !is_signal(text)
-    {
-        let text = text.escape_debug();
-        let message = format!("\"{text}\" is not a signal; write it as \"SIGTERM\"");
-        r.complain(section.place_of("signal"), message);
+    if let Some(flaw) = signal.as_deref().and_then(signal::flaw) {
+        r.complain(section.place_of("signal"), flaw);
         return None;
     }
     Some(SleepPlan { method, signal, grace: grace? })
@@ -94,17 +91,6 @@ pub(crate) fn busy(r: &mut Reader, workload: &Section<'_>) -> Option<Busy> {
         players: players?.unwrap_or(false),
         port: port?,
         place: section.place,
-    })
-}
-
-/// Names as the system has them, and real-time signals such as `SIGRTMIN+3`.
-fn is_signal(text: &str) -> bool {
-    text.strip_prefix("SIG").is_some_and(|name| {
-        !name.is_empty()
-            && name.len() <= 12
-            && name
-                .bytes()
-                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || b"+-".contains(&c))
     })
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use drowse_core::WorkloadName;
-use drowse_routes::{HostMatch, Route};
+use drowse_routes::{HostMatch, InvalidHost, InvalidPath, Route, parse_path};
 
 use crate::{
     auth,
@@ -40,21 +40,17 @@ pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
 
 fn route(r: &mut Reader, section: &Section<'_>, found: &Found) -> Option<Route> {
     let listener = listener(r, section, found);
-    let host = section.get(r, "host", &TEXT).and_then(|text| match host(&text) {
-        Ok(host) => Some(host),
-        Err(why) => {
-            let text = text.escape_debug();
-            r.complain(section.place_of("host"), format!("`host` \"{text}\": {why}"));
-            None
-        }
+    let host = section.get(r, "host", &TEXT).and_then(|text| {
+        let complain = |error: InvalidHost| {
+            r.complain(section.place_of("host"), format!("`host`: {error}"));
+        };
+        HostMatch::parse(&text).map_err(complain).ok()
     });
-    let path = section.get(r, "path", &TEXT).and_then(|text| match path(&text) {
-        Ok(path) => Some(path),
-        Err(why) => {
-            let text = text.escape_debug();
-            r.complain(section.place_of("path"), format!("`path` \"{text}\": {why}"));
-            None
-        }
+    let path = section.get(r, "path", &TEXT).and_then(|text| {
+        let complain = |error: InvalidPath| {
+            r.complain(section.place_of("path"), format!("`path`: {error}"));
+        };
+        parse_path(&text).map_err(complain).ok()
     });
     let workload = workload(r, section, found);
     let port = section.get(r, "port", &PORT);
@@ -126,51 +122,4 @@ fn workload(r: &mut Reader, section: &Section<'_>, found: &Found) -> Option<Work
             None
         }
     }
-}
-
-fn host(text: &str) -> Result<HostMatch, &'static str> {
-    if text == "*" {
-        return Ok(HostMatch::Any);
-    }
-    let (name, wildcard) = match text.strip_prefix("*.") {
-        Some(suffix) => (suffix, true),
-        None => (text, false),
-    };
-    if name.contains('*') {
-        return Err("`*` stands alone, or in front as in \"*.example.org\"");
-    }
-    if name.contains("://") || name.contains('/') {
-        return Err("write the host alone, without scheme and path");
-    }
-    let bracketed = name.starts_with('[') && name.ends_with(']');
-    if name.contains(':') && !bracketed {
-        return Err("write the host without its port; the listener has one");
-    }
-    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
-    };
-    if !bracketed && !name.is_ascii() {
-        return Err("write it in its ASCII form, as it stands in DNS (xn--…)");
-    }
-    if !bracketed && (name.len() > 253 || !name.split('.').all(label)) {
-        return Err("this is not a host name");
-    }
-    Ok(if wildcard { HostMatch::Wildcard(name) } else { HostMatch::Exact(name) })
-}
-
-fn path(text: &str) -> Result<String, &'static str> {
-    if !text.starts_with('/') {
-        return Err("it begins with `/`");
-    }
-    if text.contains(|c: char| c.is_whitespace() || c.is_control() || "?#*\\".contains(c)) {
-        return Err("a path has no spaces, queries, fragments or patterns");
-    }
-    let path = text.strip_suffix('/').unwrap_or(text);
-    if path.split('/').skip(1).any(|segment| matches!(segment, "" | "." | "..")) {
-        return Err("it has empty or dot segments, which never match");
-    }
-    Ok(if path.is_empty() { "/".to_owned() } else { path.to_owned() })
 }

@@ -1,6 +1,6 @@
 //! The files of a configuration, and places in them.
 
-use std::{ops::Range, path::PathBuf};
+use std::{fmt, ops::Range, path::PathBuf};
 
 /// A stretch of one file's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,7 +14,6 @@ pub(crate) struct Place {
 }
 
 /// One file.
-#[derive(Debug)]
 pub(crate) struct Source {
     /// As the operator named it.
     pub(crate) path: PathBuf,
@@ -57,6 +56,13 @@ impl Place {
 }
 
 // === impl Source ===
+
+/// Without the text, which has secrets in it.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("path", &self.path).finish_non_exhaustive()
+    }
+}
 
 impl Source {
     /// Where `offset` is for people.

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use drowse_core::{
-    ProviderName, ReadyCheck, Target, WakePlan, WorkloadName, WorkloadSpec,
-};
+use drowse_core::{ProviderName, ReadyCheck, Target, WakePlan, WorkloadName, WorkloadSpec};
 use drowse_routes::{Auth, WakeRules};
 
 use crate::{
@@ -17,7 +15,7 @@ use crate::{
     rest::{self, Busy},
     schema::nearest,
     source::Place,
-    wake,
+    twins, wake,
 };
 
 /// A workload before its routes are known.
@@ -35,6 +33,7 @@ pub(crate) struct Draft {
 /// Where a workload names others.
 pub(crate) struct Places {
     provider: Place,
+    pub(crate) target: Place,
     pub(crate) needs: Place,
     pub(crate) pool: Place,
 }
@@ -55,13 +54,17 @@ pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
 
 /// Checks that the providers exist, and gives each workload the readiness its routes call for.
 pub(crate) fn settle(r: &mut Reader, found: &mut Found) {
+    twins::refuse(r, found);
     for (name, (draft, _)) in &mut found.workloads {
         let Some(draft) = draft else { continue };
         if !found.providers.contains_key(&draft.spec.provider) {
             let known = found.providers.keys().map(ProviderName::as_str);
             let provider = draft.spec.provider.as_str();
             let advice = unknown("provider", provider, known);
-            r.complain(draft.places.provider, format!("there is no provider `{provider}`; {advice}"));
+            r.complain(
+                draft.places.provider,
+                format!("there is no provider `{provider}`; {advice}"),
+            );
         }
         let routed = found.routes.iter().find(|(route, _)| route.workload == *name);
         let routed = routed.map(|(route, _)| route.port);
@@ -128,6 +131,7 @@ fn workload(
                 None
             }
         });
+    let target = section.place_of("target");
     let handle = section.find(r, "target", &TEXT);
     let settings = section.get(r, "settings", &JSON);
     let idle = section.get(r, "idle", &IDLE);
@@ -174,6 +178,7 @@ fn workload(
         busy: Some(busy?),
         places: Places {
             provider: place,
+            target,
             needs: section.place_of("needs"),
             pool: section.place_of("pool"),
         },

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use drowse_config::{Config, Item, Mistakes, Places};
+use drowse_config::{Config, Item, Mistakes, Paths, Places};
 use drowse_core::{ReadyCheck, SleepMethod, SleepPlan, WakePlan};
 use drowse_plugins::{
     Reach,
@@ -105,7 +105,11 @@ fn grants_come_out_with_their_secrets_unread() {
     assert_eq!(api.base, "/api2/json");
     let secret = Secret::Env { prefix: "PVEAPIToken=".to_owned(), name: "PVE_TOKEN".to_owned() };
     assert!(api.headers.contains(&("Authorization".to_owned(), secret)));
-    assert!(!format!("{config:?}").contains("\"plain\""));
+    assert_eq!(shop.environment["PASSWORD"], "hunter2 of the shop");
+    let plain = Secret::Literal("hunter2 of the api".to_owned());
+    assert!(api.headers.contains(&("X-Plain".to_owned(), plain)));
+    let shown = format!("{config:?}");
+    assert!(shown.contains("PASSWORD") && !shown.contains("hunter2"), "{shown}");
 }
 
 #[test]
@@ -244,23 +248,42 @@ fn plugins_beside_the_configuration_go_before_the_users() {
 }
 
 #[test]
-fn the_control_socket_is_found_in_a_broken_configuration() {
+fn paths_are_found_in_a_broken_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let broken = "control = \"my.sock\"\nidel = 10m\ncache = \"/my/cache\"\n[[[\n";
+    std::fs::write(directory.path().join("a.toml"), broken).unwrap();
+    std::fs::write(directory.path().join("b.toml"), "plugins = \"mine\"\n[provider").unwrap();
+    let paths = Paths::named(directory.path(), &Places::default()).unwrap();
+    assert_eq!(paths.control, directory.path().join("my.sock"));
+    assert_eq!(paths.cache, Path::new("/my/cache"));
+    assert_eq!(paths.plugins, directory.path().join("mine"));
+}
+
+#[test]
+fn paths_that_a_configuration_does_not_name_are_the_usual_ones() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("drowse.toml");
-    std::fs::write(&file, "control = \"my.sock\"\nidel = 10m\n[[[\n").unwrap();
-    let control = Config::control_of(&file, &Places::default());
-    assert_eq!(control, directory.path().join("my.sock"));
+    std::fs::write(&file, "threads = [[[\n").unwrap();
     let root = Places { root: true, ..Places::default() };
-    let nowhere = Config::control_of(&directory.path().join("no.toml"), &root);
-    assert_eq!(nowhere, Path::new("/run/drowse/control.sock"));
+    let paths = Paths::named(&file, &root).unwrap();
+    assert_eq!(paths.control, Path::new("/run/drowse/control.sock"));
+    assert_eq!(paths.plugins, Path::new("/var/lib/drowse/plugins"));
+    std::fs::create_dir(directory.path().join("plugins")).unwrap();
+    let paths = Paths::named(&file, &root).unwrap();
+    assert_eq!(paths.plugins, directory.path().join("plugins"));
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_names_no_paths() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = Paths::named(&directory.path().join("no.toml"), &Places::default());
+    assert!(missing.unwrap_err().to_string().contains("no.toml"));
 }
 
 #[test]
 fn every_key_can_be_looked_up() {
-    let key = drowse_config::key("[workload.NAME]", "idle").unwrap();
-    assert_eq!(key.default, Some("\"10m\""));
-    assert!(key.doc.contains("never"));
-    assert_eq!(drowse_config::key("[workload.NAME]", "idel"), None);
+    assert!(drowse_config::doc("[workload.NAME]", "idle").unwrap().contains("never"));
+    assert_eq!(drowse_config::doc("[workload.NAME]", "idel"), None);
 }
 
 #[test]

@@ -17,7 +17,8 @@ mod sync;
 pub mod words;
 
 pub use engine::{
-    Clock, Engine, Ground, LifeNote, PhaseChange, PoolStatus, Snapshot, Turned, Visit, Workload, WorkloadStatus, circle,
+    Clock, Engine, Ground, LifeNote, PhaseChange, PoolStatus, Snapshot, Turned, Visit, Workload,
+    WorkloadStatus, circle,
 };
 pub use journal::{Cause, Correlation, Entry, Journal, Kind, MemoryJournal, Source};
 pub use probe::Prober;

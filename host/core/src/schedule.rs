@@ -57,8 +57,7 @@ impl Window {
     fn around(&self, now: &Zoned) -> impl Iterator<Item = (Zoned, Zoned)> {
         let first = now.date().yesterday().ok();
         let days = first.into_iter().flat_map(|first| first.series(1.day()).take(10));
-        let wanted =
-            days.filter(|day| self.days[day.weekday().to_monday_zero_offset() as usize]);
+        let wanted = days.filter(|day| self.days[day.weekday().to_monday_zero_offset() as usize]);
         wanted.filter_map(|day| {
             let last = if self.to <= self.from { day.tomorrow().ok()? } else { day };
             let from = day.to_datetime(self.from).to_zoned(self.zone.clone()).ok()?;
@@ -160,9 +159,9 @@ fn invalid(why: impl Into<String>) -> InvalidSchedule {
 fn days(text: &str) -> Result<[bool; 7], InvalidSchedule> {
     let day = |text: &str| {
         let text = text.to_ascii_lowercase();
-        DAYS.iter().position(|day| *day == text).ok_or_else(|| {
-            invalid(format!("`{text}` is not a day; days are {}", DAYS.join(", ")))
-        })
+        DAYS.iter()
+            .position(|day| *day == text)
+            .ok_or_else(|| invalid(format!("`{text}` is not a day; days are {}", DAYS.join(", "))))
     };
     let mut days = [false; 7];
     for part in text.split(',') {

@@ -47,7 +47,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve visitors until SIGTERM or Ctrl-C
+    /// Serve visitors until SIGTERM, SIGHUP or Ctrl-C
     ///
     /// Whatever can be served is served: a plugin that cannot be loaded, a container that does
     /// not exist or a port that is taken is told, and does not keep the others from working.
@@ -75,7 +75,9 @@ pub(crate) enum Command {
     #[command(after_help = EXIT_CODES)]
     Wake(Operate),
 
-    /// Put a workload to sleep; visitors inside have half a minute
+    /// Put a workload to sleep
+    ///
+    /// Visitors inside have 30 seconds to leave; then it is stopped all the same.
     #[command(after_help = EXIT_CODES)]
     Sleep(Sleep),
 

@@ -55,8 +55,8 @@ pub(crate) fn plugins(dir: PathBuf, cache: PathBuf, runtime: &Handle) -> Result<
 }
 
 /// The running router.
-fn client(running: &Running) -> Client {
-    Client::new(locate::control(running))
+fn client(running: &Running) -> Result<Client, Error> {
+    Ok(Client::new(locate::control(running)?))
 }
 
 /// The two largest units of a time.

@@ -7,12 +7,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use drowse_admin::{Control, ListenerStatus, Order, PluginStatus, ProviderStatus, RouterStatus};
+use drowse_admin::{Control, ListenerStatus, Order, ProviderStatus, RouterStatus};
 use drowse_core::{
     Cause, Engine, Entry, ErrorCode, Failure, Force, Phase, PhaseChange, Snapshot, Workload,
     WorkloadStatus,
 };
-use drowse_plugins::{Load, PluginInfo, Plugins};
 use tokio::sync::broadcast;
 
 #[cfg(test)]
@@ -21,7 +20,6 @@ mod tests;
 /// The running router, for operators.
 pub(crate) struct Desk {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) plugins: Arc<Plugins>,
     pub(crate) listeners: Vec<ListenerStatus>,
     pub(crate) configuration: Vec<PathBuf>,
     pub(crate) started: Instant,
@@ -59,28 +57,22 @@ impl Control for Desk {
         }
     }
 
-    async fn plugins(&self) -> Vec<PluginStatus> {
-        let listed = self.plugins.list().await;
-        listed.into_iter().map(|(name, found)| plugin(name, found)).collect()
-    }
-
     async fn wake(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
+        let before = self.workload(name)?.snapshot();
         self.engine.wake(name, Cause::new(order.source))?;
-        self.settle(name, order.wait, woken).await
+        self.settle(name, order.wait, |now| woken(name, &before, now)).await
     }
 
     async fn sleep(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
+        let before = self.workload(name)?.snapshot();
         let force = if order.force { Force::AtOnce } else { Force::Drain };
         self.engine.sleep(name, Cause::new(order.source), force)?;
-        self.settle(name, order.wait, asleep).await
+        self.settle(name, order.wait, |now| asleep(name, &before, now)).await
     }
 
     fn operations(&self, workload: Option<&str>, limit: usize) -> Result<Vec<Entry>, Failure> {
-        if let Some(name) = workload
-            && self.engine.workload(name).is_none()
-        {
-            let message = format!("there is no workload {name:?}: `drowse status` lists them");
-            return Err(Failure::new(ErrorCode::NotFound, message));
+        if let Some(name) = workload {
+            self.workload(name)?;
         }
         Ok(self.engine.journal().recent(workload, limit))
     }
@@ -91,21 +83,28 @@ impl Control for Desk {
 }
 
 impl Desk {
+    fn workload(&self, name: &str) -> Result<Arc<Workload>, Failure> {
+        self.engine.workload(name).ok_or_else(|| {
+            Failure::new(
+                ErrorCode::NotFound,
+                format!("there is no workload {name:?}: `drowse status` lists them"),
+            )
+        })
+    }
+
     /// Waits until a workload is where it should be, if that is wanted, and says how it is.
     async fn settle(
         &self,
         name: &str,
         wait: Option<Duration>,
-        progress: fn(&Workload, &Snapshot) -> Progress,
+        progress: impl Fn(&Snapshot) -> Progress + Send,
     ) -> Result<WorkloadStatus, Failure> {
-        let workload = self.engine.workload(name).ok_or_else(|| {
-            Failure::new(ErrorCode::NotFound, format!("there is no workload {name:?} any more"))
-        })?;
+        let workload = self.workload(name)?;
         if let Some(wait) = wait {
             let mut watch = workload.watch();
             let arrived = async {
                 loop {
-                    let seen = progress(&workload, &watch.borrow_and_update());
+                    let seen = progress(&watch.borrow_and_update());
                     match seen {
                         Progress::Done => return Ok(()),
                         Progress::Failed(failure) => return Err(failure),
@@ -134,54 +133,46 @@ impl Desk {
     }
 }
 
-fn woken(workload: &Workload, snapshot: &Snapshot) -> Progress {
-    match snapshot.phase {
+/// How a wake goes that was ordered after `before`. A failure from then is an old one: the wake
+/// begins when the stop that followed it is done.
+fn woken(name: &str, before: &Snapshot, now: &Snapshot) -> Progress {
+    match now.phase {
         Phase::Ready => Progress::Done,
-        Phase::Failed | Phase::Missing => Progress::Failed(failure(workload, snapshot)),
+        Phase::Failed | Phase::Missing if is_new(before, now) => {
+            Progress::Failed(failure(name, now))
+        }
+        Phase::Failed | Phase::Missing => Progress::Going,
         Phase::Asleep | Phase::Waking | Phase::Draining | Phase::Stopping => Progress::Going,
     }
 }
 
-fn asleep(workload: &Workload, snapshot: &Snapshot) -> Progress {
-    match snapshot.phase {
+/// How a sleep goes that was ordered after `before`. Somebody who came meanwhile has it woken
+/// again as soon as it sleeps.
+fn asleep(name: &str, before: &Snapshot, now: &Snapshot) -> Progress {
+    match now.phase {
         Phase::Asleep => Progress::Done,
-        Phase::Failed | Phase::Missing => Progress::Failed(failure(workload, snapshot)),
+        Phase::Failed | Phase::Missing => Progress::Failed(failure(name, now)),
+        Phase::Waking | Phase::Ready if now.generation > before.generation => {
+            let message = format!("workload {name:?}: it slept and was woken again at once");
+            Progress::Failed(Failure::new(ErrorCode::Conflict, message))
+        }
         Phase::Ready | Phase::Waking | Phase::Draining | Phase::Stopping => Progress::Going,
     }
 }
 
-fn failure(workload: &Workload, snapshot: &Snapshot) -> Failure {
-    let told = snapshot.failure.as_deref().cloned();
-    told.unwrap_or_else(|| {
-        let message = format!("workload {:?} is {}", workload.name(), snapshot.phase);
-        Failure::new(ErrorCode::Internal, message)
-    })
+/// Whether what went wrong went wrong since `before`.
+fn is_new(before: &Snapshot, now: &Snapshot) -> bool {
+    let same = match (&before.failure, &now.failure) {
+        (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+        (before, now) => before.is_none() && now.is_none(),
+    };
+    now.generation != before.generation || !same
 }
 
-fn plugin(name: String, found: Result<PluginInfo, String>) -> PluginStatus {
-    match found {
-        Ok(info) => PluginStatus {
-            name,
-            version: Some(info.version),
-            summary: Some(info.summary),
-            origin: info.origin,
-            digest: Some(info.digest),
-            abilities: info.abilities,
-            load: Some(match info.load {
-                Load::Cached => "cached".to_owned(),
-                Load::Compiled => "compiled".to_owned(),
-            }),
-            problem: None,
-        },
-        Err(problem) => PluginStatus {
-            origin: "unknown".to_owned(),
-            name,
-            version: None,
-            summary: None,
-            digest: None,
-            abilities: Vec::new(),
-            load: None,
-            problem: Some(problem),
-        },
-    }
+fn failure(name: &str, snapshot: &Snapshot) -> Failure {
+    let told = snapshot.failure.as_deref().cloned();
+    told.unwrap_or_else(|| {
+        let message = format!("workload {name:?} is {}", snapshot.phase);
+        Failure::new(ErrorCode::Internal, message)
+    })
 }

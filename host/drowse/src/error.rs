@@ -1,8 +1,9 @@
 //! Why a command did not do what it was asked.
 
-use std::{fmt, process::ExitCode};
+use std::{fmt, path::Path, process::ExitCode};
 
 use drowse_admin::ClientError;
+use drowse_config::Places;
 use serde_json::{Value, json};
 
 /// One paragraph for people, the same for machines.
@@ -71,6 +72,21 @@ impl From<ClientError> for Error {
             ClientError::Refused(problem) => (Exit::Failure, problem.code.to_string()),
             _ => (Exit::Failure, "failure".to_owned()),
         };
-        Self { exit, code, ..Self::new(error) }
+        let mut message = error.to_string();
+        if let ClientError::NotRunning { socket, .. } = &error {
+            let root = Places { root: true, ..Places::default() }.control();
+            message.push_str(&hint(socket, &root).unwrap_or_default());
+        }
+        Self { exit, code, ..Self::new(message) }
     }
 }
+
+/// What to do when root runs a router beside this user.
+fn hint(asked: &Path, root: &Path) -> Option<String> {
+    // Only root may look into the directory.
+    let there = asked != root && root.parent()?.exists();
+    there.then(|| format!("; if root runs one, at {}, ask it with sudo", root.display()))
+}
+
+#[cfg(test)]
+mod tests;

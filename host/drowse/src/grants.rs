@@ -76,7 +76,10 @@ pub(crate) fn doubts(info: &PluginInfo, settings: &ProviderSettings) -> Vec<Stri
             doubts.extend(why.map(|why| format!("endpoint `{name}`: header `{header}`: {why}")));
         }
     }
-    for name in settings.commands.keys() {
+    for (name, grant) in &settings.commands {
+        if let Some(path) = grant.directory.as_ref().filter(|path| !path.is_dir()) {
+            doubts.push(format!("command `{name}`: there is no directory {} now", path.display()));
+        }
         let asked = info.commands.iter().any(|wish| wish.name == "*" || wish.name == *name);
         if !asked {
             doubts.push(format!("command `{name}`: plugin `{}` does not ask for it", info.name));

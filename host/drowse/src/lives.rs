@@ -35,11 +35,8 @@ impl Lives {
             ),
         }
         let last = Arc::new(Notify::new());
-        let keeper = runtime.spawn(write_again_and_again(
-            file,
-            Arc::downgrade(engine),
-            last.clone(),
-        ));
+        let keeper =
+            runtime.spawn(write_again_and_again(file, Arc::downgrade(engine), last.clone()));
         Self { keeper, last }
     }
 

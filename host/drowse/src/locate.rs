@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use drowse_config::{Config, Places};
+use drowse_config::{Paths, Places};
 
 use crate::{
     cli::{ConfigFile, Running},
@@ -29,25 +29,20 @@ pub(crate) fn find(named: &ConfigFile) -> Option<PathBuf> {
 }
 
 /// The control socket of the running router.
-pub(crate) fn control(named: &Running) -> PathBuf {
-    let places = Places::of_this_user();
-    match (&named.control, find(&named.config)) {
-        (Some(control), _) => control.clone(),
-        (None, Some(config)) => Config::control_of(&config, &places),
-        (None, None) => places.control(),
+pub(crate) fn control(named: &Running) -> Result<PathBuf, Error> {
+    match &named.control {
+        Some(control) => Ok(control.clone()),
+        None => Ok(paths(&named.config)?.control),
     }
 }
 
-/// The directories of plugins and of the compiled cache, with or without a configuration.
-pub(crate) fn plugins(named: &ConfigFile) -> (PathBuf, PathBuf) {
+/// Where things are, with or without a configuration. One that is named must be there; what is
+/// wrong with its content is for others to tell.
+pub(crate) fn paths(named: &ConfigFile) -> Result<Paths, Error> {
     let places = Places::of_this_user();
-    let config = find(named).and_then(|path| Config::load(&path, &places).ok());
-    match config {
-        Some(config) => (config.plugins, config.cache),
-        None => {
-            let beside = Path::new("plugins");
-            let plugins = if beside.is_dir() { beside.to_owned() } else { places.plugins() };
-            (plugins, places.cache())
-        }
+    match find(named).map(|path| Paths::named(&path, &places)) {
+        Some(Ok(paths)) => Ok(paths),
+        Some(Err(mistakes)) if named.config.is_some() => Err(Error::new(mistakes)),
+        Some(Err(_)) | None => Ok(Paths::usual(Path::new(""), &places)),
     }
 }

@@ -2,27 +2,72 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::EnvFilter;
+use drowse_config::nearest;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{cli::LogFormat, error::Error};
 
+#[cfg(test)]
+mod tests;
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Crates of the router, which are the targets of its events.
+const PARTS: [&str; 7] = [
+    "drowse",
+    "drowse_admin",
+    "drowse_config",
+    "drowse_core",
+    "drowse_plugins",
+    "drowse_proxy",
+    "drowse_routes",
+];
+
+/// Crates of others whose events are seen, too.
+const OTHERS: [&str; 3] = ["axum", "hyper_util", "wasmtime_wasi"];
+
 /// Why this cannot be a filter.
 pub(crate) fn flaw(filter: &str) -> Option<String> {
-    EnvFilter::try_new(filter).err().map(|error| {
-        format!(
-            "\"{}\" is not a filter for the log: {error}; write `info`, `debug` or \
-             `info,drowse_proxy=debug`",
-            filter.escape_debug()
-        )
-    })
+    read(filter).err()
+}
+
+/// The library takes any word that is no level for a part of the program, and then logs that part
+/// alone: a misspelt level would silence the router.
+fn read(filter: &str) -> Result<EnvFilter, String> {
+    let wrong = |why: &str, near: Option<&str>| {
+        let filter = filter.escape_debug();
+        let advice = near.map_or_else(
+            || "write `info`, `debug` or `info,drowse_proxy=debug`".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        format!("\"{filter}\" is not a filter for the log: {why}; {advice}")
+    };
+    let directives: Vec<&str> = filter.split(',').map(str::trim).collect();
+    for directive in &directives {
+        let end = directive.find(['=', '[']).unwrap_or(directive.len());
+        let (target, rest) = directive.split_at(end);
+        let part = target.split("::").next().unwrap_or(target);
+        let known = || PARTS.into_iter().chain(OTHERS);
+        let is_level = rest.is_empty() && target.parse::<LevelFilter>().is_ok();
+        if target.is_empty() || is_level || known().any(|held| held == part) {
+            continue;
+        }
+        let (kind, near) = if rest.is_empty() {
+            (
+                "neither a level nor a part of the router",
+                nearest(part, LEVELS.into_iter().chain(known())),
+            )
+        } else {
+            ("no part of the router", nearest(part, known()))
+        };
+        return Err(wrong(&format!("`{}` is {kind}", part.escape_debug()), near));
+    }
+    EnvFilter::try_new(directives.join(",")).map_err(|error| wrong(&error.to_string(), None))
 }
 
 /// Begins to log.
 pub(crate) fn begin(filter: &str, format: LogFormat) -> Result<(), Error> {
-    let filter = match flaw(filter) {
-        Some(flaw) => return Err(Error::new(flaw)),
-        None => EnvFilter::new(filter),
-    };
+    let filter = read(filter).map_err(Error::new)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let begun = match format {
         LogFormat::Human => {

@@ -11,6 +11,7 @@ mod cli;
 mod commands;
 mod control;
 mod error;
+mod fit;
 mod grants;
 mod lives;
 mod locate;

@@ -50,15 +50,17 @@ impl Output {
         if !text.ends_with('\n') {
             text.push('\n');
         }
-        self.write(&text);
-        Ok(())
+        self.write(&text)
+            .map_err(|error| Error::new(format!("cannot write to standard output: {error}")))
     }
 
     /// Writes an error: as JSON to standard output, or for people to standard error.
     pub(crate) fn error(&self, error: &Error) {
-        if let (true, Some(value)) = (self.json, error.json()) {
-            self.write(&format!("{value:#}\n"));
-        } else if let Some(text) = error.text() {
+        let told = match error.json() {
+            Some(value) if self.json => self.write(&format!("{value:#}\n")).is_ok(),
+            _ => false,
+        };
+        if let (false, Some(text)) = (told, error.text()) {
             eprintln!("drowse: {text}");
         }
     }
@@ -88,8 +90,12 @@ impl Output {
         Self { json: false, colour: true }
     }
 
-    fn write(&self, text: &str) {
-        // A reader that has seen enough, such as `head`, closes the pipe: that is no failure.
-        let _ = io::stdout().write_all(text.as_bytes());
+    fn write(&self, text: &str) -> io::Result<()> {
+        let mut output = io::stdout();
+        match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+            // A reader that has seen enough, such as `head`, closes the pipe: that is no failure.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(()),
+        }
     }
 }

@@ -91,7 +91,6 @@ impl Router {
             tracing::info!(socket = %socket.path().display(), "control socket is open");
             let desk = Desk {
                 engine: engine.clone(),
-                plugins: plugins.clone(),
                 listeners,
                 configuration: config.files().map(Path::to_owned).collect(),
                 started,

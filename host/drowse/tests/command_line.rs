@@ -47,7 +47,11 @@ struct Router {
 impl Router {
     /// Starts one and waits until its control socket is open.
     fn start(directory: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_drowse"))
+        Self::spawn(directory, &mut Command::new(env!("CARGO_BIN_EXE_drowse")))
+    }
+
+    fn spawn(directory: &Path, command: &mut Command) -> Self {
+        let mut child = command
             .args(["run", "--log-format", "json"])
             .current_dir(directory)
             .stderr(Stdio::piped())
@@ -118,6 +122,50 @@ fn without_a_router_the_exit_code_is_three() {
 }
 
 #[test]
+fn a_configuration_that_is_named_and_not_there_is_exit_code_one() {
+    let directory = configured("");
+    for arguments in
+        [&["status"][..], &["wake", "blog"], &["plugin", "list"], &["plugin", "inspect", "docker"]]
+    {
+        let arguments = [arguments, &["--config", "nowhere.toml"]].concat();
+        let output = drowse(directory.path(), &arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(text(&output.stderr).contains("nowhere.toml"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn plugins_are_found_where_a_broken_configuration_says() {
+    let directory = configured("idel = 1\n[[[\n");
+    fs::create_dir(directory.path().join("plugins")).unwrap();
+    fs::write(directory.path().join("plugins/broken.wasm"), "no").unwrap();
+    let file = directory.path().join("drowse.toml");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let arguments = ["plugin", "list", "--config", file.to_str().unwrap()];
+    let output = drowse(elsewhere.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("broken.wasm"), "{}", text(&output.stdout));
+    assert!(directory.path().join("cache").exists());
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure_and_one_nobody_reads_is_none() {
+    let init = |output: Stdio| {
+        let mut init = Command::new(env!("CARGO_BIN_EXE_drowse"));
+        init.args(["init", "-"]).stdout(output).output().unwrap()
+    };
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let told = init(full.into());
+    assert_eq!(told.status.code(), Some(1));
+    assert!(text(&told.stderr).contains("standard output"), "{}", text(&told.stderr));
+
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let told = init(writer.into());
+    assert_eq!((told.status.code(), text(&told.stderr)), (Some(0), String::new()));
+}
+
+#[test]
 fn a_command_line_that_makes_no_sense_is_exit_code_two() {
     let directory = tempfile::tempdir().unwrap();
     for arguments in [&["rnu"][..], &["wake"], &[], &["run", "--log-format", "xml"]] {
@@ -153,6 +201,17 @@ fn check_finds_what_only_the_plugins_know() {
     let told = text(&output.stdout);
     for part in ["[provider.a]", "none", "[provider.b]", "text.wasm", "2 mistakes"] {
         assert!(told.contains(part), "{part} in {told}");
+    }
+}
+
+#[test]
+fn a_misspelt_log_level_is_a_mistake_at_its_place() {
+    let directory = configured(&format!("log = \"inof\"\n{LISTENER}"));
+    for command in ["check", "run"] {
+        let output = drowse(directory.path(), &[command]);
+        assert_eq!(output.status.code(), Some(1));
+        let told = text(&output.stdout) + &text(&output.stderr);
+        assert!(told.contains("drowse.toml:5:7") && told.contains("`info`"), "{told}");
     }
 }
 
@@ -248,6 +307,32 @@ fn the_log_is_json_with_the_names_that_are_the_same_everywhere() {
     assert!(listening[0]["address"].as_str().unwrap().starts_with("127.0.0.1:"));
     assert_eq!(router.events("starting")[0]["configuration"], "drowse.toml");
     assert_eq!(router.end(Signal::INT), Some(0));
+}
+
+#[test]
+fn a_terminal_that_hangs_up_ends_the_router_in_order() {
+    if ignores_hangup("self") {
+        return;
+    }
+    let directory = configured(LISTENER);
+    assert_eq!(Router::start(directory.path()).end(Signal::HUP), Some(0));
+    assert!(!directory.path().join("control.sock").exists());
+}
+
+#[test]
+fn a_router_under_nohup_stays_deaf_to_a_terminal_that_hangs_up() {
+    let directory = configured(LISTENER);
+    let mut nohup = Command::new("sh");
+    nohup.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_drowse")]);
+    let router = Router::spawn(directory.path(), &mut nohup);
+    assert!(ignores_hangup(&router.child.id().to_string()));
+    assert_eq!(router.end(Signal::TERM), Some(0));
+}
+
+fn ignores_hangup(process: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(ignored.trim(), 16).unwrap() & 1 == 1
 }
 
 #[test]

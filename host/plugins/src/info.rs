@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use drowse_core::Ability;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::bindings::types;
+use crate::{bindings::types, fault::clean};
 
 /// A plugin as `drowse plugin list` and `inspect` show it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,9 +34,9 @@ pub struct PluginInfo {
     /// Every interface it imports: what it could ever make use of.
     pub imports: Vec<String>,
     /// JSON Schema of its settings.
-    pub settings_schema: serde_json::Value,
+    pub settings_schema: Value,
     /// JSON Schema of a target's settings.
-    pub target_schema: serde_json::Value,
+    pub target_schema: Value,
     /// How it was loaded.
     pub load: Load,
     /// How long loading took, with `describe`.
@@ -83,14 +84,37 @@ pub struct CommandWish {
 impl From<types::EndpointWish> for EndpointWish {
     fn from(wish: types::EndpointWish) -> Self {
         let types::EndpointWish { name, purpose, suggested_url, rules, optional } = wish;
-        Self { name, purpose, suggested_url, rules, optional }
+        Self {
+            name: line(&name, 128),
+            purpose: line(&purpose, 256),
+            suggested_url: suggested_url.map(|url| line(&url, 256)),
+            rules,
+            optional,
+        }
     }
 }
 
 impl From<types::CommandWish> for CommandWish {
     fn from(wish: types::CommandWish) -> Self {
         let types::CommandWish { name, purpose, optional } = wish;
-        Self { name, purpose, optional }
+        Self { name: line(&name, 128), purpose: line(&purpose, 256), optional }
+    }
+}
+
+/// What a plugin says of itself, as one harmless line.
+pub(crate) fn line(text: &str, limit: usize) -> String {
+    clean(&text.replace(['\n', '\r', '\t'], " "), limit)
+}
+
+/// A plugin's schema with every text in it as one harmless line.
+pub(crate) fn schema(schema: Value) -> Value {
+    match schema {
+        Value::String(text) => Value::String(line(&text, 4096)),
+        Value::Array(items) => items.into_iter().map(self::schema).collect(),
+        Value::Object(entries) => {
+            entries.into_iter().map(|(key, value)| (line(&key, 128), self::schema(value))).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => schema,
     }
 }
 

@@ -103,7 +103,8 @@ impl Plugin {
 pub(crate) async fn load(house: &Arc<House>, source: Source) -> Result<Plugin, String> {
     let began = Instant::now();
     let origin = source.origin.clone();
-    let wrong = |cause: String| format!("plugin {origin}: {cause}");
+    // Names from the file are among the words.
+    let wrong = |cause: String| format!("plugin {origin}: {}", info::line(&cause, 4096));
     let (digest, size) = (source.digest.clone(), source.bytes.len() as u64);
     let ready = tokio::task::spawn_blocking({
         let house = house.clone();
@@ -125,7 +126,7 @@ pub(crate) async fn load(house: &Arc<House>, source: Source) -> Result<Plugin, S
         abilities: Vec::new(),
         endpoints: Vec::new(),
         commands: Vec::new(),
-        imports: ready.imports,
+        imports: ready.imports.iter().map(|import| info::line(import, 256)).collect(),
         settings_schema: serde_json::Value::Null,
         target_schema: serde_json::Value::Null,
         load: ready.load,
@@ -217,19 +218,19 @@ async fn describe(runtime: &Runtime, plugin: &Plugin) -> Result<types::Descripti
 fn accept(plugin: &mut PluginInfo, said: types::Description) -> Result<(), String> {
     let line = |what: &str, text: &str| match text {
         "" => Err(format!("describe: its {what} is empty")),
-        text => Ok(crate::fault::clean(text, 256)),
+        text => Ok(info::line(text, 256)),
     };
     let schema = |what: &str, text: &str| {
         let schema: serde_json::Value = serde_json::from_str(text)
             .map_err(|error| format!("describe: its {what} schema is not JSON: {error}"))?;
         match schema {
-            serde_json::Value::Object(_) | serde_json::Value::Bool(_) => Ok(schema),
+            serde_json::Value::Object(_) | serde_json::Value::Bool(_) => Ok(info::schema(schema)),
             _ => Err(format!("describe: its {what} schema is neither an object nor a truth value")),
         }
     };
     plugin.name = line("name", &said.name)?;
     plugin.version = line("version", &said.version)?;
-    plugin.summary = crate::fault::clean(&said.summary, 256);
+    plugin.summary = info::line(&said.summary, 256);
     plugin.abilities = info::abilities(said.abilities);
     plugin.settings_schema = schema("settings", &said.settings_schema)?;
     plugin.target_schema = schema("target", &said.target_schema)?;
@@ -239,6 +240,10 @@ fn accept(plugin: &mut PluginInfo, said: types::Description) -> Result<(), Strin
         for rule in &wish.rules {
             rule.parse::<Rule>()
                 .map_err(|flaw| format!("describe: endpoint {:?}: {flaw}", wish.name))?;
+            if info::line(rule, 4096) != *rule {
+                let name = &wish.name;
+                return Err(format!("describe: endpoint {name:?}: {rule:?} is not plain text"));
+            }
         }
     }
     Ok(())

@@ -98,7 +98,7 @@ pub enum Secret {
 }
 
 /// A program that a provider may run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct CommandGrant {
     /// Absolute path, or a name looked up in the router's `PATH`.
     pub program: String,
@@ -141,6 +141,25 @@ impl fmt::Debug for Secret {
             Self::Env { name, .. } => write!(f, "<env {name}>"),
             Self::File { path, .. } => write!(f, "<file {}>", path.display()),
         }
+    }
+}
+
+// === impl CommandGrant ===
+
+/// With the names of the environment and without what they stand for.
+impl fmt::Debug for CommandGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { program, arguments, environment, directory, .. } = self;
+        let environment: BTreeMap<_, _> =
+            environment.keys().map(|name| (name, "<masked>")).collect();
+        f.debug_struct("CommandGrant")
+            .field("program", program)
+            .field("arguments", arguments)
+            .field("environment", &environment)
+            .field("directory", directory)
+            .field("extra_arguments", &self.extra_arguments)
+            .field("extra_environment", &self.extra_environment)
+            .finish()
     }
 }
 

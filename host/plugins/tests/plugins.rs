@@ -80,6 +80,10 @@ async fn a_newer_file_replaces_the_plugin_and_the_call_in_flight_is_answered() {
     let mut events = provider.watch();
     assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)));
     assert!(matches!(events.recv().await, Some(ProviderEvent::Changed(_))));
+    // Compiled beforehand: on a busy machine that takes longer than the call.
+    let newer = stage.path("newer.wasm");
+    fs::write(&newer, another(hostile(), 2)).unwrap();
+    stage.plugins.inspect(newer.to_str().unwrap()).await.unwrap();
     let flight = tokio::spawn({
         let provider = provider.clone();
         async move { start(&provider, "get:/held").await }

@@ -116,9 +116,7 @@ impl Door {
         let entry = self.route(&host, &head)?;
         who::strip_all(&entry.route.vouched, &mut head.headers);
         let vouched = match &entry.route.auth {
-            Some(auth) => {
-                Box::pin(who::authenticate(self, client, auth, &host, &mut head)).await?
-            }
+            Some(auth) => Box::pin(who::authenticate(self, client, auth, &host, &mut head)).await?,
             None => Vouched::default(),
         };
         let knock = Knock::new(self, client, &entry.route, &head);

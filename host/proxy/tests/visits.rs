@@ -315,7 +315,7 @@ async fn the_next_life_is_given_its_own_time_to_be_reached() {
     let (old, new) = (Refusing::new(), Refusing::new());
     let router = Plan { eager: false, ..Plan::new(old.address) }.run();
     router.fake.may_start.add_permits(1);
-    router.engine.wake("app").unwrap();
+    router.engine.wake("app", drowse_core::Cause::new(drowse_core::Source::Cli)).unwrap();
     router.phase(Phase::Ready).await;
     *router.fake.status.lock().unwrap() = Status::Stopped;
     *router.fake.address.lock().unwrap() = new.address;

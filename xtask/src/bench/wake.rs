@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use drowse_tests::{Docker, Hello, Home, Programs, Router, client, needs};
 
 use super::{relay::Relay, samples::Samples};
-use crate::{apt, build, workspace::Workspace};
+use crate::{apt, build, test, workspace::Workspace};
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -42,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let programs = build::programs(workspace)?;
-    apt::ensure(&[("dockerd", "docker.io"), ("busybox", "busybox-static"), ("ip", "iproute2")])?;
+    apt::ensure(test::ENGINES)?;
 
     println!("\nmilliseconds, median and 99th percentile");
     println!(

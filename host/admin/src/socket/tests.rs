@@ -38,6 +38,61 @@ async fn what_a_dead_router_left_is_replaced() {
 }
 
 #[tokio::test]
+async fn what_a_router_left_that_died_while_it_bound_its_socket_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("control.sock");
+    fs::create_dir(beside(&path, ".new")).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(beside(&path, ".new").join("s")).unwrap());
+    drop(ControlSocket::bind(&path).unwrap());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_directory_that_others_may_write_to_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("control.sock");
+    for others in [0o770, 0o707, 0o1777] {
+        fs::set_permissions(directory.path(), Permissions::from_mode(others)).unwrap();
+        let error = ControlSocket::bind(&path).unwrap_err();
+        assert!(matches!(error, SocketError::Exposed { .. }), "{error}");
+        let told = error.to_string();
+        assert!(told.contains(&format!("{others:04o}")) && told.contains("`control`"), "{told}");
+    }
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    ControlSocket::bind(&path).unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_of_another_user_is_refused() {
+    // Only root can give a directory away; everybody else has the one of root.
+    let directory = tempfile::tempdir().unwrap();
+    let of_another = if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(directory.path(), Some(4711), None).unwrap();
+        directory.path()
+    } else {
+        Path::new("/")
+    };
+    let link = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(of_another, link.path().join("link")).unwrap();
+    for directory in [of_another.to_owned(), link.path().join("link")] {
+        let error = ControlSocket::bind(&directory.join("control.sock")).unwrap_err();
+        assert!(error.to_string().contains("belongs to another user"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_leads_elsewhere_is_not_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("control.sock");
+    let victim = directory.path().join("victim");
+    fs::write(&victim, "precious").unwrap();
+    std::os::unix::fs::symlink(&victim, beside(&path, ".lock")).unwrap();
+    let error = ControlSocket::bind(&path).unwrap_err();
+    assert!(error.to_string().contains("open the lock"), "{error}");
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+}
+
+#[tokio::test]
 async fn nothing_is_left_behind_and_the_next_router_can_start() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("control.sock");

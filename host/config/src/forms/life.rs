@@ -88,7 +88,10 @@ fn need(r: &mut Reader, node: &Node) -> Option<Need> {
     };
     for (key, entry) in entries {
         if !matches!(key.as_str(), "workload" | "until") {
-            r.complain(entry.key, format!("unknown key `{key}` in a need; known keys are `workload`, `until`"));
+            r.complain(
+                entry.key,
+                format!("unknown key `{key}` in a need; known keys are `workload`, `until`"),
+            );
             return None;
         }
     }

@@ -1,9 +1,7 @@
 //! The keys that say how a workload lives: how it sleeps, what it needs, whose place it takes.
 
 use crate::{
-    forms::{
-        ARGUMENTS, COUNT, DURATION, FLAG, PERCENT, PORT, SIZE, SLEEP_METHOD, STATUSES, TEXT,
-    },
+    forms::{ARGUMENTS, COUNT, DURATION, FLAG, PERCENT, PORT, SIZE, SLEEP_METHOD, STATUSES, TEXT},
     schema::{Table, default, optional, required},
 };
 

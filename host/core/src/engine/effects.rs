@@ -9,11 +9,7 @@ use std::{
 use futures_util::FutureExt as _;
 use tokio::task::AbortHandle;
 
-use super::{
-    Workload, needs,
-    story::Story,
-    workload::Tasks,
-};
+use super::{Workload, needs, story::Story, workload::Tasks};
 use crate::{
     gate::Closed,
     journal::Kind,

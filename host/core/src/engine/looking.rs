@@ -83,7 +83,8 @@ impl Workload {
         match seen.health {
             Health::Healthy => Ok(()),
             Health::None => {
-                Err("its platform has no health check for it: define one, or another `ready`".into())
+                Err("its platform has no health check for it: define one, or another `ready`"
+                    .into())
             }
             Health::Starting => Err("its health check has not passed yet".to_owned()),
             Health::Unhealthy => Err("its health check fails".to_owned()),

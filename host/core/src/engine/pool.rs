@@ -342,9 +342,8 @@ impl State {
 
     fn lack(&self, spec: &PoolSpec, wanted: &[Arc<Workload>]) -> Lack {
         let awake = self.members.values().filter(|member| member.has_place()).count();
-        let new = |one: &&Arc<Workload>| {
-            !self.members.get(one.name()).is_some_and(Member::has_place)
-        };
+        let new =
+            |one: &&Arc<Workload>| !self.members.get(one.name()).is_some_and(Member::has_place);
         let places = awake + wanted.iter().filter(new).count();
         let bytes = spec.memory.filter(|_| self.shares(wanted)).map_or(0, |memory| {
             let unknown = |one: &&Arc<Workload>| !self.members.contains_key(one.name());
@@ -406,7 +405,7 @@ fn victims(mut lack: Lack, among: Vec<Candidate>) -> (Vec<Arc<Workload>>, Option
             _ => willing.push((candidate.workload.rank(), candidate)),
         }
     }
-    willing.sort_by(|(a, _), (b, _)| a.cmp(b));
+    willing.sort_by_key(|(rank, _)| *rank);
     let mut victims = Vec::new();
     for (_, candidate) in willing {
         if lack.bytes > 0 || lack.places > 0 && candidate.place {

@@ -362,7 +362,10 @@ impl Workload {
         let before = self.snapshots.send_replace(snapshot);
         let (phase, generation) = (state.phase(), state.generation());
         let reason = state.failure().map(|failure| failure.message.clone());
-        if from == phase && before.generation == generation && before.failure == state.failure().cloned() {
+        if from == phase
+            && before.generation == generation
+            && before.failure == state.failure().cloned()
+        {
             return;
         }
         let correlation = inner.story.as_ref().map(|story| story.correlation);

@@ -185,7 +185,9 @@ impl Machine<'_> {
                     self.begin_wake(Arc::new(Cause::new(Source::Dependency)));
                 }
             }
-            Phase::Asleep | Phase::Failed if self.state.light => self.begin_sleep(Operation::Deepen),
+            Phase::Asleep | Phase::Failed if self.state.light => {
+                self.begin_sleep(Operation::Deepen)
+            }
             Phase::Failed | Phase::Asleep | Phase::Stopping | Phase::Missing => {}
         }
     }

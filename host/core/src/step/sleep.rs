@@ -156,7 +156,6 @@ impl Machine<'_> {
             }
         }
     }
-
 }
 
 /// 1 s, doubling to 5 min.

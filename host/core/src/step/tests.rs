@@ -183,8 +183,8 @@ impl World {
                         let inside = self.visits.get(&generation).copied().unwrap_or(0);
                         let forced = self.forced == Some(generation);
                         assert!(inside == 0 || forced, "{inside} visits inside while stopping");
-                        let failed = self.state.phase() == Phase::Failed
-                            || matches!(self.state.failure(), Some(_));
+                        let failed =
+                            self.state.phase() == Phase::Failed || self.state.failure().is_some();
                         let cleans_up = failed || self.retries;
                         assert!(
                             self.held == 0 || self.obeys || cleans_up,

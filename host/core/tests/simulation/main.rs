@@ -37,11 +37,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Runs it, and returns what the journal amounts to.
 fn simulate(seed: u64, workloads: usize, days: u32) -> (u64, Tally) {
-    let runtime = Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
+    let runtime =
+        Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
         let sky = Sky::new(seed, Plan::draw(seed, workloads));
         let clock = sky.clone();
@@ -67,7 +64,8 @@ struct Everybody {
 }
 
 fn settle_in(sky: &Arc<Sky>, engine: &Arc<Engine>) -> Everybody {
-    let platform = |(number, name): (usize, &&str)| Platform::new(sky.clone(), name, number < WATCHING);
+    let platform =
+        |(number, name): (usize, &&str)| Platform::new(sky.clone(), name, number < WATCHING);
     let platforms: Vec<_> = PROVIDERS.iter().enumerate().map(platform).collect();
     for platform in &platforms {
         engine.add_provider(platform.clone());
@@ -101,7 +99,9 @@ async fn one_day(sky: &Arc<Sky>, engine: &Arc<Engine>, everybody: &mut Everybody
         if minute == calm {
             sky.calm.store(true, Ordering::Relaxed);
             for name in sky.names() {
-                sky.guest(&name, |guest| guest.ready = guest.ready.or(Some(tokio::time::Instant::now())));
+                sky.guest(&name, |guest| {
+                    guest.ready = guest.ready.or(Some(tokio::time::Instant::now()))
+                });
             }
         }
         if minute == calm + 1 {

@@ -114,8 +114,7 @@ fn workload(dice: &mut Dice, number: usize) -> WorkloadSpec {
     let minutes = |dice: &mut Dice, from: u64, to: u64| {
         dice.between(Duration::from_secs(60 * from), Duration::from_secs(60 * to))
     };
-    let mut spec =
-        WorkloadSpec::new(WorkloadName::parse(&name).expect("a name"), provider, target);
+    let mut spec = WorkloadSpec::new(WorkloadName::parse(&name).expect("a name"), provider, target);
     spec.ready = ReadyCheck::Tcp { port: 80 };
     spec.idle = Some(minutes(dice, 1, 8));
     spec.adopt = *dice.pick(&[Adopt::Keep, Adopt::Sleep, Adopt::Ignore]);
@@ -136,7 +135,11 @@ fn workload(dice: &mut Dice, number: usize) -> WorkloadSpec {
             spec.idle = None;
         }
         24..29 => {
-            let window = *dice.pick(&["08:00-18:00 UTC", "mon-fri 07:00-12:30 UTC", "sat,sun 10:00-14:00 UTC"]);
+            let window = *dice.pick(&[
+                "08:00-18:00 UTC",
+                "mon-fri 07:00-12:30 UTC",
+                "sat,sun 10:00-14:00 UTC",
+            ]);
             spec.awake = vec![window.parse().expect("a window")];
         }
         29..34 => {

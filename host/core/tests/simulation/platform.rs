@@ -103,10 +103,8 @@ impl Platform {
                 None => Err(Failure::new(ErrorCode::NotFound, format!("{name} does not exist"))),
             };
         }
-        let done = matches!(
-            outcome,
-            Outcome::Well | Outcome::Fails(_, true) | Outcome::Hangs(true)
-        );
+        let done =
+            matches!(outcome, Outcome::Well | Outcome::Fails(_, true) | Outcome::Hangs(true));
         if done {
             let told = outcome == Outcome::Well;
             sky.guest(name, |guest| match &end {
@@ -294,7 +292,9 @@ impl Prober for Eyes {
     async fn probe(&self, check: &ReadyCheck, addresses: &[Address]) -> Result<(), String> {
         let name = &addresses.first().ok_or("there is nothing to look at")?.host;
         if matches!(check, ReadyCheck::Http { path, .. } if path == "/busy") {
-            let busy = self.0.fate(name, "busy").chance(300) && !self.0.is_calm();
+            let mut dice = self.0.fate(name, "busy");
+            let busy = dice.chance(300) && !self.0.is_calm();
+            tokio::time::sleep(dice.between(Duration::ZERO, Duration::from_secs(5))).await;
             return busy.then_some(()).ok_or_else(|| "204".to_owned());
         }
         self.0.record().tally.probes += 1;

@@ -243,7 +243,10 @@ impl Sky {
             let runs = self.guest(dependent, |guest| guest.ours && guest.status == Status::Running);
             let phase = workload_phase(self, dependent);
             if runs && phase == Some(Phase::Ready) {
-                self.violation(name, &format!("put to sleep while {dependent} runs, which needs it"));
+                self.violation(
+                    name,
+                    &format!("put to sleep while {dependent} runs, which needs it"),
+                );
             }
         }
     }

@@ -43,8 +43,13 @@ pub(crate) async fn walk(sky: Arc<Sky>, workload: Arc<Workload>, number: u64) {
         match dice.below(20) {
             0 => {
                 if let Some(visit) = workload.pass() {
-                    inside(&sky, &name, visit, dice.between(Duration::ZERO, Duration::from_secs(5)))
-                        .await;
+                    inside(
+                        &sky,
+                        &name,
+                        visit,
+                        dice.between(Duration::ZERO, Duration::from_secs(5)),
+                    )
+                    .await;
                 }
             }
             1 => workload.wake(Cause::new(Source::Request)),

@@ -32,7 +32,7 @@ fn a_wait_without_a_time_takes_the_usual_one_and_leaves_the_name_alone() {
     let Command::Sleep(sleep) = parse("drowse sleep blog --wait=90s").unwrap().command else {
         panic!("not sleep")
     };
-    assert_eq!(sleep.wait, Some(Duration::from_secs(90)));
+    assert_eq!(sleep.operate.wait, Some(Duration::from_secs(90)));
     let Command::Wake(wake) = parse("drowse wake blog").unwrap().command else {
         panic!("not wake")
     };

@@ -10,7 +10,7 @@ use crate::{
     cli::ConfigFile,
     commands::{plugins, runtime},
     error::Error,
-    grants, locate, logging,
+    fit, grants, locate, logging,
     output::{Output, Tone},
 };
 
@@ -88,7 +88,8 @@ fn examine(path: PathBuf) -> Result<Report, Error> {
     Ok(report)
 }
 
-/// Loads each provider's plugin, lets it look at its settings, and compares wishes and grants.
+/// Loads each provider's plugin, lets it look at its settings, and compares wishes and grants, and
+/// what its workloads ask of it with what it can do.
 fn ask_plugins(config: &Config, report: &mut Report) -> Result<(), Error> {
     let runtime = runtime()?;
     runtime.block_on(async {
@@ -108,6 +109,12 @@ fn ask_plugins(config: &Config, report: &mut Report) -> Result<(), Error> {
                 mistake(state.cause.unwrap_or_else(|| "its plugin cannot be used".to_owned()));
             }
             grants::missing(&info, settings).into_iter().for_each(mistake);
+            for workload in config.workloads.iter().filter(|it| it.provider == settings.name) {
+                let item = Item::Workload(workload.name.clone());
+                for flaw in fit::flaws(&info, workload) {
+                    report.mistakes.push(config.mistake(&item, flaw).into());
+                }
+            }
             for doubt in grants::doubts(&info, settings) {
                 report.doubts.push(config.mistake(&item, doubt).into());
             }

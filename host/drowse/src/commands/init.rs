@@ -2,12 +2,12 @@
 
 use std::{
     fmt::Write as _,
-    fs::OpenOptions,
-    io::{ErrorKind, Write as _},
+    fs::{self, OpenOptions},
+    io::{self, ErrorKind, Write as _},
     path::Path,
 };
 
-use drowse_config::{Places, key};
+use drowse_config::{Places, doc};
 use drowse_plugins::PluginInfo;
 use serde_json::json;
 
@@ -21,6 +21,10 @@ use crate::{
 
 #[cfg(test)]
 mod tests;
+
+/// What the first program serves, beside the configuration. A web server without a directory of
+/// its own serves whatever the router was started in.
+const SITE: &str = "drowse-hello";
 
 /// What the first workload runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +56,28 @@ fn write(asked: &Init, text: &str, output: &Output) -> Result<(), Error> {
         ErrorKind::AlreadyExists => exists(&asked.file),
         _ => Error::new(format!("cannot write {path}: {error}")),
     })?;
-    output.answer(&json!({ "written": asked.file }), |_| {
+    let site = asked.process.then(|| asked.file.with_file_name(SITE));
+    if let Some(site) = &site {
+        make(site).map_err(|error| {
+            Error::new(format!("wrote {path}, but cannot make {}: {error}", site.display()))
+        })?;
+    }
+    output.answer(&json!({ "written": asked.file, "made": site }), |_| {
+        let site = site.as_ref().map(|site| format!(" and {}", site.display())).unwrap_or_default();
         format!(
-            "Wrote {path}. Put your own names into it, look at what it grants, then:\n\n  \
+            "Wrote {path}{site}. Put your own names into it, look at what it grants, then:\n\n  \
              drowse check --config {path}\n  drowse run --config {path}\n"
         )
     })
+}
+
+/// Makes a small site, unless there is one.
+fn make(site: &Path) -> io::Result<()> {
+    match fs::create_dir(site) {
+        Ok(()) => fs::write(site.join("index.html"), "<p>Awake.</p>\n"),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn exists(path: &Path) -> Error {
@@ -124,7 +144,7 @@ fn process(toml: &mut String) -> std::fmt::Result {
     )?;
     let table = "[provider.NAME.command.NAME]";
     commented(toml, table, "environment", "environment = { PORT = \"3000\" }")?;
-    commented(toml, table, "directory", "directory = \"/srv/hello\"")?;
+    documented(toml, table, "directory", &format!("directory = \"{SITE}\""))?;
     writeln!(toml, "\n# A program that sleeps and wakes.\n[workload.hello]")?;
     writeln!(toml, "provider = \"local\"")?;
     writeln!(toml, "target = \"hello\"  # the command's name")?;
@@ -155,7 +175,7 @@ fn route(toml: &mut String, host: &str, workload: &str, port: u16) -> std::fmt::
 
 /// A line with the key's documentation above it.
 fn documented(toml: &mut String, table: &str, name: &str, line: &str) -> std::fmt::Result {
-    let doc = key(table, name).map_or("", |key| key.doc);
+    let doc = doc(table, name).unwrap_or_default();
     let mut width = 0;
     write!(toml, "#")?;
     for word in doc.split_whitespace() {

@@ -11,14 +11,14 @@ use crate::{
 };
 
 pub(crate) fn wake(operate: &Operate, output: &Output) -> Result<(), Error> {
-    let client = client(&operate.running);
+    let client = client(&operate.running)?;
     let status = runtime()?.block_on(client.wake(&operate.name, order(operate, false)))?;
     output.answer(&status, |_| line(&status))
 }
 
 pub(crate) fn sleep(sleep: &Sleep, output: &Output) -> Result<(), Error> {
     let operate = &sleep.operate;
-    let client = client(&operate.running);
+    let client = client(&operate.running)?;
     let status = runtime()?.block_on(client.sleep(&operate.name, order(operate, sleep.force)))?;
     output.answer(&status, |_| line(&status))
 }

@@ -16,7 +16,7 @@ use crate::{
 mod tests;
 
 pub(crate) fn ops(ops: &Ops, output: &Output) -> Result<(), Error> {
-    let client = client(&ops.running);
+    let client = client(&ops.running)?;
     let limit = usize::from(ops.limit.max(1));
     let entries = runtime()?.block_on(client.operations(ops.name.as_deref(), limit))?;
     output.answer(&entries, |output| text(&entries, SystemTime::now(), output))

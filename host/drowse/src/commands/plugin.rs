@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use drowse_config::Paths;
 use drowse_core::Ability;
 use drowse_plugins::PluginInfo;
 use serde::Serialize;
@@ -24,7 +25,7 @@ struct Listed {
 }
 
 pub(crate) fn list(config: &ConfigFile, output: &Output) -> Result<(), Error> {
-    let (dir, cache) = locate::plugins(config);
+    let Paths { plugins: dir, cache, .. } = locate::paths(config)?;
     let runtime = runtime()?;
     let listed = runtime.block_on(async {
         let plugins = plugins(dir.clone(), cache, runtime.handle())?;
@@ -48,7 +49,7 @@ pub(crate) fn list(config: &ConfigFile, output: &Output) -> Result<(), Error> {
 }
 
 pub(crate) fn inspect(reference: &str, config: &ConfigFile, output: &Output) -> Result<(), Error> {
-    let (dir, cache) = locate::plugins(config);
+    let Paths { plugins: dir, cache, .. } = locate::paths(config)?;
     let reference = if Path::new(reference).is_file() && !reference.contains('/') {
         format!("./{reference}")
     } else {

@@ -45,10 +45,12 @@ pub(crate) fn run(asked: &Run) -> Result<(), Error> {
     ended
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM, SIGINT and SIGHUP.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Absent when whoever started the router wants it to outlive its terminal, as `nohup` does.
+    hangup: Option<Signal>,
 }
 
 // === impl Signals ===
@@ -61,15 +63,32 @@ impl Signals {
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            hangup: if ignores_hangup() { None } else { Some(listen(SignalKind::hangup())?) },
         })
     }
 
     async fn next(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = hangup => {}
         }
     }
+}
+
+/// Whether SIGHUP was ignored from the start: the first bit of `SigIgn` in proc_pid_status(5).
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored
+        .and_then(|bits| bits.trim().chars().last()?.to_digit(16))
+        .is_some_and(|bits| bits & 1 == 1)
 }
 
 /// Every visitor is a file or two. The usual soft limit is there for programs that use select(2).

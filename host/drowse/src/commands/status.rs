@@ -15,7 +15,7 @@ use crate::{
 mod tests;
 
 pub(crate) fn status(running: &Running, output: &Output) -> Result<(), Error> {
-    let status = runtime()?.block_on(client(running).status())?;
+    let status = runtime()?.block_on(client(running)?.status())?;
     output.answer(&status, |output| text(&status, output))
 }
 

@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use drowse_config::{Config, Places};
-use drowse_core::{Address, Ground, MemoryJournal, Prober, ReadyCheck, Source};
-use drowse_plugins::PluginsConfig;
+use drowse_core::{Address, Generation, Ground, MemoryJournal, Prober, ReadyCheck, Source};
+use drowse_plugins::{Plugins, PluginsConfig};
 use tokio::runtime::Handle;
 
 use super::*;
@@ -32,15 +32,13 @@ async fn desk(directory: &tempfile::TempDir) -> Desk {
                 [workload.blog]\nprovider = \"none\"\n";
     let config = Config::parse(vec![("drowse.toml".into(), toml.to_owned())], &Places::default());
     let config = config.unwrap();
-    let plugins = Arc::new(
-        Plugins::new(PluginsConfig {
-            dir: Some(directory.path().join("plugins")),
-            cache: directory.path().join("cache"),
-            bundled: &[],
-            runtime: Handle::current(),
-        })
-        .unwrap(),
-    );
+    let plugins = Plugins::new(PluginsConfig {
+        dir: Some(directory.path().join("plugins")),
+        cache: directory.path().join("cache"),
+        bundled: &[],
+        runtime: Handle::current(),
+    })
+    .unwrap();
     let engine = Engine::new(Ground {
         runtime: Handle::current(),
         prober: Arc::new(Blind),
@@ -55,7 +53,6 @@ async fn desk(directory: &tempfile::TempDir) -> Desk {
     }
     Desk {
         engine,
-        plugins,
         listeners: Vec::new(),
         configuration: vec!["drowse.toml".into()],
         started: Instant::now(),
@@ -92,6 +89,59 @@ async fn a_workload_that_sleeps_is_asleep_at_once() {
 #[tokio::test]
 async fn a_workload_that_nobody_knows_is_not_found() {
     let directory = tempfile::tempdir().unwrap();
-    let failure = desk(&directory).await.wake("wiki", None).await.unwrap_err();
+    let failure = desk(&directory).await.wake("wiki", order(None)).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::NotFound);
+}
+
+fn snapshot(phase: Phase, generation: u64, failure: Option<&Arc<Failure>>) -> Snapshot {
+    Snapshot {
+        phase,
+        generation: Generation(generation),
+        failure: failure.cloned(),
+        since: Instant::now(),
+        rest_until: None,
+        stage: None,
+        expected: None,
+        completed: None,
+    }
+}
+
+#[test]
+fn a_failure_from_before_does_not_answer_a_wake() {
+    let old = Arc::new(Failure::new(ErrorCode::Timeout, "it was not ready within 3m"));
+    let new = Arc::new(Failure::new(ErrorCode::Timeout, "it was not ready within 3m"));
+    let before = snapshot(Phase::Failed, 3, Some(&old));
+    assert_eq!(woken("blog", &before, &before), Progress::Going);
+    assert_eq!(woken("blog", &before, &snapshot(Phase::Waking, 4, None)), Progress::Going);
+    for now in [snapshot(Phase::Failed, 4, Some(&new)), snapshot(Phase::Failed, 3, Some(&new))] {
+        assert_eq!(woken("blog", &before, &now), Progress::Failed((*new).clone()));
+    }
+    assert_eq!(woken("blog", &before, &snapshot(Phase::Ready, 4, None)), Progress::Done);
+    let missing = snapshot(Phase::Missing, 1, None);
+    assert_eq!(woken("blog", &missing, &missing), Progress::Going);
+}
+
+#[test]
+fn a_failure_of_a_wake_that_was_under_way_answers_who_joined_it() {
+    let failure = Arc::new(Failure::new(ErrorCode::Unavailable, "no engine"));
+    let before = snapshot(Phase::Waking, 2, None);
+    let now = snapshot(Phase::Failed, 2, Some(&failure));
+    assert_eq!(woken("blog", &before, &now), Progress::Failed((*failure).clone()));
+}
+
+#[test]
+fn a_sleep_that_a_visitor_ended_at_once_is_not_waited_for() {
+    let before = snapshot(Phase::Ready, 3, None);
+    for phase in [Phase::Ready, Phase::Draining, Phase::Stopping] {
+        assert_eq!(asleep("blog", &before, &snapshot(phase, 3, None)), Progress::Going);
+    }
+    for phase in [Phase::Waking, Phase::Ready] {
+        let Progress::Failed(failure) = asleep("blog", &before, &snapshot(phase, 4, None)) else {
+            panic!("{phase} is waited for")
+        };
+        assert_eq!(failure.code, ErrorCode::Conflict);
+        assert!(failure.message.contains("woken again"), "{failure}");
+    }
+    // A wake that the sleep itself broke off.
+    assert_eq!(asleep("blog", &before, &snapshot(Phase::Stopping, 4, None)), Progress::Going);
 }

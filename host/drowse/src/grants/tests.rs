@@ -62,14 +62,22 @@ fn what_looks_wrong_here_is_a_doubt() {
             "endpoint.engine = { url = \"unix:///nowhere/at-all.sock\" }\n\
              endpoint.made-up = { url = \"https://host\", ca = \"/nowhere/ca.pem\", headers = { \
              X-Key = { env = \"DROWSE_TEST_IS_NEVER_SET\" }, X-File = { file = \"/nowhere/key\" } \
-             } }",
+             } }\n\
+             command.x = { run = [\"true\"], directory = \"/nowhere/site\" }",
         ),
     );
     let all = told.join("\n");
-    for part in ["/nowhere/at-all.sock", "`made-up`", "ca.pem", "NEVER_SET", "/nowhere/key"] {
+    for part in [
+        "/nowhere/at-all.sock",
+        "`made-up`",
+        "ca.pem",
+        "NEVER_SET",
+        "/nowhere/key",
+        "/nowhere/site",
+    ] {
         assert!(all.contains(part), "{part} in {all}");
     }
-    assert_eq!(told.len(), 5, "{all}");
+    assert_eq!(told.len(), 6, "{all}");
 }
 
 #[test]

@@ -105,3 +105,99 @@ async fn a_provider_without_the_functions_of_the_contract_is_refused() {
     .await;
     assert!(cause.contains("does not fit contract 0.1.0"), "{cause}");
 }
+
+#[test]
+fn nothing_that_a_plugin_says_of_itself_moves_the_cursor() {
+    const EVIL: &str = "a\nb\u{1b}[2J\u{202e}";
+    let mut info = info();
+    let schema = serde_json::json!({
+        "properties": { EVIL: { "description": EVIL, "enum": [EVIL], "default": EVIL } },
+    });
+    let said = types::Description {
+        name: EVIL.into(),
+        version: EVIL.into(),
+        summary: EVIL.into(),
+        abilities: types::Abilities::empty(),
+        endpoints: vec![types::EndpointWish {
+            name: EVIL.into(),
+            purpose: EVIL.into(),
+            suggested_url: Some(EVIL.into()),
+            rules: vec!["GET /a".into()],
+            optional: false,
+        }],
+        commands: vec![types::CommandWish {
+            name: EVIL.into(),
+            purpose: EVIL.into(),
+            optional: false,
+        }],
+        settings_schema: schema.to_string(),
+        target_schema: schema.to_string(),
+        attributes: Vec::new(),
+    };
+    accept(&mut info, said).unwrap();
+    let (endpoint, command) = (&info.endpoints[0], &info.commands[0]);
+    let mut texts = vec![
+        &info.name,
+        &info.version,
+        &info.summary,
+        &endpoint.name,
+        &endpoint.purpose,
+        endpoint.suggested_url.as_ref().unwrap(),
+        &command.name,
+        &command.purpose,
+    ];
+    for schema in [&info.settings_schema, &info.target_schema] {
+        let (key, property) = schema["properties"].as_object().unwrap().iter().next().unwrap();
+        texts.push(key);
+        for value in [&property["description"], &property["enum"][0], &property["default"]] {
+            let serde_json::Value::String(text) = value else { panic!("{property}") };
+            texts.push(text);
+        }
+    }
+    for text in texts {
+        assert_eq!(text, "a b\\u{1b}[2J\\u{202e}");
+    }
+}
+
+#[test]
+fn a_rule_that_does_not_look_like_what_it_is_is_refused() {
+    let said = types::Description {
+        name: "evil".into(),
+        version: "1".into(),
+        summary: String::new(),
+        abilities: types::Abilities::empty(),
+        endpoints: vec![types::EndpointWish {
+            name: "engine".into(),
+            purpose: String::new(),
+            suggested_url: None,
+            rules: vec!["GET /\u{202e}nosj".into()],
+            optional: false,
+        }],
+        commands: Vec::new(),
+        settings_schema: "true".into(),
+        target_schema: "true".into(),
+        attributes: Vec::new(),
+    };
+    let cause = accept(&mut info(), said).unwrap_err();
+    assert!(cause.contains("not plain text") && !cause.contains('\u{202e}'), "{cause}");
+}
+
+fn info() -> PluginInfo {
+    PluginInfo {
+        name: String::new(),
+        version: String::new(),
+        summary: String::new(),
+        origin: "bundled".into(),
+        digest: String::new(),
+        size: 0,
+        contract: "0.1.0".into(),
+        abilities: Vec::new(),
+        endpoints: Vec::new(),
+        commands: Vec::new(),
+        imports: Vec::new(),
+        settings_schema: serde_json::Value::Null,
+        target_schema: serde_json::Value::Null,
+        load: Load::Compiled,
+        load_time: Duration::ZERO,
+    }
+}

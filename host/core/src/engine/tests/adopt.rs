@@ -92,11 +92,16 @@ async fn restarted(first: &World, away: Duration, change: impl FnOnce(&World)) -
     let second = World { began: first.began, ..second };
     second.platform.with("blog", |other| *other = guest);
     change(&second);
-    second.engine.recall(notes.into_iter().map(|note| LifeNote {
-        // The second engine's day begins anew.
-        used: note.used - first.began.elapsed(),
-        ..note
-    }).collect());
+    second.engine.recall(
+        notes
+            .into_iter()
+            .map(|note| LifeNote {
+                // The second engine's day begins anew.
+                used: note.used - first.began.elapsed(),
+                ..note
+            })
+            .collect(),
+    );
     second.engine.reconcile();
     moment().await;
     second

@@ -37,7 +37,8 @@ async fn what_compose_says_is_needed_is_woken_first() {
     let at = |what: &str| log.iter().position(|entry| entry == what).expect("it happened");
     assert!(at("started b-db") < at("start c-migrate"), "{log:?}");
     assert!(at("started c-migrate") < at("start a-web"), "{log:?}");
-    let expected = [("b-db".to_owned(), Until::Healthy), ("c-migrate".to_owned(), Until::Completed)];
+    let expected =
+        [("b-db".to_owned(), Until::Healthy), ("c-migrate".to_owned(), Until::Completed)];
     assert_eq!(needs(&world, "a-web"), expected);
 }
 

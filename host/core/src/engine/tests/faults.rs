@@ -50,7 +50,11 @@ async fn a_late_event_of_an_earlier_life_changes_nothing() {
     world.call("blog").await;
     world.platform.becomes("blog", Status::Stopped);
     let late = ProviderEvent::Changed(
-        world.engine.provider("fake").expect("known").status(&world.workload("blog").spec().target)
+        world
+            .engine
+            .provider("fake")
+            .expect("known")
+            .status(&world.workload("blog").spec().target)
             .await
             .expect("an answer"),
     );

@@ -57,7 +57,7 @@ pub(super) struct Guest {
     pub(super) ends: Option<(Duration, i32)>,
     pub(super) exit: i32,
     pub(super) usage: Result<Usage, ErrorCode>,
-    pub(super) usage_hangs: bool,
+    pub(super) usage_takes: Duration,
     began: Option<Instant>,
 }
 
@@ -226,9 +226,7 @@ impl Provider for Platform {
 
     async fn usage(&self, target: &Target) -> Result<Usage, Failure> {
         let guest = self.guest(&target.handle)?;
-        if guest.usage_hangs {
-            std::future::pending::<()>().await;
-        }
+        tokio::time::sleep(guest.usage_takes).await;
         guest.usage.map_err(|code| Failure::new(code, "the usage cannot be told"))
     }
 
@@ -267,7 +265,7 @@ impl Default for Guest {
             ends: None,
             exit: 0,
             usage: Ok(Usage::default()),
-            usage_hangs: false,
+            usage_takes: Duration::ZERO,
             began: None,
         }
     }

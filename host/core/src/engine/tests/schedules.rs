@@ -54,7 +54,10 @@ async fn what_dies_in_its_window_is_woken_again() {
     world.platform.becomes("blog", crate::provider::Status::Stopped);
     world.platform.report("blog").await;
     pass(Duration::from_secs(1)).await;
-    assert_eq!((world.phase_of("blog"), world.snapshot("blog").generation), (Phase::Ready, Generation(2)));
+    assert_eq!(
+        (world.phase_of("blog"), world.snapshot("blog").generation),
+        (Phase::Ready, Generation(2))
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -83,26 +83,24 @@ async fn a_usage_that_the_provider_cannot_tell_keeps_nothing_awake() {
 #[tokio::test(start_paused = true)]
 async fn a_platform_that_does_not_answer_is_asked_again_before_anything_is_put_to_sleep() {
     let world = guarded(Veto::CpuAbove(20.0));
-    world.platform.with("blog", |guest| guest.usage_hangs = true);
+    world.platform.with("blog", |guest| guest.usage_takes = Duration::from_secs(3600));
     world.call("blog").await;
     pass(IDLE * 5).await;
     assert_eq!(world.phase_of("blog"), Phase::Ready);
     let veto = world.workload("blog").status().veto.expect("a reason");
     assert!(veto.contains("no answer within 10s"), "{veto}");
-    world.platform.with("blog", |guest| guest.usage_hangs = false);
+    world.platform.with("blog", |guest| guest.usage_takes = Duration::ZERO);
     goes(&world).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_visitor_that_comes_while_it_is_asked_is_not_put_out() {
     let world = guarded(Veto::CpuAbove(20.0));
-    world.platform.with("blog", |guest| guest.usage_hangs = true);
+    world.platform.with("blog", |guest| guest.usage_takes = Duration::from_secs(4));
     world.call("blog").await;
-    // The question is open.
-    pass(IDLE + Duration::from_secs(5)).await;
+    // The question is open, and the answer will be that nothing speaks against it.
+    pass(IDLE + Duration::from_secs(2)).await;
     let visit = world.workload("blog").enter().expect("the gate is open");
-    world.platform.with("blog", |guest| guest.usage = Ok(Usage::default()));
-    world.platform.with("blog", |guest| guest.usage_hangs = false);
     pass(IDLE * 3).await;
     assert_eq!(world.phase_of("blog"), Phase::Ready);
     drop(visit);

@@ -205,6 +205,34 @@ async fn who_visits_a_job_is_told_that_it_is_one_and_does_not_run_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_visit_leads_to_whatever_port_its_route_asks_for() {
+    let world = blog();
+    let visit = world.visit("blog").await.expect("admitted");
+    assert_eq!(
+        (visit.upstream(80), visit.upstream(9000)),
+        (Some(("blog", 80)), Some(("blog", 9000)))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_workload_of_the_same_name_is_refused() {
+    let world = blog();
+    let failure = world.engine.add_workload(spec("blog")).err().expect("the name is taken");
+    assert_eq!(failure.code, ErrorCode::Conflict);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_puts_to_sleep_what_has_failed() {
+    let world = blog();
+    world.platform.with("blog", |guest| guest.start_fails = Some(ErrorCode::Denied));
+    world.turned("blog").await;
+    world.engine.sleep("blog", operator(), Force::Drain).expect("known");
+    world.phase("blog", Phase::Asleep).await;
+    assert_eq!(world.platform.asked("stop blog"), 1);
+    assert!(world.snapshot("blog").failure.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_visitor_ends_when_its_own_patience_does() {
     let world = blog();
     world.looks.hide("blog");

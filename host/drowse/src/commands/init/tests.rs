@@ -24,7 +24,7 @@ fn what_is_commented_out_can_be_used_as_it_is() {
     for platform in [Platform::Docker, Platform::Process] {
         let text = starter(platform, None);
         let code = |line: &str| {
-            ["trust =", "sleep =", "ready =", "waiting =", "environment =", "directory ="]
+            ["trust =", "sleep =", "ready =", "waiting =", "environment ="]
                 .iter()
                 .any(|begin| line.starts_with(begin))
         };
@@ -56,4 +56,18 @@ fn a_file_that_is_there_is_never_replaced_unless_forced() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
     write(&asked(true), "yours", &Output::plain()).unwrap();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "yours");
+}
+
+#[test]
+fn the_first_program_serves_a_directory_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("drowse.toml");
+    let asked = Init { docker: false, process: true, file: file.clone(), force: true };
+    for _ in 0..2 {
+        write(&asked, &starter(Platform::Process, None), &Output::plain()).unwrap();
+    }
+    let config = Config::load(&file, &Places::default()).unwrap();
+    let served = config.providers[0].commands["hello"].directory.as_ref().unwrap();
+    assert_eq!(std::fs::read_dir(served).unwrap().count(), 1);
+    assert_eq!(served.parent(), Some(directory.path()));
 }

@@ -1,0 +1,30 @@
+//! Two workloads with one target: each would put it to sleep while the other's visitors are inside.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use crate::{config::Found, read::Reader, workload::Draft};
+
+/// Complains of every workload whose target another has already.
+pub(crate) fn refuse(r: &mut Reader, found: &Found) {
+    let mut drafts: Vec<_> =
+        found.workloads.values().filter_map(|(draft, _)| draft.as_ref()).collect();
+    drafts.sort_by_key(|draft| draft.places.target);
+    let mut firsts: HashMap<_, &Draft> = HashMap::new();
+    for draft in drafts {
+        let (provider, handle) = (&draft.spec.provider, &draft.spec.target.handle);
+        match firsts.entry((provider, handle)) {
+            Entry::Vacant(vacant) => drop(vacant.insert(draft)),
+            Entry::Occupied(first) => {
+                let first = first.get();
+                let message = format!(
+                    "`{}` of provider `{provider}` is the target of workload `{}` in {} already; \
+                     two routes may lead to one workload",
+                    handle.escape_debug(),
+                    first.spec.name,
+                    r.show(first.places.target),
+                );
+                r.complain(draft.places.target, message);
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What a workload asks of a plugin beside what the plugin can do.
+
+use drowse_config::nearest;
+use drowse_core::{Ability, ReadyCheck, SleepMethod, SleepPlan, Veto, WorkloadSpec};
+use drowse_plugins::PluginInfo;
+use serde_json::Value;
+
+#[cfg(test)]
+mod tests;
+
+/// What would go wrong when the workload is woken or put to sleep; each with what to do.
+pub(crate) fn flaws(info: &PluginInfo, workload: &WorkloadSpec) -> Vec<String> {
+    let settings = serde_json::from_str(&workload.target.settings).unwrap_or_default();
+    let mut flaws = settings_flaws(info, &settings);
+    flaws.extend(sleep_flaw(info, "sleep", &workload.sleep));
+    flaws.extend(
+        workload.deeper.iter().filter_map(|deeper| sleep_flaw(info, "deeper", &deeper.plan)),
+    );
+    flaws.extend(look_flaws(info, workload));
+    flaws
+}
+
+fn sleep_flaw(info: &PluginInfo, key: &str, plan: &SleepPlan) -> Option<String> {
+    let (ability, flaw) = match plan.method {
+        SleepMethod::Pause => (Ability::Pause, "cannot pause; use another `method`"),
+        SleepMethod::Kill => (Ability::Kill, "cannot kill; use another `method`"),
+        SleepMethod::Stop if plan.signal.is_some() => {
+            (Ability::StopSignal, "stops with a signal of its own; take `signal` out")
+        }
+        SleepMethod::Stop => return None,
+    };
+    let can = info.abilities.contains(&ability);
+    (!can).then(|| format!("`{key}`: plugin `{}` {flaw}", info.name))
+}
+
+/// What is to be looked at through a plugin that cannot look.
+fn look_flaws(info: &PluginInfo, workload: &WorkloadSpec) -> Vec<String> {
+    let mut flaws = Vec::new();
+    let runs = |check: &ReadyCheck| matches!(check, ReadyCheck::Exec { .. });
+    let mut need = |key: &str, wanted: bool, ability: Ability, cannot: &str| {
+        if wanted && !info.abilities.contains(&ability) {
+            flaws.push(format!("`{key}`: plugin `{}` cannot {cannot}", info.name));
+        }
+    };
+    let vetoes = &workload.vetoes;
+    let busy = |veto: &Veto| matches!(veto, Veto::Busy(check) if runs(check));
+    let measured = vetoes.iter().any(|veto| matches!(veto, Veto::CpuAbove(_)));
+    need("ready", runs(&workload.ready), Ability::Exec, "run commands; take another check");
+    need("busy", vetoes.iter().any(busy), Ability::Exec, "run commands; take `exec` out");
+    need("busy", measured, Ability::Usage, "tell CPU time; take `cpu-above` out");
+    flaws
+}
+
+/// Keys that the schema's table does not have, or must have. What else the schema says of them is
+/// for the plugin to check.
+fn settings_flaws(info: &PluginInfo, settings: &Value) -> Vec<String> {
+    let schema = &info.target_schema;
+    let Some(settings) = settings.as_object() else { return Vec::new() };
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let known: Vec<&str> =
+        properties.into_iter().flat_map(|held| held.keys().map(String::as_str)).collect();
+    let closed = *schema == Value::Bool(false)
+        || schema.get("additionalProperties") == Some(&Value::Bool(false))
+            && schema.get("patternProperties").is_none();
+    let unknown = settings.keys().filter(|key| closed && !known.contains(&key.as_str()));
+    let unknown = unknown.map(|key| {
+        let advice = match (nearest(key, known.iter().copied()), known.as_slice()) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, []) => format!("plugin `{}` has none for a workload", info.name),
+            (None, known) => format!("known keys are `{}`", known.join("`, `")),
+        };
+        format!("`settings`: unknown key `{}`; {advice}", key.escape_debug())
+    });
+    let required = schema.get("required").and_then(Value::as_array);
+    let required = required.into_iter().flatten().filter_map(Value::as_str);
+    let absent = required.filter(|key| !settings.contains_key(*key)).map(|key| {
+        format!("`settings`: plugin `{}` needs `{key}`; add it to the table", info.name)
+    });
+    unknown.chain(absent).collect()
+}
