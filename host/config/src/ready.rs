@@ -106,8 +106,8 @@ pub(crate) fn read(r: &mut Reader, workload: &Section<'_>) -> Option<Ready> {
         "tcp" => Ready::At { port: port?, place, check: Check::Tcp },
         "minecraft" => Ready::At { port: port?, place, check: Check::Minecraft },
         _ => {
-            let check = Check::Http(request(r, &section, &http??)?);
-            Ready::At { port: port?, place, check }
+            let request = request(r, &section, &http??);
+            Ready::At { port: port?, place, check: Check::Http(request?) }
         }
     })
 }
@@ -122,34 +122,37 @@ pub(crate) fn is_path(r: &mut Reader, place: Place, path: &str) -> bool {
 }
 
 fn request(r: &mut Reader, section: &Section<'_>, path: &str) -> Option<Request> {
-    let method = section.find(r, "method", &TEXT)?.unwrap_or_else(|| "GET".to_owned());
-    let status = section.find(r, "status", &STATUSES)?;
-    let host = section.find(r, "host", &TEXT)?;
-    let header = section.find(r, "header", &TEXT)?;
-    if !is_path(r, section.place_of("http"), path) {
-        return None;
+    let method = section.find(r, "method", &TEXT);
+    let status = section.find(r, "status", &STATUSES);
+    let host = section.find(r, "host", &TEXT);
+    let header = section.find(r, "header", &TEXT);
+    let mut whole = is_path(r, section.place_of("http"), path);
+    let mut fits = |r: &mut Reader, key: &str, fits: bool, message: &str| {
+        if !fits {
+            r.complain(section.place_of(key), message);
+            whole = false;
+        }
+    };
+    if let Some(Some(method)) = &method {
+        let capital = method.bytes().all(|c| c.is_ascii_uppercase());
+        fits(r, "method", capital, "`method` is written in capital letters, such as \"GET\"");
     }
-    if !method.bytes().all(|c| c.is_ascii_uppercase()) {
-        let message = "`method` is written in capital letters, such as \"GET\"";
-        r.complain(section.place_of("method"), message);
-        return None;
+    if let Some(Some(host)) = &host {
+        let graphic = host.chars().all(|c| c.is_ascii_graphic());
+        fits(r, "host", graphic, "this cannot be the name of a host");
     }
-    if let Some(host) = &host
-        && host.contains(|c: char| !c.is_ascii_graphic())
-    {
-        r.complain(section.place_of("host"), "this cannot be the name of a host");
-        return None;
-    }
-    let header = header.map(|text| match text.split_once(':') {
-        Some((name, value)) => (name.trim().to_owned(), Some(value.trim().to_owned())),
-        None => (text.trim().to_owned(), None),
+    let header = header.map(|header| {
+        header.map(|text| match text.split_once(':') {
+            Some((name, value)) => (name.trim().to_owned(), Some(value.trim().to_owned())),
+            None => (text.trim().to_owned(), None),
+        })
     });
-    if let Some((name, _)) = &header
-        && !crate::forms::is_header_name(name)
-    {
+    if let Some(Some((name, _))) = &header {
         let message = "`header` is a name or `name: value`, such as \"X-Ready: yes\"";
-        r.complain(section.place_of("header"), message);
-        return None;
+        fits(r, "header", crate::forms::is_header_name(name), message);
     }
-    Some(Request { method, path: path.to_owned(), status, host, header })
+    let method = method?.unwrap_or_else(|| "GET".to_owned());
+    let request =
+        Request { method, path: path.to_owned(), status: status?, host: host?, header: header? };
+    whole.then_some(request)
 }

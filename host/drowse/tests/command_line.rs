@@ -179,14 +179,14 @@ fn check_tells_every_mistake_for_people_and_for_machines() {
     let output = drowse(directory.path(), &["check"]);
     assert_eq!(output.status.code(), Some(1));
     let told = text(&output.stdout);
-    for part in ["drowse.toml:5:1", "drowse.toml:8:8", "2 mistakes"] {
+    for part in ["drowse.toml:6:1", "drowse.toml:9:8", "2 mistakes"] {
         assert!(told.contains(part), "{part} in {told}");
     }
     let output = drowse(directory.path(), &["check", "--json"]);
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["ok"], false);
-    assert_eq!(report["mistakes"][1]["line"], 8);
+    assert_eq!(report["mistakes"][1]["line"], 9);
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn a_misspelt_log_level_is_a_mistake_at_its_place() {
         let output = drowse(directory.path(), &[command]);
         assert_eq!(output.status.code(), Some(1));
         let told = text(&output.stdout) + &text(&output.stderr);
-        assert!(told.contains("drowse.toml:5:7") && told.contains("`info`"), "{told}");
+        assert!(told.contains("drowse.toml:6:7") && told.contains("`info`"), "{told}");
     }
 }
 
@@ -229,7 +229,7 @@ fn run_with_mistakes_starts_nothing() {
     let output = drowse(directory.path(), &["run"]);
     assert_eq!(output.status.code(), Some(1));
     let told = text(&output.stderr);
-    assert!(told.contains("needs `bind`") && told.contains("drowse.toml:5:1"), "{told}");
+    assert!(told.contains("needs `bind`") && told.contains("drowse.toml:6:1"), "{told}");
     assert!(!directory.path().join("control.sock").exists());
 }
 

@@ -81,6 +81,18 @@ async fn one_with_a_visitor_inside_is_never_evicted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_comes_in_after_it_was_chosen_to_go_keeps_it_awake() {
+    let world = crowd(1, 1);
+    let visit = world.visit("w0").await.expect("admitted");
+    let evict = || Input::Evict(Arc::new(Cause::new(Source::Pool)));
+    world.workload("w0").apply(evict());
+    assert_eq!(world.phase_of("w0"), Phase::Ready);
+    drop(visit);
+    world.workload("w0").apply(evict());
+    assert_eq!(world.phase_of("w0"), Phase::Stopping);
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_woke_it_gets_in_before_it_may_be_evicted() {
     let world = crowd(1, 2);
     let (first, second) = (world.visitor("w0"), world.visitor("w1"));
