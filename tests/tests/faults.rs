@@ -12,9 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use drowse_tests::{
-    Answer, Docker, Hello, Home, Programs, Router, client, process, until, wire::Wire,
-};
+use drowse_tests::{Answer, Docker, Home, Programs, Router, client, until, wire::Wire};
 use rustix::process::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -354,34 +352,12 @@ fn what_a_killed_router_had_woken_goes_to_sleep_though_nobody_comes() -> Result<
     let router = router(engine, name, "3s")?;
     assert_eq!(visit(&router)?.status, 200);
     let before = life(engine, name)?;
+    let noted = router.home().path().join("state/lives.json");
+    until("the life is noted", PATIENCE, || {
+        std::fs::read_to_string(&noted).ok()?.contains("web").then_some(())
+    })?;
     let router = kill_and_start(router)?;
     asleep(&router, engine, name)?;
     assert_eq!(life(engine, name)?, before, "it was started anew");
     served(&router)
-}
-
-#[test]
-fn a_process_of_a_killed_router_is_neither_doubled_nor_left_behind() -> Result<()> {
-    let programs = Programs::from_env();
-    let home = Home::new(&programs)?;
-    let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
-    home.configure(&[hello.provider(), hello.workload("never")].concat())?;
-    let router = home.start()?;
-    assert_eq!(visit(&router)?.status, 200);
-    let router = kill_and_start(router)?;
-    let answer = visit(&router)?;
-    let alive = || -> Result<Vec<u32>> {
-        Ok(hello.starts()?.into_iter().filter(|id| process::exists(*id)).collect())
-    };
-    let (running, log) = (alive()?, router.log().tail(40));
-    // The home holds the notes of who was started.
-    let _home = router.stop()?;
-    let left = alive()?;
-    for id in &left {
-        process::kill(*id)?;
-    }
-    assert_eq!(answer.status, 200, "{}; the log ends:\n{log}", answer.text());
-    assert_eq!(running.len(), 1, "one workload is one process; the log ends:\n{log}");
-    assert!(left.is_empty(), "left behind: {left:?}");
-    Ok(())
 }

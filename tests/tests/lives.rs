@@ -27,7 +27,7 @@ fn router(workloads: &[(&str, &[&str], &str)]) -> Result<Router> {
         };
         commands += &format!("command.{name} = {{ run = {run:?} }}\n");
         tables += &format!("\n[workload.{name}]\nprovider = \"process\"\n{keys}\n");
-        if !keys.contains("completed") {
+        if !keys.contains("completed = true") {
             tables += &format!(
                 "[[route]]\nhost = \"{name}.lives\"\nworkload = \"{name}\"\nport = {port}\n"
             );
@@ -122,7 +122,7 @@ fn a_circle_of_needs_is_refused_and_spelled_out() -> Result<()> {
     home.configure(&tables.concat())?;
     let output = home.drowse(&["check"])?;
     ensure!(!output.status.success());
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(said.contains("a → b → c → a"), "{said}");
     ensure!(said.contains("drowse.toml:"), "{said}");
     Ok(())
@@ -160,10 +160,10 @@ fn programs_can_follow_every_change_of_phase() -> Result<()> {
             "http://drowse/v0/events",
         ])
     });
-    until("somebody follows and sees a whole life", PATIENCE, || {
-        router.get("app.lives", "/").ok()?;
-        follow.is_finished().then_some(())
-    })?;
+    while !follow.is_finished() {
+        ensure!(router.get("app.lives", "/")?.status == 200);
+        router.wait_for_phase("app", "asleep", PATIENCE)?;
+    }
     let seen = String::from_utf8(follow.join().expect("no panic")?.stdout)?;
     for phase in ["waking", "ready", "stopping", "asleep"] {
         ensure!(seen.contains(&format!("\"to\":\"{phase}\"")), "no {phase} in {seen}");

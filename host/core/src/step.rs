@@ -115,6 +115,8 @@ pub struct State {
     rest_until: Option<Moment>,
     failed_stops: u32,
     failed_wakes: u32,
+    /// A start has failed and may have worked all the same: so many times somebody was asked.
+    unsure: u32,
     /// Where it stands in its pool's queue: place and length.
     place: Option<(usize, usize)>,
     /// What it still waits for.
@@ -361,10 +363,12 @@ impl State {
 
     /// It sleeps, and a wake from there takes milliseconds.
     pub fn sleeps_lightly(&self) -> bool {
-        self.light
-            && matches!(self.phase(), Phase::Asleep | Phase::Failed)
-            && self.operation.is_none()
-            && self.failed_stops == 0
+        self.light && matches!(self.phase(), Phase::Asleep | Phase::Failed) && self.is_settled()
+    }
+
+    /// Nothing is done with it, and nothing is left to do.
+    fn is_settled(&self) -> bool {
+        self.operation.is_none() && self.failed_stops == 0 && self.unsure == 0
     }
 
     /// It keeps awake what it needs.

@@ -1,5 +1,5 @@
 //! Keeps what must be known of awake workloads when the router begins anew: a small file, written
-//! when something has changed.
+//! when a phase has changed, and now and then for the time of the last visit.
 
 use std::{
     fs, io,
@@ -8,11 +8,17 @@ use std::{
     time::Duration,
 };
 
-use drowse_core::{Engine, LifeNote};
-use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
+use drowse_core::{Engine, LifeNote, PhaseChange};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, broadcast},
+    task::JoinHandle,
+};
 
-/// Between two looks whether something has changed.
+/// Between two looks at who was visited.
 const ROUND: Duration = Duration::from_secs(5);
+/// Between two times of writing, however many phases change.
+const PAUSE: Duration = Duration::from_millis(100);
 const FILE: &str = "lives.json";
 
 /// The file being kept.
@@ -34,9 +40,14 @@ impl Lives {
                 file.display()
             ),
         }
+        let changes = engine.changes();
         let last = Arc::new(Notify::new());
-        let keeper =
-            runtime.spawn(write_again_and_again(file, Arc::downgrade(engine), last.clone()));
+        let keeper = runtime.spawn(write_again_and_again(
+            file,
+            Arc::downgrade(engine),
+            changes,
+            last.clone(),
+        ));
         Self { keeper, last }
     }
 
@@ -48,11 +59,22 @@ impl Lives {
     }
 }
 
-async fn write_again_and_again(file: PathBuf, engine: Weak<Engine>, last: Arc<Notify>) {
+async fn write_again_and_again(
+    file: PathBuf,
+    engine: Weak<Engine>,
+    mut changes: broadcast::Receiver<PhaseChange>,
+    last: Arc<Notify>,
+) {
     let mut written = None;
     let mut complained = false;
     loop {
-        let ends = tokio::time::timeout(ROUND, last.notified()).await.is_ok();
+        let ends = tokio::select! {
+            () = last.notified() => true,
+            // One that was missed is a change as well.
+            _ = changes.recv() => false,
+            () = tokio::time::sleep(ROUND) => false,
+        };
+        while changes.try_recv().is_ok() {}
         let Some(notes) = engine.upgrade().map(|engine| engine.lives()) else { return };
         if !same(written.as_deref(), &notes) {
             let (place, text) = (file.clone(), notes.clone());
@@ -61,6 +83,7 @@ async fn write_again_and_again(file: PathBuf, engine: Weak<Engine>, last: Arc<No
                 Ok(Ok(())) => {
                     written = Some(notes);
                     complained = false;
+                    tokio::time::sleep(PAUSE).await;
                 }
                 Ok(Err(error)) if !complained => {
                     tracing::warn!(

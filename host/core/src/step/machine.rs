@@ -82,8 +82,10 @@ impl Machine<'_> {
                 // slow there would never be one that does.
                 let again = std::mem::take(&mut self.state.look_again);
                 let stale = self.state.last_operation > ticket || self.state.operation.is_some();
-                if let (false, Ok(observation)) = (stale, result) {
-                    self.looked(observation);
+                match result {
+                    _ if stale => {}
+                    Ok(observation) => self.looked(observation),
+                    Err(_) => self.not_looked(),
                 }
                 if again {
                     self.look();
@@ -115,10 +117,8 @@ impl Machine<'_> {
     /// deeply later.
     pub(super) fn settle(&mut self) {
         let phase = self.state.phase();
-        let rests = matches!(phase, Phase::Asleep | Phase::Failed | Phase::Missing)
-            && self.state.operation.is_none()
-            && self.state.failed_stops == 0;
-        if !rests {
+        let rests = matches!(phase, Phase::Asleep | Phase::Failed | Phase::Missing);
+        if !rests || !self.state.is_settled() {
             return;
         }
         self.give_back();
@@ -165,6 +165,7 @@ impl Machine<'_> {
             Phase::Ready => self.idle_timer(),
             Phase::Draining => self.begin_sleep(Operation::Sleep),
             Phase::Failed if self.state.operation.is_some() => {}
+            Phase::Failed if self.state.unsure > 0 => self.look(),
             // A start makes it run from whatever state the failed stop left.
             Phase::Failed if self.state.failed_stops > 0 && self.needed() => {
                 match self.state.rest_until.filter(|until| self.now < *until) {
@@ -197,7 +198,7 @@ impl Machine<'_> {
         self.wake(cause);
         let rests = matches!(self.state.phase(), Phase::Asleep | Phase::Failed | Phase::Missing);
         // The timer was for the deeper sleep; now it is for the next try.
-        if rests && self.state.held == 1 && self.state.failed_stops == 0 {
+        if rests && self.state.held == 1 && self.state.is_settled() {
             self.disarm();
         }
     }
@@ -219,6 +220,7 @@ impl Machine<'_> {
         self.state.place = None;
         self.state.missing_needs = Arc::default();
         self.state.failed_stops = 0;
+        self.state.unsure = 0;
     }
 
     pub(super) fn begin(&mut self, kind: Kind, cause: Arc<Cause>) {

@@ -1,6 +1,6 @@
 //! What the provider says by itself.
 
-use super::{Effect, Operation, machine::Machine};
+use super::{Effect, Operation, machine::Machine, sleep::backoff};
 use crate::{
     provider::{Observation, Status},
     spec::Adopt,
@@ -55,8 +55,19 @@ impl Machine<'_> {
         self.effects.push(Effect::Look(ticket));
     }
 
+    /// The provider could not say what it is. Whether a start has worked must be found out.
+    pub(super) fn not_looked(&mut self) {
+        if self.state.phase() == Phase::Failed && self.state.unsure > 0 {
+            self.arm(backoff(self.state.unsure));
+            self.state.unsure = self.state.unsure.saturating_add(1);
+        }
+    }
+
     pub(super) fn looked(&mut self, seen: Observation) {
         let adopts = self.policy.adopt != Adopt::Ignore && !self.policy.job;
+        if std::mem::take(&mut self.state.unsure) > 0 {
+            self.disarm();
+        }
         match self.state.phase() {
             Phase::Draining | Phase::Stopping => {}
             // Before the start it does not matter what it is, unless there will be none.

@@ -46,7 +46,7 @@ impl Machine<'_> {
         }
         match self.state.phase() {
             Phase::Ready => self.effects.push(Effect::Touch),
-            Phase::Failed if self.state.failed_stops > 0 => {}
+            _ if !self.state.is_settled() => {}
             // The timer was for the next try.
             Phase::Asleep | Phase::Failed | Phase::Missing => self.disarm(),
             Phase::Waking | Phase::Draining | Phase::Stopping => {}
@@ -144,7 +144,7 @@ impl Machine<'_> {
             }
             Err(failure) => {
                 let attempts = self.state.failed_stops.saturating_add(1);
-                let again = stop_backoff(attempts);
+                let again = backoff(attempts);
                 let message =
                     format!("{}; going to sleep is tried again in {again:?}", failure.message);
                 let failure = Arc::new(Failure::new(failure.code, message));
@@ -159,7 +159,7 @@ impl Machine<'_> {
 }
 
 /// 1 s, doubling to 5 min.
-fn stop_backoff(attempts: u32) -> Duration {
+pub(super) fn backoff(attempts: u32) -> Duration {
     doubled(Duration::from_secs(1), attempts.saturating_sub(1))
 }
 

@@ -309,7 +309,9 @@ impl World {
             }
             Phase::Stopping => assert!(self.operation.is_some(), "nothing ends the stopping"),
             Phase::Asleep | Phase::Failed | Phase::Missing if self.operation.is_none() => {
-                let stuck = self.state.failed_stops > 0;
+                let stuck = self.state.failed_stops > 0 || self.state.unsure > 0;
+                let unsure = self.state.unsure > 0 && self.look.is_none();
+                assert!(!unsure || self.timer.is_some(), "nobody finds out whether it runs");
                 assert!(stuck || !self.slot && self.asked_slot.is_none(), "it keeps its place");
                 assert!(stuck || self.needs.is_none(), "it keeps what it needs awake");
                 let needed = self.held > 0 && !self.policy.job;

@@ -110,6 +110,7 @@ impl Machine<'_> {
                 );
                 self.fail(failure);
                 if look {
+                    self.state.unsure = 1;
                     self.look();
                 }
             }

@@ -2,7 +2,7 @@
 
 use drowse_core::{Adopt, Engine, Phase, ReadyCheck, Status, WorkloadSpec, WorkloadStatus};
 
-use crate::sky::Sky;
+use crate::sky::{Sky, workload_phase};
 
 /// No pool is over its ceiling by what we have started.
 pub(crate) fn every_minute(sky: &Sky) {
@@ -17,8 +17,12 @@ pub(crate) fn every_minute(sky: &Sky) {
         });
         let names: Vec<_> = awake.map(|spec| spec.name.as_str()).collect();
         if names.len() > pool.awake.unwrap_or(usize::MAX) {
-            let (count, first) = (names.len(), names[0]);
-            sky.violation(first, &format!("{count} are awake in pool {:?}: {names:?}", pool.name));
+            let (count, pool) = (names.len(), &pool.name);
+            let phase = |name: &str| workload_phase(sky, name);
+            let rests = |name: &&&str| phase(name) != Some(Phase::Ready);
+            let suspect = names.iter().find(rests).unwrap_or(&names[0]);
+            let awake: Vec<_> = names.iter().map(|name| (name, phase(name))).collect();
+            sky.violation(suspect, &format!("{count} are awake in pool {pool:?}: {awake:?}"));
         }
     }
     sky.check();

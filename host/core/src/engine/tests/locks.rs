@@ -1,57 +1,78 @@
-//! Many threads at once: nothing waits for a lock that the other one holds.
+//! Many threads at once: nobody waits for a lock that is held for long.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    thread,
+};
 
 use super::*;
 
+/// Takes its time with the sleep of `slow`, while the engine has that workload locked.
+struct SlowJournal {
+    begun: Mutex<Sender<()>>,
+    end: Mutex<Receiver<()>>,
+}
+
+impl Journal for SlowJournal {
+    fn record(&self, entry: Entry) {
+        if entry.kind == Kind::Sleep && entry.workload.as_str() == "slow" {
+            lock(&self.begun).send(()).expect("the test waits");
+            // The test has ended.
+            let _ = lock(&self.end).recv();
+        }
+    }
+
+    fn recent(&self, _: Option<&str>, _: usize) -> Vec<Entry> {
+        Vec::new()
+    }
+}
+
 #[test]
 fn a_pool_that_looks_for_room_does_not_block_those_that_ask_for_it() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(4)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let entered = runtime.enter();
-    let specs = (0..8).map(|n| pooled(WorkloadSpec { idle: None, ..spec(&format!("w{n}")) }));
-    let mut small = pool(2);
-    small.patience = Duration::from_millis(2);
-    let world = World::with_pools(vec![small], specs.collect());
-    for n in 0..8 {
-        world.platform.with(&format!("w{n}"), |guest| {
-            (guest.start_takes, guest.stop_takes) = (Duration::ZERO, Duration::ZERO);
-        });
-    }
-    drop(entered);
-    let done = Arc::new(AtomicBool::new(false));
-    let watchdog = {
-        let done = done.clone();
-        std::thread::spawn(move || {
-            for _ in 0..600 {
-                std::thread::park_timeout(Duration::from_millis(100));
-                if done.load(Ordering::SeqCst) {
-                    return;
-                }
-            }
-            eprintln!("the engine is deadlocked");
-            std::process::abort();
-        })
-    };
-    runtime.block_on(async {
-        let mut walks = tokio::task::JoinSet::new();
-        for n in 0..8 {
-            let workload = world.workload(&format!("w{n}"));
-            walks.spawn(async move {
-                for _ in 0..2000 {
-                    // Asks for a place and gives it up again.
-                    workload.apply(Input::Wake(Arc::new(operator())));
-                    workload.apply(Input::Sleep(Arc::new(operator()), Force::AtOnce));
-                    tokio::task::yield_now().await;
-                }
-            });
-        }
-        while walks.join_next().await.is_some() {}
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let (begun, is_slow) = channel();
+    let (go_on, end) = channel();
+    let engine = Engine::new(Ground {
+        runtime: runtime.handle().clone(),
+        prober: Looks::new(),
+        journal: Arc::new(SlowJournal { begun: Mutex::new(begun), end: Mutex::new(end) }),
+        clock: Arc::new(SystemTime::now),
     });
-    done.store(true, Ordering::SeqCst);
-    watchdog.thread().unpark();
-    watchdog.join().expect("the watchdog");
+    let platform = Platform::new("fake", true);
+    engine.add_provider(platform.clone());
+    engine.add_pool(pool(1));
+    for name in ["slow", "second", "third"] {
+        platform.add(name);
+        engine.add_workload(pooled(spec(name))).expect("a free name");
+    }
+    engine.connect().expect("no circle");
+
+    let slow = engine.workload("slow").expect("known");
+    let deadline = || Instant::now() + Duration::from_secs(60);
+    let visit = runtime.block_on(async { slow.admit(deadline(), request()).await });
+    drop(visit.expect("admitted"));
+    engine.wake("second", operator()).expect("known");
+    engine.sleep("slow", operator(), Force::AtOnce).expect("nobody needs it");
+    is_slow.recv().expect("it is being put to sleep");
+
+    // The pool looks for room for the second one meanwhile, at least once in a second.
+    let (asked, answers) = channel();
+    let asks = engine.clone();
+    thread::spawn(move || {
+        let began = std::time::Instant::now();
+        while began.elapsed() < Duration::from_millis(1500) {
+            asks.wake("third", operator()).expect("known");
+            asks.sleep("third", operator(), Force::AtOnce).expect("nobody needs it");
+            thread::sleep(Duration::from_millis(5));
+        }
+        asked.send(()).expect("the test waits");
+    });
+    let answer = answers.recv_timeout(Duration::from_secs(30));
+    go_on.send(()).expect("the journal waits");
+    assert_ne!(answer, Err(RecvTimeoutError::Timeout), "who asks for a place waits for the pool");
+    let second = engine.workload("second").expect("known");
+    let visit = runtime.block_on(async { second.admit(deadline(), request()).await });
+    drop(visit.expect("admitted when there is room"));
 }

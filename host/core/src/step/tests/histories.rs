@@ -328,6 +328,23 @@ fn a_start_that_failed_and_is_found_running_is_ours_and_stopped_if_it_does_not_g
 }
 
 #[test]
+fn one_that_may_have_been_started_keeps_its_place_until_that_is_known() {
+    let mut world = starting();
+    world.happen(Happening::OperationEnds(Outcome::Error(ErrorCode::Timeout)));
+    world.happen(Happening::LookEnds(Outcome::Error(ErrorCode::Unavailable)));
+    assert!(world.slot, "it may run");
+    for seconds in [1, 2, 4] {
+        let (_, at) = world.timer.expect("it is looked at again");
+        assert_eq!(at - world.now, Duration::from_secs(seconds));
+        world.happen(Happening::TimerFires);
+        world.happen(Happening::LookEnds(Outcome::Error(ErrorCode::Unavailable)));
+    }
+    world.happen(Happening::TimerFires);
+    world.happen(Happening::LookEnds(Outcome::Seen(Status::Stopped, 1)));
+    assert_eq!((world.state.phase(), world.slot, world.timer), (Phase::Failed, false, None));
+}
+
+#[test]
 fn what_somebody_else_starts_after_a_failure_is_not_ours() {
     let mut world = starting();
     world.policy.adopt = Adopt::Ignore;
