@@ -1,0 +1,61 @@
+//! What the book says is there.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The text of every Rust file below a directory, without what was built.
+fn rust(directory: &Path, text: &mut String) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() && !path.ends_with("target") {
+            rust(&path, text)?;
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            text.push_str(&fs::read_to_string(&path)?);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_test_that_the_table_of_hazards_names_exists() -> Result<()> {
+    let mut code = String::new();
+    for directory in ["host", "provider-sdk", "providers", "tests"] {
+        rust(&root().join(directory), &mut code)?;
+    }
+    let page = fs::read_to_string(root().join("docs/hazards.md"))?;
+    let named = page.split('`').skip(1).step_by(2);
+    let named: Vec<_> = named.filter(|name| name.matches('_').count() > 2).collect();
+    ensure!(named.len() > 50, "only {} tests are named", named.len());
+    let missing: Vec<_> =
+        named.into_iter().filter(|name| !code.contains(&format!("fn {name}("))).collect();
+    ensure!(missing.is_empty(), "named and not there: {missing:#?}");
+    Ok(())
+}
+
+#[test]
+fn every_page_that_the_book_links_to_exists() -> Result<()> {
+    for page in fs::read_dir(root().join("docs"))? {
+        let page = page?.path();
+        if page.extension().is_none_or(|end| end != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(&page)?;
+        for link in text.split("](").skip(1) {
+            let link = link.split([')', '#']).next().context("an open link")?;
+            if link.is_empty() || link.contains("://") {
+                continue;
+            }
+            let target = page.with_file_name(link);
+            ensure!(target.exists(), "{}: {link} is not there", page.display());
+        }
+    }
+    Ok(())
+}
