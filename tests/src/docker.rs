@@ -245,8 +245,14 @@ impl Docker {
     /// Creates a web server that takes `boot` seconds to start, and does not start it. It serves
     /// `/` and, over a tenth of a second for each of N lines, `/cgi-bin/slow?N`.
     pub fn create_web(&self, name: &str, boot: f64) -> Result<()> {
+        self.create_web_with(name, boot, &[])
+    }
+
+    /// The same, with more words for `docker create`.
+    pub fn create_web_with(&self, name: &str, boot: f64, options: &[&str]) -> Result<()> {
         let boot = format!("BOOT={boot}");
-        self.run(&["create", "--name", name, "--env", &boot, WEB, "/boot"])?;
+        let words = ["create", "--name", name, "--env", &boot];
+        self.run(&[&words, options, &[WEB, "/boot"]].concat())?;
         Ok(())
     }
 

@@ -115,7 +115,10 @@ pub struct State {
     rest_until: Option<Moment>,
     failed_stops: u32,
     failed_wakes: u32,
-    /// A start has failed and may have worked all the same: so many times somebody was asked.
+    /// An operation has failed, and may have worked all the same or left it running; nothing has
+    /// been seen of it since.
+    may_run: bool,
+    /// It has failed and may run: so many times somebody was asked.
     unsure: u32,
     /// Where it stands in its pool's queue: place and length.
     place: Option<(usize, usize)>,

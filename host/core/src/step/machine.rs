@@ -30,7 +30,10 @@ impl Machine<'_> {
             Input::Hold(cause) => self.hold(cause),
             Input::Release => self.released(),
             Input::Granted(of) if of == generation && self.queued() => self.granted(),
-            Input::Refused(of, failure) if of == generation && self.queued() => self.fail(failure),
+            Input::Refused(of, failure) if of == generation && self.queued() => {
+                self.fail(failure);
+                self.find_out();
+            }
             Input::Place(place, of) if self.queued() => self.state.place = Some((place, of)),
             Input::MissingNeeds(of, left) if of == generation && self.waits_for_needs() => {
                 self.state.missing_needs = left;
@@ -38,6 +41,7 @@ impl Machine<'_> {
             Input::NeedsMet(of) if of == generation && self.waits_for_needs() => self.start(),
             Input::NeedsFailed(of, failure) if of == generation && self.waits_for_needs() => {
                 self.fail(failure);
+                self.find_out();
             }
             Input::Timer(ticket) if self.state.timer == Some(ticket) => {
                 self.state.timer = None;
@@ -159,13 +163,23 @@ impl Machine<'_> {
         }
     }
 
+    /// It does not wait for a place any more.
+    pub(super) fn ask_no_more(&mut self) {
+        if self.state.slot == Slot::Asked {
+            self.give_back();
+        }
+    }
+
     fn timer(&mut self) {
         match self.state.phase() {
             Phase::Waking => self.wake_timed_out(),
             Phase::Ready => self.idle_timer(),
             Phase::Draining => self.begin_sleep(Operation::Sleep),
             Phase::Failed if self.state.operation.is_some() => {}
-            Phase::Failed if self.state.unsure > 0 => self.look(),
+            Phase::Failed if self.state.unsure > 0 => match self.needed() && !self.resting() {
+                true => self.begin_wake(Arc::new(Cause::new(Source::Dependency))),
+                false => self.look(),
+            },
             // A start makes it run from whatever state the failed stop left.
             Phase::Failed if self.state.failed_stops > 0 && self.needed() => {
                 match self.state.rest_until.filter(|until| self.now < *until) {

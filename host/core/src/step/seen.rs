@@ -46,6 +46,11 @@ impl Machine<'_> {
     }
 
     pub(super) fn look(&mut self) {
+        if self.state.operation.is_some() {
+            // What is seen now may be older than the answer to come.
+            self.state.missed = true;
+            return;
+        }
         if self.state.look.is_some() {
             self.state.look_again = true;
             return;
@@ -68,6 +73,7 @@ impl Machine<'_> {
         if std::mem::take(&mut self.state.unsure) > 0 {
             self.disarm();
         }
+        self.state.may_run &= !gone(&seen.status);
         match self.state.phase() {
             Phase::Draining | Phase::Stopping => {}
             // Before the start it does not matter what it is, unless there will be none.

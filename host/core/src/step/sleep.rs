@@ -88,7 +88,7 @@ impl Machine<'_> {
                 self.arm(force.drain(self.policy));
                 self.effects.push(Effect::CloseGate);
             }
-            Phase::Waking if !self.state.began && !self.state.adopted => {
+            Phase::Waking if !self.state.began && !self.state.adopted && !self.state.may_run => {
                 let why = "an operator put it to sleep before it was started";
                 self.end(Err(Arc::new(Failure::new(ErrorCode::Conflict, why))));
                 self.enter(Phase::Asleep);
@@ -111,6 +111,7 @@ impl Machine<'_> {
         let cause = self.state.closing.take();
         let cause = cause.unwrap_or_else(|| Arc::new(Cause::new(Source::Idle)));
         self.begin(Kind::Sleep, cause.clone());
+        self.ask_no_more();
         self.enter(Phase::Stopping);
         self.state.last_sleep = Some((operation, cause));
         self.operate(operation);
@@ -125,6 +126,7 @@ impl Machine<'_> {
                 self.end(Ok(()));
                 self.state.failed_stops = 0;
                 self.state.began = false;
+                self.state.may_run = false;
                 self.state.light =
                     operation == Operation::Sleep && self.policy.deeper.is_some() && !missing;
                 if let Some(cause) = self.state.wake_wanted.take() {
@@ -137,12 +139,14 @@ impl Machine<'_> {
             }
             // A start makes it run from whatever state the failed stop left.
             Err(failure) if self.state.wake_wanted.is_some() => {
+                self.state.may_run = true;
                 self.end(Err(Arc::new(failure)));
                 if let Some(cause) = self.state.wake_wanted.take() {
                     self.begin_wake(cause);
                 }
             }
             Err(failure) => {
+                self.state.may_run = true;
                 let attempts = self.state.failed_stops.saturating_add(1);
                 let again = backoff(attempts);
                 let message =

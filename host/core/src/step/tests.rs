@@ -315,7 +315,8 @@ impl World {
                 assert!(stuck || !self.slot && self.asked_slot.is_none(), "it keeps its place");
                 assert!(stuck || self.needs.is_none(), "it keeps what it needs awake");
                 let needed = self.held > 0 && !self.policy.job;
-                assert!(!needed || self.timer.is_some(), "needed, and nobody wakes it");
+                let ends = self.timer.is_some() || self.look.is_some();
+                assert!(!needed || ends, "needed, and nobody wakes it");
                 assert!(stuck || self.story.is_none(), "a story without end");
             }
             Phase::Asleep | Phase::Failed | Phase::Missing => {}

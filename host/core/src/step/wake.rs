@@ -63,7 +63,7 @@ impl Machine<'_> {
     /// It runs although nobody here started it, or although its start seemed to have failed.
     pub(super) fn adopt(&mut self, observation: Observation) {
         self.begin(Kind::Adopt, Arc::new(Cause::new(Source::Reconciler)));
-        let ours = self.state.began && self.state.phase() == Phase::Failed;
+        let ours = (self.state.began || self.state.may_run) && self.state.phase() == Phase::Failed;
         self.new_life(!ours);
         self.state.began = ours;
         self.state.light = false;
@@ -100,25 +100,21 @@ impl Machine<'_> {
             Ok(observation) if gone(&observation.status) => self.died_waking(&observation),
             Ok(observation) => self.probe(observation),
             Err(failure) => {
-                // The platform may have done it all the same: see what became of it.
-                let look = !matches!(
+                // The platform may have done it all the same.
+                self.state.may_run |= !matches!(
                     failure.code,
-                    ErrorCode::InvalidRequest
-                        | ErrorCode::NotFound
-                        | ErrorCode::Unsupported
-                        | ErrorCode::Denied
+                    ErrorCode::InvalidRequest | ErrorCode::Unsupported | ErrorCode::Denied
                 );
+                self.state.may_run &= failure.code != ErrorCode::NotFound;
                 self.fail(failure);
-                if look {
-                    self.state.unsure = 1;
-                    self.look();
-                }
+                self.find_out();
             }
         }
     }
 
     pub(super) fn probe(&mut self, observation: Observation) {
         let life = Arc::new(observation);
+        self.state.may_run = false;
         self.state.seen = None;
         self.state.life = Some(life.clone());
         self.effects.push(Effect::Probe(self.state.generation, life));
@@ -143,6 +139,7 @@ impl Machine<'_> {
     /// It was started and does not run any more. A job may have ended well; anything else is
     /// started once more, and then the wake has failed.
     pub(super) fn died_waking(&mut self, observation: &Observation) {
+        self.state.may_run = false;
         let exit = observation.attributes.get("exit-status").map(String::as_str);
         if self.policy.job && observation.status == Status::Stopped && matches!(exit, Some("0")) {
             return self.completed();
@@ -218,8 +215,18 @@ impl Machine<'_> {
         self.cancel_operation();
         let message = format!("it was not ready within {limit:?}; {what}");
         self.fail(Failure::new(ErrorCode::Timeout, message));
-        if stop {
-            self.operate(Operation::Sleep);
+        match stop {
+            true => self.operate(Operation::Sleep),
+            false => self.find_out(),
+        }
+    }
+
+    /// It has failed. If it may run somebody must look.
+    pub(super) fn find_out(&mut self) {
+        if self.state.may_run {
+            self.ask_no_more();
+            self.state.unsure = 1;
+            self.look();
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What must hold at every minute, and what at the end of a calm hour.
 
-use drowse_core::{Adopt, Engine, Phase, ReadyCheck, Status, WorkloadSpec, WorkloadStatus};
+use drowse_core::{
+    Adopt, Engine, Phase, ReadyCheck, Status, WorkloadName, WorkloadSpec, WorkloadStatus,
+};
 
 use crate::sky::{Sky, workload_phase};
 
@@ -50,7 +52,10 @@ pub(crate) fn after_a_calm_hour(sky: &Sky, engine: &Engine) {
         }
     }
     for pool in engine.pools() {
-        if let Some(first) = pool.queue.first() {
+        let unwanted = |name: &&WorkloadName| {
+            !all.iter().any(|status| status.name == **name && status.held > 0)
+        };
+        if let Some(first) = pool.queue.iter().find(unwanted) {
             sky.violation(first.as_str(), "it waits for a place though nobody wants it");
         }
     }
@@ -85,6 +90,10 @@ fn wrong(sky: &Sky, status: &WorkloadStatus, spec: &WorkloadSpec) -> Option<Stri
         Phase::Missing => {
             (guest.status != Status::Missing).then(|| "it is missing, and exists".to_owned())
         }
+        // It falls from the light sleep into the deep one at this moment.
+        Phase::Stopping if guest.slept && status.phase_seconds < 60.0 => None,
+        // Its dependents need it, and the pool is full of those that never sleep.
+        Phase::Waking if status.held > 0 && !runs => None,
         phase => Some(format!("it is still {phase}")),
     }
 }

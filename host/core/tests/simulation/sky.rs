@@ -282,9 +282,11 @@ impl Journal for Sky {
         }
         let name = entry.workload.to_string();
         let hasher = record.hashes.entry(name.clone()).or_default();
-        let failure = entry.failure.as_ref().map(|failure| failure.message.clone());
-        (entry.kind.as_str(), entry.source, &entry.reference, entry.generation).hash(hasher);
-        (failure, entry.began, entry.ended).hash(hasher);
+        // Not which of several it was that came at the same moment: the runtime wakes those who
+        // wait for the same thing in no particular order.
+        let failure = entry.failure.as_ref().map(|failure| failure.code.to_string());
+        (entry.kind.as_str(), entry.source, entry.generation, failure).hash(hasher);
+        (entry.began, entry.ended).hash(hasher);
         let lately = record.lately.entry(name).or_default();
         if lately.len() == REMEMBERED {
             lately.pop_front();

@@ -43,6 +43,18 @@ async fn what_compose_says_is_needed_is_woken_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn it_does_not_matter_who_is_looked_at_first() {
+    for (web, db) in [("a", "b"), ("b", "a")] {
+        let world = World::new(vec![spec("a"), spec("b")]);
+        label(&world, web, "web", "db:service_healthy:false");
+        label(&world, db, "db", "");
+        looked_at(&world).await;
+        assert_eq!(needs(&world, web), [(db.to_owned(), Until::Healthy)]);
+        assert_eq!(needs(&world, db), []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_need_of_compose_that_would_close_a_circle_is_left_out() {
     // By configuration db needs web; compose says the opposite.
     let world = World::new(vec![spec_needing("db", &["web"]), spec("web"), spec("x"), spec("y")]);

@@ -69,6 +69,15 @@ fn a_look_asked_for_before_an_operation_is_stale() {
 }
 
 #[test]
+fn nobody_looks_during_an_operation_but_after_it() {
+    let mut world = starting();
+    world.happen(Happening::Synced);
+    assert_eq!(world.look, None, "it could see what was before the start");
+    world.happen(Happening::OperationEnds(Outcome::Seen(Status::Running, 1)));
+    assert!(world.look.is_some());
+}
+
+#[test]
 fn a_backend_that_dies_while_awake_is_asleep_and_the_next_visitor_wakes_it() {
     let mut world = ready();
     world.happen(Happening::Event(Status::Stopped, 1));
@@ -342,6 +351,47 @@ fn one_that_may_have_been_started_keeps_its_place_until_that_is_known() {
     world.happen(Happening::TimerFires);
     world.happen(Happening::LookEnds(Outcome::Seen(Status::Stopped, 1)));
     assert_eq!((world.state.phase(), world.slot, world.timer), (Phase::Failed, false, None));
+}
+
+#[test]
+fn one_that_could_not_be_stopped_and_then_not_be_woken_is_not_forgotten() {
+    let mut world = ready();
+    idle(&mut world);
+    world.happen(Happening::OperationEnds(Outcome::Error(ErrorCode::Unavailable)));
+    world.happen(Happening::Visitor);
+    world.happen(Happening::NeedsEnd(false));
+    assert_eq!(world.state.phase(), Phase::Failed);
+    assert!(world.slot, "it still runs");
+    world.happen(Happening::LookEnds(Outcome::Seen(Status::Running, 1)));
+    world.happen(Happening::ProbeEnds(true));
+    assert_eq!(world.state.phase(), Phase::Ready);
+    idle(&mut world);
+    assert_eq!(world.state.phase(), Phase::Stopping, "it is ours");
+}
+
+#[test]
+fn one_whose_deepening_failed_asks_for_a_place_anew_when_there_was_none() {
+    let mut world = ready();
+    idle(&mut world);
+    world.happen(Happening::OperationEnds(Outcome::Seen(Status::Paused, 1)));
+    world.happen(Happening::TimerFires);
+    world.happen(Happening::OperationEnds(Outcome::Error(ErrorCode::Unavailable)));
+    world.happen(Happening::Visitor);
+    world.happen(Happening::TimerFires);
+    assert_eq!((world.state.phase(), world.asked_slot), (Phase::Failed, None));
+    world.happen(Happening::TimePasses(60));
+    world.happen(Happening::Visitor);
+    assert_eq!(world.asked_slot, Some(Generation(3)));
+}
+
+#[test]
+fn an_operator_who_ends_a_wake_stops_what_a_failed_stop_left_running() {
+    let mut world = ready();
+    idle(&mut world);
+    world.happen(Happening::OperationEnds(Outcome::Error(ErrorCode::Unavailable)));
+    world.happen(Happening::Visitor);
+    world.happen(Happening::OperatorSleep(Force::Drain));
+    assert_eq!(world.state.phase(), Phase::Stopping);
 }
 
 #[test]
