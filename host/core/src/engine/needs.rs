@@ -1,9 +1,6 @@
 //! What a workload needs of others: the graph, holding them awake, and waiting for them.
 
-use std::{collections::HashSet, sync::Arc};
-
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use tokio::sync::watch;
+use std::{collections::HashSet, pin::pin, sync::Arc};
 
 use super::{Snapshot, Workload};
 use crate::{
@@ -13,6 +10,7 @@ use crate::{
     step::{Input, Stage},
     words::{Generation, Phase, WorkloadName},
 };
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 /// Keeps a workload awake for somebody. Dropping it is letting go.
 pub(super) struct Hold(Arc<Workload>);
@@ -27,7 +25,6 @@ pub(super) struct Link {
 /// One that is waited for.
 struct Awaited {
     link: Link,
-    snapshots: watch::Receiver<Snapshot>,
     /// The run of a job that counts.
     run: Generation,
 }
@@ -110,8 +107,7 @@ impl Workload {
                     Generation::default()
                 }
             };
-            let snapshots = link.workload.watch();
-            awaited.push(Awaited { link, snapshots, run });
+            awaited.push(Awaited { link, run });
         }
         awaited.retain(|one| !matches!(one.look(), Some(Ok(()))));
         if awaited.is_empty() {
@@ -168,15 +164,16 @@ impl Workload {
 // === impl Awaited ===
 
 impl Awaited {
-    async fn come(mut self) -> Result<WorkloadName, Failure> {
+    async fn come(self) -> Result<WorkloadName, Failure> {
+        let workload = &self.link.workload;
         loop {
+            let mut turned = pin!(workload.turned.notified());
+            // What happens from here on is not missed.
+            turned.as_mut().enable();
             if let Some(result) = self.look() {
-                let name = self.link.workload.name().clone();
-                return result.map(|()| name);
+                return result.map(|()| workload.name().clone());
             }
-            if self.snapshots.changed().await.is_err() {
-                return Err(Failure::new(ErrorCode::Unavailable, "the router is ending"));
-            }
+            turned.await;
         }
     }
 

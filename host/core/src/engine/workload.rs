@@ -54,6 +54,8 @@ pub struct Workload {
     pub(super) recalled: Mutex<Option<LifeNote>>,
     inner: Mutex<Inner>,
     snapshots: watch::Sender<Snapshot>,
+    /// There is a new snapshot: those that need it are told in the order in which they asked.
+    pub(super) turned: Notify,
     /// In [`Shared::milliseconds`]: when the last one who counts left, or the gate was opened.
     pub(super) last_left: AtomicU64,
     /// It was found running, and nobody has asked for it since.
@@ -121,6 +123,7 @@ impl Workload {
             recalled: Mutex::default(),
             inner: Mutex::new(inner),
             snapshots: watch::Sender::new(snapshot),
+            turned: Notify::new(),
             last_left: AtomicU64::new(0),
             unasked: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
@@ -360,6 +363,7 @@ impl Workload {
         let state = &inner.state;
         let snapshot = Snapshot::of(&self.shared, state, inner.wakes.expected());
         let before = self.snapshots.send_replace(snapshot);
+        self.turned.notify_waiters();
         let (phase, generation) = (state.phase(), state.generation());
         let reason = state.failure().map(|failure| failure.message.clone());
         if from == phase

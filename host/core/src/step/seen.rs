@@ -95,7 +95,7 @@ impl Machine<'_> {
             }
             Phase::Ready => {}
             Phase::Failed if self.state.failed_stops > 0 => {}
-            Phase::Failed if runs(&seen.status) && self.state.began && !self.policy.job => {
+            Phase::Failed if runs(&seen.status) && self.is_ours() && !self.policy.job => {
                 self.adopt(seen);
             }
             Phase::Asleep | Phase::Missing | Phase::Failed if runs(&seen.status) && adopts => {

@@ -63,7 +63,7 @@ impl Machine<'_> {
     /// It runs although nobody here started it, or although its start seemed to have failed.
     pub(super) fn adopt(&mut self, observation: Observation) {
         self.begin(Kind::Adopt, Arc::new(Cause::new(Source::Reconciler)));
-        let ours = (self.state.began || self.state.may_run) && self.state.phase() == Phase::Failed;
+        let ours = self.state.phase() == Phase::Failed && self.is_ours();
         self.new_life(!ours);
         self.state.began = ours;
         self.state.light = false;
@@ -75,6 +75,11 @@ impl Machine<'_> {
         self.state.needs = true;
         self.effects.push(Effect::KeepNeeds);
         self.probe(observation);
+    }
+
+    /// If it runs although it has failed, then because of us.
+    pub(super) fn is_ours(&self) -> bool {
+        self.state.began || self.state.may_run
     }
 
     fn new_life(&mut self, adopted: bool) {

@@ -36,7 +36,13 @@ pub(crate) fn after_a_calm_hour(sky: &Sky, engine: &Engine) {
     for status in &all {
         let name = status.name.as_str();
         let workload = engine.workload(name).expect("it is in the list");
-        if let Some(what) = wrong(sky, status, workload.spec()) {
+        let tried = sky.plan.dependents.get(name).into_iter().flatten().any(|dependent| {
+            let dependent = |other: &&WorkloadStatus| other.name.as_str() == dependent.as_str();
+            all.iter()
+                .find(dependent)
+                .is_some_and(|other| other.held > 0 && other.phase != Phase::Ready)
+        });
+        if let Some(what) = wrong(sky, status, workload.spec(), tried) {
             sky.violation(name, &what);
         }
         let dependents = sky.plan.dependents.get(name).into_iter().flatten();
@@ -47,7 +53,7 @@ pub(crate) fn after_a_calm_hour(sky: &Sky, engine: &Engine) {
                 })
             })
             .count();
-        if usize::try_from(status.held).expect("small") != holding {
+        if usize::try_from(status.held).expect("small") != holding && !tried {
             sky.violation(name, &format!("held {} times by {holding} dependents", status.held));
         }
     }
@@ -62,7 +68,9 @@ pub(crate) fn after_a_calm_hour(sky: &Sky, engine: &Engine) {
     sky.check();
 }
 
-fn wrong(sky: &Sky, status: &WorkloadStatus, spec: &WorkloadSpec) -> Option<String> {
+/// `tried`: somebody who needs it is needed itself and cannot be woken, so that it is woken again
+/// and again.
+fn wrong(sky: &Sky, status: &WorkloadStatus, spec: &WorkloadSpec, tried: bool) -> Option<String> {
     let guest = sky.guest(status.name.as_str(), |guest| guest.clone());
     let runs = guest.status == Status::Running;
     if status.waiting > 0 || status.visits > 0 {
@@ -73,7 +81,7 @@ fn wrong(sky: &Sky, status: &WorkloadStatus, spec: &WorkloadSpec) -> Option<Stri
         Phase::Ready => {
             let never = spec.idle.is_none();
             let fresh = spec.adopt == Adopt::Keep && !guest.ours;
-            let kept = status.held > 0 || never || fresh;
+            let kept = status.held > 0 || never || fresh || tried;
             (!kept).then(|| "nobody has come for long, and it is awake".to_owned())
         }
         Phase::Asleep | Phase::Failed if runs => {
@@ -92,8 +100,9 @@ fn wrong(sky: &Sky, status: &WorkloadStatus, spec: &WorkloadSpec) -> Option<Stri
         }
         // It falls from the light sleep into the deep one at this moment.
         Phase::Stopping if guest.slept && status.phase_seconds < 60.0 => None,
-        // Its dependents need it, and the pool is full of those that never sleep.
-        Phase::Waking if status.held > 0 && !runs => None,
+        // Its dependents need it, and the pool is full of those that never sleep. It may run if it
+        // was to be left alone.
+        Phase::Waking if status.held > 0 && (!runs || !guest.ours) => None,
         phase => Some(format!("it is still {phase}")),
     }
 }

@@ -47,8 +47,8 @@ pub(crate) struct Guest {
     pub(crate) slept: bool,
     pub(crate) starting: bool,
     pub(crate) ending: bool,
-    /// Counts what was asked of it.
-    pub(crate) calls: u64,
+    /// Counts what was asked of it, by kind.
+    pub(crate) asked: BTreeMap<&'static str, u64>,
     pub(crate) job: bool,
 }
 
@@ -98,7 +98,7 @@ impl Sky {
                 slept: false,
                 starting: false,
                 ending: false,
-                calls: 0,
+                asked: BTreeMap::new(),
                 job: spec.ready == drowse_core::ReadyCheck::Completed,
             };
             (spec.name.to_string(), guest)
@@ -145,10 +145,11 @@ impl Sky {
     }
 
     /// What falls for the next thing that is asked of it.
-    pub(crate) fn fate(&self, name: &str, what: &str) -> Dice {
+    pub(crate) fn fate(&self, name: &str, what: &'static str) -> Dice {
         let number = self.guest(name, |guest| {
-            guest.calls += 1;
-            guest.calls
+            let asked = guest.asked.entry(what).or_default();
+            *asked += 1;
+            *asked
         });
         Dice::of(self.seed, &format!("{what} {name}"), number)
     }
@@ -282,11 +283,9 @@ impl Journal for Sky {
         }
         let name = entry.workload.to_string();
         let hasher = record.hashes.entry(name.clone()).or_default();
-        // Not which of several it was that came at the same moment: the runtime wakes those who
-        // wait for the same thing in no particular order.
-        let failure = entry.failure.as_ref().map(|failure| failure.code.to_string());
-        (entry.kind.as_str(), entry.source, entry.generation, failure).hash(hasher);
-        (entry.began, entry.ended).hash(hasher);
+        let failure = entry.failure.as_ref().map(|failure| failure.message.clone());
+        (entry.kind.as_str(), entry.source, &entry.reference, entry.generation).hash(hasher);
+        (failure, entry.began, entry.ended).hash(hasher);
         let lately = record.lately.entry(name).or_default();
         if lately.len() == REMEMBERED {
             lately.pop_front();

@@ -356,6 +356,7 @@ fn one_that_may_have_been_started_keeps_its_place_until_that_is_known() {
 #[test]
 fn one_that_could_not_be_stopped_and_then_not_be_woken_is_not_forgotten() {
     let mut world = ready();
+    world.policy.adopt = Adopt::Ignore;
     idle(&mut world);
     world.happen(Happening::OperationEnds(Outcome::Error(ErrorCode::Unavailable)));
     world.happen(Happening::Visitor);
