@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("..")
 }
 
 /// The text of every Rust file below a directory, without what was built.

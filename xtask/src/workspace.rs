@@ -68,7 +68,7 @@ impl Workspace {
 pub(crate) fn cargo_metadata(arguments: &[&str]) -> Result<serde_json::Value> {
     let text = output(
         cargo()
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .current_dir(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| ".".into()))
             .args(["metadata", "--format-version", "1"])
             .args(arguments),
     )?;

@@ -38,6 +38,15 @@ pub(crate) struct Forward<'a> {
     pub(crate) upgrade: Option<(HeaderValue, OnUpgrade)>,
 }
 
+/// A connection to send the request on.
+struct Connected {
+    lease: Lease,
+    /// Its turn in the crowd, if it had to wait for one.
+    step: Option<Step>,
+    /// It has served others, and may have died since.
+    reused: bool,
+}
+
 /// Why there is no answer.
 enum Unanswered {
     /// The upstream failed. The message comes back when none of it was sent.
@@ -75,19 +84,18 @@ impl Forward<'_> {
             let workload = exchange.visit.workload();
             let pool = &self.door.worker.pool;
             let port = self.entry.route.port;
-            let idle = pooled.then(|| pool.take(workload, port, generation, repeatable)).flatten();
-            let reused = idle.is_some();
-            let lease = match idle {
-                Some(lease) => Ok((lease, None)),
+            let idle = || pool.take(workload, port, generation, repeatable);
+            let connected = match pooled.then(idle).flatten() {
+                Some(lease) => Ok(Connected { lease, step: None, reused: true }),
                 None => {
                     tried = tried.filter(|(life, _)| *life == generation);
                     tried.get_or_insert_with(|| (generation, Instant::now()));
-                    Box::pin(self.connect(&exchange)).await?
+                    Box::pin(self.connect(&exchange, pooled.then_some(idle))).await?
                 }
             };
-            let (why, sent) = match lease {
+            let (why, sent) = match connected {
                 Err(error) => (error.to_string(), false),
-                Ok((mut lease, step)) => {
+                Ok(Connected { mut lease, step, reused }) => {
                     let spare = second_chance.then(|| Box::new(copy(&message, self.client)));
                     match send(&mut lease, message, self.client).await {
                         Ok(response) => {
@@ -159,11 +167,13 @@ impl Forward<'_> {
         }
     }
 
-    /// A new connection to the life that was entered.
+    /// A connection to the life that was entered, when it is this visitor's turn: a new one,
+    /// unless one has become idle by then.
     async fn connect(
         &self,
         exchange: &Rc<Exchange>,
-    ) -> Result<io::Result<(Lease, Option<Step>)>, Ended> {
+        idle: Option<impl Fn() -> Option<Lease>>,
+    ) -> Result<io::Result<Connected>, Ended> {
         let port = self.entry.route.port;
         let visit = &exchange.visit;
         let Some((host, outer)) = visit.upstream(port) else {
@@ -173,16 +183,19 @@ impl Forward<'_> {
         let (workload, generation) = (visit.workload(), visit.generation());
         let pool = &self.door.worker.pool;
         let connected = async {
-            let step = pool.ramp(workload, port, generation).step().await;
-            Ok((upstream::connect(host, outer, &self.door.limits).await?, step))
+            let step = Some(pool.ramp(workload, port, generation).step().await);
+            if let Some(lease) = idle.and_then(|idle| idle()) {
+                return Ok(Connected { lease, step, reused: true });
+            }
+            let link = upstream::connect(host, outer, &self.door.limits).await?;
+            let lease = pool.lease(link, workload, port, generation);
+            Ok(Connected { lease, step, reused: false })
         };
-        let connected: io::Result<_> = tokio::select! {
+        tokio::select! {
             biased;
-            connected = connected => connected,
-            () = self.client.socket.clone().gone() => return Err(Ended::Gone),
-        };
-        let lease = |link| pool.lease(link, workload, port, generation);
-        Ok(connected.map(|(link, step)| (lease(link), Some(step))))
+            connected = connected => Ok(connected),
+            () = self.client.socket.clone().gone() => Err(Ended::Gone),
+        }
     }
 
     fn answer(

@@ -2,10 +2,11 @@
 //!
 //! A backend that has just become ready accepts connections one by one from a short queue (9 in
 //! some small servers, 128 in many). What is beyond that queue the kernel drops without a word,
-//! and the visitor waits for retransmissions, many seconds or for ever. So new connections that
-//! still wait for their first answer are few at first; each answer allows one more than before,
-//! which doubles their number with every round. A backend that takes its time with answers is not
-//! held back for long: whenever somebody has waited for 50 ms, the number doubles too.
+//! and the visitor waits for retransmissions, many seconds or for ever. So those of the crowd that
+//! still wait for their answer are few at first; each answer allows one more than before, which
+//! doubles their number with every round, up to what a usual queue holds. A backend that takes its
+//! time with answers is not held back for long: when somebody waits for his turn and fewer answers
+//! came within 50 ms than are waited for, the number doubles too.
 
 use std::{cell::Cell, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
@@ -14,22 +15,28 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// New connections of all threads together that may wait for their first answer at the beginning.
+/// Visitors of all threads together that may wait for an answer at the beginning.
 const FIRST: usize = 8;
+/// So many, of all threads together, after enough answers that came quickly.
+const QUICK: usize = 64;
 /// So many are no crowd any more, whatever the backend.
 const LAST: usize = 1 << 16;
-/// Somebody who has waited for so long doubles the number.
+/// After so long without enough answers the number doubles.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// How many new connections of one thread to one life may wait for their first answer.
+/// How many visitors of one thread may wait for an answer of one life, those aside who found an
+/// idle connection at once.
 pub(crate) struct Ramp {
     places: Arc<Semaphore>,
     first: usize,
+    quick: usize,
     width: Cell<usize>,
-    widened: Cell<Instant>,
+    /// Answers since `judged`.
+    answers: Cell<usize>,
+    judged: Cell<Instant>,
 }
 
-/// One new connection that waits for its first answer.
+/// One visitor whose turn has come, and who waits for the answer.
 pub(crate) struct Step {
     ramp: Rc<Ramp>,
     _place: OwnedSemaphorePermit,
@@ -40,12 +47,14 @@ pub(crate) struct Step {
 impl Ramp {
     /// The beginning, for one of so many threads.
     pub(crate) fn new(threads: usize) -> Rc<Self> {
-        let width = (FIRST / threads.max(1)).max(1);
+        let share = |all: usize| (all / threads.max(1)).max(1);
         Rc::new(Self {
-            places: Arc::new(Semaphore::new(width)),
-            first: width,
-            width: Cell::new(width),
-            widened: Cell::new(Instant::now()),
+            places: Arc::new(Semaphore::new(share(FIRST))),
+            first: share(FIRST),
+            quick: share(QUICK),
+            width: Cell::new(share(FIRST)),
+            answers: Cell::new(0),
+            judged: Cell::new(Instant::now()),
         })
     }
 
@@ -54,7 +63,7 @@ impl Ramp {
         self.width.get() > self.first
     }
 
-    /// Waits until one more connection may be made. Dropping this gives up the place.
+    /// Waits until one more may ask. Dropping this gives up the place.
     pub(crate) async fn step(self: &Rc<Self>) -> Step {
         let mut place = pin!(self.places.clone().acquire_owned());
         loop {
@@ -63,15 +72,17 @@ impl Ramp {
                     let place = place.expect("the semaphore is never closed");
                     return Step { ramp: self.clone(), _place: place };
                 }
-                Err(_) => self.widen_in_time(),
+                Err(_) => self.judge(),
             }
         }
     }
 
-    fn widen_in_time(&self) {
-        if self.widened.get().elapsed() >= PATIENCE {
-            self.widened.set(Instant::now());
-            self.widen(self.width.get());
+    fn judge(&self) {
+        if self.judged.get().elapsed() >= PATIENCE {
+            self.judged.set(Instant::now());
+            if self.answers.replace(0) < self.width.get() {
+                self.widen(self.width.get());
+            }
         }
     }
 
@@ -85,9 +96,13 @@ impl Ramp {
 // === impl Step ===
 
 impl Step {
-    /// The first answer is there.
+    /// The answer is there.
     pub(crate) fn answered(self) {
-        self.ramp.widen(1);
+        let ramp = &self.ramp;
+        ramp.answers.set(ramp.answers.get() + 1);
+        if ramp.width.get() < ramp.quick {
+            ramp.widen(1);
+        }
     }
 }
 

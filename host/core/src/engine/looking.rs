@@ -18,14 +18,26 @@ use crate::{
 
 /// How the pauses between probes grow.
 struct Pace {
+    /// In the very beginning, when many a program is about to open its port.
+    hasty: Duration,
     first: Duration,
     last: Duration,
 }
 
 /// From outside: eager, as a look costs little.
-const OUTSIDE: Pace = Pace { first: Duration::from_millis(5), last: Duration::from_millis(250) };
+const OUTSIDE: Pace = Pace {
+    hasty: Duration::from_millis(1),
+    first: Duration::from_millis(5),
+    last: Duration::from_millis(250),
+};
 /// Through the provider: each look is a call to its platform.
-const INSIDE: Pace = Pace { first: Duration::from_millis(50), last: Duration::from_secs(1) };
+const INSIDE: Pace = Pace {
+    hasty: Duration::from_millis(50),
+    first: Duration::from_millis(50),
+    last: Duration::from_secs(1),
+};
+/// For so long the pause is hasty.
+const HASTE: Duration = Duration::from_millis(25);
 /// For so long the pause stays at its shortest.
 const EAGER: Duration = Duration::from_secs(1);
 /// A command that is run to see whether it is ready may take so long.
@@ -41,7 +53,7 @@ impl Workload {
             ReadyCheck::Health | ReadyCheck::Completed | ReadyCheck::Exec { .. } => INSIDE,
             _ => OUTSIDE,
         };
-        let (began, mut pause, mut last) = (Instant::now(), pace.first, String::new());
+        let (began, mut pause, mut last) = (Instant::now(), pace.hasty, String::new());
         loop {
             match self.look_once(&self.spec.ready, life).await {
                 Ok(()) => return,
@@ -53,11 +65,11 @@ impl Workload {
                 Err(_) => {}
             }
             let nudged = timeout(pause, self.nudge.notified()).await.is_ok();
-            if nudged {
-                pause = pace.first;
-            } else if began.elapsed() > EAGER {
-                pause = (pause * 5 / 4).min(pace.last);
-            }
+            pause = match began.elapsed() {
+                early if early < HASTE => pace.hasty,
+                late if late > EAGER && !nudged => (pause * 5 / 4).min(pace.last),
+                _ => pace.first,
+            };
         }
     }
 

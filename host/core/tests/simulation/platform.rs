@@ -132,6 +132,8 @@ fn puts_to_sleep(guest: &mut Guest, end: &Status) {
 }
 
 fn starts(guest: &mut Guest, dice: &mut Dice, told: bool, calm: bool) {
+    // What ran before we started it has its place in any case.
+    guest.ours = told && (guest.ours || guest.status != Status::Running);
     if guest.status != Status::Running {
         let never = dice.chance(20) && !calm;
         let longest = if dice.chance(900) { 200 } else { 30_000 };
@@ -143,7 +145,6 @@ fn starts(guest: &mut Guest, dice: &mut Dice, told: bool, calm: bool) {
             guest.ends = Some((tokio::time::Instant::now() + after, exit));
         }
     }
-    guest.ours = told;
 }
 
 fn draw(dice: &mut Dice, calm: bool) -> (Duration, Outcome) {

@@ -41,7 +41,7 @@ pub(crate) struct Guest {
     /// When it ends by itself, and how.
     pub(crate) ends: Option<(Instant, i32)>,
     pub(crate) exit: i32,
-    /// It runs because we have started it, and we were told so.
+    /// It runs because we have started it, it did not before, and we were told so.
     pub(crate) ours: bool,
     /// It does not run because we have put it to sleep.
     pub(crate) slept: bool,

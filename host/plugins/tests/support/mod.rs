@@ -41,7 +41,7 @@ fn build() -> PathBuf {
         .args(["build", "--quiet", "--package", "drowse-hostile"])
         .args(["--target", "wasm32-unknown-unknown", "--profile", "provider", "--target-dir"])
         .arg(&target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(std::env::var("CARGO_MANIFEST_DIR").unwrap())
         .status()
         .expect("cargo runs");
     assert!(

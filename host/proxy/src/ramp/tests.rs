@@ -27,3 +27,26 @@ async fn a_backend_that_does_not_answer_holds_nobody_back_for_long() {
     timeout(Duration::from_secs(10), crowd).await.expect("everybody gets in");
     assert!(ramp.width.get() >= 64);
 }
+
+#[tokio::test]
+async fn quick_answers_let_no_more_in_than_a_usual_queue_holds() {
+    let ramp = Ramp::new(1);
+    for _ in 0..10 * QUICK {
+        ramp.step().await.answered();
+    }
+    let inside = (0..QUICK).map(|_| ramp.step().now_or_never().expect("there is room"));
+    let _inside = inside.collect::<Vec<_>>();
+    assert!(ramp.step().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn enough_answers_in_time_are_no_reason_for_more() {
+    let ramp = Ramp::new(8);
+    ramp.answers.set(ramp.width.get());
+    ramp.judged.set(Instant::now() - PATIENCE);
+    ramp.judge();
+    assert_eq!(ramp.width.get(), ramp.first);
+    ramp.judged.set(Instant::now() - PATIENCE);
+    ramp.judge();
+    assert_eq!(ramp.width.get(), 2 * ramp.first, "nobody was answered since");
+}

@@ -63,8 +63,8 @@ async fn what_is_adopted_and_goes_before_it_is_ready_has_not_failed() {
     let visitor = world.visitor("blog");
     moment().await;
     world.platform.becomes("blog", Status::Stopped);
-    world.looks.show("blog");
     world.platform.report("blog").await;
+    world.looks.show("blog");
     visitor.await.expect("visitor").expect("it was woken for the visitor");
     assert_eq!(world.platform.asked("start blog"), 1);
 }

@@ -123,11 +123,14 @@ async fn an_event_ends_the_wait_between_two_probes_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_probes_are_five_milliseconds_apart_and_later_ones_a_quarter_of_a_second() {
+async fn probes_are_hasty_at_first_then_five_milliseconds_apart_and_later_a_quarter_of_a_second() {
     let world = blog();
     world.looks.hide("blog");
     world.workload("blog").wake(request());
-    pass(Duration::from_millis(100)).await;
+    pass(Duration::from_millis(20)).await;
+    let hasty = world.looks.count("blog");
+    assert!((15..=21).contains(&hasty), "{hasty} looks in 20 ms");
+    pass(Duration::from_millis(80)).await;
     let first = world.looks.count("blog");
     pass(Duration::from_millis(100)).await;
     let eager = world.looks.count("blog") - first;
