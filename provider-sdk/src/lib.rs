@@ -101,7 +101,7 @@ pub use description::{Ability, Description};
 pub use endpoint::{Endpoint, Response, encode};
 pub use error::{Error, ErrorCode, Result};
 pub use provider::{Provider, Target};
-pub use settings::NoSettings;
+pub use settings::{NoSettings, Span};
 pub use words::{
     Address, Attribute, CommandWish, EndpointWish, Event, Exit, Health, Observation, Page,
     RecreateOptions, RemoveOptions, Status, StopOptions, Usage,

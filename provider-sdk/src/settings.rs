@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 
+pub use self::span::Span;
 use crate::error::{Error, Result};
+
+mod span;
 
 /// Settings of a provider or target that has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -90,6 +90,17 @@ impl<P: Provider> Harness<P> {
         self
     }
 
+    /// Grants an endpoint's further rules, besides those that the description asks for: what an
+    /// operator does whose settings lead elsewhere.
+    pub fn allow<R: Into<String>>(
+        &self,
+        endpoint: &str,
+        rules: impl IntoIterator<Item = R>,
+    ) -> &Self {
+        self.script.allow(endpoint, rules.into_iter().map(Into::into).collect());
+        self
+    }
+
     /// Grants a command.
     pub fn grant(&self, command: &str, program: Program) -> &Self {
         self.script.grant(command, program);

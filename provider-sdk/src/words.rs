@@ -122,6 +122,12 @@ impl Address {
         self
     }
 
+    /// The port is the target's only one, whatever a route calls it.
+    #[must_use]
+    pub fn for_any_port(self) -> Self {
+        self.with_target_port(0)
+    }
+
     /// The port leads to this port of the target.
     #[must_use]
     pub fn with_target_port(mut self, port: u16) -> Self {

@@ -193,7 +193,8 @@ pub struct Address {
     pub host: String,
     /// Absent when every port of the target is reachable at `host`.
     pub port: Option<u16>,
-    /// The target's own port that `port` leads to, when ports are mapped.
+    /// The target's own port that `port` leads to, when ports are mapped; 0 when `port` is the
+    /// target's only one, whatever it is called.
     pub target_port: Option<u16>,
 }
 
@@ -280,6 +281,7 @@ impl Address {
     pub fn socket(&self, port: u16) -> Option<(&str, u16)> {
         match (self.port, self.target_port) {
             (None, _) => Some((&self.host, port)),
+            (Some(outer), Some(0)) => Some((&self.host, outer)),
             (Some(outer), Some(inner)) if inner == port => Some((&self.host, outer)),
             (Some(outer), None) if outer == port => Some((&self.host, outer)),
             _ => None,

@@ -1,0 +1,178 @@
+//! A control plane as the `http-waker` provider expects one by default: servers that are started
+//! and stopped by requests, and tell their state and address.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use anyhow::Result;
+
+use crate::{Hello, Process};
+
+/// The header with the key that callers need.
+pub const KEY: (&str, &str) = ("X-API-Key", "a key that the guest never sees");
+
+/// Serves one server, `lobby`, whose program is the example backend. The backend ends
+/// with this, the threads with the test's process.
+pub struct Plane {
+    address: SocketAddr,
+    shared: Arc<Mutex<Shared>>,
+}
+
+struct Shared {
+    program: Vec<String>,
+    backend: SocketAddr,
+    running: Option<Process>,
+    asked: Vec<String>,
+    /// How often the state still says `starting` after a start.
+    slow: u32,
+    /// What a start is answered with instead of being done.
+    refuses: Option<(u16, String)>,
+}
+
+// === impl Plane ===
+
+impl Plane {
+    /// Listens on a free port of this machine's own address.
+    pub fn begin(hello: &Hello) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Mutex::new(Shared {
+            program: hello.run(),
+            backend: hello.address(),
+            running: None,
+            asked: Vec::new(),
+            slow: 0,
+            refuses: None,
+        }));
+        let served = shared.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let served = served.clone();
+                // A client that goes away is no concern of the others.
+                thread::spawn(move || serve(&client, &served).ok());
+            }
+        });
+        Ok(Self { address, shared })
+    }
+
+    /// Its address for the endpoint.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The requests so far, as `POST /servers/lobby/start`.
+    pub fn asked(&self) -> Vec<String> {
+        self.state().asked.clone()
+    }
+
+    /// Lets the state say `starting` so often after each start.
+    pub fn slow(&self, looks: u32) {
+        self.state().slow = looks;
+    }
+
+    /// Answers starts with this instead of doing them.
+    pub fn refuse(&self, status: u16, reason: &str) {
+        self.state().refuses = Some((status, reason.to_owned()));
+    }
+
+    fn state(&self) -> MutexGuard<'_, Shared> {
+        lock(&self.shared)
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        let running = self.state().running.take();
+        drop(running);
+    }
+}
+
+fn serve(client: &TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
+    client.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let mut reader = BufReader::new(client);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let request = line.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
+        let mut headers = BTreeMap::new();
+        loop {
+            line.clear();
+            reader.read_line(&mut line)?;
+            match line.trim_end().split_once(':') {
+                Some((name, value)) => {
+                    headers.insert(name.to_ascii_lowercase(), value.trim().to_owned())
+                }
+                None => break,
+            };
+        }
+        let length = headers.get("content-length").and_then(|text| text.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        reader.read_exact(&mut body)?;
+        let key = headers.get(&KEY.0.to_ascii_lowercase()).map(String::as_str);
+        let (status, json) = lock(shared).answer(&request, key == Some(KEY.1))?;
+        let length = json.len();
+        let head = "content-type: application/json\r\n";
+        let answer = format!("HTTP/1.1 {status} .\r\n{head}content-length: {length}\r\n\r\n{json}");
+        let mut writer = client;
+        writer.write_all(answer.as_bytes())?;
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn answer(&mut self, request: &str, known: bool) -> io::Result<(u16, String)> {
+        self.asked.push(request.to_owned());
+        if !known {
+            return Ok((401, r#"{"detail":"the key is missing"}"#.to_owned()));
+        }
+        Ok(match request {
+            "GET /servers/lobby" => (200, self.tell().to_string()),
+            "POST /servers/lobby/start" => match (&self.refuses, &self.running) {
+                (Some((status, reason)), _) => {
+                    (*status, serde_json::json!({ "detail": reason }).to_string())
+                }
+                (None, Some(_)) => (409, "{}".to_owned()),
+                (None, None) => {
+                    let mut command = Command::new(&self.program[0]);
+                    command.args(&self.program[1..]).stdin(Stdio::null()).stdout(Stdio::null());
+                    let grace = Duration::from_secs(5);
+                    let process = Process::spawn("lobby", &mut command, grace);
+                    self.running = Some(process.map_err(io::Error::other)?);
+                    (202, "{}".to_owned())
+                }
+            },
+            "POST /servers/lobby/stop" => {
+                self.running = None;
+                (202, "{}".to_owned())
+            }
+            _ => (404, "{}".to_owned()),
+        })
+    }
+
+    fn tell(&mut self) -> serde_json::Value {
+        match (&self.running, self.slow) {
+            (None, _) => serde_json::json!({ "state": "stopped" }),
+            (Some(_), 0) => {
+                serde_json::json!({ "state": "running", "address": self.backend.to_string() })
+            }
+            (Some(_), looks) => {
+                self.slow = looks - 1;
+                serde_json::json!({ "state": "starting" })
+            }
+        }
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,73 @@
+//! A control plane with an HTTP API wakes and stops what it runs: the http-waker provider through
+//! the binary.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use drowse_tests::{Hello, Home, Plane, Programs, Router, plane::KEY};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const START: &str = "POST /servers/lobby/start";
+
+/// A router before a control plane, which answers callers with the right key alone.
+fn router(key: &str, boot: Duration) -> Result<(Router, Plane, Hello)> {
+    let programs = Programs::from_env();
+    let home = Home::new(&programs)?;
+    let hello = Hello::new(&programs, home.path(), boot)?;
+    let plane = Plane::begin(&hello)?;
+    home.configure(&format!(
+        "[provider.plane]\nplugin = \"http-waker\"\n\
+         endpoint.api = {{ url = {:?}, headers = {{ {} = {key:?} }} }}\n\
+         settings = {{ poll = \"50ms\" }}\n\n\
+         [workload.lobby]\nprovider = \"plane\"\nidle = \"500ms\"\n\
+         wake = {{ cooldown = \"100ms\" }}\n\n\
+         [[route]]\nworkload = \"lobby\"\nport = 80\n",
+        plane.url(),
+        KEY.0,
+    ))?;
+    Ok((home.start()?, plane, hello))
+}
+
+fn count(plane: &Plane, request: &str) -> usize {
+    plane.asked().iter().filter(|asked| *asked == request).count()
+}
+
+#[test]
+fn a_control_plane_is_asked_once_with_its_key_and_looked_at_until_it_tells_the_address()
+-> Result<()> {
+    let (router, plane, hello) = router(KEY.1, Duration::from_millis(300))?;
+    plane.slow(3);
+    let answer = router.get("any.example", "/")?;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(count(&plane, START), 1, "{:?}", plane.asked());
+    assert_eq!(hello.starts()?.len(), 1);
+
+    router.wait_for_phase("lobby", "asleep", PATIENCE)?;
+    assert_eq!(count(&plane, "POST /servers/lobby/stop"), 1, "{:?}", plane.asked());
+    assert!(router.get("any.example", "/")?.text().contains("start 2"));
+    Ok(())
+}
+
+#[test]
+fn a_visitor_is_told_what_the_control_plane_says() -> Result<()> {
+    let (router, plane, _hello) = router(KEY.1, Duration::ZERO)?;
+    plane.refuse(503, "no node has room");
+    let answer = router.get("any.example", "/")?;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    let status = router.workload("lobby")?;
+    assert!(status.to_string().contains("no node has room"), "{status:#}");
+    Ok(())
+}
+
+#[test]
+fn a_wrong_key_is_named_and_not_shown() -> Result<()> {
+    let (router, _plane, hello) = router("wrong key", Duration::ZERO)?;
+    assert_eq!(router.get("any.example", "/")?.status, 503);
+    let status = router.workload("lobby")?.to_string();
+    assert!(status.contains("401: the key is missing"), "{status}");
+    let log = router.log().since(0).join("\n");
+    assert!(!log.contains("wrong key"), "{log}");
+    assert_eq!(hello.starts()?.len(), 0);
+    Ok(())
+}
