@@ -8,7 +8,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 fn root() -> PathBuf {
-    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("..")
+    Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"))
+        .join("..")
 }
 
 /// The text of every Rust file below a directory, without what was built.

@@ -198,7 +198,9 @@ fn a_setting_that_the_plugin_does_not_know_is_found_by_the_check() -> Result<()>
 #[test]
 fn every_example_passes_the_check() -> Result<()> {
     let programs = Programs::from_env();
-    let examples = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../examples");
+    let examples =
+        Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"))
+            .join("../examples");
     let configured = |dir: &Path| dir.join("drowse.toml").exists();
     let examples = fs::read_dir(examples)?.map(|entry| Ok(entry?.path()));
     let examples = examples.collect::<Result<Vec<_>>>()?;

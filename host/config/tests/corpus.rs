@@ -13,7 +13,9 @@ use drowse_config::{Config, Places, reference};
 
 fn corpus(kind: &str) -> Vec<PathBuf> {
     let directory =
-        Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("tests").join(kind);
+        Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"))
+            .join("tests")
+            .join(kind);
     let mut cases: Vec<_> = fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -59,8 +61,10 @@ fn every_mistake_is_told_with_its_place_and_what_to_do() {
 #[test]
 fn no_secret_is_ever_told() {
     for case in ["secrets_are_masked", "secrets_in_broken_toml", "who"] {
-        let file = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap())
-            .join(format!("tests/invalid/{case}.toml"));
+        let file = Path::new(
+            &std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"),
+        )
+        .join(format!("tests/invalid/{case}.toml"));
         let mistakes = Config::load(&file, &Places::default()).unwrap_err();
         assert!(!mistakes.to_string().contains("hunter2"), "{mistakes}");
         assert!(!format!("{mistakes:?}").contains("hunter2"));
@@ -69,8 +73,9 @@ fn no_secret_is_ever_told() {
 
 #[test]
 fn the_reference_is_up_to_date() {
-    let file = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap())
-        .join("../../docs/configuration.md");
+    let file =
+        Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"))
+            .join("../../docs/configuration.md");
     if env::var_os("UPDATE_EXPECTED").is_some() {
         fs::write(&file, reference()).unwrap();
     }

@@ -23,7 +23,9 @@ use proptest::prelude::*;
 
 fn valid(name: &str) -> Config {
     let file =
-        Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("tests/valid").join(name);
+        Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"))
+            .join("tests/valid")
+            .join(name);
     Config::load(&file, &Places::default()).unwrap()
 }
 
@@ -84,7 +86,9 @@ fn what_is_written_is_what_comes_out() {
 #[test]
 fn grants_come_out_with_their_secrets_unread() {
     let config = valid("process.toml");
-    let directory = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("tests/valid");
+    let directory =
+        Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"))
+            .join("tests/valid");
     let shop = &config.providers[0].commands["shop"];
     assert_eq!(Path::new(&shop.program), directory.join("./bin/shop"));
     assert_eq!(shop.arguments, ["--port", "3000", ""]);
@@ -163,7 +167,9 @@ fn authentication_is_the_workloads_unless_a_route_says_otherwise() {
     let family = admin.auth.as_ref().unwrap();
     assert_eq!(family.name, "family");
     let AuthKind::Basic(basic) = &family.kind else { panic!("{family:?}") };
-    let directory = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("tests/valid");
+    let directory =
+        Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"))
+            .join("tests/valid");
     assert_eq!(basic.users, directory.join("family.users"));
     assert_eq!(basic.realm, "At home");
     assert_eq!(basic.user_header.as_deref(), Some("remote-user"));

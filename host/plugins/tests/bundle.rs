@@ -52,10 +52,11 @@ async fn bundled_plugins_import_nothing_but_the_contract() {
 #[test]
 fn bundled_plugins_do_not_tell_where_they_were_built() {
     let Some(files) = bundled("bundled_plugins_do_not_tell_where_they_were_built") else { return };
-    let workspace = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap())
-        .join("../..")
-        .canonicalize()
-        .unwrap();
+    let workspace =
+        Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"))
+            .join("../..")
+            .canonicalize()
+            .unwrap();
     let mut places = vec![workspace];
     places.extend(env::home_dir().filter(|home| home.components().count() > 1));
     places.extend(env::var_os("CARGO_HOME").map(PathBuf::from));
