@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     settings::WaitingSettings,
     waiting::{Progress, samples},
+    words::Chain,
 };
 
 mod notice;
@@ -262,10 +263,8 @@ fn told(error: &minijinja::Error) -> String {
     if let Some(detail) = error.detail() {
         text = format!("{text}: {detail}");
     }
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
+    if let Some(cause) = std::error::Error::source(error) {
+        text = format!("{text}: {}", Chain(cause));
     }
     text
 }

@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod feed;
+mod hold;
 mod key;
 pub(crate) mod live;
 mod logs;
@@ -23,7 +24,8 @@ mod progress;
 mod samples;
 
 pub(crate) use feed::Feeds;
-pub(crate) use progress::{Outlook, Progress, Queue, explain, spoken, stage};
+pub(crate) use hold::Visitor;
+pub(crate) use progress::{Outlook, Progress, Queue, explain, stage};
 pub(crate) use samples::samples;
 
 use key::Key;

@@ -208,7 +208,8 @@ async fn only_a_page_of_ours_may_follow() {
         assert!(answer.starts_with("HTTP/1.1 404"), "{address}: {answer}");
     }
     let post = last_get(&address).replace("GET", "POST");
-    assert!(router.ask(&post).await.starts_with("HTTP/1.1 405"));
+    let refused = router.ask(&post).await;
+    assert!(refused.starts_with("HTTP/1.1 405") && refused.contains("allow: GET, HEAD\r\n"));
     let other = last_get(&address).replace("app.test", "other.test");
     assert!(router.ask(&other).await.starts_with("HTTP/1.1 404"));
 }

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::waiting::{Outlook, Progress, spoken};
+use crate::{
+    waiting::{Outlook, Progress},
+    words::spoken,
+};
 
 /// A page without a script is looked at again after so many seconds.
 const RELOAD: u64 = 2;

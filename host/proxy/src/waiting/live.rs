@@ -89,8 +89,7 @@ pub(crate) async fn answer(
         _ => return Err(nothing()),
     };
     if !matches!(head.method, Method::GET | Method::HEAD) {
-        let detail = "This address is only read.";
-        return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail));
+        return Err(Problem::only("GET, HEAD", "This address is only read."));
     }
     let query = head.uri.query().unwrap_or_default();
     let path = asked(query, "route").ok_or_else(nothing)?;
