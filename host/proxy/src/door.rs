@@ -171,8 +171,9 @@ impl Door {
             let entry = self.worker.route(listener, host.to_str().ok()?, path)?;
             Some(entry.value.clone())
         };
-        let answered = live::answer(&self.worker.feeds, client, listener, host, head, find);
-        Ok(answered.await?)
+        let feeds = &self.worker.feeds;
+        let address = who::real_address(client.address, &self.settings.trust, &head.headers);
+        Ok(live::answer(feeds, client, address, listener, host, head, find).await?)
     }
 
     fn route(

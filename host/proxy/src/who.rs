@@ -41,7 +41,9 @@ mod forward;
 mod limit;
 mod users;
 
+pub(crate) use address::real as real_address;
 pub(crate) use forward::Asker;
+pub(crate) use limit::network;
 pub use users::check_users;
 
 use basic::Basic;
@@ -133,7 +135,7 @@ pub(crate) async fn authenticate(
     head: &mut request::Parts,
 ) -> Result<Vouched, Ended> {
     let worker = &door.worker;
-    let address = address::real(client.address, &door.settings.trust, &head.headers);
+    let address = real_address(client.address, &door.settings.trust, &head.headers);
     let checked = async {
         match &auth.kind {
             AuthKind::Basic(settings) => {
@@ -164,7 +166,7 @@ impl Knock {
             "*" => "/",
             path => path,
         };
-        let address = || address::real(client.address, &door.settings.trust, &head.headers);
+        let address = || real_address(client.address, &door.settings.trust, &head.headers);
         if rules.may_set_aside(path) || !rules.is_open() {
             let asked = Asked {
                 method: head.method.as_str(),

@@ -74,7 +74,7 @@ impl Stream {
         loop {
             let chunk = self.chunk().await;
             assert!(!chunk.is_empty(), "the stream has ended");
-            if chunk.starts_with(':') {
+            if chunk.starts_with("event: alive\n") {
                 continue;
             }
             let field = |name: &str| {
@@ -153,6 +153,21 @@ async fn a_stream_that_is_taken_up_again_begins_with_the_state_now() {
     let line = format!("Last-Event-ID: {last}\r\n");
     let mut again = Stream::open(&router, page.address("events"), &line).await;
     assert_eq!(again.next().await.data["phase"], "ready");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_joins_others_is_told_the_time_that_has_passed() {
+    let (backend, _) = Backend::answering(OK).await;
+    let waiting = Waiting::Page;
+    let plan = Plan { waiting, eager: false, threads: 1, ..Plan::new(backend.address) };
+    let router = plan.run();
+    let page = Page::load(&router).await;
+    let mut first = page.follow(&router).await;
+    first.next().await;
+    // Nothing happens but time.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let told = page.follow(&router).await.next().await;
+    assert!(told.data["elapsed"].as_f64().unwrap() >= 0.7, "{}", told.data);
 }
 
 #[tokio::test(flavor = "multi_thread")]
