@@ -482,7 +482,8 @@ pub(crate) static ROUTE: Table = Table {
             TEXT.kind,
             "\"/\"",
             "Beginning of the path, in whole segments: `/app` is `/app` and `/app/x`, not \
-             `/apple`. A request's path is compared as servers resolve it: `/x/../app` is `/app`.",
+             `/apple`. A request's path is compared as servers resolve it: `/x/../app` is `/app`. \
+             One that only some servers take for another route's, as `/app%2Fx`, is not found.",
         ),
         required("workload", TEXT.kind, "The workload that answers."),
         required("port", PORT.kind, "The workload's own port."),

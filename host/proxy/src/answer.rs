@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use drowse_core::{Phase, Snapshot, Stage, WorkloadName};
+use drowse_core::{Phase, Snapshot, Workload, WorkloadName};
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
     header::{
-        ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, UPGRADE, VARY,
+        ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, UPGRADE,
+        VARY,
     },
 };
 use serde::Serialize;
@@ -16,6 +17,7 @@ use crate::{
     headers::tokens,
     page::Notice,
     waiting::{Queue, stage},
+    words::seconds,
 };
 
 /// A notice has a style of its own and nothing else.
@@ -46,6 +48,9 @@ pub(crate) struct Problem {
     /// Seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
+    /// The methods that are allowed where the client's was not.
+    #[serde(skip)]
+    allow: Option<HeaderValue>,
 }
 
 /// How far a wake has come.
@@ -83,7 +88,14 @@ impl Problem {
             phase: None,
             wake: None,
             retry_after: None,
+            allow: None,
         }
+    }
+
+    /// The method is not among these, separated by commas (RFC 9110 §15.5.6).
+    pub(crate) fn only(methods: &'static str, detail: &str) -> Self {
+        let allow = Some(HeaderValue::from_static(methods));
+        Self { allow, ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
     }
 
     pub(crate) fn code(mut self, code: &'static str) -> Self {
@@ -92,14 +104,14 @@ impl Problem {
     }
 
     /// What the workload does now.
-    pub(crate) fn during(mut self, workload: &WorkloadName, snapshot: &Snapshot) -> Self {
-        let seconds = |time: Duration| (time.as_secs_f64() * 10.0).round() / 10.0;
+    pub(crate) fn during(self, workload: &Workload) -> Self {
+        self.at(workload.name(), &workload.snapshot())
+    }
+
+    fn at(mut self, workload: &WorkloadName, snapshot: &Snapshot) -> Self {
         self.wake = (snapshot.phase == Phase::Waking).then(|| Wake {
             stage: snapshot.stage.as_ref().map(stage),
-            queue: match snapshot.stage {
-                Some(Stage::Queued { place, of, .. }) => Some(Queue { place, of }),
-                _ => None,
-            },
+            queue: Queue::of(snapshot),
             elapsed: seconds(snapshot.since.elapsed()),
             expected: snapshot.expected.map(seconds),
         });
@@ -140,6 +152,9 @@ impl Problem {
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(methods) = &self.allow {
+            response.headers_mut().insert(ALLOW, methods.clone());
         }
         response
     }

@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use drowse_core::Visit;
+use futures_util::Stream;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -39,7 +40,7 @@ pub(crate) struct Answered {
 
 enum Kind {
     Ours(Option<Bytes>),
-    Live(axum::body::Body),
+    Live(Pin<Box<dyn Stream<Item = Bytes>>>),
     Relayed(Relayed),
 }
 
@@ -153,8 +154,8 @@ impl Answered {
     }
 
     /// A stream of our own.
-    pub(crate) fn live(body: axum::body::Body, client: &Rc<Client>) -> Self {
-        Self { kind: Kind::Live(body), client: client.clone() }
+    pub(crate) fn live(pieces: impl Stream<Item = Bytes> + 'static, client: &Rc<Client>) -> Self {
+        Self { kind: Kind::Live(Box::pin(pieces)), client: client.clone() }
     }
 
     /// An upstream's body. The lease goes back to the pool after its last byte.
@@ -185,7 +186,9 @@ impl Body for Answered {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.kind {
             Kind::Ours(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Live(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Kind::Live(pieces) => {
+                pieces.as_mut().poll_next(cx).map(|piece| Some(Ok(Frame::data(piece?))))
+            }
             Kind::Relayed(relayed) => relayed.poll_frame(cx),
         }
     }
@@ -193,7 +196,7 @@ impl Body for Answered {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Ours(bytes) => bytes.is_none(),
-            Kind::Live(body) => body.is_end_stream(),
+            Kind::Live(_) => false,
             Kind::Relayed(relayed) => relayed.inner.is_end_stream(),
         }
     }
@@ -203,7 +206,7 @@ impl Body for Answered {
             Kind::Ours(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Kind::Live(body) => body.size_hint(),
+            Kind::Live(_) => SizeHint::default(),
             Kind::Relayed(relayed) => relayed.inner.size_hint(),
         }
     }

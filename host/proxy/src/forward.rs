@@ -12,12 +12,14 @@ use crate::{
     answer::Problem,
     body::{Answered, Exchange, Upload},
     client::Client,
-    door::{Asking, Door, Ended, let_in},
+    door::{Door, Ended},
     headers::{Malformed, to_client},
     pool::Lease,
     ramp::Step,
     tunnel, upstream,
+    waiting::Visitor,
     who::Knock,
+    words::Chain,
 };
 
 /// An upstream that cannot be reached though its provider says that it runs is given so long: the
@@ -34,6 +36,8 @@ pub(crate) struct Forward<'a> {
     pub(crate) host: &'a HeaderValue,
     /// How it came to the gate, should it come there again.
     pub(crate) knock: Knock,
+    /// Until then it may be held, if it has been held before.
+    pub(crate) deadline: Option<Instant>,
     /// The protocols that the client would switch to, and its side of the switch.
     pub(crate) upgrade: Option<(HeaderValue, OnUpgrade)>,
 }
@@ -76,6 +80,9 @@ impl Forward<'_> {
         let mut pooled = true;
         // What one life may have begun to serve is sent to another, once.
         let mut second_chance = repeatable;
+        // What no life could be reached with is tried with one other: a workload that ends as soon
+        // as it is ready is not started again and again for one visitor.
+        let mut another_life = true;
         let mut told = false;
         // Since when this life is tried in vain.
         let mut tried: Option<(Generation, Instant)> = None;
@@ -110,7 +117,8 @@ impl Forward<'_> {
                             let sent = back.is_none();
                             let spare = spare.filter(|_| broke_off(&error));
                             let Some(again) = back.or(spare) else {
-                                return Err(self.broken(generation, &reason(&error)));
+                                let why = Chain(&error).to_string();
+                                return Err(self.broken(generation, &why));
                             };
                             message = *again;
                             if reused {
@@ -121,7 +129,7 @@ impl Forward<'_> {
                                 pooled = false;
                                 continue;
                             }
-                            (reason(&error), sent)
+                            (Chain(&error).to_string(), sent)
                         }
                     }
                 }
@@ -142,7 +150,10 @@ impl Forward<'_> {
             message.body_mut().belong(None);
             drop(exchange);
             let mut pause = DOUBT_PAUSE;
-            while !is_over(&workload, generation).await {
+            let over = loop {
+                if is_over(&workload, generation).await {
+                    break true;
+                }
                 if tried.is_some_and(|(_, since)| since.elapsed() > DOUBT) {
                     return Err(self.broken(generation, &why));
                 }
@@ -150,16 +161,28 @@ impl Forward<'_> {
                 tokio::time::sleep(pause).await;
                 pause *= 2;
                 if !sent {
-                    break;
+                    break false;
                 }
+            };
+            if over && !std::mem::take(&mut another_life) {
+                return Err(self.broken(generation, &why));
             }
             let visit = match self.knock.enter(&self.entry.value) {
                 Some(visit) => visit,
                 None => {
-                    self.knock.ask(&self.door.worker.who, self.entry)?;
-                    let (method, headers) = (message.method(), message.headers());
-                    let asking = Asking { host: self.host, method, headers };
-                    Box::pin(let_in(self.door, self.client, self.entry, &asking)).await?
+                    let patience = self.entry.route.patience;
+                    let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + patience);
+                    let visitor = Visitor {
+                        door: self.door,
+                        client: self.client,
+                        entry: self.entry,
+                        knock: &self.knock,
+                        host: self.host,
+                        method: message.method(),
+                        headers: message.headers(),
+                        deadline,
+                    };
+                    Box::pin(visitor.let_in()).await?
                 }
             };
             exchange = Exchange::new(visit, self.client);
@@ -209,8 +232,8 @@ impl Forward<'_> {
             // hyper would speak HTTP/1.0 too from now on, which has no body of unknown length.
             lease.make_last();
         }
-        let asked = self.upgrade.as_ref().map(|(protocols, _)| protocols);
-        if let Err(Malformed(reason)) = to_client(&mut head, &body, asked) {
+        let protocols = self.upgrade.as_ref().map(|(protocols, _)| protocols);
+        if let Err(Malformed(reason)) = to_client(&mut head, &body, protocols) {
             return Err(self.broken(exchange.visit.generation(), reason));
         }
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
@@ -317,16 +340,4 @@ fn copy(message: &Request<Upload>, client: &Rc<Client>) -> Request<Upload> {
 fn broke_off(error: &hyper::Error) -> bool {
     let cause = std::error::Error::source(error);
     error.is_incomplete_message() || cause.is_some_and(|cause| cause.is::<io::Error>())
-}
-
-/// The error with its causes.
-fn reason(error: &hyper::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -16,7 +16,7 @@ use http_body::Body;
 use ipnet::IpNet;
 
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// A request that is refused for its head alone.
@@ -71,7 +71,7 @@ pub(crate) fn host(head: &request::Parts) -> Result<HeaderValue, Refused> {
     let bad = |reason| Refused { status: StatusCode::BAD_REQUEST, reason };
     if head.method == Method::CONNECT {
         let reason = "this server does not open tunnels";
-        return Err(Refused { status: StatusCode::METHOD_NOT_ALLOWED, reason });
+        return Err(Refused { status: StatusCode::NOT_IMPLEMENTED, reason });
     }
     if head.headers.get_all(HOST).iter().nth(1).is_some() {
         return Err(bad("the request has more than one Host header"));
@@ -301,7 +301,9 @@ impl Found {
                 PROXY_AUTHORIZATION => found.doomed.push(name.clone()),
                 FORWARDED if !trusted => found.doomed.push(name.clone()),
                 _ if found.general(name) => {}
-                _ if !trusted && is_introduction(name.as_str()) => found.doomed.push(name.clone()),
+                _ if is_introduction(name.as_str()) && (!trusted || is_spelt_oddly(name)) => {
+                    found.doomed.push(name.clone());
+                }
                 _ => {}
             }
         }
@@ -348,6 +350,11 @@ fn is_introduction(name: &str) -> bool {
             && name.bytes().zip(prefix.bytes()).all(|(n, p)| n == p || (n == b'_' && p == b'-'))
     };
     begins("x-forwarded-") || (begins("x-real-ip") && name.len() == 9) || name == "forwarded"
+}
+
+/// No proxy spells it so, and many pass on what clients do.
+fn is_spelt_oddly(name: &HeaderName) -> bool {
+    name.as_str().contains('_')
 }
 
 // === impl Connection ===

@@ -31,6 +31,7 @@ mod tunnel;
 mod upstream;
 mod waiting;
 mod who;
+mod words;
 mod worker;
 
 use std::sync::Arc;

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     settings::WaitingSettings,
     waiting::{Progress, samples},
+    words::Chain,
 };
 
 mod notice;
@@ -189,20 +190,23 @@ impl Theme {
             Ok(page) => page.into(),
             Err(_) => {
                 let says = [view.progress.says.clone()];
-                let reload = Some(view.reload);
-                Notice { title: &view.progress.title, paragraphs: &says, reload }.to_string().into()
+                Notice { title: &view.progress.title, paragraphs: &says, reload: view.reload }
+                    .to_string()
+                    .into()
             }
         }
     }
 
     fn try_render(&self, view: &View<'_>) -> Result<String, minijinja::Error> {
-        let begin =
-            Begin { progress: view.progress, live: view.live.as_ref(), reload: view.reload };
+        let begin = Begin { progress: view.progress, live: view.live.as_ref(), reload: view.again };
         // Nothing in it may end the script element.
         let data = serde_json::to_string(&begin).unwrap_or_default().replace('<', "\\u003c");
         let given = Given {
             view,
-            head: safe(format!("{MARK}{}\"></noscript>", view.reload)),
+            head: safe(match view.reload {
+                Some(seconds) => format!("{MARK}{REFRESH}{seconds}\"></noscript>"),
+                None => MARK.to_owned(),
+            }),
             style: safe(format!("<style>\n{}</style>", self.style)),
             script: safe(format!("{STATE}{data}</script>\n<script>{SCRIPT}</script>")),
         };
@@ -214,8 +218,9 @@ impl Theme {
 const MARK: &str = "<meta charset=\"utf-8\">\n\
     <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
     <meta name=\"color-scheme\" content=\"light dark\">\n\
-    <meta name=\"robots\" content=\"noindex\">\n\
-    <noscript><meta http-equiv=\"refresh\" content=\"";
+    <meta name=\"robots\" content=\"noindex\">\n";
+/// What loads it again where there is no script.
+const REFRESH: &str = "<noscript><meta http-equiv=\"refresh\" content=\"";
 /// How the script's data begin.
 const STATE: &str = "<script type=\"application/json\" id=\"drowse-state\">";
 
@@ -262,10 +267,8 @@ fn told(error: &minijinja::Error) -> String {
     if let Some(detail) = error.detail() {
         text = format!("{text}: {detail}");
     }
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
+    if let Some(cause) = std::error::Error::source(error) {
+        text = format!("{text}: {}", Chain(cause));
     }
     text
 }

@@ -16,18 +16,23 @@ use crate::{
 };
 
 mod feed;
+mod follower;
+mod hold;
 mod key;
 pub(crate) mod live;
 mod logs;
 mod progress;
 mod samples;
+mod streams;
 
 pub(crate) use feed::Feeds;
-pub(crate) use progress::{Outlook, Progress, Queue, explain, spoken, stage};
+pub(crate) use hold::Visitor;
+pub(crate) use progress::{Outlook, Progress, Queue, explain, stage};
 pub(crate) use samples::samples;
 
 use key::Key;
 use logs::Tails;
+use streams::Streams;
 
 /// A page is not held up longer by a provider that looks for log lines.
 const PAGE_PATIENCE: Duration = Duration::from_millis(400);
@@ -41,7 +46,7 @@ pub(crate) struct Lobby {
     live: bool,
     key: Key,
     held: Arc<Semaphore>,
-    streams: Arc<Semaphore>,
+    streams: Arc<Streams>,
     tails: Tails,
 }
 
@@ -60,7 +65,7 @@ impl Lobby {
             live: settings.live,
             key: Key::random()?,
             held: Arc::new(Semaphore::new(settings.held)),
-            streams: Arc::new(Semaphore::new(settings.streams)),
+            streams: Streams::new(settings.streams),
             tails: Tails::new(settings.logs),
         }))
     }
@@ -83,7 +88,7 @@ impl Lobby {
         let progress = Progress::of(workload, self.tail(workload).await);
         let live = self.live.then(|| live::addresses(&self.key, spot));
         let view = View::new(&progress, live);
-        (self.theme.render(&view), view.reload)
+        (self.theme.render(&view), view.again)
     }
 
     pub(crate) fn theme(&self) -> &Theme {

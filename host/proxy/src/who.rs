@@ -1,9 +1,11 @@
 //! Who is let in and who may wake, decided in front of the gate.
 //!
-//! The order is always the same: whoever has to authenticate does it first, awake or not. Then the
-//! gate: if it is open the request passes, and the rules for waking say nothing. If it is closed,
-//! a request that is set aside is answered here, one that may not wake is refused, one that would
-//! wake too often is told when to come back, and everybody else is let in by waking.
+//! The order is always the same, for everything but the reserved path, which has signatures of its
+//! own: whoever has to authenticate does it first, awake or not. Then the gate: if it is open the
+//! request passes, and the rules for waking say nothing. If it is closed, a request that is set
+//! aside is answered here, one that may not wake is refused, one that would wake too often is told
+//! when to come back, and everybody else is let in by waking. Both of those may join a wake that
+//! is coming without them.
 
 use std::{
     collections::HashMap,
@@ -14,14 +16,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use drowse_core::{Phase, Visit, Workload};
+use drowse_core::{Cause, Visit, Workload};
 use drowse_routes::{
-    Auth, AuthKind, Entry, Route,
+    Auth, AuthKind, BasicAuth, Entry, Route,
     rules::{Aside, Asked, Barred},
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, RETRY_AFTER, USER_AGENT},
+    header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, RETRY_AFTER, USER_AGENT},
     request,
 };
 use tokio::sync::Semaphore;
@@ -37,10 +39,11 @@ mod address;
 mod basic;
 mod forward;
 mod limit;
-pub(crate) mod preamble;
 mod users;
 
+pub(crate) use address::real as real_address;
 pub(crate) use forward::Asker;
+pub(crate) use limit::network;
 pub use users::check_users;
 
 use basic::Basic;
@@ -74,9 +77,23 @@ pub(crate) enum Knock {
     Barred(Barred),
 }
 
-/// What authentication has found out about a request, for the workload.
+/// What a request may do at a gate that is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum May {
+    /// Wake the workload.
+    Wake,
+    /// Wait for a wake that is coming without it.
+    Join,
+}
+
+/// What authentication has to say about a request that passes.
 #[derive(Default)]
-pub(crate) struct Vouched(Vec<(HeaderName, HeaderValue)>);
+pub(crate) struct Vouched {
+    /// For the workload.
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// For the client, with whatever it is answered: a session that was renewed.
+    pub(crate) cookies: Vec<HeaderValue>,
+}
 
 // === impl Who ===
 
@@ -94,15 +111,15 @@ impl Who {
     }
 
     /// Who checks the passwords of this name; another one when the operator has changed it.
-    fn basic(&self, auth: &Auth) -> Option<Arc<Basic>> {
-        let AuthKind::Basic(settings) = &auth.kind else { return None };
+    fn basic(&self, name: &str, settings: &BasicAuth) -> Arc<Basic> {
         let mut basics = self.basics.lock().unwrap_or_else(PoisonError::into_inner);
-        match basics.get(&auth.name) {
-            Some(basic) if basic.settings() == settings => Some(basic.clone()),
+        match basics.get(name) {
+            Some(basic) if basic.settings() == settings => basic.clone(),
             _ => {
-                let basic = Arc::new(Basic::new(settings.clone(), self.desk.clone(), self.salt));
-                basics.insert(auth.name.clone(), basic.clone());
-                Some(basic)
+                let (settings, desk) = (settings.clone(), self.desk.clone());
+                let basic = Arc::new(Basic::new(name, settings, desk, self.salt));
+                basics.insert(name.to_owned(), basic.clone());
+                basic
             }
         }
     }
@@ -118,16 +135,17 @@ pub(crate) async fn authenticate(
     head: &mut request::Parts,
 ) -> Result<Vouched, Ended> {
     let worker = &door.worker;
+    let address = real_address(client.address, &door.settings.trust, &head.headers);
     let checked = async {
         match &auth.kind {
-            AuthKind::Basic(_) => match worker.who.basic(auth) {
-                Some(basic) => basic.authenticate(&mut head.headers).await,
-                None => Ok(Vouched::default()),
-            },
+            AuthKind::Basic(settings) => {
+                let basic = worker.who.basic(&auth.name, settings);
+                basic.authenticate(address, &mut head.headers).await
+            }
             AuthKind::Forward(forward) => {
                 let forwarded_for = &client.forwarded_for;
                 let origin = Origin { forwarded_for, trusted: client.trusted, host };
-                worker.asker.authenticate(&auth.name, forward, &origin, head).await
+                worker.asker.authenticate(&auth.name, forward, address, &origin, head).await
             }
         }
     };
@@ -148,7 +166,7 @@ impl Knock {
             "*" => "/",
             path => path,
         };
-        let address = || address::real(client.address, &door.settings.trust, &head.headers);
+        let address = || real_address(client.address, &door.settings.trust, &head.headers);
         if rules.may_set_aside(path) || !rules.is_open() {
             let asked = Asked {
                 method: head.method.as_str(),
@@ -174,33 +192,38 @@ impl Knock {
         }
     }
 
-    /// At a gate that was closed: whether the request may go on to wake the workload, or to join
-    /// those who wait for a wake that is under way.
-    pub(crate) fn ask(&self, who: &Who, entry: &Entry<Arc<Workload>>) -> Result<(), Ended> {
+    /// At a gate that was closed: what the request may do, if anything. Where wakes are counted,
+    /// the workload is woken by this, for this cause.
+    pub(crate) fn ask(
+        &self,
+        who: &Who,
+        entry: &Entry<Arc<Workload>>,
+        cause: impl FnOnce() -> Cause,
+    ) -> Result<May, Ended> {
         let workload = &entry.value;
+        let name = workload.name();
         match self {
-            Self::Aside(aside) => Err(Ended::Page(Box::new(answer(aside)))),
+            Self::Aside(aside) => Err(Ended::Response(Box::new(answer(aside)))),
+            Self::Barred(_) if workload.is_coming() => Ok(May::Join),
             Self::Barred(barred) => {
-                let phase = workload.snapshot().phase;
-                if matches!(phase, Phase::Waking | Phase::Ready) {
-                    return Ok(());
-                }
-                let name = workload.name();
                 let detail = format!("This {barred} may not wake {name}.");
                 let problem = Problem::new(StatusCode::FORBIDDEN, detail).code("may-not-wake");
-                Err(problem.of(name, phase).into())
+                Err(problem.of(name, workload.snapshot().phase).into())
             }
-            Self::Visitor { counted: None } => Ok(()),
+            Self::Visitor { counted: None } => Ok(May::Wake),
             Self::Visitor { counted: Some(client) } => {
                 let limits = &entry.route.wake.limits;
-                who.limits.wake(workload, limits, *client).map_err(|over| {
-                    let name = workload.name();
-                    Problem::new(StatusCode::TOO_MANY_REQUESTS, over.explain(name))
-                        .code("wake-limit")
-                        .of(name, workload.snapshot().phase)
-                        .retry_after(over.again)
-                        .into()
-                })
+                match who.limits.wake(workload, limits, *client, cause) {
+                    Ok(()) => Ok(May::Join),
+                    Err(over) => {
+                        let detail = over.explain(name);
+                        Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
+                            .code("wake-limit")
+                            .of(name, workload.snapshot().phase)
+                            .retry_after(over.again)
+                            .into())
+                    }
+                }
             }
         }
     }
@@ -228,15 +251,17 @@ fn answer(aside: &Aside) -> Response<Bytes> {
 impl Vouched {
     /// Tells the workload. Done last, so that no header of the client can take any of it away.
     pub(crate) fn tell(self, headers: &mut HeaderMap) {
-        for (name, value) in self.0 {
+        for (name, value) in self.headers {
             headers.append(name, value);
         }
     }
 }
 
-/// Takes away what a client sent under these names.
-pub(crate) fn strip_all(names: &[String], headers: &mut HeaderMap) {
-    for name in names {
+/// Takes away what a client sent under these names to say who it is. With credentials it proves
+/// that, so they stay until they have been looked at.
+pub(crate) fn strip_claims(names: &[String], headers: &mut HeaderMap) {
+    let credentials = [AUTHORIZATION.as_str(), COOKIE.as_str()];
+    for name in names.iter().filter(|name| !credentials.contains(&name.as_str())) {
         strip(headers, name);
     }
 }

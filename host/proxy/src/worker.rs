@@ -26,23 +26,20 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Tables,
-    client::{Client, ClientIo, TooSlow},
+    client::{Client, TooSlow, socket::ClientIo},
     clock::{Clock, TICK},
     door::Door,
     headers::trusts,
     pool::Pool,
     settings::ListenerSettings,
     waiting::{Feeds, Lobby},
-    who::{
-        Asker, Who,
-        preamble::{self, Said},
-    },
+    who::{Asker, Who},
 };
 
 /// Ticks between two looks at the pool.
 const POOL_TICKS: u32 = 4;
 /// A client that has connected or begun to speak when we stop gets so long to say what it wants.
-const FIRST_WORD: Duration = Duration::from_millis(500);
+pub(crate) const FIRST_WORD: Duration = Duration::from_millis(500);
 /// When the kernel cannot give us a connection, it is asked again after so long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -62,7 +59,7 @@ pub(crate) struct Worker {
     next: Cell<u64>,
     /// There is something to sweep.
     active: Notify,
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 /// A listening socket of this thread.
@@ -259,77 +256,29 @@ impl Worker {
     ) -> Option<Arc<Entry<Arc<Workload>>>> {
         self.tables.borrow_mut().load().listener(listener).lookup(host, path).cloned()
     }
-}
 
-// === impl Door ===
-
-impl Door {
-    /// Begins to serve a client. While the listener is full, nobody else is accepted.
-    async fn welcome(
+    /// Serves a client that comes from this address, by a task of its own.
+    pub(crate) fn seat(
         self: &Rc<Self>,
+        door: &Rc<Door>,
         stream: TcpStream,
         address: SocketAddr,
-        room: &Arc<Semaphore>,
-    ) {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let proxies = &self.settings.proxy_protocol;
-        if !proxies.is_empty() && trusts(proxies, address.ip().to_canonical()) {
-            let introduced = self.clone().introduced(stream, address, permit);
-            self.worker.tasks.spawn_local(introduced);
-        } else {
-            self.seat(stream, address, permit);
-        }
-    }
-
-    /// Serves a client that a proxy introduces by the PROXY protocol.
-    async fn introduced(
-        self: Rc<Self>,
-        mut stream: TcpStream,
-        proxy: SocketAddr,
         permit: OwnedSemaphorePermit,
     ) {
-        let said = tokio::time::timeout(self.limits.head_timeout, preamble::read(&mut stream));
-        let stop = async {
-            self.worker.stop.cancelled().await;
-            tokio::time::sleep(FIRST_WORD).await;
-        };
-        let said = tokio::select! {
-            said = said => said,
-            () = stop => return,
-        };
-        match said {
-            Ok(Ok(Said::Client(address))) => self.seat(stream, address, permit),
-            Ok(Ok(Said::Nobody)) => self.seat(stream, proxy, permit),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => tracing::warn!(
-                listener = self.settings.name, %proxy, %error,
-                "connection closed: the listener's `proxy-protocol` names this proxy, so it must \
-                 send one"
-            ),
-            // Closed without a word, as health checks do, or too slow.
-            Ok(Err(_)) | Err(_) => tracing::debug!(
-                listener = self.settings.name, %proxy,
-                "connection ended before its PROXY protocol header was complete"
-            ),
-        }
-    }
-
-    /// Serves a client that comes from this address.
-    fn seat(self: &Rc<Self>, stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
-        let worker = &self.worker;
-        worker.clock.advance();
-        let trusted = |address| trusts(&self.settings.trust, address);
-        let client = Client::new(stream, address, trusted, &worker.clock, permit);
-        let id = worker.next.get();
-        worker.next.set(id + 1);
-        let booked = Booked { worker: worker.clone(), id };
-        let serving = serve(self.clone(), client.clone());
-        let task = worker.tasks.spawn_local(async move {
+        self.clock.advance();
+        let trusted = |address| trusts(&door.settings.trust, address);
+        let client = Client::new(stream, address, trusted, &self.clock, permit);
+        let id = self.next.get();
+        self.next.set(id + 1);
+        let booked = Booked { worker: self.clone(), id };
+        let serving = serve(door.clone(), client.clone());
+        let task = self.tasks.spawn_local(async move {
             let _booked = booked;
             serving.await;
         });
-        let served = Served { client, door: self.clone(), task: task.abort_handle() };
-        worker.clients.borrow_mut().insert(id, served);
-        worker.active.notify_one();
+        let served = Served { client, door: door.clone(), task: task.abort_handle() };
+        self.clients.borrow_mut().insert(id, served);
+        self.active.notify_one();
     }
 }
 

@@ -94,7 +94,7 @@ async fn what_no_server_should_guess_at_is_refused() {
         ),
         ("POST / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
         ("POST / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
-        ("CONNECT app.test:80 HTTP/1.1\r\nHost: app.test\r\n\r\n", 405),
+        ("CONNECT app.test:80 HTTP/1.1\r\nHost: app.test\r\n\r\n", 501),
     ] {
         let mut wire = router.connect().await;
         wire.send(request).await;

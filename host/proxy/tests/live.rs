@@ -74,7 +74,7 @@ impl Stream {
         loop {
             let chunk = self.chunk().await;
             assert!(!chunk.is_empty(), "the stream has ended");
-            if chunk.starts_with(':') {
+            if chunk.starts_with("event: alive\n") {
                 continue;
             }
             let field = |name: &str| {
@@ -156,6 +156,21 @@ async fn a_stream_that_is_taken_up_again_begins_with_the_state_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_joins_others_is_told_the_time_that_has_passed() {
+    let (backend, _) = Backend::answering(OK).await;
+    let waiting = Waiting::Page;
+    let plan = Plan { waiting, eager: false, threads: 1, ..Plan::new(backend.address) };
+    let router = plan.run();
+    let page = Page::load(&router).await;
+    let mut first = page.follow(&router).await;
+    first.next().await;
+    // Nothing happens but time.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let told = page.follow(&router).await.next().await;
+    assert!(told.data["elapsed"].as_f64().unwrap() >= 0.7, "{}", told.data);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_only_looks_wakes_nothing_and_keeps_nothing_awake() {
     let (backend, _) = Backend::answering(OK).await;
     let idle = Some(Duration::from_millis(200));
@@ -208,7 +223,8 @@ async fn only_a_page_of_ours_may_follow() {
         assert!(answer.starts_with("HTTP/1.1 404"), "{address}: {answer}");
     }
     let post = last_get(&address).replace("GET", "POST");
-    assert!(router.ask(&post).await.starts_with("HTTP/1.1 405"));
+    let refused = router.ask(&post).await;
+    assert!(refused.starts_with("HTTP/1.1 405") && refused.contains("allow: GET, HEAD\r\n"));
     let other = last_get(&address).replace("app.test", "other.test");
     assert!(router.ask(&other).await.starts_with("HTTP/1.1 404"));
 }

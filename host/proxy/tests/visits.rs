@@ -337,6 +337,19 @@ async fn the_next_life_is_given_its_own_time_to_be_reached() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_visitor_does_not_start_again_and_again_what_ends_as_soon_as_it_is_ready() {
+    let nowhere = Refusing::new();
+    let router = Plan { eager: false, ..Plan::new(nowhere.address) }.run();
+    let mut wire = router.connect().await;
+    wire.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 2\r\n\r\nhi").await;
+    router.fake.ends_at_once.store(true, Ordering::SeqCst);
+    router.fake.may_start.add_permits(100);
+    let head = wire.head().await;
+    assert!(head.starts_with("HTTP/1.1 502"), "{head}");
+    assert_eq!(router.fake.starts(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_time_that_connecting_takes_counts() {
     // Its queue is full and nobody accepts: the kernel drops what else comes.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

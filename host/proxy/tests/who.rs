@@ -7,7 +7,7 @@ mod common;
 use std::{path::PathBuf, time::Duration};
 
 use common::{Backend, GET, LAST_GET, OK, Plan, Router, Wire, until, within};
-use drowse_core::{Cause, Force, Phase, Source};
+use drowse_core::{Cause, Force, Kind, Phase, Source};
 use drowse_proxy::HttpLimits;
 use drowse_routes::{
     Auth, AuthKind, BasicAuth, ForwardAuth, Waiting, WakeRules,
@@ -267,6 +267,103 @@ async fn the_proxy_protocol_is_required_of_those_who_speak_it_and_refused_from_o
     assert_eq!(router.fake.starts(), 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_not_wake_does_not_wake_when_the_wake_that_it_waits_for_comes_to_nothing() {
+    let methods = vec!["POST".to_owned()];
+    let wake = WakeRules { methods, ..WakeRules::default() };
+    let (backend, _told) = Backend::answering(OK).await;
+    let router = Plan { wake, eager: false, ..Plan::new(backend.address) }.run();
+    router.engine.wake("app", Cause::new(Source::Cli)).unwrap();
+    router.phase(Phase::Waking).await;
+    let mut joiner = router.connect().await;
+    joiner.send(LAST_GET).await;
+    until(|| router.workload.waiting() == 1).await;
+    put_to_sleep(&router).await;
+    let answer = joiner.rest().await;
+    assert_eq!(status(&answer), 403, "{answer}");
+    assert_eq!(router.workload.snapshot().phase, Phase::Asleep);
+    assert_eq!(router.fake.starts(), 1, "the operator's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_is_asked_again_when_the_wake_that_was_joined_comes_to_nothing() {
+    let limits = WakeLimits { all: Some(Rate { count: 1, per: HOUR }), client: None };
+    let wake = WakeRules { limits, ..WakeRules::default() };
+    let (backend, _told) = Backend::answering(OK).await;
+    let router = Plan { wake, eager: false, ..Plan::new(backend.address) }.run();
+    let mut visitors = Vec::new();
+    router.engine.wake("app", Cause::new(Source::Cli)).unwrap();
+    router.phase(Phase::Waking).await;
+    for _ in 0..2 {
+        let mut wire = router.connect().await;
+        wire.send(LAST_GET).await;
+        visitors.push(wire);
+    }
+    until(|| router.workload.waiting() == 2).await;
+    let cause = Cause::new(Source::Cli);
+    router.engine.sleep("app", cause, Force::Drain).unwrap();
+    // One of them pays for the next wake, and the other one joins it.
+    router.fake.may_start.add_permits(100);
+    for wire in &mut visitors {
+        let answer = wire.rest().await;
+        assert_eq!(status(&answer), 200, "{answer}");
+    }
+    put_to_sleep(&router).await;
+    let refused = router.ask(LAST_GET).await;
+    assert_eq!(status(&refused), 429, "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wake_that_was_asked_for_while_it_drained_is_paid_for_once() {
+    let (backend, mut requests) = (
+        Backend::new(|mut wire| async move {
+            while let Some(head) = wire.try_head().await {
+                if head.contains("/slow") {
+                    wire.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nslow").await;
+                    wire.closed().await;
+                    return;
+                }
+                wire.send(OK).await;
+            }
+        })
+        .await,
+        JoinSet::new(),
+    );
+    let limits = WakeLimits { all: Some(Rate { count: 2, per: HOUR }), client: None };
+    let wake = WakeRules { limits, ..WakeRules::default() };
+    let router = Plan { wake, ..Plan::new(backend.address) }.run();
+    let mut download = router.connect().await;
+    download.send(get("/slow", "")).await;
+    download.head().await;
+    router.engine.sleep("app", Cause::new(Source::Cli), Force::Drain).unwrap();
+    router.phase(Phase::Draining).await;
+    // The first one pays while it drains, the second one comes while it stops.
+    for waiting in 1..=2 {
+        let mut wire = router.connect().await;
+        requests.spawn(async move {
+            wire.send(LAST_GET).await;
+            wire.rest().await
+        });
+        until(|| router.workload.waiting() == waiting).await;
+    }
+    drop(download);
+    while let Some(answer) = within(requests.join_next()).await {
+        let answer = answer.unwrap();
+        assert_eq!(status(&answer), 200, "{answer}");
+    }
+    assert_eq!(router.fake.starts(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_says_what_woke_it_where_wakes_are_counted() {
+    let limits = WakeLimits { all: Some(Rate { count: 1, per: HOUR }), client: None };
+    let (_backend, _told, router) = guarded(WakeRules { limits, ..WakeRules::default() }).await;
+    assert_eq!(status(&router.ask(LAST_GET).await), 200);
+    let entries = router.engine.journal().recent(Some("app"), 10);
+    let woken = entries.iter().find(|entry| entry.kind == Kind::Wake).unwrap();
+    assert_eq!(woken.reference.as_deref(), Some("GET app.test"), "{woken:?}");
+}
+
 fn family(directory: &TempDir) -> Auth {
     let users = directory.path().join("users");
     let hash = "$2y$05$NidkWKTLC3s0Ws5JSWJmsOUHgU0gIgrwocu9l.y/NSPz27uhzz2si";
@@ -394,6 +491,74 @@ async fn a_service_decides_about_every_request_before_anything_wakes() {
     // Awake, it is asked as well, and on the connection that it has.
     assert_eq!(status(&router.ask(LAST_GET).await), 200);
     assert_eq!(status(&router.ask(LAST_GET).await), 302);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_the_service_renews_reaches_the_client_whatever_the_answer_is() {
+    const RENEWED: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nRemote-User: alice\r\n\
+                           Set-Cookie: session=2; HttpOnly\r\nSet-Cookie: other=1\r\n\r\n";
+    let (judge, _asked) = judge(&[RENEWED]).await;
+    let (backend, mut told) =
+        Backend::answering("HTTP/1.1 200 OK\r\nSet-Cookie: own=1\r\nContent-Length: 0\r\n\r\n")
+            .await;
+    let auth = Some(forward(judge.address, HOUR));
+    let plan = Plan { auth, eager: false, waiting: Waiting::Page, ..Plan::new(backend.address) };
+    let router = plan.run();
+    let page = router.ask(LAST_GET).await;
+    assert!(page.starts_with("HTTP/1.1 503") && page.contains("set-cookie: session=2; HttpOnly"));
+    router.fake.may_start.add_permits(1);
+    router.phase(Phase::Ready).await;
+    let answer = router.ask(LAST_GET).await;
+    for cookie in ["own=1", "session=2; HttpOnly", "other=1"] {
+        assert!(answer.contains(&format!("set-cookie: {cookie}\r\n")), "{cookie}: {answer}");
+    }
+    let seen = told.recv().await.unwrap();
+    assert!(seen.contains("remote-user: alice") && !seen.contains("session=2"), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_reach_the_service_though_it_gives_the_workload_others() {
+    const TOKEN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nAuthorization: Bearer new\r\n\r\n";
+    let (judge, mut asked) = judge(&[TOKEN]).await;
+    let (backend, mut told) = Backend::answering(OK).await;
+    let Auth { name, kind: AuthKind::Forward(settings) } = forward(judge.address, HOUR) else {
+        unreachable!()
+    };
+    let headers = vec!["authorization".to_owned(), "remote-user".to_owned()];
+    let kind = AuthKind::Forward(ForwardAuth { headers: headers.clone(), ..settings });
+    let auth = Some(Auth { name, kind });
+    let router = Plan { auth, vouched: headers.clone(), ..Plan::new(backend.address) }.run();
+    let lines = "Authorization: Bearer old\r\nRemote-User: root\r\n";
+    assert_eq!(status(&router.ask(&get("/", lines)).await), 200);
+    let question = asked.recv().await.unwrap();
+    assert!(question.contains("authorization: Bearer old") && !question.contains("root"));
+    let seen = told.recv().await.unwrap();
+    assert!(seen.contains("authorization: Bearer new") && !seen.contains("old"), "{seen}");
+
+    // On a route without authentication they are the client's and the workload's affair.
+    let router = Plan { vouched: headers, ..Plan::new(backend.address) }.run();
+    assert_eq!(status(&router.ask(&get("/", lines)).await), 200);
+    let seen = told.recv().await.unwrap();
+    assert!(seen.contains("authorization: Bearer old") && !seen.contains("root"), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_idle_connection_has_died_is_asked_once_more() {
+    // Every connection is good for one answer and closed under the next question.
+    let judge = Backend::new(|mut wire| async move {
+        wire.head().await;
+        wire.send(YES).await;
+        let _ = wire.0.peek(&mut [0]).await;
+    })
+    .await;
+    let (backend, _told) = Backend::answering(OK).await;
+    let auth = Some(forward(judge.address, HOUR));
+    let router = Plan { auth, threads: 1, ..Plan::new(backend.address) }.run();
+    for connections in 1..=5 {
+        let answer = router.ask(LAST_GET).await;
+        assert_eq!(status(&answer), 200, "{answer}");
+        assert_eq!(judge.accepted(), connections);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

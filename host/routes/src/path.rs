@@ -10,6 +10,19 @@ pub struct InvalidPath {
     reason: &'static str,
 }
 
+/// What some servers do with a path before they look at its segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Habit {
+    /// What follows a `;` in a segment is no part of its name (RFC 3986 §3.3).
+    Parameters = 1,
+    /// `%2F` is a slash.
+    Slashes = 2,
+    /// A backslash, encoded or not, is a slash.
+    Backslashes = 4,
+    /// As the first, after everything was decoded.
+    DecodedParameters = 8,
+}
+
 /// Checks a path prefix and returns it as it is compared, without a last slash: `/api/` and `/api`
 /// are the same, and so are `/%7ejoe` and `/~joe`.
 ///
@@ -31,30 +44,27 @@ pub fn parse_path(path: &str) -> Result<String, InvalidPath> {
     if path.contains("//") {
         return fail("it has an empty segment");
     }
-    if path.split('/').any(|segment| matches!(&*decode(segment), "." | "..")) {
+    if has_dots(path) {
         return fail("'.' and '..' are resolved before paths are compared, so no path has them");
     }
-    let Some(path) = normalise(path) else {
-        return fail("some servers read a '.' or '..' in it, so no request gets there");
-    };
+    if readings(path).nth(1).is_some() {
+        return fail("some servers read it as another path, so no request gets there");
+    }
+    let path = normalise(path);
     Ok(if path == "/" { &path } else { trim(&path) }.to_owned())
 }
 
 /// A path as it is compared: dot segments resolved, several slashes taken for one, characters that
-/// need no percent-encoding decoded (RFC 3986 §6.2.2). `None` when only some servers read a dot
-/// segment in it, behind an encoded slash, a backslash or a `;`: what it leads to is not known.
-pub(crate) fn normalise(path: &str) -> Option<Cow<'_, str>> {
-    let Some(rest) = path.strip_prefix('/') else { return Some(path.into()) };
+/// need no percent-encoding decoded (RFC 3986 §6.2.2).
+pub(crate) fn normalise(path: &str) -> Cow<'_, str> {
+    let Some(rest) = path.strip_prefix('/') else { return path.into() };
     if is_plain(path) {
-        return Some(path.into());
+        return path.into();
     }
     let mut normal = String::with_capacity(path.len());
     let mut open = false;
     for segment in rest.split('/') {
         let segment = decode(segment);
-        if hides_dots(&segment) {
-            return None;
-        }
         open = matches!(&*segment, "" | "." | "..");
         if !open {
             normal.push('/');
@@ -66,14 +76,28 @@ pub(crate) fn normalise(path: &str) -> Option<Cow<'_, str>> {
     if open {
         normal.push('/');
     }
-    Some(normal.into())
+    normal.into()
+}
+
+/// Every path that servers take this one for, first the one as which it is compared. There are
+/// several when it holds an encoded slash, a backslash or a `;`: what such a path leads to is known
+/// only where all of them lead to the same.
+pub(crate) fn readings(path: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let habits = Habit::all_for(path);
+    let others = (1..=Habit::ALL).filter(move |chosen| chosen & !habits == 0);
+    std::iter::once(normalise(path)).chain(others.map(|chosen| Habit::read(path, chosen).into()))
+}
+
+/// Segments of it are `.` or `..`, encoded or not.
+pub(crate) fn has_dots(path: &str) -> bool {
+    path.split('/').any(|segment| matches!(&*decode(segment), "." | ".."))
 }
 
 /// There is nothing to normalise.
 fn is_plain(path: &str) -> bool {
     let mut before = 0;
     path.bytes().all(|b| {
-        let plain = !matches!((before, b), (_, b'%' | b';' | b'\\') | (b'/', b'/' | b'.'));
+        let plain = !matches!((before, b), (_, b'%') | (b'/', b'/' | b'.'));
         before = b;
         plain
     })
@@ -108,14 +132,11 @@ fn decode(segment: &str) -> Cow<'_, str> {
     decoded.into()
 }
 
-/// Some servers read a dot segment in this one, which is decoded.
-fn hides_dots(segment: &str) -> bool {
-    let parts = segment.split('\\').flat_map(|part| part.split("%5C"));
-    parts.flat_map(|part| part.split("%2F")).any(|part| {
-        let name = part.split(';').next().unwrap_or_default();
-        let name = name.split("%3B").next().unwrap_or_default();
-        matches!(name, "." | "..") && name.len() < segment.len()
-    })
+/// Each segment without what comes after its first `;`.
+fn without_parameters(path: &str) -> String {
+    let names: Vec<_> =
+        path.split('/').map(|segment| segment.split(';').next().unwrap_or_default()).collect();
+    names.join("/")
 }
 
 /// The prefix without its last slash: `/` becomes empty, every path begins with it.
@@ -149,6 +170,53 @@ fn cut(path: &str, depth: usize) -> usize {
         .filter(|&(_, b)| b == b'/')
         .nth(depth)
         .map_or(path.len(), |(position, _)| position)
+}
+
+// === impl Habit ===
+
+impl Habit {
+    const ALL: u8 = 15;
+    /// In the order in which servers that have several go about it.
+    const EACH: [Self; 4] =
+        [Self::Parameters, Self::Slashes, Self::Backslashes, Self::DecodedParameters];
+
+    /// Those that make a difference to this path, as bits.
+    fn all_for(path: &str) -> u8 {
+        if !path.contains(['%', ';', '\\']) {
+            return 0;
+        }
+        let upper = path.to_ascii_uppercase();
+        let here = |habit: &Self| habit.signs().iter().any(|sign| upper.contains(sign));
+        Self::EACH.iter().filter(|habit| here(habit)).fold(0, |all, habit| all | *habit as u8)
+    }
+
+    /// What it looks for, in upper case.
+    fn signs(&self) -> &'static [&'static str] {
+        match self {
+            Self::Parameters => &[";"],
+            Self::Slashes => &["%2F"],
+            Self::Backslashes => &["\\", "%5C"],
+            Self::DecodedParameters => &[";", "%3B"],
+        }
+    }
+
+    /// The path as a server with these habits reads it.
+    fn read(path: &str, chosen: u8) -> String {
+        let mut text = path.to_owned();
+        for habit in Self::EACH.iter().filter(|habit| **habit as u8 & chosen != 0) {
+            text = match habit {
+                Self::Parameters => without_parameters(&text),
+                Self::Slashes => text.replace("%2F", "/").replace("%2f", "/"),
+                Self::Backslashes => {
+                    text.replace('\\', "/").replace("%5C", "/").replace("%5c", "/")
+                }
+                Self::DecodedParameters => {
+                    without_parameters(&text.replace("%3B", ";").replace("%3b", ";"))
+                }
+            };
+        }
+        normalise(&text).into_owned()
+    }
 }
 
 #[cfg(test)]

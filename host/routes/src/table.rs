@@ -1,6 +1,6 @@
 //! The immutable table: built once, read by every thread, swapped as a whole.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
 
 use crate::{
     HostMatch, Route,
@@ -93,17 +93,28 @@ impl<T> Default for Tables<T> {
 
 impl<T> Table<T> {
     /// The route for a visitor who asks for `path` (without query) of `host` (as the client says
-    /// it, empty when it says none). Paths are compared as servers resolve them; where routes
-    /// differ by path, none is found for a path that servers resolve differently.
+    /// it, empty when it says none). Paths are compared as servers resolve them. None is found for
+    /// a path that servers read differently where that makes a difference: behind an encoded
+    /// slash, a backslash or a `;` there may be a path that belongs to another route.
     pub fn lookup(&self, host: &str, path: &str) -> Option<&Arc<Entry<T>>> {
         let host = normalise(host);
-        let path = if self.by_path { path::normalise(path)? } else { path.into() };
-        let path = &*path;
+        if !self.by_path {
+            return self.find(&host, path);
+        }
+        let mut readings = path::readings(path);
+        let entry = self.find(&host, &readings.next()?)?;
+        let same = |path: Cow<'_, str>| {
+            self.find(&host, &path).is_some_and(|other| Arc::ptr_eq(other, entry))
+        };
+        readings.all(same).then_some(entry)
+    }
+
+    fn find(&self, host: &str, path: &str) -> Option<&Arc<Entry<T>>> {
         self.exact
-            .get(&*host)
+            .get(host)
             .and_then(|paths| paths.lookup(path))
             .or_else(|| {
-                suffixes(&host, self.labels)
+                suffixes(host, self.labels)
                     .filter_map(|suffix| self.wildcard.get(suffix))
                     .find_map(|paths| paths.lookup(path))
             })
@@ -146,7 +157,7 @@ impl<T> Paths<T> {
     }
 
     fn insert(&mut self, route: Route, value: T) -> Option<Conflict> {
-        let path = path::normalise(&route.path).unwrap_or_else(|| route.path.as_str().into());
+        let path = path::normalise(&route.path);
         let prefix: Box<str> = path::trim(&path).into();
         drop(path);
         if let Some(first) = self.prefixes.get(&prefix) {

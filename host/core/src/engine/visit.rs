@@ -37,6 +37,8 @@ pub enum Turned {
     Failed(Arc<Failure>, Option<Duration>),
     /// The visitor's own time was over while the workload was in this phase.
     TimedOut(Phase),
+    /// It would only have joined a wake, and none is coming: the workload is in this phase.
+    Unwoken(Phase),
 }
 
 /// Counts a visitor at the closed gate for as long as it lives.
@@ -77,12 +79,32 @@ impl Workload {
         }
     }
 
+    /// It is awake or on its way there, if only after it has stopped.
+    pub fn is_coming(&self) -> bool {
+        let state = self.state();
+        state.wake_wanted() || matches!(state.phase(), Phase::Waking | Phase::Ready)
+    }
+
     /// Wakes it if need be and waits until inside. Dropping this ends the waiting, not the wake.
     /// A job is not woken: nobody can be inside.
     pub async fn admit(
         self: &Arc<Self>,
         deadline: tokio::time::Instant,
         cause: Cause,
+    ) -> Result<Visit, Turned> {
+        self.inside(deadline, Some(cause)).await
+    }
+
+    /// As [`Workload::admit`], and never wakes it: waits for as long as somebody else's wake is
+    /// coming.
+    pub async fn join(self: &Arc<Self>, deadline: tokio::time::Instant) -> Result<Visit, Turned> {
+        self.inside(deadline, None).await
+    }
+
+    async fn inside(
+        self: &Arc<Self>,
+        deadline: tokio::time::Instant,
+        cause: Option<Cause>,
     ) -> Result<Visit, Turned> {
         if let Some(visit) = self.enter() {
             return Ok(visit);
@@ -98,7 +120,9 @@ impl Workload {
             if let Some(visit) = self.enter() {
                 return Ok(visit);
             }
-            self.wake(cause.clone());
+            if let Some(cause) = &cause {
+                self.wake(cause.clone());
+            }
             let snapshot = snapshots.borrow_and_update().clone();
             match snapshot.phase {
                 Phase::Ready if self.has_ended() => {
@@ -108,6 +132,12 @@ impl Workload {
                 Phase::Ready => tokio::task::yield_now().await,
                 Phase::Failed | Phase::Missing => {
                     return Err(Turned::Failed(self.cause(&snapshot), snapshot.retry_in()));
+                }
+                phase if cause.is_none() && !self.is_coming() => {
+                    // Unless something has happened between the two looks.
+                    if !snapshots.has_changed().unwrap_or(false) {
+                        return Err(Turned::Unwoken(phase));
+                    }
                 }
                 phase => match tokio::time::timeout_at(deadline, snapshots.changed()).await {
                     Ok(_) => {}
@@ -250,6 +280,7 @@ impl fmt::Display for Turned {
         match self {
             Self::Failed(failure, _) => failure.fmt(f),
             Self::TimedOut(phase) => write!(f, "it is still {phase}"),
+            Self::Unwoken(phase) => write!(f, "it is {phase}, and nobody wakes it"),
         }
     }
 }

@@ -78,6 +78,9 @@ async fn come(sky: &Sky, workload: &Arc<Workload>, name: &str, dice: &mut Dice) 
             sky.violation(name, "a visitor was turned away without a reason");
         }
         Ok(Err(Turned::Failed(..))) => sky.record().tally.turned += 1,
+        Ok(Err(Turned::Unwoken(_))) => {
+            sky.violation(name, "a visitor who may wake was told that nobody does");
+        }
         Ok(Ok(visit)) => {
             if !sky.guest(name, |guest| guest.status == Status::Running) {
                 let generation = visit.generation();

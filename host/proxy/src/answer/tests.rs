@@ -1,3 +1,5 @@
+use drowse_core::Stage;
+
 use super::*;
 
 fn accept(value: &'static str) -> Reads {
@@ -74,7 +76,7 @@ fn a_program_learns_how_far_the_wake_has_come() {
         completed: None,
     };
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not yet").code("not-ready");
-    let json = problem.during(&name, &snapshot).response(Reads::Json);
+    let json = problem.at(&name, &snapshot).response(Reads::Json);
     let value: serde_json::Value = serde_json::from_slice(json.body()).unwrap();
     assert_eq!(value["code"], "not-ready");
     assert_eq!(value["phase"], "waking");

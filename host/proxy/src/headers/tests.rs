@@ -110,6 +110,28 @@ fn strangers_introduce_nobody() {
 }
 
 #[test]
+fn what_no_proxy_writes_is_not_believed_of_a_trusted_one() {
+    let (headers, _) = sent(
+        request(&[
+            ("host", "a.org"),
+            ("x-forwarded-for", "198.51.100.1"),
+            ("x_forwarded_for", "10.0.0.1"),
+            ("x-forwarded_proto", "https"),
+            ("x_real_ip", "10.0.0.1"),
+            ("x-real-ip", "198.51.100.1"),
+            ("x_other", "stays"),
+        ]),
+        true,
+    );
+    for name in ["x_forwarded_for", "x-forwarded_proto", "x_real_ip"] {
+        assert!(!headers.contains_key(name), "{name}");
+    }
+    assert_eq!(text(&headers, "x-forwarded-for"), ["198.51.100.1, 203.0.113.9"]);
+    assert_eq!(text(&headers, "x-real-ip"), ["198.51.100.1"]);
+    assert_eq!(text(&headers, "x_other"), ["stays"]);
+}
+
+#[test]
 fn a_trusted_peers_introduction_is_extended() {
     let (headers, _) = sent(
         request(&[
@@ -181,7 +203,7 @@ fn a_request_must_say_its_host_once_and_well() {
     assert_eq!(host(&old).unwrap(), "");
     let mut tunnel = request(&[("host", "a")]);
     tunnel.method = Method::CONNECT;
-    assert_eq!(status(&tunnel), 405);
+    assert_eq!(status(&tunnel), 501);
     let mut user = request(&[("host", "a")]);
     user.uri = "http://u:p@a/".parse().unwrap();
     assert_eq!(status(&user), 400);

@@ -5,14 +5,17 @@
   const begin = JSON.parse(document.getElementById("drowse-state").textContent);
   const live = begin.live;
   const POLL = 5000;
-  // A stream says everything at once when it begins, and is doubted when it is silent for so long.
+  // A stream says everything at once when it begins and that it is there every 15 seconds; it is
+  // doubted when it is silent for so long.
   const SILENCE = 45000;
   const FIRST_WORD = 8000;
   const LONGEST = 60;
   let state = begin.progress;
   let since = performance.now();
   let source = null;
+  // Until then the stream is believed without a word.
   let heard = 0;
+  let silent = false;
   let lost = 0;
   let timer = 0;
   let leaving = false;
@@ -134,8 +137,8 @@
     } else {
       say("next", state.state === "asleep" ? "Nobody is waking it now." : "");
     }
-    if (source && performance.now() > heard) {
-      heard = performance.now() + SILENCE;
+    if (source && !silent && performance.now() > heard) {
+      silent = true;
       look();
     }
     due();
@@ -173,7 +176,6 @@
     state = JSON.parse(text);
     since = performance.now();
     lost = 0;
-    connection("live");
     if (state.state !== before) plan();
     show();
   };
@@ -182,7 +184,7 @@
     live: "This page follows along and opens by itself.",
     polling: "This page looks again every few seconds and opens by itself.",
     lost: "The connection is lost; this page keeps trying.",
-    gone: "The connection is lost; this page is loaded again in a moment.",
+    gone: "This page is loaded again in a moment.",
   };
   const connection = (how) => {
     document.documentElement.dataset.connection = how;
@@ -200,23 +202,26 @@
   // Somewhere between a half and the whole of it, so that a crowd does not come back as one.
   const backoff = () => 1000 * Math.min(2 ** lost, LONGEST) * (0.5 + Math.random() / 2);
 
-  // One look, when there is no stream.
+  // One look, when there is no stream or it says nothing.
   const look = async () => {
     let stranger = false;
     try {
       const answer = await fetch(live.state, { cache: "no-store", credentials: "same-origin" });
-      // The router that made this page has been started anew and does not know it.
-      stranger = answer.status === 404;
-      if (!answer.ok) throw new Error(answer.statusText);
+      const json = (answer.headers.get("content-type") || "").includes("json");
+      // Who answers does not know this page: the router was started anew, or it is too old.
+      stranger = answer.status < 500 && answer.status !== 429 && !(answer.ok && json);
+      if (!answer.ok || !json) throw new Error(answer.statusText);
       take(await answer.text());
+      // Meanwhile a stream may have begun, which says everything from now on.
+      if (source && !silent) return;
       connection("polling");
       later(POLL, document.hidden || source ? look : follow);
     } catch {
       lost += 1;
-      const gone = stranger || lost > 3;
-      connection(gone ? "gone" : "lost");
+      connection(stranger ? "gone" : "lost");
+      // Loaded again without anybody there to answer, this page would be lost, too.
       const reload = () => (document.hidden ? look() : again());
-      later(stranger ? 500 + 1000 * Math.random() : backoff(), gone ? reload : look);
+      later(stranger ? 500 + 1000 * Math.random() : backoff(), stranger ? reload : look);
     }
   };
   const follow = () => {
@@ -224,21 +229,36 @@
     if (leaving) return;
     // A tab that nobody sees leaves the few connections that a browser has to the others.
     if (document.hidden || !window.EventSource) return void look();
-    source = new EventSource(live.events);
+    const own = new EventSource(live.events);
+    source = own;
+    let broken = false;
+    silent = false;
     heard = performance.now() + FIRST_WORD;
-    source.addEventListener("progress", (event) => {
+    const alive = () => {
       clearTimeout(timer);
+      silent = false;
+      broken = false;
       heard = performance.now() + SILENCE;
+      connection("live");
+    };
+    own.addEventListener("alive", alive);
+    own.addEventListener("progress", (event) => {
+      alive();
       take(event.data);
     });
-    source.addEventListener("error", () => {
-      connection("lost");
-      // While it connects, the browser tries again by itself.
-      if (source && source.readyState === EventSource.CLOSED) {
-        lost += 1;
-        close();
-        later(backoff(), look);
+    own.addEventListener("error", () => {
+      if (source !== own) return;
+      if (own.readyState !== EventSource.CLOSED) {
+        // Streams end now and then, and the browser takes them up again by itself.
+        if (broken) connection("lost");
+        broken = true;
+        heard = Math.min(heard, performance.now() + FIRST_WORD);
+        return;
       }
+      lost += 1;
+      connection("lost");
+      close();
+      later(backoff(), look);
     });
   };
 
@@ -266,6 +286,7 @@
     connection("polling");
     const wait = 1000 * (begin.reload * (0.75 + Math.random() / 2));
     const reload = () => (document.hidden ? later(wait, reload) : again());
-    if (state.state !== "failed") later(wait, reload);
+    // What has failed or sleeps would be woken.
+    if (state.state === "working" || state.state === "ready") later(wait, reload);
   }
 })();

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::waiting::{Outlook, Progress, spoken};
+use crate::{
+    waiting::{Outlook, Progress},
+    words::spoken,
+};
 
 /// A page without a script is looked at again after so many seconds.
 const RELOAD: u64 = 2;
@@ -24,8 +27,12 @@ pub(crate) struct View<'a> {
     retry: bool,
     /// When that happens by itself.
     next: String,
-    /// A page without a script loads itself again after so many seconds.
-    pub(crate) reload: u64,
+    /// A page without a script loads itself again after so many seconds. Not where that would
+    /// wake: it would do so again and again before nobody's eyes.
+    pub(crate) reload: Option<u64>,
+    /// It is worth loading again after so many seconds.
+    #[serde(skip)]
+    pub(crate) again: u64,
     #[serde(skip)]
     pub(crate) live: Option<Live>,
 }
@@ -43,7 +50,7 @@ pub(crate) struct Live {
 
 impl<'a> View<'a> {
     pub(crate) fn new(progress: &'a Progress, live: Option<Live>) -> Self {
-        let reload = reload(progress);
+        let again = again(progress);
         let time = progress.elapsed.map(|elapsed| {
             let usually =
                 progress.expected.map(|usual| format!(", usually about {}", spoken(usual)));
@@ -54,11 +61,22 @@ impl<'a> View<'a> {
             (100.0 * part(elapsed / expected.max(0.001))) as u8
         });
         let (retry, next) = match progress.state {
-            Outlook::Failed => (true, format!("The next try is in {}.", spoken(reload as f64))),
+            Outlook::Failed => {
+                (true, format!("It can be tried again in {}.", spoken(again as f64)))
+            }
             Outlook::Asleep => (true, "Nobody is waking it now.".to_owned()),
             Outlook::Working | Outlook::Ready => (false, String::new()),
         };
-        Self { progress, time, percent, retry, next, reload, live }
+        Self {
+            progress,
+            time,
+            percent,
+            retry,
+            next,
+            reload: (!retry).then_some(again),
+            again,
+            live,
+        }
     }
 }
 
@@ -67,7 +85,7 @@ fn part(share: f64) -> f64 {
     if share <= 0.9 { share } else { 0.9 + 0.09 * (1.0 - (-3.0 * (share - 0.9)).exp()) }
 }
 
-fn reload(progress: &Progress) -> u64 {
+fn again(progress: &Progress) -> u64 {
     let seconds = match (&progress.failure, progress.elapsed.zip(progress.expected)) {
         (Some(setback), _) if progress.state == Outlook::Failed => {
             setback.retry_in.map_or(0.0, |left| left.floor() + 1.0).min(RELOAD_LAST)

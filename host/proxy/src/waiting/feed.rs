@@ -1,7 +1,7 @@
 //! One workload's progress, followed once per thread and repeated by every stream.
 //!
 //! Every event is the whole state, so a stream may miss any of them but the last, and one that
-//! begins anew needs to know nothing of what it missed.
+//! begins anew needs to know nothing of what it missed: it is told the state of that moment.
 
 use std::{
     cell::RefCell,
@@ -11,18 +11,18 @@ use std::{
     time::Duration,
 };
 
-use axum::response::sse::Event;
 use drowse_core::{Phase, Workload, WorkloadName};
 use futures_util::future::select_all;
 use tokio::{sync::watch, time::sleep};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{Lobby, Progress};
+use super::{
+    Lobby, Progress,
+    follower::{Event, Follower},
+};
 
 /// Two events are so far apart, unless the second one says that the wait is over.
 const PACE: Duration = Duration::from_millis(100);
-/// A browser that lost its stream comes back after so long.
-const RETRY: Duration = Duration::from_secs(2);
 /// Workloads that are watched for one page.
 const WATCHED: usize = 64;
 
@@ -35,6 +35,8 @@ pub(crate) struct Feeds {
 
 /// What is said of one workload. It is followed until nobody holds this any more.
 pub(super) struct Feed {
+    workload: Arc<Workload>,
+    lobby: Arc<Lobby>,
     events: watch::Receiver<Event>,
     _task: AbortOnDropHandle<()>,
 }
@@ -54,7 +56,10 @@ impl Feeds {
 
     /// The feed of this workload, begun if nobody follows it yet.
     pub(super) async fn follow(&self, workload: &Arc<Workload>) -> Arc<Feed> {
-        let held = || self.open.borrow().get(workload.name()).and_then(Weak::upgrade);
+        let held = || {
+            let feed = self.open.borrow().get(workload.name()).and_then(Weak::upgrade)?;
+            Arc::ptr_eq(&feed.workload, workload).then_some(feed)
+        };
         if let Some(feed) = held() {
             return feed;
         }
@@ -63,13 +68,15 @@ impl Feeds {
         if let Some(feed) = held() {
             return feed;
         }
-        let (say, events) = watch::channel(event(&first, 0));
+        let (say, events) = watch::channel(Event::new(&first, 0));
         let following = follow(workload.clone(), self.lobby.clone(), first, say, self.stop.clone());
         let task = AbortOnDropHandle::new(tokio::task::spawn_local(following));
-        let feed = Arc::new(Feed { events, _task: task });
+        let (workload, lobby) = (workload.clone(), self.lobby.clone());
+        let name = workload.name().clone();
+        let feed = Arc::new(Feed { workload, lobby, events, _task: task });
         let mut open = self.open.borrow_mut();
         open.retain(|_, feed| feed.strong_count() > 0);
-        open.insert(workload.name().clone(), Arc::downgrade(&feed));
+        open.insert(name, Arc::downgrade(&feed));
         feed
     }
 }
@@ -77,11 +84,13 @@ impl Feeds {
 // === impl Feed ===
 
 impl Feed {
-    /// What was said last, and from then on.
-    pub(super) fn events(&self) -> watch::Receiver<Event> {
-        let mut events = self.events.clone();
-        events.mark_changed();
-        events
+    /// Somebody who is told the state now, and then what is new.
+    pub(super) fn follower(&self) -> Follower {
+        let mut news = self.events.clone();
+        // Before the look, so that nothing falls between the two.
+        let number = news.borrow_and_update().number;
+        let now = Progress::of(&self.workload, self.lobby.known_tail(&self.workload));
+        Follower::new(Event::new(&now, number), news)
     }
 }
 
@@ -100,7 +109,7 @@ async fn follow(
         let now = Progress::of(&workload, lobby.known_tail(&workload));
         if now.is_news_after(&said) {
             number += 1;
-            say.send_modify(|held| *held = event(&now, number));
+            say.send_modify(|held| *held = Event::new(&now, number));
             said = now;
         }
         tokio::select! {
@@ -143,10 +152,4 @@ fn changed(workload: &Arc<Workload>) -> impl Future<Output = ()> + use<> {
     async move {
         select_all(changes).await;
     }
-}
-
-fn event(progress: &Progress, number: u64) -> Event {
-    let data = serde_json::to_string(progress).unwrap_or_default();
-    let id = format!("{}-{number}", progress.generation);
-    Event::default().event("progress").id(id).retry(RETRY).data(data)
 }

@@ -6,12 +6,8 @@
 //! a page that asks a moment after it opened has to learn that, too. They never wake anything, are
 //! no visits and keep nothing awake.
 
-use std::{convert::Infallible, rc::Rc, sync::Arc, time::Duration};
+use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
-use axum::response::{
-    IntoResponse,
-    sse::{KeepAlive, Sse},
-};
 use bytes::Bytes;
 use drowse_core::Workload;
 use futures_util::stream;
@@ -35,8 +31,6 @@ pub(crate) const RESERVED: &str = "/.well-known/drowse/";
 const EVENTS: &str = "/.well-known/drowse/waiting/events";
 const STATE: &str = "/.well-known/drowse/waiting/state";
 
-/// A stream that has nothing to say says that it is there.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 /// When there are too many streams, it is worth coming back after so long.
 const CROWDED: Duration = Duration::from_secs(5);
 
@@ -73,10 +67,11 @@ pub(crate) fn is_reserved(feeds: &Feeds, path: &str) -> bool {
     path.starts_with(RESERVED) && feeds.lobby().live
 }
 
-/// Answers a request for the reserved path. `find` leads from a route's path to its workload.
+/// Answers a request of a client at this address for the reserved path. `find` leads from a route's path to its workload.
 pub(crate) async fn answer(
     feeds: &Feeds,
     client: &Rc<Client>,
+    address: IpAddr,
     listener: &str,
     host: &HeaderValue,
     head: &request::Parts,
@@ -89,19 +84,20 @@ pub(crate) async fn answer(
         _ => return Err(nothing()),
     };
     if !matches!(head.method, Method::GET | Method::HEAD) {
-        let detail = "This address is only read.";
-        return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail));
+        return Err(Problem::only("GET, HEAD", "This address is only read."));
     }
     let query = head.uri.query().unwrap_or_default();
-    let path = asked(query, "route").ok_or_else(nothing)?;
+    let path = parameter(query, "route").ok_or_else(nothing)?;
     let spot = Spot { listener, host, path: &path };
-    let signature = asked(query, "key").unwrap_or_default();
+    let signature = parameter(query, "key").unwrap_or_default();
     if !feeds.lobby().key.verify(&spot.words(), &signature) {
         return Err(nothing());
     }
     let workload = find(&path).ok_or_else(nothing)?;
     match wanted {
-        Wanted::Events if head.method == Method::GET => events(feeds, client, &workload).await,
+        Wanted::Events if head.method == Method::GET => {
+            events(feeds, client, address, &workload).await
+        }
         _ => {
             let tail = feeds.lobby().tail(&workload).await;
             let state = serde_json::to_vec(&Progress::of(&workload, tail)).unwrap_or_default();
@@ -114,31 +110,31 @@ pub(crate) async fn answer(
 async fn events(
     feeds: &Feeds,
     client: &Rc<Client>,
+    address: IpAddr,
     workload: &Arc<Workload>,
 ) -> Result<Response<Answered>, Problem> {
-    let room = feeds.lobby().streams.clone().try_acquire_owned().map_err(|_| {
+    let place = feeds.lobby().streams.begin(address).ok_or_else(|| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many pages follow along already.")
             .code("streams-full")
             .retry_after(CROWDED)
     })?;
     let feed = feeds.follow(workload).await;
-    let receiver = feed.events();
     // The feed and the place among the streams are held until the stream is dropped.
-    let events = stream::unfold((receiver, feed, room), |(mut receiver, feed, room)| async move {
-        receiver.changed().await.ok()?;
-        let event = receiver.borrow_and_update().clone();
-        Some((Ok::<_, Infallible>(event), (receiver, feed, room)))
+    let held = (feed.follower(), feed, place);
+    let events = stream::unfold(held, |(mut follower, feed, place)| async move {
+        let event = follower.next().await?;
+        Some((event, (follower, feed, place)))
     });
-    let heartbeat = KeepAlive::new().interval(HEARTBEAT);
-    let (mut head, body) = Sse::new(events).keep_alive(heartbeat).into_response().into_parts();
-    head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    head.headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    debug_assert!(head.headers.contains_key(CONTENT_TYPE));
-    Ok(Response::from_parts(head, Answered::live(body, client)))
+    let mut response = Response::new(Answered::live(events, client));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    Ok(response)
 }
 
 /// A query's parameter, decoded.
-fn asked(query: &str, name: &str) -> Option<String> {
+fn parameter(query: &str, name: &str) -> Option<String> {
     let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
     percent_decode_str(value).decode_utf8().ok().map(Into::into)
 }
@@ -168,8 +164,8 @@ mod tests {
             let (place, query) = live.events.split_once('?').unwrap();
             assert_eq!(place, EVENTS);
             assert!(live.events.is_ascii() && live.state.starts_with(STATE));
-            assert_eq!(asked(query, "route").unwrap(), path);
-            let signature = asked(query, "key").unwrap();
+            assert_eq!(parameter(query, "route").unwrap(), path);
+            let signature = parameter(query, "key").unwrap();
             assert!(key.verify(&spot(&host, path).words(), &signature));
             let other = HeaderValue::from_static("other.test");
             assert!(!key.verify(&spot(&other, path).words(), &signature));
@@ -179,9 +175,9 @@ mod tests {
 
     #[test]
     fn a_parameter_is_found_by_its_whole_name() {
-        assert_eq!(asked("xroute=1&route=%2Fa", "route").unwrap(), "/a");
-        assert_eq!(asked("route", "route"), None);
-        assert_eq!(asked("", "route"), None);
-        assert_eq!(asked("route=%FF", "route"), None);
+        assert_eq!(parameter("xroute=1&route=%2Fa", "route").unwrap(), "/a");
+        assert_eq!(parameter("route", "route"), None);
+        assert_eq!(parameter("", "route"), None);
+        assert_eq!(parameter("route=%FF", "route"), None);
     }
 }

@@ -1,12 +1,14 @@
 //! What a waiting visitor may know of a workload at one moment: no address, no message that was
 //! meant for the operator.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use drowse_core::{
     ErrorCode, Failure, Generation, Phase, Snapshot, Stage, Until, Workload, WorkloadName,
 };
 use serde::Serialize;
+
+use crate::words::seconds;
 
 /// Dependencies that are shown, over all levels.
 const NEEDS: usize = 48;
@@ -97,12 +99,14 @@ impl Progress {
         let pooled = workload.spec().pool.is_some();
         let mut room = NEEDS;
         let needs = needed(workload, &snapshot, LEVELS, &mut room);
-        Self::new(workload.name(), &snapshot, pooled, needs, logs)
+        let outlook = Outlook::of(&snapshot, workload.is_coming());
+        Self::new(workload.name(), &snapshot, outlook, pooled, needs, logs)
     }
 
     pub(crate) fn new(
         name: &WorkloadName,
         snapshot: &Snapshot,
+        state: Outlook,
         pooled: bool,
         needs: Vec<Needed>,
         logs: Arc<[String]>,
@@ -111,26 +115,26 @@ impl Progress {
         if needs.iter().any(|need| need.state == Outlook::Failed) {
             reason = "Something that it needs could not be woken.";
         }
-        let (title, says) = words(name, snapshot, reason);
+        let (title, says) = words(name, snapshot, state, reason);
         let waking = snapshot.phase == Phase::Waking;
-        let failure = (Outlook::of(snapshot.phase) == Outlook::Failed)
+        let failure = (state == Outlook::Failed)
             .then(|| Setback { reason, retry_in: snapshot.retry_in().map(seconds) });
-        let queue = match snapshot.stage {
-            Some(Stage::Queued { place, of, .. }) if waking => Some(Queue { place, of }),
-            _ => None,
-        };
         Self {
             workload: name.clone(),
             phase: snapshot.phase,
             generation: snapshot.generation,
             stage: snapshot.stage.as_ref().filter(|_| waking).map(stage),
-            state: Outlook::of(snapshot.phase),
+            state,
             title,
             says,
             elapsed: waking.then(|| seconds(snapshot.since.elapsed())),
             expected: snapshot.expected.filter(|_| waking).map(seconds),
-            queue,
-            steps: steps(snapshot, pooled, !needs.is_empty()),
+            queue: Queue::of(snapshot),
+            steps: if state == Outlook::Asleep {
+                Vec::new()
+            } else {
+                steps(snapshot, pooled, !needs.is_empty())
+            },
             needs,
             failure,
             logs,
@@ -161,19 +165,6 @@ pub(crate) fn explain(failure: &Failure) -> &'static str {
     }
 }
 
-/// A time as people say it.
-pub(crate) fn spoken(seconds: f64) -> String {
-    let plural = |number: f64, word| {
-        let s = if number == 1.0 { "" } else { "s" };
-        format!("{number} {word}{s}")
-    };
-    match seconds.max(0.0).round() {
-        whole if whole < 120.0 => plural(whole, "second"),
-        whole if whole < 7200.0 => plural((whole / 60.0).floor(), "minute"),
-        whole => plural((whole / 3600.0).floor(), "hour"),
-    }
-}
-
 /// The word of a stage in the API.
 pub(crate) fn stage(stage: &Stage) -> &'static str {
     match stage {
@@ -184,8 +175,16 @@ pub(crate) fn stage(stage: &Stage) -> &'static str {
     }
 }
 
-fn words(name: &WorkloadName, snapshot: &Snapshot, reason: &str) -> (String, String) {
+fn words(
+    name: &WorkloadName,
+    snapshot: &Snapshot,
+    state: Outlook,
+    reason: &str,
+) -> (String, String) {
     match snapshot.phase {
+        Phase::Draining | Phase::Stopping if state == Outlook::Asleep => {
+            (format!("{name} is going to sleep"), "Try again to wake it.".to_owned())
+        }
         Phase::Asleep => (format!("{name} is asleep"), "Try again to wake it.".to_owned()),
         Phase::Waking => (format!("{name} is waking up"), waking(snapshot.stage.as_ref())),
         Phase::Ready => (format!("{name} is ready"), "It is about to be shown here.".to_owned()),
@@ -280,7 +279,8 @@ fn needed(
         let there = need.snapshot();
         let needs = needed(&need, &there, levels - 1, room);
         let met = met(snapshot, need.name());
-        let (state, says) = if met { (Outlook::Ready, done(until)) } else { of_need(&there) };
+        let (state, says) =
+            if met { (Outlook::Ready, done(until)) } else { of_need(&there, need.is_coming()) };
         all.push(Needed { name: need.name().clone(), state, says, needs });
     }
     all
@@ -304,7 +304,7 @@ fn done(until: Until) -> &'static str {
     }
 }
 
-fn of_need(snapshot: &Snapshot) -> (Outlook, &'static str) {
+fn of_need(snapshot: &Snapshot, coming: bool) -> (Outlook, &'static str) {
     let says = match (snapshot.phase, &snapshot.stage) {
         (Phase::Asleep, _) => "asleep",
         (Phase::Waking, Some(Stage::Queued { .. })) => "waiting for a place",
@@ -312,27 +312,38 @@ fn of_need(snapshot: &Snapshot) -> (Outlook, &'static str) {
         (Phase::Waking, Some(Stage::Probing(_))) => "started, not ready yet",
         (Phase::Waking, _) => "starting",
         (Phase::Ready, _) => "ready",
-        (Phase::Draining | Phase::Stopping, _) => "stopping, woken right after",
+        (Phase::Draining | Phase::Stopping, _) if coming => "stopping, woken right after",
+        (Phase::Draining | Phase::Stopping, _) => "stopping",
         (Phase::Failed, _) => "could not be woken",
         (Phase::Missing, _) => "not known to its platform",
     };
-    (Outlook::of(snapshot.phase), says)
+    (Outlook::of(snapshot, coming), says)
 }
 
 fn list<S: serde::Serializer>(lines: &Arc<[String]>, to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(lines.iter())
 }
 
-/// With one digit after the point.
-fn seconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 10.0).round() / 10.0
+// === impl Queue ===
+
+impl Queue {
+    pub(crate) fn of(snapshot: &Snapshot) -> Option<Self> {
+        match snapshot.stage {
+            Some(Stage::Queued { place, of, .. }) if snapshot.phase == Phase::Waking => {
+                Some(Self { place, of })
+            }
+            _ => None,
+        }
+    }
 }
 
 // === impl Outlook ===
 
 impl Outlook {
-    fn of(phase: Phase) -> Self {
-        match phase {
+    /// `coming`: it is awake or on its way there, if only after it has stopped.
+    fn of(snapshot: &Snapshot, coming: bool) -> Self {
+        match snapshot.phase {
+            Phase::Draining | Phase::Stopping if !coming => Self::Asleep,
             Phase::Asleep => Self::Asleep,
             Phase::Waking | Phase::Draining | Phase::Stopping => Self::Working,
             Phase::Ready => Self::Ready,

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fs,
+    net::IpAddr,
     os::unix::fs::MetadataExt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -21,7 +22,10 @@ use http::{
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::{Vouched, strip, users::Users};
+use super::{
+    Vouched, strip,
+    users::{BadUsers, Users},
+};
 use crate::{
     answer::{Problem, reads},
     door::Ended,
@@ -43,6 +47,8 @@ const LONGEST: usize = 1024;
 
 /// Who checks one file's passwords, for all threads.
 pub(super) struct Basic {
+    /// The operator's.
+    name: String,
     settings: BasicAuth,
     known: Mutex<Known>,
     book: Mutex<Book>,
@@ -64,6 +70,8 @@ struct Book {
     users: Option<Arc<Users>>,
     stamp: Option<Stamp>,
     looked: Option<Instant>,
+    /// What was wrong with it, so that it is told once.
+    wrong: Option<String>,
 }
 
 /// What changes when a file does.
@@ -91,8 +99,14 @@ struct InQueue<'a>(&'a AtomicUsize);
 // === impl Basic ===
 
 impl Basic {
-    pub(super) fn new(settings: BasicAuth, desk: Arc<Semaphore>, salt: [u8; 32]) -> Self {
+    pub(super) fn new(
+        name: &str,
+        settings: BasicAuth,
+        desk: Arc<Semaphore>,
+        salt: [u8; 32],
+    ) -> Self {
         Self {
+            name: name.to_owned(),
             settings,
             known: Mutex::default(),
             book: Mutex::default(),
@@ -109,6 +123,7 @@ impl Basic {
     /// Lets the request pass, without the password, or ends it.
     pub(super) async fn authenticate(
         self: &Arc<Self>,
+        client: IpAddr,
         headers: &mut HeaderMap,
     ) -> Result<Vouched, Ended> {
         if let Some(name) = &self.settings.user_header {
@@ -121,9 +136,19 @@ impl Basic {
                 let name = self.settings.user_header.as_deref();
                 let name = name.and_then(|name| HeaderName::try_from(name).ok());
                 let value = HeaderValue::from_bytes(user.as_bytes()).ok();
-                Ok(Vouched(name.zip(value).into_iter().collect()))
+                let headers = name.zip(value).into_iter().collect();
+                Ok(Vouched { headers, cookies: Vec::new() })
             }
-            Err(Denied::Wrong) => Err(Ended::Page(Box::new(self.challenge(headers)))),
+            Err(Denied::Wrong) => {
+                let auth = &self.name;
+                match said(headers) {
+                    Some((_, Credentials { name: user, .. })) => {
+                        tracing::info!(auth, %client, ?user, "wrong name or password");
+                    }
+                    None => tracing::debug!(auth, %client, "asked for name and password"),
+                }
+                Err(Ended::Response(Box::new(self.challenge(headers))))
+            }
             Err(Denied::Busy) => {
                 let detail = "Too many passwords are being checked.";
                 let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
@@ -191,11 +216,21 @@ impl Basic {
                 *lock(&self.known) = Known::default();
                 book.users = Some(Arc::new(read));
                 book.stamp = stamp;
+                book.wrong = None;
             }
             Err(error) => {
-                tracing::warn!(%users, %error, "file of users cannot be read; `drowse check` says what to do, until then those of before count");
-                // Not read again until it changes, if it is there at all.
-                book.stamp = stamp;
+                let wrong = Some(error.to_string());
+                if book.wrong != wrong {
+                    tracing::warn!(
+                        %users, %error,
+                        "file of users cannot be read; `drowse check` says what to do, until then \
+                         those of before count"
+                    );
+                    book.wrong = wrong;
+                }
+                // What is wrong in it stays wrong until it changes. One that could not be opened
+                // is tried again: repaired rights are no change.
+                book.stamp = stamp.filter(|_| !matches!(error, BadUsers::Unreadable(_)));
             }
         }
         book.users.clone()

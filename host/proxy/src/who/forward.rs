@@ -1,7 +1,7 @@
 //! Authentication by somebody else: each request's method, address and headers are shown to an
 //! HTTP service that says yes (2xx), or what the client gets instead.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, io, net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use drowse_routes::ForwardAuth;
@@ -9,8 +9,8 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri,
     header::{
         CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, IF_MATCH, IF_MODIFIED_SINCE,
-        IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TE, TRAILER, TRANSFER_ENCODING,
-        UPGRADE,
+        IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, SET_COOKIE, TE, TRAILER,
+        TRANSFER_ENCODING, UPGRADE,
     },
     request,
 };
@@ -21,11 +21,12 @@ use hyper_util::{
 };
 use tokio::time::timeout;
 
-use super::{Vouched, strip, strip_all};
+use super::{Vouched, strip, strip_claims};
 use crate::{
     answer::Problem,
     door::Ended,
-    headers::{Origin, to_client, to_upstream},
+    headers::{Origin, X_FORWARDED_HOST, to_client, to_upstream},
+    words::Chain,
 };
 
 /// Bytes of an answer that is passed on: a page to log in with.
@@ -72,7 +73,11 @@ pub(crate) struct Asker {
 /// Why a service gave no answer.
 enum Silence {
     Overdue,
-    Failed(String),
+    /// With what it was, and whether the connection ended before an answer began.
+    Failed {
+        error: String,
+        broke_off: bool,
+    },
 }
 
 // === impl Asker ===
@@ -95,16 +100,29 @@ impl Asker {
         &self,
         auth: &str,
         settings: &ForwardAuth,
+        client: IpAddr,
         origin: &Origin<'_>,
         head: &mut request::Parts,
     ) -> Result<Vouched, Ended> {
-        strip_all(&settings.headers, &mut head.headers);
+        strip_claims(&settings.headers, &mut head.headers);
         let question = question(settings, origin, head);
-        let why = match self.ask(settings, question).await {
+        let why = match self.answer(settings, question).await {
             Ok(answer) if answer.status().is_success() => {
+                for name in &settings.headers {
+                    strip(&mut head.headers, name);
+                }
                 return Ok(vouched(&settings.headers, answer.headers()));
             }
-            Ok(answer) => return relayed(auth, answer),
+            Ok(answer) => {
+                let status = answer.status().as_u16();
+                // Whoever is only sent to the login page has not failed at anything.
+                if answer.status().is_redirection() {
+                    tracing::debug!(auth, %client, status, "sent away to authenticate");
+                } else {
+                    tracing::info!(auth, %client, status, "authentication refused by the service");
+                }
+                return relayed(auth, answer);
+            }
             Err(why) => why,
         };
         let (status, error) = match why {
@@ -112,7 +130,7 @@ impl Asker {
                 let limit = settings.timeout;
                 (StatusCode::GATEWAY_TIMEOUT, format!("no answer within {limit:?}"))
             }
-            Silence::Failed(error) => (StatusCode::BAD_GATEWAY, error),
+            Silence::Failed { error, .. } => (StatusCode::BAD_GATEWAY, error),
         };
         let service = format_args!("{}:{}", settings.host, settings.port);
         tracing::warn!(auth, %service, error, "nobody is let in: authentication failed to answer");
@@ -120,28 +138,49 @@ impl Asker {
         Err(Problem::new(status, detail).into())
     }
 
-    async fn ask(
+    /// What the service says, in time. It is asked once more when it has closed the connection
+    /// under the question: an idle one may have been dead already.
+    async fn answer(
         &self,
         settings: &ForwardAuth,
         question: Request<Empty<Bytes>>,
     ) -> Result<Response<Full<Bytes>>, Silence> {
         let asked = async {
-            let answer = self.client.request(question).await.map_err(|error| reason(&error))?;
-            let (head, body) = answer.into_parts();
-            match Limited::new(body, LARGEST).collect().await {
-                Ok(body) => Ok(Response::from_parts(head, Full::new(body.to_bytes()))),
-                // What it has to say about a request that may pass is in the head.
-                Err(_) if head.status.is_success() => {
-                    Ok(Response::from_parts(head, Full::default()))
-                }
-                Err(error) => Err(error.to_string()),
+            match self.ask(question.clone()).await {
+                Err(Silence::Failed { broke_off: true, .. }) => self.ask(question).await,
+                answered => answered,
             }
         };
-        match timeout(settings.timeout, asked).await {
-            Ok(answer) => answer.map_err(Silence::Failed),
-            Err(_) => Err(Silence::Overdue),
+        timeout(settings.timeout, asked).await.unwrap_or(Err(Silence::Overdue))
+    }
+
+    async fn ask(&self, question: Request<Empty<Bytes>>) -> Result<Response<Full<Bytes>>, Silence> {
+        let failed = |error: hyper_util::client::legacy::Error| Silence::Failed {
+            error: Chain(&error).to_string(),
+            broke_off: !error.is_connect() && broke_off(&error),
+        };
+        let (head, body) = self.client.request(question).await.map_err(failed)?.into_parts();
+        match Limited::new(body, LARGEST).collect().await {
+            Ok(body) => Ok(Response::from_parts(head, Full::new(body.to_bytes()))),
+            // What it has to say about a request that may pass is in the head.
+            Err(_) if head.status.is_success() => Ok(Response::from_parts(head, Full::default())),
+            Err(error) => Err(Silence::Failed { error: error.to_string(), broke_off: false }),
         }
     }
+}
+
+/// The connection ended before the answer began.
+fn broke_off(error: &dyn Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let incomplete =
+            error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message);
+        if incomplete || error.is::<io::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The request without its body, as the service is told of it.
@@ -159,6 +198,8 @@ fn question(
     for name in NOT_TOLD {
         question.headers.remove(name);
     }
+    // The one by which the route was found, whoever else has named one on the way.
+    question.headers.insert(X_FORWARDED_HOST, origin.host.clone());
     let mut tell = |name, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             question.headers.insert(HeaderName::from_static(name), value);
@@ -182,7 +223,7 @@ fn address(settings: &ForwardAuth) -> Uri {
         .unwrap_or_default()
 }
 
-/// What the service says of the request, for the workload.
+/// What the service says of a request that passes.
 fn vouched(names: &[String], answer: &HeaderMap) -> Vouched {
     let named = names.iter().filter_map(|name| HeaderName::try_from(name.as_str()).ok());
     let values = named.flat_map(|name| {
@@ -192,7 +233,8 @@ fn vouched(names: &[String], answer: &HeaderMap) -> Vouched {
             .map(move |value| (name.clone(), value.clone()))
             .collect::<Vec<_>>()
     });
-    Vouched(values.collect())
+    let cookies = answer.get_all(SET_COOKIE).iter().cloned().collect();
+    Vouched { headers: values.collect(), cookies }
 }
 
 /// The service's answer as the client's.
@@ -208,19 +250,7 @@ fn relayed(auth: &str, answer: Response<Full<Bytes>>) -> Result<Vouched, Ended> 
         return Err(Problem::new(StatusCode::BAD_GATEWAY, detail).into());
     }
     let bytes = body.into_inner().unwrap_or_default();
-    Err(Ended::Page(Box::new(Response::from_parts(head, bytes))))
-}
-
-/// The error with its causes.
-fn reason(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+    Err(Ended::Response(Box::new(Response::from_parts(head, bytes))))
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use drowse_core::{Cause, Generation, Phase, Source, Workload, WorkloadName};
+use drowse_core::{Cause, Workload, WorkloadName};
 use drowse_routes::rules::{Rate, WakeLimits};
+
+use crate::words::period;
 
 /// Clients that are remembered for one workload. Each has woken it, so they are few; beyond that
 /// the one that did so longest ago is forgotten.
@@ -25,9 +27,6 @@ pub(crate) struct Limits {
 struct Ledger {
     all: VecDeque<Instant>,
     clients: HashMap<IpAddr, VecDeque<Instant>>,
-    /// The rest that the last wake was caused in. While it lasts, somebody has caused the next
-    /// wake already, and everybody else only joins it.
-    caused: Option<(Generation, Instant)>,
 }
 
 /// A wake that would be one too many.
@@ -43,31 +42,26 @@ pub(crate) struct Over {
 // === impl Limits ===
 
 impl Limits {
-    /// Wakes the workload for this client and counts it, unless a wake is under way.
+    /// Wakes the workload for this client and counts it. When somebody's wake is coming already,
+    /// or the last one has failed a moment ago, there is nothing to wake and nothing to pay.
     pub(crate) fn wake(
         &self,
         workload: &Arc<Workload>,
         limits: &WakeLimits,
         client: IpAddr,
+        cause: impl FnOnce() -> Cause,
     ) -> Result<(), Over> {
         // Held over the wake, so that of many who come at once one pays for it.
         let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
-        let snapshot = workload.snapshot();
-        let resting = snapshot.retry_in().is_some();
-        if resting || matches!(snapshot.phase, Phase::Waking | Phase::Ready) {
+        if workload.is_coming() || workload.snapshot().retry_in().is_some() {
             return Ok(());
         }
         let ledger = match ledgers.get_mut(workload.name()) {
             Some(ledger) => ledger,
             None => ledgers.entry(workload.name().clone()).or_default(),
         };
-        let rest = Some((snapshot.generation, snapshot.since));
-        if ledger.caused == rest {
-            return Ok(());
-        }
         ledger.charge(limits, client, Instant::now())?;
-        ledger.caused = rest;
-        workload.wake(Cause::new(Source::Request));
+        workload.wake(cause());
         Ok(())
     }
 }
@@ -128,7 +122,7 @@ fn full(times: &mut VecDeque<Instant>, rate: Rate, now: Instant) -> Option<Durat
 }
 
 /// What counts as one client: an IPv4 address, or the network that one IPv6 subscriber has.
-fn network(client: IpAddr) -> IpAddr {
+pub(crate) fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
@@ -141,7 +135,7 @@ impl Over {
     /// For the visitor.
     pub(crate) fn explain(&self, workload: &WorkloadName) -> String {
         let Self { client, rate: Rate { count, per }, .. } = self;
-        let (per, times) = (spoken(*per), if *count == 1 { "time" } else { "times" });
+        let (per, times) = (period(*per), if *count == 1 { "time" } else { "times" });
         if *client {
             format!(
                 "You have woken {workload} {count} {times} within {per}, its limit for one client."
@@ -151,17 +145,6 @@ impl Over {
                 "{workload} was woken {count} {times} within {per}, its limit for all together."
             )
         }
-    }
-}
-
-fn spoken(per: Duration) -> String {
-    let say =
-        |count: u64, unit: &str| format!("{count} {unit}{}", if count == 1 { "" } else { "s" });
-    match per.as_secs() {
-        0 => format!("{} ms", per.as_millis()),
-        seconds if seconds % 3600 == 0 => say(seconds / 3600, "hour"),
-        seconds if seconds % 60 == 0 => say(seconds / 60, "minute"),
-        seconds => say(seconds, "second"),
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -42,6 +42,8 @@ pub struct Fake {
     pub looks: AtomicUsize,
     /// One permit for each start that may end.
     pub may_start: Semaphore,
+    /// Starts work, and what was started has ended when somebody looks.
+    pub ends_at_once: AtomicBool,
     /// What the next starts say instead.
     pub refusal: Mutex<Option<Failure>>,
     pub starts: AtomicUsize,
@@ -103,6 +105,7 @@ impl Fake {
             status: Mutex::new(Status::Stopped),
             looks: AtomicUsize::new(0),
             may_start: Semaphore::new(if eager { 1000 } else { 0 }),
+            ends_at_once: AtomicBool::new(false),
             refusal: Mutex::new(None),
             starts: AtomicUsize::new(0),
             stops: AtomicUsize::new(0),
@@ -157,7 +160,11 @@ impl Provider for Fake {
             return Err(refusal);
         }
         *self.status.lock().unwrap() = Status::Running;
-        Ok(self.observe(target))
+        let started = self.observe(target);
+        if self.ends_at_once.load(Ordering::SeqCst) {
+            *self.status.lock().unwrap() = Status::Stopped;
+        }
+        Ok(started)
     }
 
     async fn stop(&self, target: &Target, _: &StopOptions) -> Result<Observation, Failure> {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::path::{has_dots, normalise, readings};
+
 /// Longer patterns are mistakes.
 const LONGEST: usize = 200;
 /// So much of a user agent is looked at.
@@ -10,8 +12,10 @@ const AGENT: usize = 1024;
 /// A path as it stands, or everything below one: `/app/*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathGlob {
-    /// With its last slash when it is a prefix.
+    /// As it was written, without the star.
     text: Box<str>,
+    /// As it is compared, with its last slash when it is a prefix.
+    form: Box<str>,
     prefix: bool,
 }
 
@@ -34,7 +38,7 @@ pub struct InvalidGlob {
 
 impl PathGlob {
     /// Reads `/app` (this path alone) or `/app/*` (every path below it; not `/app`, but `/app/`).
-    /// Compared byte by byte, so written as clients send it, percent-encoded where need be.
+    /// Compared as routes' paths are: what needs percent-encoding in a request needs it here.
     pub fn parse(pattern: &str) -> Result<Self, InvalidGlob> {
         let fail = |reason| Err(InvalidGlob::new(pattern, reason));
         if !pattern.starts_with('/') {
@@ -57,24 +61,29 @@ impl PathGlob {
         if text.contains('*') {
             return fail("'*' stands at the end alone, as in '/app/*'");
         }
-        if climbs(text) {
-            return fail("'.' and '..' are resolved by clients and never arrive");
+        if text.contains("//") {
+            return fail("it has an empty segment");
         }
-        Ok(Self { text: text.into(), prefix })
+        if has_dots(text) {
+            return fail("'.' and '..' are resolved before paths are compared");
+        }
+        if readings(text).nth(1).is_some() {
+            return fail("some servers read it as another path, so nothing is known to be meant");
+        }
+        Ok(Self { text: text.into(), form: (&*normalise(text)).into(), prefix })
     }
 
-    /// Whether the path is meant. One that climbs (`/app/../admin`) is below nothing.
+    /// Whether the path is meant, however servers read it: `/app/../admin` and `/app/..%2Fadmin`
+    /// are not below `/app`.
     pub fn fits(&self, path: &str) -> bool {
-        if self.prefix {
-            path.starts_with(&*self.text) && !climbs(&path[self.text.len()..])
-        } else {
-            path == &*self.text
-        }
+        readings(path).all(|path| {
+            if self.prefix { path.starts_with(&*self.form) } else { *path == *self.form }
+        })
     }
 
     /// Whether this path is meant by name.
     pub fn is_exactly(&self, path: &str) -> bool {
-        !self.prefix && path == &*self.text
+        !self.prefix && self.fits(path)
     }
 }
 
@@ -83,21 +92,6 @@ impl fmt::Display for PathGlob {
         f.write_str(&self.text)?;
         f.write_str(if self.prefix { "*" } else { "" })
     }
-}
-
-/// A path with a segment that some servers take for `.` or `..`.
-fn climbs(path: &str) -> bool {
-    path.split(['/', '\\']).any(|segment| {
-        let mut rest = segment.as_bytes();
-        let mut dots = 0;
-        loop {
-            rest = match rest {
-                [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
-                rest => return rest.is_empty() && (1..=2).contains(&dots),
-            };
-            dots += 1;
-        }
-    })
 }
 
 // === impl AgentGlob ===

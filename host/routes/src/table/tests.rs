@@ -84,6 +84,26 @@ fn a_path_leads_where_servers_resolve_it_to() {
 }
 
 #[test]
+fn what_may_be_a_path_of_another_route_is_nobodys() {
+    let table = table(&[("a.org", "/", "all"), ("a.org", "/admin", "admin")]);
+    for path in [
+        "/admin%2Fusers",
+        "/admin%2fusers",
+        "/admin;x/users",
+        "/admin%3Bx/users",
+        "/admin\\users",
+        "/admin%5Cusers",
+        "/x/..;/admin",
+        "/foo/..;%2F..%2F..%2Fx/admin",
+        "/x%2Fy/../admin",
+    ] {
+        assert_eq!(found(&table, "a.org", path), None, "{path}");
+    }
+    assert_eq!(found(&table, "a.org", "/projects/a%2Fb;c"), Some("all"), "all lead there");
+    assert_eq!(found(&table, "a.org", "/admin/a%2Fb\\c;d"), Some("admin"));
+}
+
+#[test]
 fn where_paths_make_no_difference_every_path_is_passed_on() {
     let table = table(&[("a.org", "/", "all")]);
     assert_eq!(found(&table, "a.org", "/a/..%2fb"), Some("all"));
@@ -165,6 +185,37 @@ fn some_path() -> impl Strategy<Value = String> {
     prop::collection::vec(segment, 0..5).prop_map(|segments| format!("/{}", segments.join("/")))
 }
 
+fn some_odd_path() -> impl Strategy<Value = String> {
+    let piece =
+        vec!["a", "b", "ab", "/", "/", "..", ".", "%2F", "%2f", ";x", ";", "\\", "%5C", "%3B"];
+    let piece = prop::sample::select(piece);
+    prop::collection::vec(piece, 0..9).prop_map(|pieces| format!("/{}", pieces.concat()))
+}
+
+/// How servers read a path before they resolve its dots.
+const SERVERS: [fn(&str) -> String; 6] = [
+    // As it is written.
+    str::to_owned,
+    // Go: decoded.
+    |path| slashes(path).replace("%3B", ";"),
+    // Tomcat: parameters cut off first.
+    |path| slashes(&uncut(path)).replace("%3B", ";"),
+    // Others cut them off last.
+    |path| uncut(&slashes(path).replace("%3B", ";")),
+    // IIS: backslashes are slashes.
+    |path| slashes(path).replace("%3B", ";").replace("%5C", "\\").replace('\\', "/"),
+    |path| uncut(&slashes(&path.replace('\\', "/").replace("%5C", "/")).replace("%3B", ";")),
+];
+
+fn slashes(path: &str) -> String {
+    path.replace("%2F", "/").replace("%2f", "/")
+}
+
+fn uncut(path: &str) -> String {
+    let names: Vec<_> = path.split('/').map(|segment| segment.split(';').next().unwrap()).collect();
+    names.join("/")
+}
+
 fn some_route() -> impl Strategy<Value = Route> {
     let prefix = prop::collection::vec(prop::sample::select(vec!["a", "b", "ab"]), 0..4)
         .prop_map(|segments| format!("/{}", segments.join("/")));
@@ -199,6 +250,31 @@ proptest! {
             let expected = naive(&distinct, &host, &path).map(|route| route.port);
             let answered = table.lookup(&host, &path).map(|entry| entry.route.port);
             prop_assert_eq!(answered, expected, "{} {}", host, path);
+        }
+    }
+
+    /// Whatever a server makes of a path, it is on the route that was found.
+    #[test]
+    fn nobody_gets_past_a_route_by_writing_a_path_in_another_way(
+        routes in prop::collection::vec(some_route(), 1..8),
+        paths in prop::collection::vec(some_odd_path(), 1..20),
+    ) {
+        let mut distinct: Vec<Route> = Vec::new();
+        for mut route in routes {
+            route.host = HostMatch::Any;
+            if !distinct.iter().any(|held| held.path == route.path) {
+                route.port = u16::try_from(distinct.len()).unwrap();
+                distinct.push(route);
+            }
+        }
+        let table = built(distinct.iter().map(|route| (route.clone(), ())));
+        for path in paths {
+            let Some(entry) = table.lookup("h", &path) else { continue };
+            for server in SERVERS {
+                let resolved = server(&path);
+                let meant = naive(&distinct, "h", &resolved).map(|route| route.port);
+                prop_assert_eq!(meant, Some(entry.route.port), "{} as {}", path, resolved);
+            }
         }
     }
 

@@ -46,6 +46,45 @@ async fn a_visitor_during_stopping_waits_for_the_next_life() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_joins_waits_for_the_wakes_of_others_and_causes_none() {
+    let world = blog();
+    let join = || {
+        let workload = world.workload("blog");
+        tokio::spawn(async move { workload.join(Instant::now() + PATIENCE).await })
+    };
+    let turned = join().await.expect("visitor");
+    assert!(matches!(turned, Err(Turned::Unwoken(Phase::Asleep))), "{turned:?}");
+    assert_eq!(world.platform.asked("start blog"), 0);
+
+    // The wake that it waits for ends in the next sleep.
+    world.looks.hide("blog");
+    let caller = world.visitor("blog");
+    world.phase("blog", Phase::Waking).await;
+    let joined = join();
+    moment().await;
+    caller.abort();
+    moment().await;
+    world.engine.sleep("blog", operator(), Force::Drain).expect("known");
+    let turned = joined.await.expect("visitor");
+    assert!(matches!(turned, Err(Turned::Unwoken(_))), "{turned:?}");
+    world.phase("blog", Phase::Asleep).await;
+    assert_eq!(world.platform.asked("start blog"), 1);
+    world.looks.show("blog");
+
+    // Somebody comes while it stops: the wake after that is for both.
+    world.call("blog").await;
+    world.phase("blog", Phase::Stopping).await;
+    assert!(!world.workload("blog").is_coming());
+    let caller = world.visitor("blog");
+    moment().await;
+    assert!(world.workload("blog").is_coming());
+    let joined = join();
+    let visit = joined.await.expect("visitor").expect("admitted");
+    assert_eq!(visit.generation(), caller.await.expect("visitor").expect("admitted").generation());
+    assert_eq!(world.workload("blog").waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wake_goes_on_when_its_only_visitor_leaves() {
     let world = blog();
     world.looks.hide("blog");

@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -20,7 +20,8 @@ fn name(name: &str) -> WorkloadName {
 }
 
 fn progress(snapshot: &Snapshot) -> Progress {
-    Progress::new(&name("blog"), snapshot, false, Vec::new(), Arc::default())
+    let outlook = Outlook::of(snapshot, true);
+    Progress::new(&name("blog"), snapshot, outlook, false, Vec::new(), Arc::default())
 }
 
 fn steps_of(progress: &Progress) -> String {
@@ -48,6 +49,21 @@ fn every_phase_has_words_and_an_outlook() {
         assert!(!progress.says.is_empty());
         assert_eq!(progress.elapsed.is_some(), phase == Phase::Waking, "{phase}");
         assert_eq!(progress.failure.is_some(), outlook == Outlook::Failed, "{phase}");
+    }
+}
+
+#[test]
+fn one_that_nobody_wants_is_told_to_go_to_sleep() {
+    for phase in [Phase::Draining, Phase::Stopping] {
+        let snapshot = snapshot(phase, None);
+        let outlook = Outlook::of(&snapshot, false);
+        let logs = Arc::default();
+        let told = Progress::new(&name("blog"), &snapshot, outlook, false, Vec::new(), logs);
+        assert_eq!((told.state, told.title.as_str()), (Outlook::Asleep, "blog is going to sleep"));
+        assert!(told.steps.is_empty() && told.says.contains("Try again"), "{told:?}");
+        assert_eq!(of_need(&snapshot, false), (Outlook::Asleep, "stopping"));
+        let wanted = (Outlook::Working, "stopping, woken right after");
+        assert_eq!(of_need(&snapshot, true), wanted);
     }
 }
 
@@ -119,23 +135,15 @@ fn a_need_is_met_when_its_dependent_waits_for_it_no_more() {
 }
 
 #[test]
-fn ages_are_spoken() {
-    let cases =
-        [(0.0, "0 seconds"), (1.2, "1 second"), (119.4, "119 seconds"), (120.0, "2 minutes")];
-    for (seconds, text) in cases {
-        assert_eq!(spoken(seconds), text);
-    }
-    assert_eq!(spoken(7200.0), "2 hours");
-}
-
-#[test]
 fn a_need_that_failed_is_the_reason_that_is_told() {
     let need = |state| Needed { name: name("db"), state, says: "", needs: Vec::new() };
     let failed = Snapshot {
         failure: Some(Arc::new(Failure::new(ErrorCode::Timeout, "it needs db"))),
         ..snapshot(Phase::Failed, None)
     };
-    let of = |needs| Progress::new(&name("blog"), &failed, false, needs, Arc::default());
+    let of = |needs| {
+        Progress::new(&name("blog"), &failed, Outlook::Failed, false, needs, Arc::default())
+    };
     assert_eq!(of(vec![need(Outlook::Failed)]).says, "Something that it needs could not be woken.");
     assert_eq!(of(vec![need(Outlook::Ready)]).says, "It did not become ready in time.");
 }

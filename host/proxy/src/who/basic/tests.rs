@@ -3,6 +3,7 @@ use http::HeaderValue;
 use super::*;
 
 const ALICE: &str = "alice:$2y$05$NidkWKTLC3s0Ws5JSWJmsOUHgU0gIgrwocu9l.y/NSPz27uhzz2si\n";
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 /// `alice:correct horse`
 const RIGHT_ONE: &str = "Basic YWxpY2U6Y29ycmVjdCBob3JzZQ==";
 
@@ -12,7 +13,7 @@ fn basic(text: &str) -> (tempfile::TempDir, Arc<Basic>) {
     fs::write(&users, text).unwrap();
     let settings =
         BasicAuth { users, realm: "home".into(), user_header: Some("remote-user".into()) };
-    (directory, Arc::new(Basic::new(settings, Arc::new(Semaphore::new(1)), [7; 32])))
+    (directory, Arc::new(Basic::new("family", settings, Arc::new(Semaphore::new(1)), [7; 32])))
 }
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -25,9 +26,9 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
 
 async fn status(basic: &Arc<Basic>, authorization: &str) -> u16 {
     let mut headers = headers(&[("authorization", authorization)]);
-    match basic.authenticate(&mut headers).await {
+    match basic.authenticate(CLIENT, &mut headers).await {
         Ok(_) => 200,
-        Err(Ended::Page(page)) => page.status().as_u16(),
+        Err(Ended::Response(page)) => page.status().as_u16(),
         Err(Ended::Problem(problem)) => problem.status().as_u16(),
         Err(_) => 0,
     }
@@ -42,7 +43,7 @@ async fn the_right_password_passes_and_goes_no_further() {
     let (_directory, basic) = basic(ALICE);
     let mut request =
         headers(&[("authorization", RIGHT_ONE), ("remote-user", "root"), ("Remote_User", "root")]);
-    let vouched = basic.authenticate(&mut request).await.ok().unwrap();
+    let vouched = basic.authenticate(CLIENT, &mut request).await.ok().unwrap();
     vouched.tell(&mut request);
     assert_eq!(request, headers(&[("remote-user", "alice")]));
 }
@@ -50,7 +51,7 @@ async fn the_right_password_passes_and_goes_no_further() {
 #[tokio::test]
 async fn without_the_right_password_it_is_asked_for() {
     let (_directory, basic) = basic(ALICE);
-    let Err(Ended::Page(page)) = basic.authenticate(&mut HeaderMap::new()).await else {
+    let Err(Ended::Response(page)) = basic.authenticate(CLIENT, &mut HeaderMap::new()).await else {
         panic!("nobody is let in without a password")
     };
     assert_eq!(page.status(), 401);
@@ -70,7 +71,7 @@ async fn without_the_right_password_it_is_asked_for() {
         assert_eq!(status(&basic, &wrong).await, 401, "{wrong}");
     }
     let mut twice = headers(&[("authorization", RIGHT_ONE), ("authorization", RIGHT_ONE)]);
-    assert!(basic.authenticate(&mut twice).await.is_err());
+    assert!(basic.authenticate(CLIENT, &mut twice).await.is_err());
     assert_eq!(status(&basic, &RIGHT_ONE.to_lowercase().replace("basic", "x")).await, 401);
     assert_eq!(status(&basic, &RIGHT_ONE.replace("Basic", "bAsIc")).await, 200);
 }
@@ -130,6 +131,19 @@ async fn while_there_is_no_file_nobody_is_let_in() {
     fs::remove_file(directory.path().join("users")).unwrap();
     assert_eq!(status(&basic, RIGHT_ONE).await, 503);
     fs::write(directory.path().join("users"), ALICE).unwrap();
+    lock(&basic.book).looked = None;
+    assert_eq!(status(&basic, RIGHT_ONE).await, 200);
+}
+
+#[tokio::test]
+async fn a_file_that_could_not_be_read_is_tried_again_although_it_looks_the_same() {
+    let (directory, basic) = basic(ALICE);
+    let file = directory.path().join("users");
+    fs::write(&file, vec![0xff; ALICE.len()]).unwrap();
+    let written = fs::metadata(&file).unwrap().modified().unwrap();
+    assert_eq!(status(&basic, RIGHT_ONE).await, 503);
+    fs::write(&file, ALICE).unwrap();
+    fs::File::options().write(true).open(&file).unwrap().set_modified(written).unwrap();
     lock(&basic.book).looked = None;
     assert_eq!(status(&basic, RIGHT_ONE).await, 200);
 }

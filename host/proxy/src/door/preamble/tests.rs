@@ -55,6 +55,17 @@ fn both_versions_are_read_and_what_follows_is_left() {
 }
 
 #[test]
+fn of_a_proxy_that_speaks_for_itself_nothing_else_is_read() {
+    for block in [&[0x11, 0, 0][..], &[0x00, 0, 0], &[0x21, 0, 3, 1, 2, 3], &[0xff, 0, 1, 0]] {
+        let mut binary = SIGNATURE.to_vec();
+        binary.push(LOCAL);
+        binary.extend(block);
+        binary.extend(b"rest");
+        assert_eq!(whole(&binary), Ok((Some(Said::Nobody), b"rest".to_vec())), "{block:?}");
+    }
+}
+
+#[test]
 fn extensions_are_passed_over() {
     let mut binary = SIGNATURE.to_vec();
     binary.extend([0x21, 0x11, 0, 19, 192, 0, 2, 1, 198, 51, 100, 1, 0x12, 0x67, 0, 80]);

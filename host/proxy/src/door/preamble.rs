@@ -8,6 +8,8 @@ use tokio::{io::AsyncReadExt, net::TcpStream};
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const WORD: &[u8] = b"PROXY ";
+/// Version 2: the proxy speaks for itself.
+const LOCAL: u8 = 0x20;
 /// Version 1: the longest line.
 const LONGEST_LINE: usize = 107;
 /// Version 2: the part with a fixed length, and how long the whole may be. Addresses take up to 216
@@ -122,6 +124,10 @@ impl Preamble {
     }
 
     fn said(&self) -> Result<Said, NoPreamble> {
+        // What a proxy tells of its own connections is discarded, the family included (§2.2).
+        if self.held.starts_with(SIGNATURE) && self.held.get(SIGNATURE.len()) == Some(&LOCAL) {
+            return Ok(Said::Nobody);
+        }
         let config = ParseConfig { include_tlvs: false, ..ParseConfig::default() };
         let (header, length) = ProxyHeader::parse(&self.held, config).map_err(|_| NoPreamble)?;
         if length != self.held.len() {
