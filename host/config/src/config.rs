@@ -87,7 +87,7 @@ pub enum Item {
 /// What reading collects.
 #[derive(Default)]
 pub(crate) struct Found {
-    pub(crate) listeners: Vec<(ListenerSettings, Place)>,
+    pub(crate) listeners: Vec<ListenerSettings>,
     pub(crate) providers: BTreeMap<ProviderName, (Option<ProviderSettings>, Place)>,
     pub(crate) auths: BTreeMap<String, Option<Arc<Auth>>>,
     pub(crate) pools: BTreeMap<PoolName, Option<PoolSpec>>,
@@ -164,7 +164,7 @@ impl Config {
             threads: threads.flatten(),
             log: log.unwrap_or_default(),
             waiting: waiting.unwrap_or_default(),
-            listeners: found.listeners.into_iter().map(|(listener, _)| listener).collect(),
+            listeners: found.listeners,
             pools: found.pools.into_values().flatten().collect(),
             providers: mark(&mut marks, present(found.providers), |it: &ProviderSettings| {
                 Item::Provider(it.name.clone())

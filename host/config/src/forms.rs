@@ -19,7 +19,7 @@ mod life;
 mod who;
 
 pub(crate) use grants::is_header_name;
-pub(crate) use grants::{ARGUMENTS, FINGERPRINT, HEADERS, REACH, RULES, VARIABLES};
+pub(crate) use grants::{ARGUMENTS, COMMAND_INSIDE, FINGERPRINT, HEADERS, REACH, RULES, VARIABLES};
 pub(crate) use life::{ADOPT, ALARMS, NEEDS, PERCENT, POOL_NAME, PRIORITY, WINDOWS};
 pub(crate) use who::{
     AGENT_GLOB, AGENT_GLOBS, BOTS, HEADER, HEADER_NAMES, METHODS, PATH_GLOB, PATH_GLOBS, RATE,
@@ -197,6 +197,14 @@ choice!(
     SLEEP_METHOD: SleepMethod {
         "stop" => SleepMethod::Stop,
         "pause" => SleepMethod::Pause,
+        "kill" => SleepMethod::Kill,
+    }
+);
+
+choice!(
+    /// How a light sleep becomes a deeper one.
+    DEEPER_METHOD: SleepMethod {
+        "stop" => SleepMethod::Stop,
         "kill" => SleepMethod::Kill,
     }
 );

@@ -2,14 +2,15 @@
 
 use crate::{
     forms::{
-        ADDRESS, ADOPT, ALARMS, ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, IDLE, JSON,
-        NEEDS, NETWORKS, PATH, POOL_NAME, PORT, PRIORITY, PROTOCOL, RATE, REACH, RULES, SIZE, TEXT,
-        VARIABLES, WAITING, WINDOWS, WORDS,
+        ADOPT, ALARMS, COUNT, DURATION, FLAG, IDLE, JSON, NEEDS, PATH, POOL_NAME, PORT, PRIORITY,
+        RATE, SIZE, TEXT, WAITING, WINDOWS,
     },
     schema::{Kind, Table, default, optional, required},
 };
 
 pub(crate) mod life;
+pub(crate) mod listener;
+pub(crate) mod provider;
 pub(crate) mod waiting;
 pub(crate) mod who;
 
@@ -37,7 +38,7 @@ pub(crate) static ROUTER: Table = Table {
         optional(
             "state",
             PATH.kind,
-            "`/var/lib/drowse` for root, `~/.local/state/drowse` for others",
+            "`/var/lib/drowse` for root, `$XDG_STATE_HOME/drowse` (`~/.local/state/drowse`) for others",
             "The directory for what is remembered over restarts: which workloads are awake because \
              somebody asked for them, and when they were used last.",
         ),
@@ -58,265 +59,21 @@ pub(crate) static ROUTER: Table = Table {
         ),
         optional(
             "listener",
-            Kind::Tables(&LISTENER),
+            Kind::Tables(&listener::LISTENER),
             "none, and nothing is served",
             "Where visitors come in.",
         ),
-        optional("provider", Kind::Named(&PROVIDER), "none", "Who starts and stops workloads."),
+        optional(
+            "provider",
+            Kind::Named(&provider::PROVIDER),
+            "none",
+            "Who starts and stops workloads.",
+        ),
         optional("workload", Kind::Named(&WORKLOAD), "none", "What sleeps and wakes."),
         optional("pool", Kind::Named(&life::POOL), "none", "Ceilings that workloads share."),
         optional("route", Kind::Tables(&ROUTE), "none", "Which visitor wants which workload."),
         optional("auth", Kind::Named(&who::AUTH), "none", "Ways to authenticate."),
         default("waiting", Kind::Table(&waiting::WAITING), "{}", "What waiting visitors get."),
-    ],
-};
-
-/// `[[listener]]`
-pub(crate) static LISTENER: Table = Table {
-    title: "[[listener]]",
-    about: "One bound socket.",
-    keys: &[
-        required("name", TEXT.kind, "What routes call it."),
-        required("bind", ADDRESS.kind, "Address and port."),
-        default("protocol", PROTOCOL.kind, "\"http\"", "What it speaks: HTTP/1.1 in the clear."),
-        default(
-            "trust",
-            NETWORKS.kind,
-            "[]",
-            "Proxies in front of this one. Their `X-Forwarded-*` headers are believed and \
-             extended; everybody else's are replaced.",
-        ),
-        optional(
-            "proxy-protocol",
-            Kind::Table(&who::PROXY_PROTOCOL),
-            "not spoken",
-            "Who tells by the PROXY protocol who the client is.",
-        ),
-        default("limits", Kind::Table(&LISTENER_LIMITS), "{}", "Bounds on clients and workloads."),
-    ],
-};
-
-/// `listener.limits`
-pub(crate) static LISTENER_LIMITS: Table = Table {
-    title: "[listener.limits]",
-    about: "Bounds on the clients of a listener and on what they are connected to.",
-    keys: &[
-        default(
-            "connections",
-            COUNT.kind,
-            "20000",
-            "Client connections at a time; more wait in the kernel.",
-        ),
-        default(
-            "head-timeout",
-            DURATION.kind,
-            "\"15s\"",
-            "From a request's first byte, or from a connection's begin, until the request's head \
-             is complete.",
-        ),
-        default("head-size", SIZE.kind, "\"64KiB\"", "Bytes of a request's head."),
-        default(
-            "keep-alive",
-            DURATION.kind,
-            "\"75s\"",
-            "A client connection without a request is closed after this long.",
-        ),
-        default(
-            "connect-timeout",
-            DURATION.kind,
-            "\"5s\"",
-            "Until a connection to a workload stands.",
-        ),
-        default(
-            "response-timeout",
-            DURATION.kind,
-            "\"5m\"",
-            "From the last piece of a request that the workload took until it takes the next one \
-             or its response begins; then the client gets 504.",
-        ),
-        default(
-            "body-timeout",
-            DURATION.kind,
-            "\"1m\"",
-            "A client that sends nothing of its request's body for this long gets 408. Once the \
-             response has begun, `read-timeout` counts for both sides.",
-        ),
-        default(
-            "send-timeout",
-            DURATION.kind,
-            "\"5m\"",
-            "A client that takes nothing of its response for this long is cut off. A player that \
-             is paused does that.",
-        ),
-        default(
-            "read-timeout",
-            DURATION.kind,
-            "\"1h\"",
-            "A workload that has begun its response and sends nothing of it for this long is cut \
-             off. Server-sent events and the like may be silent for a long time; a workload that \
-             has vanished is noticed by the kernel, sooner.",
-        ),
-        default(
-            "tunnel-idle",
-            IDLE.kind,
-            "\"never\"",
-            "A WebSocket or other tunnel through which nothing passes for this long is closed, at \
-             the latest after twice as long.",
-        ),
-        default(
-            "held",
-            COUNT.kind,
-            "16384",
-            "Visitors held at a time; one more is refused with 503. See `held` of `[waiting]`, \
-             too.",
-        ),
-    ],
-};
-
-/// `[provider.NAME]`
-pub(crate) static PROVIDER: Table = Table {
-    title: "[provider.NAME]",
-    about: "A plugin that starts and stops workloads on one platform, and everything it may do. \
-            It reaches nothing that is not granted here. `drowse plugin inspect` shows what a \
-            plugin asks for.",
-    keys: &[
-        required(
-            "plugin",
-            TEXT.kind,
-            "A plugin's name (`docker` is `docker.wasm` in the plugins directory, else the one \
-             in the box), or the path of a file.",
-        ),
-        default(
-            "settings",
-            JSON.kind,
-            "{}",
-            "Settings of the plugin's own; `drowse plugin inspect` shows which. Shown to the \
-             plugin, so no place for a secret.",
-        ),
-        optional(
-            "endpoint",
-            Kind::Named(&ENDPOINT),
-            "none",
-            "Places it may call, by the name the plugin calls them by.",
-        ),
-        optional(
-            "command",
-            Kind::Named(&COMMAND),
-            "none",
-            "Programs it may run, by the name the plugin calls them by.",
-        ),
-        optional(
-            "reach",
-            REACH.kind,
-            "near places",
-            "Where its targets may be: networks, addresses, and names of hosts (`.lan` for all that \
-             end so). Without it: this machine, private networks, and the names in the settings. \
-             Link-local addresses and the provider's own endpoints never are.",
-        ),
-        default("limits", Kind::Table(&PROVIDER_LIMITS), "{}", "What it may use up."),
-    ],
-};
-
-/// `provider.NAME.endpoint.NAME`
-pub(crate) static ENDPOINT: Table = Table {
-    title: "[provider.NAME.endpoint.NAME]",
-    about: "A place outside that the provider may call. The router makes the connection and adds \
-            the credentials; the plugin sees neither.",
-    keys: &[
-        required(
-            "url",
-            TEXT.kind,
-            "`unix:///path`, `http://host:port` or `https://host:port`, with a path prefix if \
-             everything is below one.",
-        ),
-        optional(
-            "ca",
-            PATH.kind,
-            "the system's authorities",
-            "PEM file of the only certificate authorities that are trusted. For `https`.",
-        ),
-        optional(
-            "fingerprint",
-            FINGERPRINT.kind,
-            "none",
-            "SHA-256 digest of the only certificate that is accepted, whatever it says. For \
-             `https`.",
-        ),
-        default(
-            "headers",
-            HEADERS.kind,
-            "{}",
-            "Headers that the router adds: a text, `{ env = \"NAME\", prefix = \"Bearer \" }` or \
-             `{ file = \"path\", prefix = \"…\" }`. Never shown.",
-        ),
-        optional(
-            "rules",
-            RULES.kind,
-            "what the plugin asks for",
-            "Allowed requests: `METHOD /path`, or `METHOD+body /path` for those that carry a body. \
-             `*` is any method or one path segment, a final `**` any rest.",
-        ),
-        default(
-            "timeout",
-            DURATION.kind,
-            "\"30s\"",
-            "Until a response begins, when the plugin names no shorter time.",
-        ),
-    ],
-};
-
-/// `provider.NAME.command.NAME`
-pub(crate) static COMMAND: Table = Table {
-    title: "[provider.NAME.command.NAME]",
-    about: "A program that the provider may run. It inherits nothing from the router but `PATH`, \
-            and it is stopped when the router ends.",
-    keys: &[
-        required("run", ARGUMENTS.kind, "Program and arguments. There is no shell."),
-        default("environment", VARIABLES.kind, "{}", "Its environment. Never shown."),
-        optional("directory", PATH.kind, "the router's", "The directory it starts in."),
-        default(
-            "extra-arguments",
-            FLAG.kind,
-            "false",
-            "The plugin may append arguments of its own.",
-        ),
-        default(
-            "extra-environment",
-            WORDS.kind,
-            "[]",
-            "Names of variables that the plugin may add.",
-        ),
-    ],
-};
-
-/// `provider.NAME.limits`
-pub(crate) static PROVIDER_LIMITS: Table = Table {
-    title: "[provider.NAME.limits]",
-    about: "What a provider may use up. One that passes a limit is stopped, and nobody else \
-            notices.",
-    keys: &[
-        default("memory", SIZE.kind, "\"64MiB\"", "Memory of one call."),
-        default(
-            "cpu",
-            DURATION.kind,
-            "\"1s\"",
-            "Computing at once; a tenth of the time it waits comes back.",
-        ),
-        default(
-            "wall",
-            DURATION.kind,
-            "\"1m\"",
-            "One call from begin to end, on top of what it is meant to take, such as the grace \
-             time of a stop.",
-        ),
-        default("calls", COUNT.kind, "32", "Calls at a time; more wait for their turn."),
-        default(
-            "response",
-            SIZE.kind,
-            "\"16MiB\"",
-            "One HTTP response; for a provider that watches its platform, a second of it.",
-        ),
-        default("log-lines", COUNT.kind, "20", "Lines logged in a second; the rest is counted."),
     ],
 };
 

@@ -23,12 +23,12 @@ pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
         }
         found.broken_listeners |= settings.is_none();
         if let Some(settings) = settings {
-            let twin = found.listeners.iter().find(|(held, _)| held.bind == settings.bind);
-            if let Some((twin, _)) = twin {
+            let twin = found.listeners.iter().find(|held| held.bind == settings.bind);
+            if let Some(twin) = twin {
                 let message = format!("listener `{}` has this address already", twin.name);
                 r.complain(section.place_of("bind"), message);
             }
-            found.listeners.push((settings, section.place_of("bind")));
+            found.listeners.push(settings);
         }
     }
 }

@@ -1,12 +1,15 @@
 //! `[pool.NAME]`, and what workloads need of each other.
 
-use drowse_core::{Membership, PoolName, PoolSpec, ReadyCheck, Until, WorkloadName, circle};
+use std::collections::BTreeSet;
+
+use drowse_core::{Membership, Need, PoolName, PoolSpec, ReadyCheck, Until, WorkloadName, circle};
 
 use crate::{
     config::Found,
     forms::{COUNT, DURATION, FLAG, POOL_NAME, PRIORITY, SIZE},
     read::{Reader, Section},
-    workload::unknown,
+    source::Place,
+    workload::{Draft, unknown},
 };
 
 /// Reads every pool.
@@ -61,9 +64,9 @@ pub(crate) fn membership(r: &mut Reader, section: &Section<'_>) -> Option<Option
 }
 
 /// Checks that pools and needed workloads exist, that needs fit what they name and do not go in a
-/// circle, and that jobs are only what they can be.
+/// circle, that jobs are only what they can be, and that nothing is larger than its pool.
 pub(crate) fn settle(r: &mut Reader, found: &Found) {
-    for (name, (draft, place)) in &found.workloads {
+    for (name, (draft, _)) in &found.workloads {
         let Some(draft) = draft else { continue };
         if let Some(membership) = &draft.spec.pool
             && !found.pools.contains_key(&membership.pool)
@@ -73,49 +76,97 @@ pub(crate) fn settle(r: &mut Reader, found: &Found) {
             let message = format!("there is no pool `{}`; {advice}", membership.pool);
             r.complain(draft.places.pool, message);
         }
-        for need in &draft.spec.needs {
-            let wanted = &need.workload;
-            let Some((other, _)) = found.workloads.get(wanted) else {
-                let known = found.workloads.keys().map(WorkloadName::as_str);
-                let advice = unknown("workload", wanted.as_str(), known);
-                let message = format!("it needs `{wanted}`, which is no workload; {advice}");
-                r.complain(draft.places.needs, message);
-                continue;
-            };
-            let Some(other) = other else { continue };
-            let job = other.spec.ready == ReadyCheck::Completed;
-            let message = match (job, need.until) {
-                (true, Until::Completed) | (false, Until::Started | Until::Healthy) => continue,
-                (true, _) => format!(
-                    "`{wanted}` is a job; write {{ workload = \"{wanted}\", until = \"completed\" }}"
-                ),
-                (false, Until::Completed) => {
-                    format!("`{wanted}` is no job; give it `ready = {{ completed = true }}`")
-                }
-            };
-            r.complain(draft.places.needs, message);
+        for (need, place) in draft.spec.needs.iter().zip(&draft.places.needs) {
+            if let Some(message) = unfit(found, need) {
+                r.complain(*place, message);
+            }
         }
         if draft.spec.ready == ReadyCheck::Completed {
-            if found.routes.iter().any(|(route, _)| route.workload == *name) {
+            for (_, place) in found.routes.iter().filter(|(route, _)| route.workload == *name) {
                 let message = format!("`{name}` is a job, and no route can lead to a job");
                 r.complain(*place, message);
             }
             if !draft.spec.awake.is_empty() {
-                r.complain(*place, format!("`{name}` is a job, and `awake` cannot keep a job"));
+                let message = format!("`{name}` is a job, and `awake` cannot keep a job");
+                r.complain(draft.places.awake, message);
             }
         }
+        fits(r, found, draft);
     }
     let drafts = found
         .workloads
         .iter()
         .filter_map(|(name, (draft, _))| Some((name, draft.as_ref()?.spec.needs.as_slice())));
     if let Some(circle) = circle(drafts) {
-        let place = circle.first().and_then(|first| found.workloads.get(first));
-        let place = place.and_then(|(draft, _)| Some(draft.as_ref()?.places.needs));
         let names: Vec<_> = circle.iter().map(WorkloadName::as_str).collect();
-        if let Some(place) = place {
+        if let Some(place) = first_need(found, &circle) {
             let path = names.join(" → ");
             r.complain(place, format!("workloads need each other in a circle: {path}"));
         }
+    }
+}
+
+/// Why this need is none.
+fn unfit(found: &Found, need: &Need) -> Option<String> {
+    let wanted = &need.workload;
+    let Some((other, _)) = found.workloads.get(wanted) else {
+        let known = found.workloads.keys().map(WorkloadName::as_str);
+        let advice = unknown("workload", wanted.as_str(), known);
+        return Some(format!("it needs `{wanted}`, which is no workload; {advice}"));
+    };
+    let job = other.as_ref()?.spec.ready == ReadyCheck::Completed;
+    match (job, need.until) {
+        (true, Until::Completed) | (false, Until::Started | Until::Healthy) => None,
+        (true, _) => Some(format!(
+            "`{wanted}` is a job; write {{ workload = \"{wanted}\", until = \"completed\" }}"
+        )),
+        (false, Until::Completed) => {
+            Some(format!("`{wanted}` is no job; give it `ready = {{ completed = true }}`"))
+        }
+    }
+}
+
+/// Where the first of a circle needs the second.
+fn first_need(found: &Found, circle: &[WorkloadName]) -> Option<Place> {
+    let [first, second, ..] = circle else { return None };
+    let draft = found.workloads.get(first)?.0.as_ref()?;
+    let mut needs = draft.spec.needs.iter().zip(&draft.places.needs);
+    needs.find(|(need, _)| need.workload == *second).map(|(_, place)| *place)
+}
+
+/// Complains of what can never be awake: together with what it needs it is larger than its pool.
+fn fits(r: &mut Reader, found: &Found, draft: &Draft) {
+    let pool = draft.spec.pool.as_ref().map(|membership| &membership.pool);
+    let Some(Some(pool)) = pool.and_then(|pool| found.pools.get(pool)) else { return };
+    let (mut together, mut left) = (BTreeSet::new(), vec![&draft.spec]);
+    let (mut places, mut bytes) = (0usize, 0u64);
+    while let Some(spec) = left.pop() {
+        if !together.insert(&spec.name) {
+            continue;
+        }
+        if let Some(own) = spec.pool.as_ref().filter(|own| own.pool == pool.name) {
+            places += 1;
+            bytes = bytes.saturating_add(own.memory.unwrap_or(0));
+        }
+        let needed = spec.needs.iter().filter_map(|need| found.workloads.get(&need.workload));
+        left.extend(needed.filter_map(|(other, _)| other.as_ref().map(|other| &other.spec)));
+    }
+    let with = if places > 1 { " with what it needs" } else { "" };
+    if let Some(most) = pool.awake.filter(|most| places > *most) {
+        let message = format!(
+            "`{}`{with} takes {places} places of pool `{}`, which has {most}; raise its `awake`",
+            draft.spec.name, pool.name
+        );
+        r.complain(draft.places.pool, message);
+    }
+    if let Some(most) = pool.memory.filter(|most| bytes > *most) {
+        let message = format!(
+            "`{}`{with} takes {} MiB of pool `{}`, which has {} MiB; raise its `memory`",
+            draft.spec.name,
+            bytes.div_ceil(1 << 20),
+            pool.name,
+            most >> 20
+        );
+        r.complain(draft.places.pool, message);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use drowse_core::ProviderName;
+use drowse_core::{ProviderName, SleepPlan, StopOptions};
 use drowse_plugins::settings::{
     CommandGrant, EndpointGrant, Limits, ProviderSettings, Transport, Trust,
 };
@@ -131,6 +131,7 @@ fn command(r: &mut Reader, section: &Section<'_>) -> Option<CommandGrant> {
         directory: directory?.filter(|path| path != Path::new("")),
         extra_arguments: extra_arguments?,
         extra_environment: extra_environment?,
+        end: StopOptions { signal: None, grace: SleepPlan::default().grace },
     })
 }
 

@@ -153,6 +153,14 @@ impl<'n> Section<'n> {
         self.entries.get(key).map_or(self.place, |entry| entry.node.place)
     }
 
+    /// Where the items of a list stand, or nothing if the key is no list.
+    pub(crate) fn places_in(&self, key: &str) -> Vec<Place> {
+        match self.entries.get(key).map(|entry| &entry.node.value) {
+            Some(Value::List(items)) => items.iter().map(|item| item.place).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether the operator wrote the key.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
@@ -225,9 +233,10 @@ impl<'n> Section<'n> {
         let Some(entry) = self.entries.get(key) else { return Vec::new() };
         let Value::List(items) = &entry.node.value else {
             let found = found(&entry.node);
+            let title = self.below(key);
             let message = match entry.node.value {
-                Value::Table(_) => format!("there can be several: write [[{key}]], not [{key}]"),
-                _ => format!("`{key}`: expected [[{key}]] tables, found {found}"),
+                Value::Table(_) => format!("there can be several: write [{title}], not {title}"),
+                _ => format!("`{key}`: expected [{title}] tables, found {found}"),
             };
             r.complain(entry.key, message);
             return Vec::new();

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use drowse_core::ReadyCheck;
 
 use crate::{
-    forms::{ARGUMENTS, FLAG, PORT, STATUSES, TEXT},
+    forms::{COMMAND_INSIDE, FLAG, PORT, STATUSES, TEXT},
     read::{Reader, Section},
     source::Place,
 };
@@ -76,7 +76,7 @@ pub(crate) fn read(r: &mut Reader, workload: &Section<'_>) -> Option<Ready> {
     let section = workload.table(r, "ready")?;
     let place = section.place;
     let http = section.find(r, "http", &TEXT);
-    let exec = section.find(r, "exec", &ARGUMENTS);
+    let exec = section.find(r, "exec", &COMMAND_INSIDE);
     let port = section.find(r, "port", &PORT);
     for key in FLAGS {
         if section.find(r, key, &FLAG).flatten() == Some(false) {

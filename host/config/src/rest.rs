@@ -5,8 +5,10 @@ use std::ops::RangeInclusive;
 use drowse_core::{Deeper, ReadyCheck, SleepMethod, SleepPlan, Veto};
 
 use crate::{
-    forms::{ARGUMENTS, DURATION, FLAG, PERCENT, PORT, SLEEP_METHOD, STATUSES, TEXT},
-    read::{Reader, Section},
+    forms::{
+        COMMAND_INSIDE, DEEPER_METHOD, DURATION, FLAG, PERCENT, PORT, SLEEP_METHOD, STATUSES, TEXT,
+    },
+    read::{Form, Reader, Section},
     ready::is_path,
     signal,
     source::Place,
@@ -23,12 +25,20 @@ pub(crate) struct Busy {
 
 /// `[workload.NAME.sleep]`
 pub(crate) fn sleep(r: &mut Reader, section: &Section<'_>) -> Option<SleepPlan> {
-    let method = section.get(r, "method", &SLEEP_METHOD);
+    plan(r, section, &SLEEP_METHOD)
+}
+
+fn plan(r: &mut Reader, section: &Section<'_>, method: &Form<SleepMethod>) -> Option<SleepPlan> {
+    let method = section.get(r, "method", method);
     let signal = section.find(r, "signal", &TEXT);
     let grace = section.get(r, "grace", &DURATION);
     let method = method?;
     if method == SleepMethod::Pause && section.has("signal") {
         r.complain(section.place_of("signal"), "pausing sends no signal; take `signal` out");
+    }
+    if section.has("grace") && method != SleepMethod::Stop {
+        let message = "only `stop` waits for its end; take `grace` out, or set `method = \"stop\"`";
+        r.complain(section.place_of("grace"), message);
     }
     let signal = signal?;
     if let Some(flaw) = signal.as_deref().and_then(signal::flaw) {
@@ -49,16 +59,11 @@ pub(crate) fn deeper(
     }
     let section = workload.table(r, "deeper")?;
     let after = section.get(r, "after", &DURATION);
-    let plan = sleep(r, &section)?;
+    let plan = plan(r, &section, &DEEPER_METHOD)?;
     if light.is_some_and(|light| light.method != SleepMethod::Pause) {
         let message = "there is no deeper sleep than `stop` and `kill`; set `sleep.method = \
                        \"pause\"`, or take `deeper` out";
         r.complain(section.place, message);
-        return None;
-    }
-    if plan.method == SleepMethod::Pause {
-        let message = "`pause` is the light sleep; take `stop` or `kill` for the deeper one";
-        r.complain(section.place_of("method"), message);
         return None;
     }
     Some(Some(Deeper { after: after?, plan }))
@@ -70,7 +75,7 @@ pub(crate) fn busy(r: &mut Reader, workload: &Section<'_>) -> Option<Busy> {
     let cpu = section.find(r, "cpu-above", &PERCENT);
     let http = section.find(r, "http", &TEXT);
     let status = section.get(r, "status", &STATUSES);
-    let exec = section.find(r, "exec", &ARGUMENTS);
+    let exec = section.find(r, "exec", &COMMAND_INSIDE);
     let players = section.find(r, "players", &FLAG);
     let port = section.find(r, "port", &PORT);
     let http = http?;
@@ -81,6 +86,11 @@ pub(crate) fn busy(r: &mut Reader, workload: &Section<'_>) -> Option<Busy> {
     }
     if http.is_none() && section.has("status") {
         r.complain(section.place_of("status"), "`status` has no meaning without `http`");
+    }
+    if section.has("port") && http.is_none() && players.is_none_or(|players| players != Some(true))
+    {
+        let message = "`port` has no meaning without `http` or `players`";
+        r.complain(section.place_of("port"), message);
     }
     let mut vetoes = Vec::new();
     vetoes.extend(cpu?.map(Veto::CpuAbove));

@@ -14,6 +14,7 @@ pub(crate) fn is_secret(path: &[String], value: &Value) -> bool {
             matches!(value, Value::Text(url) if url.contains('@'))
         }
         ["provider", _, "plugin"]
+        | ["provider", _, "reach", ..]
         | ["provider", _, "limits", ..]
         | ["provider", _, "endpoint", _, "ca" | "fingerprint" | "rules" | "timeout"]
         | [
@@ -27,7 +28,8 @@ pub(crate) fn is_secret(path: &[String], value: &Value) -> bool {
         ["auth", _, "forward"] => matches!(value, Value::Text(url) if url.contains('@')),
         ["auth", _, "users" | "realm" | "user-header" | "headers" | "timeout"] => false,
         [
-            "plugins" | "cache" | "control" | "threads" | "log" | "listener" | "route" | "waiting",
+            "plugins" | "cache" | "state" | "control" | "threads" | "log" | "listener" | "pool"
+            | "route" | "waiting",
             ..,
         ] => false,
         _ => true,
@@ -45,9 +47,10 @@ pub(crate) fn around_syntax_error(source: &Source, offset: usize) -> Option<Rang
         .find(|line| line.starts_with('['))
         .map(|header| header.trim_start_matches(['[', ' ', '\t', '"', '\'']))
         .unwrap_or_default();
-    let harmless = ["listener", "route", "workload"].iter().any(|table| header.starts_with(table))
-        && !header.contains("settings")
-        || header.is_empty() && !text.contains("provider");
+    let harmless =
+        ["listener", "pool", "route", "workload"].iter().any(|table| header.starts_with(table))
+            && !header.contains("settings")
+            || header.is_empty() && !text.contains("provider");
     let lower = text.to_ascii_lowercase();
     let suspicious = [
         "header",

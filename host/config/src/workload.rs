@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use drowse_core::{ProviderName, ReadyCheck, Target, WakePlan, WorkloadName, WorkloadSpec};
+use drowse_core::{
+    ProviderName, ReadyCheck, SleepMethod, StopOptions, Target, WakePlan, WorkloadName,
+    WorkloadSpec,
+};
 use drowse_routes::{Auth, WakeRules};
 
 use crate::{
@@ -34,8 +37,10 @@ pub(crate) struct Draft {
 pub(crate) struct Places {
     provider: Place,
     pub(crate) target: Place,
-    pub(crate) needs: Place,
+    /// One for each need.
+    pub(crate) needs: Vec<Place>,
     pub(crate) pool: Place,
+    pub(crate) awake: Place,
 }
 
 /// Reads every workload.
@@ -97,6 +102,22 @@ pub(crate) fn settle(r: &mut Reader, found: &mut Found) {
         }
     }
     pool::settle(r, found);
+    last_words(found);
+}
+
+/// A process that ends with the router ends as its workload is stopped. The target of a workload is
+/// the name of its command where its provider runs commands.
+fn last_words(found: &mut Found) {
+    for (draft, _) in found.workloads.values() {
+        let Some(spec) = draft.as_ref().map(|draft| &draft.spec) else { continue };
+        let plan = spec.deeper.as_ref().map_or(&spec.sleep, |deeper| &deeper.plan);
+        let provider = found.providers.get_mut(&spec.provider);
+        let provider = provider.and_then(|(settings, _)| settings.as_mut());
+        let command = provider.and_then(|it| it.commands.get_mut(&spec.target.handle));
+        if let (Some(command), SleepMethod::Stop) = (command, plan.method) {
+            command.end = StopOptions { signal: plan.signal.clone(), grace: plan.grace };
+        }
+    }
 }
 
 /// What to do about a name that nobody bears.
@@ -179,8 +200,9 @@ fn workload(
         places: Places {
             provider: place,
             target,
-            needs: section.place_of("needs"),
+            needs: section.places_in("needs"),
             pool: section.place_of("pool"),
+            awake: section.place_of("awake"),
         },
     })
 }

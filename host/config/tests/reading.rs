@@ -9,7 +9,7 @@ use std::{
 };
 
 use drowse_config::{Config, Item, Mistakes, Paths, Places};
-use drowse_core::{ReadyCheck, SleepMethod, SleepPlan, WakePlan};
+use drowse_core::{ReadyCheck, SleepMethod, SleepPlan, StopOptions, Veto, WakePlan};
 use drowse_plugins::{
     Reach,
     settings::{Limits, Secret, Transport, Trust},
@@ -181,6 +181,32 @@ fn authentication_is_the_workloads_unless_a_route_says_otherwise() {
     }
     assert!(wiki.vouched.is_empty());
     assert_eq!(wiki.auth, None);
+}
+
+#[test]
+fn a_command_inside_a_container_keeps_its_path() {
+    let text = "[provider.docker]\nplugin = \"docker\"\n[workload.a]\nprovider = \"docker\"\n\
+                ready = { exec = [\"./healthy\", \"\"] }\nbusy = { exec = [\"bin/busy\"] }\n";
+    let config = parse(text).unwrap();
+    let exec = |command: &[&str]| ReadyCheck::Exec {
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
+    };
+    assert_eq!(config.workloads[0].ready, exec(&["./healthy", ""]));
+    assert_eq!(config.workloads[0].vetoes, [Veto::Busy(exec(&["bin/busy"]))]);
+}
+
+#[test]
+fn a_program_ends_with_the_router_as_its_workload_is_stopped() {
+    let text = "[provider.local]\nplugin = \"process\"\n\
+                command.world = { run = [\"world\"] }\ncommand.tool = { run = [\"tool\"] }\n\
+                [workload.minecraft]\nprovider = \"local\"\ntarget = \"world\"\n\
+                sleep = { signal = \"SIGINT\", grace = \"1m\" }\n";
+    let config = parse(text).unwrap();
+    let commands = &config.providers[0].commands;
+    let grace = Duration::from_secs(60);
+    assert_eq!(commands["world"].end, StopOptions { signal: Some("SIGINT".to_owned()), grace });
+    let usual = StopOptions { signal: None, grace: SleepPlan::default().grace };
+    assert_eq!(commands["tool"].end, usual);
 }
 
 #[test]

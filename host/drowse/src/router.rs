@@ -23,8 +23,8 @@ use crate::{commands, control::Desk, error::Error, lives::Lives};
 
 /// Requests in flight have this long to end when the router ends.
 const LAST_REQUESTS: Duration = Duration::from_secs(20);
-/// Providers have this long to stop what they have started.
-const LAST_PROCESSES: Duration = Duration::from_secs(15);
+/// Providers have this long to stop what they have started, on top of what it is granted to end.
+const LAST_PROCESSES: Duration = Duration::from_secs(5);
 /// Somebody who asks for the status meanwhile has this long to get it.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -58,8 +58,12 @@ struct Admin {
 
 impl Router {
     /// Starts everything that can be started. Fails when no visitor could come in at all, or when
-    /// another router has the control socket.
-    pub(crate) async fn start(config: Config, runtime: &Handle) -> Result<Self, Error> {
+    /// another router has the control socket. Programs get this soft limit of open files.
+    pub(crate) async fn start(
+        config: Config,
+        files: Option<u64>,
+        runtime: &Handle,
+    ) -> Result<Self, Error> {
         let started = std::time::Instant::now();
         let socket = match ControlSocket::bind(&config.control) {
             Ok(socket) => Some(socket),
@@ -72,7 +76,8 @@ impl Router {
         // Clients may connect from here on; they wait in the kernel until the routes are there.
         let (proxy, listeners) = bind(&config)?;
 
-        let plugins = commands::plugins(config.plugins.clone(), config.cache.clone(), runtime)?;
+        let (dir, cache) = (config.plugins.clone(), config.cache.clone());
+        let plugins = commands::plugins(dir, cache, files, runtime)?;
         let plugins = Arc::new(plugins);
         let engine = engine(&config, runtime)?;
         let late = providers(&config, &plugins, &engine).await;
@@ -114,7 +119,8 @@ impl Router {
             () = hurry => tracing::warn!("asked again: requests in flight are cut off"),
         }
         self.lives.end().await;
-        if tokio::time::timeout(LAST_PROCESSES, self.plugins.shutdown()).await.is_err() {
+        let last_processes = self.plugins.longest_end() + LAST_PROCESSES;
+        if tokio::time::timeout(last_processes, self.plugins.shutdown()).await.is_err() {
             tracing::error!("providers did not stop all of their processes in time");
         }
         if let Some(admin) = self.admin {

@@ -20,7 +20,8 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::Signal;
+use futures_util::future::join_all;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use tokio::sync::watch;
 
 pub(crate) use self::process::Process;
@@ -31,8 +32,10 @@ use crate::{
     settings::CommandGrant,
 };
 
-/// Given to a process after SIGTERM when the router ends.
-const LAST_GRACE: Duration = Duration::from_secs(3);
+/// The most that is given to a process to end by itself when the router ends.
+const LAST_GRACE: Duration = Duration::from_secs(300);
+/// A killed process is waited for this long: SIGKILL works unless the kernel itself holds it.
+const KILL_TIME: Duration = Duration::from_secs(3);
 /// Where programs are looked up when the router itself has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -40,6 +43,8 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 pub(crate) struct Processes {
     provider: String,
     grants: BTreeMap<String, CommandGrant>,
+    /// The soft limit of open files that they get; the router's own when absent.
+    files: Option<u64>,
     last_id: AtomicU64,
     table: Mutex<Table>,
     changes: Arc<Changes>,
@@ -76,11 +81,13 @@ impl Processes {
     pub(crate) fn new(
         provider: &str,
         grants: BTreeMap<String, CommandGrant>,
+        files: Option<u64>,
         notes: Arc<Notes>,
     ) -> Self {
         Self {
             provider: provider.to_owned(),
             grants,
+            files,
             last_id: AtomicU64::new(0),
             table: Mutex::new(Table::default()),
             changes: Arc::new(Changes {
@@ -115,7 +122,7 @@ impl Processes {
             let message = format!("command {command:?} runs already: one command is one process");
             return Err(CommandError::Conflict(message));
         }
-        let child = launch(grant, arguments, environment).map_err(|error| {
+        let child = self.launch(grant, arguments, environment).map_err(|error| {
             // The program is named: the operator granted it, and it is what is wrong.
             CommandError::Failed(format!(
                 "command {command:?}: {} cannot be started: {error}",
@@ -123,8 +130,14 @@ impl Processes {
             ))
         })?;
         let id = self.last_id.fetch_add(1, Relaxed) + 1;
-        let process = Process::watch(id, command, child, self.changes.clone(), self.notes.clone())
-            .map_err(|error| CommandError::Failed(format!("command {command:?}: {error}")))?;
+        let process = Process::watch(
+            id,
+            (&self.provider, command),
+            child,
+            self.changes.clone(),
+            self.notes.clone(),
+        )
+        .map_err(|error| CommandError::Failed(format!("command {command:?}: {error}")))?;
         table.processes.insert(command.to_owned(), process.clone());
         drop(table);
         if self.notes.admit("command") {
@@ -159,8 +172,8 @@ impl Processes {
         (now, self.changes.after(since))
     }
 
-    /// Ends every process: SIGTERM to its group, SIGKILL after a short grace. Nothing can be
-    /// started afterwards.
+    /// Ends every process as its grant says: its signal to the group, SIGKILL after its grace.
+    /// Nothing can be started afterwards.
     pub(crate) async fn shutdown(&self) {
         let running: Vec<Arc<Process>> = {
             let mut table = self.table();
@@ -168,26 +181,26 @@ impl Processes {
             let running = table.processes.values().filter(|process| process.ended().is_none());
             running.cloned().collect()
         };
-        for process in &running {
-            process.signal(Signal::TERM);
-            // A stopped process would not see it.
-            process.signal(Signal::CONT);
-        }
-        let ended = async {
-            for process in &running {
-                process.wait().await;
-            }
-        };
-        if tokio::time::timeout(LAST_GRACE, ended).await.is_ok() {
-            return;
-        }
-        for process in &running {
+        join_all(running.iter().map(|process| self.end(process))).await;
+    }
+
+    async fn end(&self, process: &Process) {
+        let end = self.grants.get(process.command()).map(|grant| &grant.end);
+        let wanted = end.and_then(|end| signal(end.signal.as_deref()?));
+        let grace = end.map_or(Duration::ZERO, |end| end.grace).min(LAST_GRACE);
+        process.signal(wanted.unwrap_or(Signal::TERM));
+        // A stopped process would not see it.
+        process.signal(Signal::CONT);
+        if tokio::time::timeout(grace, process.wait()).await.is_err() {
             process.signal(Signal::KILL);
+            let _ = tokio::time::timeout(KILL_TIME, process.wait()).await;
         }
-        for process in &running {
-            // SIGKILL works unless the kernel itself holds the process; do not wait for that.
-            let _ = tokio::time::timeout(LAST_GRACE, process.wait()).await;
-        }
+    }
+
+    /// How long [`Processes::shutdown`] takes at most.
+    pub(crate) fn longest_end(&self) -> Duration {
+        let graces = self.grants.values().map(|grant| grant.end.grace.min(LAST_GRACE));
+        graces.max().map_or(Duration::ZERO, |grace| grace + KILL_TIME)
     }
 
     fn grant(&self, command: &str) -> Result<&CommandGrant, CommandError> {
@@ -241,48 +254,86 @@ impl Processes {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn launch(
-    grant: &CommandGrant,
-    arguments: &[String],
-    environment: &[(String, String)],
-) -> io::Result<tokio::process::Child> {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
-    let mut command = tokio::process::Command::new(&grant.program);
-    command
-        .args(&grant.arguments)
-        .args(arguments)
-        .env_clear()
-        .env("PATH", path)
-        .envs(environment.iter().map(|(name, value)| (name, value)))
-        .envs(&grant.environment)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true);
-    if let Some(directory) = &grant.directory {
-        let found: PathBuf = directory.canonicalize().map_err(|error| {
-            io::Error::new(error.kind(), format!("its directory {}: {error}", directory.display()))
-        })?;
-        command.current_dir(found);
+    fn launch(
+        &self,
+        grant: &CommandGrant,
+        arguments: &[String],
+        environment: &[(String, String)],
+    ) -> io::Result<tokio::process::Child> {
+        let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+        let mut command = tokio::process::Command::new(&grant.program);
+        command
+            .args(&grant.arguments)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", path)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .envs(&grant.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        if let Some(directory) = &grant.directory {
+            let found: PathBuf = directory.canonicalize().map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("its directory {}: {error}", directory.display()),
+                )
+            })?;
+            command.current_dir(found);
+        }
+        let child = command.spawn()?;
+        self.limit_files(&child);
+        Ok(child)
     }
-    command.spawn()
+
+    /// Gives a child back the limit of open files that programs expect: the router has raised its
+    /// own. The child has begun, but not got far.
+    fn limit_files(&self, child: &tokio::process::Child) {
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        let (Some(files), Some(pid)) = (self.files, pid) else { return };
+        let limit = Rlimit { current: Some(files), ..getrlimit(Resource::Nofile) };
+        // One that has ended needs no limit.
+        let _ = prlimit(Some(pid), Resource::Nofile, limit);
+    }
 }
 
-/// The signal of this name, of those that a provider may send.
+/// The signal of this name, signal(7). Real-time signals have none.
 pub(crate) fn signal(name: &str) -> Option<Signal> {
     Some(match name {
-        "SIGTERM" => Signal::TERM,
-        "SIGKILL" => Signal::KILL,
-        "SIGINT" => Signal::INT,
+        "SIGABRT" | "SIGIOT" => Signal::ABORT,
+        "SIGALRM" => Signal::ALARM,
+        "SIGBUS" => Signal::BUS,
+        "SIGCHLD" => Signal::CHILD,
+        "SIGCONT" => Signal::CONT,
+        "SIGFPE" => Signal::FPE,
         "SIGHUP" => Signal::HUP,
+        "SIGILL" => Signal::ILL,
+        "SIGINT" => Signal::INT,
+        "SIGIO" | "SIGPOLL" => Signal::IO,
+        "SIGKILL" => Signal::KILL,
+        "SIGPIPE" => Signal::PIPE,
+        "SIGPROF" => Signal::PROF,
+        "SIGPWR" => Signal::POWER,
         "SIGQUIT" => Signal::QUIT,
+        "SIGSEGV" => Signal::SEGV,
+        "SIGSTKFLT" => Signal::STKFLT,
+        "SIGSTOP" => Signal::STOP,
+        "SIGSYS" => Signal::SYS,
+        "SIGTERM" => Signal::TERM,
+        "SIGTRAP" => Signal::TRAP,
+        "SIGTSTP" => Signal::TSTP,
+        "SIGTTIN" => Signal::TTIN,
+        "SIGTTOU" => Signal::TTOU,
+        "SIGURG" => Signal::URG,
         "SIGUSR1" => Signal::USR1,
         "SIGUSR2" => Signal::USR2,
-        "SIGSTOP" => Signal::STOP,
-        "SIGCONT" => Signal::CONT,
+        "SIGVTALRM" => Signal::VTALARM,
+        "SIGWINCH" => Signal::WINCH,
+        "SIGXCPU" => Signal::XCPU,
+        "SIGXFSZ" => Signal::XFSZ,
         _ => return None,
     })
 }

@@ -20,11 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Watches directories for changes of what is in them.
 pub(crate) struct Directories {
-    watcher: RecommendedWatcher,
+    watcher: Mutex<RecommendedWatcher>,
     wanted: Arc<Mutex<BTreeSet<PathBuf>>>,
     bell: Arc<Notify>,
-    /// The bell has rung, and nobody has been told yet.
-    rung: bool,
 }
 
 // === impl Directories ===
@@ -42,38 +40,35 @@ impl Directories {
                 }
             }
         })?;
-        Ok(Self { watcher, wanted, bell, rung: false })
+        Ok(Self { watcher: Mutex::new(watcher), wanted, bell })
     }
 
     /// Watches this directory too.
-    pub(crate) fn add(&mut self, dir: &Path) {
+    pub(crate) fn add(&self, dir: &Path) {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(dir.to_owned());
         self.renew();
     }
 
-    /// Waits until something has changed and then been quiet for a moment. Dropping it loses
-    /// nothing.
-    pub(crate) async fn changed(&mut self) {
-        if !self.rung {
-            self.bell.notified().await;
-            self.rung = true;
-        }
+    /// Waits until something has changed and then been quiet for a moment. For one caller, which
+    /// does not give it up.
+    pub(crate) async fn changed(&self) {
+        self.bell.notified().await;
         let quiet =
             async { while tokio::time::timeout(QUIET, self.bell.notified()).await.is_ok() {} };
         // Whoever writes all the time is looked at all the same.
         let _ = tokio::time::timeout(PATIENCE, quiet).await;
-        self.rung = false;
         self.renew();
     }
 
     /// Watches what exists: each directory and, for the time that it does not exist or is replaced,
     /// its nearest existing ancestor.
-    fn renew(&mut self) {
+    fn renew(&self) {
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for dir in wanted {
             let existing = dir.ancestors().filter(|ancestor| ancestor.is_dir());
             for (place, ancestor) in existing.take(2).enumerate() {
-                if let Err(error) = self.watcher.watch(ancestor, RecursiveMode::NonRecursive)
+                if let Err(error) = watcher.watch(ancestor, RecursiveMode::NonRecursive)
                     && place == 0
                 {
                     let ancestor = ancestor.display();
@@ -101,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    async fn notices(directories: &mut Directories) -> bool {
+    async fn notices(directories: &Directories) -> bool {
         tokio::time::timeout(Duration::from_secs(10), directories.changed()).await.is_ok()
     }
 
@@ -110,31 +105,14 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let root = root.path().canonicalize().unwrap();
         let dir = root.join("a/plugins");
-        let mut directories = Directories::new().unwrap();
+        let directories = Directories::new().unwrap();
         directories.add(&dir);
         fs::create_dir_all(&dir).unwrap();
-        assert!(notices(&mut directories).await);
+        assert!(notices(&directories).await);
         fs::write(dir.join("docker.wasm"), "x").unwrap();
-        assert!(notices(&mut directories).await);
+        assert!(notices(&directories).await);
         fs::remove_file(dir.join("docker.wasm")).unwrap();
-        assert!(notices(&mut directories).await);
-    }
-
-    #[tokio::test]
-    async fn a_change_that_nobody_waited_for_to_the_end_is_told_the_next_time() {
-        let root = tempfile::tempdir().unwrap();
-        let dir = root.path().canonicalize().unwrap();
-        let mut directories = Directories::new().unwrap();
-        directories.add(&dir);
-        fs::write(dir.join("docker.wasm"), "x").unwrap();
-        let heard = async {
-            while !directories.rung {
-                // Given up within the quiet time, again and again.
-                let _ = tokio::time::timeout(QUIET / 4, directories.changed()).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), heard).await.expect("it is heard");
-        assert!(notices(&mut directories).await);
+        assert!(notices(&directories).await);
     }
 
     #[tokio::test]
@@ -142,11 +120,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().canonicalize().unwrap();
         fs::write(dir.join("docker.wasm"), "x").unwrap();
-        let mut directories = Directories::new().unwrap();
+        let directories = Directories::new().unwrap();
         directories.add(&dir);
         fs::read(dir.join("docker.wasm")).unwrap();
         fs::write(dir.join("marker.wasm"), "x").unwrap();
-        assert!(notices(&mut directories).await, "the marker");
+        assert!(notices(&directories).await, "the marker");
         fs::read(dir.join("docker.wasm")).unwrap();
         let again = tokio::time::timeout(Duration::from_millis(300), directories.changed()).await;
         assert!(again.is_err());

@@ -8,6 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// What was wrong longer ago is no news: somebody has looked, or it was nothing.
+const RECENT: Duration = Duration::from_secs(3600);
+
 /// Faults and their causes.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
@@ -53,13 +56,18 @@ impl Health {
         self.faults.load(Relaxed)
     }
 
-    /// What is wrong now, else what was wrong last and how long ago.
+    /// What is wrong now, else what was wrong in the last hour and how long ago.
     pub(crate) fn cause(&self) -> Option<String> {
+        self.cause_at(Instant::now())
+    }
+
+    fn cause_at(&self, now: Instant) -> Option<String> {
         self.causes(|causes| {
             let standing = causes.plugin.clone().or_else(|| causes.watch.clone());
             standing.or_else(|| {
                 let (cause, at) = causes.last.as_ref()?;
-                Some(format!("{cause} ({} ago)", ago(at.elapsed())))
+                let passed = now.saturating_duration_since(*at);
+                (passed < RECENT).then(|| format!("{cause} ({} ago)", ago(passed)))
             })
         })
     }
@@ -72,8 +80,7 @@ impl Health {
 fn ago(passed: Duration) -> String {
     match passed.as_secs() {
         seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds => format!("{} h", seconds / 3600),
+        seconds => format!("{} min", seconds / 60),
     }
 }
 
@@ -94,6 +101,16 @@ mod tests {
         health.plugin(None);
         health.watch(None);
         assert!(health.cause().unwrap().contains("panicked"));
+        assert_eq!(health.faults(), 1);
+    }
+
+    #[test]
+    fn what_was_wrong_is_forgotten_after_an_hour_and_counted_for_ever() {
+        let health = Health::default();
+        health.fault("start blog: panicked: oh".into());
+        let later = |passed| health.cause_at(Instant::now() + passed);
+        assert!(later(RECENT / 2).unwrap().contains("(30 min ago)"));
+        assert_eq!(later(RECENT), None);
         assert_eq!(health.faults(), 1);
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     grants::Rule,
     info::{self, EndpointWish, Load, PluginInfo},
     instance::{self, INSIDE},
+    reach::Places,
     runtime::{Flavour, Runtime},
     scope::{Scope, Tenant},
     store::HostState,
@@ -26,6 +27,10 @@ use crate::{
 pub(crate) struct House {
     pub(crate) runtime: Runtime,
     pub(crate) cache: Cache,
+    /// What all providers must know of each other.
+    pub(crate) places: Arc<Places>,
+    /// The soft limit of open files that programs get; the router's own when absent.
+    pub(crate) files: Option<u64>,
 }
 
 /// A plugin's file.

@@ -1,20 +1,29 @@
-//! How much CPU time an instance takes.
+//! How much CPU time an instance takes, and all calls of a provider together.
 //!
-//! It may take its limit at once, and gets a tenth of the time back in which it waits: who waits
-//! between short pieces of work is never noticed, who only seems to wait runs out. What counts is the CPU
-//! time of the thread while the instance is driven, so host functions that compute for the guest
-//! count, and time in which others had the processor does not. Every tick of the runtime's clock
-//! interrupts running guest code: it is measured and lets others run.
+//! An instance may take its limit at once, and gets a tenth of the time back in which it waits: who
+//! waits between short pieces of work is never noticed, who only seems to wait runs out. What counts
+//! is the CPU time of the thread while the instance is driven, so host functions that compute for
+//! the guest count, and time in which others had the processor does not. Every tick of the runtime's
+//! clock interrupts running guest code: it is measured and lets others run.
+//!
+//! Calls are many and each has an instance of its own, so they also draw on one [`Account`] of their
+//! provider: when that is overdrawn the next call waits. `watch` is one instance and lives on its
+//! own meter alone.
 
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
     task::Poll,
     time::{Duration, Instant},
 };
 
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::rate::Bucket;
 
 /// Between two interruptions of guest code.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -25,6 +34,9 @@ const SHARE: u64 = 10;
 /// A shorter piece of work counts as long as it took by the clock on the wall, which is cheaper to
 /// look at.
 const SHORT: Duration = Duration::from_millis(1);
+
+/// The calls of a provider may at once take so many times what one of them may.
+const BURST: u32 = 10;
 
 /// The account of one store. Shared by the store and the future that drives it. Only the thread
 /// that drives the store at the moment uses it.
@@ -40,7 +52,13 @@ pub(crate) struct Meter {
     /// The thread's CPU time when the piece of work in progress began.
     began: AtomicU64,
     made: Instant,
+    /// What it takes is taken from there, too.
+    account: Option<Arc<Account>>,
 }
+
+/// The CPU time of all calls of a provider, in nanoseconds.
+#[derive(Debug)]
+pub(crate) struct Account(Mutex<Bucket>);
 
 /// An instance has used up its CPU time.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,7 +68,7 @@ pub(crate) struct Exhausted;
 
 impl Meter {
     /// Allows this much CPU at once.
-    pub(crate) fn new(cpu: Duration) -> Self {
+    pub(crate) fn new(cpu: Duration, account: Option<Arc<Account>>) -> Self {
         Self {
             limit: nanoseconds(cpu),
             taken: AtomicU64::new(0),
@@ -58,6 +76,7 @@ impl Meter {
             yielding: AtomicBool::new(false),
             began: AtomicU64::new(0),
             made: Instant::now(),
+            account,
         }
     }
 
@@ -82,8 +101,7 @@ impl Meter {
             if took > SHORT {
                 took = Duration::from_nanos(cpu_time().saturating_sub(self.began.load(Relaxed)));
             }
-            let taken = self.taken.load(Relaxed).saturating_add(nanoseconds(took));
-            self.taken.store(taken, Relaxed);
+            let taken = self.take(took);
             self.ended.store(nanoseconds(self.made.elapsed()), Relaxed);
             match polled {
                 Poll::Pending if taken >= self.limit => Poll::Ready(Err(Exhausted)),
@@ -93,6 +111,32 @@ impl Meter {
         .await
     }
 
+    /// Counts CPU time that was taken for the instance; the sum.
+    fn take(&self, time: Duration) -> u64 {
+        if let Some(account) = &self.account {
+            account.take(time);
+        }
+        let taken = self.taken.load(Relaxed).saturating_add(nanoseconds(time));
+        self.taken.store(taken, Relaxed);
+        taken
+    }
+
+    /// Does something for the instance on another thread, one that may block: its CPU time counts
+    /// like the instance's own. None when that thread panicked.
+    pub(crate) async fn elsewhere<R: Send + 'static>(
+        &self,
+        act: impl FnOnce() -> R + Send + 'static,
+    ) -> Option<R> {
+        let done = tokio::task::spawn_blocking(move || {
+            let began = cpu_time();
+            let done = act();
+            (done, Duration::from_nanos(cpu_time().saturating_sub(began)))
+        });
+        let (done, took) = done.await.ok()?;
+        self.take(took);
+        Some(done)
+    }
+
     fn give_back(&self, now: u64) {
         if self.yielding.load(Relaxed) {
             return;
@@ -100,6 +144,27 @@ impl Meter {
         let waited = now.saturating_sub(self.ended.load(Relaxed));
         let taken = self.taken.load(Relaxed).saturating_sub(waited / SHARE);
         self.taken.store(taken, Relaxed);
+    }
+}
+
+// === impl Account ===
+
+impl Account {
+    /// For calls that may each take so much at once.
+    pub(crate) fn new(cpu: Duration) -> Self {
+        let a_second = nanoseconds(Duration::from_secs(1)) / SHARE;
+        let burst = nanoseconds(cpu.saturating_mul(BURST));
+        Self(Mutex::new(Bucket::holding(burst, a_second, Instant::now())))
+    }
+
+    /// How long to wait until what was taken is paid for.
+    pub(crate) fn overdrawn(&self) -> Duration {
+        self.take(Duration::ZERO)
+    }
+
+    fn take(&self, time: Duration) -> Duration {
+        let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        bucket.owe(nanoseconds(time), Instant::now())
     }
 }
 
@@ -139,7 +204,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_taken_in_pieces_adds_up() {
-        let meter = Meter::new(Duration::from_millis(50));
+        let meter = Meter::new(Duration::from_millis(50), None);
         assert_eq!(in_pieces(&meter, 2, Duration::from_millis(5)).await, Ok(()));
         // A tenth of the time between the pieces is given back, which is not enough for this.
         let long = in_pieces(&meter, 1000, Duration::from_millis(5)).await;
@@ -148,7 +213,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_piece_in_progress_is_told_to_end() {
-        let meter = Meter::new(Duration::from_millis(30));
+        let meter = Meter::new(Duration::from_millis(30), None);
         let told = meter.drive(async {
             assert!(meter.may_go_on());
             compute(Duration::from_millis(40));
@@ -157,9 +222,36 @@ mod tests {
         assert_eq!(told.await, Ok(false), "it has answered before anybody could end it");
     }
 
+    #[tokio::test]
+    async fn what_is_done_elsewhere_counts() {
+        let meter = Meter::new(Duration::from_millis(50), None);
+        let work = async {
+            for _ in 0..1000 {
+                meter.elsewhere(|| compute(Duration::from_millis(5))).await;
+            }
+        };
+        assert_eq!(meter.drive(work).await, Err(Exhausted));
+    }
+
+    #[tokio::test]
+    async fn calls_that_each_keep_their_limit_overdraw_the_account_together() {
+        let cpu = Duration::from_millis(5);
+        let account = Arc::new(Account::new(cpu));
+        let mut calls = 0;
+        while account.overdrawn().is_zero() {
+            let call = Meter::new(cpu, Some(account.clone()));
+            assert_eq!(in_pieces(&call, 1, Duration::from_millis(4)).await, Ok(()));
+            calls += 1;
+            assert!(calls < 1000, "nobody pays for them");
+        }
+        assert!(calls >= 10, "{calls}");
+        let wait = account.overdrawn();
+        assert!(wait <= cpu * 10, "a tenth of the time that passes is paid: {wait:?}");
+    }
+
     #[test]
     fn a_tenth_of_the_time_it_waits_is_given_back_and_no_more_than_was_taken() {
-        let meter = Meter::new(Duration::from_secs(1));
+        let meter = Meter::new(Duration::from_secs(1), None);
         meter.taken.store(1_000, Relaxed);
         meter.ended.store(5_000, Relaxed);
         meter.give_back(7_000);

@@ -7,7 +7,7 @@ use std::{
 
 use crate::rate::Bucket;
 
-/// A refusal is told again after this time at the earliest.
+/// The same line is written again after this time at the earliest.
 const REPEAT: Duration = Duration::from_secs(10);
 
 /// The lines that are written because of one provider's guests.
@@ -21,12 +21,12 @@ pub(crate) struct Notes {
 struct State {
     lines: Bucket,
     left_out: u64,
-    refusal: Option<Refusal>,
+    last: Option<Told>,
 }
 
-/// The last refusal that was told.
+/// The last line of those that may come again and again.
 #[derive(Debug)]
-struct Refusal {
+struct Told {
     text: String,
     told: Instant,
     /// How often it happened since.
@@ -39,7 +39,7 @@ impl Notes {
     /// So many lines a second.
     pub(crate) fn new(provider: &str, lines: u32) -> Self {
         let lines = Bucket::new(lines.into(), Instant::now());
-        let state = State { lines, left_out: 0, refusal: None };
+        let state = State { lines, left_out: 0, last: None };
         Self { provider: provider.to_owned(), state: Mutex::new(state) }
     }
 
@@ -58,16 +58,17 @@ impl Notes {
         self.tell(operation, left_out);
     }
 
-    /// Writes down that something was refused. False when that was told already, a moment ago.
-    pub(crate) fn refuse(&self, operation: &str, refusal: &str) -> bool {
-        let Some(repeated) = self.state(|state| state.refuse(refusal, Instant::now())) else {
+    /// Writes down that something was refused or broke. False when that was told already, a moment
+    /// ago.
+    pub(crate) fn repeated(&self, operation: &str, line: &str) -> bool {
+        let Some(repeated) = self.state(|state| state.repeated(line, Instant::now())) else {
             return false;
         };
         if self.admit(operation) {
             let provider = self.provider.as_str();
             match repeated {
-                0 => tracing::warn!(provider, operation, "{refusal}"),
-                repeated => tracing::warn!(provider, operation, repeated, "{refusal}"),
+                0 => tracing::warn!(provider, operation, "{line}"),
+                repeated => tracing::warn!(provider, operation, repeated, "{line}"),
             }
         }
         true
@@ -101,9 +102,9 @@ impl State {
         None
     }
 
-    /// How often this refusal happened since it was told; none if it need not be told again yet.
-    fn refuse(&mut self, text: &str, now: Instant) -> Option<u64> {
-        let repeated = match &mut self.refusal {
+    /// How often this happened since it was told; none if it need not be told again yet.
+    fn repeated(&mut self, text: &str, now: Instant) -> Option<u64> {
+        let repeated = match &mut self.last {
             Some(last) if last.text == text => {
                 last.since += 1;
                 if now.saturating_duration_since(last.told) < REPEAT {
@@ -113,7 +114,7 @@ impl State {
             }
             _ => 0,
         };
-        self.refusal = Some(Refusal { text: text.to_owned(), told: now, since: 0 });
+        self.last = Some(Told { text: text.to_owned(), told: now, since: 0 });
         Some(repeated)
     }
 }
@@ -124,7 +125,7 @@ mod tests {
 
     fn state() -> (State, Instant) {
         let now = Instant::now();
-        (State { lines: Bucket::new(20, now), left_out: 0, refusal: None }, now)
+        (State { lines: Bucket::new(20, now), left_out: 0, last: None }, now)
     }
 
     #[test]
@@ -137,11 +138,11 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_once_and_counted_until_it_is_told_again() {
+    fn the_same_line_is_told_once_and_counted_until_it_is_told_again() {
         let (mut state, start) = state();
-        assert_eq!(state.refuse("no", start), Some(0));
-        assert!((0..1000).all(|_| state.refuse("no", start).is_none()));
-        assert_eq!(state.refuse("no", start + REPEAT), Some(1001));
-        assert_eq!(state.refuse("never", start + REPEAT), Some(0), "another one is told at once");
+        assert_eq!(state.repeated("no", start), Some(0));
+        assert!((0..1000).all(|_| state.repeated("no", start).is_none()));
+        assert_eq!(state.repeated("no", start + REPEAT), Some(1001));
+        assert_eq!(state.repeated("never", start + REPEAT), Some(0), "another one is told at once");
     }
 }

@@ -19,6 +19,8 @@ const PAGE: usize = 1000;
 const PAGE_BYTES: usize = 8 << 20;
 /// Bytes of a page's cursor.
 const CURSOR: usize = 4 << 10;
+/// Where a handle, a platform's id or an attribute is cut.
+const WORD: usize = 256;
 /// Where a written line is cut.
 const LINE: usize = 8 << 10;
 
@@ -27,8 +29,9 @@ const LINE: usize = 8 << 10;
 pub(crate) struct Origin<'a> {
     /// `status blog`
     pub(crate) doing: &'a str,
-    /// What the operator wrote for the target; `{}` when the call is about none.
-    pub(crate) settings: &'a str,
+    /// What the operator wrote for the target. Absent where nothing is decided by the answer, as in
+    /// a hint of `watch`: then an address outside the border is left out without a word.
+    pub(crate) settings: Option<&'a str>,
 }
 
 /// An observation as core's, without addresses outside the border.
@@ -40,24 +43,22 @@ pub(crate) fn observation(
     if weight(&observed) > OBSERVATION {
         return Err(Fault::Answer("an observation", OBSERVATION as u64));
     }
-    let pairs = |attributes: Vec<types::Attribute>| {
-        attributes.into_iter().map(|attribute| (attribute.name, attribute.value)).collect()
-    };
+    let labels = observed.labels.into_iter().map(|label| (label.name, label.value));
+    let attributes = observed.attributes.into_iter();
+    let attributes = attributes.map(|it| (clean(&it.name, WORD), clean(&it.value, WORD)));
     let within = |address: &types::Address| {
         let types::Address { host, port, .. } = address;
-        match tenant.border.check(host, *port, origin.settings) {
-            Ok(()) => true,
-            Err(refusal) => {
-                tenant.refused(origin.doing, &refusal);
-                false
-            }
+        let judged = tenant.border.check(host, *port, origin.settings.unwrap_or("{}"));
+        if let (Err(refusal), Some(_)) = (&judged, origin.settings) {
+            tenant.refused(origin.doing, refusal);
         }
+        judged.is_ok()
     };
     Ok(Observation {
-        handle: observed.handle,
+        handle: clean(&observed.handle, WORD),
         status: status(observed.status),
         native_status: clean(&observed.native_status, 128),
-        native_id: observed.native_id,
+        native_id: observed.native_id.map(|id| clean(&id, WORD)),
         health: health(observed.health),
         addresses: observed
             .addresses
@@ -69,9 +70,9 @@ pub(crate) fn observation(
                 target_port: address.target_port,
             })
             .collect(),
-        labels: pairs(observed.labels),
+        labels: labels.collect(),
         detail: observed.detail.map(|detail| clean(&detail, 1 << 10)),
-        attributes: pairs(observed.attributes),
+        attributes: attributes.collect(),
     })
 }
 
@@ -168,7 +169,7 @@ mod tests {
     }
 
     fn judged(observed: types::Observation) -> Result<Observation, Fault> {
-        let origin = Origin { doing: "status web", settings: "{}" };
+        let origin = Origin { doing: "status web", settings: Some("{}") };
         observation(&Tenant::nobody("test"), origin, observed)
     }
 
@@ -203,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_page_and_its_cursor_have_limits() {
-        let origin = Origin { doing: "list", settings: "{}" };
+        let origin = Origin { doing: "list", settings: None };
         let judged = |observations, next| {
             page(&Tenant::nobody("test"), origin, types::Page { observations, next })
         };
@@ -224,13 +225,50 @@ mod tests {
             attributes: Vec::new(),
         };
         let addresses = vec![address("169.254.169.254"), address("10.0.0.1"), address("8.8.8.8")];
-        let origin = Origin { doing: "status web", settings: "{}" };
+        let origin = Origin { doing: "status web", settings: Some("{}") };
         let seen = types::Observation { addresses, ..observed() };
         let seen = observation(&tenant, origin, seen).unwrap();
         let hosts: Vec<&str> = seen.addresses.iter().map(|it| it.host.as_str()).collect();
         assert_eq!(hosts, ["10.0.0.1"]);
         let cause = tenant.health.cause().unwrap();
         assert!(cause.contains("a target at 8.8.8.8:80 is refused"), "{cause}");
+    }
+
+    #[test]
+    fn what_is_remembered_of_an_answer_is_short_and_harmless() {
+        let long = format!("\u{1b}[31m{}", "x".repeat(50 << 10));
+        let attribute = types::Attribute { name: "image".into(), value: long.clone() };
+        let seen = judged(types::Observation {
+            handle: long.clone(),
+            native_id: Some(long),
+            attributes: vec![attribute],
+            ..observed()
+        })
+        .unwrap();
+        let image = &seen.attributes["image"];
+        for word in [&seen.handle, seen.native_id.as_ref().unwrap(), image] {
+            assert!(word.starts_with("\\u{1b}[31mx"), "{}", &word[..20]);
+            assert!(word.len() <= WORD + "…".len(), "{}", word.len());
+        }
+        let usual = types::Observation { native_id: Some("4f5e".repeat(16)), ..observed() };
+        assert_eq!(judged(usual).unwrap().native_id, Some("4f5e".repeat(16)));
+    }
+
+    #[test]
+    fn an_address_in_a_hint_is_left_out_without_a_word() {
+        let tenant = Tenant::nobody("test");
+        let address = types::Address {
+            host: "box.lan".into(),
+            port: Some(80),
+            target_port: None,
+            attributes: Vec::new(),
+        };
+        let seen = || types::Observation { addresses: vec![address.clone()], ..observed() };
+        let hint = Origin { doing: "watch", settings: None };
+        assert!(observation(&tenant, hint, seen()).unwrap().addresses.is_empty());
+        assert_eq!(tenant.health.cause(), None);
+        let named = Origin { doing: "status web", settings: Some("{\"address\":\"box.lan\"}") };
+        assert_eq!(observation(&tenant, named, seen()).unwrap().addresses.len(), 1);
     }
 
     #[test]

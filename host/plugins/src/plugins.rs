@@ -5,12 +5,13 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
+    sync::{OnceCell, oneshot, watch},
+    task::JoinSet,
 };
 
 use crate::{
@@ -35,6 +36,8 @@ pub struct PluginsConfig {
     pub cache: PathBuf,
     /// Plugins that come with the router, by name.
     pub bundled: &'static [(&'static str, &'static [u8])],
+    /// The soft limit of open files that granted programs get; the router's own when absent.
+    pub files: Option<u64>,
     /// Runs loading and `watch`; never a data-path thread's runtime.
     pub runtime: Handle,
 }
@@ -48,29 +51,24 @@ pub struct PluginsError(String);
 /// Dropping it stops the replacing; [`Plugins::shutdown`] stops what providers have started.
 pub struct Plugins {
     shelf: Arc<Shelf>,
-    orders: mpsc::Sender<Order>,
-    keeper: JoinHandle<()>,
+    /// One for each provider, and one that looks at the directories.
+    keepers: Mutex<JoinSet<()>>,
 }
 
 struct Shelf {
     config: PluginsConfig,
     house: Arc<House>,
     providers: Mutex<Vec<Arc<WasmProvider>>>,
-}
-
-/// What the keeper is asked to do.
-struct Order {
-    provider: Arc<WasmProvider>,
-    done: oneshot::Sender<()>,
-}
-
-/// Loads plugins, one after the other, for new providers and whenever files change.
-struct Keeper {
-    shelf: Arc<Shelf>,
+    /// Absent when the system does not tell of changes.
     directories: Option<Directories>,
+    /// A file has changed.
+    changes: watch::Sender<()>,
     /// What is loaded, by digest and origin, as long as somebody uses it.
-    loaded: BTreeMap<(String, String), Weak<Plugin>>,
+    loaded: Mutex<BTreeMap<(String, String), Loading>>,
 }
+
+/// A plugin that is loaded, or being loaded by the first that wants it.
+type Loading = Arc<OnceCell<Weak<Plugin>>>;
 
 // === impl Plugins ===
 
@@ -80,12 +78,26 @@ impl Plugins {
         let runtime = Runtime::new().map_err(|error| PluginsError(format!("{error:#}")))?;
         let cache = Cache::open(&config.cache);
         let handle = config.runtime.clone();
-        let house = Arc::new(House { runtime, cache });
-        let shelf = Arc::new(Shelf { config, house, providers: Mutex::new(Vec::new()) });
-        let (orders, inbox) = mpsc::channel(16);
-        let keeper = Keeper::new(shelf.clone());
-        let keeper = handle.spawn(keeper.run(inbox));
-        Ok(Self { shelf, orders, keeper })
+        let house = House { runtime, cache, places: Arc::default(), files: config.files };
+        let directories = Directories::new()
+            .inspect_err(|error| {
+                tracing::warn!("changed plugins are used only after a restart: {error}");
+            })
+            .ok();
+        let shelf = Arc::new(Shelf {
+            config,
+            house: Arc::new(house),
+            providers: Mutex::new(Vec::new()),
+            directories,
+            changes: watch::Sender::new(()),
+            loaded: Mutex::new(BTreeMap::new()),
+        });
+        if let Some(dir) = &shelf.config.dir {
+            shelf.notice(dir);
+        }
+        let mut keepers = JoinSet::new();
+        keepers.spawn_on(shelf.clone().look_out(), &handle);
+        Ok(Self { shelf, keepers: Mutex::new(keepers) })
     }
 
     /// The provider of these settings, with its plugin loaded if that is possible; else it exists
@@ -99,11 +111,10 @@ impl Plugins {
         ));
         shelf.providers().push(provider.clone());
         let (done, answer) = oneshot::channel();
-        let order = Order { provider: provider.clone(), done };
-        if self.orders.send(order).await.is_ok() {
-            // The keeper answers or is gone; either way the provider's state tells.
-            let _ = answer.await;
-        }
+        let keep = shelf.clone().keep(provider.clone(), done);
+        self.keepers().spawn_on(keep, &shelf.config.runtime);
+        // The keeper answers or is gone; either way the provider's state tells.
+        let _ = answer.await;
         provider
     }
 
@@ -129,16 +140,21 @@ impl Plugins {
 
     /// Ends every `watch` and every process of every provider.
     pub async fn shutdown(&self) {
-        self.keeper.abort();
+        self.keepers().abort_all();
         let providers = self.shelf.providers().clone();
         let ends = providers.iter().map(|provider| provider.shutdown());
         futures_util::future::join_all(ends).await;
     }
-}
 
-impl Drop for Plugins {
-    fn drop(&mut self) {
-        self.keeper.abort();
+    /// How long [`Plugins::shutdown`] takes at most, by what processes are granted to end.
+    pub fn longest_end(&self) -> Duration {
+        let providers = self.shelf.providers();
+        let ends = providers.iter().map(|provider| provider.seat().tenant.processes.longest_end());
+        ends.max().unwrap_or_default()
+    }
+
+    fn keepers(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.keepers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -147,6 +163,78 @@ impl Drop for Plugins {
 impl Shelf {
     fn providers(&self) -> MutexGuard<'_, Vec<Arc<WasmProvider>>> {
         self.providers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells those who keep plugins of every change.
+    async fn look_out(self: Arc<Self>) {
+        let Some(directories) = &self.directories else { return };
+        loop {
+            directories.changed().await;
+            self.changes.send_replace(());
+        }
+    }
+
+    /// Loads the plugin of a provider, now and whenever a file has changed. A plugin that takes long
+    /// keeps nobody else waiting.
+    async fn keep(self: Arc<Self>, provider: Arc<WasmProvider>, done: oneshot::Sender<()>) {
+        let mut changes = self.changes.subscribe();
+        let reference = &provider.seat().reference;
+        if is_path(reference)
+            && let Some(dir) = absolute(Path::new(reference)).parent()
+        {
+            self.notice(dir);
+        }
+        self.refresh(&provider).await;
+        // Nobody waits any more; the provider is served all the same.
+        let _ = done.send(());
+        // The sender is our own, so this goes on until we are given up.
+        while changes.changed().await.is_ok() {
+            self.refresh(&provider).await;
+        }
+    }
+
+    /// Watches a directory of plugins.
+    fn notice(&self, dir: &Path) {
+        if let Some(directories) = &self.directories {
+            directories.add(&absolute(dir));
+        }
+    }
+
+    /// Lets a provider use the file that is there now.
+    async fn refresh(self: &Arc<Self>, provider: &WasmProvider) {
+        let seat = provider.seat();
+        let loaded = match self.find(&seat.reference).await {
+            Ok(source) => self.load(&source).await,
+            Err(cause) => Err(cause),
+        };
+        seat.adopt(loaded).await;
+    }
+
+    /// What this file is, loaded once for all who use it.
+    async fn load(&self, source: &Source) -> Result<Arc<Plugin>, String> {
+        loop {
+            let loading = self.loading(source);
+            let mut own = None;
+            let load = loading.get_or_try_init(|| async {
+                let plugin = load::load(&self.house, source.clone()).await?;
+                Ok::<_, String>(Arc::downgrade(own.insert(Arc::new(plugin))))
+            });
+            let shared = load.await?;
+            if let Some(plugin) = shared.upgrade() {
+                return Ok(plugin);
+            }
+            // Whoever has loaded it does not use it any more: it is loaded anew.
+        }
+    }
+
+    /// The place of a file among what is loaded.
+    fn loading(&self, source: &Source) -> Loading {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.retain(|_, loading| match loading.get() {
+            Some(plugin) => plugin.strong_count() > 0,
+            None => Arc::strong_count(loading) > 1,
+        });
+        loaded.entry((source.digest.clone(), source.origin.clone())).or_default().clone()
     }
 
     /// The names of the files in the directory.
@@ -219,80 +307,6 @@ fn file(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is larger than 64 MiB"));
     }
     fs::read(path)
-}
-
-// === impl Keeper ===
-
-impl Keeper {
-    fn new(shelf: Arc<Shelf>) -> Self {
-        let mut directories = Directories::new()
-            .inspect_err(|error| {
-                tracing::warn!("changed plugins are used only after a restart: {error}");
-            })
-            .ok();
-        if let (Some(directories), Some(dir)) = (&mut directories, &shelf.config.dir) {
-            directories.add(&absolute(dir));
-        }
-        Self { shelf, directories, loaded: BTreeMap::new() }
-    }
-
-    async fn run(mut self, mut inbox: mpsc::Receiver<Order>) {
-        loop {
-            let changed = async {
-                match &mut self.directories {
-                    Some(directories) => directories.changed().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                order = inbox.recv() => {
-                    let Some(Order { provider, done }) = order else { return };
-                    self.notice(&provider.seat().reference);
-                    self.refresh(&provider).await;
-                    // Nobody waits any more; the provider is served all the same.
-                    let _ = done.send(());
-                }
-                () = changed => {
-                    let providers = self.shelf.providers().clone();
-                    for provider in providers {
-                        self.refresh(&provider).await;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Watches the directory of a plugin that is named by its path.
-    fn notice(&mut self, reference: &str) {
-        if !is_path(reference) {
-            return;
-        }
-        let path = absolute(Path::new(reference));
-        if let (Some(directories), Some(dir)) = (&mut self.directories, path.parent()) {
-            directories.add(dir);
-        }
-    }
-
-    /// Lets a provider use the file that is there now.
-    async fn refresh(&mut self, provider: &WasmProvider) {
-        let seat = provider.seat();
-        let loaded = match self.shelf.find(&seat.reference).await {
-            Ok(source) => self.load(source).await,
-            Err(cause) => Err(cause),
-        };
-        seat.adopt(loaded).await;
-    }
-
-    async fn load(&mut self, source: Source) -> Result<Arc<Plugin>, String> {
-        self.loaded.retain(|_, plugin| plugin.strong_count() > 0);
-        let key = (source.digest.clone(), source.origin.clone());
-        if let Some(plugin) = self.loaded.get(&key).and_then(Weak::upgrade) {
-            return Ok(plugin);
-        }
-        let plugin = Arc::new(load::load(&self.shelf.house, source).await?);
-        self.loaded.insert(key, Arc::downgrade(&plugin));
-        Ok(plugin)
-    }
 }
 
 fn absolute(path: &Path) -> PathBuf {

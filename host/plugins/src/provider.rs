@@ -15,6 +15,7 @@ use tokio::{
     runtime::Handle,
     sync::{Semaphore, mpsc},
     task::JoinSet,
+    time::{Instant, timeout_at},
 };
 use wasmtime::Store;
 
@@ -24,6 +25,7 @@ use crate::{
     fault::{Fault, clean},
     instance::{self, Answer},
     load::House,
+    meter::Account,
     observed::{self, Origin},
     scope::Tenant,
     seat::Seat,
@@ -96,11 +98,15 @@ impl WasmProvider {
             let cause = seat.tenant.health.cause().unwrap_or_default();
             return Err(seat.failure(ErrorCode::Unavailable, &doing, &cause));
         };
-        let turn = tokio::time::timeout(limits.wall, self.turns.acquire()).await;
-        let Ok(Ok(_turn)) = turn else {
+        let patience = Instant::now() + limits.wall;
+        let Ok(Ok(_turn)) = timeout_at(patience, self.turns.acquire()).await else {
             let cause = format!("{} calls are in flight already (limits.calls)", limits.calls);
             return Err(seat.failure(ErrorCode::Unavailable, &doing, &cause));
         };
+        if timeout_at(patience, paid(&seat.tenant.account)).await.is_err() {
+            let cause = "its calls have computed for more than a tenth of the time (limits.cpu)";
+            return Err(seat.failure(ErrorCode::Unavailable, &doing, cause));
+        }
         let state = HostState::new(active.scope.clone(), call.operation, handle);
         let wall = limits.wall.saturating_add(call.extra);
         let run =
@@ -120,9 +126,20 @@ impl WasmProvider {
         judge: impl FnOnce(&Tenant, Origin<'_>, A) -> Result<R, Fault>,
     ) -> Result<R, Failure> {
         let doing = doing(call.operation, call.target.map(|target| target.handle.as_str()));
-        let settings = call.target.map_or("{}", |target| target.settings.as_str());
+        let settings = call.target.map(|target| target.settings.as_str());
         let judged = judge(&self.seat.tenant, Origin { doing: &doing, settings }, answer);
         judged.map_err(|fault| self.seat.broke(&doing, &fault))
+    }
+}
+
+/// Waits until what earlier calls have taken is paid for.
+async fn paid(account: &Account) {
+    loop {
+        let wait = account.overdrawn();
+        if wait.is_zero() {
+            return;
+        }
+        tokio::time::sleep(wait).await;
     }
 }
 
@@ -141,17 +158,26 @@ impl<'a> Call<'a> {
 }
 
 /// Calls one function of the guest with owned arguments and turns its answer into core's, or into
-/// the fault that it is.
+/// the fault that it is. Where nothing says how, the answer is an observation.
 macro_rules! ask {
+    ($provider:expr, $call:expr, $function:ident($($argument:expr),*)) => {{
+        let call = $call;
+        let mut answer = ask!(@ $provider, call, $function($($argument),*));
+        $provider.seat.tenant.border.look_up(&mut answer.addresses).await;
+        $provider.judged(call, answer, observed::observation)
+    }};
     ($provider:expr, $call:expr, $function:ident($($argument:expr),*), $judge:expr) => {{
         let call = $call;
-        let answer = $provider
-            .call(call, move |guest, store| {
-                Box::pin(async move { guest.$function(store, $($argument),*).await })
-            })
-            .await?;
+        let answer = ask!(@ $provider, call, $function($($argument),*));
         $provider.judged(call, answer, $judge)
     }};
+    (@ $provider:expr, $call:ident, $function:ident($($argument:expr),*)) => {
+        $provider
+            .call($call, move |guest, store| {
+                Box::pin(async move { guest.$function(store, $($argument),*).await })
+            })
+            .await?
+    };
 }
 
 #[async_trait]
@@ -162,34 +188,34 @@ impl Provider for WasmProvider {
 
     async fn start(&self, target: &Target) -> Result<Observation, Failure> {
         let asked = convert::target(target);
-        ask!(self, Call::on("start", target), call_start(&asked), observed::observation)
+        ask!(self, Call::on("start", target), call_start(&asked))
     }
 
     async fn stop(&self, target: &Target, options: &StopOptions) -> Result<Observation, Failure> {
         let (asked, how) = (convert::target(target), convert::stop_options(options));
         let call = Call { extra: options.grace, ..Call::on("stop", target) };
-        ask!(self, call, call_stop(&asked, &how), observed::observation)
+        ask!(self, call, call_stop(&asked, &how))
     }
 
     async fn pause(&self, target: &Target) -> Result<Observation, Failure> {
         let asked = convert::target(target);
-        ask!(self, Call::on("pause", target), call_pause(&asked), observed::observation)
+        ask!(self, Call::on("pause", target), call_pause(&asked))
     }
 
     async fn resume(&self, target: &Target) -> Result<Observation, Failure> {
         let asked = convert::target(target);
-        ask!(self, Call::on("resume", target), call_resume(&asked), observed::observation)
+        ask!(self, Call::on("resume", target), call_resume(&asked))
     }
 
     async fn kill(&self, target: &Target, signal: Option<&str>) -> Result<Observation, Failure> {
         let (asked, signal) = (convert::target(target), signal.map(str::to_owned));
         let call = Call::on("kill", target);
-        ask!(self, call, call_kill(&asked, signal.as_deref()), observed::observation)
+        ask!(self, call, call_kill(&asked, signal.as_deref()))
     }
 
     async fn status(&self, target: &Target) -> Result<Observation, Failure> {
         let asked = convert::target(target);
-        ask!(self, Call::on("status", target), call_status(&asked), observed::observation)
+        ask!(self, Call::on("status", target), call_status(&asked))
     }
 
     async fn list(

@@ -1,11 +1,12 @@
-//! A token bucket: so many a second, and no more than that at once.
+//! A token bucket: so many a second, and a stock of them.
 
 use std::time::{Duration, Instant};
 
-/// So many a second; a second's worth may come at once.
+/// So many a second, and as many at once as it holds.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     per_second: f64,
+    holds: f64,
     left: f64,
     filled: Instant,
 }
@@ -13,10 +14,15 @@ pub(crate) struct Bucket {
 // === impl Bucket ===
 
 impl Bucket {
-    /// A full bucket.
+    /// A full bucket that holds a second's worth.
     pub(crate) fn new(per_second: u64, now: Instant) -> Self {
-        let per_second = per_second as f64;
-        Self { per_second, left: per_second, filled: now }
+        Self::holding(per_second, per_second, now)
+    }
+
+    /// A full bucket that holds this many.
+    pub(crate) fn holding(holds: u64, per_second: u64, now: Instant) -> Self {
+        let holds = holds as f64;
+        Self { per_second: per_second as f64, holds, left: holds, filled: now }
     }
 
     /// Takes this many if there are as many.
@@ -41,7 +47,7 @@ impl Bucket {
 
     fn fill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.filled).as_secs_f64();
-        self.left = (self.left + passed * self.per_second).min(self.per_second);
+        self.left = (self.left + passed * self.per_second).min(self.holds);
         self.filled = now;
     }
 }
@@ -57,6 +63,16 @@ mod tests {
         assert_eq!((0..100).filter(|_| bucket.take(1, start)).count(), 20);
         let later = start + Duration::from_millis(500);
         assert_eq!((0..100).filter(|_| bucket.take(1, later)).count(), 10);
+    }
+
+    #[test]
+    fn a_stock_is_used_up_once_and_filled_at_the_rate() {
+        let start = Instant::now();
+        let mut bucket = Bucket::holding(1000, 10, start);
+        assert_eq!(bucket.owe(1000, start), Duration::ZERO);
+        assert_eq!(bucket.owe(5, start), Duration::from_millis(500));
+        let later = start + Duration::from_secs(1000);
+        assert!(bucket.take(1000, later) && !bucket.take(1, later));
     }
 
     #[test]

@@ -1,21 +1,31 @@
 //! Where a provider may say that its targets are. What it says there is where visitors are sent, so
 //! it is a way out like any other and has a border.
+//!
+//! A name is judged by itself and by where it led when the provider said it: [`Border::look_up`]
+//! goes before [`Border::check`].
+
+mod places;
 
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
+    sync::Arc,
 };
 
 use ipnet::IpNet;
 
+pub(crate) use self::places::Places;
 use crate::{
+    bindings::types,
     grants::{toml_key, toml_string},
-    settings::{ProviderSettings, Transport},
+    settings::ProviderSettings,
 };
 
 /// Longest name of a host.
 const NAME_BYTES: usize = 253;
+/// Names in one answer; a target has one or two.
+const ANSWER_NAMES: usize = 8;
 /// Where clouds tell secrets to whoever asks from inside, beside the link-local network.
 const METADATA: [IpAddr; 3] = [
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
@@ -45,8 +55,8 @@ pub(crate) struct Border {
     reach: Option<Vec<Reach>>,
     /// Names that the operator wrote in the provider's settings.
     named: BTreeSet<String>,
-    /// The provider's own endpoints: they are not there for visitors.
-    endpoints: Vec<(String, u16)>,
+    /// Among them all providers' endpoints: they are not there for visitors.
+    places: Arc<Places>,
 }
 
 // === impl Reach ===
@@ -111,22 +121,33 @@ fn is_name(text: &str) -> bool {
 // === impl Border ===
 
 impl Border {
-    pub(crate) fn new(settings: &ProviderSettings) -> Self {
-        let endpoints = settings.endpoints.values();
-        let endpoints = endpoints.filter_map(|grant| match &grant.transport {
-            Transport::Unix(_) => None,
-            Transport::Http { host, port } | Transport::Https { host, port, .. } => {
-                Some((host.clone(), *port))
-            }
-        });
+    pub(crate) fn new(settings: &ProviderSettings, places: Arc<Places>) -> Self {
+        places.add(settings);
         let mut named = BTreeSet::new();
         name(&settings.settings, &mut named);
         Self {
             provider: settings.name.as_str().to_owned(),
             reach: settings.reach.clone(),
             named,
-            endpoints: endpoints.collect(),
+            places,
         }
+    }
+
+    /// Finds out where the names of an answer lead, and those of the endpoints that they could be.
+    /// More names than any target has are left out.
+    pub(crate) async fn look_up(&self, addresses: &mut Vec<types::Address>) {
+        let mut names = BTreeSet::new();
+        addresses.retain(|address| match Host::parse(&address.host) {
+            Some(Host::Name(name)) => {
+                names.len() < ANSWER_NAMES && {
+                    names.insert(name.to_ascii_lowercase());
+                    true
+                }
+            }
+            _ => true,
+        });
+        let ports = addresses.iter().filter_map(|address| address.port).collect();
+        self.places.look_up(names, &ports).await;
     }
 
     /// Lets an address of a target pass, or says why not and what to do. `target` is what the
@@ -143,13 +164,12 @@ impl Border {
         };
         let host = Host::parse(host)
             .ok_or_else(|| refused("it is neither an address nor the name of a host"))?;
-        if let Host::Address(address) = host
-            && let Some(why) = never(address)
-        {
+        if let Some(why) = self.places.addresses(&host).into_iter().find_map(never) {
             return Err(refused(why));
         }
-        if port.is_some_and(|port| self.is_endpoint(&host, port)) {
-            return Err(refused("it is the provider's own endpoint, which is not for visitors"));
+        if let Some(owner) = port.and_then(|port| self.places.owner(&host, port)) {
+            let why = format!("it is an endpoint of provider {owner:?}, which is not for visitors");
+            return Err(refused(&why));
         }
         let inside = match &self.reach {
             Some(reach) => reach.iter().any(|place| place.contains(&host)),
@@ -176,21 +196,6 @@ impl Border {
             "add to [provider.{}]: reach = {key}{table}",
             toml_key(&self.provider)
         )))
-    }
-
-    fn is_endpoint(&self, host: &Host<'_>, port: u16) -> bool {
-        self.endpoints.iter().any(|(own, its)| {
-            *its == port
-                && match (Host::parse(own), host) {
-                    (Some(Host::Address(own)), Host::Address(host)) => {
-                        own == *host || (own.is_loopback() && host.is_loopback())
-                    }
-                    (Some(Host::Name(own)), Host::Name(host)) => own.eq_ignore_ascii_case(host),
-                    (Some(Host::Name("localhost")), Host::Address(host)) => host.is_loopback(),
-                    (Some(Host::Address(own)), Host::Name("localhost")) => own.is_loopback(),
-                    _ => false,
-                }
-        })
     }
 
     /// The operator wrote this name.

@@ -12,9 +12,12 @@ use crate::{
     capabilities::memo::Memo,
     command::Processes,
     endpoint::Endpoint,
+    fault::Fault,
     grants::{Asked, Policy, Rule, toml_key},
     health::Health,
     info::EndpointWish,
+    load::House,
+    meter::Account,
     notes::Notes,
     reach::Border,
     settings::{Limits, ProviderSettings},
@@ -37,6 +40,8 @@ pub(crate) struct Tenant {
     /// Where its targets may be.
     pub(crate) border: Border,
     pub(crate) responses: Arc<Semaphore>,
+    /// The CPU time of its calls.
+    pub(crate) account: Arc<Account>,
     started: Instant,
 }
 
@@ -52,7 +57,7 @@ pub(crate) struct Scope {
 
 impl Tenant {
     /// The lasting part of a provider. The error names the rule that cannot be understood.
-    pub(crate) fn new(settings: &ProviderSettings) -> Result<Self, String> {
+    pub(crate) fn new(settings: &ProviderSettings, house: &House) -> Result<Self, String> {
         let name = settings.name.as_str();
         let mut rules = BTreeMap::new();
         for (endpoint, grant) in &settings.endpoints {
@@ -77,11 +82,12 @@ impl Tenant {
             limits: settings.limits.clone(),
             endpoints,
             rules,
-            processes: Processes::new(name, settings.commands.clone(), notes.clone()),
+            processes: Processes::new(name, settings.commands.clone(), house.files, notes.clone()),
             notes,
             health: Health::default(),
-            border: Border::new(settings),
+            border: Border::new(settings, house.places.clone()),
             responses: Arc::new(Semaphore::new(RESPONSES)),
+            account: Arc::new(Account::new(settings.limits.cpu)),
             started: Instant::now(),
         })
     }
@@ -94,11 +100,12 @@ impl Tenant {
             provider: plugin.to_owned(),
             endpoints: BTreeMap::new(),
             rules: BTreeMap::new(),
-            processes: Processes::new(plugin, BTreeMap::new(), notes.clone()),
+            processes: Processes::new(plugin, BTreeMap::new(), None, notes.clone()),
             notes,
             health: Health::default(),
             border: Border::default(),
             responses: Arc::new(Semaphore::new(RESPONSES)),
+            account: Arc::new(Account::new(limits.cpu)),
             started: Instant::now(),
             limits,
         }
@@ -106,9 +113,15 @@ impl Tenant {
 
     /// Notes that something was refused, for the operator.
     pub(crate) fn refused(&self, doing: &str, refusal: &str) {
-        if self.notes.refuse(doing, refusal) {
+        if self.notes.repeated(doing, refusal) {
             self.health.note(format!("{doing}: {refusal}"));
         }
+    }
+
+    /// Notes that an instance broke, for the operator.
+    pub(crate) fn broke(&self, doing: &str, fault: &Fault) {
+        self.health.fault(format!("{doing}: the plugin {fault}"));
+        self.notes.repeated(doing, &format!("plugin instance broke: {fault}"));
     }
 
     /// Nanoseconds since this provider was configured.

@@ -11,6 +11,7 @@ use crate::{
     fault::{Fault, clean},
     instance,
     load::{House, Plugin},
+    meter::Meter,
     scope::{Scope, Tenant},
     settings::ProviderSettings,
     store::HostState,
@@ -46,7 +47,7 @@ impl Seat {
     /// A provider of these settings whose plugin is not loaded yet.
     pub(crate) fn new(house: Arc<House>, settings: ProviderSettings) -> Self {
         let name = settings.name.as_str();
-        let (tenant, flaw) = match Tenant::new(&settings) {
+        let (tenant, flaw) = match Tenant::new(&settings, &house) {
             Ok(tenant) => (tenant, None),
             Err(flaw) => (Tenant::nobody(name), Some(flaw)),
         };
@@ -135,6 +136,8 @@ impl Seat {
     ) -> Result<types::Error, Fault> {
         let mut state = HostState::new(active.scope.clone(), "watch", None);
         state.events = Some(events);
+        // It is one and goes on for ever: its own meter is enough, and calls need not pay for it.
+        state.meter = Arc::new(Meter::new(self.tenant.limits.cpu, None));
         let asked = instance::run(
             &self.house.runtime,
             &active.plugin,
@@ -158,8 +161,7 @@ impl Seat {
     /// Counts a broken instance and makes the failure of its call.
     pub(crate) fn broke(&self, doing: &str, fault: &Fault) -> Failure {
         let failure = self.failure(fault.code(), doing, &format!("the plugin {fault}"));
-        tracing::warn!(provider = %self.name, operation = doing, "plugin instance broke: {fault}");
-        self.tenant.health.fault(format!("{doing}: the plugin {fault}"));
+        self.tenant.broke(doing, fault);
         failure
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
-use drowse_core::ProviderName;
+use drowse_core::{ProviderName, StopOptions};
 
 use crate::reach::Reach;
 
@@ -112,6 +112,8 @@ pub struct CommandGrant {
     pub extra_arguments: bool,
     /// Names the plugin may add to the environment.
     pub extra_environment: Vec<String>,
+    /// How it is ended with the router, by its signal's name. Five minutes of grace at most.
+    pub end: StopOptions,
 }
 
 /// What one provider may use up. Whoever passes a limit is stopped; nobody else notices.
@@ -119,7 +121,8 @@ pub struct CommandGrant {
 pub struct Limits {
     /// Bytes of linear memory of one instance.
     pub memory: u64,
-    /// CPU time of one instance at once. It gets a tenth of the time back in which it waits.
+    /// CPU time of one instance at once. It gets a tenth of the time back in which it waits. All
+    /// calls together get ten times as much at once, and a tenth of the time that passes.
     pub cpu: Duration,
     /// Wall time of one call, on top of what the call itself is meant to take (a stop's grace).
     pub wall: Duration,
@@ -159,6 +162,7 @@ impl fmt::Debug for CommandGrant {
             .field("directory", directory)
             .field("extra_arguments", &self.extra_arguments)
             .field("extra_environment", &self.extra_environment)
+            .field("end", &self.end)
             .finish()
     }
 }

@@ -63,7 +63,8 @@ pub(crate) struct HostState {
 impl HostState {
     /// The state of an instance that is made for one operation.
     pub(crate) fn new(scope: Arc<Scope>, operation: &'static str, target: Option<&str>) -> Self {
-        let meter = Arc::new(Meter::new(scope.limits().cpu));
+        let account = scope.tenant.account.clone();
+        let meter = Arc::new(Meter::new(scope.limits().cpu, Some(account)));
         let mut table = ResourceTable::new();
         let (now, received) = (Instant::now(), scope.limits().response);
         table.set_max_capacity(HANDLES);

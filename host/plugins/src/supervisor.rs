@@ -82,7 +82,7 @@ pub(crate) async fn supervise(seat: Arc<Seat>, events: mpsc::Sender<ProviderEven
         if pause.is_habit() {
             let every = seconds(LONGEST);
             seat.tenant.health.watch(Some(format!(
-                "{cause}; this was the {}th time in a row at once, so changes are watched for again only \
+                "{cause}; it broke at once {} times in a row, so changes are watched for again only \
                  every {every}: replace the plugin",
                 pause.at_once
             )));

@@ -64,6 +64,29 @@ async fn computing_in_pieces_ends_at_the_cpu_limit_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_calls_that_each_keep_their_limit_wait_for_each_other() {
+    let stage = Stage::new();
+    let provider = stage
+        .provider(|settings| {
+            settings.limits.cpu = Duration::from_millis(20);
+            settings.limits.wall = Duration::from_millis(100);
+        })
+        .await;
+    // Each takes its 20 ms. On a busy machine one may reach the wall before.
+    let refused = loop {
+        let failure = start(&provider, "loop").await.unwrap_err();
+        if failure.code == ErrorCode::Unavailable {
+            break failure;
+        }
+        assert!(provider.state().faults < 1000, "nobody pays for them: {failure}");
+    };
+    assert!(refused.message.contains("a tenth of the time (limits.cpu)"), "{refused}");
+    assert!(provider.state().faults >= 10, "{}", provider.state().faults);
+    let served = async { while start(&provider, "good:127.0.0.1:80").await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(30), served).await.expect("it is paid for in time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_memory_bomb_ends_at_the_memory_limit() {
     assert_fault(
         failure_of("memory").await,
@@ -209,6 +232,25 @@ async fn an_address_outside_the_reach_is_no_way_out() {
         stage.provider(|settings| settings.reach = Some(vec!["8.8.8.0/24".parse().unwrap()])).await;
     assert_eq!(start(&wider, "good:8.8.8.8:80").await.unwrap().addresses.len(), 1);
     assert!(start(&wider, "good:127.0.0.1:80").await.unwrap().addresses.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_s_endpoint_is_a_target_however_it_was_configured() {
+    let stage = Stage::new();
+    let named = |settings: &mut drowse_plugins::settings::ProviderSettings| {
+        let mut grant = grant(std::path::Path::new("/"));
+        // To a resolver, and without any network, this name leads to 127.0.0.1.
+        grant.transport = Transport::Http { host: "127.1".into(), port: 2375 };
+        settings.endpoints.insert("engine".into(), grant);
+    };
+    let owner = stage.provider(named).await;
+    let other = stage.provider(|settings| settings.name = "other".to_owned().try_into().unwrap());
+    for provider in [owner, other.await] {
+        assert!(start(&provider, "good:127.0.0.1:2375").await.unwrap().addresses.is_empty());
+        let cause = provider.state().cause.unwrap();
+        assert!(cause.contains("it is an endpoint of provider \"hostile\""), "{cause}");
+        assert_eq!(start(&provider, "good:127.0.0.1:2374").await.unwrap().addresses.len(), 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

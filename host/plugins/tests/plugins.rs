@@ -189,6 +189,35 @@ async fn list_and_inspect_tell_what_a_plugin_wants() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_takes_long_keeps_no_other_waiting() {
+    let stage = Stage::new();
+    let slow = stage.provider(|settings| {
+        settings.name = "slow".to_owned().try_into().unwrap();
+        settings.settings = json!({ "inside": "spin" });
+        settings.limits.cpu = LONG;
+    });
+    let quick = stage.provider(|_| {});
+    let quick = tokio::select! {
+        biased;
+        _ = slow => panic!("the one that was asked for first was waited for"),
+        quick = quick => quick,
+    };
+    start(&quick, GOOD).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn providers_that_begin_together_compile_their_plugin_once() {
+    let stage = Stage::new();
+    let providers = (0..4).map(|n| {
+        stage.provider(move |settings| settings.name = format!("p{n}").try_into().unwrap())
+    });
+    let providers = futures_util::future::join_all(providers).await;
+    assert!(providers.iter().all(|provider| provider.state().usable));
+    // The compiled code and its checksum were written by one of them.
+    assert_eq!(fs::read_dir(stage.path("compiled")).unwrap().count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn providers_of_a_cached_plugin_compile_nothing() {
     let stage = Stage::new();
     stage.plugins.inspect("hostile").await.unwrap();

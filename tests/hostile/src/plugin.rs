@@ -84,6 +84,7 @@ impl Guest for Hostile {
         if let Some((_, rest)) = settings.split_once("\"inside\":\"") {
             match rest.split('"').next().unwrap_or_default() {
                 "sleep" => clock::sleep(1),
+                "spin" => spin(),
                 "http" => drop(get("engine", "/small", &[])),
                 "command" => drop(command::changes(0)),
                 _ => events::synced(),

@@ -12,7 +12,7 @@ use crate::{
 };
 
 form!(
-    /// A program with its arguments.
+    /// A program of this machine with its arguments.
     ARGUMENTS: Vec<String>,
     "list of texts",
     "a list of program and arguments such as [\"/usr/bin/server\", \"--port\", \"3000\"]",
@@ -29,10 +29,22 @@ form!(
                 name
             }
         });
-        let arguments = each(arguments, |item| match &item.value {
-            Value::Text(text) if !text.contains('\0') => Some(text.clone()),
-            _ => text(r, item, TEXT.kind),
-        });
+        let arguments = each(arguments, |item| argument(r, item));
+        Some([program?].into_iter().chain(arguments?).collect())
+    }
+);
+form!(
+    /// A program with its arguments, on another machine or in a container: its path is its own.
+    COMMAND_INSIDE: Vec<String>,
+    "list of texts",
+    "a list of program and arguments such as [\"/bin/healthy\", \"--quiet\"]",
+    |r, node| {
+        let Value::List(items) = &node.value else { return r.mismatch(node, COMMAND_INSIDE.kind) };
+        let [program, arguments @ ..] = items.as_slice() else {
+            return r.refuse(node, "the list is empty; name a program");
+        };
+        let program = text(r, program, TEXT.kind);
+        let arguments = each(arguments, |item| argument(r, item));
         Some([program?].into_iter().chain(arguments?).collect())
     }
 );
@@ -135,6 +147,14 @@ form!(
         Some(digest)
     }
 );
+
+/// Any text, also an empty one.
+fn argument(r: &mut Reader, node: &Node) -> Option<String> {
+    match &node.value {
+        Value::Text(text) if !text.contains('\0') => Some(text.clone()),
+        _ => text(r, node, TEXT.kind),
+    }
+}
 
 /// A text, or a table that says where the text comes from.
 fn secret(r: &mut Reader, node: &Node) -> Option<Secret> {

@@ -1,9 +1,29 @@
 //! The keys that say how a workload lives: how it sleeps, what it needs, whose place it takes.
 
 use crate::{
-    forms::{ARGUMENTS, COUNT, DURATION, FLAG, PERCENT, PORT, SIZE, SLEEP_METHOD, STATUSES, TEXT},
-    schema::{Table, default, optional, required},
+    forms::{
+        COMMAND_INSIDE, COUNT, DEEPER_METHOD, DURATION, FLAG, PERCENT, PORT, SIZE, SLEEP_METHOD,
+        STATUSES, TEXT,
+    },
+    schema::{Key, Table, default, optional, required},
 };
+
+/// What asks a workload to end.
+const SIGNAL: Key = optional(
+    "signal",
+    TEXT.kind,
+    "what the platform uses",
+    "The signal to stop or kill with, such as `SIGTERM`.",
+);
+
+/// How long it is waited for.
+const GRACE: Key = default(
+    "grace",
+    DURATION.kind,
+    "\"10s\"",
+    "The time it has to stop by itself, for `stop`. A program of this machine that the router runs \
+     has it, five minutes at most, also when the router ends.",
+);
 
 /// `workload.NAME.sleep`
 pub(crate) static SLEEP: Table = Table {
@@ -17,13 +37,8 @@ pub(crate) static SLEEP: Table = Table {
             "`stop` asks it to end and kills it after the grace time, `pause` keeps it in \
              memory, `kill` ends it at once.",
         ),
-        optional(
-            "signal",
-            TEXT.kind,
-            "what the platform uses",
-            "The signal to stop or kill with, such as `SIGTERM`.",
-        ),
-        default("grace", DURATION.kind, "\"10s\"", "The time it has to stop by itself."),
+        SIGNAL,
+        GRACE,
     ],
 };
 
@@ -37,17 +52,12 @@ pub(crate) static DEEPER: Table = Table {
         required("after", DURATION.kind, "After so long in the light sleep."),
         default(
             "method",
-            SLEEP_METHOD.kind,
+            DEEPER_METHOD.kind,
             "\"stop\"",
             "`stop` asks it to end and kills it after the grace time, `kill` ends it at once.",
         ),
-        optional(
-            "signal",
-            TEXT.kind,
-            "what the platform uses",
-            "The signal to stop or kill with, such as `SIGTERM`.",
-        ),
-        default("grace", DURATION.kind, "\"10s\"", "The time it has to stop by itself."),
+        SIGNAL,
+        GRACE,
     ],
 };
 
@@ -73,7 +83,7 @@ pub(crate) static BUSY: Table = Table {
         default("status", STATUSES.kind, "200", "Statuses that mean that it is busy. For `http`."),
         optional(
             "exec",
-            ARGUMENTS.kind,
+            COMMAND_INSIDE.kind,
             "not asked",
             "A command, run inside the workload by its provider, that ends with exit status 0 \
              while it is busy.",
@@ -116,7 +126,7 @@ pub(crate) static READY: Table = Table {
         ),
         optional(
             "exec",
-            ARGUMENTS.kind,
+            COMMAND_INSIDE.kind,
             "no such check",
             "A command, run inside the workload by its provider, must end with exit status 0.",
         ),

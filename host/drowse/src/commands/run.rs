@@ -27,14 +27,14 @@ pub(crate) fn run(asked: &Run) -> Result<(), Error> {
         "starting"
     );
     let connections = config.listeners.iter().map(|listener| listener.limits.connections);
-    raise_file_limit(connections.fold(0, usize::saturating_add));
+    let files = raise_file_limit(connections.fold(0, usize::saturating_add));
 
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         // From here on a signal is an orderly end.
         let mut signals = Signals::new()?;
         let router = tokio::select! {
-            router = Router::start(config, runtime.handle()) => router?,
+            router = Router::start(config, files, runtime.handle()) => router?,
             () = signals.next() => return Ok(()),
         };
         signals.next().await;
@@ -91,9 +91,10 @@ fn ignores_hangup() -> bool {
         .is_some_and(|bits| bits & 1 == 1)
 }
 
-/// Every visitor is a file or two. The usual soft limit is there for programs that use select(2).
-/// A limit that is too low for the connections that the listeners take is told of.
-fn raise_file_limit(connections: usize) {
+/// Every visitor is a file or two. The usual soft limit is there for programs that use select(2), so
+/// it is returned for those that the router runs. A limit that is too low for the connections that
+/// the listeners take is told of.
+fn raise_file_limit(connections: usize) -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let mut files = current;
     if current != maximum {
@@ -115,4 +116,5 @@ fn raise_file_limit(connections: usize) {
              `connections`"
         );
     }
+    current
 }

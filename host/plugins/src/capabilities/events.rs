@@ -17,7 +17,7 @@ impl events::Host for HostState {
             return Ok(());
         }
         let tenant = self.scope.tenant.clone();
-        let origin = Origin { doing: "watch", settings: "{}" };
+        let origin = Origin { doing: "watch", settings: None };
         let seen = observed::observation(&tenant, origin, event.observation);
         let seen = seen.map_err(|fault| self.broke(fault))?;
         let wait = self.emitted.owe(1, Instant::now());

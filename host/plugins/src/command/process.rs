@@ -39,16 +39,16 @@ pub(crate) struct Process {
     command: String,
     pid: Pid,
     started_at: u64,
-    /// Signals may be sent: the kernel has not given the number to another group yet.
-    alive: Arc<Alive>,
+    group: Arc<Group>,
     status: watch::Receiver<Option<i32>>,
     tail: Arc<Tail>,
     /// Ends by itself when the process does; ends the process when it is dropped.
     keeper: JoinHandle<()>,
 }
 
-/// What signals do to the group.
-struct Alive(Mutex<Signalled>);
+/// Its process group, which is signalled only as long as the kernel cannot have given its number to
+/// another one.
+struct Group(Mutex<Signalled>);
 
 /// What was last done to a group.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,11 +70,12 @@ impl Process {
     /// Takes a started child into keeping.
     pub(super) fn watch(
         id: u64,
-        command: &str,
+        name: (&str, &str),
         mut child: Child,
         changes: Arc<Changes>,
         notes: Arc<Notes>,
     ) -> io::Result<Arc<Self>> {
+        let (provider, command) = name;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("it ended before it began"))?;
         let tail = Arc::new(Tail::default());
@@ -83,11 +84,12 @@ impl Process {
             child.stderr.take().map(|out| tokio::spawn(tail.clone().follow(out))),
         ];
         let (sender, status) = watch::channel(None);
-        let alive = Arc::new(Alive(Mutex::new(Signalled::Running)));
+        let group = Arc::new(Group(Mutex::new(Signalled::Running)));
         let keeper = {
-            let (alive, command) = (alive.clone(), command.to_owned());
+            let (provider, command) = (provider.to_owned(), command.to_owned());
+            let group = group.clone();
             tokio::spawn(async move {
-                let status = reap(pid, &mut child, &alive).await;
+                let status = reap(pid, &mut child, &group).await;
                 for reader in readers.into_iter().flatten() {
                     let abort = reader.abort_handle();
                     if tokio::time::timeout(LAST_WORDS, reader).await.is_err() {
@@ -96,7 +98,7 @@ impl Process {
                 }
                 if notes.admit("command") {
                     let pid = pid.as_raw_nonzero().get();
-                    tracing::info!(command, pid, status, "process ended");
+                    tracing::info!(provider, command, pid, status, "process ended");
                 }
                 sender.send_replace(Some(status));
                 changes.happened(&command);
@@ -104,7 +106,7 @@ impl Process {
         };
         let started_at = wall_clock() / 1_000_000;
         let command = command.to_owned();
-        Ok(Arc::new(Self { id, command, pid, started_at, alive, status, tail, keeper }))
+        Ok(Arc::new(Self { id, command, pid, started_at, group, status, tail, keeper }))
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -138,24 +140,23 @@ impl Process {
 
     /// Sends a signal to its group; nothing when it has ended.
     pub(crate) fn signal(&self, signal: Signal) {
-        self.alive.signal(self.pid, signal);
+        self.group.signal(self.pid, signal);
     }
 
     /// It was stopped by a signal and not continued since.
     pub(crate) fn paused(&self) -> bool {
-        self.alive.get() == Signalled::Paused
+        self.group.get() == Signalled::Paused
     }
 
-    /// What its group uses; none when it has ended.
-    pub(crate) async fn usage(&self) -> io::Result<Option<Usage>> {
-        let pid = self.pid;
-        if self.alive.get() == Signalled::Ended {
+    /// What its group uses; none when it has ended. Blocks for as long as a look at every process of
+    /// the machine takes.
+    pub(crate) fn usage(&self) -> io::Result<Option<Usage>> {
+        if self.group.get() == Signalled::Ended {
             return Ok(None);
         }
-        let used = tokio::task::spawn_blocking(move || usage::of_group(pid)).await;
-        let used = used.map_err(io::Error::other)??;
+        let used = usage::of_group(self.pid)?;
         // Only then it was our group that was looked at.
-        Ok((self.alive.get() != Signalled::Ended).then_some(used))
+        Ok((self.group.get() != Signalled::Ended).then_some(used))
     }
 
     /// The last bytes it wrote.
@@ -176,10 +177,10 @@ impl Drop for Process {
 }
 
 /// Waits for the end of a process, ends what is left of its group and takes its exit status.
-async fn reap(pid: Pid, child: &mut Child, alive: &Alive) -> i32 {
+async fn reap(pid: Pid, child: &mut Child, group: &Group) -> i32 {
     let status = match end(pid).await {
         Ok(()) => {
-            alive.close();
+            group.close();
             // The ended process still holds the number, so nobody else's group is hit. Usually
             // nothing is left.
             let _ = kill_process_group(pid, Signal::KILL);
@@ -188,7 +189,7 @@ async fn reap(pid: Pid, child: &mut Child, alive: &Alive) -> i32 {
         // No thread to wait in: it cannot be waited for without giving its number back.
         Err(_) => {
             let status = child.wait().await;
-            alive.close();
+            group.close();
             status
         }
     };
@@ -214,9 +215,9 @@ fn exit_status(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }
 
-// === impl Alive ===
+// === impl Group ===
 
-impl Alive {
+impl Group {
     fn signal(&self, pid: Pid, signal: Signal) {
         let mut signalled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if *signalled == Signalled::Ended {

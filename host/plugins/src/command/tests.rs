@@ -1,3 +1,5 @@
+use drowse_core::StopOptions;
+
 use super::*;
 
 fn grant(script: &str) -> CommandGrant {
@@ -8,6 +10,7 @@ fn grant(script: &str) -> CommandGrant {
         directory: None,
         extra_arguments: false,
         extra_environment: Vec::new(),
+        end: StopOptions { signal: None, grace: Duration::from_millis(100) },
     }
 }
 
@@ -17,7 +20,7 @@ fn processes(script: &str) -> Processes {
 
 fn with(grant: CommandGrant) -> Processes {
     let notes = Arc::new(Notes::new("process", 20));
-    Processes::new("process", BTreeMap::from([("blog".into(), grant)]), notes)
+    Processes::new("process", BTreeMap::from([("blog".into(), grant)]), None, notes)
 }
 
 /// Waits for a line that the process writes when it is ready for the test.
@@ -90,6 +93,29 @@ async fn who_is_deaf_to_sigterm_is_killed_at_the_router_s_end() {
 }
 
 #[tokio::test]
+async fn at_the_router_s_end_a_process_hears_its_own_signal_and_has_its_own_grace() {
+    let mut world = grant("trap 'echo saving; exit 5' INT; echo up; while :; do sleep 0.01; done");
+    world.end = StopOptions { signal: Some("SIGINT".into()), grace: Duration::from_secs(30) };
+    let processes = with(world);
+    assert!(processes.longest_end() > Duration::from_secs(30));
+    let process = processes.spawn("blog", &[], &[]).unwrap();
+    says(&process, "up").await;
+    processes.shutdown().await;
+    assert_eq!(process.ended(), Some(5), "{:?}", String::from_utf8_lossy(&process.output(TAIL)));
+}
+
+#[tokio::test]
+async fn a_program_gets_the_usual_limit_of_open_files() {
+    let grants = BTreeMap::from([("blog".into(), grant("sleep 0.1; ulimit -Sn"))]);
+    let files = getrlimit(Resource::Nofile).current.map_or(64, |files| files.min(64));
+    let notes = Arc::new(Notes::new("process", 20));
+    let processes = Processes::new("process", grants, Some(files), notes);
+    let process = processes.spawn("blog", &[], &[]).unwrap();
+    process.wait().await;
+    assert_eq!(String::from_utf8_lossy(&process.output(TAIL)), format!("{files}\n"));
+}
+
+#[tokio::test]
 async fn changes_wait_and_name_what_happened_since() {
     let processes = processes("exit 0");
     let process = processes.spawn("blog", &[], &[]).unwrap();
@@ -139,18 +165,32 @@ async fn usage_is_that_of_the_whole_group_while_it_runs() {
     says(&process, "up").await;
     let busy = async {
         loop {
-            let used = process.usage().await.unwrap().expect("it runs");
+            let used = process.usage().unwrap().expect("it runs");
             // The shell itself only waits: this is its child's.
             if used.cpu >= Duration::from_millis(50) {
                 return used;
             }
+            tokio::task::yield_now().await;
         }
     };
     let used = tokio::time::timeout(Duration::from_secs(20), busy).await.expect("it uses CPU");
     assert!((64 << 10..1 << 30).contains(&used.memory), "{used:?}");
     process.signal(Signal::KILL);
     process.wait().await;
-    assert_eq!(process.usage().await.unwrap(), None);
+    assert_eq!(process.usage().unwrap(), None);
+}
+
+#[tokio::test]
+async fn every_signal_that_a_configuration_may_name_can_be_sent() {
+    let script = "trap 'echo heard' WINCH; echo up; while :; do sleep 0.01; done";
+    let processes = processes(script);
+    let process = processes.spawn("blog", &[], &[]).unwrap();
+    says(&process, "up").await;
+    process.signal(signal("SIGWINCH").unwrap());
+    says(&process, "heard").await;
+    process.signal(signal("SIGXCPU").unwrap());
+    assert_eq!(process.wait().await, 128 + Signal::XCPU.as_raw());
+    assert_eq!(signal("SIGNOTHING"), None);
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@ use super::*;
 fn house() -> (tempfile::TempDir, Arc<House>) {
     let dir = tempfile::tempdir().unwrap();
     let cache = Cache::open(&dir.path().join("compiled"));
-    let house = House { runtime: Runtime::new().unwrap(), cache };
+    let house =
+        House { runtime: Runtime::new().unwrap(), cache, places: Arc::default(), files: None };
     (dir, Arc::new(house))
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::settings::{EndpointGrant, Limits};
+use crate::settings::{EndpointGrant, Limits, Transport};
 
 fn settings(reach: Option<&[&str]>) -> ProviderSettings {
     let endpoint = |host: &str, port| EndpointGrant {
@@ -29,7 +29,7 @@ fn settings(reach: Option<&[&str]>) -> ProviderSettings {
 }
 
 fn check(reach: Option<&[&str]>, host: &str, port: Option<u16>) -> Result<(), String> {
-    Border::new(&settings(reach)).check(host, port, r#"{"address":"pi.lan:80"}"#)
+    Border::new(&settings(reach), Arc::default()).check(host, port, r#"{"address":"pi.lan:80"}"#)
 }
 
 #[test]
@@ -83,11 +83,67 @@ fn a_provider_s_own_endpoint_is_no_target() {
     let all: &[&str] = &["0.0.0.0/0", "::/0", "nas.lan", "localhost"];
     for host in ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1", "localhost"] {
         let refusal = check(Some(all), host, Some(2375)).unwrap_err();
-        assert!(refusal.contains("own endpoint"), "{host}: {refusal}");
+        assert!(refusal.contains("an endpoint of provider \"docker\""), "{host}: {refusal}");
         assert_eq!(check(Some(all), host, Some(2374)), Ok(()), "{host}");
     }
-    assert!(check(None, "NAS.lan", Some(2376)).unwrap_err().contains("own endpoint"));
+    assert!(
+        check(None, "NAS.lan", Some(2376))
+            .unwrap_err()
+            .contains("an endpoint of provider \"docker\"")
+    );
     assert_eq!(check(None, "nas.lan", Some(80)), Ok(()));
+}
+
+/// An address as a plugin tells it.
+fn at(host: &str, port: u16) -> types::Address {
+    let (host, port) = (host.to_owned(), Some(port));
+    types::Address { host, port, target_port: None, attributes: Vec::new() }
+}
+
+/// The border of a provider with an endpoint that is configured by a name. To a resolver, without
+/// any network, `127.1` leads to 127.0.0.1.
+fn named(places: &Arc<Places>) -> Border {
+    let mut settings = settings(Some(&["127.0.0.0/8", "10.0.0.0/8"]));
+    let engine = settings.endpoints.get_mut("engine").unwrap();
+    engine.transport = Transport::Http { host: "127.1".into(), port: 2375 };
+    Border::new(&settings, places.clone())
+}
+
+async fn judged(border: &Border, host: &str, port: u16) -> Result<(), String> {
+    border.look_up(&mut vec![at(host, port)]).await;
+    border.check(host, Some(port), "{}")
+}
+
+#[tokio::test]
+async fn an_endpoint_that_was_configured_by_a_name_is_no_target_by_its_address() {
+    let border = named(&Arc::default());
+    let refusal = judged(&border, "127.0.0.1", 2375).await.unwrap_err();
+    assert!(refusal.contains("an endpoint of provider \"docker\""), "{refusal}");
+    assert_eq!(judged(&border, "127.0.0.1", 2374).await, Ok(()));
+    assert_eq!(judged(&border, "10.0.0.1", 2375).await, Ok(()));
+}
+
+#[tokio::test]
+async fn an_endpoint_of_another_provider_is_no_target() {
+    let places = Arc::default();
+    let _docker = named(&places);
+    let mut other = settings(None);
+    other.name = "process".to_owned().try_into().unwrap();
+    other.endpoints.clear();
+    let other = Border::new(&other, places);
+    let refusal = judged(&other, "127.0.0.1", 2375).await.unwrap_err();
+    assert!(refusal.contains("an endpoint of provider \"docker\""), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_name_that_leads_to_metadata_is_refused_whoever_wrote_it() {
+    // 169.254.169.254 to a resolver.
+    let reach = "169.254.43518".to_owned();
+    let mut settings = settings(None);
+    settings.settings = json!({ "host": reach });
+    let border = Border::new(&settings, Arc::default());
+    let refusal = judged(&border, "169.254.43518", 80).await.unwrap_err();
+    assert!(refusal.contains("clouds tell secrets there"), "{refusal}");
 }
 
 #[test]

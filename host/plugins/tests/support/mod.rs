@@ -76,6 +76,7 @@ impl Stage {
             dir: Some(root.join("plugins")),
             cache: root.join("compiled"),
             bundled: bundled.leak(),
+            files: None,
             runtime: Handle::current(),
         })
         .unwrap()

@@ -1,0 +1,159 @@
+//! The keys of a provider: its plugin, its grants and its limits.
+
+use crate::{
+    forms::{
+        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, REACH, RULES, SIZE,
+        TEXT, VARIABLES, WORDS,
+    },
+    schema::{Kind, Table, default, optional, required},
+};
+
+/// `[provider.NAME]`
+pub(crate) static PROVIDER: Table = Table {
+    title: "[provider.NAME]",
+    about: "A plugin that starts and stops workloads on one platform, and everything it may do. \
+            It reaches nothing that is not granted here. `drowse plugin inspect` shows what a \
+            plugin asks for.",
+    keys: &[
+        required(
+            "plugin",
+            TEXT.kind,
+            "A plugin's name (`docker` is `docker.wasm` in the plugins directory, else the one \
+             in the box), or the path of a file.",
+        ),
+        default(
+            "settings",
+            JSON.kind,
+            "{}",
+            "Settings of the plugin's own; `drowse plugin inspect` shows which. Shown to the \
+             plugin, so no place for a secret.",
+        ),
+        optional(
+            "endpoint",
+            Kind::Named(&ENDPOINT),
+            "none",
+            "Places it may call, by the name the plugin calls them by.",
+        ),
+        optional(
+            "command",
+            Kind::Named(&COMMAND),
+            "none",
+            "Programs it may run, by the name the plugin calls them by.",
+        ),
+        optional(
+            "reach",
+            REACH.kind,
+            "near places",
+            "Where its targets may be: networks, addresses, and names of hosts (`.lan` for all that \
+             end so). Without it: this machine, private networks, and the names in the settings. \
+             Link-local addresses and the endpoints of providers never are, also behind a name.",
+        ),
+        default("limits", Kind::Table(&PROVIDER_LIMITS), "{}", "What it may use up."),
+    ],
+};
+
+/// `provider.NAME.endpoint.NAME`
+pub(crate) static ENDPOINT: Table = Table {
+    title: "[provider.NAME.endpoint.NAME]",
+    about: "A place outside that the provider may call. The router makes the connection and adds \
+            the credentials; the plugin sees neither.",
+    keys: &[
+        required(
+            "url",
+            TEXT.kind,
+            "`unix:///path`, `http://host:port` or `https://host:port`, with a path prefix if \
+             everything is below one.",
+        ),
+        optional(
+            "ca",
+            PATH.kind,
+            "the system's authorities",
+            "PEM file of the only certificate authorities that are trusted. For `https`.",
+        ),
+        optional(
+            "fingerprint",
+            FINGERPRINT.kind,
+            "none",
+            "SHA-256 digest of the only certificate that is accepted, whatever it says. For \
+             `https`.",
+        ),
+        default(
+            "headers",
+            HEADERS.kind,
+            "{}",
+            "Headers that the router adds: a text, `{ env = \"NAME\", prefix = \"Bearer \" }` or \
+             `{ file = \"path\", prefix = \"…\" }`. Never shown.",
+        ),
+        optional(
+            "rules",
+            RULES.kind,
+            "what the plugin asks for",
+            "Allowed requests: `METHOD /path`, or `METHOD+body /path` for those that carry a body. \
+             `*` is any method or one path segment, a final `**` any rest.",
+        ),
+        default(
+            "timeout",
+            DURATION.kind,
+            "\"30s\"",
+            "Until a response begins, when the plugin names no shorter time.",
+        ),
+    ],
+};
+
+/// `provider.NAME.command.NAME`
+pub(crate) static COMMAND: Table = Table {
+    title: "[provider.NAME.command.NAME]",
+    about: "A program that the provider may run. It inherits nothing from the router but `PATH`, \
+            and it is ended with the router: as the workload of its name is stopped, else by \
+            SIGTERM and after ten seconds by SIGKILL. A router that is killed cannot do that.",
+    keys: &[
+        required("run", ARGUMENTS.kind, "Program and arguments. There is no shell."),
+        default("environment", VARIABLES.kind, "{}", "Its environment. Never shown."),
+        optional("directory", PATH.kind, "the router's", "The directory it starts in."),
+        default(
+            "extra-arguments",
+            FLAG.kind,
+            "false",
+            "The plugin may append arguments of its own.",
+        ),
+        default(
+            "extra-environment",
+            WORDS.kind,
+            "[]",
+            "Names of variables that the plugin may add.",
+        ),
+    ],
+};
+
+/// `provider.NAME.limits`
+pub(crate) static PROVIDER_LIMITS: Table = Table {
+    title: "[provider.NAME.limits]",
+    about: "What a provider may use up. One that passes a limit is stopped, and nobody else \
+            notices.",
+    keys: &[
+        default("memory", SIZE.kind, "\"64MiB\"", "Memory of one call."),
+        default(
+            "cpu",
+            DURATION.kind,
+            "\"1s\"",
+            "Computing at once in one call; a tenth of the time it waits comes back. All calls \
+             together have ten times as much, and a tenth of the time that passes comes back; when \
+             it is used up, calls wait.",
+        ),
+        default(
+            "wall",
+            DURATION.kind,
+            "\"1m\"",
+            "One call from begin to end, on top of what it is meant to take, such as the grace \
+             time of a stop.",
+        ),
+        default("calls", COUNT.kind, "32", "Calls at a time; more wait for their turn."),
+        default(
+            "response",
+            SIZE.kind,
+            "\"16MiB\"",
+            "One HTTP response; for a provider that watches its platform, a second of it.",
+        ),
+        default("log-lines", COUNT.kind, "20", "Lines logged in a second; the rest is counted."),
+    ],
+};

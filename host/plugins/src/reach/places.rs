@@ -1,0 +1,147 @@
+//! Which places are the providers' own, and where names lead.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+
+use super::Host;
+use crate::settings::{ProviderSettings, Transport};
+
+/// A name is looked up anew after this time.
+const FRESH: Duration = Duration::from_secs(10);
+/// A name that is not found in this time counts as what it was before.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Names that are remembered.
+const NAMES: usize = 1024;
+
+/// What all providers of a router know together.
+#[derive(Debug, Default)]
+pub(crate) struct Places(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    endpoints: BTreeSet<Endpoint>,
+    names: BTreeMap<String, Found>,
+}
+
+/// An endpoint that is reached over the network.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Endpoint {
+    provider: String,
+    host: String,
+    port: u16,
+}
+
+#[derive(Clone, Debug)]
+struct Found {
+    addresses: Vec<IpAddr>,
+    at: Instant,
+}
+
+// === impl Places ===
+
+impl Places {
+    /// Takes note of a provider's endpoints.
+    pub(crate) fn add(&self, settings: &ProviderSettings) {
+        let endpoint = |transport: &Transport| match transport {
+            Transport::Unix(_) => None,
+            Transport::Http { host, port } | Transport::Https { host, port, .. } => {
+                let provider = settings.name.as_str().to_owned();
+                Some(Endpoint { provider, host: host.to_ascii_lowercase(), port: *port })
+            }
+        };
+        let endpoints = settings.endpoints.values();
+        self.known().endpoints.extend(endpoints.filter_map(|grant| endpoint(&grant.transport)));
+    }
+
+    /// Looks up these names, and those of the endpoints at these ports, unless that was done a
+    /// moment ago.
+    pub(crate) async fn look_up(&self, mut names: BTreeSet<String>, ports: &BTreeSet<u16>) {
+        {
+            let known = self.known();
+            let endpoints = known.endpoints.iter().filter(|own| ports.contains(&own.port));
+            let hosts = endpoints.map(|own| own.host.as_str());
+            names.extend(hosts.filter(|host| is_name(host)).map(str::to_owned));
+            names.retain(|name| known.names.get(name).is_none_or(|it| it.at.elapsed() >= FRESH));
+        }
+        let looks = names.into_iter().map(|name| async {
+            let look = tokio::net::lookup_host((name.as_str(), 0));
+            let found = tokio::time::timeout(PATIENCE, look).await;
+            let addresses = found.ok().and_then(Result::ok);
+            (addresses.map(|all| all.map(|it| it.ip().to_canonical()).collect()), name)
+        });
+        for (addresses, name) in join_all(looks).await {
+            self.known().learn(name, addresses);
+        }
+    }
+
+    /// Where a host is, as far as that is known.
+    pub(super) fn addresses(&self, host: &Host<'_>) -> Vec<IpAddr> {
+        self.known().addresses(host)
+    }
+
+    /// Whose endpoint it is.
+    pub(super) fn owner(&self, host: &Host<'_>, port: u16) -> Option<String> {
+        let known = self.known();
+        let addresses = known.addresses(host);
+        let same = |own: &&Endpoint| {
+            if own.port != port {
+                return false;
+            }
+            if let Host::Name(name) = host
+                && own.host.eq_ignore_ascii_case(name)
+            {
+                return true;
+            }
+            let its = Host::parse(&own.host).map(|host| known.addresses(&host)).unwrap_or_default();
+            let same = |a: &IpAddr, b: &IpAddr| a == b || a.is_loopback() && b.is_loopback();
+            its.iter().any(|a| addresses.iter().any(|b| same(a, b)))
+        };
+        known.endpoints.iter().find(same).map(|own| own.provider.clone())
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_name(host: &str) -> bool {
+    matches!(Host::parse(host), Some(Host::Name(_)))
+}
+
+// === impl Known ===
+
+impl Known {
+    /// A name that is not found now keeps where it led before.
+    fn learn(&mut self, name: String, addresses: Option<Vec<IpAddr>>) {
+        if self.names.len() >= NAMES && !self.names.contains_key(&name) {
+            self.names.retain(|_, found| found.at.elapsed() < FRESH);
+            if self.names.len() >= NAMES {
+                self.names.pop_first();
+            }
+        }
+        let found = self.names.entry(name);
+        let found = found.or_insert_with(|| Found { addresses: Vec::new(), at: Instant::now() });
+        found.addresses = addresses.unwrap_or_else(|| std::mem::take(&mut found.addresses));
+        found.at = Instant::now();
+    }
+
+    fn addresses(&self, host: &Host<'_>) -> Vec<IpAddr> {
+        let name = match host {
+            Host::Address(address) => return vec![*address],
+            Host::Name(name) => name.to_ascii_lowercase(),
+        };
+        match self.names.get(&name) {
+            Some(found) => found.addresses.clone(),
+            None if name == "localhost" => {
+                vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+            }
+            None => Vec::new(),
+        }
+    }
+}
