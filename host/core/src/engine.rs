@@ -6,7 +6,7 @@
 //! workload and end with it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError, RwLock, Weak},
     time::{Duration, Instant, SystemTime},
 };
@@ -31,6 +31,7 @@ mod needs;
 mod pool;
 mod snapshot;
 mod story;
+mod survey;
 mod visit;
 mod workload;
 
@@ -41,9 +42,10 @@ pub use snapshot::{PhaseChange, Snapshot, WorkloadStatus};
 pub use visit::{Turned, Visit};
 pub use workload::Workload;
 
-use compose::Project;
+use compose::Projects;
 use needs::Link;
 use pool::Pool;
+use survey::Survey;
 
 /// Phase changes that a slow listener may be behind before it misses some.
 const CHANGES: usize = 1024;
@@ -55,7 +57,8 @@ pub struct Engine {
     shared: Arc<Shared>,
     workloads: RwLock<BTreeMap<WorkloadName, Arc<Workload>>>,
     pools: RwLock<BTreeMap<PoolName, Arc<Pool>>>,
-    /// What works for the engine: a watch for each provider, a server for each pool, the clock.
+    /// What works for the engine: a watch and a survey for each provider, a server for each pool,
+    /// the clock.
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -81,10 +84,12 @@ pub(crate) struct Shared {
     journal: Arc<dyn Journal>,
     clock: Clock,
     providers: RwLock<BTreeMap<ProviderName, Arc<dyn Provider>>>,
+    /// Providers that will come.
+    expected: RwLock<BTreeSet<ProviderName>>,
+    surveys: RwLock<BTreeMap<ProviderName, Arc<Survey>>>,
     /// The workloads behind each provider's handles, so that an event finds its own.
     targets: RwLock<BTreeMap<ProviderName, Targets>>,
-    /// The projects of compose, by provider and name.
-    projects: Mutex<BTreeMap<(ProviderName, String), Project>>,
+    projects: Mutex<Projects>,
     changes: broadcast::Sender<PhaseChange>,
     began: tokio::time::Instant,
 }
@@ -100,6 +105,8 @@ impl Engine {
             journal: ground.journal,
             clock: ground.clock,
             providers: RwLock::default(),
+            expected: RwLock::default(),
+            surveys: RwLock::default(),
             targets: RwLock::default(),
             projects: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES),
@@ -113,11 +120,20 @@ impl Engine {
         })
     }
 
-    /// Takes a provider and begins to listen to it.
+    /// A provider of this name will come: until then what it would be asked for fails with
+    /// `unavailable`.
+    pub fn expect_provider(&self, name: ProviderName) {
+        write(&self.shared.expected).insert(name);
+    }
+
+    /// Takes a provider and begins to listen to it. Called once for each name.
     pub fn add_provider(&self, provider: Arc<dyn Provider>) {
         let name = provider.name().clone();
         write(&self.shared.providers).insert(name.clone(), provider.clone());
         let shared = Arc::downgrade(&self.shared);
+        let survey = Survey::new();
+        write(&self.shared.surveys).insert(name.clone(), survey.clone());
+        self.keep(self.shared.runtime.spawn(survey.serve(name.clone(), shared.clone())));
         self.keep(self.shared.runtime.spawn(async move {
             let mut events = provider.watch();
             while let Some(event) = events.recv().await {
@@ -170,10 +186,10 @@ impl Engine {
         Ok(workload)
     }
 
-    /// Connects workloads with what they need, and starts the clock for those with times of their
-    /// own. Called once, when all workloads are there. `not_found` when one needs another that
-    /// does not exist, `invalid_request` when they need each other in a circle.
-    pub fn connect(self: &Arc<Self>) -> Result<(), Failure> {
+    /// Connects workloads with what they need. Called once, when all workloads are there.
+    /// `not_found` when one needs another that does not exist, `invalid_request` when they need
+    /// each other in a circle.
+    pub fn connect(&self) -> Result<(), Failure> {
         let workloads = self.workloads();
         let graph = workloads.iter().map(|one| (one.name(), one.spec().needs.as_slice()));
         if let Some(circle) = circle(graph) {
@@ -190,8 +206,14 @@ impl Engine {
             // Only the first call counts.
             let _ = workload.needs.set(links?);
         }
-        self.keep(self.shared.runtime.spawn(clockwork::run(Arc::downgrade(self))));
         Ok(())
+    }
+
+    /// Starts the clock: for workloads with times of their own, and for the regular look at what
+    /// may have changed unnoticed. Called once, when providers are there, as a window that is open
+    /// wakes at once.
+    pub fn start_clock(self: &Arc<Self>) {
+        self.keep(self.shared.runtime.spawn(clockwork::run(Arc::downgrade(self))));
     }
 
     /// The workload of this name.
@@ -221,7 +243,8 @@ impl Engine {
     /// something needs it awake.
     pub fn sleep(&self, name: &str, cause: Cause, force: Force) -> Result<(), Failure> {
         let workload = self.named(name)?;
-        if workload.state().held() > 0 {
+        let input = Input::Sleep(Arc::new(cause), force);
+        if !workload.apply_if(|state| state.held() == 0 || workload.is_job(), input) {
             let by = self.holders(&workload);
             let message = match by.is_empty() {
                 true => format!("{name} is kept awake by its schedule until the window ends"),
@@ -229,7 +252,6 @@ impl Engine {
             };
             return Err(Failure::new(ErrorCode::Conflict, message));
         }
-        workload.apply(Input::Sleep(Arc::new(cause), force));
         Ok(())
     }
 
@@ -238,16 +260,9 @@ impl Engine {
         read(&self.pools).values().map(|pool| pool.status()).collect()
     }
 
-    /// What was done lately, newest first.
+    /// What was done lately.
     pub fn journal(&self) -> &Arc<dyn Journal> {
         &self.shared.journal
-    }
-
-    /// Asks the providers for the state of every workload; what runs is adopted.
-    pub fn reconcile(&self) {
-        for workload in self.workloads() {
-            workload.apply(Input::Look);
-        }
     }
 
     /// Phase changes from now on.
@@ -319,39 +334,34 @@ impl Shared {
 
     fn provider(&self, name: &ProviderName) -> Result<Arc<dyn Provider>, Failure> {
         read(&self.providers).get(name).cloned().ok_or_else(|| {
-            Failure::new(
-                ErrorCode::Unavailable,
-                format!("provider {name:?} is not configured: add [provider.{name}]"),
-            )
+            let message = match read(&self.expected).contains(name) {
+                true => format!("provider {name:?} is still being loaded: try again in a moment"),
+                false => format!("provider {name:?} is not configured: add [provider.{name}]"),
+            };
+            Failure::new(ErrorCode::Unavailable, message)
         })
     }
 
     fn provider_event(&self, provider: &ProviderName, event: &ProviderEvent) {
-        for (workload, input) in self.concerned(provider, event) {
-            workload.apply(input);
+        match event {
+            ProviderEvent::Synced => self.survey(provider),
+            ProviderEvent::Changed(seen) => {
+                for workload in self.named(provider, &seen.handle) {
+                    workload.apply(Input::Changed(seen.clone()));
+                }
+            }
         }
     }
 
-    fn concerned(
-        &self,
-        provider: &ProviderName,
-        event: &ProviderEvent,
-    ) -> Vec<(Arc<Workload>, Input)> {
+    /// The workloads behind one handle.
+    fn named(&self, provider: &ProviderName, handle: &str) -> Vec<Arc<Workload>> {
         let targets = read(&self.targets);
-        let Some(handles) = targets.get(provider) else { return Vec::new() };
-        match event {
-            ProviderEvent::Synced => {
-                let all = handles.values().flatten().filter_map(Weak::upgrade);
-                all.map(|workload| (workload, Input::Look)).collect()
-            }
-            ProviderEvent::Changed(seen) => {
-                let named = handles.get(&seen.handle).into_iter().flatten();
-                let named = named.filter_map(Weak::upgrade);
-                named.map(|workload| (workload, Input::Changed(seen.clone()))).collect()
-            }
-        }
+        let named = targets.get(provider).and_then(|handles| handles.get(handle));
+        named.into_iter().flatten().filter_map(Weak::upgrade).collect()
     }
 }
+
+type Targets = BTreeMap<String, Vec<Weak<Workload>>>;
 
 // A panic while one of these locks is held leaves plain data behind; the machine goes on.
 
@@ -366,8 +376,6 @@ fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
 fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
-
-type Targets = BTreeMap<String, Vec<Weak<Workload>>>;
 
 #[cfg(all(test, not(drowse_loom)))]
 mod tests;

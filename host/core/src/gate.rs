@@ -102,6 +102,11 @@ impl Gate {
         self.word.compare_exchange(OPEN, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
+    /// Visitors may pass now.
+    pub fn is_open(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & OPEN != 0
+    }
+
     /// Visits inside now.
     pub fn visits(&self) -> u64 {
         self.word.load(Ordering::Relaxed) & VISITS

@@ -51,10 +51,10 @@ pub struct Entry {
     /// Which of them: a request, a dependent, a schedule.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reference: Option<String>,
-    /// The platform's identity of the target, before and after.
+    /// The platform's identity of the target as it was last entered, before the operation.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub native_before: Option<String>,
-    /// The platform's identity of the target afterwards.
+    /// The platform's identity of the target afterwards, when it is known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub native_after: Option<String>,
     /// The image the target is made of, when the provider says.
@@ -253,10 +253,9 @@ impl MemoryJournal {
 impl Journal for MemoryJournal {
     fn record(&self, entry: Entry) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() == self.capacity {
-            entries.pop_front();
-        }
         entries.push_back(entry);
+        let surplus = entries.len().saturating_sub(self.capacity);
+        entries.drain(..surplus);
     }
 
     fn recent(&self, workload: Option<&str>, limit: usize) -> Vec<Entry> {

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, time::SystemTime};
 
-use cronexpr::{Crontab, MakeTimestamp};
+use cronexpr::{Crontab, FallbackTimezoneOption, MakeTimestamp, ParseOptions};
 use jiff::{Timestamp, ToSpan, Zoned, civil::Time, tz::TimeZone};
 
 /// On these days, from one time of day to another, in one time zone.
@@ -116,16 +116,16 @@ impl FromStr for Alarm {
     type Err = InvalidSchedule;
 
     fn from_str(text: &str) -> Result<Self, InvalidSchedule> {
-        let mut words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
-        match words.len() {
-            5 => {
-                let system = TimeZone::system();
-                words.push(system.iana_name().unwrap_or("UTC").to_owned());
-            }
-            6 => drop(zone(words.last().map(String::as_str))?),
+        let words: Vec<_> = text.split_whitespace().collect();
+        match words[..] {
+            [_, _, _, _, _] => {}
+            [_, _, _, _, _, name] => drop(zone(Some(name))?),
             _ => return Err(invalid("it is not five fields and perhaps a time zone")),
         }
-        let cron = cronexpr::parse_crontab(&words.join(" ")).map_err(|error| {
+        // As in windows, also where the system's zone has no name.
+        let mut options = ParseOptions::default();
+        options.fallback_timezone_option = FallbackTimezoneOption::System;
+        let cron = cronexpr::parse_crontab_with(&words.join(" "), options).map_err(|error| {
             let text = error.to_string();
             invalid(text.lines().last().unwrap_or_default().trim_start_matches([' ', '^']))
         })?;

@@ -19,7 +19,8 @@
 //! the machine has come to rest and nothing of it runs any more.
 //!
 //! Events from a provider are hints only: they may be late, doubled or wrong. They lead to a look
-//! (`status`), and the look counts only if no operation began since it was asked for.
+//! (`status`), and the look counts only if no operation began since it was asked for. A look that
+//! fails is owed: it is repeated, less and less often, until one succeeds.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,8 +33,11 @@ use crate::{
 
 mod machine;
 mod seen;
+mod signals;
 mod sleep;
 mod wake;
+
+pub use signals::{Effect, Force, Input, Life, Operation, Origin};
 
 use machine::Machine;
 
@@ -81,6 +85,10 @@ pub struct State {
     last_operation: u64,
     timer: Option<u64>,
     look: Option<u64>,
+    /// So many looks have failed, one after the other.
+    owed: u32,
+    /// The next look is due when this timer fires.
+    look_timer: Option<u64>,
     /// Something happened while looking: look again.
     look_again: bool,
     /// Something happened that did not matter at the time: during an operation, whose answer may
@@ -92,12 +100,16 @@ pub struct State {
     wake_wanted: Option<Arc<Cause>>,
     /// Why the gate is being closed.
     closing: Option<Arc<Cause>>,
-    /// The story being told to the journal.
+    /// The story being told to the journal, and why it is.
     story: Option<Kind>,
+    cause: Option<Arc<Cause>>,
     /// When this life began.
     born: Moment,
     /// This life was found running, not started by us: a failure does not stop it.
     adopted: bool,
+    /// It is the life before under another number: it had changed, or was restarted by its
+    /// platform, while it was ready.
+    continued: bool,
     /// This wake has asked the provider to start it, and nobody has put it to sleep since.
     began: bool,
     /// This wake has started it a second time already.
@@ -113,13 +125,15 @@ pub struct State {
     last_sleep: Option<(Operation, Arc<Cause>)>,
     failure: Option<Arc<Failure>>,
     rest_until: Option<Moment>,
+    /// While it is needed it is not woken again before this.
+    again_at: Option<Moment>,
     failed_stops: u32,
     failed_wakes: u32,
     /// An operation has failed, and may have worked all the same or left it running; nothing has
     /// been seen of it since.
     may_run: bool,
-    /// It has failed and may run: so many times somebody was asked.
-    unsure: u32,
+    /// It has failed and may run: it must be looked at.
+    unsure: bool,
     /// Where it stands in its pool's queue: place and length.
     place: Option<(usize, usize)>,
     /// What it still waits for.
@@ -158,154 +172,6 @@ pub enum Stage {
     Starting,
     /// It runs and is looked at; what was seen last instead of readiness, in operators' words.
     Probing(Option<Arc<str>>),
-}
-
-/// A provider call that changes something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Make it run.
-    Start,
-    /// Put it to sleep, by whatever method the operator chose.
-    Sleep,
-    /// Put it into the deeper sleep.
-    Deepen,
-}
-
-/// What happened.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// Somebody wants it awake. A cool-down does not count for an operator.
-    Wake(Arc<Cause>),
-    /// An operator wants it asleep; at once, whoever is inside, when forced.
-    Sleep(Arc<Cause>, Force),
-    /// Its place is needed: it goes to sleep if nobody is inside and nobody needs it.
-    Evict(Arc<Cause>),
-    /// Somebody needs it awake from now on. Each is answered by one [`Input::Release`].
-    Hold(Arc<Cause>),
-    /// Somebody does not need it any more.
-    Release,
-    /// The pool has a place for this life.
-    Granted(Generation),
-    /// The pool has none and no room to wait in.
-    Refused(Generation, Failure),
-    /// Its place in the queue, and how many wait.
-    Place(usize, usize),
-    /// What this life still waits for.
-    MissingNeeds(Generation, Arc<[WorkloadName]>),
-    /// What this life needs is there.
-    NeedsMet(Generation),
-    /// What this life needs will not come.
-    NeedsFailed(Generation, Failure),
-    /// The timer of this number is over.
-    Timer(u64),
-    /// Answer to an effect that closes the gate: closed, nobody is inside.
-    GateClosed,
-    /// Answer to an effect that opens the gate, or closes it if that may be: somebody is or was
-    /// inside lately; the idle time is over after this.
-    GateBusy(Duration),
-    /// Answer to [`Effect::AskToSleep`]: somebody is or was inside lately; the idle time is over
-    /// after this.
-    StillBusy(u64, Duration),
-    /// Answer to [`Effect::AskToSleep`]: this speaks against it.
-    Vetoed(u64, String),
-    /// Answer to [`Effect::AskToSleep`]: nothing speaks against it.
-    MaySleep(u64),
-    /// The last visit has left through the closed gate.
-    Drained,
-    /// The provider answered this operation.
-    Answered(u64, Result<Observation, Failure>),
-    /// The workload of this generation is truly ready.
-    Ready(Generation),
-    /// A probe of this generation saw this instead.
-    NotReady(Generation, Arc<str>),
-    /// The provider reports a change. A hint.
-    Changed(Observation),
-    /// Something suggests that this generation is gone. A hint.
-    Suspected(Generation),
-    /// Look what the provider says, whatever is believed.
-    Look,
-    /// Answer to the look of this number.
-    Looked(u64, Result<Observation, Failure>),
-}
-
-/// How an operator's sleep treats the visits inside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Force {
-    /// They have [`Policy::drain`] to end.
-    Drain,
-    /// They are cut off.
-    AtOnce,
-}
-
-/// What the engine must do, in this order.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// A story begins.
-    Begin(Kind, Arc<Cause>),
-    /// The story ends, well or not.
-    End(Result<(), Arc<Failure>>),
-    /// Ask the pool for a place for this life; answer with [`Input::Granted`] or
-    /// [`Input::Refused`].
-    AskSlot(Generation),
-    /// It runs already: it has its place whether there is one or not.
-    ClaimSlot,
-    /// It uses memory and no place.
-    SlotLight,
-    /// It uses nothing, and asks for nothing any more.
-    ReturnSlot,
-    /// Hold awake what this life needs; answer with [`Input::NeedsMet`] or
-    /// [`Input::NeedsFailed`].
-    TakeNeeds(Generation),
-    /// Hold awake what this life needs. It runs already: nothing is waited for, no job is run.
-    KeepNeeds,
-    /// What it needed may sleep.
-    ReleaseNeeds,
-    /// Call the provider; answer with [`Input::Answered`].
-    Operate(u64, Operation),
-    /// Drop the provider call in flight.
-    CancelOperation,
-    /// Ask the provider for the status; answer with [`Input::Looked`].
-    Look(u64),
-    /// Probe this life until it is ready; answer with [`Input::Ready`].
-    Probe(Generation, Arc<Observation>),
-    /// Something changed: probe at once.
-    Nudge,
-    /// Stop probing.
-    StopProbe,
-    /// Let visitors in, to this life; answer with [`Input::GateBusy`].
-    OpenGate(Life),
-    /// Let nobody in any more; answer with [`Input::Drained`] if nobody is inside.
-    CloseGate,
-    /// Close the gate if nobody is inside; answer with [`Input::GateClosed`] or
-    /// [`Input::GateBusy`].
-    CloseGateIfEmpty,
-    /// If nobody has been inside for the idle time, ask what may speak against sleeping; answer
-    /// with [`Input::StillBusy`], [`Input::Vetoed`] or [`Input::MaySleep`].
-    AskToSleep(u64),
-    /// The question does not matter any more.
-    DropQuestion,
-    /// Close the gate if nobody has been inside for the idle time; answer with
-    /// [`Input::GateClosed`] or [`Input::GateBusy`].
-    CloseGateIfIdle,
-    /// The idle time begins now.
-    Touch,
-    /// Send [`Input::Timer`] with this number after this time; the timer before is off.
-    Arm(u64, Duration),
-    /// The timer is off.
-    Disarm,
-    /// Phase, generation, failure or stage changed: tell everybody.
-    Publish,
-}
-
-/// One life of a workload that visitors may enter.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Life {
-    /// Which.
-    pub generation: Generation,
-    /// What it looks like from outside.
-    pub observation: Arc<Observation>,
-    /// Nobody here started it.
-    pub adopted: bool,
 }
 
 /// The next state, and what to do.
@@ -371,7 +237,18 @@ impl State {
 
     /// Nothing is done with it, and nothing is left to do.
     fn is_settled(&self) -> bool {
-        self.operation.is_none() && self.failed_stops == 0 && self.unsure == 0
+        self.operation.is_none() && self.failed_stops == 0 && !self.unsure
+    }
+
+    /// If it runs, or is about to, then because of us.
+    pub fn is_ours(&self) -> bool {
+        self.began || self.may_run
+    }
+
+    /// The first look that will know of everything that has happened so far, if one is on its
+    /// way.
+    pub fn due_look(&self) -> Option<u64> {
+        self.look.map(|ticket| ticket + u64::from(self.look_again))
     }
 
     /// It keeps awake what it needs.
@@ -410,7 +287,7 @@ impl State {
     fn looks_like(&self, other: &Self) -> bool {
         let shown = |state: &Self| {
             let phase = (state.phase(), state.generation, state.stage(), state.completed);
-            (phase, state.failure.clone(), state.rest_until)
+            (phase, state.failure.clone(), state.rest_until, state.wake_wanted())
         };
         shown(self) == shown(other)
     }

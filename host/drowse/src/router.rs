@@ -30,6 +30,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Providers that are loaded sooner than this are there when the first visitor is let in.
 const FIRST_PROVIDERS: Duration = Duration::from_secs(3);
+/// Platforms that tell sooner than this what runs are asked before the first visitor is let in.
+const FIRST_LOOKS: Duration = Duration::from_secs(1);
 /// So many operations are remembered.
 const OPERATIONS: usize = 10_000;
 
@@ -80,10 +82,14 @@ impl Router {
         let plugins = commands::plugins(dir, cache, files, runtime)?;
         let plugins = Arc::new(plugins);
         let engine = engine(&config, runtime)?;
-        let late = providers(&config, &plugins, &engine).await;
         let tables = tables(&config, &engine)?;
+        // What runs is found as soon as there is a provider: the notes come first, times and
+        // visitors when it is known what runs and what needs what.
         let lives = Lives::keep(&config.state, &engine, runtime);
+        let late = providers(&config, &plugins, &engine).await;
         engine.reconcile();
+        engine.surveyed(FIRST_LOOKS).await;
+        engine.start_clock();
         let running = proxy
             .run(Arc::new(ArcSwap::from_pointee(tables)))
             .map_err(|error| Error::new(format!("cannot start the threads that serve: {error}")))?;
@@ -179,6 +185,9 @@ fn engine(config: &Config, runtime: &Handle) -> Result<Arc<Engine>, Error> {
     });
     for pool in &config.pools {
         engine.add_pool(pool.clone());
+    }
+    for provider in &config.providers {
+        engine.expect_provider(provider.name.clone());
     }
     for spec in &config.workloads {
         engine.add_workload(spec.clone()).map_err(Error::new)?;

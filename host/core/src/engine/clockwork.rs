@@ -1,7 +1,8 @@
 //! What happens because of the time: windows in which a workload is awake, alarms that wake it,
-//! and the regular look at what is ready where the provider does not watch.
+//! and the regular look at everything, as nothing may have told of a change.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     sync::{Arc, Weak},
     time::{Duration, SystemTime},
@@ -17,8 +18,11 @@ use crate::{
 
 /// A provider that does not watch is asked this often how its running workloads are.
 const PULSE: Duration = Duration::from_secs(30);
-/// One that does is asked this often, as an event may be lost.
+/// One that does is asked this often, as an event may be lost; and so is either for those that are
+/// believed to sleep.
 const SLOW_PULSE: Duration = Duration::from_secs(300);
+/// So many of those that are believed to sleep are looked at in one turn, of each provider.
+const SLEEPERS: usize = 32;
 /// The wall clock may be set: it is looked at no less often than this.
 const GLANCE: Duration = Duration::from_secs(30);
 
@@ -38,8 +42,14 @@ pub(super) async fn run(engine: Weak<Engine>) {
         Some(engine) => hands(&engine, clock()),
         None => return,
     };
+    let mut before = clock();
     loop {
         let now = clock();
+        if now + GLANCE < before {
+            // It was set back: what was to come later may come sooner.
+            hands.iter_mut().for_each(|hand| hand.alarm = next_alarm(&hand.workload, now));
+        }
+        before = now;
         let next = hands.iter_mut().filter_map(|hand| hand.turn(now)).min();
         let next = next.and_then(|at| at.duration_since(now).ok()).unwrap_or(GLANCE);
         tokio::time::sleep(next.min(GLANCE)).await;
@@ -65,24 +75,33 @@ fn next_alarm(workload: &Workload, now: SystemTime) -> Option<SystemTime> {
     workload.spec().alarms.iter().filter_map(|alarm| alarm.next(now)).min()
 }
 
-/// Asks for what runs and might have gone without anybody telling.
+/// Asks for what might have changed without anybody telling: for all that runs, and for some of
+/// those that sleep, the longest unseen first.
 fn pulse(engine: &Engine) {
     let pulse = |provider: Arc<dyn Provider>| {
         let watches = provider.state().abilities.contains(&Ability::Watch);
         (provider.name().clone(), if watches { SLOW_PULSE } else { PULSE })
     };
     let pulses: BTreeMap<_, _> = engine.providers().into_iter().map(pulse).collect();
+    let mut sleepers: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for workload in engine.workloads() {
         let snapshot = workload.snapshot();
-        let runs = match snapshot.phase {
-            Phase::Ready => true,
-            Phase::Waking => matches!(snapshot.stage, Some(Stage::Probing(_))),
-            _ => false,
-        };
+        let unseen = workload.unseen_for();
         let Some(pulse) = pulses.get(&workload.spec().provider) else { continue };
-        if runs && workload.pulse_is_due(*pulse) {
-            workload.apply(Input::Look);
+        match (snapshot.phase, snapshot.stage) {
+            (Phase::Ready, _) | (Phase::Waking, Some(Stage::Probing(_))) if unseen >= *pulse => {
+                workload.look_regularly();
+            }
+            (Phase::Asleep | Phase::Failed | Phase::Missing, _) if unseen >= SLOW_PULSE => {
+                let provider = workload.spec().provider.clone();
+                sleepers.entry(provider).or_default().push((Reverse(unseen), workload));
+            }
+            _ => {}
         }
+    }
+    for mut sleepers in sleepers.into_values() {
+        sleepers.sort_by_key(|(unseen, _)| *unseen);
+        sleepers.iter().take(SLEEPERS).for_each(|(_, workload)| workload.look_regularly());
     }
 }
 
@@ -93,9 +112,15 @@ impl Hand {
     fn turn(&mut self, now: SystemTime) -> Option<SystemTime> {
         let spec = self.workload.spec();
         if self.alarm.is_some_and(|at| at <= now) {
-            let cause = Cause::new(Source::Schedule).because_of("alarm");
-            self.workload.apply(Input::Wake(Arc::new(cause)));
-            self.alarm = next_alarm(&self.workload, now);
+            self.alarm = match self.workload.snapshot().retry_in() {
+                // It would not be woken now.
+                Some(rest) => Some(now + rest),
+                None => {
+                    let cause = Cause::new(Source::Schedule).because_of("alarm");
+                    self.workload.apply(Input::Wake(Arc::new(cause)));
+                    next_alarm(&self.workload, now)
+                }
+            };
         }
         let windows = spec.awake.iter();
         let open = windows.clone().find_map(|window| Some((window, window.until(now)?)));

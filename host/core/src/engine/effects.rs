@@ -9,13 +9,13 @@ use std::{
 use futures_util::FutureExt as _;
 use tokio::task::AbortHandle;
 
-use super::{Workload, needs, story::Story, workload::Tasks};
+use super::{Workload, needs::Wanted, story::Story, workload::Tasks};
 use crate::{
     gate::Closed,
     journal::Kind,
-    provider::{ErrorCode, Failure, Observation, StopOptions},
+    provider::{ErrorCode, Failure, Observation, Status, StopOptions},
     spec::{Adopt, SleepMethod},
-    step::{Effect, Input, Life, Operation},
+    step::{Effect, Input, Life, Operation, Origin},
 };
 
 /// The provider has so much longer than the grace time to answer a stop.
@@ -49,13 +49,18 @@ impl Workload {
             Effect::SlotLight => self.pool.iter().for_each(|pool| pool.light(self)),
             Effect::ReturnSlot => self.pool.iter().for_each(|pool| pool.give_back(self)),
             Effect::TakeNeeds(generation) => {
-                let mut cause = needs::needed_by(self.name());
-                cause.correlation = story.map(|story| story.correlation);
-                return self.take_needs(generation, &cause, tasks);
+                if self.links().is_empty() && tasks.holds.is_empty() {
+                    return Some(Input::NeedsMet(generation));
+                }
+                let correlation = story.map(|story| story.correlation);
+                tasks.wanted = Some(Wanted { generation, waits: true, correlation });
             }
-            Effect::KeepNeeds => self.keep_needs(tasks),
+            Effect::KeepNeeds(generation) => {
+                tasks.wanted = Some(Wanted { generation, waits: false, correlation: None });
+            }
             Effect::ReleaseNeeds => {
                 cancel(&mut tasks.needs);
+                tasks.wanted = None;
                 tasks.released.append(&mut tasks.holds);
             }
             Effect::Operate(ticket, operation) => self.begin(ticket, operation, tasks, story),
@@ -118,6 +123,15 @@ impl Workload {
                 replace(&mut tasks.timer, self.spawn(timer));
             }
             Effect::Disarm => cancel(&mut tasks.timer),
+            Effect::ArmLook(ticket, after) => {
+                let workload = self.clone();
+                let timer = async move {
+                    tokio::time::sleep(after).await;
+                    workload.apply(Input::LookTimer(ticket));
+                };
+                replace(&mut tasks.look_timer, self.spawn(timer));
+            }
+            Effect::DisarmLook => cancel(&mut tasks.look_timer),
             // These are the caller's.
             Effect::Publish | Effect::Begin(..) | Effect::End(_) => {}
         }
@@ -144,10 +158,15 @@ impl Workload {
     }
 
     fn open(self: &Arc<Self>, life: Life, tasks: &mut Tasks) {
-        let recalled = self.recalled_quiet(&life.observation).filter(|_| life.adopted);
-        let unasked = life.adopted && recalled.is_none() && self.spec.adopt == Adopt::Keep;
+        let recalled = self.recalled_quiet(&life.observation);
+        let origin = life.origin;
         self.life.store(Some(Arc::new(life)));
-        self.begin_idle(recalled.unwrap_or_default(), unasked);
+        let found = origin == Origin::Found && self.spec.adopt == Adopt::Keep;
+        match (origin, recalled) {
+            (Origin::Found, Some(quiet)) => self.begin_idle(quiet, false),
+            (Origin::Continued, _) if self.is_unasked() => self.begin_idle(Duration::ZERO, true),
+            _ => self.begin_idle(Duration::ZERO, found),
+        }
         if self.pool.as_ref().is_some_and(|pool| pool.spec().memory.is_some()) {
             let workload = self.clone();
             replace(&mut tasks.meter, self.spawn(async move { workload.measure().await }));
@@ -211,8 +230,8 @@ impl Workload {
         };
         let kind = match (operation, plan.method) {
             (Operation::Start, _) => Kind::Start,
-            (_, SleepMethod::Stop) => Kind::Stop,
-            (_, SleepMethod::Pause) => Kind::Pause,
+            (Operation::Sleep, SleepMethod::Pause) => Kind::Pause,
+            (_, SleepMethod::Stop | SleepMethod::Pause) => Kind::Stop,
             (_, SleepMethod::Kill) => Kind::Kill,
         };
         let chapter = story.map(|story| story.chapter(kind, self));
@@ -251,10 +270,21 @@ impl Workload {
         let provider = self.shared.provider(&self.spec.provider)?;
         let result = self.within(LOOK, "status of", provider.status(&self.spec.target)).await;
         match &result {
-            Ok(seen) => self.shared.read_compose(self, &seen.labels),
-            Err(failure) => tracing::warn!(
+            Ok(seen) => {
+                self.unseen.store(false, Ordering::Relaxed);
+                // One that does not exist has no labels, which says nothing.
+                if seen.status != Status::Missing {
+                    self.shared.read_compose(self, &seen.labels);
+                }
+            }
+            // It is asked again and again; once is told.
+            Err(failure) if !self.unseen.swap(true, Ordering::Relaxed) => tracing::warn!(
                 workload = %self.spec.name, provider = %self.spec.provider, operation = "status",
                 code = %failure.code, error = failure.message, "operation failed"
+            ),
+            Err(failure) => tracing::debug!(
+                workload = %self.spec.name, provider = %self.spec.provider, operation = "status",
+                code = %failure.code, error = failure.message, "operation failed again"
             ),
         }
         result

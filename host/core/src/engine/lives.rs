@@ -1,15 +1,12 @@
 //! What must be known of the lives that go on when the router begins anew.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Engine, Workload};
 use crate::{
-    provider::Observation,
+    provider::{Observation, Status},
     words::{Phase, WorkloadName},
 };
 
@@ -22,22 +19,29 @@ const WELCOME: Duration = Duration::from_secs(10);
 pub struct LifeNote {
     /// Which workload.
     pub workload: WorkloadName,
-    /// The platform's identity of this incarnation.
+    /// The platform's identity of this incarnation; whatever runs is meant when absent.
     pub native_id: Option<String>,
-    /// When the last visitor left, or when the note was made if somebody was inside.
+    /// When it was started, in the provider's own words; absent when it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
+    /// When the last visitor left, or when the note was made if somebody was inside or something
+    /// needed it.
     pub used: SystemTime,
 }
+
+const STARTED: &str = "started-at";
 
 // === impl Engine ===
 
 impl Engine {
-    /// Notes on the lives that are ready now and that somebody asked for.
+    /// Notes on the lives that somebody asked for and that go on, or may: on what is ready, on
+    /// what is being woken or put to sleep, and on what was recalled and not found again so far.
     pub fn lives(&self) -> Vec<LifeNote> {
         let now = (self.shared.clock)();
         self.workloads().iter().filter_map(|workload| workload.note(now)).collect()
     }
 
-    /// Recalls notes of an earlier router, before [`Engine::reconcile`]: such a life goes on with
+    /// Recalls notes of an earlier router, before there is any provider: such a life goes on with
     /// the idle time that it had left, although nobody here started it.
     pub fn recall(&self, notes: Vec<LifeNote>) {
         for note in notes {
@@ -52,14 +56,23 @@ impl Engine {
 
 impl Workload {
     fn note(&self, now: SystemTime) -> Option<LifeNote> {
-        if self.phase() != Phase::Ready || self.is_unasked() {
-            return None;
-        }
-        let life = self.life.load_full()?;
-        let quiet = if self.users() == 0 { self.quiet() } else { Duration::ZERO };
+        let recalled = || super::lock(&self.recalled).clone();
+        let state = self.state();
+        let ready = match state.phase() {
+            Phase::Ready if self.is_unasked() => return None,
+            Phase::Ready => true,
+            // It is to end.
+            Phase::Draining | Phase::Stopping => false,
+            Phase::Waking | Phase::Failed if state.is_ours() => false,
+            _ => return recalled(),
+        };
+        let used = !ready || self.users() > 0 || state.held() > 0;
+        let quiet = if used { Duration::ZERO } else { self.quiet() };
+        let life = state.life();
         Some(LifeNote {
             workload: self.name().clone(),
-            native_id: life.observation.native_id.clone(),
+            native_id: life.and_then(|life| life.native_id.clone()),
+            started: life.and_then(|life| life.attributes.get(STARTED).cloned()),
             used: now.checked_sub(quiet)?,
         })
     }
@@ -67,17 +80,34 @@ impl Workload {
     /// This is a life that we noted.
     pub(super) fn recalls(&self, observation: &Observation) -> bool {
         let note = super::lock(&self.recalled);
-        note.as_ref().is_some_and(|note| note.native_id == observation.native_id)
+        note.as_ref().is_some_and(|note| note.is_of(observation))
+    }
+
+    /// What was noted has ended if the provider says that it does not run.
+    pub(super) fn forget_note_if_gone(&self, observation: &Observation) {
+        if matches!(observation.status, Status::Stopped | Status::Failed | Status::Missing) {
+            super::lock(&self.recalled).take();
+        }
     }
 
     /// How long this life had not been used when it was found, if it is one that we noted.
-    pub(super) fn recalled_quiet(&self, observation: &Arc<Observation>) -> Option<Duration> {
-        let note = super::lock(&self.recalled).take()?;
-        if note.native_id != observation.native_id {
-            return None;
-        }
+    pub(super) fn recalled_quiet(&self, observation: &Observation) -> Option<Duration> {
+        let note = super::lock(&self.recalled).take().filter(|note| note.is_of(observation))?;
         let quiet = (self.shared.clock)().duration_since(note.used).unwrap_or_default();
         let idle = self.idle()?;
         Some(quiet.min(idle.saturating_sub(WELCOME.min(idle))))
+    }
+}
+
+// === impl LifeNote ===
+
+impl LifeNote {
+    /// The same incarnation, not started again since.
+    fn is_of(&self, seen: &Observation) -> bool {
+        let same = |noted: &Option<String>, seen: Option<&String>| {
+            noted.as_ref().is_none_or(|noted| Some(noted) == seen)
+        };
+        same(&self.native_id, seen.native_id.as_ref())
+            && same(&self.started, seen.attributes.get(STARTED))
     }
 }

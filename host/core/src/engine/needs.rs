@@ -1,16 +1,21 @@
 //! What a workload needs of others: the graph, holding them awake, and waiting for them.
 
-use std::{collections::HashSet, pin::pin, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    pin::pin,
+    sync::Arc,
+};
 
-use super::{Snapshot, Workload};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+
+use super::{Snapshot, Workload, workload::Tasks};
 use crate::{
-    journal::{Cause, Source},
+    journal::{Cause, Correlation, Source},
     provider::{ErrorCode, Failure},
     spec::{Need, Until},
     step::{Input, Stage},
     words::{Generation, Phase, WorkloadName},
 };
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 /// Keeps a workload awake for somebody. Dropping it is letting go.
 pub(super) struct Hold(Arc<Workload>);
@@ -22,6 +27,14 @@ pub(super) struct Link {
     pub(super) until: Until,
 }
 
+/// What a life needs is to be held awake from now on, and nothing else.
+pub(super) struct Wanted {
+    pub(super) generation: Generation,
+    /// Jobs are run, and it is told when everything is there. What runs already does not wait.
+    pub(super) waits: bool,
+    pub(super) correlation: Option<Correlation>,
+}
+
 /// One that is waited for.
 struct Awaited {
     link: Link,
@@ -30,6 +43,12 @@ struct Awaited {
 }
 
 // === impl Link ===
+
+impl PartialEq for Link {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.workload, &other.workload) && self.until == other.until
+    }
+}
 
 impl Link {
     /// It is run before each start, and is not held awake.
@@ -90,49 +109,68 @@ impl Workload {
         found
     }
 
-    /// Holds awake what it needs. The answer is there at once when nothing must be waited for.
-    pub(super) fn take_needs(
-        self: &Arc<Self>,
-        generation: Generation,
-        cause: &Cause,
-        tasks: &mut super::workload::Tasks,
-    ) -> Option<Input> {
-        let mut awaited = Vec::new();
-        for link in self.links() {
-            let cause = cause.clone();
-            let run = match link.is_job() {
-                true => link.workload.run_job(cause),
-                false => {
-                    tasks.holds.push(Hold::take(link.workload.clone(), cause));
-                    Generation::default()
-                }
-            };
-            awaited.push(Awaited { link, run });
+    /// What is awake as long as it is: what it needs, directly or not, but for jobs and what only
+    /// those need.
+    pub(super) fn kept(&self) -> BTreeSet<WorkloadName> {
+        let (mut kept, mut open) = (BTreeSet::new(), self.links());
+        while let Some(link) = open.pop() {
+            if !link.is_job() && kept.insert(link.workload.name().clone()) {
+                open.extend(link.workload.links());
+            }
         }
-        awaited.retain(|one| !matches!(one.look(), Some(Ok(()))));
-        if awaited.is_empty() {
-            return Some(Input::NeedsMet(generation));
-        }
-        let left = names(&awaited);
-        let dependent = self.clone();
-        super::effects::replace(
-            &mut tasks.needs,
-            self.spawn(async move {
-                let met = dependent.wait_for_needs(generation, awaited).await;
-                dependent.apply(match met {
-                    Ok(()) => Input::NeedsMet(generation),
-                    Err(failure) => Input::NeedsFailed(generation, failure),
-                });
-            }),
-        );
-        Some(Input::MissingNeeds(generation, left))
+        kept
     }
 
-    /// Holds awake what it needs, now that it runs already. Jobs are for starts.
-    pub(super) fn keep_needs(&self, tasks: &mut super::workload::Tasks) {
-        for link in self.links().into_iter().filter(|link| !link.is_job()) {
-            tasks.holds.push(Hold::take(link.workload, needed_by(self.name())));
+    /// Holds awake what it needs, in place of what was held before.
+    pub(super) fn hold_needs(self: &Arc<Self>, wanted: &Wanted) {
+        let (generation, mut cause) = (wanted.generation, needed_by(self.name()));
+        cause.correlation = wanted.correlation;
+        let awaited = loop {
+            let links = self.links();
+            let (mut holds, mut awaited) = (Vec::new(), Vec::new());
+            for link in &links {
+                let run = match link.is_job() {
+                    // Jobs are for starts.
+                    true if !wanted.waits => continue,
+                    true => link.workload.run_job(cause.clone()),
+                    false => {
+                        holds.push(Hold::take(link.workload.clone(), cause.clone()));
+                        Generation::default()
+                    }
+                };
+                awaited.push(Awaited { link: link.clone(), run });
+            }
+            let replace = |tasks: &mut Tasks| std::mem::replace(&mut tasks.holds, holds);
+            if self.within_life(generation, replace).is_none() {
+                return;
+            }
+            // Labels may have been read meanwhile.
+            if links == self.links() {
+                break awaited;
+            }
+        };
+        if wanted.waits {
+            self.await_needs(generation, awaited);
         }
+    }
+
+    fn await_needs(self: &Arc<Self>, generation: Generation, mut awaited: Vec<Awaited>) {
+        awaited.retain(|one| !matches!(one.look(), Some(Ok(()))));
+        if awaited.is_empty() {
+            return self.apply(Input::NeedsMet(generation));
+        }
+        self.apply(Input::MissingNeeds(generation, names(&awaited)));
+        let dependent = self.clone();
+        let wait = async move {
+            let met = dependent.wait_for_needs(generation, awaited).await;
+            dependent.apply(match met {
+                Ok(()) => Input::NeedsMet(generation),
+                Err(failure) => Input::NeedsFailed(generation, failure),
+            });
+        };
+        self.within_life(generation, |tasks| {
+            super::effects::replace(&mut tasks.needs, self.spawn(wait));
+        });
     }
 
     async fn wait_for_needs(
@@ -194,6 +232,7 @@ impl Awaited {
                 Some(Err(Failure::new(ErrorCode::Conflict, message)))
             }
             (Until::Completed, _) => None,
+            (_, Phase::Failed | Phase::Missing) if snapshot.wake_wanted => None,
             (_, Phase::Ready) => Some(Ok(())),
             (Until::Started, Phase::Waking) if runs => Some(Ok(())),
             (_, Phase::Failed | Phase::Missing) => Some(Err(self.failed(&snapshot))),
@@ -229,7 +268,7 @@ pub(super) fn needed_by(dependent: &WorkloadName) -> Cause {
 pub fn circle<'a>(
     all: impl Iterator<Item = (&'a WorkloadName, &'a [Need])>,
 ) -> Option<Vec<WorkloadName>> {
-    let graph: std::collections::BTreeMap<_, _> = all.collect();
+    let graph: BTreeMap<_, _> = all.collect();
     let mut done = HashSet::new();
     for start in graph.keys() {
         let mut path = Vec::new();
@@ -241,7 +280,7 @@ pub fn circle<'a>(
 }
 
 fn walk<'a>(
-    graph: &std::collections::BTreeMap<&'a WorkloadName, &'a [Need]>,
+    graph: &BTreeMap<&'a WorkloadName, &'a [Need]>,
     at: &'a WorkloadName,
     path: &mut Vec<&'a WorkloadName>,
     done: &mut HashSet<&'a WorkloadName>,

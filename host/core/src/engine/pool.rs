@@ -48,7 +48,7 @@ pub struct PoolStatus {
     pub name: PoolName,
     /// So many may be awake.
     pub ceiling: Option<usize>,
-    /// So many are.
+    /// So many places are taken: by those that are awake, and for those that are about to be.
     pub awake: usize,
     /// So many bytes may be in use.
     pub memory_ceiling: Option<u64>,
@@ -190,6 +190,9 @@ impl Pool {
         if let Some(member) = state.members.get_mut(workload.name()) {
             member.light = false;
         }
+        if workload.is_job() {
+            state.unclaim(workload);
+        }
         state.leave(workload.name());
         drop(state);
         self.bell.notify_one();
@@ -295,7 +298,7 @@ impl Pool {
 
     /// By the operator's word: what was measured once may be less another time.
     fn could_ever_fit(&self, wanted: &[Arc<Workload>]) -> Result<(), Failure> {
-        let bytes: u64 = wanted.iter().map(|one| one.declared_memory()).sum();
+        let bytes = wanted.iter().map(|one| one.declared_memory()).fold(0, u64::saturating_add);
         let memory = self.spec.memory.is_none_or(|memory| bytes <= memory);
         if memory && self.spec.awake.is_none_or(|awake| wanted.len() <= awake) {
             return Ok(());
@@ -335,9 +338,25 @@ impl State {
         });
     }
 
+    /// A job has ended: those that have claimed a place for it need that no more, nor the places
+    /// for what only the job needs.
+    fn unclaim(&mut self, job: &Workload) {
+        let Some(member) = self.members.get(job.name()) else { return };
+        for claimant in member.claims.clone() {
+            let asked = self.members.get(&claimant).and_then(|member| member.workload.upgrade());
+            let kept: BTreeSet<_> = asked.map(|one| one.kept()).unwrap_or_default();
+            for (name, member) in &mut self.members {
+                if *name != claimant && !kept.contains(name) {
+                    member.claims.remove(&claimant);
+                }
+            }
+        }
+        self.members.retain(|_, member| member.light || member.has_place());
+    }
+
     fn memory(&self) -> u64 {
         let uses = |member: &Member| member.workload.upgrade().map_or(0, |one| one.memory());
-        self.members.values().map(uses).sum()
+        self.members.values().map(uses).fold(0, u64::saturating_add)
     }
 
     fn lack(&self, spec: &PoolSpec, wanted: &[Arc<Workload>]) -> Lack {
@@ -347,7 +366,8 @@ impl State {
         let places = awake + wanted.iter().filter(new).count();
         let bytes = spec.memory.filter(|_| self.shares(wanted)).map_or(0, |memory| {
             let unknown = |one: &&Arc<Workload>| !self.members.contains_key(one.name());
-            let more: u64 = wanted.iter().filter(unknown).map(|one| one.memory()).sum();
+            let more = wanted.iter().filter(unknown).map(|one| one.memory());
+            let more = more.fold(0, u64::saturating_add);
             self.memory().saturating_add(more).saturating_sub(memory)
         });
         Lack { places: places.saturating_sub(spec.awake.unwrap_or(usize::MAX)), bytes }
@@ -394,7 +414,7 @@ fn victims(mut lack: Lack, among: Vec<Candidate>) -> (Vec<Arc<Workload>>, Option
     for candidate in among {
         let state = candidate.workload.state();
         let sleeps = matches!(state.operation(), Some(Operation::Sleep | Operation::Deepen));
-        let light = state.sleeps_lightly() && !candidate.place;
+        let light = candidate.workload.may_go_deeper(&state) && !candidate.place;
         if sleeps || state.phase() == Phase::Draining {
             lack.shrink(&candidate);
             continue;

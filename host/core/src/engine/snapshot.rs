@@ -27,13 +27,15 @@ pub struct Snapshot {
     pub failure: Option<Arc<Failure>>,
     /// When it entered the phase.
     pub since: std::time::Instant,
+    /// Somebody came while it was on its way to sleep: it is woken when it has got there.
+    pub wake_wanted: bool,
     /// Until then visitors are told of the failure and nothing is tried.
     pub rest_until: Option<std::time::Instant>,
     /// The last life in which it ran to its end, if it is a job.
     pub completed: Option<Generation>,
 }
 
-/// A workload went from one phase to another.
+/// A workload went from one phase to another, began another life or failed anew.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PhaseChange {
     /// Which workload.
@@ -85,7 +87,7 @@ pub struct WorkloadStatus {
     pub veto: Option<String>,
     /// Why the last wake or sleep went wrong.
     pub failure: Option<Failure>,
-    /// What the provider said when this life began.
+    /// What the provider said of this life last.
     pub observed: Option<Observation>,
 }
 
@@ -100,6 +102,7 @@ impl Snapshot {
             expected,
             failure: state.failure().cloned(),
             since: shared.at(state.since()),
+            wake_wanted: state.wake_wanted(),
             rest_until: state.rest_until().map(|until| shared.at(until)),
             completed: state.completed(),
         }

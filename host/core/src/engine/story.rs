@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Shared, Workload};
+use super::Workload;
 use crate::{
     journal::{Cause, Correlation, Entry, Kind},
     provider::{ErrorCode, Failure, Observation},
@@ -24,6 +24,8 @@ pub(super) struct Story {
     pub(super) cause: Cause,
     generation: Generation,
     kind: Kind,
+    /// The platform's identity of the target when it began.
+    before: Option<String>,
     began: SystemTime,
     clock: Instant,
 }
@@ -47,7 +49,7 @@ impl Story {
         kind: Kind,
         cause: &Arc<Cause>,
         generation: Generation,
-        shared: &Shared,
+        workload: &Workload,
     ) -> Self {
         let correlation = cause.correlation.unwrap_or_else(Correlation::random);
         Self {
@@ -55,7 +57,8 @@ impl Story {
             cause: (**cause).clone().within(correlation),
             generation,
             kind,
-            began: (shared.clock)(),
+            before: workload.native_id(),
+            began: (workload.shared.clock)(),
             clock: Instant::now(),
         }
     }
@@ -67,6 +70,7 @@ impl Story {
             cause: self.cause.clone(),
             generation: self.generation,
             kind,
+            before: workload.native_id(),
             began: (workload.shared.clock)(),
             clock: Instant::now(),
         };
@@ -133,15 +137,18 @@ impl Wakes {
 // === impl Workload ===
 
 impl Workload {
-    /// The journal takes it: it has ended.
+    /// The platform's identity of the life that was entered last.
+    fn native_id(&self) -> Option<String> {
+        self.life.load().as_ref().and_then(|life| life.observation.native_id.clone())
+    }
+
+    /// The journal takes it: it has ended, and this was seen of it.
     pub(super) fn record(
         &self,
         story: &Story,
         seen: Option<&Observation>,
         failure: Option<Failure>,
     ) {
-        let before = self.life.load();
-        let before = before.as_ref().and_then(|life| life.observation.native_id.clone());
         let image = seen.and_then(|seen| seen.attributes.get("image").cloned());
         self.shared.journal.record(Entry {
             correlation: story.correlation,
@@ -151,7 +158,7 @@ impl Workload {
             kind: story.kind,
             source: story.cause.source,
             reference: story.cause.reference.clone(),
-            native_before: before,
+            native_before: story.before.clone(),
             native_after: seen.and_then(|seen| seen.native_id.clone()),
             image,
             failure,

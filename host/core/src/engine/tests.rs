@@ -37,6 +37,8 @@ struct World {
     platform: Arc<Platform>,
     looks: Arc<Looks>,
     began: Instant,
+    /// The clock on the wall was set back so far.
+    behind: Arc<Mutex<Duration>>,
 }
 
 // === impl World ===
@@ -50,19 +52,21 @@ impl World {
     fn with_pools(pools: Vec<PoolSpec>, specs: Vec<WorkloadSpec>) -> Self {
         let world = Self::unconnected(pools, specs);
         world.engine.connect().expect("no circle");
+        world.engine.start_clock();
         world
     }
 
     fn unconnected(pools: Vec<PoolSpec>, specs: Vec<WorkloadSpec>) -> Self {
         let (platform, looks) = (Platform::new("fake", true), Looks::new());
-        let began = Instant::now();
+        let (began, behind) = (Instant::now(), Arc::new(Mutex::default()));
+        let late = behind.clone();
         let engine = Engine::new(Ground {
             runtime: Handle::current(),
             prober: looks.clone(),
             journal: Arc::new(MemoryJournal::new(10_000)),
-            clock: Arc::new(move || morning() + began.elapsed()),
+            clock: Arc::new(move || morning() + began.elapsed() - *lock(&late)),
         });
-        let world = Self { engine, platform, looks, began };
+        let world = Self { engine, platform, looks, began, behind };
         world.engine.add_provider(world.platform.clone());
         for pool in pools {
             world.engine.add_pool(pool);
@@ -72,6 +76,10 @@ impl World {
             world.engine.add_workload(spec).expect("a free name");
         }
         world
+    }
+
+    fn set_back(&self, by: Duration) {
+        *lock(&self.behind) += by;
     }
 
     fn workload(&self, name: &str) -> Arc<Workload> {

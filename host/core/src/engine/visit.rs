@@ -15,7 +15,7 @@ use crate::{
     gate::Left,
     journal::Cause,
     provider::{ErrorCode, Failure},
-    step::{Input, Life},
+    step::{Input, Life, State},
     words::{Generation, Phase},
 };
 
@@ -33,7 +33,8 @@ pub struct Visit {
 /// Why a visitor was not let in.
 #[derive(Clone, Debug)]
 pub enum Turned {
-    /// The wake failed, lately; and when it is worth trying again.
+    /// The wake failed, lately; and when it is worth trying again, absent when the next try may be
+    /// made at once.
     Failed(Arc<Failure>, Option<Duration>),
     /// The visitor's own time was over while the workload was in this phase.
     TimedOut(Phase),
@@ -74,8 +75,10 @@ impl Workload {
 
     /// Somebody wants it awake. However many ask, it is started once. Returns at once.
     pub fn wake(self: &Arc<Self>, cause: Cause) {
-        if !matches!(self.phase(), Phase::Waking | Phase::Ready) {
-            self.apply(Input::Wake(Arc::new(cause)));
+        // The snapshot may be older than what happens to it at this moment.
+        if !self.gate.is_open() {
+            let rests = |state: &State| state.phase() != Phase::Waking;
+            self.apply_if(rests, Input::Wake(Arc::new(cause)));
         }
     }
 
@@ -86,7 +89,9 @@ impl Workload {
     }
 
     /// Wakes it if need be and waits until inside. Dropping this ends the waiting, not the wake.
-    /// A job is not woken: nobody can be inside.
+    /// [`Turned::Failed`] when the wake fails, or has failed and rests; when it is a job, which is
+    /// not woken, as nobody can be inside; and when the engine ends. [`Turned::TimedOut`] when
+    /// `deadline` comes first.
     pub async fn admit(
         self: &Arc<Self>,
         deadline: tokio::time::Instant,
@@ -124,13 +129,14 @@ impl Workload {
                 self.wake(cause.clone());
             }
             let snapshot = snapshots.borrow_and_update().clone();
+            if self.has_ended() {
+                let failure = Failure::new(ErrorCode::Unavailable, "the router is ending");
+                return Err(Turned::Failed(Arc::new(failure), None));
+            }
             match snapshot.phase {
-                Phase::Ready if self.has_ended() => {
-                    let failure = Failure::new(ErrorCode::Unavailable, "the router is ending");
-                    return Err(Turned::Failed(Arc::new(failure), None));
-                }
                 Phase::Ready => tokio::task::yield_now().await,
-                Phase::Failed | Phase::Missing => {
+                // One that is about to be woken again is waited for.
+                Phase::Failed | Phase::Missing if !snapshot.wake_wanted => {
                     return Err(Turned::Failed(self.cause(&snapshot), snapshot.retry_in()));
                 }
                 phase if cause.is_none() && !self.is_coming() => {
@@ -148,16 +154,24 @@ impl Workload {
     }
 
     /// A visitor could not connect to this life although the gate was open. Returns when the
-    /// provider has been asked, or after 5 s; at once when that life is over already.
+    /// provider has answered what it was asked because of that, or after 5 s; at once when that
+    /// life is over already.
     pub async fn suspect(self: &Arc<Self>, generation: Generation) {
-        let mut looks = self.looks.subscribe();
-        looks.mark_unchanged();
         let snapshot = self.snapshot();
         if snapshot.generation != generation || snapshot.phase != Phase::Ready {
             return;
         }
         self.apply(Input::Suspected(generation));
-        let _ = tokio::time::timeout(SUSPICION, looks.changed()).await;
+        self.looked(SUSPICION).await;
+    }
+
+    /// Waits for the first look that knows of everything that has happened so far, if one is on
+    /// its way; at most so long.
+    pub(super) async fn looked(&self, patience: Duration) {
+        let mut looks = self.looks.subscribe();
+        let Some(due) = self.state().due_look() else { return };
+        // Over either way.
+        let _ = tokio::time::timeout(patience, looks.wait_for(|answered| *answered >= due)).await;
     }
 
     /// Visitors held at the gate.

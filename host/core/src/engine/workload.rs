@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     LifeNote, PhaseChange, Shared, Snapshot, WorkloadStatus, lock,
-    needs::{Hold, Link},
+    needs::{Hold, Link, Wanted},
     pool::Pool,
     story::Story,
 };
@@ -26,7 +26,7 @@ use crate::{
     journal::Kind,
     spec::{Adopt, Membership, ReadyCheck, WorkloadSpec},
     step::{Effect, Input, Life, Policy, Stage, State, step},
-    words::{Phase, WorkloadName},
+    words::{Generation, Phase, WorkloadName},
 };
 
 /// An operator's sleep waits so long for the visits inside.
@@ -65,10 +65,12 @@ pub struct Workload {
     pub(super) passing: AtomicUsize,
     /// Bytes in use by the provider's word; 0 when unknown.
     pub(super) measured: AtomicU64,
-    /// Looks that were answered, so that who suspects something can wait for one.
+    /// The last look that was answered, so that who suspects something can wait for it.
     pub(super) looks: watch::Sender<u64>,
     /// In [`Shared::milliseconds`]: when it was last looked at without a reason.
     pulsed: AtomicU64,
+    /// The last look failed, and that was told.
+    pub(super) unseen: AtomicBool,
 }
 
 #[derive(Default)]
@@ -89,6 +91,7 @@ struct Inner {
 pub(super) struct Tasks {
     pub(super) operation: Option<AbortHandle>,
     pub(super) look: Option<AbortHandle>,
+    pub(super) look_timer: Option<AbortHandle>,
     pub(super) probe: Option<AbortHandle>,
     pub(super) timer: Option<AbortHandle>,
     pub(super) needs: Option<AbortHandle>,
@@ -96,8 +99,10 @@ pub(super) struct Tasks {
     pub(super) meter: Option<AbortHandle>,
     /// What it needs is kept awake by these.
     pub(super) holds: Vec<Hold>,
-    /// Holds that end when this workload is not locked any more.
+    /// Holds that end, and what is to be held from now on, when this workload is not locked any
+    /// more: another one is never locked within this one's lock.
     pub(super) released: Vec<Hold>,
+    pub(super) wanted: Option<Wanted>,
 }
 
 // === impl Workload ===
@@ -131,6 +136,7 @@ impl Workload {
             measured: AtomicU64::new(0),
             looks: watch::Sender::new(0),
             pulsed: AtomicU64::new(0),
+            unseen: AtomicBool::new(false),
         })
     }
 
@@ -193,11 +199,23 @@ impl Workload {
 
     /// Something happened: one step, its effects, and the steps that these lead to.
     pub(super) fn apply(self: &Arc<Self>, input: Input) {
+        self.apply_if(|_| true, input);
+    }
+
+    /// Something happened that matters only if it is as described; says whether it is.
+    pub(super) fn apply_if(
+        self: &Arc<Self>,
+        matters: impl FnOnce(&State) -> bool,
+        input: Input,
+    ) -> bool {
         let mut inner = lock(&self.inner);
-        if inner.ended {
-            return;
+        if inner.ended || !matters(&inner.state) {
+            return false;
         }
-        let answered = matches!(input, Input::Looked(..));
+        let answered = match &input {
+            Input::Looked(ticket, _) => Some(*ticket),
+            _ => None,
+        };
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             match &input {
@@ -205,12 +223,13 @@ impl Workload {
                 Input::Drained if self.gate.visits() > 0 => continue,
                 Input::Vetoed(_, reason) => inner.veto = Some(reason.clone()),
                 Input::MaySleep(_) => inner.veto = None,
+                Input::Looked(_, Ok(seen)) => self.forget_note_if_gone(seen),
                 _ => {}
             }
             let from = inner.state.phase();
-            let state = std::mem::take(&mut inner.state);
             let policy = self.policy(&input);
-            let (state, effects) = step(&policy, state, input, self.shared.now());
+            // Cloned, so that a panic leaves the state as it was.
+            let (state, effects) = step(&policy, inner.state.clone(), input, self.shared.now());
             inner.state = state;
             for effect in effects {
                 match effect {
@@ -220,13 +239,13 @@ impl Workload {
                             inner.veto = None;
                         }
                         let generation = inner.state.generation();
-                        inner.story = Some(Story::begin(kind, &cause, generation, &self.shared));
+                        inner.story = Some(Story::begin(kind, &cause, generation, self));
                     }
                     Effect::End(outcome) => {
                         if let Some(story) = inner.story.take() {
                             inner.wakes.learn(&story, outcome.is_ok());
                             let failure = outcome.err().map(|failure| (*failure).clone());
-                            self.record(&story, None, failure);
+                            self.record(&story, inner.state.life().map(|life| &**life), failure);
                             inner.told = Some(story);
                         }
                     }
@@ -239,14 +258,34 @@ impl Workload {
             }
         }
         let released = std::mem::take(&mut inner.tasks.released);
+        let wanted = inner.tasks.wanted.take();
         drop(inner);
         drop(released);
-        if answered {
-            self.looks.send_modify(|looks| *looks += 1);
+        if let Some(ticket) = answered {
+            self.looks.send_modify(|answered| *answered = ticket.max(*answered));
         }
+        if let Some(wanted) = wanted {
+            self.hold_needs(&wanted);
+        }
+        true
     }
 
-    /// The engine ends: nothing works for it any more, and nobody is let in.
+    /// Changes what works for this life, if it still is the one and holds what it needs.
+    pub(super) fn within_life<T>(
+        &self,
+        generation: Generation,
+        change: impl FnOnce(&mut Tasks) -> T,
+    ) -> Option<T> {
+        let mut inner = lock(&self.inner);
+        let lives = inner.state.holds_needs() && inner.state.generation() == generation;
+        if !lives || inner.ended {
+            drop(inner);
+            return None;
+        }
+        Some(change(&mut inner.tasks))
+    }
+
+    /// The engine ends: nothing works for it any more, nobody is let in, and whoever waits is told.
     pub(super) fn end(&self) {
         let mut inner = lock(&self.inner);
         inner.ended = true;
@@ -254,14 +293,12 @@ impl Workload {
         drop(inner);
         drop(tasks);
         self.gate.close();
+        self.snapshots.send_modify(|_| ());
+        self.turned.notify_waiters();
     }
 
     pub(super) fn idle(&self) -> Option<Duration> {
         self.spec.idle
-    }
-
-    pub(super) fn phase(&self) -> Phase {
-        self.snapshots.borrow().phase
     }
 
     /// Nothing works for it any more.
@@ -298,9 +335,8 @@ impl Workload {
     /// if nobody needs it or is inside, and nobody is about to enter. One that runs although
     /// nobody has asked for it has its idle time first: somebody has just started it.
     pub(super) fn may_go_in(&self, state: &State, stay: Duration) -> Option<Duration> {
-        let pinned = self.membership().is_some_and(|membership| membership.pinned);
         let used = state.held() > 0 || self.gate.visits() > 0 || self.waiting() > 0;
-        if state.phase() != Phase::Ready || pinned || used {
+        if state.phase() != Phase::Ready || self.is_pinned() || used {
             return None;
         }
         let fresh = match self.is_unasked() {
@@ -311,21 +347,31 @@ impl Workload {
         Some(fresh.max(stay.saturating_sub(since)))
     }
 
+    /// It sleeps lightly, and may be put into the deep sleep for another one.
+    pub(super) fn may_go_deeper(&self, state: &State) -> bool {
+        state.sleeps_lightly() && state.held() == 0 && !self.is_pinned()
+    }
+
+    fn is_pinned(&self) -> bool {
+        self.membership().is_some_and(|membership| membership.pinned)
+    }
+
     /// Who goes first when room is needed: the smallest. Priority, then how long it is idle.
     pub(super) fn rank(&self) -> (i32, std::cmp::Reverse<Duration>) {
         let priority = self.membership().map_or(0, |membership| membership.priority);
         (priority, std::cmp::Reverse(self.quiet()))
     }
 
-    /// Whether it was not looked at for so long; notes that it is now.
-    pub(super) fn pulse_is_due(&self, pulse: Duration) -> bool {
-        let now = self.shared.milliseconds();
+    /// How long nobody has looked at it without a reason.
+    pub(super) fn unseen_for(&self) -> Duration {
         let last = self.pulsed.load(Ordering::Relaxed);
-        let due = Duration::from_millis(now.saturating_sub(last)) >= pulse;
-        if due {
-            self.pulsed.store(now, Ordering::Relaxed);
-        }
-        due
+        Duration::from_millis(self.shared.milliseconds().saturating_sub(last))
+    }
+
+    /// Looks at it, without a reason.
+    pub(super) fn look_regularly(self: &Arc<Self>) {
+        self.pulsed.store(self.shared.milliseconds(), Ordering::Relaxed);
+        self.apply(Input::Look);
     }
 
     pub(super) fn is_job(&self) -> bool {
@@ -398,8 +444,8 @@ impl Workload {
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        let all = [&self.operation, &self.look, &self.probe, &self.timer];
-        let more = [&self.needs, &self.question, &self.meter];
+        let all = [&self.operation, &self.look, &self.look_timer, &self.probe];
+        let more = [&self.timer, &self.needs, &self.question, &self.meter];
         for task in all.into_iter().chain(more).flatten() {
             task.abort();
         }

@@ -50,3 +50,12 @@ fn a_correlation_survives_being_written_and_read() {
     assert_eq!(serde_json::from_str::<Correlation>(&text).expect("read"), story);
     assert_ne!(story, Correlation::random());
 }
+
+#[test]
+fn a_journal_without_room_keeps_nothing() {
+    let journal = MemoryJournal::new(0);
+    for at in 1..=3 {
+        journal.record(entry("blog", at));
+    }
+    assert!(journal.recent(None, 10).is_empty());
+}

@@ -104,3 +104,25 @@ proptest! {
         prop_assert_eq!(window.until(end), None);
     }
 }
+
+/// It may be run in a zone that has no name, by [`a_zone_without_a_name_is_the_alarms_as_well`].
+#[test]
+fn without_a_zone_an_alarm_and_a_window_mean_the_same_time() {
+    let window: Window = "08:00-18:00".parse().expect("a window");
+    let alarm: Alarm = "0 8 * * *".parse().expect("an alarm");
+    let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_795_154_400);
+    assert_eq!(alarm.next(now), window.next(now));
+}
+
+#[test]
+fn a_zone_without_a_name_is_the_alarms_as_well() {
+    let test = "schedule::tests::without_a_zone_an_alarm_and_a_window_mean_the_same_time";
+    let program = std::env::current_exe().expect("this program");
+    let output = std::process::Command::new(program)
+        .args(["--exact", test])
+        .env("TZ", "XXX-5:30")
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}

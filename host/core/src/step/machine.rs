@@ -43,9 +43,19 @@ impl Machine<'_> {
                 self.fail(failure);
                 self.find_out();
             }
+            Input::NeedsChanged if self.waits_for_needs() => {
+                self.effects.push(Effect::TakeNeeds(generation));
+            }
+            Input::NeedsChanged if self.state.needs => {
+                self.effects.push(Effect::KeepNeeds(generation));
+            }
             Input::Timer(ticket) if self.state.timer == Some(ticket) => {
                 self.state.timer = None;
                 self.timer();
+            }
+            Input::LookTimer(ticket) if self.state.look_timer == Some(ticket) => {
+                self.state.look_timer = None;
+                self.look_timer();
             }
             Input::GateClosed if phase == Phase::Ready => self.begin_sleep(Operation::Sleep),
             Input::GateBusy(again) if phase == Phase::Ready => self.gate_busy(again),
@@ -102,7 +112,9 @@ impl Machine<'_> {
             | Input::MissingNeeds(..)
             | Input::NeedsMet(_)
             | Input::NeedsFailed(..)
+            | Input::NeedsChanged
             | Input::Timer(_)
+            | Input::LookTimer(_)
             | Input::GateClosed
             | Input::GateBusy(_)
             | Input::StillBusy(..)
@@ -126,6 +138,8 @@ impl Machine<'_> {
             return;
         }
         self.give_back();
+        // Whoever starts it from here on, it is not us.
+        self.state.began &= self.state.may_run;
         if std::mem::take(&mut self.state.missed) {
             self.look();
         }
@@ -137,11 +151,12 @@ impl Machine<'_> {
         }
         if needed {
             let short = self.now.saturating_sub(self.state.born) < SHORT_LIFE;
-            if phase == Phase::Asleep && !self.resting() && !short {
+            let left = self.state.rest_until.max(self.state.again_at).unwrap_or_default();
+            let left = left.saturating_sub(self.now);
+            if phase == Phase::Asleep && left.is_zero() && !short {
                 self.begin_wake(Arc::new(Cause::new(Source::Dependency)));
             } else if self.state.timer.is_none() {
-                let rest = self.state.rest_until.unwrap_or_default().saturating_sub(self.now);
-                self.arm(rest.max(self.policy.cooldown));
+                self.arm(if left.is_zero() { self.policy.cooldown } else { left });
             }
         }
     }
@@ -176,10 +191,6 @@ impl Machine<'_> {
             Phase::Ready => self.idle_timer(),
             Phase::Draining => self.begin_sleep(Operation::Sleep),
             Phase::Failed if self.state.operation.is_some() => {}
-            Phase::Failed if self.state.unsure > 0 => match self.needed() && !self.resting() {
-                true => self.begin_wake(Arc::new(Cause::new(Source::Dependency))),
-                false => self.look(),
-            },
             // A start makes it run from whatever state the failed stop left.
             Phase::Failed if self.state.failed_stops > 0 && self.needed() => {
                 match self.state.rest_until.filter(|until| self.now < *until) {
@@ -195,7 +206,7 @@ impl Machine<'_> {
                 self.begin_sleep(operation.unwrap_or(Operation::Sleep));
                 self.state.failed_stops = attempts;
             }
-            Phase::Failed | Phase::Missing | Phase::Asleep if self.state.held > 0 => {
+            Phase::Failed | Phase::Missing | Phase::Asleep if self.needed() => {
                 if !self.resting() {
                     self.begin_wake(Arc::new(Cause::new(Source::Dependency)));
                 }
@@ -204,6 +215,14 @@ impl Machine<'_> {
                 self.begin_sleep(Operation::Deepen)
             }
             Phase::Failed | Phase::Asleep | Phase::Stopping | Phase::Missing => {}
+        }
+    }
+
+    /// The next look is due. A start makes it run whatever it is.
+    fn look_timer(&mut self) {
+        match self.state.unsure && self.needed() && !self.resting() {
+            true => self.begin_wake(Arc::new(Cause::new(Source::Dependency))),
+            false => self.look(),
         }
     }
 
@@ -234,7 +253,7 @@ impl Machine<'_> {
         self.state.place = None;
         self.state.missing_needs = Arc::default();
         self.state.failed_stops = 0;
-        self.state.unsure = 0;
+        self.state.unsure = false;
     }
 
     pub(super) fn begin(&mut self, kind: Kind, cause: Arc<Cause>) {
@@ -246,6 +265,7 @@ impl Machine<'_> {
             self.end(Err(Arc::new(Failure::new(ErrorCode::Conflict, why))));
         }
         self.state.story = Some(kind);
+        self.state.cause = Some(cause.clone());
         self.effects.push(Effect::Begin(kind, cause));
     }
 
@@ -259,6 +279,9 @@ impl Machine<'_> {
         let ticket = self.ticket();
         self.state.last_operation = ticket;
         self.state.missed = false;
+        // Its answer says what a look would have said.
+        self.state.owed = 0;
+        self.disarm_look();
         self.state.operation = Some((ticket, operation));
         self.effects.push(Effect::Operate(ticket, operation));
     }
@@ -281,6 +304,18 @@ impl Machine<'_> {
         }
     }
 
+    pub(super) fn arm_look(&mut self, after: Duration) {
+        let ticket = self.ticket();
+        self.state.look_timer = Some(ticket);
+        self.effects.push(Effect::ArmLook(ticket, after));
+    }
+
+    pub(super) fn disarm_look(&mut self) {
+        if self.state.look_timer.take().is_some() {
+            self.effects.push(Effect::DisarmLook);
+        }
+    }
+
     pub(super) fn ticket(&mut self) -> u64 {
         self.state.tickets += 1;
         self.state.tickets
@@ -291,7 +326,7 @@ impl Machine<'_> {
     }
 
     /// Somebody needs it awake. A job is not: it runs and ends.
-    fn needed(&self) -> bool {
+    pub(super) fn needed(&self) -> bool {
         self.state.held > 0 && !self.policy.job
     }
 

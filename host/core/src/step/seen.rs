@@ -1,5 +1,7 @@
 //! What the provider says by itself.
 
+use std::sync::Arc;
+
 use super::{Effect, Operation, machine::Machine, sleep::backoff};
 use crate::{
     provider::{Observation, Status},
@@ -29,7 +31,7 @@ impl Machine<'_> {
             }
             Phase::Ready => self.differs(seen),
             Phase::Asleep => !matches!(seen.status, Status::Stopped | Status::Paused),
-            Phase::Failed => runs(&seen.status),
+            Phase::Failed => runs(&seen.status) || self.state.failed_stops > 0,
             Phase::Missing => seen.status != Status::Missing,
         };
         if look {
@@ -57,22 +59,22 @@ impl Machine<'_> {
         }
         let ticket = self.ticket();
         self.state.look = Some(ticket);
+        self.state.missed = false;
+        self.disarm_look();
         self.effects.push(Effect::Look(ticket));
     }
 
-    /// The provider could not say what it is. Whether a start has worked must be found out.
+    /// The provider could not say what it is. It is asked again until it can.
     pub(super) fn not_looked(&mut self) {
-        if self.state.phase() == Phase::Failed && self.state.unsure > 0 {
-            self.arm(backoff(self.state.unsure));
-            self.state.unsure = self.state.unsure.saturating_add(1);
-        }
+        self.state.owed = self.state.owed.saturating_add(1);
+        self.arm_look(backoff(self.state.owed));
     }
 
     pub(super) fn looked(&mut self, seen: Observation) {
         let adopts = self.policy.adopt != Adopt::Ignore && !self.policy.job;
-        if std::mem::take(&mut self.state.unsure) > 0 {
-            self.disarm();
-        }
+        let (ours, status) = (self.state.is_ours(), seen.status.clone());
+        self.state.owed = 0;
+        self.state.unsure = false;
         self.state.may_run &= !gone(&seen.status);
         match self.state.phase() {
             Phase::Draining | Phase::Stopping => {}
@@ -93,9 +95,9 @@ impl Machine<'_> {
                 self.effects.push(Effect::CloseGate);
                 self.adopt(seen);
             }
-            Phase::Ready => {}
-            Phase::Failed if self.state.failed_stops > 0 => {}
-            Phase::Failed if runs(&seen.status) && self.is_ours() && !self.policy.job => {
+            Phase::Ready => self.state.life = Some(Arc::new(seen)),
+            Phase::Failed if self.state.failed_stops > 0 => self.slept_after_all(&seen),
+            Phase::Failed if runs(&seen.status) && self.state.is_ours() && !self.policy.job => {
                 self.adopt(seen);
             }
             Phase::Asleep | Phase::Missing | Phase::Failed if runs(&seen.status) && adopts => {
@@ -111,6 +113,15 @@ impl Machine<'_> {
                 self.enter(Phase::Asleep);
             }
             Phase::Asleep | Phase::Failed | Phase::Missing => {}
+        }
+        if matches!(self.state.phase(), Phase::Asleep | Phase::Failed) {
+            match status {
+                Status::Paused => {
+                    self.state.light |= (adopts || ours) && self.policy.deeper.is_some();
+                }
+                Status::Stopped | Status::Failed => self.state.light = false,
+                _ => {}
+            }
         }
     }
 }

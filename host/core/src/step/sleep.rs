@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Effect, Force, Operation, machine::Machine};
+use super::{
+    Effect, Force, Operation,
+    machine::Machine,
+    seen::{gone, resting_phase},
+};
 use crate::{
     journal::{Cause, Kind, Source},
     provider::{ErrorCode, Failure, Observation, Status},
@@ -70,6 +74,7 @@ impl Machine<'_> {
 
     pub(super) fn operator_sleep(&mut self, cause: Arc<Cause>, force: Force) {
         match self.state.phase() {
+            _ if self.needed() => {}
             _ if self.state.sleeps_lightly() => {
                 self.state.closing = Some(cause);
                 self.begin_sleep(Operation::Deepen);
@@ -96,13 +101,13 @@ impl Machine<'_> {
             Phase::Waking => {
                 self.cancel_operation();
                 self.state.closing = Some(cause);
-                self.begin_sleep(Operation::Sleep);
+                self.begin_sleep(Operation::Deepen);
             }
             Phase::Failed if self.state.operation.is_none() => {
                 self.state.closing = Some(cause);
-                self.begin_sleep(Operation::Sleep);
+                self.begin_sleep(Operation::Deepen);
             }
-            Phase::Failed => {}
+            Phase::Failed => self.state.wake_wanted = None,
         }
     }
 
@@ -121,21 +126,9 @@ impl Machine<'_> {
         let phase = self.state.phase();
         match result {
             _ if !matches!(phase, Phase::Stopping | Phase::Failed) => {}
-            Ok(_) | Err(Failure { code: ErrorCode::NotFound, .. }) => {
-                let missing = !matches!(&result, Ok(seen) if seen.status != Status::Missing);
-                self.end(Ok(()));
-                self.state.failed_stops = 0;
-                self.state.began = false;
-                self.state.may_run = false;
-                self.state.light =
-                    operation == Operation::Sleep && self.policy.deeper.is_some() && !missing;
-                if let Some(cause) = self.state.wake_wanted.take() {
-                    self.begin_wake(cause);
-                } else if phase == Phase::Stopping {
-                    self.state.failure = None;
-                    self.state.rest_until = None;
-                    self.enter(if missing { Phase::Missing } else { Phase::Asleep });
-                }
+            Ok(seen) => self.sleeps(operation, &seen.status),
+            Err(Failure { code: ErrorCode::NotFound, .. }) => {
+                self.sleeps(operation, &Status::Missing);
             }
             // A start makes it run from whatever state the failed stop left.
             Err(failure) if self.state.wake_wanted.is_some() => {
@@ -157,9 +150,43 @@ impl Machine<'_> {
                 self.state.failure = Some(failure.clone());
                 self.arm(again);
                 self.end(Err(failure));
+                // It may sleep all the same, or there was nothing to put to sleep.
+                self.look();
             }
         }
     }
+
+    /// The provider could not put it to sleep, and this is what was seen then.
+    pub(super) fn slept_after_all(&mut self, seen: &Observation) {
+        let last = self.state.last_sleep.as_ref().map(|(operation, _)| *operation);
+        let operation = last.unwrap_or(Operation::Sleep);
+        let still_light = operation == Operation::Deepen && seen.status == Status::Paused;
+        if gone(&seen.status) && !still_light {
+            self.sleeps(operation, &seen.status);
+        }
+    }
+
+    fn sleeps(&mut self, operation: Operation, status: &Status) {
+        let rests = self.state.phase() == Phase::Stopping || self.state.failed_stops > 0;
+        self.end(Ok(()));
+        self.state.failed_stops = 0;
+        self.state.began = false;
+        self.state.may_run = false;
+        self.state.light =
+            operation == Operation::Sleep && self.policy.deeper.is_some() && !ended(status);
+        if let Some(cause) = self.state.wake_wanted.take() {
+            self.begin_wake(cause);
+        } else if rests {
+            self.state.failure = None;
+            self.state.rest_until = None;
+            self.enter(resting_phase(status));
+        }
+    }
+}
+
+/// It keeps nothing, not even its memory.
+fn ended(status: &Status) -> bool {
+    gone(status) && *status != Status::Paused
 }
 
 /// 1 s, doubling to 5 min.

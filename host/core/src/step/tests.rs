@@ -22,6 +22,9 @@ enum Happening {
     VisitorLeaves,
     OperationEnds(Outcome),
     LookEnds(Outcome),
+    LookTimerFires,
+    /// It needs others than before.
+    NeedsChange,
     ProbeEnds(bool),
     TimerFires,
     Event(Status, u8),
@@ -62,6 +65,7 @@ struct World {
     look: Option<u64>,
     probe: Option<Generation>,
     timer: Option<(u64, Moment)>,
+    look_timer: Option<(u64, Moment)>,
     question: Option<u64>,
     asked_slot: Option<Generation>,
     slot: bool,
@@ -70,7 +74,8 @@ struct World {
     story: Option<Kind>,
     last_left: Moment,
     starts: HashMap<Generation, u32>,
-    /// The life whose visits may be cut: an operator would not wait any longer.
+    /// The life whose visits may be cut: an operator would not wait any longer, or somebody else
+    /// has put it to sleep.
     forced: Option<Generation>,
     /// The input of this step is an operator's order, or what came of it.
     obeys: bool,
@@ -131,6 +136,7 @@ impl World {
             look: None,
             probe: None,
             timer: None,
+            look_timer: None,
             question: None,
             asked_slot: None,
             slot: false,
@@ -160,9 +166,14 @@ impl World {
                 self.forced = Some(self.state.generation());
             }
             self.retries = matches!(input, Input::Timer(_)) && self.state.phase() == Phase::Failed;
-            self.obeys = matches!(input, Input::Sleep(..) | Input::Drained) || forced;
+            self.obeys = matches!(input, Input::Drained)
+                || matches!(input, Input::Timer(_)) && self.state.phase() == Phase::Draining;
             let old = self.state.clone();
+            let was_ready = old.phase() == Phase::Ready && matches!(input, Input::Looked(..));
             let (state, effects) = step(&self.policy, old, input, self.now);
+            if was_ready && state.phase() == Phase::Asleep {
+                self.forced = Some(state.generation());
+            }
             self.state = state;
             for effect in effects {
                 inputs.extend(self.effect(effect));
@@ -187,7 +198,7 @@ impl World {
                             self.state.phase() == Phase::Failed || self.state.failure().is_some();
                         let cleans_up = failed || self.retries;
                         assert!(
-                            self.held == 0 || self.obeys || cleans_up,
+                            self.held == 0 || self.policy.job || self.obeys || cleans_up,
                             "put to sleep while it is needed"
                         );
                     }
@@ -255,12 +266,10 @@ impl World {
                 (self.slot, self.asked_slot) = (true, None);
             }
             Effect::SlotLight | Effect::ReturnSlot => (self.slot, self.asked_slot) = (false, None),
-            Effect::TakeNeeds(generation) => {
-                assert!(self.needs.replace(generation).is_none(), "needs taken twice");
-            }
-            Effect::KeepNeeds => {
-                let generation = self.state.generation();
-                assert!(self.needs.replace(generation).is_none(), "needs taken twice");
+            Effect::TakeNeeds(generation) | Effect::KeepNeeds(generation) => {
+                assert_eq!(generation, self.state.generation());
+                let before = self.needs.replace(generation);
+                assert!(before.is_none_or(|before| before == generation), "needs taken twice");
             }
             Effect::ReleaseNeeds => {
                 assert!(self.needs.take().is_some(), "needs released twice");
@@ -269,6 +278,8 @@ impl World {
             }
             Effect::Arm(ticket, after) => self.timer = Some((ticket, self.now + after)),
             Effect::Disarm => self.timer = None,
+            Effect::ArmLook(ticket, after) => self.look_timer = Some((ticket, self.now + after)),
+            Effect::DisarmLook => self.look_timer = None,
             Effect::Nudge | Effect::Publish => {}
         }
         None
@@ -309,13 +320,15 @@ impl World {
             }
             Phase::Stopping => assert!(self.operation.is_some(), "nothing ends the stopping"),
             Phase::Asleep | Phase::Failed | Phase::Missing if self.operation.is_none() => {
-                let stuck = self.state.failed_stops > 0 || self.state.unsure > 0;
-                let unsure = self.state.unsure > 0 && self.look.is_none();
-                assert!(!unsure || self.timer.is_some(), "nobody finds out whether it runs");
+                let stuck = self.state.failed_stops > 0 || self.state.unsure;
+                let looks = self.look.is_some() || self.look_timer.is_some();
+                assert!(!self.state.unsure || looks, "nobody finds out whether it runs");
+                assert!(self.state.owed == 0 || looks, "a look that failed is not repeated");
+                assert!(stuck || !self.state.is_ours() || self.state.may_run);
                 assert!(stuck || !self.slot && self.asked_slot.is_none(), "it keeps its place");
                 assert!(stuck || self.needs.is_none(), "it keeps what it needs awake");
                 let needed = self.held > 0 && !self.policy.job;
-                let ends = self.timer.is_some() || self.look.is_some();
+                let ends = self.timer.is_some() || looks;
                 assert!(!needed || ends, "needed, and nobody wakes it");
                 assert!(stuck || self.story.is_none(), "a story without end");
             }
@@ -370,6 +383,13 @@ impl World {
                     self.input(Input::Timer(ticket));
                 }
             }
+            Happening::LookTimerFires => {
+                if let Some((ticket, at)) = self.look_timer.take() {
+                    self.now = self.now.max(at);
+                    self.input(Input::LookTimer(ticket));
+                }
+            }
+            Happening::NeedsChange => self.input(Input::NeedsChanged),
             Happening::Event(status, id) => self.input(Input::Changed(seen(status, id))),
             Happening::OperatorWake => self.input(Input::Wake(operator())),
             Happening::OperatorSleep(force) => self.input(Input::Sleep(operator(), force)),
@@ -415,10 +435,11 @@ impl World {
             Happening::Stale(kind) => self.stale(kind),
             Happening::TimePasses(seconds) => {
                 self.now += Duration::from_secs(seconds.into());
-                while let Some((_, at)) = self.timer
-                    && at <= self.now
-                {
+                while self.timer.is_some_and(|(_, at)| at <= self.now) {
                     self.happen(Happening::TimerFires);
+                }
+                while self.look_timer.is_some_and(|(_, at)| at <= self.now) {
+                    self.happen(Happening::LookTimerFires);
                 }
             }
         }
@@ -428,7 +449,7 @@ impl World {
         let before = self.state.clone();
         let old = Generation(before.generation().0.wrapping_sub(1));
         let ok = || Ok(seen(Status::Stopped, 9));
-        self.input(match kind % 12 {
+        self.input(match kind % 13 {
             0 => Input::Answered(u64::MAX, ok()),
             1 => Input::Looked(u64::MAX, ok()),
             2 => Input::Timer(u64::MAX),
@@ -440,6 +461,7 @@ impl World {
             8 => Input::NeedsFailed(old, Failure::new(ErrorCode::Unavailable, "old")),
             9 => Input::MaySleep(u64::MAX),
             10 => Input::Vetoed(u64::MAX, "old".into()),
+            11 => Input::LookTimer(u64::MAX),
             _ => Input::Suspected(old),
         });
         assert_eq!(before, self.state, "an answer of the past changed something");
@@ -521,6 +543,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => outcome().prop_map(Happening::LookEnds),
         6 => any::<bool>().prop_map(Happening::ProbeEnds),
         4 => Just(Happening::TimerFires),
+        2 => Just(Happening::LookTimerFires),
+        1 => Just(Happening::NeedsChange),
         4 => (status(), 0..3u8).prop_map(|(status, id)| Happening::Event(status, id)),
         1 => Just(Happening::OperatorWake),
         1 => Just(Happening::OperatorSleep(Force::Drain)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Effect, Life, Operation, Slot,
+    Effect, Life, Operation, Origin, Slot,
     machine::Machine,
     seen::{gone, resting_phase},
 };
@@ -15,11 +15,16 @@ use crate::{
 
 impl Machine<'_> {
     pub(super) fn wake(&mut self, cause: Arc<Cause>) {
+        let source = cause.source;
         match self.state.phase() {
+            // They want it awake from now on, though nobody is inside.
+            Phase::Ready if source.is_operator() || source == Source::Schedule => {
+                self.effects.push(Effect::Touch);
+            }
             Phase::Waking | Phase::Ready => {}
             Phase::Draining | Phase::Stopping => self.want(cause),
             Phase::Asleep | Phase::Failed | Phase::Missing => {
-                if !cause.source.is_operator() && self.resting() {
+                if !source.is_operator() && self.resting() {
                     return;
                 }
                 if self.state.operation.is_some() {
@@ -60,11 +65,20 @@ impl Machine<'_> {
         self.operate(Operation::Start);
     }
 
-    /// It runs although nobody here started it, or although its start seemed to have failed.
+    /// It runs although nobody here started it, or although its start seemed to have failed; or it
+    /// has changed while it was ready.
     pub(super) fn adopt(&mut self, observation: Observation) {
         self.begin(Kind::Adopt, Arc::new(Cause::new(Source::Reconciler)));
-        let ours = self.state.phase() == Phase::Failed && self.is_ours();
+        let same = |life: &Arc<Observation>| {
+            life.native_id.is_some() && life.native_id == observation.native_id
+        };
+        let continued = self.state.life.as_ref().is_some_and(same);
+        let ours = match self.state.phase() {
+            Phase::Ready => continued && !self.state.adopted,
+            phase => phase == Phase::Failed && self.state.is_ours(),
+        };
         self.new_life(!ours);
+        self.state.continued = continued;
         self.state.began = ours;
         self.state.light = false;
         self.arm(self.policy.wake_timeout);
@@ -73,13 +87,8 @@ impl Machine<'_> {
             self.effects.push(Effect::ClaimSlot);
         }
         self.state.needs = true;
-        self.effects.push(Effect::KeepNeeds);
+        self.effects.push(Effect::KeepNeeds(self.state.generation));
         self.probe(observation);
-    }
-
-    /// If it runs although it has failed, then because of us.
-    pub(super) fn is_ours(&self) -> bool {
-        self.state.began || self.state.may_run
     }
 
     fn new_life(&mut self, adopted: bool) {
@@ -91,12 +100,15 @@ impl Machine<'_> {
         self.state.generation = self.state.generation.next();
         self.state.born = self.now;
         self.state.adopted = adopted;
+        self.state.continued = false;
+        self.state.last_sleep = None;
         self.state.began = false;
         self.state.restarted = false;
         self.state.wake_wanted = None;
         self.state.closing = None;
         self.state.failure = None;
         self.state.rest_until = None;
+        self.state.again_at = None;
     }
 
     pub(super) fn started(&mut self, result: Result<Observation, Failure>) {
@@ -133,10 +145,15 @@ impl Machine<'_> {
         self.enter(Phase::Ready);
         self.state.failed_wakes = 0;
         self.state.life = Some(observation.clone());
+        let origin = match (self.state.continued, self.state.adopted) {
+            (true, _) => Origin::Continued,
+            (false, true) => Origin::Found,
+            (false, false) => Origin::Started,
+        };
         self.effects.push(Effect::OpenGate(Life {
             generation: self.state.generation,
             observation,
-            adopted: self.state.adopted,
+            origin,
         }));
         self.end(Ok(()));
     }
@@ -192,13 +209,12 @@ impl Machine<'_> {
         let failure = Arc::new(failure);
         self.enter(phase);
         self.state.failure = Some(failure.clone());
-        // Who is needed and cannot be woken is tried again less and less often.
-        let cooldown = match self.state.held {
-            0 => self.policy.cooldown,
-            _ => super::sleep::doubled(self.policy.cooldown, self.state.failed_wakes),
-        };
+        self.state.rest_until = Some(self.now + self.policy.cooldown);
+        // Who is needed and cannot be woken is tried again less and less often; whoever comes
+        // does not wait for that.
+        let again = super::sleep::doubled(self.policy.cooldown, self.state.failed_wakes);
+        self.state.again_at = Some(self.now + again);
         self.state.failed_wakes = self.state.failed_wakes.saturating_add(1);
-        self.state.rest_until = Some(self.now + cooldown);
         self.end(Err(failure));
     }
 
@@ -217,20 +233,23 @@ impl Machine<'_> {
             (self.policy.wake_timeout, what)
         };
         let stop = self.state.began;
+        let cause = self.state.cause.clone();
         self.cancel_operation();
         let message = format!("it was not ready within {limit:?}; {what}");
         self.fail(Failure::new(ErrorCode::Timeout, message));
-        match stop {
-            true => self.operate(Operation::Sleep),
-            false => self.find_out(),
+        if !stop {
+            return self.find_out();
         }
+        // What hangs must not be kept in memory: it would hang again.
+        self.state.last_sleep = cause.map(|cause| (Operation::Deepen, cause));
+        self.operate(Operation::Deepen);
     }
 
     /// It has failed. If it may run somebody must look.
     pub(super) fn find_out(&mut self) {
         if self.state.may_run {
             self.ask_no_more();
-            self.state.unsure = 1;
+            self.state.unsure = true;
             self.look();
         }
     }

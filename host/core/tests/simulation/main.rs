@@ -77,6 +77,7 @@ fn settle_in(sky: &Arc<Sky>, engine: &Arc<Engine>) -> Everybody {
         engine.add_workload(spec.clone()).expect("a free name");
     }
     engine.connect().expect("no circle");
+    engine.start_clock();
     let mut tasks = JoinSet::new();
     for workload in engine.workloads() {
         let mut dice = Dice::of(sky.seed, workload.name().as_str(), 0);

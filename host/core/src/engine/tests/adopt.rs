@@ -88,8 +88,6 @@ async fn restarted(first: &World, away: Duration, change: impl FnOnce(&World)) -
     let guest = first.platform.with("blog", |guest| guest.clone());
     pass(away).await;
     let second = World::new(vec![spec]);
-    // The same clock on the wall.
-    let second = World { began: first.began, ..second };
     second.platform.with("blog", |other| *other = guest);
     change(&second);
     second.engine.recall(
@@ -156,4 +154,66 @@ async fn what_nobody_has_asked_for_is_not_noted() {
     assert_eq!(world.engine.lives().len(), 1);
     world.phase("blog", Phase::Asleep).await;
     assert_eq!(world.engine.lives(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_started_again_while_there_was_no_router_is_not_the_one_that_was_noted() {
+    let first = used_for(Duration::from_secs(20), Adopt::Keep).await;
+    let restart = |world: &World| {
+        world.platform.with("blog", |guest| guest.began = Some(Instant::now()));
+    };
+    let second = restarted(&first, Duration::from_secs(60), restart).await;
+    pass(IDLE * 10).await;
+    assert_eq!(second.phase_of("blog"), Phase::Ready, "nobody has asked for this one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_that_ends_during_a_wake_knows_afterwards_that_it_asked_for_it() {
+    let first = World::new(vec![spec("blog")]);
+    first.looks.hide("blog");
+    let visitor = first.visitor("blog");
+    first.platform.is_asked("start blog").await;
+    assert_eq!(first.engine.lives().len(), 1, "it may run at any moment");
+    first.platform.is_asked("started blog").await;
+    let second = restarted(&first, Duration::from_secs(10), |_| {}).await;
+    assert_eq!(second.phase_of("blog"), Phase::Ready);
+    second.phase("blog", Phase::Asleep).await;
+    visitor.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_that_ends_during_a_stop_knows_afterwards_that_it_wanted_it_to_sleep() {
+    for fails in [0, 1] {
+        let first = World::new(vec![spec("blog")]);
+        first.platform.with("blog", |guest| {
+            guest.stop_takes = Duration::from_secs(5);
+            guest.stop_fails = fails;
+        });
+        first.call("blog").await;
+        let phase = if fails == 0 { Phase::Stopping } else { Phase::Failed };
+        first.phase("blog", phase).await;
+        let second = restarted(&first, Duration::ZERO, |_| {}).await;
+        second.phase("blog", Phase::Asleep).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_noted_and_not_found_again_yet_is_still_noted() {
+    let first = used_for(Duration::from_secs(20), Adopt::Keep).await;
+    let unseen = |world: &World| world.platform.with("blog", |guest| guest.status_fails = 1);
+    let second = restarted(&first, Duration::ZERO, unseen).await;
+    assert_eq!(second.phase_of("blog"), Phase::Asleep, "its provider does not answer");
+    assert_eq!(second.engine.lives().len(), 1);
+    second.platform.becomes("blog", Status::Stopped);
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(second.engine.lives(), [], "it does not run any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_something_needs_counts_as_used_when_it_is_noted() {
+    let world = World::new(vec![spec("db"), spec_needing("web", &["db"])]);
+    let _visit = world.visit("web").await.expect("admitted");
+    pass(IDLE * 5).await;
+    let db = world.engine.lives().into_iter().find(|note| note.workload.as_str() == "db");
+    assert_eq!(db.expect("it is awake").used, morning() + world.began.elapsed());
 }

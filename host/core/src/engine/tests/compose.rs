@@ -1,6 +1,7 @@
 //! Needs that are read from the labels of compose.
 
 use super::*;
+use crate::{provider::Status, spec::Adopt};
 
 fn label(world: &World, name: &str, service: &str, depends_on: &str) {
     world.platform.with(name, |guest| {
@@ -90,4 +91,104 @@ async fn services_of_other_projects_and_unknown_ones_are_nobody_s_need() {
     });
     looked_at(&world).await;
     assert_eq!(needs(&world, "web"), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_life_that_began_before_its_needs_were_known_keeps_them_awake() {
+    let world = World::new(vec![spec("app"), WorkloadSpec { adopt: Adopt::Sleep, ..spec("db") }]);
+    label(&world, "app", "app", "db:service_healthy:false");
+    label(&world, "db", "db", "");
+    for name in ["app", "db"] {
+        world.platform.becomes(name, Status::Running);
+    }
+    world.platform.with("db", |guest| guest.status_takes = Duration::from_secs(1));
+    world.engine.reconcile();
+    pass(Duration::from_secs(2)).await;
+    let visit = world.visit("app").await.expect("admitted");
+    pass(IDLE * 10).await;
+    assert_eq!(world.phase_of("db"), Phase::Ready, "app needs it");
+    assert_eq!(world.workload("db").status().held, 1);
+    drop(visit);
+    world.phase("app", Phase::Asleep).await;
+    world.phase("db", Phase::Asleep).await;
+    assert_eq!(world.workload("db").status().held, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wake_that_waits_for_its_needs_waits_for_those_that_become_known_meanwhile() {
+    let world = World::new(vec![spec_needing("app", &["cache"]), spec("cache"), spec("db")]);
+    label(&world, "app", "app", "db:service_healthy:false");
+    label(&world, "db", "db", "");
+    world.looks.hide("cache");
+    world.looks.hide("db");
+    let visitor = world.visitor("app");
+    pass(Duration::from_secs(1)).await;
+    looked_at(&world).await;
+    world.looks.show("cache");
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(world.platform.asked("start app"), 0, "db is not ready");
+    world.looks.show("db");
+    visitor.await.expect("visitor").expect("admitted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_compose_does_not_say_any_more_is_needed_no_more() {
+    let world = World::new(vec![spec("app"), spec("db")]);
+    label(&world, "app", "app", "db:service_healthy:false");
+    label(&world, "db", "db", "");
+    looked_at(&world).await;
+    let _visit = world.visit("app").await.expect("admitted");
+    assert_eq!(world.workload("db").status().held, 1);
+    world.platform.with("app", |guest| guest.labels.clear());
+    looked_at(&world).await;
+    assert_eq!(needs(&world, "app"), []);
+    assert_eq!(world.workload("db").status().held, 0);
+    world.phase("db", Phase::Asleep).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_workload_of_a_service_is_needed() {
+    let world = World::new(vec![spec("app"), spec("db-1"), spec("db-2")]);
+    label(&world, "app", "app", "db:service_healthy:false");
+    label(&world, "db-1", "db", "");
+    label(&world, "db-2", "db", "");
+    looked_at(&world).await;
+    let expected = ["db-1", "db-2"].map(|name| (name.to_owned(), Until::Healthy));
+    assert_eq!(needs(&world, "app"), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_need_that_turns_round_locks_nobody() {
+    let world = World::new(vec![spec("x"), spec("y")]);
+    label(&world, "x", "x", "y:service_healthy:false");
+    label(&world, "y", "y", "");
+    looked_at(&world).await;
+    let visit = world.visit("x").await.expect("admitted");
+    label(&world, "y", "y", "x:service_healthy:false");
+    label(&world, "x", "x", "");
+    looked_at(&world).await;
+    assert_eq!(needs(&world, "y"), [("x".to_owned(), Until::Healthy)]);
+    assert_eq!(world.workload("y").status().held, 0);
+    world.call("y").await;
+    assert_eq!(world.workload("x").status().held, 1);
+    drop(visit);
+}
+
+#[tokio::test(start_paused = true)]
+async fn labels_that_change_for_ever_take_no_memory() {
+    let world = World::new(vec![spec("app")]);
+    for round in 0..1000 {
+        label(&world, "app", "app", "");
+        world.platform.with("app", |guest| {
+            let project = "com.docker.compose.project".to_owned();
+            guest.labels.insert(project, format!("project-{round}"));
+        });
+        looked_at(&world).await;
+    }
+    assert_eq!(lock(&world.engine.shared.projects).len(), 1);
+    world.platform.with("app", |guest| {
+        guest.labels.insert("com.docker.compose.project".to_owned(), "x".repeat(1000));
+    });
+    looked_at(&world).await;
+    assert_eq!(lock(&world.engine.shared.projects).len(), 0);
 }

@@ -1,7 +1,7 @@
 //! Backends that die, platforms that fail or do not tell the truth at once.
 
 use super::*;
-use crate::provider::Status;
+use crate::{provider::Status, spec::Adopt};
 
 fn blog() -> World {
     World::new(vec![spec("blog")])
@@ -209,4 +209,107 @@ async fn a_target_that_does_not_exist_is_missing_and_served_when_it_is_back() {
     world.platform.report("blog").await;
     assert_eq!(world.phase_of("blog"), Phase::Asleep);
     world.call("blog").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_fails_is_repeated_until_it_is_known_what_runs() {
+    let world = World::new(vec![spec("db"), spec_needing("web", &["db"])]);
+    world.platform.becomes("web", Status::Running);
+    world.platform.with("web", |guest| guest.status_fails = 3);
+    world.platform.sync().await;
+    assert_eq!(world.phase_of("web"), Phase::Asleep, "nobody knows");
+    pass(Duration::from_secs(8)).await;
+    assert_eq!(world.phase_of("web"), Phase::Ready);
+    assert_eq!(world.workload("db").status().held, 1, "what it needs is kept awake");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_by_hand_that_no_event_told_of_is_noticed_by_a_look_from_time_to_time() {
+    let names: Vec<_> = (0..100).map(|number| format!("w{number}")).collect();
+    let world = World::new(names.iter().map(|name| spec(name)).collect());
+    pass(Duration::from_secs(400)).await;
+    for name in &names {
+        world.platform.becomes(name, Status::Running);
+    }
+    pass(Duration::from_secs(330)).await;
+    for name in &names {
+        assert_eq!(world.phase_of(name), Phase::Ready, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_life_that_its_platform_restarts_is_still_ours() {
+    for adopt in [Adopt::Keep, Adopt::Ignore] {
+        let world = World::new(vec![WorkloadSpec { adopt, ..spec("blog") }]);
+        world.call("blog").await;
+        world.platform.becomes("blog", Status::Starting);
+        world.platform.report("blog").await;
+        assert_eq!(world.phase_of("blog"), Phase::Waking, "it must show that it is ready");
+        world.platform.becomes("blog", Status::Running);
+        world.platform.report("blog").await;
+        assert_eq!(world.snapshot("blog").generation, Generation(2));
+        world.phase("blog", Phase::Asleep).await;
+        assert_eq!(world.platform.asked("stop blog"), 1, "it sleeps when it is idle");
+
+        world.call("blog").await;
+        world.platform.becomes("blog", Status::Starting);
+        world.platform.report("blog").await;
+        world.phase("blog", Phase::Failed).await;
+        world.platform.is_asked("ended blog").await;
+        assert_eq!(world.platform.asked("stop blog"), 2, "it does not restart for ever");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_nobody_asked_for_is_still_kept_when_its_platform_restarts_it() {
+    let world = World::new(vec![spec("blog")]);
+    world.platform.becomes("blog", Status::Running);
+    world.platform.sync().await;
+    world.platform.becomes("blog", Status::Starting);
+    world.platform.report("blog").await;
+    world.platform.becomes("blog", Status::Running);
+    world.platform.report("blog").await;
+    pass(IDLE * 10).await;
+    assert_eq!(world.phase_of("blog"), Phase::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_starts_by_hand_after_a_wake_that_failed_is_kept() {
+    let world = blog();
+    world.platform.with("blog", |guest| guest.ends = Some((Duration::ZERO, 1)));
+    world.turned("blog").await;
+    world.platform.with("blog", |guest| {
+        guest.ends = None;
+        guest.status = Status::Running;
+    });
+    world.platform.report("blog").await;
+    pass(IDLE * 10).await;
+    assert_eq!(world.phase_of("blog"), Phase::Ready, "nobody has asked for it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_suspects_something_waits_for_a_look_that_was_asked_for_after_it() {
+    let world = blog();
+    let visit = world.visit("blog").await.expect("admitted");
+    let generation = visit.generation();
+    drop(visit);
+    world.platform.with("blog", |guest| guest.status_takes = Duration::from_secs(1));
+    world.engine.reconcile();
+    moment().await;
+    world.platform.becomes("blog", Status::Stopped);
+    world.workload("blog").suspect(generation).await;
+    assert_eq!(world.phase_of("blog"), Phase::Asleep);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_is_still_being_loaded_is_no_mistake_of_the_configuration() {
+    let mut other = spec("other");
+    other.provider = ProviderName::parse("late").expect("a name");
+    let world = World::new(vec![other]);
+    let (why, _) = world.turned("other").await;
+    assert!(why.contains("is not configured"), "{why}");
+    world.engine.expect_provider(ProviderName::parse("late").expect("a name"));
+    pass(COOLDOWN).await;
+    let (why, _) = world.turned("other").await;
+    assert!(why.contains("is still being loaded"), "{why}");
 }

@@ -156,3 +156,31 @@ async fn a_listener_hears_of_every_phase_in_order() {
     ];
     assert_eq!(phases, expected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn it_is_told_which_target_was_replaced_by_which() {
+    let world = World::new(vec![spec("blog")]);
+    world.call("blog").await;
+    world.phase("blog", Phase::Asleep).await;
+    world.platform.with("blog", |guest| guest.id += 1);
+    world.call("blog").await;
+    let told = world.told(Some("blog"));
+    for entry in &told[told.len() - 2..] {
+        let ids = (entry.native_before.as_deref(), entry.native_after.as_deref());
+        assert_eq!(ids, (Some("blog-0"), Some("blog-1")), "{}", entry.kind);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clean_up_that_is_tried_again_is_told_with_who_wanted_the_wake() {
+    let world = World::new(vec![spec("blog")]);
+    world.call("blog").await;
+    world.engine.sleep("blog", operator(), Force::Drain).expect("known");
+    world.phase("blog", Phase::Asleep).await;
+    world.looks.hide("blog");
+    world.platform.with("blog", |guest| guest.stop_fails = 1);
+    world.turned("blog").await;
+    world.phase("blog", Phase::Asleep).await;
+    let last = world.told(Some("blog")).pop().expect("it was put to sleep");
+    assert_eq!((last.kind, last.source), (Kind::Sleep, Source::Request));
+}

@@ -48,6 +48,7 @@ fn a_pool_that_looks_for_room_does_not_block_those_that_ask_for_it() {
         engine.add_workload(pooled(spec(name))).expect("a free name");
     }
     engine.connect().expect("no circle");
+    engine.start_clock();
 
     let slow = engine.workload("slow").expect("known");
     let deadline = || Instant::now() + Duration::from_secs(60);

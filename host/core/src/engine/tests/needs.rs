@@ -272,3 +272,25 @@ async fn a_visitor_finds_the_stages_of_its_wake_in_order() {
     let expected = ["queued 1/1", "needs [\"db\"]", "starting", "probing, 503"];
     assert_eq!(stages, expected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_that_failed_often_while_it_was_needed_is_tried_for_each_new_visitor_after_the_cool_down()
+ {
+    let world = pair();
+    world.platform.with("db", |guest| guest.start_fails = Some(ErrorCode::Denied));
+    for _ in 0..8 {
+        world.turned("web").await;
+        pass(COOLDOWN).await;
+    }
+    assert_eq!(world.platform.asked("start db"), 8);
+    world.platform.with("db", |guest| guest.start_fails = None);
+    world.call("web").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_s_sleep_does_not_reach_what_is_needed_at_this_moment() {
+    let world = pair();
+    world.call("web").await;
+    world.workload("db").apply(Input::Sleep(Arc::new(operator()), Force::AtOnce));
+    assert_eq!(world.phase_of("db"), Phase::Ready);
+}

@@ -52,13 +52,15 @@ pub(super) struct Guest {
     pub(super) starts_unsaid: bool,
     /// So many stops fail.
     pub(super) stop_fails: usize,
+    /// So many looks fail.
+    pub(super) status_fails: usize,
     pub(super) panics: bool,
     /// It ends by itself after so long, with this exit status.
     pub(super) ends: Option<(Duration, i32)>,
     pub(super) exit: i32,
     pub(super) usage: Result<Usage, ErrorCode>,
     pub(super) usage_takes: Duration,
-    began: Option<Instant>,
+    pub(super) began: Option<Instant>,
 }
 
 /// What is seen from outside.
@@ -197,7 +199,13 @@ impl Provider for Platform {
     }
 
     async fn pause(&self, target: &Target) -> Result<Observation, Failure> {
-        self.end("pause", &target.handle, Status::Paused).await
+        let handle = target.handle.as_str();
+        let runs = matches!(self.seen(handle).status, Status::Running | Status::Paused);
+        if !runs && self.guest(handle).is_ok() {
+            self.note("pause", handle);
+            return Err(Failure::new(ErrorCode::Conflict, format!("{handle} does not run")));
+        }
+        self.end("pause", handle, Status::Paused).await
     }
 
     async fn resume(&self, target: &Target) -> Result<Observation, Failure> {
@@ -213,6 +221,11 @@ impl Provider for Platform {
         // Seen at the beginning, told at the end.
         let seen = self.seen(&target.handle);
         tokio::time::sleep(takes.unwrap_or_default()).await;
+        let mut guests = lock(&self.guests);
+        if let Some(guest) = guests.get_mut(&target.handle).filter(|guest| guest.status_fails > 0) {
+            guest.status_fails -= 1;
+            return Err(Failure::new(ErrorCode::Unavailable, "the engine is down"));
+        }
         Ok(seen)
     }
 
@@ -261,6 +274,7 @@ impl Default for Guest {
             start_fails: None,
             starts_unsaid: false,
             stop_fails: 0,
+            status_fails: 0,
             panics: false,
             ends: None,
             exit: 0,
@@ -282,6 +296,9 @@ impl Guest {
         let runs = self.status == Status::Running;
         let address = Address { host: handle.to_owned(), port: None, target_port: None };
         let mut attributes = BTreeMap::new();
+        if runs && let Some(began) = self.began {
+            attributes.insert("started-at".to_owned(), format!("{began:?}"));
+        }
         if self.status == Status::Stopped {
             attributes.insert("exit-status".to_owned(), self.exit.to_string());
         }

@@ -355,3 +355,33 @@ async fn a_workload_of_an_unknown_pool_is_refused_by_name() {
     assert_eq!(failure.code, ErrorCode::NotFound);
     assert!(failure.message.contains("[pool.small]"), "{}", failure.message);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_has_ended_keeps_no_place_nor_does_what_only_it_needed() {
+    let migrate = WorkloadSpec { needs: vec![until("tool", Until::Healthy)], ..job("migrate") };
+    let needs = vec![until("db", Until::Healthy), until("migrate", Until::Completed)];
+    let web = WorkloadSpec { needs, ..spec("web") };
+    let specs = [spec("db"), spec("tool"), migrate, web];
+    let world = World::with_pools(vec![pool(4)], specs.map(pooled).to_vec());
+    world.platform.with("migrate", |guest| guest.ends = Some((Duration::from_secs(1), 0)));
+    let _visit = world.visit("web").await.expect("admitted");
+    pass(IDLE + Duration::from_secs(5)).await;
+    assert_eq!(awake(&world), ["db", "web"]);
+    assert_eq!(world.engine.pools().remove(0).awake, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_absurd_amount_of_memory_counts_as_too_much_and_not_as_little() {
+    let pools = vec![PoolSpec { memory: Some(10), ..pool(3) }];
+    let heavy = |name: &str| {
+        let mut spec = pooled(spec(name));
+        membership(&mut spec).memory = Some(4);
+        spec
+    };
+    let world = World::with_pools(pools, vec![heavy("a"), heavy("b")]);
+    let usage = Usage { cpu_percent: None, memory: Some(u64::MAX) };
+    world.platform.with("a", |guest| guest.usage = Ok(usage));
+    used(&world, "a").await;
+    world.call("b").await;
+    assert_eq!(awake(&world), ["b"]);
+}

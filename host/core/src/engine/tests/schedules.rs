@@ -106,3 +106,46 @@ async fn a_window_waits_its_turn_in_a_full_pool_and_nobody_is_put_out_for_it() {
     drop(visit);
     world.phase("scheduled", Phase::Ready).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_for_one_that_is_about_to_sleep_begins_its_idle_time_anew() {
+    let world = World::new(vec![alarmed("30 7 * * fri UTC")]);
+    at(&world, HOUR + HOUR / 2 - IDLE + Duration::from_secs(5)).await;
+    world.call("blog").await;
+    at(&world, HOUR + HOUR / 2 + IDLE - Duration::from_secs(1)).await;
+    assert_eq!(world.phase_of("blog"), Phase::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_in_a_cool_down_goes_off_when_that_is_over() {
+    let world = World::new(vec![alarmed("30 7 * * fri UTC")]);
+    world.platform.with("blog", |guest| guest.start_fails = Some(ErrorCode::Denied));
+    at(&world, HOUR + HOUR / 2 - Duration::from_secs(2)).await;
+    world.turned("blog").await;
+    world.platform.with("blog", |guest| guest.start_fails = None);
+    at(&world, HOUR + HOUR / 2 + COOLDOWN).await;
+    assert_eq!(world.phase_of("blog"), Phase::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_is_not_late_after_the_clock_was_set_back() {
+    let world = World::new(vec![alarmed("30 7 * * fri UTC")]);
+    // It is after that time of day, and then it is not any more.
+    at(&world, HOUR * 2).await;
+    world.platform.with("blog", |guest| guest.start_fails = None);
+    let started = world.platform.asked("start blog");
+    world.set_back(HOUR * 2);
+    pass(HOUR + HOUR / 2 + Duration::from_secs(60)).await;
+    assert_eq!(world.platform.asked("start blog"), started + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_does_nothing_before_the_providers_are_there() {
+    let world = World::unconnected(Vec::new(), vec![windowed("fri 05:00-18:00 UTC")]);
+    world.engine.connect().expect("no circle");
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(world.phase_of("blog"), Phase::Asleep);
+    world.engine.start_clock();
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(world.phase_of("blog"), Phase::Ready);
+}

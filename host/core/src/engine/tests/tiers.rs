@@ -1,7 +1,11 @@
 //! A light sleep first, a deep one later.
 
 use super::*;
-use crate::spec::{Deeper, SleepMethod, SleepPlan};
+use crate::{
+    provider::Status,
+    spec::{Deeper, SleepMethod, SleepPlan},
+    step::Stage,
+};
 
 const DEEPER: Duration = Duration::from_secs(600);
 
@@ -71,13 +75,98 @@ async fn one_that_could_not_be_woken_from_the_light_sleep_still_becomes_deep() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_failed_wake_leaves_paused_becomes_deep() {
-    let world = blog();
-    world.looks.hide("blog");
-    world.turned("blog").await;
-    assert_eq!(world.platform.asked("pause blog"), 1);
+async fn what_hangs_in_a_wake_is_not_kept_in_memory_to_hang_again() {
+    let only_paused = WorkloadSpec { deeper: None, ..tiered(spec("blog")) };
+    for spec in [tiered(spec("blog")), only_paused] {
+        let world = World::new(vec![spec]);
+        world.looks.hide("blog");
+        world.turned("blog").await;
+        world.platform.is_asked("ended blog").await;
+        assert_eq!(world.platform.asked("pause blog"), 0);
+        assert_eq!(world.platform.asked("stop blog"), 1);
+        world.looks.show("blog");
+        pass(COOLDOWN).await;
+        world.call("blog").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_of_what_does_not_run_any_more_ends_well() {
+    let db = spec("db");
+    let web = WorkloadSpec { deeper: None, ..tiered(pooled(spec_needing("web", &["db"]))) };
+    let world = World::with_pools(vec![pool(1)], vec![db, web]);
+    world.call("web").await;
+    // It ends, and nothing tells of it: the last regular look was before.
+    pass(Duration::from_secs(50)).await;
+    world.platform.becomes("web", Status::Stopped);
+    world.platform.is_asked("pause web").await;
+    world.phase("web", Phase::Asleep).await;
+    assert!(world.snapshot("web").failure.is_none());
+    assert_eq!(world.engine.pools().remove(0).awake, 0);
+    world.phase("db", Phase::Asleep).await;
+    pass(IDLE * 20).await;
+    assert_eq!(world.platform.asked("pause web"), 1, "there is nothing left to pause");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_start_hangs_is_put_to_sleep_though_it_cannot_be_paused() {
+    let web = WorkloadSpec { deeper: None, ..tiered(spec_needing("web", &["db"])) };
+    let world = World::new(vec![spec("db"), web]);
+    world.platform.with("web", |guest| guest.start_takes = Duration::from_secs(100_000));
+    world.turned("web").await;
+    world.phase("db", Phase::Asleep).await;
+    world.platform.with("web", |guest| guest.start_takes = Duration::from_secs(20));
+    world.workload("web").wake(request());
+    world.until("web", "is being started", |seen| seen.stage == Some(Stage::Starting)).await;
+    world.engine.sleep("web", operator(), Force::Drain).expect("known");
+    world.phase("db", Phase::Asleep).await;
+    assert_eq!(world.platform.asked("pause web"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_sleeps_lightly_when_the_router_begins_becomes_deep_and_uses_memory() {
+    let mut heavy = tiered(pooled(spec("blog")));
+    membership(&mut heavy).memory = Some(2);
+    let world = World::with_pools(vec![PoolSpec { memory: Some(4), ..pool(1) }], vec![heavy]);
+    world.platform.becomes("blog", Status::Paused);
+    let found = Instant::now();
+    world.platform.sync().await;
+    assert!(world.workload("blog").status().light);
+    assert_eq!(world.engine.pools().remove(0).memory, 2);
     world.platform.is_asked("stop blog").await;
+    assert_eq!(found.elapsed().as_secs(), DEEPER.as_secs());
     world.phase("blog", Phase::Asleep).await;
+    assert_eq!(world.engine.pools().remove(0).memory, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_light_sleeper_whose_start_failed_sleeps_lightly_again() {
+    let world = blog();
+    world.call("blog").await;
+    world.phase("blog", Phase::Asleep).await;
+    world.platform.with("blog", |guest| guest.start_fails = Some(ErrorCode::Unavailable));
+    world.turned("blog").await;
+    moment().await;
+    assert!(world.workload("blog").status().light);
+    world.platform.is_asked("stop blog").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pinned_light_sleeper_is_not_put_into_the_deep_sleep_for_another_one() {
+    let heavy = |name: &str, pinned| {
+        let mut spec = tiered(pooled(spec(name)));
+        (membership(&mut spec).memory, membership(&mut spec).pinned) = (Some(2), pinned);
+        spec
+    };
+    let pools = vec![PoolSpec { memory: Some(5), ..pool(3) }];
+    let world =
+        World::with_pools(pools, vec![heavy("pinned", true), heavy("a", false), heavy("b", false)]);
+    for name in ["pinned", "a"] {
+        world.call(name).await;
+        world.phase(name, Phase::Asleep).await;
+    }
+    world.call("b").await;
+    assert_eq!((world.platform.asked("stop pinned"), world.platform.asked("stop a")), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -289,3 +289,62 @@ async fn every_visitor_ends_when_its_own_patience_does() {
     assert_eq!(asked.elapsed(), Duration::from_secs(7));
     assert_eq!(world.workload("blog").waiting(), 0);
 }
+
+/// Its wake has failed, it rests no more, and what is left of it is still being stopped.
+async fn being_cleaned_up() -> World {
+    let world = World::new(vec![spec("blog"), spec_needing("web", &["blog"])]);
+    world.looks.hide("blog");
+    world.platform.with("blog", |guest| guest.stop_takes = COOLDOWN * 4);
+    world.turned("blog").await;
+    world.looks.show("blog");
+    pass(COOLDOWN * 2).await;
+    assert_eq!(world.phase_of("blog"), Phase::Failed);
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_visitor_during_the_clean_up_of_a_failed_wake_is_served_by_the_next_one() {
+    let world = being_cleaned_up().await;
+    let visit = world.visit("blog").await.expect("admitted");
+    assert_eq!(visit.generation(), Generation(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dependent_during_the_clean_up_of_a_failed_wake_waits_for_the_next_one() {
+    let world = being_cleaned_up().await;
+    world.call("web").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_s_sleep_during_a_clean_up_takes_back_the_next_wake_if_nobody_waits_for_it() {
+    let world = being_cleaned_up().await;
+    world.workload("blog").wake(request());
+    assert!(world.snapshot("blog").wake_wanted);
+    world.engine.sleep("blog", operator(), Force::Drain).expect("nothing needs it");
+    pass(COOLDOWN * 10).await;
+    assert_eq!(world.platform.asked("start blog"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_s_wake_of_what_is_awake_begins_its_idle_time_anew() {
+    let world = blog();
+    world.call("blog").await;
+    pass(IDLE - Duration::from_secs(5)).await;
+    let woken = Instant::now();
+    world.engine.wake("blog", operator()).expect("known");
+    world.phase("blog", Phase::Stopping).await;
+    assert!(woken.elapsed() >= IDLE, "{:?}", woken.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_is_told_at_once_when_the_engine_ends() {
+    let world = blog();
+    world.looks.hide("blog");
+    let visitor = world.visitor("blog");
+    pass(Duration::from_secs(1)).await;
+    let ended = Instant::now();
+    drop(world);
+    let turned = visitor.await.expect("visitor").expect_err("turned away").to_string();
+    assert!(turned.contains("the router is ending"), "{turned}");
+    assert_eq!(ended.elapsed(), Duration::ZERO);
+}

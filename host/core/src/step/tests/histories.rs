@@ -108,7 +108,7 @@ fn a_wake_that_never_gets_ready_fails_with_what_was_seen_and_is_stopped() {
     assert_eq!(world.state.phase(), Phase::Failed);
     let failure = world.state.failure().expect("a cause").message.clone();
     assert!(failure.contains("refused"), "{failure}");
-    assert_eq!(world.operation.map(|(_, operation)| operation), Some(Operation::Sleep));
+    assert_eq!(world.operation.map(|(_, operation)| operation), Some(Operation::Deepen));
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn a_start_that_failed_and_is_found_running_is_ours_and_stopped_if_it_does_not_g
     world.happen(Happening::LookEnds(Outcome::Seen(Status::Running, 1)));
     assert_eq!(world.state.phase(), Phase::Waking);
     world.happen(Happening::TimerFires);
-    assert_eq!(world.operation.map(|(_, operation)| operation), Some(Operation::Sleep));
+    assert_eq!(world.operation.map(|(_, operation)| operation), Some(Operation::Deepen));
 }
 
 #[test]
@@ -343,14 +343,14 @@ fn one_that_may_have_been_started_keeps_its_place_until_that_is_known() {
     world.happen(Happening::LookEnds(Outcome::Error(ErrorCode::Unavailable)));
     assert!(world.slot, "it may run");
     for seconds in [1, 2, 4] {
-        let (_, at) = world.timer.expect("it is looked at again");
+        let (_, at) = world.look_timer.expect("it is looked at again");
         assert_eq!(at - world.now, Duration::from_secs(seconds));
-        world.happen(Happening::TimerFires);
+        world.happen(Happening::LookTimerFires);
         world.happen(Happening::LookEnds(Outcome::Error(ErrorCode::Unavailable)));
     }
-    world.happen(Happening::TimerFires);
+    world.happen(Happening::LookTimerFires);
     world.happen(Happening::LookEnds(Outcome::Seen(Status::Stopped, 1)));
-    assert_eq!((world.state.phase(), world.slot, world.timer), (Phase::Failed, false, None));
+    assert_eq!((world.state.phase(), world.slot, world.look_timer), (Phase::Failed, false, None));
 }
 
 #[test]
