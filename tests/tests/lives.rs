@@ -1,9 +1,10 @@
 //! How workloads live together: needs, what is found running, operators, the journal.
 
-use std::{thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use drowse_tests::{Home, Programs, Router, client, curl, ports, until};
+use drowse_tests::{Home, Programs, Router, client, curl, ports, process, until};
+use rustix::process::Signal;
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -168,5 +169,42 @@ fn programs_can_follow_every_change_of_phase() -> Result<()> {
     for phase in ["waking", "ready", "stopping", "asleep"] {
         ensure!(seen.contains(&format!("\"to\":\"{phase}\"")), "no {phase} in {seen}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_killed_routers_programs_serve_on_and_sleep_under_the_next_one() -> Result<()> {
+    let mut router =
+        router(&[("app", &[], "idle = \"2s\"\n"), ("gone", &[], "idle = \"never\"\n")])?;
+    ensure!(router.get("app.lives", "/")?.status == 200);
+    ensure!(router.get("gone.lives", "/")?.status == 200);
+    let pid = |router: &Router, name: &str| -> Result<u32> {
+        let log = router.log().since(0);
+        let started = |line: &&String| line.contains("process started") && line.contains(name);
+        let line = log.iter().find(started).context("nothing was started")?;
+        Ok(line.rsplit("pid=").next().context("no pid")?.trim().parse()?)
+    };
+    let (app, gone) = (pid(&router, "app")?, pid(&router, "gone")?);
+    router.signal(Signal::KILL)?;
+    let home = router.stop()?;
+    ensure!(process::exists(app) && process::exists(gone), "they died with the router");
+
+    // The next router knows nothing of `gone`.
+    let text = fs::read_to_string(home.config())?;
+    let (before, after) = text.split_once("command.gone").context("no command")?;
+    let after = after.split_once('\n').context("no line")?.1;
+    let after = after.split_once("[workload.gone]").context("no workload")?.0;
+    fs::write(home.config(), [before, after].concat())?;
+    let router = home.start()?;
+    let answer = router.get("app.lives", "/")?;
+    ensure!(answer.text().contains(&format!("Process {app} ")), "{}", answer.text());
+    until("what is not granted any more has ended", PATIENCE, || {
+        (!process::exists(gone)).then_some(())
+    })?;
+    router.wait_for_phase("app", "asleep", PATIENCE)?;
+    ensure!(!process::exists(app), "asleep, but the process runs");
+    let starts = router.log().since(0);
+    ensure!(!starts.iter().any(|line| line.contains("process started")), "{starts:#?}");
+    ensure!(router.get("app.lives", "/")?.status == 200, "it is woken again");
     Ok(())
 }

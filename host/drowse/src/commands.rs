@@ -47,16 +47,10 @@ fn runtime() -> Result<Runtime, Error> {
         .map_err(|error| Error::new(format!("cannot start threads: {error}")))
 }
 
-/// The plugins in these directories and in the box. Programs that they run get this soft limit of
-/// open files, or the router's own.
-pub(crate) fn plugins(
-    dir: PathBuf,
-    cache: PathBuf,
-    files: Option<u64>,
-    runtime: &Handle,
-) -> Result<Plugins, Error> {
-    let runtime = runtime.clone();
-    let config = PluginsConfig { dir: Some(dir), cache, bundled: BUNDLED, files, runtime };
+/// The plugins in these directories and in the box, to be looked at; nothing of theirs runs.
+pub(crate) fn plugins(dir: PathBuf, cache: PathBuf, runtime: &Handle) -> Result<Plugins, Error> {
+    let (dir, runtime) = (Some(dir), runtime.clone());
+    let config = PluginsConfig { dir, cache, bundled: BUNDLED, state: None, files: None, runtime };
     Plugins::new(config).map_err(Error::new)
 }
 

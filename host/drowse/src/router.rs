@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use drowse_admin::{ControlSocket, ListenerStatus, SocketError};
 use drowse_config::Config;
 use drowse_core::{Engine, Ground, MemoryJournal};
-use drowse_plugins::Plugins;
+use drowse_plugins::{Plugins, PluginsConfig};
 use drowse_proxy::{BindError, ListenerSettings, NetProber, Protocol, Proxy, Running, Tables};
 use tokio::{
     runtime::Handle,
@@ -19,7 +19,7 @@ use tokio::{
     task::{AbortHandle, JoinHandle, JoinSet},
 };
 
-use crate::{commands, control::Desk, error::Error, lives::Lives};
+use crate::{bundled::BUNDLED, control::Desk, error::Error, lives::Lives};
 
 /// Requests in flight have this long to end when the router ends.
 const LAST_REQUESTS: Duration = Duration::from_secs(20);
@@ -78,9 +78,7 @@ impl Router {
         // Clients may connect from here on; they wait in the kernel until the routes are there.
         let (proxy, listeners) = bind(&config)?;
 
-        let (dir, cache) = (config.plugins.clone(), config.cache.clone());
-        let plugins = commands::plugins(dir, cache, files, runtime)?;
-        let plugins = Arc::new(plugins);
+        let plugins = Arc::new(plugins(&config, files, runtime)?);
         let engine = engine(&config, runtime)?;
         let tables = tables(&config, &engine)?;
         // What runs is found as soon as there is a provider: the notes come first, times and
@@ -194,6 +192,23 @@ fn engine(config: &Config, runtime: &Handle) -> Result<Arc<Engine>, Error> {
     }
     engine.connect().map_err(Error::new)?;
     Ok(engine)
+}
+
+/// The plugins that providers are made of. Programs that they run get this soft limit of open
+/// files, or the router's own.
+fn plugins(config: &Config, files: Option<u64>, runtime: &Handle) -> Result<Plugins, Error> {
+    let plugins = Plugins::new(PluginsConfig {
+        dir: Some(config.plugins.clone()),
+        cache: config.cache.clone(),
+        bundled: BUNDLED,
+        state: Some(config.state.clone()),
+        files,
+        runtime: runtime.clone(),
+    });
+    let plugins = plugins.map_err(Error::new)?;
+    let configured = config.providers.iter().map(|provider| provider.name.to_string());
+    plugins.end_strangers(&configured.collect());
+    Ok(plugins)
 }
 
 /// Loads all providers at the same time. One that takes long is not waited for: visitors of the

@@ -6,16 +6,17 @@
 //! compiled anew.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder},
     hash::{Hash, Hasher},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 use wasmtime::{Engine, component::Component};
+
+use crate::files::{owned, read, write};
 
 /// Files that are kept; the oldest go first. A plugin has two.
 const FILES: usize = 128;
@@ -163,16 +164,6 @@ fn private(dir: &Path) -> io::Result<()> {
     owned(&found)
 }
 
-fn owned(found: &fs::Metadata) -> io::Result<()> {
-    if found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(io::Error::other("it belongs to another user"));
-    }
-    if found.mode() & 0o077 != 0 {
-        return Err(io::Error::other("others may use it (it must be mode 0700, its files 0600)"));
-    }
-    Ok(())
-}
-
 /// The content of `code`, if it is what `sum` says and both are ours alone.
 fn vouched(code: &Path, sum: &Path) -> io::Result<Vec<u8>> {
     let expected = read(sum)?;
@@ -181,29 +172,6 @@ fn vouched(code: &Path, sum: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is not what was written there"));
     }
     Ok(bytes)
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
-    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
-    owned(&found)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0));
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Writes beside and renames, so that nobody ever sees half a file.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let half = path.with_extension(format!("{}.half", std::process::id()));
-    let mut file: File =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&half)?;
-    file.write_all(bytes)?;
-    fs::rename(&half, path)
 }
 
 /// Lower-case hexadecimal.

@@ -1,16 +1,20 @@
 //! The processes of one configured provider.
 //!
 //! They belong to its configuration: they outlive calls and replaced plugins and end with the
-//! router. One granted command is one process at a time, with a process group of its own. What is
-//! left of the group when its first process has ended is killed, so that nothing of it keeps a
-//! port.
+//! router. A router that was killed leaves them running, and the next one finds them again. One
+//! granted command is one process at a time, with a process group of its own. What is left of the
+//! group when its first process has ended is killed, so that nothing of it keeps a port.
 
 mod process;
+mod records;
+mod stat;
 mod usage;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
+    fs::File,
     io,
+    os::fd::AsRawFd as _,
     path::PathBuf,
     process::Stdio,
     sync::{
@@ -21,14 +25,18 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
-use tokio::sync::watch;
+use rustix::{
+    pipe::{PipeFlags, pipe_with},
+    process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit},
+};
+use tokio::{net::unix::pipe, sync::watch};
 
-pub(crate) use self::process::Process;
+pub(crate) use self::{process::Process, records::Records};
 use crate::{
     fault::clean,
     grants::{toml_key, toml_string},
     notes::Notes,
+    scope::wall_clock,
     settings::CommandGrant,
 };
 
@@ -41,14 +49,20 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// What a provider may run, and what of it runs.
 pub(crate) struct Processes {
-    provider: String,
     grants: BTreeMap<String, CommandGrant>,
     /// The soft limit of open files that they get; the router's own when absent.
     files: Option<u64>,
     last_id: AtomicU64,
     table: Mutex<Table>,
-    changes: Arc<Changes>,
+    house: Arc<House>,
+}
+
+/// What all processes of a provider share.
+struct House {
+    provider: String,
+    changes: Changes,
     notes: Arc<Notes>,
+    records: Arc<Records>,
 }
 
 #[derive(Default)]
@@ -78,23 +92,56 @@ pub(crate) enum CommandError {
 // === impl Processes ===
 
 impl Processes {
+    /// Nothing runs yet, but what the records say.
     pub(crate) fn new(
         provider: &str,
         grants: BTreeMap<String, CommandGrant>,
         files: Option<u64>,
         notes: Arc<Notes>,
+        records: Arc<Records>,
     ) -> Self {
+        let changes =
+            Changes { by_command: Mutex::new(BTreeMap::new()), count: watch::Sender::new(0) };
+        let house = House { provider: provider.to_owned(), changes, notes, records };
         Self {
-            provider: provider.to_owned(),
             grants,
             files,
-            last_id: AtomicU64::new(0),
+            // Numbers of an earlier router are not used again.
+            last_id: AtomicU64::new(wall_clock() / 1_000_000),
             table: Mutex::new(Table::default()),
-            changes: Arc::new(Changes {
-                by_command: Mutex::new(BTreeMap::new()),
-                count: watch::Sender::new(0),
-            }),
-            notes,
+            house: Arc::new(house),
+        }
+    }
+
+    /// Finds again what an earlier router has left running. What is not granted any more is ended.
+    /// Must be called within the runtime, and once.
+    pub(crate) async fn recover(&self) {
+        let House { provider, records, .. } = &*self.house;
+        for record in records.of(provider) {
+            let (command, pid) = (record.command.as_str(), record.pid);
+            let Some(process) = Process::adopt(&record, &self.house) else {
+                records.remove(provider, record.id);
+                continue;
+            };
+            let taken = match self.table().processes.entry(record.command.clone()) {
+                Entry::Vacant(place) if self.grants.contains_key(command) => {
+                    place.insert(process.clone());
+                    true
+                }
+                _ => false,
+            };
+            if taken {
+                tracing::info!(provider, command, pid, "process found running");
+                self.house.changes.happened(command);
+            } else {
+                tracing::warn!(
+                    provider,
+                    command,
+                    pid,
+                    "ending a process of an earlier configuration: the command is not granted any more"
+                );
+                self.end(&process).await;
+            }
         }
     }
 
@@ -122,7 +169,8 @@ impl Processes {
             let message = format!("command {command:?} runs already: one command is one process");
             return Err(CommandError::Conflict(message));
         }
-        let child = self.launch(grant, arguments, environment).map_err(|error| {
+        let launched = self.launch(grant, arguments, environment);
+        let (child, output) = launched.map_err(|error| {
             // The program is named: the operator granted it, and it is what is wrong.
             CommandError::Failed(format!(
                 "command {command:?}: {} cannot be started: {error}",
@@ -130,21 +178,15 @@ impl Processes {
             ))
         })?;
         let id = self.last_id.fetch_add(1, Relaxed) + 1;
-        let process = Process::watch(
-            id,
-            (&self.provider, command),
-            child,
-            self.changes.clone(),
-            self.notes.clone(),
-        )
-        .map_err(|error| CommandError::Failed(format!("command {command:?}: {error}")))?;
+        let process = Process::watch(id, command, child, output, &self.house)
+            .map_err(|error| CommandError::Failed(format!("command {command:?}: {error}")))?;
         table.processes.insert(command.to_owned(), process.clone());
         drop(table);
-        if self.notes.admit("command") {
+        if self.house.notes.admit("command") {
             let pid = process.pid();
-            tracing::info!(provider = %self.provider, command, pid, "process started");
+            tracing::info!(provider = %self.house.provider, command, pid, "process started");
         }
-        self.changes.happened(command);
+        self.house.changes.happened(command);
         Ok(process)
     }
 
@@ -164,12 +206,12 @@ impl Processes {
 
     /// Waits for changes after `since`.
     pub(crate) async fn changes(&self, since: u64) -> (u64, Vec<String>) {
-        let mut count = self.changes.count.subscribe();
+        let mut count = self.house.changes.count.subscribe();
         // A number that was never given comes from an earlier life: begin anew.
         let since = if since > *count.borrow() { 0 } else { since };
         // The sender lives in `self`, so this cannot fail.
         let now = count.wait_for(|now| *now > since).await.map_or(since, |now| *now);
-        (now, self.changes.after(since))
+        (now, self.house.changes.after(since))
     }
 
     /// Ends every process as its grant says: its signal to the group, SIGKILL after its grace.
@@ -209,8 +251,8 @@ impl Processes {
             CommandError::Denied(format!(
                 "provider {:?}: command {name:?} is not granted: add [provider.{}.command.{}] \
                  with run = [\"/path/to/program\"]",
-                self.provider,
-                toml_key(&self.provider),
+                self.house.provider,
+                toml_key(&self.house.provider),
                 toml_key(&name)
             ))
         })
@@ -224,12 +266,12 @@ impl Processes {
         environment: &[(String, String)],
     ) -> Result<(), CommandError> {
         let table =
-            format!("[provider.{}.command.{}]", toml_key(&self.provider), toml_key(command));
+            format!("[provider.{}.command.{}]", toml_key(&self.house.provider), toml_key(command));
         if !arguments.is_empty() && !grant.extra_arguments {
             return Err(CommandError::Denied(format!(
                 "provider {:?}: arguments for command {command:?} are not granted: \
                  add to {table}: extra-arguments = true",
-                self.provider
+                self.house.provider
             )));
         }
         let foreign = |(name, _): &&(String, String)| !grant.extra_environment.contains(name);
@@ -238,7 +280,7 @@ impl Processes {
             return Err(CommandError::Denied(format!(
                 "provider {:?}: variable {name:?} for command {command:?} is not granted: \
                  add to {table}: extra-environment = [..., {}]",
-                self.provider,
+                self.house.provider,
                 toml_string(&name)
             )));
         }
@@ -260,7 +302,8 @@ impl Processes {
         grant: &CommandGrant,
         arguments: &[String],
         environment: &[(String, String)],
-    ) -> io::Result<tokio::process::Child> {
+    ) -> io::Result<(tokio::process::Child, pipe::Receiver)> {
+        let (output, input) = channel()?;
         let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
         let mut command = tokio::process::Command::new(&grant.program);
         command
@@ -271,8 +314,8 @@ impl Processes {
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .envs(&grant.environment)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(input.try_clone()?)
+            .stderr(input)
             .process_group(0)
             .kill_on_drop(true);
         if let Some(directory) = &grant.directory {
@@ -286,7 +329,7 @@ impl Processes {
         }
         let child = command.spawn()?;
         self.limit_files(&child);
-        Ok(child)
+        Ok((child, output))
     }
 
     /// Gives a child back the limit of open files that programs expect: the router has raised its
@@ -298,6 +341,18 @@ impl Processes {
         // One that has ended needs no limit.
         let _ = prlimit(Some(pid), Resource::Nofile, limit);
     }
+}
+
+/// A pipe for output. Whoever writes holds the reading side as well: so nobody is ended by the
+/// router's end, and the next one can read on.
+fn channel() -> io::Result<(pipe::Receiver, File)> {
+    let (output, input) = pipe_with(PipeFlags::CLOEXEC)?;
+    let both = File::options()
+        .read(true)
+        .write(true)
+        .open(format!("/proc/self/fd/{}", input.as_raw_fd()))
+        .unwrap_or_else(|_| File::from(input));
+    Ok((pipe::Receiver::from_owned_fd(output)?, both))
 }
 
 /// The signal of this name, signal(7). Real-time signals have none.

@@ -15,6 +15,7 @@ mod convert;
 mod directory;
 mod endpoint;
 mod fault;
+mod files;
 pub mod grants;
 mod health;
 mod info;

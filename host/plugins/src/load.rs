@@ -14,6 +14,7 @@ use wasmtime::component::Component;
 use crate::{
     bindings::{PluginPre, types},
     cache::{Cache, Compiled, Key, hex},
+    command::Records,
     grants::Rule,
     info::{self, EndpointWish, Load, PluginInfo},
     instance::{self, INSIDE},
@@ -31,6 +32,8 @@ pub(crate) struct House {
     pub(crate) places: Arc<Places>,
     /// The soft limit of open files that programs get; the router's own when absent.
     pub(crate) files: Option<u64>,
+    /// Which programs run.
+    pub(crate) records: Arc<Records>,
 }
 
 /// A plugin's file.

@@ -16,12 +16,14 @@ use tokio::{
 
 use crate::{
     cache::Cache,
+    command::{Processes, Records},
     directory::Directories,
     info::PluginInfo,
     load::{self, House, Plugin, Source},
+    notes::Notes,
     provider::WasmProvider,
     runtime::Runtime,
-    settings::ProviderSettings,
+    settings::{Limits, ProviderSettings},
 };
 
 /// Largest plugin file.
@@ -36,6 +38,9 @@ pub struct PluginsConfig {
     pub cache: PathBuf,
     /// Plugins that come with the router, by name.
     pub bundled: &'static [(&'static str, &'static [u8])],
+    /// Which granted programs run is kept in here, so that a router that follows one that was
+    /// killed finds them; nobody does when absent.
+    pub state: Option<PathBuf>,
     /// The soft limit of open files that granted programs get; the router's own when absent.
     pub files: Option<u64>,
     /// Runs loading and `watch`; never a data-path thread's runtime.
@@ -78,7 +83,8 @@ impl Plugins {
         let runtime = Runtime::new().map_err(|error| PluginsError(format!("{error:#}")))?;
         let cache = Cache::open(&config.cache);
         let handle = config.runtime.clone();
-        let house = House { runtime, cache, places: Arc::default(), files: config.files };
+        let records = Arc::new(Records::open(config.state.as_deref()));
+        let house = House { runtime, cache, places: Arc::default(), files: config.files, records };
         let directories = Directories::new()
             .inspect_err(|error| {
                 tracing::warn!("changed plugins are used only after a restart: {error}");
@@ -100,6 +106,18 @@ impl Plugins {
         Ok(Self { shelf, keepers: Mutex::new(keepers) })
     }
 
+    /// Ends what an earlier router has left running for providers that are not configured any
+    /// more, in the background.
+    pub fn end_strangers(&self, configured: &BTreeSet<String>) {
+        let records = &self.shelf.house.records;
+        for provider in records.providers().difference(configured) {
+            let notes = Arc::new(Notes::new(provider, Limits::default().log_lines));
+            let left = Processes::new(provider, BTreeMap::new(), None, notes, records.clone());
+            let end = async move { left.recover().await };
+            self.keepers().spawn_on(end, &self.shelf.config.runtime);
+        }
+    }
+
     /// The provider of these settings, with its plugin loaded if that is possible; else it exists
     /// all the same and its state names the cause.
     pub async fn provider(&self, settings: ProviderSettings) -> Arc<WasmProvider> {
@@ -109,6 +127,7 @@ impl Plugins {
             shelf.config.runtime.clone(),
             settings,
         ));
+        provider.seat().tenant.processes.recover().await;
         shelf.providers().push(provider.clone());
         let (done, answer) = oneshot::channel();
         let keep = shelf.clone().keep(provider.clone(), done);

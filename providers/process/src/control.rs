@@ -186,8 +186,12 @@ impl<'a> Control<'a> {
                 seen
             }
             State::Exited(status) => Observation::new(self.name, Status::Stopped, "exited")
-                .with_detail(exit_detail(status))
-                .with_attribute("exit-status", status.to_string()),
+                .with_detail(exit_detail(status)),
+        };
+        let seen = match process.state {
+            // A status that nobody knows is none.
+            State::Exited(status @ 0..) => seen.with_attribute("exit-status", status.to_string()),
+            _ => seen,
         };
         seen.with_native_id(process.id.to_string())
             .with_attribute("pid", process.pid.to_string())
@@ -206,6 +210,10 @@ fn signal_name(signal: &str) -> String {
 }
 
 fn exit_detail(status: i32) -> String {
+    if status < 0 {
+        return "ended; nobody knows its status, as the router was started anew meanwhile"
+            .to_owned();
+    }
     let signal = match status - 128 {
         1 => "SIGHUP",
         2 => "SIGINT",

@@ -92,7 +92,7 @@ fn describe(platform: Platform) -> Result<Option<PluginInfo>, Error> {
     let runtime = runtime()?;
     let places = Places::of_this_user();
     runtime.block_on(async {
-        let plugins = plugins(places.plugins(), places.cache(), None, runtime.handle())?;
+        let plugins = plugins(places.plugins(), places.cache(), runtime.handle())?;
         let info = plugins.inspect(platform.plugin()).await.ok();
         plugins.shutdown().await;
         Ok(info)

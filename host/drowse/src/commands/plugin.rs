@@ -28,7 +28,7 @@ pub(crate) fn list(config: &ConfigFile, output: &Output) -> Result<(), Error> {
     let Paths { plugins: dir, cache, .. } = locate::paths(config)?;
     let runtime = runtime()?;
     let listed = runtime.block_on(async {
-        let plugins = plugins(dir.clone(), cache, None, runtime.handle())?;
+        let plugins = plugins(dir.clone(), cache, runtime.handle())?;
         let listed = plugins.list().await;
         plugins.shutdown().await;
         Ok::<_, Error>(listed)
@@ -57,7 +57,7 @@ pub(crate) fn inspect(reference: &str, config: &ConfigFile, output: &Output) -> 
     };
     let runtime = runtime()?;
     let info = runtime.block_on(async {
-        let plugins = plugins(dir, cache, None, runtime.handle())?;
+        let plugins = plugins(dir, cache, runtime.handle())?;
         let info = plugins.inspect(&reference).await.map_err(Error::new);
         plugins.shutdown().await;
         info

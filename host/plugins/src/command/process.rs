@@ -3,28 +3,34 @@
 use std::{
     collections::VecDeque,
     io,
-    os::unix::process::ExitStatusExt as _,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
     process::ExitStatus,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, poll},
     io::Errno,
-    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
+    process::{
+        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
+    },
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _},
+    io::AsyncReadExt as _,
+    net::unix::pipe,
     process::Child,
     sync::{oneshot, watch},
     task::JoinHandle,
 };
 
 use super::{
-    Changes,
+    House,
+    records::Record,
+    stat::{self, Stat},
     usage::{self, Usage},
 };
-use crate::{notes::Notes, scope::wall_clock};
+use crate::scope::wall_clock;
 
 /// Bytes of output that are kept.
 const TAIL: usize = 64 << 10;
@@ -32,6 +38,9 @@ const TAIL: usize = 64 << 10;
 const STACK: usize = 128 << 10;
 /// Output that is still on its way when a process has ended is waited for this long.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// The status of a process whose end nobody saw who could have asked for it.
+const UNKNOWN: i32 = -1;
 
 /// A process that was started for a provider.
 pub(crate) struct Process {
@@ -67,46 +76,94 @@ struct Tail(Mutex<VecDeque<u8>>);
 // === impl Process ===
 
 impl Process {
-    /// Takes a started child into keeping.
+    /// Takes a started child into keeping, with the end of the pipe that it writes to.
     pub(super) fn watch(
         id: u64,
-        name: (&str, &str),
+        command: &str,
         mut child: Child,
-        changes: Arc<Changes>,
-        notes: Arc<Notes>,
+        output: pipe::Receiver,
+        house: &Arc<House>,
     ) -> io::Result<Arc<Self>> {
-        let (provider, command) = name;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("it ended before it began"))?;
-        let tail = Arc::new(Tail::default());
-        let readers = [
-            child.stdout.take().map(|out| tokio::spawn(tail.clone().follow(out))),
-            child.stderr.take().map(|out| tokio::spawn(tail.clone().follow(out))),
-        ];
-        let (sender, status) = watch::channel(None);
-        let group = Arc::new(Group(Mutex::new(Signalled::Running)));
-        let keeper = {
-            let (provider, command) = (provider.to_owned(), command.to_owned());
+        let group = Group::new(Signalled::Running);
+        let end = {
             let group = group.clone();
+            async move { reap(pid, &mut child, &group).await }
+        };
+        let started_at = wall_clock() / 1_000_000;
+        // Not there yet, or ended at once: then there is nothing to be found again either.
+        if let Ok(stat) = Stat::of(pid) {
+            house.records.add(Record {
+                provider: house.provider.clone(),
+                command: command.to_owned(),
+                id,
+                pid: pid.as_raw_nonzero().get(),
+                began: stat.began,
+                boot: house.records.boot().to_owned(),
+                started_at,
+            });
+        }
+        Ok(Self::keep((id, command, pid, started_at), group, Some(output), end, house))
+    }
+
+    /// Finds a process that an earlier router started and left running. None when it has ended.
+    pub(super) fn adopt(record: &Record, house: &Arc<House>) -> Option<Arc<Self>> {
+        let pid = Pid::from_raw(record.pid)?;
+        // From here on the number cannot become another's unnoticed.
+        let held = pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?;
+        let found = Stat::of(pid).ok().filter(|stat| stat.began == record.began)?;
+        if found.state == 'Z' {
+            return None;
+        }
+        let paused = found.state == 'T';
+        let group = Group::new(if paused { Signalled::Paused } else { Signalled::Running });
+        // It keeps its own pipe open, which can be read again if it still writes there.
+        let output = |number| {
+            let path = format!("/proc/{}/fd/{number}", record.pid);
+            pipe::OpenOptions::new().open_receiver(path).ok()
+        };
+        let output = output(1).or_else(|| output(2));
+        let end = {
+            let group = group.clone();
+            async move { gone(pid, held, &group).await }
+        };
+        let name = (record.id, record.command.as_str(), pid, record.started_at);
+        Some(Self::keep(name, group, output, end, house))
+    }
+
+    fn keep(
+        (id, command, pid, started_at): (u64, &str, Pid, u64),
+        group: Arc<Group>,
+        output: Option<pipe::Receiver>,
+        end: impl Future<Output = i32> + Send + 'static,
+        house: &Arc<House>,
+    ) -> Arc<Self> {
+        let tail = Arc::new(Tail::default());
+        let reader = output.map(|output| tokio::spawn(tail.clone().follow(output)));
+        let (sender, status) = watch::channel(None);
+        let command = command.to_owned();
+        let keeper = {
+            let (command, house) = (command.clone(), house.clone());
             tokio::spawn(async move {
-                let status = reap(pid, &mut child, &group).await;
-                for reader in readers.into_iter().flatten() {
+                let status = end.await;
+                if let Some(reader) = reader {
                     let abort = reader.abort_handle();
                     if tokio::time::timeout(LAST_WORDS, reader).await.is_err() {
                         abort.abort();
                     }
                 }
-                if notes.admit("command") {
+                house.records.remove(&house.provider, id);
+                if house.notes.admit("command") {
                     let pid = pid.as_raw_nonzero().get();
+                    let provider = &house.provider;
                     tracing::info!(provider, command, pid, status, "process ended");
                 }
                 sender.send_replace(Some(status));
-                changes.happened(&command);
+                house.changes.happened(&command);
             })
         };
-        let started_at = wall_clock() / 1_000_000;
-        let command = command.to_owned();
-        Ok(Arc::new(Self { id, command, pid, started_at, group, status, tail, keeper }))
+        Arc::new(Self { id, command, pid, started_at, group, status, tail, keeper })
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -135,7 +192,7 @@ impl Process {
     pub(crate) async fn wait(&self) -> i32 {
         let mut status = self.status.clone();
         let ended = status.wait_for(Option::is_some).await;
-        ended.ok().and_then(|status| *status).unwrap_or(-1)
+        ended.ok().and_then(|status| *status).unwrap_or(UNKNOWN)
     }
 
     /// Sends a signal to its group; nothing when it has ended.
@@ -193,31 +250,56 @@ async fn reap(pid: Pid, child: &mut Child, group: &Group) -> i32 {
             status
         }
     };
-    status.map_or(-1, exit_status)
+    status.map_or(UNKNOWN, exit_status)
+}
+
+/// Waits for the end of a process that is not our child, and ends what is left of its group.
+async fn gone(pid: Pid, held: OwnedFd, group: &Group) -> i32 {
+    let end = in_thread(move || {
+        while let Err(Errno::INTR) = poll(&mut [PollFd::new(&held, PollFlags::IN)], None) {}
+    });
+    if let Err(error) = end.await {
+        let pid = pid.as_raw_nonzero().get();
+        tracing::warn!(pid, %error, "the end of a program that runs on cannot be noticed");
+        std::future::pending::<()>().await;
+    }
+    group.close();
+    stat::end_group(pid);
+    UNKNOWN
 }
 
 /// Waits until the process has ended and leaves it to be reaped, so that its number stays taken.
-/// Only a thread can do that everywhere; it ends with the process.
 async fn end(pid: Pid) -> io::Result<()> {
+    in_thread(move || {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
+    })
+    .await
+}
+
+/// Waits for the end of a process as only a thread can everywhere; it ends with the process.
+async fn in_thread(wait: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let (ended, end) = oneshot::channel();
-    std::thread::Builder::new().name("drowse-process".into()).stack_size(STACK).spawn(
-        move || {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
-            // Nobody waits any more when the router has ended first.
-            let _ = ended.send(());
-        },
-    )?;
+    let thread = std::thread::Builder::new().name("drowse-process".into()).stack_size(STACK);
+    thread.spawn(move || {
+        wait();
+        // Nobody waits any more when the router has ended first.
+        let _ = ended.send(());
+    })?;
     end.await.map_err(io::Error::other)
 }
 
 fn exit_status(status: ExitStatus) -> i32 {
-    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(UNKNOWN)
 }
 
 // === impl Group ===
 
 impl Group {
+    fn new(signalled: Signalled) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(signalled)))
+    }
+
     fn signal(&self, pid: Pid, signal: Signal) {
         let mut signalled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if *signalled == Signalled::Ended {
@@ -245,7 +327,7 @@ impl Group {
 // === impl Tail ===
 
 impl Tail {
-    async fn follow(self: Arc<Self>, mut output: impl AsyncRead + Unpin) {
+    async fn follow(self: Arc<Self>, mut output: pipe::Receiver) {
         let mut piece = vec![0; 8 << 10];
         while let Ok(size @ 1..) = output.read(&mut piece).await {
             let mut bytes = self.bytes();

@@ -20,7 +20,7 @@ fn processes(script: &str) -> Processes {
 
 fn with(grant: CommandGrant) -> Processes {
     let notes = Arc::new(Notes::new("process", 20));
-    Processes::new("process", BTreeMap::from([("blog".into(), grant)]), None, notes)
+    Processes::new("process", BTreeMap::from([("blog".into(), grant)]), None, notes, Arc::default())
 }
 
 /// Waits for a line that the process writes when it is ready for the test.
@@ -109,7 +109,7 @@ async fn a_program_gets_the_usual_limit_of_open_files() {
     let grants = BTreeMap::from([("blog".into(), grant("sleep 0.1; ulimit -Sn"))]);
     let files = getrlimit(Resource::Nofile).current.map_or(64, |files| files.min(64));
     let notes = Arc::new(Notes::new("process", 20));
-    let processes = Processes::new("process", grants, Some(files), notes);
+    let processes = Processes::new("process", grants, Some(files), notes, Arc::default());
     let process = processes.spawn("blog", &[], &[]).unwrap();
     process.wait().await;
     assert_eq!(String::from_utf8_lossy(&process.output(TAIL)), format!("{files}\n"));

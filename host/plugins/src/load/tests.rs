@@ -3,8 +3,13 @@ use super::*;
 fn house() -> (tempfile::TempDir, Arc<House>) {
     let dir = tempfile::tempdir().unwrap();
     let cache = Cache::open(&dir.path().join("compiled"));
-    let house =
-        House { runtime: Runtime::new().unwrap(), cache, places: Arc::default(), files: None };
+    let house = House {
+        runtime: Runtime::new().unwrap(),
+        cache,
+        places: Arc::default(),
+        files: None,
+        records: Arc::default(),
+    };
     (dir, Arc::new(house))
 }
 

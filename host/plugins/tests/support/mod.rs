@@ -76,6 +76,7 @@ impl Stage {
             dir: Some(root.join("plugins")),
             cache: root.join("compiled"),
             bundled: bundled.leak(),
+            state: None,
             files: None,
             runtime: Handle::current(),
         })
