@@ -85,8 +85,11 @@ fn pulse(engine: &Engine) {
     let pulses: BTreeMap<_, _> = engine.providers().into_iter().map(pulse).collect();
     let mut sleepers: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for workload in engine.workloads() {
-        let snapshot = workload.snapshot();
         let unseen = workload.unseen_for();
+        if unseen < PULSE {
+            continue;
+        }
+        let snapshot = workload.snapshot();
         let Some(pulse) = pulses.get(&workload.spec().provider) else { continue };
         match (snapshot.phase, snapshot.stage) {
             (Phase::Ready, _) | (Phase::Waking, Some(Stage::Probing(_))) if unseen >= *pulse => {

@@ -14,7 +14,7 @@ pub(crate) fn every_minute(sky: &Sky) {
         };
         let awake = sky.plan.specs.iter().filter(shares).filter(|spec| {
             sky.guest(spec.name.as_str(), |guest| {
-                guest.starting || guest.ours && guest.status == Status::Running
+                guest.starting || guest.ours && guest.placed && guest.status == Status::Running
             })
         });
         let names: Vec<_> = awake.map(|spec| spec.name.as_str()).collect();

@@ -2,8 +2,9 @@
 //!
 //! Workloads of three providers need each other, share pools, have times of their own, and are
 //! visited at random, while the providers delay, fail, trap, hang, lie and lose events, and
-//! targets die, are replaced and removed. At every minute the invariants that can be seen from
-//! outside are checked. The last hour of each day is calm: after it everything has converged.
+//! targets die, are replaced and removed. Once a day the router is killed, and another one takes
+//! over what it finds. At every minute the invariants that can be seen from outside are checked.
+//! The last hour of each day is calm: after it everything has converged by itself.
 //!
 //! The seed is printed; `DROWSE_SEED` repeats a run. `DROWSE_WORKLOADS` and `DROWSE_DAYS` make it
 //! larger or smaller.
@@ -13,11 +14,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use drowse_core::{Engine, Ground};
+use drowse_core::{Engine, Ground, LifeNote};
 use tokio::{
     runtime::{Builder, Handle},
     task::JoinSet,
-    time::sleep_until,
+    time::{sleep, sleep_until},
 };
 
 mod checks;
@@ -41,6 +42,34 @@ fn simulate(seed: u64, workloads: usize, days: u32) -> (u64, Tally) {
         Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
         let sky = Sky::new(seed, Plan::draw(seed, workloads));
+        let platform =
+            |(number, name): (usize, &&str)| Platform::new(sky.clone(), name, number < WATCHING);
+        let platforms: Vec<_> = PROVIDERS.iter().enumerate().map(platform).collect();
+        let mut router = Router::start(&sky, &platforms, 0, Vec::new()).await;
+        for day in 0..days {
+            router = one_day(&sky, &platforms, router, day).await;
+        }
+        router.kill().await;
+        (sky.hash(), sky.record().tally.clone())
+    })
+}
+
+/// One router's life, and all who come and go meanwhile.
+struct Router {
+    engine: Arc<Engine>,
+    tasks: JoinSet<()>,
+}
+
+// === impl Router ===
+
+impl Router {
+    /// What an earlier one knew is recalled before there are providers.
+    async fn start(
+        sky: &Arc<Sky>,
+        platforms: &[Arc<Platform>],
+        number: u64,
+        notes: Vec<LifeNote>,
+    ) -> Self {
         let clock = sky.clone();
         let engine = Engine::new(Ground {
             runtime: Handle::current(),
@@ -48,55 +77,65 @@ fn simulate(seed: u64, workloads: usize, days: u32) -> (u64, Tally) {
             journal: sky.clone(),
             clock: Arc::new(move || clock.wall()),
         });
-        sky.engine.set(Arc::downgrade(&engine)).expect("set once");
-        let mut everybody = settle_in(&sky, &engine);
-        for day in 0..days {
-            one_day(&sky, &engine, &mut everybody, day).await;
+        sky.begins(&engine);
+        for pool in &sky.plan.pools {
+            engine.add_pool(pool.clone());
         }
-        everybody.tasks.shutdown().await;
-        (sky.hash(), sky.record().tally.clone())
-    })
-}
-
-struct Everybody {
-    platforms: Vec<Arc<Platform>>,
-    tasks: JoinSet<()>,
-}
-
-fn settle_in(sky: &Arc<Sky>, engine: &Arc<Engine>) -> Everybody {
-    let platform =
-        |(number, name): (usize, &&str)| Platform::new(sky.clone(), name, number < WATCHING);
-    let platforms: Vec<_> = PROVIDERS.iter().enumerate().map(platform).collect();
-    for platform in &platforms {
-        engine.add_provider(platform.clone());
-    }
-    for pool in &sky.plan.pools {
-        engine.add_pool(pool.clone());
-    }
-    for spec in &sky.plan.specs {
-        engine.add_workload(spec.clone()).expect("a free name");
-    }
-    engine.connect().expect("no circle");
-    engine.start_clock();
-    let mut tasks = JoinSet::new();
-    for workload in engine.workloads() {
-        let mut dice = Dice::of(sky.seed, workload.name().as_str(), 0);
-        for number in 0..=dice.below(3) {
-            tasks.spawn(walk::walk(sky.clone(), workload.clone(), number));
+        for spec in &sky.plan.specs {
+            engine.add_workload(spec.clone()).expect("a free name");
         }
+        engine.connect().expect("no circle");
+        engine.recall(notes);
+        for platform in platforms {
+            engine.add_provider(platform.clone());
+        }
+        engine.reconcile();
+        engine.surveyed(Duration::from_secs(1)).await;
+        engine.start_clock();
+        let mut tasks = JoinSet::new();
+        for workload in engine.workloads() {
+            let mut dice = Dice::of(sky.seed, workload.name().as_str(), 0);
+            for walker in 0..=dice.below(3) {
+                tasks.spawn(walk::walk(sky.clone(), workload.clone(), number * 10 + walker));
+            }
+        }
+        tasks.spawn(walk::befall(sky.clone(), platforms.to_vec(), number));
+        Self { engine, tasks }
     }
-    tasks.spawn(walk::befall(sky.clone(), platforms.clone()));
-    Everybody { platforms, tasks }
+
+    /// Nothing is put in order. Returns what was written down last.
+    async fn kill(mut self) -> Vec<LifeNote> {
+        let notes = self.engine.lives();
+        // It does nothing any more when its visitors are cut off.
+        drop(self.engine);
+        self.tasks.shutdown().await;
+        // What worked for it ends.
+        sleep(Duration::from_millis(1)).await;
+        notes
+    }
 }
 
-async fn one_day(sky: &Arc<Sky>, engine: &Arc<Engine>, everybody: &mut Everybody, day: u32) {
+/// One day of one router until it is killed, and of the next one.
+async fn one_day(
+    sky: &Arc<Sky>,
+    platforms: &[Arc<Platform>],
+    mut router: Router,
+    day: u32,
+) -> Router {
     let midnight = sky.began + DAY * day;
     let calm = u32::try_from(CALM.as_secs() / 60).expect("less than a day");
+    let mut dice = Dice::of(sky.seed, "kill", day.into());
+    let killed = u32::try_from(dice.below(1200)).expect("less than a day") + 60;
     sky.calm.store(false, Ordering::Relaxed);
     for minute in 1..=1440 {
         // The clock is read a moment before the next day begins.
         sleep_until(midnight + MINUTE * minute - Duration::from_millis(1)).await;
         checks::every_minute(sky);
+        if minute == killed {
+            let notes = router.kill().await;
+            sleep(dice.between(Duration::ZERO, MINUTE / 2)).await;
+            router = Router::start(sky, platforms, u64::from(day) + 1, notes).await;
+        }
         if minute == calm {
             sky.calm.store(true, Ordering::Relaxed);
             for name in sky.names() {
@@ -106,18 +145,17 @@ async fn one_day(sky: &Arc<Sky>, engine: &Arc<Engine>, everybody: &mut Everybody
             }
         }
         if minute == calm + 1 {
-            // What was lost while the watches were broken is made up for, and where nobody
-            // watches somebody looks.
-            for platform in &everybody.platforms {
+            // A watch that was broken works again. What else was lost is found out some day.
+            for platform in platforms.iter().filter(|platform| platform.is_deaf()) {
                 platform.hears_again().await;
             }
-            engine.reconcile();
         }
-        while let Some(ended) = everybody.tasks.try_join_next() {
+        while let Some(ended) = router.tasks.try_join_next() {
             ended.expect("nobody panics");
         }
     }
-    checks::after_a_calm_hour(sky, engine);
+    checks::after_a_calm_hour(sky, &router.engine);
+    router
 }
 
 fn setting(name: &str) -> Option<u64> {

@@ -26,8 +26,8 @@ pub(crate) struct Platform {
     name: ProviderName,
     watches: bool,
     sky: Arc<Sky>,
-    events: mpsc::Sender<ProviderEvent>,
-    reported: Mutex<Option<mpsc::Receiver<ProviderEvent>>>,
+    /// To whoever watches now.
+    events: Mutex<mpsc::Sender<ProviderEvent>>,
     /// Its watch is broken: nothing is reported.
     deaf: AtomicBool,
 }
@@ -59,13 +59,12 @@ struct Flight<'a>(&'a Sky, &'a str);
 
 impl Platform {
     pub(crate) fn new(sky: Arc<Sky>, name: &str, watches: bool) -> Arc<Self> {
-        let (events, reported) = mpsc::channel(4096);
+        let (events, _) = mpsc::channel(1);
         Arc::new(Self {
             name: ProviderName::parse(name).expect("a name"),
             watches,
             sky,
-            events,
-            reported: Mutex::new(Some(reported)),
+            events: Mutex::new(events),
             deaf: AtomicBool::new(false),
         })
     }
@@ -73,8 +72,16 @@ impl Platform {
     /// Something happened to a target: it is reported, perhaps late, twice or never.
     pub(crate) fn happened(self: &Arc<Self>, name: &str) {
         if self.watches {
-            tell(&self.sky, &self.events, self.deaf.load(Ordering::Relaxed), name);
+            tell(&self.sky, &self.events(), self.deaf.load(Ordering::Relaxed), name);
         }
+    }
+
+    fn events(&self) -> mpsc::Sender<ProviderEvent> {
+        self.events.lock().expect("no panic").clone()
+    }
+
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.deaf.load(Ordering::Relaxed)
     }
 
     pub(crate) fn goes_deaf(&self) {
@@ -86,7 +93,7 @@ impl Platform {
         self.deaf.store(false, Ordering::Relaxed);
         if self.watches {
             // The engine has ended.
-            let _ = self.events.send(ProviderEvent::Synced).await;
+            let _ = self.events().send(ProviderEvent::Synced).await;
         }
     }
 
@@ -103,6 +110,12 @@ impl Platform {
                 None => Err(Failure::new(ErrorCode::NotFound, format!("{name} does not exist"))),
             };
         }
+        let idles =
+            sky.guest(name, |guest| !matches!(guest.status, Status::Running | Status::Paused));
+        if end == Some(Status::Paused) && idles {
+            let failure = format!("{name} does not run");
+            return Err(Failure::new(ErrorCode::Conflict, failure));
+        }
         let done =
             matches!(outcome, Outcome::Well | Outcome::Fails(_, true) | Outcome::Hangs(true));
         if done {
@@ -112,7 +125,7 @@ impl Platform {
                 None => starts(guest, &mut dice, told, sky.is_calm()),
             });
             if self.watches {
-                tell(sky, &self.events, self.deaf.load(Ordering::Relaxed), name);
+                tell(sky, &self.events(), self.deaf.load(Ordering::Relaxed), name);
             }
         }
         match outcome {
@@ -134,6 +147,7 @@ fn puts_to_sleep(guest: &mut Guest, end: &Status) {
 fn starts(guest: &mut Guest, dice: &mut Dice, told: bool, calm: bool) {
     // What ran before we started it has its place in any case.
     guest.ours = told && (guest.ours || guest.status != Status::Running);
+    guest.placed = guest.ours;
     if guest.status != Status::Running {
         let never = dice.chance(20) && !calm;
         let longest = if dice.chance(900) { 200 } else { 30_000 };
@@ -171,6 +185,9 @@ fn observe(sky: &Sky, name: &str) -> Observation {
     let mut attributes = BTreeMap::new();
     if guest.status == Status::Stopped {
         attributes.insert("exit-status".to_owned(), guest.exit.to_string());
+    }
+    if guest.status == Status::Running {
+        attributes.insert("started-at".to_owned(), guest.runs.to_string());
     }
     let address = Address { host: name.to_owned(), port: None, target_port: None };
     Observation {
@@ -242,6 +259,10 @@ impl Provider for Platform {
         let (delay, outcome) = draw(&mut dice, calm);
         tokio::time::sleep(delay / 4).await;
         match outcome {
+            // A platform has much to do at the time at which a router begins.
+            _ if sky.has_just_begun() && dice.chance(300) => {
+                return Err(Code::Unavailable.failure(name));
+            }
             Outcome::Well => {}
             Outcome::Fails(code, _) => return Err(code.failure(name)),
             Outcome::Hangs(_) => return std::future::pending().await,
@@ -271,7 +292,9 @@ impl Provider for Platform {
     }
 
     fn watch(&self) -> mpsc::Receiver<ProviderEvent> {
-        self.reported.lock().expect("no panic").take().expect("watched once")
+        let (events, reported) = mpsc::channel(4096);
+        *self.events.lock().expect("no panic") = events;
+        reported
     }
 
     fn state(&self) -> ProviderState {

@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, Weak,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime},
@@ -26,7 +26,8 @@ pub(crate) struct Sky {
     pub(crate) began: Instant,
     /// The providers are well and nobody comes.
     pub(crate) calm: AtomicBool,
-    pub(crate) engine: OnceLock<Weak<Engine>>,
+    /// The router that runs now, and since when.
+    engine: Mutex<(Weak<Engine>, Instant)>,
     guests: Mutex<BTreeMap<String, Guest>>,
     record: Mutex<Record>,
 }
@@ -43,6 +44,10 @@ pub(crate) struct Guest {
     pub(crate) exit: i32,
     /// It runs because we have started it, it did not before, and we were told so.
     pub(crate) ours: bool,
+    /// It is ours, and started by the router that runs now, which has counted its place.
+    pub(crate) placed: bool,
+    /// So many times it was started.
+    pub(crate) runs: u64,
     /// It does not run because we have put it to sleep.
     pub(crate) slept: bool,
     pub(crate) starting: bool,
@@ -95,6 +100,8 @@ impl Sky {
                 ends: None,
                 exit: 0,
                 ours: false,
+                placed: false,
+                runs: 0,
                 slept: false,
                 starting: false,
                 ending: false,
@@ -109,7 +116,7 @@ impl Sky {
             plan,
             began: Instant::now(),
             calm: AtomicBool::new(false),
-            engine: OnceLock::new(),
+            engine: Mutex::new((Weak::new(), Instant::now())),
             guests,
             record: Mutex::default(),
         })
@@ -121,7 +128,25 @@ impl Sky {
     }
 
     pub(crate) fn engine(&self) -> Option<Arc<Engine>> {
-        self.engine.get().and_then(Weak::upgrade)
+        self.engine.lock().expect("no panic while it was held").0.upgrade()
+    }
+
+    /// Another router begins: it counts lives anew, and nobody is inside.
+    pub(crate) fn begins(&self, engine: &Arc<Engine>) {
+        let now = (Arc::downgrade(engine), Instant::now());
+        *self.engine.lock().expect("no panic while it was held") = now;
+        let mut record = self.record();
+        record.inside.clear();
+        record.forced.clear();
+        drop(record);
+        for name in self.names() {
+            self.guest(&name, |guest| guest.placed = false);
+        }
+    }
+
+    pub(crate) fn has_just_begun(&self) -> bool {
+        let since = self.engine.lock().expect("no panic while it was held").1;
+        since.elapsed() < Duration::from_secs(60)
     }
 
     pub(crate) fn is_calm(&self) -> bool {
@@ -313,12 +338,13 @@ impl Guest {
 
     pub(crate) fn dies(&mut self) {
         (self.status, self.ready, self.ends) = (Status::Stopped, None, None);
-        (self.ours, self.slept) = (false, false);
+        (self.ours, self.placed, self.slept) = (false, false, false);
     }
 
     /// It runs from now on, and answers after so long.
     pub(crate) fn runs(&mut self, boot: Option<Duration>) {
         self.status = Status::Running;
+        self.runs += 1;
         self.ready = boot.map(|boot| Instant::now() + boot);
         self.slept = false;
     }

@@ -108,9 +108,9 @@ async fn inside(sky: &Sky, name: &str, visit: Visit, stay: Duration) {
 }
 
 /// Targets die, are started, replaced and removed; operators have their say; watches break.
-pub(crate) async fn befall(sky: Arc<Sky>, platforms: Vec<Arc<Platform>>) {
+pub(crate) async fn befall(sky: Arc<Sky>, platforms: Vec<Arc<Platform>>, number: u64) {
     let names = sky.names();
-    let mut dice = Dice::of(sky.seed, "befall", 0);
+    let mut dice = Dice::of(sky.seed, "befall", number);
     // On average each of them twice a day.
     let pause = DAY / u32::try_from(names.len()).expect("not too many");
     loop {
