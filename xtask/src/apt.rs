@@ -1,6 +1,12 @@
 //! Debian's packages, on machines where installing them is ours to do: Debian, as root.
 
-use std::{env, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{
+    fs,
+    io::{Read, Seek},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context, Result, ensure};
 use drowse_tests::needs;
@@ -76,23 +82,22 @@ fn missing(wanted: &[Wanted]) -> impl Iterator<Item = Wanted> {
 }
 
 fn apt_get(words: &[&str], packages: &[&str]) -> Result<()> {
-    let log = env::temp_dir().join(format!("drowse-apt-{}.log", std::process::id()));
-    let file = fs::File::create(&log)?;
+    let mut log = tempfile::tempfile()?;
     let mut command = Command::new("apt-get");
     command
         .args(words)
         .args(packages)
         .env("DEBIAN_FRONTEND", "noninteractive")
         .env("NEEDRESTART_MODE", "l")
-        .stderr(file.try_clone()?)
-        .stdout(file);
-    let done = run(&mut command).with_context(|| {
-        let text = fs::read_to_string(&log).unwrap_or_default();
+        .stderr(log.try_clone()?)
+        .stdout(log.try_clone()?);
+    run(&mut command).with_context(|| {
+        let mut text = String::new();
+        // What cannot be read says nothing.
+        let _ = log.rewind().and_then(|()| log.read_to_string(&mut text));
         let last = text.lines().rev().take(10).collect::<Vec<_>>();
         last.into_iter().rev().collect::<Vec<_>>().join("\n")
-    });
-    fs::remove_file(&log)?;
-    done
+    })
 }
 
 // === impl NoServices ===

@@ -57,7 +57,11 @@ pub enum SocketError {
         flaw: String,
     },
     /// The operating system refused.
-    #[error("control socket {}: cannot {attempt}: {source}; give the router a `control` path that its user can write to", path.display())]
+    #[error(
+        "control socket {}: cannot {attempt}: {source}; give the router a `control` path that its \
+         user can write to",
+        path.display()
+    )]
     Io {
         /// The socket.
         path: PathBuf,

@@ -1,5 +1,7 @@
 //! What was done to workloads, why, and how it ended.
 
+mod moment;
+
 use std::{
     collections::VecDeque,
     fmt,
@@ -64,8 +66,10 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub failure: Option<Failure>,
     /// When it began.
+    #[serde(with = "moment")]
     pub began: SystemTime,
     /// When it ended.
+    #[serde(with = "moment")]
     pub ended: SystemTime,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 #[cfg(test)]
 mod tests;
@@ -189,7 +189,7 @@ pub(crate) struct Ops {
     pub(crate) name: Option<String>,
 
     /// So many at most, the latest
-    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = value_parser!(u16).range(1..=10_000))]
     pub(crate) limit: u16,
 
     #[command(flatten)]

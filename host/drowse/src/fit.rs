@@ -2,21 +2,28 @@
 
 use drowse_config::nearest;
 use drowse_core::{Ability, ReadyCheck, SleepMethod, SleepPlan, Veto, WorkloadSpec};
-use drowse_plugins::PluginInfo;
+use drowse_plugins::{PluginInfo, settings::ProviderSettings};
 use serde_json::Value;
+
+use crate::grants;
 
 #[cfg(test)]
 mod tests;
 
 /// What would go wrong when the workload is woken or put to sleep; each with what to do.
-pub(crate) fn flaws(info: &PluginInfo, workload: &WorkloadSpec) -> Vec<String> {
+pub(crate) fn flaws(
+    info: &PluginInfo,
+    granted: &ProviderSettings,
+    workload: &WorkloadSpec,
+) -> Vec<String> {
     let settings = serde_json::from_str(&workload.target.settings).unwrap_or_default();
     let mut flaws = settings_flaws(info, &settings);
     flaws.extend(sleep_flaw(info, "sleep", &workload.sleep));
     flaws.extend(
         workload.deeper.iter().filter_map(|deeper| sleep_flaw(info, "deeper", &deeper.plan)),
     );
-    flaws.extend(look_flaws(info, workload));
+    flaws.extend(signal_flaw(info, workload));
+    flaws.extend(look_flaws(info, granted, workload));
     flaws
 }
 
@@ -33,13 +40,31 @@ fn sleep_flaw(info: &PluginInfo, key: &str, plan: &SleepPlan) -> Option<String> 
     (!can).then(|| format!("`{key}`: plugin `{}` {flaw}", info.name))
 }
 
-/// What is to be looked at through a plugin that cannot look.
-fn look_flaws(info: &PluginInfo, workload: &WorkloadSpec) -> Vec<String> {
+/// Programs of this machine are signalled by the router, which has no real-time signals.
+fn signal_flaw(info: &PluginInfo, workload: &WorkloadSpec) -> Option<String> {
+    let plans = [Some(&workload.sleep), workload.deeper.as_ref().map(|deeper| &deeper.plan)];
+    let mut signals = plans.into_iter().flatten().filter_map(|plan| plan.signal.as_deref());
+    let signal = signals.find(|signal| signal.starts_with("SIGRT"))?;
+    let runs = !info.commands.is_empty();
+    runs.then(|| {
+        format!("`{signal}`: programs that plugin `{}` runs get no real-time signals", info.name)
+    })
+}
+
+/// What is to be looked at through a plugin that cannot look, or may not.
+fn look_flaws(
+    info: &PluginInfo,
+    granted: &ProviderSettings,
+    workload: &WorkloadSpec,
+) -> Vec<String> {
     let mut flaws = Vec::new();
     let runs = |check: &ReadyCheck| matches!(check, ReadyCheck::Exec { .. });
     let mut need = |key: &str, wanted: bool, ability: Ability, cannot: &str| {
         if wanted && !info.abilities.contains(&ability) {
             flaws.push(format!("`{key}`: plugin `{}` cannot {cannot}", info.name));
+        } else if wanted {
+            let lack = grants::missing_for(info, granted, ability);
+            flaws.extend(lack.map(|lack| format!("`{key}`: {lack}")));
         }
     };
     let vetoes = &workload.vetoes;

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, env, fmt::Write, fs, path::Path};
 
+use drowse_core::Ability;
 use drowse_plugins::{
     EndpointWish, PluginInfo,
+    grants::{toml_key, toml_string},
     settings::{ProviderSettings, Secret, Transport, Trust},
 };
 use serde_json::Value;
@@ -13,22 +15,12 @@ mod tests;
 
 /// What the plugin needs and is not granted; each with what to write.
 pub(crate) fn missing(info: &PluginInfo, settings: &ProviderSettings) -> Vec<String> {
-    let provider = key(settings.name.as_str());
+    let provider = toml_key(settings.name.as_str());
     let endpoints = info
         .endpoints
         .iter()
         .filter(|wish| !wish.optional && !settings.endpoints.contains_key(&wish.name))
-        .map(|wish| {
-            let url = wish.suggested_url.as_deref().unwrap_or("…");
-            let name = &wish.name;
-            format!(
-                "plugin `{}` needs endpoint `{name}`: {}; grant it with `endpoint.{} = {{ url = \
-                 \"{url}\" }}` in [provider.{provider}]",
-                info.name,
-                wish.purpose.trim_end_matches('.'),
-                key(name)
-            )
-        });
+        .map(|wish| ungranted(info, settings, wish));
     let commands = info.commands.iter().filter(|wish| !wish.optional).filter_map(|wish| {
         let granted = match wish.name.as_str() {
             "*" => !settings.commands.is_empty(),
@@ -37,7 +29,7 @@ pub(crate) fn missing(info: &PluginInfo, settings: &ProviderSettings) -> Vec<Str
         if granted {
             return None;
         }
-        let name = if wish.name == "*" { "NAME".to_owned() } else { key(&wish.name) };
+        let name = if wish.name == "*" { "NAME".to_owned() } else { toml_key(&wish.name) };
         Some(format!(
             "plugin `{}` needs a command: {}; grant it with `command.{name} = {{ run = \
              [\"program\", \"argument\"] }}` in [provider.{provider}]",
@@ -46,6 +38,33 @@ pub(crate) fn missing(info: &PluginInfo, settings: &ProviderSettings) -> Vec<Str
         ))
     });
     endpoints.chain(commands).collect()
+}
+
+/// The endpoint that an ability needs, if it is not granted: an optional one that is named like the
+/// ability.
+pub(crate) fn missing_for(
+    info: &PluginInfo,
+    settings: &ProviderSettings,
+    ability: Ability,
+) -> Option<String> {
+    let name = serde_json::to_value(ability).ok()?;
+    let wish = info.endpoints.iter().find(|wish| Some(wish.name.as_str()) == name.as_str())?;
+    let granted = settings.endpoints.contains_key(&wish.name);
+    (!granted).then(|| ungranted(info, settings, wish))
+}
+
+fn ungranted(info: &PluginInfo, settings: &ProviderSettings, wish: &EndpointWish) -> String {
+    let url = wish.suggested_url.as_deref().unwrap_or("…");
+    format!(
+        "plugin `{}` needs endpoint `{}`: {}; grant it with `endpoint.{} = {{ url = {} }}` in \
+         [provider.{}]",
+        info.name,
+        wish.name,
+        one_line(wish.purpose.trim_end_matches('.')),
+        toml_key(&wish.name),
+        toml_string(url),
+        toml_key(settings.name.as_str())
+    )
 }
 
 /// What is granted and looks wrong on this machine, now. It may be right where the router runs.
@@ -98,31 +117,20 @@ pub(crate) fn write(provider: &str, wishes: &[EndpointWish], toml: &mut String) 
         if wish.optional {
             let _ = writeln!(toml, "# The plugin works without it.");
         }
-        let title = format!("[provider.{}.endpoint.{}]", key(provider), key(&wish.name));
+        let title = format!("[provider.{}.endpoint.{}]", toml_key(provider), toml_key(&wish.name));
         let url = wish.suggested_url.as_deref().unwrap_or("https://host.example:443");
         let _ = writeln!(toml, "{}", comment(&title));
-        let _ = writeln!(toml, "{}", comment(&format!("url = {}", text(url))));
+        let _ = writeln!(toml, "{}", comment(&format!("url = {}", toml_string(url))));
         if wish.rules.is_empty() {
             continue;
         }
         let _ = writeln!(toml, "# The only requests it may send; take out what it shall not do.");
         let _ = writeln!(toml, "{}", comment("rules = ["));
         for rule in &wish.rules {
-            let _ = writeln!(toml, "{}", comment(&format!("    {},", text(rule))));
+            let _ = writeln!(toml, "{}", comment(&format!("    {},", toml_string(rule))));
         }
         let _ = writeln!(toml, "{}", comment("]"));
     }
-}
-
-/// A name as a TOML key.
-pub(crate) fn key(name: &str) -> String {
-    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { text(name) }
-}
-
-/// A text as a TOML string: JSON's escapes are TOML's, too.
-fn text(value: &str) -> String {
-    Value::from(value).to_string().replace('\u{7f}', "\\u007f")
 }
 
 fn one_line(text: &str) -> String {

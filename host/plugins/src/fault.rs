@@ -115,7 +115,10 @@ pub(crate) fn clean(text: &str, limit: usize) -> String {
             clean.push('…');
             break;
         }
-        let hidden = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let hidden = matches!(
+            c,
+            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        );
         if c.is_control() || hidden {
             clean.extend(c.escape_default());
         } else {

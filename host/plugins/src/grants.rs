@@ -2,8 +2,8 @@
 //!
 //! A [`Rule`] is `METHOD /path` or `METHOD+body /path`: one method or `*`, a segment `*` for exactly
 //! one segment, a final `**` for any rest, also none. Without `+body` the request must be empty:
-//! what a path does may depend on it. A request's path becomes a [`CleanPath`] first, which only exists
-//! when the path can be read in one way; what cannot is refused before any rule is looked at.
+//! what a path does may depend on it. A request's path becomes a [`CleanPath`] first, which only
+//! exists when the path can be read in one way; what cannot is refused before any rule is looked at.
 
 use std::{fmt, str::FromStr};
 
@@ -333,13 +333,13 @@ impl Policy {
                  add to {table}: {key} = [..., {rule}]"
             ),
             RulesOrigin::Wished => format!(
-                "provider {provider:?}: {method} {path} is not granted on endpoint {endpoint:?} and not \
-                 among the rules that the plugin asks for: add to {table}: {key} = [..., {rule}] \
+                "provider {provider:?}: {method} {path} is not granted on endpoint {endpoint:?} and \
+                 not among the rules that the plugin asks for: add to {table}: {key} = [..., {rule}] \
                  (with the rules that `drowse plugin inspect` shows in place of the dots)"
             ),
             RulesOrigin::Nobody => format!(
-                "provider {provider:?}: {method} {path} is not granted: endpoint {endpoint:?} has no rules \
-                 and the plugin does not say what it needs there: add to {table}: {key} = [{rule}]"
+                "provider {provider:?}: {method} {path} is not granted: endpoint {endpoint:?} has no \
+                 rules and the plugin does not say what it needs there: add to {table}: {key} = [{rule}]"
             ),
         }
     }
@@ -374,14 +374,14 @@ fn shown(text: &str) -> String {
 }
 
 /// A name as a key in TOML.
-pub(crate) fn toml_key(name: &str) -> String {
+pub fn toml_key(name: &str) -> String {
     let bare = !name.is_empty()
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if bare { name.to_owned() } else { toml_string(name) }
 }
 
 /// A text as a string in TOML.
-pub(crate) fn toml_string(text: &str) -> String {
+pub fn toml_string(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {

@@ -7,6 +7,46 @@ use crate::{
     error::{Error, Result},
 };
 
+/// The signals that the host sends, signal(7), with their numbers on most machines.
+const SIGNALS: [(&str, i32); 33] = [
+    ("SIGHUP", 1),
+    ("SIGINT", 2),
+    ("SIGQUIT", 3),
+    ("SIGILL", 4),
+    ("SIGTRAP", 5),
+    ("SIGABRT", 6),
+    ("SIGIOT", 6),
+    ("SIGBUS", 7),
+    ("SIGFPE", 8),
+    ("SIGKILL", 9),
+    ("SIGUSR1", 10),
+    ("SIGSEGV", 11),
+    ("SIGUSR2", 12),
+    ("SIGPIPE", 13),
+    ("SIGALRM", 14),
+    ("SIGTERM", 15),
+    ("SIGSTKFLT", 16),
+    ("SIGCHLD", 17),
+    ("SIGCONT", 18),
+    ("SIGSTOP", 19),
+    ("SIGTSTP", 20),
+    ("SIGTTIN", 21),
+    ("SIGTTOU", 22),
+    ("SIGURG", 23),
+    ("SIGXCPU", 24),
+    ("SIGXFSZ", 25),
+    ("SIGVTALRM", 26),
+    ("SIGPROF", 27),
+    ("SIGWINCH", 28),
+    ("SIGIO", 29),
+    ("SIGPOLL", 29),
+    ("SIGPWR", 30),
+    ("SIGSYS", 31),
+];
+
+/// A program that does not ask for them does not notice them, or is not ended by them.
+const IGNORED: [&str; 6] = ["SIGCHLD", "SIGURG", "SIGWINCH", "SIGTSTP", "SIGTTIN", "SIGTTOU"];
+
 /// How a granted program behaves. By default it runs until a signal ends it at once.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
@@ -90,16 +130,13 @@ impl Program {
     }
 
     fn reaction(&self, signal: &str) -> Option<(Duration, i32)> {
-        let status = match signal {
-            "SIGKILL" => return Some((Duration::ZERO, 137)),
-            "SIGHUP" => 129,
-            "SIGINT" => 130,
-            "SIGQUIT" => 131,
-            "SIGUSR1" => 138,
-            "SIGUSR2" => 140,
-            _ => 143,
-        };
-        self.reactions.get(signal).copied().unwrap_or(Some((Duration::ZERO, status)))
+        let number = SIGNALS.iter().find(|(name, _)| *name == signal).map(|(_, number)| *number);
+        let usual = number.map(|number| (Duration::ZERO, 128 + number));
+        match signal {
+            "SIGKILL" => usual,
+            _ if IGNORED.contains(&signal) => self.reactions.get(signal).copied().flatten(),
+            _ => self.reactions.get(signal).copied().unwrap_or(usual),
+        }
     }
 }
 
@@ -177,11 +214,7 @@ impl Processes {
     }
 
     pub(super) fn signal(&mut self, id: u64, signal: &str, now: Duration) -> Result<()> {
-        const KNOWN: [&str; 9] = [
-            "SIGTERM", "SIGKILL", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGSTOP",
-            "SIGCONT",
-        ];
-        if !KNOWN.contains(&signal) {
+        if !SIGNALS.iter().any(|(name, _)| *name == signal) {
             return Err(Error::invalid_request(format!("signal {signal:?}: no such signal")));
         }
         let it = self.processes.iter_mut().find(|it| it.process.id == id);

@@ -186,14 +186,20 @@ impl Script {
         panic!("the script is at its end: {why}");
     }
 
+    /// Fails the test in `describe` and `configure`, where the host ends the call.
+    fn outside(&self, what: &str) {
+        let inside = self.0.borrow().stage == Stage::Inside;
+        assert!(
+            !inside,
+            "{what}: describe and configure call nothing outside and wait for nothing"
+        );
+    }
+
     /// Fails the test unless the description asks for this.
     fn check_grant(&self, request: &http::Request) {
-        let state = self.0.borrow();
         let http::Request { endpoint, method, path, headers, body, .. } = request;
-        assert!(
-            state.stage != Stage::Inside,
-            "{method} {path}: describe and configure call nothing outside"
-        );
+        self.outside(&format!("{method} {path}"));
+        let state = self.0.borrow();
         let wish = state.wishes.iter().find(|wish| wish.name == *endpoint);
         let Some(wish) = wish else {
             panic!("{method} {path}: the description wishes for no endpoint {endpoint:?}");
@@ -228,6 +234,7 @@ impl Host for Script {
     }
 
     fn sleep(&self, nanoseconds: u64) {
+        self.outside("clock.sleep");
         self.advance(Duration::from_nanos(nanoseconds));
     }
 
@@ -256,12 +263,14 @@ impl Host for Script {
     }
 
     fn spawn(&self, options: &SpawnOptions) -> Result<Process> {
+        self.outside("command.spawn");
         let mut state = self.0.borrow_mut();
         let now = state.now;
         state.processes.spawn(options, now, EPOCH)
     }
 
     fn find(&self, command: &str) -> Result<Option<Process>> {
+        self.outside("command.find");
         self.0.borrow().processes.find(command)
     }
 
@@ -270,12 +279,14 @@ impl Host for Script {
     }
 
     fn signal(&self, id: u64, signal: &str) -> Result<()> {
+        self.outside("command.signal");
         let mut state = self.0.borrow_mut();
         let now = state.now;
         state.processes.signal(id, signal, now)
     }
 
     fn wait(&self, id: u64, timeout_ms: u64) -> Result<ProcessState> {
+        self.outside("command.wait");
         let until = self.elapsed().saturating_add(Duration::from_millis(timeout_ms));
         loop {
             let state = self.0.borrow();
@@ -294,15 +305,18 @@ impl Host for Script {
     }
 
     fn output(&self, id: u64, limit: u32) -> Result<Vec<u8>> {
+        self.outside("command.output");
         self.0.borrow().processes.output(id, limit)
     }
 
     fn usage(&self, id: u64) -> Result<Option<ProcessUsage>> {
+        self.outside("command.usage");
         let state = self.0.borrow();
         state.processes.usage(id, state.now)
     }
 
     fn changes(&self, since: u64) -> Result<(u64, Vec<String>)> {
+        self.outside("command.changes");
         loop {
             let state = self.0.borrow();
             let changes = state.processes.changes(since);
@@ -317,10 +331,12 @@ impl Host for Script {
     }
 
     fn emit(&self, event: &Event) {
+        self.outside("events.emit");
         self.0.borrow_mut().reports.push(Report::Event(Box::new(event.clone())));
     }
 
     fn synced(&self) {
+        self.outside("events.synced");
         self.0.borrow_mut().reports.push(Report::Synced);
     }
 

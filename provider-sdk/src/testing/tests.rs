@@ -57,6 +57,75 @@ fn an_unexpected_request_fails_the_test_and_says_what_was_expected() {
     assert!(message.contains("nothing more is expected, but POST /doors/a/open"), "{message}");
 }
 
+/// Does in `configure` what its settings say.
+struct Hasty;
+
+#[derive(Default, serde::Deserialize, schemars::JsonSchema)]
+struct Deed {
+    deed: String,
+}
+
+impl Provider for Hasty {
+    type Settings = Deed;
+    type TargetSettings = NoSettings;
+
+    fn describe() -> Description {
+        Description::new("hasty", "1.0.0", "does it too early")
+    }
+
+    fn configure(settings: Deed) -> Result<Self> {
+        match settings.deed.as_str() {
+            "sleep" => clock::sleep(Duration::from_secs(1)),
+            "find" => drop(Command::new("app").find()),
+            "synced" => crate::events::synced(),
+            _ => drop(crate::command::granted()),
+        }
+        Ok(Self)
+    }
+
+    fn start(&self, target: &crate::Target<NoSettings>) -> Result<Observation> {
+        Ok(Observation::missing(&target.handle))
+    }
+
+    fn stop(&self, target: &crate::Target<NoSettings>, _: &StopOptions) -> Result<Observation> {
+        Ok(Observation::missing(&target.handle))
+    }
+
+    fn status(&self, target: &crate::Target<NoSettings>) -> Result<Observation> {
+        Ok(Observation::missing(&target.handle))
+    }
+}
+
+#[test]
+fn whatever_breaks_an_instance_in_configure_fails_the_test() {
+    for (deed, function) in
+        [("sleep", "clock.sleep"), ("find", "command.find"), ("synced", "events.synced")]
+    {
+        let message = failure(|| {
+            let settings = serde_json::json!({ "deed": deed });
+            let _ = Harness::<Hasty>::with_settings(settings).start("a");
+        });
+        let told = format!("{function}: describe and configure call nothing outside");
+        assert!(message.contains(&told), "{message}");
+    }
+    let allowed = Harness::<Hasty>::with_settings(serde_json::json!({ "deed": "granted" }));
+    assert!(allowed.start("a").is_ok());
+}
+
+#[test]
+fn a_signal_that_nobody_asked_for_ends_a_program_or_is_not_noticed() {
+    let test = Harness::<Silent>::new();
+    test.grant("app", Program::new());
+    test.run(|| {
+        let process = Command::new("app").spawn().unwrap();
+        process.signal("SIGWINCH").unwrap();
+        assert_eq!(process.wait(Duration::ZERO), Ok(crate::command::State::Running));
+        process.signal("SIGXCPU").unwrap();
+        assert_eq!(process.wait(Duration::ZERO), Ok(crate::command::State::Exited(128 + 24)));
+        assert!(process.signal("SIGNOTHING").is_err());
+    });
+}
+
 #[test]
 fn a_request_that_the_description_does_not_ask_for_fails_the_test() {
     let message = failure(|| {

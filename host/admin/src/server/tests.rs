@@ -30,6 +30,7 @@ fn blog() -> WorkloadStatus {
         visits: 1,
         waiting: 0,
         held: 0,
+        unasked: false,
         needs: Vec::new(),
         pool: None,
         phase_seconds: 4.5,

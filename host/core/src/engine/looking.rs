@@ -10,7 +10,7 @@ use tokio::{
 
 use super::Workload;
 use crate::{
-    provider::{ErrorCode, Failure, Health, Observation},
+    provider::{ErrorCode, Exit, Failure, Health, Observation},
     spec::{ReadyCheck, Veto},
     step::Input,
     words::Generation,
@@ -105,12 +105,7 @@ impl Workload {
     }
 
     async fn exec(&self, command: &[String]) -> Result<(), String> {
-        let run = async {
-            let provider = self.shared.provider(&self.spec.provider)?;
-            let call = provider.exec(&self.spec.target, command);
-            self.within(COMMAND, "run a command in", call).await
-        };
-        let exit = run.await.map_err(|failure: Failure| failure.message)?;
+        let exit = self.run_inside(command, COMMAND).await.map_err(|failure| failure.message)?;
         match exit.status {
             0 => Ok(()),
             status => {
@@ -118,6 +113,12 @@ impl Workload {
                 Err(format!("{} ended with exit status {status}{line}", command.join(" ")))
             }
         }
+    }
+
+    async fn run_inside(&self, command: &[String], patience: Duration) -> Result<Exit, Failure> {
+        let provider = self.shared.provider(&self.spec.provider)?;
+        let call = provider.exec(&self.spec.target, command);
+        self.within(patience, "run a command in", call).await
     }
 
     /// Asks everything that may speak against sleeping, at the same time.
@@ -147,15 +148,14 @@ impl Workload {
                     Some(format!("it uses {percent:.0} % of a core"))
                 }
                 Ok(_) => None,
-                Err(failure) if failure.code == ErrorCode::Unsupported => {
-                    tracing::warn!(
-                        workload = %self.spec.name, error = failure.message,
-                        "its CPU time cannot keep it awake"
-                    );
-                    None
-                }
-                Err(failure) => Some(format!("its usage is unknown: {}", failure.message)),
+                Err(failure) => self.unanswered("its usage is unknown", &failure),
             },
+            Veto::Busy(ReadyCheck::Exec { command }) => {
+                match self.run_inside(command, QUESTION).await {
+                    Ok(exit) => (exit.status == 0).then(|| "it says that it is busy".to_owned()),
+                    Err(failure) => self.unanswered("its command could not be run", &failure),
+                }
+            }
             Veto::Busy(check) => {
                 let look = self.look_once(check, &life.observation);
                 let busy = matches!(timeout(QUESTION, look).await, Ok(Ok(())));
@@ -169,6 +169,17 @@ impl Workload {
                 }
             }
         }
+    }
+
+    /// What a question means that its platform has not answered: it stays awake, unless no question
+    /// of this kind is ever answered.
+    fn unanswered(&self, what: &str, failure: &Failure) -> Option<String> {
+        if failure.code != ErrorCode::Unsupported {
+            return Some(format!("{what}: {}", failure.message));
+        }
+        let (workload, error) = (&self.spec.name, &failure.message);
+        tracing::warn!(%workload, error, "what should keep it awake cannot be asked");
+        None
     }
 
     async fn cpu(&self) -> Result<Option<f64>, Failure> {

@@ -73,6 +73,8 @@ pub struct WorkloadStatus {
     pub waiting: usize,
     /// Workloads and schedules that need it awake.
     pub held: u32,
+    /// It was found running and nobody has wanted it yet, so it stays awake.
+    pub unasked: bool,
     /// What it needs.
     pub needs: Vec<WorkloadName>,
     /// The ceiling that it shares.

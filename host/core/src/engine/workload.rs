@@ -186,6 +186,7 @@ impl Workload {
             visits,
             waiting: self.waiting(),
             held: state.held(),
+            unasked: self.is_unasked(),
             needs,
             pool: self.membership().map(|membership| membership.pool.clone()),
             phase_seconds: now.saturating_sub(state.since()).as_secs_f64(),

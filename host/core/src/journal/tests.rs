@@ -59,3 +59,12 @@ fn a_journal_without_room_keeps_nothing() {
     }
     assert!(journal.recent(None, 10).is_empty());
 }
+
+#[test]
+fn moments_are_written_as_everybody_reads_them() {
+    let mut told = entry("blog", 90);
+    told.ended += std::time::Duration::from_millis(5);
+    let text = serde_json::to_string(&told).expect("text");
+    assert!(text.contains(r#""began":"1970-01-01T00:01:30Z","ended":"1970-01-01T00:01:30.005Z""#));
+    assert_eq!(serde_json::from_str::<Entry>(&text).expect("read"), told);
+}

@@ -69,3 +69,11 @@ fn help_teaches_with_examples_and_exit_codes() {
     assert!(help.contains("drowse init --docker"), "{help}");
     assert!(help.contains("3  no router is running"), "{help}");
 }
+
+#[test]
+fn a_limit_that_the_router_would_refuse_is_a_usage_error() {
+    for line in ["drowse ops --limit 0", "drowse ops --limit 10001"] {
+        assert_eq!(parse(line).unwrap_err().kind(), ErrorKind::ValueValidation, "{line}");
+    }
+    assert!(parse("drowse ops --limit 10000").is_ok());
+}

@@ -111,7 +111,7 @@ fn ask_plugins(config: &Config, report: &mut Report) -> Result<(), Error> {
             grants::missing(&info, settings).into_iter().for_each(mistake);
             for workload in config.workloads.iter().filter(|it| it.provider == settings.name) {
                 let item = Item::Workload(workload.name.clone());
-                for flaw in fit::flaws(&info, workload) {
+                for flaw in fit::flaws(&info, settings, workload) {
                     report.mistakes.push(config.mistake(&item, flaw).into());
                 }
             }

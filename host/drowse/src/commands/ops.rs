@@ -17,7 +17,7 @@ mod tests;
 
 pub(crate) fn ops(ops: &Ops, output: &Output) -> Result<(), Error> {
     let client = client(&ops.running)?;
-    let limit = usize::from(ops.limit.max(1));
+    let limit = usize::from(ops.limit);
     let entries = runtime()?.block_on(client.operations(ops.name.as_deref(), limit))?;
     output.answer(&entries, |output| text(&entries, SystemTime::now(), output))
 }

@@ -60,7 +60,7 @@ fn text(status: &RouterStatus, output: &Output) -> String {
         ["WORKLOAD", "PHASE", "SINCE", "VISITS", "WAITING", "SLEEPS IN", "PROVIDER", "NOTE"];
     let mut workloads = Table::new(&titles);
     for workload in &status.workloads {
-        workloads.row(workload_row(workload));
+        workloads.row(workload_row(workload, &status.workloads));
         if let Some(failure) = &workload.failure {
             problems.push(format!("workload {}: {failure}", workload.name));
         }
@@ -104,7 +104,7 @@ fn provider_row(provider: &ProviderStatus) -> [Cell; 5] {
     ]
 }
 
-fn workload_row(workload: &WorkloadStatus) -> [Cell; 8] {
+fn workload_row(workload: &WorkloadStatus, all: &[WorkloadStatus]) -> [Cell; 8] {
     let tone = match workload.phase {
         Phase::Asleep => Tone::Quiet,
         Phase::Ready => Tone::Good,
@@ -119,21 +119,37 @@ fn workload_row(workload: &WorkloadStatus) -> [Cell; 8] {
         Cell::from(workload.waiting),
         Cell::from(workload.sleeps_in_seconds.map_or_else(|| "-".to_owned(), span)),
         Cell::from(&workload.provider),
-        Cell::from(note(workload)),
+        Cell::from(note(workload, all)),
     ]
 }
 
 /// What else is to be said: what a wake is doing, or what keeps it awake.
-fn note(workload: &WorkloadStatus) -> String {
+fn note(workload: &WorkloadStatus, all: &[WorkloadStatus]) -> String {
     if let Some(stage) = &workload.stage {
         return stage.clone();
     }
     match (workload.phase, workload.held, &workload.veto) {
         (Phase::Asleep, ..) if workload.light => "lightly".to_owned(),
+        (Phase::Ready, 0, _) if workload.unasked => "found running, nobody has come yet".to_owned(),
         (Phase::Ready, 0, Some(veto)) => format!("kept awake: {veto}"),
         (Phase::Ready, 0, None) => String::new(),
-        (Phase::Ready, held, _) => format!("needed by {held}"),
+        (Phase::Ready, held, _) => holders(workload, held, all),
         _ => String::new(),
+    }
+}
+
+/// Who needs it awake. What is not a workload that lives is the schedule.
+fn holders(workload: &WorkloadStatus, held: u32, all: &[WorkloadStatus]) -> String {
+    let lives = |other: &&WorkloadStatus| {
+        let asleep = matches!(other.phase, Phase::Asleep | Phase::Failed | Phase::Missing);
+        !asleep && other.needs.contains(&workload.name)
+    };
+    let dependents: Vec<_> = all.iter().filter(lives).map(|other| other.name.as_str()).collect();
+    let scheduled = usize::try_from(held).is_ok_and(|held| held > dependents.len());
+    match (dependents.join(", "), scheduled) {
+        (names, false) => format!("needed by {names}"),
+        (names, true) if names.is_empty() => "kept awake by its schedule".to_owned(),
+        (names, true) => format!("needed by {names} and its schedule"),
     }
 }
 

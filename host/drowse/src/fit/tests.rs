@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drowse_config::{Config, Places};
-use drowse_plugins::Load;
+use drowse_plugins::{CommandWish, EndpointWish, Load};
 use serde_json::json;
 
 use super::*;
@@ -35,6 +35,49 @@ fn workload(keys: &str) -> WorkloadSpec {
     config.workloads.into_iter().next().unwrap()
 }
 
+/// What is told where nothing is granted.
+fn told(info: &PluginInfo, workload: &WorkloadSpec) -> Vec<String> {
+    flaws(info, &provider(""), workload)
+}
+
+fn provider(keys: &str) -> ProviderSettings {
+    let toml = format!("[provider.pve]\nplugin = \"pve\"\n{keys}");
+    let config = Config::parse(vec![("drowse.toml".into(), toml)], &Places::default()).unwrap();
+    config.providers.into_iter().next().unwrap()
+}
+
+#[test]
+fn a_command_inside_needs_the_grant_that_is_named_like_the_ability() {
+    let mut info = info(&[Ability::Exec], json!({}));
+    info.endpoints.push(EndpointWish {
+        name: "exec".to_owned(),
+        purpose: "To run commands.".to_owned(),
+        suggested_url: Some("unix:///run/engine.sock".to_owned()),
+        rules: Vec::new(),
+        optional: true,
+    });
+    let granted = provider("endpoint.exec.url = \"unix:///run/engine.sock\"");
+    for keys in ["busy.exec = [\"/bin/runs\"]", "ready.exec = [\"/bin/healthy\"]"] {
+        let said = told(&info, &workload(keys));
+        assert!(said.len() == 1 && said[0].contains("endpoint.exec = { url = "), "{said:?}");
+        assert!(flaws(&info, &granted, &workload(keys)).is_empty(), "{keys}");
+    }
+    assert!(told(&info, &workload("")).is_empty());
+}
+
+#[test]
+fn a_signal_that_the_router_cannot_send_is_told() {
+    let signal = workload("sleep.signal = \"SIGRTMIN+3\"");
+    let mut info = info(&[Ability::StopSignal], json!({}));
+    assert!(told(&info, &signal).is_empty(), "a platform sends its own");
+    info.commands.push(CommandWish {
+        name: "*".to_owned(),
+        purpose: "What it runs.".to_owned(),
+        optional: false,
+    });
+    assert!(told(&info, &signal)[0].contains("real-time"));
+}
+
 #[test]
 fn a_way_to_sleep_that_the_plugin_does_not_know_is_told() {
     for (keys, ability, word) in [
@@ -42,11 +85,11 @@ fn a_way_to_sleep_that_the_plugin_does_not_know_is_told() {
         ("sleep.method = \"kill\"", Ability::Kill, "cannot kill"),
         ("sleep.signal = \"SIGINT\"", Ability::StopSignal, "`signal`"),
     ] {
-        let told = flaws(&info(&[], json!({})), &workload(keys));
-        assert!(told.len() == 1 && told[0].contains(word), "{keys}: {told:?}");
-        assert!(flaws(&info(&[ability], json!({})), &workload(keys)).is_empty(), "{keys}");
+        let said = told(&info(&[], json!({})), &workload(keys));
+        assert!(said.len() == 1 && said[0].contains(word), "{keys}: {said:?}");
+        assert!(told(&info(&[ability], json!({})), &workload(keys)).is_empty(), "{keys}");
     }
-    assert!(flaws(&info(&[], json!({})), &workload("")).is_empty());
+    assert!(told(&info(&[], json!({})), &workload("")).is_empty());
 }
 
 #[test]
@@ -55,24 +98,24 @@ fn a_setting_that_the_plugin_does_not_know_is_told_with_the_nearest() {
         "properties": { "network": {}, "address": {} },
         "additionalProperties": false,
     });
-    let told = flaws(&info(&[], schema.clone()), &workload("settings = { netwrok = \"a\" }"));
-    assert_eq!(told, ["`settings`: unknown key `netwrok`; did you mean `network`?"]);
-    let told = flaws(&info(&[], schema.clone()), &workload("settings = { x = 1 }"));
-    assert!(told[0].contains("known keys are `address`, `network`"), "{told:?}");
-    assert!(flaws(&info(&[], schema), &workload("settings = { network = \"a\" }")).is_empty());
-    let told = flaws(&info(&[], json!(false)), &workload("settings = { x = 1 }"));
-    assert!(told[0].contains("has none for a workload"), "{told:?}");
+    let said = told(&info(&[], schema.clone()), &workload("settings = { netwrok = \"a\" }"));
+    assert_eq!(said, ["`settings`: unknown key `netwrok`; did you mean `network`?"]);
+    let said = told(&info(&[], schema.clone()), &workload("settings = { x = 1 }"));
+    assert!(said[0].contains("known keys are `address`, `network`"), "{said:?}");
+    assert!(told(&info(&[], schema), &workload("settings = { network = \"a\" }")).is_empty());
+    let said = told(&info(&[], json!(false)), &workload("settings = { x = 1 }"));
+    assert!(said[0].contains("has none for a workload"), "{said:?}");
 }
 
 #[test]
 fn a_schema_that_is_open_takes_any_setting() {
     for schema in [json!({ "properties": { "network": {} } }), json!(true)] {
-        assert!(flaws(&info(&[], schema), &workload("settings = { x = 1 }")).is_empty());
+        assert!(told(&info(&[], schema), &workload("settings = { x = 1 }")).is_empty());
     }
 }
 
 #[test]
 fn a_setting_that_must_be_there_is_told() {
-    let told = flaws(&info(&[], json!({ "required": ["node"] })), &workload(""));
-    assert!(told.len() == 1 && told[0].contains("needs `node`"), "{told:?}");
+    let said = told(&info(&[], json!({ "required": ["node"] })), &workload(""));
+    assert!(said.len() == 1 && said[0].contains("needs `node`"), "{said:?}");
 }

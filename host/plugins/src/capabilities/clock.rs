@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{bindings::clock, scope, store::HostState};
 
-/// Longest wait in one call: nobody waits longer for a provider, and the runtime's clock can hold it.
+/// Longest wait in one call: nobody waits longer for a provider, and the runtime's clock can hold
+/// it.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 impl clock::Host for HostState {

@@ -16,7 +16,7 @@ use super::super::{Mutex, lock};
 use crate::{
     probe::Prober,
     provider::{
-        Ability, Address, ErrorCode, Failure, Health, Observation, Provider, ProviderEvent,
+        Ability, Address, ErrorCode, Exit, Failure, Health, Observation, Provider, ProviderEvent,
         ProviderState, Status, StopOptions, Target, Usage,
     },
     spec::ReadyCheck,
@@ -60,6 +60,8 @@ pub(super) struct Guest {
     pub(super) exit: i32,
     pub(super) usage: Result<Usage, ErrorCode>,
     pub(super) usage_takes: Duration,
+    /// The exit status of commands.
+    pub(super) exec: Result<i32, ErrorCode>,
     pub(super) began: Option<Instant>,
 }
 
@@ -237,6 +239,12 @@ impl Provider for Platform {
         Ok(Vec::new())
     }
 
+    async fn exec(&self, target: &Target, _: &[String]) -> Result<Exit, Failure> {
+        let status = self.guest(&target.handle)?.exec;
+        let exit = |status| Exit { status, output: Vec::new() };
+        status.map(exit).map_err(|code| Failure::new(code, "the command cannot be run"))
+    }
+
     async fn usage(&self, target: &Target) -> Result<Usage, Failure> {
         let guest = self.guest(&target.handle)?;
         tokio::time::sleep(guest.usage_takes).await;
@@ -280,6 +288,7 @@ impl Default for Guest {
             exit: 0,
             usage: Ok(Usage::default()),
             usage_takes: Duration::ZERO,
+            exec: Ok(0),
             began: None,
         }
     }

@@ -57,6 +57,27 @@ async fn one_that_says_that_it_is_busy_is_kept_awake() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_command_keeps_it_awake_by_success_and_when_it_cannot_be_run() {
+    let world = guarded(Veto::Busy(ReadyCheck::Exec { command: vec!["/bin/batch-runs".into()] }));
+    let answers = |exec| world.platform.with("blog", |guest| guest.exec = exec);
+    answers(Err(ErrorCode::Denied));
+    is_kept(&world, "its command could not be run: the command cannot be run").await;
+    answers(Ok(0));
+    pass(IDLE * 5).await;
+    assert_eq!(world.workload("blog").status().veto.as_deref(), Some("it says that it is busy"));
+    answers(Ok(1));
+    goes(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_the_provider_never_runs_keeps_nothing_awake() {
+    let world = guarded(Veto::Busy(ReadyCheck::Exec { command: vec!["/bin/batch-runs".into()] }));
+    world.platform.with("blog", |guest| guest.exec = Err(ErrorCode::Unsupported));
+    world.call("blog").await;
+    goes(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn players_online_keep_it_awake() {
     let world = guarded(Veto::PlayersOnline(25565));
     lock(&world.looks.players).insert("blog".into(), 2);

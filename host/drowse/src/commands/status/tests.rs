@@ -19,6 +19,7 @@ fn workload(name: &str, phase: Phase) -> WorkloadStatus {
         visits: 0,
         waiting: 0,
         held: 0,
+        unasked: false,
         needs: Vec::new(),
         pool: None,
         phase_seconds: 61.0,
@@ -64,9 +65,12 @@ fn router() -> RouterStatus {
                 failure: Some(Failure::new(ErrorCode::NotFound, "no such container")),
                 ..workload("wiki", Phase::Missing)
             },
-            WorkloadStatus { held: 1, ..workload("db", Phase::Ready) },
+            WorkloadStatus { held: 2, ..workload("db", Phase::Ready) },
+            WorkloadStatus { held: 1, ..workload("office", Phase::Ready) },
+            WorkloadStatus { unasked: true, ..workload("byhand", Phase::Ready) },
             WorkloadStatus {
                 stage: Some("waits for a place, 2 of 3".to_owned()),
+                needs: vec![WorkloadName::parse("db").unwrap()],
                 ..workload("game", Phase::Waking)
             },
             WorkloadStatus { light: true, ..workload("shop", Phase::Asleep) },
@@ -102,7 +106,9 @@ pve       -             -        0       not usable
 WORKLOAD  PHASE    SINCE  VISITS  WAITING  SLEEPS IN  PROVIDER  NOTE
 blog      ready    1m 1s  2       0        -          docker
 wiki      missing  1m 1s  0       0        -          docker
-db        ready    1m 1s  0       0        -          docker    needed by 1
+db        ready    1m 1s  0       0        -          docker    needed by game and its schedule
+office    ready    1m 1s  0       0        -          docker    kept awake by its schedule
+byhand    ready    1m 1s  0       0        -          docker    found running, nobody has come yet
 game      waking   1m 1s  0       0        -          docker    waits for a place, 2 of 3
 shop      asleep   1m 1s  0       0        -          docker    lightly
 play      ready    1m 1s  0       0        -          docker    kept awake: 3 players are online
