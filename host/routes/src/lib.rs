@@ -1,4 +1,6 @@
-//! Which workload a visitor wants: matchers and the immutable [`Table`] of a listener.
+//! Which workload a visitor wants, who is let in to it and who may wake it: matchers and the
+//! immutable [`Table`] of a listener, what an operator says of authentication ([`Auth`]), and the
+//! [`rules`] for waking.
 //!
 //! Precedence: an exact host before a wildcard, a longer wildcard before a shorter one, any host
 //! last; within a host the longer path prefix first.
@@ -66,7 +68,7 @@ pub enum Waiting {
     Auto,
     /// Held until ready, body unread.
     Hold,
-    /// A page that reloads itself.
+    /// A page that follows along and opens by itself.
     Page,
     /// 503 with Retry-After; the wake goes on.
     Reject,
