@@ -10,6 +10,7 @@ fn note(workload: &str, used: SystemTime) -> LifeNote {
     LifeNote {
         workload: WorkloadName::parse(workload).expect("a name"),
         native_id: Some("abc".into()),
+        started: None,
         used,
     }
 }
