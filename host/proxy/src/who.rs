@@ -204,7 +204,7 @@ impl Knock {
         let name = workload.name();
         match self {
             Self::Aside(aside) => Err(Ended::Response(Box::new(answer(aside)))),
-            Self::Barred(_) if workload.is_coming() => Ok(May::Join),
+            Self::Barred(_) if workload.snapshot().is_coming() => Ok(May::Join),
             Self::Barred(barred) => {
                 let detail = format!("This {barred} may not wake {name}.");
                 let problem = Problem::new(StatusCode::FORBIDDEN, detail).code("may-not-wake");

@@ -96,6 +96,11 @@ pub struct WorkloadStatus {
 // === impl Snapshot ===
 
 impl Snapshot {
+    /// It is awake or on its way there, if only after it has stopped.
+    pub fn is_coming(&self) -> bool {
+        self.wake_wanted || matches!(self.phase, Phase::Waking | Phase::Ready)
+    }
+
     pub(super) fn of(shared: &Shared, state: &State, expected: Option<Duration>) -> Self {
         Self {
             phase: state.phase(),

@@ -82,12 +82,6 @@ impl Workload {
         }
     }
 
-    /// It is awake or on its way there, if only after it has stopped.
-    pub fn is_coming(&self) -> bool {
-        let state = self.state();
-        state.wake_wanted() || matches!(state.phase(), Phase::Waking | Phase::Ready)
-    }
-
     /// Wakes it if need be and waits until inside. Dropping this ends the waiting, not the wake.
     /// [`Turned::Failed`] when the wake fails, or has failed and rests; when it is a job, which is
     /// not woken, as nobody can be inside; and when the engine ends. [`Turned::TimedOut`] when
@@ -139,11 +133,8 @@ impl Workload {
                 Phase::Failed | Phase::Missing if !snapshot.wake_wanted => {
                     return Err(Turned::Failed(self.cause(&snapshot), snapshot.retry_in()));
                 }
-                phase if cause.is_none() && !self.is_coming() => {
-                    // Unless something has happened between the two looks.
-                    if !snapshots.has_changed().unwrap_or(false) {
-                        return Err(Turned::Unwoken(phase));
-                    }
+                phase if cause.is_none() && !snapshot.is_coming() => {
+                    return Err(Turned::Unwoken(phase));
                 }
                 phase => match tokio::time::timeout_at(deadline, snapshots.changed()).await {
                     Ok(_) => {}

@@ -99,7 +99,7 @@ impl Progress {
         let pooled = workload.spec().pool.is_some();
         let mut room = NEEDS;
         let needs = needed(workload, &snapshot, LEVELS, &mut room);
-        let outlook = Outlook::of(&snapshot, workload.is_coming());
+        let outlook = Outlook::of(&snapshot);
         Self::new(workload.name(), &snapshot, outlook, pooled, needs, logs)
     }
 
@@ -279,8 +279,7 @@ fn needed(
         let there = need.snapshot();
         let needs = needed(&need, &there, levels - 1, room);
         let met = met(snapshot, need.name());
-        let (state, says) =
-            if met { (Outlook::Ready, done(until)) } else { of_need(&there, need.is_coming()) };
+        let (state, says) = if met { (Outlook::Ready, done(until)) } else { of_need(&there) };
         all.push(Needed { name: need.name().clone(), state, says, needs });
     }
     all
@@ -304,7 +303,7 @@ fn done(until: Until) -> &'static str {
     }
 }
 
-fn of_need(snapshot: &Snapshot, coming: bool) -> (Outlook, &'static str) {
+fn of_need(snapshot: &Snapshot) -> (Outlook, &'static str) {
     let says = match (snapshot.phase, &snapshot.stage) {
         (Phase::Asleep, _) => "asleep",
         (Phase::Waking, Some(Stage::Queued { .. })) => "waiting for a place",
@@ -312,12 +311,14 @@ fn of_need(snapshot: &Snapshot, coming: bool) -> (Outlook, &'static str) {
         (Phase::Waking, Some(Stage::Probing(_))) => "started, not ready yet",
         (Phase::Waking, _) => "starting",
         (Phase::Ready, _) => "ready",
-        (Phase::Draining | Phase::Stopping, _) if coming => "stopping, woken right after",
+        (Phase::Draining | Phase::Stopping, _) if snapshot.wake_wanted => {
+            "stopping, woken right after"
+        }
         (Phase::Draining | Phase::Stopping, _) => "stopping",
         (Phase::Failed, _) => "could not be woken",
         (Phase::Missing, _) => "not known to its platform",
     };
-    (Outlook::of(snapshot, coming), says)
+    (Outlook::of(snapshot), says)
 }
 
 fn list<S: serde::Serializer>(lines: &Arc<[String]>, to: S) -> Result<S::Ok, S::Error> {
@@ -341,9 +342,9 @@ impl Queue {
 
 impl Outlook {
     /// `coming`: it is awake or on its way there, if only after it has stopped.
-    fn of(snapshot: &Snapshot, coming: bool) -> Self {
+    fn of(snapshot: &Snapshot) -> Self {
         match snapshot.phase {
-            Phase::Draining | Phase::Stopping if !coming => Self::Asleep,
+            Phase::Draining | Phase::Stopping if !snapshot.wake_wanted => Self::Asleep,
             Phase::Asleep => Self::Asleep,
             Phase::Waking | Phase::Draining | Phase::Stopping => Self::Working,
             Phase::Ready => Self::Ready,

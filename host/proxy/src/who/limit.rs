@@ -53,7 +53,8 @@ impl Limits {
     ) -> Result<(), Over> {
         // Held over the wake, so that of many who come at once one pays for it.
         let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
-        if workload.is_coming() || workload.snapshot().retry_in().is_some() {
+        let now = workload.snapshot();
+        if now.is_coming() || now.retry_in().is_some() {
             return Ok(());
         }
         let ledger = match ledgers.get_mut(workload.name()) {

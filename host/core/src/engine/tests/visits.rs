@@ -74,10 +74,10 @@ async fn who_joins_waits_for_the_wakes_of_others_and_causes_none() {
     // Somebody comes while it stops: the wake after that is for both.
     world.call("blog").await;
     world.phase("blog", Phase::Stopping).await;
-    assert!(!world.workload("blog").is_coming());
+    assert!(!world.workload("blog").snapshot().is_coming());
     let caller = world.visitor("blog");
     moment().await;
-    assert!(world.workload("blog").is_coming());
+    assert!(world.workload("blog").snapshot().is_coming());
     let joined = join();
     let visit = joined.await.expect("visitor").expect("admitted");
     assert_eq!(visit.generation(), caller.await.expect("visitor").expect("admitted").generation());

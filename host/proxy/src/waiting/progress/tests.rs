@@ -10,6 +10,7 @@ fn snapshot(phase: Phase, stage: Option<Stage>) -> Snapshot {
         expected: Some(Duration::from_millis(12_340)),
         failure: None,
         since: Instant::now() - Duration::from_secs(7),
+        wake_wanted: true,
         rest_until: None,
         completed: None,
     }
@@ -20,7 +21,7 @@ fn name(name: &str) -> WorkloadName {
 }
 
 fn progress(snapshot: &Snapshot) -> Progress {
-    let outlook = Outlook::of(snapshot, true);
+    let outlook = Outlook::of(snapshot);
     Progress::new(&name("blog"), snapshot, outlook, false, Vec::new(), Arc::default())
 }
 
@@ -55,15 +56,16 @@ fn every_phase_has_words_and_an_outlook() {
 #[test]
 fn one_that_nobody_wants_is_told_to_go_to_sleep() {
     for phase in [Phase::Draining, Phase::Stopping] {
-        let snapshot = snapshot(phase, None);
-        let outlook = Outlook::of(&snapshot, false);
+        let wanted = snapshot(phase, None);
+        let snapshot = Snapshot { wake_wanted: false, ..wanted.clone() };
+        let outlook = Outlook::of(&snapshot);
         let logs = Arc::default();
         let told = Progress::new(&name("blog"), &snapshot, outlook, false, Vec::new(), logs);
         assert_eq!((told.state, told.title.as_str()), (Outlook::Asleep, "blog is going to sleep"));
         assert!(told.steps.is_empty() && told.says.contains("Try again"), "{told:?}");
-        assert_eq!(of_need(&snapshot, false), (Outlook::Asleep, "stopping"));
-        let wanted = (Outlook::Working, "stopping, woken right after");
-        assert_eq!(of_need(&snapshot, true), wanted);
+        assert_eq!(of_need(&snapshot), (Outlook::Asleep, "stopping"));
+        let back = (Outlook::Working, "stopping, woken right after");
+        assert_eq!(of_need(&wanted), back);
     }
 }
 
