@@ -99,6 +99,7 @@ fn snapshot(phase: Phase, generation: u64, failure: Option<&Arc<Failure>>) -> Sn
         generation: Generation(generation),
         failure: failure.cloned(),
         since: Instant::now(),
+        wake_wanted: false,
         rest_until: None,
         stage: None,
         expected: None,

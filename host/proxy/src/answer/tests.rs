@@ -70,6 +70,7 @@ fn a_program_learns_how_far_the_wake_has_come() {
         expected: Some(Duration::from_millis(8_250)),
         failure: None,
         since: std::time::Instant::now() - Duration::from_secs(3),
+        wake_wanted: false,
         rest_until: None,
         completed: None,
     };

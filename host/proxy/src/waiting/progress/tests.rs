@@ -10,6 +10,7 @@ fn snapshot(phase: Phase, stage: Option<Stage>) -> Snapshot {
         expected: Some(Duration::from_millis(12_340)),
         failure: None,
         since: Instant::now() - Duration::from_secs(7),
+        wake_wanted: false,
         rest_until: None,
         completed: None,
     }
