@@ -27,6 +27,7 @@ mod compose;
 mod effects;
 mod lives;
 mod looking;
+mod member;
 mod needs;
 mod pool;
 mod snapshot;

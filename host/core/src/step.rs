@@ -22,7 +22,7 @@
 //! (`status`), and the look counts only if no operation began since it was asked for. A look that
 //! fails is owed: it is repeated, less and less often, until one succeeds.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     journal::{Cause, Kind},
@@ -290,6 +290,23 @@ impl State {
             (phase, state.failure.clone(), state.rest_until, state.wake_wanted())
         };
         shown(self) == shown(other)
+    }
+}
+
+// === impl Stage ===
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queued { place, of } => write!(f, "waits for a place, {place} of {of}"),
+            Self::Needs(names) => {
+                let names: Vec<_> = names.iter().map(WorkloadName::as_str).collect();
+                write!(f, "waits for {}", names.join(", "))
+            }
+            Self::Starting => f.write_str("is being started"),
+            Self::Probing(None) => f.write_str("runs and is looked at"),
+            Self::Probing(Some(seen)) => write!(f, "runs, not ready: {seen}"),
+        }
     }
 }
 

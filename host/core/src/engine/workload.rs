@@ -25,7 +25,7 @@ use crate::{
     gate::Gate,
     journal::Kind,
     spec::{Adopt, Membership, ReadyCheck, WorkloadSpec},
-    step::{Effect, Input, Life, Policy, Stage, State, step},
+    step::{Effect, Input, Life, Policy, State, step},
     words::{Generation, Phase, WorkloadName},
 };
 
@@ -319,50 +319,6 @@ impl Workload {
         self.spec.pool.as_ref()
     }
 
-    /// What it takes of its pool's memory: what was measured, else what the operator said.
-    pub(super) fn memory(&self) -> u64 {
-        match self.measured.load(Ordering::Relaxed) {
-            0 => self.declared_memory(),
-            measured => measured,
-        }
-    }
-
-    /// What it takes of its pool's memory, by the operator's word.
-    pub(super) fn declared_memory(&self) -> u64 {
-        self.membership().and_then(|membership| membership.memory).unwrap_or(0)
-    }
-
-    /// It may be put to sleep for another one after this: when it has been ready for so long,
-    /// if nobody needs it or is inside, and nobody is about to enter. One that runs although
-    /// nobody has asked for it has its idle time first: somebody has just started it.
-    pub(super) fn may_go_in(&self, state: &State, stay: Duration) -> Option<Duration> {
-        let used = state.held() > 0 || self.gate.visits() > 0 || self.waiting() > 0;
-        if state.phase() != Phase::Ready || self.is_pinned() || used {
-            return None;
-        }
-        let fresh = match self.is_unasked() {
-            true => self.idle().unwrap_or_default().saturating_sub(self.quiet()),
-            false => Duration::ZERO,
-        };
-        let since = self.shared.now().saturating_sub(state.since());
-        Some(fresh.max(stay.saturating_sub(since)))
-    }
-
-    /// It sleeps lightly, and may be put into the deep sleep for another one.
-    pub(super) fn may_go_deeper(&self, state: &State) -> bool {
-        state.sleeps_lightly() && state.held() == 0 && !self.is_pinned()
-    }
-
-    fn is_pinned(&self) -> bool {
-        self.membership().is_some_and(|membership| membership.pinned)
-    }
-
-    /// Who goes first when room is needed: the smallest. Priority, then how long it is idle.
-    pub(super) fn rank(&self) -> (i32, std::cmp::Reverse<Duration>) {
-        let priority = self.membership().map_or(0, |membership| membership.priority);
-        (priority, std::cmp::Reverse(self.quiet()))
-    }
-
     /// How long nobody has looked at it without a reason.
     pub(super) fn unseen_for(&self) -> Duration {
         let last = self.pulsed.load(Ordering::Relaxed);
@@ -449,23 +405,6 @@ impl Drop for Tasks {
         let more = [&self.timer, &self.needs, &self.question, &self.meter];
         for task in all.into_iter().chain(more).flatten() {
             task.abort();
-        }
-    }
-}
-
-// === impl Stage ===
-
-impl std::fmt::Display for Stage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Queued { place, of } => write!(f, "waits for a place, {place} of {of}"),
-            Self::Needs(names) => {
-                let names: Vec<_> = names.iter().map(WorkloadName::as_str).collect();
-                write!(f, "waits for {}", names.join(", "))
-            }
-            Self::Starting => f.write_str("is being started"),
-            Self::Probing(None) => f.write_str("runs and is looked at"),
-            Self::Probing(Some(seen)) => write!(f, "runs, not ready: {seen}"),
         }
     }
 }

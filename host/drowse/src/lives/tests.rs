@@ -1,6 +1,9 @@
 //! The file of lives.
 
-use std::time::SystemTime;
+use std::{
+    os::unix::fs::{PermissionsExt as _, symlink},
+    time::SystemTime,
+};
 
 use drowse_core::WorkloadName;
 
@@ -10,35 +13,84 @@ fn note(workload: &str, used: SystemTime) -> LifeNote {
     LifeNote {
         workload: WorkloadName::parse(workload).expect("a name"),
         native_id: Some("abc".into()),
-        started: None,
+        started: Some("1".into()),
         used,
     }
 }
 
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
 #[test]
-fn what_was_written_is_read_again() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("state").join(FILE);
+fn what_was_written_is_read_again_by_the_next_router_and_by_nobody_else() {
+    let home = directory();
+    let state = home.path().join("state");
     let notes = vec![note("blog", SystemTime::now()), note("wiki", SystemTime::UNIX_EPOCH)];
-    write(&file, &notes).expect("written");
-    assert_eq!(read(&file).expect("read"), notes);
+    Place::open(&state).expect("free").write(&notes).expect("written");
+    assert_eq!(Place::open(&state).expect("free").read().expect("read"), notes);
+    let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
+    assert_eq!((mode(&state), mode(&state.join(FILE))), (0o700, 0o600));
 }
 
 #[test]
 fn a_missing_file_is_an_empty_one_and_a_broken_one_is_told() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join(FILE);
-    assert!(read(&file).expect("none").is_empty());
-    fs::write(&file, b"{").expect("written");
-    assert!(read(&file).is_err());
+    let home = directory();
+    let place = Place::open(home.path()).expect("free");
+    assert!(place.read().expect("none").is_empty());
+    fs::write(home.path().join(FILE), b"{").expect("written");
+    assert!(place.read().is_err());
 }
 
 #[test]
-fn the_file_is_not_written_for_nothing() {
+fn two_routers_do_not_keep_one_file() {
+    let home = directory();
+    let first = Place::open(home.path()).expect("free");
+    let second = Place::open(home.path()).err().expect("taken").to_string();
+    assert!(second.contains("another router"), "{second}");
+    drop(first);
+    Place::open(home.path()).expect("free again");
+}
+
+#[test]
+fn a_directory_that_others_may_write_to_is_refused() {
+    let home = directory();
+    let open = |mode| {
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(mode)).expect("ours");
+        Place::open(&home.path().join("state")).map(|_| ())
+    };
+    open(0o700).expect("ours alone");
+    let above = open(0o777).expect_err("exposed").to_string();
+    assert!(above.contains("the directory above it"), "{above}");
+    open(0o1777).expect("as in /tmp");
+    let state = home.path().join("state");
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o770)).expect("ours");
+    let own = open(0o700).expect_err("exposed").to_string();
+    assert!(own.contains("others may write to it"), "{own}");
+}
+
+#[test]
+fn a_link_in_its_way_is_not_followed() {
+    let home = directory();
+    let place = Place::open(home.path()).expect("free");
+    let other = home.path().join("other");
+    fs::write(&other, "precious").expect("written");
+    symlink(&other, home.path().join("lives.new")).expect("linked");
+    place.write(&[]).expect("written");
+    assert_eq!(fs::read_to_string(&other).expect("read"), "precious");
+}
+
+#[test]
+fn the_file_is_written_at_once_for_a_life_and_now_and_then_for_its_use() {
     let now = SystemTime::now();
-    let later = now + Duration::from_millis(10);
-    assert!(same(Some(&[note("blog", now)]), &[note("blog", later)]));
-    assert!(!same(Some(&[note("blog", now)]), &[note("blog", now + Duration::from_secs(9))]));
-    assert!(!same(Some(&[note("blog", now)]), &[]));
-    assert!(!same(None, &[]));
+    let at = Instant::now();
+    let written = |at| Written { notes: vec![note("blog", now)], at };
+    let later = |seconds: u64| [note("blog", now + Duration::from_millis(seconds * 1000 + 10))];
+    let old = at.checked_sub(USED).expect("not at the beginning of time");
+    assert!(written(at).is_old(&[], false));
+    assert!(written(at).is_old(&[LifeNote { started: None, ..note("blog", now) }], false));
+    assert!(!written(at).is_old(&later(9), false), "not yet");
+    assert!(written(at).is_old(&later(9), true), "it is the last time");
+    assert!(written(old).is_old(&later(9), false));
+    assert!(!written(old).is_old(&later(0), true), "for nothing");
 }
