@@ -1,7 +1,7 @@
 //! What a workload asks of a plugin beside what the plugin can do.
 
 use drowse_config::nearest;
-use drowse_core::{Ability, ReadyCheck, SleepMethod, SleepPlan, Veto, WorkloadSpec};
+use drowse_core::{Ability, PoolSpec, ReadyCheck, SleepMethod, SleepPlan, Veto, WorkloadSpec};
 use drowse_plugins::{PluginInfo, settings::ProviderSettings};
 use serde_json::Value;
 
@@ -25,6 +25,24 @@ pub(crate) fn flaws(
     flaws.extend(signal_flaw(info, workload));
     flaws.extend(look_flaws(info, granted, workload));
     flaws
+}
+
+/// What is allowed and looks wrong: a share of its pool's memory that nobody ever knows.
+pub(crate) fn doubt(
+    info: &PluginInfo,
+    pools: &[PoolSpec],
+    workload: &WorkloadSpec,
+) -> Option<String> {
+    let own = workload.pool.as_ref().filter(|own| own.memory.is_none())?;
+    let pool = pools.iter().find(|pool| pool.name == own.pool && pool.memory.is_some())?;
+    let measured = info.abilities.contains(&Ability::Usage);
+    (!measured).then(|| {
+        format!(
+            "plugin `{}` does not measure memory, so it counts for nothing in pool `{}`; add \
+             `memory`",
+            info.name, pool.name
+        )
+    })
 }
 
 fn sleep_flaw(info: &PluginInfo, key: &str, plan: &SleepPlan) -> Option<String> {

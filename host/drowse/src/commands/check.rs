@@ -114,6 +114,9 @@ fn ask_plugins(config: &Config, report: &mut Report) -> Result<(), Error> {
                 for flaw in fit::flaws(&info, settings, workload) {
                     report.mistakes.push(config.mistake(&item, flaw).into());
                 }
+                if let Some(doubt) = fit::doubt(&info, &config.pools, workload) {
+                    report.doubts.push(config.mistake(&item, doubt).into());
+                }
             }
             for doubt in grants::doubts(&info, settings) {
                 report.doubts.push(config.mistake(&item, doubt).into());

@@ -79,6 +79,23 @@ fn a_signal_that_the_router_cannot_send_is_told() {
 }
 
 #[test]
+fn memory_that_nobody_tells_or_measures_is_a_doubt_where_it_has_a_ceiling() {
+    let toml = "[provider.pve]\nplugin = \"pve\"\n[pool.small]\nmemory = \"1GiB\"\n\
+                [pool.few]\nawake = 1\n[workload.a]\nprovider = \"pve\"\npool = \"small\"\n\
+                [workload.b]\nprovider = \"pve\"\npool = \"few\"\n[workload.c]\n\
+                provider = \"pve\"\npool = \"small\"\nmemory = \"1MiB\"\n";
+    let files = vec![("drowse.toml".into(), toml.to_owned())];
+    let config = Config::parse(files, &Places::default()).unwrap();
+    let doubtful = |info: &PluginInfo| -> Vec<&str> {
+        let doubtful = config.workloads.iter();
+        let doubtful = doubtful.filter(|it| doubt(info, &config.pools, it).is_some());
+        doubtful.map(|it| it.name.as_str()).collect()
+    };
+    assert_eq!(doubtful(&info(&[], json!({}))), ["a"]);
+    assert!(doubtful(&info(&[Ability::Usage], json!({}))).is_empty());
+}
+
+#[test]
 fn a_way_to_sleep_that_the_plugin_does_not_know_is_told() {
     for (keys, ability, word) in [
         ("sleep.method = \"pause\"", Ability::Pause, "cannot pause"),
