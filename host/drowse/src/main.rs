@@ -17,6 +17,7 @@ mod lives;
 mod locate;
 mod logging;
 mod output;
+mod place;
 mod router;
 mod table;
 

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -19,7 +19,7 @@ use tokio::{
     task::{AbortHandle, JoinHandle, JoinSet},
 };
 
-use crate::{bundled::BUNDLED, control::Desk, error::Error, lives::Lives};
+use crate::{bundled::BUNDLED, control::Desk, error::Error, lives::Lives, place::Place};
 
 /// Requests in flight have this long to end when the router ends.
 const LAST_REQUESTS: Duration = Duration::from_secs(20);
@@ -78,12 +78,14 @@ impl Router {
         // Clients may connect from here on; they wait in the kernel until the routes are there.
         let (proxy, listeners) = bind(&config)?;
 
-        let plugins = Arc::new(plugins(&config, files, runtime)?);
+        let place = place(&config.state);
+        let state = place.as_ref().map(|place| place.directory().to_owned());
+        let plugins = Arc::new(plugins(&config, state, files, runtime)?);
         let engine = engine(&config, runtime)?;
         let tables = tables(&config, &engine)?;
         // What runs is found as soon as there is a provider: the notes come first, times and
         // visitors when it is known what runs and what needs what.
-        let lives = Lives::keep(&config.state, &engine, runtime);
+        let lives = Lives::keep(place, &engine, runtime);
         let late = providers(&config, &plugins, &engine).await;
         engine.reconcile();
         engine.surveyed(FIRST_LOOKS).await;
@@ -194,14 +196,32 @@ fn engine(config: &Config, runtime: &Handle) -> Result<Arc<Engine>, Error> {
     Ok(engine)
 }
 
+/// The state directory, if it can be used.
+fn place(directory: &Path) -> Option<Arc<Place>> {
+    let opened = Place::open(directory);
+    let refused = |error: &io::Error| {
+        tracing::warn!(
+            "state directory {}: {error}; nothing is remembered over a restart: what is found \
+             running then is kept until somebody has visited it",
+            directory.display()
+        );
+    };
+    opened.inspect_err(refused).ok().map(Arc::new)
+}
+
 /// The plugins that providers are made of. Programs that they run get this soft limit of open
 /// files, or the router's own.
-fn plugins(config: &Config, files: Option<u64>, runtime: &Handle) -> Result<Plugins, Error> {
+fn plugins(
+    config: &Config,
+    state: Option<PathBuf>,
+    files: Option<u64>,
+    runtime: &Handle,
+) -> Result<Plugins, Error> {
     let plugins = Plugins::new(PluginsConfig {
         dir: Some(config.plugins.clone()),
         cache: config.cache.clone(),
         bundled: BUNDLED,
-        state: Some(config.state.clone()),
+        state,
         files,
         runtime: runtime.clone(),
     });

@@ -1,0 +1,79 @@
+//! The state directory: what a router must know when it begins anew.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+const LOCK: &str = "router.lock";
+
+/// The state directory, which is this router's alone until this is dropped.
+pub(crate) struct Place {
+    directory: PathBuf,
+    _lock: File,
+}
+
+// === impl Place ===
+
+impl Place {
+    /// Makes the directory if it is not there. Fails when others could change what is in it, and
+    /// when another router uses it.
+    pub(crate) fn open(directory: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let directory = directory.canonicalize()?;
+        ours_alone(&directory)?;
+        let mut options = OpenOptions::new();
+        let lock = options.write(true).create(true).truncate(false).mode(0o600);
+        let lock = lock.open(directory.join(LOCK))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { directory, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(io::Error::other(
+                "another router uses it: give this one another `state` directory",
+            )),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Where that is.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Writes a file: beside it and then in its place, so that it is whole at every moment.
+    pub(crate) fn write(&self, name: &str, text: &[u8]) -> io::Result<()> {
+        let file = self.directory.join(name);
+        let new = file.with_extension("new");
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        opened.write_all(text)?;
+        fs::rename(new, file)
+    }
+}
+
+/// Fails when somebody else could change what is in a directory, or put another in its place.
+fn ours_alone(directory: &Path) -> io::Result<()> {
+    let user = rustix::process::geteuid().as_raw();
+    let found = fs::metadata(directory)?;
+    if found.uid() != user {
+        return Err(io::Error::other("it belongs to another user"));
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err(io::Error::other("others may write to it: it must be mode 0700 or 0755"));
+    }
+    let Some(parent) = directory.parent() else { return Ok(()) };
+    let above = fs::metadata(parent)?;
+    let sticky = above.mode() & 0o1000 != 0;
+    if ![user, 0].contains(&above.uid()) || above.mode() & 0o022 != 0 && !sticky {
+        let message = format!("others may write to the directory above it, {}", parent.display());
+        return Err(io::Error::other(message));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
