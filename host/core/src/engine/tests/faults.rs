@@ -313,3 +313,23 @@ async fn a_provider_that_is_still_being_loaded_is_no_mistake_of_the_configuratio
     let (why, _) = world.turned("other").await;
     assert!(why.contains("is still being loaded"), "{why}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_is_asked_for_all_that_it_has_a_few_at_a_time() {
+    let names: Vec<_> = (0..40).map(|number| format!("w{number}")).collect();
+    let world = World::new(names.iter().map(|name| spec(name)).collect());
+    for name in &names {
+        world.platform.with(name, |guest| {
+            guest.status = Status::Running;
+            guest.status_takes = Duration::from_secs(1);
+        });
+    }
+    let known = || names.iter().filter(|name| world.phase_of(name) == Phase::Ready).count();
+    world.engine.reconcile();
+    let asked = Instant::now();
+    world.engine.surveyed(Duration::from_millis(1500)).await;
+    assert_eq!(known(), 16);
+    assert_eq!(asked.elapsed(), Duration::from_millis(1500), "that was all the time it had");
+    world.engine.surveyed(Duration::from_secs(60)).await;
+    assert_eq!((known(), asked.elapsed().as_secs()), (40, 3));
+}
