@@ -7,6 +7,7 @@
 
 mod process;
 mod records;
+mod signals;
 mod stat;
 mod usage;
 
@@ -31,7 +32,7 @@ use rustix::{
 };
 use tokio::{net::unix::pipe, sync::watch};
 
-pub(crate) use self::{process::Process, records::Records};
+pub(crate) use self::{process::Process, records::Records, signals::signal};
 use crate::{
     fault::clean,
     grants::{toml_key, toml_string},
@@ -353,44 +354,6 @@ fn channel() -> io::Result<(pipe::Receiver, File)> {
         .open(format!("/proc/self/fd/{}", input.as_raw_fd()))
         .unwrap_or_else(|_| File::from(input));
     Ok((pipe::Receiver::from_owned_fd(output)?, both))
-}
-
-/// The signal of this name, signal(7). Real-time signals have none.
-pub(crate) fn signal(name: &str) -> Option<Signal> {
-    Some(match name {
-        "SIGABRT" | "SIGIOT" => Signal::ABORT,
-        "SIGALRM" => Signal::ALARM,
-        "SIGBUS" => Signal::BUS,
-        "SIGCHLD" => Signal::CHILD,
-        "SIGCONT" => Signal::CONT,
-        "SIGFPE" => Signal::FPE,
-        "SIGHUP" => Signal::HUP,
-        "SIGILL" => Signal::ILL,
-        "SIGINT" => Signal::INT,
-        "SIGIO" | "SIGPOLL" => Signal::IO,
-        "SIGKILL" => Signal::KILL,
-        "SIGPIPE" => Signal::PIPE,
-        "SIGPROF" => Signal::PROF,
-        "SIGPWR" => Signal::POWER,
-        "SIGQUIT" => Signal::QUIT,
-        "SIGSEGV" => Signal::SEGV,
-        "SIGSTKFLT" => Signal::STKFLT,
-        "SIGSTOP" => Signal::STOP,
-        "SIGSYS" => Signal::SYS,
-        "SIGTERM" => Signal::TERM,
-        "SIGTRAP" => Signal::TRAP,
-        "SIGTSTP" => Signal::TSTP,
-        "SIGTTIN" => Signal::TTIN,
-        "SIGTTOU" => Signal::TTOU,
-        "SIGURG" => Signal::URG,
-        "SIGUSR1" => Signal::USR1,
-        "SIGUSR2" => Signal::USR2,
-        "SIGVTALRM" => Signal::VTALARM,
-        "SIGWINCH" => Signal::WINCH,
-        "SIGXCPU" => Signal::XCPU,
-        "SIGXFSZ" => Signal::XFSZ,
-        _ => return None,
-    })
 }
 
 // === impl Changes ===
