@@ -55,7 +55,7 @@ async fn one_command_is_one_process() {
     let second = processes.spawn("blog", &[], &[]).unwrap();
     assert_ne!(first.id(), second.id());
     assert!(processes.by_id(first.id()).unwrap().is_none());
-    assert!(matches!(processes.by_id(99), Err(CommandError::NotFound(_))));
+    assert!(matches!(processes.by_id(second.id() + 1), Err(CommandError::NotFound(_))));
     processes.shutdown().await;
     assert_eq!(second.ended(), Some(128 + 15));
     assert!(matches!(processes.spawn("blog", &[], &[]), Err(CommandError::Conflict(_))));
@@ -207,4 +207,50 @@ async fn what_was_stopped_by_a_signal_is_paused_until_it_is_continued() {
     assert_eq!(process.wait().await, 128 + 15);
     process.signal(Signal::STOP);
     assert!(!process.paused(), "it has ended");
+}
+
+#[tokio::test]
+async fn a_process_that_was_left_running_is_found_again_by_the_next_router_and_by_no_other() {
+    let home = tempfile::tempdir().unwrap();
+    let open = || Arc::new(Records::open(Some(home.path())));
+    let notes = || Arc::new(Notes::new("process", 20));
+    let grants = || BTreeMap::from([("blog".to_owned(), grant("echo up; exec sleep 1000"))]);
+    let first = Processes::new("process", grants(), None, notes(), open());
+    let process = first.spawn("blog", &[], &[]).unwrap();
+    says(&process, "up").await;
+    let (id, pid, began) = (process.id(), process.pid(), process.started_at());
+    // The end of a router that was killed: nobody ends what it started.
+    let records = std::fs::read(home.path().join("processes.json")).unwrap();
+
+    let second = Processes::new("process", grants(), None, notes(), open());
+    second.recover().await;
+    let found = second.find("blog").unwrap().expect("it runs");
+    assert_eq!((found.id(), found.pid(), found.started_at()), (id, pid, began));
+    assert!(matches!(second.spawn("blog", &[], &[]), Err(CommandError::Conflict(_))));
+    second.shutdown().await;
+    assert_eq!(found.ended(), Some(-1), "its status is its parent's to know");
+    assert!(!running(i32::try_from(pid).unwrap()));
+
+    // The same number, noted of a process that has ended: whoever has it now is not touched.
+    std::fs::write(home.path().join("processes.json"), records).unwrap();
+    let third = Processes::new("process", grants(), None, notes(), open());
+    third.recover().await;
+    assert!(third.find("blog").unwrap().is_none());
+    assert!(open().providers().is_empty(), "it is forgotten");
+}
+
+#[tokio::test]
+async fn a_process_whose_command_is_not_granted_any_more_is_ended() {
+    let home = tempfile::tempdir().unwrap();
+    let open = || Arc::new(Records::open(Some(home.path())));
+    let notes = || Arc::new(Notes::new("process", 20));
+    let grants = BTreeMap::from([("blog".to_owned(), grant("echo up; exec sleep 1000"))]);
+    let first = Processes::new("process", grants, None, notes(), open());
+    let process = first.spawn("blog", &[], &[]).unwrap();
+    says(&process, "up").await;
+
+    let second = Processes::new("process", BTreeMap::new(), None, notes(), open());
+    second.recover().await;
+    assert_eq!(process.wait().await, 128 + 15);
+    assert!(open().providers().is_empty());
 }
