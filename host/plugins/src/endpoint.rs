@@ -124,7 +124,8 @@ impl Endpoint {
     /// connection.
     pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, SendError> {
         let timeout = outgoing.timeout.map_or(self.timeout, |wanted| wanted.min(self.timeout));
-        let asked = format!("{} {} on endpoint {:?}", outgoing.method, outgoing.path, self.place.name);
+        let asked =
+            format!("{} {} on endpoint {:?}", outgoing.method, outgoing.path, self.place.name);
         let request = self.request(outgoing, &asked).await?;
         let late =
             |_| SendError::Timeout(format!("{asked}: no answer within {}", seconds(timeout)));

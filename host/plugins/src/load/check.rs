@@ -15,8 +15,7 @@ const PROVIDER: &str = "drowse:provider/provider@";
 /// Where its imports come from.
 const OURS: &str = "drowse:provider/";
 /// Interfaces of the contract that this router offers.
-const OFFERED: [&str; 8] =
-    ["types", "log", "clock", "http", "command", "udp", "events", "memo"];
+const OFFERED: [&str; 8] = ["types", "log", "clock", "http", "command", "udp", "events", "memo"];
 /// Interfaces of the contract that this router does not offer.
 const NOT_OFFERED: [&str; 2] = ["grpc", "network"];
 
