@@ -127,6 +127,30 @@ fn a_command_that_fails_tells_its_last_line_and_the_machine_counts_as_awake() {
 }
 
 #[test]
+fn machines_take_turns_with_a_command() {
+    let test = Harness::<WakeOnLan>::new();
+    let three = Duration::from_secs(3);
+    test.grant("ping", Program::new().lives(three, 0));
+    test.run(|| drop(drowse_provider_sdk::command::Command::new("ping").spawn().unwrap()));
+    assert_eq!(test.status(nas()).unwrap().native_status, "awake");
+    assert_eq!(test.elapsed(), 2 * three);
+    assert_eq!(test.spawned().len(), 2);
+}
+
+#[test]
+fn a_machine_more_than_can_be_remembered_is_woken_and_logged() {
+    let test = Harness::<WakeOnLan>::new();
+    for last in 0..65 {
+        let mac = format!("00:11:22:aa:bb:{last:02x}");
+        let seen = test.start((mac.as_str(), json!({ "address": "192.168.1.20" }))).unwrap();
+        assert_eq!(seen.status, Status::Running);
+    }
+    let logs = test.logs();
+    assert_eq!(logs.len(), 1, "{logs:?}");
+    assert!(logs[0].message.contains("one machine more than can be remembered"), "{logs:?}");
+}
+
+#[test]
 fn a_command_that_does_not_end_is_killed() {
     let test = Harness::<WakeOnLan>::new();
     test.grant("sleep", Program::new());
