@@ -17,7 +17,7 @@ pub use backend::Body;
 pub use backend::{Host, Installed, ReadBody, install};
 pub(crate) use backend::{
     changes, emit, find, granted, memo_delete, memo_get, memo_set, monotonic, now, output, send,
-    signal, sleep, spawn, synced, usage, wait, write_log,
+    send_datagram, signal, sleep, spawn, synced, usage, wait, write_log,
 };
 
 /// The head of an HTTP response, with its body still to be read.

@@ -1,8 +1,8 @@
 //! Write a drowse provider: one trait, typed settings, granted endpoints, a test harness.
 //!
 //! A provider controls one platform: it starts, stops and describes targets. It can do nothing
-//! but talk to the [endpoints](endpoint) and run the [commands](command) that the operator granted
-//! it by name. Implement [`Provider`], call [`export!`] and build for `wasm32-unknown-unknown`:
+//! but talk to the [endpoints](endpoint), send them [datagrams](udp) and run the
+//! [commands](command) that the operator granted it by name. Implement [`Provider`], call [`export!`] and build for `wasm32-unknown-unknown`:
 //!
 //! ```
 //! use drowse_provider_sdk::{
@@ -95,6 +95,7 @@ pub mod provider;
 pub mod settings;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+pub mod udp;
 pub mod words;
 
 pub use description::{Ability, Description};

@@ -118,6 +118,11 @@ impl<P: Provider> Harness<P> {
         self.script.requests()
     }
 
+    /// The datagrams that the provider sent so far, each with its endpoint.
+    pub fn datagrams(&self) -> Vec<(String, Vec<u8>)> {
+        self.script.datagrams()
+    }
+
     /// What the provider logged so far.
     pub fn logs(&self) -> Vec<Logged> {
         self.script.logs()

@@ -239,7 +239,8 @@ impl EndpointWish {
         }
     }
 
-    /// A usual place, for instance `unix:///var/run/docker.sock`.
+    /// A usual place, for instance `unix:///var/run/docker.sock`; `udp://255.255.255.255:9` for
+    /// [datagrams](crate::udp).
     #[must_use]
     pub fn suggested_url(mut self, url: impl Into<String>) -> Self {
         self.suggested_url = Some(url.into());
@@ -259,6 +260,12 @@ impl EndpointWish {
     pub fn optional(mut self) -> Self {
         self.optional = true;
         self
+    }
+
+    /// It is for datagrams, by its usual place; else for HTTP.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn wants_datagrams(&self) -> bool {
+        self.suggested_url.as_deref().is_some_and(|url| url.starts_with("udp://"))
     }
 }
 

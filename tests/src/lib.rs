@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod card;
 pub mod client;
 pub mod docker;
 pub mod hello;
@@ -20,6 +21,7 @@ pub mod router;
 pub mod wait;
 pub mod wire;
 
+pub use card::Card;
 pub use client::{Answer, curl};
 pub use docker::Docker;
 pub use hello::Hello;

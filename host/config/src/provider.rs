@@ -93,6 +93,12 @@ fn endpoint(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
             r.complain(section.place_of(key), message);
         }
     }
+    if matches!(url.transport, Transport::Udp { .. }) {
+        for key in ["headers", "rules"].into_iter().filter(|key| section.has(key)) {
+            let message = format!("`{key}` is for http and https; datagrams have none");
+            r.complain(section.place_of(key), message);
+        }
+    }
     let trust = match (ca?, fingerprint?) {
         (None, None) => Trust::System,
         (Some(file), None) => Trust::Ca(file),

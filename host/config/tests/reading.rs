@@ -108,6 +108,8 @@ fn grants_come_out_with_their_secrets_unread() {
     };
     assert_eq!((host.as_str(), digest[1], digest[31]), ("pve.example.org", 0x11, 0xff));
     assert_eq!(api.base, "/api2/json");
+    let udp = Transport::Udp { host: "192.168.1.255".to_owned(), port: 9 };
+    assert_eq!(remote.endpoints["lan"].transport, udp);
     let secret = Secret::Env { prefix: "PVEAPIToken=".to_owned(), name: "PVE_TOKEN".to_owned() };
     assert!(api.headers.contains(&("Authorization".to_owned(), secret)));
     assert_eq!(shop.environment["PASSWORD"], "hunter2 of the shop");

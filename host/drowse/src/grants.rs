@@ -71,8 +71,20 @@ fn ungranted(info: &PluginInfo, settings: &ProviderSettings, wish: &EndpointWish
 pub(crate) fn doubts(info: &PluginInfo, settings: &ProviderSettings) -> Vec<String> {
     let mut doubts = Vec::new();
     for (name, grant) in &settings.endpoints {
-        if !info.endpoints.iter().any(|wish| wish.name == *name) {
-            doubts.push(format!("endpoint `{name}`: plugin `{}` does not ask for it", info.name));
+        let (plugin, datagrams) = (&info.name, matches!(grant.transport, Transport::Udp { .. }));
+        match info.endpoints.iter().find(|wish| wish.name == *name) {
+            None => {
+                doubts.push(format!("endpoint `{name}`: plugin `{plugin}` does not ask for it"));
+            }
+            Some(wish) if wish.wants_datagrams() && !datagrams => doubts.push(format!(
+                "endpoint `{name}`: plugin `{plugin}` sends datagrams there; its url should begin \
+                 with `udp://`"
+            )),
+            Some(wish) if !wish.wants_datagrams() && datagrams => doubts.push(format!(
+                "endpoint `{name}`: plugin `{plugin}` sends HTTP requests there, and its url is \
+                 for datagrams"
+            )),
+            Some(_) => {}
         }
         match &grant.transport {
             Transport::Unix(path) if !path.exists() => {

@@ -20,5 +20,5 @@ wasmtime::component::bindgen!({
     },
 });
 
-pub(crate) use drowse::provider::{clock, command, events, http, log, memo, types};
+pub(crate) use drowse::provider::{clock, command, events, http, log, memo, types, udp};
 pub(crate) use exports::drowse::provider::provider::Guest;

@@ -7,6 +7,7 @@ mod events;
 pub mod http;
 pub(crate) mod log;
 pub(crate) mod memo;
+mod udp;
 
 use crate::{bindings::types, store::HostState};
 

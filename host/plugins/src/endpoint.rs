@@ -1,6 +1,8 @@
-//! The way to a granted endpoint: its connections and the headers that the host adds.
+//! The way to a granted endpoint: its connections and the headers that the host adds, or its
+//! datagrams.
 
 mod connect;
+mod datagrams;
 mod secret;
 mod tls;
 
@@ -19,6 +21,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
+pub(crate) use self::datagrams::Datagrams;
 use self::{connect::Connector, secret::SecretHeader};
 use crate::{
     fault::seconds,
@@ -32,13 +35,18 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// A granted endpoint, ready to be called.
 pub(crate) struct Endpoint {
-    name: String,
-    place: String,
+    place: Place,
     origin: String,
     base: String,
     headers: Vec<SecretHeader>,
     timeout: Duration,
     client: Client<Connector, Full<Bytes>>,
+}
+
+/// What guests and operators are told of where an endpoint is.
+pub(crate) struct Place {
+    name: String,
+    url: String,
     /// Why nothing could be sent the last time.
     cause: Mutex<String>,
 }
@@ -70,7 +78,7 @@ pub(crate) enum SendError {
 impl Endpoint {
     /// The endpoint of this grant. Nothing is read or connected to before it is first used.
     pub(crate) fn new(name: &str, grant: &EndpointGrant) -> Self {
-        let (origin, place) = match &grant.transport {
+        let (origin, url) = match &grant.transport {
             Transport::Unix(path) => {
                 ("http://localhost".into(), format!("unix://{}", path.display()))
             }
@@ -82,6 +90,10 @@ impl Endpoint {
                 let origin = format!("https://{}:{port}", bracketed(host));
                 (origin.clone(), origin)
             }
+            Transport::Udp { host, port } => {
+                let origin = format!("udp://{}:{port}", bracketed(host));
+                (origin.clone(), origin)
+            }
         };
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
@@ -89,28 +101,18 @@ impl Endpoint {
             .pool_timer(TokioTimer::new())
             .build(Connector::new(grant.transport.clone()));
         Self {
-            name: name.to_owned(),
-            place,
+            place: Place::new(name, url),
             origin,
             base: grant.base.clone(),
             headers: grant.headers.iter().map(|(n, s)| SecretHeader::new(n, s.clone())).collect(),
             timeout: grant.timeout,
             client,
-            cause: Mutex::new(String::new()),
         }
     }
 
-    /// What a guest is told when nothing can be sent. Where the endpoint is and what is wrong with
-    /// it or its secrets is not for guests.
-    pub(crate) fn unreached(&self) -> String {
-        format!("endpoint {:?} cannot be reached", self.name)
-    }
-
-    /// The same for the operator.
-    pub(crate) fn unreached_because(&self) -> String {
-        let cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner);
-        let (name, place) = (&self.name, &self.place);
-        format!("endpoint {name:?} at {place} cannot be reached: {cause}")
+    /// Where it is.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Whether the host itself sets this header.
@@ -122,7 +124,8 @@ impl Endpoint {
     /// connection.
     pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, SendError> {
         let timeout = outgoing.timeout.map_or(self.timeout, |wanted| wanted.min(self.timeout));
-        let asked = format!("{} {} on endpoint {:?}", outgoing.method, outgoing.path, self.name);
+        let asked =
+            format!("{} {} on endpoint {:?}", outgoing.method, outgoing.path, self.place.name);
         let request = self.request(outgoing, &asked).await?;
         let late =
             |_| SendError::Timeout(format!("{asked}: no answer within {}", seconds(timeout)));
@@ -150,7 +153,7 @@ impl Endpoint {
             .map_err(|_| invalid("the path contains a character that must be percent-encoded"))?;
         for header in &self.headers {
             let (name, value): (HeaderName, HeaderValue) =
-                header.read().await.map_err(|cause| self.unavailable(cause))?;
+                header.read().await.map_err(|cause| self.place.unavailable(cause))?;
             headers.insert(name, value);
         }
         let mut request = Request::new(Full::new(Bytes::from(body)));
@@ -158,11 +161,6 @@ impl Endpoint {
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         Ok(request)
-    }
-
-    fn unavailable(&self, cause: String) -> SendError {
-        *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = cause;
-        SendError::Unavailable(self.unreached())
     }
 
     fn explain(&self, asked: &str, error: &Error) -> SendError {
@@ -173,11 +171,42 @@ impl Endpoint {
             source = inner.source();
         }
         if error.is_connect() {
-            self.unavailable(cause)
+            self.place.unavailable(cause)
         } else {
             SendError::Broken(format!("{asked}: the connection broke: {cause}"))
         }
     }
+}
+
+// === impl Place ===
+
+impl Place {
+    fn new(name: &str, url: String) -> Self {
+        Self { name: name.to_owned(), url, cause: Mutex::new(String::new()) }
+    }
+
+    /// What a guest is told when nothing can be sent. Where the endpoint is and what is wrong with
+    /// it or its secrets is not for guests.
+    pub(crate) fn unreached(&self) -> String {
+        format!("endpoint {:?} cannot be reached", self.name)
+    }
+
+    /// The same for the operator.
+    pub(crate) fn unreached_because(&self) -> String {
+        let cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner);
+        let (name, url) = (&self.name, &self.url);
+        format!("endpoint {name:?} at {url} cannot be reached: {cause}")
+    }
+
+    fn unavailable(&self, cause: String) -> SendError {
+        *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = cause;
+        SendError::Unavailable(self.unreached())
+    }
+}
+
+/// An address without the brackets of IPv6.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 fn bracketed(host: &str) -> String {

@@ -79,6 +79,15 @@ pub struct CommandWish {
     pub optional: bool,
 }
 
+// === impl EndpointWish ===
+
+impl EndpointWish {
+    /// It wants to send datagrams there; anything else is HTTP.
+    pub fn wants_datagrams(&self) -> bool {
+        self.suggested_url.as_deref().is_some_and(|url| url.starts_with("udp://"))
+    }
+}
+
 // === conversions from the contract ===
 
 impl From<types::EndpointWish> for EndpointWish {

@@ -245,6 +245,12 @@ fn accept(plugin: &mut PluginInfo, said: types::Description) -> Result<(), Strin
     plugin.endpoints = said.endpoints.into_iter().map(EndpointWish::from).collect();
     plugin.commands = said.commands.into_iter().map(info::CommandWish::from).collect();
     for wish in &plugin.endpoints {
+        if wish.wants_datagrams() && !wish.rules.is_empty() {
+            let name = &wish.name;
+            return Err(format!(
+                "describe: endpoint {name:?}: it has rules and is for datagrams, which have none"
+            ));
+        }
         for rule in &wish.rules {
             rule.parse::<Rule>()
                 .map_err(|flaw| format!("describe: endpoint {:?}: {flaw}", wish.name))?;

@@ -141,6 +141,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     bindings::clock::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
     bindings::http::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
     bindings::command::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
+    bindings::udp::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
     bindings::events::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
     bindings::memo::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
     Ok(linker)

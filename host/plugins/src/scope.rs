@@ -11,16 +11,16 @@ use tokio::sync::Semaphore;
 use crate::{
     capabilities::memo::Memo,
     command::Processes,
-    endpoint::Endpoint,
+    endpoint::{Datagrams, Endpoint, Place},
     fault::Fault,
-    grants::{Asked, Policy, Rule, toml_key},
+    grants::{Asked, Policy, Rule, toml_key, toml_string},
     health::Health,
     info::EndpointWish,
     load::House,
     meter::Account,
     notes::Notes,
     reach::Border,
-    settings::{Limits, ProviderSettings},
+    settings::{Limits, ProviderSettings, Transport},
 };
 
 /// Responses that all instances of a provider hold at a time; more wait.
@@ -31,7 +31,10 @@ pub(crate) struct Tenant {
     /// The configured name.
     pub(crate) provider: String,
     pub(crate) limits: Limits,
-    pub(crate) endpoints: BTreeMap<String, Endpoint>,
+    /// Those that take HTTP.
+    endpoints: BTreeMap<String, Endpoint>,
+    /// Those that take datagrams.
+    datagrams: BTreeMap<String, Datagrams>,
     /// The operator's rules by endpoint; absent where the plugin's wishes hold.
     rules: BTreeMap<String, Option<Vec<Rule>>>,
     pub(crate) processes: Processes,
@@ -59,8 +62,15 @@ impl Tenant {
     /// The lasting part of a provider. The error names the rule that cannot be understood.
     pub(crate) fn new(settings: &ProviderSettings, house: &House) -> Result<Self, String> {
         let name = settings.name.as_str();
+        let mut endpoints = BTreeMap::new();
+        let mut datagrams = BTreeMap::new();
         let mut rules = BTreeMap::new();
         for (endpoint, grant) in &settings.endpoints {
+            if let Transport::Udp { host, port } = &grant.transport {
+                let place = Datagrams::new(endpoint, host, *port, grant.timeout);
+                datagrams.insert(endpoint.clone(), place);
+                continue;
+            }
             let granted =
                 grant.rules.as_ref().map(|rules| parse(rules)).transpose().map_err(|flaw| {
                     format!(
@@ -70,17 +80,14 @@ impl Tenant {
                     )
                 })?;
             rules.insert(endpoint.clone(), granted);
+            endpoints.insert(endpoint.clone(), Endpoint::new(endpoint, grant));
         }
-        let endpoints = settings
-            .endpoints
-            .iter()
-            .map(|(endpoint, grant)| (endpoint.clone(), Endpoint::new(endpoint, grant)))
-            .collect();
         let notes = Arc::new(Notes::new(name, settings.limits.log_lines));
         Ok(Self {
             provider: name.to_owned(),
             limits: settings.limits.clone(),
             endpoints,
+            datagrams,
             rules,
             processes: Processes::new(
                 name,
@@ -105,6 +112,7 @@ impl Tenant {
         Self {
             provider: plugin.to_owned(),
             endpoints: BTreeMap::new(),
+            datagrams: BTreeMap::new(),
             rules: BTreeMap::new(),
             processes: Processes::new(plugin, BTreeMap::new(), None, notes.clone(), Arc::default()),
             notes,
@@ -128,6 +136,12 @@ impl Tenant {
     pub(crate) fn broke(&self, doing: &str, fault: &Fault) {
         self.health.fault(format!("{doing}: the plugin {fault}"));
         self.notes.repeated(doing, &format!("plugin instance broke: {fault}"));
+    }
+
+    /// Where its endpoints are.
+    pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
+        let endpoints = self.endpoints.values().map(Endpoint::place);
+        endpoints.chain(self.datagrams.values().map(Datagrams::place))
     }
 
     /// Nanoseconds since this provider was configured.
@@ -174,22 +188,53 @@ impl Scope {
         let found =
             self.tenant.endpoints.get(asked.endpoint).zip(self.policies.get(asked.endpoint));
         let Some((endpoint, policy)) = found else {
-            return Err(self.no_endpoint(asked.endpoint));
+            return Err(match self.tenant.datagrams.contains_key(asked.endpoint) {
+                true => self.other_kind(asked.endpoint, "datagrams, not http", "https"),
+                false => self.no_endpoint(asked.endpoint, "https"),
+            });
         };
         let refusal = policy.check(asked);
         refusal.map(|()| endpoint)
     }
 
-    fn no_endpoint(&self, endpoint: &str) -> String {
+    /// The endpoint, if datagrams may go there; else the refusal with the line to add.
+    pub(crate) fn datagrams(&self, endpoint: &str) -> Result<&Datagrams, String> {
+        self.tenant.datagrams.get(endpoint).ok_or_else(|| {
+            match self.tenant.endpoints.contains_key(endpoint) {
+                true => self.other_kind(endpoint, "http, not datagrams", "udp"),
+                false => self.no_endpoint(endpoint, "udp"),
+            }
+        })
+    }
+
+    fn no_endpoint(&self, endpoint: &str, scheme: &str) -> String {
         let provider = &self.tenant.provider;
         let endpoint = crate::fault::clean(endpoint, 128);
-        let url = self.suggested.get(&endpoint).map_or("https://host:port", String::as_str);
         format!(
             "provider {provider:?}: endpoint {endpoint:?} is not granted: add to [provider.{}]: \
              endpoint.{} = {{ url = {} }}",
             toml_key(provider),
             toml_key(&endpoint),
-            crate::grants::toml_string(url),
+            self.url(&endpoint, scheme),
         )
+    }
+
+    /// The endpoint is granted for something else.
+    fn other_kind(&self, endpoint: &str, takes: &str, scheme: &str) -> String {
+        let provider = &self.tenant.provider;
+        format!(
+            "provider {provider:?}: endpoint {endpoint:?} takes {takes}, by its url: change in \
+             [provider.{}]: endpoint.{} = {{ url = {} }}",
+            toml_key(provider),
+            toml_key(endpoint),
+            self.url(endpoint, scheme),
+        )
+    }
+
+    /// Where the plugin says such an endpoint usually is, as a text in TOML.
+    fn url(&self, endpoint: &str, scheme: &str) -> String {
+        let usual = self.suggested.get(endpoint);
+        let usual = usual.filter(|url| url.starts_with("udp://") == (scheme == "udp"));
+        toml_string(&usual.cloned().unwrap_or_else(|| format!("{scheme}://host:port")))
     }
 }

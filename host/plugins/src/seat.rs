@@ -174,10 +174,10 @@ impl Seat {
     pub(crate) fn told(&self, cause: &str) -> String {
         let own = format!("provider {:?}: ", self.name);
         let mut cause = cause.replacen(&own, "", 1);
-        for endpoint in self.tenant.endpoints.values() {
-            let unreached = endpoint.unreached();
+        for place in self.tenant.places() {
+            let unreached = place.unreached();
             if cause.contains(&unreached) {
-                cause = cause.replacen(&unreached, &endpoint.unreached_because(), 1);
+                cause = cause.replacen(&unreached, &place.unreached_because(), 1);
             }
         }
         cause

@@ -63,6 +63,13 @@ pub enum Transport {
         /// What makes the peer trustworthy.
         trust: Trust,
     },
+    /// `udp://host:port`; takes datagrams and no HTTP.
+    Udp {
+        /// Host name or address, also a broadcast address.
+        host: String,
+        /// UDP port.
+        port: u16,
+    },
 }
 
 /// What makes a TLS peer trustworthy.

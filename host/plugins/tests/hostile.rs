@@ -134,6 +134,62 @@ async fn an_endpoint_that_was_not_granted_is_refused_with_the_line_to_add() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn datagrams_go_to_an_endpoint_that_is_granted_for_them_and_nowhere_else() {
+    let card = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = card.local_addr().unwrap().port();
+    let stage = Stage::new();
+    let echo = Echo::new(stage.dir.path());
+    let provider = stage
+        .provider(|settings| {
+            let mut lan = grant(&echo.socket);
+            lan.transport = Transport::Udp { host: "127.0.0.1".into(), port };
+            settings.endpoints.insert("lan".into(), lan);
+            settings.endpoints.insert("engine".into(), grant(&echo.socket));
+        })
+        .await;
+    start(&provider, "datagram:lan:1472").await.unwrap();
+    let mut heard = [0; 2048];
+    let (size, _) = card.recv_from(&mut heard).await.unwrap();
+    assert_eq!(heard[..size], [b'x'; 1472]);
+
+    let too_large = start(&provider, "datagram:lan:1473").await.unwrap_err();
+    assert_eq!(too_large.code, ErrorCode::InvalidRequest, "{too_large}");
+    for (endpoint, words) in [
+        (
+            "engine",
+            "\"engine\" takes http, not datagrams, by its url: change in [provider.hostile]: \
+                    endpoint.engine = { url = \"udp://host:port\" }",
+        ),
+        (
+            "nowhere",
+            "\"nowhere\" is not granted: add to [provider.hostile]: \
+                     endpoint.nowhere = { url = \"udp://host:port\" }",
+        ),
+    ] {
+        let refusal = start(&provider, &format!("datagram:{endpoint}:1")).await.unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::Denied, "{refusal}");
+        assert!(refusal.message.contains(words), "{refusal}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_to_an_endpoint_for_datagrams_is_refused_with_what_to_change() {
+    let stage = Stage::new();
+    let provider = stage
+        .provider(|settings| {
+            let mut engine = grant(std::path::Path::new("unused"));
+            engine.transport = Transport::Udp { host: "127.0.0.1".into(), port: 9 };
+            settings.endpoints.insert("engine".into(), engine);
+        })
+        .await;
+    let refusal = start(&provider, "get:/small").await.unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::Denied, "{refusal}");
+    let words = "\"engine\" takes datagrams, not http, by its url: change in [provider.hostile]: \
+                 endpoint.engine = { url = \"unix:///run/engine.sock\" }";
+    assert!(refusal.message.contains(words), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_was_not_granted_is_refused_with_the_line_to_add() {
     assert_refused(failure_of("command").await, "add [provider.hostile.command.sh] with run = ");
 }

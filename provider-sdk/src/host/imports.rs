@@ -2,7 +2,7 @@
 
 use super::Reply;
 use crate::{
-    bindings::drowse::provider::{clock, command, events, http, log, memo},
+    bindings::drowse::provider::{clock, command, events, http, log, memo, udp},
     error::Result,
     words::{Attribute, Event},
 };
@@ -67,6 +67,10 @@ pub(crate) fn usage(id: u64) -> Result<Option<command::ProcessUsage>> {
 
 pub(crate) fn changes(since: u64) -> Result<(u64, Vec<String>)> {
     Ok(command::changes(since)?)
+}
+
+pub(crate) fn send_datagram(endpoint: &str, payload: &[u8]) -> Result<()> {
+    Ok(udp::send(endpoint, payload)?)
 }
 
 pub(crate) fn emit(event: &Event) {

@@ -37,6 +37,8 @@ pub trait Host {
     fn usage(&self, id: u64) -> Result<Option<command::ProcessUsage>>;
     /// `command.changes`
     fn changes(&self, since: u64) -> Result<(u64, Vec<String>)>;
+    /// `udp.send`
+    fn send_datagram(&self, endpoint: &str, payload: &[u8]) -> Result<()>;
     /// `events.emit`
     fn emit(&self, event: &Event);
     /// `events.synced`
@@ -105,6 +107,7 @@ forward! {
     output(id: u64, limit: u32) -> Result<Vec<u8>>;
     usage(id: u64) -> Result<Option<command::ProcessUsage>>;
     changes(since: u64) -> Result<(u64, Vec<String>)>;
+    send_datagram(endpoint: &str, payload: &[u8]) -> Result<()>;
     emit(event: &Event);
     synced();
     memo_get(key: &str) -> Option<Vec<u8>>;

@@ -28,7 +28,11 @@ pub fn check_description<P: Provider>() {
         if wish.purpose.is_empty() {
             wrong.push(format!("endpoint {:?}: no purpose", wish.name));
         }
-        if wish.rules.is_empty() {
+        if wish.wants_datagrams() {
+            if !wish.rules.is_empty() {
+                wrong.push(format!("endpoint {:?}: datagrams have no rules", wish.name));
+            }
+        } else if wish.rules.is_empty() {
             wrong.push(format!("endpoint {:?}: no rules, so nothing may be called", wish.name));
         }
         for rule in &wish.rules {

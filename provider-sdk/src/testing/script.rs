@@ -17,6 +17,7 @@ use crate::{
     error::{Error, Result},
     host::{self, Host},
     log::Level,
+    udp::PAYLOAD_LIMIT,
     words::{Attribute, EndpointWish, Event},
 };
 
@@ -59,6 +60,7 @@ struct State {
     stage: Stage,
     expected: VecDeque<Expected>,
     requests: Vec<http::Request>,
+    datagrams: Vec<(String, Vec<u8>)>,
     logs: Vec<Logged>,
     reports: Vec<Report>,
     memo: BTreeMap<String, Vec<u8>>,
@@ -93,6 +95,7 @@ impl Script {
             stage: Stage::Call,
             expected: VecDeque::new(),
             requests: Vec::new(),
+            datagrams: Vec::new(),
             logs: Vec::new(),
             reports: Vec::new(),
             memo: BTreeMap::new(),
@@ -133,6 +136,10 @@ impl Script {
 
     pub(super) fn requests(&self) -> Vec<http::Request> {
         self.0.borrow().requests.clone()
+    }
+
+    pub(super) fn datagrams(&self) -> Vec<(String, Vec<u8>)> {
+        self.0.borrow().datagrams.clone()
     }
 
     pub(super) fn logs(&self) -> Vec<Logged> {
@@ -328,6 +335,26 @@ impl Host for Script {
                 (None, None) => self.at_its_end("no process will start or end"),
             }
         }
+    }
+
+    fn send_datagram(&self, endpoint: &str, payload: &[u8]) -> Result<()> {
+        self.outside("udp.send");
+        let mut state = self.0.borrow_mut();
+        let wish = state.wishes.iter().find(|wish| wish.name == endpoint);
+        assert!(
+            wish.is_some_and(EndpointWish::wants_datagrams),
+            "a datagram to {endpoint:?}: the description wishes for no endpoint of this name with \
+             a suggested url that begins with udp://"
+        );
+        if payload.len() > PAYLOAD_LIMIT {
+            let bytes = payload.len();
+            return Err(Error::invalid_request(format!(
+                "a datagram of {bytes} bytes to endpoint {endpoint:?}: at most {PAYLOAD_LIMIT} are \
+                 sent"
+            )));
+        }
+        state.datagrams.push((endpoint.to_owned(), payload.to_vec()));
+        Ok(())
     }
 
     fn emit(&self, event: &Event) {

@@ -136,6 +136,54 @@ fn a_request_that_the_description_does_not_ask_for_fails_the_test() {
     assert!(message.contains("none of the rules"), "{message}");
 }
 
+/// Sends datagrams of the handle's length to an endpoint.
+struct Beacon;
+
+impl Provider for Beacon {
+    type Settings = NoSettings;
+    type TargetSettings = NoSettings;
+
+    fn describe() -> Description {
+        Description::new("beacon", "1.0.0", "sends datagrams")
+            .endpoint(
+                crate::EndpointWish::new("lan", "hears them").suggested_url("udp://10.0.0.255:9"),
+            )
+            .endpoint(crate::EndpointWish::new("api", "does not").rules(["GET /x"]))
+    }
+
+    fn configure(_: NoSettings) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn start(&self, target: &crate::Target<NoSettings>) -> Result<Observation> {
+        let (endpoint, size) = target.handle.split_once(':').unwrap();
+        crate::udp::send(endpoint, vec![b'x'; size.parse().unwrap()])?;
+        Ok(Observation::missing(&target.handle))
+    }
+
+    fn stop(&self, target: &crate::Target<NoSettings>, _: &StopOptions) -> Result<Observation> {
+        Ok(Observation::missing(&target.handle))
+    }
+
+    fn status(&self, target: &crate::Target<NoSettings>) -> Result<Observation> {
+        Ok(Observation::missing(&target.handle))
+    }
+}
+
+#[test]
+fn datagrams_are_kept_and_go_only_where_the_description_asks_for_them() {
+    check_description::<Beacon>();
+    let test = Harness::<Beacon>::new();
+    test.start("lan:3").unwrap();
+    assert_eq!(test.datagrams(), [("lan".to_owned(), b"xxx".to_vec())]);
+    let refusal = test.start("lan:1473").unwrap_err();
+    assert!(refusal.message().contains("at most 1472"), "{refusal}");
+    for endpoint in ["api:1", "nowhere:1"] {
+        let message = failure(|| drop(Harness::<Beacon>::new().start(endpoint)));
+        assert!(message.contains("the description wishes for no endpoint"), "{message}");
+    }
+}
+
 #[test]
 fn an_expectation_that_is_left_fails_the_test() {
     let message = failure(|| {

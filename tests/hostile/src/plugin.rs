@@ -23,6 +23,7 @@
 //! | `tell:PATH` | the same as `get`; the detail is what it was told if that failed |
 //! | `header:NAME: VALUE` | `GET /echo` from `engine` with this header |
 //! | `body:PATH`, `bodiless:PATH` | `POST PATH` to `engine` with and without a body |
+//! | `datagram:ENDPOINT:SIZE` | one datagram of so many bytes |
 //! | `labels` | answers with more labels than any target has |
 
 use std::hint::black_box;
@@ -39,6 +40,7 @@ use crate::{
                 Exit, Health, Observation, Page, RecreateOptions, RemoveOptions, ResourceUsage,
                 Status, StopOptions, Target,
             },
+            udp,
         },
         exports::drowse::provider::provider::Guest,
     },
@@ -170,6 +172,10 @@ impl Guest for Hostile {
             }
             ("ungranted", _) => {
                 get("nowhere", "/", &[])?;
+            }
+            ("datagram", rest) => {
+                let (endpoint, size) = rest.split_once(':').unwrap_or((rest, ""));
+                udp::send(endpoint, &vec![b'x'; size.parse().unwrap_or(0)])?;
             }
             ("authorization", _) => {
                 get("engine", "/small", &[("Authorization", "Basic b3duOmtleQ==")])?;

@@ -62,7 +62,8 @@ pub(crate) static ENDPOINT: Table = Table {
             "url",
             TEXT.kind,
             "`unix:///path`, `http://host:port` or `https://host:port`, with a path prefix if \
-             everything is below one.",
+             everything is below one. `udp://host:port`, also of a broadcast address, for plugins \
+             that send datagrams.",
         ),
         optional(
             "ca",
@@ -81,21 +82,22 @@ pub(crate) static ENDPOINT: Table = Table {
             "headers",
             HEADERS.kind,
             "{}",
-            "Headers that the router adds: a text, `{ env = \"NAME\", prefix = \"Bearer \" }` or \
+            "For `http`, `https` and `unix`. Headers that the router adds: a text, `{ env = \"NAME\", prefix = \"Bearer \" }` or \
              `{ file = \"path\", prefix = \"…\" }`. Never shown.",
         ),
         optional(
             "rules",
             RULES.kind,
             "what the plugin asks for",
-            "Allowed requests: `METHOD /path`, or `METHOD+body /path` for those that carry a body. \
+            "For `http`, `https` and `unix`. Allowed requests: `METHOD /path`, or `METHOD+body /path` for those that carry a body. \
              `*` is any method or one path segment, a final `**` any rest.",
         ),
         default(
             "timeout",
             DURATION.kind,
             "\"30s\"",
-            "Until a response begins, when the plugin names no shorter time.",
+            "Until a response begins, when the plugin names no shorter time; for datagrams, until \
+             the host's name is looked up.",
         ),
     ],
 };

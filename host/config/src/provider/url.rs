@@ -15,7 +15,7 @@ pub(crate) struct Url {
     pub(crate) base: String,
 }
 
-/// Parses `unix:///path`, `http://host[:port][/base]` and `https://…`. The error never repeats the
+/// Parses `unix:///path`, `http://host[:port][/base]`, `https://…` and `udp://host:port`. The error never repeats the
 /// text: it may hold a password.
 pub(crate) fn parse(text: &str) -> Result<Url, &'static str> {
     let Some((scheme, rest)) = text.split_once("://") else {
@@ -37,7 +37,14 @@ pub(crate) fn parse(text: &str) -> Result<Url, &'static str> {
             let (host, port, base) = authority(rest, 443)?;
             Ok(Url { transport: Transport::Https { host, port, trust: Trust::System }, base })
         }
-        _ => Err("only unix, http and https are known"),
+        "udp" => match authority(rest, 0)? {
+            (_, 0, _) => Err("the port is missing: \"udp://192.168.1.255:9\""),
+            (host, port, base) if base.is_empty() => {
+                Ok(Url { transport: Transport::Udp { host, port }, base })
+            }
+            _ => Err("a datagram goes to a host and a port; take the path out"),
+        },
+        _ => Err("only unix, http, https and udp are known"),
     }
 }
 

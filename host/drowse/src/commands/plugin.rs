@@ -117,8 +117,9 @@ fn sheet(info: &PluginInfo, output: &Output) -> String {
         info.size.div_ceil(1024),
         info.digest
     ));
-    let abilities: Vec<_> = info.abilities.iter().map(ability).collect();
-    text.push_str(&format!("can      start, stop, status, {}\n", abilities.join(", ")));
+    let every = ["start", "stop", "status"].map(str::to_owned).into_iter();
+    let abilities: Vec<_> = every.chain(info.abilities.iter().map(ability)).collect();
+    text.push_str(&format!("can      {}\n", abilities.join(", ")));
     text.push_str(&format!("imports  {}\n", info.imports.join("\n         ")));
 
     if !info.endpoints.is_empty() {
@@ -129,6 +130,9 @@ fn sheet(info: &PluginInfo, output: &Output) -> String {
         text.push_str(&format!("  {}{optional}: {}\n", wish.name, wish.purpose));
         if let Some(url) = &wish.suggested_url {
             text.push_str(&format!("    usually at {url}\n"));
+        }
+        if wish.wants_datagrams() {
+            text.push_str("    datagrams, which have no rules\n");
         }
         for rule in &wish.rules {
             text.push_str(&format!("    {rule}\n"));

@@ -81,6 +81,36 @@ fn what_looks_wrong_here_is_a_doubt() {
 }
 
 #[test]
+fn an_endpoint_for_datagrams_is_granted_without_rules_and_no_other_kind_will_do() {
+    let mut info = info();
+    let engine = info.endpoints[0].clone();
+    let lan = EndpointWish {
+        name: "lan".to_owned(),
+        suggested_url: Some("udp://255.255.255.255:9".to_owned()),
+        rules: Vec::new(),
+        ..engine
+    };
+    info.endpoints.push(lan.clone());
+    let told = missing(&info, &provider(""));
+    let line = "endpoint.lan = { url = \"udp://255.255.255.255:9\" }";
+    assert!(told.iter().any(|told| told.contains(line)), "{told:?}");
+
+    let mut toml = String::new();
+    write("docker", &[lan], &mut toml);
+    assert!(!toml.contains("rules"), "{toml}");
+    assert_eq!(doubts(&info, &provider(&toml)), [""; 0]);
+
+    let told = doubts(
+        &info,
+        &provider(
+            "endpoint.lan.url = \"http://localhost\"\nendpoint.engine.url = \"udp://10.0.0.1:9\"",
+        ),
+    );
+    assert!(told[0].contains("is for datagrams"), "{told:?}");
+    assert!(told[1].contains("should begin with `udp://`"), "{told:?}");
+}
+
+#[test]
 fn wishes_are_written_as_grants_that_the_reader_takes() {
     let mut toml = "[provider.docker]\nplugin = \"docker\"\n".to_owned();
     write("docker", &info().endpoints, &mut toml);

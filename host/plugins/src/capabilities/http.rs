@@ -213,7 +213,8 @@ fn shown(headers: &HeaderMap) -> Vec<types::Attribute> {
         .collect()
 }
 
-fn failed(failure: SendError) -> types::Error {
+/// What a guest is told when nothing came of what it sent.
+pub(super) fn failed(failure: SendError) -> types::Error {
     match failure {
         SendError::Broken(message) => error(types::ErrorCode::Internal, message),
         SendError::Invalid(message) => error(types::ErrorCode::InvalidRequest, message),

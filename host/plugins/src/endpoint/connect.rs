@@ -24,7 +24,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use super::tls;
+use super::{bare, tls};
 use crate::settings::{Transport, Trust};
 
 /// Until a connection stands, with its TLS.
@@ -88,6 +88,7 @@ impl Place {
                 let stream = tcp(host, *port).await?;
                 Ok(Stream(Box::new(TlsConnector::from(config).connect(name, stream).await?)))
             }
+            Transport::Udp { .. } => Err(io::Error::other("it takes datagrams alone")),
         }
     }
 }
@@ -101,11 +102,6 @@ async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
 async fn load(trust: Trust) -> io::Result<Arc<ClientConfig>> {
     let loaded = tokio::task::spawn_blocking(move || tls::config(&trust)).await;
     loaded.map_err(io::Error::other)?.map_err(io::Error::other)
-}
-
-/// An address without the brackets of IPv6.
-fn bare(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 // === impl Stream ===

@@ -15,9 +15,9 @@ const PROVIDER: &str = "drowse:provider/provider@";
 /// Where its imports come from.
 const OURS: &str = "drowse:provider/";
 /// Interfaces of the contract that this router offers.
-const OFFERED: [&str; 7] = ["types", "log", "clock", "http", "command", "events", "memo"];
+const OFFERED: [&str; 8] = ["types", "log", "clock", "http", "command", "udp", "events", "memo"];
 /// Interfaces of the contract that this router does not offer.
-const NOT_OFFERED: [&str; 3] = ["grpc", "network", "udp"];
+const NOT_OFFERED: [&str; 2] = ["grpc", "network"];
 
 const BUILD: &str = "build it with drowse-provider-sdk or wit-bindgen for wasm32-unknown-unknown \
                      or wasm32-wasip2";

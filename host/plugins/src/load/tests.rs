@@ -78,7 +78,7 @@ async fn another_contract_is_named_with_both_versions() {
 
 #[tokio::test]
 async fn interfaces_that_are_not_offered_are_named() {
-    for interface in ["grpc", "network", "udp"] {
+    for interface in ["grpc", "network"] {
         let cause = refusal_of_text(&format!(
             "(component
                 (import \"drowse:provider/{interface}@0.1.0\" (instance (export \"f\" (func))))
@@ -163,6 +163,30 @@ fn nothing_that_a_plugin_says_of_itself_moves_the_cursor() {
     for text in texts {
         assert_eq!(text, "a b\\u{1b}[2J\\u{202e}");
     }
+}
+
+#[test]
+fn an_endpoint_for_datagrams_has_no_rules() {
+    let said = |rules: &[&str]| types::Description {
+        name: "lamps".into(),
+        version: "1".into(),
+        summary: String::new(),
+        abilities: types::Abilities::empty(),
+        endpoints: vec![types::EndpointWish {
+            name: "lan".into(),
+            purpose: String::new(),
+            suggested_url: Some("udp://255.255.255.255:9".into()),
+            rules: rules.iter().map(|rule| (*rule).to_owned()).collect(),
+            optional: false,
+        }],
+        commands: Vec::new(),
+        settings_schema: "true".into(),
+        target_schema: "true".into(),
+        attributes: Vec::new(),
+    };
+    assert_eq!(accept(&mut info(), said(&[])), Ok(()));
+    let cause = accept(&mut info(), said(&["GET /a"])).unwrap_err();
+    assert!(cause.contains("\"lan\": it has rules and is for datagrams"), "{cause}");
 }
 
 #[test]

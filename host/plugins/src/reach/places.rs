@@ -49,7 +49,8 @@ impl Places {
     /// Takes note of a provider's endpoints.
     pub(crate) fn add(&self, settings: &ProviderSettings) {
         let endpoint = |transport: &Transport| match transport {
-            Transport::Unix(_) => None,
+            // Visitors are sent to TCP ports.
+            Transport::Unix(_) | Transport::Udp { .. } => None,
             Transport::Http { host, port } | Transport::Https { host, port, .. } => {
                 let provider = settings.name.as_str().to_owned();
                 Some(Endpoint { provider, host: host.to_ascii_lowercase(), port: *port })

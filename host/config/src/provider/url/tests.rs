@@ -28,6 +28,17 @@ fn an_ipv6_address_stands_in_brackets() {
 }
 
 #[test]
+fn datagrams_go_to_a_host_and_a_port_and_nothing_more() {
+    let transport = Transport::Udp { host: "192.168.1.255".to_owned(), port: 9 };
+    assert_eq!(parse("udp://192.168.1.255:9"), Ok(Url { transport, base: String::new() }));
+    let transport = Transport::Udp { host: "ff02::1".to_owned(), port: 9 };
+    assert_eq!(parse("udp://[ff02::1]:9"), Ok(Url { transport, base: String::new() }));
+    for text in ["udp://192.168.1.255", "udp://box.lan:9/path", "udp://:9", "udp://box.lan:0"] {
+        assert!(parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn what_is_more_than_a_place_is_refused() {
     for text in [
         "https://user:secret@host",

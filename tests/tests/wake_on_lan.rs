@@ -1,0 +1,78 @@
+//! A machine of the network is woken by a magic packet and put to sleep by a granted command: the
+//! wake-on-lan provider through the binary.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use drowse_tests::{Card, Hello, Home, Programs, Router, card::magic, until};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A router before a sleeping machine `nas`, with these further tables of its provider.
+fn router(grants: impl Fn(&Home, &Card) -> String) -> Result<(Router, Card, Hello)> {
+    let programs = Programs::from_env();
+    let home = Home::new(&programs)?;
+    let hello = Hello::new(&programs, home.path(), Duration::from_millis(300))?;
+    // The command that puts it to sleep makes a file of the machine's name.
+    let card = Card::begin(&hello, home.path().join("nas"))?;
+    home.configure(&format!(
+        "[provider.lan]\nplugin = \"wake-on-lan\"\n{}\n\
+         [workload.nas]\nprovider = \"lan\"\nidle = \"300ms\"\n\
+         settings = {{ mac = \"02:11:22:aa:bb:cc\", address = {:?} }}\n\
+         wake = {{ cooldown = \"100ms\" }}\n\n\
+         [[route]]\nworkload = \"nas\"\nport = 80\n",
+        grants(&home, &card),
+        hello.address().to_string(),
+    ))?;
+    Ok((home.start()?, card, hello))
+}
+
+fn lan(card: &Card) -> String {
+    format!("endpoint.lan = {{ url = {:?} }}\n", card.url())
+}
+
+#[test]
+fn a_visitor_wakes_a_machine_by_a_magic_packet_and_it_is_put_to_sleep_again() -> Result<()> {
+    let (router, card, hello) = router(|home, card| {
+        let sleep = "run = [\"touch\"], extra-arguments = true";
+        let directory = home.path();
+        format!("{}command.sleep = {{ {sleep}, directory = {directory:?} }}\n", lan(card))
+    })?;
+    let answer = router.get("any.example", "/")?;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(hello.starts()?.len(), 1);
+    let heard = card.heard();
+    assert!(!heard.is_empty() && heard.iter().all(|datagram| *datagram == magic()), "{heard:?}");
+
+    router.wait_for_phase("nas", "asleep", PATIENCE)?;
+    until("the machine sleeps", PATIENCE, || (!card.is_awake()).then_some(()))?;
+    assert!(router.get("any.example", "/")?.text().contains("start 2"));
+    Ok(())
+}
+
+#[test]
+fn a_machine_that_nothing_puts_to_sleep_is_served_and_its_status_says_what_to_add() -> Result<()> {
+    let (router, card, _hello) = router(|_, card| lan(card))?;
+    assert_eq!(router.get("any.example", "/")?.status, 200);
+    until("the status tells it", PATIENCE, || {
+        let status = router.workload("nas").ok()?.to_string();
+        (status.contains("put to sleep") && status.contains("command.sleep = {")).then_some(())
+    })?;
+    assert_eq!(router.get("any.example", "/")?.status, 200, "it is awake");
+    assert!(card.is_awake());
+    Ok(())
+}
+
+#[test]
+fn a_network_that_is_not_granted_is_refused_with_the_line_to_add() -> Result<()> {
+    let (router, card, _hello) = router(|_, _| String::new())?;
+    let line = "endpoint.lan = { url = \\\"udp://255.255.255.255:9\\\" }";
+    assert_eq!(router.get("any.example", "/")?.status, 503);
+    let status = router.workload("nas")?.to_string();
+    assert!(status.contains(line) && status.contains("[provider.lan]"), "{status}");
+    let checked = router.home().drowse(&["check"])?;
+    let said = [&checked.stdout, &checked.stderr].map(|said| String::from_utf8_lossy(said));
+    assert!(said.concat().contains("endpoint.lan = { url = \"udp://255.255.255.255:9\" }"));
+    assert!(card.heard().is_empty());
+    Ok(())
+}
