@@ -98,9 +98,14 @@ impl Drop for Process {
     }
 }
 
-/// Whether a process of this id exists.
+/// Whether a process of this id exists and has not ended. Whoever adopted it may leave an ended one
+/// unburied for as long as it likes.
 pub fn exists(id: u32) -> bool {
-    pid(id).is_ok_and(|pid| test_kill_process(pid).is_ok())
+    let ended = || {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        Some(stat.rsplit_once(')')?.1.trim_start().starts_with('Z'))
+    };
+    pid(id).is_ok_and(|pid| test_kill_process(pid).is_ok()) && !ended().unwrap_or(false)
 }
 
 /// Ends a process that is not a child, by its id.

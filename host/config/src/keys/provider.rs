@@ -107,7 +107,8 @@ pub(crate) static COMMAND: Table = Table {
     title: "[provider.NAME.command.NAME]",
     about: "A program that the provider may run. It inherits nothing from the router but `PATH`, \
             and it is ended with the router: as the workload of its name is stopped, else by \
-            SIGTERM and after ten seconds by SIGKILL. A router that is killed cannot do that.",
+            SIGTERM and after ten seconds by SIGKILL. A router that is killed leaves it running, \
+            and the next one finds it again.",
     keys: &[
         required("run", ARGUMENTS.kind, "Program and arguments. There is no shell."),
         default("environment", VARIABLES.kind, "{}", "Its environment. Never shown."),
