@@ -70,7 +70,7 @@ impl Server {
         let failure = endpoint.send(request("/")).await.unwrap_err();
         let told = "endpoint \"pve\" cannot be reached";
         assert_eq!(failure, SendError::Unavailable(told.into()));
-        endpoint.unreached_because()
+        endpoint.place().unreached_because()
     }
 
     fn endpoint(&self, trust: Trust) -> Endpoint {
@@ -185,7 +185,7 @@ async fn an_endpoint_that_is_not_there_was_sent_nothing() {
     let endpoint = Endpoint::new("pve", &grant(Transport::Http { host: "127.0.0.1".into(), port }));
     let failure = endpoint.send(request("/")).await.unwrap_err();
     assert_eq!(failure, SendError::Unavailable("endpoint \"pve\" cannot be reached".into()));
-    let cause = endpoint.unreached_because();
+    let cause = endpoint.place().unreached_because();
     assert!(cause.ends_with("cannot be reached: Connection refused (os error 111)"), "{cause}");
 }
 
@@ -198,6 +198,6 @@ async fn a_secret_that_is_missing_is_named_to_the_operator_and_not_to_the_guest(
     let endpoint = Endpoint::new("pve", &grant);
     let failure = endpoint.send(request("/")).await.unwrap_err();
     assert_eq!(failure, SendError::Unavailable("endpoint \"pve\" cannot be reached".into()));
-    let cause = endpoint.unreached_because();
+    let cause = endpoint.place().unreached_because();
     assert!(cause.contains("header x-api-key: its file /run/no-such-secret cannot be"), "{cause}");
 }
