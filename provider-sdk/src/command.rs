@@ -24,6 +24,11 @@ pub fn granted() -> Vec<String> {
     host::granted()
 }
 
+/// A command of this name is granted to this provider.
+pub fn is_granted(name: &str) -> bool {
+    granted().iter().any(|granted| granted == name)
+}
+
 /// Waits for processes to start or end after `since` and returns the cursor to go on from with the
 /// commands concerned. Begin with 0.
 pub fn changes(since: u64) -> Result<(u64, Vec<String>)> {

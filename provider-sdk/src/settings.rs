@@ -35,6 +35,27 @@ pub fn parse<T: DeserializeOwned>(of: &str, json: &str) -> Result<T> {
     })
 }
 
+/// The refusal of a key of the provider's settings, with what it should be.
+pub fn refuse(key: &str, expected: &str) -> Error {
+    Error::invalid_request(format!("settings: key \"{key}\": expected {expected}"))
+}
+
+/// Refuses what is no HTTP method in upper case.
+pub fn check_method(key: &str, method: &str) -> Result<()> {
+    if method.is_empty() || !method.bytes().all(|c| c.is_ascii_uppercase()) {
+        return Err(refuse(key, "a method in upper case, such as POST"));
+    }
+    Ok(())
+}
+
+/// Refuses a path of an endpoint that does not begin where the endpoint does.
+pub fn check_path(key: &str, path: &str) -> Result<()> {
+    if !path.starts_with('/') {
+        return Err(refuse(key, "a path that begins with /; the endpoint says where that is"));
+    }
+    Ok(())
+}
+
 /// The JSON Schema (2020-12) of a settings type.
 pub fn schema<T: JsonSchema>() -> String {
     schemars::SchemaGenerator::default().into_root_schema_for::<T>().to_value().to_string()

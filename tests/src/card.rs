@@ -5,7 +5,6 @@ use std::{
     io::ErrorKind,
     net::{SocketAddr, UdpSocket},
     path::PathBuf,
-    process::{Command, Stdio},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -32,7 +31,7 @@ pub struct Card {
 }
 
 struct Shared {
-    program: Vec<String>,
+    backend: Hello,
     /// It goes to sleep when this file is there, and takes it away.
     asleep: PathBuf,
     running: Mutex<Option<Process>>,
@@ -50,7 +49,7 @@ impl Card {
         socket.set_read_timeout(Some(LOOK))?;
         let address = socket.local_addr()?;
         let shared = Arc::new(Shared {
-            program: hello.run(),
+            backend: hello.clone(),
             asleep,
             running: Mutex::default(),
             heard: Mutex::default(),
@@ -113,10 +112,7 @@ impl Shared {
         if datagram != magic() || running.is_some() {
             return;
         }
-        let mut command = Command::new(&self.program[0]);
-        command.args(&self.program[1..]).stdin(Stdio::null()).stdout(Stdio::null());
-        let process = Process::spawn("machine", &mut command, Duration::from_secs(5));
-        *running = Some(process.expect("the machine's program starts"));
+        *running = Some(self.backend.spawn().expect("the machine's program starts"));
     }
 }
 

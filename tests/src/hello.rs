@@ -4,14 +4,16 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result};
 
-use crate::{Programs, ports};
+use crate::{Process, Programs, ports};
 
 /// A workload `hello`, its command and the files it leaves.
+#[derive(Clone)]
 pub struct Hello {
     program: PathBuf,
     starts: PathBuf,
@@ -71,6 +73,14 @@ impl Hello {
             run.extend(["--until".to_owned(), file.display().to_string()]);
         }
         run
+    }
+
+    /// Starts it without a router, as a platform of the test's own does.
+    pub fn spawn(&self) -> Result<Process> {
+        let run = self.run();
+        let mut command = Command::new(&run[0]);
+        command.args(&run[1..]).stdin(Stdio::null()).stdout(Stdio::null());
+        Process::spawn("the backend", &mut command, Duration::from_secs(5))
     }
 
     /// The provider `process` with the command `hello` granted.

@@ -5,7 +5,6 @@ use std::{
     collections::BTreeMap,
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    process::{Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -26,8 +25,7 @@ pub struct Plane {
 }
 
 struct Shared {
-    program: Vec<String>,
-    backend: SocketAddr,
+    backend: Hello,
     running: Option<Process>,
     asked: Vec<String>,
     /// How often the state still says `starting` after a start.
@@ -44,8 +42,7 @@ impl Plane {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Mutex::new(Shared {
-            program: hello.run(),
-            backend: hello.address(),
+            backend: hello.clone(),
             running: None,
             asked: Vec::new(),
             slow: 0,
@@ -143,11 +140,7 @@ impl Shared {
                 }
                 (None, Some(_)) => (409, "{}".to_owned()),
                 (None, None) => {
-                    let mut command = Command::new(&self.program[0]);
-                    command.args(&self.program[1..]).stdin(Stdio::null()).stdout(Stdio::null());
-                    let grace = Duration::from_secs(5);
-                    let process = Process::spawn("lobby", &mut command, grace);
-                    self.running = Some(process.map_err(io::Error::other)?);
+                    self.running = Some(self.backend.spawn().map_err(io::Error::other)?);
                     (202, "{}".to_owned())
                 }
             },
@@ -163,7 +156,7 @@ impl Shared {
         match (&self.running, self.slow) {
             (None, _) => serde_json::json!({ "state": "stopped" }),
             (Some(_), 0) => {
-                serde_json::json!({ "state": "running", "address": self.backend.to_string() })
+                serde_json::json!({ "state": "running", "address": self.backend.address().to_string() })
             }
             (Some(_), looks) => {
                 self.slow = looks - 1;

@@ -39,7 +39,8 @@ pub struct PluginsConfig {
     /// Plugins that come with the router, by name.
     pub bundled: &'static [(&'static str, &'static [u8])],
     /// Which granted programs run is kept in here, so that a router that follows one that was
-    /// killed finds them; nobody does when absent.
+    /// killed finds them; nobody does when absent. A directory that is there and is this router's
+    /// alone.
     pub state: Option<PathBuf>,
     /// The soft limit of open files that granted programs get; the router's own when absent.
     pub files: Option<u64>,

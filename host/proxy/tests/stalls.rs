@@ -151,11 +151,9 @@ async fn a_backend_that_falls_silent_in_the_middle_of_its_answer_is_cut_off() {
     until(|| router.visits() == 0).await;
 }
 
-/// Bytes that a router holds for a client that takes nothing, in small steps from none to more
-/// than fit.
-fn sizes() -> impl Iterator<Item = usize> {
-    (0..).map(|step| step * (32 << 10))
-}
+/// By so many bytes more at a time, it is found out what a router holds for a client that takes
+/// nothing.
+const STEP: usize = 32 << 10;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_client_gets_all_that_there_was_of_an_answer_that_broke_off() {
@@ -174,7 +172,7 @@ async fn a_slow_client_gets_all_that_there_was_of_an_answer_that_broke_off() {
     })
     .await;
     let router = router(&backend, HttpLimits::default());
-    for size in sizes() {
+    for size in (0..).step_by(STEP) {
         let mut wire = router.connect().await;
         wire.send(format!("GET /{size} HTTP/1.1\r\nHost: app.test\r\n\r\n")).await;
         // The router has read everything as soon as it closes the connection to the backend.
@@ -208,21 +206,29 @@ async fn an_answer_that_is_still_being_taken_is_not_cut_off_for_the_next_request
         within(wire.0.peek(&mut [0])).await.unwrap();
         wire
     };
-    // The most that the router holds: the visit ends with the last byte that it was given.
-    let mut most = 0;
-    for size in sizes() {
+    // The visit ends with the last byte that the router was given.
+    let held = async || timeout(PAUSE, until(|| router.visits() == 0)).await.is_ok();
+    let mut size = 0;
+    loop {
         let wire = ask(size).await;
-        let held = timeout(PAUSE, until(|| router.visits() == 0)).await.is_ok();
+        let held = held().await;
         drop(wire);
         until(|| router.visits() == 0).await;
         if !held {
             break;
         }
-        most = size;
+        size += STEP;
     }
-    let size = most.saturating_sub(32 << 10);
-    let mut wire = ask(size).await;
-    until(|| router.visits() == 0).await;
+    // How much of it the sockets take differs from connection to connection.
+    let mut wire = loop {
+        size -= STEP;
+        let wire = ask(size).await;
+        if held().await {
+            break wire;
+        }
+        drop(wire);
+        until(|| router.visits() == 0).await;
+    };
     // The next request begins and does not go on; in the time that it would have had, nothing of
     // the answer is taken.
     wire.send("GET").await;

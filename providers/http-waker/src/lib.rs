@@ -54,20 +54,7 @@ impl Provider for Waker {
     fn start(&self, target: &Target<TargetSettings>) -> Result<Observation> {
         let plane = self.plane(target)?;
         let seen = plane.look()?;
-        match (&seen.status, &self.settings.resume) {
-            (Status::Running, _) if !lacks_address(&seen) => return Ok(seen),
-            (Status::Running | Status::Starting, _) => {}
-            (Status::Paused, Some(resume)) => plane.ask("start", resume)?,
-            _ => plane.ask("start", &self.settings.start)?,
-        }
-        plane.wait("start", |seen| match seen.status {
-            Status::Running => Ok(!lacks_address(seen)),
-            Status::Failed => Err(Error::unavailable(match &seen.detail {
-                Some(detail) => format!("it is {}: {detail}", seen.native_status),
-                None => format!("it is {}", seen.native_status),
-            })),
-            _ => Ok(false),
-        })
+        self.wake(&plane, seen)
     }
 
     fn stop(&self, target: &Target<TargetSettings>, _: &StopOptions) -> Result<Observation> {
@@ -97,7 +84,7 @@ impl Provider for Waker {
         let plane = self.plane(target)?;
         let seen = plane.look()?;
         match seen.status {
-            Status::Running | Status::Paused => self.start(target),
+            Status::Running | Status::Paused => self.wake(&plane, seen),
             _ => {
                 let why = format!("it is {}; start it instead", seen.native_status);
                 Err(plane.told("resume", Error::conflict(why)))
@@ -126,6 +113,24 @@ impl Provider for Waker {
 impl Waker {
     fn plane<'a>(&'a self, target: &'a Target<TargetSettings>) -> Result<Plane<'a>> {
         Plane::of(&self.settings, target)
+    }
+
+    /// Makes it run that was seen like this.
+    fn wake(&self, plane: &Plane<'_>, seen: Observation) -> Result<Observation> {
+        match (&seen.status, &self.settings.resume) {
+            (Status::Running, _) if !lacks_address(&seen) => return Ok(seen),
+            (Status::Running | Status::Starting, _) => {}
+            (Status::Paused, Some(resume)) => plane.ask("start", resume)?,
+            _ => plane.ask("start", &self.settings.start)?,
+        }
+        plane.wait("start", |seen| match seen.status {
+            Status::Running => Ok(!lacks_address(seen)),
+            Status::Failed => Err(Error::unavailable(match &seen.detail {
+                Some(detail) => format!("it is {}: {detail}", seen.native_status),
+                None => format!("it is {}", seen.native_status),
+            })),
+            _ => Ok(false),
+        })
     }
 
     fn end(

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use drowse_provider_sdk::{Address, Error, Result, Span};
+use drowse_provider_sdk::{
+    Address, Error, Result, Span,
+    settings::{self, refuse},
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -212,9 +215,7 @@ impl Ask {
     }
 
     fn check(&self, key: &str) -> Result<()> {
-        if self.method.is_empty() || !self.method.bytes().all(|c| c.is_ascii_uppercase()) {
-            return Err(refuse(&format!("{key}.method"), "a method in upper case, such as POST"));
-        }
+        settings::check_method(&format!("{key}.method"), &self.method)?;
         check_path(&format!("{key}.path"), &self.path)?;
         for (name, text) in &self.headers {
             check_template(&format!("{key}.headers.{name}"), text)?;
@@ -305,9 +306,7 @@ impl TargetSettings {
 }
 
 fn check_path(key: &str, path: &str) -> Result<()> {
-    if !path.starts_with('/') {
-        return Err(refuse(key, "a path that begins with /; the endpoint says where that is"));
-    }
+    settings::check_path(key, path)?;
     check_template(key, path)
 }
 
@@ -338,8 +337,4 @@ fn check_pause(key: &str, span: Span) -> Result<()> {
         return Err(refuse(key, "at least 50ms"));
     }
     Ok(())
-}
-
-fn refuse(key: &str, expected: &str) -> Error {
-    Error::invalid_request(format!("settings: key \"{key}\": expected {expected}"))
 }

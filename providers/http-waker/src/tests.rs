@@ -213,7 +213,6 @@ fn a_pause_is_continued_by_its_own_request() {
         .expect("api", "GET /servers/lobby", state("paused"));
     assert_eq!(test.pause("lobby").unwrap().status, Status::Paused);
     test.expect("api", "GET /servers/lobby", state("paused"))
-        .expect("api", "GET /servers/lobby", state("paused"))
         .expect("api", "POST /servers/lobby/start", Reply::status(200))
         .expect("api", "GET /servers/lobby", running());
     assert_eq!(test.resume("lobby").unwrap().status, Status::Running);

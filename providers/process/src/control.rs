@@ -39,7 +39,7 @@ impl<'a> Control<'a> {
     }
 
     pub(crate) fn observe(&self) -> Result<Observation> {
-        if !command::granted().iter().any(|granted| granted == self.name) {
+        if !command::is_granted(self.name) {
             return Ok(Observation::missing(self.name).with_detail(format!(
                 "no command {:?} is granted; add command.{} to the provider",
                 self.name, self.name

@@ -8,7 +8,7 @@ use std::time::Duration;
 use drowse_provider_sdk::{
     Address, Endpoint, Error, ErrorCode, Observation, Result, Status, Target,
     clock::{self, Deadline},
-    memo, udp, warn,
+    command, memo, udp, warn,
 };
 
 use crate::{
@@ -130,7 +130,7 @@ impl<'a> Machine<'a> {
     /// Whether it is awake, if anything can tell.
     fn look(&self, verb: &str) -> Result<Option<bool>> {
         let told = |error| self.told(verb, error);
-        if program::is_granted(PING) {
+        if command::is_granted(PING) {
             let ended = program::run(PING, &self.address.host, LOOK).map_err(told)?;
             return Ok(Some(ended.status == 0));
         }
@@ -151,7 +151,7 @@ impl<'a> Machine<'a> {
     }
 
     fn ask_to_sleep(&self) -> Result<()> {
-        if program::is_granted(SLEEP) {
+        if command::is_granted(SLEEP) {
             let ended = program::run(SLEEP, self.name, self.settings.patience.0)?;
             return match ended.status {
                 0 => Ok(()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use drowse_provider_sdk::{
     Error, ErrorCode, Result,
     clock::{self, Deadline},
-    command::{self, Command, Process, State},
+    command::{Command, Process, State},
 };
 
 /// Between two tries to run a command that runs for another machine.
@@ -19,11 +19,6 @@ pub(crate) struct Ended {
     pub(crate) status: i32,
     /// The last line that it wrote.
     pub(crate) line: String,
-}
-
-/// It is among the provider's grants.
-pub(crate) fn is_granted(name: &str) -> bool {
-    command::granted().iter().any(|granted| granted == name)
 }
 
 /// Runs a command with one more argument. One command is one process: a second machine waits for its

@@ -1,6 +1,6 @@
 //! What the operator writes: where a machine is, and how it is put to sleep.
 
-use drowse_provider_sdk::{Address, Error, Result, Span, encode};
+use drowse_provider_sdk::{Address, Error, Result, Span, encode, settings};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -72,9 +72,7 @@ impl Settings {
     /// Finds what could never work.
     pub(crate) fn check(&self) -> Result<()> {
         if let Some(Ask { method, path }) = &self.sleep {
-            if method.is_empty() || !method.bytes().all(|c| c.is_ascii_uppercase()) {
-                return Err(refuse("sleep.method", "a method in upper case, such as POST"));
-            }
+            settings::check_method("sleep.method", method)?;
             check_path("sleep.path", path)?;
         }
         self.status.as_ref().map_or(Ok(()), |look| check_path("status.path", &look.path))
@@ -82,11 +80,9 @@ impl Settings {
 }
 
 fn check_path(key: &str, path: &str) -> Result<()> {
-    if !path.starts_with('/') {
-        return Err(refuse(key, "a path that begins with /; the endpoint says where that is"));
-    }
+    settings::check_path(key, path)?;
     if path.replace(NAME, "").contains(['{', '}']) {
-        return Err(refuse(key, "no braces but those of {name}"));
+        return Err(settings::refuse(key, "no braces but those of {name}"));
     }
     Ok(())
 }
@@ -94,10 +90,6 @@ fn check_path(key: &str, path: &str) -> Result<()> {
 /// A path with the target's name in it.
 pub(crate) fn filled(path: &str, name: &str) -> String {
     path.replace(NAME, &encode(name))
-}
-
-fn refuse(key: &str, expected: &str) -> Error {
-    Error::invalid_request(format!("settings: key \"{key}\": expected {expected}"))
 }
 
 // === impl TargetSettings ===

@@ -17,20 +17,14 @@ form!(
     "list of texts",
     "a list of program and arguments such as [\"/usr/bin/server\", \"--port\", \"3000\"]",
     |r, node| {
-        let Value::List(items) = &node.value else { return r.mismatch(node, ARGUMENTS.kind) };
-        let [program, arguments @ ..] = items.as_slice() else {
-            return r.refuse(node, "the list is empty; name a program");
+        let (program, arguments) = command(r, node, ARGUMENTS.kind)?;
+        // A bare name is looked up in PATH; anything else is a path like every other.
+        let program = if program.contains('/') {
+            r.directory(node.place).join(program).to_string_lossy().into_owned()
+        } else {
+            program
         };
-        let program = text(r, program, TEXT.kind).map(|name| {
-            // A bare name is looked up in PATH; anything else is a path like every other.
-            if name.contains('/') {
-                r.directory(node.place).join(name).to_string_lossy().into_owned()
-            } else {
-                name
-            }
-        });
-        let arguments = each(arguments, |item| argument(r, item));
-        Some([program?].into_iter().chain(arguments?).collect())
+        Some([program].into_iter().chain(arguments).collect())
     }
 );
 form!(
@@ -39,13 +33,8 @@ form!(
     "list of texts",
     "a list of program and arguments such as [\"/bin/healthy\", \"--quiet\"]",
     |r, node| {
-        let Value::List(items) = &node.value else { return r.mismatch(node, COMMAND_INSIDE.kind) };
-        let [program, arguments @ ..] = items.as_slice() else {
-            return r.refuse(node, "the list is empty; name a program");
-        };
-        let program = text(r, program, TEXT.kind);
-        let arguments = each(arguments, |item| argument(r, item));
-        Some([program?].into_iter().chain(arguments?).collect())
+        let (program, arguments) = command(r, node, COMMAND_INSIDE.kind)?;
+        Some([program].into_iter().chain(arguments).collect())
     }
 );
 form!(
@@ -147,6 +136,17 @@ form!(
         Some(digest)
     }
 );
+
+/// A program and its arguments, as they are written.
+fn command(r: &mut Reader, node: &Node, kind: Kind) -> Option<(String, Vec<String>)> {
+    let Value::List(items) = &node.value else { return r.mismatch(node, kind) };
+    let [program, arguments @ ..] = items.as_slice() else {
+        return r.refuse(node, "the list is empty; name a program");
+    };
+    let program = text(r, program, TEXT.kind);
+    let arguments = each(arguments, |item| argument(r, item));
+    program.zip(arguments)
+}
 
 /// Any text, also an empty one.
 fn argument(r: &mut Reader, node: &Node) -> Option<String> {

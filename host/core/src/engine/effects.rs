@@ -115,21 +115,11 @@ impl Workload {
                 self.pool.iter().for_each(|pool| pool.somebody_left());
             }
             Effect::Arm(ticket, after) => {
-                let workload = self.clone();
-                let timer = async move {
-                    tokio::time::sleep(after).await;
-                    workload.apply(Input::Timer(ticket));
-                };
-                replace(&mut tasks.timer, self.spawn(timer));
+                replace(&mut tasks.timer, self.apply_after(after, Input::Timer(ticket)));
             }
             Effect::Disarm => cancel(&mut tasks.timer),
             Effect::ArmLook(ticket, after) => {
-                let workload = self.clone();
-                let timer = async move {
-                    tokio::time::sleep(after).await;
-                    workload.apply(Input::LookTimer(ticket));
-                };
-                replace(&mut tasks.look_timer, self.spawn(timer));
+                replace(&mut tasks.look_timer, self.apply_after(after, Input::LookTimer(ticket)));
             }
             Effect::DisarmLook => cancel(&mut tasks.look_timer),
             // These are the caller's.
@@ -140,6 +130,15 @@ impl Workload {
 
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         self.shared.runtime.spawn(work).abort_handle()
+    }
+
+    /// A timer that puts this in.
+    fn apply_after(self: &Arc<Self>, after: Duration, input: Input) -> AbortHandle {
+        let workload = self.clone();
+        self.spawn(async move {
+            tokio::time::sleep(after).await;
+            workload.apply(input);
+        })
     }
 
     /// The last lines the target wrote, by the provider's word. The provider works on the engine's

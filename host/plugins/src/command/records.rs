@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -101,13 +100,8 @@ impl Records {
     /// A few hundred bytes, at starts and ends alone.
     fn write(&self, table: &[Record]) {
         let Some(file) = &self.file else { return };
-        let write = || {
-            if let Some(directory) = file.parent() {
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-            }
-            files::write(file, &serde_json::to_vec(table)?)
-        };
-        if let Err(error) = write() {
+        let text = serde_json::to_vec(table).map_err(io::Error::other);
+        if let Err(error) = text.and_then(|text| files::write(file, &text)) {
             tracing::warn!(
                 file = %file.display(), %error,
                 "cannot note which programs run: they are not found after a crash of the router"

@@ -99,18 +99,17 @@ impl Progress {
         let pooled = workload.spec().pool.is_some();
         let mut room = NEEDS;
         let needs = needed(workload, &snapshot, LEVELS, &mut room);
-        let outlook = Outlook::of(&snapshot);
-        Self::new(workload.name(), &snapshot, outlook, pooled, needs, logs)
+        Self::new(workload.name(), &snapshot, pooled, needs, logs)
     }
 
     pub(crate) fn new(
         name: &WorkloadName,
         snapshot: &Snapshot,
-        state: Outlook,
         pooled: bool,
         needs: Vec<Needed>,
         logs: Arc<[String]>,
     ) -> Self {
+        let state = Outlook::of(snapshot);
         let mut reason = reason(snapshot);
         if needs.iter().any(|need| need.state == Outlook::Failed) {
             reason = "Something that it needs could not be woken.";
@@ -341,7 +340,6 @@ impl Queue {
 // === impl Outlook ===
 
 impl Outlook {
-    /// `coming`: it is awake or on its way there, if only after it has stopped.
     fn of(snapshot: &Snapshot) -> Self {
         match snapshot.phase {
             Phase::Draining | Phase::Stopping if !snapshot.wake_wanted => Self::Asleep,

@@ -21,8 +21,7 @@ fn name(name: &str) -> WorkloadName {
 }
 
 fn progress(snapshot: &Snapshot) -> Progress {
-    let outlook = Outlook::of(snapshot);
-    Progress::new(&name("blog"), snapshot, outlook, false, Vec::new(), Arc::default())
+    Progress::new(&name("blog"), snapshot, false, Vec::new(), Arc::default())
 }
 
 fn steps_of(progress: &Progress) -> String {
@@ -58,9 +57,8 @@ fn one_that_nobody_wants_is_told_to_go_to_sleep() {
     for phase in [Phase::Draining, Phase::Stopping] {
         let wanted = snapshot(phase, None);
         let snapshot = Snapshot { wake_wanted: false, ..wanted.clone() };
-        let outlook = Outlook::of(&snapshot);
         let logs = Arc::default();
-        let told = Progress::new(&name("blog"), &snapshot, outlook, false, Vec::new(), logs);
+        let told = Progress::new(&name("blog"), &snapshot, false, Vec::new(), logs);
         assert_eq!((told.state, told.title.as_str()), (Outlook::Asleep, "blog is going to sleep"));
         assert!(told.steps.is_empty() && told.says.contains("Try again"), "{told:?}");
         assert_eq!(of_need(&snapshot), (Outlook::Asleep, "stopping"));
@@ -143,9 +141,7 @@ fn a_need_that_failed_is_the_reason_that_is_told() {
         failure: Some(Arc::new(Failure::new(ErrorCode::Timeout, "it needs db"))),
         ..snapshot(Phase::Failed, None)
     };
-    let of = |needs| {
-        Progress::new(&name("blog"), &failed, Outlook::Failed, false, needs, Arc::default())
-    };
+    let of = |needs| Progress::new(&name("blog"), &failed, false, needs, Arc::default());
     assert_eq!(of(vec![need(Outlook::Failed)]).says, "Something that it needs could not be woken.");
     assert_eq!(of(vec![need(Outlook::Ready)]).says, "It did not become ready in time.");
 }
