@@ -42,6 +42,17 @@ fn every_test_that_the_table_of_hazards_names_exists() -> Result<()> {
 }
 
 #[test]
+fn the_code_of_the_tutorial_is_the_example_that_is_built_and_tested() -> Result<()> {
+    let page = fs::read_to_string(root().join("docs/tutorial.md"))?;
+    let blocks = page.split("```rust\n").skip(1).map(|rest| rest.split("```").next());
+    let blocks: Option<Vec<_>> = blocks.collect();
+    let code = blocks.context("an open block")?.join("\n");
+    let example = fs::read_to_string(root().join("examples/wake-a-machine/src/lib.rs"))?;
+    ensure!(code == example, "docs/tutorial.md and examples/wake-a-machine differ");
+    Ok(())
+}
+
+#[test]
 fn every_page_that_the_book_links_to_exists() -> Result<()> {
     for page in fs::read_dir(root().join("docs"))? {
         let page = page?.path();
