@@ -216,6 +216,55 @@ fn a_backend_that_dies_is_woken_by_the_next_visitor() -> Result<()> {
     Ok(())
 }
 
+/// The provider `process` with the command `hello` granted with these further keys.
+fn granted(hello: &Hello, keys: &str) -> String {
+    let run = hello.run();
+    format!(
+        "[provider.process]\nplugin = \"process\"\ncommand.hello = {{ run = {run:?}, {keys} }}\n\n"
+    )
+}
+
+#[test]
+fn a_backend_that_dies_is_started_again_where_its_grant_says_so_and_put_to_sleep_for_good()
+-> Result<()> {
+    let programs = Programs::from_env();
+    let home = Home::new(&programs)?;
+    let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
+    let provider = granted(&hello, "restart = \"on-failure\"");
+    home.configure(&[provider, hello.workload("never")].concat())?;
+    let router = home.start()?;
+    assert!(router.get("any.example", "/")?.text().contains("start 1"));
+    process::kill(hello.starts()?[0])?;
+    drowse_tests::until("it is started again, and nobody has come", PATIENCE, || {
+        (hello.starts().ok()?.len() == 2).then_some(())
+    })?;
+    let answer = router.get("any.example", "/")?;
+    assert!(answer.status == 200 && answer.text().contains("start 2"), "{}", answer.text());
+
+    ensure!(router.home().drowse(&["sleep", "hello"])?.status.success());
+    router.wait_for_phase("hello", "asleep", PATIENCE)?;
+    let starts = hello.starts()?;
+    assert_eq!(starts.len(), 2);
+    assert!(!process::exists(starts[1]), "asleep, but the process runs");
+    // The next start is a visitor's.
+    assert!(router.get("any.example", "/")?.text().contains("start 3"));
+    Ok(())
+}
+
+#[test]
+fn a_limit_that_cannot_be_set_is_named_and_nothing_runs_without_it() -> Result<()> {
+    let programs = Programs::from_env();
+    let home = Home::new(&programs)?;
+    let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
+    let provider = granted(&hello, "limits = { files = 256, cgroup = \"/nonexistent\" }");
+    home.configure(&[provider, hello.workload("never")].concat())?;
+    let router = home.start()?;
+    assert_eq!(router.get("any.example", "/")?.status, 503);
+    let status = router.workload("hello")?.to_string();
+    assert!(status.contains("limits.cgroup: /nonexistent/cgroup.procs"), "{status}");
+    Ok(())
+}
+
 #[test]
 fn a_visitor_that_gives_up_does_not_stop_the_wake() -> Result<()> {
     let programs = Programs::from_env();

@@ -19,7 +19,9 @@ mod life;
 mod who;
 
 pub(crate) use grants::is_header_name;
-pub(crate) use grants::{ARGUMENTS, COMMAND_INSIDE, FINGERPRINT, HEADERS, REACH, RULES, VARIABLES};
+pub(crate) use grants::{
+    ARGUMENTS, COMMAND_INSIDE, FINGERPRINT, HEADERS, REACH, RESTART, RULES, VARIABLES,
+};
 pub(crate) use life::{ADOPT, ALARMS, NEEDS, PERCENT, POOL_NAME, PRIORITY, WINDOWS};
 pub(crate) use who::{
     AGENT_GLOB, AGENT_GLOBS, BOTS, HEADER, HEADER_NAMES, METHODS, PATH_GLOB, PATH_GLOBS, RATE,

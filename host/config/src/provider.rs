@@ -4,14 +4,14 @@ use std::path::Path;
 
 use drowse_core::{ProviderName, SleepPlan, StopOptions};
 use drowse_plugins::settings::{
-    CommandGrant, EndpointGrant, Limits, ProviderSettings, Transport, Trust,
+    CommandGrant, CommandLimits, EndpointGrant, Limits, ProviderSettings, Transport, Trust,
 };
 
 use crate::{
     config::Found,
     forms::{
-        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, REACH, RULES, SIZE,
-        TEXT, VARIABLES, WORDS,
+        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, REACH, RESTART, RULES,
+        SIZE, TEXT, VARIABLES, WORDS,
     },
     read::{Reader, Section},
 };
@@ -87,7 +87,8 @@ fn endpoint(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
     let timeout = section.get(r, "timeout", &DURATION);
 
     let url = url?;
-    if !matches!(url.transport, Transport::Https { .. }) {
+    let encrypted = matches!(url.transport, Transport::Https { .. });
+    if !encrypted {
         for key in ["ca", "fingerprint"].into_iter().filter(|key| section.has(key)) {
             let message = format!("`{key}` is for https; this url is not");
             r.complain(section.place_of(key), message);
@@ -103,6 +104,8 @@ fn endpoint(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
         (None, None) => Trust::System,
         (Some(file), None) => Trust::Ca(file),
         (None, Some(digest)) => Trust::Fingerprint(digest),
+        // Said already: neither of them is for this url.
+        _ if !encrypted => return None,
         (Some(_), Some(_)) => {
             let message = "`ca` and `fingerprint` exclude each other; keep one";
             r.complain(section.place_of("fingerprint"), message);
@@ -128,6 +131,9 @@ fn command(r: &mut Reader, section: &Section<'_>) -> Option<CommandGrant> {
     let directory = section.find(r, "directory", &PATH);
     let extra_arguments = section.get(r, "extra-arguments", &FLAG);
     let extra_environment = section.get(r, "extra-environment", &WORDS);
+    let restart = section.get(r, "restart", &RESTART);
+    let restart_limit = section.get(r, "restart-limit", &COUNT);
+    let limits = section.table(r, "limits").and_then(|section| command_limits(r, &section));
     let mut run = run?.into_iter();
     let program = run.next()?;
     Some(CommandGrant {
@@ -138,6 +144,25 @@ fn command(r: &mut Reader, section: &Section<'_>) -> Option<CommandGrant> {
         extra_arguments: extra_arguments?,
         extra_environment: extra_environment?,
         end: StopOptions { signal: None, grace: SleepPlan::default().grace },
+        restart: restart?,
+        restart_limit: restart_limit?,
+        limits: limits?,
+    })
+}
+
+fn command_limits(r: &mut Reader, section: &Section<'_>) -> Option<CommandLimits> {
+    let memory = section.find(r, "memory", &SIZE);
+    let cpu = section.find(r, "cpu", &DURATION);
+    let files = section.find(r, "files", &COUNT);
+    let processes = section.find(r, "processes", &COUNT);
+    let cgroup = section.find(r, "cgroup", &PATH);
+    let count = |found: Option<usize>| found.and_then(|count| u64::try_from(count).ok());
+    Some(CommandLimits {
+        memory: memory?,
+        cpu: cpu?,
+        files: count(files?),
+        processes: count(processes?),
+        cgroup: cgroup?,
     })
 }
 

@@ -57,6 +57,7 @@ pub(crate) const TABLES: &[&Table] = &[
     &keys::provider::PROVIDER,
     &keys::provider::ENDPOINT,
     &keys::provider::COMMAND,
+    &keys::provider::COMMAND_LIMITS,
     &keys::provider::PROVIDER_LIMITS,
     &keys::WORKLOAD,
     &keys::life::SLEEP,

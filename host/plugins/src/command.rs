@@ -5,8 +5,10 @@
 //! granted command is one process at a time, with a process group of its own. What is left of the
 //! group when its first process has ended is killed, so that nothing of it keeps a port.
 
+mod limits;
 mod process;
 mod records;
+mod restart;
 mod signals;
 mod stat;
 mod usage;
@@ -28,10 +30,11 @@ use std::{
 use futures_util::future::join_all;
 use rustix::{
     pipe::{PipeFlags, pipe_with},
-    process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit},
+    process::{Pid, Signal},
 };
 use tokio::{net::unix::pipe, sync::watch};
 
+use self::restart::Minder;
 pub(crate) use self::{process::Process, records::Records, signals::signal};
 use crate::{
     fault::clean,
@@ -70,8 +73,17 @@ struct House {
 struct Table {
     /// By granted name: the running process, or the last that ended.
     processes: BTreeMap<String, Arc<Process>>,
+    /// By granted name: what is started again when it ends by itself.
+    minders: BTreeMap<String, Minder>,
     /// The router ends: nothing is started any more.
     closed: bool,
+}
+
+/// What a plugin adds to a command: arguments and environment.
+#[derive(Clone, Default)]
+struct Extras {
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// Counts starts and ends, and remembers which command the last one of each concerned.
@@ -90,6 +102,19 @@ pub(crate) enum CommandError {
     NotFound(String),
 }
 
+// === impl CommandError ===
+
+impl CommandError {
+    fn message(&self) -> &str {
+        let (Self::Conflict(message)
+        | Self::Denied(message)
+        | Self::Failed(message)
+        | Self::Invalid(message)
+        | Self::NotFound(message)) = self;
+        message
+    }
+}
+
 // === impl Processes ===
 
 impl Processes {
@@ -100,18 +125,18 @@ impl Processes {
         files: Option<u64>,
         notes: Arc<Notes>,
         records: Arc<Records>,
-    ) -> Self {
+    ) -> Arc<Self> {
         let changes =
             Changes { by_command: Mutex::new(BTreeMap::new()), count: watch::Sender::new(0) };
         let house = House { provider: provider.to_owned(), changes, notes, records };
-        Self {
+        Arc::new(Self {
             grants,
             files,
             // Numbers of an earlier router are not used again.
             last_id: AtomicU64::new(wall_clock() / 1_000_000),
             table: Mutex::new(Table::default()),
             house: Arc::new(house),
-        }
+        })
     }
 
     /// Finds again what an earlier router has left running. What is not granted any more is ended.
@@ -153,7 +178,7 @@ impl Processes {
 
     /// Starts the process of a command. Must be called within the runtime.
     pub(crate) fn spawn(
-        &self,
+        self: &Arc<Self>,
         command: &str,
         arguments: &[String],
         environment: &[(String, String)],
@@ -170,8 +195,40 @@ impl Processes {
             let message = format!("command {command:?} runs already: one command is one process");
             return Err(CommandError::Conflict(message));
         }
-        let launched = self.launch(grant, arguments, environment);
-        let (child, output) = launched.map_err(|error| {
+        let extras = Extras { arguments: arguments.to_vec(), environment: environment.to_vec() };
+        let process = self.begin(&mut table, command, grant, &extras)?;
+        let started = (process.id(), command);
+        match Minder::new(self, started, grant, extras, process.ending()) {
+            Some(minder) => table.minders.insert(command.to_owned(), minder),
+            None => table.minders.remove(command),
+        };
+        Ok(process)
+    }
+
+    /// Starts the process of a command anew, unless nobody wants what a provider once started as
+    /// `first` any more.
+    fn again(
+        &self,
+        command: &str,
+        first: u64,
+        extras: &Extras,
+    ) -> Result<Option<Arc<Process>>, CommandError> {
+        let grant = self.grant(command)?;
+        let mut table = self.table();
+        if table.minders.get(command).is_none_or(|minder| minder.first != first) {
+            return Ok(None);
+        }
+        self.begin(&mut table, command, grant, extras).map(Some)
+    }
+
+    fn begin(
+        &self,
+        table: &mut Table,
+        command: &str,
+        grant: &CommandGrant,
+        extras: &Extras,
+    ) -> Result<Arc<Process>, CommandError> {
+        let (child, output) = self.launch(grant, extras).map_err(|error| {
             // The program is named: the operator granted it, and it is what is wrong.
             CommandError::Failed(format!(
                 "command {command:?}: {} cannot be started: {error}",
@@ -182,13 +239,23 @@ impl Processes {
         let process = Process::watch(id, command, child, output, &self.house)
             .map_err(|error| CommandError::Failed(format!("command {command:?}: {error}")))?;
         table.processes.insert(command.to_owned(), process.clone());
-        drop(table);
         if self.house.notes.admit("command") {
             let pid = process.pid();
             tracing::info!(provider = %self.house.provider, command, pid, "process started");
         }
         self.house.changes.happened(command);
         Ok(process)
+    }
+
+    /// Sends a signal to the process of this number; nothing when it has ended. Whoever is told
+    /// anything but to pause and to go on is meant to end, and is not started again.
+    pub(crate) fn signal(&self, id: u64, signal: Signal) -> Result<(), CommandError> {
+        let Some(process) = self.by_id(id)? else { return Ok(()) };
+        if ![Signal::STOP, Signal::CONT].contains(&signal) {
+            self.table().minders.remove(process.command());
+        }
+        process.signal(signal);
+        Ok(())
     }
 
     /// The running process of a command, or the last that ended.
@@ -221,6 +288,7 @@ impl Processes {
         let running: Vec<Arc<Process>> = {
             let mut table = self.table();
             table.closed = true;
+            table.minders.clear();
             let running = table.processes.values().filter(|process| process.ended().is_none());
             running.cloned().collect()
         };
@@ -301,18 +369,17 @@ impl Processes {
     fn launch(
         &self,
         grant: &CommandGrant,
-        arguments: &[String],
-        environment: &[(String, String)],
+        extras: &Extras,
     ) -> io::Result<(tokio::process::Child, pipe::Receiver)> {
         let (output, input) = channel()?;
         let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
         let mut command = tokio::process::Command::new(&grant.program);
         command
             .args(&grant.arguments)
-            .args(arguments)
+            .args(&extras.arguments)
             .env_clear()
             .env("PATH", path)
-            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .envs(extras.environment.iter().map(|(name, value)| (name, value)))
             .envs(&grant.environment)
             .stdin(Stdio::null())
             .stdout(input.try_clone()?)
@@ -328,19 +395,13 @@ impl Processes {
             })?;
             command.current_dir(found);
         }
+        // Dropped when a limit cannot be set, and killed by that.
         let child = command.spawn()?;
-        self.limit_files(&child);
-        Ok((child, output))
-    }
-
-    /// Gives a child back the limit of open files that programs expect: the router has raised its
-    /// own. The child has begun, but not got far.
-    fn limit_files(&self, child: &tokio::process::Child) {
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        let (Some(files), Some(pid)) = (self.files, pid) else { return };
-        let limit = Rlimit { current: Some(files), ..getrlimit(Resource::Nofile) };
-        // One that has ended needs no limit.
-        let _ = prlimit(Some(pid), Resource::Nofile, limit);
+        if let Some(pid) = pid {
+            limits::apply(&grant.limits, self.files, pid)?;
+        }
+        Ok((child, output))
     }
 }
 

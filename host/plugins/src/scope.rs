@@ -37,7 +37,7 @@ pub(crate) struct Tenant {
     datagrams: BTreeMap<String, Datagrams>,
     /// The operator's rules by endpoint; absent where the plugin's wishes hold.
     rules: BTreeMap<String, Option<Vec<Rule>>>,
-    pub(crate) processes: Processes,
+    pub(crate) processes: Arc<Processes>,
     pub(crate) notes: Arc<Notes>,
     pub(crate) health: Health,
     /// Where its targets may be.

@@ -121,6 +121,40 @@ pub struct CommandGrant {
     pub extra_environment: Vec<String>,
     /// How it is ended with the router, by its signal's name. Five minutes of grace at most.
     pub end: StopOptions,
+    /// Whether it is started again when it ends by itself.
+    pub restart: Restart,
+    /// So often in a row; who has run for a minute begins a new row.
+    pub restart_limit: usize,
+    /// What it may use up.
+    pub limits: CommandLimits,
+}
+
+/// When a program that has ended by itself is started again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Restart {
+    /// The next visitor wakes it.
+    #[default]
+    Never,
+    /// When its exit status is not 0, or is not known, or a signal has ended it.
+    OnFailure,
+    /// However it has ended.
+    Always,
+}
+
+/// What a program may use up. One that goes beyond is refused more, or ended, by the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommandLimits {
+    /// Bytes of data of each process: `RLIMIT_DATA`.
+    pub memory: Option<u64>,
+    /// Computing time of each process in all, in whole seconds: `RLIMIT_CPU`.
+    pub cpu: Option<Duration>,
+    /// Open files of each process: `RLIMIT_NOFILE`.
+    pub files: Option<u64>,
+    /// Processes of the router's user, all together: `RLIMIT_NPROC`. Not for root.
+    pub processes: Option<u64>,
+    /// The directory of a cgroup that it is put into, whose limits hold for all its processes
+    /// together.
+    pub cgroup: Option<PathBuf>,
 }
 
 /// What one provider may use up. Whoever passes a limit is stopped; nobody else notices.
@@ -170,6 +204,9 @@ impl fmt::Debug for CommandGrant {
             .field("extra_arguments", &self.extra_arguments)
             .field("extra_environment", &self.extra_environment)
             .field("end", &self.end)
+            .field("restart", &self.restart)
+            .field("restart_limit", &self.restart_limit)
+            .field("limits", &self.limits)
             .finish()
     }
 }

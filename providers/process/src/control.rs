@@ -67,7 +67,7 @@ impl<'a> Control<'a> {
     }
 
     pub(crate) fn stop(&self, signal: Option<&str>, grace: Duration) -> Result<Observation> {
-        let Some(process) = self.running("stop")? else { return self.observe() };
+        let Some(process) = self.to_end("stop")? else { return self.observe() };
         let signal = signal_name(signal.unwrap_or("SIGTERM"));
         let stop = || {
             process.signal(&signal)?;
@@ -86,7 +86,7 @@ impl<'a> Control<'a> {
     }
 
     pub(crate) fn kill(&self, signal: Option<&str>) -> Result<Observation> {
-        let Some(process) = self.running("kill")? else { return self.observe() };
+        let Some(process) = self.to_end("kill")? else { return self.observe() };
         let signal = signal_name(signal.unwrap_or("SIGKILL"));
         let kill = || {
             process.signal(&signal)?;
@@ -157,6 +157,15 @@ impl<'a> Control<'a> {
 
     fn running(&self, verb: &str) -> Result<Option<Process>> {
         Ok(self.find(verb)?.filter(Process::is_running))
+    }
+
+    /// The process, if it runs. One that has ended by itself is not started again from now on.
+    fn to_end(&self, verb: &str) -> Result<Option<Process>> {
+        let found = self.find(verb)?;
+        if let Some(ended) = found.as_ref().filter(|process| !process.is_running()) {
+            ended.signal("SIGTERM").map_err(|error| self.failed(verb, error))?;
+        }
+        Ok(found.filter(Process::is_running))
     }
 
     /// Continues the process. One that is not paused does not notice.

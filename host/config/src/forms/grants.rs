@@ -2,9 +2,13 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use drowse_plugins::{Reach, grants::Rule, settings::Secret};
+use drowse_plugins::{
+    Reach,
+    grants::Rule,
+    settings::{Restart, Secret},
+};
 
-use super::{TEXT, each, form, text};
+use super::{TEXT, choice, each, form, text, word};
 use crate::{
     read::{Form, Reader},
     schema::{Kind, nearest},
@@ -113,6 +117,14 @@ form!(
             Ok(reach) => Some(reach),
             Err(error) => r.refuse(item, error.to_string()),
         })
+    }
+);
+choice!(
+    /// When a program is started again.
+    RESTART: Restart {
+        "never" => Restart::Never,
+        "on-failure" => Restart::OnFailure,
+        "always" => Restart::Always,
     }
 );
 form!(

@@ -2,8 +2,8 @@
 
 use crate::{
     forms::{
-        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, REACH, RULES, SIZE,
-        TEXT, VARIABLES, WORDS,
+        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, REACH, RESTART, RULES,
+        SIZE, TEXT, VARIABLES, WORDS,
     },
     schema::{Kind, Table, default, optional, required},
 };
@@ -124,6 +124,66 @@ pub(crate) static COMMAND: Table = Table {
             WORDS.kind,
             "[]",
             "Names of variables that the plugin may add.",
+        ),
+        default(
+            "restart",
+            RESTART.kind,
+            "\"never\"",
+            "Whether it is started again when it ends while nobody has told it to: `never` leaves \
+             that to the next visitor, `on-failure` does it unless its exit status is 0, `always` \
+             in any case. The first restart comes after 100 ms, each that follows after twice as \
+             long, up to 30 s.",
+        ),
+        default(
+            "restart-limit",
+            COUNT.kind,
+            "10",
+            "So many restarts in a row; then it is left to the next visitor. Having run for a \
+             minute ends the row.",
+        ),
+        default("limits", Kind::Table(&COMMAND_LIMITS), "{}", "What it may use up."),
+    ],
+};
+
+/// `provider.NAME.command.NAME.limits`
+pub(crate) static COMMAND_LIMITS: Table = Table {
+    title: "[provider.NAME.command.NAME.limits]",
+    about: "What a granted program may use up. All but `cgroup` hold for each of its processes by \
+            itself. A limit that cannot be set keeps the program from being started.",
+    keys: &[
+        optional(
+            "memory",
+            SIZE.kind,
+            "the router's",
+            "Memory that a process may write to (`RLIMIT_DATA`); it is refused more.",
+        ),
+        optional(
+            "cpu",
+            DURATION.kind,
+            "the router's",
+            "Computing time of a process from begin to end, in whole seconds (`RLIMIT_CPU`); then \
+             the kernel ends it. A share of the CPU is a matter for `cgroup`.",
+        ),
+        optional(
+            "files",
+            COUNT.kind,
+            "the soft limit that the router was started with",
+            "Open files of a process (`RLIMIT_NOFILE`).",
+        ),
+        optional(
+            "processes",
+            COUNT.kind,
+            "the router's",
+            "Processes and threads of the router's user, all together (`RLIMIT_NPROC`). The kernel \
+             does not hold root to it, so for root this is refused.",
+        ),
+        optional(
+            "cgroup",
+            PATH.kind,
+            "the router's",
+            "Directory of a cgroup, of either version, into which the program is put: its limits \
+             hold for all of its processes together. It must exist, and the router must be allowed \
+             to write to its `cgroup.procs`.",
         ),
     ],
 };

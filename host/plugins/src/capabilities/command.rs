@@ -49,15 +49,8 @@ impl wit::Host for HostState {
             let message = format!("signal {:?} is not one that can be sent", clean(&name, 64));
             return Ok(Err(error(types::ErrorCode::InvalidRequest, message)));
         };
-        Ok(match self.scope.tenant.processes.by_id(id) {
-            Ok(process) => {
-                if let Some(process) = process {
-                    process.signal(wanted);
-                }
-                Ok(())
-            }
-            Err(failure) => Err(self.failed(failure)),
-        })
+        let signalled = self.scope.tenant.processes.signal(id, wanted);
+        Ok(signalled.map_err(|failure| self.failed(failure)))
     }
 
     async fn wait(

@@ -40,7 +40,7 @@ const STACK: usize = 128 << 10;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The status of a process whose end nobody saw who could have asked for it.
-const UNKNOWN: i32 = -1;
+pub(super) const UNKNOWN: i32 = -1;
 
 /// A process that was started for a provider.
 pub(crate) struct Process {
@@ -186,6 +186,11 @@ impl Process {
     /// Its exit status, or 128 plus the signal, once it has ended.
     pub(crate) fn ended(&self) -> Option<i32> {
         *self.status.borrow()
+    }
+
+    /// Its exit status, for whoever waits for it without keeping it.
+    pub(super) fn ending(&self) -> watch::Receiver<Option<i32>> {
+        self.status.clone()
     }
 
     /// Waits until it has ended.

@@ -1,8 +1,10 @@
 use drowse_core::StopOptions;
+use rustix::process::{Resource, getrlimit};
 
 use super::*;
+use crate::settings::{CommandLimits, Restart};
 
-fn grant(script: &str) -> CommandGrant {
+pub(super) fn grant(script: &str) -> CommandGrant {
     CommandGrant {
         program: "/bin/sh".into(),
         arguments: vec!["-c".into(), script.into()],
@@ -11,20 +13,24 @@ fn grant(script: &str) -> CommandGrant {
         extra_arguments: false,
         extra_environment: Vec::new(),
         end: StopOptions { signal: None, grace: Duration::from_millis(100) },
+        restart: Restart::Never,
+        restart_limit: 10,
+        limits: CommandLimits::default(),
     }
 }
 
-fn processes(script: &str) -> Processes {
+fn processes(script: &str) -> Arc<Processes> {
     with(grant(script))
 }
 
-fn with(grant: CommandGrant) -> Processes {
+pub(super) fn with(grant: CommandGrant) -> Arc<Processes> {
     let notes = Arc::new(Notes::new("process", 20));
-    Processes::new("process", BTreeMap::from([("blog".into(), grant)]), None, notes, Arc::default())
+    let grants = BTreeMap::from([("blog".into(), grant)]);
+    Processes::new("process", grants, None, notes, Arc::default())
 }
 
 /// Waits for a line that the process writes when it is ready for the test.
-async fn says(process: &Process, line: &str) {
+pub(super) async fn says(process: &Process, line: &str) {
     let seen = async {
         while !String::from_utf8_lossy(&process.output(TAIL)).contains(line) {
             tokio::task::yield_now().await;
