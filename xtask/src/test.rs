@@ -32,6 +32,7 @@ pub(crate) const ENGINES: &[Wanted] = &[
     ("htpasswd", "apache2-utils"),
     ("nginx", "nginx-light"),
     ("hey", "hey"),
+    ("minisign", "minisign"),
     ("tar", "tar"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),

@@ -8,13 +8,13 @@ use std::{
 };
 
 use drowse_core::{PoolName, PoolSpec, ProviderName, WorkloadName, WorkloadSpec};
-use drowse_plugins::settings::ProviderSettings;
+use drowse_plugins::{LockPlace, Vouchers, settings::ProviderSettings};
 use drowse_proxy::settings::{ListenerSettings, WaitingSettings};
 use drowse_routes::{Auth, Route};
 
 use crate::{
     auth,
-    forms::{COUNT, PATH, TEXT},
+    forms::{COUNT, FLAG, PATH, SIGNERS, TEXT},
     keys, listener,
     mistake::{Mistake, Mistakes},
     places::Places,
@@ -34,6 +34,8 @@ const SHOWN: usize = 100;
 pub struct Config {
     /// The directory of plugins.
     pub plugins: PathBuf,
+    /// What must vouch for a plugin's file.
+    pub vouchers: Vouchers,
     /// The directory for compiled plugins.
     pub cache: PathBuf,
     /// The directory for what is remembered over restarts.
@@ -106,7 +108,9 @@ pub(crate) struct Found {
 impl Config {
     /// Reads a file, or every `*.toml` of a directory as if it were one.
     pub fn load(path: &Path, places: &Places) -> Result<Self, Mistakes> {
-        Self::parse(texts(path)?, places)
+        let mut config = Self::parse(texts(path)?, places)?;
+        config.vouchers.lock = Some(lock(path));
+        Ok(config)
     }
 
     /// Reads texts as if they were the files of these names.
@@ -133,6 +137,13 @@ impl Config {
         let mut r = Reader::new(sources, complaints);
         let top = r.root(&entries, &keys::ROUTER);
         let plugins = top.find(&mut r, "plugins", &PATH);
+        let signers = top.get(&mut r, "plugin-keys", &SIGNERS);
+        let signatures_required = top.get(&mut r, "require-signatures", &FLAG);
+        if signatures_required == Some(true) && signers.as_ref().is_some_and(Vec::is_empty) {
+            let message = "`require-signatures` refuses every plugin as long as `plugin-keys` has \
+                           no key; put in the keys whose signatures count";
+            r.complain(top.place_of("require-signatures"), message);
+        }
         let cache = top.find(&mut r, "cache", &PATH);
         let state = top.find(&mut r, "state", &PATH);
         let control = top.find(&mut r, "control", &PATH);
@@ -158,6 +169,11 @@ impl Config {
         let mut marks = BTreeMap::from([(Item::Log, log_place), (Item::Waiting, waiting_place)]);
         Ok(Self {
             plugins: plugins.flatten().unwrap_or(usual.plugins),
+            vouchers: Vouchers {
+                lock: None,
+                signers: signers.unwrap_or_default(),
+                signatures_required: signatures_required.unwrap_or_default(),
+            },
             cache: cache.flatten().unwrap_or(usual.cache),
             state: state.flatten().unwrap_or_else(|| places.state()),
             control: control.flatten().unwrap_or(usual.control),
@@ -271,6 +287,12 @@ fn texts(path: &Path) -> Result<Vec<(PathBuf, String)>, Mistakes> {
         Some(mistakes) => Err(mistakes),
         None => Ok(texts),
     }
+}
+
+/// The lock file of a configuration: beside a file, by its name; in a directory, by ours.
+fn lock(path: &Path) -> LockPlace {
+    let file = if path.is_dir() { path.join("drowse.lock") } else { path.with_extension("lock") };
+    LockPlace { file, configuration: path.to_owned() }
 }
 
 /// The directory that a file is in.

@@ -3,7 +3,7 @@
 use crate::{
     forms::{
         ADOPT, ALARMS, COUNT, DURATION, FLAG, IDLE, JSON, NEEDS, PATH, POOL_NAME, PORT, PRIORITY,
-        RATE, SIZE, TEXT, WAITING, WINDOWS,
+        RATE, SIGNERS, SIZE, TEXT, WAITING, WINDOWS,
     },
     schema::{Kind, Table, default, optional, required},
 };
@@ -27,6 +27,20 @@ pub(crate) static ROUTER: Table = Table {
              `$XDG_DATA_HOME/drowse/plugins` (`~/.local/share/drowse/plugins`) for others",
             "Directory of provider plugins. A file there goes before the bundled provider of the \
              same name and is used as soon as it appears.",
+        ),
+        default(
+            "plugin-keys",
+            SIGNERS.kind,
+            "[]",
+            "Public keys of minisign whose signatures of plugins count. A plugin with a wrong \
+             signature by one of them in `NAME.wasm.minisig` beside it is refused.",
+        ),
+        default(
+            "require-signatures",
+            FLAG.kind,
+            "false",
+            "A plugin without a signature by one of `plugin-keys` is refused. Those in the box \
+             are part of the router's program and need none.",
         ),
         optional(
             "cache",

@@ -85,7 +85,7 @@ pub(crate) enum Command {
     #[command(after_help = EXIT_CODES)]
     Ops(Ops),
 
-    /// Look at plugins
+    /// Look at plugins, and accept them
     #[command(subcommand)]
     Plugin(Plugin),
 }
@@ -143,6 +143,10 @@ pub(crate) struct Init {
     /// For programs that the router starts itself
     #[arg(long, conflicts_with = "docker")]
     pub(crate) process: bool,
+
+    /// For what another plugin starts and stops, such as `http-waker` or `wake-on-lan`
+    #[arg(long, value_name = "FILE|NAME", conflicts_with_all = ["docker", "process"])]
+    pub(crate) provider: Option<String>,
 
     /// Where to write it; `-` for standard output
     #[arg(value_name = "FILE", default_value = "drowse.toml")]
@@ -208,6 +212,32 @@ pub(crate) enum Plugin {
         /// A plugin's name, or a file
         #[arg(value_name = "FILE|NAME")]
         plugin: String,
+
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+
+    /// Accept the plugins that the configuration uses, as they are now
+    ///
+    /// Writes their digests into a lock file beside the configuration. From then on the router
+    /// refuses every other file in their place. Plugins in the box are part of the router's own
+    /// program and are not locked.
+    #[command(after_help = EXIT_CODES)]
+    Lock {
+        /// Only these, and the others stay as they are in the lock file
+        #[arg(value_name = "FILE|NAME")]
+        plugins: Vec<String>,
+
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+
+    /// Tell whether plugins are what the lock file and their signatures say
+    #[command(after_help = EXIT_CODES)]
+    Verify {
+        /// Only these [default: those that the configuration uses]
+        #[arg(value_name = "FILE|NAME")]
+        plugins: Vec<String>,
 
         #[command(flatten)]
         config: ConfigFile,

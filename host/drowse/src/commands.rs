@@ -1,8 +1,11 @@
 //! One module per command.
 
 use drowse_admin::Client;
-use drowse_plugins::{Plugins, PluginsConfig};
-use std::{path::PathBuf, time::Duration};
+use drowse_plugins::{Plugins, PluginsConfig, Vouchers};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
@@ -15,6 +18,7 @@ use crate::{
 
 mod check;
 mod init;
+mod lock;
 mod operate;
 mod ops;
 mod plugin;
@@ -35,6 +39,10 @@ pub(crate) fn execute(cli: Cli, output: &Output) -> Result<(), Error> {
         Command::Plugin(Plugin::Inspect { plugin, config }) => {
             plugin::inspect(&plugin, &config, output)
         }
+        Command::Plugin(Plugin::Lock { plugins, config }) => lock::lock(&plugins, &config, output),
+        Command::Plugin(Plugin::Verify { plugins, config }) => {
+            lock::verify(&plugins, &config, output)
+        }
     }
 }
 
@@ -48,10 +56,32 @@ fn runtime() -> Result<Runtime, Error> {
 }
 
 /// The plugins in these directories and in the box, to be looked at; nothing of theirs runs.
-pub(crate) fn plugins(dir: PathBuf, cache: PathBuf, runtime: &Handle) -> Result<Plugins, Error> {
-    let (dir, runtime) = (Some(dir), runtime.clone());
-    let config = PluginsConfig { dir, cache, bundled: BUNDLED, state: None, files: None, runtime };
-    Plugins::new(config).map_err(Error::new)
+pub(crate) fn plugins(
+    dir: PathBuf,
+    cache: PathBuf,
+    vouchers: Vouchers,
+    runtime: &Handle,
+) -> Result<Plugins, Error> {
+    let plugins = Plugins::new(PluginsConfig {
+        dir: Some(dir),
+        cache,
+        bundled: BUNDLED,
+        vouchers,
+        state: None,
+        files: None,
+        runtime: runtime.clone(),
+    });
+    plugins.map_err(Error::new)
+}
+
+/// What a provider would call the plugin that somebody names on the command line: a file here is
+/// meant before a name.
+fn reference(named: &str) -> String {
+    if Path::new(named).is_file() && !named.contains('/') {
+        format!("./{named}")
+    } else {
+        named.to_owned()
+    }
 }
 
 /// The running router.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, env, fmt::Write, fs, path::Path};
 
 use drowse_core::Ability;
 use drowse_plugins::{
-    EndpointWish, PluginInfo,
+    CommandWish, EndpointWish, PluginInfo,
     grants::{toml_key, toml_string},
     settings::{ProviderSettings, Secret, Transport, Trust},
 };
@@ -111,6 +111,15 @@ pub(crate) fn doubts(info: &PluginInfo, settings: &ProviderSettings) -> Vec<Stri
         if let Some(path) = grant.directory.as_ref().filter(|path| !path.is_dir()) {
             doubts.push(format!("command `{name}`: there is no directory {} now", path.display()));
         }
+        if let Some(path) = grant.limits.cgroup.as_ref().filter(|path| !path.is_dir()) {
+            doubts.push(format!("command `{name}`: there is no cgroup {} now", path.display()));
+        }
+        if grant.limits.processes.is_some() && rustix::process::geteuid().is_root() {
+            doubts.push(format!(
+                "command `{name}`: `limits.processes` does not hold for root, so the program is \
+                 not started; set pids.max in a cgroup and name that as `limits.cgroup`"
+            ));
+        }
         let asked = info.commands.iter().any(|wish| wish.name == "*" || wish.name == *name);
         if !asked {
             doubts.push(format!("command `{name}`: plugin `{}` does not ask for it", info.name));
@@ -145,6 +154,43 @@ pub(crate) fn write(provider: &str, wishes: &[EndpointWish], toml: &mut String) 
     }
 }
 
+/// A plugin's wishes for commands as grants in TOML, to be filled in.
+pub(crate) fn write_commands(provider: &str, wishes: &[CommandWish], toml: &mut String) {
+    for wish in wishes {
+        let name = if wish.name == "*" { "NAME".to_owned() } else { toml_key(&wish.name) };
+        // Writing to a string cannot fail.
+        let _ = writeln!(toml, "\n# {}", one_line(&wish.purpose));
+        let _ = match wish.optional {
+            true => writeln!(toml, "# The plugin works without it."),
+            false => writeln!(toml, "# It does not work without it: put your program in."),
+        };
+        let comment = if wish.optional { "# " } else { "" };
+        let _ = writeln!(toml, "{comment}[provider.{}.command.{name}]", toml_key(provider));
+        let _ = writeln!(toml, "{comment}run = [\"/path/to/program\", \"argument\"]");
+    }
+}
+
+/// The settings of a schema, as keys of the table before; those that must be there with a value to
+/// replace.
+pub(crate) fn write_settings(schema: &Value, toml: &mut String) {
+    for (name, line) in properties(schema) {
+        let key = toml_key(&name);
+        // Writing to a string cannot fail.
+        let _ = writeln!(toml, "# settings.{key}: {line}");
+        if !required(schema).any(|required| required == name) {
+            continue;
+        }
+        let value = match schema["properties"][&name]["type"].as_str() {
+            Some("integer" | "number") => "1",
+            Some("boolean") => "false",
+            Some("array") => "[]",
+            Some("object") => "{}",
+            _ => "\"put yours here\"",
+        };
+        let _ = writeln!(toml, "settings.{key} = {value}");
+    }
+}
+
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -153,24 +199,23 @@ fn unreadable(path: &Path) -> Option<String> {
     fs::File::open(path).err().map(|error| format!("cannot read {}: {error}", path.display()))
 }
 
+/// The properties that a JSON Schema wants to be there.
+fn required(schema: &Value) -> impl Iterator<Item = &str> {
+    let held = schema.get("required").and_then(|held| held.as_array());
+    held.into_iter().flatten().filter_map(|name| name.as_str())
+}
+
 /// Properties of a JSON Schema for people: name → what it takes and means.
 pub(crate) fn properties(schema: &Value) -> BTreeMap<String, String> {
     let Some(properties) = schema.get("properties").and_then(|held| held.as_object()) else {
         return BTreeMap::new();
     };
-    let required: Vec<&str> = schema
-        .get("required")
-        .and_then(|held| held.as_array())
-        .into_iter()
-        .flatten()
-        .filter_map(|name| name.as_str())
-        .collect();
     properties
         .iter()
         .map(|(name, property)| {
             let word = |key: &str| property.get(key).and_then(|held| held.as_str());
             let mut line = takes(schema, property, 0);
-            if required.contains(&name.as_str()) {
+            if required(schema).any(|required| required == name) {
                 line.push_str(", required");
             }
             if let Some(default) = property.get("default").filter(|held| !held.is_null()) {

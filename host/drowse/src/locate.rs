@@ -14,13 +14,16 @@ const USUAL: [&str; 2] = ["drowse.toml", "/etc/drowse/drowse.toml"];
 
 /// The configuration to use.
 pub(crate) fn config(named: &ConfigFile) -> Result<PathBuf, Error> {
-    find(named).ok_or_else(|| {
-        let [here, system] = USUAL;
-        Error::new(format!(
-            "there is no configuration: neither ./{here} nor {system} exists; write a first one \
-             with `drowse init`, or name one with --config"
-        ))
-    })
+    find(named).ok_or_else(missing)
+}
+
+/// There is none.
+pub(crate) fn missing() -> Error {
+    let [here, system] = USUAL;
+    Error::new(format!(
+        "there is no configuration: neither ./{here} nor {system} exists; write a first one \
+         with `drowse init`, or name one with --config"
+    ))
 }
 
 /// The configuration to use, if there is one.

@@ -2,10 +2,12 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Write as _},
+    io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
+
+use drowse_plugins::files;
 
 const LOCK: &str = "router.lock";
 
@@ -41,17 +43,9 @@ impl Place {
         &self.directory
     }
 
-    /// Writes a file: beside it and then in its place, so that it is whole at every moment.
+    /// Writes a file, which is whole at every moment.
     pub(crate) fn write(&self, name: &str, text: &[u8]) -> io::Result<()> {
-        let file = self.directory.join(name);
-        let new = file.with_extension("new");
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        opened.write_all(text)?;
-        fs::rename(new, file)
+        files::write(&self.directory.join(name), text, 0o600)
     }
 }
 

@@ -221,6 +221,7 @@ fn plugins(
         dir: Some(config.plugins.clone()),
         cache: config.cache.clone(),
         bundled: BUNDLED,
+        vouchers: config.vouchers.clone(),
         state,
         files,
         runtime: runtime.clone(),

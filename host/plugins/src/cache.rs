@@ -118,7 +118,8 @@ impl Cache {
     pub(crate) fn keep(&self, key: &Key, compiled: &Compiled) {
         let Some((code, sum)) = self.paths(key) else { return };
         let checksum = hex(&Sha256::digest(&compiled.0));
-        let written = write(&code, &compiled.0).and_then(|()| write(&sum, checksum.as_bytes()));
+        let written =
+            write(&code, &compiled.0, 0o600).and_then(|()| write(&sum, checksum.as_bytes(), 0o600));
         if let Err(error) = written {
             tracing::warn!("compiled plugin {} cannot be kept: {error}", code.display());
         }

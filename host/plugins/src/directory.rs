@@ -43,7 +43,7 @@ impl Directories {
         Ok(Self { watcher: Mutex::new(watcher), wanted, bell })
     }
 
-    /// Watches this directory too.
+    /// Watches this directory too, or this single file.
     pub(crate) fn add(&self, dir: &Path) {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(dir.to_owned());
         self.renew();

@@ -1,10 +1,11 @@
-//! Files that only the router's own user may read or write.
+//! Files that nobody sees half written, and files that only the router's own user may use.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::Path,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use rustix::fs::OFlags;
@@ -35,11 +36,27 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a file that is ours alone: beside and renamed, so that nobody ever sees half of it.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let half = path.with_extension(format!("{}.half", std::process::id()));
-    let mut file: File =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&half)?;
-    file.write_all(bytes)?;
-    fs::rename(&half, path)
+/// Writes a file of this mode: beside and renamed, so that it is whole at every moment. A link in
+/// its place is replaced and never followed.
+pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    static HALVES: AtomicU64 = AtomicU64::new(0);
+    // Nobody else writes to this one: neither another router nor another thread.
+    let (pid, number) = (std::process::id(), HALVES.fetch_add(1, Relaxed));
+    let mut half = path.as_os_str().to_owned();
+    half.push(format!(".{pid}-{number}.half"));
+    let half = Path::new(&half);
+    match fs::remove_file(half) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(half)?;
+    let written = file.write_all(bytes).and_then(|()| fs::rename(half, path));
+    if written.is_err() {
+        // What cannot be removed is overwritten by nobody.
+        let _ = fs::remove_file(half);
+    }
+    written
 }
+
+#[cfg(test)]
+mod tests;

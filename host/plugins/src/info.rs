@@ -6,7 +6,7 @@ use drowse_core::Ability;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{bindings::types, fault::clean};
+use crate::{bindings::types, fault::clean, load::Source};
 
 /// A plugin as `drowse plugin list` and `inspect` show it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,6 +77,15 @@ pub struct CommandWish {
     pub purpose: String,
     /// Works without it.
     pub optional: bool,
+}
+
+// === impl PluginInfo ===
+
+impl PluginInfo {
+    /// It is part of the router's own program.
+    pub fn is_bundled(&self) -> bool {
+        self.origin == Source::BUNDLED
+    }
 }
 
 // === impl EndpointWish ===

@@ -70,6 +70,9 @@ struct Parts {
 // === impl Source ===
 
 impl Source {
+    /// The origin of a plugin that is part of the router's own program.
+    pub(crate) const BUNDLED: &str = "bundled";
+
     pub(crate) fn new(origin: impl Into<String>, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
         let bytes = bytes.into();
         let digest = hex(&Sha256::digest(&bytes));

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
@@ -24,10 +24,8 @@ use crate::{
     provider::WasmProvider,
     runtime::Runtime,
     settings::{Limits, ProviderSettings},
+    vouch::{self, Verification, Vouchers},
 };
-
-/// Largest plugin file.
-const FILE_BYTES: u64 = 64 << 20;
 
 /// Where plugins come from.
 #[derive(Clone, Debug)]
@@ -38,6 +36,8 @@ pub struct PluginsConfig {
     pub cache: PathBuf,
     /// Plugins that come with the router, by name.
     pub bundled: &'static [(&'static str, &'static [u8])],
+    /// What must vouch for a plugin before it is used.
+    pub vouchers: Vouchers,
     /// Which granted programs run is kept in here, so that a router that follows one that was
     /// killed finds them; nobody does when absent. A directory that is there and is this router's
     /// alone.
@@ -102,6 +102,9 @@ impl Plugins {
         if let Some(dir) = &shelf.config.dir {
             shelf.notice(dir);
         }
+        if let Some(lock) = &shelf.config.vouchers.lock {
+            shelf.notice(&lock.file);
+        }
         let mut keepers = JoinSet::new();
         keepers.spawn_on(shelf.clone().look_out(), &handle);
         Ok(Self { shelf, keepers: Mutex::new(keepers) })
@@ -156,6 +159,16 @@ impl Plugins {
     pub async fn inspect(&self, reference: &str) -> Result<PluginInfo, String> {
         let source = self.shelf.find(reference).await?;
         Ok(load::load(&self.shelf.house, source).await?.info().clone())
+    }
+
+    /// What a plugin is and who vouches for it, by name or path. The error says why it cannot be
+    /// used at all and what to do.
+    pub async fn verify(&self, reference: &str) -> Result<Verification, String> {
+        let source = self.shelf.look(reference).await?;
+        let vouchers = &self.shelf.config.vouchers;
+        let (lock, signature) = (vouchers.lock(reference, &source), vouchers.signature(&source));
+        let info = load::load(&self.shelf.house, source).await?.info().clone();
+        Ok(Verification { locked_as: vouchers.name(reference), info, lock, signature })
     }
 
     /// Ends every `watch` and every process of every provider.
@@ -213,10 +226,10 @@ impl Shelf {
         }
     }
 
-    /// Watches a directory of plugins.
-    fn notice(&self, dir: &Path) {
+    /// Watches a directory of plugins, or a single file.
+    fn notice(&self, path: &Path) {
         if let Some(directories) = &self.directories {
-            directories.add(&absolute(dir));
+            directories.add(&absolute(path));
         }
     }
 
@@ -274,8 +287,17 @@ impl Shelf {
         Some(self.config.dir.as_ref()?.join(format!("{reference}.wasm")))
     }
 
-    /// The file of a plugin: in the directory, else bundled, else at the path.
+    /// The file of a plugin that may be used: in the directory, else bundled, else at the path.
     async fn find(self: &Arc<Self>, reference: &str) -> Result<Source, String> {
+        let source = self.look(reference).await?;
+        let (shelf, name) = (self.clone(), reference.to_owned());
+        let vouch = move || shelf.config.vouchers.vouch(&name, &source).map(|()| source);
+        let vouched = tokio::task::spawn_blocking(vouch).await;
+        vouched.unwrap_or_else(|_| Err(format!("plugin {reference:?} cannot be verified")))
+    }
+
+    /// The file of a plugin, whoever vouches for it.
+    async fn look(self: &Arc<Self>, reference: &str) -> Result<Source, String> {
         let (shelf, name) = (self.clone(), reference.to_owned());
         let found = tokio::task::spawn_blocking(move || shelf.read(&name)).await;
         found.unwrap_or_else(|_| Err(format!("plugin {reference:?} cannot be read")))
@@ -284,15 +306,15 @@ impl Shelf {
     fn read(&self, reference: &str) -> Result<Source, String> {
         let path = self.path(reference);
         if let Some(path) = &path {
-            match file(path) {
-                Ok(bytes) => return Ok(Source::new(path.display().to_string(), bytes)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(format!("plugin {}: {error}", path.display())),
+            match vouch::read(path, vouch::FILE_BYTES) {
+                Ok(Some(bytes)) => return Ok(Source::new(path.display().to_string(), bytes)),
+                Ok(None) => {}
+                Err(why) => return Err(format!("plugin {}: {why}", path.display())),
             }
         }
         let bundled = self.config.bundled.iter().find(|(name, _)| *name == reference);
         if let Some((_, bytes)) = bundled {
-            return Ok(Source::new("bundled", *bytes));
+            return Ok(Source::new(Source::BUNDLED, *bytes));
         }
         let bundled: Vec<&str> = self.config.bundled.iter().map(|(name, _)| *name).collect();
         let bundled = bundled.join(", ");
@@ -314,21 +336,10 @@ impl Shelf {
     }
 }
 
-fn is_path(reference: &str) -> bool {
+pub(crate) fn is_path(reference: &str) -> bool {
     reference.contains('/') || reference.ends_with(".wasm")
 }
 
-fn file(path: &Path) -> io::Result<Vec<u8>> {
-    let found = fs::metadata(path)?;
-    if !found.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
-    if found.len() > FILE_BYTES {
-        return Err(io::Error::other("it is larger than 64 MiB"));
-    }
-    fs::read(path)
-}
-
-fn absolute(path: &Path) -> PathBuf {
+pub(crate) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -33,6 +33,7 @@ async fn bundled_plugins_import_nothing_but_the_contract() {
         dir: None,
         cache: dir.path().join("compiled"),
         bundled: &[],
+        vouchers: drowse_plugins::Vouchers::default(),
         state: None,
         files: None,
         runtime: Handle::current(),

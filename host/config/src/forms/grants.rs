@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use drowse_plugins::{
-    Reach,
+    Reach, Signer,
     grants::Rule,
     settings::{Restart, Secret},
 };
@@ -125,6 +125,19 @@ choice!(
         "never" => Restart::Never,
         "on-failure" => Restart::OnFailure,
         "always" => Restart::Always,
+    }
+);
+form!(
+    /// Keys of whoever signs plugins.
+    SIGNERS: Vec<Signer>,
+    "list of keys",
+    "a list of minisign public keys such as [\"RWQ…\"]",
+    |r, node| {
+        let Value::List(items) = &node.value else { return r.mismatch(node, SIGNERS.kind) };
+        each(items, |item| match text(r, item, TEXT.kind)?.parse::<Signer>() {
+            Ok(signer) => Some(signer),
+            Err(error) => r.refuse(item, error),
+        })
     }
 );
 form!(

@@ -8,12 +8,16 @@ use std::{
 };
 
 use drowse_config::{Places, doc};
-use drowse_plugins::PluginInfo;
+use drowse_core::ProviderName;
+use drowse_plugins::{
+    PluginInfo, Vouchers,
+    grants::{toml_key, toml_string},
+};
 use serde_json::json;
 
 use crate::{
     cli::Init,
-    commands::{plugins, runtime},
+    commands::{plugins, reference, runtime},
     error::Error,
     grants,
     output::Output,
@@ -27,16 +31,18 @@ mod tests;
 const SITE: &str = "drowse-hello";
 
 /// What the first workload runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Platform {
     Docker,
     Process,
+    /// The plugin of this name or file.
+    Other(String),
 }
 
 pub(crate) fn init(asked: &Init, output: &Output) -> Result<(), Error> {
-    let platform = if asked.process { Platform::Process } else { Platform::Docker };
-    let info = describe(platform)?;
-    write(asked, &starter(platform, info.as_ref()), output)
+    let platform = Platform::of(asked);
+    let info = describe(&platform)?;
+    write(asked, &starter(&platform, info.as_ref()), output)
 }
 
 fn write(asked: &Init, text: &str, output: &Output) -> Result<(), Error> {
@@ -56,7 +62,7 @@ fn write(asked: &Init, text: &str, output: &Output) -> Result<(), Error> {
         ErrorKind::AlreadyExists => exists(&asked.file),
         _ => Error::new(format!("cannot write {path}: {error}")),
     })?;
-    let site = asked.process.then(|| asked.file.with_file_name(SITE));
+    let site = (Platform::of(asked) == Platform::Process).then(|| asked.file.with_file_name(SITE));
     if let Some(site) = &site {
         make(site).map_err(|error| {
             Error::new(format!("wrote {path}, but cannot make {}: {error}", site.display()))
@@ -87,20 +93,24 @@ fn exists(path: &Path) -> Error {
     ))
 }
 
-/// What the plugin in the box says of itself; none when this build has no plugins in its box.
-fn describe(platform: Platform) -> Result<Option<PluginInfo>, Error> {
+/// What the plugin says of itself; none when this build has no plugins in its box.
+fn describe(platform: &Platform) -> Result<Option<PluginInfo>, Error> {
     let runtime = runtime()?;
     let places = Places::of_this_user();
     runtime.block_on(async {
-        let plugins = plugins(places.plugins(), places.cache(), runtime.handle())?;
-        let info = plugins.inspect(platform.plugin()).await.ok();
+        let plugins =
+            plugins(places.plugins(), places.cache(), Vouchers::default(), runtime.handle())?;
+        let info = plugins.inspect(platform.plugin()).await;
         plugins.shutdown().await;
-        Ok(info)
+        match (platform, info) {
+            (Platform::Other(_), Err(cause)) => Err(Error::new(cause)),
+            (_, info) => Ok(info.ok()),
+        }
     })
 }
 
 /// The text of a first configuration.
-fn starter(platform: Platform, info: Option<&PluginInfo>) -> String {
+fn starter(platform: &Platform, info: Option<&PluginInfo>) -> String {
     let mut toml = String::from(
         "# drowse: backends sleep until somebody knocks.\n\
          # `drowse check` tells what is wrong with this file, `drowse run` serves it.\n",
@@ -109,6 +119,7 @@ fn starter(platform: Platform, info: Option<&PluginInfo>) -> String {
     let _ = match platform {
         Platform::Docker => docker(&mut toml, info),
         Platform::Process => process(&mut toml),
+        Platform::Other(plugin) => other(&mut toml, plugin, info),
     };
     toml
 }
@@ -151,6 +162,28 @@ fn process(toml: &mut String) -> std::fmt::Result {
     workload(toml)?;
     commented(toml, "[workload.NAME]", "ready", "ready = { http = \"/health\" }")?;
     route(toml, "*", "hello", 3000)
+}
+
+/// For any plugin, by its own words alone.
+fn other(toml: &mut String, plugin: &str, info: Option<&PluginInfo>) -> std::fmt::Result {
+    let Some(info) = info else { return Ok(()) };
+    // A plugin may call itself what no provider is called.
+    let provider = ProviderName::parse(&info.name).map_or("mine", |_| info.name.as_str());
+    listener(toml)?;
+    writeln!(toml, "\n# {} {}: {}.", info.name, info.version, info.summary.trim_end_matches('.'))?;
+    writeln!(toml, "# It reaches what is granted here and nothing else.")?;
+    writeln!(toml, "[provider.{}]", toml_key(provider))?;
+    writeln!(toml, "plugin = {}", toml_string(plugin))?;
+    grants::write_settings(&info.settings_schema, toml);
+    grants::write(provider, &info.endpoints, toml);
+    grants::write_commands(provider, &info.commands, toml);
+    writeln!(toml, "\n# What sleeps and wakes.\n[workload.example]")?;
+    writeln!(toml, "provider = {}", toml_string(provider))?;
+    writeln!(toml, "target = \"example\"  # what the provider calls it")?;
+    grants::write_settings(&info.target_schema, toml);
+    workload(toml)?;
+    commented(toml, "[workload.NAME]", "ready", "ready = { http = \"/health\" }")?;
+    route(toml, "*", "example", 80)
 }
 
 fn listener(toml: &mut String) -> std::fmt::Result {
@@ -197,10 +230,21 @@ fn commented(toml: &mut String, table: &str, name: &str, line: &str) -> std::fmt
 // === impl Platform ===
 
 impl Platform {
-    fn plugin(self) -> &'static str {
+    fn of(asked: &Init) -> Self {
+        match asked.provider.as_deref() {
+            Some("docker") => Self::Docker,
+            Some("process") => Self::Process,
+            Some(other) => Self::Other(reference(other)),
+            None if asked.process => Self::Process,
+            None => Self::Docker,
+        }
+    }
+
+    fn plugin(&self) -> &str {
         match self {
             Self::Docker => "docker",
             Self::Process => "process",
+            Self::Other(plugin) => plugin,
         }
     }
 }

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use drowse_config::Paths;
 use drowse_core::Ability;
-use drowse_plugins::PluginInfo;
+use drowse_plugins::{PluginInfo, Vouchers};
 use serde::Serialize;
 
 use crate::{
     cli::ConfigFile,
-    commands::{plugins, runtime},
+    commands::{plugins, reference, runtime},
     error::Error,
     grants, locate,
     output::{Output, Tone},
@@ -28,7 +28,7 @@ pub(crate) fn list(config: &ConfigFile, output: &Output) -> Result<(), Error> {
     let Paths { plugins: dir, cache, .. } = locate::paths(config)?;
     let runtime = runtime()?;
     let listed = runtime.block_on(async {
-        let plugins = plugins(dir.clone(), cache, runtime.handle())?;
+        let plugins = plugins(dir.clone(), cache, Vouchers::default(), runtime.handle())?;
         let listed = plugins.list().await;
         plugins.shutdown().await;
         Ok::<_, Error>(listed)
@@ -48,16 +48,12 @@ pub(crate) fn list(config: &ConfigFile, output: &Output) -> Result<(), Error> {
     output.answer(&value, |output| listing(&rows, &dir, output))
 }
 
-pub(crate) fn inspect(reference: &str, config: &ConfigFile, output: &Output) -> Result<(), Error> {
+pub(crate) fn inspect(named: &str, config: &ConfigFile, output: &Output) -> Result<(), Error> {
     let Paths { plugins: dir, cache, .. } = locate::paths(config)?;
-    let reference = if Path::new(reference).is_file() && !reference.contains('/') {
-        format!("./{reference}")
-    } else {
-        reference.to_owned()
-    };
+    let reference = reference(named);
     let runtime = runtime()?;
     let info = runtime.block_on(async {
-        let plugins = plugins(dir, cache, runtime.handle())?;
+        let plugins = plugins(dir, cache, Vouchers::default(), runtime.handle())?;
         let info = plugins.inspect(&reference).await.map_err(Error::new);
         plugins.shutdown().await;
         info

@@ -36,6 +36,7 @@ async fn desk(directory: &tempfile::TempDir) -> Desk {
         dir: Some(directory.path().join("plugins")),
         cache: directory.path().join("cache"),
         bundled: &[],
+        vouchers: drowse_plugins::Vouchers::default(),
         state: None,
         files: None,
         runtime: Handle::current(),

@@ -63,7 +63,8 @@ fn what_looks_wrong_here_is_a_doubt() {
              endpoint.made-up = { url = \"https://host\", ca = \"/nowhere/ca.pem\", headers = { \
              X-Key = { env = \"DROWSE_TEST_IS_NEVER_SET\" }, X-File = { file = \"/nowhere/key\" } \
              } }\n\
-             command.x = { run = [\"true\"], directory = \"/nowhere/site\" }",
+             command.x = { run = [\"true\"], directory = \"/nowhere/site\", limits = { cgroup = \
+             \"/nowhere/group\" } }",
         ),
     );
     let all = told.join("\n");
@@ -74,10 +75,11 @@ fn what_looks_wrong_here_is_a_doubt() {
         "NEVER_SET",
         "/nowhere/key",
         "/nowhere/site",
+        "/nowhere/group",
     ] {
         assert!(all.contains(part), "{part} in {all}");
     }
-    assert_eq!(told.len(), 6, "{all}");
+    assert_eq!(told.len(), 7, "{all}");
 }
 
 #[test]

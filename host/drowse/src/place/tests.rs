@@ -34,12 +34,12 @@ fn a_directory_that_others_may_write_to_is_refused() {
 }
 
 #[test]
-fn a_link_in_its_way_is_not_followed() {
+fn a_link_in_its_place_is_not_followed() {
     let home = directory();
     let place = Place::open(home.path()).expect("free");
     let other = home.path().join("other");
     fs::write(&other, "precious").expect("written");
-    symlink(&other, home.path().join("notes.new")).expect("linked");
+    symlink(&other, home.path().join("notes")).expect("linked");
     place.write("notes", b"").expect("written");
     assert_eq!(fs::read_to_string(&other).expect("read"), "precious");
 }

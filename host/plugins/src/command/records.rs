@@ -101,7 +101,7 @@ impl Records {
     fn write(&self, table: &[Record]) {
         let Some(file) = &self.file else { return };
         let text = serde_json::to_vec(table).map_err(io::Error::other);
-        if let Err(error) = text.and_then(|text| files::write(file, &text)) {
+        if let Err(error) = text.and_then(|text| files::write(file, &text, 0o600)) {
             tracing::warn!(
                 file = %file.display(), %error,
                 "cannot note which programs run: they are not found after a crash of the router"

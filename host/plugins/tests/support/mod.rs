@@ -76,6 +76,7 @@ impl Stage {
             dir: Some(root.join("plugins")),
             cache: root.join("compiled"),
             bundled: bundled.leak(),
+            vouchers: drowse_plugins::Vouchers::default(),
             state: None,
             files: None,
             runtime: Handle::current(),

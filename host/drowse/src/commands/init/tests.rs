@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use drowse_config::Config;
+use drowse_plugins::{CommandWish, EndpointWish, Load};
 
 use super::*;
 
@@ -12,7 +15,7 @@ fn parse(text: &str) -> Config {
 #[test]
 fn what_is_written_is_a_configuration_without_mistakes() {
     for platform in [Platform::Docker, Platform::Process] {
-        let config = parse(&starter(platform, None));
+        let config = parse(&starter(&platform, None));
         assert_eq!(config.listeners.len(), 1);
         assert_eq!(config.providers[0].plugin, platform.plugin());
         assert_eq!(config.routes[0].workload, config.workloads[0].name);
@@ -22,7 +25,7 @@ fn what_is_written_is_a_configuration_without_mistakes() {
 #[test]
 fn what_is_commented_out_can_be_used_as_it_is() {
     for platform in [Platform::Docker, Platform::Process] {
-        let text = starter(platform, None);
+        let text = starter(&platform, None);
         let code = |line: &str| {
             ["trust =", "sleep =", "ready =", "waiting =", "environment ="]
                 .iter()
@@ -40,7 +43,7 @@ fn what_is_commented_out_can_be_used_as_it_is() {
 
 #[test]
 fn every_key_in_it_is_explained_in_the_words_of_the_reference() {
-    let text = starter(Platform::Docker, None);
+    let text = starter(&Platform::Docker, None);
     assert!(text.contains("# Sleeps when nobody has been inside for this long"), "{text}");
     assert!(!text.contains("#\n"), "a key without documentation: {text}");
 }
@@ -50,7 +53,8 @@ fn a_file_that_is_there_is_never_replaced_unless_forced() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("drowse.toml");
     std::fs::write(&file, "mine").unwrap();
-    let asked = |force| Init { docker: false, process: true, file: file.clone(), force };
+    let asked =
+        |force| Init { docker: false, process: true, provider: None, file: file.clone(), force };
     let error = write(&asked(false), "yours", &Output::plain()).unwrap_err();
     assert!(error.to_string().contains("--force"), "{error}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
@@ -62,12 +66,60 @@ fn a_file_that_is_there_is_never_replaced_unless_forced() {
 fn the_first_program_serves_a_directory_of_its_own() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("drowse.toml");
-    let asked = Init { docker: false, process: true, file: file.clone(), force: true };
+    let asked =
+        Init { docker: false, process: true, provider: None, file: file.clone(), force: true };
     for _ in 0..2 {
-        write(&asked, &starter(Platform::Process, None), &Output::plain()).unwrap();
+        write(&asked, &starter(&Platform::Process, None), &Output::plain()).unwrap();
     }
     let config = Config::load(&file, &Places::default()).unwrap();
     let served = config.providers[0].commands["hello"].directory.as_ref().unwrap();
     assert_eq!(std::fs::read_dir(served).unwrap().count(), 1);
     assert_eq!(served.parent(), Some(directory.path()));
+}
+
+#[test]
+fn any_plugin_gets_a_first_configuration_by_its_own_words() {
+    let wish = |name: &str, optional| CommandWish {
+        name: name.to_owned(),
+        purpose: "Does\nit.".to_owned(),
+        optional,
+    };
+    let info = PluginInfo {
+        name: "lamps.2".to_owned(),
+        version: "1.0.0".to_owned(),
+        summary: "lamps".to_owned(),
+        origin: "bundled".to_owned(),
+        digest: String::new(),
+        size: 1,
+        contract: "0.1.0".to_owned(),
+        abilities: Vec::new(),
+        endpoints: vec![EndpointWish {
+            name: "hub".to_owned(),
+            purpose: "Switches them.".to_owned(),
+            suggested_url: None,
+            rules: vec!["GET /lamps/*".to_owned()],
+            optional: false,
+        }],
+        commands: vec![wish("dim", false), wish("paint", true)],
+        imports: Vec::new(),
+        settings_schema: json!({ "properties": { "colour": { "type": "string" } } }),
+        target_schema: json!({
+            "properties": { "room": { "type": "string" }, "watts": { "type": "integer" } },
+            "required": ["room", "watts"],
+        }),
+        load: Load::Cached,
+        load_time: Duration::ZERO,
+    };
+    let text = starter(&Platform::Other("lamps".to_owned()), Some(&info));
+    let config = parse(&text);
+    let provider = &config.providers[0];
+    assert_eq!((provider.name.as_str(), provider.plugin.as_str()), ("lamps.2", "lamps"));
+    assert_eq!(provider.endpoints["hub"].rules.as_deref(), Some(&["GET /lamps/*".to_owned()][..]));
+    assert_eq!(provider.commands.keys().collect::<Vec<_>>(), ["dim"], "the other is optional");
+    assert!(text.contains("# [provider.\"lamps.2\".command.paint]"), "{text}");
+    assert!(text.contains("# settings.colour: string"), "{text}");
+    assert_eq!(config.routes[0].workload, config.workloads[0].name);
+    for line in ["settings.room = \"put yours here\"", "settings.watts = 1"] {
+        assert!(text.lines().any(|held| held == line), "{line} is missing:\n{text}");
+    }
 }

@@ -1,0 +1,116 @@
+//! Who could have written a file: root and ourselves, or it is not used.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, Metadata, OpenOptions},
+    io::{self, Read as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use rustix::fs::OFlags;
+
+/// In such a directory only a file's owner may remove or replace it.
+const STICKY: u32 = 0o1000;
+/// Writable by the group or by everybody.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// The content of a file of at most so many bytes that root and we alone could have written. None
+/// when there is no such file. The error says what is wrong and what to do.
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, String> {
+    let opened = match open(path) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let found = opened.metadata().map_err(|error| error.to_string())?;
+    if !found.is_file() {
+        return Err("it is not a file".to_owned());
+    }
+    if found.len() > limit {
+        return Err(format!("it is larger than {}", size(limit)));
+    }
+    trusted(path, &found)?;
+    way(path)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0));
+    // It may grow while it is read.
+    opened.take(limit + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > limit {
+        return Err(format!("it is larger than {}", size(limit)));
+    }
+    Ok(Some(bytes))
+}
+
+/// Opens it without waiting for whoever would write to a pipe of this name.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Fails when somebody else could put another file in its place: by a directory on the way to it,
+/// or by a link.
+fn way(path: &Path) -> Result<(), String> {
+    let told = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
+    let named = std::path::absolute(path).map_err(|error| told(path, error))?;
+    let real = fs::canonicalize(path).map_err(|error| told(path, error))?;
+    let steps: BTreeSet<&Path> = named.ancestors().chain(real.ancestors()).collect();
+    for step in steps {
+        let found = fs::symlink_metadata(step).map_err(|error| told(step, error))?;
+        if found.is_symlink() {
+            owner(step, &found)?;
+        }
+        if step != named && step != real {
+            let found = fs::metadata(step).map_err(|error| told(step, error))?;
+            trusted(step, &found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Fails when somebody else may write to a file or directory.
+fn trusted(path: &Path, found: &Metadata) -> Result<(), String> {
+    owner(path, found)?;
+    let sticky = found.is_dir() && found.mode() & STICKY != 0;
+    if found.mode() & OTHERS_WRITE != 0 && !sticky {
+        return Err(format!(
+            "others may write to {} (mode {:04o}), so it could be anybody's; `chmod go-w {}`",
+            path.display(),
+            found.mode() & 0o7777,
+            quoted(path)
+        ));
+    }
+    Ok(())
+}
+
+/// Fails unless it belongs to root or to us.
+fn owner(path: &Path, found: &Metadata) -> Result<(), String> {
+    let user = rustix::process::geteuid().as_raw();
+    if [0, user].contains(&found.uid()) {
+        return Ok(());
+    }
+    let change = if found.is_symlink() { "chown -h" } else { "chown" };
+    Err(format!(
+        "{} belongs to user {}, and what another user may change is not used; \
+         `{change} {user} {}` if it is meant to be yours",
+        path.display(),
+        found.uid(),
+        quoted(path)
+    ))
+}
+
+/// A path for a shell.
+pub(super) fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+fn size(bytes: u64) -> String {
+    if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
+}
+
+#[cfg(test)]
+mod tests;
