@@ -15,6 +15,7 @@ mod licences;
 mod run;
 mod soak;
 mod test;
+mod tools;
 mod wasm;
 mod workspace;
 

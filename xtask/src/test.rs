@@ -9,7 +9,7 @@ use crate::{
     apt::{self, Wanted},
     build, licences,
     run::{run as execute, step},
-    soak,
+    soak, tools,
     workspace::Workspace,
 };
 
@@ -33,6 +33,9 @@ pub(crate) const ENGINES: &[Wanted] = &[
     ("nginx", "nginx-light"),
     ("hey", "hey"),
     ("minisign", "minisign"),
+    ("clang", "clang"),
+    ("wasm-ld", "lld"),
+    ("/usr/include/wasm32-wasi/stdlib.h", "wasi-libc"),
     ("tar", "tar"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
@@ -86,12 +89,14 @@ fn sum_up(skipped: &[String]) {
 /// router of their own kind in place.
 fn end_to_end(workspace: &Workspace, filter: &str) -> Result<Vec<String>> {
     let programs = build::programs_for_tests(workspace)?;
+    tools::ensure(workspace);
     let skipped = tempfile::NamedTempFile::new()?;
     step("end to end", || {
         let mut cargo = workspace.cargo();
         cargo.args(["test", "--locked", "--release", "--no-fail-fast"]);
         cargo.args(["--package", "drowse-tests", filter]);
         cargo.env(variables::SKIPPED, skipped.path());
+        cargo.env("PATH", tools::path(workspace)?);
         execute(with_programs(&mut cargo, &programs))
     })?;
     let noted = fs::read_to_string(skipped.path()).context("read which tests were skipped")?;
