@@ -24,7 +24,7 @@ pub use journal::{Cause, Correlation, Entry, Journal, Kind, MemoryJournal, Sourc
 pub use probe::Prober;
 pub use provider::{
     Ability, Address, ErrorCode, Exit, Failure, Health, Observation, Provider, ProviderEvent,
-    ProviderState, Status, StopOptions, Target, Usage,
+    ProviderState, RecreateOptions, RemoveOptions, Status, StopOptions, Target, Usage,
 };
 pub use schedule::{Alarm, InvalidSchedule, Window};
 pub use spec::{
