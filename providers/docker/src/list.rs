@@ -12,9 +12,33 @@ use crate::{
 /// Containers of a page.
 pub(crate) const PAGE: usize = 100;
 
+/// The names of all containers that are such.
+pub(crate) fn names(engine: &Engine, such: impl Fn(&Item) -> bool) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    let mut cursor = None;
+    loop {
+        let items = items(engine, cursor.as_deref())?;
+        let found = items.iter().filter(|item| such(item)).filter_map(name).map(str::to_owned);
+        names.extend(found);
+        match next(&items) {
+            None => return Ok(names),
+            next => cursor = next,
+        }
+    }
+}
+
 /// The newest containers, or those made before the container `cursor`. The engine lists newest
 /// first.
 pub(crate) fn page(engine: &Engine, settings: &Settings, cursor: Option<&str>) -> Result<Page> {
+    let items = items(engine, cursor)?;
+    let target = TargetSettings::default();
+    let reach = settings.reach(&target);
+    let observations =
+        items.iter().filter_map(|item| Some(observe::listed(name(item)?, item, reach))).collect();
+    Ok(Page { observations, next: next(&items) })
+}
+
+fn items(engine: &Engine, cursor: Option<&str>) -> Result<Vec<Item>> {
     const ATTEMPT: &str = "list containers";
     let mut call = Call::get("/containers/json").query("all", "1").query("limit", PAGE.to_string());
     if let Some(id) = cursor {
@@ -33,13 +57,12 @@ pub(crate) fn page(engine: &Engine, settings: &Settings, cursor: Option<&str>) -
             false => refusal,
         });
     }
-    let items: Vec<Item> = answer.response.json().map_err(|error| error.context(ATTEMPT))?;
-    let next = items.last().filter(|_| items.len() >= PAGE).map(|last| last.id.clone());
-    let target = TargetSettings::default();
-    let reach = settings.reach(&target);
-    let observations =
-        items.iter().filter_map(|item| Some(observe::listed(name(item)?, item, reach))).collect();
-    Ok(Page { observations, next })
+    answer.response.json().map_err(|error| error.context(ATTEMPT))
+}
+
+/// Where the list goes on.
+fn next(items: &[Item]) -> Option<String> {
+    items.last().filter(|_| items.len() >= PAGE).map(|last| last.id.clone())
 }
 
 /// The container's own name: legacy links add names like `/other/alias`.
