@@ -44,10 +44,11 @@ pub(crate) fn remove(container: &Container<'_>, preserve: bool) -> Result<()> {
         }
         volumes.extend(own.into_iter().map(str::to_owned));
         let id = whole["Id"].as_str().unwrap_or_default();
-        if name == container.handle() {
+        // Before it is stopped: whoever may not remove it leaves it as it is.
+        if !delete(container, id, preserve, false, &attempt)? {
             container.stop(None, grace(&whole)).map_err(told)?;
+            delete(container, id, preserve, true, &attempt)?;
         }
-        delete(container, id, preserve, &attempt)?;
     }
     if preserve {
         return Ok(());
@@ -61,17 +62,29 @@ fn grace(whole: &Value) -> Duration {
     said.min(LONGEST_GRACE)
 }
 
-fn delete(container: &Container<'_>, id: &str, preserve: bool, attempt: &str) -> Result<()> {
+/// Whether it is gone. What runs is removed by force only.
+fn delete(
+    container: &Container<'_>,
+    id: &str,
+    preserve: bool,
+    force: bool,
+    attempt: &str,
+) -> Result<bool> {
     let told = |error: Error| error.context(attempt);
     let path = format!("/containers/{}", encode(id));
-    let call = Call::delete(&path).to(REMOVE_ENDPOINT).query("force", "1");
-    let call = if preserve { call } else { call.query("v", "1") };
+    let mut call = Call::delete(&path).to(REMOVE_ENDPOINT);
+    for (name, wanted) in [("force", force), ("v", !preserve)] {
+        if wanted {
+            call = call.query(name, "1");
+        }
+    }
     let deadline = Deadline::after(PATIENCE);
     loop {
         let answer = container.engine().send(&call).map_err(told)?;
         match answer.status {
-            404 => return Ok(()),
-            _ if answer.is_done() => return Ok(()),
+            404 => return Ok(true),
+            _ if answer.is_done() => return Ok(true),
+            409 if !force => return Ok(false),
             // It is being removed already.
             409 if deadline.left().is_some() => clock::sleep(PAUSE),
             _ => return Err(answer.refusal(attempt)),
