@@ -154,7 +154,7 @@ impl Machine<'_> {
         match result {
             _ if !matches!(phase, Phase::Stopping | Phase::Failed) => {}
             Ok(seen) => self.sleeps(operation, &seen.status),
-            Err(Failure { code: ErrorCode::NotFound, .. }) => {
+            Err(Failure { code: ErrorCode::NotFound, .. }) if !operation.is_recreation() => {
                 self.sleeps(operation, &Status::Missing);
             }
             // It is as it was, or half of it is done: a look tells, and nothing is tried again.
@@ -230,6 +230,10 @@ impl Operation {
 
     pub(super) fn is_renewal(self) -> bool {
         matches!(self, Self::Renew(_))
+    }
+
+    fn is_recreation(self) -> bool {
+        matches!(self, Self::Renew(Renewal::Recreate { .. }))
     }
 }
 

@@ -74,6 +74,8 @@ struct World {
     needs: Option<Generation>,
     held: u32,
     story: Option<Kind>,
+    /// How the last story ended.
+    ended: Option<Result<(), ErrorCode>>,
     last_left: Moment,
     starts: HashMap<Generation, u32>,
     /// The life whose visits may be cut: an operator would not wait any longer, or somebody else
@@ -145,6 +147,7 @@ impl World {
             needs: None,
             held: 0,
             story: None,
+            ended: None,
             last_left: Duration::ZERO,
             starts: HashMap::new(),
             forced: None,
@@ -261,7 +264,10 @@ impl World {
             Effect::Begin(kind, _) => {
                 assert!(self.story.replace(kind).is_none(), "a story within a story");
             }
-            Effect::End(_) => assert!(self.story.take().is_some(), "the end of no story"),
+            Effect::End(outcome) => {
+                assert!(self.story.take().is_some(), "the end of no story");
+                self.ended = Some(outcome.map_err(|failure| failure.code.clone()));
+            }
             Effect::AskSlot(generation) => {
                 assert!(!self.slot && self.asked_slot.is_none(), "asked twice for a place");
                 self.asked_slot = Some(generation);

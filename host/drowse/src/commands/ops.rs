@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use drowse_core::{Entry, Kind};
+use drowse_core::Entry;
 
 use crate::{
     cli::Ops,

@@ -96,6 +96,21 @@ fn what_cannot_be_made_anew_is_woken_again_or_sleeps_on_and_visitors_are_not_tol
 }
 
 #[test]
+fn what_does_not_exist_cannot_be_made_anew_but_has_been_stopped() {
+    let not_found = || Happening::OperationEnds(Outcome::Error(ErrorCode::NotFound));
+    let mut world = World::new();
+    renew(&mut world, RECREATE);
+    world.happen(not_found());
+    assert_eq!(world.ended, Some(Err(ErrorCode::NotFound)));
+
+    let mut world = ready();
+    renew(&mut world, Renewal::Restart);
+    world.happen(not_found());
+    assert_eq!(world.ended, Some(Ok(())));
+    assert_eq!(world.state.phase(), Phase::Waking);
+}
+
+#[test]
 fn a_restart_of_what_starts_gives_the_start_up() {
     let mut world = starting();
     renew(&mut world, Renewal::Restart);
