@@ -65,6 +65,8 @@ ip address add "$address" dev "$bridge" && ip link set "$bridge" up && {
     fi
     containers=$(docker --host "unix://$dir/docker.sock" ps --all --quiet)
     [ -z "$containers" ] || docker --host "unix://$dir/docker.sock" rm --force $containers
+    # Their bridges would stay on the machine.
+    docker --host "unix://$dir/docker.sock" network prune --force
     kill "$engine"
     tries=0
     while kill -0 "$engine" 2>/dev/null && [ "$tries" -lt 100 ]; do

@@ -156,9 +156,7 @@ impl<'a> Recreation<'a> {
         })?;
         let mut names = BTreeMap::new();
         for companion in blueprint::companions(&old.whole) {
-            if let Some(found) = engine.inspect(companion).map_err(told)? {
-                names.insert(companion.to_owned(), found.name.trim_start_matches('/').to_owned());
-            }
+            names.insert(companion.to_owned(), self.companion(companion)?);
         }
         let version = engine.version().map_err(told)?;
         let mut blueprint = blueprint::draw(&old.whole, &image, version, &names)
@@ -168,6 +166,22 @@ impl<'a> Recreation<'a> {
         }
         blueprint.body["Labels"][RECREATED_FROM] = json!(old.id);
         Ok(blueprint)
+    }
+
+    /// The name of a container whose network or namespaces this one shares.
+    fn companion(&self, id: &str) -> Result<String> {
+        let engine = self.engine();
+        if let Some(found) = engine.inspect(id).map_err(|error| self.told(error))? {
+            return Ok(found.name.trim_start_matches('/').to_owned());
+        }
+        let successor = list::labelled(engine, RECREATED_FROM, id);
+        successor.map_err(|error| self.told(error))?.ok_or_else(|| {
+            Error::invalid_request(format!(
+                "{}: it shares the network or the namespaces of container {id}, which is gone; make \
+                 it anew by hand",
+                self.attempt
+            ))
+        })
     }
 
     /// The old one is stopped and aside.
@@ -187,8 +201,8 @@ impl<'a> Recreation<'a> {
         if left.is_empty() {
             return Ok(seen);
         }
-        let left = left.join(", ");
-        warn!(containers = left; "these share the network of {:?}, which is another one now: recreate them, too", self.handle());
+        let (name, left) = (self.handle(), left.join(", "));
+        warn!(containers = left; "these are bound to what {name:?} was before: recreate them, too");
         Ok(seen.with_attribute("dependants", left))
     }
 
@@ -317,18 +331,13 @@ impl<'a> Recreation<'a> {
         Err(Error::new(ErrorCode::Unsupported, format!("{}: {why}", self.attempt)))
     }
 
-    /// Containers in the old one's network, which ends with it.
+    /// Containers in the old one's network, which ends with it, or linked to it.
     fn dependants(&self, old: &str) -> Vec<String> {
-        let mode = format!("container:{old}");
-        list::names(self.engine(), |item| item.host_config.network_mode == mode).unwrap_or_else(
-            |error| {
-                warn!(
-                    "nobody knows whether containers share the network of {:?}: {error}",
-                    self.handle()
-                );
-                Vec::new()
-            },
-        )
+        list::dependants(self.engine(), old).unwrap_or_else(|error| {
+            let name = self.handle();
+            warn!("nobody knows whether other containers need {name:?}: {error}");
+            Vec::new()
+        })
     }
 
     fn send(&self, call: &Call<'_>) -> Result<Answer> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{is_anonymous, is_blank};
+use crate::recreate::ASIDE;
 
 /// What may be another container's.
 pub(super) const SHARED: [&str; 3] = ["IpcMode", "NetworkMode", "PidMode"];
@@ -101,6 +102,8 @@ pub(super) fn mend(
 fn as_asked(link: &str) -> Option<String> {
     let (other, alias) = link.split_once(':')?;
     let other = other.strip_prefix('/').unwrap_or(other);
+    // The other was made anew meanwhile: the engine goes on to link to the old one.
+    let other = ASIDE.iter().find_map(|(suffix, _)| other.strip_suffix(suffix)).unwrap_or(other);
     let alias = alias.rsplit('/').next()?;
     Some(format!("{other}:{alias}"))
 }

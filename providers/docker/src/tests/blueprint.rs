@@ -160,8 +160,11 @@ fn the_machine_s_namespaces_are_shared_without_its_name() {
 
 #[test]
 fn links_are_written_as_they_are_asked_for() {
-    let body = drawn(&read(include_str!("../../fixtures/recreate/linked.json")), 41).body;
-    assert_eq!(body["HostConfig"]["Links"], json!(["other:db"]));
+    let mut linked = read(include_str!("../../fixtures/recreate/linked.json"));
+    assert_eq!(drawn(&linked, 41).body["HostConfig"]["Links"], json!(["other:db"]));
+    // The engine follows the one that was put aside, also when that is gone.
+    linked["HostConfig"]["Links"] = json!(["/other.drowse-ran:/linked/db"]);
+    assert_eq!(drawn(&linked, 41).body["HostConfig"]["Links"], json!(["other:db"]));
 }
 
 #[test]

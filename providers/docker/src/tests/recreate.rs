@@ -199,16 +199,17 @@ fn a_container_that_does_its_work_and_ends_has_ended_well() {
 }
 
 #[test]
-fn those_in_its_network_are_named() {
+fn those_in_its_network_and_those_that_link_to_it_are_named() {
     let play = Play::new();
     play.found(Some(full("running", OLD)), None, None).prepared().stopped();
     play.renamed("full.drowse-ran").made().started(NEW);
     play.then("engine", &inspect("full"), Reply::json(full("running", NEW)));
     let item = |name: &str, mode: String| json!({ "Id": name, "Names": [format!("/{name}")], "HostConfig": { "NetworkMode": mode } });
-    let list = json!([item("a", format!("container:{OLD}")), item("b", "default".to_owned())]);
+    let old = json!({ "Id": OLD, "Names": ["/l/alias", "/full.drowse-ran", "/l/full.drowse-ran"] });
+    let list = json!([item("a", format!("container:{OLD}")), item("b", "default".to_owned()), old]);
     play.then("engine", "GET /containers/json?all=1&limit=100", Reply::json(list));
     play.removed(OLD, false);
-    assert_eq!(play.recreate().unwrap().attribute("dependants"), Some("a"));
+    assert_eq!(play.recreate().unwrap().attribute("dependants"), Some("a, l"));
     let logs = play.0.logs();
     assert!(logs.iter().any(|line| line.message.ends_with("recreate them, too")), "{logs:?}");
 }
@@ -227,6 +228,33 @@ fn a_companion_is_named_by_its_name() {
     play.removed(OLD, false);
     play.recreate().unwrap();
     assert_eq!(play.created()["HostConfig"]["NetworkMode"], "container:web");
+}
+
+#[test]
+fn a_companion_that_was_made_anew_is_found_by_where_it_comes_from() {
+    for successor in [json!([{ "Id": NEW, "Names": ["/web"] }]), json!([])] {
+        let play = Play::new();
+        let mut sidecar = full("exited", OLD);
+        sidecar["HostConfig"]["NetworkMode"] = json!(format!("container:{WEB_ID}"));
+        play.found(Some(sidecar), None, None).prepared();
+        play.then("engine", &inspect(WEB_ID), missing());
+        let filters = format!("%7B%22label%22%3A%5B%22{RECREATED_FROM}%3D{WEB_ID}%22%5D%7D");
+        let list = format!("GET /containers/json?all=1&limit=1&filters={filters}");
+        let found = successor != json!([]);
+        play.then("engine", &list, Reply::json(successor));
+        if !found {
+            let error = play.refusal();
+            assert!(error.message().ends_with("which is gone; make it anew by hand"), "{error}");
+            continue;
+        }
+        play.stopped().renamed("full.drowse-old");
+        play.then("recreate", CREATE, Reply::json(json!({ "Id": NEW })));
+        play.then("engine", &inspect("full"), Reply::json(full("created", NEW)));
+        play.then("engine", "GET /containers/json?all=1&limit=100", Reply::json(json!([])));
+        play.removed(OLD, false);
+        play.recreate().unwrap();
+        assert_eq!(play.created()["HostConfig"]["NetworkMode"], "container:web");
+    }
 }
 
 // === nothing is touched ===
