@@ -12,7 +12,7 @@ use drowse_core::{
 };
 use drowse_plugins::WasmProvider;
 use drowse_tests::{
-    Docker, Recorder,
+    Docker, Recorder, Registry,
     recorder::{Asked, Cut},
 };
 use serde_json::{Value, json};
@@ -327,6 +327,45 @@ async fn ends_well(scene: &Scene, first: &Value, what: &str) {
     let now = scene.engine.inspect("broken").unwrap();
     assert_eq!(lasting(&now), *first, "{what}");
     assert_eq!(scene.sh("broken", "cat /data/kept"), "data", "{what}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_is_pulled_when_its_registry_has_a_newer_one_and_not_else() {
+    let test = "an_image_is_pulled_when_its_registry_has_a_newer_one_and_not_else";
+    let Some(scene) = Scene::begin(test).await else { return };
+    let Some(mut registry) = Registry::begin(test).unwrap() else { return };
+    let name = format!("{}/team/fresh:1", registry.name());
+    let push = |version: &str| {
+        scene.image(&name, &[&format!("LABEL version={version}")]);
+        scene.docker(&["push", "--quiet", &name]);
+    };
+    push("1");
+    scene.docker(&[
+        "create", "--name", "fresh", "--env", "OWN=1", "--label", "own=yes", &name, POLITE,
+    ]);
+    start(&scene.provider, "fresh").await.unwrap();
+    let older = scene.docker(&["image", "inspect", "--format", "{{.Id}}", &name]);
+    push("2");
+    let newer = scene.docker(&["image", "inspect", "--format", "{{.Id}}", &name]);
+    scene.docker(&["tag", &older, &name]);
+    let pulls = || scene.recorder.count(|asked| asked.path.ends_with("/images/create"));
+    let made_of = || scene.engine.inspect("fresh").unwrap()["Image"].as_str().unwrap().to_owned();
+
+    scene.recreate("fresh", false).await.unwrap();
+    assert_eq!((made_of(), pulls()), (older, 0), "nobody asked for a newer one");
+    scene.recreate("fresh", true).await.unwrap();
+    assert_eq!((made_of(), pulls()), (newer.clone(), 1));
+    let config = scene.engine.inspect("fresh").unwrap()["Config"].clone();
+    assert_eq!(config["Labels"]["version"], "2", "the image's own label is the newer one's");
+    assert_eq!(
+        (&config["Labels"]["own"], config["Env"].to_string().contains("OWN=1")),
+        (&json!("yes"), true)
+    );
+    scene.recreate("fresh", true).await.unwrap();
+    assert_eq!((made_of(), pulls()), (newer.clone(), 1), "it was the newest");
+    registry.stop().unwrap();
+    scene.recreate("fresh", true).await.unwrap();
+    assert_eq!((made_of(), pulls()), (newer, 1), "what is here has to do");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -138,6 +138,16 @@ pub(crate) async fn docker(
     stage: &Stage,
     endpoints: &[(&str, &Path)],
 ) -> Option<Arc<WasmProvider>> {
+    docker_within(test, stage, endpoints, Limits::default()).await
+}
+
+/// The same, within these limits.
+pub(crate) async fn docker_within(
+    test: &str,
+    stage: &Stage,
+    endpoints: &[(&str, &Path)],
+    limits: Limits,
+) -> Option<Arc<WasmProvider>> {
     let Some(bundle) = std::env::var_os("DROWSE_BUNDLE") else {
         needs::skip(test, "DROWSE_BUNDLE is not set; use `cargo xtask test`");
         return None;
@@ -153,7 +163,7 @@ pub(crate) async fn docker(
         endpoints: endpoints.collect(),
         commands: BTreeMap::new(),
         reach: None,
-        limits: Limits::default(),
+        limits,
     };
     let provider = stage.plugins.provider(settings).await;
     assert_eq!(provider.state().cause, None);
