@@ -262,7 +262,7 @@ impl<'a> Recreation<'a> {
                 self.delete(new, true)?;
             }
             let is_back = self.engine().inspect_exactly(self.handle())?;
-            if !is_back.is_some_and(|there| there.id == old.id) {
+            if is_back.is_none_or(|there| there.id != old.id) {
                 self.rename(&old.id, self.handle())?;
             }
             if old.ran {
@@ -293,8 +293,7 @@ impl<'a> Recreation<'a> {
     /// The volumes stay: the new one has them.
     fn remove_old(&self, id: &str) -> Result<()> {
         self.delete(id, false).map_err(|error| {
-            error
-                .context(&format!("{}: the new one is made, and the old one is left", self.attempt))
+            error.context(format!("{}: the new one is made, and the old one is left", self.attempt))
         })
     }
 
