@@ -75,8 +75,8 @@ fn an_engine_here_and_one_behind_tls_serve_side_by_side() -> Result<()> {
     assert_eq!(router.phase("near")?, "ready");
     let answer = router.get("stranger.example", "/")?;
     assert!([502, 503].contains(&answer.status), "{}", answer.head);
-    let cause = router.provider("stranger")?.to_string();
-    assert!(cause.contains("certificate"), "the operator sees why: {cause}");
+    let cause = format!("{} {}", router.provider("stranger")?, router.workload("stranger")?);
+    assert!(cause.contains("received fatal alert"), "the operator sees why: {cause}");
     let log = router.log().since(0).join("\n");
     let secret = fs::read_to_string(tls.join("key.pem"))?;
     assert!(secret.lines().filter(|line| !line.contains("-----")).all(|line| !log.contains(line)));

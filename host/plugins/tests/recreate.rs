@@ -248,23 +248,29 @@ async fn links_and_shared_networks_hold_by_name() {
     let Some(scene) = Scene::begin(test).await else { return };
     scene.create("host-of", &[]);
     start(&scene.provider, "host-of").await.unwrap();
-    scene.create("sidecar", &["--network", "container:host-of", "--pid", "container:host-of"]);
+    scene.create("sidecar", &["--network", "container:host-of"]);
+    scene.create("watcher", &["--pid", "container:host-of"]);
     scene.create("linked", &["--link", "host-of:alias"]);
-    for name in ["sidecar", "linked"] {
+    for name in ["sidecar", "watcher", "linked"] {
         start(&scene.provider, name).await.unwrap();
     }
     let seen = scene.recreate("host-of", false).await.unwrap();
-    // Both are bound to the old one, and find the new one when they are made anew.
+    // They are bound to the old one, and find the new one when they are made anew. What lived in
+    // its process namespace has ended with it.
     assert_eq!(seen.attributes["dependants"], "linked, sidecar", "{seen:?}");
-    for name in ["sidecar", "linked"] {
-        let seen = scene.recreate(name, false).await.unwrap();
-        assert_eq!(seen.status, Status::Running);
+    for (name, status) in
+        [("sidecar", Status::Running), ("linked", Status::Running), ("watcher", Status::Stopped)]
+    {
+        assert_eq!(scene.recreate(name, false).await.unwrap().status, status, "{name}");
     }
+    assert_eq!(start(&scene.provider, "watcher").await.unwrap().status, Status::Running);
     let host = |name: &str| scene.engine.inspect(name).unwrap()["HostConfig"].clone();
     assert_eq!(host("linked")["Links"], json!(["/host-of:/linked/alias"]));
     let whose = scene.id("host-of");
     let modes = ["container:host-of".to_owned(), format!("container:{whose}")];
-    assert!(modes.contains(&host("sidecar")["NetworkMode"].as_str().unwrap().to_owned()));
+    for (name, key) in [("sidecar", "NetworkMode"), ("watcher", "PidMode")] {
+        assert!(modes.contains(&host(name)[key].as_str().unwrap().to_owned()), "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
