@@ -62,6 +62,11 @@ struct Pinned {
     provider: Arc<CryptoProvider>,
 }
 
+/// As people write fingerprints.
+fn written(digest: [u8; 32]) -> String {
+    digest.map(|byte| format!("{byte:02X}")).join(":")
+}
+
 impl ServerCertVerifier for Pinned {
     fn verify_server_cert(
         &self,
@@ -75,9 +80,9 @@ impl ServerCertVerifier for Pinned {
         if digest == self.digest {
             return Ok(ServerCertVerified::assertion());
         }
-        let shown = digest.map(|byte| format!("{byte:02X}")).join(":");
+        let (there, pinned) = (written(digest), written(self.digest));
         Err(Error::General(format!(
-            "its certificate is another one than `fingerprint` says: {shown}"
+            "its certificate is {there}, and `fingerprint` says {pinned}"
         )))
     }
 
