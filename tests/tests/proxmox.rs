@@ -1,7 +1,7 @@
 //! Guests of Proxmox VE wake and sleep: the proxmox provider through the binary, before a fake that
 //! serves the published API. What the fake does not claim stands with it.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use drowse_tests::{
@@ -30,7 +30,8 @@ struct Site {
 impl Site {
     fn new(generation: Generation) -> Result<Self> {
         let programs = Programs::from_env();
-        let home = Home::new(&programs)?;
+        // Compiled once for all of these tests.
+        let home = Home::new(&programs)?.cache(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("pve"));
         let hello = Hello::new(&programs, home.path(), Duration::from_millis(200))?;
         let fake = FakeProxmox::begin(generation)?;
         fake.add_container(100, &hello);
@@ -57,7 +58,11 @@ impl Site {
             fake.url(),
             hello.port(),
         ))?;
-        Ok((home.start()?, fake, hello))
+        let router = home.start()?;
+        until("the provider is loaded", PATIENCE, || {
+            (router.provider("pve").ok()?["usable"] == true).then_some(())
+        })?;
+        Ok((router, fake, hello))
     }
 
     fn router(self, keys: &str) -> Result<(Router, FakeProxmox, Hello)> {
@@ -116,8 +121,7 @@ fn a_machine_that_boots_longer_than_a_start_may_wait_is_served_when_its_agent_an
     site.fake.add_machine(101, &site.hello, Duration::from_secs(3));
     let fingerprint = site.fake.fingerprint().to_owned();
     let settings = SETTINGS.replace('{', "{ patience = \"500ms\",");
-    let (router, fake, _hello) =
-        site.trusting(&fingerprint, &settings, "target = \"101\"")?;
+    let (router, fake, _hello) = site.trusting(&fingerprint, &settings, "target = \"101\"")?;
     let answer = router.get("any.example", "/")?;
     ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
     ensure!(fake.count("POST", &format!("{MACHINE}/start")) == 1);
