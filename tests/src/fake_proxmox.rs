@@ -172,3 +172,6 @@ impl Drop for FakeProxmox {
 fn lock(shared: &Mutex<Cluster>) -> MutexGuard<'_, Cluster> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

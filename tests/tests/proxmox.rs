@@ -239,3 +239,30 @@ fn a_guest_that_somebody_starts_by_hand_is_noticed() -> Result<()> {
     fake.start_by_hand(100).context("start it")?;
     router.wait_for_phase("guest", "ready", PATIENCE)
 }
+
+#[test]
+fn a_guest_is_killed_by_servers_that_know_how_to_overrule_a_shutdown_and_by_others() -> Result<()> {
+    for (generation, asked) in [(Generation::Old, 2), (Generation::New, 1)] {
+        let keys = "target = \"100\"\nsleep = { method = \"kill\" }";
+        let (router, fake, _hello) = Site::new(generation)?.router(keys)?;
+        ensure!(router.get("any.example", "/")?.status == 200);
+        router.wait_for_phase("guest", "asleep", PATIENCE)?;
+        ensure!(!fake.runs(100)?);
+        ensure!(fake.count("POST", &format!("{CONTAINER}/stop")) == asked, "{generation:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_machine_sleeps_on_disk_and_is_woken_from_there() -> Result<()> {
+    let keys = "target = \"101\"\nsettings = { stop = \"suspend-to-disk\" }";
+    let (router, fake, hello) = Site::new(Generation::Old)?.router(keys)?;
+    ensure!(router.get("any.example", "/")?.status == 200);
+    router.wait_for_phase("guest", "asleep", PATIENCE)?;
+    ensure!(!fake.runs(101)?);
+    ensure!(fake.count("POST", &format!("{MACHINE}/suspend")) == 1);
+    ensure!(fake.count("POST", &format!("{MACHINE}/shutdown")) == 0);
+    ensure!(router.get("any.example", "/")?.status == 200, "from the disk");
+    ensure!(hello.starts()?.len() == 2);
+    Ok(())
+}

@@ -25,6 +25,7 @@ const DELAY: Duration = Duration::from_secs(3);
 const BODY: usize = 64 << 10;
 
 /// A request that was read.
+#[derive(Debug)]
 pub(super) struct Asked {
     pub(super) method: String,
     /// The decoded segments after `/api2/json`.
@@ -96,7 +97,7 @@ fn read_head(stream: &mut impl BufRead) -> io::Result<Option<Head>> {
     }
 }
 
-fn read(line: &str, form: Option<&str>, body: &[u8]) -> Result<Asked, Refused> {
+pub(super) fn read(line: &str, form: Option<&str>, body: &[u8]) -> Result<Asked, Refused> {
     let mut words = line.split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -140,7 +141,7 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn written(answer: Result<Value, Refused>, generation: Generation) -> String {
+pub(super) fn written(answer: Result<Value, Refused>, generation: Generation) -> String {
     let (status, words, body) = match answer {
         Ok(data) => (200, "OK".to_owned(), serde_json::json!({ "data": data })),
         Err(Refused { status, text, errors }) => {
