@@ -126,6 +126,11 @@ impl FakeProxmox {
         Ok(())
     }
 
+    /// Switches a node off, so that the other cannot ask it any more.
+    pub fn switch_off(&self, node: &str) {
+        self.cluster().down.insert(node.to_owned());
+    }
+
     /// Hands a guest over to the manager for high availability.
     pub fn manage(&self, vmid: u32) -> Result<()> {
         self.cluster().guest(vmid)?.managed = true;

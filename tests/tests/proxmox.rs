@@ -203,6 +203,21 @@ fn a_guest_that_was_moved_while_it_slept_is_woken_on_its_new_node() -> Result<()
 }
 
 #[test]
+fn a_guest_of_a_node_that_is_down_is_unavailable_until_it_is_moved() -> Result<()> {
+    let site = Site::new(Generation::New)?;
+    site.fake.migrate(100, "pve2")?;
+    site.fake.switch_off("pve2");
+    let (router, fake, _hello) = site.router("target = \"100\"")?;
+    ensure!(router.get("any.example", "/")?.status == 503);
+    let told = failure(&router)?;
+    ensure!(told.contains("595") && told.contains("Connection refused"), "{told}");
+    fake.migrate(100, "pve1")?;
+    until("it is tried again", PATIENCE, || {
+        (router.get("any.example", "/").ok()?.status == 200).then_some(())
+    })
+}
+
+#[test]
 fn a_locked_guest_is_a_conflict_until_the_lock_is_gone() -> Result<()> {
     let site = Site::new(Generation::New)?;
     site.fake.lock(100, Some("backup"))?;

@@ -72,7 +72,11 @@ fn at(ips: Vec<IpAddr>) -> Reach {
 fn interfaces(guest: &Guest, config: &Config) -> Result<Vec<Interface>, Silent> {
     let attempt = "ask it for its addresses";
     let told = |refusal: Refusal| match refusal.status() {
-        Some(401 | 403 | 501) => Silent::Never(refusal.into_error(attempt)),
+        Some(401 | 403 | 501) => {
+            let error = refusal.into_error(attempt);
+            let told = format!("{}; or write the workload's `address`", error.message());
+            Silent::Never(Error::new(error.code().clone(), told))
+        }
         _ => Silent::NotYet(refusal.into_error(attempt).message().to_owned()),
     };
     match guest.kind {

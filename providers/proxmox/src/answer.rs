@@ -88,6 +88,7 @@ pub(crate) struct AgentInterface {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct IpAddress {
+    #[serde(default)]
     pub(crate) ip_address: String,
 }
 

@@ -25,12 +25,15 @@ impl Config {
         Self { kind, values }
     }
 
-    /// Whether a guest agent is to be expected in a virtual machine: `1`, or `enabled=1,…`.
+    /// Whether a guest agent is to be expected in a virtual machine: `1`, or `enabled=1,…`, with
+    /// any word for yes.
     pub(crate) fn has_agent(&self) -> bool {
         match self.values.get("agent") {
             Some(Value::Number(number)) => number.as_u64() == Some(1),
             Some(Value::String(text)) => {
-                text.split(',').any(|part| matches!(part, "1" | "enabled=1"))
+                let enabled = |part: &str| part.strip_prefix("enabled=").unwrap_or(part).to_owned();
+                let yes = |part| matches!(enabled(part).as_str(), "1" | "on" | "yes" | "true");
+                text.split(',').any(yes)
             }
             _ => false,
         }

@@ -12,8 +12,11 @@ use crate::{
 /// What the platform may take over the grace time to stop a guest by force.
 const MARGIN: Duration = Duration::from_secs(12);
 
+/// The same where the manager for high availability does it, some seconds after it was told.
+const MANAGED_MARGIN: Duration = Duration::from_secs(20);
+
 /// How long a guest may take to end that is stopped without asking.
-const FORCE: Duration = Duration::from_secs(10);
+const FORCE: Duration = Duration::from_secs(8);
 
 /// How long a virtual machine may take to be held or to go on.
 const HOLD: Duration = Duration::from_secs(15);
@@ -21,8 +24,9 @@ const HOLD: Duration = Duration::from_secs(15);
 impl Control<'_> {
     pub(crate) fn stop(&self, grace: Duration) -> Result<Observation> {
         let attempt = self.attempt("stop");
-        let deadline = Deadline::after(grace.saturating_add(MARGIN));
         let Some(current) = self.look(&attempt)? else { return Ok(self.missing()) };
+        let margin = if current.ha.managed { MANAGED_MARGIN } else { MARGIN };
+        let deadline = Deadline::after(grace.saturating_add(margin));
         if is_at_rest(&self.state(&current)) {
             return Ok(self.observed(&current, None));
         }

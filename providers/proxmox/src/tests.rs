@@ -115,7 +115,7 @@ fn acts(test: &Harness<Proxmox>, request: &str, kind: &str, exit: &str) {
 
 /// The next is what a running container tells of itself.
 fn tells(test: &Harness<Proxmox>, address: &str) {
-    test.expect("api", &format!("GET {LXC}/config"), config());
+    test.expect("api", &format!("GET {LXC}/config?current=1"), config());
     test.expect("api", &format!("GET {LXC}/interfaces"), interfaces(address));
 }
 

@@ -39,7 +39,7 @@ impl Cluster {
                 };
                 self.may(vmid, privilege)?;
                 self.at(node, kind, vmid)?;
-                check(asked, &["current"])?;
+                check(asked, if rest == ["config"] { &["current", "snapshot"] } else { &[] })?;
                 self.look(vmid, rest, asked)
             }
             ("POST", ["nodes", node, kind @ ("lxc" | "qemu"), vmid, "status", action]) => {
@@ -111,6 +111,9 @@ impl Cluster {
     fn at(&self, node: &str, kind: &str, vmid: u32) -> Result<(), Refused> {
         if !NODES.contains(&node) {
             return Err(Refused::new(596, "Connection timed out"));
+        }
+        if self.down.contains(node) {
+            return Err(Refused::new(595, "Connection refused"));
         }
         let here = |guest: &Guest| guest.node == node && guest.kind.word() == kind;
         if self.guests.get(&vmid).is_some_and(here) {

@@ -39,6 +39,8 @@ pub(super) struct Cluster {
     pub(super) tasks: Vec<Task>,
     /// Methods and paths so far.
     pub(super) asked: Vec<(String, String)>,
+    /// Nodes that are switched off.
+    pub(super) down: BTreeSet<String>,
     /// What the manager will do.
     pub(super) later: Vec<(Instant, u32, Deed)>,
     told: BTreeMap<u32, &'static str>,
@@ -101,6 +103,7 @@ impl Cluster {
             privileges: ["VM.Audit", "VM.PowerMgmt", agent].into(),
             tasks: Vec::new(),
             asked: Vec::new(),
+            down: BTreeSet::new(),
             later: Vec::new(),
             told: BTreeMap::new(),
             told_at: None,

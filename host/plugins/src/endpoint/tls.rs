@@ -81,9 +81,7 @@ impl ServerCertVerifier for Pinned {
             return Ok(ServerCertVerified::assertion());
         }
         let (there, pinned) = (written(digest), written(self.digest));
-        Err(Error::General(format!(
-            "its certificate is {there}, and `fingerprint` says {pinned}"
-        )))
+        Err(Error::General(format!("its certificate is {there}, and `fingerprint` says {pinned}")))
     }
 
     fn verify_tls12_signature(

@@ -15,7 +15,7 @@ use crate::{
 fn hosts(settings: Value, written: Value, interfaces: Reply) -> Vec<String> {
     let test = set_up(settings);
     look(&test, current("running"));
-    test.expect("api", &format!("GET {LXC}/config"), data(written));
+    test.expect("api", &format!("GET {LXC}/config?current=1"), data(written));
     test.expect("api", &format!("GET {LXC}/interfaces"), interfaces);
     let seen = test.status("100").unwrap();
     seen.addresses.into_iter().map(|address| address.host).collect()
@@ -34,6 +34,7 @@ fn only_the_guest_s_own_cards_count_ipv4_first() {
           "hardware-address": MAC.to_lowercase(), "ip-addresses": [
             { "ip-address": "fd00::5", "ip-address-type": "inet6", "prefix": 64 },
             { "ip-address": "fe80::1", "ip-address-type": "inet6", "prefix": 64 },
+            { "ip-address-type": "inet" },
             { "ip-address": "10.0.0.5", "ip-address-type": "inet", "prefix": 24 },
             { "ip-address": "10.0.1.5", "ip-address-type": "inet", "prefix": 24 },
         ] },
@@ -63,7 +64,7 @@ fn the_operator_s_networks_decide() {
     assert_eq!(hosts(settings, card(MAC), interfaces()), ["10.8.0.5"]);
     let test = set_up(json!({ "networks": ["10.8.0.0/16"] }));
     look(&test, current("running"));
-    test.expect("api", &format!("GET {LXC}/config"), data(card(MAC)));
+    test.expect("api", &format!("GET {LXC}/config?current=1"), data(card(MAC)));
     test.expect("api", &format!("GET {LXC}/interfaces"), interfaces());
     let seen = test.status(("100", json!({ "networks": ["10.0.0.0/24"] }))).unwrap();
     assert_eq!(seen.addresses[0].host, "10.0.0.5");
@@ -89,7 +90,7 @@ fn what_is_written_down_counts_where_nobody_tells() {
     let cloud = json!({ "agent": "enabled=1", "ipconfig0": "ip=10.0.0.6/24,gw=10.0.0.1" });
     let test = proxmox();
     look_at_machine(&test, monitor("running"));
-    test.expect("api", &format!("GET {QEMU}/config"), data(cloud));
+    test.expect("api", &format!("GET {QEMU}/config?current=1"), data(cloud));
     let path = format!("GET {QEMU}/agent/network-get-interfaces");
     test.expect("api", &path, old_error(500, "QEMU guest agent is not running"));
     assert_eq!(test.status("101").unwrap().addresses[0].host, "10.0.0.6");
@@ -99,7 +100,7 @@ fn what_is_written_down_counts_where_nobody_tells() {
 fn one_that_cannot_be_reached_says_why() {
     let test = proxmox();
     look(&test, current("running"));
-    test.expect("api", &format!("GET {LXC}/config"), config());
+    test.expect("api", &format!("GET {LXC}/config?current=1"), config());
     let older = old_error(501, "Method 'GET /nodes/pve1/lxc/100/interfaces' not implemented");
     test.expect("api", &format!("GET {LXC}/interfaces"), older);
     let detail = test.status("100").unwrap().detail.unwrap();
@@ -116,6 +117,18 @@ fn an_address_or_network_that_is_none_is_refused() {
     for settings in [json!({ "address": "a b" }), json!({ "networks": ["x"] })] {
         let error = test.status(("100", settings)).unwrap_err();
         assert!(error.message().starts_with("settings of target \"100\""), "{error}");
+    }
+}
+
+#[test]
+fn an_agent_is_expected_where_the_configuration_says_so() {
+    let expected =
+        |agent: Value| Config::new(Kind::Qemu, [("agent".to_owned(), agent)].into()).has_agent();
+    for yes in [json!(1), json!("1"), json!("enabled=1,type=isa"), json!("on,type=virtio")] {
+        assert!(expected(yes.clone()), "{yes}");
+    }
+    for no in [json!(0), json!("0"), json!("enabled=0,type=isa"), json!("fstrim_cloned_disks=1")] {
+        assert!(!expected(no.clone()), "{no}");
     }
 }
 

@@ -12,7 +12,7 @@ const GONE: &str = "Configuration file 'nodes/pve1/lxc/100.conf' does not exist"
 fn status_on(test: &Harness<Proxmox>, node: &str) {
     let path = format!("GET /api2/json/nodes/{node}/lxc/100");
     test.expect("api", &format!("{path}/status/current"), current("stopped"));
-    test.expect("api", &format!("{path}/config"), config());
+    test.expect("api", &format!("{path}/config?current=1"), config());
 }
 
 #[test]

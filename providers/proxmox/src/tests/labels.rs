@@ -14,7 +14,7 @@ fn tags_and_lines_of_the_description_are_labels() {
         "description": "# Blog\r\n drowse.host = blog.example.org\ndrowse.idle=10m\ndrowse.idle=1h\n\
                         drowse.=x\ndrowse.a b=c\nother=1\n",
     });
-    test.expect("api", &format!("GET {LXC}/config"), data(written));
+    test.expect("api", &format!("GET {LXC}/config?current=1"), data(written));
     let labels = test.status("100").unwrap().labels;
     let labels: Vec<_> = labels.iter().map(|it| (it.name.as_str(), it.value.as_str())).collect();
     let expected = [

@@ -30,7 +30,7 @@ fn the_description_of_a_guest_with_the_tag_drowse_is_read_in_a_list() {
     marked["tags"] = json!("drowse");
     test.expect("api", LIST, data(json!([marked, guest("lxc", 102, "pve1")])));
     let written = json!({ "tags": "drowse", "description": "drowse.host=a.example" });
-    test.expect("api", &format!("GET {LXC}/config"), data(written));
+    test.expect("api", &format!("GET {LXC}/config?current=1"), data(written));
     let page = test.list(None).unwrap();
     assert_eq!(page.observations[0].label("drowse.host"), Some("a.example"));
     assert!(page.observations[1].labels.is_empty());
@@ -62,14 +62,14 @@ fn one_that_was_started_without_an_address_is_asked_until_it_has_one() {
     let test = set_up(json!({ "patience": "0s" }));
     look(&test, current("running"));
     look(&test, current("running"));
-    test.expect("api", &format!("GET {LXC}/config"), config());
+    test.expect("api", &format!("GET {LXC}/config?current=1"), config());
     test.expect("api", &format!("GET {LXC}/interfaces"), data(json!(null)));
     let settings = json!({ "networks": ["10.0.0.0/24"] });
     assert!(test.start(("100", settings)).unwrap().addresses.is_empty());
     for told in [data(json!(null)), interfaces("10.0.0.5/24")] {
         test.expect("api", LIST, data(json!([guest("lxc", 100, "pve1")])));
         look(&test, current("running"));
-        test.expect("api", &format!("GET {LXC}/config"), config());
+        test.expect("api", &format!("GET {LXC}/config?current=1"), config());
         test.expect("api", &format!("GET {LXC}/interfaces"), told);
     }
     test.expect("api", LIST, data(json!([guest("lxc", 100, "pve1")])));

@@ -21,7 +21,7 @@ fn agent(address: &str) -> Reply {
 }
 
 fn tells(test: &Harness<Proxmox>) {
-    test.expect("api", &format!("GET {QEMU}/config"), machine_config());
+    test.expect("api", &format!("GET {QEMU}/config?current=1"), machine_config());
     test.expect("api", AGENT, agent("10.0.0.6"));
 }
 
@@ -31,7 +31,7 @@ fn a_machine_is_started_and_its_agent_is_waited_for() {
     look_at_machine(&test, current("stopped"));
     acts(&test, &post("start"), "qmstart", "OK");
     look_at_machine(&test, monitor("running"));
-    test.expect("api", &format!("GET {QEMU}/config"), machine_config());
+    test.expect("api", &format!("GET {QEMU}/config?current=1"), machine_config());
     test.expect("api", AGENT, old_error(500, "QEMU guest agent is not running"));
     look_at_machine(&test, monitor("running"));
     let failed = json!({ "result": { "error": { "class": "GenericError", "desc": "booting" } } });
@@ -48,7 +48,7 @@ fn a_machine_without_an_agent_or_a_written_address_says_what_to_set_up() {
     let test = proxmox();
     look_at_machine(&test, monitor("running"));
     look_at_machine(&test, monitor("running"));
-    test.expect("api", &format!("GET {QEMU}/config"), data(json!({ "agent": "0" })));
+    test.expect("api", &format!("GET {QEMU}/config?current=1"), data(json!({ "agent": "0" })));
     let error = test.start("101").unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Unavailable);
     assert!(error.message().contains("`qm set 101 --agent 1`"), "{error}");
@@ -59,13 +59,14 @@ fn a_missing_privilege_for_the_agent_is_named() {
     let test = proxmox();
     look_at_machine(&test, monitor("running"));
     look_at_machine(&test, monitor("running"));
-    test.expect("api", &format!("GET {QEMU}/config"), machine_config());
+    test.expect("api", &format!("GET {QEMU}/config?current=1"), machine_config());
     let words =
         "Permission check failed (/vms/101, VM.GuestAgent.Audit|VM.GuestAgent.Unrestricted)";
     test.expect("api", AGENT, new_error(403, words));
     let error = test.start("101").unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Denied);
     assert!(error.message().contains("VM.GuestAgent.Audit"), "{error}");
+    assert!(error.message().ends_with("or write the workload's `address`"), "{error}");
 }
 
 #[test]
@@ -151,7 +152,7 @@ fn a_machine_is_suspended_to_disk_if_the_operator_says_so() {
 fn a_machine_that_hangs_is_failed_and_one_in_between_a_conflict() {
     let test = proxmox();
     look_at_machine(&test, monitor("io-error"));
-    test.expect("api", &format!("GET {QEMU}/config"), machine_config());
+    test.expect("api", &format!("GET {QEMU}/config?current=1"), machine_config());
     let seen = test.status("101").unwrap();
     assert_eq!((seen.status, seen.native_status.as_str()), (Status::Failed, "io-error"));
     look_at_machine(&test, monitor("save-vm"));

@@ -56,7 +56,7 @@ fn a_start_elsewhere_is_followed_to_the_other_node() {
     test.expect("api", LIST, data(json!([guest("lxc", 100, "pve2")])));
     let there = "GET /api2/json/nodes/pve2/lxc/100";
     test.expect("api", &format!("{there}/status/current"), managed("running", "started"));
-    test.expect("api", &format!("{there}/config"), config());
+    test.expect("api", &format!("{there}/config?current=1"), config());
     test.expect("api", &format!("{there}/interfaces"), interfaces("10.0.0.5/24"));
     let seen = test.start("100").unwrap();
     assert_eq!(seen.attribute("node"), Some("pve2"));
@@ -67,7 +67,7 @@ fn a_stop_waits_for_the_guest_and_force_is_asked_for_without_a_word_its_manager_
     let test = set_up(json!({ "poll": "30s" }));
     look(&test, managed("running", "started"));
     acts(&test, &format!("POST {LXC}/status/shutdown"), "hastop", "OK");
-    for _ in 0..14 {
+    for _ in 0..15 {
         look(&test, managed("running", "stopped"));
     }
     acts(&test, &format!("POST {LXC}/status/stop"), "hastop", "OK");

@@ -91,7 +91,7 @@ fn one_that_cannot_be_ended_is_said_to_run() {
     let test = set_up(json!({ "poll": "30s" }));
     look(&test, current("running"));
     acts(&test, &post("stop"), "vzstop", "OK");
-    for _ in 0..14 {
+    for _ in 0..13 {
         look(&test, current("running"));
     }
     let error = test.kill("100", None).unwrap_err();

@@ -14,7 +14,7 @@ fn a_container_is_started_and_waited_for_until_it_has_an_address() {
     look(&test, current("stopped"));
     acts(&test, START, "vzstart", "OK");
     look(&test, current("running"));
-    test.expect("api", &format!("GET {LXC}/config"), config());
+    test.expect("api", &format!("GET {LXC}/config?current=1"), config());
     test.expect("api", &format!("GET {LXC}/interfaces"), data(json!(null)));
     look(&test, current("running"));
     test.expect("api", &format!("GET {LXC}/interfaces"), interfaces("10.0.0.5/24"));
@@ -110,7 +110,7 @@ fn one_without_an_address_is_left_to_the_watch_when_patience_is_over() {
     let test = set_up(json!({ "patience": "2s", "poll": "1s" }));
     look(&test, current("running"));
     look(&test, current("running"));
-    test.expect("api", &format!("GET {LXC}/config"), config());
+    test.expect("api", &format!("GET {LXC}/config?current=1"), config());
     test.expect("api", &format!("GET {LXC}/interfaces"), data(json!(null)));
     for _ in 0..8 {
         look(&test, current("running"));
@@ -130,7 +130,7 @@ fn an_address_of_the_operator_is_not_asked_for() {
     let test = proxmox();
     look(&test, current("running"));
     look(&test, current("running"));
-    test.expect("api", &format!("GET {LXC}/config"), config());
+    test.expect("api", &format!("GET {LXC}/config?current=1"), config());
     let seen = test.start(("100", json!({ "address": "10.9.9.9:8080" }))).unwrap();
     let address = &seen.addresses[0];
     assert_eq!((address.host.as_str(), address.port), ("10.9.9.9", Some(8080)));
