@@ -57,7 +57,7 @@ impl Control<'_> {
             };
             match self.ask(action, &[], deadline) {
                 Ok(end) => return self.until_reachable(end, deadline, &attempt),
-                Err(refusal) if is_late(&refusal) => refused = Some(refusal),
+                Err(refusal) if is_late(action, &refusal) => refused = Some(refusal),
                 Err(refusal) => return Err(refusal.into_error(&attempt)),
             }
         }
@@ -117,10 +117,14 @@ impl Control<'_> {
     }
 }
 
-/// Somebody else did it meanwhile, or undid what it was asked for.
-fn is_late(refusal: &Refusal) -> bool {
+/// Somebody else has started what was to be started, or stopped what was to be resumed.
+fn is_late(action: &str, refusal: &Refusal) -> bool {
     let text = refusal.text();
-    text.contains("already running") || text.contains("not running")
+    let wanted = match action {
+        "start" => "already running",
+        _ => "not running",
+    };
+    (text.starts_with("CT ") || text.starts_with("VM ")) && text.ends_with(wanted)
 }
 
 /// The manager leaves such a guest alone.

@@ -1,6 +1,9 @@
 //! What the fake must be strict about, as the real one is: else a provider passes here and fails there.
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -8,17 +11,15 @@ use super::{
     cluster::{Cluster, Generation, Guest, Kind},
     http::{Asked, Refused, read, written},
 };
-use crate::{Hello, Programs};
+use crate::Hello;
 
 const UNDECLARED: &str = "property is not defined in schema and the schema does not allow \
                           additional properties";
 
 /// A container 100 and a machine 101 whose program does not exist: nothing is started here.
 fn cluster(generation: Generation) -> Cluster {
-    let nowhere = || Path::new("/nonexistent").to_owned();
-    let programs =
-        Programs { router: nowhere(), bundle: nowhere(), hello: nowhere(), hostile: nowhere() };
-    let hello = Hello::new(&programs, &nowhere(), std::time::Duration::ZERO).unwrap();
+    let nowhere = Path::new("/nonexistent");
+    let hello = Hello::of(nowhere, nowhere, Duration::ZERO).unwrap();
     let mut cluster = Cluster::new(generation);
     cluster.guests.insert(100, Guest::new(Kind::Lxc, hello.clone()));
     cluster.guests.insert(101, Guest::new(Kind::Qemu, hello));

@@ -98,6 +98,29 @@ fn a_start_continues_what_is_paused() {
 }
 
 #[test]
+fn one_that_is_stopped_while_it_is_to_go_on_is_started() {
+    let test = proxmox();
+    look_at_machine(&test, monitor("paused"));
+    test.expect("api", &post("resume"), old_error(500, "VM 101 not running"));
+    look_at_machine(&test, current("stopped"));
+    acts(&test, &post("start"), "qmstart", "OK");
+    look_at_machine(&test, monitor("running"));
+    tells(&test);
+    assert_eq!(test.start("101").unwrap().status, Status::Running);
+}
+
+#[test]
+fn one_that_another_has_started_counts_though_its_task_failed() {
+    let test = proxmox();
+    look_at_machine(&test, current("stopped"));
+    acts(&test, &post("start"), "qmstart", "VM 101 already running");
+    look_at_machine(&test, monitor("running"));
+    look_at_machine(&test, monitor("running"));
+    tells(&test);
+    assert_eq!(test.start("101").unwrap().status, Status::Running);
+}
+
+#[test]
 fn what_does_not_run_cannot_be_held_and_containers_never() {
     let test = proxmox();
     look_at_machine(&test, current("stopped"));
