@@ -7,6 +7,7 @@
 pub mod card;
 pub mod client;
 pub mod docker;
+pub mod fake_proxmox;
 pub mod hello;
 pub mod limits;
 pub mod load;
@@ -27,6 +28,7 @@ pub mod wire;
 pub use card::Card;
 pub use client::{Answer, curl};
 pub use docker::Docker;
+pub use fake_proxmox::FakeProxmox;
 pub use hello::Hello;
 pub use plane::Plane;
 pub use process::Process;

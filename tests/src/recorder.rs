@@ -44,8 +44,12 @@ pub enum Cut {
 struct Shared {
     engine: PathBuf,
     asked: Mutex<Vec<Asked>>,
-    cut: Mutex<Option<(Box<dyn Fn(&Asked) -> bool + Send>, Cut)>>,
+    /// At the first request like this.
+    cut: Mutex<Option<(Likeness, Cut)>>,
 }
+
+/// Whether a request is the one that is meant.
+type Likeness = Box<dyn Fn(&Asked) -> bool + Send>;
 
 // === impl Recorder ===
 

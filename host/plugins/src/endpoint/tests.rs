@@ -177,6 +177,8 @@ async fn a_fingerprint_is_trusted_whatever_the_certificate_says() {
     let message = server.unreached(Trust::Fingerprint([7; 32])).await;
     let shown = server.fingerprint().map(|byte| format!("{byte:02X}")).join(":");
     assert!(message.contains(&shown), "the operator sees what is there: {message}");
+    let pinned = ["07"; 32].join(":");
+    assert!(message.contains(&pinned), "and what was expected: {message}");
 }
 
 #[tokio::test]

@@ -93,6 +93,11 @@ struct Pinned {
     provider: Arc<CryptoProvider>,
 }
 
+/// As people write fingerprints.
+fn written(digest: [u8; 32]) -> String {
+    digest.map(|byte| format!("{byte:02X}")).join(":")
+}
+
 impl ServerCertVerifier for Pinned {
     fn verify_server_cert(
         &self,
@@ -106,10 +111,8 @@ impl ServerCertVerifier for Pinned {
         if digest == self.digest {
             return Ok(ServerCertVerified::assertion());
         }
-        let shown = digest.map(|byte| format!("{byte:02X}")).join(":");
-        Err(Error::General(format!(
-            "its certificate is another one than `fingerprint` says: {shown}"
-        )))
+        let (there, pinned) = (written(digest), written(self.digest));
+        Err(Error::General(format!("its certificate is {there}, and `fingerprint` says {pinned}")))
     }
 
     fn verify_tls12_signature(
