@@ -184,7 +184,7 @@ impl<'a> Ground<'a> {
         Ok(Target { handle: UNKNOWN.to_owned(), settings })
     }
 
-    async fn call(&self, function: Function) -> Result<Result<Option<Status>, Failure>, End> {
+    async fn call(&self, function: Function) -> Result<Result<(), Failure>, End> {
         let target = self.unknown()?;
         Ok(function.call(&self.provider, &target).await)
     }
@@ -253,9 +253,13 @@ async fn starts_nothing(ground: &Ground<'_>) -> Outcome {
 }
 
 async fn knows_nobody(ground: &Ground<'_>) -> Outcome {
-    let Ok(status) = ground.call(Function::Status).await? else { return Ok(None) };
+    let unknown = match &ground.plan.trial {
+        Some(trial) => trial.unknown.clone(),
+        None => ground.unknown()?,
+    };
+    let Ok(seen) = ground.provider.status(&unknown).await else { return Ok(None) };
     let expected = "status `missing`, or an error that says why nobody can know";
-    ensure(status == Some(Status::Missing), expected, || format!("{status:?}")).map(|()| None)
+    ensure(seen.status == Status::Missing, expected, || format!("{:?}", seen.status)).map(|()| None)
 }
 
 /// With a provider of its own: what was refused to the other one is still told by its state.
@@ -309,8 +313,7 @@ impl Function {
         format!("{self:?}").to_ascii_lowercase()
     }
 
-    /// Calls it. The status, where it tells one.
-    async fn call(self, provider: &Recorder, target: &Target) -> Result<Option<Status>, Failure> {
+    async fn call(self, provider: &Recorder, target: &Target) -> Result<(), Failure> {
         let stop = StopOptions { signal: None, grace: Duration::from_secs(1) };
         let seen = match self {
             Self::Start => provider.start(target).await,
@@ -319,18 +322,18 @@ impl Function {
             Self::Pause => provider.pause(target).await,
             Self::Resume => provider.resume(target).await,
             Self::Kill => provider.kill(target).await,
-            Self::List => return provider.list(None).await.map(|_| None),
-            Self::Logs => return provider.logs(target, 1).await.map(|_| None),
-            Self::Exec => return provider.exec(target, &["true".to_owned()]).await.map(|_| None),
-            Self::Usage => return provider.usage(target).await.map(|_| None),
+            Self::List => return provider.list(None).await.map(drop),
+            Self::Logs => return provider.logs(target, 1).await.map(drop),
+            Self::Exec => return provider.exec(target, &["true".to_owned()]).await.map(drop),
+            Self::Usage => return provider.usage(target).await.map(drop),
             Self::Recreate => {
                 provider.recreate(target, &RecreateOptions { refresh: false, stop }).await
             }
             Self::Remove => {
                 let options = RemoveOptions { preserve_data: true };
-                return provider.remove(target, &options).await.map(|()| None);
+                return provider.remove(target, &options).await;
             }
         };
-        seen.map(|seen| Some(seen.status))
+        seen.map(drop)
     }
 }

@@ -21,6 +21,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use drowse_core::{Ability, Failure, Provider, Target};
+use report::Draft;
 use serde_json::Value;
 
 pub use about::{About, Wish};
@@ -58,8 +59,8 @@ pub struct Plan {
 pub struct Trial {
     /// The target.
     pub target: Target,
-    /// A handle that a target could have and none has.
-    pub unknown: String,
+    /// A target that could exist and does not.
+    pub unknown: Target,
     /// How long the platform may take until what was asked is so, or is reported.
     pub patience: Duration,
     /// The grace time of stops.
@@ -83,7 +84,7 @@ pub const UNKNOWN: &str = "drowse-conformance-no-such-target";
 ///
 /// Dropping the future leaves the target as it is at that moment.
 pub async fn run(stand: &dyn Stand, plan: &Plan, tell: &mut (dyn FnMut(&Check) + Send)) -> Report {
-    let mut report = Report::new(tell);
+    let mut report = Draft::new(tell);
     if let Some(about) = bare::run(stand, plan, &mut report).await
         && let Some(trial) = &plan.trial
     {

@@ -99,8 +99,8 @@ impl Ground<'_> {
     }
 
     /// A target that does not exist.
-    fn unknown(&self) -> Target {
-        Target { handle: self.trial.unknown.clone(), ..self.trial.target.clone() }
+    fn unknown(&self) -> &Target {
+        &self.trial.unknown
     }
 
     /// The answer to a call for such a target. A handle that no target can have says nothing about

@@ -65,10 +65,6 @@ pub(crate) struct Draft<'t> {
 // === impl Report ===
 
 impl Report {
-    pub(crate) fn new<'t>(tell: &'t mut (dyn FnMut(&Check) + Send)) -> Draft<'t> {
-        Draft { report: Self::default(), tell }
-    }
-
     /// Nothing failed.
     pub fn ok(&self) -> bool {
         self.failed() == 0
@@ -96,7 +92,11 @@ impl Report {
 
 // === impl Draft ===
 
-impl Draft<'_> {
+impl<'t> Draft<'t> {
+    pub(crate) fn new(tell: &'t mut (dyn FnMut(&Check) + Send)) -> Self {
+        Self { report: Report::default(), tell }
+    }
+
     pub(crate) fn note(&mut self, name: &'static str, promise: &'static str, outcome: Outcome) {
         let verdict = match outcome {
             Ok(note) => Verdict::Passed { note },

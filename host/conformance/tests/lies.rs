@@ -15,7 +15,7 @@ use serde_json::json;
 fn trial() -> Trial {
     Trial {
         target: Target { handle: "blog".into(), settings: "{}".into() },
-        unknown: "nobody".into(),
+        unknown: Target { handle: "nobody".into(), settings: "{}".into() },
         patience: Duration::from_secs(30),
         grace: Duration::from_secs(1),
         addresses: true,

@@ -62,7 +62,7 @@ async fn remove_again(ground: &Ground<'_>) -> Outcome {
     may(ground.trial.may_remove, "may-remove")?;
     let options = RemoveOptions { preserve_data: true };
     let unknown = ground.unknown();
-    let answer = ground.asked_of_unknown(ground.provider.remove(&unknown, &options)).await?;
+    let answer = ground.asked_of_unknown(ground.provider.remove(unknown, &options)).await?;
     success("`remove` of a target that does not exist", answer)?;
     Ok(None)
 }

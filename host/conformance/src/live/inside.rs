@@ -63,7 +63,7 @@ async fn exec_empty(ground: &Ground<'_>) -> Outcome {
 async fn exec_unknown(ground: &Ground<'_>) -> Outcome {
     let (command, _) = command(ground)?;
     let unknown = ground.unknown();
-    let answer = ground.asked_of_unknown(ground.provider.exec(&unknown, command)).await?;
+    let answer = ground.asked_of_unknown(ground.provider.exec(unknown, command)).await?;
     refused(answer, &[ErrorCode::NotFound], "a command in a target that does not exist")
         .map(|_| None)
 }
@@ -111,7 +111,7 @@ async fn usage_stopped(ground: &Ground<'_>) -> Outcome {
 async fn usage_unknown(ground: &Ground<'_>) -> Outcome {
     ground.needs(Ability::Usage)?;
     let unknown = ground.unknown();
-    let answer = ground.asked_of_unknown(ground.provider.usage(&unknown)).await?;
+    let answer = ground.asked_of_unknown(ground.provider.usage(unknown)).await?;
     refused(answer, &[ErrorCode::NotFound], "the usage of a target that does not exist")
         .map(|_| None)
 }

@@ -21,21 +21,21 @@ pub(super) const PROMISES: &[Promise] = &[
 
 async fn unknown_status(ground: &Ground<'_>) -> Outcome {
     let unknown = ground.unknown();
-    let answer = ground.asked_of_unknown(ground.provider.status(&unknown)).await?;
+    let answer = ground.asked_of_unknown(ground.provider.status(unknown)).await?;
     let seen = success("`status` of a target that does not exist", answer)?;
     ensure(seen.status == Status::Missing, "status `missing`", || state(&seen)).map(|()| None)
 }
 
 async fn unknown_start(ground: &Ground<'_>) -> Outcome {
     let unknown = ground.unknown();
-    let answer = ground.asked_of_unknown(ground.provider.start(&unknown)).await?;
+    let answer = ground.asked_of_unknown(ground.provider.start(unknown)).await?;
     let what = "`start` of a target that does not exist";
     refused(answer, &[ErrorCode::NotFound, ErrorCode::Denied], what).map(|_| None)
 }
 
 async fn unknown_stop(ground: &Ground<'_>) -> Outcome {
     let (unknown, options) = (ground.unknown(), ground.options());
-    let answer = ground.asked_of_unknown(ground.provider.stop(&unknown, &options)).await?;
+    let answer = ground.asked_of_unknown(ground.provider.stop(unknown, &options)).await?;
     match answer {
         Err(failure) if failure.code == ErrorCode::NotFound => Ok(None),
         answer => {

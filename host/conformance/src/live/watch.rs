@@ -105,12 +105,13 @@ async fn disturbed(ground: &Ground<'_>) -> Outcome {
     ground.running().await?;
     let mut events = watching(ground).await?;
     let began = Instant::now();
-    match ground.stand.disturb().await {
-        Some(Ok(())) => {}
-        Some(Err(why)) => {
+    match tokio::time::timeout(ground.trial.patience, ground.stand.disturb()).await {
+        Ok(Some(Ok(()))) => {}
+        Ok(Some(Err(why))) => {
             return Err(End::Skipped(format!("`disturb` of [test] did not succeed: {why}")));
         }
-        None => {
+        Err(_) => return Err(End::Skipped("`disturb` of [test] does not end".to_owned())),
+        Ok(None) => {
             return Err(End::Skipped(
                 "say a command that stops or kills the target without the provider as `disturb` \
                  in [test]"
