@@ -63,6 +63,8 @@ pub(crate) async fn supervise(seat: Arc<Seat>, events: mpsc::Sender<ProviderEven
                     seat.tenant.health.note(cause.clone());
                     Ended::Failed { cause, broke: false }
                 }
+                // It broke because nobody listens any more.
+                Err(_) if events.is_closed() => std::future::pending().await,
                 Err(fault) => {
                     Ended::Failed { cause: seat.broke("watch", &fault).message, broke: true }
                 }

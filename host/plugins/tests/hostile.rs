@@ -533,6 +533,20 @@ async fn a_watch_that_is_not_supported_is_left_alone_until_the_plugin_is_replace
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_that_nobody_listens_to_any_more_is_no_fault() {
+    let stage = Stage::new();
+    let provider = stage.provider(|settings| settings.settings = json!({ "watch": "flood" })).await;
+    for _ in 0..200 {
+        // It is in the midst of telling something.
+        let mut events = provider.watch();
+        events.recv().await.expect("it tells a lot");
+    }
+    // The next watch begins after the others have been given up.
+    provider.watch().recv().await.expect("it tells a lot");
+    assert_eq!((provider.state().faults, provider.state().cause), (0, None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_configure_answers_is_told_with_its_code() {
     let stage = Stage::new();
     let refused = |settings| {
