@@ -10,7 +10,7 @@ mod tests;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  it is done, or all is well
-  1  it failed, or `check` found mistakes
+  1  it failed, `check` found mistakes, or a test failed
   2  the command line makes no sense
   3  no router is running";
 
@@ -26,7 +26,7 @@ Examples:
 
 Exit codes:
   0  it is done, or all is well
-  1  it failed, or `check` found mistakes
+  1  it failed, `check` found mistakes, or a test failed
   2  the command line makes no sense
   3  no router is running";
 
@@ -79,13 +79,28 @@ pub(crate) enum Command {
     ///
     /// Visitors inside have 30 seconds to leave; then it is stopped all the same.
     #[command(after_help = EXIT_CODES)]
-    Sleep(Sleep),
+    Sleep(Forcible),
+
+    /// Stop a workload and wake it again
+    ///
+    /// Visitors inside have 30 seconds to leave; whoever comes meanwhile waits and is served by the
+    /// new life.
+    #[command(after_help = EXIT_CODES)]
+    Restart(Forcible),
+
+    /// Make a workload anew from what it was made of, for instance with the newest image
+    ///
+    /// Name, settings and data stay. What is awake is awake afterwards, what sleeps sleeps on.
+    /// Visitors inside have 30 seconds to leave; whoever comes meanwhile waits. For providers that
+    /// can do it, see `drowse plugin inspect`.
+    #[command(after_help = EXIT_CODES)]
+    Recreate(Recreate),
 
     /// Show what was done to workloads lately, why, and how it ended
     #[command(after_help = EXIT_CODES)]
     Ops(Ops),
 
-    /// Look at plugins, and accept them
+    /// Look at plugins, accept them, test them, begin a new one
     #[command(subcommand)]
     Plugin(Plugin),
 }
@@ -178,13 +193,23 @@ pub(crate) struct Operate {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Sleep {
+pub(crate) struct Forcible {
     #[command(flatten)]
     pub(crate) operate: Operate,
 
     /// Do not wait for visitors inside: cut them off
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Recreate {
+    #[command(flatten)]
+    pub(crate) forcible: Forcible,
+
+    /// Fetch the image again before; visitors who come wait for that, too
+    #[arg(long)]
+    pub(crate) refresh: bool,
 }
 
 #[derive(Args, Debug)]
@@ -242,6 +267,47 @@ pub(crate) enum Plugin {
         #[command(flatten)]
         config: ConfigFile,
     },
+
+    /// Put what the contract promises of a plugin to the test
+    ///
+    /// Without --grants nothing outside is called: what it says of itself, what it refuses, and
+    /// that it uses nothing it was not granted. With --grants also what it does on its platform.
+    #[command(after_help = EXIT_CODES)]
+    Test(TestPlugin),
+
+    /// Write the source of a new plugin, in Rust, that builds and passes its tests
+    #[command(after_help = EXIT_CODES)]
+    New(NewPlugin),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TestPlugin {
+    /// A plugin's name, or a file
+    #[arg(value_name = "FILE|NAME")]
+    pub(crate) plugin: String,
+
+    /// A TOML file with one [provider.NAME], as in a configuration, and a target to test on as
+    /// [test]; it is started and stopped many times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) grants: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct NewPlugin {
+    /// Its name: lower-case letters, digits and `-`, beginning with a letter
+    pub(crate) name: String,
+
+    /// The directory to make it in, which must not exist [default: ./NAME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) path: Option<PathBuf>,
+
+    /// The directory `provider-sdk` of drowse's source; without it the SDK is looked for in the
+    /// registry, where it is not published yet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sdk: Option<PathBuf>,
 }
 
 fn wait(text: &str) -> Result<Duration, String> {

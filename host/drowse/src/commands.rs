@@ -2,10 +2,7 @@
 
 use drowse_admin::Client;
 use drowse_plugins::{Plugins, PluginsConfig, Vouchers};
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
@@ -34,6 +31,8 @@ pub(crate) fn execute(cli: Cli, output: &Output) -> Result<(), Error> {
         Command::Status(running) => status::status(&running, output),
         Command::Wake(operate) => operate::wake(&operate, output),
         Command::Sleep(sleep) => operate::sleep(&sleep, output),
+        Command::Restart(restart) => operate::restart(&restart, output),
+        Command::Recreate(recreate) => operate::recreate(&recreate, output),
         Command::Ops(ops) => ops::ops(&ops, output),
         Command::Plugin(Plugin::List(config)) => plugin::list(&config, output),
         Command::Plugin(Plugin::Inspect { plugin, config }) => {
@@ -43,6 +42,8 @@ pub(crate) fn execute(cli: Cli, output: &Output) -> Result<(), Error> {
         Command::Plugin(Plugin::Verify { plugins, config }) => {
             lock::verify(&plugins, &config, output)
         }
+        Command::Plugin(Plugin::Test(asked)) => plugin::trial::test(&asked, output),
+        Command::Plugin(Plugin::New(asked)) => plugin::new::new(&asked, output),
     }
 }
 
@@ -72,16 +73,6 @@ pub(crate) fn plugins(
         runtime: runtime.clone(),
     });
     plugins.map_err(Error::new)
-}
-
-/// What a provider would call the plugin that somebody names on the command line: a file here is
-/// meant before a name.
-fn reference(named: &str) -> String {
-    if Path::new(named).is_file() && !named.contains('/') {
-        format!("./{named}")
-    } else {
-        named.to_owned()
-    }
 }
 
 /// The running router.

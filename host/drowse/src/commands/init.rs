@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::{
     cli::Init,
-    commands::{plugins, reference, runtime},
+    commands::{plugin::named, plugins, runtime},
     error::Error,
     grants,
     output::Output,
@@ -234,7 +234,7 @@ impl Platform {
         match asked.provider.as_deref() {
             Some("docker") => Self::Docker,
             Some("process") => Self::Process,
-            Some(other) => Self::Other(reference(other)),
+            Some(other) => Self::Other(named(other)),
             None if asked.process => Self::Process,
             None => Self::Docker,
         }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     cli::ConfigFile,
-    commands::{plugins, reference, runtime},
+    commands::{plugin, plugins, runtime},
     error::Error,
     locate,
     output::{Output, Tone},
@@ -121,7 +121,7 @@ impl Ground {
 fn check(ground: &Ground, named: &[String]) -> Result<Vec<Checked>, Error> {
     let references: Vec<String> = match named {
         [] => ground.used.iter().cloned().collect(),
-        named => named.iter().map(|name| reference(name)).collect(),
+        named => named.iter().map(|name| plugin::named(name)).collect(),
     };
     let Ground { dir, cache, vouchers, .. } = ground;
     let runtime = runtime()?;

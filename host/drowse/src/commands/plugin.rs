@@ -1,4 +1,7 @@
-//! `drowse plugin list` and `drowse plugin inspect`
+//! `drowse plugin`: list, inspect, and in modules of their own test and new.
+
+pub(crate) mod new;
+pub(crate) mod trial;
 
 use std::path::Path;
 
@@ -9,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     cli::ConfigFile,
-    commands::{plugins, reference, runtime},
+    commands::{plugins, runtime},
     error::Error,
     grants, locate,
     output::{Output, Tone},
@@ -48,9 +51,9 @@ pub(crate) fn list(config: &ConfigFile, output: &Output) -> Result<(), Error> {
     output.answer(&value, |output| listing(&rows, &dir, output))
 }
 
-pub(crate) fn inspect(named: &str, config: &ConfigFile, output: &Output) -> Result<(), Error> {
+pub(crate) fn inspect(reference: &str, config: &ConfigFile, output: &Output) -> Result<(), Error> {
     let Paths { plugins: dir, cache, .. } = locate::paths(config)?;
-    let reference = reference(named);
+    let reference = named(reference);
     let runtime = runtime()?;
     let info = runtime.block_on(async {
         let plugins = plugins(dir, cache, Vouchers::default(), runtime.handle())?;
@@ -59,6 +62,15 @@ pub(crate) fn inspect(named: &str, config: &ConfigFile, output: &Output) -> Resu
         info
     })?;
     output.answer(&info, |output| sheet(&info, output))
+}
+
+/// A plugin as it was named on the command line: a file beside us goes before a name.
+pub(super) fn named(reference: &str) -> String {
+    if Path::new(reference).is_file() && !reference.contains('/') {
+        format!("./{reference}")
+    } else {
+        reference.to_owned()
+    }
 }
 
 fn object(listed: &Listed) -> Result<serde_json::Value, Error> {
