@@ -112,3 +112,5 @@ unsafe fn enter<A: DeserializeOwned, R: Serialize>(
     code
 }
 
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,8 @@ pub fn build(cargo: &mut Command, target: &Path, libraries: &[Dylib], dir: &Path
     fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
     for library in libraries {
         let file = format!("lib{}.so", library.package.replace('-', "_"));
-        let (from, to) = (target.join("dylib").join(file), dir.join(library.name).with_extension("so"));
+        let (from, to) =
+            (target.join("dylib").join(file), dir.join(library.name).with_extension("so"));
         fs::copy(&from, &to)
             .with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
     }

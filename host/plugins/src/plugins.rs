@@ -278,7 +278,8 @@ impl Shelf {
             return vec![reference.into()];
         }
         let dir = self.config.dir.iter();
-        dir.flat_map(|dir| ["wasm", "so"].map(|end| dir.join(format!("{reference}.{end}")))).collect()
+        dir.flat_map(|dir| ["wasm", "so"].map(|end| dir.join(format!("{reference}.{end}"))))
+            .collect()
     }
 
     /// The file at a path, if there is one and it may be used.

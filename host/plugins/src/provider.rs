@@ -22,7 +22,8 @@ use crate::{
     convert,
     fault::{Fault, clean},
     function::{
-        Exec, Function, Kill, List, Logs, Pause, Recreate, Remove, Resume, Start, Status, Stop, Usage,
+        Exec, Function, Kill, List, Logs, Pause, Recreate, Remove, Resume, Start, Status, Stop,
+        Usage,
     },
     instance,
     load::House,

@@ -42,7 +42,11 @@ impl Caller {
     }
 
     /// Asks for something that cannot fail.
-    fn plain<R: DeserializeOwned + Default>(&self, function: &str, arguments: &impl Serialize) -> R {
+    fn plain<R: DeserializeOwned + Default>(
+        &self,
+        function: &str,
+        arguments: &impl Serialize,
+    ) -> R {
         match self.ask(function, arguments) {
             Ok(answer) => answer,
             // A destructor asks while the call unwinds already.

@@ -6,8 +6,8 @@
 use std::{fs, panic::panic_any, path::Path, thread, time::Duration};
 
 use drowse_provider_sdk::{
-    Ability, Address, Description, Endpoint, EndpointWish, Error, NoSettings, Observation, Provider,
-    Result, Status, StopOptions, Target, clock, events, info, memo,
+    Ability, Address, Description, Endpoint, EndpointWish, Error, NoSettings, Observation,
+    Provider, Result, Status, StopOptions, Target, clock, events, info, memo,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -80,7 +80,9 @@ impl Provider for Guest {
             }
             // Waits in the router, and tells when it is unwound.
             "wait" => {
-                let _mark = Mark(Path::new(rest));
+                let mark = Mark(Path::new(rest));
+                // The test misses the file.
+                let _ = fs::write(mark.0, "begun");
                 clock::sleep(Duration::from_secs(3600));
                 Ok(running(target))
             }

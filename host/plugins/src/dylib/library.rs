@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     cache::hex,
     files,
-    load::{Source, CONTRACT},
+    load::{CONTRACT, Source},
 };
 
 const BUILD: &str = "build it with drowse-provider-sdk by `cargo build --release --features \
@@ -109,7 +109,8 @@ pub(crate) fn open(source: &Source, private: Option<&Path>) -> Result<Library, S
 /// Is this a library for this border, and all of it? Looked at before anything of it runs: the
 /// system's loader takes a file's word for how long it is.
 fn check(bytes: &[u8]) -> Result<(), String> {
-    let broken = |what: &str| format!("it is not a complete dynamic library: {what}; copy it again");
+    let broken =
+        |what: &str| format!("it is not a complete dynamic library: {what}; copy it again");
     if !bytes.starts_with(b"\x7fELF") {
         return Err(format!("it is not a dynamic library; {BUILD}"));
     }
@@ -123,13 +124,11 @@ fn check(bytes: &[u8]) -> Result<(), String> {
         }
     }
     let header = file.elf_header();
-    let sections =
-        u64::from(header.e_shnum(endian)) * u64::from(header.e_shentsize(endian));
+    let sections = u64::from(header.e_shnum(endian)) * u64::from(header.e_shentsize(endian));
     if header.e_shoff(endian).checked_add(sections).is_none_or(|end| end > length) {
         return Err(broken("its table of sections lies behind its end"));
     }
-    let exported =
-        file.dynamic_symbols().any(|it| it.is_definition() && it.name() == Ok(SYMBOL));
+    let exported = file.dynamic_symbols().any(|it| it.is_definition() && it.name() == Ok(SYMBOL));
     if !exported {
         return Err(format!("it does not export {SYMBOL}, so it is no drowse provider; {BUILD}"));
     }

@@ -89,7 +89,10 @@ fn link(runtime: &Runtime, compiled: &Compiled, load: Load) -> Result<Ready, Str
     Ok(Ready { code: Code::Component(component), kind: Kind::Component, contract, imports, load })
 }
 
-fn prepare(flavour: &Flavour, component: &component::Component) -> wasmtime::Result<PluginPre<HostState>> {
+fn prepare(
+    flavour: &Flavour,
+    component: &component::Component,
+) -> wasmtime::Result<PluginPre<HostState>> {
     PluginPre::new(flavour.linker().instantiate_pre(component)?)
 }
 
@@ -97,4 +100,3 @@ fn prepare(flavour: &Flavour, component: &component::Component) -> wasmtime::Res
 fn chain(error: &wasmtime::Error) -> String {
     crate::fault::clean(&format!("{error:#}"), 1024)
 }
-
