@@ -19,11 +19,17 @@ pub struct Dylib {
     pub name: &'static str,
 }
 
+/// The provider `docker`.
+pub const DOCKER: Dylib = Dylib { package: "drowse-provider-docker", name: "docker" };
+
+/// The provider `process`.
+pub const PROCESS: Dylib = Dylib { package: "drowse-provider-process", name: "process" };
+
 /// The providers that the router carries as components.
 pub const PROVIDERS: [Dylib; 4] = [
-    Dylib { package: "drowse-provider-docker", name: "docker" },
+    DOCKER,
+    PROCESS,
     Dylib { package: "drowse-provider-http-waker", name: "http-waker" },
-    Dylib { package: "drowse-provider-process", name: "process" },
     Dylib { package: "drowse-provider-wake-on-lan", name: "wake-on-lan" },
 ];
 
@@ -31,7 +37,7 @@ pub const PROVIDERS: [Dylib; 4] = [
 pub const GUEST: Dylib = Dylib { package: "drowse-dylib-guest", name: "guest" };
 
 /// Those that tests drive.
-pub const TESTED: [Dylib; 3] = [PROVIDERS[0], PROVIDERS[2], GUEST];
+pub const TESTED: [Dylib; 3] = [DOCKER, PROCESS, GUEST];
 
 /// Builds libraries below the target directory and copies them into `dir`.
 pub fn build(cargo: &mut Command, target: &Path, libraries: &[Dylib], dir: &Path) -> Result<()> {

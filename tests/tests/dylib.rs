@@ -6,12 +6,11 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::{Context, Result, ensure};
 use drowse_tests::{
     Docker, Hello, Home, Programs,
-    dylibs::{self, Dylib, PROVIDERS},
+    dylibs::{self, DOCKER, Dylib, PROCESS},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const ALLOW: &str = "allow-dylib = true";
-const [DOCKER, _, PROCESS, _]: [Dylib; 4] = PROVIDERS;
 
 /// A router's home with this library among its plugins.
 fn home(library: Dylib, tables: &str) -> Result<Home> {

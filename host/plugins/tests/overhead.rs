@@ -129,7 +129,7 @@ async fn what_a_call_costs_as_component_and_as_dylib() {
     };
     let stage = Stage::new();
     let component = Path::new(&bundle).join("process.wasm");
-    let library = dylibs::built(dylibs::PROVIDERS[2], env!("CARGO_TARGET_TMPDIR"));
+    let library = dylibs::built(dylibs::PROCESS, env!("CARGO_TARGET_TMPDIR"));
     for (name, file) in [("component.wasm", component), ("dylib.so", library)] {
         stage.drop_in(name, &fs::read(file).unwrap());
     }
