@@ -107,7 +107,6 @@ pub mod settings;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 pub mod udp;
-#[cfg(not(target_family = "wasm"))]
 mod wire;
 pub mod words;
 

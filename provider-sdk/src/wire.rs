@@ -2,7 +2,9 @@
 //!
 //! Most of them derive what is needed in [`bindings`](crate::bindings).
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+#[cfg(not(target_family = "wasm"))]
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     bindings::drowse::provider::types::Abilities,
@@ -10,11 +12,13 @@ use crate::{
 };
 
 /// The bytes of a value.
+#[cfg(not(target_family = "wasm"))]
 pub(crate) fn bytes(value: &impl Serialize) -> Vec<u8> {
     postcard::to_allocvec(value).expect("the contract's types have a known length")
 }
 
 /// The value of these bytes, all of them.
+#[cfg(not(target_family = "wasm"))]
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> postcard::Result<T> {
     match postcard::take_from_bytes(bytes)? {
         (value, []) => Ok(value),
