@@ -31,5 +31,5 @@ pub use spec::{
     Adopt, Deeper, Membership, Need, PoolSpec, ReadyCheck, SleepMethod, SleepPlan, Until, Veto,
     WakePlan, WorkloadSpec,
 };
-pub use step::{Force, Stage};
+pub use step::{Force, Renewal, Stage};
 pub use words::{Generation, Phase, PoolName, ProviderName, WorkloadName};
