@@ -38,7 +38,20 @@ impl<'de> Deserialize<'de> for Abilities {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::{bindings::types, function::Answer};
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_value_or_none(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+            if let Some(page) = read::<Answer<types::Page>>(&bytes) {
+                prop_assert!(super::bytes(&page).len() <= bytes.len());
+            }
+            read::<types::Description>(&bytes);
+        }
+    }
 
     #[test]
     fn abilities_keep_their_places() {

@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use drowse_core::{ErrorCode, Failure, Provider as _, ProviderEvent, Status};
+use drowse_core::{
+    Ability, ErrorCode, Failure, Provider as _, ProviderEvent, RecreateOptions, RemoveOptions,
+    Status, StopOptions,
+};
 use drowse_plugins::{Kind, Load, Plugins, WasmProvider, settings::ProviderSettings};
 use drowse_tests::dylibs;
 use support::{Echo, Stage, grant, start, stop, target, until};
@@ -81,6 +84,26 @@ async fn it_does_what_a_component_does() {
     // The memo outlives calls.
     assert_eq!(start(&provider, "count").await.unwrap().detail.unwrap(), "0");
     assert_eq!(start(&provider, "count").await.unwrap().detail.unwrap(), "1");
+
+    let killed = provider.kill(&target("lamp"), Some("SIGINT")).await.unwrap();
+    assert_eq!(killed.detail.unwrap(), "SIGINT");
+    let stop = StopOptions { signal: Some("SIGHUP".into()), grace: Duration::from_millis(9) };
+    let options = RecreateOptions { refresh: true, stop };
+    let new = provider.recreate(&target("lamp"), &options).await.unwrap();
+    assert_eq!(new.detail.unwrap(), "true Some(\"SIGHUP\") 9");
+    let keep = |preserve_data| RemoveOptions { preserve_data };
+    assert!(provider.remove(&target("lamp"), &keep(true)).await.is_ok());
+    assert_eq!(code(&provider.remove(&target("lamp"), &keep(false)).await), &ErrorCode::Denied);
+    let exit = provider.exec(&target("lamp"), &["a".into(), "b".into()]).await.unwrap();
+    assert_eq!((exit.status, exit.output), (-3, vec!["a".to_owned(), "b".to_owned()]));
+    let used = provider.usage(&target("lamp")).await.unwrap();
+    assert_eq!((used.cpu_percent, used.memory), (Some(12.5), Some(1 << 40)));
+    let (page, next) = provider.list(None).await.unwrap();
+    assert_eq!((page[0].handle.as_str(), page[0].status.clone()), ("first", Status::Paused));
+    let (page, end) = provider.list(next.as_deref()).await.unwrap();
+    assert_eq!((page[0].handle.as_str(), end), ("second", None));
+    let able = [Ability::Kill, Ability::List, Ability::Watch, Ability::Usage];
+    assert_eq!(provider.state().abilities, able);
 
     let failed = start(&provider, "conflict").await;
     assert_eq!(code(&failed), &ErrorCode::Conflict);

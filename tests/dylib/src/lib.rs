@@ -6,8 +6,9 @@
 use std::{fs, panic::panic_any, path::Path, thread, time::Duration};
 
 use drowse_provider_sdk::{
-    Ability, Address, Description, Endpoint, EndpointWish, Error, NoSettings, Observation,
-    Provider, Result, Status, StopOptions, Target, clock, events, info, memo,
+    Ability, Address, Description, Endpoint, EndpointWish, Error, Exit, NoSettings, Observation,
+    Page, Provider, RecreateOptions, RemoveOptions, Result, Status, StopOptions, Target, Usage,
+    clock, events, info, memo,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -53,7 +54,7 @@ impl Provider for Guest {
 
     fn describe() -> Description {
         Description::new("guest", env!("CARGO_PKG_VERSION"), "does to the border what it can")
-            .abilities([Ability::List, Ability::Watch, Ability::Logs])
+            .abilities([Ability::Kill, Ability::List, Ability::Watch, Ability::Usage])
             .endpoint(EndpointWish::new("engine", "is asked").rules(["GET /**"]).optional())
     }
 
@@ -121,6 +122,39 @@ impl Provider for Guest {
             },
             Watch::Panic => panic!("no such luck"),
         }
+    }
+
+    fn kill(&self, target: &Target<NoSettings>, signal: Option<&str>) -> Result<Observation> {
+        Ok(running(target).with_detail(signal.unwrap_or("none")))
+    }
+
+    fn list(&self, cursor: Option<&str>) -> Result<Page> {
+        let seen = Observation::new(cursor.unwrap_or("first"), Status::Paused, "held");
+        Ok(Page { observations: vec![seen], next: cursor.is_none().then(|| "second".into()) })
+    }
+
+    fn recreate(
+        &self,
+        target: &Target<NoSettings>,
+        options: &RecreateOptions,
+    ) -> Result<Observation> {
+        let RecreateOptions { refresh, stop, .. } = options;
+        Ok(running(target).with_detail(format!("{refresh} {:?} {}", stop.signal, stop.grace_ms)))
+    }
+
+    fn remove(&self, target: &Target<NoSettings>, options: &RemoveOptions) -> Result<()> {
+        match options.preserve_data {
+            true => Ok(()),
+            false => Err(Error::denied(format!("the data of {} stays", target.handle))),
+        }
+    }
+
+    fn exec(&self, _: &Target<NoSettings>, command: &[String]) -> Result<Exit> {
+        Ok(Exit::new(-3, command))
+    }
+
+    fn usage(&self, _: &Target<NoSettings>) -> Result<Usage> {
+        Ok(Usage { cpu_percent: Some(12.5), memory: Some(1 << 40), attributes: Vec::new() })
     }
 
     fn logs(&self, _: &Target<NoSettings>, lines: u32) -> Result<Vec<String>> {
