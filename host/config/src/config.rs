@@ -14,7 +14,7 @@ use drowse_routes::{Auth, Route};
 
 use crate::{
     auth,
-    forms::{COUNT, PATH, TEXT},
+    forms::{COUNT, FLAG, PATH, TEXT},
     keys, listener,
     mistake::{Mistake, Mistakes},
     places::Places,
@@ -34,6 +34,8 @@ const SHOWN: usize = 100;
 pub struct Config {
     /// The directory of plugins.
     pub plugins: PathBuf,
+    /// Plugins may be dynamic libraries.
+    pub allow_dylib: bool,
     /// The directory for compiled plugins.
     pub cache: PathBuf,
     /// The directory for what is remembered over restarts.
@@ -60,11 +62,13 @@ pub struct Config {
     sources: Vec<Source>,
 }
 
-/// Where the router keeps things.
+/// Where the router keeps things, and whether dynamic libraries are among them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
     /// The directory of plugins.
     pub plugins: PathBuf,
+    /// Plugins may be dynamic libraries.
+    pub allow_dylib: bool,
     /// The directory for compiled plugins.
     pub cache: PathBuf,
     /// The control socket.
@@ -114,6 +118,7 @@ impl Config {
         let (mut r, entries, broken) = open(texts);
         let top = r.root(&entries, &keys::ROUTER);
         let plugins = top.find(&mut r, "plugins", &PATH);
+        let allow_dylib = top.get(&mut r, "allow-dylib", &FLAG);
         let cache = top.find(&mut r, "cache", &PATH);
         let state = top.find(&mut r, "state", &PATH);
         let control = top.find(&mut r, "control", &PATH);
@@ -129,6 +134,7 @@ impl Config {
         let mut marks = BTreeMap::from([(Item::Log, log_place), (Item::Waiting, waiting_place)]);
         Ok(Self {
             plugins: plugins.flatten().unwrap_or(usual.plugins),
+            allow_dylib: allow_dylib.unwrap_or_default(),
             cache: cache.flatten().unwrap_or(usual.cache),
             state: state.flatten().unwrap_or_else(|| places.state()),
             control: control.flatten().unwrap_or(usual.control),
@@ -152,6 +158,16 @@ impl Config {
             places: marks,
             sources,
         })
+    }
+
+    /// Where the router keeps things.
+    pub fn paths(&self) -> Paths {
+        Paths {
+            plugins: self.plugins.clone(),
+            allow_dylib: self.allow_dylib,
+            cache: self.cache.clone(),
+            control: self.control.clone(),
+        }
     }
 
     /// Something that turned out to be wrong with an item later, at the item's place.
@@ -179,6 +195,7 @@ impl Paths {
         let beside = directory.join("plugins");
         Self {
             plugins: if beside.is_dir() { beside } else { places.plugins() },
+            allow_dylib: false,
             cache: places.cache(),
             control: places.control(),
         }
@@ -190,7 +207,7 @@ impl Paths {
     pub fn named(path: &Path, places: &Places) -> Result<Self, Mistakes> {
         let texts = texts(path)?;
         let mut paths = Self::usual(parent(&texts[0].0), places);
-        let Self { plugins, cache, control } = &mut paths;
+        let Self { plugins, allow_dylib, cache, control } = &mut paths;
         for (file, (path, text)) in texts.into_iter().enumerate() {
             let mut source = Source { path, text, secrets: Vec::new() };
             let entries = tree::parse(file, &mut source, &mut Vec::new());
@@ -200,6 +217,9 @@ impl Paths {
                 if let Some(Value::Text(said)) = entries.get(key).map(|entry| &entry.node.value) {
                     *place = parent(&source.path).join(said);
                 }
+            }
+            if let Some(entry) = entries.get("allow-dylib") {
+                *allow_dylib = matches!(entry.node.value, Value::Flag(true));
             }
         }
         Ok(paths)
