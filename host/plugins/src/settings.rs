@@ -20,6 +20,8 @@ pub struct ProviderSettings {
     pub endpoints: BTreeMap<String, EndpointGrant>,
     /// Granted commands by the name the plugin calls them by.
     pub commands: BTreeMap<String, CommandGrant>,
+    /// Granted networks by the name the plugin calls them by.
+    pub networks: BTreeMap<String, NetworkGrant>,
     /// Where its targets may be; this machine, private networks, and the names in its settings when
     /// absent.
     pub reach: Option<Vec<Reach>>,
@@ -121,6 +123,19 @@ pub struct CommandGrant {
     pub extra_environment: Vec<String>,
     /// How it is ended with the router, by its signal's name. Five minutes of grace at most.
     pub end: StopOptions,
+}
+
+/// A network that a provider may attach containers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkGrant {
+    /// The CNI configuration: a `.conflist`, or a `.conf` with one plugin.
+    pub config: PathBuf,
+    /// Where the CNI plugins are; the first directory that has one counts.
+    pub plugins: Vec<PathBuf>,
+    /// The directory where the results of additions are kept until they are taken back.
+    pub results: PathBuf,
+    /// The time that one plugin may take.
+    pub timeout: Duration,
 }
 
 /// What one provider may use up. Whoever passes a limit is stopped; nobody else notices.

@@ -44,6 +44,7 @@ async fn docker(
         settings: serde_json::json!({}),
         endpoints: endpoints.collect(),
         commands: BTreeMap::new(),
+        networks: BTreeMap::new(),
         reach: None,
         limits: Limits::default(),
     };

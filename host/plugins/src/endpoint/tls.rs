@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::settings::Trust;
 
 /// The client configuration for this trust. Reads files: not for the runtime's threads.
-pub(super) fn config(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
+pub(super) fn config(trust: &Trust) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -26,7 +26,7 @@ pub(super) fn config(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
             .with_custom_certificate_verifier(Arc::new(Pinned { digest: *digest, provider }))
             .with_no_client_auth(),
     };
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 fn system() -> Result<RootCertStore, String> {

@@ -111,6 +111,7 @@ pub(crate) fn settings() -> ProviderSettings {
         settings: serde_json::json!({}),
         endpoints: BTreeMap::new(),
         commands: BTreeMap::new(),
+        networks: BTreeMap::new(),
         reach: None,
         limits: Limits {
             cpu: Duration::from_millis(200),
