@@ -25,7 +25,7 @@ use crate::{
 /// Chains of plugins that run at a time for one provider; more wait.
 const AT_A_TIME: usize = 8;
 /// Longest name of a container; with network and interface it must fit a file's name.
-const CONTAINER: usize = 128;
+const CONTAINER: usize = 160;
 /// Longest name of an interface in Linux.
 const INTERFACE: usize = 15;
 
