@@ -6,6 +6,7 @@
 
 pub mod card;
 pub mod client;
+pub mod containerd;
 pub mod docker;
 pub mod hello;
 pub mod limits;
@@ -23,6 +24,7 @@ pub mod wire;
 
 pub use card::Card;
 pub use client::{Answer, curl};
+pub use containerd::Containerd;
 pub use docker::Docker;
 pub use hello::Hello;
 pub use plane::Plane;

@@ -43,9 +43,7 @@ pub(crate) fn create(
     let fresh = prepare(daemon, key, &image.snapshot)?;
     let mut labels = own.labels.clone();
     if !image.config.stop_signal.is_empty() {
-        labels
-            .entry(STOP_SIGNAL.to_owned())
-            .or_insert_with(|| image.config.stop_signal.clone());
+        labels.entry(STOP_SIGNAL.to_owned()).or_insert_with(|| image.config.stop_signal.clone());
     }
     let container = Container {
         id: id.to_owned(),

@@ -182,8 +182,7 @@ impl Daemon {
     /// Sets one label of a snapshot and leaves the others alone.
     pub(crate) fn label_snapshot(&self, key: Key<'_>, name: &str, value: &str) -> Result<()> {
         let labels = BTreeMap::from([(name.to_owned(), value.to_owned())]);
-        let info =
-            proto::SnapshotInfo { name: key.key.to_owned(), labels, ..Default::default() };
+        let info = proto::SnapshotInfo { name: key.key.to_owned(), labels, ..Default::default() };
         let ask = proto::UpdateSnapshot {
             snapshotter: key.snapshotter.to_owned(),
             info: Some(info),

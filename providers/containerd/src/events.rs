@@ -6,9 +6,7 @@
 
 use std::time::Duration;
 
-use drowse_provider_sdk::{
-    Error, ErrorCode, Event, Observation, Result, clock, events, warn,
-};
+use drowse_provider_sdk::{Error, ErrorCode, Event, Observation, Result, clock, events, warn};
 
 use crate::{
     daemon::{Daemon, read},
@@ -25,11 +23,9 @@ const EACH: Duration = Duration::from_secs(5);
 /// Reports until the subscription ends.
 pub(crate) fn watch(daemon: &Daemon) -> Result<()> {
     let ended = follow(daemon);
-    Err(ended.map_or_else(
-        |error| error,
-        |()| Error::unavailable("containerd ended the subscription"),
-    )
-    .context("watch containers"))
+    Err(ended
+        .map_or_else(|error| error, |()| Error::unavailable("containerd ended the subscription"))
+        .context("watch containers"))
 }
 
 fn follow(daemon: &Daemon) -> Result<()> {

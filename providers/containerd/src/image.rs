@@ -72,8 +72,7 @@ pub(crate) fn find(daemon: &Daemon, name: &str, snapshotter: &str) -> Result<Ima
     let manifest = manifest(daemon, name, &target)?;
     let config = manifest.config.ok_or_else(|| broken(name, "its manifest has no config"))?;
     let whole: Whole = json(daemon, name, &config.digest)?;
-    let snapshot =
-        chain(&whole.rootfs.diff_ids).ok_or_else(|| broken(name, "it has no layers"))?;
+    let snapshot = chain(&whole.rootfs.diff_ids).ok_or_else(|| broken(name, "it has no layers"))?;
     let key = Key { snapshotter, key: &snapshot };
     if daemon.snapshot(key)?.is_none() {
         return Err(Error::not_found(format!(

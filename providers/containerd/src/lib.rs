@@ -41,10 +41,7 @@ drowse_provider_sdk::export!(Containerd);
 // === impl Containerd ===
 
 impl Containerd {
-    fn target<'a>(
-        &'a self,
-        target: &'a Target<TargetSettings>,
-    ) -> Result<container::Target<'a>> {
+    fn target<'a>(&'a self, target: &'a Target<TargetSettings>) -> Result<container::Target<'a>> {
         container::Target::new(&self.daemon, &self.settings, &target.handle, &target.settings)
     }
 }

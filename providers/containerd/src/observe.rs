@@ -21,8 +21,8 @@ pub(crate) fn seen(container: &Container, task: Option<&Process>) -> Observation
         Some(proto::Status::Pausing) => (Status::Paused, "pausing"),
         Some(proto::Status::Unknown) => (Status::Other("unknown".to_owned()), "unknown"),
     };
-    let mut seen = Observation::new(&container.id, status, native)
-        .with_attribute("image", &container.image);
+    let mut seen =
+        Observation::new(&container.id, status, native).with_attribute("image", &container.image);
     for (name, value) in container.labels.iter().filter(|(name, _)| *name != ADDRESS) {
         seen = seen.with_label(name, value);
     }

@@ -128,9 +128,8 @@ impl TargetSettings {
 
 /// What containerd takes as an id: letters and digits in groups, with `.`, `_` or `-` between.
 pub(crate) fn is_id(id: &str) -> bool {
-    let group = |group: &str| {
-        !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    };
+    let group =
+        |group: &str| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_alphanumeric());
     id.len() <= ID && id.split(['.', '_', '-']).all(group)
 }
 

@@ -126,9 +126,7 @@ fn user(text: &str) -> Result<(u32, u32)> {
 }
 
 fn mounts(own: &TargetSettings) -> Vec<Value> {
-    let system = |kind: &str, target: &str, source: &str, options: &[&str]| {
-        json!({ "type": kind, "destination": target, "source": source, "options": options })
-    };
+    let system = |kind: &str, target: &str, source: &str, options: &[&str]| json!({ "type": kind, "destination": target, "source": source, "options": options });
     let quiet = ["nosuid", "noexec", "nodev"];
     let mut mounts = vec![
         system("proc", "/proc", "proc", &quiet),
@@ -160,9 +158,9 @@ pub(crate) fn wiring(container: &Container) -> Wiring {
     let spec = container.spec.as_ref().map(|spec| spec.value.as_slice()).unwrap_or_default();
     let Ok(spec) = serde_json::from_slice::<Value>(spec) else { return Wiring::Foreign };
     let hooks = ["prestart", "createRuntime", "createContainer"];
-    let hooked = hooks.iter().any(|hook| {
-        spec["hooks"][hook].as_array().is_some_and(|hooks| !hooks.is_empty())
-    });
+    let hooked = hooks
+        .iter()
+        .any(|hook| spec["hooks"][hook].as_array().is_some_and(|hooks| !hooks.is_empty()));
     let namespaces = spec["linux"]["namespaces"].as_array().map(Vec::as_slice).unwrap_or_default();
     match namespaces.iter().find(|namespace| namespace["type"] == "network") {
         None => Wiring::Host,

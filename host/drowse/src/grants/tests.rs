@@ -63,7 +63,8 @@ fn what_looks_wrong_here_is_a_doubt() {
              endpoint.made-up = { url = \"https://host\", ca = \"/nowhere/ca.pem\", headers = { \
              X-Key = { env = \"DROWSE_TEST_IS_NEVER_SET\" }, X-File = { file = \"/nowhere/key\" } \
              } }\n\
-             command.x = { run = [\"true\"], directory = \"/nowhere/site\" }",
+             command.x = { run = [\"true\"], directory = \"/nowhere/site\" }\n\
+             network.lan = { config = \"/nowhere/lan.conflist\", plugins = [\"/nowhere/cni\"] }",
         ),
     );
     let all = told.join("\n");
@@ -74,10 +75,13 @@ fn what_looks_wrong_here_is_a_doubt() {
         "NEVER_SET",
         "/nowhere/key",
         "/nowhere/site",
+        "`lan`: plugin `docker` does not ask for any",
+        "/nowhere/lan.conflist",
+        "directories in `plugins`",
     ] {
         assert!(all.contains(part), "{part} in {all}");
     }
-    assert_eq!(told.len(), 6, "{all}");
+    assert_eq!(told.len(), 9, "{all}");
 }
 
 #[test]

@@ -181,3 +181,6 @@ pub(super) fn status(code: Code, message: String) -> types::Error {
     error.attributes.push(attribute("grpc-status", number(code).to_string()));
     error
 }
+
+#[cfg(test)]
+mod tests;
