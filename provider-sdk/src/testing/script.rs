@@ -12,15 +12,10 @@ use std::{
 
 use super::{Answer, Program, Reply, program::Processes, rules};
 use crate::{
-    bindings::drowse::provider::{
-        command::{Process, ProcessUsage, SpawnOptions, State as ProcessState},
-        grpc, http,
-        network::Attachment,
-    },
-    error::{Error, Result},
-    host::{self, Host},
+    bindings::drowse::provider::{grpc, http, network::Attachment},
+    error::Result,
+    host::Host,
     log::Level,
-    udp::PAYLOAD_LIMIT,
     words::{Attribute, EndpointWish, Event},
 };
 

@@ -2,8 +2,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
 use crate::{
-    Ability, Endpoint, EndpointWish, ErrorCode, Event, clock, command::Command, grpc, memo,
-    network, warn,
+    Ability, Endpoint, EndpointWish, ErrorCode, clock, command::Command, grpc, memo, network, warn,
 };
 
 struct Door;
@@ -230,11 +229,7 @@ impl Provider for Caller {
         let mut messages = grpc::Call::new("daemon", "/test.v1.Echo/Tell").stream()?;
         while let Some(message) = messages.next()? {
             let handle = String::from_utf8(message).unwrap();
-            crate::events::emit(Event {
-                observation: Observation::missing(handle),
-                at: 0,
-                attributes: Vec::new(),
-            });
+            crate::events::emit(Observation::missing(handle));
         }
         Err(Error::unavailable("the stream has ended"))
     }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use drowse_provider_sdk::{Error, ErrorCode, Event, Observation, Result, clock, events, warn};
+use drowse_provider_sdk::{Error, ErrorCode, Observation, Result, clock, events, warn};
 
 use crate::{
     daemon::{Daemon, read},
@@ -82,10 +82,10 @@ fn report(daemon: &Daemon, envelope: &Envelope, value: &[u8]) -> Result<()> {
         Some(container) => observe::seen(&container, daemon.task(&id)?.as_ref()),
         None => Observation::missing(&id),
     };
-    let at = envelope.timestamp.as_ref().map_or(0, |at| {
+    let at = envelope.timestamp.as_ref().map_or(Duration::ZERO, |at| {
         let seconds = u64::try_from(at.seconds).unwrap_or(0);
-        seconds.saturating_mul(1_000_000_000) + u64::try_from(at.nanos).unwrap_or(0)
+        Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(at.nanos).unwrap_or(0))
     });
-    events::emit(Event { observation, at, attributes: Vec::new() });
+    events::emit_at(observation, at);
     Ok(())
 }

@@ -331,7 +331,7 @@ fn what_does_not_exist_is_made_from_its_image_and_counts_as_stopped_before() {
     let prepared = proto::Snapshot::decode(test.asked("/Prepare")[0].as_slice()).unwrap();
     assert_eq!((prepared.key.as_str(), prepared.parent.as_str()), ("web", "sha256:l"));
     assert!(prepared.labels.contains_key("containerd.io/gc.root"), "{prepared:?}");
-    let ask = proto::OneContainer::decode(test.asked("/Containers/Create")[0].as_slice()).unwrap();
+    let ask = proto::OneContainer::decode(test.asked(".Containers/Create")[0].as_slice()).unwrap();
     let made = ask.container.unwrap();
     assert_eq!(made.labels["own"], "label");
     let spec: Value = serde_json::from_slice(&made.spec.unwrap().value).unwrap();
