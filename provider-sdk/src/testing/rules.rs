@@ -82,7 +82,7 @@ pub(super) fn is_allowed_header(name: &str) -> bool {
 /// What is wrong with a rule, if anything.
 pub(super) fn mistake(rule: &str) -> Option<&'static str> {
     if rule.starts_with('/') {
-        let any = rule.strip_suffix('*').map(|service| format!("{service}method"));
+        let any = rule.strip_suffix("/*").map(|service| format!("{service}/method"));
         let fits = is_call(any.as_deref().unwrap_or(rule));
         return (!fits).then_some("a rule for gRPC is `/package.Service/Method`, or with `*`");
     }
