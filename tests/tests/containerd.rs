@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use drowse_tests::{
     Containerd, Home, Programs, Router,
     containerd::{IMAGE, PLUGINS},
+    curl,
 };
 use rustix::process::Signal;
 
@@ -40,22 +41,41 @@ fn home(daemon: &Containerd, container: &str, idle: &str) -> Result<Home> {
     Ok(home)
 }
 
+/// Starts the router and waits until it has loaded the plugin, so that what fails is the provider's.
+fn start(home: Home) -> Result<Router> {
+    let router = home.start()?;
+    drowse_tests::until("the provider is loaded", PATIENCE, || router.provider("box").ok())?;
+    Ok(router)
+}
+
+/// A request that is answered well.
+fn visit(router: &Router, path: &str) -> Result<String> {
+    let answer = router.get("any.example", path)?;
+    ensure!(
+        answer.status == 200,
+        "{} {}; the router's log:\n{}",
+        answer.status,
+        answer.text(),
+        router.log().tail(20)
+    );
+    Ok(answer.text().trim().to_owned())
+}
+
 /// What a visitor leaves in the container, with all that was left before.
 fn note(router: &Router, word: &str) -> Result<String> {
-    let answer = router.get("any.example", &format!("/cgi-bin/note?{word}"))?;
-    ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
-    Ok(answer.text().trim().to_owned())
+    let output = curl(&["--silent", "--fail", &router.url(&format!("/cgi-bin/note?{word}"))])?;
+    ensure!(output.status.success(), "{}; its log:\n{}", output.status, router.log().tail(20));
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 #[test]
 fn a_visitor_has_a_container_made_and_woken_and_it_sleeps_without_leaving_anything() -> Result<()> {
     let Some(daemon) = Containerd::shared("has_a_container_made") else { return Ok(()) };
-    let router = home(daemon, "made", "500ms")?.start()?;
+    let router = start(home(daemon, "made", "500ms")?)?;
     assert_eq!(router.phase("web")?, "asleep", "it can be made, so it is not missing");
     let mut addresses = Vec::new();
     for _ in 0..2 {
-        let answer = router.get("any.example", "/")?;
-        assert_eq!((answer.status, answer.text().trim()), (200, "<p>awake</p>"));
+        assert_eq!(visit(&router, "/")?, "<p>awake</p>");
         addresses.push(daemon.addresses("made")?);
         router.wait_for_phase("web", "asleep", PATIENCE)?;
         assert_eq!(daemon.task("made")?, None);
@@ -69,7 +89,7 @@ fn a_visitor_has_a_container_made_and_woken_and_it_sleeps_without_leaving_anythi
 #[test]
 fn data_outlives_a_container_that_is_deleted_behind_our_back() -> Result<()> {
     let Some(daemon) = Containerd::shared("data_outlives") else { return Ok(()) };
-    let router = home(daemon, "kept", "500ms")?.start()?;
+    let router = start(home(daemon, "kept", "500ms")?)?;
     assert_eq!(note(&router, "first")?, "first");
     router.wait_for_phase("web", "asleep", PATIENCE)?;
     daemon.run(&["containers", "delete", "--keep-snapshot", "kept"])?;
@@ -87,7 +107,7 @@ fn a_network_that_fails_half_way_is_told_and_leaves_nothing() -> Result<()> {
     let home = Home::new(&Programs::from_env())?;
     let places = [Path::new(PLUGINS), &plugins];
     home.configure(&tables(daemon, "half", "never", &config, &places))?;
-    let router = home.start()?;
+    let router = start(home)?;
     let answer = router.get("any.example", "/")?;
     assert!([502, 503].contains(&answer.status), "{}", answer.status);
     let said = router.workload("web")?.to_string();
@@ -100,7 +120,7 @@ fn a_network_that_fails_half_way_is_told_and_leaves_nothing() -> Result<()> {
 #[test]
 fn a_router_that_is_killed_finds_the_container_and_its_address_again() -> Result<()> {
     let Some(daemon) = Containerd::shared("finds_the_container") else { return Ok(()) };
-    let mut router = home(daemon, "found", "never")?.start()?;
+    let mut router = start(home(daemon, "found", "never")?)?;
     assert_eq!(note(&router, "before")?, "before");
     let before = daemon.task("found")?.context("it runs")?;
     router.signal(Signal::KILL)?;
@@ -110,7 +130,7 @@ fn a_router_that_is_killed_finds_the_container_and_its_address_again() -> Result
     drop(router);
     // As if the label had been lost, too: the network alone knows the address.
     daemon.run(&["containers", "label", "found", "drowse.address="])?;
-    let router = home(daemon, "found", "never")?.start()?;
+    let router = start(home(daemon, "found", "never")?)?;
     assert_eq!(note(&router, "after")?, "before\nafter");
     assert_eq!(daemon.task("found")?, Some(before), "the same process");
     Ok(())
@@ -119,14 +139,14 @@ fn a_router_that_is_killed_finds_the_container_and_its_address_again() -> Result
 #[test]
 fn what_is_done_by_hand_is_seen_and_answered() -> Result<()> {
     let Some(daemon) = Containerd::shared("by_hand") else { return Ok(()) };
-    let router = home(daemon, "by-hand", "never")?.start()?;
-    assert_eq!(router.get("any.example", "/")?.status, 200);
+    let router = start(home(daemon, "by-hand", "never")?)?;
+    visit(&router, "/")?;
     daemon.run(&["tasks", "pause", "by-hand"])?;
     router.wait_for_phase("web", "asleep", PATIENCE)?;
-    assert_eq!(router.get("any.example", "/")?.status, 200, "it goes on");
+    visit(&router, "/")?;
     daemon.run(&["tasks", "kill", "--signal", "KILL", "by-hand"])?;
     router.wait_for_phase("web", "asleep", PATIENCE)?;
-    assert_eq!(router.get("any.example", "/")?.status, 200, "it is started again");
+    visit(&router, "/")?;
     Ok(())
 }
 
@@ -138,12 +158,12 @@ fn a_pausing_workload_keeps_its_process_and_its_address() -> Result<()> {
     home.configure(
         &tables.replace("sleep = { grace = \"1s\" }", "sleep = { method = \"pause\" }"),
     )?;
-    let router = home.start()?;
-    assert_eq!(router.get("any.example", "/")?.status, 200);
+    let router = start(home)?;
+    visit(&router, "/")?;
     router.wait_for_phase("web", "asleep", PATIENCE)?;
     let paused = daemon.task("pausing")?.context("it is held")?;
     assert_eq!(paused.1, "PAUSED");
-    assert_eq!(router.get("any.example", "/")?.status, 200);
+    visit(&router, "/")?;
     assert_eq!(daemon.task("pausing")?.context("it runs")?.0, paused.0);
     Ok(())
 }

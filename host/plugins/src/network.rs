@@ -87,16 +87,20 @@ impl Networks {
             if kept.namespace == inode && !addresses.is_empty() && run.holds(&kept).await {
                 return Ok(addresses);
             }
-            run.del(Some(&kept.result)).await?;
+            run.clear(Some(&kept.result)).await;
         }
         run.loopback().await?;
         let added = match run.add().await {
             Ok(result) => Kept { namespace: inode, result },
-            Err(error) => return Err(run.undo(error).await),
+            Err(error) => {
+                run.clear(None).await;
+                return Err(error);
+            }
         };
         let addresses = chain::addresses(&added.result);
         if let Err(error) = kept::write(&run.kept, &added).await {
-            return Err(run.undo(run.failed(format!("its result cannot be kept: {error}"))).await);
+            run.clear(Some(&added.result)).await;
+            return Err(run.failed(format!("its result cannot be kept: {error}")));
         }
         Ok(addresses)
     }
@@ -207,13 +211,11 @@ impl Run<'_> {
         }
     }
 
-    /// Takes away what a failed addition has left.
-    async fn undo(&self, error: NetworkError) -> NetworkError {
-        if let Err(left) = self.del(None).await {
-            let what = self.what();
-            tracing::warn!(?left, "{what}: what a failed attempt left cannot be taken away");
+    /// Takes away what an earlier addition has left. Where that fails, the next addition tells.
+    async fn clear(&self, result: Option<&Map<String, Value>>) {
+        if let Err(left) = self.del(result).await {
+            tracing::warn!(?left, "{}: what was left cannot be taken away", self.what());
         }
-        error
     }
 
     /// Sets up the container's own loopback interface, as every runtime does that makes networks.
