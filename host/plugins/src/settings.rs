@@ -150,8 +150,8 @@ pub struct Limits {
     pub wall: Duration,
     /// Calls in flight; more wait for their turn.
     pub calls: usize,
-    /// Bytes of one HTTP response body handed to the plugin in one call. `watch`, which reads for
-    /// ever, gets so many a second and waits for more.
+    /// Bytes of one HTTP response body, or of the messages of one gRPC call, handed to the plugin in
+    /// one call. `watch`, which reads for ever, gets so many a second and waits for more.
     pub response: u64,
     /// Log lines a second.
     pub log_lines: u32,

@@ -190,7 +190,8 @@ pub(crate) static PROVIDER_LIMITS: Table = Table {
             "response",
             SIZE.kind,
             "\"16MiB\"",
-            "One HTTP response; for a provider that watches its platform, a second of it.",
+            "One HTTP response or the answer to one gRPC call; for a provider that watches its \
+             platform, a second of it.",
         ),
         default("log-lines", COUNT.kind, "20", "Lines logged in a second; the rest is counted."),
     ],
