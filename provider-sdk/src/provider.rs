@@ -90,7 +90,8 @@ pub trait Provider: Sized + 'static {
         Err(Error::unsupported("watch: this provider does not report changes"))
     }
 
-    /// Makes the target anew from what it was made of, under the same handle.
+    /// Makes the target anew from what it was made of, under the same handle. It runs afterwards if
+    /// it ran before.
     fn recreate(
         &self,
         target: &Target<Self::TargetSettings>,

@@ -26,6 +26,7 @@ const PROVIDERS: &[Guest] = &[
     Guest { package: "drowse-provider-docker", name: "docker" },
     Guest { package: "drowse-provider-http-waker", name: "http-waker" },
     Guest { package: "drowse-provider-process", name: "process" },
+    Guest { package: "drowse-provider-proxmox", name: "proxmox" },
     Guest { package: "drowse-provider-wake-on-lan", name: "wake-on-lan" },
 ];
 

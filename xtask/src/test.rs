@@ -28,6 +28,7 @@ pub(crate) const ENGINES: &[Wanted] = &[
     ("/usr/lib/cni/bridge", "containernetworking-plugins"),
     ("unshare", "util-linux"),
     ("dockerd", "docker.io"),
+    ("docker-registry", "docker-registry"),
     ("busybox", "busybox-static"),
     ("ip", "iproute2"),
     ("iptables", "iptables"),

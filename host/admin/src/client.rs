@@ -92,6 +92,17 @@ impl Client {
         self.operate(name, "sleep", order).await
     }
 
+    /// Stops a workload and wakes it again; returns when it is ready if the order says how long that
+    /// may take.
+    pub async fn restart(&self, name: &str, order: Order) -> Result<WorkloadStatus, ClientError> {
+        self.operate(name, "restart", order).await
+    }
+
+    /// Has a workload made anew; returns when that is done if the order says how long that may take.
+    pub async fn recreate(&self, name: &str, order: Order) -> Result<WorkloadStatus, ClientError> {
+        self.operate(name, "recreate", order).await
+    }
+
     /// The latest operations, newest first.
     pub async fn operations(
         &self,
@@ -118,6 +129,9 @@ impl Client {
         }
         if order.force {
             path.push_str("&force=true");
+        }
+        if order.refresh {
+            path.push_str("&refresh=true");
         }
         self.ask(Method::POST, &path, PATIENCE + order.wait.unwrap_or_default()).await
     }

@@ -14,17 +14,20 @@ const USUAL: usize = 100;
 /// So many at most.
 const MOST: usize = 10_000;
 
-/// `wait=SECONDS`, with decimals if need be, `source=cli`, and `force=true` if that can be.
-pub(crate) fn order(query: Option<&str>, forcible: bool) -> Result<Order, Problem> {
-    let mut order = Order { wait: None, force: false, source: Source::Api };
+/// `wait=SECONDS`, with decimals if need be, `source=cli`, and `true` or `false` for those of `force`
+/// and `refresh` that can be.
+pub(crate) fn order(query: Option<&str>, can_be: &[&str]) -> Result<Order, Problem> {
+    let mut order = Order { wait: None, force: false, refresh: false, source: Source::Api };
     for (name, value) in parameters(query) {
         match (name, &*value) {
             ("wait", text) => order.wait = Some(wait(text)?),
             ("source", "cli") => order.source = Source::Cli,
             ("source", "api") => order.source = Source::Api,
-            ("force", "true") if forcible => order.force = true,
-            ("force", "false") if forcible => order.force = false,
-            ("source" | "force", _) => {
+            ("force", "true" | "false") if can_be.contains(&name) => order.force = value == "true",
+            ("refresh", "true" | "false") if can_be.contains(&name) => {
+                order.refresh = value == "true";
+            }
+            ("source" | "force" | "refresh", _) => {
                 return Err(refused(format!("{name}={value:?} makes no sense here")));
             }
             _ => return Err(refused(format!("there is no parameter {name:?} here"))),

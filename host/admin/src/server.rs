@@ -39,6 +39,13 @@ pub trait Control: Send + Sync + 'static {
     /// Puts a workload to sleep. With `wait` it returns when the workload sleeps.
     async fn sleep(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure>;
 
+    /// Stops a workload and wakes it again. With `wait` it returns when the workload is ready.
+    async fn restart(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure>;
+
+    /// Has a workload made anew. With `wait` it returns when that is done, and the workload is ready
+    /// again if it was awake.
+    async fn recreate(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure>;
+
     /// The latest operations, newest first, of one workload if one is named. `not_found` when
     /// there is no such workload.
     fn operations(&self, workload: Option<&str>, limit: usize) -> Result<Vec<Entry>, Failure>;
@@ -67,6 +74,8 @@ pub(crate) fn router(control: Arc<dyn Control>) -> Router {
         .route("/v0/status", get(status))
         .route("/v0/workloads/{name}/wake", post(wake))
         .route("/v0/workloads/{name}/sleep", post(sleep))
+        .route("/v0/workloads/{name}/restart", post(restart))
+        .route("/v0/workloads/{name}/recreate", post(recreate))
         .route("/v0/operations", get(operations))
         .route("/v0/events", get(events))
         .fallback(nothing_here)
@@ -83,7 +92,7 @@ async fn wake(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<WorkloadStatus>, Problem> {
-    let order = query::order(query.as_deref(), false)?;
+    let order = query::order(query.as_deref(), &[])?;
     Ok(Json(control.wake(&name, order).await?))
 }
 
@@ -92,8 +101,26 @@ async fn sleep(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<WorkloadStatus>, Problem> {
-    let order = query::order(query.as_deref(), true)?;
+    let order = query::order(query.as_deref(), &["force"])?;
     Ok(Json(control.sleep(&name, order).await?))
+}
+
+async fn restart(
+    State(control): State<Shared>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<WorkloadStatus>, Problem> {
+    let order = query::order(query.as_deref(), &["force"])?;
+    Ok(Json(control.restart(&name, order).await?))
+}
+
+async fn recreate(
+    State(control): State<Shared>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<WorkloadStatus>, Problem> {
+    let order = query::order(query.as_deref(), &["force", "refresh"])?;
+    Ok(Json(control.recreate(&name, order).await?))
 }
 
 async fn operations(

@@ -31,8 +31,10 @@ pub struct RouterStatus {
 pub struct Order {
     /// Return when it is done, within this time.
     pub wait: Option<Duration>,
-    /// Whoever is inside is cut off. For going to sleep.
+    /// Whoever is inside is cut off. For going to sleep, restarting and making anew.
     pub force: bool,
+    /// What it is made of is fetched again. For making anew.
+    pub refresh: bool,
     /// Who gives the order: an operator at the command line, or a program.
     pub source: Source,
 }

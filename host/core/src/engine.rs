@@ -18,7 +18,7 @@ use crate::{
     probe::Prober,
     provider::{ErrorCode, Failure, Provider, ProviderEvent},
     spec::{Need, PoolSpec, WorkloadSpec},
-    step::{Force, Input, Moment},
+    step::{Force, Input, Moment, Renewal, State},
     words::{PoolName, ProviderName, WorkloadName},
 };
 
@@ -254,6 +254,28 @@ impl Engine {
             return Err(Failure::new(ErrorCode::Conflict, message));
         }
         Ok(())
+    }
+
+    /// An operator wants it renewed: stopped and woken again, or made anew. Visits inside are treated
+    /// as when it is put to sleep. Returns at once; `not_found` when there is no such workload,
+    /// `conflict` when it is on its way to sleep or being renewed already.
+    pub fn renew(
+        &self,
+        name: &str,
+        cause: Cause,
+        force: Force,
+        renewal: Renewal,
+    ) -> Result<(), Failure> {
+        let workload = self.named(name)?;
+        let input = Input::Renew(Arc::new(cause), force, renewal);
+        if workload.apply_if(State::may_be_renewed, input) {
+            return Ok(());
+        }
+        let message = match workload.state().is_renewed() {
+            true => format!("{name} is being restarted or recreated already: wait for its end"),
+            false => format!("{name} is on its way to sleep: try again when it sleeps"),
+        };
+        Err(Failure::new(ErrorCode::Conflict, message))
     }
 
     /// Every pool as an operator sees it, by name.

@@ -73,8 +73,7 @@ pub struct Entry {
     pub ended: SystemTime,
 }
 
-/// What was done to a workload. The first three are whole stories, the others provider calls
-/// within them.
+/// What was done to a workload: a whole story, or a provider call within one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -85,6 +84,8 @@ pub enum Kind {
     Adopt,
     /// Until it slept.
     Sleep,
+    /// An operator had it stopped or made anew, until that was done.
+    Restart,
     /// The provider was asked to start it.
     Start,
     /// The provider was asked to stop it.
@@ -93,6 +94,8 @@ pub enum Kind {
     Pause,
     /// The provider was asked to kill it.
     Kill,
+    /// The provider was asked to make it anew.
+    Recreate,
 }
 
 /// Who wanted an operation.
@@ -189,16 +192,23 @@ impl fmt::Display for Source {
 // === impl Kind ===
 
 impl Kind {
+    /// It is a whole story, not a call within one.
+    pub fn is_story(self) -> bool {
+        matches!(self, Self::Wake | Self::Adopt | Self::Sleep | Self::Restart)
+    }
+
     /// The word for people, logs and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Wake => "wake",
             Self::Adopt => "adopt",
             Self::Sleep => "sleep",
+            Self::Restart => "restart",
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Pause => "pause",
             Self::Kill => "kill",
+            Self::Recreate => "recreate",
         }
     }
 }

@@ -24,12 +24,12 @@ pub use journal::{Cause, Correlation, Entry, Journal, Kind, MemoryJournal, Sourc
 pub use probe::Prober;
 pub use provider::{
     Ability, Address, ErrorCode, Exit, Failure, Health, Observation, Provider, ProviderEvent,
-    ProviderState, Status, StopOptions, Target, Usage,
+    ProviderState, RecreateOptions, RemoveOptions, Status, StopOptions, Target, Usage,
 };
 pub use schedule::{Alarm, InvalidSchedule, Window};
 pub use spec::{
     Adopt, Deeper, Membership, Need, PoolSpec, ReadyCheck, SleepMethod, SleepPlan, Until, Veto,
     WakePlan, WorkloadSpec,
 };
-pub use step::{Force, Stage};
+pub use step::{Force, Renewal, Stage};
 pub use words::{Generation, Phase, PoolName, ProviderName, WorkloadName};

@@ -46,6 +46,24 @@ pub trait Provider: Send + Sync + 'static {
     /// The last `lines` lines the target wrote, oldest first.
     async fn logs(&self, target: &Target, lines: u32) -> Result<Vec<String>, Failure>;
 
+    /// Makes the target anew from what it was made of, under the same handle: it runs afterwards
+    /// if it ran before. `unsupported` unless the provider has the ability.
+    async fn recreate(
+        &self,
+        target: &Target,
+        options: &RecreateOptions,
+    ) -> Result<Observation, Failure> {
+        let _ = options;
+        Err(self.cannot("recreate", target))
+    }
+
+    /// Takes the target away; success when it does not exist. `unsupported` unless the provider has
+    /// the ability.
+    async fn remove(&self, target: &Target, options: &RemoveOptions) -> Result<(), Failure> {
+        let _ = options;
+        Err(self.cannot("remove", target))
+    }
+
     /// Runs a command inside the target and waits for its end. `unsupported` unless the provider
     /// has the ability.
     async fn exec(&self, target: &Target, command: &[String]) -> Result<Exit, Failure> {
@@ -145,6 +163,22 @@ pub struct StopOptions {
     pub signal: Option<String>,
     /// The time the target has to stop by itself before it is killed.
     pub grace: Duration,
+}
+
+/// How to make a target anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecreateOptions {
+    /// Fetch the image or template again before.
+    pub refresh: bool,
+    /// How what runs is stopped.
+    pub stop: StopOptions,
+}
+
+/// What to take away with a target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemoveOptions {
+    /// Keep data that belongs to the target alone.
+    pub preserve_data: bool,
 }
 
 /// What a target is doing.

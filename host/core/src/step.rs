@@ -37,7 +37,7 @@ mod signals;
 mod sleep;
 mod wake;
 
-pub use signals::{Effect, Force, Input, Life, Operation, Origin};
+pub use signals::{Effect, Force, Input, Life, Operation, Origin, Renewal};
 
 use machine::Machine;
 
@@ -100,6 +100,8 @@ pub struct State {
     wake_wanted: Option<Arc<Cause>>,
     /// Why the gate is being closed.
     closing: Option<Arc<Cause>>,
+    /// It does not go to sleep then: this is done to it.
+    renewal: Option<Renewal>,
     /// The story being told to the journal, and why it is.
     story: Option<Kind>,
     cause: Option<Arc<Cause>>,
@@ -218,6 +220,17 @@ impl State {
     /// The provider call in flight.
     pub fn operation(&self) -> Option<Operation> {
         self.operation.map(|(_, operation)| operation)
+    }
+
+    /// It may be renewed now: nothing takes it to sleep, and nothing renews it.
+    pub fn may_be_renewed(&self) -> bool {
+        let starts = self.operation().is_none_or(|operation| operation == Operation::Start);
+        starts && !matches!(self.phase(), Phase::Draining | Phase::Stopping)
+    }
+
+    /// It is about to be renewed, or is being renewed.
+    pub fn is_renewed(&self) -> bool {
+        self.renewal.is_some() || matches!(self.operation(), Some(Operation::Renew(_)))
     }
 
     /// What this life looks like from outside.

@@ -79,7 +79,22 @@ pub(crate) enum Command {
     ///
     /// Visitors inside have 30 seconds to leave; then it is stopped all the same.
     #[command(after_help = EXIT_CODES)]
-    Sleep(Sleep),
+    Sleep(Forcible),
+
+    /// Stop a workload and wake it again
+    ///
+    /// Visitors inside have 30 seconds to leave; whoever comes meanwhile waits and is served by the
+    /// new life.
+    #[command(after_help = EXIT_CODES)]
+    Restart(Forcible),
+
+    /// Make a workload anew from what it was made of, for instance with the newest image
+    ///
+    /// Name, settings and data stay. What is awake is awake afterwards, what sleeps sleeps on.
+    /// Visitors inside have 30 seconds to leave; whoever comes meanwhile waits. For providers that
+    /// can do it, see `drowse plugin inspect`.
+    #[command(after_help = EXIT_CODES)]
+    Recreate(Recreate),
 
     /// Show what was done to workloads lately, why, and how it ended
     #[command(after_help = EXIT_CODES)]
@@ -174,13 +189,23 @@ pub(crate) struct Operate {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Sleep {
+pub(crate) struct Forcible {
     #[command(flatten)]
     pub(crate) operate: Operate,
 
     /// Do not wait for visitors inside: cut them off
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Recreate {
+    #[command(flatten)]
+    pub(crate) forcible: Forcible,
+
+    /// Fetch the image again before; visitors who come wait for that, too
+    #[arg(long)]
+    pub(crate) refresh: bool,
 }
 
 #[derive(Args, Debug)]

@@ -30,6 +30,8 @@ pub(crate) fn execute(cli: Cli, output: &Output) -> Result<(), Error> {
         Command::Status(running) => status::status(&running, output),
         Command::Wake(operate) => operate::wake(&operate, output),
         Command::Sleep(sleep) => operate::sleep(&sleep, output),
+        Command::Restart(restart) => operate::restart(&restart, output),
+        Command::Recreate(recreate) => operate::recreate(&recreate, output),
         Command::Ops(ops) => ops::ops(&ops, output),
         Command::Plugin(Plugin::List(config)) => plugin::list(&config, output),
         Command::Plugin(Plugin::Inspect { plugin, config }) => {

@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 use drowse_admin::{Control, ListenerStatus, Order, ProviderStatus, RouterStatus};
 use drowse_core::{
-    Cause, Engine, Entry, ErrorCode, Failure, Force, Phase, PhaseChange, Snapshot, Workload,
-    WorkloadStatus,
+    Cause, Correlation, Engine, Entry, ErrorCode, Failure, Force, Kind, Phase, PhaseChange,
+    Renewal, Snapshot, Workload, WorkloadStatus,
 };
 use tokio::sync::broadcast;
 
@@ -24,6 +24,9 @@ pub(crate) struct Desk {
     pub(crate) configuration: Vec<PathBuf>,
     pub(crate) started: Instant,
 }
+
+/// Among so many of a workload's latest operations, the one that was waited for is looked for.
+const LATEST: usize = 32;
 
 /// How a wait for a workload goes.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,9 +68,16 @@ impl Control for Desk {
 
     async fn sleep(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
         let before = self.workload(name)?.snapshot();
-        let force = if order.force { Force::AtOnce } else { Force::Drain };
-        self.engine.sleep(name, Cause::new(order.source), force)?;
+        self.engine.sleep(name, Cause::new(order.source), force(order))?;
         self.settle(name, order.wait, |now| asleep(name, &before, now)).await
+    }
+
+    async fn restart(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
+        self.renew(name, order, Renewal::Restart).await
+    }
+
+    async fn recreate(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
+        self.renew(name, order, Renewal::Recreate { refresh: order.refresh }).await
     }
 
     fn operations(&self, workload: Option<&str>, limit: usize) -> Result<Vec<Entry>, Failure> {
@@ -90,6 +100,27 @@ impl Desk {
                 format!("there is no workload {name:?}: `drowse status` lists them"),
             )
         })
+    }
+
+    async fn renew(
+        &self,
+        name: &str,
+        order: Order,
+        renewal: Renewal,
+    ) -> Result<WorkloadStatus, Failure> {
+        let before = self.workload(name)?.snapshot();
+        let story = Correlation::random();
+        let cause = Cause::new(order.source).within(story);
+        self.engine.renew(name, cause, force(order), renewal)?;
+        let settled =
+            self.settle(name, order.wait, |now| renewed(name, renewal, &before, now)).await;
+        // It may be awake again though it could not be renewed.
+        let entries = self.engine.journal().recent(Some(name), LATEST);
+        let of_this = |entry: &&Entry| entry.kind == Kind::Restart && entry.correlation == story;
+        match entries.into_iter().find(|entry| of_this(&entry)) {
+            Some(Entry { failure: Some(failure), .. }) if order.wait.is_some() => Err(failure),
+            _ => settled,
+        }
     }
 
     /// Waits until a workload is where it should be, if that is wanted, and says how it is.
@@ -144,6 +175,29 @@ fn woken(name: &str, before: &Snapshot, now: &Snapshot) -> Progress {
         Phase::Failed | Phase::Missing => Progress::Going,
         Phase::Asleep | Phase::Waking | Phase::Draining | Phase::Stopping => Progress::Going,
     }
+}
+
+/// How a renewal goes that was ordered after `before`. What was awake, or is restarted, is woken
+/// when it is done; so is what somebody came to meanwhile.
+fn renewed(name: &str, renewal: Renewal, before: &Snapshot, now: &Snapshot) -> Progress {
+    let slept = !matches!(before.phase, Phase::Waking | Phase::Ready);
+    match now.phase {
+        Phase::Ready if now.generation > before.generation => Progress::Done,
+        Phase::Asleep if slept && renewal != Renewal::Restart => Progress::Done,
+        Phase::Asleep if !now.wake_wanted && now.generation == before.generation => {
+            let message =
+                format!("workload {name:?}: it was put to sleep before it was woken again");
+            Progress::Failed(Failure::new(ErrorCode::Conflict, message))
+        }
+        Phase::Failed | Phase::Missing if is_new(before, now) => {
+            Progress::Failed(failure(name, now))
+        }
+        _ => Progress::Going,
+    }
+}
+
+fn force(order: Order) -> Force {
+    if order.force { Force::AtOnce } else { Force::Drain }
 }
 
 /// How a sleep goes that was ordered after `before`. Somebody who came meanwhile has it woken

@@ -1,6 +1,6 @@
 //! The contract's records as core's, and back.
 
-use drowse_core::{ErrorCode, Exit, StopOptions, Target, Usage};
+use drowse_core::{ErrorCode, Exit, RecreateOptions, RemoveOptions, StopOptions, Target, Usage};
 
 use crate::{bindings::types, fault::clean};
 
@@ -25,6 +25,18 @@ pub(crate) fn stop_options(options: &StopOptions) -> types::StopOptions {
         grace_ms: u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX),
         attributes: Vec::new(),
     }
+}
+
+pub(crate) fn recreate_options(options: &RecreateOptions) -> types::RecreateOptions {
+    types::RecreateOptions {
+        refresh: options.refresh,
+        stop: stop_options(&options.stop),
+        attributes: Vec::new(),
+    }
+}
+
+pub(crate) fn remove_options(options: RemoveOptions) -> types::RemoveOptions {
+    types::RemoveOptions { preserve_data: options.preserve_data, attributes: Vec::new() }
 }
 
 pub(crate) fn error(code: types::ErrorCode, message: impl Into<String>) -> types::Error {

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use drowse_core::{
     ErrorCode, Exit, Failure, Observation, Provider, ProviderEvent, ProviderName, ProviderState,
-    StopOptions, Target, Usage,
+    RecreateOptions, RemoveOptions, StopOptions, Target, Usage,
 };
 use futures_util::future::BoxFuture;
 use tokio::{
@@ -36,6 +36,8 @@ use crate::{
 
 /// Events on their way to the engine; `emit` waits when there are as many.
 const EVENTS: usize = 64;
+/// What fetching an image may take on top of the wall limit.
+const FETCH: Duration = Duration::from_secs(30 * 60);
 
 /// One configured provider: calls of [`Provider`] run in instances of its plugin. Exists also
 /// without a usable plugin; then every call fails with the cause.
@@ -232,6 +234,23 @@ impl Provider for WasmProvider {
         ask!(self, Call::on("logs", target), call_logs(&asked, lines), |_, _, written| {
             Ok(observed::lines(written, lines))
         })
+    }
+
+    async fn recreate(
+        &self,
+        target: &Target,
+        options: &RecreateOptions,
+    ) -> Result<Observation, Failure> {
+        let (asked, how) = (convert::target(target), convert::recreate_options(options));
+        let fetch = if options.refresh { FETCH } else { Duration::ZERO };
+        let extra = options.stop.grace.saturating_add(fetch);
+        let call = Call { extra, ..Call::on("recreate", target) };
+        ask!(self, call, call_recreate(&asked, &how))
+    }
+
+    async fn remove(&self, target: &Target, options: &RemoveOptions) -> Result<(), Failure> {
+        let (asked, how) = (convert::target(target), convert::remove_options(*options));
+        ask!(self, Call::on("remove", target), call_remove(&asked, &how), |_, _, ()| Ok(()))
     }
 
     async fn exec(&self, target: &Target, command: &[String]) -> Result<Exit, Failure> {

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_wait_is_a_number_of_seconds_within_reason() {
-    let wait = |query| order(query, false).map(|order| order.wait);
+    let wait = |query| order(query, &[]).map(|order| order.wait);
     assert_eq!(wait(None).unwrap(), None);
     assert_eq!(wait(Some("wait=60")).unwrap(), Some(Duration::from_secs(60)));
     assert_eq!(wait(Some("wait=0.5")).unwrap(), Some(Duration::from_millis(500)));
@@ -14,17 +14,22 @@ fn a_wait_is_a_number_of_seconds_within_reason() {
 }
 
 #[test]
-fn only_a_sleep_can_be_forced() {
-    assert!(order(Some("force=true&wait=1"), true).unwrap().force);
-    assert!(order(Some("force=true"), false).is_err());
-    assert!(order(Some("force=maybe"), true).is_err());
+fn an_order_is_forced_or_refreshes_only_where_that_can_be() {
+    let both = ["force", "refresh"];
+    assert!(order(Some("force=true&wait=1"), &["force"]).unwrap().force);
+    let refreshing = order(Some("refresh=true&force=false"), &both).unwrap();
+    assert!(refreshing.refresh && !refreshing.force);
+    for (query, can_be) in [("force=true", &[][..]), ("refresh=true", &["force"])] {
+        assert!(order(Some(query), can_be).is_err(), "{query}");
+    }
+    assert!(order(Some("force=maybe"), &both).is_err());
 }
 
 #[test]
 fn whoever_does_not_say_who_it_is_comes_over_the_api() {
-    assert_eq!(order(None, true).unwrap().source, Source::Api);
-    assert_eq!(order(Some("source=cli"), true).unwrap().source, Source::Cli);
-    assert!(order(Some("source=idle"), true).is_err());
+    assert_eq!(order(None, &[]).unwrap().source, Source::Api);
+    assert_eq!(order(Some("source=cli"), &[]).unwrap().source, Source::Cli);
+    assert!(order(Some("source=idle"), &[]).is_err());
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn woken() -> Entry {
 
 /// At the command line, with a wait.
 fn order(wait: Option<Duration>, force: bool) -> Order {
-    Order { wait, force, source: Source::Cli }
+    Order { wait, force, refresh: false, source: Source::Cli }
 }
 
 #[async_trait]
@@ -91,6 +91,14 @@ impl Control for Scripted {
     async fn sleep(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
         self.asked.lock().unwrap().push((name.to_owned(), order));
         Err(Failure::new(ErrorCode::Timeout, "still stopping after 1 s"))
+    }
+
+    async fn restart(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
+        self.wake(name, order).await
+    }
+
+    async fn recreate(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
+        self.wake(name, order).await
     }
 
     fn operations(&self, workload: Option<&str>, limit: usize) -> Result<Vec<Entry>, Failure> {
@@ -196,6 +204,18 @@ async fn an_order_to_sleep_by_force_reaches_the_control() {
     let wait = Some(Duration::from_secs(1));
     fixture.client.sleep("n1/104", order(wait, true)).await.unwrap_err();
     assert_eq!(*fixture.control.asked.lock().unwrap(), [("n1/104".to_owned(), order(wait, true))]);
+}
+
+#[tokio::test]
+async fn orders_to_restart_and_to_make_anew_reach_the_control() {
+    let fixture = Fixture::start();
+    let refresh = Order { refresh: true, ..order(None, false) };
+    fixture.client.restart("n1/104", order(None, true)).await.unwrap();
+    fixture.client.recreate("n1/104", refresh).await.unwrap();
+    let orders: Vec<Order> =
+        fixture.control.asked.lock().unwrap().iter().map(|(_, order)| *order).collect();
+    assert_eq!(orders, [order(None, true), refresh]);
+    fixture.client.restart("n1/104", refresh).await.unwrap_err();
 }
 
 #[tokio::test]

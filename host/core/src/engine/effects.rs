@@ -13,13 +13,15 @@ use super::{Workload, needs::Wanted, story::Story, workload::Tasks};
 use crate::{
     gate::Closed,
     journal::Kind,
-    provider::{ErrorCode, Failure, Observation, Status, StopOptions},
-    spec::{Adopt, SleepMethod},
-    step::{Effect, Input, Life, Operation, Origin},
+    provider::{ErrorCode, Failure, Observation, RecreateOptions, Status, StopOptions},
+    spec::{Adopt, SleepMethod, SleepPlan},
+    step::{Effect, Input, Life, Operation, Origin, Renewal},
 };
 
-/// The provider has so much longer than the grace time to answer a stop.
-const STOP_MARGIN: Duration = Duration::from_secs(30);
+/// The provider has so much longer to answer than what it is asked may take.
+const MARGIN: Duration = Duration::from_secs(30);
+/// Making a target anew may take so long: it may mean fetching an image.
+const RECREATE: Duration = Duration::from_secs(45 * 60);
 /// The provider has so long to say what a target is.
 const LOOK: Duration = Duration::from_secs(30);
 /// Of the lines that a target wrote.
@@ -29,6 +31,44 @@ const LOGS: Duration = Duration::from_secs(10);
 const PASSING: Duration = Duration::from_secs(1);
 /// The memory of a workload in a pool is measured this often.
 const METER: Duration = Duration::from_secs(30);
+
+/// What the provider is asked for an operation.
+enum Call {
+    Start,
+    Pause,
+    Stop(StopOptions),
+    Kill(Option<String>),
+    Recreate(RecreateOptions),
+}
+
+// === impl Call ===
+
+impl Call {
+    fn of(operation: Operation, plan: &SleepPlan) -> Self {
+        let stop = StopOptions { signal: plan.signal.clone(), grace: plan.grace };
+        match (operation, plan.method) {
+            (Operation::Start, _) => Self::Start,
+            (Operation::Renew(Renewal::Recreate { refresh }), _) => {
+                Self::Recreate(RecreateOptions { refresh, stop })
+            }
+            (Operation::Sleep, SleepMethod::Pause) => Self::Pause,
+            (_, SleepMethod::Stop | SleepMethod::Pause) => Self::Stop(stop),
+            (_, SleepMethod::Kill) => Self::Kill(stop.signal),
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Start => Kind::Start,
+            Self::Pause => Kind::Pause,
+            Self::Stop(_) => Kind::Stop,
+            Self::Kill(_) => Kind::Kill,
+            Self::Recreate(_) => Kind::Recreate,
+        }
+    }
+}
+
+// === impl Workload ===
 
 impl Workload {
     /// Carries out one effect without waiting. What is known at once is the answer.
@@ -224,20 +264,15 @@ impl Workload {
     ) {
         let deeper = self.spec.deeper.as_ref().map(|deeper| &deeper.plan);
         let plan = match operation {
-            Operation::Deepen => deeper.unwrap_or(&self.spec.sleep),
+            Operation::Deepen | Operation::Renew(_) => deeper.unwrap_or(&self.spec.sleep),
             Operation::Start | Operation::Sleep => &self.spec.sleep,
         };
-        let kind = match (operation, plan.method) {
-            (Operation::Start, _) => Kind::Start,
-            (Operation::Sleep, SleepMethod::Pause) => Kind::Pause,
-            (_, SleepMethod::Stop | SleepMethod::Pause) => Kind::Stop,
-            (_, SleepMethod::Kill) => Kind::Kill,
-        };
+        let call = Call::of(operation, plan);
+        let kind = call.kind();
         let chapter = story.map(|story| story.chapter(kind, self));
-        let (workload, plan) = (self.clone(), plan.clone());
+        let workload = self.clone();
         let call = async move {
-            let options = StopOptions { signal: plan.signal, grace: plan.grace };
-            let result = workload.operate(kind, &options).await;
+            let result = workload.operate(call).await;
             if let Some(chapter) = chapter {
                 chapter.end(&result);
             }
@@ -246,23 +281,27 @@ impl Workload {
         replace(&mut tasks.operation, self.spawn(call));
     }
 
-    async fn operate(&self, kind: Kind, options: &StopOptions) -> Result<Observation, Failure> {
+    async fn operate(&self, call: Call) -> Result<Observation, Failure> {
         let provider = self.shared.provider(&self.spec.provider)?;
         let target = &self.spec.target;
-        let call = async {
-            match kind {
-                Kind::Pause => provider.pause(target).await,
-                Kind::Kill => provider.kill(target, options.signal.as_deref()).await,
-                Kind::Stop => provider.stop(target, options).await,
-                _ => provider.start(target).await,
+        let limit = match &call {
+            // The machine gives up a start by itself.
+            Call::Start => self.spec.wake.timeout,
+            Call::Pause | Call::Kill(_) => Duration::ZERO,
+            Call::Stop(options) => options.grace,
+            Call::Recreate(options) => options.stop.grace.saturating_add(RECREATE),
+        };
+        let kind = call.kind();
+        let asked = async {
+            match &call {
+                Call::Start => provider.start(target).await,
+                Call::Pause => provider.pause(target).await,
+                Call::Stop(options) => provider.stop(target, options).await,
+                Call::Kill(signal) => provider.kill(target, signal.as_deref()).await,
+                Call::Recreate(options) => provider.recreate(target, options).await,
             }
         };
-        let limit = match kind {
-            Kind::Start => self.spec.wake.timeout,
-            _ => options.grace,
-        };
-        // The machine gives up a start by itself.
-        self.within(limit.saturating_add(STOP_MARGIN), kind.as_str(), call).await
+        self.within(limit.saturating_add(MARGIN), kind.as_str(), asked).await
     }
 
     pub(super) async fn status_now(&self) -> Result<Observation, Failure> {

@@ -413,7 +413,7 @@ fn victims(mut lack: Lack, among: Vec<Candidate>) -> (Vec<Arc<Workload>>, Option
     let (mut willing, mut next) = (Vec::new(), None::<Duration>);
     for candidate in among {
         let state = candidate.workload.state();
-        let sleeps = matches!(state.operation(), Some(Operation::Sleep | Operation::Deepen));
+        let sleeps = state.operation().is_some_and(Operation::is_sleep);
         let light = candidate.workload.may_go_deeper(&state) && !candidate.place;
         if sleeps || state.phase() == Phase::Draining {
             lack.shrink(&candidate);

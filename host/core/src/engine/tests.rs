@@ -19,6 +19,7 @@ mod locks;
 mod needs;
 mod platform;
 mod pool;
+mod renewals;
 mod schedules;
 mod tiers;
 mod vetoes;

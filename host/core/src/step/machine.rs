@@ -26,6 +26,7 @@ impl Machine<'_> {
         match input {
             Input::Wake(cause) => self.wake(cause),
             Input::Sleep(cause, force) => self.operator_sleep(cause, force),
+            Input::Renew(cause, force, renewal) => self.renew(cause, force, renewal),
             Input::Evict(cause) => self.evict(cause),
             Input::Hold(cause) => self.hold(cause),
             Input::Release => self.released(),

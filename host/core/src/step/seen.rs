@@ -15,7 +15,7 @@ impl Machine<'_> {
             // The answer may be older than this.
             self.state.missed |= match operation {
                 Operation::Start => gone(&seen.status),
-                Operation::Sleep | Operation::Deepen => runs(&seen.status),
+                Operation::Sleep | Operation::Deepen | Operation::Renew(_) => runs(&seen.status),
             };
             return;
         }
@@ -139,6 +139,6 @@ pub(super) fn resting_phase(status: &Status) -> Phase {
     }
 }
 
-fn runs(status: &Status) -> bool {
+pub(super) fn runs(status: &Status) -> bool {
     matches!(status, Status::Running | Status::Starting)
 }

@@ -17,6 +17,20 @@ pub enum Operation {
     Sleep,
     /// Put it into the deepest sleep it has: not even its memory is kept.
     Deepen,
+    /// An operator has it renewed.
+    Renew(Renewal),
+}
+
+/// What an operator has done to a workload that is meant to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// It is stopped, and woken next.
+    Restart,
+    /// It is made anew from what it was made of; and woken next, if it was awake or on its way.
+    Recreate {
+        /// What it is made of is fetched again before.
+        refresh: bool,
+    },
 }
 
 /// What happened.
@@ -26,6 +40,8 @@ pub enum Input {
     Wake(Arc<Cause>),
     /// An operator wants it asleep; at once, whoever is inside, when forced.
     Sleep(Arc<Cause>, Force),
+    /// An operator wants it renewed. Changes nothing while it is on its way to sleep.
+    Renew(Arc<Cause>, Force, Renewal),
     /// Its place is needed: it goes to sleep if nobody is inside and nobody needs it.
     Evict(Arc<Cause>),
     /// Somebody needs it awake from now on. Each is answered by one [`Input::Release`].
@@ -80,7 +96,7 @@ pub enum Input {
     Looked(u64, Result<Observation, Failure>),
 }
 
-/// How an operator's sleep treats the visits inside.
+/// How an operator's order treats the visits inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Force {
     /// They have [`Policy::drain`] to end.

@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Effect, Force, Operation,
+    Effect, Force, Operation, Renewal,
     machine::Machine,
-    seen::{gone, resting_phase},
+    seen::{gone, resting_phase, runs},
 };
 use crate::{
     journal::{Cause, Kind, Source},
@@ -82,6 +82,7 @@ impl Machine<'_> {
             Phase::Asleep | Phase::Missing => self.look(),
             Phase::Draining => {
                 self.state.wake_wanted = None;
+                self.state.renewal = None;
                 if force == Force::AtOnce {
                     self.begin_sleep(Operation::Sleep);
                 }
@@ -111,11 +112,37 @@ impl Machine<'_> {
         }
     }
 
+    pub(super) fn renew(&mut self, cause: Arc<Cause>, force: Force, renewal: Renewal) {
+        let phase = self.state.phase();
+        if !self.state.may_be_renewed() {
+            return;
+        }
+        let wakes = match renewal {
+            Renewal::Restart => true,
+            Renewal::Recreate { .. } => matches!(phase, Phase::Ready | Phase::Waking),
+        };
+        self.state.closing = Some(cause.clone());
+        self.state.renewal = Some(renewal);
+        if phase == Phase::Ready {
+            self.enter(Phase::Draining);
+            self.arm(force.drain(self.policy));
+            self.effects.push(Effect::CloseGate);
+        } else {
+            self.cancel_operation();
+            self.begin_sleep(Operation::Deepen);
+        }
+        self.state.wake_wanted = wakes.then_some(cause);
+    }
+
     /// Nobody is inside, or an operator would not wait any longer.
     pub(super) fn begin_sleep(&mut self, operation: Operation) {
         let cause = self.state.closing.take();
         let cause = cause.unwrap_or_else(|| Arc::new(Cause::new(Source::Idle)));
-        self.begin(Kind::Sleep, cause.clone());
+        let (kind, operation) = match self.state.renewal.take() {
+            Some(renewal) => (Kind::Restart, Operation::Renew(renewal)),
+            None => (Kind::Sleep, operation),
+        };
+        self.begin(kind, cause.clone());
         self.ask_no_more();
         self.enter(Phase::Stopping);
         self.state.last_sleep = Some((operation, cause));
@@ -127,8 +154,15 @@ impl Machine<'_> {
         match result {
             _ if !matches!(phase, Phase::Stopping | Phase::Failed) => {}
             Ok(seen) => self.sleeps(operation, &seen.status),
-            Err(Failure { code: ErrorCode::NotFound, .. }) => {
+            Err(Failure { code: ErrorCode::NotFound, .. }) if !operation.is_recreation() => {
                 self.sleeps(operation, &Status::Missing);
+            }
+            // It is as it was, or half of it is done: a look tells, and nothing is tried again.
+            Err(failure) if operation.is_renewal() && self.state.wake_wanted.is_none() => {
+                self.state.may_run = true;
+                self.end(Err(Arc::new(failure)));
+                self.enter(Phase::Asleep);
+                self.state.missed = true;
             }
             // A start makes it run from whatever state the failed stop left.
             Err(failure) if self.state.wake_wanted.is_some() => {
@@ -172,6 +206,8 @@ impl Machine<'_> {
         self.state.failed_stops = 0;
         self.state.began = false;
         self.state.may_run = false;
+        // Made anew, it may run as it did before.
+        self.state.missed |= operation.is_renewal() && runs(status);
         self.state.light =
             operation == Operation::Sleep && self.policy.deeper.is_some() && !ended(status);
         if let Some(cause) = self.state.wake_wanted.take() {
@@ -181,6 +217,23 @@ impl Machine<'_> {
             self.state.rest_until = None;
             self.enter(resting_phase(status));
         }
+    }
+}
+
+// === impl Operation ===
+
+impl Operation {
+    /// It rests afterwards, unless somebody comes.
+    pub(crate) fn is_sleep(self) -> bool {
+        matches!(self, Self::Sleep | Self::Deepen)
+    }
+
+    pub(super) fn is_renewal(self) -> bool {
+        matches!(self, Self::Renew(_))
+    }
+
+    fn is_recreation(self) -> bool {
+        matches!(self, Self::Renew(Renewal::Recreate { .. }))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod histories;
+mod renewals;
 
 /// What may happen to a workload; the world turns it into an input if it can happen now.
 #[derive(Clone, Debug)]
@@ -30,6 +31,7 @@ enum Happening {
     Event(Status, u8),
     OperatorWake,
     OperatorSleep(Force),
+    OperatorRenew(Force, Renewal),
     Evict,
     Suspicion,
     Synced,
@@ -72,6 +74,8 @@ struct World {
     needs: Option<Generation>,
     held: u32,
     story: Option<Kind>,
+    /// How the last story ended.
+    ended: Option<Result<(), ErrorCode>>,
     last_left: Moment,
     starts: HashMap<Generation, u32>,
     /// The life whose visits may be cut: an operator would not wait any longer, or somebody else
@@ -143,6 +147,7 @@ impl World {
             needs: None,
             held: 0,
             story: None,
+            ended: None,
             last_left: Duration::ZERO,
             starts: HashMap::new(),
             forced: None,
@@ -161,12 +166,15 @@ impl World {
         while let Some(input) = inputs.pop_front() {
             self.steps += 1;
             let forced = matches!(input, Input::Timer(_)) && self.state.phase() == Phase::Draining
-                || matches!(input, Input::Sleep(_, Force::AtOnce));
+                || matches!(
+                    input,
+                    Input::Sleep(_, Force::AtOnce) | Input::Renew(_, Force::AtOnce, _)
+                );
             if forced {
                 self.forced = Some(self.state.generation());
             }
             self.retries = matches!(input, Input::Timer(_)) && self.state.phase() == Phase::Failed;
-            self.obeys = matches!(input, Input::Drained)
+            self.obeys = matches!(input, Input::Drained | Input::Renew(..))
                 || matches!(input, Input::Timer(_)) && self.state.phase() == Phase::Draining;
             let old = self.state.clone();
             let was_ready = old.phase() == Phase::Ready && matches!(input, Input::Looked(..));
@@ -190,7 +198,7 @@ impl World {
                 let generation = self.state.generation();
                 match operation {
                     Operation::Start => *self.starts.entry(generation).or_default() += 1,
-                    Operation::Sleep | Operation::Deepen => {
+                    Operation::Sleep | Operation::Deepen | Operation::Renew(_) => {
                         let inside = self.visits.get(&generation).copied().unwrap_or(0);
                         let forced = self.forced == Some(generation);
                         assert!(inside == 0 || forced, "{inside} visits inside while stopping");
@@ -256,7 +264,10 @@ impl World {
             Effect::Begin(kind, _) => {
                 assert!(self.story.replace(kind).is_none(), "a story within a story");
             }
-            Effect::End(_) => assert!(self.story.take().is_some(), "the end of no story"),
+            Effect::End(outcome) => {
+                assert!(self.story.take().is_some(), "the end of no story");
+                self.ended = Some(outcome.map_err(|failure| failure.code.clone()));
+            }
             Effect::AskSlot(generation) => {
                 assert!(!self.slot && self.asked_slot.is_none(), "asked twice for a place");
                 self.asked_slot = Some(generation);
@@ -393,6 +404,12 @@ impl World {
             Happening::Event(status, id) => self.input(Input::Changed(seen(status, id))),
             Happening::OperatorWake => self.input(Input::Wake(operator())),
             Happening::OperatorSleep(force) => self.input(Input::Sleep(operator(), force)),
+            Happening::OperatorRenew(force, renewal) => {
+                let (may, before) = (self.state.may_be_renewed(), self.state.clone());
+                self.input(Input::Renew(operator(), force, renewal));
+                assert!(may || before == self.state, "renewed on its way to sleep");
+                assert!(!may || self.state.is_renewed() || self.state.wake_wanted());
+            }
             Happening::Evict => self.input(Input::Evict(Arc::new(Cause::new(Source::Pool)))),
             Happening::Hold => {
                 self.held += 1;
@@ -482,8 +499,9 @@ impl World {
                 return;
             }
             let status = match self.operation {
-                Some((_, Operation::Sleep | Operation::Deepen)) => Status::Stopped,
-                _ => Status::Running,
+                None | Some((_, Operation::Start)) => Status::Running,
+                Some((_, Operation::Renew(Renewal::Recreate { .. }))) => Status::Running,
+                Some(_) => Status::Stopped,
             };
             self.happen(Happening::OperationEnds(Outcome::Seen(status, 1)));
             self.happen(Happening::SlotAnswered(true));
@@ -535,6 +553,12 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
+fn renewal() -> impl Strategy<Value = (Force, Renewal)> {
+    let force = prop_oneof![Just(Force::Drain), Just(Force::AtOnce)];
+    let recreate = any::<bool>().prop_map(|refresh| Renewal::Recreate { refresh });
+    (force, prop_oneof![Just(Renewal::Restart), recreate])
+}
+
 fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         6 => Just(Happening::Visitor),
@@ -549,6 +573,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::OperatorWake),
         1 => Just(Happening::OperatorSleep(Force::Drain)),
         1 => Just(Happening::OperatorSleep(Force::AtOnce)),
+        2 => renewal().prop_map(|(force, renewal)| Happening::OperatorRenew(force, renewal)),
         1 => Just(Happening::Evict),
         1 => Just(Happening::Hold),
         2 => Just(Happening::Release),

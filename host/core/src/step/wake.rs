@@ -106,6 +106,7 @@ impl Machine<'_> {
         self.state.restarted = false;
         self.state.wake_wanted = None;
         self.state.closing = None;
+        self.state.renewal = None;
         self.state.failure = None;
         self.state.rest_until = None;
         self.state.again_at = None;

@@ -40,6 +40,16 @@ fn a_wait_without_a_time_takes_the_usual_one_and_leaves_the_name_alone() {
 }
 
 #[test]
+fn only_what_is_made_anew_can_be_refreshed() {
+    let line = "drowse recreate blog --refresh --force --wait=10m";
+    let Command::Recreate(recreate) = parse(line).unwrap().command else { panic!("not recreate") };
+    assert!(recreate.refresh && recreate.forcible.force);
+    assert_eq!(recreate.forcible.operate.wait, Some(Duration::from_secs(600)));
+    assert!(parse("drowse restart blog --force").is_ok());
+    assert!(parse("drowse restart blog --refresh").is_err());
+}
+
+#[test]
 fn a_wait_that_is_no_duration_is_a_usage_error_that_says_why() {
     let error = parse("drowse wake blog --wait=90").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ValueValidation);

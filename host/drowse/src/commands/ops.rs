@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use drowse_core::{Entry, Kind};
+use drowse_core::Entry;
 
 use crate::{
     cli::Ops,
@@ -33,7 +33,7 @@ fn text(entries: &[Entry], now: SystemTime, output: &Output) -> String {
     }
     let mut text = table.render(output);
     for entry in entries {
-        if let (Some(failure), true) = (&entry.failure, is_story(entry.kind)) {
+        if let (Some(failure), true) = (&entry.failure, entry.kind.is_story()) {
             let line = format!("{} {}: {failure}", entry.kind, entry.workload);
             text.push_str(&format!("\n{}\n", output.paint(&line, Tone::Bad)));
         }
@@ -44,7 +44,7 @@ fn text(entries: &[Entry], now: SystemTime, output: &Output) -> String {
 fn row(entry: &Entry, now: SystemTime) -> [Cell; 7] {
     let ago = now.duration_since(entry.ended).unwrap_or_default();
     let took = entry.ended.duration_since(entry.began).unwrap_or_default();
-    let indent = if is_story(entry.kind) { "" } else { "  " };
+    let indent = if entry.kind.is_story() { "" } else { "  " };
     let by = match &entry.reference {
         Some(reference) => format!("{}: {reference}", entry.source),
         None => entry.source.to_string(),
@@ -62,11 +62,6 @@ fn row(entry: &Entry, now: SystemTime) -> [Cell; 7] {
         outcome,
         Cell::from(entry.correlation),
     ]
-}
-
-/// A whole story, not a provider call within one.
-fn is_story(kind: Kind) -> bool {
-    matches!(kind, Kind::Wake | Kind::Adopt | Kind::Sleep)
 }
 
 fn precise(took: Duration) -> String {

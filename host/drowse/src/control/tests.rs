@@ -23,7 +23,7 @@ impl Prober for Blind {
 
 /// An operator's, with this wait.
 fn order(wait: Option<Duration>) -> Order {
-    Order { wait, force: false, source: Source::Cli }
+    Order { wait, force: false, refresh: false, source: Source::Cli }
 }
 
 /// A desk over a router with one workload, whose provider has no plugin.
@@ -147,4 +147,35 @@ fn a_sleep_that_a_visitor_ended_at_once_is_not_waited_for() {
     }
     // A wake that the sleep itself broke off.
     assert_eq!(asleep("blog", &before, &snapshot(Phase::Stopping, 4, None)), Progress::Going);
+}
+
+#[test]
+fn a_restart_is_done_when_the_next_life_is_ready() {
+    let before = snapshot(Phase::Ready, 3, None);
+    let restart = |now| renewed("blog", Renewal::Restart, &before, &now);
+    for (phase, generation) in
+        [(Phase::Ready, 3), (Phase::Draining, 3), (Phase::Stopping, 3), (Phase::Waking, 4)]
+    {
+        assert_eq!(restart(snapshot(phase, generation, None)), Progress::Going);
+    }
+    assert_eq!(restart(snapshot(Phase::Ready, 4, None)), Progress::Done);
+    let failure = Arc::new(Failure::new(ErrorCode::Timeout, "it was not ready within 3m"));
+    let failed = snapshot(Phase::Failed, 4, Some(&failure));
+    assert_eq!(restart(failed), Progress::Failed((*failure).clone()));
+    let Progress::Failed(failure) = restart(snapshot(Phase::Asleep, 3, None)) else {
+        panic!("it is waited for")
+    };
+    assert!(failure.message.contains("put to sleep"), "{failure}");
+}
+
+#[test]
+fn what_sleeps_and_is_made_anew_is_not_waited_for_to_wake() {
+    let recreate = Renewal::Recreate { refresh: false };
+    let before = snapshot(Phase::Asleep, 3, None);
+    let progress = |phase| renewed("blog", recreate, &before, &snapshot(phase, 3, None));
+    assert_eq!(progress(Phase::Stopping), Progress::Going);
+    assert_eq!(progress(Phase::Asleep), Progress::Done);
+    let before = snapshot(Phase::Ready, 3, None);
+    let now = snapshot(Phase::Ready, 4, None);
+    assert_eq!(renewed("blog", recreate, &before, &now), Progress::Done);
 }

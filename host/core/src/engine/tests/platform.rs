@@ -17,7 +17,7 @@ use crate::{
     probe::Prober,
     provider::{
         Ability, Address, ErrorCode, Exit, Failure, Health, Observation, Provider, ProviderEvent,
-        ProviderState, Status, StopOptions, Target, Usage,
+        ProviderState, RecreateOptions, Status, StopOptions, Target, Usage,
     },
     spec::ReadyCheck,
     words::ProviderName,
@@ -52,6 +52,8 @@ pub(super) struct Guest {
     pub(super) starts_unsaid: bool,
     /// So many stops fail.
     pub(super) stop_fails: usize,
+    /// What being made anew answers instead of success.
+    pub(super) recreate_fails: Option<ErrorCode>,
     /// So many looks fail.
     pub(super) status_fails: usize,
     pub(super) panics: bool,
@@ -200,6 +202,24 @@ impl Provider for Platform {
         self.end("stop", &target.handle, Status::Stopped).await
     }
 
+    /// It runs afterwards if it ran before.
+    async fn recreate(
+        &self,
+        target: &Target,
+        options: &RecreateOptions,
+    ) -> Result<Observation, Failure> {
+        let handle = target.handle.as_str();
+        self.note(if options.refresh { "refresh" } else { "recreate" }, handle);
+        let guest = self.guest(handle)?;
+        tokio::time::sleep(guest.stop_takes).await;
+        if let Some(code) = guest.recreate_fails {
+            return Err(Failure::new(code, "the image cannot be fetched"));
+        }
+        self.with(handle, |guest| guest.id += 1);
+        self.note("recreated", handle);
+        Ok(self.seen(handle))
+    }
+
     async fn pause(&self, target: &Target) -> Result<Observation, Failure> {
         let handle = target.handle.as_str();
         let runs = matches!(self.seen(handle).status, Status::Running | Status::Paused);
@@ -282,6 +302,7 @@ impl Default for Guest {
             start_fails: None,
             starts_unsaid: false,
             stop_fails: 0,
+            recreate_fails: None,
             status_fails: 0,
             panics: false,
             ends: None,

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A world in which somebody wants it, and the provider is asked to start it.
-fn starting() -> World {
+pub(super) fn starting() -> World {
     let mut world = World::new();
     world.happen(Happening::Visitor);
     world.happen(Happening::SlotAnswered(true));
@@ -13,7 +13,7 @@ fn starting() -> World {
 }
 
 /// A world in which the workload is ready, and nobody has come in yet.
-fn ready() -> World {
+pub(super) fn ready() -> World {
     let mut world = starting();
     world.happen(Happening::OperationEnds(Outcome::Seen(Status::Running, 1)));
     world.happen(Happening::ProbeEnds(true));
@@ -22,7 +22,7 @@ fn ready() -> World {
 }
 
 /// Nobody has come for the idle time, and nothing speaks against sleeping.
-fn idle(world: &mut World) {
+pub(super) fn idle(world: &mut World) {
     world.happen(Happening::TimerFires);
     world.happen(Happening::QuestionEnds(true));
 }

@@ -1,7 +1,7 @@
 //! What an operator reads of the journal.
 
 use drowse_core::{
-    Correlation, ErrorCode, Failure, Generation, ProviderName, Source, WorkloadName,
+    Correlation, ErrorCode, Failure, Generation, Kind, ProviderName, Source, WorkloadName,
 };
 
 use super::*;

@@ -133,6 +133,7 @@ impl Server {
             host: "localhost".into(),
             port: listener.local_addr().unwrap().port(),
             trust: Trust::Fingerprint(Sha256::digest(made.cert.der()).into()),
+            identity: None,
         };
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let (service, dropped) = Self::service();

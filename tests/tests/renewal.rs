@@ -1,0 +1,85 @@
+//! What an operator has restarted or made anew, at the command line.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use drowse_tests::{Hello, Home, Programs, Router, process};
+
+/// A router with the workload `hello` asleep behind it.
+fn asleep() -> Result<(Router, Hello)> {
+    let programs = Programs::from_env();
+    let home = Home::new(&programs)?;
+    let hello = Hello::new(&programs, home.path(), Duration::from_millis(300))?;
+    home.configure(&[hello.provider(), hello.workload("never")].concat())?;
+    Ok((home.start()?, hello))
+}
+
+/// What the command line says, and whether it worked.
+fn drowse(router: &Router, words: &[&str]) -> Result<(bool, String)> {
+    let output = router.home().drowse(words)?;
+    let said = [output.stdout, output.stderr].concat();
+    Ok((output.status.success(), String::from_utf8(said)?))
+}
+
+#[test]
+fn a_restart_under_constant_visitors_loses_none_and_leaves_another_process() -> Result<()> {
+    let (router, hello) = asleep()?;
+    ensure!(router.get("any.example", "/")?.status == 200);
+    let over = AtomicBool::new(false);
+    let (said, visits) = thread::scope(|scope| {
+        let visitor = || -> Result<Vec<u16>> {
+            let mut statuses = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                statuses.push(router.get("any.example", "/")?.status);
+            }
+            Ok(statuses)
+        };
+        let visitors: Vec<_> = (0..4).map(|_| scope.spawn(visitor)).collect();
+        let slow = scope.spawn(|| router.get("any.example", "/slow?seconds=1"));
+        let said = drowse(&router, &["restart", "hello", "--wait"]);
+        over.store(true, Ordering::Relaxed);
+        let mut visits = vec![slow.join().expect("no panic")?.status];
+        for visitor in visitors {
+            visits.extend(visitor.join().expect("no panic")?);
+        }
+        Ok::<_, anyhow::Error>((said?, visits))
+    })?;
+    assert_eq!(said, (true, "hello: ready\n".to_owned()));
+    assert!(visits.iter().all(|status| *status == 200), "{visits:?}");
+    let starts = hello.starts()?;
+    assert_eq!(starts.len(), 2);
+    assert!(!process::exists(starts[0]) && process::exists(starts[1]));
+    let (_, ops) = drowse(&router, &["ops", "hello"])?;
+    ensure!(ops.contains("restart") && ops.contains("cli"), "{ops}");
+    Ok(())
+}
+
+#[test]
+fn what_sleeps_is_awake_after_a_restart() -> Result<()> {
+    let (router, hello) = asleep()?;
+    let said = drowse(&router, &["restart", "hello", "--wait"])?;
+    assert_eq!(said, (true, "hello: ready\n".to_owned()));
+    assert_eq!(hello.starts()?.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn what_a_provider_cannot_make_anew_serves_on_and_the_command_says_why() -> Result<()> {
+    let (router, _hello) = asleep()?;
+    ensure!(router.get("any.example", "/")?.status == 200);
+    let (worked, said) = drowse(&router, &["recreate", "hello", "--wait"])?;
+    assert!(!worked && said.contains("recreate"), "{said}");
+    assert_eq!(router.get("any.example", "/")?.status, 200);
+
+    drowse(&router, &["sleep", "hello", "--wait"])?;
+    let (worked, _) = drowse(&router, &["recreate", "hello", "--wait"])?;
+    assert!(!worked);
+    assert_eq!(router.phase("hello")?, "asleep");
+    let (worked, said) = drowse(&router, &["restart", "nobody"])?;
+    assert!(!worked && said.contains("no workload"), "{said}");
+    router.workload("hello").context("it is still there").map(drop)
+}
