@@ -57,6 +57,7 @@ pub(crate) const TABLES: &[&Table] = &[
     &keys::provider::PROVIDER,
     &keys::provider::ENDPOINT,
     &keys::provider::COMMAND,
+    &keys::provider::NETWORK,
     &keys::provider::PROVIDER_LIMITS,
     &keys::WORKLOAD,
     &keys::life::SLEEP,

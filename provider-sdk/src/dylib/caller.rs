@@ -6,10 +6,10 @@ use drowse_provider_abi::{self as abi, Bytes, Sink};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    bindings::drowse::provider::{command, http, log, types},
+    bindings::drowse::provider::{command, grpc, http, log, network, types},
     dylib::panics,
     error::{Error, Result},
-    host::{Host, ReadBody, Reply},
+    host::{self, Host, NextMessage, ReadBody, Reply},
     wire,
     words::{Attribute, Event},
 };
@@ -25,6 +25,12 @@ struct Body {
     caller: Rc<Caller>,
     handle: u32,
     reason: Option<String>,
+}
+
+/// The messages of a call that the router holds.
+struct Messages {
+    caller: Rc<Caller>,
+    handle: u32,
 }
 
 /// Why there is no answer.
@@ -172,6 +178,27 @@ impl Host for Rc<Caller> {
         self.result("command.changes", &since)
     }
 
+    fn unary(&self, call: &grpc::Call) -> Result<Vec<u8>> {
+        self.result("grpc.unary", call)
+    }
+
+    fn server_stream(&self, call: &grpc::Call) -> Result<host::Messages> {
+        let handle = self.result("grpc.server-stream", call)?;
+        Ok(Box::new(Messages { caller: self.clone(), handle }))
+    }
+
+    fn add_network(&self, attachment: &network::Attachment) -> Result<Vec<String>> {
+        self.result("network.add", attachment)
+    }
+
+    fn del_network(&self, attachment: &network::Attachment) -> Result<()> {
+        self.result("network.del", attachment)
+    }
+
+    fn check_network(&self, attachment: &network::Attachment) -> Result<()> {
+        self.result("network.check", attachment)
+    }
+
     fn send_datagram(&self, endpoint: &str, payload: &[u8]) -> Result<()> {
         self.result("udp.send", &(endpoint, payload))
     }
@@ -213,5 +240,20 @@ impl Drop for Body {
     fn drop(&mut self) {
         // It goes with the call when there is no answer.
         let _ = self.caller.ask::<()>("http.response.drop", &self.handle);
+    }
+}
+
+// === impl Messages ===
+
+impl NextMessage for Messages {
+    fn next(&mut self) -> Result<Option<Vec<u8>>> {
+        self.caller.result("grpc.messages.next", &self.handle)
+    }
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        // They go with the call when there is no answer.
+        let _ = self.caller.ask::<()>("grpc.messages.drop", &self.handle);
     }
 }

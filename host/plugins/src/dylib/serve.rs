@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use wasmtime::component::Resource;
 
 use crate::{
-    bindings::{clock, command, events, http, log, memo, types, udp},
+    bindings::{clock, command, events, grpc, http, log, memo, network, types, udp},
     fault::Fault,
     store::HostState,
     wire,
@@ -78,6 +78,35 @@ pub(super) async fn serve(
         "command.changes" => {
             let since = read(state, arguments)?;
             bytes(command::Host::changes(state, since).await?)
+        }
+        "grpc.unary" => {
+            let call = read(state, arguments)?;
+            bytes(grpc::Host::unary(state, call).await?)
+        }
+        "grpc.server-stream" => {
+            let call = read(state, arguments)?;
+            let messages = grpc::Host::server_stream(state, call).await?;
+            bytes(messages.map(|messages| messages.rep()))
+        }
+        "grpc.messages.next" => {
+            let handle = read(state, arguments)?;
+            bytes(grpc::HostMessages::next(state, Resource::new_borrow(handle)).await?)
+        }
+        "grpc.messages.drop" => {
+            let handle = read(state, arguments)?;
+            bytes(grpc::HostMessages::drop(state, Resource::new_own(handle)).await?)
+        }
+        "network.add" => {
+            let attachment = read(state, arguments)?;
+            bytes(network::Host::add(state, attachment).await?)
+        }
+        "network.del" => {
+            let attachment = read(state, arguments)?;
+            bytes(network::Host::del(state, attachment).await?)
+        }
+        "network.check" => {
+            let attachment = read(state, arguments)?;
+            bytes(network::Host::check(state, attachment).await?)
         }
         "udp.send" => {
             let (endpoint, payload) = read(state, arguments)?;
