@@ -6,7 +6,9 @@
 
 pub mod card;
 pub mod client;
+pub mod containerd;
 pub mod docker;
+pub mod dylibs;
 pub mod fake_proxmox;
 pub mod hello;
 pub mod limits;
@@ -27,6 +29,7 @@ pub mod wire;
 
 pub use card::Card;
 pub use client::{Answer, curl};
+pub use containerd::Containerd;
 pub use docker::Docker;
 pub use fake_proxmox::FakeProxmox;
 pub use hello::Hello;

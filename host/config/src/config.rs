@@ -36,6 +36,8 @@ pub struct Config {
     pub plugins: PathBuf,
     /// What must vouch for a plugin's file.
     pub vouchers: Vouchers,
+    /// Plugins may be dynamic libraries.
+    pub allow_dylib: bool,
     /// The directory for compiled plugins.
     pub cache: PathBuf,
     /// The directory for what is remembered over restarts.
@@ -62,11 +64,13 @@ pub struct Config {
     sources: Vec<Source>,
 }
 
-/// Where the router keeps things.
+/// Where the router keeps things, and whether dynamic libraries are among them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
     /// The directory of plugins.
     pub plugins: PathBuf,
+    /// Plugins may be dynamic libraries.
+    pub allow_dylib: bool,
     /// The directory for compiled plugins.
     pub cache: PathBuf,
     /// The control socket.
@@ -125,6 +129,7 @@ impl Config {
                            no key; put in the keys whose signatures count";
             r.complain(top.place_of("require-signatures"), message);
         }
+        let allow_dylib = top.get(&mut r, "allow-dylib", &FLAG);
         let cache = top.find(&mut r, "cache", &PATH);
         let state = top.find(&mut r, "state", &PATH);
         let control = top.find(&mut r, "control", &PATH);
@@ -145,6 +150,7 @@ impl Config {
                 signers: signers.unwrap_or_default(),
                 signatures_required: signatures_required.unwrap_or_default(),
             },
+            allow_dylib: allow_dylib.unwrap_or_default(),
             cache: cache.flatten().unwrap_or(usual.cache),
             state: state.flatten().unwrap_or_else(|| places.state()),
             control: control.flatten().unwrap_or(usual.control),
@@ -168,6 +174,16 @@ impl Config {
             places: marks,
             sources,
         })
+    }
+
+    /// Where the router keeps things.
+    pub fn paths(&self) -> Paths {
+        Paths {
+            plugins: self.plugins.clone(),
+            allow_dylib: self.allow_dylib,
+            cache: self.cache.clone(),
+            control: self.control.clone(),
+        }
     }
 
     /// Something that turned out to be wrong with an item later, at the item's place.
@@ -195,6 +211,7 @@ impl Paths {
         let beside = directory.join("plugins");
         Self {
             plugins: if beside.is_dir() { beside } else { places.plugins() },
+            allow_dylib: false,
             cache: places.cache(),
             control: places.control(),
         }
@@ -206,7 +223,7 @@ impl Paths {
     pub fn named(path: &Path, places: &Places) -> Result<Self, Mistakes> {
         let texts = texts(path)?;
         let mut paths = Self::usual(parent(&texts[0].0), places);
-        let Self { plugins, cache, control } = &mut paths;
+        let Self { plugins, allow_dylib, cache, control } = &mut paths;
         for (file, (path, text)) in texts.into_iter().enumerate() {
             let mut source = Source { path, text, secrets: Vec::new() };
             let entries = tree::parse(file, &mut source, &mut Vec::new());
@@ -216,6 +233,9 @@ impl Paths {
                 if let Some(Value::Text(said)) = entries.get(key).map(|entry| &entry.node.value) {
                     *place = parent(&source.path).join(said);
                 }
+            }
+            if let Some(entry) = entries.get("allow-dylib") {
+                *allow_dylib = matches!(entry.node.value, Value::Flag(true));
             }
         }
         Ok(paths)

@@ -120,6 +120,18 @@ form!(
     }
 );
 form!(
+    /// Paths, at least one.
+    PATHS: Vec<PathBuf>, "list of paths", "a list of paths such as [\"/opt/cni/bin\"]", |r, node| {
+        match &node.value {
+            Value::List(items) if items.is_empty() => {
+                r.refuse(node, "the list is empty; name a directory")
+            }
+            Value::List(items) => each(items, |item| (PATH.read)(r, item)),
+            _ => r.mismatch(node, PATHS.kind),
+        }
+    }
+);
+form!(
     /// An address to listen on.
     ADDRESS: SocketAddr,
     "address",

@@ -58,6 +58,7 @@ pub(crate) const TABLES: &[&Table] = &[
     &keys::provider::ENDPOINT,
     &keys::provider::COMMAND,
     &keys::provider::COMMAND_LIMITS,
+    &keys::provider::NETWORK,
     &keys::provider::PROVIDER_LIMITS,
     &keys::WORKLOAD,
     &keys::life::SLEEP,

@@ -1,8 +1,9 @@
 //! One module per command.
 
 use drowse_admin::Client;
+use drowse_config::Paths;
 use drowse_plugins::{Plugins, PluginsConfig, Vouchers};
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
@@ -56,23 +57,24 @@ fn runtime() -> Result<Runtime, Error> {
         .map_err(|error| Error::new(format!("cannot start threads: {error}")))
 }
 
-/// The plugins in these directories and in the box, to be looked at; nothing of theirs runs.
+/// The plugins in these directories and in the box, to be looked at; nothing of theirs runs beyond
+/// what tells what they are.
 pub(crate) fn plugins(
-    dir: PathBuf,
-    cache: PathBuf,
+    paths: Paths,
     vouchers: Vouchers,
     runtime: &Handle,
 ) -> Result<Plugins, Error> {
-    let plugins = Plugins::new(PluginsConfig {
-        dir: Some(dir),
-        cache,
+    let config = PluginsConfig {
+        dir: Some(paths.plugins),
+        allow_dylib: paths.allow_dylib,
+        cache: paths.cache,
         bundled: BUNDLED,
         vouchers,
         state: None,
         files: None,
         runtime: runtime.clone(),
-    });
-    plugins.map_err(Error::new)
+    };
+    Plugins::new(config).map_err(Error::new)
 }
 
 /// The running router.

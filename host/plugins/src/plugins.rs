@@ -19,7 +19,7 @@ use crate::{
     cache::Cache,
     command::{Processes, Records},
     directory::Directories,
-    info::PluginInfo,
+    info::{Kind, PluginInfo},
     load::{self, House, Plugin, Source},
     notes::Notes,
     provider::WasmProvider,
@@ -31,8 +31,10 @@ use crate::{
 /// Where plugins come from.
 #[derive(Clone, Debug)]
 pub struct PluginsConfig {
-    /// Files `NAME.wasm` in here go before bundled plugins. It may be made later.
+    /// Files `NAME.wasm` and `NAME.so` in here go before bundled plugins. It may be made later.
     pub dir: Option<PathBuf>,
+    /// Plugins may be dynamic libraries: trusted code that nothing confines.
+    pub allow_dylib: bool,
     /// Compiled plugins are kept in here, in a directory that must be ours alone.
     pub cache: PathBuf,
     /// Plugins that come with the router, by name.
@@ -290,15 +292,40 @@ impl Shelf {
             return Vec::new();
         };
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        names.filter_map(|name| name.strip_suffix(".wasm").map(str::to_owned)).collect()
+        let plugin = |name: String| {
+            let name = name.strip_suffix(".wasm").or_else(|| name.strip_suffix(".so"))?;
+            Some(name.to_owned())
+        };
+        names.filter_map(plugin).collect()
     }
 
     /// Where a plugin's file would be: in the directory, or at the path itself.
-    fn path(&self, reference: &str) -> Option<PathBuf> {
+    fn paths(&self, reference: &str) -> Vec<PathBuf> {
         if is_path(reference) {
-            return Some(reference.into());
+            return vec![reference.into()];
         }
-        Some(self.config.dir.as_ref()?.join(format!("{reference}.wasm")))
+        let dir = self.config.dir.iter();
+        dir.flat_map(|dir| ["wasm", "so"].map(|end| dir.join(format!("{reference}.{end}"))))
+            .collect()
+    }
+
+    /// The file at a path, if there is one and it may be used.
+    fn at(&self, path: &Path) -> Result<Option<Source>, String> {
+        let shown = path.display();
+        let kind = match path.extension() {
+            Some(end) if end == "so" => Kind::Dylib,
+            _ => Kind::Component,
+        };
+        if kind == Kind::Dylib && !self.config.allow_dylib && path.exists() {
+            return Err(format!(
+                "plugin {shown}: it is a dynamic library, trusted code that nothing confines, and \
+                 those are not allowed; if you trust it, add at the top of the router's \
+                 configuration: allow-dylib = true"
+            ));
+        }
+        let found = vouch::read(path, vouch::FILE_BYTES);
+        let found = found.map_err(|why| format!("plugin {shown}: {why}"))?;
+        Ok(found.map(|bytes| Source::new(kind, shown.to_string(), bytes)))
     }
 
     /// The file of a plugin that may be used: in the directory, else bundled, else at the path.
@@ -318,21 +345,19 @@ impl Shelf {
     }
 
     fn read(&self, reference: &str) -> Result<Source, String> {
-        let path = self.path(reference);
-        if let Some(path) = &path {
-            match vouch::read(path, vouch::FILE_BYTES) {
-                Ok(Some(bytes)) => return Ok(Source::new(path.display().to_string(), bytes)),
-                Ok(None) => {}
-                Err(why) => return Err(format!("plugin {}: {why}", path.display())),
+        let paths = self.paths(reference);
+        for path in &paths {
+            if let Some(source) = self.at(path)? {
+                return Ok(source);
             }
         }
         let bundled = self.config.bundled.iter().find(|(name, _)| *name == reference);
         if let Some((_, bytes)) = bundled {
-            return Ok(Source::new(Source::BUNDLED, *bytes));
+            return Ok(Source::new(Kind::Component, Source::BUNDLED, *bytes));
         }
         let bundled: Vec<&str> = self.config.bundled.iter().map(|(name, _)| *name).collect();
         let bundled = bundled.join(", ");
-        Err(match path {
+        Err(match paths.first() {
             Some(path) if is_path(reference) => format!(
                 "plugin {}: there is no such file; put it there, or name a bundled plugin ({bundled})",
                 path.display()
@@ -351,7 +376,7 @@ impl Shelf {
 }
 
 pub(crate) fn is_path(reference: &str) -> bool {
-    reference.contains('/') || reference.ends_with(".wasm")
+    reference.contains('/') || reference.ends_with(".wasm") || reference.ends_with(".so")
 }
 
 pub(crate) fn absolute(path: &Path) -> PathBuf {

@@ -11,13 +11,15 @@ use tokio::sync::Semaphore;
 use crate::{
     capabilities::memo::Memo,
     command::Processes,
+    dylib::Threads,
     endpoint::{Datagrams, Endpoint, Place},
     fault::Fault,
-    grants::{Asked, Policy, Rule, toml_key, toml_string},
+    grants::{Asked, Called, Policy, Rule, toml_key, toml_string},
     health::Health,
     info::EndpointWish,
     load::House,
     meter::Account,
+    network::Networks,
     notes::Notes,
     reach::Border,
     settings::{Limits, ProviderSettings, Transport},
@@ -38,11 +40,14 @@ pub(crate) struct Tenant {
     /// The operator's rules by endpoint; absent where the plugin's wishes hold.
     rules: BTreeMap<String, Option<Vec<Rule>>>,
     pub(crate) processes: Arc<Processes>,
+    pub(crate) networks: Networks,
     pub(crate) notes: Arc<Notes>,
     pub(crate) health: Health,
     /// Where its targets may be.
     pub(crate) border: Border,
     pub(crate) responses: Arc<Semaphore>,
+    /// Where its calls run when its plugin is a dynamic library.
+    pub(crate) threads: Threads,
     /// The CPU time of its calls.
     pub(crate) account: Arc<Account>,
     started: Instant,
@@ -96,10 +101,12 @@ impl Tenant {
                 notes.clone(),
                 house.records.clone(),
             ),
+            networks: Networks::new(name, settings.networks.clone()),
             notes,
             health: Health::default(),
             border: Border::new(settings, house.places.clone()),
             responses: Arc::new(Semaphore::new(RESPONSES)),
+            threads: Threads::new(settings.limits.calls),
             account: Arc::new(Account::new(settings.limits.cpu)),
             started: Instant::now(),
         })
@@ -115,10 +122,12 @@ impl Tenant {
             datagrams: BTreeMap::new(),
             rules: BTreeMap::new(),
             processes: Processes::new(plugin, BTreeMap::new(), None, notes.clone(), Arc::default()),
+            networks: Networks::new(plugin, BTreeMap::new()),
             notes,
             health: Health::default(),
             border: Border::default(),
             responses: Arc::new(Semaphore::new(RESPONSES)),
+            threads: Threads::new(limits.calls),
             account: Arc::new(Account::new(limits.cpu)),
             started: Instant::now(),
             limits,
@@ -136,6 +145,11 @@ impl Tenant {
     pub(crate) fn broke(&self, doing: &str, fault: &Fault) {
         self.health.fault(format!("{doing}: the plugin {fault}"));
         self.notes.repeated(doing, &format!("plugin instance broke: {fault}"));
+    }
+
+    /// The granted endpoint of this name.
+    pub(crate) fn endpoint(&self, name: &str) -> Option<&Endpoint> {
+        self.endpoints.get(name)
     }
 
     /// Where its endpoints are.
@@ -185,16 +199,22 @@ impl Scope {
 
     /// The endpoint, if the request may go there; else the refusal with the line to add.
     pub(crate) fn endpoint(&self, asked: &Asked<'_>) -> Result<&Endpoint, String> {
-        let found =
-            self.tenant.endpoints.get(asked.endpoint).zip(self.policies.get(asked.endpoint));
-        let Some((endpoint, policy)) = found else {
-            return Err(match self.tenant.datagrams.contains_key(asked.endpoint) {
-                true => self.other_kind(asked.endpoint, "datagrams, not http", "https"),
-                false => self.no_endpoint(asked.endpoint, "https"),
-            });
-        };
-        let refusal = policy.check(asked);
-        refusal.map(|()| endpoint)
+        let (endpoint, policy) = self.asked_for(asked.endpoint)?;
+        policy.check(asked).map(|()| endpoint)
+    }
+
+    /// The endpoint, if the gRPC call may go there; else the refusal with the line to add.
+    pub(crate) fn call(&self, called: &Called<'_>) -> Result<&Endpoint, String> {
+        let (endpoint, policy) = self.asked_for(called.endpoint)?;
+        policy.check_call(called).map(|()| endpoint)
+    }
+
+    fn asked_for(&self, name: &str) -> Result<(&Endpoint, &Policy), String> {
+        let found = self.tenant.endpoints.get(name).zip(self.policies.get(name));
+        found.ok_or_else(|| match self.tenant.datagrams.contains_key(name) {
+            true => self.other_kind(name, "datagrams, not http", "https"),
+            false => self.no_endpoint(name, "https"),
+        })
     }
 
     /// The endpoint, if datagrams may go there; else the refusal with the line to add.

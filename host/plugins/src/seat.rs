@@ -9,6 +9,7 @@ use crate::{
     bindings::types,
     convert,
     fault::{Fault, clean},
+    function::{Nothing, Watch},
     instance,
     load::{House, Plugin},
     meter::Meter,
@@ -112,10 +113,8 @@ impl Seat {
     async fn configured(&self, plugin: Arc<Plugin>) -> Result<Active, String> {
         let scope = Arc::new(Scope::new(self.tenant.clone(), &plugin.info().endpoints));
         let state = HostState::new(scope.clone(), "configure", None);
-        let asked =
-            instance::run(&self.house.runtime, &plugin, state, Some(&self.settings), |_, _| {
-                Box::pin(async { Ok(Ok(())) })
-            });
+        let settings = Some(self.settings.as_str());
+        let asked = instance::run(&self.house.runtime, &plugin, state, settings, Nothing);
         let wall = self.tenant.limits.wall;
         let title = plugin.title();
         match tokio::time::timeout(wall, asked).await.unwrap_or(Err(Fault::Wall(wall))) {
@@ -158,13 +157,8 @@ impl Seat {
         state.events = Some(events);
         // It is one and goes on for ever: its own meter is enough, and calls need not pay for it.
         state.meter = Arc::new(Meter::new(self.tenant.limits.cpu, None));
-        let asked = instance::run(
-            &self.house.runtime,
-            &active.plugin,
-            state,
-            Some(&self.settings),
-            |guest, store| Box::pin(async move { guest.call_watch(store).await }),
-        );
+        let (runtime, settings) = (&self.house.runtime, Some(self.settings.as_str()));
+        let asked = instance::run(runtime, &active.plugin, state, settings, Watch {});
         Ok(asked.await?.err().unwrap_or_else(|| {
             convert::error(
                 types::ErrorCode::Internal,

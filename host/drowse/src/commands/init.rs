@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use drowse_config::{Places, doc};
+use drowse_config::{Paths, Places, doc};
 use drowse_core::ProviderName;
 use drowse_plugins::{
     PluginInfo, Vouchers,
@@ -98,8 +98,9 @@ fn describe(platform: &Platform) -> Result<Option<PluginInfo>, Error> {
     let runtime = runtime()?;
     let places = Places::of_this_user();
     runtime.block_on(async {
-        let plugins =
-            plugins(places.plugins(), places.cache(), Vouchers::default(), runtime.handle())?;
+        let (plugins_dir, cache) = (places.plugins(), places.cache());
+        let paths = Paths { plugins: plugins_dir, cache, ..Paths::usual(Path::new(""), &places) };
+        let plugins = plugins(paths, Vouchers::default(), runtime.handle())?;
         let info = plugins.inspect(platform.plugin()).await;
         plugins.shutdown().await;
         match (platform, info) {

@@ -1,11 +1,8 @@
 //! `drowse plugin lock` and `drowse plugin verify`
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, path::Path};
 
-use drowse_config::{Config, Places};
+use drowse_config::{Config, Paths, Places};
 use drowse_plugins::{Lock, LockPlace, Locked, Verdict, Verification, Vouchers};
 use serde::Serialize;
 
@@ -40,8 +37,7 @@ struct Written<'a> {
 
 /// Where plugins are looked for and what they are compared with.
 struct Ground {
-    dir: PathBuf,
-    cache: PathBuf,
+    paths: Paths,
     vouchers: Vouchers,
     /// The plugins of the providers.
     used: BTreeSet<String>,
@@ -102,8 +98,7 @@ pub(crate) fn verify(named: &[String], config: &ConfigFile, output: &Output) -> 
 impl Ground {
     fn of(config: &Config) -> Self {
         Self {
-            dir: config.plugins.clone(),
-            cache: config.cache.clone(),
+            paths: config.paths(),
             vouchers: config.vouchers.clone(),
             used: config.providers.iter().map(|provider| provider.plugin.clone()).collect(),
         }
@@ -112,8 +107,7 @@ impl Ground {
     /// Without a configuration.
     fn of_nothing(config: &ConfigFile) -> Result<Self, Error> {
         let paths = locate::paths(config)?;
-        let (dir, cache) = (paths.plugins, paths.cache);
-        Ok(Self { dir, cache, vouchers: Vouchers::default(), used: BTreeSet::new() })
+        Ok(Self { paths, vouchers: Vouchers::default(), used: BTreeSet::new() })
     }
 }
 
@@ -123,10 +117,10 @@ fn check(ground: &Ground, named: &[String]) -> Result<Vec<Checked>, Error> {
         [] => ground.used.iter().cloned().collect(),
         named => named.iter().map(|name| plugin::named(name)).collect(),
     };
-    let Ground { dir, cache, vouchers, .. } = ground;
+    let Ground { paths, vouchers, .. } = ground;
     let runtime = runtime()?;
     runtime.block_on(async {
-        let plugins = plugins(dir.clone(), cache.clone(), vouchers.clone(), runtime.handle())?;
+        let plugins = plugins(paths.clone(), vouchers.clone(), runtime.handle())?;
         let mut checked = Vec::with_capacity(references.len());
         for plugin in references {
             checked.push(match plugins.verify(&plugin).await {

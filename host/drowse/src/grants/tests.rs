@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drowse_config::{Config, Places};
-use drowse_plugins::{CommandWish, Load};
+use drowse_plugins::{CommandWish, Kind, Load};
 
 use super::*;
 
@@ -19,6 +19,7 @@ fn info() -> PluginInfo {
         name: "docker".to_owned(),
         version: "0.1.0".to_owned(),
         summary: "Containers.".to_owned(),
+        kind: Kind::Component,
         origin: "bundled".to_owned(),
         digest: String::new(),
         size: 1,
@@ -65,7 +66,8 @@ fn what_looks_wrong_here_is_a_doubt() {
              X-Key = { env = \"DROWSE_TEST_IS_NEVER_SET\" }, X-File = { file = \"/nowhere/key\" } \
              } }\n\
              command.x = { run = [\"true\"], directory = \"/nowhere/site\", limits = { cgroup = \
-             \"/nowhere/group\" } }",
+             \"/nowhere/group\" } }\n\
+             network.lan = { config = \"/nowhere/lan.conflist\", plugins = [\"/nowhere/cni\"] }",
         ),
     );
     let all = told.join("\n");
@@ -79,10 +81,13 @@ fn what_looks_wrong_here_is_a_doubt() {
         "/nowhere/key",
         "/nowhere/site",
         "/nowhere/group",
+        "`lan`: plugin `docker` does not ask for any",
+        "/nowhere/lan.conflist",
+        "directories in `plugins`",
     ] {
         assert!(all.contains(part), "{part} in {all}");
     }
-    assert_eq!(told.len(), 9, "{all}");
+    assert_eq!(told.len(), 12, "{all}");
 }
 
 #[test]

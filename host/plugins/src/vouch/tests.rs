@@ -3,6 +3,7 @@ use std::{fs, path::PathBuf};
 use proptest::prelude::*;
 
 use super::*;
+use crate::info::Kind;
 
 const KEY: &str = "RWQVd7NgZHj6KeHkj6pO75Nhub4QiqbBJGIsH+5ioHfU4rEDOesIKEv8";
 const OTHER_KEY: &str = "RWRscRBUIk6mGfUAPXYHD8ixAyVpdpFbuFJgL3yBpyHHdO5kEkFlVTtQ";
@@ -38,7 +39,7 @@ impl Shelf {
     }
 
     fn source(&self) -> Source {
-        Source::new(self.file.display().to_string(), BYTES)
+        Source::new(Kind::Component, self.file.display().to_string(), BYTES)
     }
 
     fn sign(&self, signature: &str) {
@@ -109,7 +110,7 @@ fn a_file_that_is_not_in_the_lock_is_refused_also_in_the_place_of_a_bundled_plug
 #[test]
 fn a_bundled_plugin_needs_nobody_unless_the_lock_has_a_file() {
     let shelf = Shelf::new();
-    let bundled = Source::new(Source::BUNDLED, BYTES);
+    let bundled = Source::new(Kind::Component, Source::BUNDLED, BYTES);
     let vouchers = Vouchers { signatures_required: true, ..shelf.locked(&"0".repeat(64)) };
     assert_eq!(vouchers.vouch("docker", &bundled), Ok(()));
     let why = vouchers.vouch("late", &bundled).unwrap_err();
@@ -160,7 +161,7 @@ fn a_signature_by_a_trusted_key_vouches_for_the_bytes_it_was_made_of() {
     let vouchers = signed_by(&[OTHER_KEY, KEY], true);
     let Verdict::Vouched(why) = vouchers.signature(&shelf.source()) else { panic!("refused") };
     assert_eq!(why, "is signed by key 29FA786460B37715 (docker 1.2.3)");
-    let other = Source::new(shelf.file.display().to_string(), &b"other bytes"[..]);
+    let other = Source::new(Kind::Component, shelf.file.display().to_string(), &b"other bytes"[..]);
     let why = refused(vouchers.signature(&other));
     assert!(why.contains("not what key 29FA786460B37715 has signed"), "{why}");
     // Also where signatures are not asked for.

@@ -72,9 +72,15 @@ impl Stage {
     }
 
     pub(crate) fn open(root: &Path) -> Plugins {
+        Self::open_with(root, true)
+    }
+
+    /// With dynamic libraries, or without.
+    pub(crate) fn open_with(root: &Path, allow_dylib: bool) -> Plugins {
         let bundled: Vec<(&'static str, &'static [u8])> = vec![("hostile", hostile())];
         Plugins::new(PluginsConfig {
             dir: Some(root.join("plugins")),
+            allow_dylib,
             cache: root.join("compiled"),
             bundled: bundled.leak(),
             vouchers: drowse_plugins::Vouchers::default(),
@@ -113,6 +119,7 @@ pub(crate) fn settings() -> ProviderSettings {
         settings: serde_json::json!({}),
         endpoints: BTreeMap::new(),
         commands: BTreeMap::new(),
+        networks: BTreeMap::new(),
         reach: None,
         limits: Limits {
             cpu: Duration::from_millis(200),
@@ -163,6 +170,7 @@ pub(crate) async fn docker_within(
         settings: serde_json::json!({}),
         endpoints: endpoints.collect(),
         commands: BTreeMap::new(),
+        networks: BTreeMap::new(),
         reach: None,
         limits,
     };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drowse_config::Config;
-use drowse_plugins::{CommandWish, EndpointWish, Load};
+use drowse_plugins::{CommandWish, EndpointWish, Kind, Load};
 
 use super::*;
 
@@ -88,6 +88,7 @@ fn any_plugin_gets_a_first_configuration_by_its_own_words() {
         name: "lamps.2".to_owned(),
         version: "1.0.0".to_owned(),
         summary: "lamps".to_owned(),
+        kind: Kind::Component,
         origin: "bundled".to_owned(),
         digest: String::new(),
         size: 1,

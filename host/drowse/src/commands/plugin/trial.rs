@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use drowse_config::{Config, Paths, Places, TrialFile};
+use drowse_config::{Config, Places, TrialFile};
 use drowse_conformance::{About, Check, Plan, Report, Stand, Verdict, Wish};
 use drowse_core::{Failure, Provider, ProviderName};
 use drowse_plugins::{
@@ -53,7 +53,7 @@ struct Told<'a> {
 }
 
 pub(crate) fn test(asked: &TestPlugin, output: &Output) -> Result<(), Error> {
-    let Paths { plugins: dir, cache, .. } = locate::paths(&asked.config)?;
+    let paths = locate::paths(&asked.config)?;
     let file = asked.grants.as_deref().map(TrialFile::load).transpose().map_err(Error::new)?;
     let plan = Plan {
         settings: file.as_ref().map_or_else(|| json!({}), |file| file.provider.settings.clone()),
@@ -61,7 +61,7 @@ pub(crate) fn test(asked: &TestPlugin, output: &Output) -> Result<(), Error> {
     };
     let runtime = runtime()?;
     let (report, plugin) = runtime.block_on(async {
-        let plugins = plugins(dir, cache, Vouchers::default(), runtime.handle())?;
+        let plugins = plugins(paths, Vouchers::default(), runtime.handle())?;
         let bench = Bench { plugins, reference: named(&asked.plugin), file };
         let plugin = bench.plugins.inspect(&bench.reference).await.ok();
         if let Some(info) = &plugin {
