@@ -140,7 +140,7 @@ fn load(source: &Source, private: &Path) -> Result<Library, String> {
     static COPIES: AtomicU64 = AtomicU64::new(0);
     let copy = COPIES.fetch_add(1, Relaxed);
     let path = private.join(format!("{}-{}-{copy}.so", source.digest, std::process::id()));
-    let opened = files::write(&path, &source.bytes)
+    let opened = files::write(&path, &source.bytes, 0o600)
         .and_then(|()| files::read(&path))
         .map_err(|error| format!("its copy {}: {error}", path.display()))
         .and_then(|copied| {
