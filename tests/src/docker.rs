@@ -12,7 +12,10 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,20 +23,23 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{log::Log, needs, process::Process, until};
+use crate::{log::Log, needs, pki, ports, process::Process, until};
 
 /// Runs the engine until its standard input ends, then takes everything away again: so nothing
 /// stays behind however the program ends that asked for the engine. On its way it is told to let
 /// the engine crash and to start it again.
 ///
-/// Arguments: directory, bridge, the bridge's address with prefix.
+/// Arguments: directory, bridge, the bridge's address with prefix; and for an engine that listens
+/// on a port, too, to those who show a certificate: the port.
 const KEEPER: &str = r#"
-dir=$1 bridge=$2 address=$3
+dir=$1 bridge=$2 address=$3 port=$4
 ip link add "$bridge" type bridge || exit 1
 ip address add "$address" dev "$bridge" && ip link set "$bridge" up && {
     serve() {
         dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \
             --host "unix://$dir/docker.sock" --bridge "$bridge" \
+            ${port:+--host "tcp://127.0.0.1:$port" --tlsverify --tlscacert "$dir/tls/ca.pem"} \
+            ${port:+--tlscert "$dir/tls/engine.pem" --tlskey "$dir/tls/engine-key.pem"} \
             --iptables=false --ip6tables=false --ip-masq=false --ip-forward=false \
             --userland-proxy=false --shutdown-timeout 1 \
             --containerd-namespace "$bridge" --containerd-plugins-namespace "$bridge-plugins" \
@@ -65,6 +71,8 @@ ip address add "$address" dev "$bridge" && ip link set "$bridge" up && {
     fi
     containers=$(docker --host "unix://$dir/docker.sock" ps --all --quiet)
     [ -z "$containers" ] || docker --host "unix://$dir/docker.sock" rm --force $containers
+    # Their bridges would stay on the machine.
+    docker --host "unix://$dir/docker.sock" network prune --force
     kill "$engine"
     tries=0
     while kill -0 "$engine" 2>/dev/null && [ "$tries" -lt 100 ]; do
@@ -125,6 +133,7 @@ asyncio.run(main())
 pub struct Docker {
     dir: PathBuf,
     keeper: Child,
+    port: Option<u16>,
 }
 
 /// What the engine reports of one container, as it happens.
@@ -186,25 +195,53 @@ impl Docker {
 
     /// Starts an engine with the images of the tests.
     pub fn start() -> Result<Self> {
+        let engine = Self::start_with(TempDir::with_prefix("drowse-docker-")?.keep(), None)?;
+        engine.import(WEB, web)?;
+        engine.import(HOST, host)?;
+        Ok(engine)
+    }
+
+    /// Starts an engine that listens on a port of the loopback interface, too, to those who show a
+    /// certificate. It has the image `web` alone.
+    pub fn start_with_tls() -> Result<Self> {
+        let dir = TempDir::with_prefix("drowse-docker-")?.keep();
+        pki::write(&dir.join("tls"))?;
+        let engine = Self::start_with(dir, Some(ports::free()?))?;
+        engine.import(WEB, web)?;
+        Ok(engine)
+    }
+
+    fn start_with(dir: PathBuf, port: Option<u16>) -> Result<Self> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
         if let Some(lack) = Self::lacks() {
             bail!("start a Docker engine: {lack}");
         }
-        let dir = TempDir::with_prefix("drowse-docker-")?.keep();
-        let number = std::process::id();
+        // The engines of one program differ in the letter, those of two programs in the number.
+        let (number, turn) = (std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed) % 4);
+        let (letter, network) = [("", 213), ("b", 209), ("c", 208), ("d", 207)][turn as usize];
         let keeper = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])
             .arg(&dir)
-            .arg(format!("drowse{number}"))
-            .arg(format!("10.213.{}.1/24", 1 + number % 250))
+            .arg(format!("drowse{number}{letter}"))
+            .arg(format!("10.{network}.{}.1/24", 1 + number % 250))
+            .arg(port.map(|port| port.to_string()).unwrap_or_default())
             .stdin(Stdio::piped())
             .process_group(0)
             .spawn()
             .context("start the Docker engine's keeper")?;
-        let mut engine = Self { dir, keeper };
+        let mut engine = Self { dir, keeper, port };
         engine.wait_until_it_answers()?;
-        engine.import(WEB, web)?;
-        engine.import(HOST, host)?;
         Ok(engine)
+    }
+
+    /// Where it listens to those who show a certificate.
+    pub fn url(&self) -> Option<String> {
+        self.port.map(|port| format!("https://127.0.0.1:{port}"))
+    }
+
+    /// The files of a client that it listens to: `ca.pem`, `cert.pem` and `key.pem`.
+    pub fn tls(&self) -> PathBuf {
+        self.dir.join("tls")
     }
 
     /// Ends the engine as a crash does. Its containers are left alone; what runs goes on until the

@@ -27,8 +27,13 @@ pub struct Hello {
 impl Hello {
     /// On a free port, noting its starts in `dir`, ready `boot` after it was started.
     pub fn new(programs: &Programs, dir: &Path, boot: Duration) -> Result<Self> {
+        Self::of(&programs.hello, dir, boot)
+    }
+
+    /// The same of this program.
+    pub fn of(program: &Path, dir: &Path, boot: Duration) -> Result<Self> {
         Ok(Self {
-            program: programs.hello.clone(),
+            program: program.to_owned(),
             starts: dir.join("starts"),
             port: ports::free()?,
             boot,

@@ -32,6 +32,7 @@ const PROVIDERS: &[Guest] = &[
     Guest { package: "drowse-provider-docker", name: "docker" },
     Guest { package: "drowse-provider-http-waker", name: "http-waker" },
     Guest { package: "drowse-provider-process", name: "process" },
+    Guest { package: "drowse-provider-proxmox", name: "proxmox" },
     Guest { package: "drowse-provider-wake-on-lan", name: "wake-on-lan" },
 ];
 
@@ -45,7 +46,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     providers(workspace, toolchain)?;
     binaries(workspace, &["drowse"])?;
     if options.dylib {
-        dylibs(workspace, &dylibs::PROVIDERS)?;
+        let all = PROVIDERS.iter().map(|&Guest { package, name }| Dylib { package, name });
+        dylibs(workspace, &all.collect::<Vec<_>>())?;
     }
     println!("\n{}", workspace.release("drowse").display());
     Ok(())

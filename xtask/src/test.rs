@@ -24,6 +24,7 @@ pub(crate) struct Options {
 /// What the tests run beside the router, by the names of Debian's packages.
 pub(crate) const ENGINES: &[Wanted] = &[
     ("dockerd", "docker.io"),
+    ("docker-registry", "docker-registry"),
     ("busybox", "busybox-static"),
     ("ip", "iproute2"),
     ("iptables", "iptables"),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use drowse_core::{ProviderName, SleepPlan, StopOptions};
 use drowse_plugins::settings::{
-    CommandGrant, EndpointGrant, Limits, ProviderSettings, Transport, Trust,
+    CommandGrant, EndpointGrant, Identity, Limits, ProviderSettings, Transport, Trust,
 };
 
 use crate::{
@@ -82,13 +82,15 @@ fn endpoint(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
     });
     let ca = section.find(r, "ca", &PATH);
     let fingerprint = section.find(r, "fingerprint", &FINGERPRINT);
+    let certificate = section.find(r, "cert", &PATH);
+    let key = section.find(r, "key", &PATH);
     let headers = section.get(r, "headers", &HEADERS);
     let rules = section.find(r, "rules", &RULES);
     let timeout = section.get(r, "timeout", &DURATION);
 
     let url = url?;
     if !matches!(url.transport, Transport::Https { .. }) {
-        for key in ["ca", "fingerprint"].into_iter().filter(|key| section.has(key)) {
+        for key in ["ca", "fingerprint", "cert", "key"].into_iter().filter(|key| section.has(key)) {
             let message = format!("`{key}` is for https; this url is not");
             r.complain(section.place_of(key), message);
         }
@@ -109,8 +111,18 @@ fn endpoint(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
             return None;
         }
     };
+    let identity = match (certificate?, key?) {
+        (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
+        (None, None) => None,
+        (there, _) => {
+            let (there, absent) = if there.is_some() { ("cert", "key") } else { ("key", "cert") };
+            let message = format!("`{there}` without `{absent}`; a certificate needs both files");
+            r.complain(section.place_of(there), message);
+            return None;
+        }
+    };
     let transport = match url.transport {
-        Transport::Https { host, port, .. } => Transport::Https { host, port, trust },
+        Transport::Https { host, port, .. } => Transport::Https { host, port, trust, identity },
         other => other,
     };
     Some(EndpointGrant {

@@ -102,12 +102,23 @@ fn grants_come_out_with_their_secrets_unread() {
     assert_eq!(remote.reach.as_ref(), Some(&reach));
     assert_eq!(config.providers[0].reach, None);
     let api = &remote.endpoints["api"];
-    let Transport::Https { host, port: 8006, trust: Trust::Fingerprint(digest) } = &api.transport
+    let Transport::Https { host, port: 8006, trust: Trust::Fingerprint(digest), identity: None } =
+        &api.transport
     else {
         panic!("{:?}", api.transport)
     };
     assert_eq!((host.as_str(), digest[1], digest[31]), ("pve.example.org", 0x11, 0xff));
     assert_eq!(api.base, "/api2/json");
+    let Transport::Https { trust: Trust::Ca(ca), identity: Some(own), .. } =
+        &remote.endpoints["other"].transport
+    else {
+        panic!("{:?}", remote.endpoints["other"].transport)
+    };
+    let files = [ca, &own.certificate, &own.key];
+    assert_eq!(
+        files,
+        ["ca.pem", "cert.pem", "key.pem"].map(|file| directory.join(file)).each_ref()
+    );
     let udp = Transport::Udp { host: "192.168.1.255".to_owned(), port: 9 };
     assert_eq!(remote.endpoints["lan"].transport, udp);
     let secret = Secret::Env { prefix: "PVEAPIToken=".to_owned(), name: "PVE_TOKEN".to_owned() };

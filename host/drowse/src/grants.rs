@@ -1,6 +1,12 @@
 //! What a plugin asks for beside what it is granted.
 
-use std::{collections::BTreeMap, env, fmt::Write, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    env,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use drowse_core::Ability;
 use drowse_plugins::{
@@ -91,8 +97,14 @@ pub(crate) fn doubts(info: &PluginInfo, settings: &ProviderSettings) -> Vec<Stri
                 let path = path.display();
                 doubts.push(format!("endpoint `{name}`: there is no socket {path} now"));
             }
-            Transport::Https { trust: Trust::Ca(path), .. } => {
-                doubts.extend(unreadable(path).map(|why| format!("endpoint `{name}`: `ca` {why}")));
+            Transport::Https { trust, identity, .. } => {
+                let ca = if let Trust::Ca(path) = trust { Some(("ca", path)) } else { None };
+                let own =
+                    identity.iter().flat_map(|it| [("cert", &it.certificate), ("key", &it.key)]);
+                let doubt = |(key, path): (&str, &PathBuf)| {
+                    Some(format!("endpoint `{name}`: `{key}` {}", unreadable(path)?))
+                };
+                doubts.extend(ca.into_iter().chain(own).filter_map(doubt));
             }
             _ => {}
         }

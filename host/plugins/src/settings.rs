@@ -62,6 +62,8 @@ pub enum Transport {
         port: u16,
         /// What makes the peer trustworthy.
         trust: Trust,
+        /// What makes the router trustworthy to the peer, if the peer asks.
+        identity: Option<Identity>,
     },
     /// `udp://host:port`; takes datagrams and no HTTP.
     Udp {
@@ -81,6 +83,16 @@ pub enum Trust {
     Ca(PathBuf),
     /// Exactly the certificate with this SHA-256 digest, whatever it says.
     Fingerprint([u8; 32]),
+}
+
+/// A certificate that the router shows, with its key. The files are read when the endpoint is first
+/// used, and never shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// PEM: the certificate, then those of the authorities between it and one that the peer knows.
+    pub certificate: PathBuf,
+    /// PEM: its private key, without a password.
+    pub key: PathBuf,
 }
 
 /// A value that is read when it is used and never shown.

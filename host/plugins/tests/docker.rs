@@ -6,20 +6,14 @@ mod support;
 
 use std::{
     cell::Cell,
-    collections::BTreeMap,
-    fs,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use drowse_core::{ErrorCode, Provider as _, Status};
-use drowse_plugins::{
-    WasmProvider,
-    settings::{Limits, ProviderSettings},
-};
-use drowse_tests::{Docker, needs};
-use support::{Stage, grant, start, stop, target, until};
+use drowse_plugins::WasmProvider;
+use drowse_tests::Docker;
+use support::{Stage, start, stop, target, until};
 
 /// Ends with status 7 when it is asked to, from when on it has said so.
 const POLITE: &str = "trap 'exit 7' TERM; echo polite; while :; do sleep 0.05; done";
@@ -30,25 +24,11 @@ async fn docker(
     test: &str,
     granted: &[&str],
 ) -> Option<(&'static Docker, Stage, Arc<WasmProvider>)> {
-    let Some(bundle) = std::env::var_os("DROWSE_BUNDLE") else {
-        needs::skip(test, "DROWSE_BUNDLE is not set; use `cargo xtask test`");
-        return None;
-    };
     let engine = Docker::shared(test)?;
     let stage = Stage::new();
-    stage.drop_in("docker.wasm", &fs::read(Path::new(&bundle).join("docker.wasm")).unwrap());
-    let endpoints = granted.iter().map(|name| ((*name).to_owned(), grant(&engine.socket())));
-    let settings = ProviderSettings {
-        name: "docker".to_owned().try_into().unwrap(),
-        plugin: "docker".into(),
-        settings: serde_json::json!({}),
-        endpoints: endpoints.collect(),
-        commands: BTreeMap::new(),
-        reach: None,
-        limits: Limits::default(),
-    };
-    let provider = stage.plugins.provider(settings).await;
-    assert_eq!(provider.state().cause, None);
+    let socket = engine.socket();
+    let endpoints: Vec<_> = granted.iter().map(|name| (*name, socket.as_path())).collect();
+    let provider = support::docker(test, &stage, &endpoints).await?;
     Some((engine, stage, provider))
 }
 

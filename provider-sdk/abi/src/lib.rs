@@ -19,7 +19,7 @@
 //! What a component imports, a library asks of its [`Host`] by name: `log.write`, `http.send`. It
 //! may do so on the thread of the call and until the entry returns. A `response` is its handle, a
 //! `u32`: `http.send` answers handle, status and headers at once, `http.response.read` takes the
-//! handle and the limit, and `http.response.drop` the handle.
+//! handle and the limit, `http.response.reason` and `http.response.drop` the handle.
 
 #![forbid(unsafe_code)]
 

@@ -199,6 +199,10 @@ impl Host for Rc<Caller> {
 // === impl Body ===
 
 impl ReadBody for Body {
+    fn reason(&self) -> Option<String> {
+        self.caller.plain("http.response.reason", &self.handle)
+    }
+
     fn read(&mut self, limit: u32) -> Result<Option<Vec<u8>>> {
         self.caller.result("http.response.read", &(self.handle, limit))
     }

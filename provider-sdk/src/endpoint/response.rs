@@ -39,6 +39,12 @@ impl Response {
         self.reply.status
     }
 
+    /// The status line's own words, when they are others than the usual ones of its status: some
+    /// platforms say there what went wrong.
+    pub fn reason(&self) -> Option<String> {
+        self.reply.body.reason()
+    }
+
     /// The status is 2xx.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.reply.status)

@@ -161,3 +161,10 @@ fn an_unexpected_json_body_says_what_was_expected() {
         r#"GET /x: unexpected answer: invalid type: string "x", expected u32 at line 1 column 8"#
     );
 }
+
+#[test]
+fn the_status_line_s_own_words_are_told() {
+    let reply = Reply::status(500).reason("CT 100 already running");
+    assert_eq!(answered(reply, |it| it.reason()).unwrap(), "CT 100 already running");
+    assert_eq!(answered(Reply::status(500), |it| it.reason()), None);
+}

@@ -11,6 +11,10 @@ use crate::{
 pub struct Body(http::Response);
 
 impl Body {
+    pub(crate) fn reason(&self) -> Option<String> {
+        self.0.reason()
+    }
+
     pub(crate) fn read(&mut self, limit: u32) -> Result<Option<Vec<u8>>> {
         Ok(self.0.read(limit)?)
     }

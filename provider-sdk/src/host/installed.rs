@@ -55,6 +55,11 @@ pub trait Host {
 pub trait ReadBody {
     /// The next piece, at most `limit` bytes and at least one; none at the end.
     fn read(&mut self, limit: u32) -> Result<Option<Vec<u8>>>;
+
+    /// The words of the status line before it, when they are others than its status' usual ones.
+    fn reason(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A response body. Dropping it abandons the rest.

@@ -14,6 +14,7 @@ use crate::{
 pub struct Reply {
     pub(super) head: Result<(u16, Vec<Attribute>)>,
     pub(super) delay: Duration,
+    reason: Option<String>,
     pieces: VecDeque<Piece>,
     open: bool,
 }
@@ -27,6 +28,7 @@ enum Piece {
 
 pub(super) struct Body {
     script: Script,
+    reason: Option<String>,
     pieces: VecDeque<Piece>,
     open: bool,
 }
@@ -39,6 +41,7 @@ impl Reply {
         Self {
             head: Ok((status, Vec::new())),
             delay: Duration::ZERO,
+            reason: None,
             pieces: VecDeque::new(),
             open: false,
         }
@@ -52,6 +55,13 @@ impl Reply {
     /// No response: the host answers this.
     pub fn error(error: Error) -> Self {
         Self { head: Err(error), ..Self::status(0) }
+    }
+
+    /// The status line says this instead of its usual words.
+    #[must_use]
+    pub fn reason(mut self, words: &str) -> Self {
+        self.reason = Some(words.to_owned());
+        self
     }
 
     /// Adds a header.
@@ -99,13 +109,17 @@ impl Reply {
     }
 
     pub(super) fn into_body(self, script: Script) -> Body {
-        Body { script, pieces: self.pieces, open: self.open }
+        Body { script, reason: self.reason, pieces: self.pieces, open: self.open }
     }
 }
 
 // === impl Body ===
 
 impl ReadBody for Body {
+    fn reason(&self) -> Option<String> {
+        self.reason.clone()
+    }
+
     fn read(&mut self, limit: u32) -> Result<Option<Vec<u8>>> {
         loop {
             match self.pieces.pop_front() {

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use drowse_provider_sdk::{Endpoint, Error, Response, Result, encode, memo};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::model::{Inspect, Refusal};
 
@@ -13,11 +15,21 @@ pub(crate) const ENDPOINT: &str = "engine";
 /// that nobody grants that by the way.
 pub(crate) const EXEC_ENDPOINT: &str = "exec";
 
+/// The same engine's name in the grant to make containers anew, and in the one to remove them.
+pub(crate) const RECREATE_ENDPOINT: &str = "recreate";
+pub(crate) const REMOVE_ENDPOINT: &str = "remove";
+
+/// The same engine's name in the grant to pull images with credentials.
+pub(crate) const REGISTRY_ENDPOINT: &str = "registry";
+
 /// The newest API version that this provider was made for.
 const OWN_VERSION: (u32, u32) = (1, 47);
 
 /// The version since which `stop` takes a signal.
 const STOP_SIGNAL_VERSION: (u32, u32) = (1, 42);
+
+/// The version since which `create` takes several networks.
+const NETWORKS_VERSION: (u32, u32) = (1, 44);
 
 /// Where the negotiated version is kept.
 const VERSION_KEY: &str = "api-version";
@@ -40,11 +52,11 @@ pub(crate) struct Version {
 /// A request to the engine, less the version.
 #[derive(Clone, Debug)]
 pub(crate) struct Call<'a> {
-    endpoint: &'static str,
+    endpoint: &'a str,
     method: &'static str,
     path: &'a str,
     query: Vec<(&'static str, String)>,
-    body: Option<serde_json::Value>,
+    body: Option<Value>,
     timeout: Option<Duration>,
 }
 
@@ -104,7 +116,7 @@ impl Engine {
     fn send_as(&self, version: Version, call: &Call<'_>) -> Result<Answer> {
         let (major, minor) = version.number;
         let path = format!("/v{major}.{minor}{}", call.path);
-        let mut request = Endpoint::new(call.endpoint).request(call.method, &path);
+        let mut request = Endpoint::new(call.endpoint.to_owned()).request(call.method, &path);
         for (name, value) in &call.query {
             request = request.query(name, value);
         }
@@ -119,6 +131,10 @@ impl Engine {
 
     /// The container that the engine finds by a name, an id or the beginning of an id.
     pub(crate) fn inspect(&self, reference: &str) -> Result<Option<Inspect>> {
+        self.inspect_as(reference)
+    }
+
+    fn inspect_as<T: DeserializeOwned>(&self, reference: &str) -> Result<Option<T>> {
         let path = format!("/containers/{}/json", encode(reference));
         let answer = self.send(&Call::get(&path))?;
         match answer.status {
@@ -134,6 +150,14 @@ impl Engine {
         let found = self.inspect(handle)?;
         Ok(found.filter(|it| it.name.strip_prefix('/') == Some(handle) || it.id == handle))
     }
+
+    /// All that the engine says of the container of exactly this name.
+    pub(crate) fn whole(&self, name: &str) -> Result<Option<Value>> {
+        let found: Option<Value> = self.inspect_as(name)?;
+        let named =
+            |it: &Value| it["Name"].as_str().map(|it| it.strip_prefix('/')) == Some(Some(name));
+        Ok(found.filter(named))
+    }
 }
 
 // === impl Version ===
@@ -142,6 +166,21 @@ impl Version {
     /// Whether `stop` heeds its parameter `signal`; elsewhere it is ignored in silence.
     pub(crate) fn stop_takes_signal(self) -> bool {
         self.number >= STOP_SIGNAL_VERSION && !self.podman
+    }
+
+    /// Whether `create` takes all networks of a container; elsewhere it takes one.
+    pub(crate) fn joins_networks_at_once(self) -> bool {
+        self.number >= NETWORKS_VERSION && !self.podman
+    }
+
+    /// Podman does not ask registries for digests.
+    pub(crate) fn asks_registries(self) -> bool {
+        !self.podman
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_docker(major: u32, minor: u32) -> Self {
+        Self { number: (major, minor), podman: false }
     }
 
     fn to_text(self) -> String {
@@ -175,18 +214,22 @@ impl<'a> Call<'a> {
         Self { method: "POST", ..Self::get(path) }
     }
 
+    pub(crate) fn delete(path: &'a str) -> Self {
+        Self { method: "DELETE", ..Self::get(path) }
+    }
+
     pub(crate) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.query.push((name, value.into()));
         self
     }
 
     /// To this endpoint instead of [`ENDPOINT`].
-    pub(crate) fn to(mut self, endpoint: &'static str) -> Self {
+    pub(crate) fn to(mut self, endpoint: &'a str) -> Self {
         self.endpoint = endpoint;
         self
     }
 
-    pub(crate) fn body(mut self, body: serde_json::Value) -> Self {
+    pub(crate) fn body(mut self, body: Value) -> Self {
         self.body = Some(body);
         self
     }

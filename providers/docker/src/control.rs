@@ -58,6 +58,14 @@ impl<'a> Container<'a> {
         Ok(Self { engine, handle, reach })
     }
 
+    pub(crate) fn engine(&self) -> &'a Engine {
+        self.engine
+    }
+
+    pub(crate) fn handle(&self) -> &'a str {
+        self.handle
+    }
+
     /// What it is now.
     pub(crate) fn observe(&self) -> Result<Observation> {
         let look = || match self.engine.inspect_exactly(self.handle)? {
@@ -353,11 +361,11 @@ impl<'a> Container<'a> {
         }
     }
 
-    fn attempt(&self, verb: &str) -> String {
+    pub(crate) fn attempt(&self, verb: &str) -> String {
         format!("{verb} container {:?}", self.handle)
     }
 
-    fn not_found(&self, attempt: &str) -> Error {
+    pub(crate) fn not_found(&self, attempt: &str) -> Error {
         Error::not_found(format!("{attempt}: the engine has no container of this name"))
     }
 }

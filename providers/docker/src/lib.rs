@@ -7,25 +7,32 @@
 
 mod address;
 mod api;
+mod blueprint;
 mod control;
 mod events;
 mod exec;
+mod image;
 mod list;
 mod logs;
 mod model;
 mod observe;
+mod pull;
+mod recreate;
+mod remove;
 mod settings;
 mod time;
 mod usage;
 
 use drowse_provider_sdk::{
-    Ability, Description, EndpointWish, Exit, Observation, Page, Provider, Result, StopOptions,
-    Target, Usage,
+    Ability, Description, EndpointWish, Exit, Observation, Page, Provider, RecreateOptions,
+    RemoveOptions, Result, StopOptions, Target, Usage,
 };
 
 use crate::{
     api::Engine,
     control::Container,
+    image::Images,
+    recreate::Recreation,
     settings::{Settings, TargetSettings},
 };
 
@@ -61,6 +68,8 @@ impl Provider for Docker {
                 Ability::Kill,
                 Ability::List,
                 Ability::Watch,
+                Ability::Recreate,
+                Ability::Remove,
                 Ability::Logs,
                 Ability::Exec,
                 Ability::Usage,
@@ -95,6 +104,44 @@ impl Provider for Docker {
                     "POST+body /*/exec/*/start",
                     "GET /*/exec/*/json",
                 ])
+                .optional(),
+            )
+            .endpoint(
+                EndpointWish::new(
+                    api::RECREATE_ENDPOINT,
+                    "the same engine's API, to make containers anew and to pull their images; \
+                     whoever may do that can become root where the engine runs",
+                )
+                .suggested_url(SOCKET)
+                .rules([
+                    "GET /*/images/**",
+                    "GET /*/distribution/**",
+                    "POST /*/images/create",
+                    "POST+body /*/containers/create",
+                    "POST /*/containers/*/rename",
+                    "POST+body /*/networks/*/connect",
+                    "DELETE /*/containers/*",
+                ])
+                .optional(),
+            )
+            .endpoint(
+                EndpointWish::new(
+                    api::REMOVE_ENDPOINT,
+                    "the same engine's API, to remove containers and the volumes that belong to \
+                     one alone",
+                )
+                .suggested_url(SOCKET)
+                .rules(["DELETE /*/containers/*", "DELETE /*/volumes/*"])
+                .optional(),
+            )
+            .endpoint(
+                EndpointWish::new(
+                    api::REGISTRY_ENDPOINT,
+                    "the same engine's API, to pull images from a registry that wants credentials: \
+                     `headers` has them, `settings.registries` names the registry",
+                )
+                .suggested_url(SOCKET)
+                .rules(["GET /*/distribution/**", "POST /*/images/create"])
                 .optional(),
             )
             .attribute("license", env!("CARGO_PKG_LICENSE"))
@@ -135,6 +182,20 @@ impl Provider for Docker {
 
     fn watch(&self) -> Result<()> {
         events::watch(&self.engine, &self.settings)
+    }
+
+    fn recreate(
+        &self,
+        target: &Target<TargetSettings>,
+        options: &RecreateOptions,
+    ) -> Result<Observation> {
+        let container = self.container(target)?;
+        let images = Images::new(&self.engine, &self.settings);
+        Recreation::new(&container, images, options).run()
+    }
+
+    fn remove(&self, target: &Target<TargetSettings>, options: &RemoveOptions) -> Result<()> {
+        remove::remove(&self.container(target)?, options.preserve_data)
     }
 
     fn logs(&self, target: &Target<TargetSettings>, lines: u32) -> Result<Vec<String>> {

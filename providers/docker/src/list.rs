@@ -1,5 +1,7 @@
 //! All containers, page by page.
 
+use std::collections::BTreeSet;
+
 use drowse_provider_sdk::{Error, Page, Result};
 
 use crate::{
@@ -12,9 +14,57 @@ use crate::{
 /// Containers of a page.
 pub(crate) const PAGE: usize = 100;
 
+/// The containers that cannot do without this one: they share its network, or link to it.
+pub(crate) fn dependants(engine: &Engine, id: &str) -> Result<Vec<String>> {
+    let mode = format!("container:{id}");
+    let mut names = BTreeSet::new();
+    let mut cursor = None;
+    loop {
+        let items = items(engine, cursor.as_deref())?;
+        for item in &items {
+            if item.host_config.network_mode == mode {
+                names.extend(name(item).map(str::to_owned));
+            }
+            if item.id == id {
+                // A link adds a name: `/who/alias`.
+                let linked = item
+                    .names
+                    .iter()
+                    .filter_map(|name| name.trim_start_matches('/').split_once('/'));
+                names.extend(linked.map(|(who, _)| who.to_owned()));
+            }
+        }
+        match next(&items) {
+            None => return Ok(names.into_iter().collect()),
+            next => cursor = next,
+        }
+    }
+}
+
+/// The name of the container that has this label.
+pub(crate) fn labelled(engine: &Engine, label: &str, value: &str) -> Result<Option<String>> {
+    let filters = serde_json::json!({ "label": [format!("{label}={value}")] });
+    let call = Call::get("/containers/json").query("all", "1").query("limit", "1");
+    let answer = engine.send(&call.query("filters", filters.to_string()))?;
+    if !answer.is_done() {
+        return Err(answer.refusal("look for a container by its label"));
+    }
+    let items: Vec<Item> = answer.response.json()?;
+    Ok(items.first().and_then(name).map(str::to_owned))
+}
+
 /// The newest containers, or those made before the container `cursor`. The engine lists newest
 /// first.
 pub(crate) fn page(engine: &Engine, settings: &Settings, cursor: Option<&str>) -> Result<Page> {
+    let items = items(engine, cursor)?;
+    let target = TargetSettings::default();
+    let reach = settings.reach(&target);
+    let observations =
+        items.iter().filter_map(|item| Some(observe::listed(name(item)?, item, reach))).collect();
+    Ok(Page { observations, next: next(&items) })
+}
+
+fn items(engine: &Engine, cursor: Option<&str>) -> Result<Vec<Item>> {
     const ATTEMPT: &str = "list containers";
     let mut call = Call::get("/containers/json").query("all", "1").query("limit", PAGE.to_string());
     if let Some(id) = cursor {
@@ -33,13 +83,12 @@ pub(crate) fn page(engine: &Engine, settings: &Settings, cursor: Option<&str>) -
             false => refusal,
         });
     }
-    let items: Vec<Item> = answer.response.json().map_err(|error| error.context(ATTEMPT))?;
-    let next = items.last().filter(|_| items.len() >= PAGE).map(|last| last.id.clone());
-    let target = TargetSettings::default();
-    let reach = settings.reach(&target);
-    let observations =
-        items.iter().filter_map(|item| Some(observe::listed(name(item)?, item, reach))).collect();
-    Ok(Page { observations, next })
+    answer.response.json().map_err(|error| error.context(ATTEMPT))
+}
+
+/// Where the list goes on.
+fn next(items: &[Item]) -> Option<String> {
+    items.last().filter(|_| items.len() >= PAGE).map(|last| last.id.clone())
 }
 
 /// The container's own name: legacy links add names like `/other/alias`.

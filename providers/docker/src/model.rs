@@ -209,10 +209,47 @@ pub(crate) struct Actor {
     pub(crate) attributes: BTreeMap<String, String>,
 }
 
+/// A value of `POST /images/create`
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PullStep {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) status: String,
+    /// The layer, or the tag.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) id: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) progress_detail: PullProgress,
+    #[serde(default)]
+    error_detail: Option<Refusal>,
+    #[serde(default)]
+    error: Option<String>,
+}
+
+/// Bytes.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct PullProgress {
+    #[serde(default)]
+    pub(crate) current: u64,
+    /// 0 when nobody knows.
+    #[serde(default)]
+    pub(crate) total: u64,
+}
+
 /// What the engine says when it refuses.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Refusal {
     pub(crate) message: String,
+}
+
+// === impl PullStep ===
+
+impl PullStep {
+    /// Why the pull has failed, if it has.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        let detail = self.error_detail.as_ref().map(|detail| detail.message.as_str());
+        detail.or(self.error.as_deref())
+    }
 }
 
 // === impl Stats ===

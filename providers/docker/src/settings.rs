@@ -1,6 +1,6 @@
 //! What the operator writes for the provider and for a container.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use drowse_provider_sdk::{Error, Result};
 use schemars::JsonSchema;
@@ -22,6 +22,11 @@ pub struct Settings {
     /// 127.0.0.1 when absent. Set it when the engine runs on another machine, or on the machine
     /// whose container the router is.
     pub host: Option<String>,
+    /// Registries that want credentials, each with the endpoint through which its images are pulled:
+    /// `{ "ghcr.io" = "registry" }`. The endpoint is the same engine with a header
+    /// `X-Registry-Auth`. Names of images without a registry are of `docker.io`.
+    #[serde(default)]
+    pub registries: BTreeMap<String, String>,
 }
 
 /// Settings of one container; what is absent is as for the provider.
@@ -60,10 +65,19 @@ pub(crate) struct Reach<'a> {
 impl Settings {
     /// Whether the values make sense.
     pub(crate) fn check(&self) -> Result<()> {
-        let Some(host) = &self.host else { return Ok(()) };
         let name = |host: &str| {
             !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
         };
+        for registry in self.registries.keys() {
+            // As it stands in the names of images: there is neither scheme nor path.
+            if !registry.split(':').all(name) {
+                return Err(Error::invalid_request(format!(
+                    "settings: key \"registries\": {registry:?} is not the beginning of an image's \
+                     name; write for instance ghcr.io or registry.lan:5000"
+                )));
+            }
+        }
+        let Some(host) = &self.host else { return Ok(()) };
         if host.parse::<IpAddr>().is_ok() || name(host) {
             return Ok(());
         }

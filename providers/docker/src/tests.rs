@@ -1,12 +1,16 @@
 //! Answers in `fixtures` were recorded from Docker 20.10 (API 1.41), less what is not read.
 
 mod addresses;
+mod blueprint;
 mod control;
 mod describe;
 mod events;
 mod exec;
+mod image;
 mod list;
 mod logs;
+mod recreate;
+mod remove;
 mod stop;
 mod usage;
 

@@ -78,6 +78,19 @@ pub(crate) static ENDPOINT: Table = Table {
             "SHA-256 digest of the only certificate that is accepted, whatever it says. For \
              `https`.",
         ),
+        optional(
+            "cert",
+            PATH.kind,
+            "none",
+            "PEM file with the certificate that the router shows, and those between it and an \
+             authority that the place knows. For `https`; with `key`.",
+        ),
+        optional(
+            "key",
+            PATH.kind,
+            "none",
+            "PEM file with the private key of `cert`, without a password. Never shown.",
+        ),
         default(
             "headers",
             HEADERS.kind,

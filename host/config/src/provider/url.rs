@@ -35,7 +35,10 @@ pub(crate) fn parse(text: &str) -> Result<Url, &'static str> {
         }
         "https" => {
             let (host, port, base) = authority(rest, 443)?;
-            Ok(Url { transport: Transport::Https { host, port, trust: Trust::System }, base })
+            Ok(Url {
+                transport: Transport::Https { host, port, trust: Trust::System, identity: None },
+                base,
+            })
         }
         "udp" => match authority(rest, 0)? {
             (_, 0, _) => Err("the port is missing: \"udp://192.168.1.255:9\""),

@@ -61,7 +61,8 @@ fn what_looks_wrong_here_is_a_doubt() {
         &info(),
         &provider(
             "endpoint.engine = { url = \"unix:///nowhere/at-all.sock\" }\n\
-             endpoint.made-up = { url = \"https://host\", ca = \"/nowhere/ca.pem\", headers = { \
+             endpoint.made-up = { url = \"https://host\", ca = \"/nowhere/ca.pem\", \
+             cert = \"/nowhere/cert.pem\", key = \"/nowhere/key.pem\", headers = { \
              X-Key = { env = \"DROWSE_TEST_IS_NEVER_SET\" }, X-File = { file = \"/nowhere/key\" } \
              } }\n\
              command.x = { run = [\"true\"], directory = \"/nowhere/site\" }",
@@ -71,14 +72,16 @@ fn what_looks_wrong_here_is_a_doubt() {
     for part in [
         "/nowhere/at-all.sock",
         "`made-up`",
-        "ca.pem",
+        "`ca` cannot read /nowhere/ca.pem",
+        "`cert` cannot read /nowhere/cert.pem",
+        "`key` cannot read /nowhere/key.pem",
         "NEVER_SET",
         "/nowhere/key",
         "/nowhere/site",
     ] {
         assert!(all.contains(part), "{part} in {all}");
     }
-    assert_eq!(told.len(), 6, "{all}");
+    assert_eq!(told.len(), 8, "{all}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body_util::BodyExt as _;
+use hyper::ext::ReasonPhrase;
 use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::Resource;
 
@@ -20,6 +21,7 @@ use crate::{
 /// A response whose body is still being read. Dropping it ends its connection.
 pub struct Incoming {
     status: u16,
+    reason: Option<String>,
     headers: Vec<types::Attribute>,
     body: hyper::body::Incoming,
     piece: Bytes,
@@ -28,6 +30,9 @@ pub struct Incoming {
     /// It counts among those that the instance and the provider hold.
     _held: [OwnedSemaphorePermit; 2],
 }
+
+/// Bytes of a status line's words.
+const REASON: usize = 4 << 10;
 
 /// Headers that a guest may set: they say what it sends and what it understands. Credentials, the
 /// destination and the connection are not its own, and a platform may read another method or path
@@ -66,6 +71,10 @@ impl wit::Host for HostState {
 impl wit::HostResponse for HostState {
     async fn status(&mut self, response: Resource<Incoming>) -> wasmtime::Result<u16> {
         Ok(self.table.get(&response)?.status)
+    }
+
+    async fn reason(&mut self, response: Resource<Incoming>) -> wasmtime::Result<Option<String>> {
+        Ok(self.table.get(&response)?.reason.clone())
     }
 
     async fn headers(
@@ -139,6 +148,7 @@ impl HostState {
         let (head, body) = endpoint.send(outgoing).await.map_err(failed)?.into_parts();
         Ok(Incoming {
             status: head.status.as_u16(),
+            reason: reason(&head),
             headers: shown(&head.headers),
             body,
             piece: Bytes::new(),
@@ -206,6 +216,13 @@ fn headers(
     Ok(headers)
 }
 
+/// The status line's own words.
+fn reason(head: &http::response::Parts) -> Option<String> {
+    let own = head.extensions.get::<ReasonPhrase>()?;
+    let text = String::from_utf8_lossy(own.as_bytes());
+    Some(text[..text.floor_char_boundary(REASON)].to_owned()).filter(|text| !text.is_empty())
+}
+
 fn shown(headers: &HeaderMap) -> Vec<types::Attribute> {
     headers
         .iter()
@@ -225,4 +242,27 @@ pub(super) fn failed(failure: SendError) -> types::Error {
 
 fn too_many() -> types::Error {
     error(types::ErrorCode::Internal, "too many responses are held at a time")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(words: Option<&str>) -> Option<String> {
+        let mut response = http::Response::new(());
+        if let Some(words) = words {
+            let words = ReasonPhrase::try_from(words.as_bytes()).unwrap();
+            response.extensions_mut().insert(words);
+        }
+        reason(&response.into_parts().0)
+    }
+
+    #[test]
+    fn a_status_line_s_own_words_are_told_and_cut() {
+        assert_eq!(told(None), None, "its status' usual words");
+        assert_eq!(told(Some("")), None);
+        assert_eq!(told(Some("CT 100 already running")).unwrap(), "CT 100 already running");
+        let long = "é".repeat(REASON);
+        assert_eq!(told(Some(&long)).unwrap(), "é".repeat(REASON / 2));
+    }
 }

@@ -42,6 +42,10 @@ pub(super) async fn serve(
             let request = read(state, arguments)?;
             bytes(send(state, request).await?)
         }
+        "http.response.reason" => {
+            let handle = read(state, arguments)?;
+            bytes(http::HostResponse::reason(state, Resource::new_borrow(handle)).await?)
+        }
         "http.response.read" => {
             let (handle, limit) = read(state, arguments)?;
             bytes(http::HostResponse::read(state, Resource::new_borrow(handle), limit).await?)

@@ -25,7 +25,7 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
 use super::{bare, tls};
-use crate::settings::{Transport, Trust};
+use crate::settings::{Identity, Transport, Trust};
 
 /// Until a connection stands, with its TLS.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -82,8 +82,9 @@ impl Place {
         match &self.transport {
             Transport::Unix(path) => Ok(Stream(Box::new(UnixStream::connect(path).await?))),
             Transport::Http { host, port } => Ok(Stream(Box::new(tcp(host, *port).await?))),
-            Transport::Https { host, port, trust } => {
-                let config = self.tls.get_or_try_init(|| load(trust.clone())).await?.clone();
+            Transport::Https { host, port, trust, identity } => {
+                let load = || load(trust.clone(), identity.clone());
+                let config = self.tls.get_or_try_init(load).await?.clone();
                 let name = ServerName::try_from(bare(host).to_owned()).map_err(io::Error::other)?;
                 let stream = tcp(host, *port).await?;
                 Ok(Stream(Box::new(TlsConnector::from(config).connect(name, stream).await?)))
@@ -99,8 +100,9 @@ async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-async fn load(trust: Trust) -> io::Result<Arc<ClientConfig>> {
-    let loaded = tokio::task::spawn_blocking(move || tls::config(&trust)).await;
+async fn load(trust: Trust, identity: Option<Identity>) -> io::Result<Arc<ClientConfig>> {
+    let load = move || tls::config(&trust, identity.as_ref());
+    let loaded = tokio::task::spawn_blocking(load).await;
     loaded.map_err(io::Error::other)?.map_err(io::Error::other)
 }
 

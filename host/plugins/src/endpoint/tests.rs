@@ -1,8 +1,14 @@
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use http_body_util::BodyExt as _;
-use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
-use rustls::{ServerConfig, crypto::ring};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedKey, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, generate_simple_self_signed,
+};
+use rustls::{RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVerifier};
 use rustls_pki_types::PrivateKeyDer;
 use sha2::{Digest as _, Sha256};
 use tokio::{
@@ -13,7 +19,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::settings::Trust;
+use crate::settings::{Identity, Trust};
 
 /// A TLS server with a certificate of its own for this name. Ends with the test.
 struct Server {
@@ -24,12 +30,26 @@ struct Server {
 
 impl Server {
     async fn new(name: &str) -> Self {
+        Self::asking(name, None).await
+    }
+
+    /// One that serves only whoever shows a certificate of this authority.
+    async fn asking(name: &str, authority: Option<&Certificate>) -> Self {
         let certificate = generate_simple_self_signed([name.to_owned()]).unwrap();
         let key = PrivateKeyDer::Pkcs8(certificate.signing_key.serialize_der().into());
+        let verifier = match authority {
+            None => WebPkiClientVerifier::no_client_auth(),
+            Some(authority) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(authority.der().clone()).unwrap();
+                let provider = Arc::new(ring::default_provider());
+                WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build().unwrap()
+            }
+        };
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(vec![certificate.cert.der().clone()], key)
             .unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
@@ -39,7 +59,8 @@ impl Server {
             while let Ok((stream, _)) = listener.accept().await {
                 let Ok(mut stream) = acceptor.accept(stream).await else { continue };
                 let mut request = [0; 1024];
-                let size = stream.read(&mut request).await.unwrap();
+                // A peer that does not like what it sees goes away.
+                let Ok(size) = stream.read(&mut request).await else { continue };
                 let switching = request[..size].starts_with(b"GET /upgrade ");
                 let answer: &[u8] = if switching {
                     b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"
@@ -59,22 +80,36 @@ impl Server {
     }
 
     async fn get(&self, trust: Trust, path: &str) -> Result<(u16, Bytes), SendError> {
-        let response = self.endpoint(trust).send(request(path)).await?;
+        self.get_as(trust, None, path).await
+    }
+
+    async fn get_as(
+        &self,
+        trust: Trust,
+        identity: Option<Identity>,
+        path: &str,
+    ) -> Result<(u16, Bytes), SendError> {
+        let response = self.endpoint(trust, identity).send(request(path)).await?;
         let status = response.status().as_u16();
         Ok((status, response.into_body().collect().await.unwrap().to_bytes()))
     }
 
     /// Why it cannot be reached, for the operator; the guest is told nothing of it.
     async fn unreached(&self, trust: Trust) -> String {
-        let endpoint = self.endpoint(trust);
+        self.unreached_as(trust, None).await
+    }
+
+    async fn unreached_as(&self, trust: Trust, identity: Option<Identity>) -> String {
+        let endpoint = self.endpoint(trust, identity);
         let failure = endpoint.send(request("/")).await.unwrap_err();
         let told = "endpoint \"pve\" cannot be reached";
         assert_eq!(failure, SendError::Unavailable(told.into()));
         endpoint.place().unreached_because()
     }
 
-    fn endpoint(&self, trust: Trust) -> Endpoint {
-        let transport = Transport::Https { host: "localhost".into(), port: self.port, trust };
+    fn endpoint(&self, trust: Trust, identity: Option<Identity>) -> Endpoint {
+        let host = "localhost".into();
+        let transport = Transport::Https { host, port: self.port, trust, identity };
         Endpoint::new("pve", &grant(transport))
     }
 }
@@ -142,6 +177,8 @@ async fn a_fingerprint_is_trusted_whatever_the_certificate_says() {
     let message = server.unreached(Trust::Fingerprint([7; 32])).await;
     let shown = server.fingerprint().map(|byte| format!("{byte:02X}")).join(":");
     assert!(message.contains(&shown), "the operator sees what is there: {message}");
+    let pinned = ["07"; 32].join(":");
+    assert!(message.contains(&pinned), "and what was expected: {message}");
 }
 
 #[tokio::test]
@@ -154,6 +191,65 @@ async fn files_that_are_no_authorities_are_named_by_their_key() {
     std::fs::write(&empty, "").unwrap();
     let message = server.unreached(Trust::Ca(empty)).await;
     assert!(message.contains("it contains no certificate"), "{message}");
+}
+
+/// An authority, and the files of a certificate that it gave to a client.
+fn client_of_an_authority(dir: &Path) -> (Certificate, Identity) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&key).unwrap();
+    let issuer = Issuer::new(params, key);
+    let client_key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(["router".to_owned()]).unwrap();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let client = params.signed_by(&client_key, &issuer).unwrap();
+    let (certificate, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    std::fs::write(&certificate, client.pem()).unwrap();
+    std::fs::write(&key, client_key.serialize_pem()).unwrap();
+    (authority, Identity { certificate, key })
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_is_shown_the_router_s_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let (authority, identity) = client_of_an_authority(dir.path());
+    let server = Server::asking("localhost", Some(&authority)).await;
+    let trust = || Trust::Fingerprint(server.fingerprint());
+    let (status, _) = server.get_as(trust(), Some(identity), "/").await.unwrap();
+    assert_eq!(status, 302);
+    assert!(server.get(trust(), "/").await.is_err(), "without a certificate");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (_, stranger) = client_of_an_authority(elsewhere.path());
+    let refused = server.get_as(trust(), Some(stranger), "/").await;
+    assert!(refused.is_err(), "with one of another authority: {refused:?}");
+}
+
+#[tokio::test]
+async fn files_of_a_certificate_that_cannot_be_used_are_named_and_not_shown() {
+    let server = Server::new("localhost").await;
+    let trust = || Trust::Fingerprint(server.fingerprint());
+    let dir = tempfile::tempdir().unwrap();
+    let (_, right) = client_of_an_authority(dir.path());
+    let other = tempfile::tempdir().unwrap();
+    let (_, other) = client_of_an_authority(other.path());
+    let told = async |identity| server.unreached_as(trust(), Some(identity)).await;
+
+    let none = dir.path().join("none.pem");
+    let identity = Identity { key: none.clone(), ..right.clone() };
+    let cause = told(identity).await;
+    let said = format!("tls: the file of `key` cannot be used: {}: ", none.display());
+    assert!(cause.contains(&said), "{cause}");
+    let identity = Identity { key: right.certificate.clone(), ..right.clone() };
+    let cause = told(identity).await;
+    assert!(cause.ends_with("it contains no private key"), "{cause}");
+    let identity = Identity { certificate: right.key.clone(), ..right.clone() };
+    let cause = told(identity).await;
+    assert!(cause.contains("the file of `cert`") && cause.ends_with("no certificate"), "{cause}");
+    let cause = told(Identity { key: other.key, ..right.clone() }).await;
+    assert!(cause.contains("`cert` and `key` do not go together"), "{cause}");
+    let secret = std::fs::read_to_string(&right.key).unwrap();
+    assert!(secret.lines().all(|line| !cause.contains(line)), "{cause}");
 }
 
 #[tokio::test]

@@ -1,32 +1,54 @@
-//! What makes a TLS peer trustworthy: authorities, or one certificate.
+//! What makes a TLS peer trustworthy: authorities, or one certificate. And what makes the router
+//! trustworthy to a peer that asks.
 
-use std::{path::Path, sync::Arc};
+use std::{fmt::Display, path::Path, sync::Arc};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
 };
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer, ServerName, UnixTime,
+    pem::{self, PemObject},
+};
 use sha2::{Digest, Sha256};
 
-use crate::settings::Trust;
+use crate::settings::{Identity, Trust};
 
-/// The client configuration for this trust. Reads files: not for the runtime's threads.
-pub(super) fn config(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
+/// The client configuration for this trust and identity. Reads files: not for the runtime's threads.
+pub(super) fn config(
+    trust: &Trust,
+    identity: Option<&Identity>,
+) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("tls: {error}"))?;
-    let config = match trust {
-        Trust::System => builder.with_root_certificates(system()?).with_no_client_auth(),
-        Trust::Ca(path) => builder.with_root_certificates(authorities(path)?).with_no_client_auth(),
+    let builder = match trust {
+        Trust::System => builder.with_root_certificates(system()?),
+        Trust::Ca(path) => builder.with_root_certificates(authorities(path)?),
         Trust::Fingerprint(digest) => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Pinned { digest: *digest, provider }))
-            .with_no_client_auth(),
+            .with_custom_certificate_verifier(Arc::new(Pinned { digest: *digest, provider })),
+    };
+    let config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let (chain, key) = (certificates("cert", &identity.certificate)?, key(&identity.key)?);
+            builder.with_client_auth_cert(chain, key).map_err(|error| {
+                format!("tls: the files of `cert` and `key` do not go together: {error}")
+            })?
+        }
     };
     Ok(Arc::new(config))
+}
+
+fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
+        pem::Error::NoItemsFound => unusable("key", path, &"it contains no private key"),
+        error => unusable("key", path, &error),
+    })
 }
 
 fn system() -> Result<RootCertStore, String> {
@@ -41,18 +63,27 @@ fn system() -> Result<RootCertStore, String> {
 }
 
 fn authorities(path: &Path) -> Result<RootCertStore, String> {
-    // The guest sees this text, so it does not name the file.
-    let unreadable =
-        |error: &dyn std::fmt::Display| format!("tls: the file of `ca` cannot be used: {error}");
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))? {
-        let certificate = certificate.map_err(|error| unreadable(&error))?;
-        roots.add(certificate).map_err(|error| unreadable(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(unreadable(&"it contains no certificate"));
+    for certificate in certificates("ca", path)? {
+        roots.add(certificate).map_err(|error| unusable("ca", path, &error))?;
     }
     Ok(roots)
+}
+
+/// At least one.
+fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found =
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found = found.map_err(|error| unusable(key, path, &error))?;
+    match found.is_empty() {
+        true => Err(unusable(key, path, &"it contains no certificate")),
+        false => Ok(found),
+    }
+}
+
+/// For the operator: guests are not told why an endpoint cannot be reached.
+fn unusable(key: &str, path: &Path, why: &dyn Display) -> String {
+    format!("tls: the file of `{key}` cannot be used: {}: {why}", path.display())
 }
 
 /// Trusts exactly one certificate, whatever it says of names, dates and issuers.
@@ -60,6 +91,11 @@ fn authorities(path: &Path) -> Result<RootCertStore, String> {
 struct Pinned {
     digest: [u8; 32],
     provider: Arc<CryptoProvider>,
+}
+
+/// As people write fingerprints.
+fn written(digest: [u8; 32]) -> String {
+    digest.map(|byte| format!("{byte:02X}")).join(":")
 }
 
 impl ServerCertVerifier for Pinned {
@@ -75,10 +111,8 @@ impl ServerCertVerifier for Pinned {
         if digest == self.digest {
             return Ok(ServerCertVerified::assertion());
         }
-        let shown = digest.map(|byte| format!("{byte:02X}")).join(":");
-        Err(Error::General(format!(
-            "its certificate is another one than `fingerprint` says: {shown}"
-        )))
+        let (there, pinned) = (written(digest), written(self.digest));
+        Err(Error::General(format!("its certificate is {there}, and `fingerprint` says {pinned}")))
     }
 
     fn verify_tls12_signature(

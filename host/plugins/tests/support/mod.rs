@@ -14,6 +14,7 @@ use drowse_plugins::{
     Plugins, PluginsConfig, WasmProvider,
     settings::{EndpointGrant, Limits, ProviderSettings, Transport},
 };
+use drowse_tests::needs;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -134,6 +135,45 @@ pub(crate) fn grant(socket: &Path) -> EndpointGrant {
         rules: None,
         timeout: Duration::from_secs(5),
     }
+}
+
+/// The provider `docker` as it comes with the router, with these endpoints: name and socket. None
+/// where nothing was built, after saying so.
+pub(crate) async fn docker(
+    test: &str,
+    stage: &Stage,
+    endpoints: &[(&str, &Path)],
+) -> Option<Arc<WasmProvider>> {
+    docker_within(test, stage, endpoints, Limits::default()).await
+}
+
+/// The same, within these limits.
+pub(crate) async fn docker_within(
+    test: &str,
+    stage: &Stage,
+    endpoints: &[(&str, &Path)],
+    limits: Limits,
+) -> Option<Arc<WasmProvider>> {
+    let Some(bundle) = std::env::var_os("DROWSE_BUNDLE") else {
+        needs::skip(test, "DROWSE_BUNDLE is not set; use `cargo xtask test`");
+        return None;
+    };
+    stage.drop_in("docker.wasm", &std::fs::read(Path::new(&bundle).join("docker.wasm")).unwrap());
+    // An engine that is busy takes its time.
+    let grant = |socket| EndpointGrant { timeout: Duration::from_secs(60), ..grant(socket) };
+    let endpoints = endpoints.iter().map(|(name, socket)| ((*name).to_owned(), grant(socket)));
+    let settings = ProviderSettings {
+        name: "docker".to_owned().try_into().unwrap(),
+        plugin: "docker".into(),
+        settings: serde_json::json!({}),
+        endpoints: endpoints.collect(),
+        commands: BTreeMap::new(),
+        reach: None,
+        limits,
+    };
+    let provider = stage.plugins.provider(settings).await;
+    assert_eq!(provider.state().cause, None);
+    Some(provider)
 }
 
 pub(crate) fn target(handle: &str) -> Target {

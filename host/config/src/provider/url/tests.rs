@@ -13,7 +13,8 @@ fn ports_have_their_usual_values_and_a_base_loses_its_last_slash() {
     let host = || "pve.example".to_owned();
     let transport = Transport::Http { host: host(), port: 80 };
     assert_eq!(parse("http://pve.example"), Ok(Url { transport, base: String::new() }));
-    let transport = Transport::Https { host: host(), port: 8006, trust: Trust::System };
+    let transport =
+        Transport::Https { host: host(), port: 8006, trust: Trust::System, identity: None };
     let expected = Url { transport, base: "/api2/json".to_owned() };
     assert_eq!(parse("https://pve.example:8006/api2/json/"), Ok(expected));
 }

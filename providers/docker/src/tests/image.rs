@@ -1,0 +1,271 @@
+use std::time::Duration;
+
+use drowse_provider_sdk::{Error, ErrorCode, RecreateOptions, StopOptions, testing::Logged};
+use proptest::prelude::*;
+
+use super::*;
+use crate::image::Reference;
+
+const FULL: &str = include_str!("../../fixtures/recreate/full.json");
+const IMAGE: &str = include_str!("../../fixtures/recreate/image.json");
+const PULL: &str = include_str!("../../fixtures/recreate/pull.txt");
+
+const NAME: &str = "registry.lan:5000/team/rich:1";
+const BY_NAME: &str = "GET /v1.41/images/registry.lan%3A5000/team/rich%3A1/json";
+const ASK: &str = "GET /v1.41/distribution/registry.lan%3A5000/team/rich%3A1/json";
+const FETCH: &str = "POST /v1.41/images/create?fromImage=registry.lan%3A5000%2Fteam%2Frich&tag=1";
+const DIGEST: &str = "sha256:6d7845bb91ecc8a4d567385f0d5a1352d765d22d79e0332c21030da5f3dc7227";
+
+/// A recreation with a refresh, as far as the image goes: the one that it was made of is gone, so
+/// nothing is touched.
+struct Refresh(Harness<Docker>);
+
+impl Refresh {
+    fn new(name: &str, settings: Value) -> Self {
+        let test = engine("1.41", settings);
+        let mut full: Value = serde_json::from_str(FULL).unwrap();
+        full["Config"]["Image"] = json!(name);
+        test.expect("engine", "GET /v1.41/containers/full/json", Reply::json(full));
+        for aside in ["full.drowse-ran", "full.drowse-old"] {
+            test.expect("engine", &format!("GET /v1.41/containers/{aside}/json"), missing());
+        }
+        Self(test)
+    }
+
+    fn then(self, endpoint: &str, request: &str, reply: Reply) -> Self {
+        self.0.expect(endpoint, request, reply);
+        self
+    }
+
+    /// What it came to, and the warnings. None when the image was found to be made of.
+    fn ends(self, found: Option<&str>) -> (Option<Error>, Vec<String>) {
+        if let Some(by_name) = found {
+            let image: Value = serde_json::from_str(IMAGE).unwrap();
+            let id = image["Id"].as_str().unwrap().replace(':', "%3A");
+            self.0.expect("recreate", by_name, recorded(IMAGE));
+            self.0.expect("recreate", &format!("GET /v1.41/images/{id}/json"), missing());
+        }
+        let stop = StopOptions::new(Duration::from_secs(5));
+        let options = RecreateOptions { refresh: true, stop, attributes: Vec::new() };
+        let error = self.0.recreate("full", options).unwrap_err();
+        let warned = |line: &Logged| line.level == drowse_provider_sdk::log::Level::Warn;
+        let warnings = self.0.logs().into_iter().filter(warned).map(|line| line.message);
+        let gone = error.message().ends_with("make the container anew by hand");
+        assert_eq!(gone, found.is_some(), "{error}");
+        ((!gone).then_some(error), warnings.collect())
+    }
+}
+
+fn here() -> Reply {
+    let digests = json!([format!("registry.lan:5000/team/rich@{DIGEST}")]);
+    changed(IMAGE, "/RepoDigests", digests)
+}
+
+fn told(digest: &str) -> Reply {
+    Reply::json(json!({ "Descriptor": { "digest": digest, "size": 734 } }))
+}
+
+fn pulled() -> Reply {
+    Reply::status(200).body(PULL)
+}
+
+#[test]
+fn an_image_that_is_the_newest_is_not_pulled() {
+    let refresh = Refresh::new(NAME, json!({}));
+    let refresh = refresh.then("recreate", BY_NAME, here()).then("recreate", ASK, told(DIGEST));
+    assert_eq!(refresh.ends(Some(BY_NAME)), (None, vec![]));
+}
+
+#[test]
+fn a_newer_image_is_pulled_and_its_progress_is_told_now_and_then() {
+    let refresh = Refresh::new(NAME, json!({}));
+    let mut reply = Reply::status(200);
+    for line in PULL.lines() {
+        reply = reply.body(line.to_owned()).pause(Duration::from_secs(1));
+    }
+    let refresh = refresh
+        .then("recreate", BY_NAME, here())
+        .then("recreate", ASK, told("sha256:newer"))
+        .then("recreate", FETCH, reply);
+    let test = &refresh.0;
+    let logs = || test.logs().into_iter().map(|line| line.message).collect::<Vec<_>>();
+    let image: Value = serde_json::from_str(IMAGE).unwrap();
+    let id = image["Id"].as_str().unwrap().replace(':', "%3A");
+    test.expect("recreate", BY_NAME, recorded(IMAGE));
+    test.expect("recreate", &format!("GET /v1.41/images/{id}/json"), missing());
+    let stop = StopOptions::new(Duration::from_secs(5));
+    let options = RecreateOptions { refresh: true, stop, attributes: Vec::new() };
+    test.recreate("full", options).unwrap_err();
+    assert_eq!(
+        logs(),
+        [
+            "pulling the image",
+            "pulling the image: 2 of 3 layers, 28.8 of 30.0 MB of those that were begun",
+            "pulling the image: 2 of 3 layers, 30.0 of 30.0 MB of those that were begun",
+            "pulled the image: Downloaded newer image for registry.lan:5000/team/rich:1",
+        ]
+    );
+}
+
+#[test]
+fn an_image_that_is_not_here_is_pulled_without_asking() {
+    let refresh = Refresh::new(NAME, json!({}));
+    let refresh = refresh.then("recreate", BY_NAME, missing()).then("recreate", FETCH, pulled());
+    assert_eq!(refresh.ends(Some(BY_NAME)), (None, vec![]));
+
+    let refresh = Refresh::new(NAME, json!({}));
+    let refused = refused(404, "manifest unknown");
+    let refresh = refresh.then("recreate", BY_NAME, missing()).then("recreate", FETCH, refused);
+    let (error, _) = refresh.ends(None);
+    let error = error.unwrap();
+    assert_eq!(*error.code(), ErrorCode::NotFound);
+    assert!(error.message().ends_with("manifest unknown"), "{error}");
+}
+
+#[test]
+fn where_the_registry_cannot_be_asked_the_image_that_is_here_has_to_do() {
+    for reply in [
+        refused(500, "connection refused"),
+        refused(401, "unauthorized"),
+        Reply::status(200).after(Duration::from_secs(20)),
+        Reply::status(200).body("what?"),
+    ] {
+        let refresh = Refresh::new(NAME, json!({}));
+        let refresh = refresh.then("recreate", BY_NAME, here()).then("recreate", ASK, reply);
+        let (error, warnings) = refresh.ends(Some(BY_NAME));
+        assert_eq!((error, warnings.len()), (None, 1));
+        let said = "the image that is here is used: ask the registry registry.lan:5000 for \
+                    registry.lan:5000/team/rich:1: ";
+        assert!(warnings[0].starts_with(said), "{warnings:?}");
+    }
+}
+
+#[test]
+fn a_pull_that_fails_after_it_began_is_noticed() {
+    let failure = "{\"errorDetail\":{\"message\":\"unexpected EOF\"},\"error\":\"unexpected EOF\"}";
+    for reply in [
+        Reply::status(200).body(PULL.lines().next().unwrap().to_owned()).body(failure),
+        Reply::status(200).body("{\"error\":\"unexpected EOF\"}"),
+        Reply::status(200).breaks(Error::internal("unexpected EOF")),
+    ] {
+        let refresh = Refresh::new(NAME, json!({}))
+            .then("recreate", BY_NAME, here())
+            .then("recreate", ASK, told("sha256:newer"))
+            .then("recreate", FETCH, reply);
+        let (error, warnings) = refresh.ends(Some(BY_NAME));
+        assert_eq!((error, warnings.len()), (None, 1));
+        assert!(warnings[0].ends_with("unexpected EOF"), "{warnings:?}");
+    }
+}
+
+#[test]
+fn a_missing_grant_is_no_registry_that_is_away() {
+    let denied = || Reply::error(Error::denied("not granted: add …"));
+    let refresh = Refresh::new(NAME, json!({}));
+    let refresh = refresh.then("recreate", BY_NAME, here()).then("recreate", ASK, denied());
+    assert_eq!(*refresh.ends(None).0.unwrap().code(), ErrorCode::Denied);
+    let refresh = Refresh::new(NAME, json!({}))
+        .then("recreate", BY_NAME, here())
+        .then("recreate", ASK, told("sha256:newer"))
+        .then("recreate", FETCH, denied());
+    assert_eq!(*refresh.ends(None).0.unwrap().code(), ErrorCode::Denied);
+}
+
+#[test]
+fn credentials_go_to_the_registry_that_they_are_for() {
+    let settings = json!({ "registries": { "registry.lan:5000": "registry" } });
+    let refresh = Refresh::new(NAME, settings.clone())
+        .then("recreate", BY_NAME, here())
+        .then("registry", ASK, told("sha256:newer"))
+        .then("registry", FETCH, pulled());
+    assert_eq!(refresh.ends(Some(BY_NAME)), (None, vec![]));
+    let other = "GET /v1.41/images/rich%3A1/json";
+    let refresh = Refresh::new("rich:1", settings).then("recreate", other, here()).then(
+        "recreate",
+        "GET /v1.41/distribution/rich%3A1/json",
+        told(DIGEST),
+    );
+    assert_eq!(refresh.ends(Some(other)), (None, vec![]));
+
+    let wrong =
+        Harness::<Docker>::with_settings(json!({ "registries": { "https://x": "registry" } }));
+    let error = wrong.configure().unwrap_err();
+    assert!(error.message().contains("\"https://x\" is not the beginning"), "{error}");
+}
+
+#[test]
+fn what_is_named_by_what_it_is_cannot_be_newer() {
+    // By a digest, and by the image's id.
+    let name = format!("rich@{DIGEST}");
+    let by_name =
+        format!("GET /v1.41/images/{}/json", name.replace('@', "%40").replace(':', "%3A"));
+    let refresh = Refresh::new(&name, json!({})).then("recreate", &by_name, here());
+    assert_eq!(refresh.ends(Some(&by_name)), (None, vec![]));
+    for id in ["sha256:7a73a3bbf4c5", "7a73a3bbf4c5"] {
+        let by_id = format!("GET /v1.41/images/{}/json", id.replace(':', "%3A"));
+        let refresh = Refresh::new(id, json!({})).then("recreate", &by_id, here());
+        assert_eq!(refresh.ends(Some(&by_id)), (None, vec![]));
+    }
+    // Pulled by its digest where it is not here.
+    let fetch =
+        format!("POST /v1.41/images/create?fromImage=rich&tag={}", DIGEST.replace(':', "%3A"));
+    let refresh = Refresh::new(&name, json!({}));
+    let refresh = refresh.then("recreate", &by_name, missing()).then("recreate", &fetch, pulled());
+    assert_eq!(refresh.ends(Some(&by_name)), (None, vec![]));
+}
+
+#[test]
+fn podman_pulls_without_asking() {
+    let test = Harness::<Docker>::new();
+    let ping =
+        Reply::status(200).header("Api-Version", "1.41").header("Libpod-Api-Version", "4.3.1");
+    test.expect("engine", "GET /_ping", ping);
+    let mut full: Value = serde_json::from_str(FULL).unwrap();
+    full["Config"]["Image"] = json!(NAME);
+    test.expect("engine", "GET /v1.41/containers/full/json", Reply::json(full));
+    for aside in ["full.drowse-ran", "full.drowse-old"] {
+        test.expect("engine", &format!("GET /v1.41/containers/{aside}/json"), missing());
+    }
+    let refresh = Refresh(test).then("recreate", BY_NAME, here()).then("recreate", FETCH, pulled());
+    assert_eq!(refresh.ends(Some(BY_NAME)), (None, vec![]));
+}
+
+#[test]
+fn a_name_is_taken_apart() {
+    for (text, name, tag, digest, registry) in [
+        ("nginx", "nginx", "latest", None, "docker.io"),
+        ("nginx:1.27", "nginx", "1.27", None, "docker.io"),
+        ("team/app", "team/app", "latest", None, "docker.io"),
+        ("localhost/app:x", "localhost/app", "x", None, "localhost"),
+        ("ghcr.io/team/app", "ghcr.io/team/app", "latest", None, "ghcr.io"),
+        ("lan:5000/app", "lan:5000/app", "latest", None, "lan:5000"),
+        ("lan:5000/a/b:2", "lan:5000/a/b", "2", None, "lan:5000"),
+        ("app:1@sha256:ab", "app", "1", Some("sha256:ab"), "docker.io"),
+        ("lan:5000/app@sha256:ab", "lan:5000/app", "latest", Some("sha256:ab"), "lan:5000"),
+    ] {
+        let found = Reference::parse(text);
+        assert_eq!(found, Reference { name, tag, digest }, "{text}");
+        assert_eq!(found.registry(), registry, "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_name_is_put_together_again(
+        registry in "([a-z]{1,4}[.][a-z]{2}(:[0-9]{2,4})?/)?", path in "[a-z]{1,4}(/[a-z]{1,4}){0,4}",
+        tag in "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,8})?", digest in "(@sha256:[0-9a-f]{64})?",
+    ) {
+        let text = format!("{registry}{path}{tag}{digest}");
+        let Reference { name, tag: found, digest: by } = Reference::parse(&text);
+        prop_assert_eq!(name, format!("{registry}{path}"));
+        prop_assert_eq!(found, tag.strip_prefix(':').unwrap_or("latest"));
+        prop_assert_eq!(by, digest.strip_prefix('@'));
+    }
+
+    #[test]
+    fn any_text_is_taken_as_a_name(text in any::<String>()) {
+        let found = Reference::parse(&text);
+        prop_assert!(text.starts_with(found.name));
+        found.registry();
+    }
+}

@@ -1,0 +1,195 @@
+//! What the fake knows: its guests, its tasks, and what is done when time has come.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+
+pub(super) use super::Generation;
+use super::power::Deed;
+use crate::{Hello, Process};
+
+/// Where guests are when they are added, and the node that is asked.
+pub(super) const NODES: [&str; 2] = ["pve1", "pve2"];
+
+/// So long a task takes.
+pub(super) const TASK: Duration = Duration::from_millis(150);
+
+/// So long after its task the manager for high availability acts.
+pub(super) const MANAGER: Duration = Duration::from_millis(500);
+
+/// A node tells the others so often how its guests are.
+const BROADCAST: Duration = Duration::from_secs(1);
+
+/// Which of the two kinds a guest is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Lxc,
+    Qemu,
+}
+
+pub(super) struct Cluster {
+    pub(super) generation: Generation,
+    pub(super) guests: BTreeMap<u32, Guest>,
+    /// What the token may do to every guest.
+    pub(super) privileges: BTreeSet<&'static str>,
+    pub(super) tasks: Vec<Task>,
+    /// Methods and paths so far.
+    pub(super) asked: Vec<(String, String)>,
+    /// Nodes that are switched off.
+    pub(super) down: BTreeSet<String>,
+    /// What the manager will do.
+    pub(super) later: Vec<(Instant, u32, Deed)>,
+    told: BTreeMap<u32, &'static str>,
+    told_at: Option<Instant>,
+}
+
+pub(super) struct Guest {
+    pub(super) kind: Kind,
+    pub(super) node: String,
+    pub(super) backend: Hello,
+    pub(super) process: Option<Process>,
+    pub(super) paused: bool,
+    pub(super) started: Instant,
+    pub(super) lock: Option<String>,
+    pub(super) managed: bool,
+    /// So long after a start its agent answers.
+    pub(super) agent: Duration,
+}
+
+pub(super) struct Task {
+    pub(super) upid: String,
+    pub(super) node: String,
+    pub(super) due: Instant,
+    pub(super) vmid: u32,
+    /// Until it is due.
+    pub(super) deed: Option<Deed>,
+    pub(super) exit: String,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Lxc => "lxc",
+            Self::Qemu => "qemu",
+        }
+    }
+
+    /// As it is called in messages.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Lxc => "CT",
+            Self::Qemu => "VM",
+        }
+    }
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    pub(super) fn new(generation: Generation) -> Self {
+        let agent = match generation {
+            Generation::Old => "VM.Monitor",
+            Generation::New => "VM.GuestAgent.Audit",
+        };
+        Self {
+            generation,
+            guests: BTreeMap::new(),
+            privileges: ["VM.Audit", "VM.PowerMgmt", agent].into(),
+            tasks: Vec::new(),
+            asked: Vec::new(),
+            down: BTreeSet::new(),
+            later: Vec::new(),
+            told: BTreeMap::new(),
+            told_at: None,
+        }
+    }
+
+    pub(super) fn guest(&mut self, vmid: u32) -> Result<&mut Guest> {
+        self.guests.get_mut(&vmid).with_context(|| format!("no guest {vmid}"))
+    }
+
+    /// Does what is due by now.
+    pub(super) fn settle(&mut self) {
+        let now = Instant::now();
+        for task in self.tasks.iter_mut().filter(|task| task.due <= now) {
+            let Some(deed) = task.deed.take() else { continue };
+            if let Some(guest) = self.guests.get_mut(&task.vmid) {
+                task.exit = match guest.manages(&deed) {
+                    // The manager was told; it acts by itself.
+                    true => {
+                        self.later.push((task.due + MANAGER, task.vmid, deed));
+                        "OK".to_owned()
+                    }
+                    false => guest.exit(task.vmid, &deed),
+                };
+            }
+        }
+        let (due, later) = std::mem::take(&mut self.later).into_iter().partition(|it| it.0 <= now);
+        self.later = later;
+        let due: Vec<_> = due;
+        for (_, vmid, deed) in due {
+            if let Some(guest) = self.guests.get_mut(&vmid) {
+                guest.exit(vmid, &deed);
+            }
+        }
+        if self.told_at.is_none_or(|at| now.duration_since(at) >= BROADCAST) {
+            self.told_at = Some(now);
+            self.told = self.guests.iter().map(|(vmid, guest)| (*vmid, guest.status())).collect();
+        }
+    }
+
+    /// What the nodes told last of a guest's status.
+    pub(super) fn told(&self, vmid: u32) -> &'static str {
+        self.told.get(&vmid).copied().unwrap_or("unknown")
+    }
+}
+
+// === impl Guest ===
+
+impl Guest {
+    pub(super) fn new(kind: Kind, backend: Hello) -> Self {
+        Self {
+            kind,
+            node: NODES[0].to_owned(),
+            backend,
+            process: None,
+            paused: false,
+            started: Instant::now(),
+            lock: None,
+            managed: false,
+            agent: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn status(&self) -> &'static str {
+        if self.process.is_some() { "running" } else { "stopped" }
+    }
+
+    pub(super) fn begin(&mut self) -> Result<()> {
+        self.process = Some(self.backend.spawn()?);
+        self.started = Instant::now();
+        Ok(())
+    }
+
+    pub(super) fn end(&mut self) -> Result<()> {
+        self.hold(false)?;
+        if let Some(mut process) = self.process.take() {
+            process.stop()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn hold(&mut self, hold: bool) -> Result<()> {
+        if let Some(process) = &mut self.process {
+            process.signal(if hold { Signal::STOP } else { Signal::CONT })?;
+        }
+        self.paused = hold;
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! A registry of images on the loopback interface.
+
+use std::{
+    fs,
+    net::TcpStream,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::{Process, needs, ports, until};
+
+/// Debian's program.
+const PROGRAM: &str = "docker-registry";
+
+/// A running registry. Dropping it ends it; what was pushed goes with it.
+pub struct Registry {
+    port: u16,
+    dir: TempDir,
+    process: Process,
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// Starts one. None where there is no such program, after saying so.
+    pub fn begin(test: &str) -> Result<Option<Self>> {
+        if let Some(lack) = needs::lacks(&[PROGRAM]) {
+            needs::skip(test, &lack);
+            return Ok(None);
+        }
+        let (port, dir) = (ports::free()?, TempDir::with_prefix("drowse-registry-")?);
+        let process = serve(port, &dir)?;
+        Ok(Some(Self { port, dir, process }))
+    }
+
+    /// What names of its images begin with.
+    pub fn name(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Nobody answers there any more.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// Starts it again, with what was pushed.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.process = serve(self.port, &self.dir)?;
+        Ok(())
+    }
+}
+
+fn serve(port: u16, dir: &TempDir) -> Result<Process> {
+    let config = dir.path().join("config.yml");
+    let text = format!(
+        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: \
+         127.0.0.1:{port}\n",
+        dir.path().join("data").display()
+    );
+    fs::write(&config, text).context("write the registry's configuration")?;
+    let mut command = Command::new(PROGRAM);
+    command
+        .arg("serve")
+        .arg(&config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let process = Process::spawn("the registry", &mut command, Duration::from_secs(5))?;
+    until("the registry answers", Duration::from_secs(30), || {
+        TcpStream::connect(("127.0.0.1", port)).ok().map(drop)
+    })?;
+    Ok(process)
+}

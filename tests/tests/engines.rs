@@ -1,0 +1,194 @@
+//! Several engines of Docker under one router, and what the provider asks of an engine.
+
+use std::{fs, path::Path, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use drowse_tests::{Docker, Home, Programs, Recorder, Registry, Router, recorder::Asked, until};
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Runs until it is asked to end.
+const GENTLE: &str = "trap 'exit 0' TERM; httpd -p 80 -h /www; while :; do sleep 0.05; done";
+
+fn workload(name: &str, provider: &str, container: &str, more: &str) -> String {
+    format!(
+        "\n[workload.{name}]\nprovider = \"{provider}\"\ntarget = \"{container}\"\n\
+         sleep = {{ grace = \"10s\" }}\n{more}\n\n\
+         [[route]]\nhost = \"{name}.example\"\nworkload = \"{name}\"\nport = 80\n"
+    )
+}
+
+fn drowse(router: &Router, words: &[&str]) -> Result<String> {
+    let output = router.home().drowse(words)?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "drowse {}: {said}", words.join(" "));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+#[test]
+fn an_engine_here_and_one_behind_tls_serve_side_by_side() -> Result<()> {
+    let test = "an_engine_here_and_one_behind_tls_serve_side_by_side";
+    let Some(near) = Docker::shared(test) else { return Ok(()) };
+    let far = Docker::start_with_tls()?;
+    // The same name on both: nothing is mixed up.
+    near.create_web("same", 0.0)?;
+    far.create_web("same", 0.0)?;
+    let url = far.url().context("the far engine has no port")?;
+    let (tls, socket) = (far.tls(), near.socket());
+    let home = Home::new(&Programs::from_env())?;
+    let files = |dir: &Path| {
+        ["ca", "cert", "key"]
+            .map(|key| format!("{key} = {:?}", dir.join(format!("{key}.pem"))))
+            .join(", ")
+    };
+    // Files of another authority.
+    let strange = home.path().join("strange");
+    drowse_tests::pki::write(&strange)?;
+    fs::copy(tls.join("ca.pem"), strange.join("ca.pem"))?;
+    home.configure(&format!(
+        "[provider.near]\nplugin = \"docker\"\n\
+         endpoint.engine = {{ url = \"unix://{}\" }}\n\n\
+         [provider.far]\nplugin = \"docker\"\n\
+         endpoint.engine = {{ url = \"{url}\", {} }}\n\n\
+         [provider.stranger]\nplugin = \"docker\"\n\
+         endpoint.engine = {{ url = \"{url}\", {} }}\n{}{}{}",
+        socket.display(),
+        files(&tls),
+        files(&strange),
+        workload("near", "near", "same", "idle = \"never\""),
+        workload("far", "far", "same", "idle = \"never\""),
+        workload("stranger", "stranger", "same", "idle = \"never\""),
+    ))?;
+    let router = home.start()?;
+    for (name, here, there) in [("far", &far, near), ("near", near, &far)] {
+        let before = there.is_running("same")?;
+        let answer = router.get(&format!("{name}.example"), "/")?;
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+        assert!(here.is_running("same")?, "{name}");
+        assert_eq!(there.is_running("same")?, before, "{name}");
+        let seen = &router.workload(name)?["observed"]["native_id"];
+        assert_eq!(*seen, here.inspect("same")?["Id"], "{name}");
+    }
+    // What happens on the far one is heard of.
+    far.run(&["kill", "same"])?;
+    router.wait_for_phase("far", "asleep", PATIENCE)?;
+    assert_eq!(router.phase("near")?, "ready");
+    let answer = router.get("stranger.example", "/")?;
+    assert!([502, 503].contains(&answer.status), "{}", answer.head);
+    let cause = format!("{} {}", router.provider("stranger")?, router.workload("stranger")?);
+    assert!(cause.contains("received fatal alert"), "the operator sees why: {cause}");
+    let log = router.log().since(0).join("\n");
+    let secret = fs::read_to_string(tls.join("key.pem"))?;
+    assert!(secret.lines().filter(|line| !line.contains("-----")).all(|line| !log.contains(line)));
+    Ok(())
+}
+
+/// An endpoint's witness, and the rules that the provider declares for it.
+struct Witness {
+    endpoint: String,
+    rules: Vec<String>,
+    recorder: Recorder,
+}
+
+impl Witness {
+    /// One for each endpoint that the plugin asks for.
+    fn all(home: &Home, engine: &Docker) -> Result<Vec<Self>> {
+        let output = home.drowse(&["plugin", "inspect", "docker", "--json"])?;
+        let info: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let wishes = info["endpoints"].as_array().context("no endpoints")?;
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let witness = |wish: &serde_json::Value| {
+            let endpoint = text(&wish["name"]);
+            let rules = wish["rules"].as_array().context("no rules")?.iter().map(text).collect();
+            let socket = home.path().join(format!("{endpoint}.sock"));
+            let recorder = Recorder::begin(&socket, engine.socket())?;
+            Ok(Self { endpoint, rules, recorder })
+        };
+        wishes.iter().map(witness).collect()
+    }
+
+    fn asked(&self) -> Vec<Asked> {
+        self.recorder.asked()
+    }
+}
+
+#[test]
+fn every_request_is_one_that_the_provider_has_declared_for_that_endpoint() -> Result<()> {
+    let test = "every_request_is_one_that_the_provider_has_declared_for_that_endpoint";
+    let Some(engine) = Docker::shared(test) else { return Ok(()) };
+    let Some(registry) = Registry::begin(test)? else { return Ok(()) };
+    let image = format!("{}/team/declared:1", registry.name());
+    engine.run(&["tag", "web", &image])?;
+    engine.run(&["push", "--quiet", &image])?;
+    engine.run(&["network", "create", "declared"])?;
+    let words = ["create", "--name", "declared", &image, "/bin/sh", "-c", GENTLE];
+    engine.run(&words)?;
+    engine.run(&["network", "connect", "declared", "declared"])?;
+
+    let home = Home::new(&Programs::from_env())?;
+    home.configure("")?;
+    let witnesses = Witness::all(&home, engine)?;
+    let mut tables = "[provider.docker]\nplugin = \"docker\"\n".to_owned();
+    for Witness { endpoint, recorder, .. } in &witnesses {
+        let socket = recorder.socket().display();
+        tables += &format!("endpoint.{endpoint} = {{ url = \"unix://{socket}\" }}\n");
+    }
+    tables += &format!("settings.registries = {{ \"{}\" = \"registry\" }}\n", registry.name());
+    tables += &workload(
+        "declared",
+        "docker",
+        "declared",
+        "idle = \"2s\"\nready = { exec = [\"/bin/sh\", \"-c\", \"true\"] }\nbusy = { cpu-above = 90 }\n\
+         deeper = { after = \"1s\", method = \"stop\" }",
+    )
+    .replace("sleep = { grace = \"10s\" }", "sleep = { method = \"pause\" }");
+    home.configure(&tables)?;
+    let router = home.start()?;
+    assert_eq!(router.get("declared.example", "/")?.status, 200);
+    drowse(&router, &["recreate", "declared"])?;
+    engine.run(&["commit", "--change", "ENV NEWER=1", "declared", &image])?;
+    engine.run(&["push", "--quiet", &image])?;
+    engine.run(&["tag", "web", &image])?;
+    drowse(&router, &["recreate", "declared", "--refresh"])?;
+    assert_eq!(router.get("declared.example", "/")?.status, 200);
+    let environment = engine.inspect("declared")?["Config"]["Env"].to_string();
+    assert!(environment.contains("NEWER=1"), "it is made of what was pulled: {environment}");
+    // First paused, then stopped.
+    until("it is stopped", PATIENCE, || {
+        let state = engine.inspect("declared").ok()?["State"]["Status"].clone();
+        (state == "exited").then_some(())
+    })?;
+    router.stop()?;
+
+    let mut done = Vec::new();
+    for witness in &witnesses {
+        for asked in witness.asked() {
+            let declared: Vec<_> = witness.rules.iter().filter(|rule| asked.fits(rule)).collect();
+            ensure!(!declared.is_empty(), "{}: {asked:?} is not declared", witness.endpoint);
+            done.extend(declared.into_iter().map(|rule| format!("{} {rule}", witness.endpoint)));
+        }
+    }
+    // It is no empty proof: these were asked for, each where it belongs.
+    for expected in [
+        "engine GET /_ping",
+        "engine GET /*/events",
+        "engine GET /*/containers/*/json",
+        "engine GET /*/containers/*/stats",
+        "engine POST /*/containers/*/start",
+        "engine POST /*/containers/*/stop",
+        "engine POST /*/containers/*/pause",
+        "exec POST+body /*/containers/*/exec",
+        "exec POST+body /*/exec/*/start",
+        "exec GET /*/exec/*/json",
+        "recreate GET /*/images/**",
+        "recreate POST+body /*/containers/create",
+        "recreate POST /*/containers/*/rename",
+        "recreate POST+body /*/networks/*/connect",
+        "recreate DELETE /*/containers/*",
+        "registry GET /*/distribution/**",
+        "registry POST /*/images/create",
+    ] {
+        ensure!(done.iter().any(|rule| rule == expected), "{expected}: never asked for");
+    }
+    Ok(())
+}

@@ -1,0 +1,283 @@
+//! Guests of Proxmox VE wake and sleep: the proxmox provider through the binary, before a fake that
+//! serves the published API. What the fake does not claim stands with it.
+
+use std::{fs, path::Path, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use drowse_tests::{
+    FakeProxmox, Hello, Home, Programs, Router,
+    fake_proxmox::{Generation, TOKEN},
+    until,
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const CONTAINER: &str = "/lxc/100/status";
+const MACHINE: &str = "/qemu/101/status";
+
+/// How long after its start a machine's agent answers.
+const AGENT: Duration = Duration::from_millis(700);
+
+const SETTINGS: &str = "{ networks = [\"127.0.0.0/8\"], poll = \"100ms\", every = \"500ms\" }";
+
+/// A cluster with a guest, and what the guest is a process of.
+struct Site {
+    fake: FakeProxmox,
+    hello: Hello,
+    home: Home,
+}
+
+impl Site {
+    fn new(generation: Generation) -> Result<Self> {
+        let programs = Programs::from_env();
+        // Compiled once for all of these tests.
+        let home = Home::new(&programs)?.cache(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("pve"));
+        let hello = Hello::new(&programs, home.path(), Duration::from_millis(200))?;
+        let fake = FakeProxmox::begin(generation)?;
+        fake.add_container(100, &hello);
+        fake.add_machine(101, &hello, AGENT);
+        fs::write(home.path().join("token"), format!("{TOKEN}\n"))?;
+        Ok(Self { fake, hello, home })
+    }
+
+    /// A router with the workload `guest` of these keys, and a certificate that it trusts.
+    fn trusting(
+        self,
+        fingerprint: &str,
+        settings: &str,
+        keys: &str,
+    ) -> Result<(Router, FakeProxmox, Hello)> {
+        let Self { fake, hello, home } = self;
+        home.configure(&format!(
+            "[provider.pve]\nplugin = \"proxmox\"\nsettings = {settings}\n\n\
+             [provider.pve.endpoint.api]\nurl = {:?}\nfingerprint = {fingerprint:?}\n\
+             headers = {{ Authorization = {{ file = \"token\", prefix = \"PVEAPIToken=\" }} }}\n\n\
+             [workload.guest]\nprovider = \"pve\"\nidle = \"500ms\"\n\
+             wake = {{ cooldown = \"100ms\" }}\n{keys}\n\n\
+             [[route]]\nworkload = \"guest\"\nport = {}\n",
+            fake.url(),
+            hello.port(),
+        ))?;
+        let router = home.start()?;
+        until("the provider is loaded", PATIENCE, || {
+            (router.provider("pve").ok()?["usable"] == true).then_some(())
+        })?;
+        Ok((router, fake, hello))
+    }
+
+    fn router(self, keys: &str) -> Result<(Router, FakeProxmox, Hello)> {
+        let fingerprint = self.fake.fingerprint().to_owned();
+        self.trusting(&fingerprint, SETTINGS, keys)
+    }
+}
+
+/// Why the last wake failed, for the operator.
+fn failure(router: &Router) -> Result<String> {
+    Ok(router.workload("guest")?["failure"]["message"].to_string())
+}
+
+#[test]
+fn a_visitor_wakes_a_container_which_sleeps_again() -> Result<()> {
+    for generation in [Generation::Old, Generation::New] {
+        let keys = "target = \"100\"\nsleep = { grace = \"5s\" }";
+        let (router, fake, hello) = Site::new(generation)?.router(keys)?;
+        let answer = router.get("any.example", "/")?;
+        ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
+        ensure!(fake.count("POST", &format!("{CONTAINER}/start")) == 1);
+        router.wait_for_phase("guest", "asleep", PATIENCE)?;
+        ensure!(!fake.runs(100)?);
+        ensure!(fake.count("POST", &format!("{CONTAINER}/shutdown")) == 1);
+        ensure!(fake.count("POST", &format!("{CONTAINER}/stop")) == 0);
+        ensure!(router.get("any.example", "/")?.text().contains("start 2"));
+        ensure!(hello.starts()?.len() == 2);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_machine_is_paused_then_shut_down_and_woken_from_both() -> Result<()> {
+    let keys = "target = \"qemu/101\"\nsleep = { method = \"pause\" }\n\
+                deeper = { after = \"2s\", grace = \"5s\" }";
+    let (router, fake, hello) = Site::new(Generation::New)?.router(keys)?;
+    ensure!(router.get("any.example", "/")?.status == 200, "{}", router.log().tail(40));
+    until("it is paused", PATIENCE, || fake.is_paused(101).ok()?.then_some(()))?;
+    router.wait_for_phase("guest", "asleep", PATIENCE)?;
+    ensure!(fake.runs(101)?);
+    ensure!(router.get("any.example", "/")?.status == 200, "from the light sleep");
+    ensure!(fake.count("POST", &format!("{MACHINE}/resume")) == 1);
+    ensure!(hello.starts()?.len() == 1, "it is the same life");
+    until("it is shut down", PATIENCE, || (!fake.runs(101).ok()?).then_some(()))?;
+    router.wait_for_phase("guest", "asleep", PATIENCE)?;
+    ensure!(router.get("any.example", "/")?.status == 200, "from the deep sleep");
+    ensure!(fake.count("POST", &format!("{MACHINE}/start")) == 2);
+    ensure!(hello.starts()?.len() == 2);
+    Ok(())
+}
+
+#[test]
+fn a_machine_that_boots_longer_than_a_start_may_wait_is_served_when_its_agent_answers() -> Result<()>
+{
+    let site = Site::new(Generation::New)?;
+    site.fake.add_machine(101, &site.hello, Duration::from_secs(3));
+    let fingerprint = site.fake.fingerprint().to_owned();
+    let settings = SETTINGS.replace('{', "{ patience = \"500ms\",");
+    let (router, fake, _hello) = site.trusting(&fingerprint, &settings, "target = \"101\"")?;
+    let answer = router.get("any.example", "/")?;
+    ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
+    ensure!(fake.count("POST", &format!("{MACHINE}/start")) == 1);
+    Ok(())
+}
+
+#[test]
+fn another_certificate_is_refused_and_both_fingerprints_are_told() -> Result<()> {
+    let site = Site::new(Generation::New)?;
+    let (own, other) = (site.fake.fingerprint().to_owned(), ["07"; 32].join(":"));
+    let (router, fake, _hello) = site.trusting(&other, SETTINGS, "target = \"100\"")?;
+    let answer = router.get("any.example", "/")?;
+    ensure!(answer.status == 503, "{}: {}", answer.status, answer.text());
+    ensure!(!answer.text().contains(&own), "that is not for visitors: {}", answer.text());
+    let told = failure(&router)?;
+    ensure!(told.contains(&own) && told.contains(&other), "{told}");
+    ensure!(fake.count("GET", "/cluster/resources") == 0, "nothing was asked, and no token sent");
+    Ok(())
+}
+
+#[test]
+fn a_missing_privilege_is_told_to_operator_and_visitor() -> Result<()> {
+    let site = Site::new(Generation::Old)?;
+    site.fake.revoke("VM.PowerMgmt");
+    let (router, fake, hello) = site.router("target = \"100\"")?;
+    let answer = router.get("any.example", "/")?;
+    ensure!(answer.status == 503, "{}: {}", answer.status, answer.text());
+    let reason = "The router is not allowed to start it.";
+    ensure!(answer.text().contains(reason), "{}", answer.text());
+    let told = failure(&router)?;
+    ensure!(told.contains("Permission check failed (/vms/100, VM.PowerMgmt)"), "{told}");
+    fake.grant("VM.PowerMgmt");
+    until("it is tried again", PATIENCE, || {
+        (router.get("any.example", "/").ok()?.status == 200).then_some(())
+    })?;
+    ensure!(hello.starts()?.len() == 1);
+    Ok(())
+}
+
+#[test]
+fn a_token_that_sees_nothing_is_told_from_a_guest_that_is_not_there() -> Result<()> {
+    let site = Site::new(Generation::New)?;
+    site.fake.revoke("VM.Audit");
+    let (router, fake, _hello) = site.router("target = \"100\"")?;
+    ensure!(router.get("any.example", "/")?.status == 503);
+    let told = failure(&router)?;
+    ensure!(told.contains("lacks VM.Audit on /vms/100"), "{told}");
+    fake.grant("VM.Audit");
+    until("it is tried again", PATIENCE, || {
+        (router.get("any.example", "/").ok()?.status == 200).then_some(())
+    })
+}
+
+#[test]
+fn a_wrong_token_is_named_and_not_shown() -> Result<()> {
+    let site = Site::new(Generation::New)?;
+    fs::write(site.home.path().join("token"), "drowse@pve!wake=wrong-secret")?;
+    let (router, _fake, hello) = site.router("target = \"100\"")?;
+    ensure!(router.get("any.example", "/")?.status == 503);
+    let told = failure(&router)?;
+    ensure!(told.contains("401") && told.contains("PVEAPIToken=USER@REALM!TOKENID"), "{told}");
+    let log = router.log().since(0).join("\n");
+    ensure!(!log.contains("wrong-secret"), "{log}");
+    ensure!(hello.starts()?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_guest_that_was_moved_while_it_slept_is_woken_on_its_new_node() -> Result<()> {
+    let keys = "target = \"pve1/100\"\nsleep = { grace = \"5s\" }";
+    let (router, fake, _hello) = Site::new(Generation::Old)?.router(keys)?;
+    ensure!(router.get("any.example", "/")?.status == 200);
+    router.wait_for_phase("guest", "asleep", PATIENCE)?;
+    fake.migrate(100, "pve2")?;
+    let answer = router.get("any.example", "/")?;
+    ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
+    ensure!(fake.count("POST", "/pve2/lxc/100/status/start") == 1);
+    Ok(())
+}
+
+#[test]
+fn a_guest_of_a_node_that_is_down_is_unavailable_until_it_is_moved() -> Result<()> {
+    let site = Site::new(Generation::New)?;
+    site.fake.migrate(100, "pve2")?;
+    site.fake.switch_off("pve2");
+    let (router, fake, _hello) = site.router("target = \"100\"")?;
+    ensure!(router.get("any.example", "/")?.status == 503);
+    let told = failure(&router)?;
+    ensure!(told.contains("595") && told.contains("Connection refused"), "{told}");
+    fake.migrate(100, "pve1")?;
+    until("it is tried again", PATIENCE, || {
+        (router.get("any.example", "/").ok()?.status == 200).then_some(())
+    })
+}
+
+#[test]
+fn a_locked_guest_is_a_conflict_until_the_lock_is_gone() -> Result<()> {
+    let site = Site::new(Generation::New)?;
+    site.fake.lock(100, Some("backup"))?;
+    let (router, fake, hello) = site.router("target = \"100\"")?;
+    let answer = router.get("any.example", "/")?;
+    ensure!(answer.status == 503, "{}: {}", answer.status, answer.text());
+    ensure!(answer.text().contains("Somebody else is working on it."), "{}", answer.text());
+    let told = failure(&router)?;
+    ensure!(told.contains("CT is locked (backup)"), "{told}");
+    ensure!(hello.starts()?.is_empty());
+    fake.lock(100, None)?;
+    until("it is tried again", PATIENCE, || {
+        (router.get("any.example", "/").ok()?.status == 200).then_some(())
+    })
+}
+
+#[test]
+fn a_guest_of_the_manager_for_high_availability_is_waited_for() -> Result<()> {
+    let site = Site::new(Generation::New)?;
+    site.fake.manage(100)?;
+    let (router, fake, _hello) = site.router("target = \"100\"\nsleep = { grace = \"5s\" }")?;
+    let answer = router.get("any.example", "/")?;
+    ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
+    ensure!(fake.count("POST", &format!("{CONTAINER}/start")) == 1);
+    router.wait_for_phase("guest", "asleep", PATIENCE)?;
+    ensure!(!fake.runs(100)?);
+    Ok(())
+}
+
+#[test]
+fn a_guest_that_somebody_starts_by_hand_is_noticed() -> Result<()> {
+    let (router, fake, _hello) = Site::new(Generation::New)?.router("target = \"100\"")?;
+    router.wait_for_phase("guest", "asleep", PATIENCE)?;
+    fake.start_by_hand(100).context("start it")?;
+    router.wait_for_phase("guest", "ready", PATIENCE)
+}
+
+#[test]
+fn a_guest_is_killed_by_servers_that_know_how_to_overrule_a_shutdown_and_by_others() -> Result<()> {
+    for (generation, asked) in [(Generation::Old, 2), (Generation::New, 1)] {
+        let keys = "target = \"100\"\nsleep = { method = \"kill\" }";
+        let (router, fake, _hello) = Site::new(generation)?.router(keys)?;
+        ensure!(router.get("any.example", "/")?.status == 200);
+        router.wait_for_phase("guest", "asleep", PATIENCE)?;
+        ensure!(!fake.runs(100)?);
+        ensure!(fake.count("POST", &format!("{CONTAINER}/stop")) == asked, "{generation:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_machine_sleeps_on_disk_and_is_woken_from_there() -> Result<()> {
+    let keys = "target = \"101\"\nsettings = { stop = \"suspend-to-disk\" }";
+    let (router, fake, hello) = Site::new(Generation::Old)?.router(keys)?;
+    ensure!(router.get("any.example", "/")?.status == 200);
+    router.wait_for_phase("guest", "asleep", PATIENCE)?;
+    ensure!(!fake.runs(101)?);
+    ensure!(fake.count("POST", &format!("{MACHINE}/suspend")) == 1);
+    ensure!(fake.count("POST", &format!("{MACHINE}/shutdown")) == 0);
+    ensure!(router.get("any.example", "/")?.status == 200, "from the disk");
+    ensure!(hello.starts()?.len() == 2);
+    Ok(())
+}
