@@ -217,6 +217,7 @@ fn info() -> PluginInfo {
         name: String::new(),
         version: String::new(),
         summary: String::new(),
+        kind: Kind::Component,
         origin: "bundled".into(),
         digest: String::new(),
         size: 0,
