@@ -5,7 +5,8 @@ use std::{env, fmt::Write, fs, path::Path};
 /// The directory with the built providers.
 const BUNDLE: &str = "DROWSE_BUNDLE";
 /// What comes with the router, by the name of its file.
-const NAMES: [&str; 5] = ["docker", "http-waker", "process", "proxmox", "wake-on-lan"];
+const NAMES: [&str; 6] =
+    ["containerd", "docker", "http-waker", "process", "proxmox", "wake-on-lan"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

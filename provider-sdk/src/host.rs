@@ -12,12 +12,13 @@ mod backend;
 #[path = "host/installed.rs"]
 mod backend;
 
-pub use backend::Body;
+pub use backend::{Body, Messages};
 #[cfg(not(target_family = "wasm"))]
-pub use backend::{Host, Installed, ReadBody, install};
+pub use backend::{Host, Installed, NextMessage, ReadBody, install};
 pub(crate) use backend::{
-    changes, emit, find, granted, memo_delete, memo_get, memo_set, monotonic, now, output, send,
-    send_datagram, signal, sleep, spawn, synced, usage, wait, write_log,
+    add_network, changes, check_network, del_network, emit, find, granted, memo_delete, memo_get,
+    memo_set, monotonic, now, output, send, send_datagram, server_stream, signal, sleep, spawn,
+    synced, unary, usage, wait, write_log,
 };
 
 /// The head of an HTTP response, with its body still to be read.

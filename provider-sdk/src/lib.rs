@@ -1,8 +1,8 @@
 //! Write a drowse provider: one trait, typed settings, granted endpoints, a test harness.
 //!
 //! A provider controls one platform: it starts, stops and describes targets. It can do nothing
-//! but talk to the [endpoints](endpoint), send them [datagrams](udp) and run the
-//! [commands](command) that the operator granted it by name. Implement [`Provider`], call [`export!`] and build for `wasm32-unknown-unknown`:
+//! but talk to the [endpoints](endpoint), by [gRPC](grpc), too, send them [datagrams](udp), run the
+//! [commands](command) and attach to the [networks](network) that the operator granted it by name. Implement [`Provider`], call [`export!`] and build for `wasm32-unknown-unknown`:
 //!
 //! ```
 //! use drowse_provider_sdk::{
@@ -98,9 +98,11 @@ pub mod error;
 pub mod events;
 #[doc(hidden)]
 pub mod glue;
+pub mod grpc;
 pub mod host;
 pub mod log;
 pub mod memo;
+pub mod network;
 pub mod poll;
 pub mod provider;
 pub mod settings;

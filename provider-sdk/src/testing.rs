@@ -20,11 +20,13 @@ use std::{
 
 pub use check::check_description;
 pub use program::Program;
-pub use reply::Reply;
-use script::{Dropped, Script, Stage};
+pub use reply::{Answer, Reply};
+use script::{Dropped, Outcome, Script, Stage};
 pub use script::{Logged, Report};
 
-pub use crate::bindings::drowse::provider::{http::Request, types::Target};
+pub use crate::bindings::drowse::provider::{
+    grpc::Call, http::Request, network::Attachment, types::Target,
+};
 use crate::{
     bindings::exports::drowse::provider::provider::Guest,
     description::Description,
@@ -86,7 +88,25 @@ impl<P: Provider> Harness<P> {
     /// The next request that the provider sends: `METHOD /path?query` to this endpoint, and what
     /// comes back.
     pub fn expect(&self, endpoint: &str, request: &str, reply: Reply) -> &Self {
-        self.script.expect(endpoint, request, reply);
+        self.script.expect(endpoint, request, Outcome::Http(reply));
+        self
+    }
+
+    /// The next gRPC call: `/package.Service/Method` on this endpoint, and what comes back.
+    pub fn expect_call(&self, endpoint: &str, method: &str, answer: Answer) -> &Self {
+        self.script.expect(endpoint, method, Outcome::Grpc(answer));
+        self
+    }
+
+    /// The next thing asked of a network, `ADD container`, `DEL` or `CHECK`, and its outcome: the
+    /// addresses, for `ADD`.
+    pub fn expect_network(
+        &self,
+        network: &str,
+        asked: &str,
+        outcome: Result<Vec<String>>,
+    ) -> &Self {
+        self.script.expect(network, asked, Outcome::Network(outcome));
         self
     }
 
@@ -116,6 +136,16 @@ impl<P: Provider> Harness<P> {
     /// What the provider sent so far, with headers, body and timeout.
     pub fn requests(&self) -> Vec<Request> {
         self.script.requests()
+    }
+
+    /// The gRPC calls of the provider so far, with metadata and message.
+    pub fn calls(&self) -> Vec<Call> {
+        self.script.calls()
+    }
+
+    /// What the provider asked of networks so far.
+    pub fn attachments(&self) -> Vec<Attachment> {
+        self.script.attachments()
     }
 
     /// The datagrams that the provider sent so far, each with its endpoint.

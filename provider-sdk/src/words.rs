@@ -248,7 +248,7 @@ impl EndpointWish {
     }
 
     /// What the provider needs, `METHOD /path`: a segment `*` is any one segment, a final `**`
-    /// any rest.
+    /// any rest. For [gRPC](crate::grpc) `/package.Service/Method` or `/package.Service/*`.
     #[must_use]
     pub fn rules<R: Into<String>>(mut self, rules: impl IntoIterator<Item = R>) -> Self {
         self.rules.extend(rules.into_iter().map(Into::into));

@@ -6,6 +6,7 @@
 
 pub mod card;
 pub mod client;
+pub mod containerd;
 pub mod docker;
 pub mod dylibs;
 pub mod fake_proxmox;
@@ -28,6 +29,7 @@ pub mod wire;
 
 pub use card::Card;
 pub use client::{Answer, curl};
+pub use containerd::Containerd;
 pub use docker::Docker;
 pub use fake_proxmox::FakeProxmox;
 pub use hello::Hello;

@@ -29,6 +29,7 @@ const HOSTILE: &[Guest] = &[Guest { package: "drowse-hostile", name: "hostile" }
 
 /// The providers that the router carries.
 const PROVIDERS: &[Guest] = &[
+    Guest { package: "drowse-provider-containerd", name: "containerd" },
     Guest { package: "drowse-provider-docker", name: "docker" },
     Guest { package: "drowse-provider-http-waker", name: "http-waker" },
     Guest { package: "drowse-provider-process", name: "process" },

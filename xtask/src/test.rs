@@ -23,6 +23,10 @@ pub(crate) struct Options {
 
 /// What the tests run beside the router, by the names of Debian's packages.
 pub(crate) const ENGINES: &[Wanted] = &[
+    ("containerd", "containerd"),
+    ("runc", "runc"),
+    ("/usr/lib/cni/bridge", "containernetworking-plugins"),
+    ("unshare", "util-linux"),
     ("dockerd", "docker.io"),
     ("docker-registry", "docker-registry"),
     ("busybox", "busybox-static"),

@@ -22,7 +22,7 @@ use crate::{
     read::{Reader, Section},
     route,
     source::{Place, Source},
-    tree::{self, Value},
+    tree::{self, Entries, Value},
     waiting, workload,
 };
 
@@ -115,26 +115,7 @@ impl Config {
 
     /// Reads texts as if they were the files of these names.
     pub fn parse(texts: Vec<(PathBuf, String)>, places: &Places) -> Result<Self, Mistakes> {
-        let mut complaints = Vec::new();
-        let mut sources: Vec<Source> = texts
-            .into_iter()
-            .map(|(path, text)| Source { path, text, secrets: Vec::new() })
-            .collect();
-        if sources.is_empty() {
-            sources.push(Source { path: PathBuf::new(), text: String::new(), secrets: Vec::new() });
-        }
-        let files = sources
-            .iter_mut()
-            .enumerate()
-            .map(|(file, source)| tree::parse(file, source, &mut complaints))
-            .collect();
-        // What stands on a line that is not TOML was only guessed at: nothing more is said of it.
-        let broken: HashSet<_> =
-            complaints.iter().map(|(place, _)| line(&sources, *place)).collect();
-        let syntax = complaints.len();
-        let entries = tree::merge(files, &sources, &mut complaints);
-
-        let mut r = Reader::new(sources, complaints);
+        let (mut r, entries, broken) = open(texts);
         let top = r.root(&entries, &keys::ROUTER);
         let plugins = top.find(&mut r, "plugins", &PATH);
         let allow_dylib = top.get(&mut r, "allow-dylib", &FLAG);
@@ -148,17 +129,7 @@ impl Config {
         let found = Found::read(&mut r, &top);
         let (log_place, waiting_place) = (top.place_of("log"), top.place_of("waiting"));
 
-        let Reader { sources, mut complaints, .. } = r;
-        if !broken.is_empty() {
-            let guesses = complaints.split_off(syntax);
-            let sound = |place| !broken.contains(&line(&sources, place));
-            complaints.extend(guesses.into_iter().filter(|(place, _)| sound(*place)));
-        }
-        if !complaints.is_empty() {
-            complaints.sort();
-            complaints.dedup();
-            return Err(mistakes(&sources, complaints));
-        }
+        let sources = close(r, &broken)?;
         let usual = Paths::usual(parent(&sources[0].path), places);
         let mut marks = BTreeMap::from([(Item::Log, log_place), (Item::Waiting, waiting_place)]);
         Ok(Self {
@@ -270,6 +241,48 @@ impl Found {
         workload::settle(r, &mut found);
         found
     }
+}
+
+/// Lines that are not TOML, and how many complaints are about them.
+pub(crate) struct Broken {
+    lines: HashSet<(usize, usize)>,
+    complaints: usize,
+}
+
+/// A reader of texts as if they were the files of these names, and what is in them.
+pub(crate) fn open(texts: Vec<(PathBuf, String)>) -> (Reader, Entries, Broken) {
+    let mut complaints = Vec::new();
+    let mut sources: Vec<Source> =
+        texts.into_iter().map(|(path, text)| Source { path, text, secrets: Vec::new() }).collect();
+    if sources.is_empty() {
+        sources.push(Source { path: PathBuf::new(), text: String::new(), secrets: Vec::new() });
+    }
+    let files = sources
+        .iter_mut()
+        .enumerate()
+        .map(|(file, source)| tree::parse(file, source, &mut complaints))
+        .collect();
+    // What stands on a line that is not TOML was only guessed at: nothing more is said of it.
+    let lines = complaints.iter().map(|(place, _)| line(&sources, *place)).collect();
+    let broken = Broken { lines, complaints: complaints.len() };
+    let entries = tree::merge(files, &sources, &mut complaints);
+    (Reader::new(sources, complaints), entries, broken)
+}
+
+/// The files that were read, or everything that is wrong with them.
+pub(crate) fn close(r: Reader, broken: &Broken) -> Result<Vec<Source>, Mistakes> {
+    let Reader { sources, mut complaints, .. } = r;
+    if !broken.lines.is_empty() {
+        let guesses = complaints.split_off(broken.complaints);
+        let sound = |place| !broken.lines.contains(&line(&sources, place));
+        complaints.extend(guesses.into_iter().filter(|(place, _)| sound(*place)));
+    }
+    if complaints.is_empty() {
+        return Ok(sources);
+    }
+    complaints.sort();
+    complaints.dedup();
+    Err(mistakes(&sources, complaints))
 }
 
 /// The files of a configuration with what is in them; at least one.

@@ -11,6 +11,7 @@ use crate::{
 pub(crate) mod life;
 pub(crate) mod listener;
 pub(crate) mod provider;
+pub(crate) mod trial;
 pub(crate) mod waiting;
 pub(crate) mod who;
 

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use drowse_core::{ProviderName, SleepPlan, StopOptions};
 use drowse_plugins::settings::{
-    CommandGrant, EndpointGrant, Identity, Limits, ProviderSettings, Transport, Trust,
+    CommandGrant, EndpointGrant, Identity, Limits, NetworkGrant, ProviderSettings, Transport, Trust,
 };
 
 use crate::{
     config::Found,
     forms::{
-        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, REACH, RULES, SIZE,
-        TEXT, VARIABLES, WORDS,
+        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, PATHS, REACH, RULES,
+        SIZE, TEXT, VARIABLES, WORDS,
     },
     read::{Reader, Section},
 };
@@ -59,6 +59,13 @@ fn provider(
         .collect::<Vec<_>>()
         .into_iter()
         .collect();
+    let networks: Option<_> = section
+        .named(r, "network")
+        .into_iter()
+        .map(|(name, section)| Some((name.to_owned(), network(r, &section)?)))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .collect();
     let reach = section.find(r, "reach", &REACH);
     let limits = section.table(r, "limits").and_then(|section| limits(r, &section));
     Some(ProviderSettings {
@@ -67,6 +74,7 @@ fn provider(
         settings: settings?,
         endpoints: endpoints?,
         commands: commands?,
+        networks: networks?,
         reach: reach?,
         limits: limits?,
     })
@@ -151,6 +159,14 @@ fn command(r: &mut Reader, section: &Section<'_>) -> Option<CommandGrant> {
         extra_environment: extra_environment?,
         end: StopOptions { signal: None, grace: SleepPlan::default().grace },
     })
+}
+
+fn network(r: &mut Reader, section: &Section<'_>) -> Option<NetworkGrant> {
+    let config = section.get(r, "config", &PATH);
+    let plugins = section.get(r, "plugins", &PATHS);
+    let results = section.get(r, "results", &PATH);
+    let timeout = section.get(r, "timeout", &DURATION);
+    Some(NetworkGrant { config: config?, plugins: plugins?, results: results?, timeout: timeout? })
 }
 
 fn limits(r: &mut Reader, section: &Section<'_>) -> Option<Limits> {

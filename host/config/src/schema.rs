@@ -57,6 +57,7 @@ pub(crate) const TABLES: &[&Table] = &[
     &keys::provider::PROVIDER,
     &keys::provider::ENDPOINT,
     &keys::provider::COMMAND,
+    &keys::provider::NETWORK,
     &keys::provider::PROVIDER_LIMITS,
     &keys::WORKLOAD,
     &keys::life::SLEEP,
@@ -71,6 +72,9 @@ pub(crate) const TABLES: &[&Table] = &[
     &keys::who::AUTH,
     &keys::waiting::WAITING,
 ];
+
+/// The tables of a file for `drowse plugin test` that a configuration does not have.
+pub(crate) const TRIAL_TABLES: &[&Table] = &[&keys::trial::TEST];
 
 // === impl Key ===
 

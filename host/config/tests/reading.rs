@@ -122,6 +122,11 @@ fn grants_come_out_with_their_secrets_unread() {
     );
     let udp = Transport::Udp { host: "192.168.1.255".to_owned(), port: 9 };
     assert_eq!(remote.endpoints["lan"].transport, udp);
+    let backend = &remote.networks["backend"];
+    assert_eq!(backend.config, directory.join("cni/backend.conflist"));
+    assert_eq!(backend.plugins, [Path::new("/opt/cni/bin"), Path::new("/usr/lib/cni")]);
+    assert_eq!(backend.results, Path::new("/var/lib/cni/drowse"));
+    assert_eq!(backend.timeout, Duration::from_secs(5));
     let secret = Secret::Env { prefix: "PVEAPIToken=".to_owned(), name: "PVE_TOKEN".to_owned() };
     assert!(api.headers.contains(&("Authorization".to_owned(), secret)));
     assert_eq!(shop.environment["PASSWORD"], "hunter2 of the shop");

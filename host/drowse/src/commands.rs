@@ -38,6 +38,8 @@ pub(crate) fn execute(cli: Cli, output: &Output) -> Result<(), Error> {
         Command::Plugin(Plugin::Inspect { plugin, config }) => {
             plugin::inspect(&plugin, &config, output)
         }
+        Command::Plugin(Plugin::Test(asked)) => plugin::trial::test(&asked, output),
+        Command::Plugin(Plugin::New(asked)) => plugin::new::new(&asked, output),
     }
 }
 

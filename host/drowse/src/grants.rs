@@ -128,6 +128,16 @@ pub(crate) fn doubts(info: &PluginInfo, settings: &ProviderSettings) -> Vec<Stri
             doubts.push(format!("command `{name}`: plugin `{}` does not ask for it", info.name));
         }
     }
+    for (name, grant) in &settings.networks {
+        let asks = |import: &String| import.starts_with("drowse:provider/network@");
+        if !info.imports.iter().any(asks) {
+            doubts.push(format!("network `{name}`: plugin `{}` does not ask for any", info.name));
+        }
+        doubts.extend(unreadable(&grant.config).map(|why| format!("network `{name}`: {why}")));
+        if !grant.plugins.iter().any(|directory| directory.is_dir()) {
+            doubts.push(format!("network `{name}`: none of the directories in `plugins` exists"));
+        }
+    }
     doubts
 }
 

@@ -17,9 +17,12 @@ wasmtime::component::bindgen!({
     exports: { default: async },
     additional_derives: [serde::Serialize, serde::Deserialize],
     with: {
+        "drowse:provider/grpc.messages": crate::capabilities::grpc::Stream,
         "drowse:provider/http.response": crate::capabilities::http::Incoming,
     },
 });
 
-pub(crate) use drowse::provider::{clock, command, events, http, log, memo, types, udp};
+pub(crate) use drowse::provider::{
+    clock, command, events, grpc, http, log, memo, network, types, udp,
+};
 pub(crate) use exports::drowse::provider::provider::Guest;

@@ -1,13 +1,14 @@
-//! The way to a granted endpoint: its connections and the headers that the host adds, or its
-//! datagrams.
+//! The way to a granted endpoint: its connections for HTTP and gRPC and the headers that the host
+//! adds, or its datagrams.
 
 mod connect;
 mod datagrams;
+pub(crate) mod grpc;
 mod secret;
 mod tls;
 
 use std::{
-    error::Error as _,
+    error::Error as StdError,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -41,6 +42,8 @@ pub(crate) struct Endpoint {
     headers: Vec<SecretHeader>,
     timeout: Duration,
     client: Client<Connector, Full<Bytes>>,
+    /// For gRPC.
+    calls: grpc::Client,
 }
 
 /// What guests and operators are told of where an endpoint is.
@@ -67,6 +70,8 @@ pub(crate) enum SendError {
     Broken(String),
     /// It is not a request.
     Invalid(String),
+    /// The server of a gRPC call answered with a status other than OK.
+    Status { code: tonic::Code, message: String },
     /// No response head in time.
     Timeout(String),
     /// Nothing was sent.
@@ -95,11 +100,14 @@ impl Endpoint {
                 (origin.clone(), origin)
             }
         };
-        let client = Client::builder(TokioExecutor::new())
+        let mut clients = Client::builder(TokioExecutor::new());
+        clients
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .pool_idle_timeout(IDLE)
-            .pool_timer(TokioTimer::new())
-            .build(Connector::new(grant.transport.clone()));
+            .pool_timer(TokioTimer::new());
+        let client = clients.build(Connector::new(grant.transport.clone(), &[]));
+        let calls =
+            clients.http2_only(true).build(Connector::new(grant.transport.clone(), &[b"h2"]));
         Self {
             place: Place::new(name, url),
             origin,
@@ -107,6 +115,7 @@ impl Endpoint {
             headers: grant.headers.iter().map(|(n, s)| SecretHeader::new(n, s.clone())).collect(),
             timeout: grant.timeout,
             client,
+            calls,
         }
     }
 
@@ -151,11 +160,7 @@ impl Endpoint {
         let uri: Uri = format!("{}{}{path}", self.origin, self.base)
             .parse()
             .map_err(|_| invalid("the path contains a character that must be percent-encoded"))?;
-        for header in &self.headers {
-            let (name, value): (HeaderName, HeaderValue) =
-                header.read().await.map_err(|cause| self.place.unavailable(cause))?;
-            headers.insert(name, value);
-        }
+        self.add_headers(&mut headers).await?;
         let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = method;
         *request.uri_mut() = uri;
@@ -163,13 +168,18 @@ impl Endpoint {
         Ok(request)
     }
 
-    fn explain(&self, asked: &str, error: &Error) -> SendError {
-        let mut cause = error.to_string();
-        let mut source = error.source();
-        while let Some(inner) = source {
-            cause = inner.to_string();
-            source = inner.source();
+    /// Adds what the grant says.
+    async fn add_headers(&self, headers: &mut HeaderMap) -> Result<(), SendError> {
+        for header in &self.headers {
+            let (name, value): (HeaderName, HeaderValue) =
+                header.read().await.map_err(|cause| self.place.unavailable(cause))?;
+            headers.insert(name, value);
         }
+        Ok(())
+    }
+
+    fn explain(&self, asked: &str, error: &Error) -> SendError {
+        let cause = innermost(error);
         if error.is_connect() {
             self.place.unavailable(cause)
         } else {
@@ -202,6 +212,15 @@ impl Place {
         *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = cause;
         SendError::Unavailable(self.unreached())
     }
+}
+
+/// What all began with.
+fn innermost(error: &dyn StdError) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 /// An address without the brackets of IPv6.

@@ -1,11 +1,19 @@
 //! The rules of an endpoint's grant: pure, without I/O.
 //!
-//! A [`Rule`] is `METHOD /path` or `METHOD+body /path`: one method or `*`, a segment `*` for exactly
-//! one segment, a final `**` for any rest, also none. Without `+body` the request must be empty:
-//! what a path does may depend on it. A request's path becomes a [`CleanPath`] first, which only
-//! exists when the path can be read in one way; what cannot is refused before any rule is looked at.
+//! A [`Rule`] for HTTP is `METHOD /path` or `METHOD+body /path`: one method or `*`, a segment `*` for
+//! exactly one segment, a final `**` for any rest, also none. Without `+body` the request must be
+//! empty: what a path does may depend on it. A request's path becomes a [`CleanPath`] first, which
+//! only exists when the path can be read in one way; what cannot is refused before any rule is
+//! looked at.
+//!
+//! A rule for gRPC is `/package.Service/Method` or `/package.Service/*`. No rule allows both kinds:
+//! a gRPC call is no HTTP request to the rules, though it is one on the wire.
+
+mod policy;
 
 use std::{fmt, str::FromStr};
+
+pub use self::policy::{Asked, Called, Policy, RulesOrigin};
 
 /// Longest path with query that a provider may send.
 const PATH_BYTES: usize = 8 << 10;
@@ -13,13 +21,21 @@ const PATH_BYTES: usize = 8 << 10;
 /// One allowed kind of request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Any method when absent.
-    method: Option<String>,
+    verb: Verb,
     /// The request may have a body.
     body: bool,
     segments: Vec<Pattern>,
     /// Ends in `**`.
     rest: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Verb {
+    /// Every method of HTTP.
+    Any,
+    /// A gRPC call: its path is service and method.
+    Call,
+    Method(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,57 +94,51 @@ pub enum PathFlaw {
     TooLong,
 }
 
-/// The rules of one endpoint, and where they come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
-    rules: Vec<Rule>,
-    origin: RulesOrigin,
-}
-
-/// Who wrote the rules of an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RulesOrigin {
-    /// The operator, in the grant.
-    Granted,
-    /// The plugin, in what it says it needs; the grant has no rules of its own.
-    Wished,
-    /// Nobody: the grant has none and the plugin does not name this endpoint.
-    Nobody,
-}
-
-/// What a request must be compared with, and whom to name when it is refused.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// The configured provider.
-    pub provider: &'a str,
-    /// The granted name.
-    pub endpoint: &'a str,
-    /// Upper case.
-    pub method: &'a str,
-    /// Path and query as the provider wrote them.
-    pub path: &'a str,
-    /// It has a body.
-    pub body: bool,
-    /// The target the call is about: a segment equal to it becomes `*` in the advice.
-    pub target: Option<&'a str>,
-}
-
 // === impl Rule ===
 
 impl Rule {
     /// Whether a request passes.
     pub fn allows(&self, method: &str, path: &CleanPath, body: bool) -> bool {
+        let spoken = match &self.verb {
+            Verb::Any => true,
+            Verb::Call => false,
+            Verb::Method(own) => own == method,
+        };
         let fits = match path.segments.len().checked_sub(self.segments.len()) {
             Some(0) => true,
             Some(_) => self.rest,
             None => false,
         };
-        fits && (self.body || !body)
-            && self.method.as_deref().is_none_or(|own| own == method)
+        spoken
+            && fits
+            && (self.body || !body)
             && self.segments.iter().zip(&path.segments).all(|(pattern, segment)| match pattern {
                 Pattern::Any => true,
                 Pattern::Literal(literal) => literal == segment,
             })
+    }
+
+    /// Whether a gRPC call of this method, `/package.Service/Method`, passes.
+    pub fn allows_call(&self, method: &str) -> bool {
+        let fits = |[service, method]: [&str; 2]| match self.segments.as_slice() {
+            [Pattern::Literal(own), Pattern::Any] => own == service,
+            [Pattern::Literal(own), Pattern::Literal(only)] => own == service && only == method,
+            _ => false,
+        };
+        self.verb == Verb::Call && call(method).is_some_and(fits)
+    }
+
+    /// `/package.Service/Method` or `/package.Service/*`
+    fn of_calls(rule: &str) -> Option<Self> {
+        let (service, method) = match rule.strip_suffix("/*") {
+            Some(service) => (service.strip_prefix('/')?, Pattern::Any),
+            None => {
+                let [service, method] = call(rule)?;
+                (service, Pattern::Literal(method.to_owned()))
+            }
+        };
+        let segments = vec![Pattern::Literal(service.to_owned()), method];
+        is_service(service).then_some(Self { verb: Verb::Call, body: false, segments, rest: false })
     }
 }
 
@@ -137,14 +147,22 @@ impl FromStr for Rule {
 
     fn from_str(rule: &str) -> Result<Self, InvalidRule> {
         let fail = |flaw| InvalidRule { rule: rule.chars().take(200).collect(), flaw };
+        if rule.starts_with('/') {
+            return Self::of_calls(rule).ok_or_else(|| {
+                fail(
+                    "one for HTTP begins with its method, and one for gRPC is \
+                     \"/package.Service/Method\" or \"/package.Service/*\"",
+                )
+            });
+        }
         let (method, path) = rule.split_once(' ').ok_or_else(|| fail("it has no method"))?;
         let (method, body) = match method.strip_suffix("+body") {
             Some(method) => (method, true),
             None => (method, false),
         };
-        let method = match method {
-            "*" => None,
-            word if is_method(word) => Some(word.to_owned()),
+        let verb = match method {
+            "*" => Verb::Any,
+            word if is_method(word) => Verb::Method(word.to_owned()),
             _ => return Err(fail("the method is not one upper-case word or `*`")),
         };
         let path = path.strip_prefix('/').ok_or_else(|| fail("the path must begin with `/`"))?;
@@ -155,14 +173,18 @@ impl FromStr for Rule {
             words.pop();
         }
         let segments = words.into_iter().map(pattern).collect::<Result<_, _>>().map_err(fail)?;
-        Ok(Self { method, body, segments, rest })
+        Ok(Self { verb, body, segments, rest })
     }
 }
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let body = if self.body { "+body" } else { "" };
-        write!(f, "{}{body} ", self.method.as_deref().unwrap_or("*"))?;
+        match &self.verb {
+            Verb::Any => write!(f, "*{body} ")?,
+            Verb::Call => {}
+            Verb::Method(method) => write!(f, "{method}{body} ")?,
+        }
         for segment in &self.segments {
             match segment {
                 Pattern::Any => f.write_str("/*")?,
@@ -197,6 +219,23 @@ pub fn is_method(word: &str) -> bool {
         && word.len() <= 32
         && word != "CONNECT"
         && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'-' || b == b'_')
+}
+
+/// Service and method of `/package.Service/Method`. None for anything else: names are letters,
+/// digits and `_`, and a service has a package.
+fn call(path: &str) -> Option<[&str; 2]> {
+    let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+    (path.len() <= PATH_BYTES && is_service(service) && is_identifier(method))
+        .then_some([service, method])
+}
+
+fn is_service(service: &str) -> bool {
+    service.contains('.') && service.split('.').all(is_identifier)
+}
+
+fn is_identifier(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 // === impl CleanPath ===
@@ -277,100 +316,6 @@ fn decode(raw: &str) -> Result<String, PathFlaw> {
 
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
-}
-
-// === impl Policy ===
-
-impl Policy {
-    /// The policy of an endpoint: the operator's rules, else the plugin's own wishes for it.
-    pub fn new(granted: Option<Vec<Rule>>, wished: Option<Vec<Rule>>) -> Self {
-        match (granted, wished) {
-            (Some(rules), _) => Self { rules, origin: RulesOrigin::Granted },
-            (None, Some(rules)) => Self { rules, origin: RulesOrigin::Wished },
-            (None, None) => Self { rules: Vec::new(), origin: RulesOrigin::Nobody },
-        }
-    }
-
-    /// Lets a request pass, or says why not and which line to add.
-    pub fn check(&self, asked: &Asked<'_>) -> Result<(), String> {
-        let Asked { provider, endpoint, method, path, body, .. } = *asked;
-        let refused = |why: &dyn fmt::Display| {
-            let path = shown(path);
-            format!(
-                "provider {provider:?}: {method} {path} on endpoint {endpoint:?} is refused: {why}"
-            )
-        };
-        if !is_method(method) {
-            let method = shown(method);
-            return Err(format!(
-                "provider {provider:?}: method {method} on endpoint {endpoint:?} is refused: \
-                 it is not one upper-case word, or it opens a tunnel"
-            ));
-        }
-        let clean = CleanPath::parse(path).map_err(|flaw| refused(&flaw))?;
-        if self.rules.iter().any(|rule| rule.allows(method, &clean, body)) {
-            return Ok(());
-        }
-        Err(self.advice(asked, &clean))
-    }
-
-    fn advice(&self, asked: &Asked<'_>, clean: &CleanPath) -> String {
-        let Asked { provider, endpoint, method, path, body, .. } = *asked;
-        let path = shown(path.split('?').next().unwrap_or_default());
-        let table = format!("[provider.{}]", toml_key(provider));
-        let key = format!("endpoint.{}.rules", toml_key(endpoint));
-        let method = if body { format!("{method} with a body") } else { method.to_owned() };
-        let Some(rule) = suggestion(asked, clean) else {
-            return format!(
-                "provider {provider:?}: {method} {path} is not granted on endpoint {endpoint:?}, \
-                 and no rule can name this path alone"
-            );
-        };
-        let rule = toml_string(&rule);
-        match self.origin {
-            RulesOrigin::Granted => format!(
-                "provider {provider:?}: {method} {path} is not granted on endpoint {endpoint:?}: \
-                 add to {table}: {key} = [..., {rule}]"
-            ),
-            RulesOrigin::Wished => format!(
-                "provider {provider:?}: {method} {path} is not granted on endpoint {endpoint:?} and \
-                 not among the rules that the plugin asks for: add to {table}: {key} = [..., {rule}] \
-                 (with the rules that `drowse plugin inspect` shows in place of the dots)"
-            ),
-            RulesOrigin::Nobody => format!(
-                "provider {provider:?}: {method} {path} is not granted: endpoint {endpoint:?} has no \
-                 rules and the plugin does not say what it needs there: add to {table}: {key} = [{rule}]"
-            ),
-        }
-    }
-}
-
-/// The rule that would let this request and its like pass: what names one thing becomes `*`. None
-/// where a segment, written as a rule, would mean something else.
-fn suggestion(asked: &Asked<'_>, clean: &CleanPath) -> Option<String> {
-    let Asked { method, target, body, .. } = *asked;
-    let mut rule = format!("{method}{} ", if body { "+body" } else { "" });
-    let count = clean.segments.len();
-    for (index, segment) in clean.segments.iter().enumerate() {
-        let collection = index > 0 && clean.segments[index - 1].ends_with('s');
-        let one_of_many = collection && index + 1 < count;
-        let number = segment.bytes().any(|b| b.is_ascii_digit());
-        let wild = Some(segment.as_str()) == target || one_of_many || number;
-        if !wild && !matches!(pattern(segment), Ok(Pattern::Literal(_))) {
-            return None;
-        }
-        rule.push('/');
-        rule.push_str(if wild { "*" } else { segment });
-    }
-    if count == 0 {
-        rule.push('/');
-    }
-    Some(rule)
-}
-
-/// A provider's text made fit for a message: one line, not too long.
-fn shown(text: &str) -> String {
-    text.chars().take(200).flat_map(char::escape_debug).collect()
 }
 
 /// A name as a key in TOML.

@@ -28,6 +28,7 @@ mod info;
 mod instance;
 mod load;
 mod meter;
+mod network;
 mod notes;
 mod observed;
 mod plugins;

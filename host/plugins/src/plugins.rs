@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use drowse_core::Failure;
 use tokio::{
     runtime::Handle,
     sync::{OnceCell, oneshot, watch},
@@ -138,6 +139,19 @@ impl Plugins {
         // The keeper answers or is gone; either way the provider's state tells.
         let _ = answer.await;
         provider
+    }
+
+    /// The same, if its plugin can be used and takes the settings. The failure is what it answered
+    /// to them, or why it cannot be asked.
+    pub async fn configured(
+        &self,
+        settings: ProviderSettings,
+    ) -> Result<Arc<WasmProvider>, Failure> {
+        let provider = self.provider(settings).await;
+        match provider.seat().unusable() {
+            None => Ok(provider),
+            Some(failure) => Err(failure),
+        }
     }
 
     /// Every plugin of the directory and every bundled one that no file replaces, by name. The

@@ -140,7 +140,9 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     bindings::log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
     bindings::clock::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
     bindings::http::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
+    bindings::grpc::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
     bindings::command::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
+    bindings::network::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
     bindings::udp::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
     bindings::events::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
     bindings::memo::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;

@@ -14,11 +14,12 @@ use crate::{
     dylib::Threads,
     endpoint::{Datagrams, Endpoint, Place},
     fault::Fault,
-    grants::{Asked, Policy, Rule, toml_key, toml_string},
+    grants::{Asked, Called, Policy, Rule, toml_key, toml_string},
     health::Health,
     info::EndpointWish,
     load::House,
     meter::Account,
+    network::Networks,
     notes::Notes,
     reach::Border,
     settings::{Limits, ProviderSettings, Transport},
@@ -39,6 +40,7 @@ pub(crate) struct Tenant {
     /// The operator's rules by endpoint; absent where the plugin's wishes hold.
     rules: BTreeMap<String, Option<Vec<Rule>>>,
     pub(crate) processes: Processes,
+    pub(crate) networks: Networks,
     pub(crate) notes: Arc<Notes>,
     pub(crate) health: Health,
     /// Where its targets may be.
@@ -99,6 +101,7 @@ impl Tenant {
                 notes.clone(),
                 house.records.clone(),
             ),
+            networks: Networks::new(name, settings.networks.clone()),
             notes,
             health: Health::default(),
             border: Border::new(settings, house.places.clone()),
@@ -119,6 +122,7 @@ impl Tenant {
             datagrams: BTreeMap::new(),
             rules: BTreeMap::new(),
             processes: Processes::new(plugin, BTreeMap::new(), None, notes.clone(), Arc::default()),
+            networks: Networks::new(plugin, BTreeMap::new()),
             notes,
             health: Health::default(),
             border: Border::default(),
@@ -141,6 +145,11 @@ impl Tenant {
     pub(crate) fn broke(&self, doing: &str, fault: &Fault) {
         self.health.fault(format!("{doing}: the plugin {fault}"));
         self.notes.repeated(doing, &format!("plugin instance broke: {fault}"));
+    }
+
+    /// The granted endpoint of this name.
+    pub(crate) fn endpoint(&self, name: &str) -> Option<&Endpoint> {
+        self.endpoints.get(name)
     }
 
     /// Where its endpoints are.
@@ -190,16 +199,22 @@ impl Scope {
 
     /// The endpoint, if the request may go there; else the refusal with the line to add.
     pub(crate) fn endpoint(&self, asked: &Asked<'_>) -> Result<&Endpoint, String> {
-        let found =
-            self.tenant.endpoints.get(asked.endpoint).zip(self.policies.get(asked.endpoint));
-        let Some((endpoint, policy)) = found else {
-            return Err(match self.tenant.datagrams.contains_key(asked.endpoint) {
-                true => self.other_kind(asked.endpoint, "datagrams, not http", "https"),
-                false => self.no_endpoint(asked.endpoint, "https"),
-            });
-        };
-        let refusal = policy.check(asked);
-        refusal.map(|()| endpoint)
+        let (endpoint, policy) = self.asked_for(asked.endpoint)?;
+        policy.check(asked).map(|()| endpoint)
+    }
+
+    /// The endpoint, if the gRPC call may go there; else the refusal with the line to add.
+    pub(crate) fn call(&self, called: &Called<'_>) -> Result<&Endpoint, String> {
+        let (endpoint, policy) = self.asked_for(called.endpoint)?;
+        policy.check_call(called).map(|()| endpoint)
+    }
+
+    fn asked_for(&self, name: &str) -> Result<(&Endpoint, &Policy), String> {
+        let found = self.tenant.endpoints.get(name).zip(self.policies.get(name));
+        found.ok_or_else(|| match self.tenant.datagrams.contains_key(name) {
+            true => self.other_kind(name, "datagrams, not http", "https"),
+            false => self.no_endpoint(name, "https"),
+        })
     }
 
     /// The endpoint, if datagrams may go there; else the refusal with the line to add.

@@ -1,6 +1,6 @@
 //! One configured provider, whatever plugin serves it: what calls and `watch` share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use drowse_core::{Ability, ErrorCode, Failure, ProviderEvent, ProviderName};
 use tokio::sync::{mpsc, watch};
@@ -34,6 +34,8 @@ pub(crate) struct Seat {
     pub(crate) active: watch::Sender<Option<Arc<Active>>>,
     /// What makes the configuration itself unusable.
     flaw: Option<String>,
+    /// How `configure` failed when the plugin last got the settings.
+    refusal: Mutex<Option<ErrorCode>>,
 }
 
 /// A plugin in use, and what it may do here.
@@ -62,6 +64,7 @@ impl Seat {
             tenant: Arc::new(tenant),
             active: watch::Sender::new(None),
             flaw,
+            refusal: Mutex::default(),
             name: settings.name,
         }
     }
@@ -117,14 +120,31 @@ impl Seat {
         match tokio::time::timeout(wall, asked).await.unwrap_or(Err(Fault::Wall(wall))) {
             Ok(Ok(())) => Ok(Active { plugin, scope }),
             Ok(Err(error)) => {
+                self.note_refusal(convert::error_code(error.code));
                 let message = clean(&error.message, MESSAGE_BYTES);
                 Err(format!("{title} refuses the settings of [provider.{}]: {message}", self.name))
             }
             Err(fault) => {
+                self.note_refusal(fault.code());
                 self.tenant.health.fault(format!("configure: {title} {fault}"));
                 Err(format!("{title} cannot be configured: it {fault}"))
             }
         }
+    }
+
+    /// Why there is no plugin in use: what it answered to the settings, or what is wrong with the
+    /// plugin or the configuration. None when there is one.
+    pub(crate) fn unusable(&self) -> Option<Failure> {
+        if self.active.borrow().is_some() {
+            return None;
+        }
+        let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let cause = self.tenant.health.cause().unwrap_or_default();
+        Some(Failure::new(refusal.unwrap_or(ErrorCode::Unavailable), cause))
+    }
+
+    fn note_refusal(&self, code: ErrorCode) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
     }
 
     /// Runs `watch` until it breaks or returns, which it never should.

@@ -20,6 +20,8 @@ pub struct ProviderSettings {
     pub endpoints: BTreeMap<String, EndpointGrant>,
     /// Granted commands by the name the plugin calls them by.
     pub commands: BTreeMap<String, CommandGrant>,
+    /// Granted networks by the name the plugin calls them by.
+    pub networks: BTreeMap<String, NetworkGrant>,
     /// Where its targets may be; this machine, private networks, and the names in its settings when
     /// absent.
     pub reach: Option<Vec<Reach>>,
@@ -135,6 +137,19 @@ pub struct CommandGrant {
     pub end: StopOptions,
 }
 
+/// A network that a provider may attach containers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkGrant {
+    /// The CNI configuration: a `.conflist`, or a `.conf` with one plugin.
+    pub config: PathBuf,
+    /// Where the CNI plugins are; the first directory that has one counts.
+    pub plugins: Vec<PathBuf>,
+    /// The directory where the results of additions are kept until they are taken back.
+    pub results: PathBuf,
+    /// The time that one plugin may take.
+    pub timeout: Duration,
+}
+
 /// What one provider may use up. Whoever passes a limit is stopped; nobody else notices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -147,8 +162,8 @@ pub struct Limits {
     pub wall: Duration,
     /// Calls in flight; more wait for their turn.
     pub calls: usize,
-    /// Bytes of one HTTP response body handed to the plugin in one call. `watch`, which reads for
-    /// ever, gets so many a second and waits for more.
+    /// Bytes of one HTTP response body, or of the messages of one gRPC call, handed to the plugin in
+    /// one call. `watch`, which reads for ever, gets so many a second and waits for more.
     pub response: u64,
     /// Log lines a second.
     pub log_lines: u32,

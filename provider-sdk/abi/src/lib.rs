@@ -18,8 +18,9 @@
 //!
 //! What a component imports, a library asks of its [`Host`] by name: `log.write`, `http.send`. It
 //! may do so on the thread of the call and until the entry returns. A `response` is its handle, a
-//! `u32`: `http.send` answers handle, status and headers at once, `http.response.read` takes the
-//! handle and the limit, `http.response.reason` and `http.response.drop` the handle.
+//! `u32`: `http.send` answers handle, status, reason and headers at once, `http.response.read` takes
+//! the handle and the limit, and `http.response.drop` the handle. So are `messages`:
+//! `grpc.server-stream` answers their handle, `grpc.messages.next` and `grpc.messages.drop` take it.
 
 #![forbid(unsafe_code)]
 

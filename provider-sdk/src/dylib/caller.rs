@@ -6,10 +6,10 @@ use drowse_provider_abi::{self as abi, Bytes, Sink};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    bindings::drowse::provider::{command, http, log, types},
+    bindings::drowse::provider::{command, grpc, http, log, network, types},
     dylib::panics,
     error::{Error, Result},
-    host::{Host, ReadBody, Reply},
+    host::{self, Host, NextMessage, ReadBody, Reply},
     wire,
     words::{Attribute, Event},
 };
@@ -22,6 +22,13 @@ pub(super) struct Closed(pub(super) Rc<Caller>);
 
 /// A response body that the router holds.
 struct Body {
+    caller: Rc<Caller>,
+    handle: u32,
+    reason: Option<String>,
+}
+
+/// The messages of a call that the router holds.
+struct Messages {
     caller: Rc<Caller>,
     handle: u32,
 }
@@ -134,8 +141,8 @@ impl Host for Rc<Caller> {
     }
 
     fn send(&self, request: &http::Request) -> Result<Reply> {
-        let (handle, status, headers) = self.result("http.send", request)?;
-        let body = Box::new(Body { caller: self.clone(), handle });
+        let (handle, status, reason, headers) = self.result("http.send", request)?;
+        let body = Box::new(Body { caller: self.clone(), handle, reason });
         Ok(Reply { status, headers, body })
     }
 
@@ -171,6 +178,27 @@ impl Host for Rc<Caller> {
         self.result("command.changes", &since)
     }
 
+    fn unary(&self, call: &grpc::Call) -> Result<Vec<u8>> {
+        self.result("grpc.unary", call)
+    }
+
+    fn server_stream(&self, call: &grpc::Call) -> Result<host::Messages> {
+        let handle = self.result("grpc.server-stream", call)?;
+        Ok(Box::new(Messages { caller: self.clone(), handle }))
+    }
+
+    fn add_network(&self, attachment: &network::Attachment) -> Result<Vec<String>> {
+        self.result("network.add", attachment)
+    }
+
+    fn del_network(&self, attachment: &network::Attachment) -> Result<()> {
+        self.result("network.del", attachment)
+    }
+
+    fn check_network(&self, attachment: &network::Attachment) -> Result<()> {
+        self.result("network.check", attachment)
+    }
+
     fn send_datagram(&self, endpoint: &str, payload: &[u8]) -> Result<()> {
         self.result("udp.send", &(endpoint, payload))
     }
@@ -200,7 +228,7 @@ impl Host for Rc<Caller> {
 
 impl ReadBody for Body {
     fn reason(&self) -> Option<String> {
-        self.caller.plain("http.response.reason", &self.handle)
+        self.reason.clone()
     }
 
     fn read(&mut self, limit: u32) -> Result<Option<Vec<u8>>> {
@@ -212,5 +240,20 @@ impl Drop for Body {
     fn drop(&mut self) {
         // It goes with the call when there is no answer.
         let _ = self.caller.ask::<()>("http.response.drop", &self.handle);
+    }
+}
+
+// === impl Messages ===
+
+impl NextMessage for Messages {
+    fn next(&mut self) -> Result<Option<Vec<u8>>> {
+        self.caller.result("grpc.messages.next", &self.handle)
+    }
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        // They go with the call when there is no answer.
+        let _ = self.caller.ask::<()>("grpc.messages.drop", &self.handle);
     }
 }

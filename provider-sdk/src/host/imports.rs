@@ -2,7 +2,7 @@
 
 use super::Reply;
 use crate::{
-    bindings::drowse::provider::{clock, command, events, http, log, memo, udp},
+    bindings::drowse::provider::{clock, command, events, grpc, http, log, memo, network, udp},
     error::Result,
     words::{Attribute, Event},
 };
@@ -17,6 +17,15 @@ impl Body {
 
     pub(crate) fn read(&mut self, limit: u32) -> Result<Option<Vec<u8>>> {
         Ok(self.0.read(limit)?)
+    }
+}
+
+/// The messages of a call. Dropping them cancels it.
+pub struct Messages(grpc::Messages);
+
+impl Messages {
+    pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>> {
+        Ok(self.0.next()?)
     }
 }
 
@@ -71,6 +80,26 @@ pub(crate) fn usage(id: u64) -> Result<Option<command::ProcessUsage>> {
 
 pub(crate) fn changes(since: u64) -> Result<(u64, Vec<String>)> {
     Ok(command::changes(since)?)
+}
+
+pub(crate) fn unary(call: &grpc::Call) -> Result<Vec<u8>> {
+    Ok(grpc::unary(call)?)
+}
+
+pub(crate) fn server_stream(call: &grpc::Call) -> Result<Messages> {
+    Ok(Messages(grpc::server_stream(call)?))
+}
+
+pub(crate) fn add_network(attachment: &network::Attachment) -> Result<Vec<String>> {
+    Ok(network::add(attachment)?)
+}
+
+pub(crate) fn del_network(attachment: &network::Attachment) -> Result<()> {
+    Ok(network::del(attachment)?)
+}
+
+pub(crate) fn check_network(attachment: &network::Attachment) -> Result<()> {
+    Ok(network::check(attachment)?)
 }
 
 pub(crate) fn send_datagram(endpoint: &str, payload: &[u8]) -> Result<()> {

@@ -4,7 +4,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use super::Reply;
 use crate::{
-    bindings::drowse::provider::{command, http, log},
+    bindings::drowse::provider::{command, grpc, http, log, network},
     error::Result,
     words::{Attribute, Event},
 };
@@ -37,6 +37,16 @@ pub trait Host {
     fn usage(&self, id: u64) -> Result<Option<command::ProcessUsage>>;
     /// `command.changes`
     fn changes(&self, since: u64) -> Result<(u64, Vec<String>)>;
+    /// `grpc.unary`
+    fn unary(&self, call: &grpc::Call) -> Result<Vec<u8>>;
+    /// `grpc.server-stream`
+    fn server_stream(&self, call: &grpc::Call) -> Result<Messages>;
+    /// `network.add`
+    fn add_network(&self, attachment: &network::Attachment) -> Result<Vec<String>>;
+    /// `network.del`
+    fn del_network(&self, attachment: &network::Attachment) -> Result<()>;
+    /// `network.check`
+    fn check_network(&self, attachment: &network::Attachment) -> Result<()>;
     /// `udp.send`
     fn send_datagram(&self, endpoint: &str, payload: &[u8]) -> Result<()>;
     /// `events.emit`
@@ -64,6 +74,15 @@ pub trait ReadBody {
 
 /// A response body. Dropping it abandons the rest.
 pub type Body = Box<dyn ReadBody>;
+
+/// The messages of a call that are read one by one.
+pub trait NextMessage {
+    /// The next message, none after the last.
+    fn next(&mut self) -> Result<Option<Vec<u8>>>;
+}
+
+/// The messages of a call. Dropping them cancels it.
+pub type Messages = Box<dyn NextMessage>;
 
 /// Keeps a host installed; the one before is back when this is dropped.
 #[must_use = "the host is gone when this is dropped"]
@@ -112,6 +131,11 @@ forward! {
     output(id: u64, limit: u32) -> Result<Vec<u8>>;
     usage(id: u64) -> Result<Option<command::ProcessUsage>>;
     changes(since: u64) -> Result<(u64, Vec<String>)>;
+    unary(call: &grpc::Call) -> Result<Vec<u8>>;
+    server_stream(call: &grpc::Call) -> Result<Messages>;
+    add_network(attachment: &network::Attachment) -> Result<Vec<String>>;
+    del_network(attachment: &network::Attachment) -> Result<()>;
+    check_network(attachment: &network::Attachment) -> Result<()>;
     send_datagram(endpoint: &str, payload: &[u8]) -> Result<()>;
     emit(event: &Event);
     synced();

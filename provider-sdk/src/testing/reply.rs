@@ -1,11 +1,11 @@
-//! What a scripted endpoint answers.
+//! What a scripted endpoint answers: to HTTP a [`Reply`], to gRPC an [`Answer`].
 
 use std::{collections::VecDeque, time::Duration};
 
 use super::script::Script;
 use crate::{
     error::{Error, Result},
-    host::ReadBody,
+    host::{NextMessage, ReadBody},
     words::Attribute,
 };
 
@@ -24,6 +24,18 @@ enum Piece {
     Bytes(Vec<u8>),
     Pause(Duration),
     Break(Error),
+}
+
+/// The answer to an expected gRPC call.
+#[derive(Debug)]
+pub struct Answer {
+    pub(super) messages: VecDeque<Result<Vec<u8>>>,
+    open: bool,
+}
+
+pub(super) struct Stream {
+    script: Script,
+    answer: Answer,
 }
 
 pub(super) struct Body {
@@ -134,6 +146,72 @@ impl ReadBody for Body {
                 None if self.open => self.script.at_its_end("a body that never ends is read"),
                 None => return Ok(None),
             }
+        }
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// One message. More may follow in a stream.
+    pub fn message(message: impl Into<Vec<u8>>) -> Self {
+        Self { messages: [Ok(message.into())].into(), open: false }
+    }
+
+    /// The host answers this error.
+    pub fn error(error: Error) -> Self {
+        Self { messages: [Err(error)].into(), open: false }
+    }
+
+    /// The server answers a status other than OK, by its number.
+    pub fn status(number: u32, message: &str) -> Self {
+        let code = match number {
+            3 | 11 => crate::ErrorCode::InvalidRequest,
+            4 => crate::ErrorCode::Timeout,
+            5 => crate::ErrorCode::NotFound,
+            6 | 9 | 10 => crate::ErrorCode::Conflict,
+            7 | 16 => crate::ErrorCode::Denied,
+            8 | 14 => crate::ErrorCode::Unavailable,
+            12 => crate::ErrorCode::Unsupported,
+            _ => crate::ErrorCode::Internal,
+        };
+        Self::error(Error::new(code, message).with_attribute("grpc-status", number.to_string()))
+    }
+
+    /// One more message of a stream.
+    #[must_use]
+    pub fn then(mut self, message: impl Into<Vec<u8>>) -> Self {
+        self.messages.push_back(Ok(message.into()));
+        self
+    }
+
+    /// The stream breaks here, or is late if this is a timeout.
+    #[must_use]
+    pub fn breaks(mut self, error: Error) -> Self {
+        self.messages.push_back(Err(error));
+        self
+    }
+
+    /// The stream never ends: after its last message the script is at its end.
+    #[must_use]
+    pub fn stays_open(mut self) -> Self {
+        self.open = true;
+        self
+    }
+
+    pub(super) fn into_stream(self, script: Script) -> Stream {
+        Stream { script, answer: self }
+    }
+}
+
+// === impl Stream ===
+
+impl NextMessage for Stream {
+    fn next(&mut self) -> Result<Option<Vec<u8>>> {
+        match self.answer.messages.pop_front() {
+            Some(message) => message.map(Some),
+            None if self.answer.open => self.script.at_its_end("a stream that never ends is read"),
+            None => Ok(None),
         }
     }
 }

@@ -46,6 +46,34 @@ pub(super) fn allows(rule: &str, method: &str, path: &str, body: bool) -> bool {
     }
 }
 
+/// Whether `rule` allows this gRPC call, `/package.Service/Method`.
+pub(super) fn allows_call(rule: &str, method: &str) -> bool {
+    is_call(method)
+        && match rule.strip_suffix("/*") {
+            Some(service) => method.rsplit_once('/').is_some_and(|(called, _)| called == service),
+            None => rule == method,
+        }
+}
+
+/// Whether a provider may send this metadata with a call.
+pub(super) fn is_allowed_metadata(method: &str, name: &str) -> bool {
+    let service = method.trim_start_matches('/').split('.').next().unwrap_or_default();
+    let own = format!("{}-", service.to_ascii_lowercase());
+    name.starts_with(&own) && own != "grpc-" && !name.ends_with("-bin")
+}
+
+/// `/package.Service/Method`
+fn is_call(method: &str) -> bool {
+    let identifier = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    let parts = method.strip_prefix('/').and_then(|rest| rest.split_once('/'));
+    parts.is_some_and(|(service, method)| {
+        service.contains('.') && service.split('.').all(identifier) && identifier(method)
+    })
+}
+
 /// Whether a provider may set this header.
 pub(super) fn is_allowed_header(name: &str) -> bool {
     HEADERS.contains(&name.to_ascii_lowercase().as_str())
@@ -53,6 +81,11 @@ pub(super) fn is_allowed_header(name: &str) -> bool {
 
 /// What is wrong with a rule, if anything.
 pub(super) fn mistake(rule: &str) -> Option<&'static str> {
+    if rule.starts_with('/') {
+        let any = rule.strip_suffix("/*").map(|service| format!("{service}/method"));
+        let fits = is_call(any.as_deref().unwrap_or(rule));
+        return (!fits).then_some("a rule for gRPC is `/package.Service/Method`, or with `*`");
+    }
     let Some((method, path)) = rule.split_once(' ') else {
         return Some("a rule is `METHOD /path` or `METHOD+body /path`");
     };

@@ -1,5 +1,7 @@
 //! The host of a test: it answers by the script and keeps what it was told.
 
+mod host;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
@@ -8,16 +10,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Program, Reply, program::Processes, rules};
+use super::{Answer, Program, Reply, program::Processes, rules};
 use crate::{
-    bindings::drowse::provider::{
-        command::{Process, ProcessUsage, SpawnOptions, State as ProcessState},
-        http,
-    },
-    error::{Error, Result},
-    host::{self, Host},
+    bindings::drowse::provider::{grpc, http, network::Attachment},
+    error::Result,
+    host::Host,
     log::Level,
-    udp::PAYLOAD_LIMIT,
     words::{Attribute, EndpointWish, Event},
 };
 
@@ -60,6 +58,8 @@ struct State {
     stage: Stage,
     expected: VecDeque<Expected>,
     requests: Vec<http::Request>,
+    calls: Vec<grpc::Call>,
+    attachments: Vec<Attachment>,
     datagrams: Vec<(String, Vec<u8>)>,
     logs: Vec<Logged>,
     reports: Vec<Report>,
@@ -79,9 +79,17 @@ pub(super) enum Stage {
 }
 
 struct Expected {
-    endpoint: String,
-    request: String,
-    reply: Reply,
+    /// The endpoint or network.
+    place: String,
+    asked: String,
+    outcome: Outcome,
+}
+
+/// What comes of what was expected.
+pub(super) enum Outcome {
+    Http(Reply),
+    Grpc(Answer),
+    Network(Result<Vec<String>>),
 }
 
 // === impl Script ===
@@ -95,6 +103,8 @@ impl Script {
             stage: Stage::Call,
             expected: VecDeque::new(),
             requests: Vec::new(),
+            calls: Vec::new(),
+            attachments: Vec::new(),
             datagrams: Vec::new(),
             logs: Vec::new(),
             reports: Vec::new(),
@@ -113,9 +123,43 @@ impl Script {
         state.call_began = state.now;
     }
 
-    pub(super) fn expect(&self, endpoint: &str, request: &str, reply: Reply) {
-        let (endpoint, request) = (endpoint.to_owned(), request.to_owned());
-        self.0.borrow_mut().expected.push_back(Expected { endpoint, request, reply });
+    pub(super) fn expect(&self, place: &str, asked: &str, outcome: Outcome) {
+        let (place, asked) = (place.to_owned(), asked.to_owned());
+        self.0.borrow_mut().expected.push_back(Expected { place, asked, outcome });
+    }
+
+    /// What comes of this; the test fails if it is not what is expected next.
+    fn met(&self, place: &str, asked: &str) -> Outcome {
+        let next = self.0.borrow_mut().expected.pop_front();
+        let Some(next) = next else {
+            self.at_its_end(&format!("nothing more is expected, but {asked} is sent"))
+        };
+        assert!(
+            next.place == place && next.asked == asked,
+            "the provider sent {asked} to {place:?}; expected was {} to {:?}",
+            next.asked,
+            next.place
+        );
+        next.outcome
+    }
+
+    fn called(&self, call: &grpc::Call) -> Answer {
+        self.check_call(call);
+        self.0.borrow_mut().calls.push(call.clone());
+        match self.met(&call.endpoint, &call.method) {
+            Outcome::Grpc(answer) => answer,
+            _ => panic!("{} is called by gRPC, which the script does not expect", call.method),
+        }
+    }
+
+    fn attached(&self, verb: &str, attachment: &Attachment) -> Result<Vec<String>> {
+        self.outside("network");
+        self.0.borrow_mut().attachments.push(attachment.clone());
+        let asked = format!("{verb} {}", attachment.container);
+        match self.met(&attachment.network, &asked) {
+            Outcome::Network(outcome) => outcome,
+            _ => panic!("{asked} is asked of a network, which the script does not expect"),
+        }
     }
 
     pub(super) fn grant(&self, command: &str, program: Program) {
@@ -136,6 +180,14 @@ impl Script {
 
     pub(super) fn requests(&self) -> Vec<http::Request> {
         self.0.borrow().requests.clone()
+    }
+
+    pub(super) fn calls(&self) -> Vec<grpc::Call> {
+        self.0.borrow().calls.clone()
+    }
+
+    pub(super) fn attachments(&self) -> Vec<Attachment> {
+        self.0.borrow().attachments.clone()
     }
 
     pub(super) fn datagrams(&self) -> Vec<(String, Vec<u8>)> {
@@ -180,7 +232,7 @@ impl Script {
 
     pub(super) fn left(&self) -> Vec<String> {
         let state = self.0.borrow();
-        state.expected.iter().map(|it| format!("{} to {:?}", it.request, it.endpoint)).collect()
+        state.expected.iter().map(|it| format!("{} to {:?}", it.asked, it.place)).collect()
     }
 
     /// Nothing will happen any more. The host drops a watch here; any other call would hang, so
@@ -200,6 +252,26 @@ impl Script {
             !inside,
             "{what}: describe and configure call nothing outside and wait for nothing"
         );
+    }
+
+    /// Fails the test unless the description asks for this call.
+    fn check_call(&self, call: &grpc::Call) {
+        let grpc::Call { endpoint, method, metadata, .. } = call;
+        self.outside(method);
+        let state = self.0.borrow();
+        let wish = state.wishes.iter().find(|wish| wish.name == *endpoint);
+        let Some(wish) = wish else {
+            panic!("{method}: the description wishes for no endpoint {endpoint:?}");
+        };
+        assert!(
+            wish.rules.iter().any(|rule| rules::allows_call(rule, method)),
+            "{method}: none of the rules that the description asks for or the test grants allows it: {:#?}",
+            wish.rules
+        );
+        for Attribute { name, .. } in metadata {
+            let allowed = rules::is_allowed_metadata(method, name);
+            assert!(allowed, "{method}: the host refuses the metadata {name:?}");
+        }
     }
 
     /// Fails the test unless the description asks for this.
@@ -223,165 +295,5 @@ impl Script {
                 header.name
             );
         }
-    }
-}
-
-impl Host for Script {
-    fn write_log(&self, level: Level, message: &str, fields: &[Attribute]) {
-        let (message, fields) = (message.to_owned(), fields.to_vec());
-        self.0.borrow_mut().logs.push(Logged { level, message, fields });
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from((EPOCH + self.elapsed()).as_nanos()).expect("a time of this age")
-    }
-
-    fn monotonic(&self) -> u64 {
-        u64::try_from(self.elapsed().as_nanos()).expect("a time of this age")
-    }
-
-    fn sleep(&self, nanoseconds: u64) {
-        self.outside("clock.sleep");
-        self.advance(Duration::from_nanos(nanoseconds));
-    }
-
-    fn send(&self, request: &http::Request) -> Result<host::Reply> {
-        self.check_grant(request);
-        let asked = format!("{} {}", request.method, request.path);
-        let next = self.0.borrow_mut().expected.pop_front();
-        let Some(next) = next else {
-            self.at_its_end(&format!("nothing more is expected, but {asked} is sent"))
-        };
-        assert!(
-            next.endpoint == request.endpoint && next.request == asked,
-            "the provider sent {asked} to {:?}; expected was {} to {:?}",
-            request.endpoint,
-            next.request,
-            next.endpoint
-        );
-        self.0.borrow_mut().requests.push(request.clone());
-        let limit = request.timeout_ms.map_or(Duration::MAX, Duration::from_millis);
-        self.advance(next.reply.delay.min(limit));
-        if next.reply.delay > limit {
-            return Err(Error::timeout(format!("{asked}: no answer within {limit:?}")));
-        }
-        let (status, headers) = next.reply.head.clone()?;
-        Ok(host::Reply { status, headers, body: Box::new(next.reply.into_body(self.clone())) })
-    }
-
-    fn spawn(&self, options: &SpawnOptions) -> Result<Process> {
-        self.outside("command.spawn");
-        let mut state = self.0.borrow_mut();
-        let now = state.now;
-        state.processes.spawn(options, now, EPOCH)
-    }
-
-    fn find(&self, command: &str) -> Result<Option<Process>> {
-        self.outside("command.find");
-        self.0.borrow().processes.find(command)
-    }
-
-    fn granted(&self) -> Vec<String> {
-        self.0.borrow().processes.granted()
-    }
-
-    fn signal(&self, id: u64, signal: &str) -> Result<()> {
-        self.outside("command.signal");
-        let mut state = self.0.borrow_mut();
-        let now = state.now;
-        state.processes.signal(id, signal, now)
-    }
-
-    fn wait(&self, id: u64, timeout_ms: u64) -> Result<ProcessState> {
-        self.outside("command.wait");
-        let until = self.elapsed().saturating_add(Duration::from_millis(timeout_ms));
-        loop {
-            let state = self.0.borrow();
-            let found = state.processes.state(id)?;
-            let next = state.processes.next_end().filter(|end| *end <= until);
-            drop(state);
-            match (found, next) {
-                (ProcessState::Exited(status), _) => return Ok(ProcessState::Exited(status)),
-                (_, Some(end)) => self.advance(end - self.elapsed()),
-                (alive, None) => {
-                    self.advance(until - self.elapsed());
-                    return Ok(alive);
-                }
-            }
-        }
-    }
-
-    fn output(&self, id: u64, limit: u32) -> Result<Vec<u8>> {
-        self.outside("command.output");
-        self.0.borrow().processes.output(id, limit)
-    }
-
-    fn usage(&self, id: u64) -> Result<Option<ProcessUsage>> {
-        self.outside("command.usage");
-        let state = self.0.borrow();
-        state.processes.usage(id, state.now)
-    }
-
-    fn changes(&self, since: u64) -> Result<(u64, Vec<String>)> {
-        self.outside("command.changes");
-        loop {
-            let state = self.0.borrow();
-            let changes = state.processes.changes(since);
-            let next = state.processes.next_end();
-            drop(state);
-            match (changes, next) {
-                (Some(changes), _) => return Ok(changes),
-                (None, Some(end)) => self.advance(end.saturating_sub(self.elapsed())),
-                (None, None) => self.at_its_end("no process will start or end"),
-            }
-        }
-    }
-
-    fn send_datagram(&self, endpoint: &str, payload: &[u8]) -> Result<()> {
-        self.outside("udp.send");
-        let mut state = self.0.borrow_mut();
-        let wish = state.wishes.iter().find(|wish| wish.name == endpoint);
-        assert!(
-            wish.is_some_and(EndpointWish::wants_datagrams),
-            "a datagram to {endpoint:?}: the description wishes for no endpoint of this name with \
-             a suggested url that begins with udp://"
-        );
-        if payload.len() > PAYLOAD_LIMIT {
-            let bytes = payload.len();
-            return Err(Error::invalid_request(format!(
-                "a datagram of {bytes} bytes to endpoint {endpoint:?}: at most {PAYLOAD_LIMIT} are \
-                 sent"
-            )));
-        }
-        state.datagrams.push((endpoint.to_owned(), payload.to_vec()));
-        Ok(())
-    }
-
-    fn emit(&self, event: &Event) {
-        self.outside("events.emit");
-        self.0.borrow_mut().reports.push(Report::Event(Box::new(event.clone())));
-    }
-
-    fn synced(&self) {
-        self.outside("events.synced");
-        self.0.borrow_mut().reports.push(Report::Synced);
-    }
-
-    fn memo_get(&self, key: &str) -> Option<Vec<u8>> {
-        self.0.borrow().memo.get(key).cloned()
-    }
-
-    fn memo_set(&self, key: &str, value: &[u8]) -> bool {
-        let memo = &mut self.0.borrow_mut().memo;
-        let room = memo.len() < 64 || memo.contains_key(key);
-        let fits = room && key.len() <= 256 && value.len() <= 16 << 10;
-        if fits {
-            memo.insert(key.to_owned(), value.to_vec());
-        }
-        fits
-    }
-
-    fn memo_delete(&self, key: &str) {
-        self.0.borrow_mut().memo.remove(key);
     }
 }

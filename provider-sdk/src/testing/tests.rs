@@ -1,7 +1,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
-use crate::{Endpoint, EndpointWish, clock, command::Command, memo, warn};
+use crate::{
+    Ability, Endpoint, EndpointWish, ErrorCode, clock, command::Command, grpc, memo, network, warn,
+};
 
 struct Door;
 
@@ -184,6 +186,85 @@ fn datagrams_are_kept_and_go_only_where_the_description_asks_for_them() {
     }
 }
 
+/// Calls the method that the handle names, and attaches `one`.
+struct Caller;
+
+impl Provider for Caller {
+    type Settings = NoSettings;
+    type TargetSettings = NoSettings;
+
+    fn describe() -> Description {
+        let daemon = crate::EndpointWish::new("daemon", "answers").rules(["/test.v1.Echo/*"]);
+        Description::new("caller", "1.0.0", "calls").endpoint(daemon).abilities([Ability::Watch])
+    }
+
+    fn configure(_: NoSettings) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn start(&self, target: &crate::Target<NoSettings>) -> Result<Observation> {
+        let call = grpc::Call::new("daemon", &target.handle).metadata("test-name", "value");
+        let said = String::from_utf8(call.message("hello").unary()?).unwrap();
+        let attachment = Attachment {
+            network: "lan".into(),
+            container: "one".into(),
+            namespace: "/proc/7/ns/net".into(),
+            interface: "eth0".into(),
+            address: None,
+        };
+        let addresses = network::add(&attachment)?.join(" ");
+        Ok(Observation::missing(&target.handle).with_detail(format!("{said} {addresses}")))
+    }
+
+    fn stop(&self, target: &crate::Target<NoSettings>, _: &StopOptions) -> Result<Observation> {
+        Ok(Observation::missing(&target.handle))
+    }
+
+    fn status(&self, target: &crate::Target<NoSettings>) -> Result<Observation> {
+        let call = grpc::Call::new("daemon", "/test.v1.Echo/Say").metadata("authorization", "mine");
+        call.unary().map(|_| Observation::missing(&target.handle))
+    }
+
+    fn watch(&self) -> Result<()> {
+        let mut messages = grpc::Call::new("daemon", "/test.v1.Echo/Tell").stream()?;
+        while let Some(message) = messages.next()? {
+            let handle = String::from_utf8(message).unwrap();
+            crate::events::emit(Observation::missing(handle));
+        }
+        Err(Error::unavailable("the stream has ended"))
+    }
+}
+
+#[test]
+fn calls_and_networks_are_answered_by_the_script() {
+    check_description::<Caller>();
+    let test = Harness::<Caller>::new();
+    test.expect_call("daemon", "/test.v1.Echo/Say", Answer::message("hi"));
+    test.expect_network("lan", "ADD one", Ok(vec!["10.0.0.2".into()]));
+    let seen = test.start("/test.v1.Echo/Say").unwrap();
+    assert_eq!(seen.detail.as_deref(), Some("hi 10.0.0.2"));
+    assert_eq!(test.calls()[0].message, b"hello");
+    assert_eq!(test.attachments()[0].namespace, "/proc/7/ns/net");
+
+    test.expect_call("daemon", "/test.v1.Echo/Say", Answer::status(5, "no such task"));
+    let error = test.start("/test.v1.Echo/Say").unwrap_err();
+    assert_eq!((error.code(), grpc::status(&error)), (&ErrorCode::NotFound, Some(5)));
+
+    let answer = Answer::message("a").then("b").stays_open();
+    test.expect_call("daemon", "/test.v1.Echo/Tell", answer);
+    let watched = test.watch();
+    assert_eq!(watched.reports.len(), 2);
+    assert!(watched.error.is_none());
+}
+
+#[test]
+fn a_call_that_the_host_would_refuse_fails_the_test() {
+    let message = failure(|| drop(Harness::<Caller>::new().start("/test.v1.Other/Say")));
+    assert!(message.contains("none of the rules"), "{message}");
+    let message = failure(|| drop(Harness::<Caller>::new().status("x")));
+    assert!(message.contains("refuses the metadata \"authorization\""), "{message}");
+}
+
 #[test]
 fn an_expectation_that_is_left_fails_the_test() {
     let message = failure(|| {
@@ -206,6 +287,9 @@ fn a_description_without_mistakes_passes_and_others_are_told() {
         ("GET /**/b", "end only"),
         ("GET /v*/b", "whole segment"),
         ("GET /a?b", "plain"),
+        ("/a/b", "gRPC"),
+        ("/a.v1.Tasks", "gRPC"),
+        ("/a.v1.Tasks/Get*", "gRPC"),
     ] {
         let told = rules::mistake(rule).unwrap_or_else(|| panic!("{rule} passes"));
         assert!(told.contains(mistake), "{rule}: {told}");
@@ -225,7 +309,11 @@ fn a_request_is_judged_as_the_host_judges_it() {
         let method = method.trim_end_matches("+body");
         let path = path.replace('^', "\t");
         assert_eq!(rules::mistake(rule), None, "{case}");
-        assert_eq!(rules::allows(rule, method, &path, body), verdict == "pass", "{case}");
+        let passes = match method {
+            "gRPC" => rules::allows_call(rule, &path),
+            method => rules::allows(rule, method, &path, body),
+        };
+        assert_eq!(passes, verdict == "pass", "{case}");
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::{
     forms::{
-        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, REACH, RULES, SIZE,
-        TEXT, VARIABLES, WORDS,
+        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, PATHS, REACH, RULES,
+        SIZE, TEXT, VARIABLES, WORDS,
     },
     schema::{Kind, Table, default, optional, required},
 };
@@ -39,6 +39,12 @@ pub(crate) static PROVIDER: Table = Table {
             Kind::Named(&COMMAND),
             "none",
             "Programs it may run, by the name the plugin calls them by.",
+        ),
+        optional(
+            "network",
+            Kind::Named(&NETWORK),
+            "none",
+            "Networks it may attach containers to, by the name the plugin calls them by.",
         ),
         optional(
             "reach",
@@ -103,14 +109,15 @@ pub(crate) static ENDPOINT: Table = Table {
             RULES.kind,
             "what the plugin asks for",
             "For `http`, `https` and `unix`. Allowed requests: `METHOD /path`, or `METHOD+body /path` for those that carry a body. \
-             `*` is any method or one path segment, a final `**` any rest.",
+             `*` is any method or one path segment, a final `**` any rest. For gRPC: \
+             `/package.Service/Method` or `/package.Service/*`.",
         ),
         default(
             "timeout",
             DURATION.kind,
             "\"30s\"",
-            "Until a response begins, when the plugin names no shorter time; for datagrams, until \
-             the host's name is looked up.",
+            "Until a response begins or a gRPC call is answered, when the plugin names no shorter \
+             time; for datagrams, until the host's name is looked up.",
         ),
     ],
 };
@@ -141,6 +148,34 @@ pub(crate) static COMMAND: Table = Table {
     ],
 };
 
+/// `provider.NAME.network.NAME`
+pub(crate) static NETWORK: Table = Table {
+    title: "[provider.NAME.network.NAME]",
+    about: "A network that the provider may attach containers to. The router runs the CNI plugins of \
+            the configuration as its own user, which has to be root for most of them.",
+    keys: &[
+        required(
+            "config",
+            PATH.kind,
+            "The CNI configuration: a `.conflist`, or a `.conf` with one plugin.",
+        ),
+        default(
+            "plugins",
+            PATHS.kind,
+            "[\"/opt/cni/bin\", \"/usr/lib/cni\"]",
+            "Directories with the CNI plugins; the first that has one counts.",
+        ),
+        default(
+            "results",
+            PATH.kind,
+            "\"/var/lib/cni/drowse\"",
+            "Directory where the plugins' answers are kept until the container is detached. It must \
+             outlive the router.",
+        ),
+        default("timeout", DURATION.kind, "\"30s\"", "The time that one CNI plugin may take."),
+    ],
+};
+
 /// `provider.NAME.limits`
 pub(crate) static PROVIDER_LIMITS: Table = Table {
     title: "[provider.NAME.limits]",
@@ -168,7 +203,8 @@ pub(crate) static PROVIDER_LIMITS: Table = Table {
             "response",
             SIZE.kind,
             "\"16MiB\"",
-            "One HTTP response; for a provider that watches its platform, a second of it.",
+            "One HTTP response or the answer to one gRPC call; for a provider that watches its \
+             platform, a second of it.",
         ),
         default("log-lines", COUNT.kind, "20", "Lines logged in a second; the rest is counted."),
     ],

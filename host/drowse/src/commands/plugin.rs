@@ -1,4 +1,7 @@
-//! `drowse plugin list` and `drowse plugin inspect`
+//! `drowse plugin`: list, inspect, and in modules of their own test and new.
+
+pub(crate) mod new;
+pub(crate) mod trial;
 
 use std::path::Path;
 
@@ -55,11 +58,7 @@ pub(crate) fn list(config: &ConfigFile, output: &Output) -> Result<(), Error> {
 
 pub(crate) fn inspect(reference: &str, config: &ConfigFile, output: &Output) -> Result<(), Error> {
     let paths = locate::paths(config)?;
-    let reference = if Path::new(reference).is_file() && !reference.contains('/') {
-        format!("./{reference}")
-    } else {
-        reference.to_owned()
-    };
+    let reference = named(reference);
     let runtime = runtime()?;
     let info = runtime.block_on(async {
         let plugins = plugins(paths, runtime.handle())?;
@@ -68,6 +67,15 @@ pub(crate) fn inspect(reference: &str, config: &ConfigFile, output: &Output) -> 
         info
     })?;
     output.answer(&info, |output| sheet(&info, output))
+}
+
+/// A plugin as it was named on the command line: a file beside us goes before a name.
+fn named(reference: &str) -> String {
+    if Path::new(reference).is_file() && !reference.contains('/') {
+        format!("./{reference}")
+    } else {
+        reference.to_owned()
+    }
 }
 
 fn kind(kind: Kind) -> Cell {

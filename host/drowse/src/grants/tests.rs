@@ -65,7 +65,8 @@ fn what_looks_wrong_here_is_a_doubt() {
              cert = \"/nowhere/cert.pem\", key = \"/nowhere/key.pem\", headers = { \
              X-Key = { env = \"DROWSE_TEST_IS_NEVER_SET\" }, X-File = { file = \"/nowhere/key\" } \
              } }\n\
-             command.x = { run = [\"true\"], directory = \"/nowhere/site\" }",
+             command.x = { run = [\"true\"], directory = \"/nowhere/site\" }\n\
+             network.lan = { config = \"/nowhere/lan.conflist\", plugins = [\"/nowhere/cni\"] }",
         ),
     );
     let all = told.join("\n");
@@ -78,10 +79,13 @@ fn what_looks_wrong_here_is_a_doubt() {
         "NEVER_SET",
         "/nowhere/key",
         "/nowhere/site",
+        "`lan`: plugin `docker` does not ask for any",
+        "/nowhere/lan.conflist",
+        "directories in `plugins`",
     ] {
         assert!(all.contains(part), "{part} in {all}");
     }
-    assert_eq!(told.len(), 8, "{all}");
+    assert_eq!(told.len(), 11, "{all}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use hyper::ext::ReasonPhrase;
 use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::Resource;
 
+use super::grpc::status;
 use crate::{
     bindings::{http as wit, types},
     convert::{attribute, error},
@@ -115,6 +116,15 @@ impl wit::HostResponse for HostState {
 }
 
 impl HostState {
+    /// One more response that the instance and its provider hold.
+    pub(super) async fn hold(&mut self) -> Result<[OwnedSemaphorePermit; 2], types::Error> {
+        let own = self.held.clone().try_acquire_owned().map_err(|_| too_many())?;
+        // Waits as long as the other instances hold as many as all may. It is never closed.
+        let all = self.scope.tenant.responses.clone();
+        let all = all.acquire_owned().await.map_err(|_| too_many())?;
+        Ok([own, all])
+    }
+
     async fn exchange(&mut self, request: wit::Request) -> Result<Incoming, types::Error> {
         let scope = self.scope.clone();
         let asked = Asked {
@@ -133,9 +143,7 @@ impl HostState {
             scope.tenant.refused(&self.doing(), &refusal);
             error(types::ErrorCode::Denied, refusal)
         })?;
-        let own = self.held.clone().try_acquire_owned().map_err(|_| too_many())?;
-        // Waits as long as the other instances hold as many as all may. It is never closed.
-        let all = scope.tenant.responses.clone().acquire_owned().await.map_err(|_| too_many())?;
+        let held = self.hold().await?;
         let asked =
             format!("{} {}", request.method, request.path.split('?').next().unwrap_or_default());
         let outgoing = Outgoing {
@@ -154,7 +162,7 @@ impl HostState {
             piece: Bytes::new(),
             taken: 0,
             asked,
-            _held: [own, all],
+            _held: held,
         })
     }
 }
@@ -235,12 +243,13 @@ pub(super) fn failed(failure: SendError) -> types::Error {
     match failure {
         SendError::Broken(message) => error(types::ErrorCode::Internal, message),
         SendError::Invalid(message) => error(types::ErrorCode::InvalidRequest, message),
+        SendError::Status { code, message } => status(code, message),
         SendError::Timeout(message) => error(types::ErrorCode::Timeout, message),
         SendError::Unavailable(message) => error(types::ErrorCode::Unavailable, message),
     }
 }
 
-fn too_many() -> types::Error {
+pub(super) fn too_many() -> types::Error {
     error(types::ErrorCode::Internal, "too many responses are held at a time")
 }
 

@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use wasmtime::component::Resource;
 
 use crate::{
-    bindings::{clock, command, events, http, log, memo, types, udp},
+    bindings::{clock, command, events, grpc, http, log, memo, network, types, udp},
     fault::Fault,
     store::HostState,
     wire,
@@ -19,7 +19,7 @@ pub(super) enum Unserved {
 }
 
 /// A response as it goes over the border: its handle with what is read of it at once.
-type Head = (u32, u16, Vec<types::Attribute>);
+type Head = (u32, u16, Option<String>, Vec<types::Attribute>);
 
 /// Calls the import of this name.
 pub(super) async fn serve(
@@ -41,10 +41,6 @@ pub(super) async fn serve(
         "http.send" => {
             let request = read(state, arguments)?;
             bytes(send(state, request).await?)
-        }
-        "http.response.reason" => {
-            let handle = read(state, arguments)?;
-            bytes(http::HostResponse::reason(state, Resource::new_borrow(handle)).await?)
         }
         "http.response.read" => {
             let (handle, limit) = read(state, arguments)?;
@@ -83,6 +79,35 @@ pub(super) async fn serve(
             let since = read(state, arguments)?;
             bytes(command::Host::changes(state, since).await?)
         }
+        "grpc.unary" => {
+            let call = read(state, arguments)?;
+            bytes(grpc::Host::unary(state, call).await?)
+        }
+        "grpc.server-stream" => {
+            let call = read(state, arguments)?;
+            let messages = grpc::Host::server_stream(state, call).await?;
+            bytes(messages.map(|messages| messages.rep()))
+        }
+        "grpc.messages.next" => {
+            let handle = read(state, arguments)?;
+            bytes(grpc::HostMessages::next(state, Resource::new_borrow(handle)).await?)
+        }
+        "grpc.messages.drop" => {
+            let handle = read(state, arguments)?;
+            bytes(grpc::HostMessages::drop(state, Resource::new_own(handle)).await?)
+        }
+        "network.add" => {
+            let attachment = read(state, arguments)?;
+            bytes(network::Host::add(state, attachment).await?)
+        }
+        "network.del" => {
+            let attachment = read(state, arguments)?;
+            bytes(network::Host::del(state, attachment).await?)
+        }
+        "network.check" => {
+            let attachment = read(state, arguments)?;
+            bytes(network::Host::check(state, attachment).await?)
+        }
         "udp.send" => {
             let (endpoint, payload) = read(state, arguments)?;
             bytes(udp::Host::send(state, endpoint, payload).await?)
@@ -117,8 +142,9 @@ async fn send(
         Err(error) => return Ok(Err(error)),
     };
     let status = http::HostResponse::status(state, Resource::new_borrow(response)).await?;
+    let reason = http::HostResponse::reason(state, Resource::new_borrow(response)).await?;
     let headers = http::HostResponse::headers(state, Resource::new_borrow(response)).await?;
-    Ok(Ok((response, status, headers)))
+    Ok(Ok((response, status, reason, headers)))
 }
 
 fn read<T: DeserializeOwned>(state: &mut HostState, arguments: &[u8]) -> wasmtime::Result<T> {

@@ -38,6 +38,8 @@ pub(super) struct Connector {
 
 struct Place {
     transport: Transport,
+    /// What is spoken over TLS, where that has to be agreed on.
+    protocols: &'static [&'static [u8]],
     tls: OnceCell<Arc<ClientConfig>>,
 }
 
@@ -51,8 +53,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 // === impl Connector ===
 
 impl Connector {
-    pub(super) fn new(transport: Transport) -> Self {
-        Self { place: Arc::new(Place { transport, tls: OnceCell::new() }) }
+    pub(super) fn new(transport: Transport, protocols: &'static [&'static [u8]]) -> Self {
+        Self { place: Arc::new(Place { transport, protocols, tls: OnceCell::new() }) }
     }
 }
 
@@ -83,7 +85,7 @@ impl Place {
             Transport::Unix(path) => Ok(Stream(Box::new(UnixStream::connect(path).await?))),
             Transport::Http { host, port } => Ok(Stream(Box::new(tcp(host, *port).await?))),
             Transport::Https { host, port, trust, identity } => {
-                let load = || load(trust.clone(), identity.clone());
+                let load = || self.load(trust, identity.as_ref());
                 let config = self.tls.get_or_try_init(load).await?.clone();
                 let name = ServerName::try_from(bare(host).to_owned()).map_err(io::Error::other)?;
                 let stream = tcp(host, *port).await?;
@@ -92,18 +94,25 @@ impl Place {
             Transport::Udp { .. } => Err(io::Error::other("it takes datagrams alone")),
         }
     }
+
+    async fn load(
+        &self,
+        trust: &Trust,
+        identity: Option<&Identity>,
+    ) -> io::Result<Arc<ClientConfig>> {
+        let (trust, identity) = (trust.clone(), identity.cloned());
+        let load = move || tls::config(&trust, identity.as_ref());
+        let loaded = tokio::task::spawn_blocking(load).await;
+        let mut config = loaded.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        config.alpn_protocols = self.protocols.iter().map(|name| name.to_vec()).collect();
+        Ok(Arc::new(config))
+    }
 }
 
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let stream = TcpStream::connect((bare(host), port)).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-async fn load(trust: Trust, identity: Option<Identity>) -> io::Result<Arc<ClientConfig>> {
-    let load = move || tls::config(&trust, identity.as_ref());
-    let loaded = tokio::task::spawn_blocking(load).await;
-    loaded.map_err(io::Error::other)?.map_err(io::Error::other)
 }
 
 // === impl Stream ===

@@ -17,10 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::settings::{Identity, Trust};
 
 /// The client configuration for this trust and identity. Reads files: not for the runtime's threads.
-pub(super) fn config(
-    trust: &Trust,
-    identity: Option<&Identity>,
-) -> Result<Arc<ClientConfig>, String> {
+pub(super) fn config(trust: &Trust, identity: Option<&Identity>) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -41,7 +38,7 @@ pub(super) fn config(
             })?
         }
     };
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{policy::suggestion, *};
 
 fn rule(text: &str) -> Rule {
     text.parse().unwrap()
@@ -122,6 +122,19 @@ fn a_refusal_names_the_line_to_add() {
 }
 
 #[test]
+fn a_refused_call_names_the_line_to_add_and_the_line_allows_it() {
+    let method = "/a.v1.Tasks/Kill";
+    let called = Called { provider: "c", endpoint: "daemon", method };
+    let refusal = Policy::new(Some(vec![rule("/a.v1.Tasks/Get")]), None).check_call(&called);
+    assert_eq!(
+        refusal.unwrap_err(),
+        "provider \"c\": gRPC call /a.v1.Tasks/Kill is not granted on endpoint \"daemon\": add to \
+         [provider.c]: endpoint.daemon.rules = [..., \"/a.v1.Tasks/Kill\"]"
+    );
+    assert_eq!(Policy::new(Some(vec![rule(method)]), None).check_call(&called), Ok(()));
+}
+
+#[test]
 fn the_suggested_rule_lets_the_request_pass() {
     for path in
         ["/", "/_ping", "/v1.41/containers/x/exec", "/a/b", "/nodes/n1/lxc/104/status/start"]
@@ -159,6 +172,17 @@ fn rules_that_mean_nothing_are_refused() {
         "+body /a",
         "GET+BODY /a",
         "GET+ /a",
+        "/a",
+        "/a.b",
+        "/a.b/",
+        "/a/b",
+        "/a.b/**",
+        "/*/c",
+        "/a.b/c/d",
+        "/a.b/c*",
+        "/.a/b",
+        "/a..b/c",
+        "/a.b/c?d",
         "GET +body /a",
     ] {
         assert!(text.parse::<Rule>().is_err(), "{text:?}");
@@ -167,9 +191,16 @@ fn rules_that_mean_nothing_are_refused() {
 
 #[test]
 fn a_rule_reads_as_it_was_written() {
-    for text in
-        ["GET /", "* /**", "POST /containers/*/start", "GET /a b/**", "*+body /**", "PUT+body /a"]
-    {
+    for text in [
+        "GET /",
+        "* /**",
+        "POST /containers/*/start",
+        "GET /a b/**",
+        "*+body /**",
+        "PUT+body /a",
+        "/a.v1.Tasks/*",
+        "/a.v1.Tasks/Get",
+    ] {
         assert_eq!(rule(text).to_string(), text);
     }
 }
@@ -212,8 +243,24 @@ proptest! {
         let asked = Asked { provider: &text, endpoint: &text, method: &method, path: &path, body: false, target: Some(&text) };
         let refusal = Policy::new(Some(Vec::new()), None).check(&asked).unwrap_err();
         prop_assert!(!refusal.chars().any(|c| c.is_ascii_control() && !text.contains(c)));
+        let called = Called { provider: &text, endpoint: &text, method: &path };
+        let refusal = Policy::new(Some(Vec::new()), None).check_call(&called).unwrap_err();
+        prop_assert!(!refusal.chars().any(|c| c.is_ascii_control() && !text.contains(c)));
         if let Ok(rule) = text.parse::<Rule>() {
             prop_assert_eq!(rule.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_call_passes_the_rules_that_name_it_or_its_service_and_no_others(
+        path in "/[a-z.*/]{1,12}", method in "/[a-z]{1,2}\\.[a-z]{1,2}/[a-z]{1,2}",
+    ) {
+        let service = method.rsplit_once('/').unwrap().0;
+        let wide = format!("{service}/*");
+        prop_assert!(rule(&method).allows_call(&method) && rule(&wide).allows_call(&method));
+        if let Ok(other) = path.parse::<Rule>() {
+            prop_assert_eq!(other.allows_call(&method), path == method || path == wide);
+            prop_assert!(!other.allows("POST", &CleanPath::parse(&method).unwrap(), false));
         }
     }
 
@@ -275,6 +322,12 @@ fn the_harness_for_providers_says_the_same() {
         let parts: Vec<&str> = case.split(" | ").collect();
         let [verdict, text, request] = parts[..] else { panic!("{case}") };
         let (method, path) = request.split_once(' ').unwrap();
+        if method == "gRPC" {
+            let called = Called { provider: "docker", endpoint: "engine", method: path };
+            let passes = Policy::new(Some(vec![rule(text)]), None).check_call(&called).is_ok();
+            assert_eq!(passes, verdict == "pass", "{case}");
+            continue;
+        }
         let body = method.ends_with("+body");
         let path = path.replace('^', "\t");
         let asked = Asked { body, ..asked(method.trim_end_matches("+body"), &path) };

@@ -15,9 +15,8 @@ const PROVIDER: &str = "drowse:provider/provider@";
 /// Where its imports come from.
 const OURS: &str = "drowse:provider/";
 /// Interfaces of the contract that this router offers.
-const OFFERED: [&str; 8] = ["types", "log", "clock", "http", "command", "udp", "events", "memo"];
-/// Interfaces of the contract that this router does not offer.
-const NOT_OFFERED: [&str; 2] = ["grpc", "network"];
+const OFFERED: [&str; 10] =
+    ["types", "log", "clock", "http", "grpc", "command", "network", "udp", "events", "memo"];
 
 const BUILD: &str = "build it with drowse-provider-sdk or wit-bindgen for wasm32-unknown-unknown \
                      or wasm32-wasip2";
@@ -121,7 +120,7 @@ pub(super) fn imports(component: &Component) -> Result<Vec<String>, String> {
                  build it against wit/v0.1"
             ));
         }
-        if NOT_OFFERED.contains(&interface) {
+        if !OFFERED.contains(&interface) {
             return Err(format!(
                 "it imports {import}, and this version of the router does not offer {interface}; \
                  it offers {}",

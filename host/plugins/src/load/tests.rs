@@ -78,7 +78,7 @@ async fn another_contract_is_named_with_both_versions() {
 
 #[tokio::test]
 async fn interfaces_that_are_not_offered_are_named() {
-    for interface in ["grpc", "network"] {
+    for interface in ["shell", "files"] {
         let cause = refusal_of_text(&format!(
             "(component
                 (import \"drowse:provider/{interface}@0.1.0\" (instance (export \"f\" (func))))

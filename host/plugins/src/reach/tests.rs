@@ -23,6 +23,7 @@ fn settings(reach: Option<&[&str]>) -> ProviderSettings {
             ("other".to_owned(), endpoint("nas.lan", 2376)),
         ]),
         commands: BTreeMap::new(),
+        networks: BTreeMap::new(),
         reach: reach.map(|reach| reach.iter().map(|text| text.parse().unwrap()).collect()),
         limits: Limits::default(),
     }

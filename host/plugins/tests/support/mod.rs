@@ -118,6 +118,7 @@ pub(crate) fn settings() -> ProviderSettings {
         settings: serde_json::json!({}),
         endpoints: BTreeMap::new(),
         commands: BTreeMap::new(),
+        networks: BTreeMap::new(),
         reach: None,
         limits: Limits {
             cpu: Duration::from_millis(200),
@@ -168,6 +169,7 @@ pub(crate) async fn docker_within(
         settings: serde_json::json!({}),
         endpoints: endpoints.collect(),
         commands: BTreeMap::new(),
+        networks: BTreeMap::new(),
         reach: None,
         limits,
     };

@@ -1,0 +1,186 @@
+//! gRPC to granted endpoints.
+
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::sync::OwnedSemaphorePermit;
+use tonic::Code;
+use wasmtime::component::Resource;
+
+use super::http::{failed, too_many};
+use crate::{
+    bindings::{grpc as wit, types},
+    convert::{attribute, error},
+    endpoint::{
+        Endpoint,
+        grpc::{Calling, Messages, number},
+    },
+    fault::{Fault, clean},
+    grants::{Called, toml_key},
+    store::HostState,
+};
+
+/// Messages that are still coming. Dropping it cancels their call.
+pub struct Stream {
+    messages: Messages,
+    endpoint: String,
+    taken: u64,
+    /// It counts among the responses that the instance and the provider hold.
+    _held: [OwnedSemaphorePermit; 2],
+}
+
+impl wit::Host for HostState {
+    async fn unary(&mut self, call: wit::Call) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
+        self.outside("grpc.unary")?;
+        let scope = self.scope.clone();
+        let (endpoint, calling) = match self.calling(&scope, call) {
+            Ok(allowed) => allowed,
+            Err(error) => return Ok(Err(error)),
+        };
+        // It counts as long as it may come; the answer itself is the guest's memory.
+        let _held = match self.hold().await {
+            Ok(held) => held,
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(endpoint.unary(calling).await.map(Into::into).map_err(failed))
+    }
+
+    async fn server_stream(
+        &mut self,
+        call: wit::Call,
+    ) -> wasmtime::Result<Result<Resource<Stream>, types::Error>> {
+        self.outside("grpc.server-stream")?;
+        let scope = self.scope.clone();
+        let name = call.endpoint.clone();
+        let begun = async {
+            let (endpoint, calling) = self.calling(&scope, call)?;
+            let held = self.hold().await?;
+            let messages = endpoint.stream(calling).await.map_err(failed)?;
+            Ok(Stream { messages, endpoint: name, taken: 0, _held: held })
+        };
+        Ok(match begun.await {
+            Ok(stream) => self.table.push(stream).map_err(|_| too_many()),
+            Err(error) => Err(error),
+        })
+    }
+}
+
+impl wit::HostMessages for HostState {
+    async fn next(
+        &mut self,
+        stream: Resource<Stream>,
+    ) -> wasmtime::Result<Result<Option<Vec<u8>>, types::Error>> {
+        let scope = self.scope.clone();
+        let stream = self.table.get_mut(&stream)?;
+        let Some(endpoint) = scope.tenant.endpoint(&stream.endpoint) else { return Ok(Ok(None)) };
+        let message = match stream.messages.next(endpoint).await {
+            Ok(Some(message)) => message,
+            Ok(None) => return Ok(Ok(None)),
+            Err(failure) => return Ok(Err(failed(failure))),
+        };
+        stream.taken += message.len() as u64;
+        let (taken, allowed) = (stream.taken, self.scope.limits().response);
+        if self.events.is_some() {
+            // `watch` reads for ever: too fast is slowed down, which its peer notices.
+            let wait = self.received.owe(message.len() as u64, Instant::now());
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+        } else if taken > allowed {
+            return Err(self.broke(Fault::Response(allowed)));
+        }
+        Ok(Ok(Some(message.into())))
+    }
+
+    async fn drop(&mut self, stream: Resource<Stream>) -> wasmtime::Result<()> {
+        self.table.delete(stream)?;
+        Ok(())
+    }
+}
+
+impl HostState {
+    /// The call and where it goes, if it may.
+    fn calling<'a>(
+        &self,
+        scope: &'a crate::scope::Scope,
+        call: wit::Call,
+    ) -> Result<(&'a Endpoint, Calling), types::Error> {
+        let wit::Call { endpoint, method, metadata, message, timeout_ms } = call;
+        let called =
+            Called { provider: &scope.tenant.provider, endpoint: &endpoint, method: &method };
+        let allowed = scope.call(&called).and_then(|endpoint| {
+            let metadata = self::metadata(&called, endpoint, &metadata)?;
+            Ok((endpoint, metadata))
+        });
+        let (endpoint, metadata) = allowed.map_err(|refusal| {
+            scope.tenant.refused(&self.doing(), &refusal);
+            error(types::ErrorCode::Denied, refusal)
+        })?;
+        let timeout = timeout_ms.map(Duration::from_millis);
+        let limit = scope.limits().response;
+        Ok((endpoint, Calling { method, metadata, message, timeout, limit }))
+    }
+}
+
+/// The guest's metadata, or the refusal. A name that begins with the called service's first word is
+/// the service's own business: `containerd-namespace` for `containerd.services.tasks.v1.Tasks`. What
+/// else goes with a call, credentials above all, is the operator's word.
+fn metadata(
+    called: &Called<'_>,
+    endpoint: &Endpoint,
+    given: &[types::Attribute],
+) -> Result<HeaderMap, String> {
+    let Called { provider, endpoint: at, method } = called;
+    let own = method.trim_start_matches('/').split('.').next().unwrap_or_default();
+    let own = format!("{}-", own.to_ascii_lowercase());
+    let mut metadata = HeaderMap::with_capacity(given.len());
+    for types::Attribute { name, value } in given {
+        let refused = |why: &str| {
+            let name = clean(name, 128);
+            format!("provider {provider:?}: metadata {name:?} on endpoint {at:?} is refused: {why}")
+        };
+        let name: HeaderName = name.parse().map_err(|_| refused("it is not a name"))?;
+        if endpoint.sets(&name) {
+            return Err(refused("the router sets it"));
+        }
+        // The library's own, and a service called `grpc` has none.
+        if !name.as_str().starts_with(&own) || own == "grpc-" {
+            let (provider, at) = (toml_key(provider), toml_key(at));
+            return Err(refused(&format!(
+                "a plugin may set what begins with {own:?}, after the service it calls; what else \
+                 the endpoint needs belongs into [provider.{provider}]: endpoint.{at}.headers"
+            )));
+        }
+        if name.as_str().ends_with("-bin") {
+            return Err(refused("only text can be sent"));
+        }
+        let value =
+            HeaderValue::from_str(value).map_err(|_| refused("its value cannot be sent"))?;
+        metadata.try_append(name, value).map_err(|_| refused("there are too many"))?;
+    }
+    Ok(metadata)
+}
+
+/// What a guest is told of a status other than OK.
+pub(super) fn status(code: Code, message: String) -> types::Error {
+    let kind = match code {
+        Code::NotFound => types::ErrorCode::NotFound,
+        Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => {
+            types::ErrorCode::Conflict
+        }
+        Code::InvalidArgument | Code::OutOfRange => types::ErrorCode::InvalidRequest,
+        Code::Unavailable | Code::ResourceExhausted => types::ErrorCode::Unavailable,
+        Code::DeadlineExceeded => types::ErrorCode::Timeout,
+        Code::PermissionDenied | Code::Unauthenticated => types::ErrorCode::Denied,
+        Code::Unimplemented => types::ErrorCode::Unsupported,
+        Code::Ok | Code::Cancelled | Code::Unknown | Code::Internal | Code::DataLoss => {
+            types::ErrorCode::Internal
+        }
+    };
+    let mut error = error(kind, message);
+    error.attributes.push(attribute("grpc-status", number(code).to_string()));
+    error
+}
+
+#[cfg(test)]
+mod tests;

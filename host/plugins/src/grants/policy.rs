@@ -1,0 +1,161 @@
+//! The rules of one endpoint, and what is said of what they do not allow.
+
+use std::fmt;
+
+use super::{CleanPath, Pattern, Rule, call, is_method, pattern, toml_key, toml_string};
+
+/// The rules of one endpoint, and where they come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    rules: Vec<Rule>,
+    origin: RulesOrigin,
+}
+
+/// Who wrote the rules of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RulesOrigin {
+    /// The operator, in the grant.
+    Granted,
+    /// The plugin, in what it says it needs; the grant has no rules of its own.
+    Wished,
+    /// Nobody: the grant has none and the plugin does not name this endpoint.
+    Nobody,
+}
+
+/// What an HTTP request must be compared with, and whom to name when it is refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The configured provider.
+    pub provider: &'a str,
+    /// The granted name.
+    pub endpoint: &'a str,
+    /// Upper case.
+    pub method: &'a str,
+    /// Path and query as the provider wrote them.
+    pub path: &'a str,
+    /// It has a body.
+    pub body: bool,
+    /// The target the call is about: a segment equal to it becomes `*` in the advice.
+    pub target: Option<&'a str>,
+}
+
+/// What a gRPC call must be compared with, and whom to name when it is refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Called<'a> {
+    /// The configured provider.
+    pub provider: &'a str,
+    /// The granted name.
+    pub endpoint: &'a str,
+    /// `/package.Service/Method` as the provider wrote it.
+    pub method: &'a str,
+}
+
+// === impl Policy ===
+
+impl Policy {
+    /// The policy of an endpoint: the operator's rules, else the plugin's own wishes for it.
+    pub fn new(granted: Option<Vec<Rule>>, wished: Option<Vec<Rule>>) -> Self {
+        match (granted, wished) {
+            (Some(rules), _) => Self { rules, origin: RulesOrigin::Granted },
+            (None, Some(rules)) => Self { rules, origin: RulesOrigin::Wished },
+            (None, None) => Self { rules: Vec::new(), origin: RulesOrigin::Nobody },
+        }
+    }
+
+    /// Lets an HTTP request pass, or says why not and which line to add.
+    pub fn check(&self, asked: &Asked<'_>) -> Result<(), String> {
+        let Asked { provider, endpoint, method, path, body, .. } = *asked;
+        let refused = |why: &dyn fmt::Display| {
+            let path = shown(path);
+            format!(
+                "provider {provider:?}: {method} {path} on endpoint {endpoint:?} is refused: {why}"
+            )
+        };
+        if !is_method(method) {
+            let method = shown(method);
+            return Err(format!(
+                "provider {provider:?}: method {method} on endpoint {endpoint:?} is refused: \
+                 it is not one upper-case word, or it opens a tunnel"
+            ));
+        }
+        let clean = CleanPath::parse(path).map_err(|flaw| refused(&flaw))?;
+        if self.rules.iter().any(|rule| rule.allows(method, &clean, body)) {
+            return Ok(());
+        }
+        let path = shown(path.split('?').next().unwrap_or_default());
+        let with_body = if body { " with a body" } else { "" };
+        let what = format!("{method}{with_body} {path}");
+        Err(match suggestion(asked, &clean) {
+            Some(rule) => self.advice(provider, endpoint, &what, &rule),
+            None => format!(
+                "provider {provider:?}: {what} is not granted on endpoint {endpoint:?}, and no \
+                 rule can name this path alone"
+            ),
+        })
+    }
+
+    /// Lets a gRPC call pass, or says why not and which line to add.
+    pub fn check_call(&self, called: &Called<'_>) -> Result<(), String> {
+        let Called { provider, endpoint, method } = *called;
+        if call(method).is_none() {
+            let method = shown(method);
+            return Err(format!(
+                "provider {provider:?}: gRPC call {method} on endpoint {endpoint:?} is refused: it \
+                 is not /package.Service/Method"
+            ));
+        }
+        if self.rules.iter().any(|rule| rule.allows_call(method)) {
+            return Ok(());
+        }
+        Err(self.advice(provider, endpoint, &format!("gRPC call {method}"), method))
+    }
+
+    fn advice(&self, provider: &str, endpoint: &str, what: &str, rule: &str) -> String {
+        let table = format!("[provider.{}]", toml_key(provider));
+        let key = format!("endpoint.{}.rules", toml_key(endpoint));
+        let rule = toml_string(rule);
+        match self.origin {
+            RulesOrigin::Granted => format!(
+                "provider {provider:?}: {what} is not granted on endpoint {endpoint:?}: add to \
+                 {table}: {key} = [..., {rule}]"
+            ),
+            RulesOrigin::Wished => format!(
+                "provider {provider:?}: {what} is not granted on endpoint {endpoint:?} and not \
+                 among the rules that the plugin asks for: add to {table}: {key} = [..., {rule}] \
+                 (with the rules that `drowse plugin inspect` shows in place of the dots)"
+            ),
+            RulesOrigin::Nobody => format!(
+                "provider {provider:?}: {what} is not granted: endpoint {endpoint:?} has no rules \
+                 and the plugin does not say what it needs there: add to {table}: {key} = [{rule}]"
+            ),
+        }
+    }
+}
+
+/// The rule that would let this request and its like pass: what names one thing becomes `*`. None
+/// where a segment, written as a rule, would mean something else.
+pub(super) fn suggestion(asked: &Asked<'_>, clean: &CleanPath) -> Option<String> {
+    let Asked { method, target, body, .. } = *asked;
+    let mut rule = format!("{method}{} ", if body { "+body" } else { "" });
+    let count = clean.segments.len();
+    for (index, segment) in clean.segments.iter().enumerate() {
+        let collection = index > 0 && clean.segments[index - 1].ends_with('s');
+        let one_of_many = collection && index + 1 < count;
+        let number = segment.bytes().any(|b| b.is_ascii_digit());
+        let wild = Some(segment.as_str()) == target || one_of_many || number;
+        if !wild && !matches!(pattern(segment), Ok(Pattern::Literal(_))) {
+            return None;
+        }
+        rule.push('/');
+        rule.push_str(if wild { "*" } else { segment });
+    }
+    if count == 0 {
+        rule.push('/');
+    }
+    Some(rule)
+}
+
+/// A provider's text made fit for a message: one line, not too long.
+fn shown(text: &str) -> String {
+    text.chars().take(200).flat_map(char::escape_debug).collect()
+}

@@ -1,0 +1,296 @@
+//! The networks of one configured provider: CNI configurations that the operator granted by name.
+//!
+//! An attachment is added, checked and deleted by the plugins of a configuration's chain, as the
+//! CNI specification 1.0.0 says (<https://www.cni.dev/docs/spec/>). They run as the router's user.
+//! What an addition yields is kept in a file, for the plugins want it again. So adding is safe to
+//! repeat: what is attached already and passes the check is only looked up, and anything that an
+//! earlier life left is deleted first, since plugins refuse to add twice.
+
+mod chain;
+mod kept;
+mod plugin;
+
+use std::{collections::BTreeMap, fs, net::IpAddr, os::unix::fs::MetadataExt as _, path::PathBuf};
+
+use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+
+use self::{chain::Chain, kept::Kept, plugin::Verb};
+use crate::{
+    fault::clean,
+    grants::{toml_key, toml_string},
+    settings::NetworkGrant,
+};
+
+/// Chains of plugins that run at a time for one provider; more wait.
+const AT_A_TIME: usize = 8;
+/// Longest name of a container; with network and interface it must fit a file's name.
+const CONTAINER: usize = 160;
+/// Longest name of an interface in Linux.
+const INTERFACE: usize = 15;
+
+/// What a provider may attach to.
+pub(crate) struct Networks {
+    provider: String,
+    grants: BTreeMap<String, NetworkGrant>,
+    turns: Semaphore,
+}
+
+/// What is attached to what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attachment {
+    /// The granted name.
+    pub(crate) network: String,
+    pub(crate) container: String,
+    /// Path of the network namespace; empty when it is gone.
+    pub(crate) namespace: String,
+    pub(crate) interface: String,
+    /// Ask for this address again.
+    pub(crate) address: Option<String>,
+}
+
+/// Why it was not attached, checked or detached.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NetworkError {
+    Denied(String),
+    /// A plugin or its configuration failed.
+    Failed(String),
+    Invalid(String),
+    /// It is not attached.
+    NotFound(String),
+    Timeout(String),
+}
+
+/// One attachment with all that its plugins are run by.
+struct Run<'a> {
+    attachment: &'a Attachment,
+    grant: &'a NetworkGrant,
+    chain: Chain,
+    kept: PathBuf,
+}
+
+// === impl Networks ===
+
+impl Networks {
+    pub(crate) fn new(provider: &str, grants: BTreeMap<String, NetworkGrant>) -> Self {
+        Self { provider: provider.to_owned(), grants, turns: Semaphore::new(AT_A_TIME) }
+    }
+
+    /// Attaches and returns the addresses. One that is attached and in order stays as it is. A
+    /// failed attempt is undone.
+    pub(crate) async fn add(&self, attachment: &Attachment) -> Result<Vec<IpAddr>, NetworkError> {
+        let inode = namespace(&attachment.namespace)?;
+        let run = self.run(attachment).await?;
+        let _turn = self.turns.acquire().await.map_err(|_| run.failed("the router ends"))?;
+        if let Some(kept) = run.kept().await {
+            let addresses = chain::addresses(&kept.result);
+            if kept.namespace == inode && !addresses.is_empty() && run.holds(&kept).await {
+                return Ok(addresses);
+            }
+            run.clear(Some(&kept.result)).await;
+        }
+        run.loopback().await?;
+        let added = match run.add().await {
+            Ok(result) => Kept { namespace: inode, result },
+            Err(error) => {
+                run.clear(None).await;
+                return Err(error);
+            }
+        };
+        let addresses = chain::addresses(&added.result);
+        if let Err(error) = kept::write(&run.kept, &added).await {
+            run.clear(Some(&added.result)).await;
+            return Err(run.failed(format!("its result cannot be kept: {error}")));
+        }
+        Ok(addresses)
+    }
+
+    /// Detaches. Success when it is not attached. All plugins run, whatever one of them says.
+    pub(crate) async fn del(&self, attachment: &Attachment) -> Result<(), NetworkError> {
+        if !attachment.namespace.is_empty() {
+            permitted(&attachment.namespace)?;
+        }
+        let run = self.run(attachment).await?;
+        let _turn = self.turns.acquire().await.map_err(|_| run.failed("the router ends"))?;
+        let kept = run.kept().await;
+        run.del(kept.as_ref().map(|kept| &kept.result)).await
+    }
+
+    /// Whether it is attached and in order.
+    pub(crate) async fn check(&self, attachment: &Attachment) -> Result<(), NetworkError> {
+        let inode = namespace(&attachment.namespace)?;
+        let run = self.run(attachment).await?;
+        let _turn = self.turns.acquire().await.map_err(|_| run.failed("the router ends"))?;
+        match run.kept().await {
+            Some(kept) if kept.namespace == inode => run.check(&kept.result).await,
+            _ => Err(NetworkError::NotFound(format!("{}: it is not attached", run.what()))),
+        }
+    }
+
+    async fn run<'a>(&'a self, attachment: &'a Attachment) -> Result<Run<'a>, NetworkError> {
+        let Attachment { network, container, interface, address, .. } = attachment;
+        let grant = self.grants.get(network).ok_or_else(|| self.no_grant(network))?;
+        let name = |text: &str, limit: usize| {
+            text.len() <= limit
+                && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        };
+        if !name(container, CONTAINER) || !name(interface, INTERFACE) || interface == "lo" {
+            let (container, interface) = (clean(container, 256), clean(interface, 64));
+            return Err(NetworkError::Invalid(format!(
+                "network {network:?}: {container:?} cannot be a container's name, or \
+                 {interface:?} the name of its interface"
+            )));
+        }
+        if let Some(address) = address.as_ref().filter(|it| it.parse::<IpAddr>().is_err()) {
+            let address = clean(address, 64);
+            return Err(NetworkError::Invalid(format!("{address:?} is not an address")));
+        }
+        let chain = Chain::read(&grant.config)
+            .await
+            .map_err(|flaw| NetworkError::Failed(format!("network {network:?}: {flaw}")))?;
+        let kept = grant.results.join(format!("{}-{container}-{interface}", chain.name));
+        Ok(Run { attachment, grant, chain, kept })
+    }
+
+    fn no_grant(&self, network: &str) -> NetworkError {
+        let network = clean(network, 128);
+        NetworkError::Denied(format!(
+            "provider {:?}: network {network:?} is not granted: add to [provider.{}]: network.{} = \
+             {{ config = {} }}",
+            self.provider,
+            toml_key(&self.provider),
+            toml_key(&network),
+            toml_string("/etc/cni/net.d/10-drowse.conflist"),
+        ))
+    }
+}
+
+// === impl Run ===
+
+impl Run<'_> {
+    async fn add(&self) -> Result<Map<String, Value>, NetworkError> {
+        let mut result = None;
+        for plugin in &self.chain.plugins {
+            let said = self.ask(Verb::Add, plugin, result.as_ref()).await?;
+            let said = serde_json::from_slice(&said).map_err(|error| {
+                self.failed(format!("plugin {:?} answered no result: {error}", plugin.kind))
+            })?;
+            result = Some(said);
+        }
+        result.ok_or_else(|| self.failed("its configuration has no plugins"))
+    }
+
+    async fn check(&self, result: &Map<String, Value>) -> Result<(), NetworkError> {
+        if !self.chain.can_check {
+            return Ok(());
+        }
+        for plugin in &self.chain.plugins {
+            self.ask(Verb::Check, plugin, Some(result)).await?;
+        }
+        Ok(())
+    }
+
+    async fn holds(&self, kept: &Kept) -> bool {
+        self.check(&kept.result).await.is_ok()
+    }
+
+    /// In reverse, every one of them; then the result is forgotten, unless one failed.
+    async fn del(&self, result: Option<&Map<String, Value>>) -> Result<(), NetworkError> {
+        let mut failed = None;
+        for plugin in self.chain.plugins.iter().rev() {
+            if let Err(error) = self.ask(Verb::Del, plugin, result).await {
+                failed.get_or_insert(error);
+            }
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => kept::remove(&self.kept).await.map_err(|error| {
+                self.failed(format!("its kept result cannot be taken away: {error}"))
+            }),
+        }
+    }
+
+    /// Takes away what an earlier addition has left. Where that fails, the next addition tells.
+    async fn clear(&self, result: Option<&Map<String, Value>>) {
+        if let Err(left) = self.del(result).await {
+            tracing::warn!(?left, "{}: what was left cannot be taken away", self.what());
+        }
+    }
+
+    /// Sets up the container's own loopback interface, as every runtime does that makes networks.
+    async fn loopback(&self) -> Result<(), NetworkError> {
+        let Some(program) = plugin::find(&self.grant.plugins, "loopback") else { return Ok(()) };
+        let config = self.chain.loopback();
+        let lo = Attachment { interface: "lo".to_owned(), ..self.attachment.clone() };
+        plugin::run(&program, Verb::Add, &config, &lo, self.grant).await.map(drop)
+    }
+
+    async fn ask(
+        &self,
+        verb: Verb,
+        plugin: &chain::Plugin,
+        result: Option<&Map<String, Value>>,
+    ) -> Result<Vec<u8>, NetworkError> {
+        let program = plugin::find(&self.grant.plugins, &plugin.kind).ok_or_else(|| {
+            let places: Vec<_> =
+                self.grant.plugins.iter().map(|path| path.display().to_string()).collect();
+            self.failed(format!("plugin {:?} is not in {}", plugin.kind, places.join(", ")))
+        })?;
+        let config = self.chain.config(plugin, result, self.attachment.address.as_deref());
+        plugin::run(&program, verb, &config, self.attachment, self.grant).await
+    }
+
+    async fn kept(&self) -> Option<Kept> {
+        kept::read(&self.kept).await
+    }
+
+    fn what(&self) -> String {
+        let Attachment { network, container, .. } = self.attachment;
+        format!("network {network:?}, container {container:?}")
+    }
+
+    fn failed(&self, what: impl std::fmt::Display) -> NetworkError {
+        NetworkError::Failed(format!("{}: {what}", self.what()))
+    }
+}
+
+/// The number of a namespace that containers may have: never the router's own.
+fn namespace(path: &str) -> Result<u64, NetworkError> {
+    permitted(path)?;
+    let found = fs::metadata(path).map_err(|error| {
+        NetworkError::NotFound(format!("there is no network namespace {path}: {error}"))
+    })?;
+    if fs::metadata("/proc/self/ns/net").is_ok_and(|own| own.ino() == found.ino()) {
+        return Err(NetworkError::Denied(format!(
+            "{path} is the router's own network namespace, which is attached to nothing"
+        )));
+    }
+    Ok(found.ino())
+}
+
+/// A namespace has a process or a name.
+fn permitted(path: &str) -> Result<(), NetworkError> {
+    let of_process = |rest: &str| {
+        rest.strip_suffix("/ns/net")
+            .is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let plain = |name: &str| {
+        !matches!(name, "" | "." | "..")
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
+    let fits = path.strip_prefix("/proc/").is_some_and(of_process)
+        || ["/run/netns/", "/var/run/netns/"]
+            .iter()
+            .any(|place| path.strip_prefix(place).is_some_and(plain));
+    if fits {
+        return Ok(());
+    }
+    let path = clean(path, 256);
+    Err(NetworkError::Invalid(format!(
+        "{path:?} is no network namespace: it is /proc/PID/ns/net or /run/netns/NAME"
+    )))
+}
+
+#[cfg(test)]
+mod tests;

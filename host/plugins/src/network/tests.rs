@@ -1,0 +1,255 @@
+use std::{
+    collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration,
+};
+
+use proptest::prelude::*;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use super::*;
+
+/// A network of scripted plugins, and a process with a network namespace of its own.
+struct Lan {
+    dir: TempDir,
+    networks: Networks,
+    process: Child,
+}
+
+/// Writes down what it is asked and read. `add` and `check` are programs that say what comes of it.
+fn plugin(dir: &Path, name: &str, add: &str, check: &str) {
+    let script = format!(
+        "#!/bin/sh\necho \"$CNI_COMMAND {name} $CNI_CONTAINERID $CNI_IFNAME $CNI_ARGS\" >>\"{asked}\"\n\
+         cat >\"{dir}/{name}.$CNI_COMMAND\"\ncase $CNI_COMMAND in\nADD) {add} ;;\nCHECK) {check} ;;\nesac\n",
+        asked = dir.join("asked").display(),
+        dir = dir.display(),
+    );
+    let path = dir.join("bin").join(name);
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+const ONE: &str = r#"echo '{"cniVersion":"1.0.0","interfaces":[{"name":"br0"},{"name":"eth0","sandbox":"/x"}],"ips":[{"address":"10.9.0.1/24","interface":0},{"address":"10.9.0.7/24","interface":1}]}'"#;
+const SAME: &str = r#"sed 's/.*"prevResult":\({.*}\),"type".*/\1/'"#;
+const REFUSES: &str = r#"echo '{"code":11,"msg":"no room","details":"none at all"}'; exit 1"#;
+
+impl Lan {
+    fn new(second_add: &str, check: &str) -> Self {
+        let dir = TempDir::new().unwrap();
+        fs::create_dir(dir.path().join("bin")).unwrap();
+        plugin(dir.path(), "bridge", ONE, check);
+        // What it reads it has written down, so it can say it again.
+        let again = second_add
+            .replace("SAME", &format!("cat \"{}/portmap.ADD\" | {SAME}", dir.path().display()));
+        plugin(dir.path(), "portmap", &again, "true");
+        let config = json!({
+            "cniVersion": "1.0.0", "name": "lan",
+            "plugins": [
+                { "type": "bridge", "bridge": "br0", "capabilities": { "ips": true } },
+                { "type": "portmap" },
+            ],
+        });
+        fs::write(dir.path().join("lan.conflist"), config.to_string()).unwrap();
+        let grant = NetworkGrant {
+            config: dir.path().join("lan.conflist"),
+            plugins: vec!["/nowhere".into(), dir.path().join("bin")],
+            results: dir.path().join("results"),
+            timeout: Duration::from_secs(60),
+        };
+        let networks = Networks::new("box", BTreeMap::from([("lan".to_owned(), grant)]));
+        let mut process = Command::new("unshare");
+        process.args(["--net", "sleep", "600"]).kill_on_drop(true);
+        Self { dir, networks, process: process.spawn().unwrap() }
+    }
+
+    /// Waits until the process has left the test's namespace.
+    async fn attachment(&self) -> Attachment {
+        let path = format!("/proc/{}/ns/net", self.process.id().unwrap());
+        while namespace(&path).is_err() {
+            tokio::task::yield_now().await;
+        }
+        Attachment {
+            network: "lan".into(),
+            container: "default-web".into(),
+            namespace: path,
+            interface: "eth0".into(),
+            address: None,
+        }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        let asked = fs::read_to_string(self.dir.path().join("asked")).unwrap_or_default();
+        asked.lines().map(str::to_owned).collect()
+    }
+
+    fn kept(&self) -> bool {
+        self.dir.path().join("results/lan-default-web-eth0").exists()
+    }
+
+    fn read(&self, what: &str) -> Value {
+        serde_json::from_slice(&fs::read(self.dir.path().join(what)).unwrap()).unwrap()
+    }
+}
+
+/// Making a network namespace needs root.
+fn may_unshare() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        drowse_tests::needs::skip("network", "a network namespace needs root");
+    }
+    root
+}
+
+#[tokio::test]
+async fn a_chain_is_added_in_order_and_taken_away_in_reverse() {
+    if !may_unshare() {
+        return;
+    }
+    let lan = Lan::new("SAME", "true");
+    let mut attachment = lan.attachment().await;
+    attachment.address = Some("10.9.0.7".into());
+    let added = lan.networks.add(&attachment).await;
+    assert_eq!(added, Ok(vec!["10.9.0.7".parse().unwrap()]), "the container's own, without prefix");
+    let read = lan.read("bridge.ADD");
+    assert_eq!(read["name"], "lan");
+    assert_eq!(read["runtimeConfig"], json!({ "ips": ["10.9.0.7"] }));
+    assert_eq!((&read["bridge"], read.get("capabilities")), (&json!("br0"), None));
+    assert_eq!(lan.read("portmap.ADD")["prevResult"]["ips"][1]["address"], "10.9.0.7/24");
+    assert!(lan.kept());
+
+    attachment.namespace = String::new();
+    assert_eq!(lan.networks.del(&attachment).await, Ok(()));
+    assert_eq!(lan.read("bridge.DEL")["prevResult"]["ips"][1]["address"], "10.9.0.7/24");
+    let with = "default-web eth0 IgnoreUnknown=1;IP=10.9.0.7";
+    assert_eq!(
+        lan.asked(),
+        [
+            format!("ADD bridge {with}"),
+            format!("ADD portmap {with}"),
+            format!("DEL portmap {with}"),
+            format!("DEL bridge {with}"),
+        ]
+    );
+    assert!(!lan.kept());
+    assert_eq!(lan.networks.del(&attachment).await, Ok(()), "again");
+}
+
+#[tokio::test]
+async fn what_is_attached_is_looked_up_and_what_is_not_in_order_is_made_anew() {
+    if !may_unshare() {
+        return;
+    }
+    let lan = Lan::new("SAME", "test -e \"$0.holds\"");
+    let attachment = lan.attachment().await;
+    let missing = lan.networks.check(&attachment).await;
+    assert!(matches!(missing, Err(NetworkError::NotFound(_))), "{missing:?}");
+    let first = lan.networks.add(&attachment).await.unwrap();
+    fs::write(lan.dir.path().join("bin/bridge.holds"), "").unwrap();
+    assert_eq!(lan.networks.check(&attachment).await, Ok(()));
+    assert_eq!(lan.networks.add(&attachment).await.as_ref(), Ok(&first));
+    let adds = |asked: &[String]| asked.iter().filter(|it| it.starts_with("ADD bridge")).count();
+    assert_eq!(adds(&lan.asked()), 1, "{:?}", lan.asked());
+
+    fs::remove_file(lan.dir.path().join("bin/bridge.holds")).unwrap();
+    assert_eq!(lan.networks.add(&attachment).await, Ok(first));
+    let asked = lan.asked();
+    let del = asked.iter().position(|it| it.starts_with("DEL bridge")).unwrap();
+    let last = asked.iter().rposition(|it| it.starts_with("ADD bridge")).unwrap();
+    assert!(adds(&asked) == 2 && del < last, "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_plugin_that_fails_half_way_is_named_and_everything_is_undone() {
+    if !may_unshare() {
+        return;
+    }
+    let lan = Lan::new(REFUSES, "true");
+    let failed = lan.networks.add(&lan.attachment().await).await;
+    let Err(NetworkError::Failed(told)) = failed else { panic!("{failed:?}") };
+    assert_eq!(
+        told,
+        "network \"lan\", container \"default-web\": ADD by \"portmap\": code 11: no room (none at all)"
+    );
+    let asked = lan.asked();
+    assert!(asked[2].starts_with("DEL portmap") && asked[3].starts_with("DEL bridge"), "{asked:?}");
+    assert!(!lan.kept());
+}
+
+#[tokio::test]
+async fn a_plugin_that_hangs_is_killed_and_one_that_is_not_there_is_named() {
+    if !may_unshare() {
+        return;
+    }
+    let mut lan = Lan::new("sleep 600", "true");
+    let attachment = lan.attachment().await;
+    let grant = lan.networks.grants.get_mut("lan").unwrap();
+    grant.timeout = Duration::from_millis(200);
+    let late = lan.networks.add(&attachment).await;
+    assert!(
+        matches!(&late, Err(NetworkError::Timeout(told)) if told.contains("portmap")),
+        "{late:?}"
+    );
+    fs::remove_file(lan.dir.path().join("bin/portmap")).unwrap();
+    let told = format!("{:?}", lan.networks.add(&attachment).await);
+    assert!(told.contains("is not in /nowhere, "), "{told}");
+}
+
+#[tokio::test]
+async fn only_namespaces_of_containers_are_attached() {
+    let networks = Networks::new("box", BTreeMap::new());
+    let of = |namespace: &str| Attachment {
+        network: "lan".into(),
+        container: "web".into(),
+        namespace: namespace.into(),
+        interface: "eth0".into(),
+        address: None,
+    };
+    for path in [
+        "",
+        "/proc/self/ns/net",
+        "/proc/1/../self/ns/net",
+        "/run/netns/..",
+        "/etc/passwd",
+        "/run/netns/a/b",
+    ] {
+        let refused = networks.add(&of(path)).await;
+        assert!(matches!(refused, Err(NetworkError::Invalid(_))), "{path}: {refused:?}");
+    }
+    let own = format!("/proc/{}/ns/net", std::process::id());
+    let refused = networks.add(&of(&own)).await;
+    assert!(matches!(refused, Err(NetworkError::Denied(_))), "{refused:?}");
+    let refused = networks.del(&of("")).await;
+    let Err(NetworkError::Denied(told)) = refused else { panic!("{refused:?}") };
+    assert!(told.contains("add to [provider.box]: network.lan = { config = "), "{told}");
+}
+
+#[test]
+fn a_configuration_that_could_name_other_programs_or_files_is_refused() {
+    for config in [
+        json!({ "plugins": [{ "type": "bridge" }] }),
+        json!({ "name": "../x", "plugins": [{ "type": "bridge" }] }),
+        json!({ "name": "x", "plugins": [{ "type": "../bridge" }] }),
+        json!({ "name": "x", "plugins": [{}] }),
+        json!({ "name": "x", "plugins": [] }),
+        json!({ "name": "x", "plugins": {} }),
+        json!({ "name": "x" }),
+        json!([]),
+    ] {
+        assert!(Chain::parse(config.to_string().as_bytes()).is_err(), "{config}");
+    }
+    let single = json!({ "name": "x", "type": "bridge", "cniVersion": "0.3.1" }).to_string();
+    let single = Chain::parse(single.as_bytes()).unwrap();
+    assert_eq!((single.plugins.len(), single.can_check), (1, false));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_chain_or_a_flaw(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "\\PC*") {
+        let _ = Chain::parse(&bytes);
+        let config = json!({ "name": text, "plugins": [{ "type": text }] }).to_string();
+        if let Ok(chain) = Chain::parse(config.as_bytes()) {
+            prop_assert!(!chain.name.contains('/') && !chain.plugins[0].kind.contains('/'));
+        }
+        let _ = chain::addresses(json!({ "ips": [{ "address": text, "interface": 3 }] }).as_object().unwrap());
+    }
+}

@@ -1,0 +1,119 @@
+//! The containerd provider of drowse: containers without an engine above them.
+//!
+//! A target is a container's id in one namespace. What containerd answers to whom follows its API
+//! (<https://github.com/containerd/containerd/tree/main/api>) and what it was seen to do.
+
+#![forbid(unsafe_code)]
+
+mod container;
+mod create;
+mod daemon;
+mod events;
+mod image;
+mod list;
+mod observe;
+mod proto;
+mod settings;
+mod signals;
+mod spec;
+
+use drowse_provider_sdk::{
+    Ability, Description, EndpointWish, Observation, Page, Provider, RemoveOptions, Result,
+    StopOptions, Target,
+};
+
+use crate::{
+    daemon::Daemon,
+    settings::{Settings, TargetSettings},
+};
+
+/// Where containerd usually listens.
+const SOCKET: &str = "unix:///run/containerd/containerd.sock";
+
+/// Containers of one namespace.
+pub struct Containerd {
+    settings: Settings,
+    daemon: Daemon,
+}
+
+drowse_provider_sdk::export!(Containerd);
+
+// === impl Containerd ===
+
+impl Containerd {
+    fn target<'a>(&'a self, target: &'a Target<TargetSettings>) -> Result<container::Target<'a>> {
+        container::Target::new(&self.daemon, &self.settings, &target.handle, &target.settings)
+    }
+}
+
+impl Provider for Containerd {
+    type Settings = Settings;
+    type TargetSettings = TargetSettings;
+
+    fn describe() -> Description {
+        Description::new("containerd", env!("CARGO_PKG_VERSION"), "containers of containerd")
+            .abilities([
+                Ability::StopSignal,
+                Ability::Pause,
+                Ability::Kill,
+                Ability::List,
+                Ability::Watch,
+                Ability::Remove,
+            ])
+            .endpoint(
+                EndpointWish::new(
+                    daemon::ENDPOINT,
+                    "containerd's API: creates, starts and stops containers; whoever may do that \
+                     can become root on its machine",
+                )
+                .suggested_url(SOCKET)
+                .rules(daemon::RULES),
+            )
+            .attribute("license", env!("CARGO_PKG_LICENSE"))
+    }
+
+    fn configure(settings: Settings) -> Result<Self> {
+        settings.check()?;
+        let daemon = Daemon { namespace: settings.namespace.clone() };
+        Ok(Self { settings, daemon })
+    }
+
+    fn start(&self, target: &Target<TargetSettings>) -> Result<Observation> {
+        self.target(target)?.start()
+    }
+
+    fn stop(&self, target: &Target<TargetSettings>, options: &StopOptions) -> Result<Observation> {
+        self.target(target)?.stop(options.signal.as_deref(), options.grace())
+    }
+
+    fn pause(&self, target: &Target<TargetSettings>) -> Result<Observation> {
+        self.target(target)?.pause()
+    }
+
+    fn resume(&self, target: &Target<TargetSettings>) -> Result<Observation> {
+        self.target(target)?.resume()
+    }
+
+    fn kill(&self, target: &Target<TargetSettings>, signal: Option<&str>) -> Result<Observation> {
+        self.target(target)?.kill(signal)
+    }
+
+    fn status(&self, target: &Target<TargetSettings>) -> Result<Observation> {
+        self.target(target)?.observe()
+    }
+
+    fn list(&self, cursor: Option<&str>) -> Result<Page> {
+        list::page(&self.daemon, cursor)
+    }
+
+    fn watch(&self) -> Result<()> {
+        events::watch(&self.daemon)
+    }
+
+    fn remove(&self, target: &Target<TargetSettings>, options: &RemoveOptions) -> Result<()> {
+        self.target(target)?.remove(options)
+    }
+}
+
+#[cfg(test)]
+mod tests;

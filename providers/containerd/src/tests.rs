@@ -1,0 +1,459 @@
+use drowse_provider_sdk::{
+    ErrorCode, RemoveOptions, Status, StopOptions,
+    testing::{Answer, Harness, Report, check_description},
+};
+use prost::Message as _;
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, time::Duration};
+
+use super::*;
+use crate::proto::{self, Container, SnapshotKind};
+
+const CONTAINERS: &str = "/containerd.services.containers.v1.Containers/";
+const TASKS: &str = "/containerd.services.tasks.v1.Tasks/";
+const SNAPSHOTS: &str = "/containerd.services.snapshots.v1.Snapshots/";
+const IMAGES: &str = "/containerd.services.images.v1.Images/";
+const CONTENT: &str = "/containerd.services.content.v1.Content/";
+const EVENTS: &str = "/containerd.services.events.v1.Events/";
+
+/// What is expected of containerd, in order.
+struct Script(Harness<Containerd>);
+
+impl Script {
+    fn new(settings: Value) -> Self {
+        Self(Harness::with_settings(settings))
+    }
+
+    fn call(&self, service: &str, method: &str, answer: Answer) -> &Self {
+        self.0.expect_call("containerd", &format!("{service}{method}"), answer);
+        self
+    }
+
+    fn container(&self, container: &Container) -> &Self {
+        let found = proto::OneContainer { container: Some(container.clone()), update_mask: None };
+        self.call(CONTAINERS, "Get", message(&found))
+    }
+
+    fn task(&self, status: proto::Status) -> &Self {
+        let process = proto::Process {
+            id: "web".into(),
+            pid: 70,
+            status: status.into(),
+            exit_status: if status == proto::Status::Stopped { 137 } else { 0 },
+        };
+        self.call(TASKS, "Get", message(&proto::OneTask { process: Some(process) }))
+    }
+
+    fn no_task(&self) -> &Self {
+        self.call(TASKS, "Get", Answer::status(5, "no running task found"))
+    }
+
+    fn ok(&self, service: &str, method: &str) -> &Self {
+        self.call(service, method, message(&proto::Empty {}))
+    }
+
+    /// A task is created, and waits.
+    fn created(&self) -> &Self {
+        let mount = proto::Mount { kind: "overlay".into(), ..proto::Mount::default() };
+        self.call(SNAPSHOTS, "Mounts", message(&proto::Mounts { mounts: vec![mount] }));
+        self.call(TASKS, "Create", message(&proto::CreatedTask { pid: 70 }))
+    }
+
+    /// A task that was created is taken back.
+    fn taken_back(&self) -> &Self {
+        self.task(proto::Status::Created).ok(TASKS, "Kill").ok(TASKS, "Wait");
+        self.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
+        self.ok(TASKS, "Delete")
+    }
+
+    fn asked(&self, method: &str) -> Vec<Vec<u8>> {
+        let calls = self.0.calls();
+        let calls = calls.iter().filter(|call| call.method.ends_with(method));
+        calls.map(|call| call.message.clone()).collect()
+    }
+}
+
+fn message(message: &impl prost::Message) -> Answer {
+    Answer::message(message.encode_to_vec())
+}
+
+fn settings() -> Value {
+    json!({ "network": "lan" })
+}
+
+/// A container with a network namespace of its own, and these labels.
+fn web(labels: &[(&str, &str)]) -> Container {
+    let spec = json!({ "linux": { "namespaces": [{ "type": "pid" }, { "type": "network" }] } });
+    Container {
+        id: "web".into(),
+        labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        image: "box:1".into(),
+        runtime: None,
+        spec: Some(proto::Any { type_url: String::new(), value: spec.to_string().into_bytes() }),
+        snapshotter: "overlayfs".into(),
+        snapshot_key: "web".into(),
+    }
+}
+
+fn hosts(observation: &Observation) -> Vec<&str> {
+    observation.addresses.iter().map(|address| address.host.as_str()).collect()
+}
+
+#[test]
+fn the_description_is_in_order() {
+    check_description::<Containerd>();
+}
+
+#[test]
+fn namespaces_of_docker_and_kubernetes_are_refused_unless_one_insists() {
+    for namespace in ["moby", "k8s.io"] {
+        let refused = Harness::<Containerd>::with_settings(json!({ "namespace": namespace }));
+        let error = refused.configure().unwrap_err();
+        assert!(error.message().contains("foreign = true"), "{error}");
+        let settings = json!({ "namespace": namespace, "foreign": true });
+        Harness::<Containerd>::with_settings(settings).configure().unwrap();
+    }
+}
+
+#[test]
+fn what_cannot_be_an_id_or_a_setting_is_refused_before_anything_is_asked() {
+    let test = Script::new(settings());
+    let long = "x".repeat(77);
+    for id in ["", "a/b", "-a", "a-", "a--b", "a b", "..", long.as_str()] {
+        assert_eq!(*test.0.start(id).unwrap_err().code(), ErrorCode::InvalidRequest, "{id}");
+    }
+    for own in [
+        json!({ "image": "a b" }),
+        json!({ "command": [] }),
+        json!({ "env": { "A=B": "" } }),
+        json!({ "mounts": [{ "source": "data", "target": "/data" }] }),
+        json!({ "log": "web.log" }),
+    ] {
+        let error = test.0.start(("web", own.clone())).unwrap_err();
+        assert_eq!(*error.code(), ErrorCode::InvalidRequest, "{own}");
+    }
+}
+
+#[test]
+fn a_start_is_a_task_then_its_network_and_then_its_process() {
+    let test = Script::new(settings());
+    test.container(&web(&[("drowse.address", "12 10.0.0.9")])).no_task().created();
+    test.0.expect_network("lan", "ADD default-web", Ok(vec!["10.0.0.9".into()]));
+    test.ok(CONTAINERS, "Update").ok(TASKS, "Start");
+    test.container(&web(&[("drowse.address", "70 10.0.0.9")])).task(proto::Status::Running);
+    let seen = test.0.start("web").unwrap();
+    assert_eq!((seen.status.clone(), hosts(&seen)), (Status::Running, vec!["10.0.0.9"]));
+    let attachment = &test.0.attachments()[0];
+    assert_eq!(attachment.namespace, "/proc/70/ns/net");
+    assert_eq!(attachment.address.as_deref(), Some("10.0.0.9"), "the one it had");
+    let update = proto::OneContainer::decode(test.asked("/Update")[0].as_slice()).unwrap();
+    assert_eq!(update.update_mask.unwrap().paths, ["labels.drowse.address"]);
+    assert_eq!(update.container.unwrap().labels["drowse.address"], "70 10.0.0.9");
+    assert!(test.0.calls().iter().all(|call| {
+        let own = &call.metadata[0];
+        (own.name.as_str(), own.value.as_str()) == ("containerd-namespace", "default")
+    }));
+}
+
+#[test]
+fn a_network_that_fails_twice_takes_the_task_back() {
+    let test = Script::new(settings());
+    test.container(&web(&[("drowse.address", "12 10.0.0.9")])).no_task().created();
+    for _ in 0..2 {
+        let full = drowse_provider_sdk::Error::unavailable("no addresses are left");
+        test.0.expect_network("lan", "ADD default-web", Err(full));
+    }
+    test.taken_back();
+    let error = test.0.start("web").unwrap_err();
+    assert!(error.message().contains("no addresses are left"), "{error}");
+    let asked = test.0.attachments();
+    assert_eq!((asked[0].address.as_deref(), &asked[1].address), (Some("10.0.0.9"), &None));
+    assert!(!test.0.elapsed().is_zero(), "a pause between the two");
+}
+
+#[test]
+fn without_an_address_nothing_is_started() {
+    let test = Script::new(settings());
+    test.container(&web(&[])).no_task().created();
+    test.0.expect_network("lan", "ADD default-web", Ok(Vec::new()));
+    test.taken_back();
+    let error = test.0.start("web").unwrap_err();
+    assert!(error.message().contains("no address"), "{error}");
+}
+
+#[test]
+fn what_an_earlier_start_left_half_done_is_cleared_away_first() {
+    let test = Script::new(settings());
+    test.container(&web(&[])).task(proto::Status::Created).taken_back().no_task().created();
+    test.0.expect_network("lan", "ADD default-web", Ok(vec!["10.0.0.2".into()]));
+    test.ok(CONTAINERS, "Update").ok(TASKS, "Start");
+    test.container(&web(&[("drowse.address", "70 10.0.0.2")])).task(proto::Status::Running);
+    assert_eq!(test.0.start("web").unwrap().status, Status::Running);
+}
+
+#[test]
+fn an_address_of_another_life_is_none_and_one_that_the_network_knows_is_written_down_again() {
+    let test = Script::new(settings());
+    test.container(&web(&[("drowse.address", "12 10.0.0.9")])).task(proto::Status::Running);
+    let unknown = drowse_provider_sdk::Error::not_found("not attached");
+    test.0.expect_network("lan", "CHECK default-web", Err(unknown));
+    assert_eq!(hosts(&test.0.status("web").unwrap()), [""; 0]);
+
+    test.container(&web(&[])).task(proto::Status::Running);
+    test.0.expect_network("lan", "CHECK default-web", Ok(Vec::new()));
+    test.0.expect_network("lan", "ADD default-web", Ok(vec!["10.0.0.3".into()]));
+    test.ok(CONTAINERS, "Update").container(&web(&[("drowse.address", "70 10.0.0.3")]));
+    assert_eq!(hosts(&test.0.status("web").unwrap()), ["10.0.0.3"]);
+}
+
+#[test]
+fn a_container_in_its_machine_s_network_is_reached_there_and_one_attached_by_hooks_is_refused() {
+    let test = Script::new(json!({}));
+    let spec = |spec: Value| {
+        let value = spec.to_string().into_bytes();
+        Container { spec: Some(proto::Any { type_url: String::new(), value }), ..web(&[]) }
+    };
+    test.container(&spec(json!({ "linux": { "namespaces": [] } }))).task(proto::Status::Running);
+    assert_eq!(hosts(&test.0.status("web").unwrap()), ["127.0.0.1"]);
+    let own = json!({ "namespaces": [{ "type": "network" }] });
+    let hooks = json!({ "createRuntime": [{ "path": "/usr/bin/nerdctl" }] });
+    test.container(&spec(json!({ "linux": own, "hooks": hooks })));
+    assert_eq!(*test.0.start("web").unwrap_err().code(), ErrorCode::Unsupported);
+    test.container(&web(&[]));
+    let error = test.0.start("web").unwrap_err();
+    assert!(error.message().contains("setting `network`"), "{error}");
+}
+
+#[test]
+fn a_stop_asks_waits_kills_and_gives_the_address_back() {
+    let test = Script::new(settings());
+    let late = || Answer::error(drowse_provider_sdk::Error::timeout("no answer"));
+    test.container(&web(&[("io.containerd.image.config.stop-signal", "SIGQUIT")]));
+    test.task(proto::Status::Running).ok(TASKS, "Kill");
+    test.call(TASKS, "Wait", late());
+    // The grace time is over when the harness's clock says so, and it stands still in a call.
+    test.call(TASKS, "Wait", message(&proto::Empty {}));
+    test.task(proto::Status::Stopped);
+    test.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
+    test.ok(TASKS, "Delete").container(&web(&[])).no_task();
+    let seen = test.0.stop("web", StopOptions::new(Duration::from_secs(5))).unwrap();
+    assert_eq!(seen.status, Status::Stopped);
+    let kill = proto::Kill::decode(test.asked("/Kill")[0].as_slice()).unwrap();
+    assert_eq!((kill.signal, kill.all), (3, false), "the image's own signal");
+}
+
+#[test]
+fn what_outlives_its_grace_is_killed() {
+    let test = Script::new(settings());
+    test.container(&web(&[])).task(proto::Status::Running).ok(TASKS, "Kill");
+    test.task(proto::Status::Running);
+    test.task(proto::Status::Running).ok(TASKS, "Kill").ok(TASKS, "Wait");
+    test.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
+    test.ok(TASKS, "Delete").container(&web(&[])).no_task();
+    test.0.stop("web", StopOptions::new(Duration::ZERO)).unwrap();
+    let signals: Vec<u32> = test
+        .asked("/Kill")
+        .iter()
+        .map(|kill| proto::Kill::decode(kill.as_slice()).unwrap().signal)
+        .collect();
+    assert_eq!(signals, [15, 9]);
+}
+
+#[test]
+fn a_network_that_cannot_be_left_keeps_nothing_from_being_taken_away() {
+    let test = Script::new(settings());
+    test.container(&web(&[])).container(&web(&[]));
+    test.task(proto::Status::Stopped).task(proto::Status::Stopped);
+    let broken = drowse_provider_sdk::Error::unavailable("no plugin");
+    test.0.expect_network("lan", "DEL default-web", Err(broken));
+    test.call(TASKS, "Delete", Answer::status(2, "shim is gone"));
+    test.ok(CONTAINERS, "Delete").ok(SNAPSHOTS, "Remove");
+    let options = RemoveOptions { preserve_data: false, attributes: Vec::new() };
+    let error = test.0.remove("web", options).unwrap_err();
+    assert!(error.message().contains("shim is gone"), "{error}");
+}
+
+#[test]
+fn data_that_cannot_be_kept_keeps_everything() {
+    let test = Script::new(settings());
+    test.container(&web(&[]));
+    test.call(SNAPSHOTS, "Update", Answer::status(14, "read-only file system"));
+    let options = RemoveOptions { preserve_data: true, attributes: Vec::new() };
+    let error = test.0.remove("web", options).unwrap_err();
+    assert!(error.message().contains("data cannot be kept"), "{error}");
+}
+
+/// The image `box:1` is here.
+fn image(test: &Script) {
+    let target = proto::Descriptor { digest: "sha256:m".into() };
+    let found = proto::Image { name: "box:1".into(), target: Some(target) };
+    test.call(IMAGES, "Get", message(&proto::OneImage { image: Some(found) }));
+    let piece = |value: Value| {
+        Answer::message(proto::Content { data: value.to_string().into_bytes() }.encode_to_vec())
+    };
+    let config = json!({
+        "config": { "Env": ["A=1", "B=2"], "Cmd": ["/server"], "StopSignal": "SIGINT" },
+        "rootfs": { "diff_ids": ["sha256:l"] },
+    });
+    test.call(CONTENT, "Read", piece(json!({ "config": { "digest": "sha256:c" } })));
+    test.call(CONTENT, "Read", piece(config));
+    let info = proto::SnapshotInfo { name: "sha256:l".into(), ..Default::default() };
+    test.call(SNAPSHOTS, "Stat", message(&proto::OneSnapshot { info: Some(info) }));
+}
+
+fn started(test: &Script) {
+    test.no_task().created();
+    test.0.expect_network("lan", "ADD default-web", Ok(vec!["10.0.0.2".into()]));
+    test.ok(CONTAINERS, "Update").ok(TASKS, "Start");
+    test.container(&web(&[("drowse.address", "70 10.0.0.2")])).task(proto::Status::Running);
+}
+
+fn template() -> (&'static str, Value) {
+    ("web", json!({ "image": "box:1", "env": { "B": "3" }, "labels": { "own": "label" } }))
+}
+
+#[test]
+fn what_does_not_exist_is_made_from_its_image_and_counts_as_stopped_before() {
+    let test = Script::new(settings());
+    let absent = || Answer::status(5, "no such container");
+    test.call(CONTAINERS, "Get", absent());
+    assert_eq!(test.0.status(template()).unwrap().status, Status::Stopped);
+    test.call(CONTAINERS, "Get", absent());
+    assert_eq!(test.0.status("web").unwrap().status, Status::Missing);
+
+    test.call(CONTAINERS, "Get", absent());
+    image(&test);
+    test.call(SNAPSHOTS, "Stat", Answer::status(5, "no such snapshot"));
+    test.ok(SNAPSHOTS, "Prepare").ok(CONTAINERS, "Create");
+    started(&test);
+    assert_eq!(hosts(&test.0.start(template()).unwrap()), ["10.0.0.2"]);
+
+    let prepared = proto::Snapshot::decode(test.asked("/Prepare")[0].as_slice()).unwrap();
+    assert_eq!((prepared.key.as_str(), prepared.parent.as_str()), ("web", "sha256:l"));
+    assert!(prepared.labels.contains_key("containerd.io/gc.root"), "{prepared:?}");
+    let ask = proto::OneContainer::decode(test.asked(".Containers/Create")[0].as_slice()).unwrap();
+    let made = ask.container.unwrap();
+    assert_eq!(made.labels["own"], "label");
+    let spec: Value = serde_json::from_slice(&made.spec.unwrap().value).unwrap();
+    assert_eq!(spec["process"]["args"], json!(["/server"]));
+    let env = spec["process"]["env"].as_array().unwrap();
+    assert!(env.contains(&json!("A=1")) && env.contains(&json!("B=3")), "{env:?}");
+    assert!(!env.contains(&json!("B=2")), "{env:?}");
+}
+
+#[test]
+fn one_that_somebody_else_has_made_meanwhile_is_started() {
+    let test = Script::new(settings());
+    test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
+    image(&test);
+    test.call(SNAPSHOTS, "Stat", Answer::status(5, "no such snapshot"));
+    test.call(SNAPSHOTS, "Prepare", Answer::status(6, "already exists"));
+    test.call(CONTAINERS, "Create", Answer::status(6, "already exists")).container(&web(&[]));
+    started(&test);
+    test.0.start(template()).unwrap();
+}
+
+#[test]
+fn the_snapshot_of_one_that_is_gone_is_taken_over() {
+    let test = Script::new(settings());
+    test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
+    image(&test);
+    let info = proto::SnapshotInfo {
+        name: "web".into(),
+        kind: SnapshotKind::Active.into(),
+        labels: BTreeMap::new(),
+        ..Default::default()
+    };
+    test.call(SNAPSHOTS, "Stat", message(&proto::OneSnapshot { info: Some(info) }));
+    test.ok(SNAPSHOTS, "Update").ok(CONTAINERS, "Create");
+    started(&test);
+    test.0.start(template()).unwrap();
+    assert!(test.asked("/Prepare").is_empty());
+}
+
+#[test]
+fn a_container_that_cannot_be_made_leaves_no_snapshot() {
+    let test = Script::new(settings());
+    test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
+    image(&test);
+    test.call(SNAPSHOTS, "Stat", Answer::status(5, "no such snapshot"));
+    test.ok(SNAPSHOTS, "Prepare");
+    test.call(CONTAINERS, "Create", Answer::status(3, "no such runtime")).ok(SNAPSHOTS, "Remove");
+    let error = test.0.start(template()).unwrap_err();
+    assert!(error.message().contains("no such runtime"), "{error}");
+}
+
+#[test]
+fn pausing_is_judged_by_the_state_afterwards() {
+    let test = Script::new(settings());
+    let unclear = || Answer::status(2, "cannot pause");
+    test.container(&web(&[])).call(TASKS, "Pause", unclear()).task(proto::Status::Paused);
+    test.container(&web(&[])).task(proto::Status::Paused);
+    assert_eq!(test.0.pause("web").unwrap().status, Status::Paused);
+    test.container(&web(&[])).call(TASKS, "Pause", unclear()).task(proto::Status::Stopped);
+    assert_eq!(*test.0.pause("web").unwrap_err().code(), ErrorCode::Conflict);
+}
+
+#[test]
+fn a_page_tells_tasks_and_containers_without_one() {
+    let test = Script::new(settings());
+    let other = Container { id: "db".into(), ..web(&[]) };
+    let containers = vec![web(&[("drowse.address", "70 10.0.0.2")]), other];
+    test.call(CONTAINERS, "List", message(&proto::Containers { containers }));
+    let running = proto::Status::Running.into();
+    let task = proto::Process { id: "web".into(), pid: 70, status: running, exit_status: 0 };
+    test.call(TASKS, "List", message(&proto::Tasks { tasks: vec![task] }));
+    let page = test.0.list(None).unwrap();
+    let told: Vec<_> =
+        page.observations.iter().map(|it| (it.handle.as_str(), it.status.clone())).collect();
+    assert_eq!(told, [("db", Status::Stopped), ("web", Status::Running)]);
+    assert_eq!((hosts(&page.observations[1]), page.next), (vec!["10.0.0.2"], None));
+}
+
+fn envelope(topic: &str, value: &impl prost::Message) -> Vec<u8> {
+    let event = proto::Any { type_url: String::new(), value: value.encode_to_vec() };
+    let timestamp = Some(proto::Timestamp { seconds: 1, nanos: 5 });
+    proto::Envelope { timestamp, topic: topic.into(), event: Some(event) }.encode_to_vec()
+}
+
+#[test]
+fn a_watch_is_in_step_when_its_own_event_comes_back_and_tells_ends_but_not_of_execs() {
+    let test = Script::new(settings());
+    // The harness's clock stands still, so the mark is known.
+    let mark = Duration::from_secs(1_767_225_600).as_nanos().to_string();
+    let ours = envelope("/drowse/watch", &proto::ById { id: mark });
+    let others = envelope("/drowse/watch", &proto::ById { id: "7".into() });
+    let exit = |id: &str| {
+        let exit = proto::TaskExit { container_id: "web".into(), id: id.into() };
+        envelope("/tasks/exit", &exit)
+    };
+    let answer = Answer::error(drowse_provider_sdk::Error::timeout("no message"))
+        .then(others)
+        .then(ours)
+        .then(exit("exec-1"))
+        .then(exit("web"))
+        .then(envelope("/containers/delete", &proto::ById { id: "db".into() }))
+        .stays_open();
+    test.call(EVENTS, "Subscribe", answer).ok(EVENTS, "Publish").ok(EVENTS, "Publish");
+    test.container(&web(&[])).task(proto::Status::Stopped);
+    test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
+    let watched = test.0.watch();
+    assert!(watched.error.is_none(), "{:?}", watched.error);
+    assert_eq!(watched.reports[0], Report::Synced);
+    let seen = watched.observations();
+    assert_eq!((seen[0].handle.as_str(), &seen[0].status), ("web", &Status::Stopped));
+    assert_eq!(seen[0].attribute("exit-status"), Some("137"));
+    assert_eq!((seen[1].handle.as_str(), &seen[1].status), ("db", &Status::Missing));
+    assert_eq!(watched.reports.len(), 3);
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_containerd_answers_is_read_or_refused(bytes: Vec<u8>) {
+        let _ = crate::daemon::read::<Container>("x", &bytes).map(|it| {
+            crate::observe::seen(&it, None);
+            crate::spec::wiring(&it)
+        });
+        let _ = crate::daemon::read::<proto::Envelope>("x", &bytes);
+    }
+}

@@ -1,0 +1,294 @@
+//! A containerd of our own, beside whatever runs on the machine: its data, socket and bridge are used
+//! by nobody else.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::{needs, until};
+
+/// Runs the daemon until its standard input ends, then takes everything away again: so nothing stays
+/// behind however the program ends that asked for it.
+///
+/// Arguments: directory, bridge, namespace.
+const KEEPER: &str = r#"
+dir=$1 bridge=$2 namespace=$3
+containerd --config "$dir/config.toml" </dev/null >>"$dir/log" 2>&1 &
+daemon=$!
+while read -r _; do :; done
+own() { ctr --address "$dir/containerd.sock" --namespace "$namespace" "$@"; }
+{
+    for task in $(own tasks list --quiet); do
+        own tasks kill --signal KILL "$task"
+        tries=0
+        until own tasks delete --force "$task" || [ "$tries" -ge 50 ]; do
+            tries=$((tries + 1))
+            sleep 0.1
+        done
+    done
+    kill "$daemon"
+    wait "$daemon"
+    while read -r _ mount _; do
+        case $mount in "$dir"/*) umount -l "$mount" ;; esac
+    done </proc/mounts
+    ip link delete "$bridge"
+    rm -rf "$dir"
+} >/dev/null 2>&1
+"#;
+
+/// The web server's image.
+pub const IMAGE: &str = "docker.io/library/web:1";
+
+/// Where Debian's package puts the CNI plugins.
+pub const PLUGINS: &str = "/usr/lib/cni";
+
+/// Appends the query to a file in the container, and shows the file.
+const NOTE_SCRIPT: &str = "#!/bin/sh
+printf 'Content-Type: text/plain\\r\\n\\r\\n'
+echo \"$QUERY_STRING\" >>/notes
+cat /notes
+";
+
+/// A running daemon.
+pub struct Containerd {
+    dir: PathBuf,
+    keeper: Child,
+}
+
+// === impl Containerd ===
+
+impl Containerd {
+    /// The namespace of the tests.
+    pub const NAMESPACE: &'static str = "drowse-test";
+
+    /// What this machine lacks to run a containerd with networks.
+    pub fn lacks() -> Option<String> {
+        if !cfg!(target_os = "linux") || !rustix::process::geteuid().is_root() {
+            return Some("a containerd of our own needs Linux and root".to_owned());
+        }
+        let programs = ["containerd", "ctr", "runc", "ip", "busybox", "tar", "sha256sum"];
+        needs::lacks(&programs).or_else(|| {
+            let bridge = Path::new(PLUGINS).join("bridge");
+            (!bridge.exists()).then(|| format!("the CNI plugin {} is missing", bridge.display()))
+        })
+    }
+
+    /// The daemon that the tests of one program share. None where it cannot run, after saying so.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start although the machine has what it needs.
+    pub fn shared(test: &str) -> Option<&'static Self> {
+        static SHARED: OnceLock<Containerd> = OnceLock::new();
+        if let Some(lack) = Self::lacks() {
+            needs::skip(test, &lack);
+            return None;
+        }
+        Some(SHARED.get_or_init(|| Self::start().unwrap_or_else(|error| panic!("{error:#}"))))
+    }
+
+    /// Starts a daemon with the image of the tests.
+    pub fn start() -> Result<Self> {
+        if let Some(lack) = Self::lacks() {
+            bail!("start a containerd: {lack}");
+        }
+        let dir = TempDir::with_prefix("drowse-containerd-")?.keep();
+        let number = std::process::id();
+        let bridge = format!("drowsec{number}");
+        let shown = dir.display();
+        fs::write(
+            dir.join("config.toml"),
+            format!(
+                "version = 2\nroot = \"{shown}/root\"\nstate = \"{shown}/state\"\n\
+                 disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+                 [grpc]\naddress = \"{shown}/containerd.sock\"\n"
+            ),
+        )?;
+        let lan = json!({
+            "cniVersion": "1.0.0",
+            "name": "drowse-test",
+            "plugins": [{
+                "type": "bridge",
+                "bridge": bridge,
+                "isGateway": true,
+                "ipam": {
+                    "type": "host-local",
+                    "dataDir": dir.join("ipam"),
+                    "ranges": [[{ "subnet": format!("10.214.{}.0/24", 1 + number % 250) }]],
+                },
+            }],
+        });
+        fs::write(dir.join("lan.conflist"), lan.to_string())?;
+        let keeper = Command::new("sh")
+            .args(["-c", KEEPER, "keeper"])
+            .arg(&dir)
+            .args([&bridge, Self::NAMESPACE])
+            .stdin(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .context("start containerd's keeper")?;
+        let mut daemon = Self { dir, keeper };
+        daemon.wait_until_it_answers()?;
+        daemon.import()?;
+        Ok(daemon)
+    }
+
+    /// The daemon's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("containerd.sock")
+    }
+
+    /// A CNI configuration that gives addresses of a bridge of our own.
+    pub fn network(&self) -> PathBuf {
+        self.dir.join("lan.conflist")
+    }
+
+    /// The same with one more plugin behind it, which always fails, and the directory with it.
+    pub fn broken_network(&self) -> Result<(PathBuf, PathBuf)> {
+        let mut lan: serde_json::Value = serde_json::from_slice(&fs::read(self.network())?)?;
+        lan["plugins"].as_array_mut().context("no plugins")?.push(json!({ "type": "fails" }));
+        let (config, plugins) = (self.dir.join("broken.conflist"), self.dir.join("plugins"));
+        fs::write(&config, lan.to_string())?;
+        fs::create_dir_all(&plugins)?;
+        let fails = "#!/bin/sh\n[ \"$CNI_COMMAND\" = DEL ] && exit 0\n\
+                     echo '{\"code\":11,\"msg\":\"fails on purpose\"}'\nexit 1\n";
+        script(&plugins.join("fails"), fails)?;
+        Ok((config, plugins))
+    }
+
+    /// Where results of additions are to be kept.
+    pub fn results(&self) -> PathBuf {
+        self.dir.join("results")
+    }
+
+    /// The addresses that are given out to this container now.
+    pub fn addresses(&self, container: &str) -> Result<Vec<String>> {
+        // One file for each address, with the name of whose it is.
+        let Ok(entries) = fs::read_dir(self.dir.join("ipam/drowse-test")) else {
+            return Ok(Vec::new());
+        };
+        let owner = format!("{}-{container}", Self::NAMESPACE);
+        let mut addresses = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            if fs::read_to_string(entry.path())?.lines().next() == Some(owner.as_str()) {
+                addresses.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        Ok(addresses)
+    }
+
+    /// Runs `ctr` with these arguments and returns what it wrote.
+    pub fn run(&self, arguments: &[&str]) -> Result<String> {
+        let output = Command::new("ctr")
+            .arg("--address")
+            .arg(self.socket())
+            .args(["--namespace", Self::NAMESPACE])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "ctr {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// The tasks that there are: container, process, status.
+    pub fn task(&self, container: &str) -> Result<Option<(u32, String)>> {
+        let listed = self.run(&["tasks", "list"])?;
+        let words =
+            |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_owned).collect() };
+        let found = listed.lines().map(words).find(|words| words[0] == container);
+        let Some(words) = found else { return Ok(None) };
+        let pid = words.get(1).and_then(|pid| pid.parse().ok()).context("a task without a pid")?;
+        Ok(Some((pid, words.get(2).cloned().unwrap_or_default())))
+    }
+
+    fn wait_until_it_answers(&mut self) -> Result<()> {
+        let answered = until("containerd answers", Duration::from_secs(60), || {
+            if let Ok(Some(status)) = self.keeper.try_wait() {
+                return Some(Err(anyhow!("its keeper ended with {status}")));
+            }
+            self.run(&["version"]).ok().map(Ok)
+        });
+        answered.flatten().map(drop).with_context(|| {
+            let written = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+            format!("start a containerd; it wrote:\n{written}")
+        })
+    }
+
+    /// Makes the image of a web server, as `docker save` would write it, and imports it.
+    fn import(&self) -> Result<()> {
+        let made = TempDir::with_prefix("drowse-image-")?;
+        let root = made.path().join("root");
+        fs::create_dir_all(root.join("bin"))?;
+        fs::create_dir_all(root.join("www/cgi-bin"))?;
+        let busybox = needs::program("busybox").context("busybox is missing")?;
+        fs::copy(busybox, root.join("bin/busybox"))?;
+        for applet in ["sh", "httpd", "cat"] {
+            symlink("busybox", root.join("bin").join(applet))?;
+        }
+        fs::write(root.join("www/index.html"), "<p>awake</p>\n")?;
+        script(&root.join("www/cgi-bin/note"), NOTE_SCRIPT)?;
+        let layer = made.path().join("layer.tar");
+        tar(&root, &layer, &["."])?;
+        let digest = Command::new("sha256sum").arg(&layer).output()?;
+        let digest = String::from_utf8(digest.stdout)?;
+        let digest = digest.split(' ').next().context("no digest")?;
+        let machine = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        let config = json!({
+            "architecture": machine,
+            "os": "linux",
+            "config": { "Cmd": ["/bin/httpd", "-f", "-p", "80", "-h", "/www"] },
+            "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
+        });
+        let manifest =
+            json!([{ "Config": "config.json", "RepoTags": ["web:1"], "Layers": ["layer.tar"] }]);
+        fs::write(made.path().join("config.json"), config.to_string())?;
+        fs::write(made.path().join("manifest.json"), manifest.to_string())?;
+        let image = made.path().join("image.tar");
+        tar(made.path(), &image, &["manifest.json", "config.json", "layer.tar"])?;
+        self.run(&["images", "import", &image.to_string_lossy()]).map(drop)
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        if let Err(error) = self.keeper.wait() {
+            eprintln!("wait for containerd's end: {error}");
+        }
+    }
+}
+
+fn script(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
+
+fn tar(directory: &Path, archive: &Path, what: &[&str]) -> Result<()> {
+    let status =
+        Command::new("tar").arg("-C").arg(directory).arg("-cf").arg(archive).args(what).status()?;
+    ensure!(status.success(), "tar ended with {status}");
+    Ok(())
+}

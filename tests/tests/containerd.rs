@@ -1,0 +1,169 @@
+//! One request makes and wakes one container: the containerd provider through the binary, on a real
+//! containerd with real CNI plugins.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use drowse_tests::{
+    Containerd, Home, Programs, Router,
+    containerd::{IMAGE, PLUGINS},
+    curl,
+};
+use rustix::process::Signal;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn tables(
+    daemon: &Containerd,
+    container: &str,
+    idle: &str,
+    config: &Path,
+    plugins: &[&Path],
+) -> String {
+    format!(
+        "[provider.box]\nplugin = \"containerd\"\n\
+         settings = {{ namespace = \"{}\", network = \"lan\" }}\n\
+         endpoint.containerd = {{ url = \"unix://{}\" }}\n\
+         network.lan = {{ config = \"{}\", plugins = {plugins:?}, results = \"{}\" }}\n\n\
+         [workload.web]\nprovider = \"box\"\ntarget = \"{container}\"\nidle = \"{idle}\"\n\
+         sleep = {{ grace = \"1s\" }}\nsettings = {{ image = \"{IMAGE}\" }}\n\n\
+         [[route]]\nworkload = \"web\"\nport = 80\n",
+        Containerd::NAMESPACE,
+        daemon.socket().display(),
+        config.display(),
+        daemon.results().display(),
+    )
+}
+
+fn home(daemon: &Containerd, container: &str, idle: &str) -> Result<Home> {
+    let home = Home::new(&Programs::from_env())?;
+    home.configure(&tables(daemon, container, idle, &daemon.network(), &[Path::new(PLUGINS)]))?;
+    Ok(home)
+}
+
+/// Starts the router and waits until it has loaded the plugin, so that what fails is the provider's.
+fn start(home: Home) -> Result<Router> {
+    let router = home.start()?;
+    drowse_tests::until("the provider is loaded", PATIENCE, || router.provider("box").ok())?;
+    Ok(router)
+}
+
+/// A request that is answered well.
+fn visit(router: &Router, path: &str) -> Result<String> {
+    let answer = router.get("any.example", path)?;
+    ensure!(
+        answer.status == 200,
+        "{} {}; the router's log:\n{}",
+        answer.status,
+        answer.text(),
+        router.log().tail(20)
+    );
+    Ok(answer.text().trim().to_owned())
+}
+
+/// What a visitor leaves in the container, with all that was left before.
+fn note(router: &Router, word: &str) -> Result<String> {
+    let output = curl(&["--silent", "--fail", &router.url(&format!("/cgi-bin/note?{word}"))])?;
+    ensure!(output.status.success(), "{}; its log:\n{}", output.status, router.log().tail(20));
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+#[test]
+fn a_visitor_has_a_container_made_and_woken_and_it_sleeps_without_leaving_anything() -> Result<()> {
+    let Some(daemon) = Containerd::shared("has_a_container_made") else { return Ok(()) };
+    let router = start(home(daemon, "made", "500ms")?)?;
+    assert_eq!(router.phase("web")?, "asleep", "it can be made, so it is not missing");
+    let mut addresses = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(visit(&router, "/")?, "<p>awake</p>");
+        addresses.push(daemon.addresses("made")?);
+        router.wait_for_phase("web", "asleep", PATIENCE)?;
+        assert_eq!(daemon.task("made")?, None);
+        assert_eq!(daemon.addresses("made")?, [""; 0], "still given out");
+    }
+    assert_eq!(addresses[0].len(), 1, "{addresses:?}");
+    assert_eq!(addresses[0], addresses[1], "it asks for the address that it had");
+    Ok(())
+}
+
+#[test]
+fn data_outlives_a_container_that_is_deleted_behind_our_back() -> Result<()> {
+    let Some(daemon) = Containerd::shared("data_outlives") else { return Ok(()) };
+    let router = start(home(daemon, "kept", "500ms")?)?;
+    assert_eq!(note(&router, "first")?, "first");
+    router.wait_for_phase("web", "asleep", PATIENCE)?;
+    daemon.run(&["containers", "delete", "--keep-snapshot", "kept"])?;
+    // The daemon collects its garbage while it deletes this; what nobody refers to is gone then.
+    daemon.run(&["leases", "create", "--id", "collect"])?;
+    daemon.run(&["leases", "delete", "--sync", "collect"])?;
+    assert_eq!(note(&router, "second")?, "first\nsecond");
+    Ok(())
+}
+
+#[test]
+fn a_network_that_fails_half_way_is_told_and_leaves_nothing() -> Result<()> {
+    let Some(daemon) = Containerd::shared("fails_half_way") else { return Ok(()) };
+    let (config, plugins) = daemon.broken_network()?;
+    let home = Home::new(&Programs::from_env())?;
+    let places = [Path::new(PLUGINS), &plugins];
+    home.configure(&tables(daemon, "half", "never", &config, &places))?;
+    let router = start(home)?;
+    let answer = router.get("any.example", "/")?;
+    assert!([502, 503].contains(&answer.status), "{}", answer.status);
+    let said = router.workload("web")?.to_string();
+    assert!(said.contains("fails on purpose"), "{said}");
+    assert_eq!(daemon.task("half")?, None);
+    assert_eq!(daemon.addresses("half")?, [""; 0], "still given out");
+    Ok(())
+}
+
+#[test]
+fn a_router_that_is_killed_finds_the_container_and_its_address_again() -> Result<()> {
+    let Some(daemon) = Containerd::shared("finds_the_container") else { return Ok(()) };
+    let mut router = start(home(daemon, "found", "never")?)?;
+    assert_eq!(note(&router, "before")?, "before");
+    let before = daemon.task("found")?.context("it runs")?;
+    router.signal(Signal::KILL)?;
+    drowse_tests::until("the router is gone", PATIENCE, || {
+        router.ended().ok().flatten().map(drop)
+    })?;
+    drop(router);
+    // As if the label had been lost, too: the network alone knows the address.
+    daemon.run(&["containers", "label", "found", "drowse.address="])?;
+    let router = start(home(daemon, "found", "never")?)?;
+    assert_eq!(note(&router, "after")?, "before\nafter");
+    assert_eq!(daemon.task("found")?, Some(before), "the same process");
+    Ok(())
+}
+
+#[test]
+fn what_is_done_by_hand_is_seen_and_answered() -> Result<()> {
+    let Some(daemon) = Containerd::shared("by_hand") else { return Ok(()) };
+    let router = start(home(daemon, "by-hand", "never")?)?;
+    visit(&router, "/")?;
+    daemon.run(&["tasks", "pause", "by-hand"])?;
+    router.wait_for_phase("web", "asleep", PATIENCE)?;
+    visit(&router, "/")?;
+    daemon.run(&["tasks", "kill", "--signal", "KILL", "by-hand"])?;
+    router.wait_for_phase("web", "asleep", PATIENCE)?;
+    visit(&router, "/")?;
+    Ok(())
+}
+
+#[test]
+fn a_pausing_workload_keeps_its_process_and_its_address() -> Result<()> {
+    let Some(daemon) = Containerd::shared("a_pausing_workload") else { return Ok(()) };
+    let home = Home::new(&Programs::from_env())?;
+    let tables = tables(daemon, "pausing", "500ms", &daemon.network(), &[Path::new(PLUGINS)]);
+    home.configure(
+        &tables.replace("sleep = { grace = \"1s\" }", "sleep = { method = \"pause\" }"),
+    )?;
+    let router = start(home)?;
+    visit(&router, "/")?;
+    router.wait_for_phase("web", "asleep", PATIENCE)?;
+    let paused = daemon.task("pausing")?.context("it is held")?;
+    assert_eq!(paused.1, "PAUSED");
+    visit(&router, "/")?;
+    assert_eq!(daemon.task("pausing")?.context("it runs")?.0, paused.0);
+    Ok(())
+}
