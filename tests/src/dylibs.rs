@@ -25,14 +25,6 @@ pub const DOCKER: Dylib = Dylib { package: "drowse-provider-docker", name: "dock
 /// The provider `process`.
 pub const PROCESS: Dylib = Dylib { package: "drowse-provider-process", name: "process" };
 
-/// The providers that the router carries as components.
-pub const PROVIDERS: [Dylib; 4] = [
-    DOCKER,
-    PROCESS,
-    Dylib { package: "drowse-provider-http-waker", name: "http-waker" },
-    Dylib { package: "drowse-provider-wake-on-lan", name: "wake-on-lan" },
-];
-
 /// A provider that does to the border what it can.
 pub const GUEST: Dylib = Dylib { package: "drowse-dylib-guest", name: "guest" };
 

@@ -47,7 +47,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     providers(workspace, toolchain)?;
     binaries(workspace, &["drowse"])?;
     if options.dylib {
-        dylibs(workspace, &dylibs::PROVIDERS)?;
+        let all = PROVIDERS.iter().map(|&Guest { package, name }| Dylib { package, name });
+        dylibs(workspace, &all.collect::<Vec<_>>())?;
     }
     println!("\n{}", workspace.release("drowse").display());
     Ok(())

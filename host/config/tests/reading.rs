@@ -41,6 +41,7 @@ fn what_is_written_is_what_comes_out() {
     let config = valid("docker.toml");
     assert_eq!(config.threads, Some(2));
     assert!(config.plugins.ends_with("tests/valid/my-plugins"));
+    assert!(config.allow_dylib);
     assert_eq!(config.cache, Path::new("/var/tmp/drowse-cache"));
 
     let listener = &config.listeners[0];

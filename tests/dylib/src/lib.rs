@@ -13,14 +13,15 @@ use drowse_provider_sdk::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-struct Guest {
+/// The provider.
+pub struct Guest {
     watch: Watch,
 }
 
 /// Settings of the provider.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Settings {
+pub struct Settings {
     /// Panic in `configure`.
     #[serde(default)]
     panic: bool,
@@ -32,9 +33,10 @@ struct Settings {
     watch: Watch,
 }
 
+/// What `watch` does.
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Watch {
+pub enum Watch {
     /// Reports one target and waits.
     #[default]
     Well,

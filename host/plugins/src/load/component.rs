@@ -86,7 +86,8 @@ fn link(runtime: &Runtime, compiled: &Compiled, load: Load) -> Result<Ready, Str
     } else {
         Component { pooled: None, on_demand: OnceLock::from(pre) }
     };
-    Ok(Ready { code: Code::Component(component), kind: Kind::Component, contract, imports, load })
+    let code = Code::Component(Box::new(component));
+    Ok(Ready { code, kind: Kind::Component, contract, imports, load })
 }
 
 fn prepare(
