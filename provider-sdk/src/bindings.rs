@@ -7,7 +7,7 @@ wit_bindgen::generate!({
     pub_export_macro: true,
     export_macro_name: "export_component",
     default_bindings_module: "drowse_provider_sdk::bindings",
-    additional_derives: [PartialEq, Eq],
+    additional_derives: [PartialEq, Eq, serde::Serialize, serde::Deserialize],
     // It has a float: it gets what it can have in `words`.
     additional_derives_ignore: ["response", "messages", "resource-usage"],
 });

@@ -41,6 +41,21 @@ impl<P: Provider> Glue<P> {
     }
 }
 
+/// What only the border of a dynamic library needs.
+#[cfg(not(target_family = "wasm"))]
+impl<P: Provider> Glue<P> {
+    /// `describe` as the fallible function that every entry is.
+    pub(crate) fn described() -> Result<types::Description, types::Error> {
+        Ok(<Self as Guest>::describe())
+    }
+
+    /// Drops what `configure` made.
+    pub(crate) fn forget() -> Result<(), types::Error> {
+        CONFIGURED.set(None);
+        Ok(())
+    }
+}
+
 impl<P: Provider> Guest for Glue<P> {
     fn describe() -> types::Description {
         panic_hook();

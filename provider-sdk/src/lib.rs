@@ -68,6 +68,13 @@
 //! the call, then the instance is gone. Only the [`memo`] and processes stay. The host may drop a
 //! call at any wait; whatever is asked must be safe to ask again.
 //!
+//! # As a dynamic library
+//!
+//! `cargo build --release --features drowse-provider-sdk/dylib` makes of the same source a dynamic
+//! library for routers with `allow-dylib = true`. It is trusted code: nothing confines it, and what
+//! it computes cannot be interrupted. A call that the router gives up unwinds at its next question
+//! to the [`host`].
+//!
 //! # Outside WebAssembly
 //!
 //! The same source compiles natively. What is an import in a component is a [`host::Host`]
@@ -82,6 +89,10 @@ pub mod bindings;
 pub mod clock;
 pub mod command;
 pub mod description;
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+#[allow(unsafe_code, reason = "the border of a dynamic library is C")]
+pub mod dylib;
 pub mod endpoint;
 pub mod error;
 pub mod events;
@@ -98,6 +109,7 @@ pub mod settings;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 pub mod udp;
+mod wire;
 pub mod words;
 
 pub use description::{Ability, Description};
@@ -110,8 +122,11 @@ pub use words::{
     RecreateOptions, RemoveOptions, Status, StopOptions, Usage,
 };
 
-/// Makes a type that implements [`Provider`] the plugin that this crate builds to. Once per crate;
-/// outside WebAssembly it does nothing.
+/// Makes a type that implements [`Provider`] the plugin that this crate builds to. Once per crate.
+///
+/// For WebAssembly it exports the component. Natively it exports the table of a dynamic library
+/// when this crate's feature `dylib` is on, and does nothing otherwise: tests may link several
+/// providers.
 #[macro_export]
 macro_rules! export {
     ($provider:ty) => {
@@ -120,5 +135,30 @@ macro_rules! export {
             type Plugin = $crate::glue::Glue<$provider>;
     $crate::bindings::export_component!(Plugin with_types_in $crate::bindings);
         };
+        $crate::export_table!($provider);
     };
+}
+
+/// The native half of [`export!`].
+#[doc(hidden)]
+#[macro_export]
+#[cfg(all(feature = "dylib", not(target_family = "wasm")))]
+macro_rules! export_table {
+    ($provider:ty) => {
+        const _: () = {
+            /// What the router asks a dynamic library for.
+            #[unsafe(no_mangle)]
+            extern "C" fn drowse_provider_table() -> *const $crate::dylib::Table {
+                $crate::dylib::table::<$provider>()
+            }
+        };
+    };
+}
+
+/// The native half of [`export!`].
+#[doc(hidden)]
+#[macro_export]
+#[cfg(not(all(feature = "dylib", not(target_family = "wasm"))))]
+macro_rules! export_table {
+    ($provider:ty) => {};
 }

@@ -8,6 +8,7 @@ pub mod card;
 pub mod client;
 pub mod containerd;
 pub mod docker;
+pub mod dylibs;
 pub mod fake_proxmox;
 pub mod hello;
 pub mod limits;

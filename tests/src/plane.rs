@@ -1,5 +1,6 @@
 //! A control plane as the `http-waker` provider expects one by default: servers that are started
-//! and stopped by requests, and tell their state and address.
+//! and stopped by requests, and tell their state and address. Those that the provider can be told
+//! of are there, too: a list, and requests that pause, resume and kill.
 
 use std::{
     collections::BTreeMap,
@@ -11,6 +12,7 @@ use std::{
 };
 
 use anyhow::Result;
+use rustix::process::Signal;
 
 use crate::{Hello, Process};
 
@@ -27,6 +29,7 @@ pub struct Plane {
 struct Shared {
     backend: Hello,
     running: Option<Process>,
+    paused: bool,
     asked: Vec<String>,
     /// How often the state still says `starting` after a start.
     slow: u32,
@@ -44,6 +47,7 @@ impl Plane {
         let shared = Arc::new(Mutex::new(Shared {
             backend: hello.clone(),
             running: None,
+            paused: false,
             asked: Vec::new(),
             slow: 0,
             refuses: None,
@@ -86,7 +90,11 @@ impl Plane {
 
 impl Drop for Plane {
     fn drop(&mut self) {
-        let running = self.state().running.take();
+        let mut state = self.state();
+        // What is paused hears nothing, and whoever does not is killed after a while.
+        let _ = state.pause(false);
+        let running = state.running.take();
+        drop(state);
         drop(running);
     }
 }
@@ -132,6 +140,10 @@ impl Shared {
         if !known {
             return Ok((401, r#"{"detail":"the key is missing"}"#.to_owned()));
         }
+        let ended = self.running.as_mut().map(Process::ended).transpose();
+        if ended.map_err(io::Error::other)?.flatten().is_some() {
+            self.running = None;
+        }
         Ok(match request {
             "GET /servers/lobby" => (200, self.tell().to_string()),
             "POST /servers/lobby/start" => match (&self.refuses, &self.running) {
@@ -140,23 +152,50 @@ impl Shared {
                 }
                 (None, Some(_)) => (409, "{}".to_owned()),
                 (None, None) => {
+                    self.paused = false;
                     self.running = Some(self.backend.spawn().map_err(io::Error::other)?);
                     (202, "{}".to_owned())
                 }
             },
             "POST /servers/lobby/stop" => {
+                // What is paused hears nothing.
+                self.pause(false)?;
                 self.running = None;
                 (202, "{}".to_owned())
+            }
+            "POST /servers/lobby/kill" => {
+                if let Some(mut running) = self.running.take() {
+                    running.kill().map_err(io::Error::other)?;
+                }
+                (202, "{}".to_owned())
+            }
+            "POST /servers/lobby/pause" => self.pause(true)?,
+            "POST /servers/lobby/resume" => self.pause(false)?,
+            "GET /servers" => {
+                let mut server = self.tell();
+                server["name"] = "lobby".into();
+                (200, serde_json::json!({ "servers": [server] }).to_string())
             }
             _ => (404, "{}".to_owned()),
         })
     }
 
+    /// Holds what runs, or lets it go on.
+    fn pause(&mut self, paused: bool) -> io::Result<(u16, String)> {
+        let Some(running) = &mut self.running else { return Ok((409, "{}".to_owned())) };
+        let signal = if paused { Signal::STOP } else { Signal::CONT };
+        running.signal(signal).map_err(io::Error::other)?;
+        self.paused = paused;
+        Ok((202, "{}".to_owned()))
+    }
+
     fn tell(&mut self) -> serde_json::Value {
         match (&self.running, self.slow) {
             (None, _) => serde_json::json!({ "state": "stopped" }),
-            (Some(_), 0) => {
-                serde_json::json!({ "state": "running", "address": self.backend.address().to_string() })
+            (Some(running), 0) => {
+                let state = if self.paused { "paused" } else { "running" };
+                let address = self.backend.address().to_string();
+                serde_json::json!({ "state": state, "address": address, "id": running.id() })
             }
             (Some(_), looks) => {
                 self.slow = looks - 1;

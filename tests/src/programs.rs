@@ -14,6 +14,8 @@ pub mod variables {
     pub const HELLO: &str = "DROWSE_HELLO";
     /// The directory of the hostile guests.
     pub const HOSTILE: &str = "DROWSE_HOSTILE";
+    /// The directory of providers built as dynamic libraries.
+    pub const DYLIBS: &str = "DROWSE_DYLIBS";
     /// The file in which tests note that they were skipped.
     pub const SKIPPED: &str = "DROWSE_SKIPPED";
 }

@@ -60,10 +60,16 @@ fn an_engine_here_and_one_behind_tls_serve_side_by_side() -> Result<()> {
         workload("stranger", "stranger", "same", "idle = \"never\""),
     ))?;
     let router = home.start()?;
+    for provider in ["near", "far", "stranger"] {
+        until(&format!("{provider} is loaded"), PATIENCE, || {
+            router.provider(provider).ok()?["plugin"].is_string().then_some(())
+        })?;
+    }
     for (name, here, there) in [("far", &far, near), ("near", near, &far)] {
         let before = there.is_running("same")?;
         let answer = router.get(&format!("{name}.example"), "/")?;
-        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+        let said = format!("{} {}", answer.text(), router.provider(name)?);
+        assert_eq!(answer.status, 200, "{name}: {said}");
         assert!(here.is_running("same")?, "{name}");
         assert_eq!(there.is_running("same")?, before, "{name}");
         let seen = &router.workload(name)?["observed"]["native_id"];
@@ -145,11 +151,11 @@ fn every_request_is_one_that_the_provider_has_declared_for_that_endpoint() -> Re
     home.configure(&tables)?;
     let router = home.start()?;
     assert_eq!(router.get("declared.example", "/")?.status, 200);
-    drowse(&router, &["recreate", "declared"])?;
+    drowse(&router, &["recreate", "declared", "--wait"])?;
     engine.run(&["commit", "--change", "ENV NEWER=1", "declared", &image])?;
     engine.run(&["push", "--quiet", &image])?;
     engine.run(&["tag", "web", &image])?;
-    drowse(&router, &["recreate", "declared", "--refresh"])?;
+    drowse(&router, &["recreate", "declared", "--refresh", "--wait"])?;
     assert_eq!(router.get("declared.example", "/")?.status, 200);
     let environment = engine.inspect("declared")?["Config"]["Env"].to_string();
     assert!(environment.contains("NEWER=1"), "it is made of what was pulled: {environment}");

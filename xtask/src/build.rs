@@ -1,7 +1,11 @@
 //! `cargo xtask build`: the providers, and the router with the providers in it.
 
 use anyhow::Result;
-use drowse_tests::{Programs, programs::variables};
+use drowse_tests::{
+    Programs,
+    dylibs::{self, Dylib},
+    programs::variables,
+};
 
 use crate::{
     run::{run as execute, step},
@@ -15,6 +19,9 @@ pub(crate) struct Options {
     /// Build the providers by Debian's Rust packages, as where rustup cannot add the target.
     #[arg(long)]
     debian: bool,
+    /// Build the providers as dynamic libraries, too.
+    #[arg(long)]
+    dylib: bool,
 }
 
 /// Guests that misbehave on purpose.
@@ -39,6 +46,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     };
     providers(workspace, toolchain)?;
     binaries(workspace, &["drowse"])?;
+    if options.dylib {
+        dylibs(workspace, &dylibs::PROVIDERS)?;
+    }
     println!("\n{}", workspace.release("drowse").display());
     Ok(())
 }
@@ -61,7 +71,14 @@ pub(crate) fn programs_for_tests(workspace: &Workspace) -> Result<Programs> {
     step("build the hostile guests", || {
         wasm::build(workspace, toolchain, HOSTILE, &workspace.hostile())
     })?;
+    dylibs(workspace, &dylibs::TESTED)?;
     programs(workspace)
+}
+
+fn dylibs(workspace: &Workspace, libraries: &[Dylib]) -> Result<()> {
+    step("build providers as dynamic libraries", || {
+        dylibs::build(&mut workspace.cargo(), workspace.target(), libraries, &workspace.dylibs())
+    })
 }
 
 fn providers(workspace: &Workspace, toolchain: Toolchain) -> Result<()> {

@@ -61,12 +61,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     step("lints", || {
         let mut cargo = workspace.cargo();
         cargo.args(["clippy", "--locked", "--workspace", "--all-targets"]);
-        execute(with_programs(&mut cargo, &programs).args(["--", "--deny", "warnings"]))
+        execute(with_programs(&mut cargo, workspace, &programs).args(["--", "--deny", "warnings"]))
     })?;
     step("unit and property tests", || {
         let mut cargo = workspace.cargo();
         cargo.args(["test", "--locked", "--release", "--workspace", "--exclude", "drowse-tests"]);
-        execute(with_programs(&mut cargo, &programs))
+        execute(with_programs(&mut cargo, workspace, &programs))
     })?;
     step("the gate under loom", || loom(workspace))?;
     let skipped = end_to_end(workspace, "")?;
@@ -96,7 +96,7 @@ fn end_to_end(workspace: &Workspace, filter: &str) -> Result<Vec<String>> {
         cargo.args(["test", "--locked", "--release", "--no-fail-fast"]);
         cargo.args(["--package", "drowse-tests", filter]);
         cargo.env(variables::SKIPPED, skipped.path());
-        execute(with_programs(&mut cargo, &programs))
+        execute(with_programs(&mut cargo, workspace, &programs))
     })?;
     let noted = fs::read_to_string(skipped.path()).context("read which tests were skipped")?;
     Ok(noted.lines().map(str::to_owned).collect())
@@ -114,8 +114,13 @@ fn loom(workspace: &Workspace) -> Result<()> {
     execute(&mut cargo)
 }
 
-fn with_programs<'a>(cargo: &'a mut Command, programs: &Programs) -> &'a mut Command {
+fn with_programs<'a>(
+    cargo: &'a mut Command,
+    workspace: &Workspace,
+    programs: &Programs,
+) -> &'a mut Command {
     cargo
+        .env(variables::DYLIBS, workspace.dylibs())
         .env(variables::ROUTER, &programs.router)
         .env(variables::BUNDLE, &programs.bundle)
         .env(variables::HELLO, &programs.hello)

@@ -56,6 +56,11 @@ impl Workspace {
         self.target.join("drowse-hostile")
     }
 
+    /// Providers built as dynamic libraries.
+    pub(crate) fn dylibs(&self) -> PathBuf {
+        self.target.join("drowse-dylibs")
+    }
+
     /// A cargo command in the checkout that builds below the target directory.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = cargo();

@@ -14,7 +14,7 @@ use drowse_routes::{Auth, Route};
 
 use crate::{
     auth,
-    forms::{COUNT, PATH, TEXT},
+    forms::{COUNT, FLAG, PATH, TEXT},
     keys, listener,
     mistake::{Mistake, Mistakes},
     places::Places,
@@ -22,7 +22,7 @@ use crate::{
     read::{Reader, Section},
     route,
     source::{Place, Source},
-    tree::{self, Value},
+    tree::{self, Entries, Value},
     waiting, workload,
 };
 
@@ -34,6 +34,8 @@ const SHOWN: usize = 100;
 pub struct Config {
     /// The directory of plugins.
     pub plugins: PathBuf,
+    /// Plugins may be dynamic libraries.
+    pub allow_dylib: bool,
     /// The directory for compiled plugins.
     pub cache: PathBuf,
     /// The directory for what is remembered over restarts.
@@ -60,11 +62,13 @@ pub struct Config {
     sources: Vec<Source>,
 }
 
-/// Where the router keeps things.
+/// Where the router keeps things, and whether dynamic libraries are among them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
     /// The directory of plugins.
     pub plugins: PathBuf,
+    /// Plugins may be dynamic libraries.
+    pub allow_dylib: bool,
     /// The directory for compiled plugins.
     pub cache: PathBuf,
     /// The control socket.
@@ -111,28 +115,10 @@ impl Config {
 
     /// Reads texts as if they were the files of these names.
     pub fn parse(texts: Vec<(PathBuf, String)>, places: &Places) -> Result<Self, Mistakes> {
-        let mut complaints = Vec::new();
-        let mut sources: Vec<Source> = texts
-            .into_iter()
-            .map(|(path, text)| Source { path, text, secrets: Vec::new() })
-            .collect();
-        if sources.is_empty() {
-            sources.push(Source { path: PathBuf::new(), text: String::new(), secrets: Vec::new() });
-        }
-        let files = sources
-            .iter_mut()
-            .enumerate()
-            .map(|(file, source)| tree::parse(file, source, &mut complaints))
-            .collect();
-        // What stands on a line that is not TOML was only guessed at: nothing more is said of it.
-        let broken: HashSet<_> =
-            complaints.iter().map(|(place, _)| line(&sources, *place)).collect();
-        let syntax = complaints.len();
-        let entries = tree::merge(files, &sources, &mut complaints);
-
-        let mut r = Reader::new(sources, complaints);
+        let (mut r, entries, broken) = open(texts);
         let top = r.root(&entries, &keys::ROUTER);
         let plugins = top.find(&mut r, "plugins", &PATH);
+        let allow_dylib = top.get(&mut r, "allow-dylib", &FLAG);
         let cache = top.find(&mut r, "cache", &PATH);
         let state = top.find(&mut r, "state", &PATH);
         let control = top.find(&mut r, "control", &PATH);
@@ -143,21 +129,12 @@ impl Config {
         let found = Found::read(&mut r, &top);
         let (log_place, waiting_place) = (top.place_of("log"), top.place_of("waiting"));
 
-        let Reader { sources, mut complaints, .. } = r;
-        if !broken.is_empty() {
-            let guesses = complaints.split_off(syntax);
-            let sound = |place| !broken.contains(&line(&sources, place));
-            complaints.extend(guesses.into_iter().filter(|(place, _)| sound(*place)));
-        }
-        if !complaints.is_empty() {
-            complaints.sort();
-            complaints.dedup();
-            return Err(mistakes(&sources, complaints));
-        }
+        let sources = close(r, &broken)?;
         let usual = Paths::usual(parent(&sources[0].path), places);
         let mut marks = BTreeMap::from([(Item::Log, log_place), (Item::Waiting, waiting_place)]);
         Ok(Self {
             plugins: plugins.flatten().unwrap_or(usual.plugins),
+            allow_dylib: allow_dylib.unwrap_or_default(),
             cache: cache.flatten().unwrap_or(usual.cache),
             state: state.flatten().unwrap_or_else(|| places.state()),
             control: control.flatten().unwrap_or(usual.control),
@@ -181,6 +158,16 @@ impl Config {
             places: marks,
             sources,
         })
+    }
+
+    /// Where the router keeps things.
+    pub fn paths(&self) -> Paths {
+        Paths {
+            plugins: self.plugins.clone(),
+            allow_dylib: self.allow_dylib,
+            cache: self.cache.clone(),
+            control: self.control.clone(),
+        }
     }
 
     /// Something that turned out to be wrong with an item later, at the item's place.
@@ -208,6 +195,7 @@ impl Paths {
         let beside = directory.join("plugins");
         Self {
             plugins: if beside.is_dir() { beside } else { places.plugins() },
+            allow_dylib: false,
             cache: places.cache(),
             control: places.control(),
         }
@@ -219,7 +207,7 @@ impl Paths {
     pub fn named(path: &Path, places: &Places) -> Result<Self, Mistakes> {
         let texts = texts(path)?;
         let mut paths = Self::usual(parent(&texts[0].0), places);
-        let Self { plugins, cache, control } = &mut paths;
+        let Self { plugins, allow_dylib, cache, control } = &mut paths;
         for (file, (path, text)) in texts.into_iter().enumerate() {
             let mut source = Source { path, text, secrets: Vec::new() };
             let entries = tree::parse(file, &mut source, &mut Vec::new());
@@ -229,6 +217,9 @@ impl Paths {
                 if let Some(Value::Text(said)) = entries.get(key).map(|entry| &entry.node.value) {
                     *place = parent(&source.path).join(said);
                 }
+            }
+            if let Some(entry) = entries.get("allow-dylib") {
+                *allow_dylib = matches!(entry.node.value, Value::Flag(true));
             }
         }
         Ok(paths)
@@ -250,6 +241,48 @@ impl Found {
         workload::settle(r, &mut found);
         found
     }
+}
+
+/// Lines that are not TOML, and how many complaints are about them.
+pub(crate) struct Broken {
+    lines: HashSet<(usize, usize)>,
+    complaints: usize,
+}
+
+/// A reader of texts as if they were the files of these names, and what is in them.
+pub(crate) fn open(texts: Vec<(PathBuf, String)>) -> (Reader, Entries, Broken) {
+    let mut complaints = Vec::new();
+    let mut sources: Vec<Source> =
+        texts.into_iter().map(|(path, text)| Source { path, text, secrets: Vec::new() }).collect();
+    if sources.is_empty() {
+        sources.push(Source { path: PathBuf::new(), text: String::new(), secrets: Vec::new() });
+    }
+    let files = sources
+        .iter_mut()
+        .enumerate()
+        .map(|(file, source)| tree::parse(file, source, &mut complaints))
+        .collect();
+    // What stands on a line that is not TOML was only guessed at: nothing more is said of it.
+    let lines = complaints.iter().map(|(place, _)| line(&sources, *place)).collect();
+    let broken = Broken { lines, complaints: complaints.len() };
+    let entries = tree::merge(files, &sources, &mut complaints);
+    (Reader::new(sources, complaints), entries, broken)
+}
+
+/// The files that were read, or everything that is wrong with them.
+pub(crate) fn close(r: Reader, broken: &Broken) -> Result<Vec<Source>, Mistakes> {
+    let Reader { sources, mut complaints, .. } = r;
+    if !broken.lines.is_empty() {
+        let guesses = complaints.split_off(broken.complaints);
+        let sound = |place| !broken.lines.contains(&line(&sources, place));
+        complaints.extend(guesses.into_iter().filter(|(place, _)| sound(*place)));
+    }
+    if complaints.is_empty() {
+        return Ok(sources);
+    }
+    complaints.sort();
+    complaints.dedup();
+    Err(mistakes(&sources, complaints))
 }
 
 /// The files of a configuration with what is in them; at least one.

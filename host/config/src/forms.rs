@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use drowse_core::SleepMethod;
+use drowse_core::{Ability, SleepMethod};
 use drowse_proxy::settings::Protocol;
 use drowse_routes::Waiting;
 use ipnet::IpNet;
@@ -175,6 +175,27 @@ form!(
     WORDS: Vec<String>, "list of texts", "a list of texts such as [\"a\", \"b\"]", |r, node| {
         let Value::List(items) = &node.value else { return r.mismatch(node, WORDS.kind) };
         each(items, |item| text(r, item, TEXT.kind))
+    }
+);
+form!(
+    /// What a provider may be unable to do.
+    ABILITIES: Vec<Ability>,
+    "list of abilities",
+    "a list of abilities such as [\"pause\", \"exec\"]",
+    |r, node| {
+        let Value::List(items) = &node.value else { return r.mismatch(node, ABILITIES.kind) };
+        each(items, |item| {
+            let word = text(r, item, TEXT.kind)?;
+            let ability = serde_json::from_value(word.as_str().into());
+            ability.map_or_else(
+                |_| {
+                    let word = word.escape_debug();
+                    r.refuse(item, format!("\"{word}\" is no ability; `drowse plugin inspect` \
+                                            shows those of a plugin"))
+                },
+                Some,
+            )
+        })
     }
 );
 form!(

@@ -11,6 +11,7 @@ use crate::{
 pub(crate) mod life;
 pub(crate) mod listener;
 pub(crate) mod provider;
+pub(crate) mod trial;
 pub(crate) mod waiting;
 pub(crate) mod who;
 
@@ -25,8 +26,17 @@ pub(crate) static ROUTER: Table = Table {
             PATH.kind,
             "`plugins` beside the file if it exists, else `/var/lib/drowse/plugins` for root and \
              `$XDG_DATA_HOME/drowse/plugins` (`~/.local/share/drowse/plugins`) for others",
-            "Directory of provider plugins. A file there goes before the bundled provider of the \
-             same name and is used as soon as it appears.",
+            "Directory of provider plugins. A file `NAME.wasm` there goes before the bundled \
+             provider of the same name and is used as soon as it appears; so does `NAME.so` where \
+             `allow-dylib` is on.",
+        ),
+        default(
+            "allow-dylib",
+            FLAG.kind,
+            "false",
+            "Plugins may be dynamic libraries: `NAME.so` in the directory of plugins. They are \
+             trusted code that nothing confines: they can do whatever the router can, and their \
+             memory and computing are not limited.",
         ),
         optional(
             "cache",

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::schema::{Key, Kind, Presence, TABLES, Table};
+use crate::schema::{Key, Kind, Presence, TABLES, TRIAL_TABLES, Table};
 
 /// The documentation of a key of the table with this title, `[workload.NAME]` for instance; the
 /// keys at the top of the file are in the table `The router`.
@@ -14,6 +14,15 @@ pub fn doc(table: &str, name: &str) -> Option<&'static str> {
 pub fn reference() -> String {
     let mut page = String::from(INTRODUCTION);
     for table in TABLES {
+        section(&mut page, table);
+    }
+    page
+}
+
+/// The keys of a file for `drowse plugin test`, for its page.
+pub fn trial_reference() -> String {
+    let mut page = String::new();
+    for table in TRIAL_TABLES {
         section(&mut page, table);
     }
     page

@@ -73,6 +73,9 @@ pub(crate) const TABLES: &[&Table] = &[
     &keys::waiting::WAITING,
 ];
 
+/// The tables of a file for `drowse plugin test` that a configuration does not have.
+pub(crate) const TRIAL_TABLES: &[&Table] = &[&keys::trial::TEST];
+
 // === impl Key ===
 
 /// A key that must be there.

@@ -10,7 +10,7 @@ mod tests;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  it is done, or all is well
-  1  it failed, or `check` found mistakes
+  1  it failed, `check` found mistakes, or a test failed
   2  the command line makes no sense
   3  no router is running";
 
@@ -26,7 +26,7 @@ Examples:
 
 Exit codes:
   0  it is done, or all is well
-  1  it failed, or `check` found mistakes
+  1  it failed, `check` found mistakes, or a test failed
   2  the command line makes no sense
   3  no router is running";
 
@@ -100,7 +100,7 @@ pub(crate) enum Command {
     #[command(after_help = EXIT_CODES)]
     Ops(Ops),
 
-    /// Look at plugins
+    /// Look at plugins, test them, begin a new one
     #[command(subcommand)]
     Plugin(Plugin),
 }
@@ -237,6 +237,47 @@ pub(crate) enum Plugin {
         #[command(flatten)]
         config: ConfigFile,
     },
+
+    /// Put what the contract promises of a plugin to the test
+    ///
+    /// Without --grants nothing outside is called: what it says of itself, what it refuses, and
+    /// that it uses nothing it was not granted. With --grants also what it does on its platform.
+    #[command(after_help = EXIT_CODES)]
+    Test(TestPlugin),
+
+    /// Write the source of a new plugin, in Rust, that builds and passes its tests
+    #[command(after_help = EXIT_CODES)]
+    New(NewPlugin),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TestPlugin {
+    /// A plugin's name, or a file
+    #[arg(value_name = "FILE|NAME")]
+    pub(crate) plugin: String,
+
+    /// A TOML file with one [provider.NAME], as in a configuration, and a target to test on as
+    /// [test]; it is started and stopped many times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) grants: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct NewPlugin {
+    /// Its name: lower-case letters, digits and `-`, beginning with a letter
+    pub(crate) name: String,
+
+    /// The directory to make it in, which must not exist [default: ./NAME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) path: Option<PathBuf>,
+
+    /// The directory `provider-sdk` of drowse's source; without it the SDK is looked for in the
+    /// registry, where it is not published yet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sdk: Option<PathBuf>,
 }
 
 fn wait(text: &str) -> Result<Duration, String> {

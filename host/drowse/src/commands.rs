@@ -1,8 +1,9 @@
 //! One module per command.
 
 use drowse_admin::Client;
+use drowse_config::Paths;
 use drowse_plugins::{Plugins, PluginsConfig};
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
@@ -37,6 +38,8 @@ pub(crate) fn execute(cli: Cli, output: &Output) -> Result<(), Error> {
         Command::Plugin(Plugin::Inspect { plugin, config }) => {
             plugin::inspect(&plugin, &config, output)
         }
+        Command::Plugin(Plugin::Test(asked)) => plugin::trial::test(&asked, output),
+        Command::Plugin(Plugin::New(asked)) => plugin::new::new(&asked, output),
     }
 }
 
@@ -49,10 +52,18 @@ fn runtime() -> Result<Runtime, Error> {
         .map_err(|error| Error::new(format!("cannot start threads: {error}")))
 }
 
-/// The plugins in these directories and in the box, to be looked at; nothing of theirs runs.
-pub(crate) fn plugins(dir: PathBuf, cache: PathBuf, runtime: &Handle) -> Result<Plugins, Error> {
-    let (dir, runtime) = (Some(dir), runtime.clone());
-    let config = PluginsConfig { dir, cache, bundled: BUNDLED, state: None, files: None, runtime };
+/// The plugins in these directories and in the box, to be looked at; nothing of theirs runs beyond
+/// what tells what they are.
+pub(crate) fn plugins(paths: Paths, runtime: &Handle) -> Result<Plugins, Error> {
+    let config = PluginsConfig {
+        dir: Some(paths.plugins),
+        allow_dylib: paths.allow_dylib,
+        cache: paths.cache,
+        bundled: BUNDLED,
+        state: None,
+        files: None,
+        runtime: runtime.clone(),
+    };
     Plugins::new(config).map_err(Error::new)
 }
 

@@ -54,6 +54,14 @@ impl Output {
             .map_err(|error| Error::new(format!("cannot write to standard output: {error}")))
     }
 
+    /// Writes a line to people as something goes on; nothing as JSON, whose answer comes at the end.
+    pub(crate) fn say(&self, line: impl FnOnce(&Self) -> String) {
+        if !self.json {
+            // Whoever does not read any more still gets the exit code.
+            let _ = self.write(&(line(self) + "\n"));
+        }
+    }
+
     /// Writes an error: as JSON to standard output, or for people to standard error.
     pub(crate) fn error(&self, error: &Error) {
         let told = match error.json() {

@@ -219,6 +219,7 @@ fn plugins(
 ) -> Result<Plugins, Error> {
     let plugins = Plugins::new(PluginsConfig {
         dir: Some(config.plugins.clone()),
+        allow_dylib: config.allow_dylib,
         cache: config.cache.clone(),
         bundled: BUNDLED,
         state,

@@ -15,6 +15,7 @@ wasmtime::component::bindgen!({
         default: async | trappable,
     },
     exports: { default: async },
+    additional_derives: [serde::Serialize, serde::Deserialize],
     with: {
         "drowse:provider/grpc.messages": crate::capabilities::grpc::Stream,
         "drowse:provider/http.response": crate::capabilities::http::Incoming,

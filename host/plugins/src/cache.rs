@@ -100,6 +100,11 @@ impl Cache {
         }
     }
 
+    /// The directory, if it can be used: nobody else reads or writes there.
+    pub(crate) fn dir(&self) -> Option<&Path> {
+        self.dir.as_deref()
+    }
+
     /// The compiled plugin of this key, if it is there and as we left it.
     pub(crate) fn read(&self, key: &Key) -> Option<Compiled> {
         let (code, sum) = self.paths(key)?;

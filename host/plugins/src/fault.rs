@@ -16,6 +16,9 @@ pub(crate) enum Fault {
     /// It computed longer than this, less what it was given back meanwhile.
     #[error("used up its {} of CPU time (limits.cpu)", seconds(*.0))]
     Cpu(Duration),
+    /// Bytes over the border of a dynamic library that mean nothing there.
+    #[error("sent {0} that contract 0.1 does not know: build it anew with drowse-provider-sdk")]
+    Garbled(&'static str),
     /// More linear memory than its limit.
     #[error("used more than {} of memory (limits.memory)", size(*.0))]
     Memory(u64),
@@ -31,9 +34,21 @@ pub(crate) enum Fault {
     /// More functions in a table than any provider has.
     #[error("used more than {0} table elements")]
     Table(usize),
+    /// The system has no thread for a dynamic library.
+    #[error("got no thread to run on: {0}")]
+    Thread(String),
+    /// Calls of a dynamic library hang on all of its threads: nothing can end them.
+    #[error(
+        "hangs on all of its {0} threads (limits.calls), where nothing can end it: mend it and \
+         restart the router"
+    )]
+    Threads(usize),
     /// Anything else that ends WASM.
     #[error("trapped: {0}")]
     Trap(String),
+    /// It could not read what it was asked.
+    #[error("could not read what it was asked ({0}): build it anew with drowse-provider-sdk")]
+    Unreadable(String),
     /// The call took this long.
     #[error("did not answer within {}", seconds(*.0))]
     Wall(Duration),
@@ -67,6 +82,7 @@ impl Fault {
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
             Self::Wall(_) => ErrorCode::Timeout,
+            Self::Thread(_) | Self::Threads(_) => ErrorCode::Unavailable,
             _ => ErrorCode::Internal,
         }
     }
@@ -79,7 +95,7 @@ impl Fault {
 
 /// What a panic hook logged, without the words that say that it was a panic. Rust's hooks write
 /// `panicked at PLACE:` and the message on the next line.
-fn panic_message(said: &str) -> String {
+pub(crate) fn panic_message(said: &str) -> String {
     let said = said.strip_prefix("panicked").unwrap_or(said).trim_start_matches([':', ' ']);
     match said.strip_prefix("at ").and_then(|said| said.split_once(":\n")) {
         Some((place, message)) => clean(&format!("{message} (at {place})"), 1024),

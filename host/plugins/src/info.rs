@@ -17,6 +17,8 @@ pub struct PluginInfo {
     pub version: String,
     /// One sentence.
     pub summary: String,
+    /// What it is built as.
+    pub kind: Kind,
     /// `bundled`, or the file's path.
     pub origin: String,
     /// SHA-256 of the file, hexadecimal.
@@ -31,7 +33,8 @@ pub struct PluginInfo {
     pub endpoints: Vec<EndpointWish>,
     /// Commands it wants to run.
     pub commands: Vec<CommandWish>,
-    /// Every interface it imports: what it could ever make use of.
+    /// Every interface that a component imports: what it could ever make use of. A dynamic library
+    /// can do whatever the router can.
     pub imports: Vec<String>,
     /// JSON Schema of its settings.
     pub settings_schema: Value,
@@ -43,6 +46,16 @@ pub struct PluginInfo {
     pub load_time: Duration,
 }
 
+/// What a plugin is built as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A WASM component: confined to what it was granted.
+    Component,
+    /// A dynamic library: trusted code that nothing confines.
+    Dylib,
+}
+
 /// How a plugin was loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -51,6 +64,8 @@ pub enum Load {
     Cached,
     /// Compiled now.
     Compiled,
+    /// Opened, as it is machine code already.
+    Opened,
 }
 
 /// An endpoint that a plugin wants to call.
@@ -127,21 +142,22 @@ pub(crate) fn schema(schema: Value) -> Value {
     }
 }
 
+/// The flags of `abilities` in the contract's order.
+pub(crate) const ABILITIES: [(types::Abilities, Ability); 10] = [
+    (types::Abilities::STOP_SIGNAL, Ability::StopSignal),
+    (types::Abilities::PAUSE, Ability::Pause),
+    (types::Abilities::KILL, Ability::Kill),
+    (types::Abilities::LIST, Ability::List),
+    (types::Abilities::WATCH, Ability::Watch),
+    (types::Abilities::RECREATE, Ability::Recreate),
+    (types::Abilities::REMOVE, Ability::Remove),
+    (types::Abilities::LOGS, Ability::Logs),
+    (types::Abilities::EXEC, Ability::Exec),
+    (types::Abilities::USAGE, Ability::Usage),
+];
+
 /// The abilities that `describe` gives.
 pub(crate) fn abilities(flags: types::Abilities) -> Vec<Ability> {
-    [
-        (types::Abilities::STOP_SIGNAL, Ability::StopSignal),
-        (types::Abilities::PAUSE, Ability::Pause),
-        (types::Abilities::KILL, Ability::Kill),
-        (types::Abilities::LIST, Ability::List),
-        (types::Abilities::WATCH, Ability::Watch),
-        (types::Abilities::RECREATE, Ability::Recreate),
-        (types::Abilities::REMOVE, Ability::Remove),
-        (types::Abilities::LOGS, Ability::Logs),
-        (types::Abilities::EXEC, Ability::Exec),
-        (types::Abilities::USAGE, Ability::Usage),
-    ]
-    .into_iter()
-    .filter_map(|(flag, ability)| flags.contains(flag).then_some(ability))
-    .collect()
+    let known = ABILITIES.into_iter();
+    known.filter_map(|(flag, ability)| flags.contains(flag).then_some(ability)).collect()
 }

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use wasmtime::Store;
-
 use crate::{
-    bindings::{Guest, types},
+    dylib,
     fault::Fault,
-    load::Plugin,
+    function::{Answer, Function},
+    load::{Code, Component, Plugin},
     meter::Exhausted,
     runtime::{Place, Runtime},
     store::{self, HostState},
@@ -17,26 +15,35 @@ use crate::{
 /// `describe` and `configure` call nothing, so they have no reason to take long.
 pub(crate) const INSIDE: Duration = Duration::from_secs(5);
 
-/// What a guest answers: its result, or its own error.
-pub(crate) type Answer<R> = Result<R, types::Error>;
-
-/// Makes an instance of the plugin, hands it its settings if there are any, and lets `act` call
-/// it. The error is how the instance broke. Dropping the future ends the call and the instance.
-pub(crate) async fn run<R>(
+/// Makes an instance of the plugin, hands it its settings if there are any, and calls a function
+/// of it. The error is how the instance broke. Dropping the future ends the call and the instance.
+pub(crate) async fn run<F: Function>(
     runtime: &Runtime,
     plugin: &Plugin,
     state: HostState,
     settings: Option<&str>,
-    act: impl for<'a> FnOnce(
-        &'a Guest,
-        &'a mut Store<HostState>,
-    ) -> BoxFuture<'a, wasmtime::Result<Answer<R>>>,
-) -> Result<Answer<R>, Fault> {
+    function: F,
+) -> Result<Answer<F::Answer>, Fault> {
+    match plugin.code() {
+        Code::Component(component) => {
+            self::component(runtime, component, state, settings, function).await
+        }
+        Code::Dylib(library) => dylib::run(library, state, settings, function).await,
+    }
+}
+
+async fn component<F: Function>(
+    runtime: &Runtime,
+    component: &Component,
+    state: HostState,
+    settings: Option<&str>,
+    function: F,
+) -> Result<Answer<F::Answer>, Fault> {
     let place = runtime.place(state.scope.limits().memory);
     let trapped = |error: wasmtime::Error| Fault::of(&error, None, None);
-    let (pre, flavour, _slot) = match (plugin.pooled(), place) {
+    let (pre, flavour, _slot) = match (component.pooled(), place) {
         (Some(pre), Place::Pooled(slot)) => (pre, runtime.pooled(), Some(slot)),
-        _ => (plugin.on_demand(runtime).map_err(trapped)?, runtime.on_demand(), None),
+        _ => (component.on_demand(runtime).map_err(trapped)?, runtime.on_demand(), None),
     };
     let meter = state.meter.clone();
     let mut store = store::store(flavour, state);
@@ -53,7 +60,7 @@ pub(crate) async fn run<R>(
                     Err(_) => return Err(store.data_mut().broke(Fault::Wall(INSIDE))),
                 }
             }
-            act(guest, &mut store).await
+            function.call(guest, &mut store).await
         })
         .await;
     let state = store.data_mut();

@@ -1,9 +1,12 @@
-//! Sandboxed provider plugins: WASM runtime, supervision, grants and endpoints.
+//! Provider plugins: WASM and dynamic libraries, supervision, grants and endpoints.
 //!
 //! [`Plugins`] finds and loads plugins and makes providers of them. A provider call runs in an
 //! instance of its own: made from a compiled component, configured, asked, and gone, within the
 //! provider's [`Limits`](settings::Limits). An instance reaches what its provider was granted by
 //! name and nothing else; whatever it does, nobody else notices.
+//!
+//! Where the operator allows it a plugin may be a dynamic library, too: then the same holds for
+//! what it asks of the host, and nothing holds for what it does without asking.
 
 #![deny(unsafe_code)]
 
@@ -13,9 +16,12 @@ mod capabilities;
 mod command;
 mod convert;
 mod directory;
+#[allow(unsafe_code, reason = "the border of dynamic libraries is C")]
+mod dylib;
 mod endpoint;
 mod fault;
 mod files;
+mod function;
 pub mod grants;
 mod health;
 mod info;
@@ -35,8 +41,9 @@ mod seat;
 pub mod settings;
 mod store;
 mod supervisor;
+mod wire;
 
-pub use info::{CommandWish, EndpointWish, Load, PluginInfo};
+pub use info::{CommandWish, EndpointWish, Kind, Load, PluginInfo};
 pub use plugins::{Plugins, PluginsConfig, PluginsError};
 pub use provider::WasmProvider;
 pub use reach::{InvalidReach, Reach};

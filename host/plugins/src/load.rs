@@ -1,25 +1,30 @@
-//! From bytes to a plugin that can be instantiated.
+//! From bytes to a plugin that can be called.
 
 mod check;
+mod component;
 
 use std::{
     borrow::Cow,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use sha2::{Digest, Sha256};
-use wasmtime::component::Component;
+
+pub(crate) use check::CONTRACT;
+pub(crate) use component::Component;
 
 use crate::{
-    bindings::{PluginPre, types},
-    cache::{Cache, Compiled, Key, hex},
+    bindings::types,
+    cache::{Cache, hex},
     command::Records,
+    dylib::{self, Library},
+    function::Describe,
     grants::Rule,
-    info::{self, EndpointWish, Load, PluginInfo},
+    info::{self, EndpointWish, Kind, Load, PluginInfo},
     instance::{self, INSIDE},
     reach::Places,
-    runtime::{Flavour, Runtime},
+    runtime::Runtime,
     scope::{Scope, Tenant},
     store::HostState,
 };
@@ -39,6 +44,7 @@ pub(crate) struct House {
 /// A plugin's file.
 #[derive(Clone)]
 pub(crate) struct Source {
+    pub(crate) kind: Kind,
     /// `bundled`, or the path.
     pub(crate) origin: String,
     pub(crate) bytes: Cow<'static, [u8]>,
@@ -46,34 +52,38 @@ pub(crate) struct Source {
     pub(crate) digest: String,
 }
 
-/// A plugin that can be instantiated.
+/// A plugin that can be called.
 pub(crate) struct Plugin {
     info: PluginInfo,
-    /// Absent when the component needs more than a slot of the pool has.
-    pooled: Option<PluginPre<HostState>>,
-    on_demand: OnceLock<PluginPre<HostState>>,
+    code: Code,
+}
+
+/// What a plugin is built as.
+pub(crate) enum Code {
+    Component(Component),
+    Dylib(Library),
 }
 
 /// What the blocking part of loading yields.
 struct Ready {
-    plugin: Parts,
+    code: Code,
+    kind: Kind,
     contract: String,
     imports: Vec<String>,
     load: Load,
 }
 
-struct Parts {
-    pooled: Option<PluginPre<HostState>>,
-    on_demand: OnceLock<PluginPre<HostState>>,
-}
-
 // === impl Source ===
 
 impl Source {
-    pub(crate) fn new(origin: impl Into<String>, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
+    pub(crate) fn new(
+        kind: Kind,
+        origin: impl Into<String>,
+        bytes: impl Into<Cow<'static, [u8]>>,
+    ) -> Self {
         let bytes = bytes.into();
         let digest = hex(&Sha256::digest(&bytes));
-        Self { origin: origin.into(), bytes, digest }
+        Self { kind, origin: origin.into(), bytes, digest }
     }
 }
 
@@ -86,23 +96,15 @@ impl Plugin {
 
     /// `docker 0.1.0`
     pub(crate) fn title(&self) -> String {
-        format!("{} {}", self.info.name, self.info.version)
-    }
-
-    pub(crate) fn pooled(&self) -> Option<&PluginPre<HostState>> {
-        self.pooled.as_ref()
-    }
-
-    /// The form that is instantiated on demand, made when it is first needed.
-    pub(crate) fn on_demand(&self, runtime: &Runtime) -> wasmtime::Result<&PluginPre<HostState>> {
-        if let Some(pre) = self.on_demand.get() {
-            return Ok(pre);
+        let PluginInfo { name, version, .. } = &self.info;
+        match self.info.kind {
+            Kind::Component => format!("{name} {version}"),
+            Kind::Dylib => format!("{name} {version} (dylib)"),
         }
-        let pooled =
-            self.pooled.as_ref().expect("a plugin has one of its two forms from the start");
-        let compiled = Compiled::of(pooled.instance_pre().component())?;
-        let pre = prepare(runtime.on_demand(), &compiled.load(runtime.on_demand().engine())?)?;
-        Ok(self.on_demand.get_or_init(|| pre))
+    }
+
+    pub(crate) fn code(&self) -> &Code {
+        &self.code
     }
 }
 
@@ -127,6 +129,7 @@ pub(crate) async fn load(house: &Arc<House>, source: Source) -> Result<Plugin, S
         name: String::new(),
         version: String::new(),
         summary: String::new(),
+        kind: ready.kind,
         origin: origin.clone(),
         digest,
         size,
@@ -140,14 +143,14 @@ pub(crate) async fn load(house: &Arc<House>, source: Source) -> Result<Plugin, S
         load: ready.load,
         load_time: Duration::ZERO,
     };
-    let Parts { pooled, on_demand } = ready.plugin;
-    let mut plugin = Plugin { info, pooled, on_demand };
+    let mut plugin = Plugin { info, code: ready.code };
     let described = describe(&house.runtime, &plugin).await.map_err(wrong)?;
     accept(&mut plugin.info, described).map_err(wrong)?;
     plugin.info.load_time = began.elapsed();
     tracing::info!(
         plugin = plugin.title(),
         origin,
+        kind = ?plugin.info.kind,
         cached = (plugin.info.load == Load::Cached),
         milliseconds = plugin.info.load_time.as_secs_f64() * 1e3,
         "plugin loaded"
@@ -156,64 +159,25 @@ pub(crate) async fn load(house: &Arc<House>, source: Source) -> Result<Plugin, S
 }
 
 fn ready(house: &House, source: &Source) -> Result<Ready, String> {
-    let key = Key::new(&source.digest, house.runtime.on_demand().engine());
-    if let Some(compiled) = house.cache.read(&key) {
-        match link(&house.runtime, &compiled, Load::Cached) {
-            Ok(ready) => return Ok(ready),
-            Err(cause) => {
-                tracing::warn!(
-                    origin = source.origin,
-                    cause,
-                    "compiled plugin cannot be used and is dropped"
-                );
-                house.cache.drop(&key);
-            }
+    match source.kind {
+        Kind::Component => component::ready(house, source),
+        Kind::Dylib => {
+            let library = dylib::open(source, house.cache.dir())?;
+            Ok(Ready {
+                contract: library.contract(),
+                code: Code::Dylib(library),
+                kind: Kind::Dylib,
+                imports: Vec::new(),
+                load: Load::Opened,
+            })
         }
     }
-    let component = check::component(&source.bytes)?;
-    let compiled = Compiled::compile(house.runtime.on_demand().engine(), &component)
-        .map_err(|error| format!("it is not a valid component: {}", chain(&error)))?;
-    let ready = link(&house.runtime, &compiled, Load::Compiled)?;
-    house.cache.keep(&key, &compiled);
-    Ok(ready)
-}
-
-/// Links a compiled component for one of the engines, after a look at what it imports and exports.
-fn link(runtime: &Runtime, compiled: &Compiled, load: Load) -> Result<Ready, String> {
-    let (flavour, component) = match compiled.load(runtime.pooled().engine()) {
-        Ok(component) => (runtime.pooled(), component),
-        Err(misfit) => {
-            tracing::debug!(
-                "a plugin does not fit the pool and is instantiated on demand: {misfit:#}"
-            );
-            let component = compiled.load(runtime.on_demand().engine());
-            (runtime.on_demand(), component.map_err(|error| chain(&error))?)
-        }
-    };
-    let contract = check::contract(&component)?;
-    let imports = check::imports(&component)?;
-    let pre = prepare(flavour, &component).map_err(|error| {
-        let cause = chain(&error);
-        format!("it does not fit contract {}: {cause}; build it against wit/v0.1", check::CONTRACT)
-    })?;
-    let plugin = if std::ptr::eq(flavour, runtime.pooled()) {
-        Parts { pooled: Some(pre), on_demand: OnceLock::new() }
-    } else {
-        Parts { pooled: None, on_demand: OnceLock::from(pre) }
-    };
-    Ok(Ready { plugin, contract, imports, load })
-}
-
-fn prepare(flavour: &Flavour, component: &Component) -> wasmtime::Result<PluginPre<HostState>> {
-    PluginPre::new(flavour.linker().instantiate_pre(component)?)
 }
 
 async fn describe(runtime: &Runtime, plugin: &Plugin) -> Result<types::Description, String> {
     let scope = Arc::new(Scope::new(Arc::new(Tenant::nobody(&plugin.info.origin)), &[]));
     let state = HostState::new(scope, "describe", None);
-    let asked = instance::run(runtime, plugin, state, None, |guest, store| {
-        Box::pin(async move { Ok(Ok(guest.call_describe(store).await?)) })
-    });
+    let asked = instance::run(runtime, plugin, state, None, Describe);
     match tokio::time::timeout(INSIDE, asked).await {
         Ok(Ok(Ok(description))) => Ok(description),
         Ok(Ok(Err(error))) => Err(format!("describe: {}", error.message)),
@@ -261,11 +225,6 @@ fn accept(plugin: &mut PluginInfo, said: types::Description) -> Result<(), Strin
         }
     }
     Ok(())
-}
-
-/// An error with its causes in one line.
-fn chain(error: &wasmtime::Error) -> String {
-    crate::fault::clean(&format!("{error:#}"), 1024)
 }
 
 #[cfg(test)]

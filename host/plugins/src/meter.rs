@@ -137,6 +137,15 @@ impl Meter {
         Some(done)
     }
 
+    /// Does something for the instance on this thread, which may block: its CPU time counts like the
+    /// instance's own.
+    pub(crate) fn here<R>(&self, act: impl FnOnce() -> R) -> R {
+        let began = cpu_time();
+        let done = act();
+        self.take(Duration::from_nanos(cpu_time().saturating_sub(began)));
+        done
+    }
+
     fn give_back(&self, now: u64) {
         if self.yielding.load(Relaxed) {
             return;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use drowse_core::Failure;
 use tokio::{
     runtime::Handle,
     sync::{OnceCell, oneshot, watch},
@@ -18,7 +19,7 @@ use crate::{
     cache::Cache,
     command::{Processes, Records},
     directory::Directories,
-    info::PluginInfo,
+    info::{Kind, PluginInfo},
     load::{self, House, Plugin, Source},
     notes::Notes,
     provider::WasmProvider,
@@ -32,8 +33,10 @@ const FILE_BYTES: u64 = 64 << 20;
 /// Where plugins come from.
 #[derive(Clone, Debug)]
 pub struct PluginsConfig {
-    /// Files `NAME.wasm` in here go before bundled plugins. It may be made later.
+    /// Files `NAME.wasm` and `NAME.so` in here go before bundled plugins. It may be made later.
     pub dir: Option<PathBuf>,
+    /// Plugins may be dynamic libraries: trusted code that nothing confines.
+    pub allow_dylib: bool,
     /// Compiled plugins are kept in here, in a directory that must be ours alone.
     pub cache: PathBuf,
     /// Plugins that come with the router, by name.
@@ -136,6 +139,19 @@ impl Plugins {
         // The keeper answers or is gone; either way the provider's state tells.
         let _ = answer.await;
         provider
+    }
+
+    /// The same, if its plugin can be used and takes the settings. The failure is what it answered
+    /// to them, or why it cannot be asked.
+    pub async fn configured(
+        &self,
+        settings: ProviderSettings,
+    ) -> Result<Arc<WasmProvider>, Failure> {
+        let provider = self.provider(settings).await;
+        match provider.seat().unusable() {
+            None => Ok(provider),
+            Some(failure) => Err(failure),
+        }
     }
 
     /// Every plugin of the directory and every bundled one that no file replaces, by name. The
@@ -263,15 +279,42 @@ impl Shelf {
             return Vec::new();
         };
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        names.filter_map(|name| name.strip_suffix(".wasm").map(str::to_owned)).collect()
+        let plugin = |name: String| {
+            let name = name.strip_suffix(".wasm").or_else(|| name.strip_suffix(".so"))?;
+            Some(name.to_owned())
+        };
+        names.filter_map(plugin).collect()
     }
 
     /// Where a plugin's file would be: in the directory, or at the path itself.
-    fn path(&self, reference: &str) -> Option<PathBuf> {
+    fn paths(&self, reference: &str) -> Vec<PathBuf> {
         if is_path(reference) {
-            return Some(reference.into());
+            return vec![reference.into()];
         }
-        Some(self.config.dir.as_ref()?.join(format!("{reference}.wasm")))
+        let dir = self.config.dir.iter();
+        dir.flat_map(|dir| ["wasm", "so"].map(|end| dir.join(format!("{reference}.{end}"))))
+            .collect()
+    }
+
+    /// The file at a path, if there is one and it may be used.
+    fn at(&self, path: &Path) -> Result<Option<Source>, String> {
+        let shown = path.display();
+        let kind = match path.extension() {
+            Some(end) if end == "so" => Kind::Dylib,
+            _ => Kind::Component,
+        };
+        let found = match file(path, kind == Kind::Component || self.config.allow_dylib) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => found.map_err(|error| format!("plugin {shown}: {error}"))?,
+        };
+        let Some(bytes) = found else {
+            return Err(format!(
+                "plugin {shown}: it is a dynamic library, trusted code that nothing confines, and \
+                 those are not allowed; if you trust it, add at the top of the router's \
+                 configuration: allow-dylib = true"
+            ));
+        };
+        Ok(Some(Source::new(kind, shown.to_string(), bytes)))
     }
 
     /// The file of a plugin: in the directory, else bundled, else at the path.
@@ -282,21 +325,19 @@ impl Shelf {
     }
 
     fn read(&self, reference: &str) -> Result<Source, String> {
-        let path = self.path(reference);
-        if let Some(path) = &path {
-            match file(path) {
-                Ok(bytes) => return Ok(Source::new(path.display().to_string(), bytes)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(format!("plugin {}: {error}", path.display())),
+        let paths = self.paths(reference);
+        for path in &paths {
+            if let Some(source) = self.at(path)? {
+                return Ok(source);
             }
         }
         let bundled = self.config.bundled.iter().find(|(name, _)| *name == reference);
         if let Some((_, bytes)) = bundled {
-            return Ok(Source::new("bundled", *bytes));
+            return Ok(Source::new(Kind::Component, "bundled", *bytes));
         }
         let bundled: Vec<&str> = self.config.bundled.iter().map(|(name, _)| *name).collect();
         let bundled = bundled.join(", ");
-        Err(match path {
+        Err(match paths.first() {
             Some(path) if is_path(reference) => format!(
                 "plugin {}: there is no such file; put it there, or name a bundled plugin ({bundled})",
                 path.display()
@@ -315,10 +356,11 @@ impl Shelf {
 }
 
 fn is_path(reference: &str) -> bool {
-    reference.contains('/') || reference.ends_with(".wasm")
+    reference.contains('/') || reference.ends_with(".wasm") || reference.ends_with(".so")
 }
 
-fn file(path: &Path) -> io::Result<Vec<u8>> {
+/// The content of a plugin's file; none of one that is there and may not be read.
+fn file(path: &Path, may: bool) -> io::Result<Option<Vec<u8>>> {
     let found = fs::metadata(path)?;
     if !found.is_file() {
         return Err(io::Error::other("it is not a file"));
@@ -326,7 +368,7 @@ fn file(path: &Path) -> io::Result<Vec<u8>> {
     if found.len() > FILE_BYTES {
         return Err(io::Error::other("it is larger than 64 MiB"));
     }
-    fs::read(path)
+    if may { fs::read(path).map(Some) } else { Ok(None) }
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -1,4 +1,4 @@
-//! A configured provider that runs in WASM.
+//! A configured provider.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -8,22 +8,24 @@ use std::{
 use async_trait::async_trait;
 use drowse_core::{
     ErrorCode, Exit, Failure, Observation, Provider, ProviderEvent, ProviderName, ProviderState,
-    RecreateOptions, RemoveOptions, StopOptions, Target, Usage,
+    RecreateOptions, RemoveOptions, StopOptions, Target,
 };
-use futures_util::future::BoxFuture;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, mpsc},
     task::JoinSet,
     time::{Instant, timeout_at},
 };
-use wasmtime::Store;
 
 use crate::{
-    bindings::Guest,
+    bindings::types,
     convert,
     fault::{Fault, clean},
-    instance::{self, Answer},
+    function::{
+        Exec, Function, Kill, List, Logs, Pause, Recreate, Remove, Resume, Start, Status, Stop,
+        Usage,
+    },
+    instance,
     load::House,
     meter::Account,
     observed::{self, Origin},
@@ -82,15 +84,7 @@ impl WasmProvider {
     }
 
     /// Calls the plugin in an instance of its own.
-    async fn call<R: Send>(
-        &self,
-        call: Call<'_>,
-        act: impl for<'a> FnOnce(
-            &'a Guest,
-            &'a mut Store<HostState>,
-        ) -> BoxFuture<'a, wasmtime::Result<Answer<R>>>
-        + Send,
-    ) -> Result<R, Failure> {
+    async fn call<F: Function>(&self, call: Call<'_>, function: F) -> Result<F::Answer, Failure> {
         let seat = &*self.seat;
         let handle = call.target.map(|target| target.handle.as_str());
         let active = seat.active.borrow().clone();
@@ -111,13 +105,24 @@ impl WasmProvider {
         }
         let state = HostState::new(active.scope.clone(), call.operation, handle);
         let wall = limits.wall.saturating_add(call.extra);
-        let run =
-            instance::run(&seat.house.runtime, &active.plugin, state, Some(&seat.settings), act);
+        let (runtime, settings) = (&seat.house.runtime, Some(seat.settings.as_str()));
+        let run = instance::run(runtime, &active.plugin, state, settings, function);
         match tokio::time::timeout(wall, run).await.unwrap_or(Err(Fault::Wall(wall))) {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(error)) => Err(seat.refused(&doing, error)),
             Err(fault) => Err(seat.broke(&doing, &fault)),
         }
+    }
+
+    /// Calls a function that answers with an observation.
+    async fn observe(
+        &self,
+        call: Call<'_>,
+        function: impl Function<Answer = types::Observation>,
+    ) -> Result<Observation, Failure> {
+        let mut answer = self.call(call, function).await?;
+        self.seat.tenant.border.look_up(&mut answer.addresses).await;
+        self.judged(call, answer, observed::observation)
     }
 
     /// What core gets of an answer.
@@ -159,29 +164,6 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Calls one function of the guest with owned arguments and turns its answer into core's, or into
-/// the fault that it is. Where nothing says how, the answer is an observation.
-macro_rules! ask {
-    ($provider:expr, $call:expr, $function:ident($($argument:expr),*)) => {{
-        let call = $call;
-        let mut answer = ask!(@ $provider, call, $function($($argument),*));
-        $provider.seat.tenant.border.look_up(&mut answer.addresses).await;
-        $provider.judged(call, answer, observed::observation)
-    }};
-    ($provider:expr, $call:expr, $function:ident($($argument:expr),*), $judge:expr) => {{
-        let call = $call;
-        let answer = ask!(@ $provider, call, $function($($argument),*));
-        $provider.judged(call, answer, $judge)
-    }};
-    (@ $provider:expr, $call:ident, $function:ident($($argument:expr),*)) => {
-        $provider
-            .call($call, move |guest, store| {
-                Box::pin(async move { guest.$function(store, $($argument),*).await })
-            })
-            .await?
-    };
-}
-
 #[async_trait]
 impl Provider for WasmProvider {
     fn name(&self) -> &ProviderName {
@@ -189,51 +171,45 @@ impl Provider for WasmProvider {
     }
 
     async fn start(&self, target: &Target) -> Result<Observation, Failure> {
-        let asked = convert::target(target);
-        ask!(self, Call::on("start", target), call_start(&asked))
+        self.observe(Call::on("start", target), Start { target: convert::target(target) }).await
     }
 
     async fn stop(&self, target: &Target, options: &StopOptions) -> Result<Observation, Failure> {
-        let (asked, how) = (convert::target(target), convert::stop_options(options));
         let call = Call { extra: options.grace, ..Call::on("stop", target) };
-        ask!(self, call, call_stop(&asked, &how))
+        let options = convert::stop_options(options);
+        self.observe(call, Stop { target: convert::target(target), options }).await
     }
 
     async fn pause(&self, target: &Target) -> Result<Observation, Failure> {
-        let asked = convert::target(target);
-        ask!(self, Call::on("pause", target), call_pause(&asked))
+        self.observe(Call::on("pause", target), Pause { target: convert::target(target) }).await
     }
 
     async fn resume(&self, target: &Target) -> Result<Observation, Failure> {
-        let asked = convert::target(target);
-        ask!(self, Call::on("resume", target), call_resume(&asked))
+        self.observe(Call::on("resume", target), Resume { target: convert::target(target) }).await
     }
 
     async fn kill(&self, target: &Target, signal: Option<&str>) -> Result<Observation, Failure> {
-        let (asked, signal) = (convert::target(target), signal.map(str::to_owned));
-        let call = Call::on("kill", target);
-        ask!(self, call, call_kill(&asked, signal.as_deref()))
+        let signal = signal.map(str::to_owned);
+        let kill = Kill { target: convert::target(target), signal };
+        self.observe(Call::on("kill", target), kill).await
     }
 
     async fn status(&self, target: &Target) -> Result<Observation, Failure> {
-        let asked = convert::target(target);
-        ask!(self, Call::on("status", target), call_status(&asked))
+        self.observe(Call::on("status", target), Status { target: convert::target(target) }).await
     }
 
     async fn list(
         &self,
         cursor: Option<&str>,
     ) -> Result<(Vec<Observation>, Option<String>), Failure> {
-        let cursor = cursor.map(str::to_owned);
         let call = Call { operation: "list", target: None, extra: Duration::ZERO };
-        ask!(self, call, call_list(cursor.as_deref()), observed::page)
+        let page = self.call(call, List { cursor: cursor.map(str::to_owned) }).await?;
+        self.judged(call, page, observed::page)
     }
 
     async fn logs(&self, target: &Target, lines: u32) -> Result<Vec<String>, Failure> {
-        let asked = convert::target(target);
-        ask!(self, Call::on("logs", target), call_logs(&asked, lines), |_, _, written| {
-            Ok(observed::lines(written, lines))
-        })
+        let logs = Logs { target: convert::target(target), lines };
+        Ok(observed::lines(self.call(Call::on("logs", target), logs).await?, lines))
     }
 
     async fn recreate(
@@ -241,30 +217,27 @@ impl Provider for WasmProvider {
         target: &Target,
         options: &RecreateOptions,
     ) -> Result<Observation, Failure> {
-        let (asked, how) = (convert::target(target), convert::recreate_options(options));
         let fetch = if options.refresh { FETCH } else { Duration::ZERO };
         let extra = options.stop.grace.saturating_add(fetch);
         let call = Call { extra, ..Call::on("recreate", target) };
-        ask!(self, call, call_recreate(&asked, &how))
+        let options = convert::recreate_options(options);
+        self.observe(call, Recreate { target: convert::target(target), options }).await
     }
 
     async fn remove(&self, target: &Target, options: &RemoveOptions) -> Result<(), Failure> {
-        let (asked, how) = (convert::target(target), convert::remove_options(*options));
-        ask!(self, Call::on("remove", target), call_remove(&asked, &how), |_, _, ()| Ok(()))
+        let options = convert::remove_options(*options);
+        let remove = Remove { target: convert::target(target), options };
+        self.call(Call::on("remove", target), remove).await
     }
 
     async fn exec(&self, target: &Target, command: &[String]) -> Result<Exit, Failure> {
-        let (asked, command) = (convert::target(target), command.to_vec());
-        ask!(self, Call::on("exec", target), call_exec(&asked, &command), |_, _, exit| {
-            Ok(convert::exit(exit))
-        })
+        let exec = Exec { target: convert::target(target), command: command.to_vec() };
+        Ok(convert::exit(self.call(Call::on("exec", target), exec).await?))
     }
 
-    async fn usage(&self, target: &Target) -> Result<Usage, Failure> {
-        let asked = convert::target(target);
-        ask!(self, Call::on("usage", target), call_usage(&asked), |_, _, usage| {
-            Ok(convert::usage(usage))
-        })
+    async fn usage(&self, target: &Target) -> Result<drowse_core::Usage, Failure> {
+        let usage = Usage { target: convert::target(target) };
+        Ok(convert::usage(self.call(Call::on("usage", target), usage).await?))
     }
 
     fn watch(&self) -> mpsc::Receiver<ProviderEvent> {

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use crate::{
     capabilities::memo::Memo,
     command::Processes,
+    dylib::Threads,
     endpoint::{Datagrams, Endpoint, Place},
     fault::Fault,
     grants::{Asked, Called, Policy, Rule, toml_key, toml_string},
@@ -45,6 +46,8 @@ pub(crate) struct Tenant {
     /// Where its targets may be.
     pub(crate) border: Border,
     pub(crate) responses: Arc<Semaphore>,
+    /// Where its calls run when its plugin is a dynamic library.
+    pub(crate) threads: Threads,
     /// The CPU time of its calls.
     pub(crate) account: Arc<Account>,
     started: Instant,
@@ -103,6 +106,7 @@ impl Tenant {
             health: Health::default(),
             border: Border::new(settings, house.places.clone()),
             responses: Arc::new(Semaphore::new(RESPONSES)),
+            threads: Threads::new(settings.limits.calls),
             account: Arc::new(Account::new(settings.limits.cpu)),
             started: Instant::now(),
         })
@@ -123,6 +127,7 @@ impl Tenant {
             health: Health::default(),
             border: Border::default(),
             responses: Arc::new(Semaphore::new(RESPONSES)),
+            threads: Threads::new(limits.calls),
             account: Arc::new(Account::new(limits.cpu)),
             started: Instant::now(),
             limits,

@@ -1,6 +1,6 @@
 //! One configured provider, whatever plugin serves it: what calls and `watch` share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use drowse_core::{Ability, ErrorCode, Failure, ProviderEvent, ProviderName};
 use tokio::sync::{mpsc, watch};
@@ -9,6 +9,7 @@ use crate::{
     bindings::types,
     convert,
     fault::{Fault, clean},
+    function::{Nothing, Watch},
     instance,
     load::{House, Plugin},
     meter::Meter,
@@ -33,6 +34,8 @@ pub(crate) struct Seat {
     pub(crate) active: watch::Sender<Option<Arc<Active>>>,
     /// What makes the configuration itself unusable.
     flaw: Option<String>,
+    /// How `configure` failed when the plugin last got the settings.
+    refusal: Mutex<Option<ErrorCode>>,
 }
 
 /// A plugin in use, and what it may do here.
@@ -61,6 +64,7 @@ impl Seat {
             tenant: Arc::new(tenant),
             active: watch::Sender::new(None),
             flaw,
+            refusal: Mutex::default(),
             name: settings.name,
         }
     }
@@ -109,23 +113,38 @@ impl Seat {
     async fn configured(&self, plugin: Arc<Plugin>) -> Result<Active, String> {
         let scope = Arc::new(Scope::new(self.tenant.clone(), &plugin.info().endpoints));
         let state = HostState::new(scope.clone(), "configure", None);
-        let asked =
-            instance::run(&self.house.runtime, &plugin, state, Some(&self.settings), |_, _| {
-                Box::pin(async { Ok(Ok(())) })
-            });
+        let settings = Some(self.settings.as_str());
+        let asked = instance::run(&self.house.runtime, &plugin, state, settings, Nothing);
         let wall = self.tenant.limits.wall;
         let title = plugin.title();
         match tokio::time::timeout(wall, asked).await.unwrap_or(Err(Fault::Wall(wall))) {
             Ok(Ok(())) => Ok(Active { plugin, scope }),
             Ok(Err(error)) => {
+                self.note_refusal(convert::error_code(error.code));
                 let message = clean(&error.message, MESSAGE_BYTES);
                 Err(format!("{title} refuses the settings of [provider.{}]: {message}", self.name))
             }
             Err(fault) => {
+                self.note_refusal(fault.code());
                 self.tenant.health.fault(format!("configure: {title} {fault}"));
                 Err(format!("{title} cannot be configured: it {fault}"))
             }
         }
+    }
+
+    /// Why there is no plugin in use: what it answered to the settings, or what is wrong with the
+    /// plugin or the configuration. None when there is one.
+    pub(crate) fn unusable(&self) -> Option<Failure> {
+        if self.active.borrow().is_some() {
+            return None;
+        }
+        let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let cause = self.tenant.health.cause().unwrap_or_default();
+        Some(Failure::new(refusal.unwrap_or(ErrorCode::Unavailable), cause))
+    }
+
+    fn note_refusal(&self, code: ErrorCode) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
     }
 
     /// Runs `watch` until it breaks or returns, which it never should.
@@ -138,13 +157,8 @@ impl Seat {
         state.events = Some(events);
         // It is one and goes on for ever: its own meter is enough, and calls need not pay for it.
         state.meter = Arc::new(Meter::new(self.tenant.limits.cpu, None));
-        let asked = instance::run(
-            &self.house.runtime,
-            &active.plugin,
-            state,
-            Some(&self.settings),
-            |guest, store| Box::pin(async move { guest.call_watch(store).await }),
-        );
+        let (runtime, settings) = (&self.house.runtime, Some(self.settings.as_str()));
+        let asked = instance::run(runtime, &active.plugin, state, settings, Watch {});
         Ok(asked.await?.err().unwrap_or_else(|| {
             convert::error(
                 types::ErrorCode::Internal,

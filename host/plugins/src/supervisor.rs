@@ -2,7 +2,8 @@
 //!
 //! It runs in one long-lived instance. When that breaks or returns it is begun anew after a pause
 //! that doubles from 100 ms to 30 s and is forgotten after a good minute, or when the plugin is
-//! replaced. A plugin that breaks at once time after time gets the longest pause straight away.
+//! replaced. A plugin that breaks at once time after time gets the longest pause straight away. One
+//! that answers `unsupported`, as its settings leave nothing to watch, is left alone.
 
 use std::{
     sync::Arc,
@@ -12,7 +13,7 @@ use std::{
 use drowse_core::ProviderEvent;
 use tokio::sync::mpsc;
 
-use crate::{fault::seconds, seat::Seat};
+use crate::{bindings::types::ErrorCode, fault::seconds, seat::Seat};
 
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
@@ -34,6 +35,8 @@ struct Pause {
 enum Ended {
     /// The plugin was replaced, or the receiver is gone.
     Over,
+    /// The plugin cannot watch with these settings.
+    Unable(String),
     /// It has to be begun anew.
     Failed { cause: String, broke: bool },
 }
@@ -53,10 +56,15 @@ pub(crate) async fn supervise(seat: Arc<Seat>, events: mpsc::Sender<ProviderEven
                 Ok(error) => {
                     let cause =
                         format!("watch: {}", seat.told(&crate::fault::clean(&error.message, 1024)));
+                    if matches!(error.code, ErrorCode::Unsupported) {
+                        return Ended::Unable(cause);
+                    }
                     tracing::warn!(provider = %seat.name, "{cause}");
                     seat.tenant.health.note(cause.clone());
                     Ended::Failed { cause, broke: false }
                 }
+                // It broke because nobody listens any more.
+                Err(_) if events.is_closed() => std::future::pending().await,
                 Err(fault) => {
                     Ended::Failed { cause: seat.broke("watch", &fault).message, broke: true }
                 }
@@ -73,22 +81,38 @@ pub(crate) async fn supervise(seat: Arc<Seat>, events: mpsc::Sender<ProviderEven
             ended = run => ended,
             ended = well => ended,
         };
-        let Ended::Failed { cause, broke } = ended else {
-            pause = Pause::new();
-            seat.tenant.health.watch(None);
-            continue;
+        let wait = match ended {
+            Ended::Over => {
+                pause = Pause::new();
+                seat.tenant.health.watch(None);
+                continue;
+            }
+            Ended::Unable(cause) => {
+                tracing::info!(provider = %seat.name, "changes are not watched for: {cause}");
+                seat.tenant.health.watch(Some(format!(
+                    "{cause}; until its settings or its plugin change, nobody watches for changes"
+                )));
+                None
+            }
+            Ended::Failed { cause, broke } => {
+                let wait = pause.after(began.elapsed(), broke);
+                seat.tenant.health.watch(pause.is_habit().then(|| {
+                    format!(
+                        "{cause}; it broke at once {} times in a row, so changes are watched for \
+                         again only every {}: replace the plugin",
+                        pause.at_once,
+                        seconds(LONGEST)
+                    )
+                }));
+                Some(wait)
+            }
         };
-        let wait = pause.after(began.elapsed(), broke);
-        if pause.is_habit() {
-            let every = seconds(LONGEST);
-            seat.tenant.health.watch(Some(format!(
-                "{cause}; it broke at once {} times in a row, so changes are watched for again only \
-                 every {every}: replace the plugin",
-                pause.at_once
-            )));
-        } else {
-            seat.tenant.health.watch(None);
-        }
+        let rest = async {
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = events.closed() => return,
             changed = active.changed() => {
@@ -98,7 +122,7 @@ pub(crate) async fn supervise(seat: Arc<Seat>, events: mpsc::Sender<ProviderEven
                 pause = Pause::new();
                 seat.tenant.health.watch(None);
             }
-            () = tokio::time::sleep(wait) => {}
+            () = rest => {}
         }
     }
 }

@@ -31,6 +31,7 @@ async fn bundled_plugins_import_nothing_but_the_contract() {
     let dir = tempfile::tempdir().unwrap();
     let plugins = Plugins::new(PluginsConfig {
         dir: None,
+        allow_dylib: false,
         cache: dir.path().join("compiled"),
         bundled: &[],
         state: None,

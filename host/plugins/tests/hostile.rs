@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use drowse_core::{ErrorCode, Failure, Provider as _, ProviderEvent};
 use drowse_plugins::settings::{Secret, Transport};
 use serde_json::json;
-use support::{Echo, Stage, grant, start, stop, target, until};
+use support::{Echo, Stage, another, grant, hostile, start, stop, target, until};
 
 /// The failure of one misdeed, with everything granted that the deed could need.
 async fn failure_of(handle: &str) -> (Failure, drowse_core::ProviderState) {
@@ -510,6 +510,56 @@ async fn a_watch_that_answers_an_error_is_begun_anew_and_no_fault() {
     let state = provider.state();
     assert_eq!(state.faults, 0);
     assert!(state.cause.unwrap().contains("watch: the platform is away"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_that_is_not_supported_is_left_alone_until_the_plugin_is_replaced() {
+    let stage = Stage::new();
+    stage.drop_in("hostile.wasm", hostile());
+    let settings = json!({ "watch": "unsupported" });
+    let provider = stage.provider(|own| own.settings = settings).await;
+    let mut events = provider.watch();
+    for mark in 1..4 {
+        assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)));
+        let told = || provider.state().cause.unwrap_or_default();
+        until("the cause stands", || told().contains("nobody watches for changes")).await;
+        assert!(told().starts_with("watch: not even that; "), "{}", told());
+        assert!(!told().contains("ago)"), "it is wrong now and for as long as it is: {}", told());
+        // Loading it takes longer than the pause after which it would be begun anew otherwise.
+        assert!(events.try_recv().is_err(), "it began once for each plugin");
+        stage.drop_in("hostile.wasm", &another(hostile(), mark));
+    }
+    assert_eq!(provider.state().faults, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_that_nobody_listens_to_any_more_is_no_fault() {
+    let stage = Stage::new();
+    let provider = stage.provider(|settings| settings.settings = json!({ "watch": "flood" })).await;
+    for _ in 0..200 {
+        // It is in the midst of telling something.
+        let mut events = provider.watch();
+        events.recv().await.expect("it tells a lot");
+    }
+    // The next watch begins after the others have been given up.
+    provider.watch().recv().await.expect("it tells a lot");
+    assert_eq!((provider.state().faults, provider.state().cause), (0, None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_configure_answers_is_told_with_its_code() {
+    let stage = Stage::new();
+    let refused = |settings| {
+        let own = drowse_plugins::settings::ProviderSettings { settings, ..support::settings() };
+        stage.plugins.configured(own)
+    };
+    let failure = refused(json!({ "refuse": true })).await.err().unwrap();
+    assert_eq!(failure.code, ErrorCode::InvalidRequest, "{failure}");
+    assert!(failure.message.contains("\"refuse\" is not welcome"), "{failure}");
+    let failure = refused(json!({ "inside": "http" })).await.err().unwrap();
+    assert_eq!(failure.code, ErrorCode::Internal, "{failure}");
+    assert!(failure.message.contains("nothing outside may be called"), "{failure}");
+    assert!(refused(json!({})).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

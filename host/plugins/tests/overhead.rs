@@ -8,11 +8,16 @@
 mod support;
 
 use std::{
+    collections::BTreeMap,
+    fs,
     future::Future,
+    path::Path,
     time::{Duration, Instant},
 };
 
-use drowse_core::Provider as _;
+use drowse_core::{Provider as _, StopOptions};
+use drowse_plugins::settings::CommandGrant;
+use drowse_tests::{dylibs, programs::variables};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use support::{Echo, Stage, another, grant, hostile, start, target};
@@ -101,4 +106,58 @@ async fn what_a_call_costs() {
     }
     let each = (resident() - before) / u64::from(PROVIDERS);
     println!("resident for each plugin with its watch: {each} KiB (compiling included)");
+}
+
+fn sleeper() -> CommandGrant {
+    CommandGrant {
+        program: "sleep".into(),
+        arguments: vec!["60".into()],
+        environment: BTreeMap::new(),
+        directory: None,
+        extra_arguments: false,
+        extra_environment: Vec::new(),
+        end: StopOptions { signal: None, grace: Duration::from_secs(1) },
+    }
+}
+
+/// The provider `process` as both kinds of plugin.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_call_costs_as_component_and_as_dylib() {
+    let Some(bundle) = std::env::var_os(variables::BUNDLE) else {
+        println!("left out: the bundled providers are built by `cargo xtask build`");
+        return;
+    };
+    let stage = Stage::new();
+    let component = Path::new(&bundle).join("process.wasm");
+    let library = dylibs::built(dylibs::PROCESS, env!("CARGO_TARGET_TMPDIR"));
+    for (name, file) in [("component.wasm", component), ("dylib.so", library)] {
+        stage.drop_in(name, &fs::read(file).unwrap());
+    }
+    for kind in ["component", "dylib"] {
+        let before = resident();
+        let first = stage.plugins.inspect(kind).await.unwrap();
+        let again = stage.plugins.inspect(kind).await.unwrap();
+        println!(
+            "{kind}: {} KiB; loaded in {:.1?} the first time and {:.1?} the second",
+            first.size >> 10,
+            first.load_time,
+            again.load_time
+        );
+        let provider = stage
+            .provider(|settings| {
+                settings.plugin = kind.into();
+                settings.limits.calls = 8;
+                settings.commands.insert("sleeper".into(), sleeper());
+            })
+            .await;
+        assert!(provider.state().usable, "{:?}", provider.state());
+        let mut events = provider.watch();
+        events.recv().await.expect("it watches");
+        let provider = &provider;
+        measure(&format!("{kind}: status of a program"), || async {
+            provider.status(&target("sleeper")).await.unwrap();
+        })
+        .await;
+        println!("{kind}: {} KiB more resident", resident().saturating_sub(before));
+    }
 }

@@ -40,10 +40,7 @@ impl<'a> Control<'a> {
 
     pub(crate) fn observe(&self) -> Result<Observation> {
         if !command::is_granted(self.name) {
-            return Ok(Observation::missing(self.name).with_detail(format!(
-                "no command {:?} is granted; add command.{} to the provider",
-                self.name, self.name
-            )));
+            return Ok(Observation::missing(self.name).with_detail(self.missing()));
         }
         Ok(match self.find("look at")? {
             Some(process) => self.seen(&process),
@@ -98,6 +95,7 @@ impl<'a> Control<'a> {
     }
 
     pub(crate) fn pause(&self) -> Result<Observation> {
+        self.exists("pause")?;
         let Some(process) = self.running("pause")? else {
             return Err(Error::conflict(format!(
                 "pause command {:?}: it does not run; start it instead",
@@ -109,6 +107,7 @@ impl<'a> Control<'a> {
     }
 
     pub(crate) fn resume(&self) -> Result<Observation> {
+        self.exists("resume")?;
         let Some(process) = self.running("resume")? else {
             return Err(Error::conflict(format!(
                 "resume command {:?}: it does not run; start it instead",
@@ -135,6 +134,7 @@ impl<'a> Control<'a> {
 
     pub(crate) fn usage(&self) -> Result<Usage> {
         const VERB: &str = "tell the usage of";
+        self.exists(VERB)?;
         let Some(process) = self.running(VERB)? else { return Ok(Usage::nothing()) };
         let used = || process.usage().map_err(|error| self.failed(VERB, error));
         let Some(before) = used()? else { return Ok(Usage::nothing()) };
@@ -155,8 +155,24 @@ impl<'a> Control<'a> {
         self.command.find().map_err(|error| self.failed(verb, error))
     }
 
+    /// Its process, if there is such a command and it runs.
     fn running(&self, verb: &str) -> Result<Option<Process>> {
+        if !command::is_granted(self.name) {
+            return Ok(None);
+        }
         Ok(self.find(verb)?.filter(Process::is_running))
+    }
+
+    /// Refuses what can only be done to a command that is granted.
+    fn exists(&self, verb: &str) -> Result<()> {
+        match command::is_granted(self.name) {
+            true => Ok(()),
+            false => Err(self.failed(verb, Error::not_found(self.missing()))),
+        }
+    }
+
+    fn missing(&self) -> String {
+        format!("no command {:?} is granted; add command.{} to the provider", self.name, self.name)
     }
 
     /// Continues the process. One that is not paused does not notice.

@@ -99,6 +99,22 @@ fn a_program_that_cannot_be_spawned_says_what_was_attempted() {
 }
 
 #[test]
+fn a_command_that_is_not_granted_is_not_there_to_be_stopped_or_asked() {
+    let test = granted(Program::new());
+    for seen in [test.stop("other", grace(1)).unwrap(), test.kill("other", None).unwrap()] {
+        assert_eq!(seen.status, Status::Missing);
+    }
+    for error in [
+        test.usage("other").unwrap_err(),
+        test.pause("other").unwrap_err(),
+        test.resume("other").unwrap_err(),
+    ] {
+        assert_eq!(*error.code(), ErrorCode::NotFound);
+        assert!(error.message().contains("add command.other to the provider"), "{error}");
+    }
+}
+
+#[test]
 fn a_command_that_is_not_granted_is_missing_and_its_start_denied() {
     let test = granted(Program::new());
     let seen = test.status("db").unwrap();
@@ -263,7 +279,7 @@ fn usage_is_measured_over_a_moment_and_nothing_when_it_does_not_run() {
     assert_eq!(test.elapsed() - before, Duration::from_millis(500));
     test.kill("web", None).unwrap();
     assert_eq!(test.usage("web").unwrap(), Usage::nothing());
-    assert_eq!(*test.usage("db").unwrap_err().code(), ErrorCode::Denied);
+    assert_eq!(*test.usage("db").unwrap_err().code(), ErrorCode::NotFound);
 }
 
 #[test]

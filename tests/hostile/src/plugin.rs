@@ -238,6 +238,9 @@ impl Guest for Hostile {
         if is("trap") {
             panic!("watching is boring");
         }
+        if is("unsupported") {
+            return unsupported();
+        }
         while is("resync") {
             events::synced();
         }

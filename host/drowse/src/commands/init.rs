@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use drowse_config::{Places, doc};
+use drowse_config::{Paths, Places, doc};
 use drowse_plugins::PluginInfo;
 use serde_json::json;
 
@@ -92,7 +92,9 @@ fn describe(platform: Platform) -> Result<Option<PluginInfo>, Error> {
     let runtime = runtime()?;
     let places = Places::of_this_user();
     runtime.block_on(async {
-        let plugins = plugins(places.plugins(), places.cache(), runtime.handle())?;
+        let (plugins_dir, cache) = (places.plugins(), places.cache());
+        let paths = Paths { plugins: plugins_dir, cache, ..Paths::usual(Path::new(""), &places) };
+        let plugins = plugins(paths, runtime.handle())?;
         let info = plugins.inspect(platform.plugin()).await.ok();
         plugins.shutdown().await;
         Ok(info)

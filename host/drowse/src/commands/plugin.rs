@@ -1,10 +1,12 @@
-//! `drowse plugin list` and `drowse plugin inspect`
+//! `drowse plugin`: list, inspect, and in modules of their own test and new.
+
+pub(crate) mod new;
+pub(crate) mod trial;
 
 use std::path::Path;
 
-use drowse_config::Paths;
 use drowse_core::Ability;
-use drowse_plugins::PluginInfo;
+use drowse_plugins::{Kind, PluginInfo};
 use serde::Serialize;
 
 use crate::{
@@ -16,6 +18,11 @@ use crate::{
     table::{Cell, Table},
 };
 
+/// What an operator must know of a dynamic library.
+const TRUSTED: &str = "dylib    trusted code without a sandbox: it can do whatever the router can; \
+                       limits.memory and limits.cpu,\n         endpoints and commands bind what it \
+                       asks of the router, not what it does by itself";
+
 #[derive(Serialize)]
 struct Listed {
     name: String,
@@ -25,10 +32,11 @@ struct Listed {
 }
 
 pub(crate) fn list(config: &ConfigFile, output: &Output) -> Result<(), Error> {
-    let Paths { plugins: dir, cache, .. } = locate::paths(config)?;
+    let paths = locate::paths(config)?;
+    let dir = paths.plugins.clone();
     let runtime = runtime()?;
     let listed = runtime.block_on(async {
-        let plugins = plugins(dir.clone(), cache, runtime.handle())?;
+        let plugins = plugins(paths, runtime.handle())?;
         let listed = plugins.list().await;
         plugins.shutdown().await;
         Ok::<_, Error>(listed)
@@ -49,20 +57,32 @@ pub(crate) fn list(config: &ConfigFile, output: &Output) -> Result<(), Error> {
 }
 
 pub(crate) fn inspect(reference: &str, config: &ConfigFile, output: &Output) -> Result<(), Error> {
-    let Paths { plugins: dir, cache, .. } = locate::paths(config)?;
-    let reference = if Path::new(reference).is_file() && !reference.contains('/') {
-        format!("./{reference}")
-    } else {
-        reference.to_owned()
-    };
+    let paths = locate::paths(config)?;
+    let reference = named(reference);
     let runtime = runtime()?;
     let info = runtime.block_on(async {
-        let plugins = plugins(dir, cache, runtime.handle())?;
+        let plugins = plugins(paths, runtime.handle())?;
         let info = plugins.inspect(&reference).await.map_err(Error::new);
         plugins.shutdown().await;
         info
     })?;
     output.answer(&info, |output| sheet(&info, output))
+}
+
+/// A plugin as it was named on the command line: a file beside us goes before a name.
+fn named(reference: &str) -> String {
+    if Path::new(reference).is_file() && !reference.contains('/') {
+        format!("./{reference}")
+    } else {
+        reference.to_owned()
+    }
+}
+
+fn kind(kind: Kind) -> Cell {
+    match kind {
+        Kind::Component => Cell::from("component"),
+        Kind::Dylib => Cell::from("dylib").in_tone(Tone::Bad),
+    }
 }
 
 fn object(listed: &Listed) -> Result<serde_json::Value, Error> {
@@ -78,18 +98,20 @@ fn listing(rows: &[Listed], dir: &Path, output: &Output) -> String {
     if rows.is_empty() {
         return format!("No plugins: none in the box, none in {dir}.");
     }
-    let mut table = Table::new(&["PLUGIN", "VERSION", "FROM", "WHAT IT DOES"]);
+    let mut table = Table::new(&["PLUGIN", "VERSION", "KIND", "FROM", "WHAT IT DOES"]);
     let mut problems = String::new();
     for row in rows {
         match &row.info {
             Some(info) => table.row([
                 Cell::from(&row.name),
                 Cell::from(&info.version),
+                kind(info.kind),
                 Cell::from(&info.origin),
                 Cell::from(&info.summary),
             ]),
             None => table.row([
                 Cell::from(&row.name),
+                Cell::from("-"),
                 Cell::from("-"),
                 Cell::from("-"),
                 Cell::from("cannot be used, see below").in_tone(Tone::Bad),
@@ -120,7 +142,10 @@ fn sheet(info: &PluginInfo, output: &Output) -> String {
     let every = ["start", "stop", "status"].map(str::to_owned).into_iter();
     let abilities: Vec<_> = every.chain(info.abilities.iter().map(ability)).collect();
     text.push_str(&format!("can      {}\n", abilities.join(", ")));
-    text.push_str(&format!("imports  {}\n", info.imports.join("\n         ")));
+    text.push_str(&match info.kind {
+        Kind::Component => format!("imports  {}\n", info.imports.join("\n         ")),
+        Kind::Dylib => format!("{}\n", output.paint(TRUSTED, Tone::Bad)),
+    });
 
     if !info.endpoints.is_empty() {
         text.push_str(&title("Endpoints it asks for"));

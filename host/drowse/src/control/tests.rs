@@ -34,6 +34,7 @@ async fn desk(directory: &tempfile::TempDir) -> Desk {
     let config = config.unwrap();
     let plugins = Plugins::new(PluginsConfig {
         dir: Some(directory.path().join("plugins")),
+        allow_dylib: false,
         cache: directory.path().join("cache"),
         bundled: &[],
         state: None,

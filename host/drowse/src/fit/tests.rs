@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drowse_config::{Config, Places};
-use drowse_plugins::{CommandWish, EndpointWish, Load};
+use drowse_plugins::{CommandWish, EndpointWish, Kind, Load};
 use serde_json::json;
 
 use super::*;
@@ -13,6 +13,7 @@ fn info(abilities: &[Ability], target_schema: Value) -> PluginInfo {
         name: "pve".to_owned(),
         version: "0.1.0".to_owned(),
         summary: String::new(),
+        kind: Kind::Component,
         origin: "bundled".to_owned(),
         digest: String::new(),
         size: 1,

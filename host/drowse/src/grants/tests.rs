@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drowse_config::{Config, Places};
-use drowse_plugins::{CommandWish, Load};
+use drowse_plugins::{CommandWish, Kind, Load};
 
 use super::*;
 
@@ -19,6 +19,7 @@ fn info() -> PluginInfo {
         name: "docker".to_owned(),
         version: "0.1.0".to_owned(),
         summary: "Containers.".to_owned(),
+        kind: Kind::Component,
         origin: "bundled".to_owned(),
         digest: String::new(),
         size: 1,

@@ -7,7 +7,7 @@ use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 
 /// The version of the contract that this router speaks.
-pub(super) const CONTRACT: &str = "0.1.0";
+pub(crate) const CONTRACT: &str = "0.1.0";
 /// Versions with this beginning fit.
 const COMPATIBLE: &str = "0.1.";
 /// What a plugin exports.

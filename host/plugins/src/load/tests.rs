@@ -15,7 +15,7 @@ fn house() -> (tempfile::TempDir, Arc<House>) {
 
 async fn refusal(bytes: impl Into<Cow<'static, [u8]>>) -> String {
     let (_dir, house) = house();
-    let source = Source::new("plugins/test.wasm", bytes);
+    let source = Source::new(Kind::Component, "plugins/test.wasm", bytes);
     load(&house, source).await.err().expect("it is refused")
 }
 

@@ -72,9 +72,15 @@ impl Stage {
     }
 
     pub(crate) fn open(root: &Path) -> Plugins {
+        Self::open_with(root, true)
+    }
+
+    /// With dynamic libraries, or without.
+    pub(crate) fn open_with(root: &Path, allow_dylib: bool) -> Plugins {
         let bundled: Vec<(&'static str, &'static [u8])> = vec![("hostile", hostile())];
         Plugins::new(PluginsConfig {
             dir: Some(root.join("plugins")),
+            allow_dylib,
             cache: root.join("compiled"),
             bundled: bundled.leak(),
             state: None,

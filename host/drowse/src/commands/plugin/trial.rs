@@ -1,0 +1,207 @@
+//! `drowse plugin test`
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    process::Stdio,
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use drowse_config::{Config, Places, TrialFile};
+use drowse_conformance::{About, Check, Plan, Report, Stand, Verdict, Wish};
+use drowse_core::{Failure, Provider, ProviderName};
+use drowse_plugins::{
+    EndpointWish, PluginInfo, Plugins,
+    settings::{Limits, ProviderSettings},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::named;
+use crate::{
+    cli::TestPlugin,
+    commands::{plugins, runtime},
+    error::Error,
+    grants, locate,
+    output::{Output, Tone},
+};
+
+/// Where the contract's interfaces come from.
+const OURS: &str = "drowse:provider/";
+/// The provider to which nothing is granted.
+const BARE: &str = "plugin-test";
+
+/// A plugin in this router's hands.
+struct Bench {
+    plugins: Plugins,
+    reference: String,
+    file: Option<TrialFile>,
+}
+
+/// What `--json` tells.
+#[derive(Serialize)]
+struct Told<'a> {
+    plugin: Option<PluginInfo>,
+    ok: bool,
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+pub(crate) fn test(asked: &TestPlugin, output: &Output) -> Result<(), Error> {
+    let paths = locate::paths(&asked.config)?;
+    let file = asked.grants.as_deref().map(TrialFile::load).transpose().map_err(Error::new)?;
+    let plan = Plan {
+        settings: file.as_ref().map_or_else(|| json!({}), |file| file.provider.settings.clone()),
+        trial: file.as_ref().map(|file| file.trial.clone()),
+    };
+    let runtime = runtime()?;
+    let (report, plugin) = runtime.block_on(async {
+        let plugins = plugins(paths, runtime.handle())?;
+        let bench = Bench { plugins, reference: named(&asked.plugin), file };
+        let plugin = bench.plugins.inspect(&bench.reference).await.ok();
+        if let Some(info) = &plugin {
+            let title = format!("{} {}, {}\n", info.name, info.version, info.origin);
+            output.say(|output| output.paint(&title, Tone::Title));
+        }
+        let mut tell = |check: &Check| output.say(|output| line(check, output));
+        // Whatever happens, what the plugin has started ends with us.
+        let report = tokio::select! {
+            report = drowse_conformance::run(&bench, &plan, &mut tell) => Ok(report),
+            error = interrupted() => Err(error),
+        };
+        bench.plugins.shutdown().await;
+        Ok::<_, Error>((report?, plugin))
+    })?;
+    let (passed, failed, skipped) = (report.passed(), report.failed(), report.skipped());
+    let told = Told { plugin, ok: report.ok(), passed, failed, skipped, report: &report };
+    output.answer(&told, |_| format!("\n{passed} passed, {failed} failed, {skipped} skipped"))?;
+    if report.ok() { Ok(()) } else { Err(Error::told()) }
+}
+
+/// Waits until somebody wants it to end.
+async fn interrupted() -> Error {
+    let mut ends = match signal(SignalKind::terminate()) {
+        Ok(ends) => ends,
+        Err(error) => return Error::new(format!("cannot listen to signals: {error}")),
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = ends.recv() => {}
+    }
+    Error::new("interrupted; the target is as the last check left it")
+}
+
+/// A check for people.
+fn line(check: &Check, output: &Output) -> String {
+    let (word, tone) = match &check.verdict {
+        Verdict::Passed { .. } => ("passed ", Tone::Good),
+        Verdict::Failed { .. } => ("FAILED ", Tone::Bad),
+        Verdict::Skipped { .. } => ("skipped", Tone::Quiet),
+    };
+    let word = output.paint(word, tone);
+    let head = format!("{word}  {:<16}  {}", check.name, check.promise);
+    match &check.verdict {
+        Verdict::Passed { note: None } => head,
+        Verdict::Passed { note: Some(note) } => format!("{head} ({note})"),
+        Verdict::Failed { expected, came } => {
+            format!("{head}\n           expected  {expected}\n           came      {came}")
+        }
+        Verdict::Skipped { reason } => format!("{head}\n           {reason}"),
+    }
+}
+
+// === impl Bench ===
+
+#[async_trait]
+impl Stand for Bench {
+    async fn load(&self) -> Result<About, String> {
+        let info = self.plugins.inspect(&self.reference).await?;
+        Ok(about(info))
+    }
+
+    async fn bare(&self, settings: &Value) -> Result<Arc<dyn Provider>, Failure> {
+        let name = ProviderName::parse(BARE).expect("the name is one");
+        let settings = ProviderSettings {
+            name,
+            plugin: self.reference.clone(),
+            settings: settings.clone(),
+            endpoints: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            reach: None,
+            limits: Limits::default(),
+        };
+        Ok(self.plugins.configured(settings).await?)
+    }
+
+    async fn granted(&self) -> Result<Arc<dyn Provider>, Failure> {
+        let Some(file) = &self.file else { return self.bare(&json!({})).await };
+        let settings = ProviderSettings { plugin: self.reference.clone(), ..file.provider.clone() };
+        Ok(self.plugins.configured(settings).await?)
+    }
+
+    async fn disturb(&self) -> Option<Result<(), String>> {
+        let [program, arguments @ ..] = self.file.as_ref()?.disturb.as_deref()? else {
+            return None;
+        };
+        let mut command = tokio::process::Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        Some(match command.output().await {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                Err(format!("{program}: {}: {said}", output.status))
+            }
+            Err(error) => Err(format!("{program}: {error}")),
+        })
+    }
+}
+
+/// What a plugin says of itself, as the suite takes it.
+fn about(info: PluginInfo) -> About {
+    let interface = |import: &String| {
+        let (interface, _) = import.strip_prefix(OURS)?.split_once('@')?;
+        Some(interface.to_owned())
+    };
+    // A plugin that is no component imports nothing that anybody could see.
+    let imports: BTreeSet<_> = info.imports.iter().filter_map(interface).collect();
+    let endpoints = info.endpoints.iter().map(|wish| Wish {
+        name: wish.name.clone(),
+        interface: if wish.wants_datagrams() { "udp" } else { "http" },
+        optional: wish.optional,
+    });
+    let commands = info.commands.iter().map(|wish| Wish {
+        name: wish.name.clone(),
+        interface: "command",
+        optional: wish.optional,
+    });
+    About {
+        flaws: flaws(&info.endpoints),
+        wishes: endpoints.chain(commands).collect(),
+        imports: (!info.imports.is_empty()).then_some(imports),
+        name: info.name,
+        version: info.version,
+        abilities: info.abilities,
+        settings_schema: info.settings_schema,
+        target_schema: info.target_schema,
+    }
+}
+
+/// What is wrong with wishes for endpoints once they are written as grants, as `drowse init` does.
+fn flaws(wishes: &[EndpointWish]) -> Vec<String> {
+    let wishes: Vec<_> =
+        wishes.iter().map(|wish| EndpointWish { optional: false, ..wish.clone() }).collect();
+    let mut text = format!("[provider.{BARE}]\nplugin = \"{BARE}\"\n");
+    grants::write(BARE, &wishes, &mut text);
+    match Config::parse(vec![(PathBuf::from("grants"), text)], &Places::default()) {
+        Ok(_) => Vec::new(),
+        Err(mistakes) => mistakes.iter().map(|mistake| mistake.message.clone()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

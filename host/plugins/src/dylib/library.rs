@@ -1,0 +1,234 @@
+//! A dynamic library, opened once and never closed.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs,
+    path::Path,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use drowse_provider_abi::{Entry, FUNCTIONS, Function, MAJOR, SYMBOL, Table, TableFn};
+use libloading::os::unix::{Library as Opened, RTLD_LOCAL, RTLD_NOW};
+use object::{
+    Endianness, Object as _, ObjectSymbol as _,
+    read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _},
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    cache::hex,
+    files,
+    load::{CONTRACT, Source},
+};
+
+const BUILD: &str = "build it with drowse-provider-sdk by `cargo build --release --features \
+                     drowse-provider-sdk/dylib`";
+
+/// What a library can do. Its code stays in memory for as long as the router runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Library {
+    minor: u32,
+    functions: [Option<Entry>; FUNCTIONS],
+}
+
+// === impl Library ===
+
+impl Library {
+    /// The contract it is built for.
+    pub(crate) fn contract(&self) -> String {
+        format!("0.{MAJOR}.{}", self.minor)
+    }
+
+    /// The entry of a function, if it has one.
+    pub(super) fn entry(&self, function: Function) -> Option<Entry> {
+        self.functions[function as usize]
+    }
+
+    /// Reads the table of a library.
+    ///
+    /// # Safety
+    ///
+    /// It points to a table as [`drowse_provider_abi`] describes, of whatever version.
+    unsafe fn of(table: *const Table) -> Result<Self, String> {
+        if table.is_null() {
+            return Err(format!("its table is missing; {BUILD}"));
+        }
+        // SAFETY: the head is the same in every version.
+        let (size, major, minor) =
+            unsafe { ((*table).size as usize, (*table).major, (*table).minor) };
+        if major != MAJOR {
+            return Err(format!(
+                "it is built for contract 0.{major}.{minor}, and this router speaks {CONTRACT}; \
+                 build it against wit/v0.1, or use the router that it is made for"
+            ));
+        }
+        let mut functions = [None; FUNCTIONS];
+        for (place, function) in functions.iter_mut().enumerate() {
+            let end = Table::HEAD + (place + 1) * size_of::<Option<Entry>>();
+            if end <= size {
+                // SAFETY: it lies within the table.
+                *function = unsafe { (*table).functions[place] };
+            }
+        }
+        let library = Self { minor, functions };
+        for (needed, name) in [
+            (Function::Describe, "describe"),
+            (Function::Configure, "configure"),
+            (Function::Forget, "forget"),
+        ] {
+            if library.entry(needed).is_none() {
+                return Err(format!("its table of {size} bytes has no {name}; {BUILD}"));
+            }
+        }
+        Ok(library)
+    }
+}
+
+/// Opens a library from a copy in this directory, which is ours alone, after a look at it. The same
+/// bytes are opened once.
+pub(crate) fn open(source: &Source, private: Option<&Path>) -> Result<Library, String> {
+    static OPENED: Mutex<BTreeMap<String, Library>> = Mutex::new(BTreeMap::new());
+    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(library) = opened.get(&source.digest) {
+        return Ok(*library);
+    }
+    check(&source.bytes)?;
+    let private = private.ok_or_else(|| {
+        "it is opened from a copy in the directory `cache`, which cannot be used; the log says why"
+            .to_owned()
+    })?;
+    let library = load(source, private)?;
+    opened.insert(source.digest.clone(), library);
+    Ok(library)
+}
+
+/// Is this a library for this border, and all of it? Looked at before anything of it runs: the
+/// system's loader takes a file's word for how long it is.
+fn check(bytes: &[u8]) -> Result<(), String> {
+    let broken =
+        |what: &str| format!("it is not a complete dynamic library: {what}; copy it again");
+    if !bytes.starts_with(b"\x7fELF") {
+        return Err(format!("it is not a dynamic library; {BUILD}"));
+    }
+    let file = ElfFile64::<Endianness>::parse(bytes).map_err(|error| broken(&error.to_string()))?;
+    let endian = file.endian();
+    let length = bytes.len() as u64;
+    for segment in file.elf_program_headers() {
+        let (offset, size) = segment.file_range(endian);
+        if offset.checked_add(size).is_none_or(|end| end > length) {
+            return Err(broken("a segment lies behind its end"));
+        }
+    }
+    let header = file.elf_header();
+    let sections = u64::from(header.e_shnum(endian)) * u64::from(header.e_shentsize(endian));
+    if header.e_shoff(endian).checked_add(sections).is_none_or(|end| end > length) {
+        return Err(broken("its table of sections lies behind its end"));
+    }
+    let exported = file.dynamic_symbols().any(|it| it.is_definition() && it.name() == Ok(SYMBOL));
+    if !exported {
+        return Err(format!("it does not export {SYMBOL}, so it is no drowse provider; {BUILD}"));
+    }
+    Ok(())
+}
+
+/// Writes the copy, looks whether it is what was read, and opens it.
+fn load(source: &Source, private: &Path) -> Result<Library, String> {
+    static COPIES: AtomicU64 = AtomicU64::new(0);
+    let copy = COPIES.fetch_add(1, Relaxed);
+    let path = private.join(format!("{}-{}-{copy}.so", source.digest, std::process::id()));
+    let opened = files::write(&path, &source.bytes)
+        .and_then(|()| files::read(&path))
+        .map_err(|error| format!("its copy {}: {error}", path.display()))
+        .and_then(|copied| {
+            if hex(&Sha256::digest(&copied)) != source.digest {
+                return Err(format!("its copy {} is not what was written", path.display()));
+            }
+            load_copy(path.as_os_str())
+        });
+    // What is open stays in memory without its file.
+    let _ = fs::remove_file(&path);
+    opened
+}
+
+fn load_copy(path: &OsStr) -> Result<Library, String> {
+    // SAFETY: the operator has allowed dynamic libraries, this one is built for this border, and
+    // nobody else can have changed its copy. What it does when it is opened is its own affair.
+    let opened = unsafe { Opened::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
+    let opened = opened.map_err(|error| format!("it cannot be opened: {error}"))?;
+    // SAFETY: the symbol is a function of this type in every version of the border.
+    let table = unsafe {
+        match opened.get::<TableFn>(SYMBOL) {
+            Ok(table) => Ok(table()),
+            Err(error) => Err(format!("it does not export {SYMBOL}: {error}; {BUILD}")),
+        }
+    };
+    // Closing it would take away code that threads, and destructors of threads, still run.
+    std::mem::forget(opened);
+    // SAFETY: so the table stays for ever, too.
+    unsafe { Library::of(table?) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    unsafe extern "C" fn entry(
+        _: *const drowse_provider_abi::Host,
+        _: drowse_provider_abi::Bytes,
+        _: drowse_provider_abi::Sink,
+    ) -> u32 {
+        0
+    }
+
+    fn table(size: usize, major: u32, minor: u32) -> Table {
+        let size = u32::try_from(size).unwrap();
+        Table { size, major, minor, reserved: 0, functions: [Some(entry); FUNCTIONS] }
+    }
+
+    fn library(table: &Table) -> Result<Library, String> {
+        // SAFETY: it is a table.
+        unsafe { Library::of(table) }
+    }
+
+    #[test]
+    fn an_older_table_has_fewer_functions() {
+        let size = Table::HEAD + 6 * size_of::<Option<Entry>>();
+        let old = library(&table(size, MAJOR, 0)).unwrap();
+        assert!(old.entry(Function::Status).is_some());
+        assert!(old.entry(Function::Pause).is_none(), "it lies beyond the table");
+        assert_eq!(old.contract(), "0.1.0");
+    }
+
+    #[test]
+    fn a_newer_table_is_read_as_far_as_it_is_known() {
+        let new = library(&table(size_of::<Table>() + 64, MAJOR, 7)).unwrap();
+        assert!(new.entry(Function::Usage).is_some());
+        assert_eq!(new.contract(), "0.1.7");
+    }
+
+    #[test]
+    fn what_is_no_table_for_us_is_refused() {
+        let cause = library(&table(size_of::<Table>(), 2, 0)).unwrap_err();
+        assert!(cause.starts_with("it is built for contract 0.2.0"), "{cause}");
+        let cause = library(&table(Table::HEAD, MAJOR, 0)).unwrap_err();
+        assert!(cause.starts_with("its table of 16 bytes has no describe"), "{cause}");
+        // SAFETY: null is looked for.
+        let cause = unsafe { Library::of(std::ptr::null()) }.unwrap_err();
+        assert!(cause.starts_with("its table is missing"), "{cause}");
+    }
+
+    #[test]
+    fn what_is_no_library_is_refused_unopened() {
+        assert!(check(b"\0asm").unwrap_err().starts_with("it is not a dynamic library"));
+        assert!(check(b"\x7fELF").unwrap_err().starts_with("it is not a complete"));
+        let own = fs::read("/proc/self/exe").unwrap();
+        let cause = check(&own).unwrap_err();
+        assert!(cause.starts_with("it does not export drowse_provider_table"), "{cause}");
+        let cause = check(&own[..own.len() - 1]).unwrap_err();
+        assert!(cause.starts_with("it is not a complete"), "{cause}");
+    }
+}

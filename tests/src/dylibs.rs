@@ -1,0 +1,78 @@
+//! Providers built as dynamic libraries.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::programs::variables;
+
+/// A crate that becomes a dynamic library.
+#[derive(Clone, Copy, Debug)]
+pub struct Dylib {
+    /// The package's name.
+    pub package: &'static str,
+    /// The library's file name without `.so`.
+    pub name: &'static str,
+}
+
+/// The provider `docker`.
+pub const DOCKER: Dylib = Dylib { package: "drowse-provider-docker", name: "docker" };
+
+/// The provider `process`.
+pub const PROCESS: Dylib = Dylib { package: "drowse-provider-process", name: "process" };
+
+/// The providers that the router carries as components.
+pub const PROVIDERS: [Dylib; 4] = [
+    DOCKER,
+    PROCESS,
+    Dylib { package: "drowse-provider-http-waker", name: "http-waker" },
+    Dylib { package: "drowse-provider-wake-on-lan", name: "wake-on-lan" },
+];
+
+/// A provider that does to the border what it can.
+pub const GUEST: Dylib = Dylib { package: "drowse-dylib-guest", name: "guest" };
+
+/// Those that tests drive.
+pub const TESTED: [Dylib; 3] = [DOCKER, PROCESS, GUEST];
+
+/// Builds libraries below the target directory and copies them into `dir`.
+pub fn build(cargo: &mut Command, target: &Path, libraries: &[Dylib], dir: &Path) -> Result<()> {
+    cargo.args(["build", "--locked", "--lib", "--profile", "dylib"]);
+    cargo.args(["--features", "drowse-provider-sdk/dylib", "--target-dir"]).arg(target);
+    cargo.args(libraries.iter().flat_map(|library| ["--package", library.package]));
+    let built = cargo.status().context("run cargo")?;
+    ensure!(built.success(), "cargo could not build the dynamic libraries: {built}");
+    fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+    for library in libraries {
+        let file = format!("lib{}.so", library.package.replace('-', "_"));
+        let (from, to) =
+            (target.join("dylib").join(file), dir.join(library.name).with_extension("so"));
+        fs::copy(&from, &to)
+            .with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
+    }
+    Ok(())
+}
+
+/// The library in the directory that `DROWSE_DYLIBS` names, else built now below `temporary`.
+///
+/// # Panics
+///
+/// When it cannot be built: the test means nothing without it.
+pub fn built(library: Dylib, temporary: &str) -> PathBuf {
+    let dir = env::var_os(variables::DYLIBS).map(PathBuf::from);
+    let ready = dir.map(|dir| dir.join(library.name).with_extension("so"));
+    if let Some(ready) = ready.filter(|ready| ready.exists()) {
+        return ready;
+    }
+    let target = Path::new(temporary).join("dylibs");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut cargo = Command::new(cargo);
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    build(&mut cargo, &target, &[library], &target)
+        .unwrap_or_else(|error| panic!("build {}: {error:#}", library.package));
+    target.join(library.name).with_extension("so")
+}

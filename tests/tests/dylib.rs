@@ -1,0 +1,98 @@
+//! Providers as dynamic libraries through the binary: the same workloads wake, once the operator
+//! allows it.
+
+use std::{fs, path::Path, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use drowse_tests::{
+    Docker, Hello, Home, Programs,
+    dylibs::{self, DOCKER, Dylib, PROCESS},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const ALLOW: &str = "allow-dylib = true";
+
+/// A router's home with this library among its plugins.
+fn home(library: Dylib, tables: &str) -> Result<Home> {
+    let home = Home::new(&Programs::from_env())?;
+    let to = home.plugins().join(library.name).with_extension("so");
+    put(&dylibs::built(library, env!("CARGO_TARGET_TMPDIR")), &to)?;
+    home.configure(tables)?;
+    Ok(home)
+}
+
+fn put(library: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to.parent().context("a file is in a directory")?)?;
+    fs::copy(library, to).with_context(|| format!("copy {}", library.display()))?;
+    Ok(())
+}
+
+fn allow(home: &Home) -> Result<()> {
+    let tables = fs::read_to_string(home.config())?;
+    Ok(fs::write(home.config(), format!("{ALLOW}\n{tables}"))?)
+}
+
+#[test]
+fn a_process_is_woken_by_a_library_and_sleeps_again() -> Result<()> {
+    let programs = Programs::from_env();
+    let place = tempfile::tempdir()?;
+    let hello = Hello::new(&programs, place.path(), Duration::from_millis(300))?;
+    let home = home(PROCESS, &[hello.provider(), hello.workload("1s")].concat())?;
+
+    let checked = home.drowse(&["check"])?;
+    ensure!(!checked.status.success(), "it is not allowed yet");
+    let said = String::from_utf8([checked.stdout, checked.stderr].concat())?;
+    assert!(said.contains("process.so: it is a dynamic library"), "{said}");
+    assert!(said.contains(ALLOW), "{said}");
+
+    let router = home.start()?;
+    let refused = router.provider("process")?;
+    assert_eq!(refused["usable"], false, "{refused:#}");
+    assert!(refused["cause"].as_str().is_some_and(|it| it.contains(ALLOW)), "{refused:#}");
+    let home = router.stop()?;
+
+    allow(&home)?;
+    let inspected = home.drowse(&["plugin", "inspect", "process"])?;
+    let said = String::from_utf8(inspected.stdout)?;
+    assert!(said.contains("dylib    trusted code without a sandbox"), "{said}");
+    let listed = String::from_utf8(home.drowse(&["plugin", "list"])?.stdout)?;
+    let row = listed.lines().find(|line| line.starts_with("process ")).context("it is listed")?;
+    assert!(row.contains(" dylib "), "{listed}");
+
+    let router = home.start()?;
+    assert_eq!(router.provider("process")?["plugin"], "process 0.1.0 (dylib)");
+    assert!(router.get("any.example", "/")?.text().contains("start 1"));
+    router.wait_for_phase("hello", "asleep", PATIENCE)?;
+    assert!(router.get("any.example", "/")?.text().contains("start 2"));
+    Ok(())
+}
+
+#[test]
+fn a_container_is_woken_by_a_library_and_sleeps_again() -> Result<()> {
+    let Some(engine) = Docker::shared("a_container_is_woken_by_a_library") else { return Ok(()) };
+    engine.create_web("by-library", 0.3)?;
+    let home = home(
+        DOCKER,
+        &format!(
+            "[provider.docker]\nplugin = \"docker\"\n\
+             endpoint.engine = {{ url = \"unix://{}\" }}\n\n\
+             [workload.web]\nprovider = \"docker\"\ntarget = \"by-library\"\nidle = \"1s\"\n\
+             sleep = {{ grace = \"1s\" }}\n\n\
+             [[route]]\nworkload = \"web\"\nport = 80\n",
+            engine.socket().display(),
+        ),
+    )?;
+    allow(&home)?;
+    let router = home.start()?;
+    assert_eq!(router.provider("docker")?["plugin"], "docker 0.1.0 (dylib)");
+
+    assert_eq!(router.get("any.example", "/")?.status, 200);
+    assert!(engine.is_running("by-library")?);
+    router.wait_for_phase("web", "asleep", PATIENCE)?;
+    assert!(!engine.is_running("by-library")?);
+
+    // What happens without the router is seen by the library's watch.
+    engine.run(&["start", "by-library"])?;
+    router.wait_for_phase("web", "ready", PATIENCE)?;
+    Ok(())
+}
