@@ -60,7 +60,7 @@ pub(crate) struct Plugin {
 
 /// What a plugin is built as.
 pub(crate) enum Code {
-    Component(Component),
+    Component(Box<Component>),
     Dylib(Library),
 }
 

@@ -86,7 +86,13 @@ fn link(runtime: &Runtime, compiled: &Compiled, load: Load) -> Result<Ready, Str
     } else {
         Component { pooled: None, on_demand: OnceLock::from(pre) }
     };
-    Ok(Ready { code: Code::Component(component), kind: Kind::Component, contract, imports, load })
+    Ok(Ready {
+        code: Code::Component(Box::new(component)),
+        kind: Kind::Component,
+        contract,
+        imports,
+        load,
+    })
 }
 
 fn prepare(
