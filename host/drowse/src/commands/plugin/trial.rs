@@ -132,6 +132,7 @@ impl Stand for Bench {
             settings: settings.clone(),
             endpoints: BTreeMap::new(),
             commands: BTreeMap::new(),
+            networks: BTreeMap::new(),
             reach: None,
             limits: Limits::default(),
         };
