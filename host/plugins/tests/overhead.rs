@@ -117,6 +117,9 @@ fn sleeper() -> CommandGrant {
         extra_arguments: false,
         extra_environment: Vec::new(),
         end: StopOptions { signal: None, grace: Duration::from_secs(1) },
+        restart: drowse_plugins::settings::Restart::Never,
+        restart_limit: 10,
+        limits: drowse_plugins::settings::CommandLimits::default(),
     }
 }
 

@@ -131,6 +131,7 @@ impl Stand for Bench {
             plugin: self.reference.clone(),
             settings: settings.clone(),
             endpoints: BTreeMap::new(),
+            networks: BTreeMap::new(),
             commands: BTreeMap::new(),
             networks: BTreeMap::new(),
             reach: None,
