@@ -133,7 +133,6 @@ impl Stand for Bench {
             endpoints: BTreeMap::new(),
             networks: BTreeMap::new(),
             commands: BTreeMap::new(),
-            networks: BTreeMap::new(),
             reach: None,
             limits: Limits::default(),
         };
