@@ -11,7 +11,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::{runtime::Handle, sync::broadcast, task::AbortHandle};
+use tokio::{
+    runtime::Handle,
+    sync::{broadcast, watch},
+    task::AbortHandle,
+};
 
 use crate::{
     journal::{Cause, Journal},
@@ -87,6 +91,8 @@ pub(crate) struct Shared {
     providers: RwLock<BTreeMap<ProviderName, Arc<dyn Provider>>>,
     /// Providers that will come.
     expected: RwLock<BTreeSet<ProviderName>>,
+    /// A provider has come.
+    arrivals: watch::Sender<()>,
     surveys: RwLock<BTreeMap<ProviderName, Arc<Survey>>>,
     /// The workloads behind each provider's handles, so that an event finds its own.
     targets: RwLock<BTreeMap<ProviderName, Targets>>,
@@ -107,6 +113,7 @@ impl Engine {
             clock: ground.clock,
             providers: RwLock::default(),
             expected: RwLock::default(),
+            arrivals: watch::Sender::new(()),
             surveys: RwLock::default(),
             targets: RwLock::default(),
             projects: Mutex::default(),
@@ -121,8 +128,8 @@ impl Engine {
         })
     }
 
-    /// A provider of this name will come: until then what it would be asked for fails with
-    /// `unavailable`.
+    /// A provider of this name will come: until then starts and stops wait for it, and looks fail
+    /// with `unavailable`.
     pub fn expect_provider(&self, name: ProviderName) {
         write(&self.shared.expected).insert(name);
     }
@@ -131,6 +138,7 @@ impl Engine {
     pub fn add_provider(&self, provider: Arc<dyn Provider>) {
         let name = provider.name().clone();
         write(&self.shared.providers).insert(name.clone(), provider.clone());
+        self.shared.arrivals.send_replace(());
         let shared = Arc::downgrade(&self.shared);
         let survey = Survey::new();
         write(&self.shared.surveys).insert(name.clone(), survey.clone());
@@ -363,6 +371,19 @@ impl Shared {
             };
             Failure::new(ErrorCode::Unavailable, message)
         })
+    }
+
+    /// The provider, when it has come. Waits without end for one that is still being loaded.
+    async fn arrived(&self, name: &ProviderName) -> Result<Arc<dyn Provider>, Failure> {
+        let mut arrivals = self.arrivals.subscribe();
+        loop {
+            let found = self.provider(name);
+            if found.is_ok() || !read(&self.expected).contains(name) {
+                return found;
+            }
+            // The sender is our own.
+            let _ = arrivals.changed().await;
+        }
     }
 
     fn provider_event(&self, provider: &ProviderName, event: &ProviderEvent) {

@@ -252,7 +252,7 @@ async fn providers(config: &Config, plugins: &Arc<Plugins>, engine: &Arc<Engine>
     }
     tracing::warn!(
         missing = loading.len(),
-        "providers are still being loaded; their workloads cannot wake until then"
+        "providers are still being loaded; whoever wants their workloads waits for that"
     );
     let engine = Arc::downgrade(engine);
     let late = tokio::spawn(async move {

@@ -282,7 +282,6 @@ impl Workload {
     }
 
     async fn operate(&self, call: Call) -> Result<Observation, Failure> {
-        let provider = self.shared.provider(&self.spec.provider)?;
         let target = &self.spec.target;
         let limit = match &call {
             // The machine gives up a start by itself.
@@ -293,6 +292,8 @@ impl Workload {
         };
         let kind = call.kind();
         let asked = async {
+            // A visitor who comes as the router starts is held until the plugin is loaded.
+            let provider = self.shared.arrived(&self.spec.provider).await?;
             match &call {
                 Call::Start => provider.start(target).await,
                 Call::Pause => provider.pause(target).await,

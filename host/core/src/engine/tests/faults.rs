@@ -302,7 +302,7 @@ async fn who_suspects_something_waits_for_a_look_that_was_asked_for_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_provider_that_is_still_being_loaded_is_no_mistake_of_the_configuration() {
+async fn a_visitor_is_held_while_a_provider_is_still_being_loaded() {
     let mut other = spec("other");
     other.provider = ProviderName::parse("late").expect("a name");
     let world = World::new(vec![other]);
@@ -310,8 +310,14 @@ async fn a_provider_that_is_still_being_loaded_is_no_mistake_of_the_configuratio
     assert!(why.contains("is not configured"), "{why}");
     world.engine.expect_provider(ProviderName::parse("late").expect("a name"));
     pass(COOLDOWN).await;
-    let (why, _) = world.turned("other").await;
-    assert!(why.contains("is still being loaded"), "{why}");
+    let caller = world.caller("other");
+    pass(Duration::from_secs(20)).await;
+    assert_eq!(world.phase_of("other"), Phase::Waking);
+    let late = Platform::new("late", true);
+    late.add("other");
+    world.engine.add_provider(late.clone());
+    caller.await.expect("served");
+    assert_eq!(late.asked("start other"), 1);
 }
 
 #[tokio::test(start_paused = true)]
