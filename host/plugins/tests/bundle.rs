@@ -48,9 +48,14 @@ async fn bundled_plugins_import_nothing_but_the_contract() {
         // What it does not import it can never do: an endpoint's user runs nothing, and the other
         // way round.
         let imports = |name: &str| info.imports.contains(&format!("drowse:provider/{name}@0.1.0"));
-        let (datagrams, http): (Vec<_>, Vec<_>) =
+        let (datagrams, others): (Vec<_>, Vec<_>) =
             info.endpoints.iter().partition(|wish| wish.wants_datagrams());
+        // Rules for gRPC begin with the service.
+        let grpc = |rule: &String| rule.starts_with('/');
+        let (grpc, http): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|wish| wish.rules.iter().any(grpc));
         assert_eq!(imports("http"), !http.is_empty(), "{}", file.display());
+        assert_eq!(imports("grpc"), !grpc.is_empty(), "{}", file.display());
         assert_eq!(imports("udp"), !datagrams.is_empty(), "{}", file.display());
         assert_eq!(imports("command"), !info.commands.is_empty(), "{}", file.display());
     }
