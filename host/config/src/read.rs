@@ -139,10 +139,21 @@ impl Reader {
     fn default(&mut self, toml: &'static str, place: Place) -> Option<Node> {
         let node = self.defaults.entry(toml).or_insert_with(|| {
             let value = DeValue::parse(toml).ok()?.into_inner();
-            Some(Node { place, value: scalar(value), secret: false })
+            Some(usual(value, place))
         });
         node.clone().map(|node| Node { place, ..node })
     }
+}
+
+/// What holds where nothing is written.
+fn usual(value: DeValue<'_>, place: Place) -> Node {
+    let value = match value {
+        DeValue::Array(items) => {
+            Value::List(items.into_iter().map(|item| usual(item.into_inner(), place)).collect())
+        }
+        value => scalar(value),
+    };
+    Node { place, value, secret: false }
 }
 
 // === impl Section ===

@@ -273,8 +273,8 @@ fn a_mistake_found_later_is_told_at_the_items_place() {
     let config = valid("docker.toml");
     let item = Item::Provider(config.providers[0].name.clone());
     let told = config.mistake(&item, "the plugin does not want this").to_string();
-    assert!(told.contains("docker.toml:14:11: the plugin does not want this"), "{told}");
-    assert!(told.contains("14 | [provider.docker]"), "{told}");
+    assert!(told.contains("docker.toml:15:11: the plugin does not want this"), "{told}");
+    assert!(told.contains("15 | [provider.docker]"), "{told}");
 }
 
 #[test]

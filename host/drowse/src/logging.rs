@@ -17,6 +17,7 @@ const PARTS: [&str; 7] = [
     "drowse",
     "drowse_admin",
     "drowse_config",
+    "drowse_conformance",
     "drowse_core",
     "drowse_plugins",
     "drowse_proxy",

@@ -16,7 +16,7 @@ fn wish(name: &str, url: &str) -> EndpointWish {
 fn wishes_that_no_operator_could_grant_are_flaws() {
     assert_eq!(flaws(&[wish("hub", "http://127.0.0.1:80")]), [""; 0]);
     let told = flaws(&[wish("hub", "gopher://hub")]).join("\n");
-    assert!(told.contains("gopher"), "{told}");
+    assert!(told.contains("endpoint.hub") && told.contains("are known"), "{told}");
 }
 
 #[test]
