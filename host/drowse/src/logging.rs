@@ -13,7 +13,7 @@ mod tests;
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// Crates of the router, which are the targets of its events.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "drowse",
     "drowse_admin",
     "drowse_config",
