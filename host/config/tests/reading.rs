@@ -461,6 +461,17 @@ proptest! {
     }
 }
 
+/// To be fuzzed: its corpus is replayed.
+#[test]
+fn fuzzed_text_is_read_or_refused() {
+    bolero::check!().for_each(|bytes: &[u8]| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        if let Err(mistakes) = parse(text) {
+            assert!(!mistakes.to_string().is_empty());
+        }
+    });
+}
+
 #[test]
 fn waiting_visitors_get_what_the_operator_says() {
     let config = parse("[waiting]\ntheme = \"terminal\"\nlogs = 5\nheld = 7\n").unwrap();

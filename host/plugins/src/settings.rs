@@ -40,6 +40,9 @@ pub struct EndpointGrant {
     pub headers: Vec<(String, Secret)>,
     /// Allowed requests, `METHOD /path`; the plugin's own wishes when absent.
     pub rules: Option<Vec<String>>,
+    /// Where the bearer tokens come from that the endpoint asks for. The router alone calls it, so
+    /// it has neither rules nor tokens of its own.
+    pub token: Option<Box<EndpointGrant>>,
     /// Until a response's head must be there, when the plugin names no shorter time.
     pub timeout: Duration,
 }

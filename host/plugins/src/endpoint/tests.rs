@@ -126,6 +126,7 @@ fn grant(transport: Transport) -> EndpointGrant {
         base: String::new(),
         headers: Vec::new(),
         rules: None,
+        token: None,
         timeout: Duration::from_secs(10),
     }
 }

@@ -230,6 +230,23 @@ fn suspicious(path_and_query: &str) -> bool {
         || segments().any(|segment| matches!(segment, "." | ".."))
 }
 
+/// To be fuzzed: its corpus is replayed. A line with a rule, and one with the path.
+#[test]
+fn fuzzed_paths_pass_no_rule_that_they_only_seem_to_fit() {
+    bolero::check!().for_each(|bytes: &[u8]| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        let (text, path) = text.split_once('\n').unwrap_or(("GET /a/*", text));
+        assert!(!suspicious(path) || !passes(&["* /**"], "GET", path), "{path:?}");
+        let Ok(rule) = text.parse::<Rule>() else { return };
+        assert_eq!(rule.to_string(), text);
+        let Ok(clean) = CleanPath::parse(path) else { return };
+        if rule.allows("GET", &clean, false) {
+            assert!(text.starts_with("GET") || text.starts_with('*'), "{text:?} for {path:?}");
+            assert!(clean.segments.len() >= rule.segments.len());
+        }
+    });
+}
+
 proptest! {
     #[test]
     fn nothing_suspicious_passes_any_rule(pieces in prop::collection::vec(piece(), 0..12), method in "GET|POST|DELETE") {

@@ -188,6 +188,7 @@ fn grant(transport: Transport) -> EndpointGrant {
         base: String::new(),
         headers: vec![("authorization".into(), Secret::Literal("token".into()))],
         rules: None,
+        token: None,
         timeout: Duration::from_secs(60),
     }
 }
