@@ -48,4 +48,4 @@ pub use info::{CommandWish, EndpointWish, Kind, Load, PluginInfo};
 pub use plugins::{Plugins, PluginsConfig, PluginsError};
 pub use provider::WasmProvider;
 pub use reach::{InvalidReach, Reach};
-pub use vouch::{Lock, LockPlace, Locked, Signer, Verdict, Verification, Vouchers};
+pub use vouch::{Listed, Lock, LockPlace, Locked, Said, Signer, Verdict, Verification, Vouchers};

@@ -122,9 +122,17 @@ impl Daemon {
         Ok(self.ask::<proto::Tasks>(TASKS, "List", &proto::Empty {})?.tasks)
     }
 
-    /// The number of its first process, which waits to be started.
+    /// The number of its first process, which waits to be started. `conflict` when somebody else
+    /// makes one.
     pub(crate) fn create_task(&self, task: &proto::CreateTask) -> Result<u32> {
-        Ok(self.ask::<proto::CreatedTask>(TASKS, "Create", task)?.pid)
+        match self.ask::<proto::CreatedTask>(TASKS, "Create", task) {
+            Ok(created) => Ok(created.pid),
+            // So it is told while the other one is on its way: the shim's directory is there.
+            Err(error) if error.message().ends_with("file exists") => {
+                Err(Error::conflict(error.message()))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) fn start_task(&self, id: &str) -> Result<()> {

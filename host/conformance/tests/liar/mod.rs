@@ -105,7 +105,7 @@ impl Stand for Liar {
         }
         let imports: BTreeSet<String> =
             ["types", "log", "http", "events"].map(str::to_owned).into();
-        let wish = Wish { name: "engine".into(), interface: "http", optional: false };
+        let wish = Wish { name: "engine".into(), interfaces: ["http"].into(), optional: false };
         Ok(About {
             name: if self.lies("name") { "A Liar" } else { "liar" }.into(),
             version: if self.lies("version") { "1" } else { "1.0.0" }.into(),
