@@ -90,10 +90,11 @@ fn named(report: &Value, verdict: &str) -> Vec<String> {
     named.filter_map(|check| Some(check["name"].as_str()?.to_owned())).collect()
 }
 
-/// A command that kills the process of the last start, which is the last line of its notes.
+/// A command that kills the process of the last start, which is the last line of its notes: that may
+/// come a moment after the start.
 fn kill_the_last(home: &Path) -> String {
-    let script =
-        format!("cd {} && kill -KILL $(tail -n 1 starts | cut -d ' ' -f 1)", home.display());
+    let kill = "kill -KILL $(tail -n 1 starts | cut -d ' ' -f 1) 2>/dev/null";
+    let script = format!("cd {} && until {kill}; do sleep 0.01; done", home.display());
     format!("disturb = [\"sh\", \"-c\", {script:?}]\n")
 }
 
