@@ -44,6 +44,7 @@ mod supervisor;
 mod vouch;
 mod wire;
 
+pub use dylib::Linked;
 pub use info::{CommandWish, EndpointWish, Kind, Load, PluginInfo};
 pub use plugins::{Plugins, PluginsConfig, PluginsError};
 pub use provider::WasmProvider;

@@ -19,6 +19,7 @@ use crate::{
     cache::Cache,
     command::{Processes, Records},
     directory::Directories,
+    dylib::Linked,
     info::{Kind, PluginInfo},
     load::{self, House, Plugin, Source},
     notes::Notes,
@@ -72,6 +73,8 @@ struct Shelf {
     directories: Option<Directories>,
     /// A file has changed.
     changes: watch::Sender<()>,
+    /// What is linked into the program.
+    linked: Mutex<Vec<Linked>>,
     /// What is loaded, by digest and origin, as long as somebody uses it.
     loaded: Mutex<BTreeMap<(String, String), Loading>>,
 }
@@ -100,6 +103,7 @@ impl Plugins {
             providers: Mutex::new(Vec::new()),
             directories,
             changes: watch::Sender::new(()),
+            linked: Mutex::default(),
             loaded: Mutex::new(BTreeMap::new()),
         });
         if let Some(dir) = &shelf.config.dir {
@@ -111,6 +115,12 @@ impl Plugins {
         let mut keepers = JoinSet::new();
         keepers.spawn_on(shelf.clone().look_out(), &handle);
         Ok(Self { shelf, keepers: Mutex::new(keepers) })
+    }
+
+    /// Adds a plugin that is linked into the program. It goes before files and bundled plugins of its
+    /// name.
+    pub fn link(&self, plugin: Linked) {
+        self.shelf.linked().push(plugin);
     }
 
     /// Ends what an earlier router has left running for providers that are not configured any
@@ -228,6 +238,10 @@ impl Plugins {
 impl Shelf {
     fn providers(&self) -> MutexGuard<'_, Vec<Arc<WasmProvider>>> {
         self.providers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn linked(&self) -> MutexGuard<'_, Vec<Linked>> {
+        self.linked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells those who keep plugins of every change.
@@ -376,6 +390,9 @@ impl Shelf {
     }
 
     fn read(&self, reference: &str) -> Result<Source, String> {
+        if let Some(linked) = self.linked().iter().find(|linked| linked.name == reference) {
+            return Ok(Source::linked(*linked));
+        }
         let paths = self.paths(reference);
         for path in &paths {
             if let Some(source) = self.at(path)? {
