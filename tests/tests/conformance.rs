@@ -13,17 +13,22 @@ use drowse_tests::{
 };
 use serde_json::Value;
 
-const EXEC: [&str; 5] = ["exec", "exec-empty", "exec-unknown", "exec-stopped", "exec-paused"];
+const LOGS: [&str; 2] = ["logs", "logs-unknown"];
+const EXEC: [&str; 6] =
+    ["exec", "exec-output", "exec-empty", "exec-unknown", "exec-stopped", "exec-paused"];
 const USAGE: [&str; 3] = ["usage", "usage-stopped", "usage-unknown"];
-const PAUSE: [&str; 7] = [
+const PAUSE: [&str; 8] = [
     "pause",
     "pause-again",
     "pause-stopped",
+    "pause-unknown",
     "resume",
     "resume-running",
     "start-paused",
     "stop-paused",
 ];
+/// Writes more lines than anybody is told, with nothing but a shell.
+const MUCH: &str = "i=0; while [ $i -lt 300 ]; do i=$((i + 1)); echo $i; done; exit 7";
 const RECREATE: [&str; 2] = ["recreate", "recreate-stopped"];
 const REMOVE: [&str; 2] = ["remove", "remove-again"];
 
@@ -133,7 +138,7 @@ fn docker(engine: &Docker, built: Built) -> Result<()> {
     let grants = format!(
         "[provider.docker]\nplugin = \"docker\"\n{}\n\
          [test]\ntarget = \"{name}\"\ngrace = \"1s\"\nmay-recreate = true\nmay-remove = true\n\
-         exec = [\"sh\", \"-c\", \"exit 7\"]\nexec-status = 7\n\
+         exec = [\"sh\", \"-c\", {MUCH:?}]\nexec-status = 7\n\
          disturb = [\"docker\", \"--host\", {socket:?}, \"kill\", \"{name}\"]\n",
         ["engine", "exec", "recreate", "remove"].map(endpoint).concat(),
     );
@@ -166,7 +171,7 @@ fn of_containerd(daemon: &Containerd, name: &str, test: &str) -> String {
          endpoint.containerd = {{ url = \"unix://{socket}\" }}\n\
          network.lan = {{ config = {:?}, plugins = [{PLUGINS:?}], results = {:?} }}\n\n\
          [test]\ntarget = \"{name}\"\ngrace = \"1s\"\n\
-         exec = [\"sh\", \"-c\", \"exit 7\"]\nexec-status = 7\n\
+         exec = [\"sh\", \"-c\", {MUCH:?}]\nexec-status = 7\n\
          disturb = [\"ctr\", \"--address\", \"{socket}\", \"--namespace\", \"{namespace}\",\
          \"tasks\", \"kill\", \"--signal\", \"KILL\", \"{name}\"]\n{test}",
         daemon.network(),
@@ -180,7 +185,7 @@ fn containerd(daemon: &Containerd, built: Built) -> Result<()> {
     daemon.run(&["containers", "create", IMAGE, name])?;
     let home = Home::new(&Programs::from_env())?;
     let grants = of_containerd(daemon, name, "may-recreate = true\nmay-remove = true\n");
-    conforms(&home, "containerd", built, &grants, &[&["logs"], &EXEC, &USAGE, &RECREATE])?;
+    conforms(&home, "containerd", built, &grants, &[&LOGS, &EXEC, &USAGE, &RECREATE])?;
     let left = daemon.run(&["containers", "list", "--quiet"])?;
     assert!(!left.lines().any(|it| it == name), "it was taken away: {left}");
     assert_eq!(daemon.task(name)?, None);
@@ -209,7 +214,7 @@ fn the_containerd_provider_keeps_it_of_a_container_that_it_makes_itself() -> Res
     let name = "conform-made";
     let test = format!("settings = {{ image = {IMAGE:?} }}\nunknown-settings = {{}}\n");
     let grants = of_containerd(daemon, name, &test);
-    let skipped: [&[&str]; 5] = [&["logs"], &EXEC, &USAGE, &RECREATE, &REMOVE];
+    let skipped: [&[&str]; 5] = [&LOGS, &EXEC, &USAGE, &RECREATE, &REMOVE];
     conforms(&home, "containerd", Built::Component, &grants, &skipped)?;
     assert_eq!(daemon.task(name)?, None, "it is left as it was found");
     Ok(())
@@ -244,8 +249,7 @@ fn the_proxmox_provider_keeps_what_the_contract_promises_of_a_fake_containers() 
     for generation in [Generation::Old, Generation::New] {
         // What the platform calls suspending a container ends it.
         let test = "without = [\"pause\"]\n";
-        let skipped: [&[&str]; 6] =
-            [&["stop-signal"], &PAUSE, &["logs"], &EXEC, &RECREATE, &REMOVE];
+        let skipped: [&[&str]; 6] = [&["stop-signal"], &PAUSE, &LOGS, &EXEC, &RECREATE, &REMOVE];
         proxmox(generation, "100", test, &skipped)?;
     }
     Ok(())
@@ -254,7 +258,7 @@ fn the_proxmox_provider_keeps_what_the_contract_promises_of_a_fake_containers() 
 #[test]
 fn the_proxmox_provider_keeps_it_of_a_fake_machines() -> Result<()> {
     for generation in [Generation::Old, Generation::New] {
-        let skipped: [&[&str]; 5] = [&["stop-signal"], &["logs"], &EXEC, &RECREATE, &REMOVE];
+        let skipped: [&[&str]; 5] = [&["stop-signal"], &LOGS, &EXEC, &RECREATE, &REMOVE];
         proxmox(generation, "101", "", &skipped)?;
     }
     Ok(())
@@ -280,7 +284,7 @@ fn the_http_waker_provider_keeps_what_the_contract_promises_of_a_control_plane()
         post("kill"),
         kill_the_last(home.path()),
     );
-    let skipped: [&[&str]; 6] = [&["stop-signal"], &["logs"], &EXEC, &USAGE, &RECREATE, &REMOVE];
+    let skipped: [&[&str]; 6] = [&["stop-signal"], &LOGS, &EXEC, &USAGE, &RECREATE, &REMOVE];
     conforms(&home, "http-waker", Built::Component, &grants, &skipped)
 }
 
@@ -304,10 +308,10 @@ fn the_wake_on_lan_provider_keeps_what_the_contract_promises_of_a_machine() -> R
     // A machine is what its settings say: there is none that does not exist. And a packet is all
     // that the provider has.
     let skipped: [&[&str]; 10] = [
-        &["ungranted-watch", "unknown-status", "unknown-start", "unknown-stop"],
+        &["ungranted-watch", "unknown-status", "unknown-start", "unknown-stop", "unknown-kill"],
         &["stop-signal", "kill", "kill-again"],
         &PAUSE,
-        &["logs"],
+        &LOGS,
         &EXEC,
         &USAGE,
         &["list", "list-pages"],

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drowse_core::{ErrorCode, Status};
+use drowse_core::{ErrorCode, Failure, Observation, Status};
 use futures_util::future::{join, join_all};
 
 use super::{Ground, Promise, is_down, is_up, promise, state};
@@ -19,6 +19,12 @@ pub(super) const PROMISES: &[Promise] = &[
     promise!("stop-dropped", "a stop that was dropped midway can be repeated", stop_dropped),
     promise!("crowd", "many calls at once are all answered", crowd),
     promise!("start-twice", "two starts at once make one life", start_twice),
+    promise!("stop-twice", "two stops at once stop it", stop_twice),
+    promise!(
+        "start-and-stop",
+        "after a start and a stop at once it can be started",
+        start_and_stop
+    ),
 ];
 
 async fn start_dropped(ground: &Ground<'_>) -> Outcome {
@@ -56,19 +62,46 @@ async fn crowd(ground: &Ground<'_>) -> Outcome {
     Ok(None)
 }
 
+async fn stop_twice(ground: &Ground<'_>) -> Outcome {
+    ground.running().await?;
+    let (one, other) = join(ground.stop(), ground.stop()).await;
+    let mut stopped = false;
+    for answer in [one, other] {
+        stopped |= or_conflict(answer)?.is_some();
+    }
+    ensure(stopped, "success for one of them", || "conflict for both".to_owned())?;
+    success("`status` after that", ground.until(is_down).await)?;
+    Ok(None)
+}
+
+async fn start_and_stop(ground: &Ground<'_>) -> Outcome {
+    ground.running().await?;
+    ground.at_rest().await?;
+    let (one, other) = join(ground.start(), ground.stop()).await;
+    or_conflict(one)?;
+    or_conflict(other)?;
+    success("`start` after that", ground.repeated(|| ground.start()).await)?;
+    let now = ground.until(|status| *status == Status::Running).await;
+    success("`status` after that", now)?;
+    Ok(None)
+}
+
+/// What came of one of two calls at once: one of them may be told that the other is at it.
+fn or_conflict(answer: Result<Observation, Failure>) -> Result<Option<Observation>, End> {
+    match answer {
+        Ok(seen) => Ok(Some(seen)),
+        Err(failure) if failure.code == ErrorCode::Conflict => Ok(None),
+        Err(failure) => Err(End::failed("success or conflict for each of them", told(&failure))),
+    }
+}
+
 async fn start_twice(ground: &Ground<'_>) -> Outcome {
     ground.running().await?;
     ground.at_rest().await?;
     let (one, other) = join(ground.start(), ground.start()).await;
     let mut lives = Vec::new();
     for answer in [one, other] {
-        match answer {
-            Ok(seen) => lives.push(seen.native_id),
-            Err(failure) if failure.code == ErrorCode::Conflict => {}
-            Err(failure) => {
-                return Err(End::failed("success or conflict for each of them", told(&failure)));
-            }
-        }
+        lives.extend(or_conflict(answer)?.map(|seen| seen.native_id));
     }
     ensure(!lives.is_empty(), "success for one of them", || "conflict for both".to_owned())?;
     let now = ground.until(|status| *status == Status::Running).await;

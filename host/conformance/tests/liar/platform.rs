@@ -76,18 +76,22 @@ impl Platform {
         let target = self.target();
         let status = if handle == "blog" { target.status.clone() } else { Status::Missing };
         let running = status == Status::Running;
-        let address = Address { host: "127.0.0.1".into(), port: Some(80), target_port: None };
         Observation {
             handle: handle.into(),
             native_status: format!("{status:?}"),
             native_id: Some(target.id.to_string()),
             status,
             health: Health::None,
-            addresses: running.then_some(address).into_iter().collect(),
+            addresses: running.then(Self::address).into_iter().collect(),
             labels: BTreeMap::new(),
             detail: None,
             attributes: BTreeMap::from([("started-at".into(), target.life.to_string())]),
         }
+    }
+
+    /// Where it is reached.
+    pub(crate) fn address() -> Address {
+        Address { host: "127.0.0.1".into(), port: Some(80), target_port: None }
     }
 
     /// Tells everybody who watches.
@@ -172,6 +176,9 @@ impl Platform {
             Status::Stopped if self.lies("stop-again") => {
                 return Err(failure(ErrorCode::Conflict, "it is stopped"));
             }
+            Status::Stopped if self.lies("start-and-stop") && self.target().busy.is_some() => {
+                return Err(failure(ErrorCode::Internal, "a race"));
+            }
             Status::Stopped => {}
             Status::Paused if self.lies("stop-paused") => {
                 return Err(failure(ErrorCode::Internal, "it is paused"));
@@ -185,7 +192,12 @@ impl Platform {
                 });
             }
             _ => {
-                self.alone("stop-dropped").await?;
+                let door = self.alone("stop-dropped").await;
+                if self.lies("stop-twice") {
+                    door.map_err(|_| failure(ErrorCode::Internal, "a race"))?;
+                } else {
+                    door?;
+                }
                 self.set(Status::Stopped);
                 if !self.lies("watch-stop") {
                     self.report();
