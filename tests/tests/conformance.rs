@@ -275,7 +275,7 @@ fn the_http_waker_provider_keeps_what_the_contract_promises_of_a_control_plane()
     let grants = format!(
         "[provider.plane]\nplugin = \"http-waker\"\n\
          endpoint.api = {{ url = {:?}, headers = {{ {name} = {key:?} }}, rules = [\"* /servers/**\"] }}\n\
-         [provider.plane.settings]\npoll = \"50ms\"\n{}\n{}\n{}\nstatus = {{ id = \"/id\" }}\n\
+         [provider.plane.settings]\npoll = \"50ms\"\npatience = \"10s\"\n{}\n{}\n{}\nstatus = {{ id = \"/id\" }}\n\
          list = {{ path = \"/servers\", items = \"/servers\", every = \"50ms\" }}\n\n\
          [test]\ntarget = \"lobby\"\n{}",
         plane.url(),

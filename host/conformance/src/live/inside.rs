@@ -43,7 +43,8 @@ async fn logs_unknown(ground: &Ground<'_>) -> Outcome {
     ground.needs(Ability::Logs)?;
     let unknown = ground.unknown();
     let answer = ground.asked_of_unknown(ground.provider.logs(unknown, 1)).await?;
-    refused(answer, &[ErrorCode::NotFound], "`logs` of a target that does not exist").map(|_| None)
+    let codes = [ErrorCode::NotFound, ErrorCode::Denied];
+    refused(answer, &codes, "`logs` of a target that does not exist").map(|_| None)
 }
 
 /// The command of the trial and the status that it ends with.
