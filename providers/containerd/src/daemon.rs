@@ -270,9 +270,14 @@ pub(crate) fn read<A: Message + Default>(what: &str, bytes: &[u8]) -> Result<A> 
 fn found<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
-        Err(error) if *error.code() == ErrorCode::NotFound => Ok(None),
+        Err(error) if *error.code() == ErrorCode::NotFound || is_gone(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The task's shim has gone while it was asked: somebody else has deleted the task.
+fn is_gone(error: &Error) -> bool {
+    error.message().ends_with("ttrpc: closed")
 }
 
 /// False for what exists already.
