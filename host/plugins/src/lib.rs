@@ -47,6 +47,6 @@ mod wire;
 pub use dylib::Linked;
 pub use info::{CommandWish, EndpointWish, Kind, Load, PluginInfo};
 pub use plugins::{Plugins, PluginsConfig, PluginsError};
-pub use provider::WasmProvider;
+pub use provider::PluginProvider;
 pub use reach::{InvalidReach, Reach};
 pub use vouch::{Listed, Lock, LockPlace, Locked, Said, Signer, Verdict, Verification, Vouchers};
