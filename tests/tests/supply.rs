@@ -42,7 +42,7 @@ fn refused(output: &Output) -> Result<String> {
 }
 
 fn digest(home: &Home) -> Result<String> {
-    let digest = Sha256::digest(fs::read(plugin(home))?);
+    let digest = Sha256::digest(fs::read(late::file(home))?);
     Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -127,9 +127,9 @@ fn whoever_looks_at_a_plugin_is_refused_what_a_router_would_be() -> Result<()> {
     );
 
     let first = digest(&home)?;
-    put(&home, &newer()?)?;
+    late::put(&home, &late::newer()?)?;
     let second = digest(&home)?;
-    let path = plugin(&home);
+    let path = late::file(&home);
     let path = path.to_str().context("a path of UTF-8")?;
     for words in [["inspect", "late"], ["inspect", path], ["test", "late"], ["test", path]] {
         let said = refused(&home.drowse(&[&["plugin"], &words[..]].concat())?)?;
@@ -144,7 +144,7 @@ fn whoever_looks_at_a_plugin_is_refused_what_a_router_would_be() -> Result<()> {
 
     // A file elsewhere is one's own to look at.
     let copy = home.path().join("copy.wasm");
-    fs::copy(plugin(&home), &copy)?;
+    fs::copy(late::file(&home), &copy)?;
     let copy = copy.to_str().context("a path of UTF-8")?;
     accepted(&home.drowse(&["plugin", "inspect", copy])?)?;
     accepted(&home.drowse(&["plugin", "test", copy])?)?;
@@ -181,8 +181,8 @@ fn nothing_of_a_library_runs_that_is_refused() -> Result<()> {
     accepted(&home.drowse(&["plugin", "lock"])?)?;
     let mark = home.path().join("opened");
     let library = library(home.path(), &mark)?;
-    fs::remove_file(plugin(&home))?;
-    fs::copy(&library, plugin(&home).with_extension("so"))?;
+    fs::remove_file(late::file(&home))?;
+    fs::copy(&library, late::file(&home).with_extension("so"))?;
     for words in
         [&["list"][..], &["inspect", "late"], &["verify"], &["verify", "late"], &["test", "late"]]
     {
