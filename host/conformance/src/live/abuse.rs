@@ -19,12 +19,6 @@ pub(super) const PROMISES: &[Promise] = &[
     promise!("stop-dropped", "a stop that was dropped midway can be repeated", stop_dropped),
     promise!("crowd", "many calls at once are all answered", crowd),
     promise!("start-twice", "two starts at once make one life", start_twice),
-    promise!("stop-twice", "two stops at once stop it", stop_twice),
-    promise!(
-        "start-and-stop",
-        "after a start and a stop at once it can be started",
-        start_and_stop
-    ),
 ];
 
 async fn start_dropped(ground: &Ground<'_>) -> Outcome {
@@ -59,33 +53,6 @@ async fn crowd(ground: &Ground<'_>) -> Outcome {
         let seen = success(&format!("each of {CROWD} `status` calls at once"), answer)?;
         ensure(is_up(&seen.status), "it runs", || state(&seen))?;
     }
-    Ok(None)
-}
-
-async fn stop_twice(ground: &Ground<'_>) -> Outcome {
-    ground.running().await?;
-    let (one, other) = join(ground.stop(), ground.stop()).await;
-    let mut stopped = false;
-    for answer in [one, other] {
-        stopped |= or_conflict(answer)?.is_some();
-    }
-    ensure(stopped, "success for one of them", || "conflict for both".to_owned())?;
-    success("`status` after that", ground.until(is_down).await)?;
-    Ok(None)
-}
-
-async fn start_and_stop(ground: &Ground<'_>) -> Outcome {
-    ground.running().await?;
-    ground.at_rest().await?;
-    let (start, stop) = join(ground.start(), ground.stop()).await;
-    // Whoever waits until it runs waits in vain.
-    if !start.as_ref().is_err_and(|failure| failure.code == ErrorCode::Timeout) {
-        or_conflict(start)?;
-    }
-    or_conflict(stop)?;
-    success("`start` after that", ground.repeated(|| ground.start()).await)?;
-    let now = ground.until(|status| *status == Status::Running).await;
-    success("`status` after that", now)?;
     Ok(None)
 }
 

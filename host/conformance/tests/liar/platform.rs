@@ -176,9 +176,6 @@ impl Platform {
             Status::Stopped if self.lies("stop-again") => {
                 return Err(failure(ErrorCode::Conflict, "it is stopped"));
             }
-            Status::Stopped if self.lies("start-and-stop") && self.target().busy.is_some() => {
-                return Err(failure(ErrorCode::Internal, "a race"));
-            }
             Status::Stopped => {}
             Status::Paused if self.lies("stop-paused") => {
                 return Err(failure(ErrorCode::Internal, "it is paused"));
@@ -192,12 +189,7 @@ impl Platform {
                 });
             }
             _ => {
-                let door = self.alone("stop-dropped").await;
-                if self.lies("stop-twice") {
-                    door.map_err(|_| failure(ErrorCode::Internal, "a race"))?;
-                } else {
-                    door?;
-                }
+                self.alone("stop-dropped").await?;
                 self.set(Status::Stopped);
                 if !self.lies("watch-stop") {
                     self.report();
