@@ -10,7 +10,9 @@ mod panics;
 use std::rc::Rc;
 
 pub use drowse_provider_abi::Table;
-use drowse_provider_abi::{Bytes, Entry, FUNCTIONS, Function, Host, MAJOR, MINOR, Sink, entry};
+use drowse_provider_abi::{
+    Bytes, Entry, FUNCTIONS, Function, Host, MAJOR, MINOR, Sink, entry, wire,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -19,7 +21,6 @@ use crate::{
     glue::Glue,
     host,
     provider::Provider,
-    wire,
 };
 
 // Unwinding is how a panic is caught and how a call that was given up ends.

@@ -1,30 +1,13 @@
-//! The contract's types as bytes, for the border of a dynamic library.
+//! The contract's types as `drowse-provider-abi` writes and reads them.
 //!
 //! Most of them derive what is needed in [`bindings`](crate::bindings).
 
-#[cfg(not(target_family = "wasm"))]
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     bindings::drowse::provider::types::Abilities,
     words::{Attribute, Usage},
 };
-
-/// The bytes of a value.
-#[cfg(not(target_family = "wasm"))]
-pub(crate) fn bytes(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_allocvec(value).expect("the contract's types have a known length")
-}
-
-/// The value of these bytes, all of them.
-#[cfg(not(target_family = "wasm"))]
-pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> postcard::Result<T> {
-    match postcard::take_from_bytes(bytes)? {
-        (value, []) => Ok(value),
-        _ => Err(postcard::Error::SerdeDeCustom),
-    }
-}
 
 impl Serialize for Abilities {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

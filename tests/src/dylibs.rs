@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::programs::variables;
+use crate::{Home, programs::variables};
 
 /// A crate that becomes a dynamic library.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,9 @@ pub struct Dylib {
     /// The library's file name without `.so`.
     pub name: &'static str,
 }
+
+/// The provider `containerd`.
+pub const CONTAINERD: Dylib = Dylib { package: "drowse-provider-containerd", name: "containerd" };
 
 /// The provider `docker`.
 pub const DOCKER: Dylib = Dylib { package: "drowse-provider-docker", name: "docker" };
@@ -29,7 +32,10 @@ pub const PROCESS: Dylib = Dylib { package: "drowse-provider-process", name: "pr
 pub const GUEST: Dylib = Dylib { package: "drowse-dylib-guest", name: "guest" };
 
 /// Those that tests drive.
-pub const TESTED: [Dylib; 3] = [DOCKER, PROCESS, GUEST];
+pub const TESTED: [Dylib; 4] = [CONTAINERD, DOCKER, PROCESS, GUEST];
+
+/// The line of a configuration that allows them.
+pub const ALLOW: &str = "allow-dylib = true";
 
 /// Builds libraries below the target directory and copies them into `dir`.
 pub fn build(cargo: &mut Command, target: &Path, libraries: &[Dylib], dir: &Path) -> Result<()> {
@@ -67,4 +73,23 @@ pub fn built(library: Dylib, temporary: &str) -> PathBuf {
     build(&mut cargo, &target, &[library], &target)
         .unwrap_or_else(|error| panic!("build {}: {error:#}", library.package));
     target.join(library.name).with_extension("so")
+}
+
+/// Puts the library among the plugins of a router's home.
+///
+/// # Panics
+///
+/// As [`built`].
+pub fn put(library: Dylib, temporary: &str, home: &Home) -> Result<()> {
+    let (from, to) = (built(library, temporary), home.plugins().join(library.name));
+    let to = to.with_extension("so");
+    fs::copy(&from, &to)
+        .with_context(|| format!("copy {} to {}", from.display(), to.display()))
+        .map(drop)
+}
+
+/// Lets a configured router use dynamic libraries.
+pub fn allow(home: &Home) -> Result<()> {
+    let tables = fs::read_to_string(home.config())?;
+    Ok(fs::write(home.config(), format!("{ALLOW}\n{tables}"))?)
 }

@@ -1,16 +1,73 @@
 //! What the contract promises, put to the test by `drowse plugin test` on every provider in the box
-//! and its real platform. What is skipped is known.
+//! and its real platform, as a component and as a dynamic library. What is skipped is known.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use drowse_tests::{Card, Docker, Hello, Home, Plane, Programs, plane::KEY};
+use drowse_tests::{
+    Card, Containerd, Docker, FakeProxmox, Hello, Home, Plane, Programs,
+    containerd::{IMAGE, PLUGINS},
+    dylibs::{self, Dylib},
+    fake_proxmox::{Generation, TOKEN},
+    plane::KEY,
+};
 use serde_json::Value;
 
-/// The report on a plugin with these grants, after it was found to hold no failure; and which checks
-/// were skipped.
-fn conforms(home: &Home, plugin: &str, grants: &str) -> Result<Vec<String>> {
+const LOGS: [&str; 2] = ["logs", "logs-unknown"];
+const EXEC: [&str; 6] =
+    ["exec", "exec-output", "exec-empty", "exec-unknown", "exec-stopped", "exec-paused"];
+const USAGE: [&str; 3] = ["usage", "usage-stopped", "usage-unknown"];
+const PAUSE: [&str; 8] = [
+    "pause",
+    "pause-again",
+    "pause-stopped",
+    "pause-unknown",
+    "resume",
+    "resume-running",
+    "start-paused",
+    "stop-paused",
+];
+/// Writes more lines than anybody is told, with nothing but a shell.
+const MUCH: &str = "i=0; while [ $i -lt 300 ]; do i=$((i + 1)); echo $i; done; exit 7";
+const RECREATE: [&str; 2] = ["recreate", "recreate-stopped"];
+const REMOVE: [&str; 2] = ["remove", "remove-again"];
+
+/// What a provider is built as.
+#[derive(Clone, Copy)]
+enum Built {
+    /// The component that the router carries.
+    Component,
+    /// This library, put among the plugins and allowed.
+    Library(Dylib),
+}
+
+impl Built {
+    /// A target's name that tests which run at the same time do not share.
+    fn target(self) -> &'static str {
+        match self {
+            Self::Component => "conform-component",
+            Self::Library(_) => "conform-library",
+        }
+    }
+}
+
+/// The report on a plugin with these grants: no check failed, and those were skipped, in the order in
+/// which they are made.
+fn conforms(
+    home: &Home,
+    plugin: &str,
+    built: Built,
+    grants: &str,
+    skipped: &[&[&str]],
+) -> Result<()> {
     home.configure("")?;
+    let mut expected = skipped.concat();
+    if let Built::Library(library) = built {
+        dylibs::put(library, env!("CARGO_TARGET_TMPDIR"), home)?;
+        dylibs::allow(home)?;
+        // Nobody can see what a library makes use of.
+        expected.insert(0, "imports");
+    }
     let file = home.path().join("grants.toml");
     fs::write(&file, grants)?;
     let file = file.to_str().context("a path of UTF-8")?;
@@ -18,12 +75,18 @@ fn conforms(home: &Home, plugin: &str, grants: &str) -> Result<Vec<String>> {
     let told = String::from_utf8_lossy(&output.stdout);
     let said = String::from_utf8_lossy(&output.stderr);
     let report: Value = serde_json::from_str(&told).with_context(|| format!("{told}\n{said}"))?;
+    let kind = match built {
+        Built::Component => "component",
+        Built::Library(_) => "dylib",
+    };
+    ensure!(report["plugin"]["kind"] == kind, "it tested something else: {:#}", report["plugin"]);
     let failed = named(&report, "failed");
     ensure!(output.status.success() && failed.is_empty(), "{failed:?} failed: {report:#}\n{said}");
     ensure!(report["ok"] == true && report["failed"] == 0, "{report:#}");
     let made = report["checks"].as_array().map_or(0, Vec::len);
     ensure!(made > 50, "only {made} checks: {report:#}");
-    Ok(named(&report, "skipped"))
+    assert_eq!(named(&report, "skipped"), expected, "{report:#}");
+    Ok(())
 }
 
 fn named(report: &Value, verdict: &str) -> Vec<String> {
@@ -32,55 +95,172 @@ fn named(report: &Value, verdict: &str) -> Vec<String> {
     named.filter_map(|check| Some(check["name"].as_str()?.to_owned())).collect()
 }
 
-#[test]
-fn the_process_provider_keeps_what_the_contract_promises_of_real_programs() -> Result<()> {
+/// A command that kills the process of the last start, which is the last line of its notes: that may
+/// come a moment after the start.
+fn kill_the_last(home: &Path) -> String {
+    let kill = "kill -KILL $(tail -n 1 starts | cut -d ' ' -f 1) 2>/dev/null";
+    let script = format!("cd {} && until {kill}; do sleep 0.01; done", home.display());
+    format!("disturb = [\"sh\", \"-c\", {script:?}]\n")
+}
+
+fn process(built: Built) -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
-    let last = "kill -KILL $(tail -n 1 starts | cut -d ' ' -f 1)";
-    let disturb = format!("cd {} && {last}", home.path().display());
     let grants = format!(
-        "{}[test]\ntarget = \"hello\"\nsettings = {{ port = {} }}\n\
-         disturb = [\"sh\", \"-c\", {disturb:?}]\n",
+        "{}[test]\ntarget = \"hello\"\nsettings = {{ port = {} }}\n{}",
         hello.provider(),
         hello.port(),
+        kill_the_last(home.path()),
     );
-    let skipped = conforms(&home, "process", &grants)?;
-    assert_eq!(
-        skipped,
-        [
-            "exec",
-            "exec-empty",
-            "exec-unknown",
-            "exec-stopped",
-            "exec-paused",
-            "recreate",
-            "recreate-stopped",
-            "remove",
-            "remove-again"
-        ]
-    );
+    conforms(&home, "process", built, &grants, &[&EXEC, &RECREATE, &REMOVE])?;
     let last = *hello.starts()?.last().context("it was started")?;
     assert!(!drowse_tests::process::exists(last), "nothing runs on after the test");
     Ok(())
 }
 
 #[test]
-fn the_docker_provider_keeps_what_the_contract_promises_of_a_real_engine() -> Result<()> {
-    let Some(engine) = Docker::shared("the_docker_provider_keeps") else { return Ok(()) };
-    engine.create_web("conform", 0.0)?;
+fn the_process_provider_keeps_what_the_contract_promises_of_real_programs() -> Result<()> {
+    process(Built::Component)
+}
+
+#[test]
+fn the_process_provider_keeps_it_as_a_library() -> Result<()> {
+    process(Built::Library(dylibs::PROCESS))
+}
+
+fn docker(engine: &Docker, built: Built) -> Result<()> {
+    let name = built.target();
+    engine.create_web(name, 0.0)?;
     let home = Home::new(&Programs::from_env())?;
     let socket = format!("unix://{}", engine.socket().display());
+    let endpoint = |name: &str| format!("endpoint.{name} = {{ url = {socket:?} }}\n");
     let grants = format!(
-        "[provider.docker]\nplugin = \"docker\"\n\
-         endpoint.engine = {{ url = {socket:?} }}\nendpoint.exec = {{ url = {socket:?} }}\n\n\
-         [test]\ntarget = \"conform\"\ngrace = \"1s\"\n\
-         exec = [\"sh\", \"-c\", \"exit 7\"]\nexec-status = 7\n\
-         disturb = [\"docker\", \"--host\", {socket:?}, \"kill\", \"conform\"]\n",
+        "[provider.docker]\nplugin = \"docker\"\n{}\n\
+         [test]\ntarget = \"{name}\"\ngrace = \"1s\"\nmay-recreate = true\nmay-remove = true\n\
+         exec = [\"sh\", \"-c\", {MUCH:?}]\nexec-status = 7\n\
+         disturb = [\"docker\", \"--host\", {socket:?}, \"kill\", \"{name}\"]\n",
+        ["engine", "exec", "recreate", "remove"].map(endpoint).concat(),
     );
-    let skipped = conforms(&home, "docker", &grants)?;
-    assert_eq!(skipped, ["recreate", "recreate-stopped", "remove", "remove-again"]);
-    assert!(!engine.is_running("conform")?, "it is left as it was found");
+    conforms(&home, "docker", built, &grants, &[])?;
+    let left = engine.run(&["ps", "--all", "--quiet", "--filter", &format!("name={name}")])?;
+    assert_eq!(left, "", "it was made anew twice and taken away, and nothing is left");
+    Ok(())
+}
+
+#[test]
+fn the_docker_provider_keeps_what_the_contract_promises_of_a_real_engine() -> Result<()> {
+    let Some(engine) = Docker::shared("the_docker_provider_keeps") else { return Ok(()) };
+    docker(engine, Built::Component)
+}
+
+#[test]
+fn the_docker_provider_keeps_it_as_a_library() -> Result<()> {
+    let Some(engine) = Docker::shared("the_docker_provider_as_a_library") else { return Ok(()) };
+    docker(engine, Built::Library(dylibs::DOCKER))
+}
+
+/// Grants for a container on the daemon, whoever makes it.
+fn of_containerd(daemon: &Containerd, name: &str, test: &str) -> String {
+    let socket = daemon.socket();
+    let socket = socket.display();
+    let namespace = Containerd::NAMESPACE;
+    format!(
+        "[provider.box]\nplugin = \"containerd\"\n\
+         settings = {{ namespace = \"{namespace}\", network = \"lan\" }}\n\
+         endpoint.containerd = {{ url = \"unix://{socket}\" }}\n\
+         network.lan = {{ config = {:?}, plugins = [{PLUGINS:?}], results = {:?} }}\n\n\
+         [test]\ntarget = \"{name}\"\ngrace = \"1s\"\n\
+         exec = [\"sh\", \"-c\", {MUCH:?}]\nexec-status = 7\n\
+         disturb = [\"ctr\", \"--address\", \"{socket}\", \"--namespace\", \"{namespace}\",\
+         \"tasks\", \"kill\", \"--signal\", \"KILL\", \"{name}\"]\n{test}",
+        daemon.network(),
+        daemon.results(),
+    )
+}
+
+/// A container that somebody else has made; in the end it is taken away.
+fn containerd(daemon: &Containerd, built: Built) -> Result<()> {
+    let name = built.target();
+    daemon.run(&["containers", "create", IMAGE, name])?;
+    let home = Home::new(&Programs::from_env())?;
+    let grants = of_containerd(daemon, name, "may-recreate = true\nmay-remove = true\n");
+    conforms(&home, "containerd", built, &grants, &[&LOGS, &EXEC, &USAGE, &RECREATE])?;
+    let left = daemon.run(&["containers", "list", "--quiet"])?;
+    assert!(!left.lines().any(|it| it == name), "it was taken away: {left}");
+    assert_eq!(daemon.task(name)?, None);
+    assert_eq!(daemon.addresses(name)?, [""; 0], "still given out");
+    Ok(())
+}
+
+#[test]
+fn the_containerd_provider_keeps_what_the_contract_promises_of_a_real_daemon() -> Result<()> {
+    let Some(daemon) = Containerd::shared("the_containerd_provider_keeps") else { return Ok(()) };
+    containerd(daemon, Built::Component)
+}
+
+#[test]
+fn the_containerd_provider_keeps_it_as_a_library() -> Result<()> {
+    let Some(daemon) = Containerd::shared("the_containerd_provider_as_a_library") else {
+        return Ok(());
+    };
+    containerd(daemon, Built::Library(dylibs::CONTAINERD))
+}
+
+#[test]
+fn the_containerd_provider_keeps_it_of_a_container_that_it_makes_itself() -> Result<()> {
+    let Some(daemon) = Containerd::shared("a_container_that_it_makes") else { return Ok(()) };
+    let home = Home::new(&Programs::from_env())?;
+    let name = "conform-made";
+    let test = format!("settings = {{ image = {IMAGE:?} }}\nunknown-settings = {{}}\n");
+    let grants = of_containerd(daemon, name, &test);
+    let skipped: [&[&str]; 5] = [&LOGS, &EXEC, &USAGE, &RECREATE, &REMOVE];
+    conforms(&home, "containerd", Built::Component, &grants, &skipped)?;
+    assert_eq!(daemon.task(name)?, None, "it is left as it was found");
+    Ok(())
+}
+
+/// One guest of one kind on a server of one generation.
+fn proxmox(generation: Generation, guest: &str, test: &str, skipped: &[&[&str]]) -> Result<()> {
+    let programs = Programs::from_env();
+    // Compiled once for all of these tests.
+    let home = Home::new(&programs)?.cache(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("pve"));
+    let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
+    let fake = FakeProxmox::begin(generation)?;
+    fake.add_container(100, &hello);
+    fake.add_machine(101, &hello, Duration::from_millis(50));
+    let grants = format!(
+        "[provider.pve]\nplugin = \"proxmox\"\n\
+         settings = {{ networks = [\"127.0.0.0/8\"], poll = \"50ms\", every = \"200ms\" }}\n\
+         [provider.pve.endpoint.api]\nurl = {:?}\nfingerprint = {:?}\n\
+         headers = {{ Authorization = \"PVEAPIToken={TOKEN}\" }}\n\n\
+         [test]\ntarget = \"{guest}\"\nunknown = \"999\"\n{test}{}",
+        fake.url(),
+        fake.fingerprint(),
+        kill_the_last(home.path()),
+    );
+    conforms(&home, "proxmox", Built::Component, &grants, skipped)?;
+    assert!(!fake.runs(100)? && !fake.runs(101)?, "it is left as it was found");
+    Ok(())
+}
+
+#[test]
+fn the_proxmox_provider_keeps_what_the_contract_promises_of_a_fake_containers() -> Result<()> {
+    for generation in [Generation::Old, Generation::New] {
+        // What the platform calls suspending a container ends it.
+        let test = "without = [\"pause\"]\n";
+        let skipped: [&[&str]; 6] = [&["stop-signal"], &PAUSE, &LOGS, &EXEC, &RECREATE, &REMOVE];
+        proxmox(generation, "100", test, &skipped)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_proxmox_provider_keeps_it_of_a_fake_machines() -> Result<()> {
+    for generation in [Generation::Old, Generation::New] {
+        let skipped: [&[&str]; 5] = [&["stop-signal"], &LOGS, &EXEC, &RECREATE, &REMOVE];
+        proxmox(generation, "101", "", &skipped)?;
+    }
     Ok(())
 }
 
@@ -90,43 +270,22 @@ fn the_http_waker_provider_keeps_what_the_contract_promises_of_a_control_plane()
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
     let plane = Plane::begin(&hello)?;
-    // Its last start is the last line, with the process id first.
-    let kill = "kill -KILL $(tail -n 1 starts | cut -d ' ' -f 1)";
-    let disturb = format!("cd {} && {kill}", home.path().display());
     let (name, key) = KEY;
     let post = |verb: &str| format!("{verb} = {{ path = \"/servers/{{name}}/{verb}\" }}");
     let grants = format!(
         "[provider.plane]\nplugin = \"http-waker\"\n\
          endpoint.api = {{ url = {:?}, headers = {{ {name} = {key:?} }}, rules = [\"* /servers/**\"] }}\n\
-         [provider.plane.settings]\npoll = \"50ms\"\n{}\n{}\n{}\nstatus = {{ id = \"/id\" }}\n\
+         [provider.plane.settings]\npoll = \"50ms\"\npatience = \"10s\"\n{}\n{}\n{}\nstatus = {{ id = \"/id\" }}\n\
          list = {{ path = \"/servers\", items = \"/servers\", every = \"50ms\" }}\n\n\
-         [test]\ntarget = \"lobby\"\ndisturb = [\"sh\", \"-c\", {disturb:?}]\n",
+         [test]\ntarget = \"lobby\"\n{}",
         plane.url(),
         post("pause"),
         post("resume"),
         post("kill"),
+        kill_the_last(home.path()),
     );
-    let skipped = conforms(&home, "http-waker", &grants)?;
-    assert_eq!(
-        skipped,
-        [
-            "stop-signal",
-            "logs",
-            "exec",
-            "exec-empty",
-            "exec-unknown",
-            "exec-stopped",
-            "exec-paused",
-            "usage",
-            "usage-stopped",
-            "usage-unknown",
-            "recreate",
-            "recreate-stopped",
-            "remove",
-            "remove-again"
-        ]
-    );
-    Ok(())
+    let skipped: [&[&str]; 6] = [&["stop-signal"], &LOGS, &EXEC, &USAGE, &RECREATE, &REMOVE];
+    conforms(&home, "http-waker", Built::Component, &grants, &skipped)
 }
 
 #[test]
@@ -146,13 +305,19 @@ fn the_wake_on_lan_provider_keeps_what_the_contract_promises_of_a_machine() -> R
         home.path(),
         hello.address().to_string(),
     );
-    let skipped = conforms(&home, "wake-on-lan", &grants)?;
     // A machine is what its settings say: there is none that does not exist. And a packet is all
     // that the provider has.
-    for name in
-        ["start", "addresses", "start-again", "stop", "stop-again", "start-dropped", "crowd"]
-    {
-        assert!(!skipped.iter().any(|skipped| skipped == name), "{name} was skipped: {skipped:?}");
-    }
-    Ok(())
+    let skipped: [&[&str]; 10] = [
+        &["ungranted-watch", "unknown-status", "unknown-start", "unknown-stop", "unknown-kill"],
+        &["stop-signal", "kill", "kill-again"],
+        &PAUSE,
+        &LOGS,
+        &EXEC,
+        &USAGE,
+        &["list", "list-pages"],
+        &["watch", "watch-start", "watch-stop", "watch-disturbed"],
+        &RECREATE,
+        &REMOVE,
+    ];
+    conforms(&home, "wake-on-lan", Built::Component, &grants, &skipped)
 }

@@ -1,35 +1,22 @@
 //! Providers as dynamic libraries through the binary: the same workloads wake, once the operator
 //! allows it.
 
-use std::{fs, path::Path, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use drowse_tests::{
     Docker, Hello, Home, Programs,
-    dylibs::{self, DOCKER, Dylib, PROCESS},
+    dylibs::{self, ALLOW, DOCKER, Dylib, PROCESS, allow},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const ALLOW: &str = "allow-dylib = true";
 
 /// A router's home with this library among its plugins.
 fn home(library: Dylib, tables: &str) -> Result<Home> {
     let home = Home::new(&Programs::from_env())?;
-    let to = home.plugins().join(library.name).with_extension("so");
-    put(&dylibs::built(library, env!("CARGO_TARGET_TMPDIR")), &to)?;
+    dylibs::put(library, env!("CARGO_TARGET_TMPDIR"), &home)?;
     home.configure(tables)?;
     Ok(home)
-}
-
-fn put(library: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to.parent().context("a file is in a directory")?)?;
-    fs::copy(library, to).with_context(|| format!("copy {}", library.display()))?;
-    Ok(())
-}
-
-fn allow(home: &Home) -> Result<()> {
-    let tables = fs::read_to_string(home.config())?;
-    Ok(fs::write(home.config(), format!("{ALLOW}\n{tables}"))?)
 }
 
 #[test]

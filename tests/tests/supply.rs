@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use drowse_tests::{Hello, Home, Programs, Router, late, needs};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -41,9 +42,8 @@ fn refused(output: &Output) -> Result<String> {
 }
 
 fn digest(home: &Home) -> Result<String> {
-    let said = accepted(&home.drowse(&["plugin", "inspect", "late", "--json"])?)?;
-    let value: Value = serde_json::from_str(&said)?;
-    Ok(value["digest"].as_str().context("no digest")?.to_owned())
+    let digest = Sha256::digest(fs::read(late::file(home))?);
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn wait_for_use(router: &Router, from: usize) -> Result<usize> {
@@ -102,6 +102,103 @@ fn check_and_run_refuse_a_plugin_that_nobody_has_accepted() -> Result<()> {
     Ok(())
 }
 
+/// What `drowse plugin list` says of the plugin `late`: for people and for programs.
+fn listed(home: &Home) -> Result<(String, Value)> {
+    let told = accepted(&home.drowse(&["plugin", "list"])?)?;
+    let row = told.lines().find(|line| line.starts_with("late ")).context("it is not listed")?;
+    let rows = accepted(&home.drowse(&["plugin", "list", "--json"])?)?;
+    let rows: Vec<Value> = serde_json::from_str(&rows)?;
+    let entry = rows.into_iter().find(|entry| entry["name"] == "late");
+    Ok((row.to_owned(), entry.context("it is not listed")?))
+}
+
+#[test]
+fn whoever_looks_at_a_plugin_is_refused_what_a_router_would_be() -> Result<()> {
+    let (home, _hello) = home("")?;
+    let (row, entry) = listed(&home)?;
+    assert!(row.contains(" -  "), "nobody vouches for it: {row}");
+    assert_eq!(entry["lock"]["verdict"], "silent", "{entry:#}");
+    accepted(&home.drowse(&["plugin", "lock"])?)?;
+    let (row, entry) = listed(&home)?;
+    assert!(row.contains(" lock "), "{row}");
+    assert_eq!(
+        (&entry["lock"]["verdict"], &entry["version"]),
+        (&"vouched".into(), &"0.1.0".into())
+    );
+
+    let first = digest(&home)?;
+    late::put(&home, &late::newer()?)?;
+    let second = digest(&home)?;
+    let path = late::file(&home);
+    let path = path.to_str().context("a path of UTF-8")?;
+    for words in [["inspect", "late"], ["inspect", path], ["test", "late"], ["test", path]] {
+        let said = refused(&home.drowse(&[&["plugin"], &words[..]].concat())?)?;
+        assert!(said.contains(&first) && said.contains(&second), "{words:?}: {said}");
+    }
+    let (row, entry) = listed(&home)?;
+    assert!(row.contains("refused by lock"), "{row}");
+    assert_eq!(entry["lock"]["verdict"], "refused", "{entry:#}");
+    assert!(entry.get("version").is_none(), "nobody asked it: {entry:#}");
+    let problem = entry["problem"].as_str().context("no problem")?;
+    assert!(problem.contains(&first) && problem.contains(&second), "{problem}");
+
+    // A file elsewhere is one's own to look at.
+    let copy = home.path().join("copy.wasm");
+    fs::copy(late::file(&home), &copy)?;
+    let copy = copy.to_str().context("a path of UTF-8")?;
+    accepted(&home.drowse(&["plugin", "inspect", copy])?)?;
+    accepted(&home.drowse(&["plugin", "test", copy])?)?;
+
+    accepted(&home.drowse(&["plugin", "lock", "late"])?)?;
+    accepted(&home.drowse(&["plugin", "inspect", path])?)?;
+    accepted(&home.drowse(&["plugin", "test", "late"])?)?;
+    Ok(())
+}
+
+/// A library that leaves a file behind when it is opened, and is no plugin.
+fn library(dir: &Path, mark: &Path) -> Result<PathBuf> {
+    let (source, library) = (dir.join("opened.c"), dir.join("opened.so"));
+    let code = format!(
+        "#include <fcntl.h>\n#include <unistd.h>\n\
+         __attribute__((constructor)) static void opened(void) {{\n    \
+         close(open({mark:?}, O_CREAT | O_WRONLY, 0600));\n}}\n\
+         const void *drowse_provider_table(void) {{ return 0; }}\n"
+    );
+    fs::write(&source, code)?;
+    let words = ["-shared", "-fPIC", "-o"];
+    let made = Command::new("clang").args(words).arg(&library).arg(&source).output()?;
+    accepted(&made)?;
+    Ok(library)
+}
+
+#[test]
+fn nothing_of_a_library_runs_that_is_refused() -> Result<()> {
+    if let Some(why) = needs::lacks(&["clang"]) {
+        needs::skip("nothing_of_a_library", &why);
+        return Ok(());
+    }
+    let (home, _hello) = home("allow-dylib = true\n")?;
+    accepted(&home.drowse(&["plugin", "lock"])?)?;
+    let mark = home.path().join("opened");
+    let library = library(home.path(), &mark)?;
+    fs::remove_file(late::file(&home))?;
+    fs::copy(&library, late::file(&home).with_extension("so"))?;
+    for words in
+        [&["list"][..], &["inspect", "late"], &["verify"], &["verify", "late"], &["test", "late"]]
+    {
+        let said = said(&home.drowse(&[&["plugin"], words].concat())?);
+        assert!(said.contains("is not the one that was accepted"), "{words:?}: {said}");
+        assert!(!mark.exists(), "{words:?} opened it");
+    }
+    refused(&home.drowse(&["check"])?)?;
+    assert!(!mark.exists(), "`check` opened it");
+    // Elsewhere it is opened, and this test sees that.
+    let library = library.to_str().context("a path of UTF-8")?;
+    let said = refused(&home.drowse(&["plugin", "inspect", library])?)?;
+    assert!(said.contains("its table is missing") && mark.exists(), "{said}");
+    Ok(())
+}
+
 #[test]
 fn a_file_in_the_place_of_a_bundled_plugin_must_be_accepted() -> Result<()> {
     let programs = Programs::from_env();
@@ -157,11 +254,19 @@ fn only_what_a_trusted_key_has_signed_is_used_where_signatures_are_required() ->
     let (secret, public) = key(keys.path(), "ours")?;
     let (strange, _) = key(keys.path(), "strange")?;
     let (home, _hello) = home(&format!("plugin-keys = [{public:?}]\nrequire-signatures = true\n"))?;
-    for command in [&["check"][..], &["plugin", "lock"], &["plugin", "verify"]] {
+    for command in [
+        &["check"][..],
+        &["plugin", "lock"],
+        &["plugin", "verify"],
+        &["plugin", "inspect", "late"],
+        &["plugin", "test", "late"],
+    ] {
         let said = refused(&home.drowse(command)?)?;
         assert!(said.contains("is not signed: there is no"), "{command:?}: {said}");
     }
     assert!(!home.path().join("drowse.lock").exists());
+    let (row, _) = listed(&home)?;
+    assert!(row.contains("refused by key"), "{row}");
 
     sign(&strange, &late::file(&home))?;
     let said = refused(&home.drowse(&["check"])?)?;
@@ -171,6 +276,9 @@ fn only_what_a_trusted_key_has_signed_is_used_where_signatures_are_required() ->
     accepted(&home.drowse(&["check"])?)?;
     let said = accepted(&home.drowse(&["plugin", "verify"])?)?;
     assert!(said.contains("is signed by key") && said.contains("for the test"), "{said}");
+    let (row, entry) = listed(&home)?;
+    assert!(row.contains(" key "), "{row}");
+    assert_eq!(entry["signature"]["verdict"], "vouched", "{entry:#}");
 
     let router = home.start()?;
     assert_eq!(router.get("any.example", "/")?.status, 200);

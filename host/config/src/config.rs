@@ -8,7 +8,7 @@ use std::{
 };
 
 use drowse_core::{PoolName, PoolSpec, ProviderName, WorkloadName, WorkloadSpec};
-use drowse_plugins::{LockPlace, Vouchers, settings::ProviderSettings};
+use drowse_plugins::{LockPlace, Signer, Vouchers, settings::ProviderSettings};
 use drowse_proxy::settings::{ListenerSettings, WaitingSettings};
 use drowse_routes::{Auth, Route};
 
@@ -22,7 +22,7 @@ use crate::{
     read::{Reader, Section},
     route,
     source::{Place, Source},
-    tree::{self, Entries, Value},
+    tree::{self, Entries, Node, Value},
     waiting, workload,
 };
 
@@ -64,13 +64,15 @@ pub struct Config {
     sources: Vec<Source>,
 }
 
-/// Where the router keeps things, and whether dynamic libraries are among them.
+/// Where the router keeps things, and which plugins it may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
     /// The directory of plugins.
     pub plugins: PathBuf,
     /// Plugins may be dynamic libraries.
     pub allow_dylib: bool,
+    /// What must vouch for a plugin's file.
+    pub vouchers: Vouchers,
     /// The directory for compiled plugins.
     pub cache: PathBuf,
     /// The control socket.
@@ -181,6 +183,7 @@ impl Config {
         Paths {
             plugins: self.plugins.clone(),
             allow_dylib: self.allow_dylib,
+            vouchers: self.vouchers.clone(),
             cache: self.cache.clone(),
             control: self.control.clone(),
         }
@@ -212,6 +215,7 @@ impl Paths {
         Self {
             plugins: if beside.is_dir() { beside } else { places.plugins() },
             allow_dylib: false,
+            vouchers: Vouchers::default(),
             cache: places.cache(),
             control: places.control(),
         }
@@ -223,22 +227,38 @@ impl Paths {
     pub fn named(path: &Path, places: &Places) -> Result<Self, Mistakes> {
         let texts = texts(path)?;
         let mut paths = Self::usual(parent(&texts[0].0), places);
-        let Self { plugins, allow_dylib, cache, control } = &mut paths;
+        paths.vouchers.lock = Some(lock(path));
         for (file, (path, text)) in texts.into_iter().enumerate() {
             let mut source = Source { path, text, secrets: Vec::new() };
             let entries = tree::parse(file, &mut source, &mut Vec::new());
-            for (key, place) in
-                [("plugins", &mut *plugins), ("cache", &mut *cache), ("control", &mut *control)]
-            {
-                if let Some(Value::Text(said)) = entries.get(key).map(|entry| &entry.node.value) {
-                    *place = parent(&source.path).join(said);
-                }
-            }
-            if let Some(entry) = entries.get("allow-dylib") {
-                *allow_dylib = matches!(entry.node.value, Value::Flag(true));
-            }
+            paths.read(&entries, parent(&source.path));
         }
         Ok(paths)
+    }
+
+    /// Takes over what stands in one file in this directory.
+    fn read(&mut self, entries: &Entries, directory: &Path) {
+        let Self { plugins, allow_dylib, vouchers, cache, control } = self;
+        for (key, place) in [("plugins", plugins), ("cache", cache), ("control", control)] {
+            if let Some(Value::Text(said)) = entries.get(key).map(|entry| &entry.node.value) {
+                *place = directory.join(said);
+            }
+        }
+        for (key, flag) in [
+            ("allow-dylib", allow_dylib),
+            ("require-signatures", &mut vouchers.signatures_required),
+        ] {
+            if let Some(entry) = entries.get(key) {
+                *flag = matches!(entry.node.value, Value::Flag(true));
+            }
+        }
+        if let Some(Value::List(keys)) = entries.get("plugin-keys").map(|entry| &entry.node.value) {
+            let signer = |key: &Node| match &key.value {
+                Value::Text(text) => text.parse::<Signer>().ok(),
+                _ => None,
+            };
+            vouchers.signers = keys.iter().filter_map(signer).collect();
+        }
     }
 }
 

@@ -302,13 +302,17 @@ fn plugins_beside_the_configuration_go_before_the_users() {
 #[test]
 fn paths_are_found_in_a_broken_configuration() {
     let directory = tempfile::tempdir().unwrap();
-    let broken = "control = \"my.sock\"\nidel = 10m\ncache = \"/my/cache\"\n[[[\n";
+    let broken = "control = \"my.sock\"\nidel = 10m\ncache = \"/my/cache\"\n\
+                  require-signatures = true\nplugin-keys = [\"RWnone\"]\n[[[\n";
     std::fs::write(directory.path().join("a.toml"), broken).unwrap();
     std::fs::write(directory.path().join("b.toml"), "plugins = \"mine\"\n[provider").unwrap();
     let paths = Paths::named(directory.path(), &Places::default()).unwrap();
     assert_eq!(paths.control, directory.path().join("my.sock"));
     assert_eq!(paths.cache, Path::new("/my/cache"));
     assert_eq!(paths.plugins, directory.path().join("mine"));
+    // Nor does a mistake make anybody trust more.
+    assert!(paths.vouchers.signatures_required && paths.vouchers.signers.is_empty());
+    assert_eq!(paths.vouchers.lock.unwrap().file, directory.path().join("drowse.lock"));
 }
 
 #[test]

@@ -41,8 +41,8 @@ pub struct About {
 pub struct Wish {
     /// The name by which it calls it.
     pub name: String,
-    /// The interface through which it does: `http`, `udp` or `command`.
-    pub interface: &'static str,
+    /// The interfaces through which it does: `http`, `grpc`, `udp`, `command`.
+    pub interfaces: BTreeSet<&'static str>,
     /// It works without.
     pub optional: bool,
 }
@@ -99,7 +99,8 @@ impl About {
     pub(crate) fn check_wishes(&self) -> Outcome {
         let mut seen = BTreeSet::new();
         for wish in &self.wishes {
-            let kind = if wish.interface == "command" { "command" } else { "endpoint" };
+            let command = wish.interfaces.contains("command");
+            let kind = if command { "command" } else { "endpoint" };
             ensure(!wish.name.is_empty(), format!("{kind}s with names"), || "none".to_owned())?;
             ensure(seen.insert((kind, &wish.name)), format!("each {kind} once"), || {
                 format!("{kind} {:?} twice", wish.name)
@@ -122,8 +123,8 @@ impl About {
                 || "ability `watch` without import `events`: it could report nothing".to_owned(),
             )?;
         }
-        for interface in ["http", "udp", "command"] {
-            let asks = self.wishes.iter().find(|wish| wish.interface == interface);
+        for interface in ["http", "grpc", "udp", "command"] {
+            let asks = self.wishes.iter().find(|wish| wish.interfaces.contains(interface));
             let expected = format!("import `{interface}` goes with wishes for it");
             match (asks, imports.contains(interface)) {
                 (Some(wish), false) => {

@@ -136,6 +136,14 @@ impl Ground<'_> {
         self.provider.stop(self.target(), &self.options()).await
     }
 
+    /// Skips the check unless the provider knows where the target can be connected to.
+    fn told_addresses(&self) -> Result<(), End> {
+        if self.trial.addresses {
+            return Ok(());
+        }
+        Err(End::Skipped("`addresses = false` in [test]".to_owned()))
+    }
+
     /// Skips the check unless the provider has the ability here.
     fn needs(&self, ability: Ability) -> Result<(), End> {
         if self.trial.without.contains(&ability) {

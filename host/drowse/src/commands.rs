@@ -2,7 +2,7 @@
 
 use drowse_admin::{Action, Client};
 use drowse_config::Paths;
-use drowse_plugins::{Plugins, PluginsConfig, Vouchers};
+use drowse_plugins::{Plugins, PluginsConfig};
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -65,17 +65,13 @@ fn runtime() -> Result<Runtime, Error> {
 
 /// The plugins in these directories and in the box, to be looked at; nothing of theirs runs beyond
 /// what tells what they are.
-pub(crate) fn plugins(
-    paths: Paths,
-    vouchers: Vouchers,
-    runtime: &Handle,
-) -> Result<Plugins, Error> {
+pub(crate) fn plugins(paths: Paths, runtime: &Handle) -> Result<Plugins, Error> {
     let config = PluginsConfig {
         dir: Some(paths.plugins),
         allow_dylib: paths.allow_dylib,
         cache: paths.cache,
         bundled: BUNDLED,
-        vouchers,
+        vouchers: paths.vouchers,
         state: None,
         files: None,
         runtime: runtime.clone(),

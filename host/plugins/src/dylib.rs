@@ -13,6 +13,7 @@ mod threads;
 
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 
+pub use library::Linked;
 pub(crate) use library::{Library, open};
 pub(crate) use threads::Threads;
 

@@ -44,8 +44,9 @@ mod supervisor;
 mod vouch;
 mod wire;
 
+pub use dylib::Linked;
 pub use info::{CommandWish, EndpointWish, Kind, Load, PluginInfo};
 pub use plugins::{Plugins, PluginsConfig, PluginsError};
 pub use provider::PluginProvider;
 pub use reach::{InvalidReach, Reach};
-pub use vouch::{Lock, LockPlace, Locked, Signer, Verdict, Verification, Vouchers};
+pub use vouch::{Listed, Lock, LockPlace, Locked, Said, Signer, Verdict, Verification, Vouchers};

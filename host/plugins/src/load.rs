@@ -18,7 +18,7 @@ use crate::{
     bindings::types,
     cache::{Cache, hex},
     command::Records,
-    dylib::{self, Library},
+    dylib::{self, Library, Linked},
     function::Describe,
     grants::Rule,
     info::{self, EndpointWish, Kind, Load, PluginInfo},
@@ -50,6 +50,8 @@ pub(crate) struct Source {
     pub(crate) bytes: Cow<'static, [u8]>,
     /// SHA-256, hexadecimal.
     pub(crate) digest: String,
+    /// What is linked into the router's own program needs no opening.
+    linked: Option<Library>,
 }
 
 /// A plugin that can be called.
@@ -86,7 +88,13 @@ impl Source {
     ) -> Self {
         let bytes = bytes.into();
         let digest = hex(&Sha256::digest(&bytes));
-        Self { kind, origin: origin.into(), bytes, digest }
+        Self { kind, origin: origin.into(), bytes, digest, linked: None }
+    }
+
+    pub(crate) fn linked(linked: Linked) -> Self {
+        let Linked { name, library } = linked;
+        let source = Self::new(Kind::Dylib, Self::BUNDLED, name.as_bytes());
+        Self { linked: Some(library), ..source }
     }
 }
 
@@ -165,7 +173,10 @@ fn ready(house: &House, source: &Source) -> Result<Ready, String> {
     match source.kind {
         Kind::Component => component::ready(house, source),
         Kind::Dylib => {
-            let library = dylib::open(source, house.cache.dir())?;
+            let library = match source.linked {
+                Some(library) => library,
+                None => dylib::open(source, house.cache.dir())?,
+            };
             Ok(Ready {
                 contract: library.contract(),
                 code: Code::Dylib(library),

@@ -19,13 +19,14 @@ use crate::{
     cache::Cache,
     command::{Processes, Records},
     directory::Directories,
+    dylib::Linked,
     info::{Kind, PluginInfo},
     load::{self, House, Plugin, Source},
     notes::Notes,
     provider::PluginProvider,
     runtime::Runtime,
     settings::{Limits, ProviderSettings},
-    vouch::{self, Verification, Vouchers},
+    vouch::{self, Listed, Said, Verification, Vouchers},
 };
 
 /// Where plugins come from.
@@ -72,6 +73,8 @@ struct Shelf {
     directories: Option<Directories>,
     /// A file has changed.
     changes: watch::Sender<()>,
+    /// What is linked into the program.
+    linked: Mutex<Vec<Linked>>,
     /// What is loaded, by digest and origin, as long as somebody uses it.
     loaded: Mutex<BTreeMap<(String, String), Loading>>,
 }
@@ -100,6 +103,7 @@ impl Plugins {
             providers: Mutex::new(Vec::new()),
             directories,
             changes: watch::Sender::new(()),
+            linked: Mutex::default(),
             loaded: Mutex::new(BTreeMap::new()),
         });
         if let Some(dir) = &shelf.config.dir {
@@ -111,6 +115,12 @@ impl Plugins {
         let mut keepers = JoinSet::new();
         keepers.spawn_on(shelf.clone().look_out(), &handle);
         Ok(Self { shelf, keepers: Mutex::new(keepers) })
+    }
+
+    /// Adds a plugin that is linked into the program. It goes before files and bundled plugins of its
+    /// name.
+    pub fn link(&self, plugin: Linked) {
+        self.shelf.linked().push(plugin);
     }
 
     /// Ends what an earlier router has left running for providers that are not configured any
@@ -157,34 +167,50 @@ impl Plugins {
         }
     }
 
-    /// Every plugin of the directory and every bundled one that no file replaces, by name. The
-    /// error says what is wrong with a file.
-    pub async fn list(&self) -> Vec<(String, Result<PluginInfo, String>)> {
+    /// Every plugin of the directory and every bundled one that no file replaces, by name. Of what
+    /// must not be used nothing is run.
+    pub async fn list(&self) -> Vec<Listed> {
         let bundled = self.shelf.config.bundled.iter().map(|(name, _)| (*name).to_owned());
         let mut names: BTreeSet<String> = bundled.collect();
         names.extend(self.shelf.files());
         let mut listed = Vec::with_capacity(names.len());
         for name in names {
-            let info = self.inspect(&name).await;
-            listed.push((name, info));
+            let (said, info) = match self.shelf.judged(&name).await {
+                Ok((source, said)) => {
+                    let info = match said.refusal(&name, &source) {
+                        Some(why) => Err(why),
+                        None => self.loaded(source).await,
+                    };
+                    (Some(said), info)
+                }
+                Err(why) => (None, Err(why)),
+            };
+            listed.push(Listed { name, said, info });
         }
         listed
     }
 
     /// What a plugin is, by name or path. The error says what is wrong and what to do.
     pub async fn inspect(&self, reference: &str) -> Result<PluginInfo, String> {
-        let source = self.shelf.find(reference).await?;
-        Ok(load::load(&self.shelf.house, source).await?.info().clone())
+        self.loaded(self.shelf.find(reference).await?).await
     }
 
     /// What a plugin is and who vouches for it, by name or path. The error says why it cannot be
-    /// used at all and what to do.
+    /// used at all and what to do; so it is with a dynamic library that somebody refuses, because
+    /// to ask what it is would run it.
     pub async fn verify(&self, reference: &str) -> Result<Verification, String> {
-        let source = self.shelf.look(reference).await?;
-        let vouchers = &self.shelf.config.vouchers;
-        let (lock, signature) = (vouchers.lock(reference, &source), vouchers.signature(&source));
-        let info = load::load(&self.shelf.house, source).await?.info().clone();
-        Ok(Verification { locked_as: vouchers.name(reference), info, lock, signature })
+        let (source, said) = self.shelf.judged(reference).await?;
+        if source.kind == Kind::Dylib
+            && let Some(why) = said.refusal(reference, &source)
+        {
+            return Err(why);
+        }
+        let locked_as = self.shelf.config.vouchers.name(reference);
+        Ok(Verification { locked_as, info: self.loaded(source).await?, said })
+    }
+
+    async fn loaded(&self, source: Source) -> Result<PluginInfo, String> {
+        Ok(load::load(&self.shelf.house, source).await?.info().clone())
     }
 
     /// Ends every `watch` and every process of every provider.
@@ -212,6 +238,10 @@ impl Plugins {
 impl Shelf {
     fn providers(&self) -> MutexGuard<'_, Vec<Arc<PluginProvider>>> {
         self.providers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn linked(&self) -> MutexGuard<'_, Vec<Linked>> {
+        self.linked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells those who keep plugins of every change.
@@ -330,21 +360,39 @@ impl Shelf {
 
     /// The file of a plugin that may be used: in the directory, else bundled, else at the path.
     async fn find(self: &Arc<Self>, reference: &str) -> Result<Source, String> {
-        let source = self.look(reference).await?;
-        let (shelf, name) = (self.clone(), reference.to_owned());
-        let vouch = move || shelf.config.vouchers.vouch(&name, &source).map(|()| source);
-        let vouched = tokio::task::spawn_blocking(vouch).await;
-        vouched.unwrap_or_else(|_| Err(format!("plugin {reference:?} cannot be verified")))
+        self.reading(reference, |shelf, name| {
+            let source = shelf.read(name)?;
+            shelf.config.vouchers.vouch(name, &source)?;
+            Ok(source)
+        })
+        .await
     }
 
-    /// The file of a plugin, whoever vouches for it.
-    async fn look(self: &Arc<Self>, reference: &str) -> Result<Source, String> {
+    /// The file of a plugin, and what is said of it.
+    async fn judged(self: &Arc<Self>, reference: &str) -> Result<(Source, Said), String> {
+        self.reading(reference, |shelf, name| {
+            let source = shelf.read(name)?;
+            let said = shelf.config.vouchers.say(name, &source);
+            Ok((source, said))
+        })
+        .await
+    }
+
+    /// Reads files where that may take its time.
+    async fn reading<R: Send + 'static>(
+        self: &Arc<Self>,
+        reference: &str,
+        read: fn(&Self, &str) -> Result<R, String>,
+    ) -> Result<R, String> {
         let (shelf, name) = (self.clone(), reference.to_owned());
-        let found = tokio::task::spawn_blocking(move || shelf.read(&name)).await;
+        let found = tokio::task::spawn_blocking(move || read(&shelf, &name)).await;
         found.unwrap_or_else(|_| Err(format!("plugin {reference:?} cannot be read")))
     }
 
     fn read(&self, reference: &str) -> Result<Source, String> {
+        if let Some(linked) = self.linked().iter().find(|linked| linked.name == reference) {
+            return Ok(Source::linked(*linked));
+        }
         let paths = self.paths(reference);
         for path in &paths {
             if let Some(source) = self.at(path)? {

@@ -22,7 +22,7 @@ use crate::{info::PluginInfo, load::Source};
 pub(crate) const FILE_BYTES: u64 = 64 << 20;
 
 /// What must vouch for the files of plugins. What is in the router's own program needs nobody.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vouchers {
     /// Where the digests are that the operator has accepted. Where there is no such file, every
     /// digest is right.
@@ -41,9 +41,28 @@ pub struct Verification {
     /// What it is.
     #[serde(flatten)]
     pub info: PluginInfo,
-    /// What the lock file says.
+    /// Who vouches for it.
+    #[serde(flatten)]
+    pub said: Said,
+}
+
+/// A plugin of the directory or the box.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// What providers call it.
+    pub name: String,
+    /// Who vouches for its file; absent when that cannot be read.
+    pub said: Option<Said>,
+    /// What it is; the error says why it cannot be used.
+    pub info: Result<PluginInfo, String>,
+}
+
+/// What is said of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Said {
+    /// By the lock file.
     pub lock: Verdict,
-    /// What its signature says.
+    /// By its signature.
     pub signature: Verdict,
 }
 
@@ -64,16 +83,28 @@ pub enum Verdict {
 impl Vouchers {
     /// Fails with what to do when the file of this reference must not be used.
     pub(crate) fn vouch(&self, reference: &str, source: &Source) -> Result<(), String> {
-        for verdict in [self.lock(reference, source), self.signature(source)] {
-            if let Verdict::Refused(why) = verdict {
-                return Err(format!("plugin {}: it {why}", source.title(reference)));
-            }
-        }
-        Ok(())
+        self.say(reference, source).refusal(reference, source).map_or(Ok(()), Err)
+    }
+
+    /// What is said of the file of this reference.
+    pub(crate) fn say(&self, reference: &str, source: &Source) -> Said {
+        Said { lock: self.lock(reference, source), signature: self.signature(source) }
+    }
+
+    /// Those of a file outside the directory of plugins that somebody looks at: nobody, unless the
+    /// lock file has it. It may be one's own, fresh from the compiler.
+    #[must_use]
+    pub fn of_path(self, path: &str) -> Self {
+        let named = |place: &LockPlace| {
+            let name = place.name(path);
+            // One that cannot be read refuses everything.
+            place.read().map_or(true, |lock| lock.is_some_and(|it| it.holds(&name)))
+        };
+        if self.lock.as_ref().is_some_and(named) { self } else { Self::default() }
     }
 
     /// What the lock file says of it.
-    pub(crate) fn lock(&self, reference: &str, source: &Source) -> Verdict {
+    fn lock(&self, reference: &str, source: &Source) -> Verdict {
         match &self.lock {
             Some(place) => place.judge(reference, source),
             None => Verdict::Silent("has no lock file to be in".into()),
@@ -81,7 +112,7 @@ impl Vouchers {
     }
 
     /// What its signature says.
-    pub(crate) fn signature(&self, source: &Source) -> Verdict {
+    fn signature(&self, source: &Source) -> Verdict {
         match source.file() {
             Some(file) => signature::judge(self, file, &source.bytes),
             None => Verdict::Silent("is part of the router's own program".into()),
@@ -97,12 +128,24 @@ impl Vouchers {
     }
 }
 
-// === impl Verification ===
+// === impl Said ===
 
-impl Verification {
+impl Said {
     /// Whether nobody refuses it.
     pub fn holds(&self) -> bool {
-        ![&self.lock, &self.signature].iter().any(|said| matches!(said, Verdict::Refused(_)))
+        self.refused().is_none()
+    }
+
+    fn refused(&self) -> Option<&str> {
+        [&self.lock, &self.signature].into_iter().find_map(|verdict| match verdict {
+            Verdict::Refused(why) => Some(why.as_str()),
+            Verdict::Vouched(_) | Verdict::Silent(_) => None,
+        })
+    }
+
+    /// Why the file of this reference must not be used, if so.
+    pub(crate) fn refusal(&self, reference: &str, source: &Source) -> Option<String> {
+        self.refused().map(|why| format!("plugin {}: it {why}", source.title(reference)))
     }
 }
 

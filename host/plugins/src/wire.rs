@@ -1,22 +1,8 @@
-//! The contract's types as bytes, for the border of dynamic libraries: what
-//! [`drowse_provider_abi`] describes.
+//! The contract's types as [`drowse_provider_abi`] writes and reads them.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{bindings::types::Abilities, info};
-
-/// The bytes of a value.
-pub(crate) fn bytes(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_allocvec(value).expect("the contract's types have a known length")
-}
-
-/// The value of these bytes, if they are one and nothing more.
-pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Some(value),
-        _ => None,
-    }
-}
 
 impl Serialize for Abilities {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -38,6 +24,7 @@ impl<'de> Deserialize<'de> for Abilities {
 
 #[cfg(test)]
 mod tests {
+    use drowse_provider_abi::wire::{bytes, read};
     use proptest::prelude::*;
 
     use super::*;
@@ -45,11 +32,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_value_or_none(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
-            if let Some(page) = read::<Answer<types::Page>>(&bytes) {
-                prop_assert!(super::bytes(&page).len() <= bytes.len());
+        fn any_bytes_are_a_value_or_none(given in prop::collection::vec(any::<u8>(), 0..256)) {
+            if let Ok(page) = read::<Answer<types::Page>>(&given) {
+                prop_assert!(bytes(&page).len() <= given.len());
             }
-            read::<types::Description>(&bytes);
+            let _ = read::<types::Description>(&given);
         }
     }
 
@@ -57,15 +44,7 @@ mod tests {
     fn abilities_keep_their_places() {
         let some = Abilities::STOP_SIGNAL | Abilities::LIST | Abilities::USAGE;
         assert_eq!(bytes(&some), bytes(&0b10_0000_1001_u32));
-        assert_eq!(read::<Abilities>(&bytes(&some)), Some(some));
-        assert_eq!(read::<Abilities>(&bytes(&(1_u32 << 31))), Some(Abilities::empty()));
-    }
-
-    #[test]
-    fn what_is_left_over_is_no_value() {
-        assert_eq!(read::<u8>(&[7]), Some(7));
-        assert_eq!(read::<u8>(&[7, 7]), None);
-        assert_eq!(read::<u8>(&[]), None);
-        assert_eq!(read::<Vec<String>>(&[255, 255, 255, 255, 15]), None, "it asks for 4 GiB");
+        assert_eq!(read::<Abilities>(&bytes(&some)), Ok(some));
+        assert_eq!(read::<Abilities>(&bytes(&(1_u32 << 31))), Ok(Abilities::empty()));
     }
 }

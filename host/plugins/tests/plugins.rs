@@ -170,9 +170,9 @@ async fn list_and_inspect_tell_what_a_plugin_wants() {
     let stage = Stage::new();
     stage.drop_in("broken.wasm", b"no");
     let listed = stage.plugins.list().await;
-    let names: Vec<&str> = listed.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = listed.iter().map(|listed| listed.name.as_str()).collect();
     assert_eq!(names, ["broken", "hostile"]);
-    assert!(listed[0].1.as_ref().unwrap_err().contains("it is not WASM"));
+    assert!(listed[0].info.as_ref().unwrap_err().contains("it is not WASM"));
     let path = stage.path("copy.wasm");
     fs::write(&path, hostile()).unwrap();
     let info = stage.plugins.inspect(&path.display().to_string()).await.unwrap();

@@ -24,6 +24,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod wire;
+
 use std::{ffi::c_void, mem::offset_of};
 
 /// The function that a library exports, of type [`TableFn`].

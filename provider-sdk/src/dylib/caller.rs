@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, ffi::c_void, ptr, rc::Rc, thread};
 
-use drowse_provider_abi::{self as abi, Bytes, Sink};
+use drowse_provider_abi::{self as abi, Bytes, Sink, wire};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -10,7 +10,6 @@ use crate::{
     dylib::panics,
     error::{Error, Result},
     host::{self, Host, NextMessage, ReadBody, Reply},
-    wire,
     words::{Attribute, Event},
 };
 

@@ -122,9 +122,17 @@ impl Daemon {
         Ok(self.ask::<proto::Tasks>(TASKS, "List", &proto::Empty {})?.tasks)
     }
 
-    /// The number of its first process, which waits to be started.
+    /// The number of its first process, which waits to be started. `conflict` when somebody else
+    /// makes one.
     pub(crate) fn create_task(&self, task: &proto::CreateTask) -> Result<u32> {
-        Ok(self.ask::<proto::CreatedTask>(TASKS, "Create", task)?.pid)
+        match self.ask::<proto::CreatedTask>(TASKS, "Create", task) {
+            Ok(created) => Ok(created.pid),
+            // So it is told while the other one is on its way: the shim's directory is there.
+            Err(error) if error.message().ends_with("file exists") => {
+                Err(Error::conflict(error.message()))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) fn start_task(&self, id: &str) -> Result<()> {
@@ -262,9 +270,14 @@ pub(crate) fn read<A: Message + Default>(what: &str, bytes: &[u8]) -> Result<A> 
 fn found<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
-        Err(error) if *error.code() == ErrorCode::NotFound => Ok(None),
+        Err(error) if *error.code() == ErrorCode::NotFound || is_gone(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The task's shim has gone while it was asked: somebody else has deleted the task.
+fn is_gone(error: &Error) -> bool {
+    error.message().ends_with("ttrpc: closed")
 }
 
 /// False for what exists already.

@@ -172,6 +172,17 @@ fn a_network_that_fails_twice_takes_the_task_back() {
 }
 
 #[test]
+fn a_task_that_somebody_else_is_making_is_a_conflict() {
+    let test = Script::new(settings());
+    test.container(&web(&[])).no_task().ok(SNAPSHOTS, "Mounts");
+    let on_its_way = "failed to start shim: mkdir /run/io.containerd/default/web: file exists";
+    test.call(TASKS, "Create", Answer::status(2, on_its_way));
+    let error = test.0.start("web").unwrap_err();
+    assert_eq!(*error.code(), ErrorCode::Conflict, "{error}");
+    assert!(error.message().contains("file exists"), "{error}");
+}
+
+#[test]
 fn without_an_address_nothing_is_started() {
     let test = Script::new(settings());
     test.container(&web(&[])).no_task().created();
@@ -240,6 +251,17 @@ fn a_stop_asks_waits_kills_and_gives_the_address_back() {
     assert_eq!(seen.status, Status::Stopped);
     let kill = proto::Kill::decode(test.asked("/Kill")[0].as_slice()).unwrap();
     assert_eq!((kill.signal, kill.all), (3, false), "the image's own signal");
+}
+
+#[test]
+fn a_task_that_somebody_else_deletes_meanwhile_is_stopped() {
+    let test = Script::new(settings());
+    test.container(&web(&[])).task(proto::Status::Stopped).task(proto::Status::Stopped);
+    test.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
+    test.call(TASKS, "Delete", Answer::status(2, "failed to delete task: ttrpc: closed"));
+    test.container(&web(&[])).no_task();
+    let seen = test.0.stop("web", StopOptions::new(Duration::from_secs(5))).unwrap();
+    assert_eq!(seen.status, Status::Stopped);
 }
 
 #[test]

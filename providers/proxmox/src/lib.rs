@@ -24,6 +24,7 @@ mod sleep;
 mod task;
 mod usage;
 mod wake;
+mod watch;
 
 use drowse_provider_sdk::{
     Ability, Description, EndpointWish, Observation, Page, Provider, Result, StopOptions, Target,
@@ -33,6 +34,7 @@ use drowse_provider_sdk::{
 use crate::{
     control::Control,
     settings::{Settings, TargetSettings},
+    watch::Looks,
 };
 
 /// Guests of one cluster, or of one node that stands by itself.
@@ -129,7 +131,8 @@ impl Provider for Proxmox {
     }
 
     fn watch(&self) -> Result<()> {
-        poll::watch(self.settings.every.0, || list::look(&self.settings))
+        let mut looks = Looks::new(&self.settings);
+        poll::watch(self.settings.every.0, || looks.look())
     }
 
     fn usage(&self, target: &Target<TargetSettings>) -> Result<Usage> {

@@ -62,7 +62,8 @@ impl Cluster {
             let mut item = json!({
                 "id": format!("{kind}/{vmid}"), "type": kind, "vmid": vmid, "node": guest.node,
                 "name": format!("guest{vmid}"), "status": self.told(*vmid), "template": 0,
-                "cpu": 0, "maxcpu": 1, "mem": 0, "maxmem": 536_870_912, "uptime": 0,
+                "cpu": 0, "maxcpu": 1, "mem": guest.memory(), "maxmem": 536_870_912,
+                "uptime": guest.uptime(),
             });
             if let Some(lock) = &guest.lock {
                 item["lock"] = json!(lock);
@@ -153,7 +154,7 @@ impl Guest {
     fn current(&self, vmid: u32) -> Value {
         let mut current = json!({
             "vmid": vmid, "name": format!("guest{vmid}"), "status": self.status(), "cpus": 1,
-            "cpu": 0, "mem": 0, "maxmem": 536_870_912, "uptime": 0,
+            "cpu": 0, "mem": self.memory(), "maxmem": 536_870_912, "uptime": self.uptime(),
             "ha": { "managed": u8::from(self.managed) },
         });
         if self.managed {

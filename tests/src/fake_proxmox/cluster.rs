@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 pub(super) use super::Generation;
 use super::power::Deed;
-use crate::{Hello, Process};
+use crate::{Hello, Process, memory::Memory};
 
 /// Where guests are when they are added, and the node that is asked.
 pub(super) const NODES: [&str; 2] = ["pve1", "pve2"];
@@ -117,6 +117,7 @@ impl Cluster {
     /// Does what is due by now.
     pub(super) fn settle(&mut self) {
         let now = Instant::now();
+        self.guests.values_mut().for_each(Guest::notice);
         for task in self.tasks.iter_mut().filter(|task| task.due <= now) {
             let Some(deed) = task.deed.take() else { continue };
             if let Some(guest) = self.guests.get_mut(&task.vmid) {
@@ -171,10 +172,30 @@ impl Guest {
         if self.process.is_some() { "running" } else { "stopped" }
     }
 
+    /// Bytes that it uses.
+    pub(super) fn memory(&self) -> u64 {
+        let used = self.process.as_ref().and_then(|it| Memory::of(it.id()).ok());
+        used.map_or(0, |memory| memory.resident)
+    }
+
+    /// Seconds since it was started.
+    pub(super) fn uptime(&self) -> u64 {
+        if self.process.is_some() { self.started.elapsed().as_secs() } else { 0 }
+    }
+
     pub(super) fn begin(&mut self) -> Result<()> {
         self.process = Some(self.backend.spawn()?);
         self.started = Instant::now();
         Ok(())
+    }
+
+    /// One whose process has ended by itself, or by somebody's hand, does not run any more.
+    fn notice(&mut self) {
+        let ended = self.process.as_mut().is_some_and(|it| matches!(it.ended(), Ok(Some(_))));
+        if ended {
+            self.process = None;
+            self.paused = false;
+        }
     }
 
     pub(super) fn end(&mut self) -> Result<()> {

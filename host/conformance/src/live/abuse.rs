@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drowse_core::{ErrorCode, Status};
+use drowse_core::{ErrorCode, Failure, Observation, Status};
 use futures_util::future::{join, join_all};
 
 use super::{Ground, Promise, is_down, is_up, promise, state};
@@ -56,19 +56,22 @@ async fn crowd(ground: &Ground<'_>) -> Outcome {
     Ok(None)
 }
 
+/// What came of one of two calls at once: one of them may be told that the other is at it.
+fn or_conflict(answer: Result<Observation, Failure>) -> Result<Option<Observation>, End> {
+    match answer {
+        Ok(seen) => Ok(Some(seen)),
+        Err(failure) if failure.code == ErrorCode::Conflict => Ok(None),
+        Err(failure) => Err(End::failed("success or conflict for each of them", told(&failure))),
+    }
+}
+
 async fn start_twice(ground: &Ground<'_>) -> Outcome {
     ground.running().await?;
     ground.at_rest().await?;
     let (one, other) = join(ground.start(), ground.start()).await;
     let mut lives = Vec::new();
     for answer in [one, other] {
-        match answer {
-            Ok(seen) => lives.push(seen.native_id),
-            Err(failure) if failure.code == ErrorCode::Conflict => {}
-            Err(failure) => {
-                return Err(End::failed("success or conflict for each of them", told(&failure)));
-            }
-        }
+        lives.extend(or_conflict(answer)?.map(|seen| seen.native_id));
     }
     ensure(!lives.is_empty(), "success for one of them", || "conflict for both".to_owned())?;
     let now = ground.until(|status| *status == Status::Running).await;

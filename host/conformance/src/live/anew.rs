@@ -61,6 +61,8 @@ async fn remove_again(ground: &Ground<'_>) -> Outcome {
     ground.needs(Ability::Remove)?;
     may(ground.trial.may_remove, "may-remove")?;
     let options = RemoveOptions { preserve_data: true };
+    let answer = ground.provider.remove(ground.target(), &options).await;
+    success("`remove` of what was taken away", answer)?;
     let unknown = ground.unknown();
     let answer = ground.asked_of_unknown(ground.provider.remove(unknown, &options)).await?;
     success("`remove` of a target that does not exist", answer)?;

@@ -5,9 +5,17 @@ use drowse_core::{Ability, ErrorCode, Usage};
 use super::{Ground, Promise, promise};
 use crate::report::{End, Outcome, ensure, refused, success};
 
+/// The most lines of a command's output.
+const LINES: usize = 100;
+
+/// The longest of them, in bytes.
+const LINE: usize = 4 << 10;
+
 pub(super) const PROMISES: &[Promise] = &[
     promise!("logs", "no more lines than were asked for", logs),
+    promise!("logs-unknown", "a target that does not exist has written nothing", logs_unknown),
     promise!("exec", "a command's exit status is passed on, whatever it is", exec),
+    promise!("exec-output", "a command's last 100 lines are told, none longer than 4 KiB", output),
     promise!("exec-empty", "an empty command is an invalid_request", exec_empty),
     promise!("exec-unknown", "no command runs in a target that does not exist", exec_unknown),
     promise!("exec-stopped", "a command in what does not run is a conflict", exec_stopped),
@@ -31,6 +39,14 @@ async fn logs(ground: &Ground<'_>) -> Outcome {
     Ok(None)
 }
 
+async fn logs_unknown(ground: &Ground<'_>) -> Outcome {
+    ground.needs(Ability::Logs)?;
+    let unknown = ground.unknown();
+    let answer = ground.asked_of_unknown(ground.provider.logs(unknown, 1)).await?;
+    let codes = [ErrorCode::NotFound, ErrorCode::Denied];
+    refused(answer, &codes, "`logs` of a target that does not exist").map(|_| None)
+}
+
 /// The command of the trial and the status that it ends with.
 fn command<'g>(ground: &'g Ground<'_>) -> Result<(&'g [String], i32), End> {
     ground.needs(Ability::Exec)?;
@@ -51,6 +67,20 @@ async fn exec(ground: &Ground<'_>) -> Outcome {
         format!("exit status {}: {}", exit.status, exit.output.join(" / "))
     })?;
     Ok(None)
+}
+
+async fn output(ground: &Ground<'_>) -> Outcome {
+    let (command, _) = command(ground)?;
+    ground.running().await?;
+    let answer = ground.provider.exec(ground.target(), command).await;
+    let lines = success("`exec` of what runs", answer)?.output;
+    ensure(lines.len() <= LINES, format!("at most {LINES} lines"), || lines.len().to_string())?;
+    let longest = lines.iter().map(String::len).max().unwrap_or_default();
+    ensure(longest <= LINE, format!("lines of at most {LINE} bytes"), || longest.to_string())?;
+    ensure(!lines.iter().any(|line| line.contains('\n')), "each line by itself", || {
+        "several in one".to_owned()
+    })?;
+    Ok(Some(format!("{} lines", lines.len())))
 }
 
 async fn exec_empty(ground: &Ground<'_>) -> Outcome {

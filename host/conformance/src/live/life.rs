@@ -1,6 +1,8 @@
 //! Start, stop, kill and status.
 
-use drowse_core::{Ability, ErrorCode, Observation, Status, StopOptions};
+use std::time::Duration;
+
+use drowse_core::{Ability, ErrorCode, Failure, Observation, Status, StopOptions};
 
 use super::{Ground, Promise, is_down, is_up, promise, state};
 use crate::report::{End, Outcome, ensure, refused, success};
@@ -9,11 +11,14 @@ pub(super) const PROMISES: &[Promise] = &[
     promise!("unknown-status", "a target that does not exist is missing, no error", unknown_status),
     promise!("unknown-start", "a target that does not exist is not started", unknown_start),
     promise!("unknown-stop", "a target that does not exist needs no stop", unknown_stop),
+    promise!("unknown-kill", "a target that does not exist needs no kill", unknown_kill),
     promise!("start", "what rests is started and comes to run", start),
+    promise!("start-addresses", "`start` tells the addresses of this life", start_addresses),
     promise!("addresses", "what runs can be connected to, what rests cannot", addresses),
     promise!("start-again", "starting what runs is a success and changes nothing", start_again),
     promise!("stop", "what runs is stopped when `stop` returns", stop),
     promise!("stop-again", "stopping what does not run is a success", stop_again),
+    promise!("stop-now", "what has no grace time is stopped, too", stop_now),
     promise!("stop-signal", "`stop` honours a signal", stop_signal),
     promise!("kill", "what runs is ended by `kill`", kill),
     promise!("kill-again", "killing what does not run is a success", kill_again),
@@ -36,11 +41,23 @@ async fn unknown_start(ground: &Ground<'_>) -> Outcome {
 async fn unknown_stop(ground: &Ground<'_>) -> Outcome {
     let (unknown, options) = (ground.unknown(), ground.options());
     let answer = ground.asked_of_unknown(ground.provider.stop(unknown, &options)).await?;
+    gone("`stop` of a target that does not exist", answer)
+}
+
+async fn unknown_kill(ground: &Ground<'_>) -> Outcome {
+    ground.needs(Ability::Kill)?;
+    let unknown = ground.unknown();
+    let answer = ground.asked_of_unknown(ground.provider.kill(unknown)).await?;
+    gone("`kill` of a target that does not exist", answer)
+}
+
+/// That it does not exist may be told as an error, too: nobody has to do anything then.
+fn gone(what: &str, answer: Result<Observation, Failure>) -> Outcome {
     match answer {
         Err(failure) if failure.code == ErrorCode::NotFound => Ok(None),
         answer => {
-            let seen = success("`stop` of a target that does not exist", answer)?;
-            let gone = matches!(seen.status, Status::Missing);
+            let seen = success(what, answer)?;
+            let gone = seen.status == Status::Missing;
             ensure(gone, "status `missing`", || state(&seen)).map(|()| None)
         }
     }
@@ -54,10 +71,18 @@ async fn start(ground: &Ground<'_>) -> Outcome {
     Ok(None)
 }
 
+async fn start_addresses(ground: &Ground<'_>) -> Outcome {
+    ground.told_addresses()?;
+    ground.running().await?;
+    ground.at_rest().await?;
+    let seen = success("`start`", ground.start().await)?;
+    let told = seen.status != Status::Running || !seen.addresses.is_empty();
+    ensure(told, "`running` with an address, or `starting`", || state(&seen))?;
+    Ok(None)
+}
+
 async fn addresses(ground: &Ground<'_>) -> Outcome {
-    if !ground.trial.addresses {
-        return Err(End::Skipped("`addresses = false` in [test]".to_owned()));
-    }
+    ground.told_addresses()?;
     let seen = ground.running().await?;
     ensure(!seen.addresses.is_empty(), "an address of what runs", || {
         "none; one outside the provider's reach does not count".to_owned()
@@ -91,6 +116,15 @@ async fn stop_again(ground: &Ground<'_>) -> Outcome {
     ground.at_rest().await?;
     let seen = success("`stop` of what rests", ground.stop().await)?;
     rests(&seen)?;
+    Ok(None)
+}
+
+async fn stop_now(ground: &Ground<'_>) -> Outcome {
+    ground.running().await?;
+    let options = StopOptions { grace: Duration::ZERO, ..ground.options() };
+    let answer = ground.provider.stop(ground.target(), &options).await;
+    success("`stop` without grace time", answer)?;
+    success("`status` after that", ground.until(is_down).await)?;
     Ok(None)
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use drowse_core::{Ability, Observation};
+use tokio::time::Instant;
 
-use super::{Ground, Promise, promise, state};
+use super::{Ground, LAST_PAUSE, Promise, promise, state};
 use crate::report::{End, Outcome, ensure, success};
 
 /// The most observations that a page may have.
@@ -20,15 +21,23 @@ pub(super) const PROMISES: &[Promise] = &[
 async fn list(ground: &Ground<'_>) -> Outcome {
     ground.needs(Ability::List)?;
     let seen = ground.running().await?;
-    let all = all(ground).await?;
     let handle = &ground.target().handle;
-    let listed = all.iter().find(|listed| listed.handle == *handle);
-    let Some(listed) = listed else {
-        let came = format!("{} others and no {handle:?}", all.len());
-        return Err(End::failed("the target in the list", came));
-    };
-    ensure(listed.status == seen.status, format!("listed as {}", state(&seen)), || state(listed))?;
-    Ok(None)
+    let began = Instant::now();
+    loop {
+        let all = all(ground).await?;
+        let Some(listed) = all.iter().find(|listed| listed.handle == *handle) else {
+            let came = format!("{} others and no {handle:?}", all.len());
+            return Err(End::failed("the target in the list", came));
+        };
+        if listed.status == seen.status {
+            return Ok(None);
+        }
+        // It may be some seconds old.
+        if began.elapsed() + LAST_PAUSE > ground.trial.patience {
+            return Err(End::failed(format!("listed as {}", state(&seen)), state(listed)));
+        }
+        tokio::time::sleep(LAST_PAUSE).await;
+    }
 }
 
 async fn pages(ground: &Ground<'_>) -> Outcome {

@@ -9,6 +9,7 @@ pub(super) const PROMISES: &[Promise] = &[
     promise!("pause", "what runs is paused", pause),
     promise!("pause-again", "pausing what is paused is a success", pause_again),
     promise!("pause-stopped", "pausing what does not run is a conflict", pause_stopped),
+    promise!("pause-unknown", "a target that does not exist is not paused", pause_unknown),
     promise!("resume", "what is paused is continued by `resume`", resume),
     promise!("resume-running", "resuming what runs is a success", resume_running),
     promise!("start-paused", "what is paused is continued by `start`", start_paused),
@@ -35,6 +36,14 @@ async fn pause_stopped(ground: &Ground<'_>) -> Outcome {
     ground.at_rest().await?;
     let answer = ground.provider.pause(ground.target()).await;
     refused(answer, &[ErrorCode::Conflict], "`pause` of what does not run").map(|_| None)
+}
+
+async fn pause_unknown(ground: &Ground<'_>) -> Outcome {
+    ground.needs(Ability::Pause)?;
+    let unknown = ground.unknown();
+    let answer = ground.asked_of_unknown(ground.provider.pause(unknown)).await?;
+    let codes = [ErrorCode::NotFound, ErrorCode::Conflict];
+    refused(answer, &codes, "`pause` of a target that does not exist").map(|_| None)
 }
 
 async fn resume(ground: &Ground<'_>) -> Outcome {

@@ -105,7 +105,7 @@ impl Stand for Liar {
         }
         let imports: BTreeSet<String> =
             ["types", "log", "http", "events"].map(str::to_owned).into();
-        let wish = Wish { name: "engine".into(), interface: "http", optional: false };
+        let wish = Wish { name: "engine".into(), interfaces: ["http"].into(), optional: false };
         Ok(About {
             name: if self.lies("name") { "A Liar" } else { "liar" }.into(),
             version: if self.lies("version") { "1" } else { "1.0.0" }.into(),
@@ -196,8 +196,8 @@ impl Teller {
         if self.lies("observations") && seen.status == Status::Paused {
             seen.handle = "another".into();
         }
-        if self.lies("addresses") {
-            seen.addresses.clear();
+        if self.lies("addresses") && seen.status == Status::Stopped {
+            seen.addresses.push(Platform::address());
         }
         seen
     }
@@ -221,13 +221,20 @@ impl Provider for Teller {
         }
         let before = self.seen(target);
         self.platform.start().await?;
-        Ok(if self.lies("start") { before } else { self.seen(target) })
+        let mut seen = if self.lies("start") { before } else { self.seen(target) };
+        if self.lies("start-addresses") {
+            seen.addresses.clear();
+        }
+        Ok(seen)
     }
 
     async fn stop(&self, target: &Target, options: &StopOptions) -> Result<Observation, Failure> {
         if self.known(target)? {
             if self.lies("stop-signal") && options.signal.is_some() {
                 return Err(failure(ErrorCode::InvalidRequest, "signal?"));
+            }
+            if self.lies("stop-now") && options.grace.is_zero() {
+                return Err(failure(ErrorCode::InvalidRequest, "take your time"));
             }
             self.platform.stop().await?;
         } else if self.lies("unknown-stop") {
@@ -238,7 +245,10 @@ impl Provider for Teller {
 
     async fn pause(&self, target: &Target) -> Result<Observation, Failure> {
         if !self.known(target)? {
-            return Err(self.not_found());
+            return match self.lie {
+                "pause-unknown" => Ok(self.seen(target)),
+                _ => Err(self.not_found()),
+            };
         }
         self.platform.pause()?;
         Ok(self.seen(target))
@@ -258,6 +268,8 @@ impl Provider for Teller {
         }
         if self.known(target)? {
             self.platform.kill()?;
+        } else if self.lies("unknown-kill") {
+            return Err(failure(ErrorCode::Internal, "index out of bounds"));
         }
         Ok(self.seen(target))
     }
@@ -300,7 +312,10 @@ impl Provider for Teller {
 
     async fn logs(&self, target: &Target, lines: u32) -> Result<Vec<String>, Failure> {
         if !self.known(target)? {
-            return Err(self.not_found());
+            return match self.lie {
+                "logs-unknown" => Ok(Vec::new()),
+                _ => Err(self.not_found()),
+            };
         }
         let lines = if self.lies("logs") { 9 } else { lines };
         Ok(vec!["a line".into(); lines as usize])
@@ -325,7 +340,8 @@ impl Provider for Teller {
     }
 
     async fn exec(&self, target: &Target, command: &[String]) -> Result<Exit, Failure> {
-        let fine = |status| Ok(Exit { status, output: Vec::new() });
+        let lines = if self.lies("exec-output") { 101 } else { 100 };
+        let fine = |status| Ok(Exit { status, output: vec!["a line".into(); lines] });
         if command.is_empty() && !self.lies("exec-empty") {
             return Err(failure(ErrorCode::InvalidRequest, "name a program"));
         }

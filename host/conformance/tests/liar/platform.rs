@@ -76,18 +76,22 @@ impl Platform {
         let target = self.target();
         let status = if handle == "blog" { target.status.clone() } else { Status::Missing };
         let running = status == Status::Running;
-        let address = Address { host: "127.0.0.1".into(), port: Some(80), target_port: None };
         Observation {
             handle: handle.into(),
             native_status: format!("{status:?}"),
             native_id: Some(target.id.to_string()),
             status,
             health: Health::None,
-            addresses: running.then_some(address).into_iter().collect(),
+            addresses: running.then(Self::address).into_iter().collect(),
             labels: BTreeMap::new(),
             detail: None,
             attributes: BTreeMap::from([("started-at".into(), target.life.to_string())]),
         }
+    }
+
+    /// Where it is reached.
+    pub(crate) fn address() -> Address {
+        Address { host: "127.0.0.1".into(), port: Some(80), target_port: None }
     }
 
     /// Tells everybody who watches.

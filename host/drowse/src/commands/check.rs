@@ -93,7 +93,7 @@ fn examine(path: PathBuf) -> Result<Report, Error> {
 fn ask_plugins(config: &Config, report: &mut Report) -> Result<(), Error> {
     let runtime = runtime()?;
     runtime.block_on(async {
-        let plugins = plugins(config.paths(), config.vouchers.clone(), runtime.handle())?;
+        let plugins = plugins(config.paths(), runtime.handle())?;
         for settings in &config.providers {
             let item = Item::Provider(settings.name.clone());
             let mut mistake = |message| report.mistakes.push(config.mistake(&item, message).into());

@@ -10,7 +10,7 @@ use std::{
 use drowse_config::{Paths, Places, doc};
 use drowse_core::ProviderName;
 use drowse_plugins::{
-    PluginInfo, Vouchers,
+    PluginInfo,
     grants::{toml_key, toml_string},
 };
 use serde_json::json;
@@ -100,7 +100,7 @@ fn describe(platform: &Platform) -> Result<Option<PluginInfo>, Error> {
     runtime.block_on(async {
         let (plugins_dir, cache) = (places.plugins(), places.cache());
         let paths = Paths { plugins: plugins_dir, cache, ..Paths::usual(Path::new(""), &places) };
-        let plugins = plugins(paths, Vouchers::default(), runtime.handle())?;
+        let plugins = plugins(paths, runtime.handle())?;
         let info = plugins.inspect(platform.plugin()).await;
         plugins.shutdown().await;
         match (platform, info) {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use drowse_config::{Config, Paths, Places};
-use drowse_plugins::{Lock, LockPlace, Locked, Verdict, Verification, Vouchers};
+use drowse_plugins::{Lock, LockPlace, Locked, PluginInfo, Verdict, Verification};
 use serde::Serialize;
 
 use crate::{
@@ -38,15 +38,15 @@ struct Written<'a> {
 /// Where plugins are looked for and what they are compared with.
 struct Ground {
     paths: Paths,
-    vouchers: Vouchers,
     /// The plugins of the providers.
     used: BTreeSet<String>,
 }
 
 pub(crate) fn lock(named: &[String], config: &ConfigFile, output: &Output) -> Result<(), Error> {
     let path = locate::config(config)?;
-    let ground = Ground::of(&Config::load(&path, &Places::of_this_user()).map_err(Error::new)?);
-    let Some(place) = ground.vouchers.lock.clone() else {
+    let mut ground = Ground::of(&Config::load(&path, &Places::of_this_user()).map_err(Error::new)?);
+    // What it says up to now refuses nothing that is accepted now.
+    let Some(place) = ground.paths.vouchers.lock.take() else {
         return Err(Error::new("this configuration has no place for a lock file"));
     };
     let before = place.read();
@@ -62,10 +62,12 @@ pub(crate) fn lock(named: &[String], config: &ConfigFile, output: &Output) -> Re
     for plugin in checked {
         match (plugin.problem, plugin.found) {
             (Some(problem), _) => problems.push(problem),
-            (None, Some(Verification { signature: Verdict::Refused(why), .. })) => {
-                problems.push(format!("plugin {}: it {why}", plugin.plugin));
-            }
-            (None, Some(found)) => accept(&mut held, &place, found),
+            (None, Some(found)) => match found.said.signature {
+                Verdict::Refused(why) => {
+                    problems.push(format!("plugin {}: it {why}", plugin.plugin));
+                }
+                _ => accept(&mut held, &place, place.name(&plugin.plugin), found.info),
+            },
             (None, None) => {}
         }
     }
@@ -99,7 +101,6 @@ impl Ground {
     fn of(config: &Config) -> Self {
         Self {
             paths: config.paths(),
-            vouchers: config.vouchers.clone(),
             used: config.providers.iter().map(|provider| provider.plugin.clone()).collect(),
         }
     }
@@ -107,7 +108,7 @@ impl Ground {
     /// Without a configuration.
     fn of_nothing(config: &ConfigFile) -> Result<Self, Error> {
         let paths = locate::paths(config)?;
-        Ok(Self { paths, vouchers: Vouchers::default(), used: BTreeSet::new() })
+        Ok(Self { paths, used: BTreeSet::new() })
     }
 }
 
@@ -117,15 +118,14 @@ fn check(ground: &Ground, named: &[String]) -> Result<Vec<Checked>, Error> {
         [] => ground.used.iter().cloned().collect(),
         named => named.iter().map(|name| plugin::named(name)).collect(),
     };
-    let Ground { paths, vouchers, .. } = ground;
     let runtime = runtime()?;
     runtime.block_on(async {
-        let plugins = plugins(paths.clone(), vouchers.clone(), runtime.handle())?;
+        let plugins = plugins(ground.paths.clone(), runtime.handle())?;
         let mut checked = Vec::with_capacity(references.len());
         for plugin in references {
             checked.push(match plugins.verify(&plugin).await {
                 Ok(found) => {
-                    Checked { ok: found.holds(), plugin, found: Some(found), problem: None }
+                    Checked { ok: found.said.holds(), plugin, found: Some(found), problem: None }
                 }
                 Err(problem) => Checked { ok: false, plugin, found: None, problem: Some(problem) },
             });
@@ -136,8 +136,7 @@ fn check(ground: &Ground, named: &[String]) -> Result<Vec<Checked>, Error> {
 }
 
 /// Notes a file, and forgets about one where the bundled plugin is used.
-fn accept(held: &mut Lock, place: &LockPlace, found: Verification) {
-    let Verification { locked_as: name, info, .. } = found;
+fn accept(held: &mut Lock, place: &LockPlace, name: String, info: PluginInfo) {
     if info.is_bundled() {
         held.forget(&name);
         return;
@@ -190,7 +189,7 @@ fn sheets(checked: &[Checked], output: &Output) -> String {
     let mut text = String::new();
     for plugin in checked {
         let title = output.paint(&plugin.plugin, Tone::Title);
-        let Some(Verification { info, lock, signature, .. }) = &plugin.found else {
+        let Some(Verification { info, said, .. }) = &plugin.found else {
             let problem = plugin.problem.as_deref().unwrap_or_default();
             text.push_str(&format!(
                 "{title} {}\n  {problem}\n\n",
@@ -209,8 +208,8 @@ fn sheets(checked: &[Checked], output: &Output) -> String {
         if !info.is_bundled() {
             text.push_str("  can be written by root and the router's user alone\n");
         }
-        for said in [lock, signature] {
-            text.push_str(&match said {
+        for verdict in [&said.lock, &said.signature] {
+            text.push_str(&match verdict {
                 Verdict::Vouched(why) => format!("  {}\n", output.paint(why, Tone::Good)),
                 Verdict::Silent(why) => format!("  {}\n", output.paint(why, Tone::Quiet)),
                 Verdict::Refused(why) => format!("  {}\n", output.paint(why, Tone::Bad)),

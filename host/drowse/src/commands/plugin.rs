@@ -5,8 +5,9 @@ pub(crate) mod trial;
 
 use std::path::Path;
 
+use drowse_config::Paths;
 use drowse_core::Ability;
-use drowse_plugins::{Kind, PluginInfo, Vouchers};
+use drowse_plugins::{Kind, Listed, PluginInfo, Said, Verdict};
 use serde::Serialize;
 
 use crate::{
@@ -23,11 +24,16 @@ const TRUSTED: &str = "dylib    trusted code without a sandbox: it can do whatev
                        limits.memory and limits.cpu,\n         endpoints and commands bind what it \
                        asks of the router, not what it does by itself";
 
+/// A plugin as `--json` tells it.
 #[derive(Serialize)]
-struct Listed {
-    name: String,
+struct Row {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     #[serde(flatten)]
     info: Option<PluginInfo>,
+    #[serde(flatten)]
+    said: Option<Said>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
 
@@ -36,32 +42,20 @@ pub(crate) fn list(config: &ConfigFile, output: &Output) -> Result<(), Error> {
     let dir = paths.plugins.clone();
     let runtime = runtime()?;
     let listed = runtime.block_on(async {
-        let plugins = plugins(paths, Vouchers::default(), runtime.handle())?;
+        let plugins = plugins(paths, runtime.handle())?;
         let listed = plugins.list().await;
         plugins.shutdown().await;
         Ok::<_, Error>(listed)
     })?;
-    let rows: Vec<Listed> = listed
-        .into_iter()
-        .map(|(name, found)| match found {
-            Ok(mut info) => {
-                // One `name` in the object: the one that a provider refers to.
-                info.name.clone_from(&name);
-                Listed { name, info: Some(info), problem: None }
-            }
-            Err(problem) => Listed { name, info: None, problem: Some(problem) },
-        })
-        .collect();
-    let value: Vec<_> = rows.iter().map(object).collect::<Result<_, _>>()?;
-    output.answer(&value, |output| listing(&rows, &dir, output))
+    let rows: Vec<Row> = listed.iter().cloned().map(Row::of).collect();
+    output.answer(&rows, |output| listing(&listed, &dir, output))
 }
 
 pub(crate) fn inspect(reference: &str, config: &ConfigFile, output: &Output) -> Result<(), Error> {
-    let paths = locate::paths(config)?;
-    let reference = named(reference);
+    let (reference, paths) = looked_at(reference, locate::paths(config)?);
     let runtime = runtime()?;
     let info = runtime.block_on(async {
-        let plugins = plugins(paths, Vouchers::default(), runtime.handle())?;
+        let plugins = plugins(paths, runtime.handle())?;
         let info = plugins.inspect(&reference).await.map_err(Error::new);
         plugins.shutdown().await;
         info
@@ -78,6 +72,60 @@ pub(super) fn named(reference: &str) -> String {
     }
 }
 
+/// The same for somebody who only looks at it, with what is refused him: nothing but what a router
+/// would refuse. A file in the directory of plugins goes by its name there.
+fn looked_at(reference: &str, mut paths: Paths) -> (String, Paths) {
+    let reference = named(reference);
+    if !reference.contains('/') {
+        return (reference, paths);
+    }
+    if let Some(name) = name_in(&paths.plugins, Path::new(&reference)) {
+        return (name, paths);
+    }
+    paths.vouchers = paths.vouchers.of_path(&reference);
+    (reference, paths)
+}
+
+/// The name by which a router finds this file in the directory of plugins, if it does.
+fn name_in(directory: &Path, file: &Path) -> Option<String> {
+    let file = file.canonicalize().ok()?;
+    let directory = directory.canonicalize().ok()?;
+    let name = file.file_stem().filter(|_| file.parent() == Some(&directory))?.to_str()?;
+    let found = ["wasm", "so"].map(|end| directory.join(format!("{name}.{end}")));
+    (found.into_iter().find(|path| path.exists())? == file).then(|| name.to_owned())
+}
+
+// === impl Row ===
+
+impl Row {
+    fn of(listed: Listed) -> Self {
+        let Listed { name, said, info } = listed;
+        match info {
+            // One `name` in the object: the one that a provider refers to.
+            Ok(info) => {
+                Self { name: None, info: Some(PluginInfo { name, ..info }), said, problem: None }
+            }
+            Err(problem) => Self { name: Some(name), info: None, said, problem: Some(problem) },
+        }
+    }
+}
+
+/// Who vouches for a file, in a word or two.
+fn vouched(said: Option<&Said>) -> Cell {
+    let Some(Said { lock, signature }) = said else { return Cell::from("-") };
+    let refused = |verdict: &Verdict| matches!(verdict, Verdict::Refused(_));
+    if refused(lock) || refused(signature) {
+        let by = if refused(lock) { "refused by lock" } else { "refused by key" };
+        return Cell::from(by).in_tone(Tone::Bad);
+    }
+    match [lock, signature].map(|verdict| matches!(verdict, Verdict::Vouched(_))) {
+        [true, true] => Cell::from("lock, key"),
+        [true, false] => Cell::from("lock"),
+        [false, true] => Cell::from("key"),
+        [false, false] => Cell::from("-"),
+    }
+}
+
 fn kind(kind: Kind) -> Cell {
     match kind {
         Kind::Component => Cell::from("component"),
@@ -85,40 +133,36 @@ fn kind(kind: Kind) -> Cell {
     }
 }
 
-fn object(listed: &Listed) -> Result<serde_json::Value, Error> {
-    let value = match &listed.info {
-        Some(info) => serde_json::to_value(info),
-        None => serde_json::to_value(listed),
-    };
-    value.map_err(Error::new)
-}
-
-fn listing(rows: &[Listed], dir: &Path, output: &Output) -> String {
+fn listing(listed: &[Listed], dir: &Path, output: &Output) -> String {
     let dir = dir.display();
-    if rows.is_empty() {
+    if listed.is_empty() {
         return format!("No plugins: none in the box, none in {dir}.");
     }
-    let mut table = Table::new(&["PLUGIN", "VERSION", "KIND", "FROM", "WHAT IT DOES"]);
+    let mut table =
+        Table::new(&["PLUGIN", "VERSION", "KIND", "FROM", "VOUCHED FOR BY", "WHAT IT DOES"]);
     let mut problems = String::new();
-    for row in rows {
-        match &row.info {
-            Some(info) => table.row([
-                Cell::from(&row.name),
+    for Listed { name, said, info } in listed {
+        let vouched = vouched(said.as_ref());
+        match info {
+            Ok(info) => table.row([
+                Cell::from(name),
                 Cell::from(&info.version),
                 kind(info.kind),
                 Cell::from(&info.origin),
+                vouched,
                 Cell::from(&info.summary),
             ]),
-            None => table.row([
-                Cell::from(&row.name),
-                Cell::from("-"),
-                Cell::from("-"),
-                Cell::from("-"),
-                Cell::from("cannot be used, see below").in_tone(Tone::Bad),
-            ]),
-        }
-        if let Some(problem) = &row.problem {
-            problems.push_str(&format!("\n{}: {problem}\n", row.name));
+            Err(problem) => {
+                table.row([
+                    Cell::from(name),
+                    Cell::from("-"),
+                    Cell::from("-"),
+                    Cell::from("-"),
+                    vouched,
+                    Cell::from("cannot be used, see below").in_tone(Tone::Bad),
+                ]);
+                problems.push_str(&format!("\n{name}: {problem}\n"));
+            }
         }
     }
     format!("{}{problems}\nMore are looked for in {dir}.", table.render(output))

@@ -6,7 +6,7 @@ use std::{
     ptr,
 };
 
-use drowse_provider_abi::{self as abi, Bytes, Sink};
+use drowse_provider_abi::{self as abi, Bytes, Sink, wire};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{runtime::Handle, sync::oneshot};
 
@@ -15,7 +15,6 @@ use crate::{
     fault::{self, Fault},
     function::{Answer, Function},
     store::HostState,
-    wire,
 };
 
 /// A call, and what answers the questions of the library meanwhile.
@@ -67,7 +66,7 @@ impl Call {
                 (Err(error), _) => Ok(Err(error)),
                 (Ok(()), Some(entry)) => self.enter(entry, &function),
                 // There is nothing to call: what is wanted is no answer at all.
-                (Ok(()), None) => wire::read(&[]).map(Ok).ok_or(Fault::Garbled("its answer")),
+                (Ok(()), None) => wire::read(&[]).map(Ok).map_err(garbled),
             };
             if settings.is_some() {
                 // What it answers to that changes nothing.
@@ -102,7 +101,7 @@ impl Call {
         }
         let text = || String::from_utf8_lossy(&taken.bytes).into_owned();
         match code {
-            abi::entry::ANSWERED => wire::read(&taken.bytes).ok_or(Fault::Garbled("its answer")),
+            abi::entry::ANSWERED => wire::read(&taken.bytes).map_err(garbled),
             abi::entry::PANICKED => Err(Fault::Panic(fault::panic_message(&text()))),
             abi::entry::UNREADABLE => Err(Fault::Unreadable(fault::clean(&text(), 256))),
             abi::entry::GIVEN_UP => Err(Fault::Trap("the call was given up".into())),
@@ -133,6 +132,11 @@ impl Call {
             None => Err(abi::host::GIVEN_UP),
         }
     }
+}
+
+/// What came is no answer of the contract's, whatever is wrong with it.
+fn garbled(_: String) -> Fault {
+    Fault::Garbled("its answer")
 }
 
 /// The [`abi::Host`] of a call.

@@ -35,6 +35,29 @@ pub(crate) struct Library {
     functions: [Option<Entry>; FUNCTIONS],
 }
 
+/// A plugin that is linked into the program itself: as much trusted code as a dynamic library, called
+/// over the same border.
+#[derive(Clone, Copy, Debug)]
+pub struct Linked {
+    pub(crate) name: &'static str,
+    pub(crate) library: Library,
+}
+
+// === impl Linked ===
+
+impl Linked {
+    /// The plugin of this table under this name. The error says what is wrong with the table.
+    ///
+    /// # Safety
+    ///
+    /// The table is one as [`drowse_provider_abi`] describes, such as the SDK makes of a provider,
+    /// and stays for ever.
+    pub unsafe fn new(name: &'static str, table: *const Table) -> Result<Self, String> {
+        // SAFETY: the caller's word.
+        Ok(Self { name, library: unsafe { Library::of(table)? } })
+    }
+}
+
 // === impl Library ===
 
 impl Library {

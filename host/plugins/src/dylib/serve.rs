@@ -1,5 +1,6 @@
 //! What a dynamic library asks for by name, answered as a component's imports are.
 
+use drowse_provider_abi::wire;
 use serde::{Serialize, de::DeserializeOwned};
 use wasmtime::component::Resource;
 
@@ -7,7 +8,6 @@ use crate::{
     bindings::{clock, command, events, grpc, http, log, memo, network, types, udp},
     fault::Fault,
     store::HostState,
-    wire,
 };
 
 /// Why there is no answer.
@@ -148,7 +148,7 @@ async fn send(
 }
 
 fn read<T: DeserializeOwned>(state: &mut HostState, arguments: &[u8]) -> wasmtime::Result<T> {
-    wire::read(arguments).ok_or_else(|| state.broke(Fault::Garbled("a question's arguments")))
+    wire::read(arguments).map_err(|_| state.broke(Fault::Garbled("a question's arguments")))
 }
 
 fn bytes(answer: impl Serialize) -> Vec<u8> {

@@ -23,6 +23,10 @@ pub(super) type Client = legacy::Client<Connector, tonic::body::Body>;
 /// The longest message of a server that goes with its status.
 const MESSAGE: usize = 4 << 10;
 
+/// So much later than here a server is told that the time is over. Else it would tell of that in words
+/// of its own at the very moment in which it is told here.
+const LATER: Duration = Duration::from_secs(1);
+
 /// A call that has passed the rules.
 pub(crate) struct Calling {
     /// `/package.Service/Method`
@@ -63,7 +67,7 @@ impl Endpoint {
         let asked = self.asked(&calling);
         let answer = async {
             let (mut client, mut request, path) = self.prepare(calling, &asked).await?;
-            request.set_timeout(timeout);
+            request.set_timeout(timeout.saturating_add(LATER));
             let answer = client.unary(request, path, Opaque).await;
             answer.map_err(|status| self.told(&asked, &status))
         };

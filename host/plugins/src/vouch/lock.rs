@@ -91,7 +91,7 @@ impl LockPlace {
     }
 
     /// The name that stands in the file for a plugin of this reference.
-    pub(super) fn name(&self, reference: &str) -> String {
+    pub fn name(&self, reference: &str) -> String {
         if is_path(reference) { self.relative(Path::new(reference)) } else { reference.to_owned() }
     }
 
@@ -159,6 +159,11 @@ impl Lock {
         self.forget(&plugin.name);
         self.plugin.push(plugin);
         self.plugin.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+
+    /// Whether something stands there under this name.
+    pub fn holds(&self, name: &str) -> bool {
+        self.plugin.iter().any(|held| held.name == name)
     }
 
     /// Takes out what stands there under this name.

@@ -39,11 +39,14 @@ fn the_description_of_a_guest_with_the_tag_drowse_is_read_in_a_list() {
 #[test]
 fn a_change_is_told_under_each_handle_and_once() {
     let test = proxmox();
+    look(&test, current("stopped"));
+    look_at_machine(&test, current("stopped"));
     let mut woken = guest("lxc", 100, "pve1");
     woken["status"] = json!("running");
     woken["uptime"] = json!(12);
     let both = data(json!([woken.clone(), guest("qemu", 101, "pve1")]));
     test.expect("api", LIST, both);
+    look(&test, current("running"));
     woken["uptime"] = json!(22);
     woken["cpu"] = json!(0.5);
     test.expect("api", LIST, data(json!([woken, guest("qemu", 101, "pve1")])));
@@ -55,6 +58,30 @@ fn a_change_is_told_under_each_handle_and_once() {
     assert_eq!(handles, ["100", "lxc/100", "pve1/100"]);
     assert!(watched.observations().iter().all(|seen| seen.status == Status::Running));
     assert!(watched.error.is_some());
+}
+
+#[test]
+fn what_the_list_tells_too_late_is_not_told_and_what_it_never_tells_is() {
+    let container = |status: &str| {
+        let mut listed = guest("lxc", 100, "pve1");
+        listed["status"] = json!(status);
+        data(json!([listed]))
+    };
+    let test = Harness::<Proxmox>::new();
+    // It was started a moment before, and is killed before its node tells that.
+    test.expect("api", LIST, container("stopped"));
+    look(&test, current("running"));
+    test.expect("api", LIST, container("stopped"));
+    look(&test, current("stopped"));
+    // Its node told once more of the life that is over.
+    test.expect("api", LIST, container("running"));
+    look(&test, current("stopped"));
+    test.expect("api", LIST, container("stopped"));
+    test.expect("api", LIST, old_error(500, "the end"));
+    let watched = test.watch();
+    let own = watched.observations().into_iter().filter(|seen| seen.handle == "100");
+    let told: Vec<_> = own.map(|seen| (&seen.status, seen.native_status.as_str())).collect();
+    assert_eq!(told, [(&Status::Stopped, "stopped")]);
 }
 
 #[test]
@@ -73,6 +100,7 @@ fn one_that_was_started_without_an_address_is_asked_until_it_has_one() {
         test.expect("api", &format!("GET {LXC}/interfaces"), told);
     }
     test.expect("api", LIST, data(json!([guest("lxc", 100, "pve1")])));
+    look(&test, current("running"));
     test.expect("api", LIST, old_error(500, "the end"));
     let watched = test.watch();
     let first = watched.observations()[0];

@@ -12,14 +12,14 @@ use drowse_config::{Config, Places, TrialFile};
 use drowse_conformance::{About, Check, Plan, Report, Stand, Verdict, Wish};
 use drowse_core::{Failure, Provider, ProviderName};
 use drowse_plugins::{
-    EndpointWish, PluginInfo, Plugins, Vouchers,
+    EndpointWish, PluginInfo, Plugins,
     settings::{Limits, ProviderSettings},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::named;
+use super::looked_at;
 use crate::{
     cli::TestPlugin,
     commands::{plugins, runtime},
@@ -53,7 +53,7 @@ struct Told<'a> {
 }
 
 pub(crate) fn test(asked: &TestPlugin, output: &Output) -> Result<(), Error> {
-    let paths = locate::paths(&asked.config)?;
+    let (reference, paths) = looked_at(&asked.plugin, locate::paths(&asked.config)?);
     let file = asked.grants.as_deref().map(TrialFile::load).transpose().map_err(Error::new)?;
     let plan = Plan {
         settings: file.as_ref().map_or_else(|| json!({}), |file| file.provider.settings.clone()),
@@ -61,8 +61,8 @@ pub(crate) fn test(asked: &TestPlugin, output: &Output) -> Result<(), Error> {
     };
     let runtime = runtime()?;
     let (report, plugin) = runtime.block_on(async {
-        let plugins = plugins(paths, Vouchers::default(), runtime.handle())?;
-        let bench = Bench { plugins, reference: named(&asked.plugin), file };
+        let plugins = plugins(paths, runtime.handle())?;
+        let bench = Bench { plugins, reference, file };
         let plugin = bench.plugins.inspect(&bench.reference).await.ok();
         if let Some(info) = &plugin {
             let title = format!("{} {}, {}\n", info.name, info.version, info.origin);
@@ -172,12 +172,12 @@ fn about(info: PluginInfo) -> About {
     let imports: BTreeSet<_> = info.imports.iter().filter_map(interface).collect();
     let endpoints = info.endpoints.iter().map(|wish| Wish {
         name: wish.name.clone(),
-        interface: if wish.wants_datagrams() { "udp" } else { "http" },
+        interfaces: interfaces(wish),
         optional: wish.optional,
     });
     let commands = info.commands.iter().map(|wish| Wish {
         name: wish.name.clone(),
-        interface: "command",
+        interfaces: ["command"].into(),
         optional: wish.optional,
     });
     About {
@@ -189,6 +189,17 @@ fn about(info: PluginInfo) -> About {
         abilities: info.abilities,
         settings_schema: info.settings_schema,
         target_schema: info.target_schema,
+    }
+}
+
+/// The interfaces through which a wished endpoint is called, by its rules.
+fn interfaces(wish: &EndpointWish) -> BTreeSet<&'static str> {
+    let of_rule = |rule: &String| if rule.starts_with('/') { "grpc" } else { "http" };
+    let called: BTreeSet<_> = wish.rules.iter().map(of_rule).collect();
+    match called.is_empty() {
+        true if wish.wants_datagrams() => ["udp"].into(),
+        true => ["http"].into(),
+        false => called,
     }
 }
 

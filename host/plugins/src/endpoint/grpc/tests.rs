@@ -58,6 +58,10 @@ impl UnaryService<Bytes> for Service {
         Box::pin(async move {
             match request.get_ref().as_ref() {
                 b"refuse" => Err(Status::not_found("no such\ntask")),
+                b"limit" => {
+                    let limit = request.metadata().get("grpc-timeout").unwrap();
+                    Ok(Response::new(limit.as_bytes().to_vec().into()))
+                }
                 b"large" => Ok(Response::new(vec![0; 2 << 20].into())),
                 b"hang" => {
                     pending::<()>().await;
@@ -263,6 +267,15 @@ async fn a_call_that_is_dropped_or_late_is_cancelled_at_the_server() {
     }
     drop(messages);
     server.dropped.recv().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_is_given_longer_than_we_wait_so_that_our_own_word_of_a_timeout_counts() {
+    let asked =
+        Calling { timeout: Some(Duration::from_secs(20)), ..calling("/test.v1.Echo/Say", "limit") };
+    let server = Server::new();
+    let told = server.endpoint().unary(asked).await.unwrap();
+    assert_eq!(told, "21000000u", "microseconds");
 }
 
 #[tokio::test]

@@ -20,6 +20,20 @@ fn wishes_that_no_operator_could_grant_are_flaws() {
 }
 
 #[test]
+fn an_endpoint_is_called_through_what_its_rules_are_for() {
+    let http = wish("hub", "http://127.0.0.1:80");
+    assert_eq!(interfaces(&http), ["http"].into());
+    let rules = |rules: &[&str]| rules.iter().map(|&rule| rule.to_owned()).collect();
+    let call = "/hub.v1.Lamps/Switch";
+    let grpc = EndpointWish { rules: rules(&[call]), ..http.clone() };
+    assert_eq!(interfaces(&grpc), ["grpc"].into());
+    let both = EndpointWish { rules: rules(&["GET /", call]), ..http };
+    assert_eq!(interfaces(&both), ["grpc", "http"].into());
+    let datagrams = EndpointWish { rules: Vec::new(), ..wish("lan", "udp://255.255.255.255:9") };
+    assert_eq!(interfaces(&datagrams), ["udp"].into());
+}
+
+#[test]
 fn a_check_is_told_with_what_to_do_about_it() {
     let check = |verdict| Check { name: "stop", promise: "what runs is stopped", verdict };
     let plain = Output::plain();
