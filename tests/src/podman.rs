@@ -52,6 +52,11 @@ dir=$1 name=$2 between=$3 inside=$4
         done
         kill -KILL "$service"
         wait "$service"
+        # Who watches over a command inside a container stays for minutes after its end.
+        for file in $(grep -ls -- "$dir/" /proc/[0-9]*/cmdline); do
+            pid=${file#/proc/}
+            [ "${pid%/cmdline}" = "$$" ] || kill -KILL "${pid%/cmdline}"
+        done
     }
     # With the namespace its interfaces go, and with them the route.
     ip netns delete "$name"
@@ -77,6 +82,7 @@ pub struct Podman {
     engine: Engine,
     dir: PathBuf,
     between: String,
+    inside: String,
     keeper: Child,
 }
 
@@ -126,7 +132,7 @@ impl Podman {
             "driver": "bridge",
             "network_interface": "podman0",
             "created": "2026-01-01T00:00:00Z",
-            "subnets": [{ "subnet": format!("{inside}.0/24"), "gateway": format!("{inside}.1") }],
+            "subnets": [{ "subnet": format!("{inside}.0/25"), "gateway": format!("{inside}.1") }],
             "ipv6_enabled": false,
             "internal": false,
             "dns_enabled": false,
@@ -146,7 +152,7 @@ impl Podman {
             .spawn()
             .context("start Podman's keeper")?;
         let engine = Engine::at(dir.join("podman.sock"));
-        let mut podman = Self { engine, dir, between, keeper };
+        let mut podman = Self { engine, dir, between, inside, keeper };
         podman.wait_until_it_answers()?;
         podman.make_images()?;
         Ok(podman)
@@ -155,6 +161,11 @@ impl Podman {
     /// Where ports are reached that containers publish on all interfaces.
     pub fn host(&self) -> String {
         format!("{}.2", self.between)
+    }
+
+    /// What another network may give to its containers, so that they can be reached, too.
+    pub fn subnet(&self) -> String {
+        format!("{}.128/25", self.inside)
     }
 
     /// Runs a container's health check now, as systemd's timers do, and says whether it is well.
