@@ -6,14 +6,14 @@ use std::{
     fs,
     ops::Deref,
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
     time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{engine::Engine, needs, until};
@@ -72,7 +72,8 @@ default_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]
 ";
 
 /// The programs beside the Docker client: `netavark` is looked for where its package puts it.
-const PROGRAMS: [&str; 7] = ["podman", "conmon", "runc", "ip", "iptables", "nsenter", "unshare"];
+const PROGRAMS: [&str; 8] =
+    ["podman", "conmon", "runc", "ip", "iptables", "nsenter", "unshare", "curl"];
 
 /// Where Debian's package puts what makes Podman's networks.
 pub const NETAVARK: &str = "/usr/lib/podman/netavark";
@@ -95,7 +96,7 @@ impl Podman {
             return Some("a Podman of our own needs Linux and root".to_owned());
         }
         Engine::lacks().or_else(|| needs::lacks(&PROGRAMS)).or_else(|| {
-            let found = std::path::Path::new(NETAVARK).exists();
+            let found = Path::new(NETAVARK).exists();
             (!found).then(|| format!("{NETAVARK} is missing"))
         })
     }
@@ -168,20 +169,26 @@ impl Podman {
         format!("{}.128/25", self.inside)
     }
 
+    /// All that Podman itself tells of a container: more than Docker's API has words for.
+    pub fn inspect_whole(&self, name: &str) -> Result<Value> {
+        self.ask(&format!("containers/{name}/json"))
+    }
+
     /// Runs a container's health check now, as systemd's timers do, and says whether it is well.
     pub fn check_health(&self, name: &str) -> Result<bool> {
-        let url = format!("http://podman/v4.0.0/libpod/containers/{name}/healthcheck");
-        let socket = self.socket();
+        Ok(self.ask(&format!("containers/{name}/healthcheck"))?["Status"] == "healthy")
+    }
+
+    /// Asks by Podman's own API.
+    fn ask(&self, what: &str) -> Result<Value> {
         let output = Command::new("curl")
-            .args(["--silent", "--fail-with-body", "--unix-socket"])
-            .arg(socket)
-            .arg(url)
+            .args(["--silent", "--show-error", "--unix-socket"])
+            .arg(self.socket())
+            .arg(format!("http://podman/v4.0.0/libpod/{what}"))
             .stdin(Stdio::null())
             .output()?;
-        let said = String::from_utf8(output.stdout)?;
-        let said: serde_json::Value =
-            serde_json::from_str(&said).with_context(|| format!("check {name}: {said}"))?;
-        Ok(said["Status"] == "healthy")
+        let said = String::from_utf8_lossy(&output.stderr);
+        serde_json::from_slice(&output.stdout).with_context(|| format!("ask for {what}: {said}"))
     }
 
     fn wait_until_it_answers(&mut self) -> Result<()> {
