@@ -2,7 +2,7 @@
 
 use crate::{
     forms::{
-        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, PATHS, REACH, RESTART,
+        ARGUMENTS, COUNT, DURATION, FINGERPRINTS, FLAG, HEADERS, JSON, PATH, PATHS, REACH, RESTART,
         RULES, SIZE, TEXT, VARIABLES, WORDS,
     },
     schema::{Kind, Table, default, optional, required},
@@ -79,10 +79,10 @@ pub(crate) static ENDPOINT: Table = Table {
         ),
         optional(
             "fingerprint",
-            FINGERPRINT.kind,
+            FINGERPRINTS.kind,
             "none",
-            "SHA-256 digest of the only certificate that is accepted, whatever it says. For \
-             `https`.",
+            "SHA-256 digest of the only certificate that is accepted, whatever it says; or a list of \
+             them, for a certificate that is about to be renewed, or for several nodes. For `https`.",
         ),
         optional(
             "cert",

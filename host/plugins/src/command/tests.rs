@@ -152,7 +152,10 @@ async fn what_is_not_granted_is_refused_with_the_line_to_add() {
         "{arguments}"
     );
     let variable = refusal(processes.spawn("blog", &[], &[("LD_PRELOAD".into(), "x".into())]));
-    assert!(variable.ends_with(", \"LD_PRELOAD\"]") || variable.ends_with("= [\"LD_PRELOAD\"]"), "{variable}");
+    assert!(
+        variable.ends_with(", \"LD_PRELOAD\"]") || variable.ends_with("= [\"LD_PRELOAD\"]"),
+        "{variable}"
+    );
 }
 
 #[tokio::test]

@@ -114,7 +114,9 @@ fn a_refusal_names_the_line_to_add() {
     );
     let nobody = Policy::new(None, None).check(&asked).unwrap_err();
     assert!(
-        nobody.ends_with("[provider.docker.endpoint.engine]: rules = [\"POST /*/containers/*/exec\"]"),
+        nobody.ends_with(
+            "[provider.docker.endpoint.engine]: rules = [\"POST /*/containers/*/exec\"]"
+        ),
         "{nobody}"
     );
     let wished = Policy::new(None, Some(vec![rule("GET /_ping")])).check(&asked).unwrap_err();
