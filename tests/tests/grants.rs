@@ -41,7 +41,12 @@ fn paste(
         let (line, table) = rest.split_once("` in ").with_context(unknown)?;
         (table, line, false)
     };
+    // A plugin does not know what it is called here.
     let table = table.lines().next().with_context(unknown)?.trim();
+    let table = if table == "the provider's table" { "[provider.p]" } else { table };
+    // What the line is a part of may go on.
+    let ends = ["},", "};", "}:", ",;", ",:"].iter().filter_map(|end| line.find(end)).min();
+    let line = ends.map_or(line, |end| &line[..=end]);
     let line = adapt(line.lines().next().with_context(unknown)?.trim().to_owned());
     let header = format!("{table}\n");
     let mut at = text.find(&header).with_context(unknown)? + header.len();
@@ -205,7 +210,7 @@ fn rules(home: &Home, plugin: &str, added: &[(String, String)]) -> Result<BTreeS
 
 fn workload(keys: &str) -> String {
     format!(
-        "\n[workload.web]\nprovider = \"p\"\nidle = \"never\"\nwake = {{ cooldown = \"0s\" }}\n{keys}\n\n\
+        "\n[workload.web]\nprovider = \"p\"\nidle = \"never\"\nwake = {{ cooldown = \"100ms\" }}\n{keys}\n\n\
          [[route]]\nworkload = \"web\"\nport = 80\n"
     )
 }
