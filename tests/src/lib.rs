@@ -12,6 +12,7 @@ pub mod dylibs;
 pub mod engine;
 pub mod fake_proxmox;
 pub mod hello;
+pub mod late;
 pub mod limits;
 pub mod load;
 pub mod log;
