@@ -262,83 +262,89 @@ fn a_container_of_docker_wakes_and_sleeps_when_each_refusal_was_pasted() -> Resu
     Ok(())
 }
 
-#[test]
-fn a_container_of_containerd_wakes_and_sleeps_when_each_refusal_was_pasted() -> Result<()> {
-    let Some(daemon) = Containerd::shared("each_refusal_was_pasted") else { return Ok(()) };
-    let programs = Programs::from_env();
-    let settings =
-        format!("settings = {{ namespace = \"{}\", network = \"lan\" }}\n", Containerd::NAMESPACE);
-    let text = format!(
-        "[provider.p]\nplugin = \"containerd\"\n{settings}{}{}",
-        endpoint("containerd", &format!("url = \"unix://{}\"", daemon.socket().display()), &[]),
-        workload(&format!(
-            "target = \"grown\"\nsleep = {{ grace = \"1s\" }}\nsettings = {{ image = {IMAGE:?} }}"
-        )),
-    );
-    let network = format!(
-        "network.lan = {{ config = {:?}, plugins = [{PLUGINS:?}], results = {:?} }}",
-        daemon.network(),
-        daemon.results()
-    );
-    // The message knows where such files usually are, not where this one is.
-    let adapt = |line: String| match line.starts_with("network.lan = { config = ") {
-        true => network.clone(),
-        false => line,
-    };
-    let mut added = grow(home(&programs)?, text, adapt)?;
-    let granted = ("[provider.p]".to_owned(), network.clone());
-    let place = added.iter().position(|line| *line == granted).context("no network was needed")?;
-    added.remove(place);
-    let spare = home(&programs)?;
+/// Takes each of these rules away from all that the plugin asks for on this endpoint: the refusal
+/// names that rule and no other, and with it what is woken wakes and sleeps.
+fn one_by_one(
+    programs: &Programs,
+    plugin: &str,
+    tables: impl Fn(&[&str]) -> String,
+    tried: &[&str],
+) -> Result<()> {
+    let spare = home(programs)?;
     spare.configure("")?;
-    let rules = rules(&spare, "containerd", &added)?;
-    have(
-        &rules,
-        &[
-            "/containerd.services.containers.v1.Containers/Create",
-            "/containerd.services.snapshots.v1.Snapshots/*",
-            "/containerd.services.tasks.v1.Tasks/Create",
-            "/containerd.services.tasks.v1.Tasks/Start",
-            "/containerd.services.tasks.v1.Tasks/Kill",
-        ],
-    )?;
+    let wishes = wishes(&spare, plugin)?;
+    let all = wishes["endpoints"][0]["rules"].as_array().context("no rules")?;
+    for rule in tried {
+        let rest: Vec<&str> = all.iter().map(text).filter(|other| other != rule).collect();
+        ensure!(rest.len() + 1 == all.len(), "{plugin} does not ask for {rule}");
+        let added = grow(home(programs)?, tables(&rest), |line| line)?;
+        let lines: Vec<&str> = added.iter().map(|(_, line)| line.as_str()).collect();
+        assert_eq!(lines, [format!("{rule:?},")], "{plugin}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_container_of_containerd_wakes_and_sleeps_when_the_missing_rule_was_pasted() -> Result<()> {
+    let Some(daemon) = Containerd::shared("the_missing_rule_was_pasted") else { return Ok(()) };
+    let tables = |rules: &[&str]| {
+        format!(
+            "[provider.p]\nplugin = \"containerd\"\n\
+             settings = {{ namespace = \"{}\", network = \"lan\" }}\n\
+             network.lan = {{ config = {:?}, plugins = [{PLUGINS:?}], results = {:?} }}\n{}{}",
+            Containerd::NAMESPACE,
+            daemon.network(),
+            daemon.results(),
+            endpoint(
+                "containerd",
+                &format!("url = \"unix://{}\"", daemon.socket().display()),
+                rules
+            ),
+            workload(&format!(
+                "target = \"grown\"\nsleep = {{ grace = \"1s\" }}\nsettings = {{ image = {IMAGE:?} }}"
+            )),
+        )
+    };
+    let tried = ["Containers/Create", "Tasks/Create", "Tasks/Start", "Tasks/Kill"].map(|call| {
+        let (service, _) = call.split_once('/').unwrap_or_default();
+        format!("/containerd.services.{}.v1.{call}", service.to_lowercase())
+    });
+    let tried: Vec<&str> = tried.iter().map(String::as_str).collect();
+    one_by_one(&Programs::from_env(), "containerd", tables, &tried)?;
     assert_eq!(daemon.task("grown")?, None, "it was put to sleep");
     Ok(())
 }
 
 #[test]
-fn a_guest_of_proxmox_wakes_and_sleeps_when_each_refusal_was_pasted() -> Result<()> {
+fn a_guest_of_proxmox_wakes_and_sleeps_when_the_missing_rule_was_pasted() -> Result<()> {
     let programs = Programs::from_env();
-    let home_of_it = home(&programs)?;
-    let hello = Hello::new(&programs, home_of_it.path(), Duration::ZERO)?;
+    let place = home(&programs)?;
+    let hello = Hello::new(&programs, place.path(), Duration::ZERO)?;
     let fake = FakeProxmox::begin(Generation::New)?;
     fake.add_container(100, &hello);
-    fs::write(home_of_it.path().join("token"), format!("{TOKEN}\n"))?;
+    let token = place.path().join("token");
+    fs::write(&token, format!("{TOKEN}\n"))?;
     let keys = format!(
         "url = {:?}\nfingerprint = {:?}\n\
-         headers = {{ Authorization = {{ file = \"token\", prefix = \"PVEAPIToken=\" }} }}",
+         headers = {{ Authorization = {{ file = {token:?}, prefix = \"PVEAPIToken=\" }} }}",
         fake.url(),
         fake.fingerprint(),
     );
-    let text = format!(
-        "[provider.p]\nplugin = \"proxmox\"\n\
-         settings = {{ networks = [\"127.0.0.0/8\"], poll = \"100ms\", every = \"500ms\" }}\n{}{}",
-        endpoint("api", &keys, &[]),
-        workload("target = \"100\"\nsleep = { grace = \"5s\" }")
-            .replace("port = 80", &format!("port = {}", hello.port())),
-    );
-    let added = grow(home_of_it, text, |line| line)?;
-    let spare = home(&programs)?;
-    spare.configure("")?;
-    let rules = rules(&spare, "proxmox", &added)?;
-    have(
-        &rules,
-        &[
-            "GET /api2/json/cluster/resources",
-            "POST /api2/json/nodes/*/lxc/*/status/start",
-            "POST+body /api2/json/nodes/*/lxc/*/status/shutdown",
-        ],
-    )?;
+    let tables = |rules: &[&str]| {
+        format!(
+            "[provider.p]\nplugin = \"proxmox\"\n\
+             settings = {{ networks = [\"127.0.0.0/8\"], poll = \"100ms\", every = \"500ms\" }}\n{}{}",
+            endpoint("api", &keys, rules),
+            workload("target = \"100\"\nsleep = { grace = \"5s\" }")
+                .replace("port = 80", &format!("port = {}", hello.port())),
+        )
+    };
+    let tried = [
+        "GET /api2/json/cluster/resources",
+        "POST /api2/json/nodes/*/lxc/*/status/start",
+        "POST+body /api2/json/nodes/*/lxc/*/status/shutdown",
+    ];
+    one_by_one(&programs, "proxmox", tables, &tried)?;
     assert!(!fake.runs(100)?, "it was put to sleep");
     Ok(())
 }
