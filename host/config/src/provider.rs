@@ -11,7 +11,7 @@ use drowse_plugins::settings::{
 use crate::{
     config::Found,
     forms::{
-        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, PATHS, REACH, RESTART,
+        ARGUMENTS, COUNT, DURATION, FINGERPRINTS, FLAG, HEADERS, JSON, PATH, PATHS, REACH, RESTART,
         RULES, SIZE, TEXT, VARIABLES, WORDS,
     },
     read::{Reader, Section},
@@ -123,7 +123,7 @@ fn place(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
         }
     });
     let ca = section.find(r, "ca", &PATH);
-    let fingerprint = section.find(r, "fingerprint", &FINGERPRINT);
+    let fingerprint = section.find(r, "fingerprint", &FINGERPRINTS);
     let certificate = section.find(r, "cert", &PATH);
     let key = section.find(r, "key", &PATH);
     let headers = section.get(r, "headers", &HEADERS);
@@ -140,7 +140,7 @@ fn place(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
     let trust = match (ca?, fingerprint?) {
         (None, None) => Trust::System,
         (Some(file), None) => Trust::Ca(file),
-        (None, Some(digest)) => Trust::Fingerprint(digest),
+        (None, Some(digests)) => Trust::Fingerprints(digests),
         // Said already: neither of them is for this url.
         _ if !encrypted => return None,
         (Some(_), Some(_)) => {

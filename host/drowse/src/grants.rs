@@ -11,7 +11,7 @@ use std::{
 use drowse_core::Ability;
 use drowse_plugins::{
     CommandWish, EndpointWish, PluginInfo,
-    grants::{toml_key, toml_string},
+    grants::{Policy, Rule, line_to_add, toml_key, toml_string},
     settings::{EndpointGrant, ProviderSettings, Secret, Transport, Trust},
 };
 use serde_json::Value;
@@ -101,6 +101,28 @@ fn way(place: &str, grant: &EndpointGrant, doubts: &mut Vec<String>) {
     }
 }
 
+/// The rules that the plugin asks for and the grant does not give. That may be on purpose: what needs
+/// them is then refused.
+fn fewer_rules(
+    info: &PluginInfo,
+    settings: &ProviderSettings,
+    wish: &EndpointWish,
+    grant: &EndpointGrant,
+) -> Option<String> {
+    let parse = |rules: &[String]| rules.iter().filter_map(|rule| rule.parse().ok()).collect();
+    let policy = Policy::new(Some(parse(grant.rules.as_ref()?)), Some(parse(&wish.rules)));
+    let lacks: Vec<&Rule> = policy.lacks().collect();
+    (!lacks.is_empty()).then(|| {
+        format!(
+            "endpoint `{}`: plugin `{}` asks for rules that are not granted, and what needs them is \
+             refused: {}",
+            wish.name,
+            info.name,
+            line_to_add(settings.name.as_str(), &wish.name, &lacks)
+        )
+    })
+}
+
 /// What is granted and looks wrong on this machine, now. It may be right where the router runs.
 pub(crate) fn doubts(info: &PluginInfo, settings: &ProviderSettings) -> Vec<String> {
     let mut doubts = Vec::new();
@@ -118,7 +140,7 @@ pub(crate) fn doubts(info: &PluginInfo, settings: &ProviderSettings) -> Vec<Stri
                 "endpoint `{name}`: plugin `{plugin}` sends HTTP requests there, and its url is \
                  for datagrams"
             )),
-            Some(_) => {}
+            Some(wish) => doubts.extend(fewer_rules(info, settings, wish, grant)),
         }
         way(&format!("endpoint `{name}`"), grant, &mut doubts);
         if let Some(token) = &grant.token {

@@ -86,8 +86,8 @@ pub enum Trust {
     System,
     /// The certificate authorities in this PEM file, and no others.
     Ca(PathBuf),
-    /// Exactly the certificate with this SHA-256 digest, whatever it says.
-    Fingerprint([u8; 32]),
+    /// Exactly the certificates with these SHA-256 digests, whatever they say.
+    Fingerprints(Vec<[u8; 32]>),
 }
 
 /// A certificate that the router shows, with its key. The files are read when the endpoint is first

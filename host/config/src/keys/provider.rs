@@ -2,7 +2,7 @@
 
 use crate::{
     forms::{
-        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, PATHS, REACH, RESTART,
+        ARGUMENTS, COUNT, DURATION, FINGERPRINTS, FLAG, HEADERS, JSON, PATH, PATHS, REACH, RESTART,
         RULES, SIZE, TEXT, VARIABLES, WORDS,
     },
     schema::{Key, Kind, Table, default, optional, required},
@@ -126,10 +126,10 @@ const CA: Key = optional(
 
 const PIN: Key = optional(
     "fingerprint",
-    FINGERPRINT.kind,
+    FINGERPRINTS.kind,
     "none",
-    "SHA-256 digest of the only certificate that is accepted, whatever it says. For \
-     `https`.",
+    "SHA-256 digest of the only certificate that is accepted, whatever it says; or a list of \
+     them, for a certificate that is about to be renewed, or for several nodes. For `https`.",
 );
 
 const CERT: Key = optional(

@@ -136,7 +136,7 @@ impl Server {
         let transport = Transport::Https {
             host: "localhost".into(),
             port: listener.local_addr().unwrap().port(),
-            trust: Trust::Fingerprint(Sha256::digest(made.cert.der()).into()),
+            trust: Trust::Fingerprints(vec![Sha256::digest(made.cert.der()).into()]),
             identity: None,
         };
         let acceptor = TlsAcceptor::from(Arc::new(config));
