@@ -3,14 +3,15 @@
 use std::{
     fs,
     net::TcpStream,
+    path::PathBuf,
     process::{Command, Stdio},
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::{Process, needs, ports, until};
+use crate::{Process, curl, needs, ports, until};
 
 /// Debian's program.
 const PROGRAM: &str = "docker-registry";
@@ -39,6 +40,25 @@ impl Registry {
     /// What names of its images begin with.
     pub fn name(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Where it keeps the content of this digest.
+    pub fn blob(&self, digest: &str) -> PathBuf {
+        let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+        let blobs = self.dir.path().join("data/docker/registry/v2/blobs/sha256");
+        blobs.join(&hex[..2]).join(hex).join("data")
+    }
+
+    /// Has a document about an image under this tag, and returns its digest.
+    pub fn put(&self, repository: &str, tag: &str, kind: &str, text: &str) -> Result<String> {
+        let url = format!("http://{}/v2/{repository}/manifests/{tag}", self.name());
+        let kind = format!("Content-Type: {kind}");
+        let words = ["--silent", "--fail-with-body", "--include", "--request", "PUT", "--header"];
+        let output = curl(&[&words[..], &[&kind, "--data-binary", text, &url]].concat())?;
+        let said = String::from_utf8(output.stdout)?;
+        ensure!(output.status.success(), "{said}");
+        let digest = said.lines().find_map(|line| line.split_once("Docker-Content-Digest: "));
+        Ok(digest.context("no digest is told")?.1.trim().to_owned())
     }
 
     /// Nobody answers there any more.

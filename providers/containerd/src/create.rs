@@ -6,7 +6,7 @@ use drowse_provider_sdk::{Error, Result, clock, info};
 
 use crate::{
     daemon::{Daemon, Key},
-    image,
+    fetch::Fetch,
     proto::{self, Container, SnapshotKind},
     settings::{Settings, TargetSettings},
     spec,
@@ -37,7 +37,7 @@ pub(crate) fn create(
         ));
     };
     let snapshotter = settings.snapshotter.as_str();
-    let image = image::find(daemon, name, snapshotter)?;
+    let image = Fetch { daemon, settings, own, refresh: false }.image(name)?;
     let spec = spec::build(&daemon.namespace, id, &image.config, own)?;
     let key = Key { snapshotter, key: id };
     let fresh = prepare(daemon, key, &image.snapshot)?;
@@ -49,13 +49,14 @@ pub(crate) fn create(
         id: id.to_owned(),
         labels,
         image: name.clone(),
-        runtime: Some(proto::Runtime { name: settings.runtime.clone() }),
+        runtime: Some(proto::Runtime { name: settings.runtime.clone(), options: None }),
         spec: Some(proto::Any {
             type_url: spec::TYPE.to_owned(),
             value: spec.to_string().into_bytes(),
         }),
         snapshotter: snapshotter.to_owned(),
         snapshot_key: id.to_owned(),
+        ..Container::default()
     };
     match daemon.create_container(container.clone()) {
         Ok(true) => Ok(container),
@@ -87,7 +88,7 @@ fn prepare(daemon: &Daemon, key: Key<'_>, parent: &str) -> Result<bool> {
         daemon.label_snapshot(key, ROOT, &now())?;
         return Ok(false);
     }
-    daemon.prepare(key, parent, labels)
+    Ok(daemon.prepare(key, parent, labels)?.is_some())
 }
 
 /// What a label of a moment is worth: it is not read.

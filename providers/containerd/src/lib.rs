@@ -9,13 +9,19 @@ mod container;
 mod create;
 mod daemon;
 mod events;
+mod fetch;
 mod image;
+mod lease;
 mod list;
+mod manifest;
 mod observe;
 mod proto;
+mod pull;
+mod registry;
 mod settings;
 mod signals;
 mod spec;
+mod unpack;
 
 use drowse_provider_sdk::{
     Ability, Description, EndpointWish, Observation, Page, Provider, RemoveOptions, Result,
@@ -69,12 +75,22 @@ impl Provider for Containerd {
                 .suggested_url(SOCKET)
                 .rules(daemon::RULES),
             )
+            .endpoint(
+                EndpointWish::new(
+                    registry::ENDPOINT,
+                    "a registry, to look for newer images and to pull them; `settings.registries` \
+                     says which one it is",
+                )
+                .suggested_url("https://registry-1.docker.io")
+                .rules(registry::RULES)
+                .optional(),
+            )
             .attribute("license", env!("CARGO_PKG_LICENSE"))
     }
 
     fn configure(settings: Settings) -> Result<Self> {
         settings.check()?;
-        let daemon = Daemon { namespace: settings.namespace.clone() };
+        let daemon = Daemon::new(&settings.namespace);
         Ok(Self { settings, daemon })
     }
 

@@ -1,3 +1,5 @@
+mod images;
+
 use drowse_provider_sdk::{
     ErrorCode, RemoveOptions, Status, StopOptions,
     testing::{Answer, Harness, Report, check_description},
@@ -14,6 +16,7 @@ const TASKS: &str = "/containerd.services.tasks.v1.Tasks/";
 const SNAPSHOTS: &str = "/containerd.services.snapshots.v1.Snapshots/";
 const IMAGES: &str = "/containerd.services.images.v1.Images/";
 const CONTENT: &str = "/containerd.services.content.v1.Content/";
+const LEASES: &str = "/containerd.services.leases.v1.Leases/";
 const EVENTS: &str = "/containerd.services.events.v1.Events/";
 
 /// What is expected of containerd, in order.
@@ -92,6 +95,7 @@ fn web(labels: &[(&str, &str)]) -> Container {
         spec: Some(proto::Any { type_url: String::new(), value: spec.to_string().into_bytes() }),
         snapshotter: "overlayfs".into(),
         snapshot_key: "web".into(),
+        ..Container::default()
     }
 }
 
@@ -285,19 +289,20 @@ fn data_that_cannot_be_kept_keeps_everything() {
 
 /// The image `box:1` is here.
 fn image(test: &Script) {
-    let target = proto::Descriptor { digest: "sha256:m".into() };
+    let digest = |number: u8| format!("sha256:{number:064x}");
+    let target = proto::Descriptor { digest: digest(1), ..proto::Descriptor::default() };
     let found = proto::Image { name: "box:1".into(), target: Some(target) };
-    test.call(IMAGES, "Get", message(&proto::OneImage { image: Some(found) }));
+    test.call(IMAGES, "Get", message(&proto::OneImage { image: Some(found), update_mask: None }));
     let piece = |value: Value| {
         Answer::message(proto::Content { data: value.to_string().into_bytes() }.encode_to_vec())
     };
     let config = json!({
         "config": { "Env": ["A=1", "B=2"], "Cmd": ["/server"], "StopSignal": "SIGINT" },
-        "rootfs": { "diff_ids": ["sha256:l"] },
+        "rootfs": { "diff_ids": [digest(3)] },
     });
-    test.call(CONTENT, "Read", piece(json!({ "config": { "digest": "sha256:c" } })));
+    test.call(CONTENT, "Read", piece(json!({ "config": { "digest": digest(2) } })));
     test.call(CONTENT, "Read", piece(config));
-    let info = proto::SnapshotInfo { name: "sha256:l".into(), ..Default::default() };
+    let info = proto::SnapshotInfo { name: digest(3), ..Default::default() };
     test.call(SNAPSHOTS, "Stat", message(&proto::OneSnapshot { info: Some(info) }));
 }
 
@@ -329,7 +334,10 @@ fn what_does_not_exist_is_made_from_its_image_and_counts_as_stopped_before() {
     assert_eq!(hosts(&test.0.start(template()).unwrap()), ["10.0.0.2"]);
 
     let prepared = proto::Snapshot::decode(test.asked("/Prepare")[0].as_slice()).unwrap();
-    assert_eq!((prepared.key.as_str(), prepared.parent.as_str()), ("web", "sha256:l"));
+    assert_eq!(
+        (prepared.key.as_str(), prepared.parent.as_str()),
+        ("web", format!("sha256:{:064x}", 3).as_str())
+    );
     assert!(prepared.labels.contains_key("containerd.io/gc.root"), "{prepared:?}");
     let ask = proto::OneContainer::decode(test.asked(".Containers/Create")[0].as_slice()).unwrap();
     let made = ask.container.unwrap();
