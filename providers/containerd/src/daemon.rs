@@ -34,7 +34,7 @@ const EVENTS: &str = "/containerd.services.events.v1.Events";
 const ALREADY_EXISTS: u32 = 6;
 
 /// The rules for every call that is made here.
-pub(crate) const RULES: [&str; 33] = [
+pub(crate) const RULES: [&str; 37] = [
     "/containerd.services.containers.v1.Containers/Get",
     "/containerd.services.containers.v1.Containers/List",
     "/containerd.services.containers.v1.Containers/Create",
@@ -50,8 +50,10 @@ pub(crate) const RULES: [&str; 33] = [
     "/containerd.services.tasks.v1.Tasks/Resume",
     "/containerd.services.tasks.v1.Tasks/Delete",
     "/containerd.services.snapshots.v1.Snapshots/Stat",
+    "/containerd.services.snapshots.v1.Snapshots/List",
     "/containerd.services.snapshots.v1.Snapshots/Mounts",
     "/containerd.services.snapshots.v1.Snapshots/Prepare",
+    "/containerd.services.snapshots.v1.Snapshots/View",
     "/containerd.services.snapshots.v1.Snapshots/Commit",
     "/containerd.services.snapshots.v1.Snapshots/Update",
     "/containerd.services.snapshots.v1.Snapshots/Remove",
@@ -64,7 +66,9 @@ pub(crate) const RULES: [&str; 33] = [
     "/containerd.services.content.v1.Content/Abort",
     "/containerd.services.content.v1.Content/Update",
     "/containerd.services.diff.v1.Diff/Apply",
-    "/containerd.services.leases.v1.Leases/*",
+    "/containerd.services.diff.v1.Diff/Diff",
+    "/containerd.services.leases.v1.Leases/Create",
+    "/containerd.services.leases.v1.Leases/Delete",
     "/containerd.services.introspection.v1.Introspection/Plugins",
     "/containerd.services.events.v1.Events/Subscribe",
     "/containerd.services.events.v1.Events/Publish",
@@ -181,7 +185,14 @@ impl Daemon {
     pub(crate) fn wait_task(&self, id: &str, time: Duration) -> Result<bool> {
         match found(self.call(TASKS, "Wait", &by_id(id)).timeout(time).unary()) {
             Ok(_) => Ok(true),
-            Err(error) if *error.code() == ErrorCode::Timeout => Ok(false),
+            // Told of the time, containerd itself may be the first to say that it is over, and has
+            // no number for it.
+            Err(error)
+                if *error.code() == ErrorCode::Timeout
+                    || error.message().contains("deadline exceeded") =>
+            {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }

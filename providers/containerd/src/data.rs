@@ -82,7 +82,7 @@ impl<'a> Data<'a> {
     /// Makes a snapshot on top of this image with what was changed in another one.
     fn carry(&self, from: Key<'_>, below: &str, to: Key<'_>, parent: &str) -> Result<()> {
         info!("container {:?}: its image is another one: carrying its data", self.id);
-        lease::hold(self.daemon, &format!("carry-{}", self.id), |daemon| {
+        lease::hold_whole(self.daemon, &format!("carry-{}", self.id), |daemon| {
             let name = format!("{} before", to.key);
             let before = Key { snapshotter: from.snapshotter, key: &name };
             // What was broken off is nobody's.
@@ -109,9 +109,7 @@ impl<'a> Data<'a> {
 
     /// Sees to it that a snapshot outlives its container and is found again.
     pub(crate) fn keep(&self, key: Key<'_>) -> Result<()> {
-        self.labels()
-            .iter()
-            .try_for_each(|(name, value)| self.daemon.label_snapshot(key, name, value))
+        self.daemon.label_snapshot(key, self.labels())
     }
 
     fn labels(&self) -> BTreeMap<String, String> {
@@ -159,9 +157,8 @@ impl<'a> Data<'a> {
         let Some((snapshotter, key)) = &files.from else { return };
         let key = Key { snapshotter, key };
         // If it cannot be removed it is at least collected, and taken for nobody's data.
-        let forgotten = [OWNER, ROOT].iter().try_for_each(|name| {
-            self.daemon.label_snapshot(key, name, "")
-        });
+        let labels = [OWNER, ROOT].map(|name| (name.to_owned(), String::new())).into();
+        let forgotten = self.daemon.label_snapshot(key, labels);
         self.dropped(key, forgotten.and_then(|()| self.daemon.remove_snapshot(key)));
     }
 

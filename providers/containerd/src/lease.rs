@@ -16,13 +16,33 @@ pub(crate) fn hold<R>(
     what: &str,
     work: impl FnOnce(&Daemon) -> Result<R>,
 ) -> Result<R> {
-    let until = rfc3339(clock::since_epoch() + LIFE);
-    let leased = daemon.leased(&format!("drowse-{what}"), until)?;
+    let leased = take(daemon, what)?;
     let done = work(&leased)?;
-    if let Err(error) = leased.release() {
-        warn!("end the lease \"drowse-{what}\": {error}");
-    }
+    end(&leased);
     Ok(done)
+}
+
+/// The same for what is of no use when it fails.
+pub(crate) fn hold_whole<R>(
+    daemon: &Daemon,
+    what: &str,
+    work: impl FnOnce(&Daemon) -> Result<R>,
+) -> Result<R> {
+    let leased = take(daemon, what)?;
+    let done = work(&leased);
+    end(&leased);
+    done
+}
+
+fn take(daemon: &Daemon, what: &str) -> Result<Daemon> {
+    let until = rfc3339(clock::since_epoch() + LIFE);
+    daemon.leased(&format!("drowse-{what}"), until)
+}
+
+fn end(leased: &Daemon) {
+    if let Err(error) = leased.release() {
+        warn!("a lease cannot be ended, and ends by itself tomorrow: {error}");
+    }
 }
 
 /// A moment since the epoch as RFC 3339 writes it.

@@ -8,6 +8,7 @@
 mod container;
 mod create;
 mod daemon;
+mod data;
 mod events;
 mod fetch;
 mod image;
@@ -24,8 +25,8 @@ mod spec;
 mod unpack;
 
 use drowse_provider_sdk::{
-    Ability, Description, EndpointWish, Observation, Page, Provider, RemoveOptions, Result,
-    StopOptions, Target,
+    Ability, Description, EndpointWish, Observation, Page, Provider, RecreateOptions,
+    RemoveOptions, Result, StopOptions, Target,
 };
 
 use crate::{
@@ -64,6 +65,7 @@ impl Provider for Containerd {
                 Ability::Kill,
                 Ability::List,
                 Ability::Watch,
+                Ability::Recreate,
                 Ability::Remove,
             ])
             .endpoint(
@@ -124,6 +126,14 @@ impl Provider for Containerd {
 
     fn watch(&self) -> Result<()> {
         events::watch(&self.daemon)
+    }
+
+    fn recreate(
+        &self,
+        target: &Target<TargetSettings>,
+        options: &RecreateOptions,
+    ) -> Result<Observation> {
+        self.target(target)?.recreate(options)
     }
 
     fn remove(&self, target: &Target<TargetSettings>, options: &RemoveOptions) -> Result<()> {

@@ -51,6 +51,12 @@ impl Script {
         self.call(TASKS, "Get", Answer::status(5, "no running task found"))
     }
 
+    /// Nothing is left of an earlier container.
+    fn no_snapshot(&self) -> &Self {
+        self.call(SNAPSHOTS, "List", message(&proto::SnapshotInfos::default()));
+        self.call(SNAPSHOTS, "Stat", Answer::status(5, "no such snapshot"))
+    }
+
     fn ok(&self, service: &str, method: &str) -> &Self {
         self.call(service, method, message(&proto::Empty {}))
     }
@@ -235,6 +241,7 @@ fn a_stop_asks_waits_kills_and_gives_the_address_back() {
     test.container(&web(&[("io.containerd.image.config.stop-signal", "SIGQUIT")]));
     test.task(proto::Status::Running).ok(TASKS, "Kill");
     test.call(TASKS, "Wait", late());
+    test.call(TASKS, "Wait", Answer::status(2, "context deadline exceeded: unknown"));
     // The grace time is over when the harness's clock says so, and it stands still in a call.
     test.call(TASKS, "Wait", message(&proto::Empty {}));
     test.task(proto::Status::Stopped);
@@ -271,7 +278,7 @@ fn a_network_that_cannot_be_left_keeps_nothing_from_being_taken_away() {
     let broken = drowse_provider_sdk::Error::unavailable("no plugin");
     test.0.expect_network("lan", "DEL default-web", Err(broken));
     test.call(TASKS, "Delete", Answer::status(2, "shim is gone"));
-    test.ok(CONTAINERS, "Delete").ok(SNAPSHOTS, "Remove");
+    test.ok(CONTAINERS, "Delete").ok(SNAPSHOTS, "Remove").ok(SNAPSHOTS, "List");
     let options = RemoveOptions { preserve_data: false, attributes: Vec::new() };
     let error = test.0.remove("web", options).unwrap_err();
     assert!(error.message().contains("shim is gone"), "{error}");
@@ -328,7 +335,7 @@ fn what_does_not_exist_is_made_from_its_image_and_counts_as_stopped_before() {
 
     test.call(CONTAINERS, "Get", absent());
     image(&test);
-    test.call(SNAPSHOTS, "Stat", Answer::status(5, "no such snapshot"));
+    test.no_snapshot();
     test.ok(SNAPSHOTS, "Prepare").ok(CONTAINERS, "Create");
     started(&test);
     assert_eq!(hosts(&test.0.start(template()).unwrap()), ["10.0.0.2"]);
@@ -354,7 +361,7 @@ fn one_that_somebody_else_has_made_meanwhile_is_started() {
     let test = Script::new(settings());
     test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
     image(&test);
-    test.call(SNAPSHOTS, "Stat", Answer::status(5, "no such snapshot"));
+    test.no_snapshot();
     test.call(SNAPSHOTS, "Prepare", Answer::status(6, "already exists"));
     test.call(CONTAINERS, "Create", Answer::status(6, "already exists")).container(&web(&[]));
     started(&test);
@@ -369,10 +376,10 @@ fn the_snapshot_of_one_that_is_gone_is_taken_over() {
     let info = proto::SnapshotInfo {
         name: "web".into(),
         kind: SnapshotKind::Active.into(),
+        parent: format!("sha256:{:064x}", 3),
         labels: BTreeMap::new(),
-        ..Default::default()
     };
-    test.call(SNAPSHOTS, "Stat", message(&proto::OneSnapshot { info: Some(info) }));
+    test.call(SNAPSHOTS, "List", message(&proto::SnapshotInfos { infos: vec![info] }));
     test.ok(SNAPSHOTS, "Update").ok(CONTAINERS, "Create");
     started(&test);
     test.0.start(template()).unwrap();
@@ -384,7 +391,7 @@ fn a_container_that_cannot_be_made_leaves_no_snapshot() {
     let test = Script::new(settings());
     test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
     image(&test);
-    test.call(SNAPSHOTS, "Stat", Answer::status(5, "no such snapshot"));
+    test.no_snapshot();
     test.ok(SNAPSHOTS, "Prepare");
     test.call(CONTAINERS, "Create", Answer::status(3, "no such runtime")).ok(SNAPSHOTS, "Remove");
     let error = test.0.start(template()).unwrap_err();

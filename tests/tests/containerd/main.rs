@@ -1,6 +1,7 @@
 //! One request makes and wakes one container: the containerd provider through the binary, on a real
 //! containerd with real CNI plugins.
 
+mod anew;
 mod images;
 
 use std::{path::Path, time::Duration};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use drowse_provider_sdk::Result;
 
-use super::{Daemon, SNAPSHOTS, done, found, new};
+use super::{Daemon, SNAPSHOTS, done, found, new, read};
 use crate::proto;
 
 /// One snapshot by its key.
@@ -39,14 +39,18 @@ impl Daemon {
         Ok(made.map(|made| made.mounts))
     }
 
-    /// Sets one label of a snapshot and leaves the others alone.
-    pub(crate) fn label_snapshot(&self, key: Key<'_>, name: &str, value: &str) -> Result<()> {
-        let labels = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+    /// Sets these labels of a snapshot and leaves the others alone; an empty one is taken away.
+    pub(crate) fn label_snapshot(
+        &self,
+        key: Key<'_>,
+        labels: BTreeMap<String, String>,
+    ) -> Result<()> {
+        let paths = labels.keys().map(|name| format!("labels.{name}")).collect();
         let info = proto::SnapshotInfo { name: key.key.to_owned(), labels, ..Default::default() };
         let ask = proto::UpdateSnapshot {
             snapshotter: key.snapshotter.to_owned(),
             info: Some(info),
-            update_mask: Some(proto::FieldMask { paths: vec![format!("labels.{name}")] }),
+            update_mask: Some(proto::FieldMask { paths }),
         };
         self.ask::<proto::OneSnapshot>(SNAPSHOTS, "Update", &ask).map(drop)
     }
@@ -54,6 +58,28 @@ impl Daemon {
     /// Success when there is none.
     pub(crate) fn remove_snapshot(&self, key: Key<'_>) -> Result<()> {
         found(self.ask::<proto::Empty>(SNAPSHOTS, "Remove", &key.ask())).map(drop)
+    }
+
+    /// A snapshot that shows another one, or nothing without a parent.
+    pub(crate) fn view(&self, key: Key<'_>, parent: &str) -> Result<Vec<proto::Mount>> {
+        let ask = proto::Snapshot { parent: parent.to_owned(), ..key.ask() };
+        Ok(self.ask::<proto::Mounts>(SNAPSHOTS, "View", &ask)?.mounts)
+    }
+
+    /// Those that this filter lets through.
+    pub(crate) fn snapshots(
+        &self,
+        snapshotter: &str,
+        filter: String,
+    ) -> Result<Vec<proto::SnapshotInfo>> {
+        let snapshotter = snapshotter.to_owned();
+        let ask = proto::ListSnapshots { snapshotter, filters: vec![filter] };
+        let mut pieces = self.call(SNAPSHOTS, "List", &ask).stream()?;
+        let mut all = Vec::new();
+        while let Some(piece) = pieces.next()? {
+            all.extend(read::<proto::SnapshotInfos>("List", &piece)?.infos);
+        }
+        Ok(all)
     }
 
     /// Makes of an active snapshot one that others can be made of. False when there is one of this

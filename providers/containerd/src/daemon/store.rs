@@ -130,6 +130,23 @@ impl Daemon {
         Ok(applied.unwrap_or_default().digest)
     }
 
+    /// What was changed from one set of mounts to the other, as a layer of its own.
+    pub(crate) fn diff(
+        &self,
+        left: Vec<proto::Mount>,
+        right: Vec<proto::Mount>,
+        name: &str,
+    ) -> Result<Descriptor> {
+        let ask = proto::Diff {
+            left,
+            right,
+            media_type: "application/vnd.oci.image.layer.v1.tar+gzip".to_owned(),
+            reference: format!("drowse-{name}"),
+        };
+        let changes = self.ask_at_length::<proto::Changes>(DIFF, "Diff", &ask)?.diff;
+        changes.ok_or_else(|| Error::internal("Diff: containerd answered nothing"))
+    }
+
     /// The platforms that a snapshotter is for, best first.
     pub(crate) fn platforms(&self, snapshotter: &str) -> Result<Vec<proto::Platform>> {
         let filter = format!("type==io.containerd.snapshotter.v1,id==\"{snapshotter}\"");

@@ -191,6 +191,25 @@ pub(crate) struct Applied {
     pub(crate) applied: Option<Descriptor>,
 }
 
+/// `containerd.services.diff.v1.DiffRequest`
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Diff {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) left: Vec<Mount>,
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) right: Vec<Mount>,
+    #[prost(string, tag = "3")]
+    pub(crate) media_type: String,
+    #[prost(string, tag = "4")]
+    pub(crate) reference: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Changes {
+    #[prost(message, optional, tag = "3")]
+    pub(crate) diff: Option<Descriptor>,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ListPlugins {
     #[prost(string, repeated, tag = "1")]
