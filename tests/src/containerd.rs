@@ -183,15 +183,44 @@ impl Containerd {
         Ok(addresses)
     }
 
+    /// The table of a provider `box` on this daemon and its network, with more settings and more
+    /// keys.
+    pub fn provider(&self, settings: &str, keys: &str) -> String {
+        self.provider_on(&self.network(), &[Path::new(PLUGINS)], settings, keys)
+    }
+
+    /// The same with another network.
+    pub fn provider_on(
+        &self,
+        config: &Path,
+        plugins: &[&Path],
+        settings: &str,
+        keys: &str,
+    ) -> String {
+        format!(
+            "[provider.box]\nplugin = \"containerd\"\n\
+             settings = {{ namespace = \"{}\", network = \"lan\"{settings} }}\n{keys}\
+             endpoint.containerd = {{ url = \"unix://{}\" }}\n\
+             network.lan = {{ config = \"{}\", plugins = {plugins:?}, results = \"{}\" }}\n\n",
+            Self::NAMESPACE,
+            self.socket().display(),
+            config.display(),
+            self.results().display(),
+        )
+    }
+
+    /// `ctr` with these arguments.
+    pub fn command(&self, arguments: &[&str]) -> Result<Vec<String>> {
+        let socket = self.socket();
+        let socket = socket.to_str().context("a path of UTF-8")?;
+        let own = ["ctr", "--address", socket, "--namespace", Self::NAMESPACE];
+        Ok(own.into_iter().chain(arguments.iter().copied()).map(str::to_owned).collect())
+    }
+
     /// Runs `ctr` with these arguments and returns what it wrote.
     pub fn run(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new("ctr")
-            .arg("--address")
-            .arg(self.socket())
-            .args(["--namespace", Self::NAMESPACE])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()?;
+        let words = self.command(arguments)?;
+        let output = Command::new(&words[0]).args(&words[1..]).stdin(Stdio::null()).output()?;
         ensure!(
             output.status.success(),
             "ctr {}: {}",

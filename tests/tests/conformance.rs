@@ -4,7 +4,9 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use drowse_tests::{Card, Docker, Hello, Home, Plane, Programs, plane::KEY};
+use drowse_tests::{
+    Card, Containerd, Docker, Hello, Home, Plane, Programs, containerd::IMAGE, plane::KEY,
+};
 use serde_json::Value;
 
 /// The report on a plugin with these grants, after it was found to hold no failure; and which checks
@@ -81,6 +83,37 @@ fn the_docker_provider_keeps_what_the_contract_promises_of_a_real_engine() -> Re
     let skipped = conforms(&home, "docker", &grants)?;
     assert_eq!(skipped, ["recreate", "recreate-stopped", "remove", "remove-again"]);
     assert!(!engine.is_running("conform")?, "it is left as it was found");
+    Ok(())
+}
+
+#[test]
+fn the_containerd_provider_keeps_what_the_contract_promises_of_a_real_containerd() -> Result<()> {
+    let Some(daemon) = Containerd::shared("the_containerd_provider_keeps") else { return Ok(()) };
+    let home = Home::new(&Programs::from_env())?;
+    let grants = format!(
+        "{}[test]\ntarget = \"conform\"\ngrace = \"1s\"\nsettings = {{ image = {IMAGE:?} }}\n\
+         unknown-settings = {{}}\nmay-recreate = true\ndisturb = {:?}\n",
+        daemon.provider("", ""),
+        daemon.command(&["tasks", "kill", "--signal", "KILL", "conform"])?,
+    );
+    let skipped = conforms(&home, "containerd", &grants)?;
+    assert_eq!(
+        skipped,
+        [
+            "logs",
+            "exec",
+            "exec-empty",
+            "exec-unknown",
+            "exec-stopped",
+            "exec-paused",
+            "usage",
+            "usage-stopped",
+            "usage-unknown",
+            "remove",
+            "remove-again"
+        ]
+    );
+    assert_eq!(daemon.task("conform")?, None, "nothing runs on after the test");
     Ok(())
 }
 

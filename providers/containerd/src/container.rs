@@ -9,7 +9,11 @@ mod end;
 mod recreate;
 mod remove;
 
-use drowse_provider_sdk::{Error, Observation, Result, Status, network, warn};
+use std::time::Duration;
+
+use drowse_provider_sdk::{
+    Error, Observation, Result, Status, clock, clock::Deadline, network, warn,
+};
 
 use crate::{
     create::Blueprint,
@@ -18,6 +22,10 @@ use crate::{
     proto::{self, Container, Process},
     settings::{Settings, TargetSettings, is_id},
 };
+
+/// How long it may take until nothing is left of what was broken off, and how often that is looked at.
+const CLEARING: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Whether containerd's restart monitor looks after a container, and what tells it to stay away.
 const RESTART: (&str, &str) =
@@ -136,7 +144,7 @@ impl<'a> Target<'a> {
             stderr: output,
         };
         self.monitored(container, false);
-        let pid = self.daemon.create_task(&task)?;
+        let pid = self.create_task(&task)?;
         let started = || {
             if let Some(name) = network {
                 self.attach(container, name, pid)?;
@@ -147,6 +155,21 @@ impl<'a> Target<'a> {
             Ok(()) => error,
             Err(left) => error.context(format!("what was begun cannot be taken back: {left}")),
         })
+    }
+
+    /// What is left of a task whose creation was broken off is cleared away by containerd itself, and
+    /// is in the way until then.
+    fn create_task(&self, task: &proto::CreateTask) -> Result<u32> {
+        let deadline = Deadline::after(CLEARING);
+        loop {
+            match self.daemon.create_task(task) {
+                Err(error) if error.message().contains("file exists") => match deadline.left() {
+                    Some(left) => clock::sleep(PAUSE.min(left)),
+                    None => return Err(error),
+                },
+                created => return created,
+            }
+        }
     }
 
     pub(crate) fn pause(&self) -> Result<Observation> {

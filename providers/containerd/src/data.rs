@@ -37,8 +37,8 @@ pub(crate) struct Files {
     pub(crate) key: String,
     /// Made now, and not taken over.
     pub(crate) fresh: bool,
-    /// Where its data was carried from: snapshotter and key.
-    from: Option<(String, String)>,
+    /// What nobody needs when there is a container with these: snapshotter and key.
+    superseded: Vec<(String, String)>,
 }
 
 // === impl Data ===
@@ -53,10 +53,17 @@ impl<'a> Data<'a> {
         let left = self.left()?;
         let Some(any) = left.iter().find(|it| it.parent == parent).or(left.first()) else {
             let made = self.daemon.prepare(self.key(self.id), parent, self.labels())?;
-            return Ok(Files { key: self.id.to_owned(), fresh: made.is_some(), from: None });
+            let (key, fresh) = (self.id.to_owned(), made.is_some());
+            return Ok(Files { key, fresh, superseded: Vec::new() });
         };
         info!("container {:?}: taking over the data of its predecessor", self.id);
-        self.moved(Key { snapshotter: self.snapshotter, key: &any.name }, &any.parent, parent)
+        let from = Key { snapshotter: self.snapshotter, key: &any.name };
+        let mut files = self.moved(from, &any.parent, parent)?;
+        // What a making anew that was broken off has left: the same data.
+        let others = left.iter().filter(|it| it.name != any.name && it.name != files.key);
+        let others = others.map(|it| (self.snapshotter.to_owned(), it.name.clone()));
+        files.superseded.extend(others);
+        Ok(files)
     }
 
     /// The data of this snapshot on top of this image.
@@ -70,13 +77,14 @@ impl<'a> Data<'a> {
     fn moved(&self, from: Key<'_>, below: &str, parent: &str) -> Result<Files> {
         if below == parent && from.snapshotter == self.snapshotter {
             self.keep(from)?;
-            return Ok(Files { key: from.key.to_owned(), fresh: false, from: None });
+            let key = from.key.to_owned();
+            return Ok(Files { key, fresh: false, superseded: Vec::new() });
         }
         let name = format!("{}@{}", self.id, short(parent));
         let carried = self.carry(from, below, self.key(&name), parent);
         carried.map_err(|error| error.context("carry its data to the other image"))?;
-        let from = Some((from.snapshotter.to_owned(), from.key.to_owned()));
-        Ok(Files { key: name.clone(), fresh: true, from })
+        let superseded = vec![(from.snapshotter.to_owned(), from.key.to_owned())];
+        Ok(Files { key: name, fresh: true, superseded })
     }
 
     /// Makes a snapshot on top of this image with what was changed in another one.
@@ -152,14 +160,15 @@ impl<'a> Data<'a> {
         format!("labels.\"{OWNER}\"==\"{}\"", self.id)
     }
 
-    /// The new container is there: what its data was carried from is nobody's any more.
+    /// The new container is there: what it does not need is nobody's any more.
     pub(crate) fn settle(&self, files: &Files) {
-        let Some((snapshotter, key)) = &files.from else { return };
-        let key = Key { snapshotter, key };
-        // If it cannot be removed it is at least collected, and taken for nobody's data.
-        let labels = [OWNER, ROOT].map(|name| (name.to_owned(), String::new())).into();
-        let forgotten = self.daemon.label_snapshot(key, labels);
-        self.dropped(key, forgotten.and_then(|()| self.daemon.remove_snapshot(key)));
+        for (snapshotter, key) in &files.superseded {
+            let key = Key { snapshotter, key };
+            // If it cannot be removed it is at least collected, and taken for nobody's data.
+            let labels = [OWNER, ROOT].map(|name| (name.to_owned(), String::new())).into();
+            let forgotten = self.daemon.label_snapshot(key, labels);
+            self.dropped(key, forgotten.and_then(|()| self.daemon.remove_snapshot(key)));
+        }
     }
 
     /// There is no new container: takes back what was made for it.

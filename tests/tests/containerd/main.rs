@@ -3,6 +3,7 @@
 
 mod anew;
 mod images;
+mod remove;
 
 use std::{path::Path, time::Duration};
 
@@ -45,17 +46,10 @@ impl<'a> Setting<'a> {
     fn tables(&self, config: &Path, plugins: &[&Path]) -> String {
         let Self { daemon, container, idle, image, provider, settings } = self;
         format!(
-            "[provider.box]\nplugin = \"containerd\"\n\
-             settings = {{ namespace = \"{}\", network = \"lan\"{settings} }}\n{provider}\
-             endpoint.containerd = {{ url = \"unix://{}\" }}\n\
-             network.lan = {{ config = \"{}\", plugins = {plugins:?}, results = \"{}\" }}\n\n\
-             [workload.web]\nprovider = \"box\"\ntarget = \"{container}\"\nidle = \"{idle}\"\n\
+            "{}[workload.web]\nprovider = \"box\"\ntarget = \"{container}\"\nidle = \"{idle}\"\n\
              sleep = {{ grace = \"1s\" }}\nsettings = {{ image = \"{image}\" }}\n\n\
              [[route]]\nworkload = \"web\"\nport = 80\n",
-            Containerd::NAMESPACE,
-            daemon.socket().display(),
-            config.display(),
-            daemon.results().display(),
+            daemon.provider_on(config, plugins, settings, provider),
         )
     }
 
