@@ -83,7 +83,6 @@ impl Provider for Containerd {
                     "a registry, to look for newer images and to pull them; `settings.registries` \
                      says which one it is",
                 )
-                .suggested_url("https://registry-1.docker.io")
                 .rules(registry::RULES)
                 .optional(),
             )

@@ -182,6 +182,10 @@ impl<'a> Registry<'a> {
         Err(Error::http(
             status,
             match status {
+                401 if wants_token(&response) => format!(
+                    "{message}: it wants a token that it hands out elsewhere, and the router asks \
+                     for none; pull the image by other means"
+                ),
                 401 | 403 => {
                     format!("{message}; grant the registry's endpoint credentials that may read it")
                 }
@@ -226,6 +230,12 @@ impl Source<'_> {
         }
         Ok(taken)
     }
+}
+
+/// Whether a registry takes nothing but tokens of another place.
+fn wants_token(response: &Response) -> bool {
+    let challenge = response.header("www-authenticate").unwrap_or_default();
+    challenge.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "))
 }
 
 /// How long a registry wants to be left alone.

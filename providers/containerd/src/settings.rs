@@ -25,7 +25,7 @@ pub struct Settings {
     /// The runtime of containers that are created.
     pub runtime: String,
     /// Registries that images are pulled from, each with the endpoint that leads there:
-    /// `{ "docker.io" = "registry" }`. Where a registry sends for its layers is one, too, by its
+    /// `{ "registry.lan:5000" = "registry" }`. Where a registry sends for its layers is one, too, by its
     /// host. From others nothing is pulled.
     pub registries: BTreeMap<String, String>,
     /// How long a registry may take to tell what it has.

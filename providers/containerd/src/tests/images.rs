@@ -129,6 +129,21 @@ fn a_registry_that_wants_rest_gets_it_if_there_is_time() {
 }
 
 #[test]
+fn a_registry_that_wants_credentials_or_tokens_is_told_apart() {
+    for (challenge, told) in [
+        ("Basic realm=\"x\"", "grant the registry's endpoint credentials"),
+        ("Bearer realm=\"https://auth.lan/token\"", "wants a token"),
+    ] {
+        let test = with_registry(json!({}));
+        test.made_of_what_is_here();
+        let refusal = Reply::status(401).header("www-authenticate", challenge);
+        test.asked_registry(HEAD, refusal).opened();
+        test.start_box();
+        assert!(test.warned().contains(told), "{}", test.warned());
+    }
+}
+
+#[test]
 fn a_registry_is_not_asked_where_nothing_newer_is_wanted() {
     for (settings, name) in [
         (json!({ "pull": "missing" }), NAME.to_owned()),
