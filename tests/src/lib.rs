@@ -11,6 +11,7 @@ pub mod docker;
 pub mod dylibs;
 pub mod fake_proxmox;
 pub mod hello;
+pub mod late;
 pub mod limits;
 pub mod load;
 pub mod log;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use drowse_tests::{Hello, Home, Programs, Router, needs};
+use drowse_tests::{Hello, Home, Programs, Router, late, needs};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,38 +19,11 @@ fn home(keys: &str) -> Result<(Home, Hello)> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
-    home.configure(&format!(
-        "[provider.late]\nplugin = \"late\"\ncommand.hello = {{ run = {:?} }}\n\n\
-         [workload.hello]\nprovider = \"late\"\nidle = \"never\"\n\
-         wake = {{ cooldown = \"100ms\" }}\n\n\
-         [[route]]\nworkload = \"hello\"\nport = {}\n",
-        hello.run(),
-        hello.port(),
-    ))?;
+    home.configure(&late::config(&hello))?;
     let text = fs::read_to_string(home.config())?;
     fs::write(home.config(), format!("{keys}\n{text}"))?;
-    put(&home, &bundled()?)?;
+    late::put(&home, &late::bundled()?)?;
     Ok((home, hello))
-}
-
-fn bundled() -> Result<Vec<u8>> {
-    fs::read(Programs::from_env().bundle.join("process.wasm")).context("read the bundled plugin")
-}
-
-/// The same plugin with a custom section more: another file for the router.
-fn newer() -> Result<Vec<u8>> {
-    Ok([bundled()?.as_slice(), b"\0\x0a\x04notenewer"].concat())
-}
-
-fn plugin(home: &Home) -> PathBuf {
-    home.plugins().join("late.wasm")
-}
-
-/// Puts the plugin into place in one step, as package managers do.
-fn put(home: &Home, bytes: &[u8]) -> Result<()> {
-    let temporary = home.plugins().join(".late.part");
-    fs::write(&temporary, bytes)?;
-    Ok(fs::rename(&temporary, plugin(home))?)
 }
 
 fn said(output: &Output) -> String {
@@ -92,7 +65,7 @@ fn a_plugin_that_was_changed_is_refused_until_it_is_accepted_also_while_the_rout
     let router = home.start()?;
     assert_eq!(router.get("any.example", "/")?.status, 200);
     let mark = router.log().mark();
-    put(router.home(), &newer()?)?;
+    late::put(router.home(), &late::newer()?)?;
     let complaint = |line: &str| line.contains("not the one that was accepted");
     let (line, mark) = router.log().wait("a complaint", mark, PATIENCE, complaint)?;
     let second = digest(router.home())?;
@@ -116,7 +89,7 @@ fn check_and_run_refuse_a_plugin_that_nobody_has_accepted() -> Result<()> {
     let (home, _hello) = home("")?;
     accepted(&home.drowse(&["plugin", "lock"])?)?;
     let first = digest(&home)?;
-    put(&home, &newer()?)?;
+    late::put(&home, &late::newer()?)?;
     let second = digest(&home)?;
     for words in [&["check"][..], &["plugin", "verify"], &["plugin", "verify", "late"]] {
         let said = refused(&home.drowse(words)?)?;
@@ -139,7 +112,7 @@ fn a_file_in_the_place_of_a_bundled_plugin_must_be_accepted() -> Result<()> {
     let said = accepted(&home.drowse(&["plugin", "verify"])?)?;
     assert!(said.contains("is part of the router's own program"), "{said}");
     let file = home.plugins().join("process.wasm");
-    fs::write(&file, newer()?)?;
+    fs::write(&file, late::newer()?)?;
     let said = refused(&home.drowse(&["check"])?)?;
     assert!(said.contains("nobody has accepted it"), "{said}");
     accepted(&home.drowse(&["plugin", "lock", "process"])?)?;
@@ -190,11 +163,11 @@ fn only_what_a_trusted_key_has_signed_is_used_where_signatures_are_required() ->
     }
     assert!(!home.path().join("drowse.lock").exists());
 
-    sign(&strange, &plugin(&home))?;
+    sign(&strange, &late::file(&home))?;
     let said = refused(&home.drowse(&["check"])?)?;
     assert!(said.contains("which is not among `plugin-keys`"), "{said}");
 
-    sign(&secret, &plugin(&home))?;
+    sign(&secret, &late::file(&home))?;
     accepted(&home.drowse(&["check"])?)?;
     let said = accepted(&home.drowse(&["plugin", "verify"])?)?;
     assert!(said.contains("is signed by key") && said.contains("for the test"), "{said}");
@@ -203,10 +176,10 @@ fn only_what_a_trusted_key_has_signed_is_used_where_signatures_are_required() ->
     assert_eq!(router.get("any.example", "/")?.status, 200);
     let mark = router.log().mark();
     // The signature is the old file's.
-    put(router.home(), &newer()?)?;
+    late::put(router.home(), &late::newer()?)?;
     let complaint = |line: &str| line.contains("has signed") && line.contains("stays in use");
     let (_, mark) = router.log().wait("a complaint", mark, PATIENCE, complaint)?;
-    sign(&secret, &plugin(router.home()))?;
+    sign(&secret, &late::file(router.home()))?;
     wait_for_use(&router, mark)?;
     Ok(())
 }
@@ -214,7 +187,7 @@ fn only_what_a_trusted_key_has_signed_is_used_where_signatures_are_required() ->
 #[test]
 fn a_plugin_that_others_may_change_is_refused_with_the_line_that_mends_it() -> Result<()> {
     let (home, _hello) = home("")?;
-    for path in [plugin(&home), home.plugins()] {
+    for path in [late::file(&home), home.plugins()] {
         let before = fs::metadata(&path)?.permissions();
         fs::set_permissions(&path, fs::Permissions::from_mode(before.mode() | 0o020))?;
         for words in [&["check"][..], &["plugin", "inspect", "late"], &["plugin", "lock"]] {
@@ -231,7 +204,7 @@ fn a_plugin_that_others_may_change_is_refused_with_the_line_that_mends_it() -> R
 #[test]
 fn a_plugin_of_another_contract_is_refused_with_both_versions() -> Result<()> {
     let (home, _hello) = home("")?;
-    let ours = bundled()?;
+    let ours = late::bundled()?;
     let version = b"drowse:provider/provider@0.1.0";
     let other = b"drowse:provider/provider@0.9.0";
     let mut bytes = ours.clone();
@@ -241,7 +214,7 @@ fn a_plugin_of_another_contract_is_refused_with_both_versions() -> Result<()> {
         }
     }
     ensure!(bytes != ours, "the plugin does not name its contract");
-    put(&home, &bytes)?;
+    late::put(&home, &bytes)?;
     for words in [&["check"][..], &["plugin", "verify"], &["plugin", "inspect", "late"]] {
         let said = refused(&home.drowse(words)?)?;
         assert!(said.contains("contract 0.9.0, and this router speaks 0.1.0"), "{words:?}: {said}");

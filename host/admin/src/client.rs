@@ -82,25 +82,22 @@ impl Client {
         self.ask(Method::GET, "/v0/status", PATIENCE).await
     }
 
-    /// Wakes a workload; returns when it is ready if the order says how long that may take.
-    pub async fn wake(&self, name: &str, order: Order) -> Result<WorkloadStatus, ClientError> {
-        self.operate(name, "wake", order).await
-    }
-
-    /// Puts a workload to sleep; returns when it sleeps if the order says how long that may take.
-    pub async fn sleep(&self, name: &str, order: Order) -> Result<WorkloadStatus, ClientError> {
-        self.operate(name, "sleep", order).await
-    }
-
-    /// Stops a workload and wakes it again; returns when it is ready if the order says how long that
+    /// Does to a workload what is ordered; returns when it is done if the order says how long that
     /// may take.
-    pub async fn restart(&self, name: &str, order: Order) -> Result<WorkloadStatus, ClientError> {
-        self.operate(name, "restart", order).await
-    }
-
-    /// Has a workload made anew; returns when that is done if the order says how long that may take.
-    pub async fn recreate(&self, name: &str, order: Order) -> Result<WorkloadStatus, ClientError> {
-        self.operate(name, "recreate", order).await
+    pub async fn operate(&self, name: &str, order: Order) -> Result<WorkloadStatus, ClientError> {
+        let Order { action, wait, source } = order;
+        let (name, verb) = (utf8_percent_encode(name, SEGMENT), action.verb());
+        let mut path = format!("/v0/workloads/{name}/{verb}?source={source}");
+        if let Some(wait) = wait {
+            path.push_str(&format!("&wait={}", wait.as_secs_f64()));
+        }
+        if action.force() {
+            path.push_str("&force=true");
+        }
+        if action.refresh() {
+            path.push_str("&refresh=true");
+        }
+        self.ask(Method::POST, &path, PATIENCE + wait.unwrap_or_default()).await
     }
 
     /// The latest operations, newest first.
@@ -114,26 +111,6 @@ impl Client {
             path.push_str(&format!("&workload={}", utf8_percent_encode(name, SEGMENT)));
         }
         self.ask(Method::GET, &path, PATIENCE).await
-    }
-
-    async fn operate(
-        &self,
-        name: &str,
-        operation: &str,
-        order: Order,
-    ) -> Result<WorkloadStatus, ClientError> {
-        let name = utf8_percent_encode(name, SEGMENT);
-        let mut path = format!("/v0/workloads/{name}/{operation}?source={}", order.source);
-        if let Some(wait) = order.wait {
-            path.push_str(&format!("&wait={}", wait.as_secs_f64()));
-        }
-        if order.force {
-            path.push_str("&force=true");
-        }
-        if order.refresh {
-            path.push_str("&refresh=true");
-        }
-        self.ask(Method::POST, &path, PATIENCE + order.wait.unwrap_or_default()).await
     }
 
     async fn ask<T: DeserializeOwned>(

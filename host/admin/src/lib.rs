@@ -33,4 +33,4 @@ pub use problem::Problem;
 pub use query::LONGEST_WAIT;
 pub use server::{Control, serve};
 pub use socket::{ControlSocket, SocketError};
-pub use types::{ListenerStatus, Order, ProviderStatus, RouterStatus};
+pub use types::{Action, ListenerStatus, Order, ProviderStatus, RouterStatus};

@@ -5,7 +5,10 @@ use std::time::Duration;
 use drowse_core::{ErrorCode, Source};
 use percent_encoding::percent_decode_str;
 
-use crate::{problem::Problem, types::Order};
+use crate::{
+    problem::Problem,
+    types::{Action, Order},
+};
 
 /// Nobody waits for longer than this in one request.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -14,20 +17,22 @@ const USUAL: usize = 100;
 /// So many at most.
 const MOST: usize = 10_000;
 
-/// `wait=SECONDS`, with decimals if need be, `source=cli`, and `true` or `false` for those of `force`
-/// and `refresh` that can be.
-pub(crate) fn order(query: Option<&str>, can_be: &[&str]) -> Result<Order, Problem> {
-    let mut order = Order { wait: None, force: false, refresh: false, source: Source::Api };
+/// `wait=SECONDS`, with decimals if need be, `source=cli`, and `true` or `false` for what the action
+/// has of `force` and `refresh`.
+pub(crate) fn order(query: Option<&str>, action: Action) -> Result<Order, Problem> {
+    let mut order = Order { action, wait: None, source: Source::Api };
     for (name, value) in parameters(query) {
-        match (name, &*value) {
-            ("wait", text) => order.wait = Some(wait(text)?),
-            ("source", "cli") => order.source = Source::Cli,
-            ("source", "api") => order.source = Source::Api,
-            ("force", "true" | "false") if can_be.contains(&name) => order.force = value == "true",
-            ("refresh", "true" | "false") if can_be.contains(&name) => {
-                order.refresh = value == "true";
+        match (name, &*value, &mut order.action) {
+            ("wait", text, _) => order.wait = Some(wait(text)?),
+            ("source", "cli", _) => order.source = Source::Cli,
+            ("source", "api", _) => order.source = Source::Api,
+            ("force", "true" | "false", Action::Sleep { force: wish })
+            | ("force", "true" | "false", Action::Restart { force: wish })
+            | ("force", "true" | "false", Action::Recreate { force: wish, .. })
+            | ("refresh", "true" | "false", Action::Recreate { refresh: wish, .. }) => {
+                *wish = value == "true";
             }
-            ("source" | "force" | "refresh", _) => {
+            ("source" | "force" | "refresh", ..) => {
                 return Err(refused(format!("{name}={value:?} makes no sense here")));
             }
             _ => return Err(refused(format!("there is no parameter {name:?} here"))),

@@ -20,7 +20,7 @@ use crate::{
     problem::Problem,
     query,
     socket::ControlSocket,
-    types::{Order, RouterStatus},
+    types::{Action, Order, RouterStatus},
 };
 
 #[cfg(test)]
@@ -32,19 +32,10 @@ pub trait Control: Send + Sync + 'static {
     /// The whole router.
     fn status(&self) -> RouterStatus;
 
-    /// Wakes a workload. With `wait` it returns when the workload is ready, or a failure that
-    /// says why it is not, [`ErrorCode::Timeout`] when it takes longer.
-    async fn wake(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure>;
-
-    /// Puts a workload to sleep. With `wait` it returns when the workload sleeps.
-    async fn sleep(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure>;
-
-    /// Stops a workload and wakes it again. With `wait` it returns when the workload is ready.
-    async fn restart(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure>;
-
-    /// Has a workload made anew. With `wait` it returns when that is done, and the workload is ready
-    /// again if it was awake.
-    async fn recreate(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure>;
+    /// Does to a workload what is ordered. With `wait` it returns when that is done (a workload that
+    /// is woken, restarted or was awake is ready), or a failure that says why it is not,
+    /// [`ErrorCode::Timeout`] when it takes longer.
+    async fn operate(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure>;
 
     /// The latest operations, newest first, of one workload if one is named. `not_found` when
     /// there is no such workload.
@@ -70,12 +61,12 @@ pub async fn serve(
 }
 
 pub(crate) fn router(control: Arc<dyn Control>) -> Router {
-    Router::new()
+    let router = Action::GENTLE.into_iter().fold(Router::new(), |router, action| {
+        let path = format!("/v0/workloads/{{name}}/{}", action.verb());
+        router.route(&path, post(move |control, name, query| operate(action, control, name, query)))
+    });
+    router
         .route("/v0/status", get(status))
-        .route("/v0/workloads/{name}/wake", post(wake))
-        .route("/v0/workloads/{name}/sleep", post(sleep))
-        .route("/v0/workloads/{name}/restart", post(restart))
-        .route("/v0/workloads/{name}/recreate", post(recreate))
         .route("/v0/operations", get(operations))
         .route("/v0/events", get(events))
         .fallback(nothing_here)
@@ -87,40 +78,14 @@ async fn status(State(control): State<Shared>) -> Json<RouterStatus> {
     Json(control.status())
 }
 
-async fn wake(
+async fn operate(
+    action: Action,
     State(control): State<Shared>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<WorkloadStatus>, Problem> {
-    let order = query::order(query.as_deref(), &[])?;
-    Ok(Json(control.wake(&name, order).await?))
-}
-
-async fn sleep(
-    State(control): State<Shared>,
-    Path(name): Path<String>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<WorkloadStatus>, Problem> {
-    let order = query::order(query.as_deref(), &["force"])?;
-    Ok(Json(control.sleep(&name, order).await?))
-}
-
-async fn restart(
-    State(control): State<Shared>,
-    Path(name): Path<String>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<WorkloadStatus>, Problem> {
-    let order = query::order(query.as_deref(), &["force"])?;
-    Ok(Json(control.restart(&name, order).await?))
-}
-
-async fn recreate(
-    State(control): State<Shared>,
-    Path(name): Path<String>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<WorkloadStatus>, Problem> {
-    let order = query::order(query.as_deref(), &["force", "refresh"])?;
-    Ok(Json(control.recreate(&name, order).await?))
+    let order = query::order(query.as_deref(), action)?;
+    Ok(Json(control.operate(&name, order).await?))
 }
 
 async fn operations(

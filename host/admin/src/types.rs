@@ -26,17 +26,72 @@ pub struct RouterStatus {
     pub pools: Vec<PoolStatus>,
 }
 
-/// How a workload is to be operated on.
+/// What is to be done to a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
+    /// What.
+    pub action: Action,
     /// Return when it is done, within this time.
     pub wait: Option<Duration>,
-    /// Whoever is inside is cut off. For going to sleep, restarting and making anew.
-    pub force: bool,
-    /// What it is made of is fetched again. For making anew.
-    pub refresh: bool,
     /// Who gives the order: an operator at the command line, or a program.
     pub source: Source,
+}
+
+/// What can be done to a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It is woken.
+    Wake,
+    /// It is put to sleep.
+    Sleep {
+        /// Whoever is inside is cut off.
+        force: bool,
+    },
+    /// It is stopped and woken again.
+    Restart {
+        /// Whoever is inside is cut off.
+        force: bool,
+    },
+    /// It is made anew, and woken again if it was awake.
+    Recreate {
+        /// Whoever is inside is cut off.
+        force: bool,
+        /// What it is made of is fetched again.
+        refresh: bool,
+    },
+}
+
+// === impl Action ===
+
+impl Action {
+    /// Each of them, as gently as it goes.
+    pub(crate) const GENTLE: [Self; 4] = [
+        Self::Wake,
+        Self::Sleep { force: false },
+        Self::Restart { force: false },
+        Self::Recreate { force: false, refresh: false },
+    ];
+
+    /// Its word in paths.
+    pub(crate) fn verb(self) -> &'static str {
+        match self {
+            Self::Wake => "wake",
+            Self::Sleep { .. } => "sleep",
+            Self::Restart { .. } => "restart",
+            Self::Recreate { .. } => "recreate",
+        }
+    }
+
+    pub(crate) fn force(self) -> bool {
+        match self {
+            Self::Wake => false,
+            Self::Sleep { force } | Self::Restart { force } | Self::Recreate { force, .. } => force,
+        }
+    }
+
+    pub(crate) fn refresh(self) -> bool {
+        matches!(self, Self::Recreate { refresh: true, .. })
+    }
 }
 
 /// One listener.

@@ -174,6 +174,19 @@ pub struct RecreateOptions {
     pub stop: StopOptions,
 }
 
+/// Fetching an image may take so long.
+const FETCH: Duration = Duration::from_secs(30 * 60);
+
+// === impl RecreateOptions ===
+
+impl RecreateOptions {
+    /// What it may take beyond any other call.
+    pub fn extra(&self) -> Duration {
+        let fetch = if self.refresh { FETCH } else { Duration::ZERO };
+        self.stop.grace.saturating_add(fetch)
+    }
+}
+
 /// What to take away with a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RemoveOptions {

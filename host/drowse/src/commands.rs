@@ -1,6 +1,6 @@
 //! One module per command.
 
-use drowse_admin::Client;
+use drowse_admin::{Action, Client};
 use drowse_config::Paths;
 use drowse_plugins::{Plugins, PluginsConfig, Vouchers};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
     bundled::BUNDLED,
-    cli::{Cli, Command, Plugin, Running},
+    cli::{Cli, Command, Forcible, Plugin, Recreate, Running},
     error::Error,
     locate,
     output::Output,
@@ -30,10 +30,16 @@ pub(crate) fn execute(cli: Cli, output: &Output) -> Result<(), Error> {
         Command::Check(config) => check::check(&config, output),
         Command::Init(init) => init::init(&init, output),
         Command::Status(running) => status::status(&running, output),
-        Command::Wake(operate) => operate::wake(&operate, output),
-        Command::Sleep(sleep) => operate::sleep(&sleep, output),
-        Command::Restart(restart) => operate::restart(&restart, output),
-        Command::Recreate(recreate) => operate::recreate(&recreate, output),
+        Command::Wake(operate) => operate::operate(&operate, Action::Wake, output),
+        Command::Sleep(Forcible { operate, force }) => {
+            operate::operate(&operate, Action::Sleep { force }, output)
+        }
+        Command::Restart(Forcible { operate, force }) => {
+            operate::operate(&operate, Action::Restart { force }, output)
+        }
+        Command::Recreate(Recreate { forcible: Forcible { operate, force }, refresh }) => {
+            operate::operate(&operate, Action::Recreate { force, refresh }, output)
+        }
         Command::Ops(ops) => ops::ops(&ops, output),
         Command::Plugin(Plugin::List(config)) => plugin::list(&config, output),
         Command::Plugin(Plugin::Inspect { plugin, config }) => {

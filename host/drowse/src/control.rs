@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use drowse_admin::{Control, ListenerStatus, Order, ProviderStatus, RouterStatus};
+use drowse_admin::{Action, Control, ListenerStatus, Order, ProviderStatus, RouterStatus};
 use drowse_core::{
     Cause, Correlation, Engine, Entry, ErrorCode, Failure, Force, Kind, Phase, PhaseChange,
     Renewal, Snapshot, Workload, WorkloadStatus,
@@ -60,24 +60,25 @@ impl Control for Desk {
         }
     }
 
-    async fn wake(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
+    async fn operate(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
         let before = self.workload(name)?.snapshot();
-        self.engine.wake(name, Cause::new(order.source))?;
-        self.settle(name, order.wait, |now| woken(name, &before, now)).await
-    }
-
-    async fn sleep(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
-        let before = self.workload(name)?.snapshot();
-        self.engine.sleep(name, Cause::new(order.source), force(order))?;
-        self.settle(name, order.wait, |now| asleep(name, &before, now)).await
-    }
-
-    async fn restart(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
-        self.renew(name, order, Renewal::Restart).await
-    }
-
-    async fn recreate(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
-        self.renew(name, order, Renewal::Recreate { refresh: order.refresh }).await
+        match order.action {
+            Action::Wake => {
+                self.engine.wake(name, Cause::new(order.source))?;
+                self.settle(name, order.wait, |now| woken(name, &before, now)).await
+            }
+            Action::Sleep { force } => {
+                self.engine.sleep(name, Cause::new(order.source), forced(force))?;
+                self.settle(name, order.wait, |now| asleep(name, &before, now)).await
+            }
+            Action::Restart { force } => {
+                self.renew(name, &before, order, forced(force), Renewal::Restart).await
+            }
+            Action::Recreate { force, refresh } => {
+                let renewal = Renewal::Recreate { refresh };
+                self.renew(name, &before, order, forced(force), renewal).await
+            }
+        }
     }
 
     fn operations(&self, workload: Option<&str>, limit: usize) -> Result<Vec<Entry>, Failure> {
@@ -105,15 +106,16 @@ impl Desk {
     async fn renew(
         &self,
         name: &str,
+        before: &Snapshot,
         order: Order,
+        force: Force,
         renewal: Renewal,
     ) -> Result<WorkloadStatus, Failure> {
-        let before = self.workload(name)?.snapshot();
         let story = Correlation::random();
         let cause = Cause::new(order.source).within(story);
-        self.engine.renew(name, cause, force(order), renewal)?;
+        self.engine.renew(name, cause, force, renewal)?;
         let settled =
-            self.settle(name, order.wait, |now| renewed(name, renewal, &before, now)).await;
+            self.settle(name, order.wait, |now| renewed(name, renewal, before, now)).await;
         // It may be awake again though it could not be renewed.
         let entries = self.engine.journal().recent(Some(name), LATEST);
         let of_this = |entry: &&Entry| entry.kind == Kind::Restart && entry.correlation == story;
@@ -196,8 +198,8 @@ fn renewed(name: &str, renewal: Renewal, before: &Snapshot, now: &Snapshot) -> P
     }
 }
 
-fn force(order: Order) -> Force {
-    if order.force { Force::AtOnce } else { Force::Drain }
+fn forced(force: bool) -> Force {
+    if force { Force::AtOnce } else { Force::Drain }
 }
 
 /// How a sleep goes that was ordered after `before`. Somebody who came meanwhile has it woken

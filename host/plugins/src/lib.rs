@@ -46,6 +46,6 @@ mod wire;
 
 pub use info::{CommandWish, EndpointWish, Kind, Load, PluginInfo};
 pub use plugins::{Plugins, PluginsConfig, PluginsError};
-pub use provider::WasmProvider;
+pub use provider::PluginProvider;
 pub use reach::{InvalidReach, Reach};
 pub use vouch::{Lock, LockPlace, Locked, Signer, Verdict, Verification, Vouchers};

@@ -22,7 +22,7 @@ use crate::{
     info::{Kind, PluginInfo},
     load::{self, House, Plugin, Source},
     notes::Notes,
-    provider::WasmProvider,
+    provider::PluginProvider,
     runtime::Runtime,
     settings::{Limits, ProviderSettings},
     vouch::{self, Verification, Vouchers},
@@ -67,7 +67,7 @@ pub struct Plugins {
 struct Shelf {
     config: PluginsConfig,
     house: Arc<House>,
-    providers: Mutex<Vec<Arc<WasmProvider>>>,
+    providers: Mutex<Vec<Arc<PluginProvider>>>,
     /// Absent when the system does not tell of changes.
     directories: Option<Directories>,
     /// A file has changed.
@@ -127,9 +127,9 @@ impl Plugins {
 
     /// The provider of these settings, with its plugin loaded if that is possible; else it exists
     /// all the same and its state names the cause.
-    pub async fn provider(&self, settings: ProviderSettings) -> Arc<WasmProvider> {
+    pub async fn provider(&self, settings: ProviderSettings) -> Arc<PluginProvider> {
         let shelf = &self.shelf;
-        let provider = Arc::new(WasmProvider::new(
+        let provider = Arc::new(PluginProvider::new(
             shelf.house.clone(),
             shelf.config.runtime.clone(),
             settings,
@@ -149,7 +149,7 @@ impl Plugins {
     pub async fn configured(
         &self,
         settings: ProviderSettings,
-    ) -> Result<Arc<WasmProvider>, Failure> {
+    ) -> Result<Arc<PluginProvider>, Failure> {
         let provider = self.provider(settings).await;
         match provider.seat().unusable() {
             None => Ok(provider),
@@ -210,7 +210,7 @@ impl Plugins {
 // === impl Shelf ===
 
 impl Shelf {
-    fn providers(&self) -> MutexGuard<'_, Vec<Arc<WasmProvider>>> {
+    fn providers(&self) -> MutexGuard<'_, Vec<Arc<PluginProvider>>> {
         self.providers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -225,7 +225,7 @@ impl Shelf {
 
     /// Loads the plugin of a provider, now and whenever a file has changed. A plugin that takes long
     /// keeps nobody else waiting.
-    async fn keep(self: Arc<Self>, provider: Arc<WasmProvider>, done: oneshot::Sender<()>) {
+    async fn keep(self: Arc<Self>, provider: Arc<PluginProvider>, done: oneshot::Sender<()>) {
         let mut changes = self.changes.subscribe();
         let reference = &provider.seat().reference;
         if is_path(reference)
@@ -250,7 +250,7 @@ impl Shelf {
     }
 
     /// Lets a provider use the file that is there now.
-    async fn refresh(self: &Arc<Self>, provider: &WasmProvider) {
+    async fn refresh(self: &Arc<Self>, provider: &PluginProvider) {
         let seat = provider.seat();
         let loaded = match self.find(&seat.reference).await {
             Ok(source) => self.load(&source).await,

@@ -38,12 +38,10 @@ use crate::{
 
 /// Events on their way to the engine; `emit` waits when there are as many.
 const EVENTS: usize = 64;
-/// What fetching an image may take on top of the wall limit.
-const FETCH: Duration = Duration::from_secs(30 * 60);
 
 /// One configured provider: calls of [`Provider`] run in instances of its plugin. Exists also
 /// without a usable plugin; then every call fails with the cause.
-pub struct WasmProvider {
+pub struct PluginProvider {
     seat: Arc<Seat>,
     /// Calls in flight.
     turns: Semaphore,
@@ -61,9 +59,9 @@ struct Call<'a> {
     extra: Duration,
 }
 
-// === impl WasmProvider ===
+// === impl PluginProvider ===
 
-impl WasmProvider {
+impl PluginProvider {
     pub(crate) fn new(house: Arc<House>, runtime: Handle, settings: ProviderSettings) -> Self {
         Self {
             turns: Semaphore::new(settings.limits.calls.clamp(1, Semaphore::MAX_PERMITS)),
@@ -165,7 +163,7 @@ impl<'a> Call<'a> {
 }
 
 #[async_trait]
-impl Provider for WasmProvider {
+impl Provider for PluginProvider {
     fn name(&self) -> &ProviderName {
         &self.seat.name
     }
@@ -217,9 +215,7 @@ impl Provider for WasmProvider {
         target: &Target,
         options: &RecreateOptions,
     ) -> Result<Observation, Failure> {
-        let fetch = if options.refresh { FETCH } else { Duration::ZERO };
-        let extra = options.stop.grace.saturating_add(fetch);
-        let call = Call { extra, ..Call::on("recreate", target) };
+        let call = Call { extra: options.extra(), ..Call::on("recreate", target) };
         let options = convert::recreate_options(options);
         self.observe(call, Recreate { target: convert::target(target), options }).await
     }

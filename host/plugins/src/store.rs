@@ -100,6 +100,21 @@ impl HostState {
         if self.inside { Err(self.broke(Fault::Outside(function))) } else { Ok(()) }
     }
 
+    /// Bounds what arrives: `size` more bytes of a response of which it has `taken` so many now.
+    pub(crate) async fn receive(&mut self, size: usize, taken: u64) -> wasmtime::Result<()> {
+        let allowed = self.scope.limits().response;
+        if self.events.is_some() {
+            // `watch` reads for ever: too fast is slowed down, which its peer notices.
+            let wait = self.received.owe(size as u64, Instant::now());
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+        } else if taken > allowed {
+            return Err(self.broke(Fault::Response(allowed)));
+        }
+        Ok(())
+    }
+
     /// Notes how it broke; returning the error from a host function ends the instance.
     pub(crate) fn broke(&mut self, fault: Fault) -> wasmtime::Error {
         let error = wasmtime::Error::new(fault.clone());

@@ -11,7 +11,7 @@ use std::{
 };
 
 use drowse_core::{ErrorCode, Provider as _, Status};
-use drowse_plugins::WasmProvider;
+use drowse_plugins::PluginProvider;
 use drowse_tests::Docker;
 use support::{Stage, start, stop, target, until};
 
@@ -23,7 +23,7 @@ const POLITE: &str = "trap 'exit 7' TERM; echo polite; while :; do sleep 0.05; d
 async fn docker(
     test: &str,
     granted: &[&str],
-) -> Option<(&'static Docker, Stage, Arc<WasmProvider>)> {
+) -> Option<(&'static Docker, Stage, Arc<PluginProvider>)> {
     let engine = Docker::shared(test)?;
     let stage = Stage::new();
     let socket = engine.socket();

@@ -17,7 +17,7 @@ use drowse_core::{
     Ability, ErrorCode, Failure, Provider as _, ProviderEvent, RecreateOptions, RemoveOptions,
     Status, StopOptions,
 };
-use drowse_plugins::{Kind, Load, Plugins, WasmProvider, settings::ProviderSettings};
+use drowse_plugins::{Kind, Load, PluginProvider, Plugins, settings::ProviderSettings};
 use drowse_tests::dylibs;
 use support::{Echo, Stage, grant, start, stop, target, until};
 
@@ -30,7 +30,7 @@ fn stage() -> Stage {
     stage
 }
 
-async fn guest(stage: &Stage, change: impl FnOnce(&mut ProviderSettings)) -> Arc<WasmProvider> {
+async fn guest(stage: &Stage, change: impl FnOnce(&mut ProviderSettings)) -> Arc<PluginProvider> {
     let provider = stage
         .provider(|settings| {
             settings.plugin = "guest".into();

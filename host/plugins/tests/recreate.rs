@@ -10,7 +10,7 @@ use drowse_core::{
     ErrorCode, Failure, Observation, Provider as _, RecreateOptions, RemoveOptions, Status,
     StopOptions,
 };
-use drowse_plugins::WasmProvider;
+use drowse_plugins::PluginProvider;
 use drowse_tests::{
     Docker, Recorder, Registry,
     recorder::{Asked, Cut},
@@ -28,7 +28,7 @@ const GRANTS: [&str; 4] = ["engine", "exec", "recreate", "remove"];
 struct Scene {
     engine: &'static Docker,
     recorder: Recorder,
-    provider: Arc<WasmProvider>,
+    provider: Arc<PluginProvider>,
     _stage: Stage,
 }
 

@@ -38,7 +38,7 @@ impl Provider for Waker {
             .abilities([Ability::Pause, Ability::Kill, Ability::List, Ability::Watch])
             .endpoint(
                 EndpointWish::new(ENDPOINT, "starts and stops targets and tells their state")
-                    .suggested_url("http://127.0.0.1:8080")
+                    .suggested_url("http://127.0.0.1:9000")
                     .rules(["GET /servers/*", "POST /servers/*/start", "POST /servers/*/stop"]),
             )
             .attribute("license", env!("CARGO_PKG_LICENSE"))

@@ -56,27 +56,31 @@ impl Provider for Proxmox {
         )
         .abilities([Ability::Pause, Ability::Kill, Ability::List, Ability::Watch, Ability::Usage])
         .endpoint(
-            EndpointWish::new(api::ENDPOINT, "the API of one node: starts and stops guests")
-                .suggested_url("https://pve.lan:8006")
-                .rules([
-                    "GET /api2/json/cluster/resources",
-                    "GET /api2/json/access/permissions",
-                    "GET /api2/json/nodes/*/tasks/*/status",
-                    "GET /api2/json/nodes/*/lxc/*/status/current",
-                    "GET /api2/json/nodes/*/lxc/*/config",
-                    "GET /api2/json/nodes/*/lxc/*/interfaces",
-                    "POST /api2/json/nodes/*/lxc/*/status/start",
-                    "POST+body /api2/json/nodes/*/lxc/*/status/shutdown",
-                    "POST+body /api2/json/nodes/*/lxc/*/status/stop",
-                    "GET /api2/json/nodes/*/qemu/*/status/current",
-                    "GET /api2/json/nodes/*/qemu/*/config",
-                    "GET /api2/json/nodes/*/qemu/*/agent/network-get-interfaces",
-                    "POST /api2/json/nodes/*/qemu/*/status/start",
-                    "POST+body /api2/json/nodes/*/qemu/*/status/shutdown",
-                    "POST+body /api2/json/nodes/*/qemu/*/status/stop",
-                    "POST+body /api2/json/nodes/*/qemu/*/status/suspend",
-                    "POST /api2/json/nodes/*/qemu/*/status/resume",
-                ]),
+            EndpointWish::new(
+                api::ENDPOINT,
+                "the API of one node: starts and stops guests; wants a token, as \
+                 headers.Authorization = \"PVEAPIToken=USER@REALM!NAME=SECRET\"",
+            )
+            .suggested_url("https://pve.lan:8006")
+            .rules([
+                "GET /api2/json/cluster/resources",
+                "GET /api2/json/access/permissions",
+                "GET /api2/json/nodes/*/tasks/*/status",
+                "GET /api2/json/nodes/*/lxc/*/status/current",
+                "GET /api2/json/nodes/*/lxc/*/config",
+                "GET /api2/json/nodes/*/lxc/*/interfaces",
+                "POST /api2/json/nodes/*/lxc/*/status/start",
+                "POST+body /api2/json/nodes/*/lxc/*/status/shutdown",
+                "POST+body /api2/json/nodes/*/lxc/*/status/stop",
+                "GET /api2/json/nodes/*/qemu/*/status/current",
+                "GET /api2/json/nodes/*/qemu/*/config",
+                "GET /api2/json/nodes/*/qemu/*/agent/network-get-interfaces",
+                "POST /api2/json/nodes/*/qemu/*/status/start",
+                "POST+body /api2/json/nodes/*/qemu/*/status/shutdown",
+                "POST+body /api2/json/nodes/*/qemu/*/status/stop",
+                "POST+body /api2/json/nodes/*/qemu/*/status/suspend",
+                "POST /api2/json/nodes/*/qemu/*/status/resume",
+            ]),
         )
         .attribute("license", env!("CARGO_PKG_LICENSE"))
     }

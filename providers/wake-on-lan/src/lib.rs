@@ -42,7 +42,7 @@ impl Provider for WakeOnLan {
                     machine::AGENT,
                     "puts machines to sleep and tells which are awake, as the settings say",
                 )
-                .suggested_url("http://127.0.0.1:8080")
+                .suggested_url("http://127.0.0.1:9000")
                 .rules(["GET /machines/*", "POST /machines/*/sleep"])
                 .optional(),
             )

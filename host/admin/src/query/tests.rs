@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_wait_is_a_number_of_seconds_within_reason() {
-    let wait = |query| order(query, &[]).map(|order| order.wait);
+    let wait = |query| order(query, Action::Wake).map(|order| order.wait);
     assert_eq!(wait(None).unwrap(), None);
     assert_eq!(wait(Some("wait=60")).unwrap(), Some(Duration::from_secs(60)));
     assert_eq!(wait(Some("wait=0.5")).unwrap(), Some(Duration::from_millis(500)));
@@ -15,21 +15,24 @@ fn a_wait_is_a_number_of_seconds_within_reason() {
 
 #[test]
 fn an_order_is_forced_or_refreshes_only_where_that_can_be() {
-    let both = ["force", "refresh"];
-    assert!(order(Some("force=true&wait=1"), &["force"]).unwrap().force);
-    let refreshing = order(Some("refresh=true&force=false"), &both).unwrap();
-    assert!(refreshing.refresh && !refreshing.force);
-    for (query, can_be) in [("force=true", &[][..]), ("refresh=true", &["force"])] {
-        assert!(order(Some(query), can_be).is_err(), "{query}");
+    let [wake, sleep, restart, recreate] = Action::GENTLE;
+    let action = |query, action| order(Some(query), action).map(|order| order.action);
+    assert_eq!(action("force=true&wait=1", sleep).unwrap(), Action::Sleep { force: true });
+    assert_eq!(
+        action("refresh=true&force=false", recreate).unwrap(),
+        Action::Recreate { force: false, refresh: true }
+    );
+    for (query, gentle) in [("force=true", wake), ("refresh=true", restart)] {
+        assert!(action(query, gentle).is_err(), "{query}");
     }
-    assert!(order(Some("force=maybe"), &both).is_err());
+    assert!(action("force=maybe", recreate).is_err());
 }
 
 #[test]
 fn whoever_does_not_say_who_it_is_comes_over_the_api() {
-    assert_eq!(order(None, &[]).unwrap().source, Source::Api);
-    assert_eq!(order(Some("source=cli"), &[]).unwrap().source, Source::Cli);
-    assert!(order(Some("source=idle"), &[]).is_err());
+    assert_eq!(order(None, Action::Wake).unwrap().source, Source::Api);
+    assert_eq!(order(Some("source=cli"), Action::Wake).unwrap().source, Source::Cli);
+    assert!(order(Some("source=idle"), Action::Wake).is_err());
 }
 
 #[test]

@@ -61,8 +61,8 @@ fn woken() -> Entry {
 }
 
 /// At the command line, with a wait.
-fn order(wait: Option<Duration>, force: bool) -> Order {
-    Order { wait, force, refresh: false, source: Source::Cli }
+fn order(action: Action, wait: Option<Duration>) -> Order {
+    Order { action, wait, source: Source::Cli }
 }
 
 #[async_trait]
@@ -80,25 +80,15 @@ impl Control for Scripted {
         }
     }
 
-    async fn wake(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
+    async fn operate(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
         self.asked.lock().unwrap().push((name.to_owned(), order));
-        match name {
-            "n1/104" => Ok(blog()),
+        match (order.action, name) {
+            (Action::Sleep { .. }, _) => {
+                Err(Failure::new(ErrorCode::Timeout, "still stopping after 1 s"))
+            }
+            (_, "n1/104") => Ok(blog()),
             _ => Err(Failure::new(ErrorCode::NotFound, "there is no such workload")),
         }
-    }
-
-    async fn sleep(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
-        self.asked.lock().unwrap().push((name.to_owned(), order));
-        Err(Failure::new(ErrorCode::Timeout, "still stopping after 1 s"))
-    }
-
-    async fn restart(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
-        self.wake(name, order).await
-    }
-
-    async fn recreate(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
-        self.wake(name, order).await
     }
 
     fn operations(&self, workload: Option<&str>, limit: usize) -> Result<Vec<Entry>, Failure> {
@@ -150,22 +140,22 @@ async fn a_status_comes_back_as_it_was_given() {
 async fn a_name_with_slashes_and_a_wait_reach_the_control() {
     let fixture = Fixture::start();
     let wait = Some(Duration::from_millis(1500));
-    let status = fixture.client.wake("n1/104", order(wait, false)).await.unwrap();
+    let wake = order(Action::Wake, wait);
+    let status = fixture.client.operate("n1/104", wake).await.unwrap();
     assert_eq!(status.phase, Phase::Ready);
-    assert_eq!(*fixture.control.asked.lock().unwrap(), [("n1/104".to_owned(), order(wait, false))]);
+    assert_eq!(*fixture.control.asked.lock().unwrap(), [("n1/104".to_owned(), wake)]);
 }
 
 #[tokio::test]
 async fn a_failure_comes_back_with_its_code_and_its_words() {
     let fixture = Fixture::start();
-    let Err(ClientError::Refused(problem)) = fixture.client.wake("wiki", order(None, false)).await
-    else {
+    let [wake, sleep, ..] = Action::GENTLE.map(|action| order(action, None));
+    let Err(ClientError::Refused(problem)) = fixture.client.operate("wiki", wake).await else {
         panic!("it was let in")
     };
     assert_eq!((problem.status, &problem.code), (404, &ErrorCode::NotFound));
     assert_eq!(problem.detail, "there is no such workload");
-    let Err(ClientError::Refused(problem)) = fixture.client.sleep("wiki", order(None, false)).await
-    else {
+    let Err(ClientError::Refused(problem)) = fixture.client.operate("wiki", sleep).await else {
         panic!("it was let in")
     };
     assert_eq!((problem.status, problem.code), (504, ErrorCode::Timeout));
@@ -201,21 +191,21 @@ async fn a_path_or_method_that_is_not_there_is_a_problem_too() {
 #[tokio::test]
 async fn an_order_to_sleep_by_force_reaches_the_control() {
     let fixture = Fixture::start();
-    let wait = Some(Duration::from_secs(1));
-    fixture.client.sleep("n1/104", order(wait, true)).await.unwrap_err();
-    assert_eq!(*fixture.control.asked.lock().unwrap(), [("n1/104".to_owned(), order(wait, true))]);
+    let sleep = order(Action::Sleep { force: true }, Some(Duration::from_secs(1)));
+    fixture.client.operate("n1/104", sleep).await.unwrap_err();
+    assert_eq!(*fixture.control.asked.lock().unwrap(), [("n1/104".to_owned(), sleep)]);
 }
 
 #[tokio::test]
 async fn orders_to_restart_and_to_make_anew_reach_the_control() {
     let fixture = Fixture::start();
-    let refresh = Order { refresh: true, ..order(None, false) };
-    fixture.client.restart("n1/104", order(None, true)).await.unwrap();
-    fixture.client.recreate("n1/104", refresh).await.unwrap();
+    let restart = order(Action::Restart { force: true }, None);
+    let recreate = order(Action::Recreate { force: false, refresh: true }, None);
+    fixture.client.operate("n1/104", restart).await.unwrap();
+    fixture.client.operate("n1/104", recreate).await.unwrap();
     let orders: Vec<Order> =
         fixture.control.asked.lock().unwrap().iter().map(|(_, order)| *order).collect();
-    assert_eq!(orders, [order(None, true), refresh]);
-    fixture.client.restart("n1/104", refresh).await.unwrap_err();
+    assert_eq!(orders, [restart, recreate]);
 }
 
 #[tokio::test]

@@ -20,8 +20,8 @@ use crate::{
 
 /// The provider has so much longer to answer than what it is asked may take.
 const MARGIN: Duration = Duration::from_secs(30);
-/// Making a target anew may take so long: it may mean fetching an image.
-const RECREATE: Duration = Duration::from_secs(45 * 60);
+/// Making a target anew may take so long, beyond fetching and stopping: its files may be copied.
+const RECREATE: Duration = Duration::from_secs(15 * 60);
 /// The provider has so long to say what a target is.
 const LOOK: Duration = Duration::from_secs(30);
 /// Of the lines that a target wrote.
@@ -288,7 +288,7 @@ impl Workload {
             Call::Start => self.spec.wake.timeout,
             Call::Pause | Call::Kill(_) => Duration::ZERO,
             Call::Stop(options) => options.grace,
-            Call::Recreate(options) => options.stop.grace.saturating_add(RECREATE),
+            Call::Recreate(options) => options.extra().saturating_add(RECREATE),
         };
         let kind = call.kind();
         let asked = async {

@@ -22,8 +22,8 @@ impl Prober for Blind {
 }
 
 /// An operator's, with this wait.
-fn order(wait: Option<Duration>) -> Order {
-    Order { wait, force: false, refresh: false, source: Source::Cli }
+fn order(action: Action, wait: Option<Duration>) -> Order {
+    Order { action, wait, source: Source::Cli }
 }
 
 /// A desk over a router with one workload, whose provider has no plugin.
@@ -77,7 +77,8 @@ async fn the_status_names_what_is_wrong_with_a_provider() {
 async fn a_wake_that_is_waited_for_says_why_it_failed() {
     let directory = tempfile::tempdir().unwrap();
     let desk = desk(&directory).await;
-    let failure = desk.wake("blog", order(Some(Duration::from_secs(30)))).await.unwrap_err();
+    let wake = order(Action::Wake, Some(Duration::from_secs(30)));
+    let failure = desk.operate("blog", wake).await.unwrap_err();
     assert_ne!(failure.code, ErrorCode::Timeout, "{failure}");
     assert!(failure.message.contains("there-is-no-such-plugin"), "{failure}");
 }
@@ -86,14 +87,16 @@ async fn a_wake_that_is_waited_for_says_why_it_failed() {
 async fn a_workload_that_sleeps_is_asleep_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let desk = desk(&directory).await;
-    let status = desk.sleep("blog", order(Some(Duration::from_secs(30)))).await.unwrap();
+    let sleep = order(Action::Sleep { force: false }, Some(Duration::from_secs(30)));
+    let status = desk.operate("blog", sleep).await.unwrap();
     assert_eq!(status.phase, Phase::Asleep);
 }
 
 #[tokio::test]
 async fn a_workload_that_nobody_knows_is_not_found() {
     let directory = tempfile::tempdir().unwrap();
-    let failure = desk(&directory).await.wake("wiki", order(None)).await.unwrap_err();
+    let wake = order(Action::Wake, None);
+    let failure = desk(&directory).await.operate("wiki", wake).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::NotFound);
 }
 

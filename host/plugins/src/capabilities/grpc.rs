@@ -1,6 +1,6 @@
 //! gRPC to granted endpoints.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::OwnedSemaphorePermit;
@@ -15,7 +15,7 @@ use crate::{
         Endpoint,
         grpc::{Calling, Messages, number},
     },
-    fault::{Fault, clean},
+    fault::clean,
     grants::{Called, toml_key},
     store::HostState,
 };
@@ -79,16 +79,8 @@ impl wit::HostMessages for HostState {
             Err(failure) => return Ok(Err(failed(failure))),
         };
         stream.taken += message.len() as u64;
-        let (taken, allowed) = (stream.taken, self.scope.limits().response);
-        if self.events.is_some() {
-            // `watch` reads for ever: too fast is slowed down, which its peer notices.
-            let wait = self.received.owe(message.len() as u64, Instant::now());
-            if !wait.is_zero() {
-                tokio::time::sleep(wait).await;
-            }
-        } else if taken > allowed {
-            return Err(self.broke(Fault::Response(allowed)));
-        }
+        let taken = stream.taken;
+        self.receive(message.len(), taken).await?;
         Ok(Ok(Some(message.into())))
     }
 

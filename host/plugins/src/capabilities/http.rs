@@ -1,6 +1,6 @@
 //! HTTP to granted endpoints.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -14,7 +14,7 @@ use crate::{
     bindings::{http as wit, types},
     convert::{attribute, error},
     endpoint::{Endpoint, Outgoing, SendError},
-    fault::{Fault, clean},
+    fault::clean,
     grants::{Asked, toml_key},
     store::HostState,
 };
@@ -97,16 +97,8 @@ impl wit::HostResponse for HostState {
             Ok(None) => return Ok(Ok(None)),
             Err(error) => return Ok(Err(error)),
         };
-        let allowed = self.scope.limits().response;
-        if self.events.is_some() {
-            // `watch` reads for ever: too fast is slowed down, which its peer notices.
-            let wait = self.received.owe(piece.len() as u64, Instant::now());
-            if !wait.is_zero() {
-                tokio::time::sleep(wait).await;
-            }
-        } else if response.taken > allowed {
-            return Err(self.broke(Fault::Response(allowed)));
-        }
+        let taken = response.taken;
+        self.receive(piece.len(), taken).await?;
         Ok(Ok(Some(piece.to_vec())))
     }
 

@@ -11,7 +11,7 @@ use std::{
 
 use drowse_core::{Failure, Observation, Provider as _, StopOptions, Target};
 use drowse_plugins::{
-    Plugins, PluginsConfig, WasmProvider,
+    PluginProvider, Plugins, PluginsConfig,
     settings::{EndpointGrant, Limits, ProviderSettings, Transport},
 };
 use drowse_tests::needs;
@@ -105,7 +105,7 @@ impl Stage {
     pub(crate) async fn provider(
         &self,
         change: impl FnOnce(&mut ProviderSettings),
-    ) -> Arc<WasmProvider> {
+    ) -> Arc<PluginProvider> {
         let mut settings = settings();
         change(&mut settings);
         self.plugins.provider(settings).await
@@ -145,7 +145,7 @@ pub(crate) async fn docker(
     test: &str,
     stage: &Stage,
     endpoints: &[(&str, &Path)],
-) -> Option<Arc<WasmProvider>> {
+) -> Option<Arc<PluginProvider>> {
     docker_within(test, stage, endpoints, Limits::default()).await
 }
 
@@ -155,7 +155,7 @@ pub(crate) async fn docker_within(
     stage: &Stage,
     endpoints: &[(&str, &Path)],
     limits: Limits,
-) -> Option<Arc<WasmProvider>> {
+) -> Option<Arc<PluginProvider>> {
     let Some(bundle) = std::env::var_os("DROWSE_BUNDLE") else {
         needs::skip(test, "DROWSE_BUNDLE is not set; use `cargo xtask test`");
         return None;
@@ -183,12 +183,12 @@ pub(crate) fn target(handle: &str) -> Target {
     Target { handle: handle.into(), settings: "{}".into() }
 }
 
-pub(crate) async fn start(provider: &WasmProvider, handle: &str) -> Result<Observation, Failure> {
+pub(crate) async fn start(provider: &PluginProvider, handle: &str) -> Result<Observation, Failure> {
     provider.start(&target(handle)).await
 }
 
 pub(crate) async fn stop(
-    provider: &WasmProvider,
+    provider: &PluginProvider,
     handle: &str,
     grace: Duration,
 ) -> Result<Observation, Failure> {
