@@ -1,12 +1,11 @@
 //! A containerd of our own, beside whatever runs on the machine: its data, socket and bridge are used
 //! by nobody else.
 
+mod image;
+
 use std::{
     fs,
-    os::unix::{
-        fs::{PermissionsExt, symlink},
-        process::CommandExt,
-    },
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
@@ -17,6 +16,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::json;
 use tempfile::TempDir;
 
+pub use self::image::Image;
 use crate::{needs, until};
 
 /// Runs the daemon until its standard input ends, then takes everything away again: so nothing stays
@@ -53,13 +53,6 @@ pub const IMAGE: &str = "docker.io/library/web:1";
 
 /// Where Debian's package puts the CNI plugins.
 pub const PLUGINS: &str = "/usr/lib/cni";
-
-/// Appends the query to a file in the container, and shows the file.
-const NOTE_SCRIPT: &str = "#!/bin/sh
-printf 'Content-Type: text/plain\\r\\n\\r\\n'
-echo \"$QUERY_STRING\" >>/notes
-cat /notes
-";
 
 /// A running daemon.
 pub struct Containerd {
@@ -141,7 +134,7 @@ impl Containerd {
             .context("start containerd's keeper")?;
         let mut daemon = Self { dir, keeper };
         daemon.wait_until_it_answers()?;
-        daemon.import()?;
+        daemon.import(&Image::new(IMAGE, "awake"))?;
         Ok(daemon)
     }
 
@@ -190,15 +183,44 @@ impl Containerd {
         Ok(addresses)
     }
 
+    /// The table of a provider `box` on this daemon and its network, with more settings and more
+    /// keys.
+    pub fn provider(&self, settings: &str, keys: &str) -> String {
+        self.provider_on(&self.network(), &[Path::new(PLUGINS)], settings, keys)
+    }
+
+    /// The same with another network.
+    pub fn provider_on(
+        &self,
+        config: &Path,
+        plugins: &[&Path],
+        settings: &str,
+        keys: &str,
+    ) -> String {
+        format!(
+            "[provider.box]\nplugin = \"containerd\"\n\
+             settings = {{ namespace = \"{}\", network = \"lan\"{settings} }}\n{keys}\
+             endpoint.containerd = {{ url = \"unix://{}\" }}\n\
+             network.lan = {{ config = \"{}\", plugins = {plugins:?}, results = \"{}\" }}\n\n",
+            Self::NAMESPACE,
+            self.socket().display(),
+            config.display(),
+            self.results().display(),
+        )
+    }
+
+    /// `ctr` with these arguments.
+    pub fn command(&self, arguments: &[&str]) -> Result<Vec<String>> {
+        let socket = self.socket();
+        let socket = socket.to_str().context("a path of UTF-8")?;
+        let own = ["ctr", "--address", socket, "--namespace", Self::NAMESPACE];
+        Ok(own.into_iter().chain(arguments.iter().copied()).map(str::to_owned).collect())
+    }
+
     /// Runs `ctr` with these arguments and returns what it wrote.
     pub fn run(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new("ctr")
-            .arg("--address")
-            .arg(self.socket())
-            .args(["--namespace", Self::NAMESPACE])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()?;
+        let words = self.command(arguments)?;
+        let output = Command::new(&words[0]).args(&words[1..]).stdin(Stdio::null()).output()?;
         ensure!(
             output.status.success(),
             "ctr {}: {}",
@@ -231,44 +253,6 @@ impl Containerd {
             format!("start a containerd; it wrote:\n{written}")
         })
     }
-
-    /// Makes the image of a web server, as `docker save` would write it, and imports it.
-    fn import(&self) -> Result<()> {
-        let made = TempDir::with_prefix("drowse-image-")?;
-        let root = made.path().join("root");
-        fs::create_dir_all(root.join("bin"))?;
-        fs::create_dir_all(root.join("www/cgi-bin"))?;
-        let busybox = needs::program("busybox").context("busybox is missing")?;
-        fs::copy(busybox, root.join("bin/busybox"))?;
-        for applet in ["sh", "httpd", "cat"] {
-            symlink("busybox", root.join("bin").join(applet))?;
-        }
-        fs::write(root.join("www/index.html"), "<p>awake</p>\n")?;
-        script(&root.join("www/cgi-bin/note"), NOTE_SCRIPT)?;
-        let layer = made.path().join("layer.tar");
-        tar(&root, &layer, &["."])?;
-        let digest = Command::new("sha256sum").arg(&layer).output()?;
-        let digest = String::from_utf8(digest.stdout)?;
-        let digest = digest.split(' ').next().context("no digest")?;
-        let machine = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        let config = json!({
-            "architecture": machine,
-            "os": "linux",
-            "config": { "Cmd": ["/bin/httpd", "-f", "-p", "80", "-h", "/www"] },
-            "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
-        });
-        let manifest =
-            json!([{ "Config": "config.json", "RepoTags": ["web:1"], "Layers": ["layer.tar"] }]);
-        fs::write(made.path().join("config.json"), config.to_string())?;
-        fs::write(made.path().join("manifest.json"), manifest.to_string())?;
-        let image = made.path().join("image.tar");
-        tar(made.path(), &image, &["manifest.json", "config.json", "layer.tar"])?;
-        self.run(&["images", "import", &image.to_string_lossy()]).map(drop)
-    }
 }
 
 impl Drop for Containerd {
@@ -283,12 +267,5 @@ impl Drop for Containerd {
 fn script(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-    Ok(())
-}
-
-fn tar(directory: &Path, archive: &Path, what: &[&str]) -> Result<()> {
-    let status =
-        Command::new("tar").arg("-C").arg(directory).arg("-cf").arg(archive).args(what).status()?;
-    ensure!(status.success(), "tar ended with {status}");
     Ok(())
 }

@@ -82,6 +82,7 @@ fn test(r: &mut Reader, section: &Section<'_>) -> Option<(Trial, Option<Vec<Stri
     let without = section.get(r, "without", &ABILITIES);
     let may_recreate = section.get(r, "may-recreate", &FLAG);
     let may_remove = section.get(r, "may-remove", &FLAG);
+    let keep_data = section.get(r, "keep-data", &FLAG);
     if section.has("exec-status") && !section.has("exec") {
         let message = "`exec-status` has no meaning without `exec`";
         r.complain(section.place_of("exec-status"), message);
@@ -102,6 +103,7 @@ fn test(r: &mut Reader, section: &Section<'_>) -> Option<(Trial, Option<Vec<Stri
         without: without?,
         may_recreate: may_recreate?,
         may_remove: may_remove?,
+        keep_data: keep_data?,
     };
     Some((trial, disturb?))
 }

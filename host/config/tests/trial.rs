@@ -32,7 +32,7 @@ fn every_key_is_taken() {
          [test]\ntarget = \"desk\"\nsettings = { port = 80 }\nunknown = \"attic\"\nunknown-settings = {}\npatience = \"5s\"\n\
          grace = \"1s\"\naddresses = false\nexec = [\"sh\", \"-c\", \"exit 7\"]\nexec-status = 7\n\
          disturb = [\"./cut\", \"desk\"]\nwithout = [\"pause\", \"stop-signal\"]\n\
-         may-recreate = true\nmay-remove = true\n",
+         may-recreate = true\nmay-remove = true\nkeep-data = true\n",
     )
     .unwrap();
     assert_eq!(file.provider.endpoints.len(), 1);
@@ -42,7 +42,7 @@ fn every_key_is_taken() {
     assert_eq!((trial.patience, trial.grace), (Duration::from_secs(5), Duration::from_secs(1)));
     assert_eq!(trial.exec, Some((["sh", "-c", "exit 7"].map(str::to_owned).into(), 7)));
     assert_eq!(trial.without, [Ability::Pause, Ability::StopSignal]);
-    assert!(!trial.addresses && trial.may_recreate && trial.may_remove);
+    assert!(!trial.addresses && trial.may_recreate && trial.may_remove && trial.keep_data);
     assert_eq!(file.disturb, Some(vec!["./cut".to_owned(), "desk".to_owned()]));
 }
 

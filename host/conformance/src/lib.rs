@@ -75,6 +75,8 @@ pub struct Trial {
     pub may_recreate: bool,
     /// The target may be taken away; that is the last thing that is done.
     pub may_remove: bool,
+    /// What is taken away leaves its data.
+    pub keep_data: bool,
 }
 
 /// The handle that is taken for unknown when nothing else is said.

@@ -23,6 +23,7 @@ fn trial() -> Trial {
         without: Vec::new(),
         may_recreate: true,
         may_remove: true,
+        keep_data: false,
     }
 }
 
@@ -73,6 +74,7 @@ async fn what_cannot_be_found_out_is_skipped_and_says_why() {
         without: vec![Ability::Pause],
         may_recreate: false,
         may_remove: false,
+        keep_data: false,
         ..trial()
     };
     let report = report_of(Liar::undisturbed(), Some(trial)).await;

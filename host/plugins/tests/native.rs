@@ -138,6 +138,7 @@ fn endpoint(socket: &Path) -> EndpointGrant {
         base: String::new(),
         headers: Vec::new(),
         rules: None,
+        token: None,
         timeout: Duration::from_secs(60),
     }
 }
@@ -171,6 +172,7 @@ fn trial(handle: &str, settings: &Value) -> Trial {
         without: Vec::new(),
         may_recreate: false,
         may_remove: false,
+        keep_data: false,
     }
 }
 

@@ -57,7 +57,13 @@ impl Response {
 
     /// The next piece of the body, at least one byte; none at the end. Waits for it.
     pub fn read(&mut self) -> Result<Option<Vec<u8>>> {
-        self.reply.body.read(PIECE).map_err(|error| error.context(&self.request))
+        self.read_up_to(PIECE)
+    }
+
+    /// The same with at most so many bytes; `limit` is not 0.
+    pub fn read_up_to(&mut self, limit: u32) -> Result<Option<Vec<u8>>> {
+        let limit = limit.min(PIECE);
+        self.reply.body.read(limit).map_err(|error| error.context(&self.request))
     }
 
     /// The whole body; `internal` if it is longer than `limit`.

@@ -5,7 +5,7 @@
 const PATH_BYTES: usize = 8 << 10;
 
 /// Headers that a provider may set.
-const HEADERS: [&str; 14] = [
+const HEADERS: [&str; 15] = [
     "accept",
     "accept-charset",
     "accept-encoding",
@@ -19,6 +19,7 @@ const HEADERS: [&str; 14] = [
     "if-none-match",
     "if-range",
     "if-unmodified-since",
+    "range",
     "user-agent",
 ];
 

@@ -1,96 +1,98 @@
 //! Making a container that does not exist, out of what the operator wrote.
 
-use std::collections::BTreeMap;
-
-use drowse_provider_sdk::{Error, Result, clock, info};
+use drowse_provider_sdk::{Error, Result};
 
 use crate::{
-    daemon::{Daemon, Key},
-    image,
-    proto::{self, Container, SnapshotKind},
+    daemon::Daemon,
+    data::{Data, Files},
+    fetch::Fetch,
+    proto::{self, Container},
     settings::{Settings, TargetSettings},
     spec,
 };
 
-/// With it nobody collects a snapshot: its data outlives the container's record.
-pub(crate) const ROOT: &str = "containerd.io/gc.root";
-
 /// The signal that a container is asked to stop with, as other tools write it down.
 pub(crate) const STOP_SIGNAL: &str = "io.containerd.image.config.stop-signal";
 
-/// Whose snapshot it is.
-pub(crate) const OWNER: &str = "drowse.container";
+/// A container to be made, with everything but its files.
+pub(crate) struct Blueprint<'a> {
+    daemon: &'a Daemon,
+    data: Data<'a>,
+    pub(crate) container: Container,
+    /// The snapshot of its image.
+    pub(crate) parent: String,
+}
 
-/// Makes the container, or returns the one that somebody else has just made.
-///
-/// Its files are a snapshot of the same name. One that is there without a container is what an
-/// earlier one has left: it is taken over with all its data.
-pub(crate) fn create(
-    daemon: &Daemon,
-    settings: &Settings,
-    id: &str,
-    own: &TargetSettings,
-) -> Result<Container> {
-    let Some(name) = &own.image else {
-        return Err(Error::not_found(
-            "there is no such container; create it, or give the setting `image` to have it created",
-        ));
-    };
-    let snapshotter = settings.snapshotter.as_str();
-    let image = image::find(daemon, name, snapshotter)?;
-    let spec = spec::build(&daemon.namespace, id, &image.config, own)?;
-    let key = Key { snapshotter, key: id };
-    let fresh = prepare(daemon, key, &image.snapshot)?;
-    let mut labels = own.labels.clone();
-    if !image.config.stop_signal.is_empty() {
-        labels.entry(STOP_SIGNAL.to_owned()).or_insert_with(|| image.config.stop_signal.clone());
+// === impl Blueprint ===
+
+impl<'a> Blueprint<'a> {
+    /// Of the image that is the right one now.
+    pub(crate) fn new(
+        daemon: &'a Daemon,
+        settings: &'a Settings,
+        id: &'a str,
+        own: &'a TargetSettings,
+        refresh: bool,
+    ) -> Result<Self> {
+        let Some(name) = &own.image else {
+            return Err(Error::not_found(
+                "nobody says what it is made of; create it, or give the setting `image` to have it \
+                 created",
+            ));
+        };
+        let image = Fetch { daemon, settings, own, refresh }.image(name)?;
+        let spec = spec::build(&daemon.namespace, id, &image.config, own)?;
+        let mut labels = own.labels.clone();
+        if !image.config.stop_signal.is_empty() {
+            let signal = image.config.stop_signal.clone();
+            labels.entry(STOP_SIGNAL.to_owned()).or_insert(signal);
+        }
+        let container = Container {
+            id: id.to_owned(),
+            labels,
+            image: name.clone(),
+            runtime: Some(proto::Runtime { name: settings.runtime.clone(), options: None }),
+            spec: Some(proto::Any {
+                type_url: spec::TYPE.to_owned(),
+                value: spec.to_string().into_bytes(),
+            }),
+            snapshotter: settings.snapshotter.clone(),
+            ..Container::default()
+        };
+        let data = Data { daemon, id, snapshotter: &settings.snapshotter };
+        Ok(Self { daemon, data, container, parent: image.snapshot })
     }
-    let container = Container {
-        id: id.to_owned(),
-        labels,
-        image: name.clone(),
-        runtime: Some(proto::Runtime { name: settings.runtime.clone() }),
-        spec: Some(proto::Any {
-            type_url: spec::TYPE.to_owned(),
-            value: spec.to_string().into_bytes(),
-        }),
-        snapshotter: snapshotter.to_owned(),
-        snapshot_key: id.to_owned(),
-    };
-    match daemon.create_container(container.clone()) {
-        Ok(true) => Ok(container),
-        Ok(false) => daemon
-            .container(id)?
-            .ok_or_else(|| Error::conflict("somebody else creates and deletes it meanwhile")),
-        Err(error) => {
-            if fresh && let Err(left) = daemon.remove_snapshot(key) {
-                return Err(error.context(format!("its new snapshot is left behind: {left}")));
+
+    /// Makes the container, or returns the one that somebody else has just made. What an earlier one
+    /// has left is its data.
+    pub(crate) fn create(&self) -> Result<Container> {
+        let files = self.data.on(&self.parent)?;
+        let created = self.daemon.create_container(self.with(&files));
+        match created {
+            Ok(true) => {
+                self.data.settle(&files);
+                Ok(self.with(&files))
             }
-            Err(error)
+            Ok(false) => self
+                .daemon
+                .container(self.data.id)?
+                .ok_or_else(|| Error::conflict("somebody else creates and deletes it meanwhile")),
+            Err(error) => match self.data.undo(&files) {
+                Ok(()) => Err(error),
+                Err(left) => Err(error.context(format!("its new snapshot is left behind: {left}"))),
+            },
         }
     }
-}
 
-/// Sees to it that the container's snapshot is there. True if it was made now.
-fn prepare(daemon: &Daemon, key: Key<'_>, parent: &str) -> Result<bool> {
-    let id = key.key;
-    let labels = [(ROOT, now()), (OWNER, id.to_owned())];
-    let labels: BTreeMap<_, _> =
-        labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    if let Some(found) = daemon.snapshot(key)? {
-        if found.kind != SnapshotKind::Active as i32 {
-            return Err(Error::conflict(format!(
-                "there is a snapshot {id:?} that is no container's; remove it"
-            )));
+    /// Writes down that there is this container, with these files.
+    pub(crate) fn record(&self, files: &Files) -> Result<()> {
+        if self.daemon.create_container(self.with(files))? {
+            return Ok(());
         }
-        info!("container {id:?}: taking over the data of its predecessor");
-        daemon.label_snapshot(key, ROOT, &now())?;
-        return Ok(false);
+        Err(Error::conflict("somebody else creates one of this name meanwhile"))
     }
-    daemon.prepare(key, parent, labels)
-}
 
-/// What a label of a moment is worth: it is not read.
-pub(crate) fn now() -> String {
-    clock::since_epoch().as_secs().to_string()
+    fn with(&self, files: &Files) -> Container {
+        Container { snapshot_key: files.key.clone(), ..self.container.clone() }
+    }
 }

@@ -1,5 +1,8 @@
 //! containerd's API: the calls that this provider makes, by what they do.
 
+mod snapshots;
+mod store;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use drowse_provider_sdk::{
@@ -8,6 +11,10 @@ use drowse_provider_sdk::{
 };
 use prost::Message;
 
+pub(crate) use self::{
+    snapshots::Key,
+    store::{DOCUMENT, Ingest},
+};
 use crate::proto::{self, Container, Process};
 
 /// The endpoint's name in the grant.
@@ -18,16 +25,16 @@ const TASKS: &str = "/containerd.services.tasks.v1.Tasks";
 const SNAPSHOTS: &str = "/containerd.services.snapshots.v1.Snapshots";
 const IMAGES: &str = "/containerd.services.images.v1.Images";
 const CONTENT: &str = "/containerd.services.content.v1.Content";
+const DIFF: &str = "/containerd.services.diff.v1.Diff";
+const LEASES: &str = "/containerd.services.leases.v1.Leases";
+const PLUGINS: &str = "/containerd.services.introspection.v1.Introspection";
 const EVENTS: &str = "/containerd.services.events.v1.Events";
 
 /// gRPC's number for what exists already.
 const ALREADY_EXISTS: u32 = 6;
 
-/// The largest manifest or configuration of an image that is read.
-const CONTENT_LIMIT: usize = 4 << 20;
-
 /// The rules for every call that is made here.
-pub(crate) const RULES: [&str; 20] = [
+pub(crate) const RULES: [&str; 37] = [
     "/containerd.services.containers.v1.Containers/Get",
     "/containerd.services.containers.v1.Containers/List",
     "/containerd.services.containers.v1.Containers/Create",
@@ -42,10 +49,27 @@ pub(crate) const RULES: [&str; 20] = [
     "/containerd.services.tasks.v1.Tasks/Pause",
     "/containerd.services.tasks.v1.Tasks/Resume",
     "/containerd.services.tasks.v1.Tasks/Delete",
-    "/containerd.services.snapshots.v1.Snapshots/*",
+    "/containerd.services.snapshots.v1.Snapshots/Stat",
+    "/containerd.services.snapshots.v1.Snapshots/List",
+    "/containerd.services.snapshots.v1.Snapshots/Mounts",
+    "/containerd.services.snapshots.v1.Snapshots/Prepare",
+    "/containerd.services.snapshots.v1.Snapshots/View",
+    "/containerd.services.snapshots.v1.Snapshots/Commit",
+    "/containerd.services.snapshots.v1.Snapshots/Update",
+    "/containerd.services.snapshots.v1.Snapshots/Remove",
     "/containerd.services.images.v1.Images/Get",
-    "/containerd.services.content.v1.Content/Read",
+    "/containerd.services.images.v1.Images/Create",
+    "/containerd.services.images.v1.Images/Update",
     "/containerd.services.content.v1.Content/Info",
+    "/containerd.services.content.v1.Content/Read",
+    "/containerd.services.content.v1.Content/Write",
+    "/containerd.services.content.v1.Content/Abort",
+    "/containerd.services.content.v1.Content/Update",
+    "/containerd.services.diff.v1.Diff/Apply",
+    "/containerd.services.diff.v1.Diff/Diff",
+    "/containerd.services.leases.v1.Leases/Create",
+    "/containerd.services.leases.v1.Leases/Delete",
+    "/containerd.services.introspection.v1.Introspection/Plugins",
     "/containerd.services.events.v1.Events/Subscribe",
     "/containerd.services.events.v1.Events/Publish",
 ];
@@ -54,22 +78,25 @@ pub(crate) const RULES: [&str; 20] = [
 #[derive(Clone, Debug)]
 pub(crate) struct Daemon {
     pub(crate) namespace: String,
-}
-
-/// One snapshot by its key.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Key<'a> {
-    pub(crate) snapshotter: &'a str,
-    pub(crate) key: &'a str,
+    /// What calls make belongs to this lease, too, and is not collected while there is it.
+    lease: Option<String>,
 }
 
 // === impl Daemon ===
 
 impl Daemon {
+    pub(crate) fn new(namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), lease: None }
+    }
+
     fn call(&self, service: &str, method: &str, ask: &impl Message) -> Call {
-        Call::new(ENDPOINT, format!("{service}/{method}"))
+        let call = Call::new(ENDPOINT, format!("{service}/{method}"))
             .metadata("containerd-namespace", &self.namespace)
-            .message(ask.encode_to_vec())
+            .message(ask.encode_to_vec());
+        match &self.lease {
+            Some(lease) => call.metadata("containerd-lease", lease),
+            None => call,
+        }
     }
 
     fn ask<A: Message + Default>(
@@ -79,6 +106,23 @@ impl Daemon {
         ask: &impl Message,
     ) -> Result<A> {
         read(method, &self.call(service, method, ask).unary()?)
+    }
+
+    /// The same without a limit of time: the call may take as long as its work does.
+    fn ask_at_length<A: Message + Default>(
+        &self,
+        service: &str,
+        method: &str,
+        ask: &impl Message,
+    ) -> Result<A> {
+        let mut answers = self.call(service, method, ask).stream()?;
+        let mut last = None;
+        while let Some(answer) = answers.next()? {
+            last = Some(answer);
+        }
+        let last =
+            last.ok_or_else(|| Error::internal(format!("{method}: containerd answered nothing")))?;
+        read(method, &last)
     }
 
     pub(crate) fn container(&self, id: &str) -> Result<Option<Container>> {
@@ -149,7 +193,14 @@ impl Daemon {
     pub(crate) fn wait_task(&self, id: &str, time: Duration) -> Result<bool> {
         match found(self.call(TASKS, "Wait", &by_id(id)).timeout(time).unary()) {
             Ok(_) => Ok(true),
-            Err(error) if *error.code() == ErrorCode::Timeout => Ok(false),
+            // Told of the time, containerd itself may be the first to say that it is over, and has
+            // no number for it.
+            Err(error)
+                if *error.code() == ErrorCode::Timeout
+                    || error.message().contains("deadline exceeded") =>
+            {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
@@ -167,68 +218,6 @@ impl Daemon {
         found(self.ask::<proto::Empty>(TASKS, "Delete", &by_id(id))).map(drop)
     }
 
-    pub(crate) fn snapshot(&self, key: Key<'_>) -> Result<Option<proto::SnapshotInfo>> {
-        let answer = self.ask::<proto::OneSnapshot>(SNAPSHOTS, "Stat", &key.ask());
-        Ok(found(answer)?.and_then(|answer| answer.info))
-    }
-
-    pub(crate) fn mounts(&self, key: Key<'_>) -> Result<Vec<proto::Mount>> {
-        Ok(self.ask::<proto::Mounts>(SNAPSHOTS, "Mounts", &key.ask())?.mounts)
-    }
-
-    /// False when there is one of this key already.
-    pub(crate) fn prepare(
-        &self,
-        key: Key<'_>,
-        parent: &str,
-        labels: BTreeMap<String, String>,
-    ) -> Result<bool> {
-        let ask = proto::Snapshot { parent: parent.to_owned(), labels, ..key.ask() };
-        done(self.ask::<proto::Mounts>(SNAPSHOTS, "Prepare", &ask))
-    }
-
-    /// Sets one label of a snapshot and leaves the others alone.
-    pub(crate) fn label_snapshot(&self, key: Key<'_>, name: &str, value: &str) -> Result<()> {
-        let labels = BTreeMap::from([(name.to_owned(), value.to_owned())]);
-        let info = proto::SnapshotInfo { name: key.key.to_owned(), labels, ..Default::default() };
-        let ask = proto::UpdateSnapshot {
-            snapshotter: key.snapshotter.to_owned(),
-            info: Some(info),
-            update_mask: Some(proto::FieldMask { paths: vec![format!("labels.{name}")] }),
-        };
-        self.ask::<proto::OneSnapshot>(SNAPSHOTS, "Update", &ask).map(drop)
-    }
-
-    /// Success when there is none.
-    pub(crate) fn remove_snapshot(&self, key: Key<'_>) -> Result<()> {
-        found(self.ask::<proto::Empty>(SNAPSHOTS, "Remove", &key.ask())).map(drop)
-    }
-
-    /// The digest that an image's name stands for.
-    pub(crate) fn image(&self, name: &str) -> Result<Option<String>> {
-        let answer = self.ask::<proto::OneImage>(IMAGES, "Get", &by_id(name));
-        let image = found(answer)?.and_then(|answer| answer.image);
-        Ok(image.and_then(|image| image.target).map(|target| target.digest))
-    }
-
-    /// Whether the content of this digest is here.
-    pub(crate) fn has_content(&self, digest: &str) -> Result<bool> {
-        Ok(found(self.ask::<proto::Empty>(CONTENT, "Info", &by_id(digest)))?.is_some())
-    }
-
-    /// A manifest or configuration, whole.
-    pub(crate) fn content(&self, digest: &str) -> Result<Vec<u8>> {
-        let mut pieces = self.call(CONTENT, "Read", &by_id(digest)).stream()?;
-        let mut whole = Vec::new();
-        while let Some(piece) = pieces.next()? {
-            whole.extend(read::<proto::Content>("Read", &piece)?.data);
-            if whole.len() > CONTENT_LIMIT {
-                return Err(Error::internal(format!("content {digest}: larger than 4 MiB")));
-            }
-        }
-        Ok(whole)
-    }
-
     /// What happens, as far as these filters let it through; each message within this time.
     pub(crate) fn subscribe(&self, filters: Vec<String>, each: Duration) -> Result<Messages> {
         self.call(EVENTS, "Subscribe", &proto::Subscribe { filters }).timeout(each).stream()
@@ -240,18 +229,6 @@ impl Daemon {
         let event = Some(proto::Any { type_url: "drowse.Mark".to_owned(), value });
         let ask = proto::Publish { topic: topic.to_owned(), event };
         self.ask::<proto::Empty>(EVENTS, "Publish", &ask).map(drop)
-    }
-}
-
-// === impl Key ===
-
-impl Key<'_> {
-    fn ask(self) -> proto::Snapshot {
-        proto::Snapshot {
-            snapshotter: self.snapshotter.to_owned(),
-            key: self.key.to_owned(),
-            ..proto::Snapshot::default()
-        }
     }
 }
 
@@ -280,11 +257,16 @@ fn is_gone(error: &Error) -> bool {
     error.message().ends_with("ttrpc: closed")
 }
 
-/// False for what exists already.
-fn done<T>(answer: Result<T>) -> Result<bool> {
+/// None for what exists already.
+fn new<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
-        Ok(_) => Ok(true),
-        Err(error) if grpc::status(&error) == Some(ALREADY_EXISTS) => Ok(false),
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if grpc::status(&error) == Some(ALREADY_EXISTS) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// False for what exists already.
+fn done<T>(answer: Result<T>) -> Result<bool> {
+    Ok(new(answer)?.is_some())
 }

@@ -8,18 +8,25 @@
 mod container;
 mod create;
 mod daemon;
+mod data;
 mod events;
+mod fetch;
 mod image;
+mod lease;
 mod list;
+mod manifest;
 mod observe;
 mod proto;
+mod pull;
+mod registry;
 mod settings;
 mod signals;
 mod spec;
+mod unpack;
 
 use drowse_provider_sdk::{
-    Ability, Description, EndpointWish, Observation, Page, Provider, RemoveOptions, Result,
-    StopOptions, Target,
+    Ability, Description, EndpointWish, Observation, Page, Provider, RecreateOptions,
+    RemoveOptions, Result, StopOptions, Target,
 };
 
 use crate::{
@@ -58,6 +65,7 @@ impl Provider for Containerd {
                 Ability::Kill,
                 Ability::List,
                 Ability::Watch,
+                Ability::Recreate,
                 Ability::Remove,
             ])
             .endpoint(
@@ -69,12 +77,21 @@ impl Provider for Containerd {
                 .suggested_url(SOCKET)
                 .rules(daemon::RULES),
             )
+            .endpoint(
+                EndpointWish::new(
+                    registry::ENDPOINT,
+                    "a registry, to look for newer images and to pull them; `settings.registries` \
+                     says which one it is",
+                )
+                .rules(registry::RULES)
+                .optional(),
+            )
             .attribute("license", env!("CARGO_PKG_LICENSE"))
     }
 
     fn configure(settings: Settings) -> Result<Self> {
         settings.check()?;
-        let daemon = Daemon { namespace: settings.namespace.clone() };
+        let daemon = Daemon::new(&settings.namespace);
         Ok(Self { settings, daemon })
     }
 
@@ -108,6 +125,14 @@ impl Provider for Containerd {
 
     fn watch(&self) -> Result<()> {
         events::watch(&self.daemon)
+    }
+
+    fn recreate(
+        &self,
+        target: &Target<TargetSettings>,
+        options: &RecreateOptions,
+    ) -> Result<Observation> {
+        self.target(target)?.recreate(options)
     }
 
     fn remove(&self, target: &Target<TargetSettings>, options: &RemoveOptions) -> Result<()> {

@@ -2,9 +2,13 @@
 //! writes. Numbers are the API's (<https://github.com/containerd/containerd/tree/main/api>); what is
 //! not declared is skipped when read.
 
+mod store;
+
 use std::collections::BTreeMap;
 
 use prost::Message;
+
+pub(crate) use self::store::*;
 
 /// `google.protobuf.Any`
 #[derive(Clone, PartialEq, Message)]
@@ -42,12 +46,18 @@ pub(crate) struct Container {
     pub(crate) snapshotter: String,
     #[prost(string, tag = "7")]
     pub(crate) snapshot_key: String,
+    #[prost(btree_map = "string, message", tag = "10")]
+    pub(crate) extensions: BTreeMap<String, Any>,
+    #[prost(string, tag = "11")]
+    pub(crate) sandbox: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Runtime {
     #[prost(string, tag = "1")]
     pub(crate) name: String,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) options: Option<Any>,
 }
 
 /// Requests and answers that hold one container, or the one answered.
@@ -154,83 +164,6 @@ pub(crate) struct Kill {
     pub(crate) signal: u32,
     #[prost(bool, tag = "4")]
     pub(crate) all: bool,
-}
-
-/// Requests for a snapshot: `Prepare` has a parent and labels, others have not.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Snapshot {
-    #[prost(string, tag = "1")]
-    pub(crate) snapshotter: String,
-    #[prost(string, tag = "2")]
-    pub(crate) key: String,
-    #[prost(string, tag = "3")]
-    pub(crate) parent: String,
-    #[prost(btree_map = "string, string", tag = "4")]
-    pub(crate) labels: BTreeMap<String, String>,
-}
-
-/// `containerd.services.snapshots.v1.Info`
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct SnapshotInfo {
-    #[prost(string, tag = "1")]
-    pub(crate) name: String,
-    #[prost(string, tag = "2")]
-    pub(crate) parent: String,
-    #[prost(enumeration = "SnapshotKind", tag = "3")]
-    pub(crate) kind: i32,
-    #[prost(btree_map = "string, string", tag = "6")]
-    pub(crate) labels: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
-#[repr(i32)]
-pub(crate) enum SnapshotKind {
-    Unknown = 0,
-    View = 1,
-    Active = 2,
-    Committed = 3,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct OneSnapshot {
-    #[prost(message, optional, tag = "1")]
-    pub(crate) info: Option<SnapshotInfo>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct UpdateSnapshot {
-    #[prost(string, tag = "1")]
-    pub(crate) snapshotter: String,
-    #[prost(message, optional, tag = "2")]
-    pub(crate) info: Option<SnapshotInfo>,
-    #[prost(message, optional, tag = "3")]
-    pub(crate) update_mask: Option<FieldMask>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct OneImage {
-    #[prost(message, optional, tag = "1")]
-    pub(crate) image: Option<Image>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Image {
-    #[prost(string, tag = "1")]
-    pub(crate) name: String,
-    #[prost(message, optional, tag = "3")]
-    pub(crate) target: Option<Descriptor>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Descriptor {
-    #[prost(string, tag = "2")]
-    pub(crate) digest: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Content {
-    #[prost(bytes = "vec", tag = "2")]
-    pub(crate) data: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]

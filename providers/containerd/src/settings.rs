@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use drowse_provider_sdk::{Error, Result};
+use drowse_provider_sdk::{Error, Result, Span};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -24,6 +24,14 @@ pub struct Settings {
     pub network: Option<String>,
     /// The runtime of containers that are created.
     pub runtime: String,
+    /// Registries that images are pulled from, each with the endpoint that leads there:
+    /// `{ "registry.lan:5000" = "registry" }`. Where a registry sends for its layers is one, too, by its
+    /// host. From others nothing is pulled.
+    pub registries: BTreeMap<String, String>,
+    /// How long a registry may take to tell what it has.
+    pub registry_timeout: Span,
+    /// When images are pulled.
+    pub pull: Pull,
     /// Also look after `moby` or `k8s.io`, whose owners, Docker and Kubernetes, will react.
     pub foreign: bool,
 }
@@ -33,9 +41,10 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct TargetSettings {
-    /// The image's whole name, for instance `docker.io/library/nginx:1.27`. It has to be here
-    /// already, unpacked.
+    /// The image's whole name, for instance `docker.io/library/nginx:1.27`.
     pub image: Option<String>,
+    /// When it is pulled, if not as the provider's settings say.
+    pub pull: Option<Pull>,
     /// The program and its arguments; the image's own when absent.
     pub command: Option<Vec<String>>,
     /// Added to the image's environment.
@@ -55,6 +64,19 @@ pub struct TargetSettings {
     pub network: Option<String>,
     /// The file that its output is appended to; without one the output is lost.
     pub log: Option<String>,
+}
+
+/// When the image of a container that is made is pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pull {
+    /// When its registry has another one by the name than the one that is here.
+    #[default]
+    Newer,
+    /// When there is none here.
+    Missing,
+    /// Not by the router.
+    Never,
 }
 
 /// A directory or file of this machine in a container.
@@ -79,6 +101,9 @@ impl Default for Settings {
             snapshotter: "overlayfs".to_owned(),
             network: None,
             runtime: "io.containerd.runc.v2".to_owned(),
+            registries: BTreeMap::new(),
+            registry_timeout: Span::seconds(15),
+            pull: Pull::Newer,
             foreign: false,
         }
     }
@@ -98,6 +123,21 @@ impl Settings {
                 "settings: key \"namespace\": {namespace:?} belongs to Docker or Kubernetes, which \
                  react to what others do there; use a namespace of your own, or set foreign = true"
             )));
+        }
+        let name = |word: &str| {
+            let part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            !word.is_empty() && word.chars().all(part)
+        };
+        if let Some(odd) = self.registries.keys().find(|host| !host.split(':').all(name)) {
+            return Err(Error::invalid_request(format!(
+                "settings: key \"registries\": {odd:?} is not the beginning of an image's name; \
+                 write for instance docker.io or registry.lan:5000"
+            )));
+        }
+        if self.registry_timeout.0.is_zero() {
+            return Err(Error::invalid_request(
+                "settings: key \"registry-timeout\": nobody answers in no time; write for instance 15s",
+            ));
         }
         Ok(())
     }

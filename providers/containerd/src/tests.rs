@@ -1,3 +1,7 @@
+mod anew;
+mod create;
+mod images;
+
 use drowse_provider_sdk::{
     ErrorCode, RemoveOptions, Status, StopOptions,
     testing::{Answer, Harness, Report, check_description},
@@ -14,6 +18,7 @@ const TASKS: &str = "/containerd.services.tasks.v1.Tasks/";
 const SNAPSHOTS: &str = "/containerd.services.snapshots.v1.Snapshots/";
 const IMAGES: &str = "/containerd.services.images.v1.Images/";
 const CONTENT: &str = "/containerd.services.content.v1.Content/";
+const LEASES: &str = "/containerd.services.leases.v1.Leases/";
 const EVENTS: &str = "/containerd.services.events.v1.Events/";
 
 /// What is expected of containerd, in order.
@@ -46,6 +51,12 @@ impl Script {
 
     fn no_task(&self) -> &Self {
         self.call(TASKS, "Get", Answer::status(5, "no running task found"))
+    }
+
+    /// Nothing is left of an earlier container.
+    fn no_snapshot(&self) -> &Self {
+        self.call(SNAPSHOTS, "List", message(&proto::SnapshotInfos::default()));
+        self.call(SNAPSHOTS, "Stat", Answer::status(5, "no such snapshot"))
     }
 
     fn ok(&self, service: &str, method: &str) -> &Self {
@@ -92,6 +103,7 @@ fn web(labels: &[(&str, &str)]) -> Container {
         spec: Some(proto::Any { type_url: String::new(), value: spec.to_string().into_bytes() }),
         snapshotter: "overlayfs".into(),
         snapshot_key: "web".into(),
+        ..Container::default()
     }
 }
 
@@ -203,6 +215,21 @@ fn what_an_earlier_start_left_half_done_is_cleared_away_first() {
 }
 
 #[test]
+fn what_is_left_of_a_creation_that_was_broken_off_is_waited_for() {
+    let test = Script::new(settings());
+    let mount = proto::Mount::default();
+    test.container(&web(&[])).no_task();
+    test.call(SNAPSHOTS, "Mounts", message(&proto::Mounts { mounts: vec![mount] }));
+    test.call(TASKS, "Create", Answer::status(2, "mkdir …/web: file exists: unknown"));
+    test.call(TASKS, "Create", message(&proto::CreatedTask { pid: 70 }));
+    test.0.expect_network("lan", "ADD default-web", Ok(vec!["10.0.0.2".into()]));
+    test.ok(CONTAINERS, "Update").ok(TASKS, "Start");
+    test.container(&web(&[("drowse.address", "70 10.0.0.2")])).task(proto::Status::Running);
+    assert_eq!(test.0.start("web").unwrap().status, Status::Running);
+    assert_eq!(test.0.elapsed(), Duration::from_millis(100));
+}
+
+#[test]
 fn an_address_of_another_life_is_none_and_one_that_the_network_knows_is_written_down_again() {
     let test = Script::new(settings());
     test.container(&web(&[("drowse.address", "12 10.0.0.9")])).task(proto::Status::Running);
@@ -242,6 +269,7 @@ fn a_stop_asks_waits_kills_and_gives_the_address_back() {
     test.container(&web(&[("io.containerd.image.config.stop-signal", "SIGQUIT")]));
     test.task(proto::Status::Running).ok(TASKS, "Kill");
     test.call(TASKS, "Wait", late());
+    test.call(TASKS, "Wait", Answer::status(2, "context deadline exceeded: unknown"));
     // The grace time is over when the harness's clock says so, and it stands still in a call.
     test.call(TASKS, "Wait", message(&proto::Empty {}));
     test.task(proto::Status::Stopped);
@@ -289,7 +317,7 @@ fn a_network_that_cannot_be_left_keeps_nothing_from_being_taken_away() {
     let broken = drowse_provider_sdk::Error::unavailable("no plugin");
     test.0.expect_network("lan", "DEL default-web", Err(broken));
     test.call(TASKS, "Delete", Answer::status(2, "shim is gone"));
-    test.ok(CONTAINERS, "Delete").ok(SNAPSHOTS, "Remove");
+    test.ok(CONTAINERS, "Delete").ok(SNAPSHOTS, "Remove").ok(SNAPSHOTS, "List");
     let options = RemoveOptions { preserve_data: false, attributes: Vec::new() };
     let error = test.0.remove("web", options).unwrap_err();
     assert!(error.message().contains("shim is gone"), "{error}");
@@ -303,106 +331,6 @@ fn data_that_cannot_be_kept_keeps_everything() {
     let options = RemoveOptions { preserve_data: true, attributes: Vec::new() };
     let error = test.0.remove("web", options).unwrap_err();
     assert!(error.message().contains("data cannot be kept"), "{error}");
-}
-
-/// The image `box:1` is here.
-fn image(test: &Script) {
-    let target = proto::Descriptor { digest: "sha256:m".into() };
-    let found = proto::Image { name: "box:1".into(), target: Some(target) };
-    test.call(IMAGES, "Get", message(&proto::OneImage { image: Some(found) }));
-    let piece = |value: Value| {
-        Answer::message(proto::Content { data: value.to_string().into_bytes() }.encode_to_vec())
-    };
-    let config = json!({
-        "config": { "Env": ["A=1", "B=2"], "Cmd": ["/server"], "StopSignal": "SIGINT" },
-        "rootfs": { "diff_ids": ["sha256:l"] },
-    });
-    test.call(CONTENT, "Read", piece(json!({ "config": { "digest": "sha256:c" } })));
-    test.call(CONTENT, "Read", piece(config));
-    let info = proto::SnapshotInfo { name: "sha256:l".into(), ..Default::default() };
-    test.call(SNAPSHOTS, "Stat", message(&proto::OneSnapshot { info: Some(info) }));
-}
-
-fn started(test: &Script) {
-    test.no_task().created();
-    test.0.expect_network("lan", "ADD default-web", Ok(vec!["10.0.0.2".into()]));
-    test.ok(CONTAINERS, "Update").ok(TASKS, "Start");
-    test.container(&web(&[("drowse.address", "70 10.0.0.2")])).task(proto::Status::Running);
-}
-
-fn template() -> (&'static str, Value) {
-    ("web", json!({ "image": "box:1", "env": { "B": "3" }, "labels": { "own": "label" } }))
-}
-
-#[test]
-fn what_does_not_exist_is_made_from_its_image_and_counts_as_stopped_before() {
-    let test = Script::new(settings());
-    let absent = || Answer::status(5, "no such container");
-    test.call(CONTAINERS, "Get", absent());
-    assert_eq!(test.0.status(template()).unwrap().status, Status::Stopped);
-    test.call(CONTAINERS, "Get", absent());
-    assert_eq!(test.0.status("web").unwrap().status, Status::Missing);
-
-    test.call(CONTAINERS, "Get", absent());
-    image(&test);
-    test.call(SNAPSHOTS, "Stat", Answer::status(5, "no such snapshot"));
-    test.ok(SNAPSHOTS, "Prepare").ok(CONTAINERS, "Create");
-    started(&test);
-    assert_eq!(hosts(&test.0.start(template()).unwrap()), ["10.0.0.2"]);
-
-    let prepared = proto::Snapshot::decode(test.asked("/Prepare")[0].as_slice()).unwrap();
-    assert_eq!((prepared.key.as_str(), prepared.parent.as_str()), ("web", "sha256:l"));
-    assert!(prepared.labels.contains_key("containerd.io/gc.root"), "{prepared:?}");
-    let ask = proto::OneContainer::decode(test.asked(".Containers/Create")[0].as_slice()).unwrap();
-    let made = ask.container.unwrap();
-    assert_eq!(made.labels["own"], "label");
-    let spec: Value = serde_json::from_slice(&made.spec.unwrap().value).unwrap();
-    assert_eq!(spec["process"]["args"], json!(["/server"]));
-    let env = spec["process"]["env"].as_array().unwrap();
-    assert!(env.contains(&json!("A=1")) && env.contains(&json!("B=3")), "{env:?}");
-    assert!(!env.contains(&json!("B=2")), "{env:?}");
-}
-
-#[test]
-fn one_that_somebody_else_has_made_meanwhile_is_started() {
-    let test = Script::new(settings());
-    test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
-    image(&test);
-    test.call(SNAPSHOTS, "Stat", Answer::status(5, "no such snapshot"));
-    test.call(SNAPSHOTS, "Prepare", Answer::status(6, "already exists"));
-    test.call(CONTAINERS, "Create", Answer::status(6, "already exists")).container(&web(&[]));
-    started(&test);
-    test.0.start(template()).unwrap();
-}
-
-#[test]
-fn the_snapshot_of_one_that_is_gone_is_taken_over() {
-    let test = Script::new(settings());
-    test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
-    image(&test);
-    let info = proto::SnapshotInfo {
-        name: "web".into(),
-        kind: SnapshotKind::Active.into(),
-        labels: BTreeMap::new(),
-        ..Default::default()
-    };
-    test.call(SNAPSHOTS, "Stat", message(&proto::OneSnapshot { info: Some(info) }));
-    test.ok(SNAPSHOTS, "Update").ok(CONTAINERS, "Create");
-    started(&test);
-    test.0.start(template()).unwrap();
-    assert!(test.asked("/Prepare").is_empty());
-}
-
-#[test]
-fn a_container_that_cannot_be_made_leaves_no_snapshot() {
-    let test = Script::new(settings());
-    test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
-    image(&test);
-    test.call(SNAPSHOTS, "Stat", Answer::status(5, "no such snapshot"));
-    test.ok(SNAPSHOTS, "Prepare");
-    test.call(CONTAINERS, "Create", Answer::status(3, "no such runtime")).ok(SNAPSHOTS, "Remove");
-    let error = test.0.start(template()).unwrap_err();
-    assert!(error.message().contains("no such runtime"), "{error}");
 }
 
 #[test]

@@ -74,5 +74,6 @@ pub(crate) static TEST: Table = Table {
         ),
         default("may-recreate", FLAG.kind, "false", "The target may be made anew."),
         default("may-remove", FLAG.kind, "false", "The target may be taken away in the end."),
+        default("keep-data", FLAG.kind, "false", "What is taken away leaves its data."),
     ],
 };

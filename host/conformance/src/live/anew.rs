@@ -51,7 +51,7 @@ async fn remove(ground: &Ground<'_>) -> Outcome {
     ground.needs(Ability::Remove)?;
     may(ground.trial.may_remove, "may-remove")?;
     ground.at_rest().await?;
-    let options = RemoveOptions { preserve_data: false };
+    let options = RemoveOptions { preserve_data: ground.trial.keep_data };
     success("`remove`", ground.provider.remove(ground.target(), &options).await)?;
     let seen = success("`status` after `remove`", ground.status().await)?;
     ensure(seen.status == Status::Missing, "status `missing`", || state(&seen)).map(|()| None)

@@ -38,7 +38,7 @@ const REASON: usize = 4 << 10;
 /// Headers that a guest may set: they say what it sends and what it understands. Credentials, the
 /// destination and the connection are not its own, and a platform may read another method or path
 /// out of any other header.
-const ALLOWED: [HeaderName; 14] = [
+const ALLOWED: [HeaderName; 15] = [
     header::ACCEPT,
     header::ACCEPT_CHARSET,
     header::ACCEPT_ENCODING,
@@ -52,6 +52,7 @@ const ALLOWED: [HeaderName; 14] = [
     header::IF_NONE_MATCH,
     header::IF_RANGE,
     header::IF_UNMODIFIED_SINCE,
+    header::RANGE,
     header::USER_AGENT,
 ];
 

@@ -1,11 +1,15 @@
 //! One request makes and wakes one container: the containerd provider through the binary, on a real
 //! containerd with real CNI plugins.
 
+mod anew;
+mod images;
+mod remove;
+
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use drowse_tests::{
-    Containerd, Home, Programs, Router,
+    Containerd, Home, Programs, Registry, Router,
     containerd::{IMAGE, PLUGINS},
     curl,
 };
@@ -13,32 +17,56 @@ use rustix::process::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn tables(
-    daemon: &Containerd,
-    container: &str,
-    idle: &str,
-    config: &Path,
-    plugins: &[&Path],
-) -> String {
-    format!(
-        "[provider.box]\nplugin = \"containerd\"\n\
-         settings = {{ namespace = \"{}\", network = \"lan\" }}\n\
-         endpoint.containerd = {{ url = \"unix://{}\" }}\n\
-         network.lan = {{ config = \"{}\", plugins = {plugins:?}, results = \"{}\" }}\n\n\
-         [workload.web]\nprovider = \"box\"\ntarget = \"{container}\"\nidle = \"{idle}\"\n\
-         sleep = {{ grace = \"1s\" }}\nsettings = {{ image = \"{IMAGE}\" }}\n\n\
-         [[route]]\nworkload = \"web\"\nport = 80\n",
-        Containerd::NAMESPACE,
-        daemon.socket().display(),
-        config.display(),
-        daemon.results().display(),
-    )
+/// The router's configuration.
+struct Setting<'a> {
+    daemon: &'a Containerd,
+    container: &'a str,
+    idle: &'a str,
+    image: &'a str,
+    /// More keys of the provider, and of its settings.
+    provider: String,
+    settings: String,
+}
+
+impl<'a> Setting<'a> {
+    fn new(daemon: &'a Containerd, container: &'a str, idle: &'a str) -> Self {
+        let (provider, settings) = (String::new(), String::new());
+        Self { daemon, container, idle, image: IMAGE, provider, settings }
+    }
+
+    /// With images of this registry.
+    fn with_registry(self, registry: &Registry, image: &'a str) -> Self {
+        self.with_registry_and(registry, image, "")
+    }
+
+    /// With images of this registry, and these keys more for the way to it.
+    fn with_registry_and(mut self, registry: &Registry, image: &'a str, keys: &str) -> Self {
+        let name = registry.name();
+        self.image = image;
+        self.provider += &format!("endpoint.registry = {{ url = \"http://{name}\"{keys} }}\n");
+        self.settings += &format!(", registries = {{ \"{name}\" = \"registry\" }}");
+        self
+    }
+
+    fn tables(&self, config: &Path, plugins: &[&Path]) -> String {
+        let Self { daemon, container, idle, image, provider, settings } = self;
+        format!(
+            "{}[workload.web]\nprovider = \"box\"\ntarget = \"{container}\"\nidle = \"{idle}\"\n\
+             sleep = {{ grace = \"1s\" }}\nsettings = {{ image = \"{image}\" }}\n\n\
+             [[route]]\nworkload = \"web\"\nport = 80\n",
+            daemon.provider_on(config, plugins, settings, provider),
+        )
+    }
+
+    fn home(&self) -> Result<Home> {
+        let home = Home::new(&Programs::from_env())?;
+        home.configure(&self.tables(&self.daemon.network(), &[Path::new(PLUGINS)]))?;
+        Ok(home)
+    }
 }
 
 fn home(daemon: &Containerd, container: &str, idle: &str) -> Result<Home> {
-    let home = Home::new(&Programs::from_env())?;
-    home.configure(&tables(daemon, container, idle, &daemon.network(), &[Path::new(PLUGINS)]))?;
-    Ok(home)
+    Setting::new(daemon, container, idle).home()
 }
 
 /// Starts the router and waits until it has loaded the plugin, so that what fails is the provider's.
@@ -106,7 +134,7 @@ fn a_network_that_fails_half_way_is_told_and_leaves_nothing() -> Result<()> {
     let (config, plugins) = daemon.broken_network()?;
     let home = Home::new(&Programs::from_env())?;
     let places = [Path::new(PLUGINS), &plugins];
-    home.configure(&tables(daemon, "half", "never", &config, &places))?;
+    home.configure(&Setting::new(daemon, "half", "never").tables(&config, &places))?;
     let router = start(home)?;
     let answer = router.get("any.example", "/")?;
     assert!([502, 503].contains(&answer.status), "{}", answer.status);
@@ -154,7 +182,8 @@ fn what_is_done_by_hand_is_seen_and_answered() -> Result<()> {
 fn a_pausing_workload_keeps_its_process_and_its_address() -> Result<()> {
     let Some(daemon) = Containerd::shared("a_pausing_workload") else { return Ok(()) };
     let home = Home::new(&Programs::from_env())?;
-    let tables = tables(daemon, "pausing", "500ms", &daemon.network(), &[Path::new(PLUGINS)]);
+    let setting = Setting::new(daemon, "pausing", "500ms");
+    let tables = setting.tables(&daemon.network(), &[Path::new(PLUGINS)]);
     home.configure(
         &tables.replace("sleep = { grace = \"1s\" }", "sleep = { method = \"pause\" }"),
     )?;

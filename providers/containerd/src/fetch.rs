@@ -1,0 +1,93 @@
+//! Which image a container is made of: the one that is here, or a newer one of its registry.
+
+use drowse_provider_sdk::{Error, Result, info, warn};
+
+use crate::{
+    daemon::Daemon,
+    image::{self, Image},
+    pull,
+    registry::{Reference, Registry},
+    settings::{Pull, Settings, TargetSettings},
+};
+
+/// What is made of an image asks for it like this.
+#[derive(Clone, Copy)]
+pub(crate) struct Fetch<'a> {
+    pub(crate) daemon: &'a Daemon,
+    pub(crate) settings: &'a Settings,
+    pub(crate) own: &'a TargetSettings,
+    /// Whether a newer one is looked for also where only missing ones are pulled.
+    pub(crate) refresh: bool,
+}
+
+/// What is to be pulled.
+enum Wanted<'a> {
+    Nothing,
+    /// What has this digest, or else what the name stands for.
+    Pull(&'a Registry<'a>, Option<String>),
+}
+
+// === impl Fetch ===
+
+impl Fetch<'_> {
+    /// The image of this name, unpacked. What is here has to do where the registry cannot be asked
+    /// or what it has cannot be had; without that it is an error.
+    pub(crate) fn image(&self, name: &str) -> Result<Image> {
+        let snapshotter = self.settings.snapshotter.as_str();
+        let here = self.daemon.image(name)?.map(|target| target.digest);
+        let reference = Reference::parse(name);
+        let registry = Registry::of(self.settings, reference);
+        let pulled = match self.wanted(here.as_deref(), reference, registry.as_ref()) {
+            Ok(Wanted::Nothing) => Ok(None),
+            Ok(Wanted::Pull(registry, digest)) => {
+                let digest = digest.as_deref().or(reference.digest);
+                pull::pull(self.daemon, registry, name, digest, snapshotter).map(Some)
+            }
+            Err(error) => Err(error.context(format!("ask the registry for {name}"))),
+        };
+        let digest = match (pulled, here) {
+            (Ok(Some(pulled)), _) => pulled,
+            (Ok(None), Some(here)) => here,
+            (Ok(None), None) => return Err(self.missing(name, reference)),
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(here)) => {
+                warn!(image = name; "the image that is here is used: {error}");
+                here
+            }
+        };
+        image::open(self.daemon, name, &digest, snapshotter)
+    }
+
+    fn wanted<'r>(
+        &self,
+        here: Option<&str>,
+        reference: Reference<'_>,
+        registry: Option<&'r Registry<'r>>,
+    ) -> Result<Wanted<'r>> {
+        let policy = self.own.pull.unwrap_or(self.settings.pull);
+        let Some(registry) = registry.filter(|_| policy != Pull::Never) else {
+            return Ok(Wanted::Nothing);
+        };
+        let Some(here) = here else { return Ok(Wanted::Pull(registry, None)) };
+        if reference.digest == Some(here) || policy == Pull::Missing && !self.refresh {
+            return Ok(Wanted::Nothing);
+        }
+        let latest = registry.latest()?;
+        if latest == here {
+            info!("the image is the newest: nothing is pulled");
+            return Ok(Wanted::Nothing);
+        }
+        Ok(Wanted::Pull(registry, Some(latest)))
+    }
+
+    /// Nobody has it, and nobody is to be asked.
+    fn missing(&self, name: &str, reference: Reference<'_>) -> Error {
+        let namespace = &self.daemon.namespace;
+        let host = reference.host.unwrap_or("docker.io");
+        Error::not_found(format!(
+            "there is no image {name:?} in namespace {namespace:?}; have it pulled by an endpoint that \
+             leads to {host:?} and is named in the provider's settings: registries, or pull it there, \
+             for instance by `ctr --namespace {namespace} images pull {name}`"
+        ))
+    }
+}

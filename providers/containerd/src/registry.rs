@@ -1,0 +1,303 @@
+//! Registries: what a name stands for there, and its content (OCI distribution specification).
+//!
+//! A registry is an endpoint that the operator granted; `settings.registries` says which one. Where
+//! a registry sends for its layers is one, too.
+
+use std::time::Duration;
+
+use drowse_provider_sdk::{Endpoint, Error, Response, Result, clock, clock::Deadline};
+
+use crate::{
+    daemon::DOCUMENT,
+    manifest::{ACCEPT, digest, is_digest},
+    settings::Settings,
+};
+
+/// The endpoint's usual name in the grant.
+pub(crate) const ENDPOINT: &str = "registry";
+
+/// The rules for every request that is made here.
+pub(crate) const RULES: [&str; 2] = ["HEAD /v2/**", "GET /v2/**"];
+
+/// So often a registry may send elsewhere.
+const HOPS: usize = 4;
+
+/// A name as containerd has it: `registry/repository:tag@digest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reference<'a> {
+    /// None when the name does not say.
+    pub(crate) host: Option<&'a str>,
+    pub(crate) repository: &'a str,
+    /// `latest` when there is none.
+    tag: &'a str,
+    /// Says all by itself: nothing newer can have it.
+    pub(crate) digest: Option<&'a str>,
+}
+
+/// A repository of a registry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registry<'a> {
+    settings: &'a Settings,
+    host: &'a str,
+    endpoint: &'a str,
+    repository: &'a str,
+    /// What the name says behind the repository.
+    version: &'a str,
+}
+
+/// A manifest as the registry has it.
+pub(crate) struct Document {
+    pub(crate) media_type: String,
+    pub(crate) digest: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A blob that is read from one place on, and from another one if that is not where the last piece
+/// has ended.
+pub(crate) struct Source<'a> {
+    registry: &'a Registry<'a>,
+    digest: &'a str,
+    open: Option<(u64, Response)>,
+}
+
+// === impl Reference ===
+
+impl<'a> Reference<'a> {
+    pub(crate) fn parse(name: &'a str) -> Self {
+        let (named, digest) = match name.split_once('@') {
+            Some((named, digest)) => (named, Some(digest)),
+            None => (name, None),
+        };
+        let (host, path) = match named.split_once('/') {
+            Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
+                (Some(first), rest)
+            }
+            _ => (None, named),
+        };
+        let (repository, tag) = path.split_once(':').unwrap_or((path, "latest"));
+        Self { host, repository, tag, digest }
+    }
+}
+
+// === impl Registry ===
+
+impl<'a> Registry<'a> {
+    /// The one that an image comes from; none if nobody said how it is reached.
+    pub(crate) fn of(settings: &'a Settings, reference: Reference<'a>) -> Option<Self> {
+        let host = reference.host?;
+        let endpoint = settings.registries.get(host)?;
+        let version = reference.digest.unwrap_or(reference.tag);
+        Some(Self { settings, host, endpoint, repository: reference.repository, version })
+    }
+
+    /// The digest of what the name stands for now.
+    pub(crate) fn latest(&self) -> Result<String> {
+        let deadline = Deadline::after(self.settings.registry_timeout.0);
+        let path = self.path("manifests", self.version);
+        let response = self.patiently("HEAD", &path, deadline)?;
+        match response.header("docker-content-digest").filter(|it| is_digest(it)) {
+            Some(digest) => Ok(digest.to_owned()),
+            None => Ok(digest(&self.patiently("GET", &path, deadline)?.bytes(DOCUMENT)?)),
+        }
+    }
+
+    /// The manifest of this digest, or of what the name stands for now.
+    pub(crate) fn manifest(&self, wanted: Option<&str>) -> Result<Document> {
+        let path = self.path("manifests", wanted.unwrap_or(self.version));
+        let deadline = Deadline::after(self.settings.registry_timeout.0);
+        let response = self.patiently("GET", &path, deadline)?;
+        let kind = response.header("content-type").unwrap_or_default();
+        let media_type = kind.split(';').next().unwrap_or_default().trim().to_owned();
+        let bytes = response.bytes(DOCUMENT)?;
+        let digest = digest(&bytes);
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != digest) {
+            return Err(Error::internal(format!(
+                "{} answers for {wanted} what has the digest {digest}",
+                self.host
+            )));
+        }
+        Ok(Document { media_type, digest, bytes })
+    }
+
+    /// A blob, to be read piece by piece.
+    pub(crate) fn source(&'a self, digest: &'a str) -> Source<'a> {
+        Source { registry: self, digest, open: None }
+    }
+
+    fn path(&self, kind: &str, version: &str) -> String {
+        format!("/v2/{}/{kind}/{version}", self.repository)
+    }
+
+    /// Asks, and asks again if the registry says after what time it may be asked.
+    fn patiently(&self, method: &str, path: &str, deadline: Deadline) -> Result<Response> {
+        loop {
+            let left = deadline.left().unwrap_or(Duration::from_millis(1));
+            let request = Endpoint::new(self.endpoint.to_owned()).request(method, path);
+            let response = request.header("accept", ACCEPT).timeout(left).send()?;
+            let again = (response.status() == 429).then(|| retry_after(&response));
+            match again.zip(deadline.left()) {
+                Some((pause, left)) if pause < left => clock::sleep(pause),
+                _ => return self.judged(response),
+            }
+        }
+    }
+
+    /// A blob from this byte on, at most to that one; from the first on if the registry cannot
+    /// begin elsewhere.
+    fn blob(&self, digest: &str, from: u64, to: u64) -> Result<Response> {
+        let mut endpoint = self.endpoint.to_owned();
+        let mut path = self.path("blobs", digest);
+        for _ in 0..=HOPS {
+            let request = Endpoint::new(endpoint.clone()).get(&path);
+            let response = request.header("range", &format!("bytes={from}-{to}")).send()?;
+            let Some(location) = response
+                .header("location")
+                .filter(|_| matches!(response.status(), 301 | 302 | 303 | 307 | 308))
+            else {
+                return self.judged(response);
+            };
+            let (host, rest) = split(location);
+            if let Some(host) = host {
+                let found = self.settings.registries.get(host);
+                endpoint = found.cloned().ok_or_else(|| {
+                    Error::denied(format!(
+                        "{} sends to {host:?} for its layers; grant an endpoint for that, with the \
+                         rule \"GET /**\", and name it in the provider's settings: registries",
+                        self.host
+                    ))
+                })?;
+            }
+            path = rest.to_owned();
+        }
+        Err(Error::unavailable(format!("{} sends from place to place for its layers", self.host)))
+    }
+
+    fn judged(&self, response: Response) -> Result<Response> {
+        let (host, status) = (self.host, response.status());
+        if response.is_success() {
+            return Ok(response);
+        }
+        let request = response.request();
+        let message = format!("{status} from {host} to {request}");
+        let realm = realm(&response);
+        Err(Error::http(
+            status,
+            match status {
+                401 if let Some(realm) = realm => format!(
+                    "{message}: it wants a token; grant the registry's endpoint \
+                     `token = {{ url = {realm:?} }}`, with `headers` if credentials are to be shown \
+                     there; where that is granted, the router's log says why it gave none"
+                ),
+                401 | 403 => {
+                    format!("{message}; grant the registry's endpoint credentials that may read it")
+                }
+                429 => format!(
+                    "{message}: it is asked too often; it wants {} seconds of rest",
+                    retry_after(&response).as_secs()
+                ),
+                _ => message,
+            },
+        ))
+    }
+}
+
+// === impl Source ===
+
+impl Source<'_> {
+    /// The bytes from there on, so many. Only the last piece of a blob has fewer than were asked for.
+    pub(crate) fn take(&mut self, from: u64, size: u64) -> Result<Vec<u8>> {
+        let (mut at, mut response) = match self.open.take() {
+            Some((at, response)) if at == from => (at, response),
+            _ => {
+                let to = from.saturating_add(size).saturating_sub(1);
+                let response = self.registry.blob(self.digest, from, to)?;
+                // 206 begins where it was asked for, and ends there, too.
+                (if response.status() == 206 { from } else { 0 }, response)
+            }
+        };
+        let part = response.status() == 206;
+        let end = from.saturating_add(size);
+        let mut taken = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+        while at < end {
+            let Some(piece) = response.read_up_to(u32::try_from(end - at).unwrap_or(u32::MAX))?
+            else {
+                break;
+            };
+            let skipped = from.saturating_sub(at).min(piece.len() as u64);
+            at += piece.len() as u64;
+            taken.extend_from_slice(&piece[usize::try_from(skipped).unwrap_or(piece.len())..]);
+        }
+        if !part {
+            self.open = Some((at, response));
+        }
+        Ok(taken)
+    }
+}
+
+/// The place whose tokens a registry takes, if it takes nothing else.
+fn realm(response: &Response) -> Option<&str> {
+    let challenge = response.header("www-authenticate")?;
+    let (scheme, parameters) = challenge.split_once(' ')?;
+    let (_, realm) =
+        parameters.split_once("realm=\"").filter(|_| scheme.eq_ignore_ascii_case("bearer"))?;
+    realm.split('"').next()
+}
+
+/// How long a registry wants to be left alone.
+fn retry_after(response: &Response) -> Duration {
+    let told = response.header("retry-after").and_then(|it| it.trim().parse().ok());
+    Duration::from_secs(told.unwrap_or(60))
+}
+
+/// The host of an absolute location, and its path with the query.
+fn split(location: &str) -> (Option<&str>, &str) {
+    let location = location.split('#').next().unwrap_or_default();
+    match location.split_once("://") {
+        Some((_, rest)) => {
+            let at = rest.find('/').unwrap_or(rest.len());
+            (Some(&rest[..at]), if at == rest.len() { "/" } else { &rest[at..] })
+        }
+        None => (None, location),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_where_it_comes_from_and_what_is_meant() {
+        let digest = format!("sha256:{:064x}", 7);
+        let whole = format!("ghcr.io/team/shop:1@{digest}");
+        let parts = |name| {
+            let Reference { host, repository, tag, .. } = Reference::parse(name);
+            (host, repository, tag)
+        };
+        assert_eq!(Reference::parse(&whole).digest, Some(digest.as_str()));
+        assert_eq!(parts(&whole), (Some("ghcr.io"), "team/shop", "1"));
+        assert_eq!(parts("127.0.0.1:5000/shop"), (Some("127.0.0.1:5000"), "shop", "latest"));
+        assert_eq!(parts("localhost/shop:2"), (Some("localhost"), "shop", "2"));
+        assert_eq!(parts("library/shop:2"), (None, "library/shop", "2"));
+        assert_eq!(parts("shop:2"), (None, "shop", "2"));
+    }
+
+    #[test]
+    fn a_location_is_at_another_host_or_at_the_same() {
+        assert_eq!(
+            split("https://cdn.example:8443/a/b?c=/d"),
+            (Some("cdn.example:8443"), "/a/b?c=/d")
+        );
+        assert_eq!(split("/v2/x#top"), (None, "/v2/x"));
+        assert_eq!(split("http://cdn.example"), (Some("cdn.example"), "/"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_name_or_a_location_is_it_is_taken_apart(text: String) {
+            let Reference { host, repository, .. } = Reference::parse(&text);
+            proptest::prop_assert!(host.map_or(0, str::len) + repository.len() <= text.len());
+            let (host, path) = split(&text);
+            proptest::prop_assert!(host.map_or(0, str::len) + path.len() <= text.len() + 1);
+        }
+    }
+}

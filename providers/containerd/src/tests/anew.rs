@@ -1,0 +1,146 @@
+//! What is done when a container is made anew, and how it is taken back.
+
+use drowse_provider_sdk::RecreateOptions;
+
+use super::{
+    create::{image, template},
+    *,
+};
+
+const DIFF: &str = "/containerd.services.diff.v1.Diff/";
+
+fn options() -> RecreateOptions {
+    RecreateOptions {
+        refresh: false,
+        stop: StopOptions::new(Duration::from_secs(5)),
+        attributes: Vec::new(),
+    }
+}
+
+impl Script {
+    /// It runs, its image is here, and it is stopped.
+    fn stopped_for_another(&self, old: &Container) -> &Self {
+        self.container(old);
+        image(self);
+        self.task(proto::Status::Running);
+        self.container(old).task(proto::Status::Running).ok(TASKS, "Kill").ok(TASKS, "Wait");
+        self.task(proto::Status::Stopped);
+        self.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
+        self.ok(TASKS, "Delete")
+    }
+
+    /// Its files are on top of the image with this number.
+    fn files_on(&self, number: u8) -> &Self {
+        let info = proto::SnapshotInfo {
+            name: "web".into(),
+            kind: SnapshotKind::Active.into(),
+            parent: format!("sha256:{number:064x}"),
+            labels: BTreeMap::new(),
+        };
+        self.call(SNAPSHOTS, "Stat", message(&proto::OneSnapshot { info: Some(info) }))
+    }
+
+    fn begun_again(&self, old: &Container) {
+        self.container(old).no_task().created();
+        self.0.expect_network("lan", "ADD default-web", Ok(vec!["10.0.0.2".into()]));
+        self.ok(CONTAINERS, "Update").ok(TASKS, "Start");
+    }
+}
+
+#[test]
+fn data_that_cannot_be_carried_has_the_old_one_run_again() {
+    let test = Script::new(settings());
+    let old = web(&[]);
+    test.stopped_for_another(&old).files_on(9);
+    test.ok(LEASES, "Create").ok(SNAPSHOTS, "Remove").ok(SNAPSHOTS, "Remove");
+    test.ok(SNAPSHOTS, "View").ok(SNAPSHOTS, "Mounts");
+    test.call(DIFF, "Diff", Answer::status(2, "no space left on device"));
+    test.ok(SNAPSHOTS, "Remove").ok(SNAPSHOTS, "Remove").ok(LEASES, "Delete");
+    test.begun_again(&old);
+    let error = test.0.recreate(template(), options()).unwrap_err();
+    assert!(error.message().contains("no space left"), "{error}");
+    assert!(!error.message().contains("could not be put back"), "{error}");
+    assert!(test.asked("Containers/Delete").is_empty());
+    let removed: Vec<_> = test
+        .asked("Snapshots/Remove")
+        .iter()
+        .map(|ask| proto::Snapshot::decode(ask.as_slice()).unwrap().key)
+        .collect();
+    assert!(removed.iter().all(|key| key.starts_with("web@")), "never its own: {removed:?}");
+}
+
+#[test]
+fn a_record_that_cannot_be_written_has_the_old_one_put_back_as_it_was() {
+    let test = Script::new(settings());
+    let extension = proto::Any { type_url: "somebody's".into(), value: vec![1] };
+    let old = Container {
+        extensions: [("own".to_owned(), extension)].into(),
+        runtime: Some(proto::Runtime {
+            name: "runsc".into(),
+            options: Some(proto::Any::default()),
+        }),
+        ..web(&[("of", "somebody")])
+    };
+    test.stopped_for_another(&old).files_on(3).ok(SNAPSHOTS, "Update").ok(SNAPSHOTS, "Update");
+    test.ok(CONTAINERS, "Delete");
+    test.call(CONTAINERS, "Create", Answer::status(3, "no such runtime"));
+    test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
+    test.ok(CONTAINERS, "Delete").ok(CONTAINERS, "Create");
+    test.begun_again(&old);
+    let error = test.0.recreate(template(), options()).unwrap_err();
+    assert!(error.message().contains("no such runtime"), "{error}");
+    let created = test.asked("Containers/Create");
+    let put_back = proto::OneContainer::decode(created[1].as_slice()).unwrap();
+    assert_eq!(put_back.container.unwrap(), old);
+}
+
+#[test]
+fn what_cannot_be_put_back_is_told_with_why_it_had_to_be() {
+    let test = Script::new(settings());
+    let old = web(&[]);
+    test.stopped_for_another(&old).files_on(3).ok(SNAPSHOTS, "Update").ok(SNAPSHOTS, "Update");
+    test.call(CONTAINERS, "Delete", Answer::status(14, "it is going down"));
+    test.call(CONTAINERS, "Get", Answer::status(14, "it is gone"));
+    let error = test.0.recreate(template(), options()).unwrap_err();
+    assert!(error.message().contains("going down"), "{error}");
+    assert!(error.message().contains("could not be put back"), "{error}");
+    assert!(error.message().contains("it is gone"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_made_touches_nothing() {
+    let test = Script::new(settings());
+    test.container(&web(&[]));
+    let error = test.0.recreate("web", options()).unwrap_err();
+    assert!(error.message().contains("setting `image`"), "{error}");
+
+    let test = Script::new(json!({}));
+    test.container(&web(&[]));
+    image(&test);
+    let error = test.0.recreate(template(), options()).unwrap_err();
+    assert!(error.message().contains("setting `network`"), "{error}");
+}
+
+#[test]
+fn one_whose_making_anew_was_broken_off_is_made_of_what_it_left() {
+    let test = Script::new(settings());
+    test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
+    image(&test);
+    let info = |name: &str, parent: u8| proto::SnapshotInfo {
+        name: name.into(),
+        kind: SnapshotKind::Active.into(),
+        parent: format!("sha256:{parent:064x}"),
+        labels: BTreeMap::new(),
+    };
+    // The old one's files, and the new one's, on top of the image.
+    let infos = vec![info("web", 9), info("web@0000000000000000", 3)];
+    test.call(SNAPSHOTS, "List", message(&proto::SnapshotInfos { infos }));
+    test.ok(SNAPSHOTS, "Update").ok(CONTAINERS, "Create");
+    // There is nothing in the old one's that the new one's have not.
+    test.ok(SNAPSHOTS, "Update").ok(SNAPSHOTS, "Remove");
+    test.container(&web(&[])).no_task();
+    assert_eq!(test.0.recreate(template(), options()).unwrap().status, Status::Stopped);
+    let created = test.asked("Containers/Create");
+    let made = proto::OneContainer::decode(created[0].as_slice()).unwrap().container.unwrap();
+    assert_eq!(made.snapshot_key, "web@0000000000000000");
+}

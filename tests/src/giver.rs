@@ -1,0 +1,159 @@
+//! Gives out the tokens that a registry asks for, as the registry's documentation says: its own
+//! program has nothing that does.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, Result};
+use base64::{
+    Engine as _,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, SigningKey as _};
+use serde_json::json;
+use tempfile::TempDir;
+
+/// Who the registry is for the giver, and the giver for the registry.
+pub const SERVICE: &str = "registry of a test";
+/// Whom the registry believes.
+pub const ISSUER: &str = "giver of a test";
+/// What the giver wants to see.
+pub const AUTHORIZATION: &str = "Basic cHVsbGVyOmh1bnRlcjI=";
+
+/// A giver of tokens on the loopback interface. Its thread ends with the test's process.
+pub struct Giver {
+    address: SocketAddr,
+    dir: TempDir,
+    given: Arc<AtomicUsize>,
+}
+
+/// What signs the tokens.
+struct Seal {
+    key: KeyPair,
+    certificate: String,
+}
+
+// === impl Giver ===
+
+impl Giver {
+    /// Listens on a free port.
+    pub fn begin() -> Result<Self> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key)?;
+        let dir = TempDir::with_prefix("drowse-giver-")?;
+        fs::write(dir.path().join("giver.pem"), certificate.pem())?;
+        let seal = Seal { key, certificate: BASE64_STANDARD.encode(certificate.der()) };
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let address = listener.local_addr()?;
+        let given = Arc::new(AtomicUsize::new(0));
+        let counted = given.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                // A client that goes away is no concern of the others.
+                if let Ok(true) = serve(&client, &seal) {
+                    counted.fetch_add(1, Relaxed);
+                }
+            }
+        });
+        Ok(Self { address, dir, given })
+    }
+
+    /// Where it gives them out.
+    pub fn url(&self) -> String {
+        format!("http://{}/token", self.address)
+    }
+
+    /// The certificate that its tokens are signed with.
+    pub fn certificate(&self) -> PathBuf {
+        self.dir.path().join("giver.pem")
+    }
+
+    /// Tokens given out.
+    pub fn given(&self) -> usize {
+        self.given.load(Relaxed)
+    }
+}
+
+/// Answers one request; says whether it was given a token.
+fn serve(client: &TcpStream, seal: &Seal) -> Result<bool> {
+    client.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let mut lines = BufReader::new(client).lines();
+    let request = lines.next().context("no request")??;
+    let headers: io::Result<Vec<String>> =
+        lines.take_while(|line| !matches!(line.as_deref(), Ok("") | Err(_))).collect();
+    let shown = headers?.iter().any(|line| {
+        let (name, value) = line.split_once(':').unwrap_or_default();
+        name.eq_ignore_ascii_case("authorization") && value.trim() == AUTHORIZATION
+    });
+    let answer = match wanted(&request).filter(|_| shown) {
+        Some(repository) => {
+            let token = seal.token(&repository)?;
+            ("200 OK", json!({ "token": token, "expires_in": 300 }).to_string())
+        }
+        None => ("401 Unauthorized", String::new()),
+    };
+    let (status, body) = answer;
+    let length = body.len();
+    let head =
+        format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    (&*client).write_all(format!("{head}{body}").as_bytes())?;
+    Ok(shown)
+}
+
+/// The repository that a request wants to read.
+fn wanted(request: &str) -> Option<String> {
+    let query = request.strip_prefix("GET /token?")?.split(' ').next()?;
+    let scope = query.split('&').find_map(|pair| pair.strip_prefix("scope="))?;
+    let scope = scope.replace("%3A", ":").replace("%2F", "/").replace("%2C", ",");
+    let (repository, actions) = scope.strip_prefix("repository:")?.rsplit_once(':')?;
+    (actions == "pull").then(|| repository.to_owned())
+}
+
+// === impl Seal ===
+
+impl Seal {
+    /// A token that lets its bearer read a repository.
+    fn token(&self, repository: &str) -> Result<String> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+        let head = json!({ "typ": "JWT", "alg": "ES256", "x5c": [self.certificate] });
+        let claims = json!({
+            "iss": ISSUER, "sub": "puller", "aud": SERVICE, "jti": now.to_string(),
+            "iat": now, "nbf": now - 60, "exp": now + 300,
+            "access": [{ "type": "repository", "name": repository, "actions": ["pull"] }],
+        });
+        let [head, claims] =
+            [head, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
+        let signed = format!("{head}.{claims}");
+        let signature = self.key.sign(signed.as_bytes())?;
+        let signature = plain(&signature).context("it is no ECDSA signature")?;
+        Ok(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
+    }
+}
+
+/// The two numbers of an ECDSA signature in 32 bytes each, as tokens have them, out of its DER form.
+fn plain(der: &[u8]) -> Option<Vec<u8>> {
+    let [0x30, _, numbers @ ..] = der else { return None };
+    let mut rest = numbers;
+    let mut plain = Vec::with_capacity(64);
+    for _ in 0..2 {
+        let [0x02, length, behind @ ..] = rest else { return None };
+        let (number, behind) = behind.split_at_checked(usize::from(*length))?;
+        let number = &number[number.len().saturating_sub(32)..];
+        plain.extend(std::iter::repeat_n(0, 32 - number.len()));
+        plain.extend(number);
+        rest = behind;
+    }
+    Some(plain)
+}

@@ -1,0 +1,107 @@
+//! Containers that are made anew, and what becomes of their data.
+
+use anyhow::Result;
+use drowse_tests::{Containerd, Registry, Router, containerd::Image};
+
+use super::{PATIENCE, Setting, note, start, visit};
+
+/// What the command line says, and whether it worked.
+fn drowse(router: &Router, words: &[&str]) -> Result<(bool, String)> {
+    let output = router.home().drowse(words)?;
+    let said = [output.stdout, output.stderr].concat();
+    Ok((output.status.success(), String::from_utf8(said)?))
+}
+
+/// The snapshots that hold a container's data.
+fn snapshots(daemon: &Containerd, container: &str) -> Result<Vec<String>> {
+    let listed = daemon.run(&["snapshots", "list"])?;
+    let keys = listed.lines().filter_map(|line| line.split_whitespace().next());
+    let its = |key: &&str| *key == container || key.starts_with(&format!("{container}@"));
+    Ok(keys.filter(its).map(str::to_owned).collect())
+}
+
+#[test]
+fn one_made_anew_has_the_newest_image_and_all_of_its_data() -> Result<()> {
+    let test = "one_made_anew_has_the_newest_image";
+    let Some(daemon) = Containerd::shared(test) else { return Ok(()) };
+    let Some(registry) = Registry::begin(test)? else { return Ok(()) };
+    let name = format!("{}/team/anew:1", registry.name());
+    daemon.publish(&Image::new(&name, "first"))?;
+    let setting = Setting::new(daemon, "anew", "never").with_registry(&registry, &name);
+    let router = start(setting.home()?)?;
+    assert_eq!(visit(&router, "/")?, "<p>first</p>");
+    assert_eq!(note(&router, "one")?, "one");
+    let (first, address) = (daemon.task("anew")?, daemon.addresses("anew")?);
+
+    // The image is the same: the files stay where they are.
+    let said = drowse(&router, &["recreate", "web", "--wait"])?;
+    assert_eq!(said, (true, "web: ready\n".to_owned()));
+    assert_eq!(note(&router, "two")?, "one\ntwo");
+    assert_ne!(daemon.task("anew")?, first, "another process");
+    assert_eq!(daemon.addresses("anew")?, address);
+    assert_eq!(snapshots(daemon, "anew")?, ["anew"]);
+
+    daemon.publish(&Image::new(&name, "second"))?;
+    let said = drowse(&router, &["recreate", "web", "--refresh", "--wait"])?;
+    assert_eq!(said, (true, "web: ready\n".to_owned()));
+    assert_eq!(visit(&router, "/")?, "<p>second</p>");
+    assert_eq!(note(&router, "three")?, "one\ntwo\nthree");
+    assert_eq!(daemon.addresses("anew")?, address);
+    let left = snapshots(daemon, "anew")?;
+    assert!(left.len() == 1 && left[0] != "anew", "carried, and nothing is left behind: {left:?}");
+
+    // What sleeps sleeps on.
+    drowse(&router, &["sleep", "web", "--wait"])?;
+    daemon.publish(&Image::new(&name, "third"))?;
+    let (worked, said) = drowse(&router, &["recreate", "web", "--refresh", "--wait"])?;
+    assert!(worked, "{said}");
+    assert_eq!(daemon.task("anew")?, None);
+    assert_eq!(visit(&router, "/")?, "<p>third</p>");
+    assert_eq!(note(&router, "four")?, "one\ntwo\nthree\nfour");
+    Ok(())
+}
+
+#[test]
+fn a_new_one_that_does_not_live_leaves_the_old_one_serving_with_its_data() -> Result<()> {
+    let test = "a_new_one_that_does_not_live";
+    let Some(daemon) = Containerd::shared(test) else { return Ok(()) };
+    let Some(registry) = Registry::begin(test)? else { return Ok(()) };
+    let name = format!("{}/team/dies:1", registry.name());
+    daemon.publish(&Image::new(&name, "lives"))?;
+    let setting = Setting::new(daemon, "dies", "never").with_registry(&registry, &name);
+    let router = start(setting.home()?)?;
+    assert_eq!(note(&router, "one")?, "one");
+    daemon.publish(&Image::new(&name, "dies").running(&["/bin/sh", "-c", "exit 3"]))?;
+    let (worked, said) = drowse(&router, &["recreate", "web", "--refresh", "--wait"])?;
+    assert!(!worked && said.contains("status 3"), "{said}");
+    assert_eq!(visit(&router, "/")?, "<p>lives</p>");
+    assert_eq!(note(&router, "two")?, "one\ntwo");
+    assert_eq!(snapshots(daemon, "dies")?, ["dies"]);
+
+    // One whose program is not there at all is never begun.
+    daemon.publish(&Image::new(&name, "lost").running(&["/bin/nowhere"]))?;
+    let (worked, said) = drowse(&router, &["recreate", "web", "--refresh", "--wait"])?;
+    assert!(!worked && said.contains("nowhere"), "{said}");
+    assert_eq!(note(&router, "three")?, "one\ntwo\nthree");
+    assert_eq!(snapshots(daemon, "dies")?, ["dies"]);
+    Ok(())
+}
+
+#[test]
+fn data_is_carried_also_when_the_container_was_deleted_behind_our_back() -> Result<()> {
+    let test = "data_is_carried_also_when";
+    let Some(daemon) = Containerd::shared(test) else { return Ok(()) };
+    let Some(registry) = Registry::begin(test)? else { return Ok(()) };
+    let name = format!("{}/team/carried:1", registry.name());
+    daemon.publish(&Image::new(&name, "first"))?;
+    let setting = Setting::new(daemon, "carried", "500ms").with_registry(&registry, &name);
+    let router = start(setting.home()?)?;
+    assert_eq!(note(&router, "one")?, "one");
+    router.wait_for_phase("web", "asleep", PATIENCE)?;
+    daemon.run(&["containers", "delete", "--keep-snapshot", "carried"])?;
+    daemon.publish(&Image::new(&name, "second"))?;
+    assert_eq!(note(&router, "two")?, "one\ntwo");
+    assert_eq!(visit(&router, "/")?, "<p>second</p>");
+    assert_eq!(snapshots(daemon, "carried")?.len(), 1);
+    Ok(())
+}
