@@ -205,6 +205,11 @@ impl Usage {
     pub fn nothing() -> Self {
         Self { cpu_percent: Some(0.0), memory: Some(0), attributes: Vec::new() }
     }
+
+    /// What a target uses that runs, or is paused, where the platform does not tell.
+    pub fn unknown() -> Self {
+        Self { cpu_percent: None, memory: None, attributes: Vec::new() }
+    }
 }
 
 impl PartialEq for Usage {

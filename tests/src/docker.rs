@@ -2,15 +2,11 @@
 //! containerd namespace are used by nobody else.
 
 use std::{
-    cell::Cell,
     fs,
     io::Write,
-    os::unix::{
-        fs::{PermissionsExt, symlink},
-        net::UnixStream,
-        process::CommandExt,
-    },
-    path::{Path, PathBuf},
+    ops::Deref,
+    os::unix::{net::UnixStream, process::CommandExt},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
         OnceLock,
@@ -19,11 +15,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use serde_json::Value;
+use anyhow::{Context, Result, anyhow, bail};
 use tempfile::TempDir;
 
-use crate::{log::Log, needs, pki, ports, process::Process, until};
+use crate::{
+    engine::{Engine, PYTHON},
+    needs, pki, ports, until,
+};
 
 /// Runs the engine until its standard input ends, then takes everything away again: so nothing
 /// stays behind however the program ends that asked for the engine. On its way it is told to let
@@ -90,65 +88,12 @@ ip link delete "$bridge"
 rm -rf "$dir"
 "#;
 
-/// The web server's image: it takes `$BOOT` seconds to start and can answer slowly.
-const WEB: &str = "web";
-
-/// An image without content: the machine's own programs are mounted into it.
-const HOST: &str = "host";
-
-const BOOT_SCRIPT: &str = "#!/bin/sh
-sleep ${BOOT:-0}
-exec httpd -f -p 80 -h /www
-";
-
-const SLOW_SCRIPT: &str = "#!/bin/sh
-printf 'Content-Type: text/plain\\r\\n\\r\\n'
-i=0
-while [ $i -lt ${QUERY_STRING:-10} ]; do
-    echo line $i
-    sleep 0.1
-    i=$((i + 1))
-done
-";
-
-/// The machine's own, which containers see in the same place.
-const PYTHON: &str = "/usr/bin/python3";
-
-/// An echo server of the package python3-websockets.
-const ECHO_SCRIPT: &str = "
-import asyncio, websockets
-
-async def echo(socket):
-    async for message in socket:
-        await socket.send(message)
-
-async def main():
-    async with websockets.serve(echo, '0.0.0.0', 80):
-        await asyncio.Future()
-
-asyncio.run(main())
-";
-
 /// A running engine.
 pub struct Docker {
+    engine: Engine,
     dir: PathBuf,
     keeper: Child,
     port: Option<u16>,
-}
-
-/// What the engine reports of one container, as it happens.
-pub struct Events {
-    log: Log,
-    _client: Process,
-}
-
-/// One event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// `start`, `stop`, `die`, …
-    pub action: String,
-    /// Nanoseconds since the epoch, by the engine's clock, which is this machine's.
-    pub at: u128,
 }
 
 // === impl Docker ===
@@ -167,8 +112,9 @@ impl Docker {
         if !rustix::process::geteuid().is_root() {
             return Some("an engine of our own needs root".to_owned());
         }
-        if let Some(lack) = needs::lacks(&["dockerd", "docker", "ip", "busybox", "tar", "curl"]) {
-            return Some(lack);
+        let lack = Engine::lacks().or_else(|| needs::lacks(&["dockerd", "ip", "curl"]));
+        if lack.is_some() {
+            return lack;
         }
         let imported = Command::new(PYTHON)
             .args(["-c", "import websockets"])
@@ -196,18 +142,17 @@ impl Docker {
     /// Starts an engine with the images of the tests.
     pub fn start() -> Result<Self> {
         let engine = Self::start_with(TempDir::with_prefix("drowse-docker-")?.keep(), None)?;
-        engine.import(WEB, web)?;
-        engine.import(HOST, host)?;
+        engine.make_images()?;
         Ok(engine)
     }
 
     /// Starts an engine that listens on a port of the loopback interface, too, to those who show a
-    /// certificate. It has the image `web` alone.
+    /// certificate.
     pub fn start_with_tls() -> Result<Self> {
         let dir = TempDir::with_prefix("drowse-docker-")?.keep();
         pki::write(&dir.join("tls"))?;
         let engine = Self::start_with(dir, Some(ports::free()?))?;
-        engine.import(WEB, web)?;
+        engine.make_images()?;
         Ok(engine)
     }
 
@@ -229,7 +174,8 @@ impl Docker {
             .process_group(0)
             .spawn()
             .context("start the Docker engine's keeper")?;
-        let mut engine = Self { dir, keeper, port };
+        let engine = Engine::at(dir.join("docker.sock"));
+        let mut engine = Self { engine, dir, keeper, port };
         engine.wait_until_it_answers()?;
         Ok(engine)
     }
@@ -262,73 +208,6 @@ impl Docker {
         .with_context(|| format!("it wrote:\n{}", self.written()))
     }
 
-    /// The engine's socket.
-    pub fn socket(&self) -> PathBuf {
-        self.dir.join("docker.sock")
-    }
-
-    /// Runs `docker` with these arguments and returns what it wrote.
-    pub fn run(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.client().args(arguments).stdin(Stdio::null()).output()?;
-        ensure!(
-            output.status.success(),
-            "docker {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr),
-        );
-        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-    }
-
-    /// Creates a web server that takes `boot` seconds to start, and does not start it. It serves
-    /// `/` and, over a tenth of a second for each of N lines, `/cgi-bin/slow?N`.
-    pub fn create_web(&self, name: &str, boot: f64) -> Result<()> {
-        self.create_web_with(name, boot, &[])
-    }
-
-    /// The same, with more words for `docker create`.
-    pub fn create_web_with(&self, name: &str, boot: f64, options: &[&str]) -> Result<()> {
-        let boot = format!("BOOT={boot}");
-        let words = ["create", "--name", name, "--env", &boot];
-        self.run(&[&words, options, &[WEB, "/boot"]].concat())?;
-        Ok(())
-    }
-
-    /// Creates a WebSocket server that echoes, and does not start it.
-    pub fn create_echo(&self, name: &str) -> Result<()> {
-        let python = [PYTHON, "-c", ECHO_SCRIPT];
-        self.run(
-            &[&["create", "--name", name, "--volume", "/usr:/usr:ro", HOST], &python[..]].concat(),
-        )?;
-        Ok(())
-    }
-
-    /// What the engine says of a container.
-    pub fn inspect(&self, name: &str) -> Result<Value> {
-        let text = self.run(&["inspect", "--format", "{{json .}}", name])?;
-        serde_json::from_str(&text).with_context(|| format!("inspect {name}: {text}"))
-    }
-
-    /// Whether a container runs.
-    pub fn is_running(&self, name: &str) -> Result<bool> {
-        Ok(self.inspect(name)?["State"]["Running"] == Value::Bool(true))
-    }
-
-    /// Begins to listen to the events of a container, from now on.
-    pub fn events(&self, name: &str) -> Result<Events> {
-        let mut command = self.client();
-        // From a moment ago: the client tells nobody when it has begun to listen.
-        let since = self.now()?;
-        command
-            .args(["events", "--since", &since, "--format", "{{.TimeNano}} {{.Action}}"])
-            .args(["--filter", "type=container", "--filter", &format!("container={name}")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        let mut client = Process::spawn("docker events", &mut command, Duration::from_secs(1))?;
-        let log = Log::default();
-        log.follow(client.child().stdout.take().context("no events")?, |_| {});
-        Ok(Events { log, _client: client })
-    }
-
     /// A word to the engine's keeper.
     fn say(&self, word: &str) -> Result<()> {
         let mut keeper = self.keeper.stdin.as_ref().context("the engine's keeper has ended")?;
@@ -338,17 +217,6 @@ impl Docker {
     /// What the engine has written.
     fn written(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
-    }
-
-    fn now(&self) -> Result<String> {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-        Ok(format!("{}.{:09}", now.as_secs(), now.subsec_nanos()))
-    }
-
-    fn client(&self) -> Command {
-        let mut command = Command::new("docker");
-        command.arg("--host").arg(format!("unix://{}", self.socket().display()));
-        command
     }
 
     fn wait_until_it_answers(&mut self) -> Result<()> {
@@ -364,23 +232,13 @@ impl Docker {
             .map(drop)
             .with_context(|| format!("start a Docker engine; it wrote:\n{}", self.written()))
     }
+}
 
-    /// Makes an image of a directory that `fill` fills.
-    fn import(&self, name: &str, fill: fn(&Path) -> Result<()>) -> Result<()> {
-        let dir = TempDir::with_prefix("drowse-image-")?;
-        fill(dir.path()).with_context(|| format!("fill the image {name}"))?;
-        let archive = dir.path().with_extension("tar");
-        let status = Command::new("tar")
-            .arg("-C")
-            .arg(dir.path())
-            .arg("-cf")
-            .arg(&archive)
-            .arg(".")
-            .status()?;
-        ensure!(status.success(), "tar ended with {status}");
-        let imported = self.run(&["import", &archive.to_string_lossy(), name]);
-        fs::remove_file(&archive)?;
-        imported.map(drop)
+impl Deref for Docker {
+    type Target = Engine;
+
+    fn deref(&self) -> &Engine {
+        &self.engine
     }
 }
 
@@ -390,76 +248,5 @@ impl Drop for Docker {
         if let Err(error) = self.keeper.wait() {
             eprintln!("wait for the Docker engine's end: {error}");
         }
-    }
-}
-
-fn web(root: &Path) -> Result<()> {
-    fs::create_dir_all(root.join("bin"))?;
-    fs::create_dir_all(root.join("www/cgi-bin"))?;
-    let busybox = needs::program("busybox").context("busybox is missing")?;
-    fs::copy(busybox, root.join("bin/busybox"))?;
-    for applet in ["sh", "httpd", "sleep"] {
-        symlink("busybox", root.join("bin").join(applet))?;
-    }
-    fs::write(root.join("www/index.html"), "<p>awake</p>\n")?;
-    script(&root.join("boot"), BOOT_SCRIPT)?;
-    script(&root.join("www/cgi-bin/slow"), SLOW_SCRIPT)
-}
-
-fn host(root: &Path) -> Result<()> {
-    for dir in ["usr", "tmp"] {
-        fs::create_dir(root.join(dir))?;
-    }
-    for link in ["bin", "lib", "lib64"] {
-        symlink(format!("usr/{link}"), root.join(link))?;
-    }
-    Ok(())
-}
-
-fn script(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-    Ok(())
-}
-
-// === impl Events ===
-
-impl Events {
-    /// What was reported so far.
-    pub fn so_far(&self) -> Vec<Event> {
-        self.log.since(0).iter().filter_map(|line| Event::parse(line)).collect()
-    }
-
-    /// How many events of this action were reported so far.
-    pub fn count(&self, action: &str) -> usize {
-        self.so_far().iter().filter(|event| event.action == action).count()
-    }
-
-    /// Waits for the first event of this action.
-    pub fn wait(&self, action: &str, limit: Duration) -> Result<Event> {
-        self.wait_for(1, action, limit)
-    }
-
-    /// Waits until there were so many events of this action, and returns the last of them. What
-    /// happened before it has been reported, too.
-    pub fn wait_for(&self, number: usize, action: &str, limit: Duration) -> Result<Event> {
-        let seen = Cell::new(0);
-        let is_last = |line: &str| {
-            let counts = Event::parse(line).is_some_and(|event| event.action == action);
-            seen.set(seen.get() + usize::from(counts));
-            counts && seen.get() == number
-        };
-        let what = format!("docker event {action}, {number} times");
-        let (line, _) = self.log.wait(&what, 0, limit, is_last)?;
-        Event::parse(&line).context("the event is gone")
-    }
-}
-
-// === impl Event ===
-
-impl Event {
-    fn parse(line: &str) -> Option<Self> {
-        let (at, action) = line.split_once(' ')?;
-        Some(Self { action: action.to_owned(), at: at.parse().ok()? })
     }
 }

@@ -50,7 +50,7 @@ impl Site {
         let Self { fake, hello, home } = self;
         home.configure(&format!(
             "[provider.pve]\nplugin = \"proxmox\"\nsettings = {settings}\n\n\
-             [provider.pve.endpoint.api]\nurl = {:?}\nfingerprint = {fingerprint:?}\n\
+             [provider.pve.endpoint.api]\nurl = {:?}\nfingerprint = {fingerprint}\n\
              headers = {{ Authorization = {{ file = \"token\", prefix = \"PVEAPIToken=\" }} }}\n\n\
              [workload.guest]\nprovider = \"pve\"\nidle = \"500ms\"\n\
              wake = {{ cooldown = \"100ms\" }}\n{keys}\n\n\
@@ -66,7 +66,7 @@ impl Site {
     }
 
     fn router(self, keys: &str) -> Result<(Router, FakeProxmox, Hello)> {
-        let fingerprint = self.fake.fingerprint().to_owned();
+        let fingerprint = format!("{:?}", self.fake.fingerprint());
         self.trusting(&fingerprint, SETTINGS, keys)
     }
 }
@@ -119,7 +119,7 @@ fn a_machine_that_boots_longer_than_a_start_may_wait_is_served_when_its_agent_an
 {
     let site = Site::new(Generation::New)?;
     site.fake.add_machine(101, &site.hello, Duration::from_secs(3));
-    let fingerprint = site.fake.fingerprint().to_owned();
+    let fingerprint = format!("{:?}", site.fake.fingerprint());
     let settings = SETTINGS.replace('{', "{ patience = \"500ms\",");
     let (router, fake, _hello) = site.trusting(&fingerprint, &settings, "target = \"101\"")?;
     let answer = router.get("any.example", "/")?;
@@ -132,13 +132,29 @@ fn a_machine_that_boots_longer_than_a_start_may_wait_is_served_when_its_agent_an
 fn another_certificate_is_refused_and_both_fingerprints_are_told() -> Result<()> {
     let site = Site::new(Generation::New)?;
     let (own, other) = (site.fake.fingerprint().to_owned(), ["07"; 32].join(":"));
-    let (router, fake, _hello) = site.trusting(&other, SETTINGS, "target = \"100\"")?;
+    let (router, fake, _hello) =
+        site.trusting(&format!("{other:?}"), SETTINGS, "target = \"100\"")?;
     let answer = router.get("any.example", "/")?;
     ensure!(answer.status == 503, "{}: {}", answer.status, answer.text());
     ensure!(!answer.text().contains(&own), "that is not for visitors: {}", answer.text());
     let told = failure(&router)?;
     ensure!(told.contains(&own) && told.contains(&other), "{told}");
     ensure!(fake.count("GET", "/cluster/resources") == 0, "nothing was asked, and no token sent");
+    Ok(())
+}
+
+#[test]
+fn two_certificates_are_trusted_while_one_takes_the_place_of_the_other() -> Result<()> {
+    let sites = [Site::new(Generation::New)?, Site::new(Generation::New)?];
+    let [old, new] = sites.each_ref().map(|site| site.fake.fingerprint().to_owned());
+    ensure!(old != new, "each has its own");
+    for site in sites {
+        let (router, fake, _hello) =
+            site.trusting(&format!("[{old:?}, {new:?}]"), SETTINGS, "target = \"100\"")?;
+        let answer = router.get("any.example", "/")?;
+        ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
+        ensure!(fake.count("POST", &format!("{CONTAINER}/start")) == 1);
+    }
     Ok(())
 }
 

@@ -28,6 +28,8 @@ pub(crate) const ENGINES: &[Wanted] = &[
     ("/usr/lib/cni/bridge", "containernetworking-plugins"),
     ("unshare", "util-linux"),
     ("dockerd", "docker.io"),
+    ("podman", "podman"),
+    ("/usr/lib/podman/netavark", "netavark"),
     ("docker-registry", "docker-registry"),
     ("busybox", "busybox-static"),
     ("ip", "iproute2"),

@@ -20,7 +20,7 @@ mod who;
 
 pub(crate) use grants::is_header_name;
 pub(crate) use grants::{
-    ARGUMENTS, COMMAND_INSIDE, FINGERPRINT, HEADERS, REACH, RESTART, RULES, SIGNERS, VARIABLES,
+    ARGUMENTS, COMMAND_INSIDE, FINGERPRINTS, HEADERS, REACH, RESTART, RULES, SIGNERS, VARIABLES,
 };
 pub(crate) use life::{ADOPT, ALARMS, NEEDS, PERCENT, POOL_NAME, PRIORITY, WINDOWS};
 pub(crate) use who::{

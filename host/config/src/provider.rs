@@ -11,7 +11,7 @@ use drowse_plugins::settings::{
 use crate::{
     config::Found,
     forms::{
-        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, PATHS, REACH, RESTART,
+        ARGUMENTS, COUNT, DURATION, FINGERPRINTS, FLAG, HEADERS, JSON, PATH, PATHS, REACH, RESTART,
         RULES, SIZE, TEXT, VARIABLES, WORDS,
     },
     read::{Reader, Section},
@@ -82,6 +82,39 @@ fn provider(
 }
 
 fn endpoint(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
+    let grant = place(r, section);
+    let rules = section.find(r, "rules", &RULES);
+    let token = section.has("token").then(|| {
+        let section = section.table(r, "token")?;
+        let token = place(r, &section)?;
+        if matches!(token.transport, Transport::Http { .. } | Transport::Https { .. }) {
+            return Some(token);
+        }
+        r.complain(section.place_of("url"), "tokens are given out over http and https".to_owned());
+        None
+    });
+    let grant = grant?;
+    if matches!(grant.transport, Transport::Udp { .. }) {
+        for key in ["headers", "rules", "token"].into_iter().filter(|key| section.has(key)) {
+            let message = format!("`{key}` is for http and https; datagrams have none");
+            r.complain(section.place_of(key), message);
+        }
+    }
+    let own = grant.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    if token.is_some() && own {
+        let message = "the token goes where `headers.Authorization` would; keep one; what its giver \
+                       wants to see belongs into `token.headers`";
+        r.complain(section.place_of("headers"), message);
+    }
+    let token = match token {
+        None => None,
+        Some(token) => Some(Box::new(token?)),
+    };
+    Some(EndpointGrant { rules: rules?, token, ..grant })
+}
+
+/// A place that the router calls, whoever has it called.
+fn place(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
     let url = section.get(r, "url", &TEXT).and_then(|text| match url::parse(&text) {
         Ok(url) => Some(url),
         Err(why) => {
@@ -90,11 +123,10 @@ fn endpoint(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
         }
     });
     let ca = section.find(r, "ca", &PATH);
-    let fingerprint = section.find(r, "fingerprint", &FINGERPRINT);
+    let fingerprint = section.find(r, "fingerprint", &FINGERPRINTS);
     let certificate = section.find(r, "cert", &PATH);
     let key = section.find(r, "key", &PATH);
     let headers = section.get(r, "headers", &HEADERS);
-    let rules = section.find(r, "rules", &RULES);
     let timeout = section.get(r, "timeout", &DURATION);
 
     let url = url?;
@@ -105,16 +137,10 @@ fn endpoint(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
             r.complain(section.place_of(key), message);
         }
     }
-    if matches!(url.transport, Transport::Udp { .. }) {
-        for key in ["headers", "rules"].into_iter().filter(|key| section.has(key)) {
-            let message = format!("`{key}` is for http and https; datagrams have none");
-            r.complain(section.place_of(key), message);
-        }
-    }
     let trust = match (ca?, fingerprint?) {
         (None, None) => Trust::System,
         (Some(file), None) => Trust::Ca(file),
-        (None, Some(digest)) => Trust::Fingerprint(digest),
+        (None, Some(digests)) => Trust::Fingerprints(digests),
         // Said already: neither of them is for this url.
         _ if !encrypted => return None,
         (Some(_), Some(_)) => {
@@ -142,7 +168,8 @@ fn endpoint(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
         transport,
         base: url.base,
         headers: headers?,
-        rules: rules?,
+        rules: None,
+        token: None,
         timeout: timeout?,
     })
 }

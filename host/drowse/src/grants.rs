@@ -11,8 +11,8 @@ use std::{
 use drowse_core::Ability;
 use drowse_plugins::{
     CommandWish, EndpointWish, PluginInfo,
-    grants::{toml_key, toml_string},
-    settings::{ProviderSettings, Secret, Transport, Trust},
+    grants::{Policy, Rule, line_to_add, toml_key, toml_string},
+    settings::{EndpointGrant, ProviderSettings, Secret, Transport, Trust},
 };
 use serde_json::Value;
 
@@ -73,6 +73,56 @@ fn ungranted(info: &PluginInfo, settings: &ProviderSettings, wish: &EndpointWish
     )
 }
 
+/// What looks wrong now with the way to a place, and with what it is shown.
+fn way(place: &str, grant: &EndpointGrant, doubts: &mut Vec<String>) {
+    match &grant.transport {
+        Transport::Unix(path) if !path.exists() => {
+            doubts.push(format!("{place}: there is no socket {} now", path.display()));
+        }
+        Transport::Https { trust, identity, .. } => {
+            let ca = if let Trust::Ca(path) = trust { Some(("ca", path)) } else { None };
+            let own = identity.iter().flat_map(|it| [("cert", &it.certificate), ("key", &it.key)]);
+            let doubt = |(key, path): (&str, &PathBuf)| {
+                Some(format!("{place}: `{key}` {}", unreadable(path)?))
+            };
+            doubts.extend(ca.into_iter().chain(own).filter_map(doubt));
+        }
+        _ => {}
+    }
+    for (header, secret) in &grant.headers {
+        let why = match secret {
+            Secret::Env { name, .. } if env::var_os(name).is_none() => {
+                Some(format!("environment variable {name} is not set here"))
+            }
+            Secret::File { path, .. } => unreadable(path),
+            _ => None,
+        };
+        doubts.extend(why.map(|why| format!("{place}: header `{header}`: {why}")));
+    }
+}
+
+/// The rules that the plugin asks for and the grant does not give. That may be on purpose: what needs
+/// them is then refused.
+fn fewer_rules(
+    info: &PluginInfo,
+    settings: &ProviderSettings,
+    wish: &EndpointWish,
+    grant: &EndpointGrant,
+) -> Option<String> {
+    let parse = |rules: &[String]| rules.iter().filter_map(|rule| rule.parse().ok()).collect();
+    let policy = Policy::new(Some(parse(grant.rules.as_ref()?)), Some(parse(&wish.rules)));
+    let lacks: Vec<&Rule> = policy.lacks().collect();
+    (!lacks.is_empty()).then(|| {
+        format!(
+            "endpoint `{}`: plugin `{}` asks for rules that are not granted, and what needs them is \
+             refused: {}",
+            wish.name,
+            info.name,
+            line_to_add(settings.name.as_str(), &wish.name, &lacks)
+        )
+    })
+}
+
 /// What is granted and looks wrong on this machine, now. It may be right where the router runs.
 pub(crate) fn doubts(info: &PluginInfo, settings: &ProviderSettings) -> Vec<String> {
     let mut doubts = Vec::new();
@@ -90,33 +140,11 @@ pub(crate) fn doubts(info: &PluginInfo, settings: &ProviderSettings) -> Vec<Stri
                 "endpoint `{name}`: plugin `{plugin}` sends HTTP requests there, and its url is \
                  for datagrams"
             )),
-            Some(_) => {}
+            Some(wish) => doubts.extend(fewer_rules(info, settings, wish, grant)),
         }
-        match &grant.transport {
-            Transport::Unix(path) if !path.exists() => {
-                let path = path.display();
-                doubts.push(format!("endpoint `{name}`: there is no socket {path} now"));
-            }
-            Transport::Https { trust, identity, .. } => {
-                let ca = if let Trust::Ca(path) = trust { Some(("ca", path)) } else { None };
-                let own =
-                    identity.iter().flat_map(|it| [("cert", &it.certificate), ("key", &it.key)]);
-                let doubt = |(key, path): (&str, &PathBuf)| {
-                    Some(format!("endpoint `{name}`: `{key}` {}", unreadable(path)?))
-                };
-                doubts.extend(ca.into_iter().chain(own).filter_map(doubt));
-            }
-            _ => {}
-        }
-        for (header, secret) in &grant.headers {
-            let why = match secret {
-                Secret::Env { name, .. } if env::var_os(name).is_none() => {
-                    Some(format!("environment variable {name} is not set here"))
-                }
-                Secret::File { path, .. } => unreadable(path),
-                _ => None,
-            };
-            doubts.extend(why.map(|why| format!("endpoint `{name}`: header `{header}`: {why}")));
+        way(&format!("endpoint `{name}`"), grant, &mut doubts);
+        if let Some(token) = &grant.token {
+            way(&format!("endpoint `{name}`: `token`"), token, &mut doubts);
         }
     }
     for (name, grant) in &settings.commands {

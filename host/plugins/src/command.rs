@@ -318,8 +318,8 @@ impl Processes {
         self.grants.get(command).ok_or_else(|| {
             let name = clean(command, 128);
             CommandError::Denied(format!(
-                "provider {:?}: command {name:?} is not granted: add [provider.{}.command.{}] \
-                 with run = [\"/path/to/program\"]",
+                "provider {:?}: command {name:?} is not granted: add to [provider.{}]: \
+                 command.{} = {{ run = [\"/path/to/program\"] }}",
                 self.house.provider,
                 toml_key(&self.house.provider),
                 toml_key(&name)
@@ -348,9 +348,15 @@ impl Processes {
             let name = clean(name, 128);
             return Err(CommandError::Denied(format!(
                 "provider {:?}: variable {name:?} for command {command:?} is not granted: \
-                 add to {table}: extra-environment = [..., {}]",
+                 write in {table}: extra-environment = [{}]",
                 self.house.provider,
-                toml_string(&name)
+                grant
+                    .extra_environment
+                    .iter()
+                    .chain([&name])
+                    .map(|name| toml_string(name))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             )));
         }
         let texts = arguments.iter().chain(environment.iter().map(|(_, value)| value));

@@ -6,6 +6,7 @@ mod datagrams;
 pub(crate) mod grpc;
 mod secret;
 mod tls;
+mod token;
 
 use std::{
     error::Error as StdError,
@@ -14,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -23,7 +24,7 @@ use hyper_util::{
 };
 
 pub(crate) use self::datagrams::Datagrams;
-use self::{connect::Connector, secret::SecretHeader};
+use self::{connect::Connector, secret::SecretHeader, token::Tokens};
 use crate::{
     fault::seconds,
     settings::{EndpointGrant, Transport},
@@ -40,6 +41,7 @@ pub(crate) struct Endpoint {
     origin: String,
     base: String,
     headers: Vec<SecretHeader>,
+    tokens: Option<Box<Tokens>>,
     timeout: Duration,
     client: Client<Connector, Full<Bytes>>,
     /// For gRPC.
@@ -113,6 +115,7 @@ impl Endpoint {
             origin,
             base: grant.base.clone(),
             headers: grant.headers.iter().map(|(n, s)| SecretHeader::new(n, s.clone())).collect(),
+            tokens: grant.token.as_deref().map(|giver| Box::new(Tokens::new(name, giver))),
             timeout: grant.timeout,
             client,
             calls,
@@ -126,7 +129,8 @@ impl Endpoint {
 
     /// Whether the host itself sets this header.
     pub(crate) fn sets(&self, name: &HeaderName) -> bool {
-        self.headers.iter().any(|header| header.is(name))
+        let token = self.tokens.is_some() && *name == header::AUTHORIZATION;
+        token || self.headers.iter().any(|header| header.is(name))
     }
 
     /// Sends a request; returns when the response's head is there. Dropping it abandons the
@@ -138,8 +142,7 @@ impl Endpoint {
         let request = self.request(outgoing, &asked).await?;
         let late =
             |_| SendError::Timeout(format!("{asked}: no answer within {}", seconds(timeout)));
-        let answer =
-            tokio::time::timeout(timeout, self.client.request(request)).await.map_err(late)?;
+        let answer = tokio::time::timeout(timeout, self.exchange(request)).await.map_err(late)?;
         let response = answer.map_err(|error| self.explain(&asked, &error))?;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(SendError::Broken(format!(
@@ -147,6 +150,26 @@ impl Endpoint {
             )));
         }
         Ok(response)
+    }
+
+    /// Sends a request, and sends it again with the token that is asked for.
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+        let Some(tokens) = &self.tokens else { return self.client.request(request).await };
+        let with = |token: Option<HeaderValue>| {
+            let mut request = request.clone();
+            request.headers_mut().extend(token.map(|token| (header::AUTHORIZATION, token)));
+            request
+        };
+        let response = self.client.request(with(tokens.latest())).await?;
+        match tokens.answer(response.status(), response.headers()).await {
+            Ok(Some(token)) => self.client.request(with(Some(token))).await,
+            Ok(None) => Ok(response),
+            Err(cause) => {
+                let (endpoint, url) = (&self.place.name, &self.place.url);
+                tracing::warn!(endpoint, url, cause, "an endpoint's token cannot be had");
+                Ok(response)
+            }
+        }
     }
 
     async fn request(

@@ -13,7 +13,7 @@ mod policy;
 
 use std::{fmt, str::FromStr};
 
-pub use self::policy::{Asked, Called, Policy, RulesOrigin};
+pub use self::policy::{Asked, Called, Policy, RulesOrigin, line_to_add};
 
 /// Longest path with query that a provider may send.
 const PATH_BYTES: usize = 8 << 10;
@@ -126,6 +126,27 @@ impl Rule {
             _ => false,
         };
         self.verb == Verb::Call && call(method).is_some_and(fits)
+    }
+
+    /// Whether everything passes here that passes there.
+    pub fn covers(&self, other: &Self) -> bool {
+        let spoken = match &self.verb {
+            Verb::Any => other.verb != Verb::Call,
+            own => *own == other.verb,
+        };
+        let fits = match other.segments.len().checked_sub(self.segments.len()) {
+            Some(0) => self.rest || !other.rest,
+            Some(_) => self.rest,
+            None => false,
+        };
+        spoken
+            && fits
+            && (self.body || !other.body)
+            && self
+                .segments
+                .iter()
+                .zip(&other.segments)
+                .all(|(own, other)| *own == Pattern::Any || own == other)
     }
 
     /// `/package.Service/Method` or `/package.Service/*`

@@ -40,6 +40,9 @@ pub struct EndpointGrant {
     pub headers: Vec<(String, Secret)>,
     /// Allowed requests, `METHOD /path`; the plugin's own wishes when absent.
     pub rules: Option<Vec<String>>,
+    /// Where the bearer tokens come from that the endpoint asks for. The router alone calls it, so
+    /// it has neither rules nor tokens of its own.
+    pub token: Option<Box<EndpointGrant>>,
     /// Until a response's head must be there, when the plugin names no shorter time.
     pub timeout: Duration,
 }
@@ -83,8 +86,8 @@ pub enum Trust {
     System,
     /// The certificate authorities in this PEM file, and no others.
     Ca(PathBuf),
-    /// Exactly the certificate with this SHA-256 digest, whatever it says.
-    Fingerprint([u8; 32]),
+    /// Exactly the certificates with these SHA-256 digests, whatever they say.
+    Fingerprints(Vec<[u8; 32]>),
 }
 
 /// A certificate that the router shows, with its key. The files are read when the endpoint is first

@@ -191,7 +191,7 @@ async fn http_to_an_endpoint_for_datagrams_is_refused_with_what_to_change() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_was_not_granted_is_refused_with_the_line_to_add() {
-    assert_refused(failure_of("command").await, "add [provider.hostile.command.sh] with run = ");
+    assert_refused(failure_of("command").await, "add to [provider.hostile]: command.sh = { run = ");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -241,7 +241,7 @@ async fn a_body_that_no_rule_allows_is_refused() {
     // Old engines configured a container by the body of its start.
     let failure = start(&provider, "body:/v1.23/containers/a/start").await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::Denied, "{failure}");
-    let add = "[..., \"POST+body /*/containers/*/start\"]";
+    let add = "\"POST+body /*/containers/*/start\",";
     assert!(failure.message.contains(add), "{failure}");
     start(&provider, "bodiless:/v1.23/containers/a/start").await.unwrap();
 }
@@ -338,7 +338,7 @@ async fn path_tricks_are_refused() {
         assert!(failure.message.contains("is refused: it"), "{trick}: {failure}");
     }
     let failure = start(&provider, "path:/containers/a/exec").await.unwrap_err();
-    assert!(failure.message.contains("[..., \"GET /containers/*/exec\"]"), "{failure}");
+    assert!(failure.message.contains("\"GET /containers/*/exec\","), "{failure}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -476,7 +476,7 @@ async fn an_endpoint_without_rules_or_wishes_lets_nothing_pass() {
         })
         .await;
     let failure = start(&provider, "get:/small").await.unwrap_err();
-    assert!(failure.message.contains("rules = [..., \"GET /small\"]"), "{failure}");
+    assert!(failure.message.contains("\"GET /small\","), "{failure}");
     let failure = start(&provider, "ungranted").await.unwrap_err();
     assert!(failure.message.contains("the plugin does not say what it needs there"), "{failure}");
 }

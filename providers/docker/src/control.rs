@@ -264,13 +264,19 @@ impl<'a> Container<'a> {
         let Some(reference) = self.reference()? else { return Err(self.not_found(&attempt)) };
         let sample = usage::sample(self.engine, &reference);
         let sample = sample.map_err(|error| error.context(&attempt))?;
-        if sample.is_done() {
-            return usage::measure(self.engine, &reference, sample, &attempt);
-        }
-        match self.observe()?.status {
-            Status::Missing => Err(self.not_found(&attempt)),
-            Status::Stopped | Status::Failed => Ok(Usage::nothing()),
-            _ => Err(sample.refusal(&attempt)),
+        let refusal = match sample.is_done() {
+            false => Some(sample.refusal(&attempt)),
+            true => match usage::measure(self.engine, &reference, sample, &attempt)? {
+                Some(usage) => return Ok(usage),
+                None => None,
+            },
+        };
+        match (self.observe()?.status, refusal) {
+            (Status::Missing, _) => Err(self.not_found(&attempt)),
+            (Status::Stopped | Status::Failed, _) => Ok(Usage::nothing()),
+            (_, Some(refusal)) => Err(refusal),
+            // It is paused, and the engine tells nothing of it.
+            (_, None) => Ok(Usage::unknown()),
         }
     }
 

@@ -19,32 +19,37 @@ pub(crate) fn sample(engine: &Engine, reference: &str) -> Result<Answer> {
     engine.send(&Call::get(&path).query("stream", "0").query("one-shot", "1"))
 }
 
-/// What a container uses by its first sample and, if need be, a second one a moment later.
+/// What a container uses by its first sample and, if need be, a second one a moment later. None when
+/// the engine tells nothing: Podman, of what does not run.
 pub(crate) fn measure(
     engine: &Engine,
     reference: &str,
     first: Answer,
     attempt: &str,
-) -> Result<Usage> {
+) -> Result<Option<Usage>> {
     let told = |error: Error| error.context(attempt);
-    let first: Stats = first.response.json().map_err(told)?;
+    let Some(first) = read(first).map_err(told)? else { return Ok(None) };
     if first.is_of_nothing() {
-        return Ok(Usage::nothing());
+        return Ok(Some(Usage::nothing()));
     }
     if first.precpu_stats.system_cpu_usage.is_some_and(|system| system > 0) {
         // An engine that does not know `one-shot` has taken two samples itself.
-        return Ok(usage(&first.precpu_stats, &first.cpu_stats, &first.memory_stats));
+        return Ok(Some(usage(&first.precpu_stats, &first.cpu_stats, &first.memory_stats)));
     }
     clock::sleep(MOMENT);
     let answer = sample(engine, reference).map_err(told)?;
     if !answer.is_done() {
         return Err(answer.refusal(attempt));
     }
-    let second: Stats = answer.response.json().map_err(told)?;
-    if second.is_of_nothing() {
-        return Ok(Usage::nothing());
-    }
-    Ok(usage(&first.cpu_stats, &second.cpu_stats, &second.memory_stats))
+    Ok(match read(answer).map_err(told)? {
+        None => None,
+        Some(second) if second.is_of_nothing() => Some(Usage::nothing()),
+        Some(second) => Some(usage(&first.cpu_stats, &second.cpu_stats, &second.memory_stats)),
+    })
+}
+
+fn read(answer: Answer) -> Result<Option<Stats>> {
+    answer.response.values().next().transpose()
 }
 
 fn usage(before: &CpuStats, after: &CpuStats, memory: &MemoryStats) -> Usage {

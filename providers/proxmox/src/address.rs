@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use drowse_provider_sdk::{Address, Error};
+use drowse_provider_sdk::{Address, Error, ErrorCode};
 use ipnet::IpNet;
 
 use crate::{
@@ -71,13 +71,15 @@ fn at(ips: Vec<IpAddr>) -> Reach {
 
 fn interfaces(guest: &Guest, config: &Config) -> Result<Vec<Interface>, Silent> {
     let attempt = "ask it for its addresses";
-    let told = |refusal: Refusal| match refusal.status() {
-        Some(401 | 403 | 501) => {
-            let error = refusal.into_error(attempt);
+    let told = |refusal: Refusal| {
+        let status = refusal.status();
+        let error = refusal.into_error(attempt);
+        // What is not granted stays so, whoever says it: the platform, or the router itself.
+        if matches!(status, Some(401 | 403 | 501)) || *error.code() == ErrorCode::Denied {
             let told = format!("{}; or write the workload's `address`", error.message());
-            Silent::Never(Error::new(error.code().clone(), told))
+            return Silent::Never(Error::new(error.code().clone(), told));
         }
-        _ => Silent::NotYet(refusal.into_error(attempt).message().to_owned()),
+        Silent::NotYet(error.message().to_owned())
     };
     match guest.kind {
         Kind::Lxc => {

@@ -167,8 +167,8 @@ impl<'a> Machine<'a> {
         }
         let Some(ask) = &self.settings.sleep else {
             return Err(Error::unsupported(
-                "nothing is there that could: grant the provider a program with \
-                 command.sleep = { run = [\"program\"], extra-arguments = true }, or an endpoint \
+                "nothing is there that could: add to the provider's table: \
+                 command.sleep = { run = [\"program\"], extra-arguments = true }; or grant an endpoint \
                  `agent` and say settings.sleep = { path = \"/machines/{name}/sleep\" }",
             ));
         };

@@ -141,26 +141,32 @@ form!(
     }
 );
 form!(
-    /// A SHA-256 digest.
-    FINGERPRINT: [u8; 32],
-    "fingerprint",
-    "a SHA-256 fingerprint of 64 hexadecimal digits",
-    |r, node| {
-        let text = text(r, node, FINGERPRINT.kind)?;
-        let digits = text.to_ascii_lowercase();
-        let digits = digits.strip_prefix("sha256:").unwrap_or(&digits).replace(':', "");
-        let mut digest = [0; 32];
-        let fits = digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        for (byte, pair) in digest.iter_mut().zip(digits.as_bytes().chunks(2)) {
-            let pair = std::str::from_utf8(pair).ok().filter(|_| fits);
-            match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
-                Some(value) => *byte = value,
-                None => return r.mismatch(node, FINGERPRINT.kind),
-            }
-        }
-        Some(digest)
+    /// SHA-256 digests, one or several.
+    FINGERPRINTS: Vec<[u8; 32]>,
+    "fingerprint or list of them",
+    "a SHA-256 fingerprint of 64 hexadecimal digits, or a list of such",
+    |r, node| match &node.value {
+        Value::List(items) if items.is_empty() => r.mismatch(node, FINGERPRINTS.kind),
+        Value::List(items) => each(items, |item| digest(r, item)),
+        _ => digest(r, node).map(|digest| vec![digest]),
     }
 );
+
+fn digest(r: &mut Reader, node: &Node) -> Option<[u8; 32]> {
+    let text = text(r, node, FINGERPRINTS.kind)?;
+    let digits = text.to_ascii_lowercase();
+    let digits = digits.strip_prefix("sha256:").unwrap_or(&digits).replace(':', "");
+    let mut digest = [0; 32];
+    let fits = digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    for (byte, pair) in digest.iter_mut().zip(digits.as_bytes().chunks(2)) {
+        let pair = std::str::from_utf8(pair).ok().filter(|_| fits);
+        match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+            Some(value) => *byte = value,
+            None => return r.mismatch(node, FINGERPRINTS.kind),
+        }
+    }
+    Some(digest)
+}
 
 /// A program and its arguments, as they are written.
 fn command(r: &mut Reader, node: &Node, kind: Kind) -> Option<(String, Vec<String>)> {

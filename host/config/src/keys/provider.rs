@@ -2,10 +2,10 @@
 
 use crate::{
     forms::{
-        ARGUMENTS, COUNT, DURATION, FINGERPRINT, FLAG, HEADERS, JSON, PATH, PATHS, REACH, RESTART,
+        ARGUMENTS, COUNT, DURATION, FINGERPRINTS, FLAG, HEADERS, JSON, PATH, PATHS, REACH, RESTART,
         RULES, SIZE, TEXT, VARIABLES, WORDS,
     },
-    schema::{Kind, Table, default, optional, required},
+    schema::{Key, Kind, Table, default, optional, required},
 };
 
 /// `[provider.NAME]`
@@ -71,39 +71,11 @@ pub(crate) static ENDPOINT: Table = Table {
              everything is below one. `udp://host:port`, also of a broadcast address, for plugins \
              that send datagrams.",
         ),
-        optional(
-            "ca",
-            PATH.kind,
-            "the system's authorities",
-            "PEM file of the only certificate authorities that are trusted. For `https`.",
-        ),
-        optional(
-            "fingerprint",
-            FINGERPRINT.kind,
-            "none",
-            "SHA-256 digest of the only certificate that is accepted, whatever it says. For \
-             `https`.",
-        ),
-        optional(
-            "cert",
-            PATH.kind,
-            "none",
-            "PEM file with the certificate that the router shows, and those between it and an \
-             authority that the place knows. For `https`; with `key`.",
-        ),
-        optional(
-            "key",
-            PATH.kind,
-            "none",
-            "PEM file with the private key of `cert`, without a password. Never shown.",
-        ),
-        default(
-            "headers",
-            HEADERS.kind,
-            "{}",
-            "For `http`, `https` and `unix`. Headers that the router adds: a text, `{ env = \"NAME\", prefix = \"Bearer \" }` or \
-             `{ file = \"path\", prefix = \"…\" }`. Never shown.",
-        ),
+        CA,
+        PIN,
+        CERT,
+        KEY,
+        SENT,
         optional(
             "rules",
             RULES.kind,
@@ -112,15 +84,84 @@ pub(crate) static ENDPOINT: Table = Table {
              `*` is any method or one path segment, a final `**` any rest. For gRPC: \
              `/package.Service/Method` or `/package.Service/*`.",
         ),
-        default(
-            "timeout",
-            DURATION.kind,
-            "\"30s\"",
-            "Until a response begins or a gRPC call is answered, when the plugin names no shorter \
-             time; for datagrams, until the host's name is looked up.",
+        optional(
+            "token",
+            Kind::Table(&TOKEN),
+            "none",
+            "Where bearer tokens come from, if the place asks for such, as registries of images do.",
         ),
+        TIMEOUT,
     ],
 };
+
+/// `provider.NAME.endpoint.NAME.token`
+pub(crate) static TOKEN: Table = Table {
+    title: "[provider.NAME.endpoint.NAME.token]",
+    about: "A place that gives out bearer tokens for the endpoint. When the endpoint answers 401 and \
+            names this url as the realm, the router asks here for a token, keeps it while it holds, \
+            and sends it along. The plugin sees nothing of it.",
+    keys: &[
+        required(
+            "url",
+            TEXT.kind,
+            "As the endpoint names it: `https://auth.docker.io/token` for Docker Hub, \
+             `https://ghcr.io/token` for GitHub's registry.",
+        ),
+        CA,
+        PIN,
+        CERT,
+        KEY,
+        SENT,
+        TIMEOUT,
+    ],
+};
+
+// What every place has that the router calls.
+const CA: Key = optional(
+    "ca",
+    PATH.kind,
+    "the system's authorities",
+    "PEM file of the only certificate authorities that are trusted. For `https`.",
+);
+
+const PIN: Key = optional(
+    "fingerprint",
+    FINGERPRINTS.kind,
+    "none",
+    "SHA-256 digest of the only certificate that is accepted, whatever it says; or a list of \
+     them, for a certificate that is about to be renewed, or for several nodes. For `https`.",
+);
+
+const CERT: Key = optional(
+    "cert",
+    PATH.kind,
+    "none",
+    "PEM file with the certificate that the router shows, and those between it and an \
+     authority that the place knows. For `https`; with `key`.",
+);
+
+const KEY: Key = optional(
+    "key",
+    PATH.kind,
+    "none",
+    "PEM file with the private key of `cert`, without a password. Never shown.",
+);
+
+const SENT: Key = default(
+    "headers",
+    HEADERS.kind,
+    "{}",
+    "For `http`, `https` and `unix`. Headers that the router adds: a text, `{ env = \"NAME\", prefix = \"Bearer \" }` or \
+     `{ file = \"path\", prefix = \"…\" }`. Never shown.",
+);
+
+const TIMEOUT: Key = default(
+    "timeout",
+    DURATION.kind,
+    "\"30s\"",
+    "Until a response begins or a gRPC call is answered, when the plugin names no shorter \
+     time; for datagrams, until the host's name is looked up.",
+);
 
 /// `provider.NAME.command.NAME`
 pub(crate) static COMMAND: Table = Table {

@@ -126,6 +126,7 @@ fn grant(transport: Transport) -> EndpointGrant {
         base: String::new(),
         headers: Vec::new(),
         rules: None,
+        token: None,
         timeout: Duration::from_secs(10),
     }
 }
@@ -172,13 +173,29 @@ async fn an_authority_s_certificate_must_be_for_the_host() {
 #[tokio::test]
 async fn a_fingerprint_is_trusted_whatever_the_certificate_says() {
     let server = Server::new("elsewhere.test").await;
-    let (status, _) = server.get(Trust::Fingerprint(server.fingerprint()), "/").await.unwrap();
+    let (status, _) =
+        server.get(Trust::Fingerprints(vec![server.fingerprint()]), "/").await.unwrap();
     assert_eq!(status, 302);
-    let message = server.unreached(Trust::Fingerprint([7; 32])).await;
+    let message = server.unreached(Trust::Fingerprints(vec![[7; 32], [8; 32]])).await;
     let shown = server.fingerprint().map(|byte| format!("{byte:02X}")).join(":");
     assert!(message.contains(&shown), "the operator sees what is there: {message}");
     let pinned = ["07"; 32].join(":");
     assert!(message.contains(&pinned), "and what was expected: {message}");
+}
+
+#[tokio::test]
+async fn several_fingerprints_trust_several_certificates_and_no_others() {
+    let (old, new) = (Server::new("old.test").await, Server::new("new.test").await);
+    let third = Server::new("third.test").await;
+    let both = || Trust::Fingerprints(vec![old.fingerprint(), new.fingerprint()]);
+    for server in [&old, &new] {
+        assert_eq!(server.get(both(), "/").await.unwrap().0, 302);
+    }
+    let message = third.unreached(both()).await;
+    for server in [&old, &new, &third] {
+        let shown = server.fingerprint().map(|byte| format!("{byte:02X}")).join(":");
+        assert!(message.contains(&shown), "{message}");
+    }
 }
 
 #[tokio::test]
@@ -215,7 +232,7 @@ async fn a_peer_that_asks_is_shown_the_router_s_certificate() {
     let dir = tempfile::tempdir().unwrap();
     let (authority, identity) = client_of_an_authority(dir.path());
     let server = Server::asking("localhost", Some(&authority)).await;
-    let trust = || Trust::Fingerprint(server.fingerprint());
+    let trust = || Trust::Fingerprints(vec![server.fingerprint()]);
     let (status, _) = server.get_as(trust(), Some(identity), "/").await.unwrap();
     assert_eq!(status, 302);
     assert!(server.get(trust(), "/").await.is_err(), "without a certificate");
@@ -228,7 +245,7 @@ async fn a_peer_that_asks_is_shown_the_router_s_certificate() {
 #[tokio::test]
 async fn files_of_a_certificate_that_cannot_be_used_are_named_and_not_shown() {
     let server = Server::new("localhost").await;
-    let trust = || Trust::Fingerprint(server.fingerprint());
+    let trust = || Trust::Fingerprints(vec![server.fingerprint()]);
     let dir = tempfile::tempdir().unwrap();
     let (_, right) = client_of_an_authority(dir.path());
     let other = tempfile::tempdir().unwrap();
@@ -255,7 +272,7 @@ async fn files_of_a_certificate_that_cannot_be_used_are_named_and_not_shown() {
 #[tokio::test]
 async fn an_upgrade_is_refused() {
     let server = Server::new("localhost").await;
-    let answer = server.get(Trust::Fingerprint(server.fingerprint()), "/upgrade").await;
+    let answer = server.get(Trust::Fingerprints(vec![server.fingerprint()]), "/upgrade").await;
     assert!(
         matches!(&answer, Err(SendError::Broken(message)) if message.contains("upgrade")),
         "{answer:?}"

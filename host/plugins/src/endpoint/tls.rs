@@ -1,4 +1,4 @@
-//! What makes a TLS peer trustworthy: authorities, or one certificate. And what makes the router
+//! What makes a TLS peer trustworthy: authorities, or certificates that are known. And what makes the router
 //! trustworthy to a peer that asks.
 
 use std::{fmt::Display, path::Path, sync::Arc};
@@ -25,9 +25,12 @@ pub(super) fn config(trust: &Trust, identity: Option<&Identity>) -> Result<Clien
     let builder = match trust {
         Trust::System => builder.with_root_certificates(system()?),
         Trust::Ca(path) => builder.with_root_certificates(authorities(path)?),
-        Trust::Fingerprint(digest) => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Pinned { digest: *digest, provider })),
+        Trust::Fingerprints(digests) => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Pinned {
+                digests: digests.clone(),
+                provider,
+            }))
+        }
     };
     let config = match identity {
         None => builder.with_no_client_auth(),
@@ -83,15 +86,15 @@ fn unusable(key: &str, path: &Path, why: &dyn Display) -> String {
     format!("tls: the file of `{key}` cannot be used: {}: {why}", path.display())
 }
 
-/// Trusts exactly one certificate, whatever it says of names, dates and issuers.
+/// Trusts exactly these certificates, whatever they say of names, dates and issuers.
 #[derive(Debug)]
 struct Pinned {
-    digest: [u8; 32],
+    digests: Vec<[u8; 32]>,
     provider: Arc<CryptoProvider>,
 }
 
 /// As people write fingerprints.
-fn written(digest: [u8; 32]) -> String {
+fn written(digest: &[u8; 32]) -> String {
     digest.map(|byte| format!("{byte:02X}")).join(":")
 }
 
@@ -105,10 +108,11 @@ impl ServerCertVerifier for Pinned {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let digest: [u8; 32] = Sha256::digest(end_entity).into();
-        if digest == self.digest {
+        if self.digests.contains(&digest) {
             return Ok(ServerCertVerified::assertion());
         }
-        let (there, pinned) = (written(digest), written(self.digest));
+        let pinned = self.digests.iter().map(written).collect::<Vec<_>>().join(" or ");
+        let there = written(&digest);
         Err(Error::General(format!("its certificate is {there}, and `fingerprint` says {pinned}")))
     }
 

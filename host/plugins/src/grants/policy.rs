@@ -9,6 +9,8 @@ use super::{CleanPath, Pattern, Rule, call, is_method, pattern, toml_key, toml_s
 pub struct Policy {
     rules: Vec<Rule>,
     origin: RulesOrigin,
+    /// What the plugin says it needs here, to be proposed for what is refused.
+    wished: Vec<Rule>,
 }
 
 /// Who wrote the rules of an endpoint.
@@ -55,11 +57,18 @@ pub struct Called<'a> {
 impl Policy {
     /// The policy of an endpoint: the operator's rules, else the plugin's own wishes for it.
     pub fn new(granted: Option<Vec<Rule>>, wished: Option<Vec<Rule>>) -> Self {
-        match (granted, wished) {
-            (Some(rules), _) => Self { rules, origin: RulesOrigin::Granted },
-            (None, Some(rules)) => Self { rules, origin: RulesOrigin::Wished },
-            (None, None) => Self { rules: Vec::new(), origin: RulesOrigin::Nobody },
-        }
+        let origin = match (&granted, &wished) {
+            (Some(_), _) => RulesOrigin::Granted,
+            (None, Some(_)) => RulesOrigin::Wished,
+            (None, None) => RulesOrigin::Nobody,
+        };
+        let wished = wished.unwrap_or_default();
+        Self { rules: granted.unwrap_or_else(|| wished.clone()), origin, wished }
+    }
+
+    /// What the plugin says it needs here and these rules do not allow.
+    pub fn lacks(&self) -> impl Iterator<Item = &Rule> {
+        self.wished.iter().filter(|wish| !self.rules.iter().any(|rule| rule.covers(wish)))
     }
 
     /// Lets an HTTP request pass, or says why not and which line to add.
@@ -85,7 +94,8 @@ impl Policy {
         let path = shown(path.split('?').next().unwrap_or_default());
         let with_body = if body { " with a body" } else { "" };
         let what = format!("{method}{with_body} {path}");
-        Err(match suggestion(asked, &clean) {
+        let wish = self.wished.iter().find(|wish| wish.allows(method, &clean, body));
+        Err(match wish.map(Rule::to_string).or_else(|| suggestion(asked, &clean)) {
             Some(rule) => self.advice(provider, endpoint, &what, &rule),
             None => format!(
                 "provider {provider:?}: {what} is not granted on endpoint {endpoint:?}, and no \
@@ -107,29 +117,49 @@ impl Policy {
         if self.rules.iter().any(|rule| rule.allows_call(method)) {
             return Ok(());
         }
-        Err(self.advice(provider, endpoint, &format!("gRPC call {method}"), method))
+        let wish = self.wished.iter().find(|wish| wish.allows_call(method)).map(Rule::to_string);
+        let rule = wish.unwrap_or_else(|| method.to_owned());
+        Err(self.advice(provider, endpoint, &format!("gRPC call {method}"), &rule))
     }
 
     fn advice(&self, provider: &str, endpoint: &str, what: &str, rule: &str) -> String {
-        let table = format!("[provider.{}]", toml_key(provider));
-        let key = format!("endpoint.{}.rules", toml_key(endpoint));
         let rule = toml_string(rule);
         match self.origin {
             RulesOrigin::Granted => format!(
-                "provider {provider:?}: {what} is not granted on endpoint {endpoint:?}: add to \
-                 {table}: {key} = [..., {rule}]"
+                "provider {provider:?}: {what} is not granted on endpoint {endpoint:?}: {}",
+                add(provider, endpoint, &[rule]),
             ),
             RulesOrigin::Wished => format!(
                 "provider {provider:?}: {what} is not granted on endpoint {endpoint:?} and not \
-                 among the rules that the plugin asks for: add to {table}: {key} = [..., {rule}] \
-                 (with the rules that `drowse plugin inspect` shows in place of the dots)"
+                 among the rules that the plugin asks for: add to {}: rules = [{}]",
+                table(provider, endpoint),
+                self.rules.iter().map(quoted).chain([rule]).collect::<Vec<_>>().join(", "),
             ),
             RulesOrigin::Nobody => format!(
                 "provider {provider:?}: {what} is not granted: endpoint {endpoint:?} has no rules \
-                 and the plugin does not say what it needs there: add to {table}: {key} = [{rule}]"
+                 and the plugin does not say what it needs there: add to {}: rules = [{rule}]",
+                table(provider, endpoint),
             ),
         }
     }
+}
+
+/// What to add to an endpoint that has rules: the line as it stands between its brackets.
+fn add(provider: &str, endpoint: &str, rules: &[String]) -> String {
+    format!("add to the rules of {}: {},", table(provider, endpoint), rules.join(", "))
+}
+
+/// The line with which an endpoint that has rules allows these, too.
+pub fn line_to_add(provider: &str, endpoint: &str, rules: &[&Rule]) -> String {
+    add(provider, endpoint, &rules.iter().copied().map(quoted).collect::<Vec<_>>())
+}
+
+fn table(provider: &str, endpoint: &str) -> String {
+    format!("[provider.{}.endpoint.{}]", toml_key(provider), toml_key(endpoint))
+}
+
+fn quoted(rule: &Rule) -> String {
+    toml_string(&rule.to_string())
 }
 
 /// The rule that would let this request and its like pass: what names one thing becomes `*`. None

@@ -25,7 +25,7 @@ fn a_body_needs_a_rule_that_says_so() {
     let refusal = with_body(&["POST /*/containers/*/start", "* /**"]).unwrap_err();
     assert!(
         refusal.contains("POST with a body /v1.23/containers/web/start is not granted")
-            && refusal.ends_with("[..., \"POST+body /*/containers/*/start\"]"),
+            && refusal.ends_with("]: \"POST+body /*/containers/*/start\","),
         "{refusal}"
     );
     assert_eq!(with_body(&["POST+body /*/containers/*/start"]), Ok(()));
@@ -110,15 +110,55 @@ fn a_refusal_names_the_line_to_add() {
     assert_eq!(
         granted.check(&asked).unwrap_err(),
         "provider \"docker\": POST /v1.41/containers/x/exec is not granted on endpoint \"engine\": \
-         add to [provider.docker]: endpoint.engine.rules = [..., \"POST /*/containers/*/exec\"]"
+         add to the rules of [provider.docker.endpoint.engine]: \"POST /*/containers/*/exec\","
     );
     let nobody = Policy::new(None, None).check(&asked).unwrap_err();
     assert!(
-        nobody.ends_with("endpoint.engine.rules = [\"POST /*/containers/*/exec\"]"),
+        nobody.ends_with(
+            "[provider.docker.endpoint.engine]: rules = [\"POST /*/containers/*/exec\"]"
+        ),
         "{nobody}"
     );
-    let wished = Policy::new(None, Some(Vec::new())).check(&asked).unwrap_err();
-    assert!(wished.contains("drowse plugin inspect"), "{wished}");
+    let wished = Policy::new(None, Some(vec![rule("GET /_ping")])).check(&asked).unwrap_err();
+    let line = "]: rules = [\"GET /_ping\", \"POST /*/containers/*/exec\"]";
+    assert!(wished.ends_with(line), "{wished}");
+}
+
+#[test]
+fn what_the_plugin_says_it_needs_is_proposed_before_anything_made_up() {
+    let wished = vec![rule("GET /*/images/**"), rule("/a.v1.Tasks/*")];
+    let policy = Policy::new(Some(Vec::new()), Some(wished.clone()));
+    let refusal = policy.check(&asked("GET", "/v1.41/images/ghcr.io/team/a/json")).unwrap_err();
+    assert!(refusal.ends_with("]: \"GET /*/images/**\","), "{refusal}");
+    let called = Called { provider: "c", endpoint: "engine", method: "/a.v1.Tasks/Kill" };
+    let refusal = policy.check_call(&called).unwrap_err();
+    assert!(refusal.ends_with("]: \"/a.v1.Tasks/*\","), "{refusal}");
+    assert!(policy.lacks().eq(&wished), "both");
+    assert_eq!(Policy::new(Some(wished.clone()), Some(wished)).lacks().count(), 0);
+}
+
+#[test]
+fn a_rule_covers_what_asks_for_no_more() {
+    for (rule_text, covered) in [
+        ("GET /a/*", vec!["GET /a/*", "GET /a/b"]),
+        ("* /a/**", vec!["GET /a", "POST /a/b", "GET /a/*/c", "DELETE /a/b/**"]),
+        ("*+body /**", vec!["PUT+body /x", "GET /"]),
+        ("/a.v1.Tasks/*", vec!["/a.v1.Tasks/Kill", "/a.v1.Tasks/*"]),
+    ] {
+        for text in covered {
+            assert!(rule(rule_text).covers(&rule(text)), "{rule_text} covers {text}");
+        }
+    }
+    for (rule_text, beyond) in [
+        ("GET /a/*", vec!["POST /a/*", "GET /a", "GET /a/*/b", "GET /a/**", "GET+body /a/b"]),
+        ("GET /a/b", vec!["GET /a/*"]),
+        ("* /**", vec!["POST+body /a", "/a.v1.Tasks/Kill"]),
+        ("/a.v1.Tasks/Kill", vec!["/a.v1.Tasks/*", "/a.v1.Tasks/Get"]),
+    ] {
+        for text in beyond {
+            assert!(!rule(rule_text).covers(&rule(text)), "{rule_text} does not cover {text}");
+        }
+    }
 }
 
 #[test]
@@ -129,7 +169,7 @@ fn a_refused_call_names_the_line_to_add_and_the_line_allows_it() {
     assert_eq!(
         refusal.unwrap_err(),
         "provider \"c\": gRPC call /a.v1.Tasks/Kill is not granted on endpoint \"daemon\": add to \
-         [provider.c]: endpoint.daemon.rules = [..., \"/a.v1.Tasks/Kill\"]"
+         the rules of [provider.c.endpoint.daemon]: \"/a.v1.Tasks/Kill\","
     );
     assert_eq!(Policy::new(Some(vec![rule(method)]), None).check_call(&called), Ok(()));
 }
@@ -230,7 +270,40 @@ fn suspicious(path_and_query: &str) -> bool {
         || segments().any(|segment| matches!(segment, "." | ".."))
 }
 
+/// To be fuzzed: its corpus is replayed. A line with a rule, and one with the path.
+#[test]
+fn fuzzed_paths_pass_no_rule_that_they_only_seem_to_fit() {
+    bolero::check!().for_each(|bytes: &[u8]| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        let (text, path) = text.split_once('\n').unwrap_or(("GET /a/*", text));
+        assert!(!suspicious(path) || !passes(&["* /**"], "GET", path), "{path:?}");
+        let Ok(rule) = text.parse::<Rule>() else { return };
+        assert_eq!(rule.to_string(), text);
+        let Ok(clean) = CleanPath::parse(path) else { return };
+        if rule.allows("GET", &clean, false) {
+            assert!(text.starts_with("GET") || text.starts_with('*'), "{text:?} for {path:?}");
+            assert!(clean.segments.len() >= rule.segments.len());
+        }
+    });
+}
+
+fn rule_text() -> impl Strategy<Value = String> {
+    "(GET|POST|\\*)(\\+body)? (/|((/[ab*]){1,3}|(/[ab*]){0,2}/\\*\\*))"
+}
+
 proptest! {
+    #[test]
+    fn what_a_covered_rule_allows_the_covering_one_allows(
+        own in rule_text(), other in rule_text(), method in "GET|POST", path in "(/[ab]){0,3}", body: bool,
+    ) {
+        let (own, other) = (rule(&own), rule(&other));
+        let path = if path.is_empty() { "/".to_owned() } else { path };
+        let clean = CleanPath::parse(&path).unwrap();
+        if own.covers(&other) && other.allows(&method, &clean, body) {
+            prop_assert!(own.allows(&method, &clean, body), "{own} {other} {method} {path}");
+        }
+    }
+
     #[test]
     fn nothing_suspicious_passes_any_rule(pieces in prop::collection::vec(piece(), 0..12), method in "GET|POST|DELETE") {
         let path = format!("/{}", pieces.concat());

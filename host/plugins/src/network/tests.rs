@@ -253,3 +253,17 @@ proptest! {
         let _ = chain::addresses(json!({ "ips": [{ "address": text, "interface": 3 }] }).as_object().unwrap());
     }
 }
+
+/// To be fuzzed: its corpus is replayed.
+#[test]
+fn fuzzed_bytes_are_a_chain_of_plain_names_or_a_flaw() {
+    bolero::check!().for_each(|bytes: &[u8]| {
+        if let Ok(chain) = Chain::parse(bytes) {
+            assert!(!chain.name.contains('/'));
+            assert!(chain.plugins.iter().all(|plugin| !plugin.kind.contains('/')));
+        }
+        if let Ok(serde_json::Value::Object(result)) = serde_json::from_slice(bytes) {
+            let _ = chain::addresses(&result);
+        }
+    });
+}

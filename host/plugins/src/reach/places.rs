@@ -57,7 +57,8 @@ impl Places {
             }
         };
         let endpoints = settings.endpoints.values();
-        self.known().endpoints.extend(endpoints.filter_map(|grant| endpoint(&grant.transport)));
+        let places = endpoints.flat_map(|grant| [Some(grant), grant.token.as_deref()]).flatten();
+        self.known().endpoints.extend(places.filter_map(|grant| endpoint(&grant.transport)));
     }
 
     /// Looks up these names, and those of the endpoints at these ports, unless that was done a

@@ -12,6 +12,7 @@ fn settings(reach: Option<&[&str]>) -> ProviderSettings {
         base: String::new(),
         headers: Vec::new(),
         rules: None,
+        token: None,
         timeout: std::time::Duration::from_secs(1),
     };
     ProviderSettings {

@@ -135,6 +135,7 @@ pub(crate) fn grant(socket: &Path) -> EndpointGrant {
         base: String::new(),
         headers: Vec::new(),
         rules: None,
+        token: None,
         timeout: Duration::from_secs(5),
     }
 }

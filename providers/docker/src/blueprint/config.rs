@@ -31,12 +31,10 @@ pub(super) fn own(
     for key in TABLES {
         subtract_table(&mut own, image, key);
     }
-    subtract_environment(&mut own, image);
+    subtract_environment(&mut own, image, id);
     subtract_healthcheck(&mut own, image);
     subtract_command(&mut own, image);
-    // The engine's own choice is the beginning of the id, and would name the old one for ever.
-    let generated = |name: &str| name.len() >= 12 && id.starts_with(name);
-    if own.get("Hostname").and_then(Value::as_str).is_some_and(generated) {
+    if own.get("Hostname").and_then(Value::as_str).is_some_and(|name| is_generated(name, id)) {
         own.remove("Hostname");
     }
     own.retain(|_, value| !is_blank(value));
@@ -49,10 +47,19 @@ fn subtract_table(own: &mut Map<String, Value>, image: &Map<String, Value>, key:
     table.retain(|name, value| given.get(name) != Some(value));
 }
 
-fn subtract_environment(own: &mut Map<String, Value>, image: &Map<String, Value>) {
+fn subtract_environment(own: &mut Map<String, Value>, image: &Map<String, Value>, id: &str) {
     let Some(Value::Array(variables)) = own.get_mut("Env") else { return };
+    // Podman tells the host name among the variables, too.
+    let host = |variable: &Value| variable.as_str()?.strip_prefix("HOSTNAME=").map(str::to_owned);
+    variables.retain(|variable| !host(variable).is_some_and(|name| is_generated(&name, id)));
     let Some(Value::Array(given)) = image.get("Env") else { return };
     variables.retain(|variable| !given.contains(variable));
+}
+
+/// Whether the engine chose this host name: it is the beginning of the id, and would name the old
+/// container for ever.
+fn is_generated(name: &str, id: &str) -> bool {
+    name.len() >= 12 && id.starts_with(name)
 }
 
 /// Each part that is not set is the image's.

@@ -68,6 +68,12 @@ pub(super) fn mend(
             *mode = format!("container:{name}");
         }
     }
+    // Podman tells the kernel's names: `RLIMIT_NOFILE` is `nofile`.
+    for limit in host.get_mut("Ulimits").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(name) = limit["Name"].as_str().and_then(|name| name.strip_prefix("RLIMIT_")) {
+            limit["Name"] = json!(name.to_ascii_lowercase());
+        }
+    }
     if let Some(Value::Array(links)) = host.get_mut("Links") {
         for link in links {
             if let Some(asked) = link.as_str().and_then(as_asked) {

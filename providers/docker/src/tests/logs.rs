@@ -83,3 +83,20 @@ fn when_so_many_lines_are_too_much_fewer_are_asked_for() {
     test.expect("engine", &path(1), huge());
     assert_eq!(test.logs_of("web", 1).unwrap(), [""; 0], "not even one line can be read");
 }
+
+/// To be fuzzed: its corpus is replayed.
+#[test]
+fn fuzzed_frames_are_the_same_lines_wherever_the_pieces_are_cut() {
+    bolero::check!().for_each(|stream: &[u8]| {
+        let read = |size: usize| {
+            let pieces = stream.chunks(size);
+            let reply = pieces.fold(Reply::status(200), |reply, piece| reply.body(piece));
+            read(false, 10, reply).map_err(|error| error.message().to_owned())
+        };
+        let whole = read(stream.len().max(1));
+        assert_eq!(read(1), whole);
+        if let Ok(lines) = whole {
+            assert!(lines.len() <= 10 && lines.iter().all(|line| line.len() <= 3 * stream.len()));
+        }
+    });
+}

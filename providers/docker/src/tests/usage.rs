@@ -96,10 +96,20 @@ fn what_does_not_run_uses_nothing() {
     test.expect("engine", STATS, Reply::json(sample(1, 10)));
     test.expect("engine", STATS, stopped());
     assert_eq!(test.usage("web").unwrap(), Usage::nothing());
-    // Podman.
-    test.expect("engine", STATS, refused(409, "container is not running"));
-    test.expect("engine", INSPECT_WEB, recorded(EXITED));
-    assert_eq!(test.usage("web").unwrap(), Usage::nothing());
+    // Podman refuses by its version, or has nothing to tell.
+    for nothing in [refused(409, "container is not running"), Reply::status(200)] {
+        test.expect("engine", STATS, nothing);
+        test.expect("engine", INSPECT_WEB, recorded(EXITED));
+        assert_eq!(test.usage("web").unwrap(), Usage::nothing());
+    }
+}
+
+#[test]
+fn of_what_is_paused_an_engine_may_tell_nothing() {
+    let test = docker();
+    test.expect("engine", STATS, Reply::status(200));
+    test.expect("engine", INSPECT_WEB, recorded(PAUSED));
+    assert_eq!(test.usage("web").unwrap(), Usage::unknown());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What virtual machines can that containers cannot.
 
-use drowse_provider_sdk::{ErrorCode, Status, StopOptions};
+use drowse_provider_sdk::{Error, ErrorCode, Status, StopOptions};
 
 use super::*;
 
@@ -52,6 +52,19 @@ fn a_machine_without_an_agent_or_a_written_address_says_what_to_set_up() {
     let error = test.start("101").unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Unavailable);
     assert!(error.message().contains("`qm set 101 --agent 1`"), "{error}");
+}
+
+#[test]
+fn a_request_that_the_router_was_not_granted_is_named() {
+    let test = proxmox();
+    look_at_machine(&test, monitor("running"));
+    look_at_machine(&test, monitor("running"));
+    test.expect("api", &format!("GET {QEMU}/config?current=1"), machine_config());
+    let refusal = Error::new(ErrorCode::Denied, "add to the rules of it: \"GET /x\",");
+    test.expect("api", AGENT, Reply::error(refusal));
+    let error = test.start("101").unwrap_err();
+    assert_eq!(*error.code(), ErrorCode::Denied);
+    assert!(error.message().contains("add to the rules of it: \"GET /x\","), "{error}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ fn told(method: &str, name: &str, value: &str) -> Result<HeaderMap, String> {
         base: String::new(),
         headers: vec![("containerd-lease".into(), Secret::Literal("ours".into()))],
         rules: None,
+        token: None,
         timeout: Duration::from_secs(30),
     };
     let called = Called { provider: "box", endpoint: "daemon", method };

@@ -136,7 +136,7 @@ impl Server {
         let transport = Transport::Https {
             host: "localhost".into(),
             port: listener.local_addr().unwrap().port(),
-            trust: Trust::Fingerprint(Sha256::digest(made.cert.der()).into()),
+            trust: Trust::Fingerprints(vec![Sha256::digest(made.cert.der()).into()]),
             identity: None,
         };
         let acceptor = TlsAcceptor::from(Arc::new(config));
@@ -192,6 +192,7 @@ fn grant(transport: Transport) -> EndpointGrant {
         base: String::new(),
         headers: vec![("authorization".into(), Secret::Literal("token".into()))],
         rules: None,
+        token: None,
         timeout: Duration::from_secs(60),
     }
 }

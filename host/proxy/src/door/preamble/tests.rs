@@ -164,3 +164,16 @@ proptest! {
         }
     }
 }
+
+/// To be fuzzed: its corpus is replayed.
+#[test]
+fn fuzzed_bytes_are_read_the_same_way_however_they_arrive() {
+    bolero::check!().for_each(|bytes: &[u8]| {
+        let at_once = whole(bytes);
+        assert_eq!(feed(bytes, &[1]), at_once);
+        assert_eq!(feed(bytes, &[7, 1, 40]), at_once);
+        if let Ok((Some(_), left)) = at_once {
+            assert!(bytes.ends_with(&left) && left.len() < bytes.len());
+        }
+    });
+}

@@ -147,3 +147,13 @@ proptest! {
         prop_assert_eq!(status(&bytes), Ok(Some(Status { players_online: Some(3) })));
     }
 }
+
+/// To be fuzzed: its corpus is replayed.
+#[test]
+fn fuzzed_answers_are_a_status_refused_or_waited_for_within_bounds() {
+    bolero::check!().for_each(|bytes: &[u8]| {
+        if status(bytes) == Ok(None) {
+            assert!(bytes.len() < PACKET_BYTES + NUMBER_BYTES);
+        }
+    });
+}

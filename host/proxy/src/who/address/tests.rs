@@ -56,3 +56,16 @@ proptest! {
         prop_assert_eq!(found(PROXY, &[&forged, "203.0.113.9"]), "203.0.113.9");
     }
 }
+
+/// To be fuzzed: its corpus is replayed.
+#[test]
+fn fuzzed_lines_choose_no_address() {
+    bolero::check!().for_each(|forged: &[u8]| {
+        let Ok(forged) = HeaderValue::from_bytes(forged) else { return };
+        let mut headers = HeaderMap::new();
+        headers.append(X_FORWARDED_FOR, forged);
+        headers.append(X_FORWARDED_FOR, HeaderValue::from_static("203.0.113.9"));
+        let real = real(PROXY.parse().unwrap(), &trust(), &headers);
+        assert_eq!(real.to_string(), "203.0.113.9");
+    });
+}

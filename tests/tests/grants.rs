@@ -1,0 +1,418 @@
+//! What a plugin needs and was not granted is refused with the very line to add: pasted by a program
+//! that knows nothing of the providers, it works.
+
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use drowse_tests::{
+    Card, Containerd, Docker, FakeProxmox, Hello, Home, Plane, Programs,
+    containerd::{IMAGE, PLUGINS},
+    fake_proxmox::{Generation, TOKEN},
+    plane::KEY,
+    until,
+};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const PROVIDERS: [&str; 6] =
+    ["containerd", "docker", "http-waker", "process", "proxmox", "wake-on-lan"];
+
+/// A home whose plugins are compiled once for all of these tests.
+fn home(programs: &Programs) -> Result<Home> {
+    Ok(Home::new(programs)?.cache(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("grants")))
+}
+
+/// A message's line to add, and the configuration with it. `adapt` puts in what a message cannot know.
+fn paste(
+    text: &str,
+    message: &str,
+    adapt: impl Fn(String) -> String,
+) -> Result<(String, (String, String))> {
+    let unknown = || format!("no line to add in: {message}\n{text}");
+    let (table, line, rules) = if let Some((_, rest)) = message.split_once("add to the rules of ") {
+        let (table, line) = rest.split_once(": ").with_context(unknown)?;
+        (table, line, true)
+    } else if let Some((_, rest)) = message.split_once("add to ") {
+        let (table, line) = rest.split_once(": ").with_context(unknown)?;
+        (table, line, false)
+    } else {
+        let (_, rest) = message.split_once("grant it with `").with_context(unknown)?;
+        let (line, table) = rest.split_once("` in ").with_context(unknown)?;
+        (table, line, false)
+    };
+    // A plugin does not know what it is called here.
+    let table = table.lines().next().with_context(unknown)?.trim();
+    let table = if table == "the provider's table" { "[provider.p]" } else { table };
+    // What the line is a part of may go on.
+    let ends = ["},", "};", "}:", ",;", ",:"].iter().filter_map(|end| line.find(end)).min();
+    let line = ends.map_or(line, |end| &line[..=end]);
+    let line = adapt(line.lines().next().with_context(unknown)?.trim().to_owned());
+    let header = format!("{table}\n");
+    let mut at = text.find(&header).with_context(unknown)? + header.len();
+    if rules {
+        let opens = "rules = [\n";
+        at += text[at..].find(opens).with_context(unknown)? + opens.len();
+    }
+    let pasted = format!("{}{line}\n{}", &text[..at], &text[at..]);
+    Ok((pasted, (table.to_owned(), line)))
+}
+
+fn wishes(home: &Home, plugin: &str) -> Result<Value> {
+    let output = home.drowse(&["plugin", "inspect", plugin, "--json"])?;
+    serde_json::from_slice(&output.stdout).with_context(|| format!("inspect {plugin}"))
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// The table of an endpoint, with these rules each in a line.
+fn endpoint(name: &str, keys: &str, rules: &[&str]) -> String {
+    let rules: String = rules.iter().map(|rule| format!("{rule:?},\n")).collect();
+    let rules =
+        if keys.contains("udp://") { "".to_owned() } else { format!("rules = [\n{rules}]\n") };
+    format!("\n[provider.p.endpoint.{name}]\n{keys}\n{rules}")
+}
+
+/// What `check` says of grants: mistakes and doubts with a line to add.
+fn found(home: &Home, tables: &str) -> Result<Vec<String>> {
+    home.configure(tables)?;
+    let output = home.drowse(&["check", "--json"])?;
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    let findings = ["mistakes", "doubts"].iter().flat_map(|kind| report[kind].as_array());
+    let messages = findings.flatten().map(|finding| text(&finding["message"]).to_owned());
+    Ok(messages.filter(|it| it.contains("grant it with") || it.contains("add to the")).collect())
+}
+
+#[test]
+fn check_tells_the_line_of_each_rule_endpoint_and_command_that_a_plugin_asks_for() -> Result<()> {
+    let home = home(&Programs::from_env())?;
+    home.configure("")?;
+    let mut tried = 0;
+    for plugin in PROVIDERS {
+        let wishes = wishes(&home, plugin)?;
+        let list = |key: &str| wishes[key].as_array().cloned().unwrap_or_default();
+        // The pieces of a configuration with everything granted; each may be left out.
+        let head = format!("[provider.p]\nplugin = {plugin:?}\n");
+        let mut endpoints = Vec::new();
+        for wish in list("endpoints") {
+            let url = wish["suggested_url"].as_str().unwrap_or("https://host.example");
+            let rules: Vec<String> = wish["rules"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|it| text(it).to_owned())
+                .collect();
+            let optional = wish["optional"] == true;
+            endpoints.push((
+                text(&wish["name"]).to_owned(),
+                format!("url = {url:?}"),
+                rules,
+                optional,
+            ));
+        }
+        let table = |(name, keys, rules, _): &(String, String, Vec<String>, bool)| {
+            endpoint(name, keys, &rules.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let commands = list("commands");
+        let granted: String = commands
+            .iter()
+            .map(|wish| text(&wish["name"]).replace('*', "some"))
+            .map(|name| format!("command.{name} = {{ run = [\"true\"] }}\n"))
+            .collect();
+        let whole = format!("{head}{granted}{}", endpoints.iter().map(table).collect::<String>());
+        assert_eq!(found(&home, &whole)?, [""; 0], "{plugin}: nothing is missing of\n{whole}");
+
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+        for place in &endpoints {
+            let (name, keys, rules, optional) = place;
+            for rule in rules {
+                let fewer: Vec<&str> =
+                    rules.iter().filter(|other| *other != rule).map(String::as_str).collect();
+                let less = whole.replace(&table(place), &endpoint(name, keys, &fewer));
+                let said = found(&home, &less)?;
+                ensure!(said.len() == 1, "{plugin}, {rule} on {name}: {said:?}");
+                let (pasted, _) = paste(&less, &said[0], |line| line)?;
+                assert_eq!(lines(&pasted), lines(&whole), "{plugin}: {}", said[0]);
+                tried += 1;
+            }
+            if !optional {
+                let less = whole.replace(&table(place), "");
+                let said = found(&home, &less)?;
+                ensure!(said.len() == 1, "{plugin}, {name}: {said:?}");
+                let (pasted, _) = paste(&less, &said[0], |line| line)?;
+                assert_eq!(found(&home, &pasted)?, [""; 0], "{plugin}: {}", said[0]);
+                tried += 1;
+            }
+        }
+        for wish in commands.iter().filter(|wish| wish["optional"] == false) {
+            let less = whole.replace(&granted, "");
+            let said = found(&home, &less)?;
+            ensure!(said.len() == 1, "{plugin}, {wish}: {said:?}");
+            let (pasted, _) = paste(&less, &said[0], |line| line)?;
+            assert_eq!(found(&home, &pasted)?, [""; 0], "{plugin}: {}", said[0]);
+            tried += 1;
+        }
+    }
+    ensure!(tried > 60, "only {tried} were tried");
+    Ok(())
+}
+
+/// Wakes the workload and puts it to sleep, again and again, and pastes what each refusal says, until
+/// nothing is refused: returns what was pasted, where, in this order.
+fn grow(
+    mut home: Home,
+    mut text: String,
+    adapt: impl Fn(String) -> String,
+) -> Result<Vec<(String, String)>> {
+    let mut added = Vec::new();
+    loop {
+        home.configure(&text)?;
+        let router = home.start()?;
+        until("the provider is loaded", PATIENCE, || {
+            router.provider("p").ok()?["plugin"].is_string().then_some(())
+        })?;
+        let mut refusal = None;
+        for words in [["wake", "web", "--wait"], ["sleep", "web", "--wait"]] {
+            let output = router.home().drowse(&words)?;
+            if !output.status.success() {
+                refusal = Some(String::from_utf8(output.stderr)?);
+                break;
+            }
+        }
+        home = router.stop()?;
+        let Some(refusal) = refusal else { return Ok(added) };
+        let (pasted, line) = paste(&text, &refusal, &adapt)?;
+        ensure!(!added.contains(&line), "{line:?} was added, and still: {refusal}");
+        added.push(line);
+        text = pasted;
+    }
+}
+
+/// The rules that were pasted, after it was found that the plugin asks for each of them.
+fn rules(home: &Home, plugin: &str, added: &[(String, String)]) -> Result<BTreeSet<String>> {
+    let wishes = wishes(home, plugin)?;
+    let mut rules = BTreeSet::new();
+    for (table, line) in added {
+        let name = table.strip_prefix("[provider.p.endpoint.").and_then(|it| it.strip_suffix(']'));
+        let name = name.with_context(|| format!("{table}: {line}"))?;
+        let rule = line.trim_end_matches(',').trim_matches('"').to_owned();
+        let places = wishes["endpoints"].as_array().into_iter().flatten();
+        let mut asked =
+            places.filter(|it| it["name"] == name).flat_map(|it| it["rules"].as_array());
+        ensure!(asked.any(|asked| asked.contains(&Value::from(rule.as_str()))), "{name}: {rule}");
+        rules.insert(rule);
+    }
+    Ok(rules)
+}
+
+fn workload(keys: &str) -> String {
+    format!(
+        "\n[workload.web]\nprovider = \"p\"\nidle = \"never\"\nwake = {{ cooldown = \"100ms\" }}\n{keys}\n\n\
+         [[route]]\nworkload = \"web\"\nport = 80\n"
+    )
+}
+
+fn have(rules: &BTreeSet<String>, expected: &[&str]) -> Result<()> {
+    for rule in expected {
+        ensure!(rules.contains(*rule), "{rule} was not needed: {rules:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_container_of_docker_wakes_and_sleeps_when_each_refusal_was_pasted() -> Result<()> {
+    let Some(engine) = Docker::shared("each_refusal_was_pasted") else { return Ok(()) };
+    engine.create_web("grown", 0.0)?;
+    let programs = Programs::from_env();
+    let keys = format!("url = \"unix://{}\"", engine.socket().display());
+    let tables = |rules: &[&str]| {
+        format!(
+            "[provider.p]\nplugin = \"docker\"\n{}{}",
+            endpoint("engine", &keys, rules),
+            workload("target = \"grown\"\nsleep = { grace = \"1s\" }"),
+        )
+    };
+    let added = grow(home(&programs)?, tables(&[]), |line| line)?;
+    let spare = home(&programs)?;
+    spare.configure("")?;
+    let rules = rules(&spare, "docker", &added)?;
+    let start = "POST /*/containers/*/start";
+    let needed = ["GET /_ping", "GET /*/containers/*/json", start, "POST /*/containers/*/stop"];
+    have(&rules, &needed)?;
+    assert!(!engine.is_running("grown")?, "it was put to sleep");
+
+    // A visitor is refused where `start` alone is missing, and nothing is started.
+    let fewer: Vec<&str> = rules.iter().map(String::as_str).filter(|rule| *rule != start).collect();
+    let text = tables(&fewer);
+    spare.configure(&text)?;
+    let router = spare.start()?;
+    assert_eq!(router.get("any.example", "/")?.status, 503);
+    assert!(!engine.is_running("grown")?);
+    let workload = router.workload("web")?;
+    let said = workload["failure"]["message"].as_str().context("no failure")?;
+    let (pasted, line) = paste(&text, said, |line| line)?;
+    assert_eq!(line, ("[provider.p.endpoint.engine]".to_owned(), format!("{start:?},")));
+    let spare = router.stop()?;
+    spare.configure(&pasted)?;
+    let router = spare.start()?;
+    assert_eq!(router.get("any.example", "/")?.status, 200);
+    Ok(())
+}
+
+/// Takes each of these rules away from all that the plugin asks for on this endpoint: the refusal
+/// names that rule and no other, and with it what is woken wakes and sleeps.
+fn one_by_one(
+    programs: &Programs,
+    plugin: &str,
+    tables: impl Fn(&[&str]) -> String,
+    tried: &[&str],
+) -> Result<()> {
+    let spare = home(programs)?;
+    spare.configure("")?;
+    let wishes = wishes(&spare, plugin)?;
+    let all = wishes["endpoints"][0]["rules"].as_array().context("no rules")?;
+    for rule in tried {
+        let rest: Vec<&str> = all.iter().map(text).filter(|other| other != rule).collect();
+        ensure!(rest.len() + 1 == all.len(), "{plugin} does not ask for {rule}");
+        let added = grow(home(programs)?, tables(&rest), |line| line)?;
+        let lines: Vec<&str> = added.iter().map(|(_, line)| line.as_str()).collect();
+        assert_eq!(lines, [format!("{rule:?},")], "{plugin}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_container_of_containerd_wakes_and_sleeps_when_the_missing_rule_was_pasted() -> Result<()> {
+    let Some(daemon) = Containerd::shared("the_missing_rule_was_pasted") else { return Ok(()) };
+    let tables = |rules: &[&str]| {
+        format!(
+            "[provider.p]\nplugin = \"containerd\"\n\
+             settings = {{ namespace = \"{}\", network = \"lan\" }}\n\
+             network.lan = {{ config = {:?}, plugins = [{PLUGINS:?}], results = {:?} }}\n{}{}",
+            Containerd::NAMESPACE,
+            daemon.network(),
+            daemon.results(),
+            endpoint(
+                "containerd",
+                &format!("url = \"unix://{}\"", daemon.socket().display()),
+                rules
+            ),
+            workload(&format!(
+                "target = \"grown\"\nsleep = {{ grace = \"1s\" }}\nsettings = {{ image = {IMAGE:?} }}"
+            )),
+        )
+    };
+    let tried = ["Containers/Create", "Tasks/Create", "Tasks/Start", "Tasks/Kill"].map(|call| {
+        let (service, _) = call.split_once('/').unwrap_or_default();
+        format!("/containerd.services.{}.v1.{call}", service.to_lowercase())
+    });
+    let tried: Vec<&str> = tried.iter().map(String::as_str).collect();
+    one_by_one(&Programs::from_env(), "containerd", tables, &tried)?;
+    assert_eq!(daemon.task("grown")?, None, "it was put to sleep");
+    Ok(())
+}
+
+#[test]
+fn a_guest_of_proxmox_wakes_and_sleeps_when_the_missing_rule_was_pasted() -> Result<()> {
+    let programs = Programs::from_env();
+    let place = home(&programs)?;
+    let hello = Hello::new(&programs, place.path(), Duration::ZERO)?;
+    let fake = FakeProxmox::begin(Generation::New)?;
+    fake.add_container(100, &hello);
+    let token = place.path().join("token");
+    fs::write(&token, format!("{TOKEN}\n"))?;
+    let keys = format!(
+        "url = {:?}\nfingerprint = {:?}\n\
+         headers = {{ Authorization = {{ file = {token:?}, prefix = \"PVEAPIToken=\" }} }}",
+        fake.url(),
+        fake.fingerprint(),
+    );
+    let tables = |rules: &[&str]| {
+        format!(
+            "[provider.p]\nplugin = \"proxmox\"\n\
+             settings = {{ networks = [\"127.0.0.0/8\"], poll = \"100ms\", every = \"500ms\" }}\n{}{}",
+            endpoint("api", &keys, rules),
+            workload("target = \"100\"\nsleep = { grace = \"5s\" }")
+                .replace("port = 80", &format!("port = {}", hello.port())),
+        )
+    };
+    let tried = [
+        "GET /api2/json/cluster/resources",
+        "POST /api2/json/nodes/*/lxc/*/status/start",
+        "POST+body /api2/json/nodes/*/lxc/*/status/shutdown",
+    ];
+    one_by_one(&programs, "proxmox", tables, &tried)?;
+    assert!(!fake.runs(100)?, "it was put to sleep");
+    Ok(())
+}
+
+#[test]
+fn a_server_behind_a_waker_wakes_and_sleeps_when_each_refusal_was_pasted() -> Result<()> {
+    let programs = Programs::from_env();
+    let home_of_it = home(&programs)?;
+    let hello = Hello::new(&programs, home_of_it.path(), Duration::ZERO)?;
+    let plane = Plane::begin(&hello)?;
+    let (name, key) = KEY;
+    let keys = format!("url = {:?}\nheaders = {{ {name} = {key:?} }}", plane.url());
+    let text = format!(
+        "[provider.p]\nplugin = \"http-waker\"\nsettings = {{ poll = \"50ms\" }}\n{}{}",
+        endpoint("api", &keys, &[]),
+        workload("target = \"lobby\""),
+    );
+    let added = grow(home_of_it, text, |line| line)?;
+    let spare = home(&programs)?;
+    spare.configure("")?;
+    let rules = rules(&spare, "http-waker", &added)?;
+    have(&rules, &["GET /servers/*", "POST /servers/*/start", "POST /servers/*/stop"])
+}
+
+#[test]
+fn a_machine_of_the_network_wakes_when_what_the_refusal_says_was_pasted() -> Result<()> {
+    let programs = Programs::from_env();
+    let home_of_it = home(&programs)?;
+    let hello = Hello::new(&programs, home_of_it.path(), Duration::ZERO)?;
+    let card = Card::begin(&hello, home_of_it.path().join("nas"))?;
+    let sleep = format!(
+        "command.sleep = {{ run = [\"touch\"], extra-arguments = true, directory = {:?} }}",
+        home_of_it.path()
+    );
+    let text = format!(
+        "[provider.p]\nplugin = \"wake-on-lan\"\n{}",
+        workload(&format!(
+            "target = \"nas\"\nsettings = {{ mac = \"02:11:22:aa:bb:cc\", address = {:?} }}",
+            hello.address().to_string()
+        )),
+    );
+    // Where machines hear, and how they are put to sleep, is this network's own.
+    let adapt = |line: String| match line.starts_with("command.sleep = { run = ") {
+        true => sleep.clone(),
+        false => line.replace("udp://255.255.255.255:9", &card.url()),
+    };
+    let added = grow(home_of_it, text, adapt)?;
+    let lines: Vec<&str> = added.iter().map(|(_, line)| line.as_str()).collect();
+    let lan = format!("endpoint.lan = {{ url = {:?} }}", card.url());
+    assert_eq!(lines, [lan.as_str(), sleep.as_str()]);
+    until("the machine sleeps", PATIENCE, || (!card.is_awake()).then_some(()))
+}
+
+#[test]
+fn a_program_wakes_when_what_the_refusal_says_was_pasted() -> Result<()> {
+    let programs = Programs::from_env();
+    let home_of_it = home(&programs)?;
+    let hello = Hello::new(&programs, home_of_it.path(), Duration::ZERO)?;
+    // Its own line, as the operator would fill it in.
+    let line = hello.provider();
+    let line = line.lines().find(|line| line.starts_with("command.hello")).context("no command")?;
+    let text = format!("[provider.p]\nplugin = \"process\"\n{}", workload("target = \"hello\""))
+        .replace("port = 80", &format!("port = {}", hello.port()));
+    let added =
+        grow(home_of_it, text, |said| match said.starts_with("command.hello = { run = ") {
+            true => line.to_owned(),
+            false => said,
+        })?;
+    assert_eq!(added, [("[provider.p]".to_owned(), line.to_owned())]);
+    Ok(())
+}
