@@ -42,12 +42,14 @@ enum Built {
 }
 
 impl Built {
-    /// A target's name that tests which run at the same time do not share.
-    fn target(self) -> &'static str {
-        match self {
-            Self::Component => "conform-component",
-            Self::Library(_) => "conform-library",
-        }
+    /// A target's name that tests which run at the same time do not share, in whichever program:
+    /// what runs containers keeps its notes in one place for the whole machine.
+    fn target(self) -> String {
+        let built = match self {
+            Self::Component => "component",
+            Self::Library(_) => "library",
+        };
+        format!("conform-{built}-{}", std::process::id())
     }
 }
 
@@ -130,7 +132,7 @@ fn the_process_provider_keeps_it_as_a_library() -> Result<()> {
 }
 
 fn docker(engine: &Docker, built: Built) -> Result<()> {
-    let name = built.target();
+    let name = &built.target();
     engine.create_web(name, 0.0)?;
     let home = Home::new(&Programs::from_env())?;
     let socket = format!("unix://{}", engine.socket().display());
@@ -181,7 +183,7 @@ fn of_containerd(daemon: &Containerd, name: &str, test: &str) -> String {
 
 /// A container that somebody else has made; in the end it is taken away.
 fn containerd(daemon: &Containerd, built: Built) -> Result<()> {
-    let name = built.target();
+    let name = &built.target();
     daemon.run(&["containers", "create", IMAGE, name])?;
     let home = Home::new(&Programs::from_env())?;
     // Nobody says what it is made of, so it cannot be made anew.
@@ -212,7 +214,7 @@ fn the_containerd_provider_keeps_it_as_a_library() -> Result<()> {
 fn the_containerd_provider_keeps_it_of_a_container_that_it_makes_itself() -> Result<()> {
     let Some(daemon) = Containerd::shared("a_container_that_it_makes") else { return Ok(()) };
     let home = Home::new(&Programs::from_env())?;
-    let name = "conform-made";
+    let name = &format!("conform-made-{}", std::process::id());
     let test = format!(
         "settings = {{ image = {IMAGE:?} }}\nunknown-settings = {{}}\nmay-recreate = true\n"
     );
