@@ -248,7 +248,7 @@ impl Default for Limits {
         Self {
             memory: 64 << 20,
             cpu: Duration::from_secs(1),
-            wall: Duration::from_secs(60),
+            wall: Duration::from_secs(120),
             calls: 32,
             response: 16 << 20,
             log_lines: 20,

@@ -295,7 +295,7 @@ pub(crate) static PROVIDER_LIMITS: Table = Table {
         default(
             "wall",
             DURATION.kind,
-            "\"1m\"",
+            "\"2m\"",
             "One call from begin to end, on top of what it is meant to take, such as the grace \
              time of a stop.",
         ),
