@@ -94,12 +94,6 @@ fn endpoint(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
         None
     });
     let grant = grant?;
-    if matches!(grant.transport, Transport::Udp { .. }) {
-        for key in ["headers", "rules", "token"].into_iter().filter(|key| section.has(key)) {
-            let message = format!("`{key}` is for http and https; datagrams have none");
-            r.complain(section.place_of(key), message);
-        }
-    }
     let own = grant.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
     if token.is_some() && own {
         let message = "the token goes where `headers.Authorization` would; keep one; what its giver \
@@ -134,6 +128,12 @@ fn place(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
     if !encrypted {
         for key in ["ca", "fingerprint", "cert", "key"].into_iter().filter(|key| section.has(key)) {
             let message = format!("`{key}` is for https; this url is not");
+            r.complain(section.place_of(key), message);
+        }
+    }
+    if matches!(url.transport, Transport::Udp { .. }) {
+        for key in ["headers", "rules", "token"].into_iter().filter(|key| section.has(key)) {
+            let message = format!("`{key}` is for http and https; datagrams have none");
             r.complain(section.place_of(key), message);
         }
     }

@@ -172,7 +172,7 @@ impl Daemon {
         match self.ask::<proto::CreatedTask>(TASKS, "Create", task) {
             Ok(created) => Ok(created.pid),
             // So it is told while the other one is on its way: the shim's directory is there.
-            Err(error) if error.message().ends_with("file exists") => {
+            Err(error) if error.message().contains("file exists") => {
                 Err(Error::conflict(error.message()))
             }
             Err(error) => Err(error),

@@ -189,9 +189,10 @@ fn a_task_that_somebody_else_is_making_is_a_conflict() {
     test.container(&web(&[])).no_task().ok(SNAPSHOTS, "Mounts");
     let on_its_way = "failed to start shim: mkdir /run/io.containerd/default/web: file exists";
     test.call(TASKS, "Create", Answer::status(2, on_its_way));
+    test.call(TASKS, "Create", Answer::status(6, "task web: already exists"));
     let error = test.0.start("web").unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Conflict, "{error}");
-    assert!(error.message().contains("file exists"), "{error}");
+    assert!(error.message().contains("already exists"), "{error}");
 }
 
 #[test]
