@@ -179,7 +179,9 @@ impl World {
             let old = self.state.clone();
             let was_ready = old.phase() == Phase::Ready && matches!(input, Input::Looked(..));
             let (state, effects) = step(&self.policy, old, input, self.now);
-            if was_ready && state.phase() == Phase::Asleep {
+            // What the visits inside were with is gone.
+            let gone = matches!(state.phase(), Phase::Asleep | Phase::Missing | Phase::Failed);
+            if was_ready && gone {
                 self.forced = Some(state.generation());
             }
             self.state = state;
