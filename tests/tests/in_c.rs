@@ -95,6 +95,9 @@ fn a_provider_in_c_names_what_is_not_granted() -> Result<()> {
     let router = home.start()?;
     assert_eq!(router.get("any.example", "/")?.status, 503);
     let status = router.workload("hello")?.to_string();
-    assert!(status.contains("is not granted: add to [provider.c]: command.hello = { run"), "{status}");
+    assert!(
+        status.contains("is not granted: add to [provider.c]: command.hello = { run"),
+        "{status}"
+    );
     Ok(())
 }
