@@ -85,11 +85,7 @@ impl Containerd {
     /// When it does not start although the machine has what it needs.
     pub fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: OnceLock<Containerd> = OnceLock::new();
-        if let Some(lack) = Self::lacks() {
-            needs::skip(test, &lack);
-            return None;
-        }
-        Some(SHARED.get_or_init(|| Self::start().unwrap_or_else(|error| panic!("{error:#}"))))
+        needs::shared(&SHARED, test, Self::lacks(), Self::start)
     }
 
     /// Starts a daemon with the image of the tests.

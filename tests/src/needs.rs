@@ -6,7 +6,10 @@ use std::{
     fs::OpenOptions,
     io::{self, Write},
     path::PathBuf,
+    sync::OnceLock,
 };
+
+use anyhow::Result;
 
 use crate::programs::variables;
 
@@ -26,6 +29,25 @@ pub fn lacks(names: &[&str]) -> Option<String> {
 /// Whether a skipped test counts as failed: `CI=true`.
 pub fn strict() -> bool {
     env::var_os("CI").is_some_and(|value| value == OsStr::new("true"))
+}
+
+/// What the tests of one program share, started by the first that needs it. None where the machine
+/// lacks something for it, after saying so.
+///
+/// # Panics
+///
+/// When it does not start although the machine has what it needs.
+pub fn shared<T>(
+    cell: &'static OnceLock<T>,
+    test: &str,
+    lack: Option<String>,
+    start: impl FnOnce() -> Result<T>,
+) -> Option<&'static T> {
+    if let Some(lack) = lack {
+        skip(test, &lack);
+        return None;
+    }
+    Some(cell.get_or_init(|| start().unwrap_or_else(|error| panic!("{error:#}"))))
 }
 
 /// Says that a test cannot run here, also to `cargo xtask test`. Use as

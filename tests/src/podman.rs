@@ -108,11 +108,7 @@ impl Podman {
     /// When it does not start although the machine has what it needs.
     pub fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: OnceLock<Podman> = OnceLock::new();
-        if let Some(lack) = Self::lacks() {
-            needs::skip(test, &lack);
-            return None;
-        }
-        Some(SHARED.get_or_init(|| Self::start().unwrap_or_else(|error| panic!("{error:#}"))))
+        needs::shared(&SHARED, test, Self::lacks(), Self::start)
     }
 
     /// Starts one with the images of the tests.

@@ -3,21 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+mod support;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use drowse_conformance::{About, Plan, Report, Stand, Trial, UNKNOWN, Verdict, Wish, run};
 use drowse_core::{Failure, Provider, StopOptions, Target};
 use drowse_plugins::{
     Linked, Plugins, PluginsConfig, Vouchers,
-    settings::{
-        CommandGrant, CommandLimits, EndpointGrant, Limits, ProviderSettings, Restart, Transport,
-    },
+    settings::{CommandGrant, CommandLimits, Limits, ProviderSettings, Restart},
 };
 use drowse_provider_docker::Docker;
 use drowse_provider_process::Processes;
@@ -132,17 +127,6 @@ fn provider(plugin: &str) -> ProviderSettings {
     }
 }
 
-fn endpoint(socket: &Path) -> EndpointGrant {
-    EndpointGrant {
-        transport: Transport::Unix(socket.to_owned()),
-        base: String::new(),
-        headers: Vec::new(),
-        rules: None,
-        token: None,
-        timeout: Duration::from_secs(60),
-    }
-}
-
 fn command(run: Vec<String>) -> CommandGrant {
     let mut run = run.into_iter();
     CommandGrant {
@@ -213,7 +197,7 @@ async fn the_docker_provider_keeps_what_the_contract_promises_without_a_plugin_b
     engine.create_web("conform-native", 0.0).unwrap();
     let socket = engine.socket();
     let endpoints = ["engine", "exec", "recreate", "remove"];
-    let endpoints = endpoints.map(|name| (name.to_owned(), endpoint(&socket)));
+    let endpoints = endpoints.map(|name| (name.to_owned(), support::grant_of_engine(&socket)));
     let granted = ProviderSettings { endpoints: endpoints.into(), ..provider("docker") };
     let at = format!("unix://{}", socket.display());
     let disturb = ["docker", "--host", &at, "kill", "conform-native"];

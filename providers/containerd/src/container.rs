@@ -158,14 +158,14 @@ impl<'a> Target<'a> {
     }
 
     /// What is left of a task whose creation was broken off is cleared away by containerd itself, and
-    /// is in the way until then.
+    /// is in the way until then; so is a task that somebody else makes. `conflict` when it stays.
     fn create_task(&self, task: &proto::CreateTask) -> Result<u32> {
         let deadline = Deadline::after(CLEARING);
         loop {
             match self.daemon.create_task(task) {
                 Err(error) if error.message().contains("file exists") => match deadline.left() {
                     Some(left) => clock::sleep(PAUSE.min(left)),
-                    None => return Err(error),
+                    None => return Err(Error::conflict(error.message())),
                 },
                 created => return created,
             }

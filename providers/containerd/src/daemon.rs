@@ -166,17 +166,9 @@ impl Daemon {
         Ok(self.ask::<proto::Tasks>(TASKS, "List", &proto::Empty {})?.tasks)
     }
 
-    /// The number of its first process, which waits to be started. `conflict` when somebody else
-    /// makes one.
+    /// The number of its first process, which waits to be started.
     pub(crate) fn create_task(&self, task: &proto::CreateTask) -> Result<u32> {
-        match self.ask::<proto::CreatedTask>(TASKS, "Create", task) {
-            Ok(created) => Ok(created.pid),
-            // So it is told while the other one is on its way: the shim's directory is there.
-            Err(error) if error.message().contains("file exists") => {
-                Err(Error::conflict(error.message()))
-            }
-            Err(error) => Err(error),
-        }
+        Ok(self.ask::<proto::CreatedTask>(TASKS, "Create", task)?.pid)
     }
 
     pub(crate) fn start_task(&self, id: &str) -> Result<()> {

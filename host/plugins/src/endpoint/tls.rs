@@ -1,5 +1,5 @@
-//! What makes a TLS peer trustworthy: authorities, or certificates that are known. And what makes the router
-//! trustworthy to a peer that asks.
+//! What makes a TLS peer trustworthy: authorities, or certificates that are known. And what makes
+//! the router trustworthy to a peer that asks.
 
 use std::{fmt::Display, path::Path, sync::Arc};
 

@@ -140,6 +140,11 @@ pub(crate) fn grant(socket: &Path) -> EndpointGrant {
     }
 }
 
+/// The same to a real engine, which takes its time when it is busy.
+pub(crate) fn grant_of_engine(socket: &Path) -> EndpointGrant {
+    EndpointGrant { timeout: Duration::from_secs(60), ..grant(socket) }
+}
+
 /// The provider `docker` as it comes with the router, with these endpoints: name and socket. None
 /// where nothing was built, after saying so.
 pub(crate) async fn docker(
@@ -162,9 +167,8 @@ pub(crate) async fn docker_within(
         return None;
     };
     stage.drop_in("docker.wasm", &std::fs::read(Path::new(&bundle).join("docker.wasm")).unwrap());
-    // An engine that is busy takes its time.
-    let grant = |socket| EndpointGrant { timeout: Duration::from_secs(60), ..grant(socket) };
-    let endpoints = endpoints.iter().map(|(name, socket)| ((*name).to_owned(), grant(socket)));
+    let endpoints =
+        endpoints.iter().map(|(name, socket)| ((*name).to_owned(), grant_of_engine(socket)));
     let settings = ProviderSettings {
         name: "docker".to_owned().try_into().unwrap(),
         plugin: "docker".into(),
