@@ -1,12 +1,12 @@
 //! Which image a container is made of: the one that is here, or a newer one of its registry.
 
-use drowse_provider_sdk::{Error, Result, info, warn};
+use drowse_provider_sdk::{Error, ImageName, Result, info, warn};
 
 use crate::{
     daemon::Daemon,
     image::{self, Image},
     pull,
-    registry::{Reference, Registry},
+    registry::Registry,
     settings::{Pull, Settings, TargetSettings},
 };
 
@@ -35,12 +35,12 @@ impl Fetch<'_> {
     pub(crate) fn image(&self, name: &str) -> Result<Image> {
         let snapshotter = self.settings.snapshotter.as_str();
         let here = self.daemon.image(name)?.map(|target| target.digest);
-        let reference = Reference::parse(name);
-        let registry = Registry::of(self.settings, reference);
-        let pulled = match self.wanted(here.as_deref(), reference, registry.as_ref()) {
+        let image = ImageName::parse(name);
+        let registry = Registry::of(self.settings, image);
+        let pulled = match self.wanted(here.as_deref(), image, registry.as_ref()) {
             Ok(Wanted::Nothing) => Ok(None),
             Ok(Wanted::Pull(registry, digest)) => {
-                let digest = digest.as_deref().or(reference.digest);
+                let digest = digest.as_deref().or(image.digest);
                 pull::pull(self.daemon, registry, name, digest, snapshotter).map(Some)
             }
             Err(error) => Err(error.context(format!("ask the registry for {name}"))),
@@ -48,7 +48,7 @@ impl Fetch<'_> {
         let digest = match (pulled, here) {
             (Ok(Some(pulled)), _) => pulled,
             (Ok(None), Some(here)) => here,
-            (Ok(None), None) => return Err(self.missing(name, reference)),
+            (Ok(None), None) => return Err(self.missing(name, image)),
             (Err(error), None) => return Err(error),
             (Err(error), Some(here)) => {
                 warn!(image = name; "the image that is here is used: {error}");
@@ -61,7 +61,7 @@ impl Fetch<'_> {
     fn wanted<'r>(
         &self,
         here: Option<&str>,
-        reference: Reference<'_>,
+        image: ImageName<'_>,
         registry: Option<&'r Registry<'r>>,
     ) -> Result<Wanted<'r>> {
         let policy = self.own.pull.unwrap_or(self.settings.pull);
@@ -69,7 +69,7 @@ impl Fetch<'_> {
             return Ok(Wanted::Nothing);
         };
         let Some(here) = here else { return Ok(Wanted::Pull(registry, None)) };
-        if reference.digest == Some(here) || policy == Pull::Missing && !self.refresh {
+        if image.digest == Some(here) || policy == Pull::Missing && !self.refresh {
             return Ok(Wanted::Nothing);
         }
         let latest = registry.latest()?;
@@ -81,9 +81,9 @@ impl Fetch<'_> {
     }
 
     /// Nobody has it, and nobody is to be asked.
-    fn missing(&self, name: &str, reference: Reference<'_>) -> Error {
+    fn missing(&self, name: &str, image: ImageName<'_>) -> Error {
         let namespace = &self.daemon.namespace;
-        let host = reference.host.unwrap_or("docker.io");
+        let host = image.registry.unwrap_or("docker.io");
         Error::not_found(format!(
             "there is no image {name:?} in namespace {namespace:?}; have it pulled by an endpoint that \
              leads to {host:?} and is named in the provider's settings: registries, or pull it there, \

@@ -1,10 +1,8 @@
 use std::time::Duration;
 
 use drowse_provider_sdk::{Error, ErrorCode, RecreateOptions, StopOptions, testing::Logged};
-use proptest::prelude::*;
 
 use super::*;
-use crate::image::Reference;
 
 const FULL: &str = include_str!("../../fixtures/recreate/full.json");
 const IMAGE: &str = include_str!("../../fixtures/recreate/image.json");
@@ -228,44 +226,4 @@ fn podman_pulls_without_asking() {
     }
     let refresh = Refresh(test).then("recreate", BY_NAME, here()).then("recreate", FETCH, pulled());
     assert_eq!(refresh.ends(Some(BY_NAME)), (None, vec![]));
-}
-
-#[test]
-fn a_name_is_taken_apart() {
-    for (text, name, tag, digest, registry) in [
-        ("nginx", "nginx", "latest", None, "docker.io"),
-        ("nginx:1.27", "nginx", "1.27", None, "docker.io"),
-        ("team/app", "team/app", "latest", None, "docker.io"),
-        ("localhost/app:x", "localhost/app", "x", None, "localhost"),
-        ("ghcr.io/team/app", "ghcr.io/team/app", "latest", None, "ghcr.io"),
-        ("lan:5000/app", "lan:5000/app", "latest", None, "lan:5000"),
-        ("lan:5000/a/b:2", "lan:5000/a/b", "2", None, "lan:5000"),
-        ("app:1@sha256:ab", "app", "1", Some("sha256:ab"), "docker.io"),
-        ("lan:5000/app@sha256:ab", "lan:5000/app", "latest", Some("sha256:ab"), "lan:5000"),
-    ] {
-        let found = Reference::parse(text);
-        assert_eq!(found, Reference { name, tag, digest }, "{text}");
-        assert_eq!(found.registry(), registry, "{text}");
-    }
-}
-
-proptest! {
-    #[test]
-    fn every_name_is_put_together_again(
-        registry in "([a-z]{1,4}[.][a-z]{2}(:[0-9]{2,4})?/)?", path in "[a-z]{1,4}(/[a-z]{1,4}){0,4}",
-        tag in "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,8})?", digest in "(@sha256:[0-9a-f]{64})?",
-    ) {
-        let text = format!("{registry}{path}{tag}{digest}");
-        let Reference { name, tag: found, digest: by } = Reference::parse(&text);
-        prop_assert_eq!(name, format!("{registry}{path}"));
-        prop_assert_eq!(found, tag.strip_prefix(':').unwrap_or("latest"));
-        prop_assert_eq!(by, digest.strip_prefix('@'));
-    }
-
-    #[test]
-    fn any_text_is_taken_as_a_name(text in any::<String>()) {
-        let found = Reference::parse(&text);
-        prop_assert!(text.starts_with(found.name));
-        found.registry();
-    }
 }
