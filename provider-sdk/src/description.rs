@@ -4,7 +4,7 @@ use crate::{
     bindings::drowse::provider::types,
     provider::Provider,
     settings,
-    words::{Attribute, CommandWish, EndpointWish},
+    words::{Attribute, CommandWish, EndpointWish, NetworkWish},
 };
 
 /// What a plugin is, what it can do and what it wants.
@@ -18,6 +18,7 @@ pub struct Description {
     abilities: Vec<Ability>,
     endpoints: Vec<EndpointWish>,
     commands: Vec<CommandWish>,
+    networks: Vec<NetworkWish>,
     attributes: Vec<Attribute>,
 }
 
@@ -65,6 +66,7 @@ impl Description {
             abilities: Vec::new(),
             endpoints: Vec::new(),
             commands: Vec::new(),
+            networks: Vec::new(),
             attributes: Vec::new(),
         }
     }
@@ -90,6 +92,13 @@ impl Description {
         self
     }
 
+    /// A network it wants to attach containers to.
+    #[must_use]
+    pub fn network(mut self, wish: NetworkWish) -> Self {
+        self.networks.push(wish);
+        self
+    }
+
     /// `homepage`, `license`, `author`.
     #[must_use]
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -109,6 +118,7 @@ impl Description {
             abilities: flags,
             endpoints: self.endpoints,
             commands: self.commands,
+            networks: self.networks,
             settings_schema: settings::schema::<P::Settings>(),
             target_schema: settings::schema::<P::TargetSettings>(),
             attributes: self.attributes,

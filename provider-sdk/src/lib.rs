@@ -121,8 +121,8 @@ pub use image::ImageName;
 pub use provider::{Provider, Target};
 pub use settings::{NoSettings, Span};
 pub use words::{
-    Address, Attribute, CommandWish, EndpointWish, Event, Exit, Health, Observation, Page,
-    RecreateOptions, RemoveOptions, Status, StopOptions, Usage,
+    Address, Attribute, CommandWish, EndpointWish, Event, Exit, Health, NetworkWish, Observation,
+    Page, RecreateOptions, RemoveOptions, Status, StopOptions, Usage,
 };
 
 /// Makes a type that implements [`Provider`] the plugin that this crate builds to. Once per crate.

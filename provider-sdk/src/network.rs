@@ -1,5 +1,10 @@
 //! Container networking by CNI configurations that the operator granted by name. The host runs the
-//! plugins and keeps what they answer.
+//! plugins and keeps what they answer. A provider asks for networks in its description:
+//!
+//! ```
+//! # use drowse_provider_sdk::NetworkWish;
+//! NetworkWish::new("*", "gives addresses to containers").named_by("network").optional();
+//! ```
 
 use crate::{error::Result, host};
 

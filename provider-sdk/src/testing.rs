@@ -80,7 +80,7 @@ impl<P: Provider> Harness<P> {
     pub fn with_settings(settings: serde_json::Value) -> Self {
         Self {
             settings: settings.to_string(),
-            script: Script::new(Glue::<P>::describe().endpoints),
+            script: Script::new(Glue::<P>::describe()),
             provider: PhantomData,
         }
     }

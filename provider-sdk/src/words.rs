@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, time::Duration};
 
 pub use crate::bindings::drowse::provider::types::{
-    Address, Attribute, CommandWish, EndpointWish, Event, Exit, Health, Observation, Page,
-    RecreateOptions, RemoveOptions, ResourceUsage as Usage, Status, StopOptions,
+    Address, Attribute, CommandWish, EndpointWish, Event, Exit, Health, NetworkWish, Observation,
+    Page, RecreateOptions, RemoveOptions, ResourceUsage as Usage, Status, StopOptions,
 };
 
 /// An [`Exit`] has at most so many lines.
@@ -287,6 +287,37 @@ impl CommandWish {
     #[must_use]
     pub fn optional(mut self) -> Self {
         self.optional = true;
+        self
+    }
+}
+
+// === impl NetworkWish ===
+
+impl NetworkWish {
+    /// A wish without which the provider cannot work. The name is `*` when the operator chooses
+    /// the names.
+    pub fn new(name: impl Into<String>, purpose: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            purpose: purpose.into(),
+            optional: false,
+            setting: None,
+            attributes: Vec::new(),
+        }
+    }
+
+    /// The provider works without it, as long as no setting names one.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    /// The setting of the provider or of a target that names the network. Who names one that is
+    /// not granted is told so by `drowse check`.
+    #[must_use]
+    pub fn named_by(mut self, setting: impl Into<String>) -> Self {
+        self.setting = Some(setting.into());
         self
     }
 }

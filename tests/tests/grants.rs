@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use drowse_tests::{
     Card, Containerd, Docker, FakeProxmox, Hello, Home, Plane, Programs,
     containerd::{IMAGE, PLUGINS},
@@ -160,6 +160,37 @@ fn check_tells_the_line_of_each_rule_endpoint_and_command_that_a_plugin_asks_for
     Ok(())
 }
 
+#[test]
+fn check_tells_the_line_of_a_network_that_a_setting_names_and_nobody_granted() -> Result<()> {
+    let home = home(&Programs::from_env())?;
+    home.configure("")?;
+    let sheet = home.drowse(&["plugin", "inspect", "containerd"])?;
+    let sheet = String::from_utf8(sheet.stdout)?;
+    for part in ["Networks it asks for", "any that is granted (works without it)", "`network`"] {
+        ensure!(sheet.contains(part), "{part} is missing:\n{sheet}");
+    }
+
+    let tables = |own: &str, target: &str| {
+        format!(
+            "[provider.p]\nplugin = \"containerd\"\n\
+             endpoint.containerd = {{ url = \"unix:///run/containerd/containerd.sock\" }}\n{own}\n{}",
+            workload(&format!("target = \"web\"\nsettings = {{ {target} }}")),
+        )
+    };
+    // A container that shares the machine's network needs none.
+    assert_eq!(found(&home, &tables("", ""))?, [""; 0]);
+    let named = "network = \"lan\"";
+    for text in [tables(&format!("settings = {{ {named} }}"), ""), tables("", named)] {
+        let said = found(&home, &text)?;
+        ensure!(said.len() == 1 && said[0].contains("network `lan`"), "{said:?}");
+        ensure!(!home.drowse(&["check"])?.status.success(), "it is a mistake, not a doubt");
+        let (pasted, (_, line)) = paste(&text, &said[0], |line| line)?;
+        assert_eq!(line, "network.lan = { config = \"/etc/cni/net.d/10-drowse.conflist\" }");
+        assert_eq!(found(&home, &pasted)?, [""; 0]);
+    }
+    Ok(())
+}
+
 /// Wakes the workload and puts it to sleep, again and again, and pastes what each refusal says, until
 /// nothing is refused: returns what was pasted, where, in this order.
 fn grow(
@@ -312,6 +343,39 @@ fn a_container_of_containerd_wakes_and_sleeps_when_the_missing_rule_was_pasted()
     let tried: Vec<&str> = tried.iter().map(String::as_str).collect();
     one_by_one(&Programs::from_env(), "containerd", tables, &tried)?;
     assert_eq!(daemon.task("grown")?, None, "it was put to sleep");
+    Ok(())
+}
+
+#[test]
+fn a_container_of_containerd_wakes_when_the_line_of_its_network_was_pasted() -> Result<()> {
+    let Some(daemon) = Containerd::shared("the_line_of_its_network_was_pasted") else {
+        return Ok(());
+    };
+    let text = format!(
+        "[provider.p]\nplugin = \"containerd\"\nsettings = {{ namespace = \"{}\" }}\n\
+         endpoint.containerd = {{ url = \"unix://{}\" }}\n{}",
+        Containerd::NAMESPACE,
+        daemon.socket().display(),
+        workload(&format!(
+            "target = \"unattached\"\nsleep = {{ grace = \"1s\" }}\n\
+             settings = {{ image = {IMAGE:?}, network = \"lan\" }}"
+        )),
+    );
+    let home = home(&Programs::from_env())?;
+    // Where the network's configuration and plugins are is this machine's own.
+    let own = format!(
+        "network.lan = {{ config = {:?}, plugins = [{PLUGINS:?}], results = {:?} }}",
+        daemon.network(),
+        daemon.results(),
+    );
+    let adapt = |line: String| {
+        line.replace("network.lan = { config = \"/etc/cni/net.d/10-drowse.conflist\" }", &own)
+    };
+    let [told] = found(&home, &text)?.try_into().map_err(|it| anyhow!("{it:?}"))?;
+    let (_, line) = paste(&text, &told, adapt)?;
+    let added = grow(home, text, adapt)?;
+    assert_eq!(added, [line], "`check` and the wake tell the same line");
+    assert_eq!(daemon.task("unattached")?, None, "it was put to sleep");
     Ok(())
 }
 

@@ -26,7 +26,7 @@ pub struct About {
     /// The interfaces of the contract that it imports: `http`, `events`; absent where the runtime
     /// cannot know.
     pub imports: Option<BTreeSet<String>>,
-    /// The endpoints and commands that it asks for.
+    /// The endpoints, commands and networks that it asks for.
     pub wishes: Vec<Wish>,
     /// What is wrong with its wishes as grants that an operator would write.
     pub flaws: Vec<String>,
@@ -41,7 +41,7 @@ pub struct About {
 pub struct Wish {
     /// The name by which it calls it.
     pub name: String,
-    /// The interfaces through which it does: `http`, `grpc`, `udp`, `command`.
+    /// The interfaces through which it does: `http`, `grpc`, `udp`, `command`, `network`.
     pub interfaces: BTreeSet<&'static str>,
     /// It works without.
     pub optional: bool,
@@ -99,8 +99,9 @@ impl About {
     pub(crate) fn check_wishes(&self) -> Outcome {
         let mut seen = BTreeSet::new();
         for wish in &self.wishes {
-            let command = wish.interfaces.contains("command");
-            let kind = if command { "command" } else { "endpoint" };
+            let own = ["command", "network"].into_iter();
+            let mut own = own.filter(|kind| wish.interfaces.contains(kind));
+            let kind = own.next().unwrap_or("endpoint");
             ensure(!wish.name.is_empty(), format!("{kind}s with names"), || "none".to_owned())?;
             ensure(seen.insert((kind, &wish.name)), format!("each {kind} once"), || {
                 format!("{kind} {:?} twice", wish.name)
@@ -123,7 +124,7 @@ impl About {
                 || "ability `watch` without import `events`: it could report nothing".to_owned(),
             )?;
         }
-        for interface in ["http", "grpc", "udp", "command"] {
+        for interface in ["http", "grpc", "udp", "command", "network"] {
             let asks = self.wishes.iter().find(|wish| wish.interfaces.contains(interface));
             let expected = format!("import `{interface}` goes with wishes for it");
             match (asks, imports.contains(interface)) {

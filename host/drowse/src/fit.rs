@@ -24,6 +24,7 @@ pub(crate) fn flaws(
     );
     flaws.extend(signal_flaw(info, workload));
     flaws.extend(look_flaws(info, granted, workload));
+    flaws.extend(grants::missing_networks(info, granted, &settings));
     flaws
 }
 

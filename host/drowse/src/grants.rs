@@ -10,8 +10,8 @@ use std::{
 
 use drowse_core::Ability;
 use drowse_plugins::{
-    CommandWish, EndpointWish, PluginInfo,
-    grants::{Policy, Rule, line_to_add, toml_key, toml_string},
+    CommandWish, EndpointWish, NetworkWish, PluginInfo,
+    grants::{Policy, Rule, USUAL_NETWORK, line_to_add, network_line, toml_key, toml_string},
     settings::{EndpointGrant, ProviderSettings, Secret, Transport, Trust},
 };
 use serde_json::Value;
@@ -43,7 +43,45 @@ pub(crate) fn missing(info: &PluginInfo, settings: &ProviderSettings) -> Vec<Str
             wish.purpose.trim_end_matches('.')
         ))
     });
-    endpoints.chain(commands).collect()
+    let named = missing_networks(info, settings, &settings.settings);
+    let networks = info.networks.iter().filter_map(|wish| {
+        let granted = match wish.name.as_str() {
+            // It is told already which one it is.
+            "*" => !settings.networks.is_empty() || !named.is_empty(),
+            name => settings.networks.contains_key(name),
+        };
+        let name = if wish.name == "*" { "NAME" } else { &wish.name };
+        (!wish.optional && !granted).then(|| unattached(info, settings, wish, name))
+    });
+    endpoints.chain(commands).chain(networks).chain(named.iter().cloned()).collect()
+}
+
+/// The networks that these settings, the provider's or a workload's, name and that are not granted.
+pub(crate) fn missing_networks(
+    info: &PluginInfo,
+    settings: &ProviderSettings,
+    naming: &Value,
+) -> Vec<String> {
+    let wishes = info.networks.iter();
+    let named = wishes.flat_map(|wish| wish.named_in(naming).into_iter().map(move |it| (wish, it)));
+    let missing = named.filter(|(_, name)| !settings.networks.contains_key(*name));
+    missing.map(|(wish, name)| unattached(info, settings, wish, name)).collect()
+}
+
+fn unattached(
+    info: &PluginInfo,
+    settings: &ProviderSettings,
+    wish: &NetworkWish,
+    name: &str,
+) -> String {
+    format!(
+        "plugin `{}` needs network `{}`: {}; grant it with `{}` in [provider.{}]",
+        info.name,
+        name.escape_debug(),
+        one_line(wish.purpose.trim_end_matches('.')),
+        network_line(name),
+        toml_key(settings.name.as_str())
+    )
 }
 
 /// The endpoint that an ability needs, if it is not granted: an optional one that is named like the
@@ -166,9 +204,9 @@ pub(crate) fn doubts(info: &PluginInfo, settings: &ProviderSettings) -> Vec<Stri
         }
     }
     for (name, grant) in &settings.networks {
-        let asks = |import: &String| import.starts_with("drowse:provider/network@");
-        if !info.imports.iter().any(asks) {
-            doubts.push(format!("network `{name}`: plugin `{}` does not ask for any", info.name));
+        let asked = info.networks.iter().any(|wish| wish.name == "*" || wish.name == *name);
+        if !asked {
+            doubts.push(format!("network `{name}`: plugin `{}` does not ask for it", info.name));
         }
         doubts.extend(unreadable(&grant.config).map(|why| format!("network `{name}`: {why}")));
         if !grant.plugins.iter().any(|directory| directory.is_dir()) {
@@ -217,6 +255,21 @@ pub(crate) fn write_commands(provider: &str, wishes: &[CommandWish], toml: &mut 
         let comment = if wish.optional { "# " } else { "" };
         let _ = writeln!(toml, "{comment}[provider.{}.command.{name}]", toml_key(provider));
         let _ = writeln!(toml, "{comment}run = [\"/path/to/program\", \"argument\"]");
+    }
+}
+
+/// A plugin's wishes for networks as grants in TOML, to be filled in.
+pub(crate) fn write_networks(provider: &str, wishes: &[NetworkWish], toml: &mut String) {
+    for wish in wishes {
+        let name = if wish.name == "*" { "NAME".to_owned() } else { toml_key(&wish.name) };
+        // Writing to a string cannot fail.
+        let _ = writeln!(toml, "\n# {}", one_line(&wish.purpose));
+        if let Some(setting) = &wish.setting {
+            let _ = writeln!(toml, "# The setting `{}` says which one it is.", toml_key(setting));
+        }
+        let comment = if wish.optional { "# " } else { "" };
+        let _ = writeln!(toml, "{comment}[provider.{}.network.{name}]", toml_key(provider));
+        let _ = writeln!(toml, "{comment}config = {}", toml_string(USUAL_NETWORK));
     }
 }
 

@@ -18,6 +18,9 @@ pub use self::policy::{Asked, Called, Policy, RulesOrigin, line_to_add};
 /// Longest path with query that a provider may send.
 const PATH_BYTES: usize = 8 << 10;
 
+/// Where the configuration of a network may be.
+pub const USUAL_NETWORK: &str = "/etc/cni/net.d/10-drowse.conflist";
+
 /// One allowed kind of request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -337,6 +340,11 @@ fn decode(raw: &str) -> Result<String, PathFlaw> {
 
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+/// The line of a provider's table that grants a network, with a usual place of its configuration.
+pub fn network_line(name: &str) -> String {
+    format!("network.{} = {{ config = {} }}", toml_key(name), toml_string(USUAL_NETWORK))
 }
 
 /// A name as a key in TOML.

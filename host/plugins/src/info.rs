@@ -33,6 +33,8 @@ pub struct PluginInfo {
     pub endpoints: Vec<EndpointWish>,
     /// Commands it wants to run.
     pub commands: Vec<CommandWish>,
+    /// Networks it wants to attach containers to.
+    pub networks: Vec<NetworkWish>,
     /// Every interface that a component imports: what it could ever make use of. A dynamic library
     /// can do whatever the router can.
     pub imports: Vec<String>,
@@ -94,6 +96,19 @@ pub struct CommandWish {
     pub optional: bool,
 }
 
+/// A network that a plugin wants to attach containers to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkWish {
+    /// The name to grant; `*` when the operator chooses.
+    pub name: String,
+    /// What it is for.
+    pub purpose: String,
+    /// Works without it, as long as no setting names one.
+    pub optional: bool,
+    /// The setting of a provider or of a workload that names it.
+    pub setting: Option<String>,
+}
+
 // === impl PluginInfo ===
 
 impl PluginInfo {
@@ -109,6 +124,19 @@ impl EndpointWish {
     /// It wants to send datagrams there; anything else is HTTP.
     pub fn wants_datagrams(&self) -> bool {
         self.suggested_url.as_deref().is_some_and(|url| url.starts_with("udp://"))
+    }
+}
+
+// === impl NetworkWish ===
+
+impl NetworkWish {
+    /// The names of networks in these settings, of the provider or of a workload.
+    pub fn named_in<'a>(&self, settings: &'a Value) -> Vec<&'a str> {
+        match self.setting.as_ref().and_then(|setting| settings.get(setting)) {
+            Some(Value::String(name)) => vec![name],
+            Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -131,6 +159,18 @@ impl From<types::CommandWish> for CommandWish {
     fn from(wish: types::CommandWish) -> Self {
         let types::CommandWish { name, purpose, optional } = wish;
         Self { name: line(&name, 128), purpose: line(&purpose, 256), optional }
+    }
+}
+
+impl From<types::NetworkWish> for NetworkWish {
+    fn from(wish: types::NetworkWish) -> Self {
+        let types::NetworkWish { name, purpose, optional, setting, attributes: _ } = wish;
+        Self {
+            name: line(&name, 128),
+            purpose: line(&purpose, 256),
+            optional,
+            setting: setting.map(|setting| line(&setting, 128)),
+        }
     }
 }
 

@@ -45,7 +45,7 @@ mod vouch;
 mod wire;
 
 pub use dylib::Linked;
-pub use info::{CommandWish, EndpointWish, Kind, Load, PluginInfo};
+pub use info::{CommandWish, EndpointWish, Kind, Load, NetworkWish, PluginInfo};
 pub use plugins::{Plugins, PluginsConfig, PluginsError};
 pub use provider::PluginProvider;
 pub use reach::{InvalidReach, Reach};

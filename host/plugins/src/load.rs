@@ -148,6 +148,7 @@ pub(crate) async fn load(house: &Arc<House>, source: Source) -> Result<Plugin, S
         abilities: Vec::new(),
         endpoints: Vec::new(),
         commands: Vec::new(),
+        networks: Vec::new(),
         imports: ready.imports.iter().map(|import| info::line(import, 256)).collect(),
         settings_schema: serde_json::Value::Null,
         target_schema: serde_json::Value::Null,
@@ -222,6 +223,7 @@ fn accept(plugin: &mut PluginInfo, said: types::Description) -> Result<(), Strin
     plugin.target_schema = schema("target", &said.target_schema)?;
     plugin.endpoints = said.endpoints.into_iter().map(EndpointWish::from).collect();
     plugin.commands = said.commands.into_iter().map(info::CommandWish::from).collect();
+    plugin.networks = said.networks.into_iter().map(info::NetworkWish::from).collect();
     for wish in &plugin.endpoints {
         if wish.wants_datagrams() && !wish.rules.is_empty() {
             let name = &wish.name;

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use self::{chain::Chain, kept::Kept, plugin::Verb};
 use crate::{
     fault::clean,
-    grants::{toml_key, toml_string},
+    grants::{network_line, toml_key},
     settings::NetworkGrant,
 };
 
@@ -156,12 +156,10 @@ impl Networks {
     fn no_grant(&self, network: &str) -> NetworkError {
         let network = clean(network, 128);
         NetworkError::Denied(format!(
-            "provider {:?}: network {network:?} is not granted: add to [provider.{}]: network.{} = \
-             {{ config = {} }}",
+            "provider {:?}: network {network:?} is not granted: add to [provider.{}]: {}",
             self.provider,
             toml_key(&self.provider),
-            toml_key(&network),
-            toml_string("/etc/cni/net.d/10-drowse.conflist"),
+            network_line(&network),
         ))
     }
 }

@@ -6,7 +6,7 @@ use super::rules;
 use crate::{bindings::exports::drowse::provider::provider::Guest, glue::Glue, provider::Provider};
 
 /// Panics with what is wrong with a provider's description: a name that is no name, a rule that
-/// no host understands, settings that take unknown keys.
+/// no host understands, settings that take unknown keys, a setting that does not exist.
 pub fn check_description<P: Provider>() {
     let description = Glue::<P>::describe();
     let mut wrong = Vec::new();
@@ -46,13 +46,27 @@ pub fn check_description<P: Provider>() {
             wrong.push(format!("command {:?}: not a name", wish.name));
         }
     }
+    let mut settings = BTreeSet::new();
     for (of, schema) in
         [("settings", &description.settings_schema), ("target", &description.target_schema)]
     {
         match serde_json::from_str::<serde_json::Value>(schema) {
-            Ok(schema) if schema["additionalProperties"] == false => {}
-            Ok(_) => wrong.push(format!("{of}: unknown keys are taken; deny_unknown_fields")),
+            Ok(schema) => {
+                if schema["additionalProperties"] != false {
+                    wrong.push(format!("{of}: unknown keys are taken; deny_unknown_fields"));
+                }
+                let properties = schema["properties"].as_object();
+                settings.extend(properties.into_iter().flat_map(|held| held.keys().cloned()));
+            }
             Err(error) => wrong.push(format!("{of}: the schema is not JSON: {error}")),
+        }
+    }
+    for wish in &description.networks {
+        if wish.name != "*" && !is_name(&wish.name) {
+            wrong.push(format!("network {:?}: not a name", wish.name));
+        }
+        if let Some(setting) = wish.setting.as_ref().filter(|it| !settings.contains(*it)) {
+            wrong.push(format!("network {:?}: there is no setting {setting:?}", wish.name));
         }
     }
     assert!(wrong.is_empty(), "the description of {:?}: {wrong:#?}", description.name);

@@ -12,11 +12,11 @@ use std::{
 
 use super::{Answer, Program, Reply, program::Processes, rules};
 use crate::{
-    bindings::drowse::provider::{grpc, http, network::Attachment},
+    bindings::drowse::provider::{grpc, http, network::Attachment, types::Description},
     error::Result,
     host::Host,
     log::Level,
-    words::{Attribute, EndpointWish, Event},
+    words::{Attribute, EndpointWish, Event, NetworkWish},
 };
 
 /// When tests take place: 2026-01-01T00:00:00Z.
@@ -53,6 +53,7 @@ pub(super) struct Script(Rc<RefCell<State>>);
 
 struct State {
     wishes: Vec<EndpointWish>,
+    networks: Vec<NetworkWish>,
     now: Duration,
     call_began: Duration,
     stage: Stage,
@@ -95,9 +96,10 @@ pub(super) enum Outcome {
 // === impl Script ===
 
 impl Script {
-    pub(super) fn new(wishes: Vec<EndpointWish>) -> Self {
+    pub(super) fn new(description: Description) -> Self {
         Self(Rc::new(RefCell::new(State {
-            wishes,
+            wishes: description.endpoints,
+            networks: description.networks,
             now: Duration::ZERO,
             call_began: Duration::ZERO,
             stage: Stage::Call,
@@ -154,6 +156,12 @@ impl Script {
 
     fn attached(&self, verb: &str, attachment: &Attachment) -> Result<Vec<String>> {
         self.outside("network");
+        let network = &attachment.network;
+        let asked_for = |wish: &NetworkWish| wish.name == "*" || wish.name == *network;
+        assert!(
+            self.0.borrow().networks.iter().any(asked_for),
+            "network {network:?}: the description wishes for none of this name"
+        );
         self.0.borrow_mut().attachments.push(attachment.clone());
         let asked = format!("{verb} {}", attachment.container);
         match self.met(&attachment.network, &asked) {

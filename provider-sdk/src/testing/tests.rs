@@ -195,7 +195,10 @@ impl Provider for Caller {
 
     fn describe() -> Description {
         let daemon = crate::EndpointWish::new("daemon", "answers").rules(["/test.v1.Echo/*"]);
-        Description::new("caller", "1.0.0", "calls").endpoint(daemon).abilities([Ability::Watch])
+        Description::new("caller", "1.0.0", "calls")
+            .endpoint(daemon)
+            .network(crate::NetworkWish::new("lan", "gives addresses"))
+            .abilities([Ability::Watch])
     }
 
     fn configure(_: NoSettings) -> Result<Self> {
@@ -255,6 +258,51 @@ fn calls_and_networks_are_answered_by_the_script() {
     let watched = test.watch();
     assert_eq!(watched.reports.len(), 2);
     assert!(watched.error.is_none());
+}
+
+/// Attaches to a network that it does not ask for, and says that a setting names another.
+struct Intruder;
+
+impl Provider for Intruder {
+    type Settings = NoSettings;
+    type TargetSettings = NoSettings;
+
+    fn describe() -> Description {
+        let network = crate::NetworkWish::new("lan", "gives addresses").named_by("bridge");
+        Description::new("intruder", "1.0.0", "goes astray").network(network)
+    }
+
+    fn configure(_: NoSettings) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn start(&self, target: &crate::Target<NoSettings>) -> Result<Observation> {
+        let attachment = Attachment {
+            network: "wan".into(),
+            container: "one".into(),
+            namespace: "/proc/7/ns/net".into(),
+            interface: "eth0".into(),
+            address: None,
+        };
+        network::add(&attachment)?;
+        Ok(Observation::missing(&target.handle))
+    }
+
+    fn stop(&self, target: &crate::Target<NoSettings>, _: &StopOptions) -> Result<Observation> {
+        Ok(Observation::missing(&target.handle))
+    }
+
+    fn status(&self, target: &crate::Target<NoSettings>) -> Result<Observation> {
+        Ok(Observation::missing(&target.handle))
+    }
+}
+
+#[test]
+fn a_network_that_the_description_does_not_ask_for_fails_the_test() {
+    let message = failure(|| drop(Harness::<Intruder>::new().start("one")));
+    assert!(message.contains("network \"wan\": the description wishes for none"), "{message}");
+    let message = failure(check_description::<Intruder>);
+    assert!(message.contains("there is no setting"), "{message}");
 }
 
 #[test]

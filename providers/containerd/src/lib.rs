@@ -25,7 +25,7 @@ mod spec;
 mod unpack;
 
 use drowse_provider_sdk::{
-    Ability, Description, EndpointWish, Observation, Page, Provider, RecreateOptions,
+    Ability, Description, EndpointWish, NetworkWish, Observation, Page, Provider, RecreateOptions,
     RemoveOptions, Result, StopOptions, Target,
 };
 
@@ -84,6 +84,15 @@ impl Provider for Containerd {
                      says which one it is",
                 )
                 .rules(registry::RULES)
+                .optional(),
+            )
+            .network(
+                NetworkWish::new(
+                    "*",
+                    "gives addresses to containers with a network namespace of their own; those \
+                     that share the machine's network need none",
+                )
+                .named_by("network")
                 .optional(),
             )
             .attribute("license", env!("CARGO_PKG_LICENSE"))

@@ -72,6 +72,7 @@ impl Guest for Hostile {
                 optional: true,
             }],
             commands: Vec::new(),
+            networks: Vec::new(),
             settings_schema: r#"{"type":"object"}"#.into(),
             target_schema: r#"{"type":"object"}"#.into(),
             attributes: Vec::new(),

@@ -178,6 +178,7 @@ fn other(toml: &mut String, plugin: &str, info: Option<&PluginInfo>) -> std::fmt
     grants::write_settings(&info.settings_schema, toml);
     grants::write(provider, &info.endpoints, toml);
     grants::write_commands(provider, &info.commands, toml);
+    grants::write_networks(provider, &info.networks, toml);
     writeln!(toml, "\n# What sleeps and wakes.\n[workload.example]")?;
     writeln!(toml, "provider = {}", toml_string(provider))?;
     writeln!(toml, "target = \"example\"  # what the provider calls it")?;

@@ -215,6 +215,17 @@ fn sheet(info: &PluginInfo, output: &Output) -> String {
         let name = if wish.name == "*" { "any that is granted" } else { &wish.name };
         text.push_str(&format!("  {name}{optional}: {}\n", wish.purpose));
     }
+    if !info.networks.is_empty() {
+        text.push_str(&title("Networks it asks for"));
+    }
+    for wish in &info.networks {
+        let optional = if wish.optional { " (works without it)" } else { "" };
+        let name = if wish.name == "*" { "any that is granted" } else { &wish.name };
+        text.push_str(&format!("  {name}{optional}: {}\n", wish.purpose));
+        if let Some(setting) = &wish.setting {
+            text.push_str(&format!("    named by the setting `{setting}`\n"));
+        }
+    }
     for (heading, schema) in [
         ("Settings of a provider", &info.settings_schema),
         ("Settings of a workload", &info.target_schema),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drowse_config::{Config, Places};
-use drowse_plugins::{CommandWish, EndpointWish, Kind, Load};
+use drowse_plugins::{CommandWish, EndpointWish, Kind, Load, NetworkWish};
 use serde_json::json;
 
 use super::*;
@@ -21,6 +21,7 @@ fn info(abilities: &[Ability], target_schema: Value) -> PluginInfo {
         abilities: abilities.to_vec(),
         endpoints: Vec::new(),
         commands: Vec::new(),
+        networks: Vec::new(),
         imports: Vec::new(),
         settings_schema: json!({}),
         target_schema,
@@ -64,6 +65,25 @@ fn a_command_inside_needs_the_grant_that_is_named_like_the_ability() {
         assert!(flaws(&info, &granted, &workload(keys)).is_empty(), "{keys}");
     }
     assert!(told(&info, &workload("")).is_empty());
+}
+
+#[test]
+fn a_network_that_the_workload_names_needs_its_grant() {
+    let mut info = info(&[], json!({}));
+    info.networks.push(NetworkWish {
+        name: "*".to_owned(),
+        purpose: "Gives addresses.".to_owned(),
+        optional: true,
+        setting: Some("network".to_owned()),
+    });
+    let named = workload("settings = { network = \"lan\" }");
+    let said = told(&info, &named);
+    assert!(said.len() == 1 && said[0].contains("`network.lan = { config = "), "{said:?}");
+    let several = told(&info, &workload("settings = { network = [\"lan\", \"wan\"] }"));
+    assert!(several.len() == 2 && several[1].contains("`network.wan = "), "{several:?}");
+    let granted = provider("network.lan.config = \"/etc/cni/net.d/lan.conflist\"");
+    assert!(flaws(&info, &granted, &named).is_empty());
+    assert!(told(&info, &workload("settings = { other = \"lan\" }")).is_empty());
 }
 
 #[test]

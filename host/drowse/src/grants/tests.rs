@@ -31,6 +31,7 @@ fn info() -> PluginInfo {
             purpose: "What it runs.".to_owned(),
             optional: false,
         }],
+        networks: Vec::new(),
         imports: Vec::new(),
         settings_schema: serde_json::json!({}),
         target_schema: serde_json::json!({}),
@@ -53,6 +54,43 @@ fn what_is_needed_and_not_granted_is_told_with_what_to_write() {
     assert!(told[1].contains("command.NAME = "), "{}", told[1]);
     let granted = "endpoint.engine.url = \"http://localhost\"\ncommand.x.run = [\"true\"]";
     assert!(missing(&info(), &provider(granted)).is_empty());
+}
+
+#[test]
+fn a_network_is_missing_where_it_is_needed_or_named() {
+    let wish = |name: &str, optional| NetworkWish {
+        name: name.to_owned(),
+        purpose: "Gives addresses.".to_owned(),
+        optional,
+        setting: Some("network".to_owned()),
+    };
+    let line = |name: &str| {
+        format!(
+            "grant it with `{}` in [provider.docker]",
+            drowse_plugins::grants::network_line(name)
+        )
+    };
+    let all = "endpoint.engine.url = \"http://localhost\"\ncommand.x.run = [\"true\"]\n";
+    let named = "settings.network = \"back bone\"\n";
+    for (name, optional, keys, missing_names) in [
+        ("*", true, "", &[][..]),
+        ("*", false, "", &["NAME"]),
+        ("lan", false, "", &["lan"]),
+        ("lan", true, "", &[]),
+        ("*", true, named, &["back bone"]),
+        ("*", false, named, &["back bone"]),
+    ] {
+        let mut info = info();
+        info.networks = vec![wish(name, optional)];
+        let told = missing(&info, &provider(&format!("{all}{keys}")));
+        assert_eq!(told.len(), missing_names.len(), "{told:?}");
+        let mut granted = format!("{all}{keys}");
+        for (told, name) in told.iter().zip(missing_names) {
+            assert!(told.contains(&line(name)), "{told}");
+            granted.push_str(&format!("{}\n", drowse_plugins::grants::network_line(name)));
+        }
+        assert_eq!(missing(&info, &provider(&granted)), [""; 0]);
+    }
 }
 
 #[test]
@@ -81,7 +119,7 @@ fn what_looks_wrong_here_is_a_doubt() {
         "/nowhere/key",
         "/nowhere/site",
         "/nowhere/group",
-        "`lan`: plugin `docker` does not ask for any",
+        "`lan`: plugin `docker` does not ask for it",
         "/nowhere/lan.conflist",
         "directories in `plugins`",
     ] {

@@ -136,12 +136,20 @@ fn nothing_that_a_plugin_says_of_itself_moves_the_cursor() {
             purpose: EVIL.into(),
             optional: false,
         }],
+        networks: vec![types::NetworkWish {
+            name: EVIL.into(),
+            purpose: EVIL.into(),
+            optional: true,
+            setting: Some(EVIL.into()),
+            attributes: Vec::new(),
+        }],
         settings_schema: schema.to_string(),
         target_schema: schema.to_string(),
         attributes: Vec::new(),
     };
     accept(&mut info, said).unwrap();
     let (endpoint, command) = (&info.endpoints[0], &info.commands[0]);
+    let network = &info.networks[0];
     let mut texts = vec![
         &info.name,
         &info.version,
@@ -151,6 +159,9 @@ fn nothing_that_a_plugin_says_of_itself_moves_the_cursor() {
         endpoint.suggested_url.as_ref().unwrap(),
         &command.name,
         &command.purpose,
+        &network.name,
+        &network.purpose,
+        network.setting.as_ref().unwrap(),
     ];
     for schema in [&info.settings_schema, &info.target_schema] {
         let (key, property) = schema["properties"].as_object().unwrap().iter().next().unwrap();
@@ -180,6 +191,7 @@ fn an_endpoint_for_datagrams_has_no_rules() {
             optional: false,
         }],
         commands: Vec::new(),
+        networks: Vec::new(),
         settings_schema: "true".into(),
         target_schema: "true".into(),
         attributes: Vec::new(),
@@ -204,6 +216,7 @@ fn a_rule_that_does_not_look_like_what_it_is_is_refused() {
             optional: false,
         }],
         commands: Vec::new(),
+        networks: Vec::new(),
         settings_schema: "true".into(),
         target_schema: "true".into(),
         attributes: Vec::new(),
@@ -225,6 +238,7 @@ fn info() -> PluginInfo {
         abilities: Vec::new(),
         endpoints: Vec::new(),
         commands: Vec::new(),
+        networks: Vec::new(),
         imports: Vec::new(),
         settings_schema: serde_json::Value::Null,
         target_schema: serde_json::Value::Null,

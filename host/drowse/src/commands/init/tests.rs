@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drowse_config::Config;
-use drowse_plugins::{CommandWish, EndpointWish, Kind, Load};
+use drowse_plugins::{CommandWish, EndpointWish, Kind, Load, NetworkWish};
 
 use super::*;
 
@@ -84,6 +84,12 @@ fn any_plugin_gets_a_first_configuration_by_its_own_words() {
         purpose: "Does\nit.".to_owned(),
         optional,
     };
+    let network = |name: &str, optional| NetworkWish {
+        name: name.to_owned(),
+        purpose: "Gives\naddresses.".to_owned(),
+        optional,
+        setting: Some("bridge".to_owned()),
+    };
     let info = PluginInfo {
         name: "lamps.2".to_owned(),
         version: "1.0.0".to_owned(),
@@ -102,6 +108,7 @@ fn any_plugin_gets_a_first_configuration_by_its_own_words() {
             optional: false,
         }],
         commands: vec![wish("dim", false), wish("paint", true)],
+        networks: vec![network("lan", false), network("*", true)],
         imports: Vec::new(),
         settings_schema: json!({ "properties": { "colour": { "type": "string" } } }),
         target_schema: json!({
@@ -118,6 +125,9 @@ fn any_plugin_gets_a_first_configuration_by_its_own_words() {
     assert_eq!(provider.endpoints["hub"].rules.as_deref(), Some(&["GET /lamps/*".to_owned()][..]));
     assert_eq!(provider.commands.keys().collect::<Vec<_>>(), ["dim"], "the other is optional");
     assert!(text.contains("# [provider.\"lamps.2\".command.paint]"), "{text}");
+    assert_eq!(provider.networks.keys().collect::<Vec<_>>(), ["lan"], "the other is optional");
+    assert!(text.contains("# [provider.\"lamps.2\".network.NAME]"), "{text}");
+    assert!(text.contains("# The setting `bridge` says which one it is.\n"), "{text}");
     assert!(text.contains("# settings.colour: string"), "{text}");
     assert_eq!(config.routes[0].workload, config.workloads[0].name);
     for line in ["settings.room = \"put yours here\"", "settings.watts = 1"] {

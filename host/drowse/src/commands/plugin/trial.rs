@@ -12,7 +12,7 @@ use drowse_config::{Config, Places, TrialFile};
 use drowse_conformance::{About, Check, Plan, Report, Stand, Verdict, Wish};
 use drowse_core::{Failure, Provider, ProviderName};
 use drowse_plugins::{
-    EndpointWish, PluginInfo, Plugins,
+    EndpointWish, NetworkWish, PluginInfo, Plugins,
     settings::{Limits, ProviderSettings},
 };
 use serde::Serialize;
@@ -180,9 +180,14 @@ fn about(info: PluginInfo) -> About {
         interfaces: ["command"].into(),
         optional: wish.optional,
     });
+    let networks = info.networks.iter().map(|wish| Wish {
+        name: wish.name.clone(),
+        interfaces: ["network"].into(),
+        optional: wish.optional,
+    });
     About {
-        flaws: flaws(&info.endpoints),
-        wishes: endpoints.chain(commands).collect(),
+        flaws: flaws(&info),
+        wishes: endpoints.chain(commands).chain(networks).collect(),
         imports: (!info.imports.is_empty()).then_some(imports),
         name: info.name,
         version: info.version,
@@ -203,16 +208,30 @@ fn interfaces(wish: &EndpointWish) -> BTreeSet<&'static str> {
     }
 }
 
-/// What is wrong with wishes for endpoints once they are written as grants, as `drowse init` does.
-fn flaws(wishes: &[EndpointWish]) -> Vec<String> {
-    let wishes: Vec<_> =
-        wishes.iter().map(|wish| EndpointWish { optional: false, ..wish.clone() }).collect();
+/// What is wrong with wishes once they are written as grants, as `drowse init` does; and settings
+/// that no operator can write.
+fn flaws(info: &PluginInfo) -> Vec<String> {
+    let endpoints = info.endpoints.iter();
+    let endpoints: Vec<_> =
+        endpoints.map(|wish| EndpointWish { optional: false, ..wish.clone() }).collect();
+    let networks = info.networks.iter();
+    let networks: Vec<_> =
+        networks.map(|wish| NetworkWish { optional: false, ..wish.clone() }).collect();
     let mut text = format!("[provider.{BARE}]\nplugin = \"{BARE}\"\n");
-    grants::write(BARE, &wishes, &mut text);
-    match Config::parse(vec![(PathBuf::from("grants"), text)], &Places::default()) {
-        Ok(_) => Vec::new(),
-        Err(mistakes) => mistakes.iter().map(|mistake| mistake.message.clone()).collect(),
-    }
+    grants::write(BARE, &endpoints, &mut text);
+    grants::write_networks(BARE, &networks, &mut text);
+    let parsed = Config::parse(vec![(PathBuf::from("grants"), text)], &Places::default());
+    let refused = parsed.err().into_iter().flatten().map(|mistake| mistake.message);
+    let settings: BTreeSet<_> = [&info.settings_schema, &info.target_schema]
+        .into_iter()
+        .flat_map(|schema| grants::properties(schema).into_keys())
+        .collect();
+    let named = networks.iter().filter_map(|wish| Some((&wish.name, wish.setting.as_ref()?)));
+    let unknown =
+        named.filter(|(_, setting)| !settings.contains(*setting)).map(|(name, setting)| {
+            format!("network {name:?}: it is named by setting {setting:?}, and no schema has that")
+        });
+    refused.chain(unknown).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
+use drowse_plugins::{Kind, Load};
+
 use super::*;
 
 fn wish(name: &str, url: &str) -> EndpointWish {
@@ -12,11 +16,49 @@ fn wish(name: &str, url: &str) -> EndpointWish {
     }
 }
 
+fn info(endpoint: EndpointWish) -> PluginInfo {
+    PluginInfo {
+        name: "lamps".to_owned(),
+        version: "1.0.0".to_owned(),
+        summary: String::new(),
+        kind: Kind::Component,
+        origin: "bundled".to_owned(),
+        digest: String::new(),
+        size: 1,
+        contract: "0.1.0".to_owned(),
+        abilities: Vec::new(),
+        endpoints: vec![endpoint],
+        commands: Vec::new(),
+        networks: Vec::new(),
+        imports: Vec::new(),
+        settings_schema: json!({ "properties": { "network": { "type": "string" } } }),
+        target_schema: json!({}),
+        load: Load::Cached,
+        load_time: Duration::ZERO,
+    }
+}
+
 #[test]
 fn wishes_that_no_operator_could_grant_are_flaws() {
-    assert_eq!(flaws(&[wish("hub", "http://127.0.0.1:80")]), [""; 0]);
-    let told = flaws(&[wish("hub", "gopher://hub")]).join("\n");
+    assert_eq!(flaws(&info(wish("hub", "http://127.0.0.1:80"))), [""; 0]);
+    let told = flaws(&info(wish("hub", "gopher://hub"))).join("\n");
     assert!(told.contains("endpoint.hub") && told.contains("are known"), "{told}");
+}
+
+#[test]
+fn a_network_that_is_named_by_a_setting_of_nobody_is_a_flaw() {
+    let mut info = info(wish("hub", "http://127.0.0.1:80"));
+    let named_by = |setting: &str| NetworkWish {
+        name: "*".to_owned(),
+        purpose: "gives addresses".to_owned(),
+        optional: true,
+        setting: Some(setting.to_owned()),
+    };
+    info.networks = vec![named_by("network")];
+    assert_eq!(flaws(&info), [""; 0]);
+    info.networks = vec![named_by("netwrok")];
+    let told = flaws(&info);
+    assert!(told.len() == 1 && told[0].contains("\"netwrok\""), "{told:?}");
 }
 
 #[test]
