@@ -29,7 +29,7 @@ const PAUSE: [&str; 8] = [
 ];
 /// Writes more lines than anybody is told, with nothing but a shell.
 const MUCH: &str = "i=0; while [ $i -lt 300 ]; do i=$((i + 1)); echo $i; done; exit 7";
-const RECREATE: [&str; 2] = ["recreate", "recreate-stopped"];
+const RECREATE: [&str; 3] = ["fetch", "recreate", "recreate-stopped"];
 const REMOVE: [&str; 2] = ["remove", "remove-again"];
 
 /// What a provider is built as.

@@ -92,6 +92,7 @@ async fn what_cannot_be_found_out_is_skipped_and_says_why() {
         ("exec-stopped", "`exec` in [test]"),
         ("pause", "`without`"),
         ("stop-paused", "`without`"),
+        ("fetch", "may-recreate"),
         ("recreate", "may-recreate"),
         ("remove", "may-remove"),
         ("watch-disturbed", "`disturb` in [test]"),

@@ -33,29 +33,43 @@ impl Fetch<'_> {
     /// The image of this name, unpacked. What is here has to do where the registry cannot be asked
     /// or what it has cannot be had; without that it is an error.
     pub(crate) fn image(&self, name: &str) -> Result<Image> {
+        let digest = self.brought(name, pull::pull)?;
+        image::open(self.daemon, name, &digest, &self.settings.snapshotter)
+    }
+
+    /// Has that image here for a day, without the name.
+    pub(crate) fn ahead(&self, name: &str) -> Result<()> {
+        self.brought(name, pull::ahead).map(drop)
+    }
+
+    /// The digest of the right one, which this has brought here unless it is.
+    fn brought(
+        &self,
+        name: &str,
+        bring: impl FnOnce(&Daemon, &Registry<'_>, &str, Option<&str>, &str) -> Result<String>,
+    ) -> Result<String> {
         let snapshotter = self.settings.snapshotter.as_str();
         let here = self.daemon.image(name)?.map(|target| target.digest);
         let image = ImageName::parse(name);
         let registry = Registry::of(self.settings, image);
-        let pulled = match self.wanted(here.as_deref(), image, registry.as_ref()) {
+        let brought = match self.wanted(here.as_deref(), image, registry.as_ref()) {
             Ok(Wanted::Nothing) => Ok(None),
             Ok(Wanted::Pull(registry, digest)) => {
                 let digest = digest.as_deref().or(image.digest);
-                pull::pull(self.daemon, registry, name, digest, snapshotter).map(Some)
+                bring(self.daemon, registry, name, digest, snapshotter).map(Some)
             }
             Err(error) => Err(error.context(format!("ask the registry for {name}"))),
         };
-        let digest = match (pulled, here) {
-            (Ok(Some(pulled)), _) => pulled,
-            (Ok(None), Some(here)) => here,
-            (Ok(None), None) => return Err(self.missing(name, image)),
-            (Err(error), None) => return Err(error),
+        match (brought, here) {
+            (Ok(Some(brought)), _) => Ok(brought),
+            (Ok(None), Some(here)) => Ok(here),
+            (Ok(None), None) => Err(self.missing(name, image)),
+            (Err(error), None) => Err(error),
             (Err(error), Some(here)) => {
                 warn!(image = name; "the image that is here is used: {error}");
-                here
+                Ok(here)
             }
-        };
-        image::open(self.daemon, name, &digest, snapshotter)
+        }
     }
 
     fn wanted<'r>(

@@ -23,6 +23,15 @@ pub(crate) fn hold<R>(
     Ok(done)
 }
 
+/// The same for what stays for a day in any case.
+pub(crate) fn leave<R>(
+    daemon: &Daemon,
+    what: &str,
+    work: impl FnOnce(&Daemon) -> Result<R>,
+) -> Result<R> {
+    work(&take(daemon, what)?)
+}
+
 /// The same for what is of no use when it fails.
 pub(crate) fn hold_whole<R>(
     daemon: &Daemon,

@@ -66,6 +66,7 @@ impl Provider for Containerd {
                 Ability::List,
                 Ability::Watch,
                 Ability::Recreate,
+                Ability::Fetch,
                 Ability::Remove,
             ])
             .endpoint(
@@ -142,6 +143,10 @@ impl Provider for Containerd {
         options: &RecreateOptions,
     ) -> Result<Observation> {
         self.target(target)?.recreate(options)
+    }
+
+    fn fetch(&self, target: &Target<TargetSettings>) -> Result<()> {
+        self.target(target)?.fetch()
     }
 
     fn remove(&self, target: &Target<TargetSettings>, options: &RemoveOptions) -> Result<()> {

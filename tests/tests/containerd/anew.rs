@@ -44,6 +44,8 @@ fn one_made_anew_has_the_newest_image_and_all_of_its_data() -> Result<()> {
     daemon.publish(&Image::new(&name, "second"))?;
     let said = drowse(&router, &["recreate", "web", "--refresh", "--wait"])?;
     assert_eq!(said, (true, "web: ready\n".to_owned()));
+    let (_, ops) = drowse(&router, &["ops", "web"])?;
+    assert!(ops.contains("fetch"), "it was fetched before anything was stopped: {ops}");
     assert_eq!(visit(&router, "/")?, "<p>second</p>");
     assert_eq!(note(&router, "three")?, "one\ntwo\nthree");
     assert_eq!(daemon.addresses("anew")?, address);

@@ -11,9 +11,10 @@ use drowse_provider_sdk::{Error, Observation, RecreateOptions, Result};
 
 use super::{Target, end::KILL_TIME};
 use crate::{
-    create::Blueprint,
+    create::{self, Blueprint},
     daemon::Key,
     data::{Data, Files},
+    fetch::Fetch,
     observe,
     proto::{self, Container},
     signals,
@@ -47,6 +48,14 @@ impl<'a> Target<'a> {
         let attempt = self.attempt("recreate");
         self.renew(options).map_err(|error| error.context(attempt))?;
         self.observe()
+    }
+
+    /// Has the image here that it would be made anew of.
+    pub(crate) fn fetch(&self) -> Result<()> {
+        let fetch =
+            Fetch { daemon: self.daemon, settings: self.settings, own: self.own, refresh: true };
+        let fetched = create::image_of(self.own).and_then(|name| fetch.ahead(name));
+        fetched.map_err(|error| error.context(self.attempt("fetch a newer image for")))
     }
 
     fn renew(&self, options: &RecreateOptions) -> Result<()> {

@@ -227,3 +227,35 @@ fn podman_pulls_without_asking() {
     let refresh = Refresh(test).then("recreate", BY_NAME, here()).then("recreate", FETCH, pulled());
     assert_eq!(refresh.ends(Some(BY_NAME)), (None, vec![]));
 }
+
+#[test]
+fn fetching_brings_the_image_up_to_date_and_touches_no_container() {
+    let test = engine("1.41", json!({}));
+    let mut full: Value = serde_json::from_str(FULL).unwrap();
+    full["Config"]["Image"] = json!(NAME);
+    test.expect("engine", "GET /v1.41/containers/full/json", Reply::json(full));
+    test.expect("recreate", BY_NAME, here());
+    test.expect("recreate", ASK, told("sha256:newer"));
+    test.expect("recreate", FETCH, pulled());
+    test.fetch("full").unwrap();
+}
+
+#[test]
+fn fetching_for_one_that_was_put_aside_and_for_none() {
+    let test = engine("1.41", json!({}));
+    let mut full: Value = serde_json::from_str(FULL).unwrap();
+    full["Config"]["Image"] = json!(NAME);
+    full["Name"] = json!("/full.drowse-ran");
+    test.expect("engine", "GET /v1.41/containers/full/json", missing());
+    test.expect("engine", "GET /v1.41/containers/full.drowse-ran/json", Reply::json(full));
+    test.expect("recreate", BY_NAME, here());
+    test.expect("recreate", ASK, told(DIGEST));
+    test.fetch("full").unwrap();
+
+    for name in ["full", "full.drowse-ran", "full.drowse-old"] {
+        test.expect("engine", &format!("GET /v1.41/containers/{name}/json"), missing());
+    }
+    let error = test.fetch("full").unwrap_err();
+    assert_eq!(*error.code(), ErrorCode::NotFound);
+    assert!(error.message().contains("fetch a newer image for"), "{error}");
+}
