@@ -166,9 +166,10 @@ impl Daemon {
         Ok(self.ask::<proto::Tasks>(TASKS, "List", &proto::Empty {})?.tasks)
     }
 
-    /// The number of its first process, which waits to be started.
-    pub(crate) fn create_task(&self, task: &proto::CreateTask) -> Result<u32> {
-        Ok(self.ask::<proto::CreatedTask>(TASKS, "Create", task)?.pid)
+    /// The number of its first process, which waits to be started. None when there is a task already.
+    pub(crate) fn create_task(&self, task: &proto::CreateTask) -> Result<Option<u32>> {
+        let created = new(self.ask::<proto::CreatedTask>(TASKS, "Create", task))?;
+        Ok(created.map(|created| created.pid))
     }
 
     pub(crate) fn start_task(&self, id: &str) -> Result<()> {

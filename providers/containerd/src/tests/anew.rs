@@ -24,9 +24,7 @@ impl Script {
         image(self);
         self.task(proto::Status::Running);
         self.container(old).task(proto::Status::Running).ok(TASKS, "Kill").ok(TASKS, "Wait");
-        self.task(proto::Status::Stopped);
-        self.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
-        self.ok(TASKS, "Delete")
+        self.task(proto::Status::Stopped).taken_away()
     }
 
     /// Its files are on top of the image with this number.
