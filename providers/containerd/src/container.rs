@@ -90,8 +90,8 @@ impl<'a> Target<'a> {
     fn recovered(&self, container: &Container, task: &Process, seen: Observation) -> Observation {
         let Ok(Some(name)) = self.network(container) else { return seen };
         let known = network::check(&self.attachment(name, task.pid, None));
-        if known.and_then(|()| self.attach(container, name, task.pid)).is_err() {
-            return seen;
+        if let Err(error) = known.and_then(|()| self.attach(container, name, task.pid).map(drop)) {
+            return seen.with_detail(format!("it runs, and nobody knows its address: {error}"));
         }
         match self.daemon.container(self.id) {
             Ok(Some(renewed)) => observe::seen(&renewed, Some(task)),
