@@ -12,6 +12,7 @@ mod connect;
 mod end;
 mod recreate;
 mod remove;
+mod uses;
 
 use std::time::Duration;
 

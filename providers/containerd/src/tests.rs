@@ -1,6 +1,7 @@
 mod anew;
 mod create;
 mod images;
+mod uses;
 
 use drowse_provider_sdk::{
     ErrorCode, RemoveOptions, Status, StopOptions,

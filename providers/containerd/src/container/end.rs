@@ -96,7 +96,7 @@ impl Target<'_> {
         self.is_ended(pid)
     }
 
-    fn is_ended(&self, pid: u32) -> Result<bool> {
+    pub(super) fn is_ended(&self, pid: u32) -> Result<bool> {
         Ok(self.present(pid)?.is_none_or(|task| task.status() == proto::Status::Stopped))
     }
 
