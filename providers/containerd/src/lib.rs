@@ -23,10 +23,11 @@ mod settings;
 mod signals;
 mod spec;
 mod unpack;
+mod usage;
 
 use drowse_provider_sdk::{
     Ability, Description, EndpointWish, NetworkWish, Observation, Page, Provider, RecreateOptions,
-    RemoveOptions, Result, StopOptions, Target,
+    RemoveOptions, Result, StopOptions, Target, Usage,
 };
 
 use crate::{
@@ -68,6 +69,7 @@ impl Provider for Containerd {
                 Ability::Recreate,
                 Ability::Fetch,
                 Ability::Remove,
+                Ability::Usage,
             ])
             .endpoint(
                 EndpointWish::new(
@@ -151,6 +153,10 @@ impl Provider for Containerd {
 
     fn remove(&self, target: &Target<TargetSettings>, options: &RemoveOptions) -> Result<()> {
         self.target(target)?.remove(options)
+    }
+
+    fn usage(&self, target: &Target<TargetSettings>) -> Result<Usage> {
+        self.target(target)?.usage()
     }
 }
 
