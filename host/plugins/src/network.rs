@@ -96,9 +96,7 @@ impl Networks {
         }
         run.loopback().await?;
         let added = match run.add().await {
-            Ok(result) => {
-                Kept { namespace: inode, path: attachment.namespace.clone(), result }
-            }
+            Ok(result) => Kept { namespace: inode, path: attachment.namespace.clone(), result },
             Err(error) => {
                 run.clear(None).await;
                 return Err(error);

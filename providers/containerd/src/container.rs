@@ -164,7 +164,8 @@ impl<'a> Target<'a> {
             self.daemon.start_task(self.id)
         };
         let Err(error) = started() else { return Ok(true) };
-        let ended = |error: &Error| Error::conflict(format!("somebody else has stopped it: {error}"));
+        let ended =
+            |error: &Error| Error::conflict(format!("somebody else has stopped it: {error}"));
         let Some(task) = self.present(pid)? else { return Err(ended(&error)) };
         let error = match task.status() {
             proto::Status::Running | proto::Status::Paused | proto::Status::Pausing => {

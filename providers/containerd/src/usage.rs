@@ -54,9 +54,9 @@ fn used(data: &Any) -> Result<(Option<Duration>, Option<u64>)> {
         "io.containerd.cgroups.v1.Metrics" => {
             let metrics: MetricsV1 = read("Metrics", &data.value)?;
             let cpu = metrics.cpu.and_then(|cpu| cpu.usage).map(|usage| usage.total);
-            let memory = metrics.memory.and_then(|memory| {
-                Some(without(memory.usage?.usage, memory.total_inactive_file))
-            });
+            let memory = metrics
+                .memory
+                .and_then(|memory| Some(without(memory.usage?.usage, memory.total_inactive_file)));
             (cpu.map(Duration::from_nanos), memory)
         }
         "io.containerd.cgroups.v2.Metrics" => {

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use drowse_provider_sdk::{
-    Error, ErrorCode, Observation, Result, Status, clock::Deadline, debug,
-};
+use drowse_provider_sdk::{Error, ErrorCode, Observation, Result, Status, clock::Deadline, debug};
 
 use super::Target;
 use crate::{

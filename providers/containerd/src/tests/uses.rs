@@ -62,7 +62,8 @@ fn what_cannot_be_told_is_absent() {
     assert_eq!((usage.cpu_percent, usage.memory), (None, Some(600)), "of another life");
     let usage = running(v2(0, 7), v2(0, 8));
     assert_eq!(usage.cpu_percent, None, "the daemon's clock stands still");
-    let usage = running(metric(0, "io.other.Stats", vec![1]), metric(500, "io.other.Stats", vec![]));
+    let usage =
+        running(metric(0, "io.other.Stats", vec![1]), metric(500, "io.other.Stats", vec![]));
     assert_eq!((usage.cpu_percent, usage.memory), (None, None));
 
     let test = Script::new(settings());
