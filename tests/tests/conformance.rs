@@ -219,7 +219,7 @@ fn the_containerd_provider_keeps_it_of_a_container_that_it_makes_itself() -> Res
         "settings = {{ image = {IMAGE:?} }}\nunknown-settings = {{}}\nmay-recreate = true\n"
     );
     let grants = of_containerd(daemon, name, &test);
-    let skipped: [&[&str]; 4] = [&LOGS, &EXEC, &["usage-unknown"], &REMOVE];
+    let skipped: [&[&str]; 3] = [&LOGS, &EXEC, &REMOVE];
     conforms(&home, "containerd", Built::Component, &grants, &skipped)?;
     assert_eq!(daemon.task(name)?, None, "it is left as it was found");
     Ok(())

@@ -255,7 +255,9 @@ fn a_wait_in_vain_is_a_conflict_where_somebody_else_asks_at_the_same_time() {
         clock::sleep(Duration::from_secs(1));
         let late = turn::Turn::begin("lobby", patience);
         assert!(early.has_met_another() && late.has_met_another());
-        std::mem::forget(late);
+        drop(late);
+        assert!(early.has_met_another(), "it was there");
+        std::mem::forget(turn::Turn::begin("lobby", patience));
         clock::sleep(patience);
         assert!(!turn::Turn::begin("lobby", patience).has_met_another(), "long broken off");
     });

@@ -13,6 +13,8 @@ pub(crate) struct Turn<'a> {
     name: &'a str,
     /// Since when it is under way, which names it.
     own: String,
+    /// That is written down: where it does not fit, a conflict is called a timeout.
+    told: bool,
     /// Another one was when it began.
     met: bool,
 }
@@ -27,20 +29,23 @@ impl<'a> Turn<'a> {
         let since = memo::text(name).and_then(|text| text.parse().ok()).map(Duration::from_nanos);
         let met = since.is_some_and(|since| now.saturating_sub(since) < patience);
         let own = now.as_nanos().to_string();
-        // Where it does not fit, a conflict is called a timeout.
-        memo::set(name, &own);
-        Self { name, own, met }
+        let told = memo::set(name, &own);
+        Self { name, own, told, met }
     }
 
-    /// Somebody else has begun before its end.
+    /// Somebody else has begun meanwhile, and may have ended already.
     pub(crate) fn has_met_another(&self) -> bool {
-        self.met || memo::text(self.name).is_some_and(|other| other != self.own)
+        self.met || self.told && !self.is_last()
+    }
+
+    fn is_last(&self) -> bool {
+        memo::text(self.name).as_ref() == Some(&self.own)
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if memo::text(self.name).as_ref() == Some(&self.own) {
+        if self.is_last() {
             memo::delete(self.name);
         }
     }

@@ -20,6 +20,16 @@ fn snapshots(daemon: &Containerd, container: &str) -> Result<Vec<String>> {
     Ok(keys.filter(its).map(str::to_owned).collect())
 }
 
+/// The registry has this image by that name, and the daemon has the one that it had.
+fn publish_newer(daemon: &Containerd, image: &Image, name: &str) -> Result<()> {
+    let had = format!("{name}-had");
+    daemon.run(&["images", "tag", name, &had])?;
+    daemon.publish(image)?;
+    daemon.run(&["images", "tag", &had, name])?;
+    daemon.run(&["images", "remove", "--sync", &had])?;
+    Ok(())
+}
+
 #[test]
 fn one_made_anew_has_the_newest_image_and_all_of_its_data() -> Result<()> {
     let test = "one_made_anew_has_the_newest_image";
@@ -74,7 +84,8 @@ fn a_new_one_that_does_not_live_leaves_the_old_one_serving_with_its_data() -> Re
     let router = start(setting.home()?)?;
     assert_eq!(note(&router, "one")?, "one");
     let lives = daemon.digest(&name)?;
-    daemon.publish(&Image::new(&name, "dies").running(&["/bin/sh", "-c", "exit 3"]))?;
+    publish_newer(daemon, &Image::new(&name, "dies").running(&["/bin/sh", "-c", "exit 3"]), &name)?;
+    assert_eq!(daemon.digest(&name)?, lives, "the registry alone has the newer one");
     let (worked, said) = drowse(&router, &["recreate", "web", "--refresh", "--wait"])?;
     assert!(!worked && said.contains("status 3"), "{said}");
     assert_eq!(visit(&router, "/")?, "<p>lives</p>");
@@ -82,7 +93,8 @@ fn a_new_one_that_does_not_live_leaves_the_old_one_serving_with_its_data() -> Re
     assert_eq!(snapshots(daemon, "dies")?, ["dies"]);
 
     // One whose program is not there at all is never begun.
-    daemon.publish(&Image::new(&name, "lost").running(&["/bin/nowhere"]))?;
+    assert_eq!(daemon.digest(&name)?, lives);
+    publish_newer(daemon, &Image::new(&name, "lost").running(&["/bin/nowhere"]), &name)?;
     let (worked, said) = drowse(&router, &["recreate", "web", "--refresh", "--wait"])?;
     assert!(!worked && said.contains("nowhere"), "{said}");
     assert_eq!(note(&router, "three")?, "one\ntwo\nthree");

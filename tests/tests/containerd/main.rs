@@ -185,26 +185,22 @@ fn what_computes_is_not_put_to_sleep_before_it_is_done() -> Result<()> {
     let setting = Setting::new(daemon, "computing", "500ms");
     let tables = setting.tables(&daemon.network(), &[Path::new(PLUGINS)]);
     let busy = "sleep = { grace = \"1s\" }\nbusy = { cpu-above = 20 }";
-    home.configure(&tables.replace("sleep = { grace = \"1s\" }", busy))?;
+    let tables = tables.replace("sleep = { grace = \"1s\" }", busy);
+    // It computes beside what serves, from its start on.
+    let work = "/bin/httpd -f -p 80 -h /www & while ! test -e /done; do :; done; wait";
+    let image = "settings = { image = ";
+    let command = format!("settings = {{ command = [\"/bin/sh\", \"-c\", {work:?}], image = ");
+    home.configure(&tables.replace(image, &command))?;
     let router = start(home)?;
-    // What has nothing to do goes to sleep.
     visit(&router, "/")?;
-    router.wait_for_phase("web", "asleep", PATIENCE)?;
-
-    let work = "while ! test -e /done; do :; done";
-    visit(&router, "/")?;
-    let exec = |id: &str, words: &[&str]| {
-        daemon.run(&[&["tasks", "exec", "--detach", "--exec-id", id, "computing"], words].concat())
-    };
-    exec("work", &["/bin/sh", "-c", work])?;
     drowse_tests::until("it is found busy", PATIENCE, || {
         let veto = router.workload("web").ok()?["veto"].to_string();
         veto.contains("of a core").then_some(())
     })?;
     assert!(daemon.task("computing")?.is_some());
-    exec("done", &["/bin/touch", "/done"])?;
-    router.wait_for_phase("web", "asleep", PATIENCE)?;
-    Ok(())
+    let done = ["/bin/sh", "-c", ": >/done"];
+    daemon.run(&[&["tasks", "exec", "--exec-id", "done", "computing"][..], &done[..]].concat())?;
+    router.wait_for_phase("web", "asleep", PATIENCE)
 }
 
 #[test]
