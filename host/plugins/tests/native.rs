@@ -45,6 +45,7 @@ impl Native {
             bundled: &[],
             vouchers: Vouchers::default(),
             state: None,
+            launcher: None,
             files: None,
             runtime: Handle::current(),
         });
