@@ -195,6 +195,7 @@ UNSUPPORTED(kill, target_t *target, plugin_string_t *signal, observation_t *ret)
 UNSUPPORTED(list, plugin_string_t *cursor, drowse_provider_types_page_t *ret)
 UNSUPPORTED(recreate, target_t *target, drowse_provider_types_recreate_options_t *options,
             observation_t *ret)
+UNSUPPORTED(fetch, target_t *target)
 UNSUPPORTED(remove, target_t *target, drowse_provider_types_remove_options_t *options)
 UNSUPPORTED(logs, target_t *target, uint32_t lines, plugin_list_string_t *ret)
 UNSUPPORTED(exec, target_t *target, plugin_list_string_t *command, drowse_provider_types_exit_t *ret)

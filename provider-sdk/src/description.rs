@@ -39,6 +39,8 @@ pub enum Ability {
     Watch,
     /// `recreate`.
     Recreate,
+    /// `fetch`.
+    Fetch,
     /// `remove`.
     Remove,
     /// `logs`.
@@ -137,6 +139,7 @@ impl Ability {
             Self::List => types::Abilities::LIST,
             Self::Watch => types::Abilities::WATCH,
             Self::Recreate => types::Abilities::RECREATE,
+            Self::Fetch => types::Abilities::FETCH,
             Self::Remove => types::Abilities::REMOVE,
             Self::Logs => types::Abilities::LOGS,
             Self::Exec => types::Abilities::EXEC,

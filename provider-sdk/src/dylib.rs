@@ -79,6 +79,7 @@ entries! {
     Logs => logs(target: types::Target, lines: u32);
     Exec => exec(target: types::Target, command: Vec<String>);
     Usage => usage(target: types::Target);
+    Fetch => fetch(target: types::Target);
 }
 
 /// One entry: reads the arguments, lets the provider answer with the router as its host, and hands

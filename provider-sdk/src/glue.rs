@@ -109,6 +109,10 @@ impl<P: Provider> Guest for Glue<P> {
         Self::on_target(target, |provider, target| provider.recreate(target, &options))
     }
 
+    fn fetch(target: types::Target) -> Result<(), types::Error> {
+        Self::on_target(target, P::fetch)
+    }
+
     fn remove(target: types::Target, options: RemoveOptions) -> Result<(), types::Error> {
         Self::on_target(target, |provider, target| provider.remove(target, &options))
     }

@@ -2,7 +2,8 @@
 //!
 //! A provider controls one platform: it starts, stops and describes targets. It can do nothing
 //! but talk to the [endpoints](endpoint), by [gRPC](grpc), too, send them [datagrams](udp), run the
-//! [commands](command) and attach to the [networks](network) that the operator granted it by name. Implement [`Provider`], call [`export!`] and build for `wasm32-unknown-unknown`:
+//! [commands](command) and attach to the [networks](network) that the operator granted it by name.
+//! Implement [`Provider`], call [`export!`] and build for `wasm32-unknown-unknown`:
 //!
 //! ```
 //! use drowse_provider_sdk::{
@@ -100,6 +101,7 @@ pub mod events;
 pub mod glue;
 pub mod grpc;
 pub mod host;
+pub mod image;
 pub mod log;
 pub mod memo;
 pub mod network;
@@ -115,6 +117,7 @@ pub mod words;
 pub use description::{Ability, Description};
 pub use endpoint::{Endpoint, Response, encode};
 pub use error::{Error, ErrorCode, Result};
+pub use image::ImageName;
 pub use provider::{Provider, Target};
 pub use settings::{NoSettings, Span};
 pub use words::{

@@ -16,7 +16,7 @@ pub fn add(attachment: &Attachment) -> Result<Vec<String>> {
     host::add_network(attachment)
 }
 
-/// Detaches. Success when it is not attached.
+/// Detaches. Success when it is not attached. With a namespace, what another one has got since stays.
 pub fn del(attachment: &Attachment) -> Result<()> {
     host::del_network(attachment)
 }

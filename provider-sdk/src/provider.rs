@@ -101,6 +101,12 @@ pub trait Provider: Sized + 'static {
         Err(unsupported("recreate", &target.handle))
     }
 
+    /// Gets what [`recreate`](Self::recreate) with `refresh` would get, and leaves the target as it
+    /// is. Success when there is nothing newer, and when what is here has to do.
+    fn fetch(&self, target: &Target<Self::TargetSettings>) -> Result<()> {
+        Err(unsupported("fetch what is newer for", &target.handle))
+    }
+
     /// Takes the target away. Success when it does not exist.
     fn remove(&self, target: &Target<Self::TargetSettings>, options: &RemoveOptions) -> Result<()> {
         let _ = options;

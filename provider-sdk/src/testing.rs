@@ -252,6 +252,11 @@ impl<P: Provider> Harness<P> {
         self.call(|| Glue::<P>::recreate(target.into(), options))
     }
 
+    /// [`Provider::fetch`]
+    pub fn fetch(&self, target: impl Into<Target>) -> Result<()> {
+        self.call(|| Glue::<P>::fetch(target.into()))
+    }
+
     /// [`Provider::remove`]
     pub fn remove(&self, target: impl Into<Target>, options: RemoveOptions) -> Result<()> {
         self.call(|| Glue::<P>::remove(target.into(), options))

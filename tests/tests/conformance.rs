@@ -29,7 +29,7 @@ const PAUSE: [&str; 8] = [
 ];
 /// Writes more lines than anybody is told, with nothing but a shell.
 const MUCH: &str = "i=0; while [ $i -lt 300 ]; do i=$((i + 1)); echo $i; done; exit 7";
-const RECREATE: [&str; 2] = ["recreate", "recreate-stopped"];
+const RECREATE: [&str; 3] = ["fetch", "recreate", "recreate-stopped"];
 const REMOVE: [&str; 2] = ["remove", "remove-again"];
 
 /// What a provider is built as.
@@ -188,7 +188,7 @@ fn containerd(daemon: &Containerd, built: Built) -> Result<()> {
     let home = Home::new(&Programs::from_env())?;
     // Nobody says what it is made of, so it cannot be made anew.
     let grants = of_containerd(daemon, name, "may-remove = true\n");
-    conforms(&home, "containerd", built, &grants, &[&LOGS, &EXEC, &USAGE, &RECREATE])?;
+    conforms(&home, "containerd", built, &grants, &[&LOGS, &EXEC, &RECREATE])?;
     let left = daemon.run(&["containers", "list", "--quiet"])?;
     assert!(!left.lines().any(|it| it == name), "it was taken away: {left}");
     assert_eq!(daemon.task(name)?, None);
@@ -219,7 +219,7 @@ fn the_containerd_provider_keeps_it_of_a_container_that_it_makes_itself() -> Res
         "settings = {{ image = {IMAGE:?} }}\nunknown-settings = {{}}\nmay-recreate = true\n"
     );
     let grants = of_containerd(daemon, name, &test);
-    let skipped: [&[&str]; 4] = [&LOGS, &EXEC, &USAGE, &REMOVE];
+    let skipped: [&[&str]; 4] = [&LOGS, &EXEC, &["usage-unknown"], &REMOVE];
     conforms(&home, "containerd", Built::Component, &grants, &skipped)?;
     assert_eq!(daemon.task(name)?, None, "it is left as it was found");
     Ok(())

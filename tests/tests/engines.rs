@@ -4,6 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use drowse_tests::{Docker, Home, Programs, Recorder, Registry, Router, recorder::Asked, until};
+use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -157,6 +158,13 @@ fn every_request_is_one_that_the_provider_has_declared_for_that_endpoint() -> Re
     engine.run(&["tag", "web", &image])?;
     drowse(&router, &["recreate", "declared", "--refresh", "--wait"])?;
     assert_eq!(router.get("declared.example", "/")?.status, 200);
+    // It was fetched before anything of it was stopped.
+    let ops = router.home().drowse(&["ops", "declared", "--json", "--limit", "1000"])?;
+    let ops: Vec<Value> = serde_json::from_slice(&ops.stdout)?;
+    let mut kinds: Vec<_> = ops.iter().filter_map(|entry| entry["kind"].as_str()).collect();
+    kinds.reverse();
+    let fetched = kinds.iter().position(|kind| *kind == "fetch").context("fetched")?;
+    ensure!(kinds[fetched + 1..].contains(&"recreate"), "{kinds:?}");
     let environment = engine.inspect("declared")?["Config"]["Env"].to_string();
     assert!(environment.contains("NEWER=1"), "it is made of what was pulled: {environment}");
     // First paused, then stopped.

@@ -171,11 +171,13 @@ fn a_container_of_podman_is_reached_by_a_published_port() -> Result<()> {
 fn a_container_of_podman_that_works_is_not_put_to_sleep() -> Result<()> {
     let Some(engine) = Podman::shared("that_works") else { return Ok(()) };
     engine.create_web("works", 0.0)?;
+    // It works before anybody could put it to sleep.
+    engine.run(&["start", "works"])?;
+    let spin = "while [ ! -e /done ]; do :; done";
+    engine.run(&["exec", "--detach", "works", "sh", "-c", spin])?;
     let more = "idle = \"500ms\"\nsleep = { grace = \"1s\" }\nbusy = { cpu-above = 20 }";
     let router = router(engine, "works", more)?;
     assert_eq!(router.get("any.example", "/")?.status, 200);
-    let spin = "while [ ! -e /done ]; do :; done";
-    engine.run(&["exec", "--detach", "works", "sh", "-c", spin])?;
     until("it is found busy", PATIENCE, || {
         let veto = router.workload("web").ok()?["veto"].to_string();
         veto.contains("of a core").then_some(())

@@ -35,10 +35,11 @@ enum Function {
     Exec,
     Usage,
     Recreate,
+    Fetch,
     Remove,
 }
 
-const FUNCTIONS: [Function; 12] = [
+const FUNCTIONS: [Function; 13] = [
     Function::Start,
     Function::Stop,
     Function::Status,
@@ -50,6 +51,7 @@ const FUNCTIONS: [Function; 12] = [
     Function::Exec,
     Function::Usage,
     Function::Recreate,
+    Function::Fetch,
     Function::Remove,
 ];
 
@@ -305,6 +307,7 @@ impl Function {
             Self::Exec => Ability::Exec,
             Self::Usage => Ability::Usage,
             Self::Recreate => Ability::Recreate,
+            Self::Fetch => Ability::Fetch,
             Self::Remove => Ability::Remove,
         })
     }
@@ -329,6 +332,7 @@ impl Function {
             Self::Recreate => {
                 provider.recreate(target, &RecreateOptions { refresh: false, stop }).await
             }
+            Self::Fetch => return provider.fetch(target).await,
             Self::Remove => {
                 let options = RemoveOptions { preserve_data: true };
                 return provider.remove(target, &options).await;

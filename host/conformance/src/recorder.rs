@@ -76,6 +76,10 @@ impl Recorder {
         self.observed(target, self.provider.recreate(target, options)).await
     }
 
+    pub(crate) async fn fetch(&self, target: &Target) -> Result<(), Failure> {
+        self.answered(self.provider.fetch(target)).await
+    }
+
     pub(crate) async fn remove(
         &self,
         target: &Target,

@@ -22,7 +22,7 @@ use crate::{
     probe::Prober,
     provider::{ErrorCode, Failure, Provider, ProviderEvent},
     spec::{Need, PoolSpec, WorkloadSpec},
-    step::{Force, Input, Moment, Renewal, State},
+    step::{Force, Input, Moment, Renewal},
     words::{PoolName, ProviderName, WorkloadName},
 };
 
@@ -34,6 +34,7 @@ mod looking;
 mod member;
 mod needs;
 mod pool;
+mod renewal;
 mod snapshot;
 mod story;
 mod survey;
@@ -50,6 +51,7 @@ pub use workload::Workload;
 use compose::Projects;
 use needs::Link;
 use pool::Pool;
+use renewal::Order;
 use survey::Survey;
 
 /// Phase changes that a slow listener may be behind before it misses some.
@@ -264,8 +266,9 @@ impl Engine {
         Ok(())
     }
 
-    /// An operator wants it renewed: stopped and woken again, or made anew. Visits inside are treated
-    /// as when it is put to sleep. Returns at once; `not_found` when there is no such workload,
+    /// An operator wants it renewed: stopped and woken again, or made anew. What a newer one is made of
+    /// is fetched before, while visits go on; then those inside are treated as when it is put to sleep.
+    /// Returns at once; `not_found` when there is no such workload,
     /// `conflict` when it is on its way to sleep or being renewed already.
     pub fn renew(
         &self,
@@ -274,16 +277,7 @@ impl Engine {
         force: Force,
         renewal: Renewal,
     ) -> Result<(), Failure> {
-        let workload = self.named(name)?;
-        let input = Input::Renew(Arc::new(cause), force, renewal);
-        if workload.apply_if(State::may_be_renewed, input) {
-            return Ok(());
-        }
-        let message = match workload.state().is_renewed() {
-            true => format!("{name} is being restarted or recreated already: wait for its end"),
-            false => format!("{name} is on its way to sleep: try again when it sleeps"),
-        };
-        Err(Failure::new(ErrorCode::Conflict, message))
+        self.named(name)?.renew(Order::new(cause, force, renewal))
     }
 
     /// Every pool as an operator sees it, by name.

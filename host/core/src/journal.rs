@@ -96,6 +96,8 @@ pub enum Kind {
     Kill,
     /// The provider was asked to make it anew.
     Recreate,
+    /// The provider was asked to fetch what it would be made anew of.
+    Fetch,
 }
 
 /// Who wanted an operation.
@@ -209,6 +211,7 @@ impl Kind {
             Self::Pause => "pause",
             Self::Kill => "kill",
             Self::Recreate => "recreate",
+            Self::Fetch => "fetch",
         }
     }
 }

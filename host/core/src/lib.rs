@@ -23,8 +23,9 @@ pub use engine::{
 pub use journal::{Cause, Correlation, Entry, Journal, Kind, MemoryJournal, Source};
 pub use probe::Prober;
 pub use provider::{
-    Ability, Address, ErrorCode, Exit, Failure, Health, Observation, Provider, ProviderEvent,
-    ProviderState, RecreateOptions, RemoveOptions, Status, StopOptions, Target, Usage,
+    Ability, Address, ErrorCode, Exit, FETCH, Failure, Health, Observation, Provider,
+    ProviderEvent, ProviderState, RecreateOptions, RemoveOptions, Status, StopOptions, Target,
+    Usage,
 };
 pub use schedule::{Alarm, InvalidSchedule, Window};
 pub use spec::{

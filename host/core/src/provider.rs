@@ -57,6 +57,12 @@ pub trait Provider: Send + Sync + 'static {
         Err(self.cannot("recreate", target))
     }
 
+    /// Gets what [`recreate`](Self::recreate) with `refresh` would get, and leaves the target as it
+    /// is. `unsupported` unless the provider has the ability.
+    async fn fetch(&self, target: &Target) -> Result<(), Failure> {
+        Err(self.cannot("fetch what is newer for", target))
+    }
+
     /// Takes the target away; success when it does not exist. `unsupported` unless the provider has
     /// the ability.
     async fn remove(&self, target: &Target, options: &RemoveOptions) -> Result<(), Failure> {
@@ -137,6 +143,8 @@ pub enum Ability {
     Watch,
     /// `recreate`.
     Recreate,
+    /// `fetch`.
+    Fetch,
     /// `remove`.
     Remove,
     /// `logs`.
@@ -175,7 +183,7 @@ pub struct RecreateOptions {
 }
 
 /// Fetching an image may take so long.
-const FETCH: Duration = Duration::from_secs(30 * 60);
+pub const FETCH: Duration = Duration::from_secs(30 * 60);
 
 // === impl RecreateOptions ===
 

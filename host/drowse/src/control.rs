@@ -114,15 +114,24 @@ impl Desk {
         let story = Correlation::random();
         let cause = Cause::new(order.source).within(story);
         self.engine.renew(name, cause, force, renewal)?;
-        let settled =
-            self.settle(name, order.wait, |now| renewed(name, renewal, before, now)).await;
+        let progress = |now: &Snapshot| match self.told(name, story, Kind::Fetch) {
+            Some(failure) => Progress::Failed(failure),
+            None => renewed(name, renewal, before, now),
+        };
+        let settled = self.settle(name, order.wait, progress).await;
         // It may be awake again though it could not be renewed.
-        let entries = self.engine.journal().recent(Some(name), LATEST);
-        let of_this = |entry: &&Entry| entry.kind == Kind::Restart && entry.correlation == story;
-        match entries.into_iter().find(|entry| of_this(&entry)) {
-            Some(Entry { failure: Some(failure), .. }) if order.wait.is_some() => Err(failure),
+        match self.told(name, story, Kind::Restart) {
+            Some(failure) if order.wait.is_some() => Err(failure),
             _ => settled,
         }
+    }
+
+    /// How a part of this story went wrong, by the journal.
+    fn told(&self, name: &str, story: Correlation, kind: Kind) -> Option<Failure> {
+        let entries = self.engine.journal().recent(Some(name), LATEST);
+        let mut of_this =
+            entries.into_iter().filter(|it| it.kind == kind && it.correlation == story);
+        of_this.next()?.failure
     }
 
     /// Waits until a workload is where it should be, if that is wanted, and says how it is.

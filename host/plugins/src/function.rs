@@ -76,6 +76,7 @@ functions! {
     Watch {} -> (): |_it| call_watch();
     Recreate { target: types::Target, options: types::RecreateOptions } -> types::Observation:
         |it| call_recreate(&it.target, &it.options);
+    Fetch { target: types::Target } -> (): |it| call_fetch(&it.target);
     Remove { target: types::Target, options: types::RemoveOptions } -> ():
         |it| call_remove(&it.target, &it.options);
     Logs { target: types::Target, lines: u32 } -> Vec<String>:

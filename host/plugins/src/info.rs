@@ -192,13 +192,14 @@ pub(crate) fn schema(schema: Value) -> Value {
 }
 
 /// The flags of `abilities` in the contract's order.
-pub(crate) const ABILITIES: [(types::Abilities, Ability); 10] = [
+pub(crate) const ABILITIES: [(types::Abilities, Ability); 11] = [
     (types::Abilities::STOP_SIGNAL, Ability::StopSignal),
     (types::Abilities::PAUSE, Ability::Pause),
     (types::Abilities::KILL, Ability::Kill),
     (types::Abilities::LIST, Ability::List),
     (types::Abilities::WATCH, Ability::Watch),
     (types::Abilities::RECREATE, Ability::Recreate),
+    (types::Abilities::FETCH, Ability::Fetch),
     (types::Abilities::REMOVE, Ability::Remove),
     (types::Abilities::LOGS, Ability::Logs),
     (types::Abilities::EXEC, Ability::Exec),

@@ -4,18 +4,20 @@
 //! CNI specification 1.0.0 says (<https://www.cni.dev/docs/spec/>). They run as the router's user.
 //! What an addition yields is kept in a file, for the plugins want it again. So adding is safe to
 //! repeat: what is attached already and passes the check is only looked up, and anything that an
-//! earlier life left is deleted first, since plugins refuse to add twice.
+//! earlier life left is deleted first, since plugins refuse to add twice. And a late deletion for a
+//! namespace of an earlier life leaves alone what the next life has got.
 
 mod chain;
 mod kept;
 mod plugin;
+mod turn;
 
 use std::{collections::BTreeMap, fs, net::IpAddr, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
-use self::{chain::Chain, kept::Kept, plugin::Verb};
+use self::{chain::Chain, kept::Kept, plugin::Verb, turn::Turns};
 use crate::{
     fault::clean,
     grants::{network_line, toml_key},
@@ -33,7 +35,8 @@ const INTERFACE: usize = 15;
 pub(crate) struct Networks {
     provider: String,
     grants: BTreeMap<String, NetworkGrant>,
-    turns: Semaphore,
+    turns: Turns,
+    places: Semaphore,
 }
 
 /// What is attached to what.
@@ -73,7 +76,8 @@ struct Run<'a> {
 
 impl Networks {
     pub(crate) fn new(provider: &str, grants: BTreeMap<String, NetworkGrant>) -> Self {
-        Self { provider: provider.to_owned(), grants, turns: Semaphore::new(AT_A_TIME) }
+        let (turns, places) = (Turns::default(), Semaphore::new(AT_A_TIME));
+        Self { provider: provider.to_owned(), grants, turns, places }
     }
 
     /// Attaches and returns the addresses. One that is attached and in order stays as it is. A
@@ -81,7 +85,8 @@ impl Networks {
     pub(crate) async fn add(&self, attachment: &Attachment) -> Result<Vec<IpAddr>, NetworkError> {
         let inode = namespace(&attachment.namespace)?;
         let run = self.run(attachment).await?;
-        let _turn = self.turns.acquire().await.map_err(|_| run.failed("the router ends"))?;
+        let _turn = self.turns.at(&run.kept).await;
+        let _place = self.places.acquire().await.map_err(|_| run.failed("the router ends"))?;
         if let Some(kept) = run.kept().await {
             let addresses = chain::addresses(&kept.result);
             if kept.namespace == inode && !addresses.is_empty() && run.holds(&kept).await {
@@ -91,7 +96,7 @@ impl Networks {
         }
         run.loopback().await?;
         let added = match run.add().await {
-            Ok(result) => Kept { namespace: inode, result },
+            Ok(result) => Kept { namespace: inode, path: attachment.namespace.clone(), result },
             Err(error) => {
                 run.clear(None).await;
                 return Err(error);
@@ -105,14 +110,19 @@ impl Networks {
         Ok(addresses)
     }
 
-    /// Detaches. Success when it is not attached. All plugins run, whatever one of them says.
+    /// Detaches. Success when it is not attached, or when another namespace is by now. All plugins
+    /// run, whatever one of them says.
     pub(crate) async fn del(&self, attachment: &Attachment) -> Result<(), NetworkError> {
         if !attachment.namespace.is_empty() {
             permitted(&attachment.namespace)?;
         }
         let run = self.run(attachment).await?;
-        let _turn = self.turns.acquire().await.map_err(|_| run.failed("the router ends"))?;
+        let _turn = self.turns.at(&run.kept).await;
+        let _place = self.places.acquire().await.map_err(|_| run.failed("the router ends"))?;
         let kept = run.kept().await;
+        if kept.as_ref().is_some_and(|kept| kept.is_of_another(&attachment.namespace)) {
+            return Ok(());
+        }
         run.del(kept.as_ref().map(|kept| &kept.result)).await
     }
 
@@ -120,7 +130,8 @@ impl Networks {
     pub(crate) async fn check(&self, attachment: &Attachment) -> Result<(), NetworkError> {
         let inode = namespace(&attachment.namespace)?;
         let run = self.run(attachment).await?;
-        let _turn = self.turns.acquire().await.map_err(|_| run.failed("the router ends"))?;
+        let _turn = self.turns.at(&run.kept).await;
+        let _place = self.places.acquire().await.map_err(|_| run.failed("the router ends"))?;
         match run.kept().await {
             Some(kept) if kept.namespace == inode => run.check(&kept.result).await,
             _ => Err(NetworkError::NotFound(format!("{}: it is not attached", run.what()))),
@@ -161,6 +172,20 @@ impl Networks {
             toml_key(&self.provider),
             network_line(&network),
         ))
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// Whether it belongs to another namespace than the one at this path, or that was there; an empty
+    /// path asks for none.
+    fn is_of_another(&self, path: &str) -> bool {
+        match namespace(path) {
+            _ if path.is_empty() => false,
+            Ok(inode) => self.namespace != inode,
+            Err(_) => !self.path.is_empty() && self.path != path,
+        }
     }
 }
 

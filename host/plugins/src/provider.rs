@@ -7,8 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use drowse_core::{
-    ErrorCode, Exit, Failure, Observation, Provider, ProviderEvent, ProviderName, ProviderState,
-    RecreateOptions, RemoveOptions, StopOptions, Target,
+    ErrorCode, Exit, FETCH, Failure, Observation, Provider, ProviderEvent, ProviderName,
+    ProviderState, RecreateOptions, RemoveOptions, StopOptions, Target,
 };
 use tokio::{
     runtime::Handle,
@@ -22,8 +22,8 @@ use crate::{
     convert,
     fault::{Fault, clean},
     function::{
-        Exec, Function, Kill, List, Logs, Pause, Recreate, Remove, Resume, Start, Status, Stop,
-        Usage,
+        Exec, Fetch, Function, Kill, List, Logs, Pause, Recreate, Remove, Resume, Start, Status,
+        Stop, Usage,
     },
     instance,
     load::House,
@@ -218,6 +218,11 @@ impl Provider for PluginProvider {
         let call = Call { extra: options.extra(), ..Call::on("recreate", target) };
         let options = convert::recreate_options(options);
         self.observe(call, Recreate { target: convert::target(target), options }).await
+    }
+
+    async fn fetch(&self, target: &Target) -> Result<(), Failure> {
+        let call = Call { extra: FETCH, ..Call::on("fetch", target) };
+        self.call(call, Fetch { target: convert::target(target) }).await
     }
 
     async fn remove(&self, target: &Target, options: &RemoveOptions) -> Result<(), Failure> {

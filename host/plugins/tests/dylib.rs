@@ -91,6 +91,8 @@ async fn it_does_what_a_component_does() {
     let options = RecreateOptions { refresh: true, stop };
     let new = provider.recreate(&target("lamp"), &options).await.unwrap();
     assert_eq!(new.detail.unwrap(), "true Some(\"SIGHUP\") 9");
+    let fetched = provider.fetch(&target("lamp")).await;
+    assert_eq!(code(&fetched), &ErrorCode::Unavailable);
     let keep = |preserve_data| RemoveOptions { preserve_data };
     assert!(provider.remove(&target("lamp"), &keep(true)).await.is_ok());
     assert_eq!(code(&provider.remove(&target("lamp"), &keep(false)).await), &ErrorCode::Denied);

@@ -26,7 +26,10 @@ const ROUNDS: usize = 3000;
 const PROVIDERS: u8 = 10;
 
 /// Median and 99th percentile of one thing done over and over.
-async fn measure<F: Future<Output = ()>>(what: &str, mut once: impl FnMut() -> F) -> Duration {
+async fn measure<F: Future<Output = ()> + Send>(
+    what: &str,
+    mut once: impl FnMut() -> F + Send,
+) -> Duration {
     let mut times = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
         let began = Instant::now();
@@ -46,10 +49,24 @@ fn resident() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// On a worker of the runtime, as the engine calls: a test's own thread is none.
+async fn on_a_worker(what: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(what).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_call_costs() {
+    on_a_worker(costs_of_a_call()).await;
+}
+
+async fn costs_of_a_call() {
     let stage = Stage::new();
-    let echo = Echo::new(stage.dir.path());
+    // On a thread of its own: a platform is another process.
+    let platform =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let platform = platform.unwrap();
+    let place = stage.path("");
+    let echo = platform.spawn(async move { Echo::new(&place) }).await.unwrap();
     let provider = stage
         .provider(|settings| {
             settings.endpoints.insert("engine".into(), grant(&echo.socket));
@@ -57,7 +74,6 @@ async fn what_a_call_costs() {
         .await;
     let provider = &provider;
 
-    // On a worker of the runtime, as the engine calls.
     let status = measure("status, no endpoint", || async {
         provider.status(&target("good:127.0.0.1:80")).await.unwrap();
     })
@@ -84,6 +100,7 @@ async fn what_a_call_costs() {
     })
     .await;
     driving.abort();
+    platform.shutdown_background();
     println!("over the endpoint's own time: {:.1?}", call.saturating_sub(endpoint));
     assert!(status < Duration::from_millis(50), "not a budget: a sign of something quite wrong");
 
@@ -126,6 +143,10 @@ fn sleeper() -> CommandGrant {
 /// The provider `process` as both kinds of plugin.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_call_costs_as_component_and_as_dylib() {
+    on_a_worker(costs_as_component_and_as_dylib()).await;
+}
+
+async fn costs_as_component_and_as_dylib() {
     let Some(bundle) = std::env::var_os(variables::BUNDLE) else {
         println!("left out: the bundled providers are built by `cargo xtask build`");
         return;

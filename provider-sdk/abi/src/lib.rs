@@ -38,7 +38,7 @@ pub const MAJOR: u32 = 1;
 pub const MINOR: u32 = 0;
 
 /// Functions of the contract.
-pub const FUNCTIONS: usize = 16;
+pub const FUNCTIONS: usize = 17;
 
 /// What [`SYMBOL`] is.
 pub type TableFn = unsafe extern "C" fn() -> *const Table;
@@ -99,6 +99,8 @@ pub enum Function {
     Exec,
     /// `target` → `resource-usage`.
     Usage,
+    /// `target` → nothing.
+    Fetch,
 }
 
 /// What an [`Entry`] returns.
@@ -174,4 +176,4 @@ impl Bytes {
     }
 }
 
-const _: () = assert!(Function::Usage as usize + 1 == FUNCTIONS);
+const _: () = assert!(Function::Fetch as usize + 1 == FUNCTIONS);

@@ -3,11 +3,16 @@
 //! containerd says of many refusals only in words why, so after one the task is looked at again and
 //! its state decides. A start is a task, its network, and the start of its process, in this order:
 //! whatever fails is taken back, so nothing is half-started.
+//!
+//! Others may be at the same container: another call, another router, an operator. A task is known by
+//! the number of its process. What was found is taken away, and never what was put in its place; and
+//! a call whose task somebody else has ended or started meanwhile says that by `conflict`.
 
 mod connect;
 mod end;
 mod recreate;
 mod remove;
+mod uses;
 
 use std::time::Duration;
 
@@ -26,6 +31,12 @@ use crate::{
 /// How long it may take until nothing is left of what was broken off, and how often that is looked at.
 const CLEARING: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a start looks again because somebody else has changed the task meanwhile.
+const TIMES: usize = 3;
+
+/// The exit status of what got `SIGKILL`.
+const KILLED: u32 = 137;
 
 /// Whether containerd's restart monitor looks after a container, and what tells it to stay away.
 const RESTART: (&str, &str) =
@@ -80,8 +91,8 @@ impl<'a> Target<'a> {
     fn recovered(&self, container: &Container, task: &Process, seen: Observation) -> Observation {
         let Ok(Some(name)) = self.network(container) else { return seen };
         let known = network::check(&self.attachment(name, task.pid, None));
-        if known.and_then(|()| self.attach(container, name, task.pid)).is_err() {
-            return seen;
+        if let Err(error) = known.and_then(|()| self.attach(container, name, task.pid).map(drop)) {
+            return seen.with_detail(format!("it runs, and nobody knows its address: {error}"));
         }
         match self.daemon.container(self.id) {
             Ok(Some(renewed)) => observe::seen(&renewed, Some(task)),
@@ -110,9 +121,14 @@ impl<'a> Target<'a> {
         };
         let network = self.network(&container)?;
         // More than once only if the task changes under our hands.
-        for _ in 0..3 {
+        for _ in 0..TIMES {
             let Some(task) = self.daemon.task(self.id)? else {
-                return self.launch(&container, network);
+                if let Some(pid) = self.create_task(&container)?
+                    && self.launch(&container, network, pid)?
+                {
+                    return Ok(());
+                }
+                continue;
             };
             match task.status() {
                 proto::Status::Running => {
@@ -126,15 +142,49 @@ impl<'a> Target<'a> {
                 proto::Status::Paused | proto::Status::Pausing => {
                     self.settled(self.daemon.resume_task(self.id), proto::Status::Running)?;
                 }
-                // One that was created and not started is what a start has left that was broken off.
-                _ => self.discard(network)?,
+                // What another start has begun: whether it goes on or was broken off, its end is the
+                // same.
+                proto::Status::Created => {
+                    if self.launch(&container, network, task.pid)? {
+                        return Ok(());
+                    }
+                }
+                _ => self.discard(&task, network)?,
             }
         }
         Err(Error::conflict("somebody else pauses and stops it meanwhile"))
     }
 
-    /// Task, network, start.
-    fn launch(&self, container: &Container, network: Option<&str>) -> Result<()> {
+    /// Network and start of a task that was created. False when somebody else has started it.
+    fn launch(&self, container: &Container, network: Option<&str>, pid: u32) -> Result<bool> {
+        let started = || {
+            if let Some(name) = network {
+                self.attach(container, name, pid)?;
+            }
+            self.daemon.start_task(self.id)
+        };
+        let Err(error) = started() else { return Ok(true) };
+        let ended =
+            |error: &Error| Error::conflict(format!("somebody else has stopped it: {error}"));
+        let Some(task) = self.present(pid)? else { return Err(ended(&error)) };
+        let error = match task.status() {
+            proto::Status::Running | proto::Status::Paused | proto::Status::Pausing => {
+                return Ok(false);
+            }
+            // What waits to be started does not end like this by itself.
+            proto::Status::Stopped if task.exit_status == KILLED => ended(&error),
+            _ => error,
+        };
+        Err(match self.discard(&task, network) {
+            Ok(()) => error,
+            Err(left) => error.context(format!("what was begun cannot be taken back: {left}")),
+        })
+    }
+
+    /// A task for it; none when somebody else has made one. What is left of one whose creation was
+    /// broken off is cleared away by containerd itself, and is in the way until then; so is one that
+    /// somebody else is making. `conflict` when it stays.
+    fn create_task(&self, container: &Container) -> Result<Option<u32>> {
         let key = Key { snapshotter: &container.snapshotter, key: &container.snapshot_key };
         let output = self.own.log.as_ref().map_or_else(String::new, |log| format!("file://{log}"));
         let task = proto::CreateTask {
@@ -144,25 +194,9 @@ impl<'a> Target<'a> {
             stderr: output,
         };
         self.monitored(container, false);
-        let pid = self.create_task(&task)?;
-        let started = || {
-            if let Some(name) = network {
-                self.attach(container, name, pid)?;
-            }
-            self.daemon.start_task(self.id)
-        };
-        started().map_err(|error: Error| match self.discard(network) {
-            Ok(()) => error,
-            Err(left) => error.context(format!("what was begun cannot be taken back: {left}")),
-        })
-    }
-
-    /// What is left of a task whose creation was broken off is cleared away by containerd itself, and
-    /// is in the way until then; so is a task that somebody else makes. `conflict` when it stays.
-    fn create_task(&self, task: &proto::CreateTask) -> Result<u32> {
         let deadline = Deadline::after(CLEARING);
         loop {
-            match self.daemon.create_task(task) {
+            match self.daemon.create_task(&task) {
                 Err(error) if error.message().contains("file exists") => match deadline.left() {
                     Some(left) => clock::sleep(PAUSE.min(left)),
                     None => return Err(Error::conflict(error.message())),
@@ -170,6 +204,11 @@ impl<'a> Target<'a> {
                 created => return created,
             }
         }
+    }
+
+    /// The task of this process, unless somebody else has taken it away or put another in its place.
+    fn present(&self, pid: u32) -> Result<Option<Process>> {
+        Ok(self.daemon.task(self.id)?.filter(|task| task.pid == pid))
     }
 
     pub(crate) fn pause(&self) -> Result<Observation> {

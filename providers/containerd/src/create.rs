@@ -23,6 +23,16 @@ pub(crate) struct Blueprint<'a> {
     pub(crate) parent: String,
 }
 
+/// The name of the image that a container is made of.
+pub(crate) fn image_of(own: &TargetSettings) -> Result<&str> {
+    own.image.as_deref().ok_or_else(|| {
+        Error::not_found(
+            "nobody says what it is made of; create it, or give the setting `image` to have it \
+             created",
+        )
+    })
+}
+
 // === impl Blueprint ===
 
 impl<'a> Blueprint<'a> {
@@ -34,12 +44,7 @@ impl<'a> Blueprint<'a> {
         own: &'a TargetSettings,
         refresh: bool,
     ) -> Result<Self> {
-        let Some(name) = &own.image else {
-            return Err(Error::not_found(
-                "nobody says what it is made of; create it, or give the setting `image` to have it \
-                 created",
-            ));
-        };
+        let name = image_of(own)?;
         let image = Fetch { daemon, settings, own, refresh }.image(name)?;
         let spec = spec::build(&daemon.namespace, id, &image.config, own)?;
         let mut labels = own.labels.clone();
@@ -50,7 +55,7 @@ impl<'a> Blueprint<'a> {
         let container = Container {
             id: id.to_owned(),
             labels,
-            image: name.clone(),
+            image: name.to_owned(),
             runtime: Some(proto::Runtime { name: settings.runtime.clone(), options: None }),
             spec: Some(proto::Any {
                 type_url: spec::TYPE.to_owned(),

@@ -34,7 +34,7 @@ const EVENTS: &str = "/containerd.services.events.v1.Events";
 const ALREADY_EXISTS: u32 = 6;
 
 /// The rules for every call that is made here.
-pub(crate) const RULES: [&str; 37] = [
+pub(crate) const RULES: [&str; 38] = [
     "/containerd.services.containers.v1.Containers/Get",
     "/containerd.services.containers.v1.Containers/List",
     "/containerd.services.containers.v1.Containers/Create",
@@ -49,6 +49,7 @@ pub(crate) const RULES: [&str; 37] = [
     "/containerd.services.tasks.v1.Tasks/Pause",
     "/containerd.services.tasks.v1.Tasks/Resume",
     "/containerd.services.tasks.v1.Tasks/Delete",
+    "/containerd.services.tasks.v1.Tasks/Metrics",
     "/containerd.services.snapshots.v1.Snapshots/Stat",
     "/containerd.services.snapshots.v1.Snapshots/List",
     "/containerd.services.snapshots.v1.Snapshots/Mounts",
@@ -166,9 +167,10 @@ impl Daemon {
         Ok(self.ask::<proto::Tasks>(TASKS, "List", &proto::Empty {})?.tasks)
     }
 
-    /// The number of its first process, which waits to be started.
-    pub(crate) fn create_task(&self, task: &proto::CreateTask) -> Result<u32> {
-        Ok(self.ask::<proto::CreatedTask>(TASKS, "Create", task)?.pid)
+    /// The number of its first process, which waits to be started. None when there is a task already.
+    pub(crate) fn create_task(&self, task: &proto::CreateTask) -> Result<Option<u32>> {
+        let created = new(self.ask::<proto::CreatedTask>(TASKS, "Create", task))?;
+        Ok(created.map(|created| created.pid))
     }
 
     pub(crate) fn start_task(&self, id: &str) -> Result<()> {
@@ -208,6 +210,13 @@ impl Daemon {
     /// Success when there is none.
     pub(crate) fn delete_task(&self, id: &str) -> Result<()> {
         found(self.ask::<proto::Empty>(TASKS, "Delete", &by_id(id))).map(drop)
+    }
+
+    /// What its task uses, if the daemon can tell.
+    pub(crate) fn metric(&self, id: &str) -> Result<Option<proto::Metric>> {
+        let ask = proto::Filters { filters: vec![format!("id==\"{id}\"")] };
+        let answer = self.ask::<proto::Metrics>(TASKS, "Metrics", &ask)?;
+        Ok(answer.metrics.into_iter().find(|metric| metric.id == id))
     }
 
     /// What happens, as far as these filters let it through; each message within this time.

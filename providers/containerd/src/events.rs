@@ -11,7 +11,7 @@ use drowse_provider_sdk::{Error, ErrorCode, Observation, Result, clock, events, 
 use crate::{
     daemon::{Daemon, read},
     observe,
-    proto::{ById, Envelope, TaskExit},
+    proto::{ById, Envelope, TaskExit, Timestamp},
 };
 
 /// Our own event.
@@ -82,10 +82,7 @@ fn report(daemon: &Daemon, envelope: &Envelope, value: &[u8]) -> Result<()> {
         Some(container) => observe::seen(&container, daemon.task(&id)?.as_ref()),
         None => Observation::missing(&id),
     };
-    let at = envelope.timestamp.as_ref().map_or(Duration::ZERO, |at| {
-        let seconds = u64::try_from(at.seconds).unwrap_or(0);
-        Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(at.nanos).unwrap_or(0))
-    });
+    let at = envelope.timestamp.as_ref().map(Timestamp::since_epoch).unwrap_or_default();
     events::emit_at(observation, at);
     Ok(())
 }

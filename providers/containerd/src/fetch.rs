@@ -1,12 +1,12 @@
 //! Which image a container is made of: the one that is here, or a newer one of its registry.
 
-use drowse_provider_sdk::{Error, Result, info, warn};
+use drowse_provider_sdk::{Error, ImageName, Result, info, warn};
 
 use crate::{
     daemon::Daemon,
     image::{self, Image},
     pull,
-    registry::{Reference, Registry},
+    registry::Registry,
     settings::{Pull, Settings, TargetSettings},
 };
 
@@ -33,35 +33,49 @@ impl Fetch<'_> {
     /// The image of this name, unpacked. What is here has to do where the registry cannot be asked
     /// or what it has cannot be had; without that it is an error.
     pub(crate) fn image(&self, name: &str) -> Result<Image> {
+        let digest = self.brought(name, pull::pull)?;
+        image::open(self.daemon, name, &digest, &self.settings.snapshotter)
+    }
+
+    /// Has that image here for a day, without the name.
+    pub(crate) fn ahead(&self, name: &str) -> Result<()> {
+        self.brought(name, pull::ahead).map(drop)
+    }
+
+    /// The digest of the right one, which this has brought here unless it is.
+    fn brought(
+        &self,
+        name: &str,
+        bring: impl FnOnce(&Daemon, &Registry<'_>, &str, Option<&str>, &str) -> Result<String>,
+    ) -> Result<String> {
         let snapshotter = self.settings.snapshotter.as_str();
         let here = self.daemon.image(name)?.map(|target| target.digest);
-        let reference = Reference::parse(name);
-        let registry = Registry::of(self.settings, reference);
-        let pulled = match self.wanted(here.as_deref(), reference, registry.as_ref()) {
+        let image = ImageName::parse(name);
+        let registry = Registry::of(self.settings, image);
+        let brought = match self.wanted(here.as_deref(), image, registry.as_ref()) {
             Ok(Wanted::Nothing) => Ok(None),
             Ok(Wanted::Pull(registry, digest)) => {
-                let digest = digest.as_deref().or(reference.digest);
-                pull::pull(self.daemon, registry, name, digest, snapshotter).map(Some)
+                let digest = digest.as_deref().or(image.digest);
+                bring(self.daemon, registry, name, digest, snapshotter).map(Some)
             }
             Err(error) => Err(error.context(format!("ask the registry for {name}"))),
         };
-        let digest = match (pulled, here) {
-            (Ok(Some(pulled)), _) => pulled,
-            (Ok(None), Some(here)) => here,
-            (Ok(None), None) => return Err(self.missing(name, reference)),
-            (Err(error), None) => return Err(error),
+        match (brought, here) {
+            (Ok(Some(brought)), _) => Ok(brought),
+            (Ok(None), Some(here)) => Ok(here),
+            (Ok(None), None) => Err(self.missing(name, image)),
+            (Err(error), None) => Err(error),
             (Err(error), Some(here)) => {
                 warn!(image = name; "the image that is here is used: {error}");
-                here
+                Ok(here)
             }
-        };
-        image::open(self.daemon, name, &digest, snapshotter)
+        }
     }
 
     fn wanted<'r>(
         &self,
         here: Option<&str>,
-        reference: Reference<'_>,
+        image: ImageName<'_>,
         registry: Option<&'r Registry<'r>>,
     ) -> Result<Wanted<'r>> {
         let policy = self.own.pull.unwrap_or(self.settings.pull);
@@ -69,7 +83,7 @@ impl Fetch<'_> {
             return Ok(Wanted::Nothing);
         };
         let Some(here) = here else { return Ok(Wanted::Pull(registry, None)) };
-        if reference.digest == Some(here) || policy == Pull::Missing && !self.refresh {
+        if image.digest == Some(here) || policy == Pull::Missing && !self.refresh {
             return Ok(Wanted::Nothing);
         }
         let latest = registry.latest()?;
@@ -81,9 +95,9 @@ impl Fetch<'_> {
     }
 
     /// Nobody has it, and nobody is to be asked.
-    fn missing(&self, name: &str, reference: Reference<'_>) -> Error {
+    fn missing(&self, name: &str, image: ImageName<'_>) -> Error {
         let namespace = &self.daemon.namespace;
-        let host = reference.host.unwrap_or("docker.io");
+        let host = image.registry.unwrap_or("docker.io");
         Error::not_found(format!(
             "there is no image {name:?} in namespace {namespace:?}; have it pulled by an endpoint that \
              leads to {host:?} and is named in the provider's settings: registries, or pull it there, \

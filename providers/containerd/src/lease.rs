@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use drowse_provider_sdk::{Result, clock, warn};
+use drowse_provider_sdk::{Error, Result, clock, warn};
+use jiff::Timestamp;
 
 use crate::daemon::Daemon;
 
@@ -22,6 +23,15 @@ pub(crate) fn hold<R>(
     Ok(done)
 }
 
+/// The same for what stays for a day in any case.
+pub(crate) fn leave<R>(
+    daemon: &Daemon,
+    what: &str,
+    work: impl FnOnce(&Daemon) -> Result<R>,
+) -> Result<R> {
+    work(&take(daemon, what)?)
+}
+
 /// The same for what is of no use when it fails.
 pub(crate) fn hold_whole<R>(
     daemon: &Daemon,
@@ -35,7 +45,7 @@ pub(crate) fn hold_whole<R>(
 }
 
 fn take(daemon: &Daemon, what: &str) -> Result<Daemon> {
-    let until = rfc3339(clock::since_epoch() + LIFE);
+    let until = rfc3339(clock::since_epoch().saturating_add(LIFE))?;
     daemon.leased(&format!("drowse-{what}"), until)
 }
 
@@ -46,24 +56,10 @@ fn end(leased: &Daemon) {
 }
 
 /// A moment since the epoch as RFC 3339 writes it.
-fn rfc3339(moment: Duration) -> String {
-    let seconds = moment.as_secs();
-    let (year, month, day) = date(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// Year, month and day of the Gregorian calendar, counted in years that begin in March so that a
-/// leap day is a year's last.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year + era * 400 + u64::from(month <= 2), month, day)
+fn rfc3339(moment: Duration) -> Result<String> {
+    let seconds = i64::try_from(moment.as_secs()).unwrap_or(i64::MAX);
+    let moment = Timestamp::from_second(seconds);
+    moment.map(|moment| moment.to_string()).map_err(|error| Error::internal(error.to_string()))
 }
 
 #[cfg(test)]
@@ -72,11 +68,12 @@ mod tests {
 
     #[test]
     fn a_moment_is_written_as_date_s_command_does() {
-        let told = |seconds| rfc3339(Duration::from_secs(seconds));
+        let told = |seconds| rfc3339(Duration::from_secs(seconds)).unwrap();
         assert_eq!(told(0), "1970-01-01T00:00:00Z");
         assert_eq!(told(951_782_399), "2000-02-28T23:59:59Z");
         assert_eq!(told(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(told(1_767_225_600), "2026-01-01T00:00:00Z");
         assert_eq!(told(4_107_542_400), "2100-03-01T00:00:00Z");
+        assert!(rfc3339(Duration::MAX).is_err(), "the clock is wrong");
     }
 }

@@ -23,10 +23,11 @@ mod settings;
 mod signals;
 mod spec;
 mod unpack;
+mod usage;
 
 use drowse_provider_sdk::{
     Ability, Description, EndpointWish, NetworkWish, Observation, Page, Provider, RecreateOptions,
-    RemoveOptions, Result, StopOptions, Target,
+    RemoveOptions, Result, StopOptions, Target, Usage,
 };
 
 use crate::{
@@ -66,7 +67,9 @@ impl Provider for Containerd {
                 Ability::List,
                 Ability::Watch,
                 Ability::Recreate,
+                Ability::Fetch,
                 Ability::Remove,
+                Ability::Usage,
             ])
             .endpoint(
                 EndpointWish::new(
@@ -144,8 +147,16 @@ impl Provider for Containerd {
         self.target(target)?.recreate(options)
     }
 
+    fn fetch(&self, target: &Target<TargetSettings>) -> Result<()> {
+        self.target(target)?.fetch()
+    }
+
     fn remove(&self, target: &Target<TargetSettings>, options: &RemoveOptions) -> Result<()> {
         self.target(target)?.remove(options)
+    }
+
+    fn usage(&self, target: &Target<TargetSettings>) -> Result<Usage> {
+        self.target(target)?.usage()
     }
 }
 

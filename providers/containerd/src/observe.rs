@@ -58,6 +58,11 @@ pub(crate) fn last_address(container: &Container) -> Option<String> {
     written(container)?.1.into_iter().next()
 }
 
+/// The process that had an address last.
+pub(crate) fn last_process(container: &Container) -> Option<u32> {
+    Some(written(container)?.0)
+}
+
 /// What the label says.
 fn written(container: &Container) -> Option<(u32, Vec<String>)> {
     let mut words = container.labels.get(ADDRESS)?.split(' ').map(str::to_owned);

@@ -2,13 +2,14 @@
 //! writes. Numbers are the API's (<https://github.com/containerd/containerd/tree/main/api>); what is
 //! not declared is skipped when read.
 
+mod metrics;
 mod store;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use prost::Message;
 
-pub(crate) use self::store::*;
+pub(crate) use self::{metrics::*, store::*};
 
 /// `google.protobuf.Any`
 #[derive(Clone, PartialEq, Message)]
@@ -206,4 +207,14 @@ pub(crate) struct TaskExit {
     pub(crate) container_id: String,
     #[prost(string, tag = "2")]
     pub(crate) id: String,
+}
+
+// === impl Timestamp ===
+
+impl Timestamp {
+    pub(crate) fn since_epoch(&self) -> Duration {
+        let seconds = u64::try_from(self.seconds).unwrap_or(0);
+        let nanos = u32::try_from(self.nanos).unwrap_or(0).min(999_999_999);
+        Duration::new(seconds, nanos)
+    }
 }

@@ -58,15 +58,42 @@ pub(crate) fn pull(
     digest: Option<&str>,
     snapshotter: &str,
 ) -> Result<String> {
+    let pull = |document: &Document, held: &str| {
+        lease::hold(daemon, held, |daemon| {
+            let target = Pull::new(daemon, registry, name, snapshotter).run(document)?;
+            daemon.name_image(name, &target)
+        })
+    };
+    told(registry, name, digest, pull)
+}
+
+/// The same without the name: it is here for a day, for whoever pulls it then.
+pub(crate) fn ahead(
+    daemon: &Daemon,
+    registry: &Registry<'_>,
+    name: &str,
+    digest: Option<&str>,
+    snapshotter: &str,
+) -> Result<String> {
+    let pull = |document: &Document, held: &str| {
+        lease::leave(daemon, held, |daemon| {
+            Pull::new(daemon, registry, name, snapshotter).run(document).map(drop)
+        })
+    };
+    told(registry, name, digest, pull)
+}
+
+/// Says when it begins and ends. The pull gets the manifest and the name of its lease.
+fn told(
+    registry: &Registry<'_>,
+    name: &str,
+    digest: Option<&str>,
+    pull: impl FnOnce(&Document, &str) -> Result<()>,
+) -> Result<String> {
     info!(image = name; "pulling the image");
     let pulled = || {
         let document = registry.manifest(digest)?;
-        let held = format!("pull-{}", manifest::short(&document.digest));
-        lease::hold(daemon, &held, |daemon| {
-            let progress =
-                Progress { layers: 0, done: 0, size: 0, fetched: 0, logged: clock::monotonic() };
-            Pull { daemon, registry, name, snapshotter, progress }.run(&document)
-        })?;
+        pull(&document, &format!("pull-{}", manifest::short(&document.digest)))?;
         Ok(document.digest)
     };
     let pulled = pulled().map_err(|error: Error| error.context(format!("pull image {name}")))?;
@@ -76,8 +103,20 @@ pub(crate) fn pull(
 
 // === impl Pull ===
 
-impl Pull<'_> {
-    fn run(&mut self, document: &Document) -> Result<()> {
+impl<'a> Pull<'a> {
+    fn new(
+        daemon: &'a Daemon,
+        registry: &'a Registry<'a>,
+        name: &'a str,
+        snapshotter: &'a str,
+    ) -> Self {
+        let progress =
+            Progress { layers: 0, done: 0, size: 0, fetched: 0, logged: clock::monotonic() };
+        Self { daemon, registry, name, snapshotter, progress }
+    }
+
+    /// Brings it here and unpacks it. What the image's name is to stand for.
+    fn run(&mut self, document: &Document) -> Result<proto::Descriptor> {
         let root = Manifest::read(&document.bytes)?;
         let (own, manifest) = if root.is_index() {
             let platforms = self.daemon.platforms(self.snapshotter)?;
@@ -110,7 +149,7 @@ impl Pull<'_> {
         let target = self.document(document, &labels)?;
         let (parts, _) = image::parts(self.daemon, manifest)?;
         unpack::unpack(self.daemon, self.snapshotter, &parts)?;
-        self.daemon.name_image(self.name, &target)
+        Ok(target)
     }
 
     /// Writes a manifest, with what it holds.

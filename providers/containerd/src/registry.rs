@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use drowse_provider_sdk::{Endpoint, Error, Response, Result, clock, clock::Deadline};
+use drowse_provider_sdk::{Endpoint, Error, ImageName, Response, Result, clock, clock::Deadline};
 
 use crate::{
     daemon::DOCUMENT,
@@ -21,18 +21,6 @@ pub(crate) const RULES: [&str; 2] = ["HEAD /v2/**", "GET /v2/**"];
 
 /// So often a registry may send elsewhere.
 const HOPS: usize = 4;
-
-/// A name as containerd has it: `registry/repository:tag@digest`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reference<'a> {
-    /// None when the name does not say.
-    pub(crate) host: Option<&'a str>,
-    pub(crate) repository: &'a str,
-    /// `latest` when there is none.
-    tag: &'a str,
-    /// Says all by itself: nothing newer can have it.
-    pub(crate) digest: Option<&'a str>,
-}
 
 /// A repository of a registry.
 #[derive(Clone, Copy, Debug)]
@@ -60,34 +48,15 @@ pub(crate) struct Source<'a> {
     open: Option<(u64, Response)>,
 }
 
-// === impl Reference ===
-
-impl<'a> Reference<'a> {
-    pub(crate) fn parse(name: &'a str) -> Self {
-        let (named, digest) = match name.split_once('@') {
-            Some((named, digest)) => (named, Some(digest)),
-            None => (name, None),
-        };
-        let (host, path) = match named.split_once('/') {
-            Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
-                (Some(first), rest)
-            }
-            _ => (None, named),
-        };
-        let (repository, tag) = path.split_once(':').unwrap_or((path, "latest"));
-        Self { host, repository, tag, digest }
-    }
-}
-
 // === impl Registry ===
 
 impl<'a> Registry<'a> {
     /// The one that an image comes from; none if nobody said how it is reached.
-    pub(crate) fn of(settings: &'a Settings, reference: Reference<'a>) -> Option<Self> {
-        let host = reference.host?;
+    pub(crate) fn of(settings: &'a Settings, image: ImageName<'a>) -> Option<Self> {
+        let host = image.registry?;
         let endpoint = settings.registries.get(host)?;
-        let version = reference.digest.unwrap_or(reference.tag);
-        Some(Self { settings, host, endpoint, repository: reference.repository, version })
+        let version = image.digest.unwrap_or(image.tag);
+        Some(Self { settings, host, endpoint, repository: image.repository, version })
     }
 
     /// The digest of what the name stands for now.
@@ -266,22 +235,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_says_where_it_comes_from_and_what_is_meant() {
-        let digest = format!("sha256:{:064x}", 7);
-        let whole = format!("ghcr.io/team/shop:1@{digest}");
-        let parts = |name| {
-            let Reference { host, repository, tag, .. } = Reference::parse(name);
-            (host, repository, tag)
-        };
-        assert_eq!(Reference::parse(&whole).digest, Some(digest.as_str()));
-        assert_eq!(parts(&whole), (Some("ghcr.io"), "team/shop", "1"));
-        assert_eq!(parts("127.0.0.1:5000/shop"), (Some("127.0.0.1:5000"), "shop", "latest"));
-        assert_eq!(parts("localhost/shop:2"), (Some("localhost"), "shop", "2"));
-        assert_eq!(parts("library/shop:2"), (None, "library/shop", "2"));
-        assert_eq!(parts("shop:2"), (None, "shop", "2"));
-    }
-
-    #[test]
     fn a_location_is_at_another_host_or_at_the_same() {
         assert_eq!(
             split("https://cdn.example:8443/a/b?c=/d"),
@@ -293,9 +246,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_a_name_or_a_location_is_it_is_taken_apart(text: String) {
-            let Reference { host, repository, .. } = Reference::parse(&text);
-            proptest::prop_assert!(host.map_or(0, str::len) + repository.len() <= text.len());
+        fn whatever_a_location_is_it_is_taken_apart(text: String) {
             let (host, path) = split(&text);
             proptest::prop_assert!(host.map_or(0, str::len) + path.len() <= text.len() + 1);
         }

@@ -1,6 +1,7 @@
 mod anew;
 mod create;
 mod images;
+mod uses;
 
 use drowse_provider_sdk::{
     ErrorCode, RemoveOptions, Status, StopOptions,
@@ -40,9 +41,14 @@ impl Script {
     }
 
     fn task(&self, status: proto::Status) -> &Self {
+        self.task_of(70, status)
+    }
+
+    /// The task of another life.
+    fn task_of(&self, pid: u32, status: proto::Status) -> &Self {
         let process = proto::Process {
             id: "web".into(),
-            pid: 70,
+            pid,
             status: status.into(),
             exit_status: if status == proto::Status::Stopped { 137 } else { 0 },
         };
@@ -73,8 +79,13 @@ impl Script {
     /// A task that was created is taken back.
     fn taken_back(&self) -> &Self {
         self.task(proto::Status::Created).ok(TASKS, "Kill").ok(TASKS, "Wait");
+        self.taken_away()
+    }
+
+    /// One that has ended is taken away.
+    fn taken_away(&self) -> &Self {
         self.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
-        self.ok(TASKS, "Delete")
+        self.task(proto::Status::Stopped).ok(TASKS, "Delete")
     }
 
     fn asked(&self, method: &str) -> Vec<Vec<u8>> {
@@ -184,15 +195,81 @@ fn a_network_that_fails_twice_takes_the_task_back() {
 }
 
 #[test]
-fn a_task_that_somebody_else_is_making_is_a_conflict() {
+fn a_task_that_somebody_else_is_making_is_gone_on_with() {
     let test = Script::new(settings());
     test.container(&web(&[])).no_task().ok(SNAPSHOTS, "Mounts");
     let on_its_way = "failed to start shim: mkdir /run/io.containerd/default/web: file exists";
     test.call(TASKS, "Create", Answer::status(2, on_its_way));
     test.call(TASKS, "Create", Answer::status(6, "task web: already exists"));
-    let error = test.0.start("web").unwrap_err();
+    test.task(proto::Status::Created);
+    let attached = || test.0.expect_network("lan", "ADD default-web", Ok(vec!["10.0.0.2".into()]));
+    attached();
+    test.ok(CONTAINERS, "Update");
+    // The other one was faster.
+    test.call(TASKS, "Start", Answer::status(2, "cannot start a running process"));
+    test.task(proto::Status::Running).task(proto::Status::Running);
+    attached();
+    test.ok(CONTAINERS, "Update");
+    test.container(&web(&[("drowse.address", "70 10.0.0.2")])).task(proto::Status::Running);
+    let seen = test.0.start("web").unwrap();
+    assert_eq!((seen.status.clone(), hosts(&seen)), (Status::Running, vec!["10.0.0.2"]));
+}
+
+#[test]
+fn a_start_that_somebody_else_stops_is_a_conflict_and_touches_no_other_life() {
+    let gone = || drowse_provider_sdk::Error::not_found("there is no network namespace");
+    for (now, taken) in [(None, false), (Some(71), false), (Some(70), true)] {
+        let test = Script::new(settings());
+        test.container(&web(&[])).no_task().created();
+        for _ in 0..2 {
+            test.0.expect_network("lan", "ADD default-web", Err(gone()));
+        }
+        match now {
+            Some(pid) => test.task_of(pid, proto::Status::Stopped),
+            None => test.no_task(),
+        };
+        if taken {
+            test.taken_away();
+        }
+        let error = test.0.start("web").unwrap_err();
+        assert_eq!(*error.code(), ErrorCode::Conflict, "{error}");
+        assert_eq!(test.asked("/Kill"), [[0; 0]; 0]);
+    }
+}
+
+#[test]
+fn a_stop_that_somebody_else_starts_after_is_a_conflict_and_touches_no_other_life() {
+    let test = Script::new(settings());
+    test.container(&web(&[])).task(proto::Status::Running).ok(TASKS, "Kill").ok(TASKS, "Wait");
+    test.task(proto::Status::Stopped);
+    test.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
+    test.task_of(71, proto::Status::Created);
+    test.container(&web(&[])).task_of(71, proto::Status::Created);
+    let error = test.0.stop("web", StopOptions::new(Duration::from_secs(5))).unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Conflict, "{error}");
-    assert!(error.message().contains("already exists"), "{error}");
+    assert_eq!(test.0.attachments()[0].namespace, "/proc/70/ns/net", "its own, and no other");
+
+    // At rest when it was looked at, and started since.
+    let test = Script::new(settings());
+    let label = [("drowse.address", "70 10.0.0.2")];
+    test.container(&web(&label)).no_task();
+    test.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
+    test.container(&web(&[("drowse.address", "71 10.0.0.3")])).task_of(71, proto::Status::Running);
+    let error = test.0.stop("web", StopOptions::new(Duration::from_secs(5))).unwrap_err();
+    assert_eq!(*error.code(), ErrorCode::Conflict, "{error}");
+    assert_eq!(test.0.attachments()[0].namespace, "/proc/70/ns/net", "the one that it had");
+}
+
+#[test]
+fn a_signal_that_finds_the_task_ended_is_no_failure() {
+    let test = Script::new(settings());
+    test.container(&web(&[])).task(proto::Status::Running);
+    test.call(TASKS, "Kill", Answer::status(2, "container does not exist: unknown"));
+    test.task(proto::Status::Stopped).ok(TASKS, "Wait").no_task();
+    test.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
+    test.container(&web(&[])).no_task();
+    let seen = test.0.stop("web", StopOptions::new(Duration::from_secs(5))).unwrap();
+    assert_eq!(seen.status, Status::Stopped);
 }
 
 #[test]
@@ -206,9 +283,9 @@ fn without_an_address_nothing_is_started() {
 }
 
 #[test]
-fn what_an_earlier_start_left_half_done_is_cleared_away_first() {
+fn what_an_earlier_start_left_half_done_is_gone_on_with() {
     let test = Script::new(settings());
-    test.container(&web(&[])).task(proto::Status::Created).taken_back().no_task().created();
+    test.container(&web(&[])).task(proto::Status::Created);
     test.0.expect_network("lan", "ADD default-web", Ok(vec!["10.0.0.2".into()]));
     test.ok(CONTAINERS, "Update").ok(TASKS, "Start");
     test.container(&web(&[("drowse.address", "70 10.0.0.2")])).task(proto::Status::Running);
@@ -273,9 +350,7 @@ fn a_stop_asks_waits_kills_and_gives_the_address_back() {
     test.call(TASKS, "Wait", Answer::status(2, "context deadline exceeded: unknown"));
     // The grace time is over when the harness's clock says so, and it stands still in a call.
     test.call(TASKS, "Wait", message(&proto::Empty {}));
-    test.task(proto::Status::Stopped);
-    test.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
-    test.ok(TASKS, "Delete").container(&web(&[])).no_task();
+    test.task(proto::Status::Stopped).taken_away().container(&web(&[])).no_task();
     let seen = test.0.stop("web", StopOptions::new(Duration::from_secs(5))).unwrap();
     assert_eq!(seen.status, Status::Stopped);
     let kill = proto::Kill::decode(test.asked("/Kill")[0].as_slice()).unwrap();
@@ -287,6 +362,7 @@ fn a_task_that_somebody_else_deletes_meanwhile_is_stopped() {
     let test = Script::new(settings());
     test.container(&web(&[])).task(proto::Status::Stopped).task(proto::Status::Stopped);
     test.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
+    test.task(proto::Status::Stopped);
     test.call(TASKS, "Delete", Answer::status(2, "failed to delete task: ttrpc: closed"));
     test.container(&web(&[])).no_task();
     let seen = test.0.stop("web", StopOptions::new(Duration::from_secs(5))).unwrap();
@@ -298,9 +374,8 @@ fn what_outlives_its_grace_is_killed() {
     let test = Script::new(settings());
     test.container(&web(&[])).task(proto::Status::Running).ok(TASKS, "Kill");
     test.task(proto::Status::Running);
-    test.task(proto::Status::Running).ok(TASKS, "Kill").ok(TASKS, "Wait");
-    test.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
-    test.ok(TASKS, "Delete").container(&web(&[])).no_task();
+    test.task(proto::Status::Running).ok(TASKS, "Kill").ok(TASKS, "Wait").taken_away();
+    test.container(&web(&[])).no_task();
     test.0.stop("web", StopOptions::new(Duration::ZERO)).unwrap();
     let signals: Vec<u32> = test
         .asked("/Kill")
@@ -316,8 +391,10 @@ fn a_network_that_cannot_be_left_keeps_nothing_from_being_taken_away() {
     test.container(&web(&[])).container(&web(&[]));
     test.task(proto::Status::Stopped).task(proto::Status::Stopped);
     let broken = drowse_provider_sdk::Error::unavailable("no plugin");
+    test.0.expect_network("lan", "DEL default-web", Err(broken.clone()));
+    test.task(proto::Status::Stopped);
+    test.call(TASKS, "Delete", Answer::status(2, "shim is gone")).task(proto::Status::Stopped);
     test.0.expect_network("lan", "DEL default-web", Err(broken));
-    test.call(TASKS, "Delete", Answer::status(2, "shim is gone"));
     test.ok(CONTAINERS, "Delete").ok(SNAPSHOTS, "Remove").ok(SNAPSHOTS, "List");
     let options = RemoveOptions { preserve_data: false, attributes: Vec::new() };
     let error = test.0.remove("web", options).unwrap_err();

@@ -22,6 +22,9 @@ const MARGIN: Duration = Duration::from_secs(15);
 /// How long a killed container may take to end.
 const KILL_TIME: Duration = Duration::from_secs(10);
 
+/// How long an engine may take until it shows that a container has stopped that it says has.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// Between the first two looks at a container that is to stop; doubles up to [`LAST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -133,23 +136,42 @@ impl<'a> Container<'a> {
             }
         }
         let wait = Some(grace.saturating_add(MARGIN));
-        match self.act_awake(&reference, "stop", &query, wait, &attempt) {
-            Ok(None) => {}
+        let seen = match self.act_awake(&reference, "stop", &query, wait, &attempt) {
+            Ok(None) => self.look_after_stop(deadline, &attempt)?,
             Ok(Some(refused)) => return refused.unless_stopped(),
             // The engine goes on after a client has gone; a grant may allow less time than this.
-            Err(error) if *error.code() == ErrorCode::Timeout => {}
+            Err(error) if *error.code() == ErrorCode::Timeout => {
+                self.look_until_stopped(deadline)?
+            }
             Err(error) => return Err(error),
-        }
-        let seen = self.look_until_stopped(deadline)?;
+        };
         if seen.status == Status::Paused {
             // Podman takes the request and leaves what is paused alone.
             self.act(&reference, "unpause", &[], None, &attempt)?;
             if let Some(refused) = self.act_awake(&reference, "stop", &query, wait, &attempt)? {
                 return refused.unless_stopped();
             }
-            return self.until_stopped(Deadline::after(MARGIN), &attempt);
+            let seen = self.look_after_stop(Deadline::after(MARGIN), &attempt)?;
+            return self.stopped(seen, &attempt);
         }
         self.stopped(seen, &attempt)
+    }
+
+    /// What it is when the engine says that it has stopped. One that runs soon after does so because
+    /// somebody else has started it: `conflict`.
+    fn look_after_stop(&self, deadline: Deadline, attempt: &str) -> Result<Observation> {
+        let seen = self.look_until_stopped(Deadline::after(SETTLE))?;
+        match seen.status {
+            Status::Running | Status::Starting => Err(Error::conflict(format!(
+                "{attempt}: the engine has stopped it, and calls it {:?} again: somebody else has \
+                 started it",
+                seen.native_status
+            ))),
+            Status::Paused => Ok(seen),
+            _ if is_stopped(&seen) => Ok(seen),
+            // It is being removed, for instance.
+            _ => self.look_until_stopped(deadline),
+        }
     }
 
     /// Where `stop` takes no signal: signal, wait, kill.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drowse_provider_sdk::{Error, ErrorCode, Result, encode, info, warn};
+use drowse_provider_sdk::{Error, ErrorCode, ImageName, Result, encode, info, warn};
 use serde_json::Value;
 
 use crate::{
@@ -17,17 +17,6 @@ const REGISTRY_PATIENCE: Duration = Duration::from_secs(15);
 /// The registry of names that begin with none.
 const HUB: &str = "docker.io";
 
-/// A name as containers have it: `registry/repository:tag@digest`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reference<'a> {
-    /// Without tag and digest.
-    pub(crate) name: &'a str,
-    /// `latest` when there is none.
-    pub(crate) tag: &'a str,
-    /// Says all by itself: nothing newer can have it.
-    pub(crate) digest: Option<&'a str>,
-}
-
 /// The images of an engine.
 #[derive(Clone, Copy)]
 pub(crate) struct Images<'a> {
@@ -41,30 +30,6 @@ enum Looked {
     Newer,
     /// Why it is not known.
     Unknown(Error),
-}
-
-// === impl Reference ===
-
-impl<'a> Reference<'a> {
-    pub(crate) fn parse(text: &'a str) -> Self {
-        let (named, digest) = match text.split_once('@') {
-            Some((named, digest)) => (named, Some(digest)),
-            None => (text, None),
-        };
-        match named.rsplit_once(':') {
-            // Elsewhere it is the registry's port.
-            Some((name, tag)) if !tag.contains('/') => Self { name, tag, digest },
-            _ => Self { name: named, tag: "latest", digest },
-        }
-    }
-
-    /// Where it comes from: `docker.io` when the name does not say.
-    pub(crate) fn registry(&self) -> &'a str {
-        match self.name.split_once('/') {
-            Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
-            _ => HUB,
-        }
-    }
 }
 
 // === impl Images ===
@@ -95,18 +60,18 @@ impl<'a> Images<'a> {
             info!(image = name; "the container was made of an image by its id: nothing is newer");
             return Ok(());
         }
-        let reference = Reference::parse(name);
+        let asked = ImageName::parse(name);
         let looked = match &here {
             None => Looked::Newer,
-            Some(_) if reference.digest.is_some() => Looked::Newest,
-            Some(image) => self.look(reference, image)?,
+            Some(_) if asked.digest.is_some() => Looked::Newest,
+            Some(image) => self.look(asked, image)?,
         };
         let why = match looked {
             Looked::Newest => {
                 info!(image = name; "the image is the newest: nothing is pulled");
                 return Ok(());
             }
-            Looked::Newer => match pull::pull(self.engine, self.endpoint(reference), reference) {
+            Looked::Newer => match pull::pull(self.engine, self.endpoint(asked), asked) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             },
@@ -123,14 +88,14 @@ impl<'a> Images<'a> {
 
     /// Whether the registry has another image by this name than the one that is here. The error is
     /// a missing grant.
-    fn look(&self, reference: Reference<'_>, here: &Value) -> Result<Looked> {
+    fn look(&self, image: ImageName<'_>, here: &Value) -> Result<Looked> {
         if !self.engine.version()?.asks_registries() {
             return Ok(Looked::Newer);
         }
-        let Reference { name, tag, .. } = reference;
+        let ImageName { whole: name, tag, .. } = image;
         let path = format!("/distribution/{}/json", segments(&format!("{name}:{tag}")));
-        let call = Call::get(&path).to(self.endpoint(reference)).timeout(REGISTRY_PATIENCE);
-        let attempt = format!("ask the registry {} for {name}:{tag}", reference.registry());
+        let call = Call::get(&path).to(self.endpoint(image)).timeout(REGISTRY_PATIENCE);
+        let attempt = format!("ask the registry {} for {name}:{tag}", registry(image));
         let answer = match self.engine.send(&call) {
             Ok(answer) => answer,
             Err(error) if *error.code() == ErrorCode::Denied => return Err(error.context(&attempt)),
@@ -150,9 +115,14 @@ impl<'a> Images<'a> {
     }
 
     /// The endpoint for this image's registry: credentials go to the registry that they are for.
-    fn endpoint(&self, reference: Reference<'_>) -> &'a str {
-        self.settings.registries.get(reference.registry()).map_or(RECREATE_ENDPOINT, String::as_str)
+    fn endpoint(&self, image: ImageName<'_>) -> &'a str {
+        self.settings.registries.get(registry(image)).map_or(RECREATE_ENDPOINT, String::as_str)
     }
+}
+
+/// Where an image comes from.
+fn registry<'a>(image: ImageName<'a>) -> &'a str {
+    image.registry.unwrap_or(HUB)
 }
 
 /// Whether the image was asked for by its id, or by the beginning of one.
@@ -160,9 +130,9 @@ fn is_id(name: &str, image: &Value) -> bool {
     let bare = |id: &'_ str| id.strip_prefix("sha256:").unwrap_or(id).to_owned();
     let id = bare(image["Id"].as_str().unwrap_or_default());
     let tags = image["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let mut tags = tags.map(Reference::parse);
-    let asked = Reference::parse(name);
-    id.starts_with(&bare(name)) && !tags.any(|tag| (tag.name, tag.tag) == (asked.name, asked.tag))
+    let mut tags = tags.map(ImageName::parse);
+    let asked = ImageName::parse(name);
+    id.starts_with(&bare(name)) && !tags.any(|tag| (tag.whole, tag.tag) == (asked.whole, asked.tag))
 }
 
 /// A name as the segments of a path.

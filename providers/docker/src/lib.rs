@@ -69,6 +69,7 @@ impl Provider for Docker {
                 Ability::List,
                 Ability::Watch,
                 Ability::Recreate,
+                Ability::Fetch,
                 Ability::Remove,
                 Ability::Logs,
                 Ability::Exec,
@@ -192,6 +193,10 @@ impl Provider for Docker {
         let container = self.container(target)?;
         let images = Images::new(&self.engine, &self.settings);
         Recreation::new(&container, images, options).run()
+    }
+
+    fn fetch(&self, target: &Target<TargetSettings>) -> Result<()> {
+        recreate::fetch(&self.container(target)?, Images::new(&self.engine, &self.settings))
     }
 
     fn remove(&self, target: &Target<TargetSettings>, options: &RemoveOptions) -> Result<()> {

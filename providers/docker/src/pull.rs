@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use drowse_provider_sdk::{Error, Result, clock, info};
+use drowse_provider_sdk::{Error, ImageName, Result, clock, info};
 
 use crate::{
     api::{Call, Engine},
-    image::Reference,
     model::PullStep,
 };
 
@@ -31,8 +30,8 @@ struct Layer {
 }
 
 /// Pulls through this endpoint and returns when the image is here.
-pub(crate) fn pull(engine: &Engine, endpoint: &str, reference: Reference<'_>) -> Result<()> {
-    let Reference { name, tag, digest } = reference;
+pub(crate) fn pull(engine: &Engine, endpoint: &str, image: ImageName<'_>) -> Result<()> {
+    let ImageName { whole: name, tag, digest, .. } = image;
     let attempt = format!("pull image {name}:{tag}");
     let told = |error: Error| error.context(&attempt);
     let call = Call::post("/images/create").to(endpoint).query("fromImage", name);

@@ -50,6 +50,21 @@ struct Old {
     ran: bool,
 }
 
+/// Has the image here that a container would be made anew of.
+pub(crate) fn fetch(container: &Container<'_>, images: Images<'_>) -> Result<()> {
+    let attempt = container.attempt("fetch a newer image for");
+    let (engine, handle) = (container.engine(), container.handle());
+    let fetched = || {
+        let whole = match engine.whole(handle)? {
+            Some(whole) => Some(whole),
+            None => find_aside(engine, handle)?.map(|old| old.whole),
+        };
+        whole.map(|whole| images.refresh(text(&whole["Config"]["Image"]))).transpose()
+    };
+    let fetched = fetched().map_err(|error: Error| error.context(&attempt))?;
+    fetched.ok_or_else(|| container.not_found(&attempt))
+}
+
 // === impl Recreation ===
 
 impl<'a> Recreation<'a> {

@@ -6,6 +6,7 @@
 mod plane;
 mod settings;
 mod template;
+mod turn;
 
 use drowse_provider_sdk::{
     Ability, Description, Endpoint, EndpointWish, Error, Observation, Page, Provider, Result,
@@ -68,6 +69,7 @@ impl Provider for Waker {
     fn pause(&self, target: &Target<TargetSettings>) -> Result<Observation> {
         let plane = self.plane(target)?;
         let pause = configured("pause", self.settings.pause.as_ref())?;
+        let turn = plane.turn();
         let seen = plane.look()?;
         match seen.status {
             Status::Paused => return Ok(seen),
@@ -77,7 +79,7 @@ impl Provider for Waker {
                 return Err(plane.told("pause", Error::conflict(why)));
             }
         }
-        plane.wait("pause", |seen| Ok(seen.status == Status::Paused))
+        plane.wait("pause", &turn, |seen| Ok(seen.status == Status::Paused))
     }
 
     fn resume(&self, target: &Target<TargetSettings>) -> Result<Observation> {
@@ -117,13 +119,14 @@ impl Waker {
 
     /// Makes it run that was seen like this.
     fn wake(&self, plane: &Plane<'_>, seen: Observation) -> Result<Observation> {
+        let turn = plane.turn();
         match (&seen.status, &self.settings.resume) {
             (Status::Running, _) if !lacks_address(&seen) => return Ok(seen),
             (Status::Running | Status::Starting, _) => {}
             (Status::Paused, Some(resume)) => plane.ask("start", resume)?,
             _ => plane.ask("start", &self.settings.start)?,
         }
-        plane.wait("start", |seen| match seen.status {
+        plane.wait("start", &turn, |seen| match seen.status {
             Status::Running => Ok(!lacks_address(seen)),
             Status::Failed => Err(Error::unavailable(match &seen.detail {
                 Some(detail) => format!("it is {}: {detail}", seen.native_status),
@@ -141,6 +144,7 @@ impl Waker {
     ) -> Result<Observation> {
         let plane = self.plane(target)?;
         let ask = configured(verb, ask)?;
+        let turn = plane.turn();
         let seen = plane.look()?;
         let rests =
             |status: &Status| matches!(status, Status::Stopped | Status::Failed | Status::Missing);
@@ -149,7 +153,7 @@ impl Waker {
             Status::Stopping => {}
             _ => plane.ask(verb, ask)?,
         }
-        plane.wait(verb, |seen| Ok(rests(&seen.status)))
+        plane.wait(verb, &turn, |seen| Ok(rests(&seen.status)))
     }
 
     fn all(&self, list: &List) -> Result<Vec<Observation>> {

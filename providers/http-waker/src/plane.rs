@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     settings::{Ask, Look, Settings, State, TargetSettings},
     template::Words,
+    turn::Turn,
 };
 
 /// The endpoint's name in the grant.
@@ -38,6 +39,11 @@ impl<'a> Plane<'a> {
         let words = Words { name, values: &target.settings.values };
         let (address, port) = (target.settings.address(name)?, target.settings.port);
         Ok(Self { settings, name, words, address, port })
+    }
+
+    /// A call that is to ask for something begins.
+    pub(crate) fn turn(&self) -> Turn<'a> {
+        Turn::begin(self.name, self.settings.patience.0)
     }
 
     /// What the target is now.
@@ -89,9 +95,11 @@ impl<'a> Plane<'a> {
     }
 
     /// Looks until the target is as wanted. `arrived` says whether it is, or why it never will be.
+    /// In vain is a timeout, or a conflict if somebody else has asked for something meanwhile.
     pub(crate) fn wait(
         &self,
         verb: &str,
+        turn: &Turn<'_>,
         arrived: impl Fn(&Observation) -> Result<bool>,
     ) -> Result<Observation> {
         let began = clock::monotonic();
@@ -113,7 +121,13 @@ impl<'a> Plane<'a> {
             let waited = clock::monotonic().saturating_sub(began);
             if waited + self.settings.poll.0 > patience {
                 let why = format!("still {last} after {}s", patience.as_secs_f64());
-                return Err(self.told(verb, Error::timeout(why)));
+                let error = match turn.has_met_another() {
+                    true => Error::conflict(format!(
+                        "{why}; somebody else has asked for something at the same time"
+                    )),
+                    false => Error::timeout(why),
+                };
+                return Err(self.told(verb, error));
             }
             clock::sleep(self.settings.poll.0);
         }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use drowse_provider_sdk::{
-    ErrorCode,
+    ErrorCode, clock,
     testing::{Harness, Reply, check_description},
 };
 use serde_json::json;
@@ -238,4 +238,36 @@ fn settings_that_could_never_work_are_refused_with_their_key() {
         assert_eq!(*error.code(), ErrorCode::InvalidRequest);
         assert!(error.message().contains(key), "{key}: {}", error.message());
     }
+}
+
+#[test]
+fn a_wait_in_vain_is_a_conflict_where_somebody_else_asks_at_the_same_time() {
+    let patience = Duration::from_secs(10);
+    let test = Harness::<Waker>::new();
+    test.run(|| {
+        let alone = turn::Turn::begin("lobby", patience);
+        assert!(!alone.has_met_another());
+        let other = turn::Turn::begin("shop", patience);
+        assert!(!alone.has_met_another() && !other.has_met_another(), "another target");
+        drop(alone);
+        let early = turn::Turn::begin("lobby", patience);
+        assert!(!early.has_met_another(), "the one before has ended");
+        clock::sleep(Duration::from_secs(1));
+        let late = turn::Turn::begin("lobby", patience);
+        assert!(early.has_met_another() && late.has_met_another());
+        std::mem::forget(late);
+        clock::sleep(patience);
+        assert!(!turn::Turn::begin("lobby", patience).has_met_another(), "long broken off");
+    });
+
+    let test = Harness::<Waker>::with_settings(json!({ "patience": "3s" }));
+    test.run(|| std::mem::forget(turn::Turn::begin("lobby", patience)));
+    test.expect("api", "GET /servers/lobby", state("stopped"));
+    test.expect("api", "POST /servers/lobby/start", Reply::status(202));
+    for _ in 0..2 {
+        test.expect("api", "GET /servers/lobby", state("stopped"));
+    }
+    let error = test.start("lobby").unwrap_err();
+    assert_eq!(*error.code(), ErrorCode::Conflict);
+    assert!(error.message().contains("still \"stopped\" after 3s; somebody else"), "{error}");
 }

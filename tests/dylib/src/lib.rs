@@ -144,6 +144,10 @@ impl Provider for Guest {
         Ok(running(target).with_detail(format!("{refresh} {:?} {}", stop.signal, stop.grace_ms)))
     }
 
+    fn fetch(&self, target: &Target<NoSettings>) -> Result<()> {
+        Err(Error::unavailable(format!("nothing newer of {} is told of", target.handle)))
+    }
+
     fn remove(&self, target: &Target<NoSettings>, options: &RemoveOptions) -> Result<()> {
         match options.preserve_data {
             true => Ok(()),

@@ -264,6 +264,10 @@ impl Guest for Hostile {
         unsupported()
     }
 
+    fn fetch(_: Target) -> Result<(), Error> {
+        unsupported()
+    }
+
     fn remove(_: Target, _: RemoveOptions) -> Result<(), Error> {
         unsupported()
     }

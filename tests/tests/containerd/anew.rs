@@ -44,6 +44,8 @@ fn one_made_anew_has_the_newest_image_and_all_of_its_data() -> Result<()> {
     daemon.publish(&Image::new(&name, "second"))?;
     let said = drowse(&router, &["recreate", "web", "--refresh", "--wait"])?;
     assert_eq!(said, (true, "web: ready\n".to_owned()));
+    let (_, ops) = drowse(&router, &["ops", "web"])?;
+    assert!(ops.contains("fetch"), "it was fetched before anything was stopped: {ops}");
     assert_eq!(visit(&router, "/")?, "<p>second</p>");
     assert_eq!(note(&router, "three")?, "one\ntwo\nthree");
     assert_eq!(daemon.addresses("anew")?, address);
@@ -71,6 +73,7 @@ fn a_new_one_that_does_not_live_leaves_the_old_one_serving_with_its_data() -> Re
     let setting = Setting::new(daemon, "dies", "never").with_registry(&registry, &name);
     let router = start(setting.home()?)?;
     assert_eq!(note(&router, "one")?, "one");
+    let lives = daemon.digest(&name)?;
     daemon.publish(&Image::new(&name, "dies").running(&["/bin/sh", "-c", "exit 3"]))?;
     let (worked, said) = drowse(&router, &["recreate", "web", "--refresh", "--wait"])?;
     assert!(!worked && said.contains("status 3"), "{said}");
@@ -84,6 +87,16 @@ fn a_new_one_that_does_not_live_leaves_the_old_one_serving_with_its_data() -> Re
     assert!(!worked && said.contains("nowhere"), "{said}");
     assert_eq!(note(&router, "three")?, "one\ntwo\nthree");
     assert_eq!(snapshots(daemon, "dies")?, ["dies"]);
+
+    // Whoever makes one by the image's name makes one that lives, of content that nobody collected.
+    assert_eq!(daemon.digest(&name)?, lives);
+    assert!(!daemon.run(&["leases", "list", "--quiet"])?.contains("before-dies"));
+    drowse(&router, &["sleep", "web", "--wait"])?;
+    daemon.run(&["containers", "delete", "dies"])?;
+    daemon.run(&["leases", "create", "--id", "collect-dies"])?;
+    daemon.run(&["leases", "delete", "--sync", "collect-dies"])?;
+    drop(registry);
+    assert_eq!(visit(&router, "/")?, "<p>lives</p>");
     Ok(())
 }
 

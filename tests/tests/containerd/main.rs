@@ -179,6 +179,35 @@ fn what_is_done_by_hand_is_seen_and_answered() -> Result<()> {
 }
 
 #[test]
+fn what_computes_is_not_put_to_sleep_before_it_is_done() -> Result<()> {
+    let Some(daemon) = Containerd::shared("what_computes") else { return Ok(()) };
+    let home = Home::new(&Programs::from_env())?;
+    let setting = Setting::new(daemon, "computing", "500ms");
+    let tables = setting.tables(&daemon.network(), &[Path::new(PLUGINS)]);
+    let busy = "sleep = { grace = \"1s\" }\nbusy = { cpu-above = 20 }";
+    home.configure(&tables.replace("sleep = { grace = \"1s\" }", busy))?;
+    let router = start(home)?;
+    // What has nothing to do goes to sleep.
+    visit(&router, "/")?;
+    router.wait_for_phase("web", "asleep", PATIENCE)?;
+
+    let work = "while ! test -e /done; do :; done";
+    visit(&router, "/")?;
+    let exec = |id: &str, words: &[&str]| {
+        daemon.run(&[&["tasks", "exec", "--detach", "--exec-id", id, "computing"], words].concat())
+    };
+    exec("work", &["/bin/sh", "-c", work])?;
+    drowse_tests::until("it is found busy", PATIENCE, || {
+        let veto = router.workload("web").ok()?["veto"].to_string();
+        veto.contains("of a core").then_some(())
+    })?;
+    assert!(daemon.task("computing")?.is_some());
+    exec("done", &["/bin/touch", "/done"])?;
+    router.wait_for_phase("web", "asleep", PATIENCE)?;
+    Ok(())
+}
+
+#[test]
 fn a_pausing_workload_keeps_its_process_and_its_address() -> Result<()> {
     let Some(daemon) = Containerd::shared("a_pausing_workload") else { return Ok(()) };
     let home = Home::new(&Programs::from_env())?;

@@ -6,6 +6,7 @@ use super::{Ground, Promise, is_down, promise, state};
 use crate::report::{End, Outcome, ensure, success};
 
 pub(super) const PROMISES: &[Promise] = &[
+    promise!("fetch", "fetching what is newer leaves what runs as it is", fetch),
     promise!("recreate", "what runs is made anew under its handle and runs", recreate),
     promise!("recreate-stopped", "what rests is made anew and rests", recreate_stopped),
     promise!("remove", "what is taken away is missing", remove),
@@ -26,6 +27,16 @@ async fn made_anew(ground: &Ground<'_>, before: &Observation) -> Result<Observat
     let another = seen.native_id.is_none() || seen.native_id != before.native_id;
     ensure(another, "another identity than before", || format!("{:?} again", seen.native_id))?;
     Ok(seen)
+}
+
+async fn fetch(ground: &Ground<'_>) -> Outcome {
+    ground.needs(Ability::Fetch)?;
+    may(ground.trial.may_recreate, "may-recreate")?;
+    let before = ground.running().await?;
+    success("`fetch`", ground.provider.fetch(ground.target()).await)?;
+    let seen = success("`status` after `fetch`", ground.status().await)?;
+    let same = seen.status == Status::Running && seen.native_id == before.native_id;
+    ensure(same, "it runs, with the identity that it had", || state(&seen)).map(|()| None)
 }
 
 async fn recreate(ground: &Ground<'_>) -> Outcome {

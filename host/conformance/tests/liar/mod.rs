@@ -99,6 +99,7 @@ impl Stand for Liar {
             Ability::Exec,
             Ability::Usage,
             Ability::Recreate,
+            Ability::Fetch,
         ];
         if self.lies("undeclared") {
             abilities.retain(|ability| *ability != Ability::Kill);
@@ -319,6 +320,16 @@ impl Provider for Teller {
         }
         let lines = if self.lies("logs") { 9 } else { lines };
         Ok(vec!["a line".into(); lines as usize])
+    }
+
+    async fn fetch(&self, target: &Target) -> Result<(), Failure> {
+        if !self.known(target)? {
+            return Err(self.not_found());
+        }
+        if self.lies("fetch") {
+            self.platform.recreate();
+        }
+        Ok(())
     }
 
     async fn recreate(&self, target: &Target, _: &RecreateOptions) -> Result<Observation, Failure> {

@@ -176,6 +176,9 @@ impl Platform {
             Status::Stopped if self.lies("stop-again") => {
                 return Err(failure(ErrorCode::Conflict, "it is stopped"));
             }
+            Status::Stopped if self.lies("start-and-stop") && self.target().busy.is_some() => {
+                return Err(failure(ErrorCode::Internal, "a race"));
+            }
             Status::Stopped => {}
             Status::Paused if self.lies("stop-paused") => {
                 return Err(failure(ErrorCode::Internal, "it is paused"));
@@ -189,7 +192,12 @@ impl Platform {
                 });
             }
             _ => {
-                self.alone("stop-dropped").await?;
+                let door = self.alone("stop-dropped").await;
+                if self.lies("stop-twice") {
+                    door.map_err(|_| failure(ErrorCode::Internal, "a race"))?;
+                } else {
+                    door?;
+                }
                 self.set(Status::Stopped);
                 if !self.lies("watch-stop") {
                     self.report();

@@ -21,7 +21,7 @@ use crate::{
 /// The provider has so much longer to answer than what it is asked may take.
 const MARGIN: Duration = Duration::from_secs(30);
 /// Making a target anew may take so long, beyond fetching and stopping: its files may be copied.
-const RECREATE: Duration = Duration::from_secs(15 * 60);
+pub(super) const RECREATE: Duration = Duration::from_secs(15 * 60);
 /// The provider has so long to say what a target is.
 const LOOK: Duration = Duration::from_secs(30);
 /// Of the lines that a target wrote.
@@ -274,7 +274,7 @@ impl Workload {
         let call = async move {
             let result = workload.operate(call).await;
             if let Some(chapter) = chapter {
-                chapter.end(&result);
+                chapter.end(result.as_ref().map(Some));
             }
             workload.apply(Input::Answered(ticket, result));
         };

@@ -86,7 +86,16 @@ impl Workload {
                 self.apply(Input::Look);
                 Err("it has not ended yet".to_owned())
             }
-            check => self.shared.prober.probe(check, &life.addresses).await,
+            check => {
+                let seen = self.shared.prober.probe(check, &life.addresses).await;
+                match &life.detail {
+                    // Why there is none, only the provider knows.
+                    Some(why) if life.addresses.is_empty() => {
+                        seen.map_err(|seen| format!("{seen}: {why}"))
+                    }
+                    _ => seen,
+                }
+            }
         }
     }
 

@@ -85,18 +85,24 @@ impl Story {
 // === impl Chapter ===
 
 impl Chapter {
-    /// The provider has answered.
-    pub(super) fn end(mut self, result: &Result<Observation, Failure>) {
+    /// A provider call that is no part of what the workload does at the moment.
+    pub(super) fn alone(kind: Kind, cause: &Arc<Cause>, workload: &Arc<Workload>) -> Self {
+        let story = Story::begin(kind, cause, workload.snapshot().generation, workload);
+        Self { story, workload: workload.clone(), ended: false }
+    }
+
+    /// The provider has answered, perhaps with what it saw.
+    pub(super) fn end(mut self, result: Result<Option<&Observation>, &Failure>) {
         self.ended = true;
         let (story, workload) = (&self.story, &self.workload);
-        workload.record(story, result.as_ref().ok(), result.as_ref().err().cloned());
+        workload.record(story, result.ok().flatten(), result.err().cloned());
         let spec = workload.spec();
         let milliseconds = story.elapsed().as_secs_f64() * 1e3;
         let (operation, correlation) = (story.kind, story.correlation);
         match result {
             Ok(seen) => tracing::info!(
                 workload = %spec.name, provider = %spec.provider, %operation, %correlation,
-                milliseconds, status = seen.native_status, "operation done"
+                milliseconds, status = seen.map(|seen| &*seen.native_status), "operation done"
             ),
             Err(failure) => tracing::warn!(
                 workload = %spec.name, provider = %spec.provider, %operation, %correlation,

@@ -97,6 +97,8 @@ pub(super) struct Tasks {
     pub(super) needs: Option<AbortHandle>,
     pub(super) question: Option<AbortHandle>,
     pub(super) meter: Option<AbortHandle>,
+    /// What gets the parts for a renewal.
+    pub(super) fetch: Option<AbortHandle>,
     /// What it needs is kept awake by these.
     pub(super) holds: Vec<Hold>,
     /// Holds that end, and what is to be held from now on, when this workload is not locked any
@@ -286,6 +288,18 @@ impl Workload {
         Some(change(&mut inner.tasks))
     }
 
+    /// Looks at its state and changes what works for it, unless it has ended.
+    pub(super) fn with_tasks<T>(&self, change: impl FnOnce(&State, &mut Tasks) -> T) -> Option<T> {
+        let mut inner = lock(&self.inner);
+        let Inner { state, tasks, ended, .. } = &mut *inner;
+        (!*ended).then(|| change(state, tasks))
+    }
+
+    /// Whoever follows it looks again.
+    pub(super) fn tell_watchers(&self) {
+        self.snapshots.send_modify(|_| ());
+    }
+
     /// The engine ends: nothing works for it any more, nobody is let in, and whoever waits is told.
     pub(super) fn end(&self) {
         let mut inner = lock(&self.inner);
@@ -294,7 +308,7 @@ impl Workload {
         drop(inner);
         drop(tasks);
         self.gate.close();
-        self.snapshots.send_modify(|_| ());
+        self.tell_watchers();
         self.turned.notify_waiters();
     }
 
@@ -399,10 +413,16 @@ impl Workload {
 
 // === impl Tasks ===
 
+impl Tasks {
+    pub(super) fn is_fetching(&self) -> bool {
+        self.fetch.as_ref().is_some_and(|fetch| !fetch.is_finished())
+    }
+}
+
 impl Drop for Tasks {
     fn drop(&mut self) {
         let all = [&self.operation, &self.look, &self.look_timer, &self.probe];
-        let more = [&self.timer, &self.needs, &self.question, &self.meter];
+        let more = [&self.timer, &self.needs, &self.question, &self.meter, &self.fetch];
         for task in all.into_iter().chain(more).flatten() {
             task.abort();
         }

@@ -11,6 +11,9 @@ use tokio::fs;
 pub(super) struct Kept {
     /// The inode of the namespace: a number of a process may come again.
     pub(super) namespace: u64,
+    /// Where it was: what is left to know it by when it is gone.
+    #[serde(default)]
+    pub(super) path: String,
     pub(super) result: Map<String, Value>,
 }
 

@@ -159,6 +159,47 @@ async fn what_is_attached_is_looked_up_and_what_is_not_in_order_is_made_anew() {
 }
 
 #[tokio::test]
+async fn a_late_deletion_leaves_alone_what_the_next_life_has_got() {
+    if !may_unshare() {
+        return;
+    }
+    let lan = Lan::new("SAME", "true");
+    let attachment = lan.attachment().await;
+    lan.networks.add(&attachment).await.unwrap();
+    let others = ["/run/netns/gone".to_owned(), "/proc/4194999/ns/net".to_owned()];
+    for namespace in others {
+        let earlier = Attachment { namespace, ..attachment.clone() };
+        assert_eq!(lan.networks.del(&earlier).await, Ok(()));
+    }
+    assert!(lan.kept(), "{:?}", lan.asked());
+    assert!(!lan.asked().iter().any(|it| it.starts_with("DEL")), "{:?}", lan.asked());
+    assert_eq!(lan.networks.del(&attachment).await, Ok(()));
+    assert!(!lan.kept(), "its own");
+
+    // The same of one that is gone: its path is what is left of it.
+    let mut lan = Lan::new("SAME", "true");
+    let attachment = lan.attachment().await;
+    lan.networks.add(&attachment).await.unwrap();
+    lan.process.kill().await.unwrap();
+    assert_eq!(lan.networks.del(&attachment).await, Ok(()));
+    assert!(!lan.kept(), "{:?}", lan.asked());
+}
+
+#[tokio::test]
+async fn calls_for_one_attachment_follow_one_another() {
+    if !may_unshare() {
+        return;
+    }
+    let lan = Lan::new("SAME", "true");
+    let attachment = lan.attachment().await;
+    let calls = (0..4).map(|_| lan.networks.add(&attachment));
+    let added = futures_util::future::join_all(calls).await;
+    assert!(added.iter().all(|added| *added == added[0] && added.is_ok()), "{added:?}");
+    let adds = lan.asked().iter().filter(|it| it.starts_with("ADD bridge")).count();
+    assert_eq!(adds, 1, "the others have found it attached: {:?}", lan.asked());
+}
+
+#[tokio::test]
 async fn a_plugin_that_fails_half_way_is_named_and_everything_is_undone() {
     if !may_unshare() {
         return;

@@ -17,7 +17,7 @@ use drowse_plugins::{
 use drowse_tests::needs;
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::UnixListener,
     runtime::Handle,
     sync::Notify,
@@ -256,7 +256,8 @@ impl Drop for Echo {
     }
 }
 
-async fn serve(mut stream: tokio::net::UnixStream, held: Arc<Notify>, release: Arc<Notify>) {
+async fn serve(stream: tokio::net::UnixStream, held: Arc<Notify>, release: Arc<Notify>) {
+    let mut stream = BufReader::new(stream);
     let mut head = Vec::new();
     loop {
         while !head.ends_with(b"\r\n\r\n") {

@@ -78,10 +78,11 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Gives the address back. What goes wrong is told and keeps nothing else from being done.
-    pub(super) fn detach(&self, network: Option<&str>) {
+    /// Gives the address back that this process had; whatever it has without one. What goes wrong is
+    /// told and keeps nothing else from being done.
+    pub(super) fn detach(&self, network: Option<&str>, pid: u32) {
         let Some(name) = network else { return };
-        if let Err(error) = network::del(&self.attachment(name, 0, None)) {
+        if let Err(error) = network::del(&self.attachment(name, pid, None)) {
             warn!("{}: {error}", self.attempt("detach"));
         }
     }

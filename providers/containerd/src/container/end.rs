@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use drowse_provider_sdk::{Error, Observation, Result, clock::Deadline};
+use drowse_provider_sdk::{Error, ErrorCode, Observation, Result, Status, clock::Deadline, debug};
 
 use super::Target;
-use crate::{create, proto, signals};
+use crate::{
+    create, observe,
+    proto::{self, Process},
+    signals,
+};
 
 /// How long a killed container may take to end.
 pub(super) const KILL_TIME: Duration = Duration::from_secs(10);
@@ -18,15 +22,27 @@ const WAIT: Duration = Duration::from_secs(20);
 impl Target<'_> {
     pub(crate) fn stop(&self, signal: Option<&str>, grace: Duration) -> Result<Observation> {
         let signal = signal.map(signals::number).transpose()?;
-        self.end(signal, grace, true).map_err(|error| error.context(self.attempt("stop")))?;
-        self.observe()
+        let attempt = self.attempt("stop");
+        self.end(signal, grace, true).map_err(|error| error.context(&attempt))?;
+        self.at_rest(&attempt)
     }
 
     pub(crate) fn kill(&self, signal: Option<&str>) -> Result<Observation> {
         let signal = signal.map_or(Ok(signals::KILL), signals::number)?;
-        let ended = self.end(Some(signal), KILL_TIME, false);
-        ended.map_err(|error| error.context(self.attempt("kill")))?;
-        self.observe()
+        let attempt = self.attempt("kill");
+        self.end(Some(signal), KILL_TIME, false).map_err(|error| error.context(&attempt))?;
+        self.at_rest(&attempt)
+    }
+
+    /// What it is after its end.
+    fn at_rest(&self, attempt: &str) -> Result<Observation> {
+        let seen = self.observe()?;
+        match seen.status {
+            Status::Running | Status::Starting | Status::Paused => {
+                Err(Error::conflict(format!("{attempt}: somebody else has started it meanwhile")))
+            }
+            _ => Ok(seen),
+        }
     }
 
     /// Sends the signal, waits, kills what is left if it may, and takes task and network away.
@@ -35,7 +51,9 @@ impl Target<'_> {
         let network = self.network(&container).unwrap_or_default();
         self.monitored(&container, true);
         let Some(task) = self.daemon.task(self.id)? else {
-            self.detach(network);
+            if let Some(pid) = observe::last_process(&container) {
+                self.detach(network, pid);
+            }
             return Ok(());
         };
         let usual = || signals::number(container.labels.get(create::STOP_SIGNAL)?).ok();
@@ -43,43 +61,68 @@ impl Target<'_> {
         match task.status() {
             proto::Status::Stopped | proto::Status::Created => {}
             status => {
-                self.daemon.kill_task(self.id, signal)?;
+                self.signal(task.pid, signal)?;
                 if status != proto::Status::Running && signal != signals::KILL {
                     // It hears the signal only when it goes on.
                     let resumed = self.daemon.resume_task(self.id);
-                    self.settled(resumed, proto::Status::Running)?;
+                    if resumed.is_err() && !self.is_ended(task.pid)? {
+                        self.settled(resumed, proto::Status::Running)?;
+                    }
                 }
-                if !self.ended_within(grace)? && !force {
+                if !self.ended_within(task.pid, grace)? && !force {
                     return Err(Error::timeout("it got the signal, and still runs"));
                 }
             }
         }
-        self.discard(network)
+        match self.present(task.pid)? {
+            Some(task) => self.discard(&task, network),
+            None => {
+                self.detach(network, task.pid);
+                Ok(())
+            }
+        }
     }
 
-    pub(super) fn ended_within(&self, time: Duration) -> Result<bool> {
+    /// Waits until the task of this process has ended; false if it has not within this time.
+    fn ended_within(&self, pid: u32, time: Duration) -> Result<bool> {
         let deadline = Deadline::after(time);
         while let Some(left) = deadline.left() {
             if self.daemon.wait_task(self.id, left.min(WAIT))? {
                 return Ok(true);
             }
         }
-        Ok(self.daemon.task(self.id)?.is_none_or(|it| it.status() == proto::Status::Stopped))
+        self.is_ended(pid)
     }
 
-    /// Takes the task away, by force if it still runs, and its network.
-    pub(super) fn discard(&self, network: Option<&str>) -> Result<()> {
-        let Some(task) = self.daemon.task(self.id)? else {
-            self.detach(network);
-            return Ok(());
-        };
+    pub(super) fn is_ended(&self, pid: u32) -> Result<bool> {
+        Ok(self.present(pid)?.is_none_or(|task| task.status() == proto::Status::Stopped))
+    }
+
+    /// Success if it has ended, whatever was answered.
+    fn signal(&self, pid: u32, signal: u32) -> Result<()> {
+        match self.daemon.kill_task(self.id, signal) {
+            Err(error) if *error.code() != ErrorCode::Denied && self.is_ended(pid)? => {
+                debug!("{}: {error}", self.attempt("end"));
+                Ok(())
+            }
+            asked => asked,
+        }
+    }
+
+    /// Takes this task, as it was just seen, away, by force if it still runs, and its network.
+    pub(super) fn discard(&self, task: &Process, network: Option<&str>) -> Result<()> {
         if task.status() != proto::Status::Stopped {
-            self.daemon.kill_task(self.id, signals::KILL)?;
-            if !self.ended_within(KILL_TIME)? {
+            self.signal(task.pid, signals::KILL)?;
+            if !self.ended_within(task.pid, KILL_TIME)? {
                 return Err(Error::timeout("it was killed, and still runs"));
             }
         }
-        self.detach(network);
-        self.daemon.delete_task(self.id)
+        self.detach(network, task.pid);
+        let Some(_) = self.present(task.pid)? else { return Ok(()) };
+        let deleted = self.daemon.delete_task(self.id);
+        match deleted {
+            Err(_) if self.present(task.pid)?.is_none() => Ok(()),
+            deleted => deleted,
+        }
     }
 }

@@ -3,19 +3,21 @@
 //! Everything that can fail without touching the old one comes first. Then it is stopped, its data
 //! carried to the new image if that is another one, and its record replaced. Only when the new one
 //! runs, if the old one did, is what was carried taken away from where it was: until then every step
-//! can be taken back, and is when the next one fails.
+//! can be taken back, and is when the next one fails. So is the name of the image, if a newer one was
+//! pulled for it.
 
 use std::time::Duration;
 
-use drowse_provider_sdk::{Error, Observation, RecreateOptions, Result};
+use drowse_provider_sdk::{Error, Observation, RecreateOptions, Result, warn};
 
 use super::{Target, end::KILL_TIME};
 use crate::{
-    create::Blueprint,
-    daemon::Key,
+    create::{self, Blueprint},
+    daemon::{Daemon, Key},
     data::{Data, Files},
-    observe,
-    proto::{self, Container},
+    fetch::Fetch,
+    lease, observe,
+    proto::{self, Container, Descriptor},
     signals,
 };
 
@@ -31,12 +33,39 @@ struct Replacement<'a> {
     grace: Duration,
 }
 
+/// What the name of an image stands for.
+struct Named<'a> {
+    name: &'a str,
+    target: Descriptor,
+}
+
 /// How far it has come.
 #[derive(Default)]
 struct Progress {
     files: Option<Files>,
     /// The record of the old one is gone.
     replaced: bool,
+}
+
+// === impl Named ===
+
+impl<'a> Named<'a> {
+    /// The image that the container is to be made of, if it is here.
+    fn of(target: &Target<'a>) -> Result<Option<Self>> {
+        let Some(name) = target.own.image.as_deref() else { return Ok(None) };
+        let found = target.daemon.image(name)?;
+        Ok(found.map(|target| Self { name, target }))
+    }
+
+    /// Lets the name stand for that again. Whoever makes a container by it gets what has lived.
+    fn put_back(&self, daemon: &Daemon) -> Result<()> {
+        match daemon.image(self.name)? {
+            Some(now) if now.digest != self.target.digest => {
+                daemon.name_image(self.name, &self.target)
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 // === impl Target ===
@@ -49,12 +78,43 @@ impl<'a> Target<'a> {
         self.observe()
     }
 
+    /// Has the image here that it would be made anew of.
+    pub(crate) fn fetch(&self) -> Result<()> {
+        let fetch =
+            Fetch { daemon: self.daemon, settings: self.settings, own: self.own, refresh: true };
+        let fetched = create::image_of(self.own).and_then(|name| fetch.ahead(name));
+        fetched.map_err(|error| error.context(self.attempt("fetch a newer image for")))
+    }
+
     fn renew(&self, options: &RecreateOptions) -> Result<()> {
         let signal = options.stop.signal.as_deref().map(signals::number).transpose()?;
         let Some(old) = self.daemon.container(self.id)? else {
             // Also what one that was broken off has left: the next start would do the same.
             return self.blueprint(options.refresh)?.create().map(drop);
         };
+        let Some(named) = Named::of(self)? else { return self.renew_named(options, signal, &old) };
+        // What the name stood for is still there when the new one turns out to be no good.
+        lease::hold_whole(self.daemon, &format!("before-{}", self.id), |daemon| {
+            if let Err(error) = daemon.hold_content(&named.target) {
+                warn!(image = named.name; "what it stands for may be collected: {error}");
+            }
+            let renewed = self.renew_named(options, signal, &old);
+            renewed.map_err(|error| match named.put_back(self.daemon) {
+                Ok(()) => error,
+                Err(left) => error.context(format!(
+                    "image {:?} is still the new one, and containers are made of it: {left}",
+                    named.name
+                )),
+            })
+        })
+    }
+
+    fn renew_named(
+        &self,
+        options: &RecreateOptions,
+        signal: Option<u32>,
+        old: &Container,
+    ) -> Result<()> {
         let mut blueprint = self.blueprint(options.refresh)?;
         if let Some(address) = old.labels.get(observe::ADDRESS) {
             blueprint.container.labels.insert(observe::ADDRESS.to_owned(), address.clone());
@@ -63,7 +123,7 @@ impl<'a> Target<'a> {
         let task = self.daemon.task(self.id)?;
         let ran = task.is_some_and(|task| task.status() == proto::Status::Running);
         let replacement =
-            Replacement { old: &old, new: &blueprint, ran, signal, grace: options.stop.grace() };
+            Replacement { old, new: &blueprint, ran, signal, grace: options.stop.grace() };
         let mut progress = Progress::default();
         if let Err(error) = self.replace(&replacement, &mut progress) {
             return Err(self.undone(&replacement, &progress, error));

@@ -15,6 +15,7 @@ impl Target<'_> {
         let attempt = self.attempt("remove");
         let container = self.daemon.container(self.id);
         let container = container.map_err(|error| error.context(&attempt))?;
+        let network = container.as_ref().and_then(|it| self.network(it).ok().flatten());
         let data = self.data();
         let key = container
             .as_ref()
@@ -33,6 +34,8 @@ impl Target<'_> {
         };
         if container.is_some() {
             step("its task", self.end(Some(signals::KILL), KILL_TIME, true));
+            // Also what nobody has written down.
+            self.detach(network, 0);
             step("its record", self.daemon.delete_container(self.id));
         }
         if !options.preserve_data {

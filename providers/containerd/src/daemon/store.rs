@@ -76,6 +76,16 @@ impl Daemon {
         self.write(&ingest.ask(WriteAction::Stat))
     }
 
+    /// Lets content that is here belong to this daemon's lease, with all that it refers to. Whoever is
+    /// to write what is there already is told so, and holds it from then on.
+    pub(crate) fn hold_content(&self, blob: &Descriptor) -> Result<()> {
+        let labels = BTreeMap::new();
+        match self.ingested(Ingest { blob, labels: &labels })? {
+            None => Ok(()),
+            Some(_) => Err(Error::not_found(format!("content {} is not here", blob.digest))),
+        }
+    }
+
     /// Adds bytes, and returns how many are there then; none when it is there whole.
     pub(crate) fn ingest(
         &self,

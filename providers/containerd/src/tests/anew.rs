@@ -20,13 +20,30 @@ fn options() -> RecreateOptions {
 impl Script {
     /// It runs, its image is here, and it is stopped.
     fn stopped_for_another(&self, old: &Container) -> &Self {
-        self.container(old);
+        self.container(old).held();
         image(self);
         self.task(proto::Status::Running);
         self.container(old).task(proto::Status::Running).ok(TASKS, "Kill").ok(TASKS, "Wait");
-        self.task(proto::Status::Stopped);
-        self.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
-        self.ok(TASKS, "Delete")
+        self.task(proto::Status::Stopped).taken_away()
+    }
+
+    /// What the image's name stands for is held.
+    fn held(&self) -> &Self {
+        self.named(1).ok(LEASES, "Create");
+        self.call(CONTENT, "Write", Answer::status(6, "content sha256:…: already exists"))
+    }
+
+    /// The image's name stands for the manifest of this number.
+    fn named(&self, number: u8) -> &Self {
+        let digest = format!("sha256:{number:064x}");
+        let target = Some(proto::Descriptor { digest, ..proto::Descriptor::default() });
+        let image = Some(proto::Image { name: "box:1".into(), target });
+        self.call(IMAGES, "Get", message(&proto::OneImage { image, update_mask: None }))
+    }
+
+    /// It has failed, and the name still stands for the same.
+    fn name_is_right(&self) {
+        self.named(1).ok(LEASES, "Delete");
     }
 
     /// Its files are on top of the image with this number.
@@ -57,6 +74,7 @@ fn data_that_cannot_be_carried_has_the_old_one_run_again() {
     test.call(DIFF, "Diff", Answer::status(2, "no space left on device"));
     test.ok(SNAPSHOTS, "Remove").ok(SNAPSHOTS, "Remove").ok(LEASES, "Delete");
     test.begun_again(&old);
+    test.name_is_right();
     let error = test.0.recreate(template(), options()).unwrap_err();
     assert!(error.message().contains("no space left"), "{error}");
     assert!(!error.message().contains("could not be put back"), "{error}");
@@ -87,11 +105,18 @@ fn a_record_that_cannot_be_written_has_the_old_one_put_back_as_it_was() {
     test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
     test.ok(CONTAINERS, "Delete").ok(CONTAINERS, "Create");
     test.begun_again(&old);
+    // A newer one was pulled for it.
+    test.named(7).call(IMAGES, "Create", Answer::status(6, "already exists"));
+    test.ok(IMAGES, "Update").ok(LEASES, "Delete");
     let error = test.0.recreate(template(), options()).unwrap_err();
     assert!(error.message().contains("no such runtime"), "{error}");
     let created = test.asked("Containers/Create");
     let put_back = proto::OneContainer::decode(created[1].as_slice()).unwrap();
     assert_eq!(put_back.container.unwrap(), old);
+    let named = proto::OneImage::decode(test.asked("Images/Update")[0].as_slice()).unwrap();
+    let named = named.image.unwrap();
+    let target = (named.name.as_str(), named.target.unwrap().digest);
+    assert_eq!(target, ("box:1", format!("sha256:{:064x}", 1)), "as before");
 }
 
 #[test]
@@ -101,10 +126,12 @@ fn what_cannot_be_put_back_is_told_with_why_it_had_to_be() {
     test.stopped_for_another(&old).files_on(3).ok(SNAPSHOTS, "Update").ok(SNAPSHOTS, "Update");
     test.call(CONTAINERS, "Delete", Answer::status(14, "it is going down"));
     test.call(CONTAINERS, "Get", Answer::status(14, "it is gone"));
+    test.call(IMAGES, "Get", Answer::status(14, "it is gone for long")).ok(LEASES, "Delete");
     let error = test.0.recreate(template(), options()).unwrap_err();
     assert!(error.message().contains("going down"), "{error}");
     assert!(error.message().contains("could not be put back"), "{error}");
-    assert!(error.message().contains("it is gone"), "{error}");
+    assert!(error.message().contains("it is gone;"), "{error}");
+    assert!(error.message().contains("it is gone for long"), "{error}");
 }
 
 #[test]
@@ -115,8 +142,9 @@ fn what_cannot_be_made_touches_nothing() {
     assert!(error.message().contains("setting `image`"), "{error}");
 
     let test = Script::new(json!({}));
-    test.container(&web(&[]));
+    test.container(&web(&[])).held();
     image(&test);
+    test.name_is_right();
     let error = test.0.recreate(template(), options()).unwrap_err();
     assert!(error.message().contains("setting `network`"), "{error}");
 }

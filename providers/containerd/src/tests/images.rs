@@ -288,3 +288,21 @@ fn what_is_neither_here_nor_to_be_had_is_told_with_what_to_do() {
     assert_eq!(*error.code(), ErrorCode::NotFound);
     assert!(error.message().contains("registries") && error.message().contains("ctr"), "{error}");
 }
+
+#[test]
+fn fetching_looks_for_a_newer_image_and_touches_nothing_else() {
+    let test = with_registry(json!({ "pull": "missing" }));
+    test.here();
+    let same = Reply::status(200).header("docker-content-digest", &digest(1));
+    test.asked_registry(HEAD, same);
+    test.0.fetch(("web", json!({ "image": NAME }))).unwrap();
+
+    // What is here has to do.
+    test.here();
+    test.asked_registry(HEAD, Reply::error(Error::unavailable("the registry is down")));
+    test.0.fetch(("web", json!({ "image": NAME }))).unwrap();
+    assert!(test.warned().contains("the registry is down"), "{}", test.warned());
+
+    let error = test.0.fetch(("web", json!({}))).unwrap_err();
+    assert!(error.message().contains("nobody says what it is made of"), "{error}");
+}

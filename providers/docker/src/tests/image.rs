@@ -1,10 +1,8 @@
 use std::time::Duration;
 
 use drowse_provider_sdk::{Error, ErrorCode, RecreateOptions, StopOptions, testing::Logged};
-use proptest::prelude::*;
 
 use super::*;
-use crate::image::Reference;
 
 const FULL: &str = include_str!("../../fixtures/recreate/full.json");
 const IMAGE: &str = include_str!("../../fixtures/recreate/image.json");
@@ -231,41 +229,33 @@ fn podman_pulls_without_asking() {
 }
 
 #[test]
-fn a_name_is_taken_apart() {
-    for (text, name, tag, digest, registry) in [
-        ("nginx", "nginx", "latest", None, "docker.io"),
-        ("nginx:1.27", "nginx", "1.27", None, "docker.io"),
-        ("team/app", "team/app", "latest", None, "docker.io"),
-        ("localhost/app:x", "localhost/app", "x", None, "localhost"),
-        ("ghcr.io/team/app", "ghcr.io/team/app", "latest", None, "ghcr.io"),
-        ("lan:5000/app", "lan:5000/app", "latest", None, "lan:5000"),
-        ("lan:5000/a/b:2", "lan:5000/a/b", "2", None, "lan:5000"),
-        ("app:1@sha256:ab", "app", "1", Some("sha256:ab"), "docker.io"),
-        ("lan:5000/app@sha256:ab", "lan:5000/app", "latest", Some("sha256:ab"), "lan:5000"),
-    ] {
-        let found = Reference::parse(text);
-        assert_eq!(found, Reference { name, tag, digest }, "{text}");
-        assert_eq!(found.registry(), registry, "{text}");
-    }
+fn fetching_brings_the_image_up_to_date_and_touches_no_container() {
+    let test = engine("1.41", json!({}));
+    let mut full: Value = serde_json::from_str(FULL).unwrap();
+    full["Config"]["Image"] = json!(NAME);
+    test.expect("engine", "GET /v1.41/containers/full/json", Reply::json(full));
+    test.expect("recreate", BY_NAME, here());
+    test.expect("recreate", ASK, told("sha256:newer"));
+    test.expect("recreate", FETCH, pulled());
+    test.fetch("full").unwrap();
 }
 
-proptest! {
-    #[test]
-    fn every_name_is_put_together_again(
-        registry in "([a-z]{1,4}[.][a-z]{2}(:[0-9]{2,4})?/)?", path in "[a-z]{1,4}(/[a-z]{1,4}){0,4}",
-        tag in "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,8})?", digest in "(@sha256:[0-9a-f]{64})?",
-    ) {
-        let text = format!("{registry}{path}{tag}{digest}");
-        let Reference { name, tag: found, digest: by } = Reference::parse(&text);
-        prop_assert_eq!(name, format!("{registry}{path}"));
-        prop_assert_eq!(found, tag.strip_prefix(':').unwrap_or("latest"));
-        prop_assert_eq!(by, digest.strip_prefix('@'));
-    }
+#[test]
+fn fetching_for_one_that_was_put_aside_and_for_none() {
+    let test = engine("1.41", json!({}));
+    let mut full: Value = serde_json::from_str(FULL).unwrap();
+    full["Config"]["Image"] = json!(NAME);
+    full["Name"] = json!("/full.drowse-ran");
+    test.expect("engine", "GET /v1.41/containers/full/json", missing());
+    test.expect("engine", "GET /v1.41/containers/full.drowse-ran/json", Reply::json(full));
+    test.expect("recreate", BY_NAME, here());
+    test.expect("recreate", ASK, told(DIGEST));
+    test.fetch("full").unwrap();
 
-    #[test]
-    fn any_text_is_taken_as_a_name(text in any::<String>()) {
-        let found = Reference::parse(&text);
-        prop_assert!(text.starts_with(found.name));
-        found.registry();
+    for name in ["full", "full.drowse-ran", "full.drowse-old"] {
+        test.expect("engine", &format!("GET /v1.41/containers/{name}/json"), missing());
     }
+    let error = test.fetch("full").unwrap_err();
+    assert_eq!(*error.code(), ErrorCode::NotFound);
+    assert!(error.message().contains("fetch a newer image for"), "{error}");
 }

@@ -75,19 +75,34 @@ fn a_stop_that_outlasts_the_grants_timeout_is_followed_to_its_end() {
 }
 
 #[test]
-fn a_container_that_does_not_stop_is_a_timeout() {
+fn a_container_that_somebody_else_has_started_again_is_a_conflict() {
     let test = docker();
     test.expect("engine", "POST /v1.41/containers/web/stop?t=0", Reply::status(204));
-    for _ in 0..36 {
+    for _ in 0..8 {
         test.expect("engine", INSPECT_WEB, recorded(RUNNING));
     }
+    let error = test.stop("web", grace(0)).unwrap_err();
+    assert_eq!(*error.code(), ErrorCode::Conflict);
+    assert_eq!(
+        error.message(),
+        "stop container \"web\": the engine has stopped it, and calls it \"running\" again: somebody \
+         else has started it"
+    );
+    assert_eq!(test.elapsed(), Duration::from_secs(1));
+}
+
+#[test]
+fn a_container_that_does_not_stop_is_a_timeout() {
+    let test = docker();
+    let reply = Reply::error(Error::timeout("no answer in 15 s")).after(Duration::from_secs(15));
+    test.expect("engine", "POST /v1.41/containers/web/stop?t=0", reply);
+    test.expect("engine", INSPECT_WEB, recorded(RUNNING));
     let error = test.stop("web", grace(0)).unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Timeout);
     assert_eq!(
         error.message(),
         "stop container \"web\": the engine took the request, and still calls it \"running\""
     );
-    assert_eq!(test.elapsed(), Duration::from_secs(15));
 }
 
 #[test]

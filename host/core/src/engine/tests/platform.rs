@@ -31,7 +31,7 @@ pub(super) struct Platform {
     log: Mutex<Vec<String>>,
     events: mpsc::Sender<ProviderEvent>,
     reported: Mutex<Option<mpsc::Receiver<ProviderEvent>>>,
-    abilities: Vec<Ability>,
+    abilities: Mutex<Vec<Ability>>,
     asked: Notify,
 }
 
@@ -54,6 +54,8 @@ pub(super) struct Guest {
     pub(super) stop_fails: usize,
     /// What being made anew answers instead of success.
     pub(super) recreate_fails: Option<ErrorCode>,
+    pub(super) fetch_takes: Duration,
+    pub(super) fetch_fails: Option<ErrorCode>,
     /// So many looks fail.
     pub(super) status_fails: usize,
     pub(super) panics: bool,
@@ -88,7 +90,10 @@ impl Platform {
             log: Mutex::default(),
             events,
             reported: Mutex::new(Some(reported)),
-            abilities: if watches { vec![Ability::Watch, Ability::Usage] } else { Vec::new() },
+            abilities: match watches {
+                true => vec![Ability::Watch, Ability::Usage].into(),
+                false => Mutex::default(),
+            },
             asked: Notify::new(),
         })
     }
@@ -220,6 +225,18 @@ impl Provider for Platform {
         Ok(self.seen(handle))
     }
 
+    async fn fetch(&self, target: &Target) -> Result<(), Failure> {
+        let handle = target.handle.as_str();
+        self.note("fetch", handle);
+        let guest = self.guest(handle)?;
+        tokio::time::sleep(guest.fetch_takes).await;
+        self.note("fetched", handle);
+        match guest.fetch_fails {
+            Some(code) => Err(Failure::new(code, "the registry is down")),
+            None => Ok(()),
+        }
+    }
+
     async fn pause(&self, target: &Target) -> Result<Observation, Failure> {
         let handle = target.handle.as_str();
         let runs = matches!(self.seen(handle).status, Status::Running | Status::Paused);
@@ -281,9 +298,16 @@ impl Provider for Platform {
             origin: None,
             usable: true,
             cause: None,
-            abilities: self.abilities.clone(),
+            abilities: lock(&self.abilities).clone(),
             faults: 0,
         }
+    }
+}
+
+impl Platform {
+    /// It has one ability more.
+    pub(super) fn learns(&self, ability: Ability) {
+        lock(&self.abilities).push(ability);
     }
 }
 
@@ -303,6 +327,8 @@ impl Default for Guest {
             starts_unsaid: false,
             stop_fails: 0,
             recreate_fails: None,
+            fetch_takes: Duration::ZERO,
+            fetch_fails: None,
             status_fails: 0,
             panics: false,
             ends: None,

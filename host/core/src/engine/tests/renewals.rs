@@ -1,7 +1,7 @@
 //! What an operator has restarted or made anew.
 
 use super::*;
-use crate::step::Renewal;
+use crate::{provider::Ability, step::Renewal};
 
 const RECREATE: Renewal = Renewal::Recreate { refresh: false };
 const REFRESH: Renewal = Renewal::Recreate { refresh: true };
@@ -113,4 +113,83 @@ async fn what_others_need_can_be_restarted_under_them() {
         .await;
     assert_eq!(world.phase_of("web"), Phase::Ready);
     drop(inside);
+}
+
+/// A world that fetches in so long what is newer.
+fn fetching(takes: Duration) -> World {
+    let world = World::new(vec![spec("blog")]);
+    world.platform.learns(Ability::Fetch);
+    world.platform.with("blog", |guest| guest.fetch_takes = takes);
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn visitors_are_served_while_what_is_newer_is_fetched() {
+    let world = fetching(Duration::from_secs(300));
+    world.call("blog").await;
+    world.renew("blog", REFRESH).expect("known");
+    for _ in 0..10 {
+        pass(Duration::from_secs(29)).await;
+        world.call("blog").await;
+        assert_eq!(world.phase_of("blog"), Phase::Ready);
+    }
+    world
+        .until("blog", "awake again", |seen| {
+            seen.phase == Phase::Ready && seen.generation == Generation(2)
+        })
+        .await;
+    assert_eq!(world.platform.log()[2..5], ["fetch blog", "fetched blog", "refresh blog"]);
+    let told = world.told(Some("blog")).split_off(2);
+    assert_eq!(kinds(&told), [Kind::Fetch, Kind::Recreate, Kind::Restart, Kind::Start, Kind::Wake]);
+    assert!(told[..3].iter().all(|entry| entry.correlation == told[0].correlation));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_fetched_is_not_touched() {
+    let world = fetching(Duration::from_secs(3));
+    world.platform.with("blog", |guest| guest.fetch_fails = Some(ErrorCode::Unavailable));
+    world.call("blog").await;
+    world.renew("blog", REFRESH).expect("known");
+    pass(Duration::from_secs(4)).await;
+    assert_eq!(world.snapshot("blog").generation, Generation(1));
+    assert_eq!(world.platform.asked("refresh blog"), 0);
+    let told = world.told(Some("blog")).split_off(2);
+    assert_eq!(kinds(&told), [Kind::Fetch]);
+    let failure = told[0].failure.as_ref().expect("it failed");
+    assert!(failure.message.contains("the registry is down"), "{failure}");
+    world.platform.with("blog", |guest| guest.fetch_fails = None);
+    world.renew("blog", REFRESH).expect("the one before has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_order_while_something_is_fetched_is_a_conflict_at_once() {
+    let world = fetching(Duration::from_secs(60));
+    world.call("blog").await;
+    world.renew("blog", REFRESH).expect("known");
+    for renewal in [Renewal::Restart, RECREATE, REFRESH] {
+        let failure = world.renew("blog", renewal).expect_err("it is being fetched for");
+        assert_eq!(failure.code, ErrorCode::Conflict);
+        assert!(failure.message.contains("already"), "{failure}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_falls_asleep_while_something_is_fetched_is_made_anew_asleep() {
+    let world = fetching(Duration::from_secs(5));
+    world.platform.with("blog", |guest| guest.stop_takes = Duration::from_secs(10));
+    world.call("blog").await;
+    world.renew("blog", REFRESH).expect("known");
+    world.engine.sleep("blog", operator(), Force::AtOnce).expect("nobody needs it");
+    // The stop takes longer than what is fetched.
+    pass(Duration::from_secs(6)).await;
+    assert_eq!(
+        (world.phase_of("blog"), world.platform.asked("fetched blog")),
+        (Phase::Stopping, 1)
+    );
+    pass(Duration::from_secs(20)).await;
+    assert_eq!(
+        (world.phase_of("blog"), world.platform.asked("recreated blog")),
+        (Phase::Asleep, 1)
+    );
+    assert!(!world.platform.runs("blog"));
 }

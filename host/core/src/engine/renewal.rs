@@ -1,0 +1,100 @@
+//! What an operator has restarted or made anew. What it is to be made of is fetched before its gate
+//! closes, where the provider can do that: nobody waits for it then.
+
+use std::sync::Arc;
+
+use super::{Workload, effects::RECREATE, story::Chapter};
+use crate::{
+    journal::{Cause, Correlation, Kind},
+    provider::{Ability, ErrorCode, FETCH, Failure},
+    step::{Force, Input, Renewal, State},
+};
+
+/// What an operator has ordered.
+#[derive(Clone)]
+pub(super) struct Order {
+    cause: Arc<Cause>,
+    force: Force,
+    renewal: Renewal,
+}
+
+// === impl Order ===
+
+impl Order {
+    pub(super) fn new(cause: Cause, force: Force, renewal: Renewal) -> Self {
+        let story = cause.correlation.unwrap_or_else(Correlation::random);
+        Self { cause: Arc::new(cause.within(story)), force, renewal }
+    }
+
+    fn input(&self) -> Input {
+        Input::Renew(self.cause.clone(), self.force, self.renewal)
+    }
+}
+
+// === impl Workload ===
+
+impl Workload {
+    /// Carries an order out, without waiting for its end. `conflict` when another one is carried out
+    /// or the workload is on its way to sleep.
+    pub(super) fn renew(self: &Arc<Self>, order: Order) -> Result<(), Failure> {
+        let begun = match self.fetches_for(&order) {
+            true => self.begin_fetch(order),
+            false => !self.is_fetched_for() && self.apply_if(State::may_be_renewed, order.input()),
+        };
+        if begun {
+            return Ok(());
+        }
+        let name = self.name();
+        let message = match self.is_fetched_for() || self.state().is_renewed() {
+            true => format!("{name} is being restarted or recreated already: wait for its end"),
+            false => format!("{name} is on its way to sleep: try again when it sleeps"),
+        };
+        Err(Failure::new(ErrorCode::Conflict, message))
+    }
+
+    fn fetches_for(&self, order: &Order) -> bool {
+        let provider = self.shared.provider(&self.spec.provider);
+        order.renewal == Renewal::Recreate { refresh: true }
+            && provider.is_ok_and(|it| it.state().abilities.contains(&Ability::Fetch))
+    }
+
+    /// Whether something is fetched for an order at the moment.
+    fn is_fetched_for(&self) -> bool {
+        self.with_tasks(|_, tasks| tasks.is_fetching()).unwrap_or(false)
+    }
+
+    fn begin_fetch(self: &Arc<Self>, order: Order) -> bool {
+        let begun = self.with_tasks(|state, tasks| {
+            let may = state.may_be_renewed() && !tasks.is_fetching();
+            if may {
+                tasks.fetch = Some(self.spawn(self.clone().fetch_and_renew(order)));
+            }
+            may
+        });
+        begun.unwrap_or(false)
+    }
+
+    async fn fetch_and_renew(self: Arc<Self>, order: Order) {
+        let chapter = Chapter::alone(Kind::Fetch, &order.cause, &self);
+        let fetched = self.fetch().await;
+        chapter.end(fetched.as_ref().map(|()| None));
+        if fetched.is_err() {
+            // Who waits for the order's end looks into the journal.
+            self.tell_watchers();
+            return;
+        }
+        // It may be on its way to sleep now, which has an end.
+        let mut watch = self.watch();
+        while !self.apply_if(State::may_be_renewed, order.input()) {
+            if watch.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn fetch(&self) -> Result<(), Failure> {
+        let provider = self.shared.provider(&self.spec.provider)?;
+        let limit = FETCH.saturating_add(RECREATE);
+        self.within(limit, Kind::Fetch.as_str(), provider.fetch(&self.spec.target)).await
+    }
+}
