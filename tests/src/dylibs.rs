@@ -25,14 +25,25 @@ pub const CONTAINERD: Dylib = Dylib { package: "drowse-provider-containerd", nam
 /// The provider `docker`.
 pub const DOCKER: Dylib = Dylib { package: "drowse-provider-docker", name: "docker" };
 
+/// The provider `http-waker`.
+pub const HTTP_WAKER: Dylib = Dylib { package: "drowse-provider-http-waker", name: "http-waker" };
+
 /// The provider `process`.
 pub const PROCESS: Dylib = Dylib { package: "drowse-provider-process", name: "process" };
+
+/// The provider `proxmox`.
+pub const PROXMOX: Dylib = Dylib { package: "drowse-provider-proxmox", name: "proxmox" };
+
+/// The provider `wake-on-lan`.
+pub const WAKE_ON_LAN: Dylib =
+    Dylib { package: "drowse-provider-wake-on-lan", name: "wake-on-lan" };
 
 /// A provider that does to the border what it can.
 pub const GUEST: Dylib = Dylib { package: "drowse-dylib-guest", name: "guest" };
 
 /// Those that tests drive.
-pub const TESTED: [Dylib; 4] = [CONTAINERD, DOCKER, PROCESS, GUEST];
+pub const TESTED: [Dylib; 7] =
+    [CONTAINERD, DOCKER, HTTP_WAKER, PROCESS, PROXMOX, WAKE_ON_LAN, GUEST];
 
 /// The line of a configuration that allows them.
 pub const ALLOW: &str = "allow-dylib = true";

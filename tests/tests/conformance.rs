@@ -226,7 +226,13 @@ fn the_containerd_provider_keeps_it_of_a_container_that_it_makes_itself() -> Res
 }
 
 /// One guest of one kind on a server of one generation.
-fn proxmox(generation: Generation, guest: &str, test: &str, skipped: &[&[&str]]) -> Result<()> {
+fn proxmox(
+    built: Built,
+    generation: Generation,
+    guest: &str,
+    test: &str,
+    skipped: &[&[&str]],
+) -> Result<()> {
     let programs = Programs::from_env();
     // Compiled once for all of these tests.
     let home = Home::new(&programs)?.cache(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("pve"));
@@ -244,33 +250,52 @@ fn proxmox(generation: Generation, guest: &str, test: &str, skipped: &[&[&str]])
         fake.fingerprint(),
         kill_the_last(home.path()),
     );
-    conforms(&home, "proxmox", Built::Component, &grants, skipped)?;
+    conforms(&home, "proxmox", built, &grants, skipped)?;
     assert!(!fake.runs(100)? && !fake.runs(101)?, "it is left as it was found");
+    Ok(())
+}
+
+/// A container on servers of every generation.
+fn proxmox_containers(built: Built) -> Result<()> {
+    for generation in [Generation::Old, Generation::New] {
+        // What the platform calls suspending a container ends it.
+        let test = "without = [\"pause\"]\n";
+        let skipped: [&[&str]; 6] = [&["stop-signal"], &PAUSE, &LOGS, &EXEC, &RECREATE, &REMOVE];
+        proxmox(built, generation, "100", test, &skipped)?;
+    }
     Ok(())
 }
 
 #[test]
 fn the_proxmox_provider_keeps_what_the_contract_promises_of_a_fake_containers() -> Result<()> {
+    proxmox_containers(Built::Component)
+}
+
+#[test]
+fn the_proxmox_provider_keeps_it_of_a_fake_containers_as_a_library() -> Result<()> {
+    proxmox_containers(Built::Library(dylibs::PROXMOX))
+}
+
+/// A machine on servers of every generation.
+fn proxmox_machines(built: Built) -> Result<()> {
     for generation in [Generation::Old, Generation::New] {
-        // What the platform calls suspending a container ends it.
-        let test = "without = [\"pause\"]\n";
-        let skipped: [&[&str]; 6] = [&["stop-signal"], &PAUSE, &LOGS, &EXEC, &RECREATE, &REMOVE];
-        proxmox(generation, "100", test, &skipped)?;
+        let skipped: [&[&str]; 5] = [&["stop-signal"], &LOGS, &EXEC, &RECREATE, &REMOVE];
+        proxmox(built, generation, "101", "", &skipped)?;
     }
     Ok(())
 }
 
 #[test]
 fn the_proxmox_provider_keeps_it_of_a_fake_machines() -> Result<()> {
-    for generation in [Generation::Old, Generation::New] {
-        let skipped: [&[&str]; 5] = [&["stop-signal"], &LOGS, &EXEC, &RECREATE, &REMOVE];
-        proxmox(generation, "101", "", &skipped)?;
-    }
-    Ok(())
+    proxmox_machines(Built::Component)
 }
 
 #[test]
-fn the_http_waker_provider_keeps_what_the_contract_promises_of_a_control_plane() -> Result<()> {
+fn the_proxmox_provider_keeps_it_of_a_fake_machines_as_a_library() -> Result<()> {
+    proxmox_machines(Built::Library(dylibs::PROXMOX))
+}
+
+fn http_waker(built: Built) -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
@@ -290,11 +315,20 @@ fn the_http_waker_provider_keeps_what_the_contract_promises_of_a_control_plane()
         kill_the_last(home.path()),
     );
     let skipped: [&[&str]; 6] = [&["stop-signal"], &LOGS, &EXEC, &USAGE, &RECREATE, &REMOVE];
-    conforms(&home, "http-waker", Built::Component, &grants, &skipped)
+    conforms(&home, "http-waker", built, &grants, &skipped)
 }
 
 #[test]
-fn the_wake_on_lan_provider_keeps_what_the_contract_promises_of_a_machine() -> Result<()> {
+fn the_http_waker_provider_keeps_what_the_contract_promises_of_a_control_plane() -> Result<()> {
+    http_waker(Built::Component)
+}
+
+#[test]
+fn the_http_waker_provider_keeps_it_as_a_library() -> Result<()> {
+    http_waker(Built::Library(dylibs::HTTP_WAKER))
+}
+
+fn wake_on_lan(built: Built) -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
@@ -324,5 +358,15 @@ fn the_wake_on_lan_provider_keeps_what_the_contract_promises_of_a_machine() -> R
         &RECREATE,
         &REMOVE,
     ];
-    conforms(&home, "wake-on-lan", Built::Component, &grants, &skipped)
+    conforms(&home, "wake-on-lan", built, &grants, &skipped)
+}
+
+#[test]
+fn the_wake_on_lan_provider_keeps_what_the_contract_promises_of_a_machine() -> Result<()> {
+    wake_on_lan(Built::Component)
+}
+
+#[test]
+fn the_wake_on_lan_provider_keeps_it_as_a_library() -> Result<()> {
+    wake_on_lan(Built::Library(dylibs::WAKE_ON_LAN))
 }

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use drowse_tests::{Hello, Home, Programs, Router, curl, needs, process};
+use rustix::process::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -262,6 +263,32 @@ fn a_limit_that_cannot_be_set_is_named_and_nothing_runs_without_it() -> Result<(
     assert_eq!(router.get("any.example", "/")?.status, 503);
     let status = router.workload("hello")?.to_string();
     assert!(status.contains("limits.cgroup: /nonexistent/cgroup.procs"), "{status}");
+    Ok(())
+}
+
+#[test]
+fn what_a_visitor_wakes_has_its_limits_and_is_found_again_after_a_crash() -> Result<()> {
+    let programs = Programs::from_env();
+    let home = Home::new(&programs)?;
+    let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
+    let provider = granted(&hello, "limits = { files = 256, cpu = \"1h\" }");
+    home.configure(&[provider, hello.workload("never")].concat())?;
+    let mut router = home.start()?;
+    assert_eq!(router.get("any.example", "/")?.status, 200);
+    let id = hello.starts()?[0];
+    let limits = fs::read_to_string(format!("/proc/{id}/limits"))?;
+    let line = |name: &str| limits.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    let held = |name: &str| line(name).split_whitespace().skip(3).collect::<Vec<_>>();
+    assert_eq!(held("Max open files")[..2], ["256", "256"], "{limits}");
+    assert_eq!(held("Max cpu time")[..2], ["3600", "3600"], "{limits}");
+    let run = fs::read_to_string(format!("/proc/{id}/cmdline"))?;
+    assert_eq!(run.trim_end_matches('\0').split('\0').collect::<Vec<_>>(), hello.run());
+
+    router.signal(Signal::KILL)?;
+    drowse_tests::until("the router has ended", PATIENCE, || router.ended().ok().flatten())?;
+    let router = router.stop()?.start()?;
+    router.wait_for_phase("hello", "ready", PATIENCE)?;
+    assert!(router.get("any.example", "/")?.text().contains("start 1"), "it was not started anew");
     Ok(())
 }
 

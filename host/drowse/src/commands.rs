@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
+    LAUNCHER,
     bundled::BUNDLED,
     cli::{Cli, Command, Forcible, Plugin, Recreate, Running},
     error::Error,
@@ -73,6 +74,7 @@ pub(crate) fn plugins(paths: Paths, runtime: &Handle) -> Result<Plugins, Error> 
         bundled: BUNDLED,
         vouchers: paths.vouchers,
         state: None,
+        launcher: Some(LAUNCHER.into()),
         files: None,
         runtime: runtime.clone(),
     };

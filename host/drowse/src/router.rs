@@ -19,7 +19,7 @@ use tokio::{
     task::{AbortHandle, JoinHandle, JoinSet},
 };
 
-use crate::{bundled::BUNDLED, control::Desk, error::Error, lives::Lives, place::Place};
+use crate::{LAUNCHER, bundled::BUNDLED, control::Desk, error::Error, lives::Lives, place::Place};
 
 /// Requests in flight have this long to end when the router ends.
 const LAST_REQUESTS: Duration = Duration::from_secs(20);
@@ -224,6 +224,7 @@ fn plugins(
         bundled: BUNDLED,
         vouchers: config.vouchers.clone(),
         state,
+        launcher: Some(LAUNCHER.into()),
         files,
         runtime: runtime.clone(),
     });

@@ -5,6 +5,7 @@
 //! granted command is one process at a time, with a process group of its own. What is left of the
 //! group when its first process has ended is killed, so that nothing of it keeps a port.
 
+mod launcher;
 mod limits;
 mod process;
 mod records;
@@ -17,9 +18,8 @@ use std::{
     collections::{BTreeMap, btree_map::Entry},
     fs::File,
     io,
-    os::fd::AsRawFd as _,
+    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
     path::PathBuf,
-    process::Stdio,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -30,11 +30,12 @@ use std::{
 use futures_util::future::join_all;
 use rustix::{
     pipe::{PipeFlags, pipe_with},
-    process::{Pid, Signal},
+    process::Signal,
 };
 use tokio::{net::unix::pipe, sync::watch};
 
-use self::restart::Minder;
+pub use self::launcher::launched;
+use self::{launcher::Launch, restart::Minder};
 pub(crate) use self::{process::Process, records::Records, signals::signal};
 use crate::{
     fault::clean,
@@ -54,11 +55,19 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// What a provider may run, and what of it runs.
 pub(crate) struct Processes {
     grants: BTreeMap<String, CommandGrant>,
-    /// The soft limit of open files that they get; the router's own when absent.
-    files: Option<u64>,
+    starter: Starter,
     last_id: AtomicU64,
     table: Mutex<Table>,
     house: Arc<House>,
+}
+
+/// By what programs begin, and what they get beside their grants.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Starter {
+    /// What sets limits. Without one a program that has any does not begin.
+    pub(crate) launcher: Option<PathBuf>,
+    /// The soft limit of open files; the router's own when absent.
+    pub(crate) files: Option<u64>,
 }
 
 /// What all processes of a provider share.
@@ -122,7 +131,7 @@ impl Processes {
     pub(crate) fn new(
         provider: &str,
         grants: BTreeMap<String, CommandGrant>,
-        files: Option<u64>,
+        starter: Starter,
         notes: Arc<Notes>,
         records: Arc<Records>,
     ) -> Arc<Self> {
@@ -131,7 +140,7 @@ impl Processes {
         let house = House { provider: provider.to_owned(), changes, notes, records };
         Arc::new(Self {
             grants,
-            files,
+            starter,
             // Numbers of an earlier router are not used again.
             last_id: AtomicU64::new(wall_clock() / 1_000_000),
             table: Mutex::new(Table::default()),
@@ -378,35 +387,22 @@ impl Processes {
         extras: &Extras,
     ) -> io::Result<(tokio::process::Child, pipe::Receiver)> {
         let (output, input) = channel()?;
-        let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
-        let mut command = tokio::process::Command::new(&grant.program);
-        command
-            .args(&grant.arguments)
-            .args(&extras.arguments)
-            .env_clear()
-            .env("PATH", path)
-            .envs(extras.environment.iter().map(|(name, value)| (name, value)))
-            .envs(&grant.environment)
-            .stdin(Stdio::null())
-            .stdout(input.try_clone()?)
-            .stderr(input)
-            .process_group(0)
-            .kill_on_drop(true);
-        if let Some(directory) = &grant.directory {
-            let found: PathBuf = directory.canonicalize().map_err(|error| {
-                io::Error::new(
-                    error.kind(),
-                    format!("its directory {}: {error}", directory.display()),
-                )
-            })?;
-            command.current_dir(found);
-        }
-        // Dropped when a limit cannot be set, and killed by that.
-        let child = command.spawn()?;
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            limits::apply(&grant.limits, self.files, pid)?;
-        }
+        let errors = input.try_clone()?;
+        let directory = grant.directory.as_ref().map(|directory| {
+            directory.canonicalize().map_err(|error| {
+                let directory = directory.display();
+                io::Error::new(error.kind(), format!("its directory {directory}: {error}"))
+            })
+        });
+        let directory = directory.transpose()?;
+        let Starter { launcher, files } = &self.starter;
+        let launch = Launch::new(grant, extras, *files);
+        let child = launch.start(launcher.as_deref(), |command| {
+            command.stdout(input).stderr(errors).process_group(0);
+            if let Some(directory) = directory {
+                command.current_dir(directory);
+            }
+        })?;
         Ok((child, output))
     }
 }

@@ -44,6 +44,7 @@ mod supervisor;
 mod vouch;
 mod wire;
 
+pub use command::launched;
 pub use dylib::Linked;
 pub use info::{CommandWish, EndpointWish, Kind, Load, NetworkWish, PluginInfo};
 pub use plugins::{Plugins, PluginsConfig, PluginsError};

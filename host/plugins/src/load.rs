@@ -17,7 +17,7 @@ pub(crate) use component::Component;
 use crate::{
     bindings::types,
     cache::{Cache, hex},
-    command::Records,
+    command::{Records, Starter},
     dylib::{self, Library, Linked},
     function::Describe,
     grants::Rule,
@@ -35,8 +35,8 @@ pub(crate) struct House {
     pub(crate) cache: Cache,
     /// What all providers must know of each other.
     pub(crate) places: Arc<Places>,
-    /// The soft limit of open files that programs get; the router's own when absent.
-    pub(crate) files: Option<u64>,
+    /// By what programs begin.
+    pub(crate) starter: Starter,
     /// Which programs run.
     pub(crate) records: Arc<Records>,
 }

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     cache::Cache,
-    command::{Processes, Records},
+    command::{Processes, Records, Starter},
     directory::Directories,
     dylib::Linked,
     info::{Kind, PluginInfo},
@@ -46,6 +46,11 @@ pub struct PluginsConfig {
     /// killed finds them; nobody does when absent. A directory that is there and is this router's
     /// alone.
     pub state: Option<PathBuf>,
+    /// The program that sets the limits of granted programs, one that begins with [`launched`]:
+    /// the router itself. Without one, what has limits does not begin.
+    ///
+    /// [`launched`]: crate::launched
+    pub launcher: Option<PathBuf>,
     /// The soft limit of open files that granted programs get; the router's own when absent.
     pub files: Option<u64>,
     /// Runs loading and `watch`; never a data-path thread's runtime.
@@ -91,7 +96,8 @@ impl Plugins {
         let cache = Cache::open(&config.cache);
         let handle = config.runtime.clone();
         let records = Arc::new(Records::open(config.state.as_deref()));
-        let house = House { runtime, cache, places: Arc::default(), files: config.files, records };
+        let starter = Starter { launcher: config.launcher.clone(), files: config.files };
+        let house = House { runtime, cache, places: Arc::default(), starter, records };
         let directories = Directories::new()
             .inspect_err(|error| {
                 tracing::warn!("changed plugins are used only after a restart: {error}");
@@ -129,7 +135,13 @@ impl Plugins {
         let records = &self.shelf.house.records;
         for provider in records.providers().difference(configured) {
             let notes = Arc::new(Notes::new(provider, Limits::default().log_lines));
-            let left = Processes::new(provider, BTreeMap::new(), None, notes, records.clone());
+            let left = Processes::new(
+                provider,
+                BTreeMap::new(),
+                Starter::default(),
+                notes,
+                records.clone(),
+            );
             let end = async move { left.recover().await };
             self.keepers().spawn_on(end, &self.shelf.config.runtime);
         }

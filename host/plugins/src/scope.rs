@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     capabilities::memo::Memo,
-    command::Processes,
+    command::{Processes, Starter},
     dylib::Threads,
     endpoint::{Datagrams, Endpoint, Place},
     fault::Fault,
@@ -97,7 +97,7 @@ impl Tenant {
             processes: Processes::new(
                 name,
                 settings.commands.clone(),
-                house.files,
+                house.starter.clone(),
                 notes.clone(),
                 house.records.clone(),
             ),
@@ -121,7 +121,13 @@ impl Tenant {
             endpoints: BTreeMap::new(),
             datagrams: BTreeMap::new(),
             rules: BTreeMap::new(),
-            processes: Processes::new(plugin, BTreeMap::new(), None, notes.clone(), Arc::default()),
+            processes: Processes::new(
+                plugin,
+                BTreeMap::new(),
+                Starter::default(),
+                notes.clone(),
+                Arc::default(),
+            ),
             networks: Networks::new(plugin, BTreeMap::new()),
             notes,
             health: Health::default(),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use drowse_core::{ProviderName, StopOptions};
+use serde::{Deserialize, Serialize};
 
 use crate::reach::Reach;
 
@@ -159,7 +160,7 @@ pub enum Restart {
 }
 
 /// What a program may use up. One that goes beyond is refused more, or ended, by the kernel.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandLimits {
     /// Bytes of data of each process: `RLIMIT_DATA`.
     pub memory: Option<u64>,

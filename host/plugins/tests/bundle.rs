@@ -36,6 +36,7 @@ async fn bundled_plugins_import_nothing_but_the_contract() {
         bundled: &[],
         vouchers: drowse_plugins::Vouchers::default(),
         state: None,
+        launcher: None,
         files: None,
         runtime: Handle::current(),
     })

@@ -5,22 +5,55 @@
 
 mod support;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use drowse_conformance::{About, Plan, Report, Stand, Trial, UNKNOWN, Verdict, Wish, run};
 use drowse_core::{Failure, Provider, StopOptions, Target};
 use drowse_plugins::{
     Linked, Plugins, PluginsConfig, Vouchers,
-    settings::{CommandGrant, CommandLimits, Limits, ProviderSettings, Restart},
+    settings::{
+        CommandGrant, CommandLimits, EndpointGrant, Limits, ProviderSettings, Restart, Secret,
+        Transport, Trust,
+    },
 };
 use drowse_provider_docker::Docker;
+use drowse_provider_http_waker::Waker;
 use drowse_provider_process::Processes;
+use drowse_provider_proxmox::Proxmox;
 use drowse_provider_sdk::dylib::table;
-use drowse_tests::{Docker as Engine, Hello, needs};
+use drowse_provider_wake_on_lan::WakeOnLan;
+use drowse_tests::{
+    Card, Docker as Engine, FakeProxmox, Hello, Plane,
+    fake_proxmox::{Generation, TOKEN},
+    needs,
+    plane::KEY,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{process::Command, runtime::Handle};
+
+const LOGS: [&str; 2] = ["logs", "logs-unknown"];
+const EXEC: [&str; 6] =
+    ["exec", "exec-output", "exec-empty", "exec-unknown", "exec-stopped", "exec-paused"];
+const USAGE: [&str; 3] = ["usage", "usage-stopped", "usage-unknown"];
+const PAUSE: [&str; 8] = [
+    "pause",
+    "pause-again",
+    "pause-stopped",
+    "pause-unknown",
+    "resume",
+    "resume-running",
+    "start-paused",
+    "stop-paused",
+];
+const RECREATE: [&str; 2] = ["recreate", "recreate-stopped"];
+const REMOVE: [&str; 2] = ["remove", "remove-again"];
 
 /// A provider in this program's hands.
 struct Native {
@@ -45,6 +78,7 @@ impl Native {
             bundled: &[],
             vouchers: Vouchers::default(),
             state: None,
+            launcher: None,
             files: None,
             runtime: Handle::current(),
         });
@@ -56,11 +90,13 @@ impl Native {
     }
 
     /// Whether every check passed but these, which were skipped.
-    async fn conforms(self, trial: Trial, skipped: &[&str]) {
-        let plan = Plan { settings: json!({}), trial: Some(trial) };
+    async fn conforms(self, trial: Trial, skipped: &[&[&str]]) {
+        let plan = Plan { settings: self.granted.settings.clone(), trial: Some(trial) };
         let report = run(&self, &plan, &mut |_| {}).await;
         self.plugins.shutdown().await;
         assert!(report.ok(), "{report:#?}");
+        // Nobody can see what is linked makes use of.
+        let skipped = [&[&["imports"][..]], skipped].concat().concat();
         assert_eq!(others(&report), skipped, "{report:#?}");
     }
 }
@@ -105,7 +141,8 @@ impl Stand for Native {
     }
 
     async fn disturb(&self) -> Option<Result<(), String>> {
-        let status = Command::new(&self.disturb[0]).args(&self.disturb[1..]).status().await;
+        let [program, arguments @ ..] = &self.disturb[..] else { return None };
+        let status = Command::new(program).args(arguments).status().await;
         Some(match status {
             Ok(status) if status.success() => Ok(()),
             other => Err(format!("{other:?}")),
@@ -143,6 +180,42 @@ fn command(run: Vec<String>) -> CommandGrant {
     }
 }
 
+/// What the plugin asks for, at this place.
+fn endpoint(transport: Transport, headers: &[(&str, String)]) -> EndpointGrant {
+    let header =
+        |(name, value): &(&str, String)| ((*name).to_owned(), Secret::Literal(value.clone()));
+    EndpointGrant {
+        transport,
+        base: String::new(),
+        headers: headers.iter().map(header).collect(),
+        rules: None,
+        token: None,
+        timeout: Duration::from_secs(30),
+    }
+}
+
+/// Host and port of a url.
+fn place(url: &str) -> (String, u16) {
+    let (_, place) = url.split_once("://").unwrap();
+    let (host, port) = place.split_once(':').unwrap();
+    (host.to_owned(), port.parse().unwrap())
+}
+
+/// A backend whose starts are noted in this directory. None after saying that there is none.
+fn backend(test: &str, place: &Path) -> Option<Hello> {
+    let Some(program) = std::env::var_os("DROWSE_HELLO").map(PathBuf::from) else {
+        needs::skip(test, "DROWSE_HELLO is not set");
+        return None;
+    };
+    Some(Hello::of(&program, place, Duration::ZERO).unwrap())
+}
+
+/// Kills the process of the last start, which may come a moment after the start.
+fn kill_the_last(place: &Path) -> String {
+    let kill = "kill -KILL $(tail -n 1 starts | cut -d ' ' -f 1) 2>/dev/null";
+    format!("cd {} && until {kill}; do sleep 0.01; done", place.display())
+}
+
 fn trial(handle: &str, settings: &Value) -> Trial {
     let target =
         |handle: &str| Target { handle: handle.to_owned(), settings: settings.to_string() };
@@ -162,33 +235,16 @@ fn trial(handle: &str, settings: &Value) -> Trial {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_process_provider_keeps_what_the_contract_promises_without_a_plugin_between() {
-    let Some(program) = std::env::var_os("DROWSE_HELLO").map(PathBuf::from) else {
-        return needs::skip("a_linked_process_provider", "DROWSE_HELLO is not set");
-    };
     let place = tempfile::tempdir().unwrap();
-    let hello = Hello::of(&program, place.path(), Duration::ZERO).unwrap();
+    let Some(hello) = backend("a_linked_process_provider", place.path()) else { return };
     let granted = ProviderSettings {
         commands: [("hello".to_owned(), command(hello.run()))].into(),
         ..provider("process")
     };
-    let kill = "kill -KILL $(tail -n 1 starts | cut -d ' ' -f 1) 2>/dev/null";
-    let disturb = format!("cd {} && until {kill}; do sleep 0.01; done", place.path().display());
+    let disturb = kill_the_last(place.path());
     let native = Native::new::<Processes>(granted, "process", &["sh", "-c", &disturb]);
     let trial = trial("hello", &json!({ "port": hello.port() }));
-    let skipped = [
-        "imports",
-        "exec",
-        "exec-output",
-        "exec-empty",
-        "exec-unknown",
-        "exec-stopped",
-        "exec-paused",
-        "recreate",
-        "recreate-stopped",
-        "remove",
-        "remove-again",
-    ];
-    native.conforms(trial, &skipped).await;
+    native.conforms(trial, &[&EXEC, &RECREATE, &REMOVE]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -208,5 +264,99 @@ async fn the_docker_provider_keeps_what_the_contract_promises_without_a_plugin_b
         may_remove: true,
         ..trial("conform-native", &json!({}))
     };
-    native.conforms(trial, &["imports"]).await;
+    native.conforms(trial, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_http_waker_provider_keeps_what_the_contract_promises_without_a_plugin_between() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(hello) = backend("a_linked_http_waker_provider", home.path()) else { return };
+    let plane = Plane::begin(&hello).unwrap();
+    let (host, port) = place(&plane.url());
+    let (name, key) = KEY;
+    let api = EndpointGrant {
+        rules: Some(vec!["* /servers/**".to_owned()]),
+        ..endpoint(Transport::Http { host, port }, &[(name, key.to_owned())])
+    };
+    let post = |verb: &str| json!({ "path": format!("/servers/{{name}}/{verb}") });
+    let granted = ProviderSettings {
+        endpoints: [("api".to_owned(), api)].into(),
+        settings: json!({
+            "poll": "50ms",
+            "patience": "10s",
+            "pause": post("pause"),
+            "resume": post("resume"),
+            "kill": post("kill"),
+            "status": { "id": "/id" },
+            "list": { "path": "/servers", "items": "/servers", "every": "50ms" },
+        }),
+        ..provider("http-waker")
+    };
+    let disturb = kill_the_last(home.path());
+    let native = Native::new::<Waker>(granted, "http-waker", &["sh", "-c", &disturb]);
+    let skipped: [&[&str]; 6] = [&["stop-signal"], &LOGS, &EXEC, &USAGE, &RECREATE, &REMOVE];
+    native.conforms(trial("lobby", &json!({})), &skipped).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_proxmox_provider_keeps_it_of_a_fake_without_a_plugin_between() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(hello) = backend("a_linked_proxmox_provider", home.path()) else { return };
+    let fake = FakeProxmox::begin(Generation::New).unwrap();
+    fake.add_machine(101, &hello, Duration::from_millis(50));
+    let (host, port) = place(&fake.url());
+    let digest = fake.fingerprint().split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap());
+    let digest: Vec<u8> = digest.collect();
+    let trust = Trust::Fingerprints(vec![digest.try_into().unwrap()]);
+    let api = endpoint(
+        Transport::Https { host, port, trust, identity: None },
+        &[("Authorization", format!("PVEAPIToken={TOKEN}"))],
+    );
+    let granted = ProviderSettings {
+        endpoints: [("api".to_owned(), api)].into(),
+        settings: json!({ "networks": ["127.0.0.0/8"], "poll": "50ms", "every": "200ms" }),
+        ..provider("proxmox")
+    };
+    let disturb = kill_the_last(home.path());
+    let native = Native::new::<Proxmox>(granted, "proxmox", &["sh", "-c", &disturb]);
+    let unknown = Target { handle: "999".to_owned(), settings: "{}".to_owned() };
+    let trial = Trial { unknown, ..trial("101", &json!({})) };
+    let skipped: [&[&str]; 5] = [&["stop-signal"], &LOGS, &EXEC, &RECREATE, &REMOVE];
+    native.conforms(trial, &skipped).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wake_on_lan_provider_keeps_what_the_contract_promises_without_a_plugin_between() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(hello) = backend("a_linked_wake_on_lan_provider", home.path()) else { return };
+    // The command that puts it to sleep makes a file of the machine's name.
+    let card = Card::begin(&hello, home.path().join("nas")).unwrap();
+    let (host, port) = place(&card.url());
+    let sleep = CommandGrant {
+        extra_arguments: true,
+        directory: Some(home.path().to_owned()),
+        ..command(vec!["touch".to_owned()])
+    };
+    let granted = ProviderSettings {
+        endpoints: [("lan".to_owned(), endpoint(Transport::Udp { host, port }, &[]))].into(),
+        commands: [("sleep".to_owned(), sleep)].into(),
+        ..provider("wake-on-lan")
+    };
+    let native = Native::new::<WakeOnLan>(granted, "wake-on-lan", &[]);
+    let settings = json!({ "mac": "02:11:22:aa:bb:cc", "address": hello.address().to_string() });
+    let unknown = Target { handle: UNKNOWN.to_owned(), settings: "{}".to_owned() };
+    let trial = Trial { unknown, ..trial("nas", &settings) };
+    let skipped: [&[&str]; 10] = [
+        &["ungranted-watch", "unknown-status", "unknown-start", "unknown-stop", "unknown-kill"],
+        &["stop-signal", "kill", "kill-again"],
+        &PAUSE,
+        &LOGS,
+        &EXEC,
+        &USAGE,
+        &["list", "list-pages"],
+        &["watch", "watch-start", "watch-stop", "watch-disturbed"],
+        &RECREATE,
+        &REMOVE,
+    ];
+    native.conforms(trial, &skipped).await;
 }

@@ -39,6 +39,7 @@ async fn desk(directory: &tempfile::TempDir) -> Desk {
         bundled: &[],
         vouchers: drowse_plugins::Vouchers::default(),
         state: None,
+        launcher: None,
         files: None,
         runtime: Handle::current(),
     })

@@ -1,73 +1,96 @@
-//! What a program may use up, set from outside as soon as it has begun.
+//! What a program may use up, set by its launcher on itself before it becomes the program.
 //!
-//! A limit that cannot be set ends the program: it was granted with the limit and not without it.
+//! A limit that cannot be set keeps the program from beginning: it was granted with the limit and not
+//! without it.
 
-use std::{fs, io, path::Path};
-
-use rustix::{
-    io::Errno,
-    process::{Pid, Resource, Rlimit, getrlimit, prlimit},
+use std::{
+    fs::OpenOptions,
+    io::{self, Write as _},
+    path::{self, Path},
 };
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
 
 use crate::settings::CommandLimits;
 
-/// Sets the limits of a process, which go over to all that it starts. The soft limit of open files
-/// is `files` where the grant has none. The error says which limit could not be set.
-pub(super) fn apply(limits: &CommandLimits, files: Option<u64>, pid: Pid) -> io::Result<()> {
-    let CommandLimits { memory, cpu, files: own_files, processes, cgroup } = limits;
-    if let Some(cgroup) = cgroup {
-        enter(cgroup, pid)?;
-    }
-    if processes.is_some() && rustix::process::geteuid().is_root() {
-        return Err(io::Error::other(
-            "limits.processes: the kernel does not hold root to it; set pids.max in a cgroup and \
-             name that as limits.cgroup, or run the router as another user",
-        ));
-    }
-    let cpu = cpu.map(|cpu| cpu.as_secs().max(1));
-    for (name, resource, limit) in [
-        ("memory", Resource::Data, *memory),
-        ("cpu", Resource::Cpu, cpu),
-        ("files", Resource::Nofile, *own_files),
-        ("processes", Resource::Nproc, *processes),
-    ] {
-        let Some(limit) = limit else { continue };
-        let both = Rlimit { current: Some(limit), maximum: Some(limit) };
-        set(pid, resource, both).map_err(|error| {
-            let error = io::Error::from(error);
-            io::Error::new(error.kind(), format!("limits.{name}: it cannot be set: {error}"))
-        })?;
-    }
-    if let (None, Some(files)) = (own_files, files) {
-        // The router has raised its own; programs expect the usual one.
-        let usual = Rlimit { current: Some(files), ..getrlimit(Resource::Nofile) };
-        set(pid, Resource::Nofile, usual)?;
-    }
-    Ok(())
+/// What is to be set.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Bounds {
+    limits: CommandLimits,
+    /// The soft limit of open files, where the grant has none and another one holds now.
+    files: Option<u64>,
 }
 
-/// One that has ended needs no limit.
-fn set(pid: Pid, resource: Resource, limit: Rlimit) -> Result<(), Errno> {
-    match prlimit(Some(pid), resource, limit) {
-        Ok(_) | Err(Errno::SRCH) => Ok(()),
-        Err(error) => Err(error),
+// === impl Bounds ===
+
+impl Bounds {
+    /// The soft limit of open files is `files` where the grant has none: the router has raised its
+    /// own, and programs expect the usual one.
+    pub(super) fn new(limits: &CommandLimits, files: Option<u64>) -> Self {
+        let mut limits = limits.clone();
+        // The launcher is in the program's directory.
+        let absolute = |cgroup| path::absolute(&cgroup).unwrap_or(cgroup);
+        limits.cgroup = limits.cgroup.map(absolute);
+        let held = getrlimit(Resource::Nofile).current;
+        let files = files.filter(|files| limits.files.is_none() && held != Some(*files));
+        Self { limits, files }
+    }
+
+    /// There is nothing to set.
+    pub(super) fn are_none(&self) -> bool {
+        *self == Self { limits: CommandLimits::default(), files: None }
+    }
+
+    /// Sets them on this process, from which they go over to all that it starts. The error says which
+    /// one could not be set.
+    pub(super) fn apply(&self) -> io::Result<()> {
+        let CommandLimits { memory, cpu, files, processes, cgroup } = &self.limits;
+        if let Some(cgroup) = cgroup {
+            enter(cgroup)?;
+        }
+        if processes.is_some() && rustix::process::geteuid().is_root() {
+            return Err(io::Error::other(
+                "limits.processes: the kernel does not hold root to it; set pids.max in a cgroup and \
+                 name that as limits.cgroup, or run the router as another user",
+            ));
+        }
+        let cpu = cpu.map(|cpu| cpu.as_secs().max(1));
+        for (name, resource, limit) in [
+            ("cpu", Resource::Cpu, cpu),
+            ("files", Resource::Nofile, *files),
+            ("processes", Resource::Nproc, *processes),
+            // The last, as from here on the launcher itself is held to it.
+            ("memory", Resource::Data, *memory),
+        ] {
+            let Some(limit) = limit else { continue };
+            let both = Rlimit { current: Some(limit), maximum: Some(limit) };
+            setrlimit(resource, both).map_err(|error| {
+                let error = io::Error::from(error);
+                io::Error::new(error.kind(), format!("limits.{name}: it cannot be set: {error}"))
+            })?;
+        }
+        if let Some(files) = self.files {
+            let usual = Rlimit { current: Some(files), ..getrlimit(Resource::Nofile) };
+            setrlimit(Resource::Nofile, usual)?;
+        }
+        Ok(())
     }
 }
 
-/// Puts a process into a cgroup, of either version.
-fn enter(cgroup: &Path, pid: Pid) -> io::Result<()> {
+/// Puts this process into a cgroup, of either version.
+fn enter(cgroup: &Path) -> io::Result<()> {
     let file = cgroup.join("cgroup.procs");
     // A file that is not there is not made: then this is no cgroup.
-    let opened = fs::OpenOptions::new().write(true).open(&file);
-    let pid = pid.as_raw_nonzero().to_string();
-    match opened.and_then(|mut file| io::Write::write_all(&mut file, pid.as_bytes())) {
-        Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(()),
-        Err(error) => Err(io::Error::new(
+    let opened = OpenOptions::new().write(true).open(&file);
+    let own = std::process::id().to_string();
+    opened.and_then(|mut file| file.write_all(own.as_bytes())).map_err(|error| {
+        let file = file.display();
+        io::Error::new(
             error.kind(),
-            format!("limits.cgroup: {}: {error}; make the cgroup first", file.display()),
-        )),
-        Ok(()) => Ok(()),
-    }
+            format!("limits.cgroup: {file}: {error}; make the cgroup first"),
+        )
+    })
 }
 
 #[cfg(test)]

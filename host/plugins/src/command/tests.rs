@@ -26,7 +26,12 @@ fn processes(script: &str) -> Arc<Processes> {
 pub(super) fn with(grant: CommandGrant) -> Arc<Processes> {
     let notes = Arc::new(Notes::new("process", 20));
     let grants = BTreeMap::from([("blog".into(), grant)]);
-    Processes::new("process", grants, None, notes, Arc::default())
+    Processes::new("process", grants, starter(None), notes, Arc::default())
+}
+
+/// The built router sets limits here, too.
+pub(super) fn starter(files: Option<u64>) -> Starter {
+    Starter { launcher: Some(drowse_tests::Programs::from_env().router), files }
 }
 
 /// Waits for a line that the process writes when it is ready for the test.
@@ -112,10 +117,10 @@ async fn at_the_router_s_end_a_process_hears_its_own_signal_and_has_its_own_grac
 
 #[tokio::test]
 async fn a_program_gets_the_usual_limit_of_open_files() {
-    let grants = BTreeMap::from([("blog".into(), grant("sleep 0.1; ulimit -Sn"))]);
+    let grants = BTreeMap::from([("blog".into(), grant("ulimit -Sn"))]);
     let files = getrlimit(Resource::Nofile).current.map_or(64, |files| files.min(64));
     let notes = Arc::new(Notes::new("process", 20));
-    let processes = Processes::new("process", grants, Some(files), notes, Arc::default());
+    let processes = Processes::new("process", grants, starter(Some(files)), notes, Arc::default());
     let process = processes.spawn("blog", &[], &[]).unwrap();
     process.wait().await;
     assert_eq!(String::from_utf8_lossy(&process.output(TAIL)), format!("{files}\n"));
@@ -223,15 +228,18 @@ async fn a_process_that_was_left_running_is_found_again_by_the_next_router_and_b
     let home = tempfile::tempdir().unwrap();
     let open = || Arc::new(Records::open(Some(home.path())));
     let notes = || Arc::new(Notes::new("process", 20));
-    let grants = || BTreeMap::from([("blog".to_owned(), grant("echo up; exec sleep 1000"))]);
-    let first = Processes::new("process", grants(), None, notes(), open());
+    // It is begun by a launcher, which it is not taken for.
+    let limits = CommandLimits { files: Some(64), ..CommandLimits::default() };
+    let grant = CommandGrant { limits, ..grant("echo up; exec sleep 1000") };
+    let grants = || BTreeMap::from([("blog".to_owned(), grant.clone())]);
+    let first = Processes::new("process", grants(), starter(None), notes(), open());
     let process = first.spawn("blog", &[], &[]).unwrap();
     says(&process, "up").await;
     let (id, pid, began) = (process.id(), process.pid(), process.started_at());
     // The end of a router that was killed: nobody ends what it started.
     let records = std::fs::read(home.path().join("processes.json")).unwrap();
 
-    let second = Processes::new("process", grants(), None, notes(), open());
+    let second = Processes::new("process", grants(), starter(None), notes(), open());
     second.recover().await;
     let found = second.find("blog").unwrap().expect("it runs");
     assert_eq!((found.id(), found.pid(), found.started_at()), (id, pid, began));
@@ -242,7 +250,7 @@ async fn a_process_that_was_left_running_is_found_again_by_the_next_router_and_b
 
     // The same number, noted of a process that has ended: whoever has it now is not touched.
     std::fs::write(home.path().join("processes.json"), records).unwrap();
-    let third = Processes::new("process", grants(), None, notes(), open());
+    let third = Processes::new("process", grants(), starter(None), notes(), open());
     third.recover().await;
     assert!(third.find("blog").unwrap().is_none());
     assert!(open().providers().is_empty(), "it is forgotten");
@@ -254,11 +262,11 @@ async fn a_process_whose_command_is_not_granted_any_more_is_ended() {
     let open = || Arc::new(Records::open(Some(home.path())));
     let notes = || Arc::new(Notes::new("process", 20));
     let grants = BTreeMap::from([("blog".to_owned(), grant("echo up; exec sleep 1000"))]);
-    let first = Processes::new("process", grants, None, notes(), open());
+    let first = Processes::new("process", grants, starter(None), notes(), open());
     let process = first.spawn("blog", &[], &[]).unwrap();
     says(&process, "up").await;
 
-    let second = Processes::new("process", BTreeMap::new(), None, notes(), open());
+    let second = Processes::new("process", BTreeMap::new(), starter(None), notes(), open());
     second.recover().await;
     assert_eq!(process.wait().await, 128 + 15);
     assert!(open().providers().is_empty());

@@ -7,7 +7,7 @@ fn house() -> (tempfile::TempDir, Arc<House>) {
         runtime: Runtime::new().unwrap(),
         cache,
         places: Arc::default(),
-        files: None,
+        starter: Starter::default(),
         records: Arc::default(),
     };
     (dir, Arc::new(house))

@@ -85,6 +85,7 @@ impl Stage {
             bundled: bundled.leak(),
             vouchers: drowse_plugins::Vouchers::default(),
             state: None,
+            launcher: None,
             files: None,
             runtime: Handle::current(),
         })

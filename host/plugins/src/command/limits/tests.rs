@@ -1,4 +1,6 @@
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, process::Command, sync::Arc, time::Duration};
+
+use tempfile::TempDir;
 
 use super::*;
 use crate::{
@@ -19,22 +21,35 @@ async fn ended(processes: &Arc<Processes>) -> (i32, String) {
     (status, String::from_utf8_lossy(&process.output(4096)).into_owned())
 }
 
-/// The limits are set once the program runs, so a shell looks at them until it sees them.
-fn shows(option: &str, value: u64) -> String {
-    format!("until [ $(ulimit -{option}) = {value} ]; do :; done; sh -c 'ulimit -{option}'")
-}
-
 #[tokio::test]
-async fn limits_hold_for_the_program_and_what_it_starts() {
+async fn limits_hold_from_the_first_instruction_on_also_for_what_a_program_starts_at_once() {
     let limits = CommandLimits {
         memory: Some(64 << 20),
         cpu: Some(Duration::from_secs(7)),
         files: Some(123),
         ..CommandLimits::default()
     };
-    for (option, value) in [("d", 64 << 10), ("t", 7), ("n", 123)] {
-        let (status, output) = ended(&limited(&shows(option, value), limits.clone())).await;
-        assert_eq!((status, output.trim()), (0, value.to_string().as_str()));
+    let all = ["Max cpu time 7 7", "Max data size 67108864 67108864", "Max open files 123 123"];
+    let held = |output: &str| {
+        let lines =
+            output.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+        let lines: Vec<String> = lines.collect();
+        assert!(all.iter().all(|limit| lines.iter().any(|it| it.contains(limit))), "{lines:#?}");
+    };
+    // Again and again, as what begins at the same time is found out by chance.
+    for _ in 0..20 {
+        let look = CommandGrant {
+            program: "cat".into(),
+            arguments: vec!["/proc/self/limits".into()],
+            limits: limits.clone(),
+            ..grant("")
+        };
+        let (status, output) = ended(&with(look)).await;
+        assert_eq!(status, 0, "{output}");
+        held(&output);
+        let (status, output) = ended(&limited("cat /proc/self/limits", limits.clone())).await;
+        assert_eq!(status, 0, "{output}");
+        held(&output);
     }
 }
 
@@ -64,35 +79,76 @@ async fn a_limit_that_cannot_be_set_keeps_the_program_from_running() {
     }
 }
 
-/// A cgroup of the test's own, of whichever version the machine has; removed when it is empty.
-struct Cgroup(PathBuf);
+/// A cgroup of the test's own; removed when it is empty.
+struct Cgroup {
+    path: PathBuf,
+    /// Where a hierarchy was mounted for it.
+    mounted: Option<TempDir>,
+}
 
 impl Cgroup {
-    fn make() -> Option<Self> {
-        let name = format!("drowse-test-{}", std::process::id());
-        let places = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(Path::new);
-        let made = places.into_iter().filter(|place| place.join("cgroup.procs").exists());
-        let mut made = made.map(|place| place.join(&name));
-        made.find(|place| fs::create_dir(place).is_ok()).map(Self)
+    fn of_version(version: u8) -> Option<Self> {
+        let roots = match version {
+            1 => ["/sys/fs/cgroup/pids", "/sys/fs/cgroup/memory"],
+            _ => ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"],
+        };
+        let mut roots = roots.into_iter().map(Path::new);
+        // Version 2 alone says which controllers there are.
+        let fits = |root: &&Path| {
+            root.join("cgroup.procs").exists()
+                && root.join("cgroup.controllers").exists() == (version == 2)
+        };
+        let found = roots.find(fits).map(Path::to_owned);
+        let mounted = (version == 2 && found.is_none()).then(mounted).flatten();
+        let root = found.or_else(|| Some(mounted.as_ref()?.path().to_owned()))?;
+        let path = root.join(format!("drowse-test-{}", std::process::id()));
+        let made = fs::create_dir(&path);
+        let cgroup = Self { path, mounted };
+        made.is_ok().then_some(cgroup)
     }
+}
+
+/// The hierarchy of version 2, which can stand beside that of version 1.
+fn mounted() -> Option<TempDir> {
+    let place = tempfile::tempdir().unwrap();
+    let mut mount = Command::new("mount");
+    let status = mount.args(["-t", "cgroup2", "none"]).arg(place.path()).status();
+    status.is_ok_and(|status| status.success()).then_some(place)
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
+        let _ = fs::remove_dir(&self.path);
+        if let Some(place) = &self.mounted {
+            let _ = Command::new("umount").arg(place.path()).status();
+        }
     }
 }
 
 #[tokio::test]
-async fn a_program_is_put_into_the_cgroup_that_its_grant_names() {
-    let Some(cgroup) = Cgroup::make() else {
-        return drowse_tests::needs::skip("limits.cgroup", "no cgroup may be made here");
-    };
-    let limits = CommandLimits { cgroup: Some(cgroup.0.clone()), ..CommandLimits::default() };
-    let processes = limited("exec sleep 1000", limits);
-    let process = processes.spawn("blog", &[], &[]).unwrap();
-    let held = fs::read_to_string(format!("/proc/{}/cgroup", process.pid())).unwrap();
-    let name = cgroup.0.file_name().unwrap().to_str().unwrap();
-    assert!(held.lines().any(|line| line.ends_with(name)), "{held}");
-    processes.shutdown().await;
+async fn a_program_is_in_the_cgroup_that_its_grant_names_from_the_first_instruction_on() {
+    for version in [1, 2] {
+        let Some(cgroup) = Cgroup::of_version(version) else {
+            drowse_tests::needs::skip(
+                &format!("limits.cgroup of version {version}"),
+                "no cgroup of it may be made here",
+            );
+            continue;
+        };
+        let name = cgroup.path.file_name().unwrap().to_str().unwrap();
+        let limits =
+            CommandLimits { cgroup: Some(cgroup.path.clone()), ..CommandLimits::default() };
+        let look = CommandGrant {
+            program: "cat".into(),
+            arguments: vec!["/proc/self/cgroup".into()],
+            limits: limits.clone(),
+            ..grant("")
+        };
+        let child = CommandGrant { limits, ..grant("cat /proc/self/cgroup; :") };
+        for grant in [look, child] {
+            let (status, held) = ended(&with(grant)).await;
+            assert_eq!(status, 0, "{held}");
+            assert!(held.lines().any(|line| line.ends_with(name)), "version {version}: {held}");
+        }
+    }
 }
