@@ -241,6 +241,7 @@ impl EndpointWish {
             suggested_url: None,
             rules: Vec::new(),
             optional: false,
+            attributes: Vec::new(),
         }
     }
 
@@ -257,6 +258,15 @@ impl EndpointWish {
     #[must_use]
     pub fn rules<R: Into<String>>(mut self, rules: impl IntoIterator<Item = R>) -> Self {
         self.rules.extend(rules.into_iter().map(Into::into));
+        self
+    }
+
+    /// The provider's settings say what it sends: the [`rules`](Self::rules) are for those that hold
+    /// when nobody writes any. Who writes others grants others, and `drowse check` does not miss
+    /// these.
+    #[must_use]
+    pub fn rules_follow_settings(mut self) -> Self {
+        self.attributes.push(Attribute::new("rules-follow-settings", "true"));
         self
     }
 
@@ -280,7 +290,8 @@ impl CommandWish {
     /// A wish without which the provider cannot work. The name is `*` when the operator chooses
     /// the names.
     pub fn new(name: impl Into<String>, purpose: impl Into<String>) -> Self {
-        Self { name: name.into(), purpose: purpose.into(), optional: false }
+        let (name, purpose) = (name.into(), purpose.into());
+        Self { name, purpose, optional: false, attributes: Vec::new() }
     }
 
     /// The provider works without it.

@@ -19,6 +19,8 @@ mod logging;
 mod output;
 mod place;
 mod router;
+#[cfg(test)]
+mod samples;
 mod table;
 
 /// This very program, also when its file was replaced: what sets the limits of granted programs.

@@ -81,6 +81,8 @@ pub struct EndpointWish {
     pub suggested_url: Option<String>,
     /// What it needs there.
     pub rules: Vec<String>,
+    /// The rules are for the settings that hold when nobody writes any.
+    pub rules_follow_settings: bool,
     /// Works without it.
     pub optional: bool,
 }
@@ -144,12 +146,16 @@ impl NetworkWish {
 
 impl From<types::EndpointWish> for EndpointWish {
     fn from(wish: types::EndpointWish) -> Self {
-        let types::EndpointWish { name, purpose, suggested_url, rules, optional } = wish;
+        let types::EndpointWish { name, purpose, suggested_url, rules, optional, attributes } =
+            wish;
+        let follows =
+            |it: &types::Attribute| it.name == "rules-follow-settings" && it.value == "true";
         Self {
             name: line(&name, 128),
             purpose: line(&purpose, 256),
             suggested_url: suggested_url.map(|url| line(&url, 256)),
             rules,
+            rules_follow_settings: attributes.iter().any(follows),
             optional,
         }
     }
@@ -157,7 +163,7 @@ impl From<types::EndpointWish> for EndpointWish {
 
 impl From<types::CommandWish> for CommandWish {
     fn from(wish: types::CommandWish) -> Self {
-        let types::CommandWish { name, purpose, optional } = wish;
+        let types::CommandWish { name, purpose, optional, attributes: _ } = wish;
         Self { name: line(&name, 128), purpose: line(&purpose, 256), optional }
     }
 }

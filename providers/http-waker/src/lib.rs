@@ -40,7 +40,8 @@ impl Provider for Waker {
             .endpoint(
                 EndpointWish::new(ENDPOINT, "starts and stops targets and tells their state")
                     .suggested_url("http://127.0.0.1:9000")
-                    .rules(["GET /servers/*", "POST /servers/*/start", "POST /servers/*/stop"]),
+                    .rules(["GET /servers/*", "POST /servers/*/start", "POST /servers/*/stop"])
+                    .rules_follow_settings(),
             )
             .attribute("license", env!("CARGO_PKG_LICENSE"))
     }

@@ -70,6 +70,7 @@ impl Guest for Hostile {
                 .map(str::to_owned)
                 .into(),
                 optional: true,
+                attributes: Vec::new(),
             }],
             commands: Vec::new(),
             networks: Vec::new(),

@@ -1,33 +1,14 @@
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
-
 use drowse_config::{Config, Places};
-use drowse_plugins::{CommandWish, EndpointWish, Kind, Load, NetworkWish};
+use drowse_plugins::{CommandWish, EndpointWish, NetworkWish};
 use serde_json::json;
 
 use super::*;
+use crate::samples;
 
 fn info(abilities: &[Ability], target_schema: Value) -> PluginInfo {
-    PluginInfo {
-        name: "pve".to_owned(),
-        version: "0.1.0".to_owned(),
-        summary: String::new(),
-        kind: Kind::Component,
-        origin: "bundled".to_owned(),
-        digest: String::new(),
-        size: 1,
-        contract: "0.1.0".to_owned(),
-        abilities: abilities.to_vec(),
-        endpoints: Vec::new(),
-        commands: Vec::new(),
-        networks: Vec::new(),
-        imports: Vec::new(),
-        settings_schema: json!({}),
-        target_schema,
-        load: Load::Cached,
-        load_time: Duration::ZERO,
-    }
+    PluginInfo { abilities: abilities.to_vec(), target_schema, ..samples::plugin("pve") }
 }
 
 fn workload(keys: &str) -> WorkloadSpec {
@@ -56,6 +37,7 @@ fn a_command_inside_needs_the_grant_that_is_named_like_the_ability() {
         purpose: "To run commands.".to_owned(),
         suggested_url: Some("unix:///run/engine.sock".to_owned()),
         rules: Vec::new(),
+        rules_follow_settings: false,
         optional: true,
     });
     let granted = provider("endpoint.exec.url = \"unix:///run/engine.sock\"");

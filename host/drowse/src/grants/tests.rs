@@ -1,11 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
-
 use drowse_config::{Config, Places};
-use drowse_plugins::{CommandWish, Kind, Load};
+use drowse_plugins::CommandWish;
 
 use super::*;
+use crate::samples;
 
 fn info() -> PluginInfo {
     let endpoint = |name: &str, optional| EndpointWish {
@@ -13,30 +12,17 @@ fn info() -> PluginInfo {
         purpose: "The engine's\nAPI.".to_owned(),
         suggested_url: Some("unix:///var/run/docker.sock".to_owned()),
         rules: vec!["GET /containers/*/json".to_owned(), "POST /x/\"y\"/**".to_owned()],
+        rules_follow_settings: false,
         optional,
     };
     PluginInfo {
-        name: "docker".to_owned(),
-        version: "0.1.0".to_owned(),
-        summary: "Containers.".to_owned(),
-        kind: Kind::Component,
-        origin: "bundled".to_owned(),
-        digest: String::new(),
-        size: 1,
-        contract: "0.1.0".to_owned(),
-        abilities: Vec::new(),
         endpoints: vec![endpoint("engine", false), endpoint("registry", true)],
         commands: vec![CommandWish {
             name: "*".to_owned(),
             purpose: "What it runs.".to_owned(),
             optional: false,
         }],
-        networks: Vec::new(),
-        imports: Vec::new(),
-        settings_schema: serde_json::json!({}),
-        target_schema: serde_json::json!({}),
-        load: Load::Cached,
-        load_time: Duration::ZERO,
+        ..samples::plugin("docker")
     }
 }
 
@@ -156,6 +142,22 @@ fn an_endpoint_for_datagrams_is_granted_without_rules_and_no_other_kind_will_do(
     );
     assert!(told[0].contains("is for datagrams"), "{told:?}");
     assert!(told[1].contains("should begin with `udp://`"), "{told:?}");
+}
+
+#[test]
+fn rules_that_follow_settings_are_missed_where_nobody_wrote_any() {
+    let told = |follow: bool, settings: &str| {
+        let mut info = info();
+        info.endpoints[0].rules_follow_settings = follow;
+        let engine = "endpoint.engine = { url = \"http://localhost\", rules = [\"GET /mine\"] }";
+        let granted = format!("{engine}\ncommand.x.run = [\"true\"]\n{settings}");
+        doubts(&info, &provider(&granted))
+    };
+    let written = "settings.status = \"/mine\"";
+    assert!(told(false, written)[0].contains("asks for rules"), "they are always the same");
+    assert!(told(true, "")[0].contains("asks for rules"), "nobody wrote others");
+    assert!(told(true, "settings = {}")[0].contains("asks for rules"), "nor here");
+    assert!(told(true, written).is_empty());
 }
 
 #[test]

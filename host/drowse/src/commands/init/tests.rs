@@ -1,11 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
-
 use drowse_config::Config;
-use drowse_plugins::{CommandWish, EndpointWish, Kind, Load, NetworkWish};
+use drowse_plugins::{CommandWish, EndpointWish, NetworkWish};
 
 use super::*;
+use crate::samples;
 
 fn parse(text: &str) -> Config {
     let read = Config::parse(vec![("drowse.toml".into(), text.to_owned())], &Places::default());
@@ -91,32 +90,22 @@ fn any_plugin_gets_a_first_configuration_by_its_own_words() {
         setting: Some("bridge".to_owned()),
     };
     let info = PluginInfo {
-        name: "lamps.2".to_owned(),
-        version: "1.0.0".to_owned(),
-        summary: "lamps".to_owned(),
-        kind: Kind::Component,
-        origin: "bundled".to_owned(),
-        digest: String::new(),
-        size: 1,
-        contract: "0.1.0".to_owned(),
-        abilities: Vec::new(),
         endpoints: vec![EndpointWish {
             name: "hub".to_owned(),
             purpose: "Switches them.".to_owned(),
             suggested_url: None,
             rules: vec!["GET /lamps/*".to_owned()],
+            rules_follow_settings: false,
             optional: false,
         }],
         commands: vec![wish("dim", false), wish("paint", true)],
         networks: vec![network("lan", false), network("*", true)],
-        imports: Vec::new(),
         settings_schema: json!({ "properties": { "colour": { "type": "string" } } }),
         target_schema: json!({
             "properties": { "room": { "type": "string" }, "watts": { "type": "integer" } },
             "required": ["room", "watts"],
         }),
-        load: Load::Cached,
-        load_time: Duration::ZERO,
+        ..samples::plugin("lamps.2")
     };
     let text = starter(&Platform::Other("lamps".to_owned()), Some(&info));
     let config = parse(&text);

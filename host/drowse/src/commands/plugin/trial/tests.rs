@@ -1,10 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
-
-use drowse_plugins::{Kind, Load};
-
 use super::*;
+use crate::samples;
 
 fn wish(name: &str, url: &str) -> EndpointWish {
     EndpointWish {
@@ -12,29 +9,16 @@ fn wish(name: &str, url: &str) -> EndpointWish {
         purpose: "to be called".to_owned(),
         suggested_url: Some(url.to_owned()),
         rules: vec!["GET /".to_owned()],
+        rules_follow_settings: false,
         optional: true,
     }
 }
 
 fn info(endpoint: EndpointWish) -> PluginInfo {
     PluginInfo {
-        name: "lamps".to_owned(),
-        version: "1.0.0".to_owned(),
-        summary: String::new(),
-        kind: Kind::Component,
-        origin: "bundled".to_owned(),
-        digest: String::new(),
-        size: 1,
-        contract: "0.1.0".to_owned(),
-        abilities: Vec::new(),
         endpoints: vec![endpoint],
-        commands: Vec::new(),
-        networks: Vec::new(),
-        imports: Vec::new(),
         settings_schema: json!({ "properties": { "network": { "type": "string" } } }),
-        target_schema: json!({}),
-        load: Load::Cached,
-        load_time: Duration::ZERO,
+        ..samples::plugin("lamps")
     }
 }
 
