@@ -52,21 +52,47 @@ fn the_code_of_the_tutorial_is_the_example_that_is_built_and_tested() -> Result<
     Ok(())
 }
 
-#[test]
-fn every_page_that_the_book_links_to_exists() -> Result<()> {
-    for page in fs::read_dir(root().join("docs"))? {
-        let page = page?.path();
-        if page.extension().is_none_or(|end| end != "md") {
-            continue;
+/// The files below a directory whose names end so.
+fn pages(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            pages(&path, found)?;
+        } else if path.extension().is_some_and(|end| end == "md") {
+            found.push(path);
         }
+    }
+    Ok(())
+}
+
+/// What links to the headings of a page end with, by the rules of those who show Markdown.
+fn anchors(page: &str) -> Vec<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let anchor = |line: &str| {
+        let words = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = words.chars().filter(|it| it.is_alphanumeric() || " -_".contains(*it));
+        kept.map(|it| if it == ' ' { '-' } else { it }).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn everything_that_the_book_links_to_exists() -> Result<()> {
+    let mut found = vec![root().join("README.md")];
+    pages(&root().join("docs"), &mut found)?;
+    for page in found {
         let text = fs::read_to_string(&page)?;
         for link in text.split("](").skip(1) {
-            let link = link.split([')', '#']).next().context("an open link")?;
-            if link.is_empty() || link.contains("://") {
+            let link = link.split(')').next().context("an open link")?;
+            if link.contains("://") {
                 continue;
             }
-            let target = page.with_file_name(link);
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { page.clone() } else { page.with_file_name(path) };
             ensure!(target.exists(), "{}: {link} is not there", page.display());
+            let there = heading.is_empty()
+                || anchors(&fs::read_to_string(&target)?).iter().any(|it| it == heading);
+            ensure!(there, "{}: {link}: there is no such heading", page.display());
         }
     }
     Ok(())
