@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod card;
+pub mod checks;
 pub mod client;
 pub mod containerd;
 pub mod docker;

@@ -6,6 +6,7 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::{Context, Result, ensure};
 use drowse_tests::{
     Card, Containerd, Docker, FakeProxmox, Hello, Home, Plane, Programs,
+    checks::{EXEC, LOGS, PAUSE, RECREATE, REMOVE, USAGE},
     containerd::{IMAGE, PLUGINS},
     dylibs::{self, Dylib},
     fake_proxmox::{Generation, TOKEN},
@@ -13,24 +14,8 @@ use drowse_tests::{
 };
 use serde_json::Value;
 
-const LOGS: [&str; 2] = ["logs", "logs-unknown"];
-const EXEC: [&str; 6] =
-    ["exec", "exec-output", "exec-empty", "exec-unknown", "exec-stopped", "exec-paused"];
-const USAGE: [&str; 3] = ["usage", "usage-stopped", "usage-unknown"];
-const PAUSE: [&str; 8] = [
-    "pause",
-    "pause-again",
-    "pause-stopped",
-    "pause-unknown",
-    "resume",
-    "resume-running",
-    "start-paused",
-    "stop-paused",
-];
 /// Writes more lines than anybody is told, with nothing but a shell.
 const MUCH: &str = "i=0; while [ $i -lt 300 ]; do i=$((i + 1)); echo $i; done; exit 7";
-const RECREATE: [&str; 3] = ["fetch", "recreate", "recreate-stopped"];
-const REMOVE: [&str; 2] = ["remove", "remove-again"];
 
 /// What a provider is built as.
 #[derive(Clone, Copy)]

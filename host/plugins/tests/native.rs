@@ -30,6 +30,7 @@ use drowse_provider_sdk::dylib::table;
 use drowse_provider_wake_on_lan::WakeOnLan;
 use drowse_tests::{
     Card, Docker as Engine, FakeProxmox, Hello, Plane,
+    checks::{EXEC, LOGS, PAUSE, RECREATE, REMOVE, USAGE},
     fake_proxmox::{Generation, TOKEN},
     needs,
     plane::KEY,
@@ -37,23 +38,6 @@ use drowse_tests::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{process::Command, runtime::Handle};
-
-const LOGS: [&str; 2] = ["logs", "logs-unknown"];
-const EXEC: [&str; 6] =
-    ["exec", "exec-output", "exec-empty", "exec-unknown", "exec-stopped", "exec-paused"];
-const USAGE: [&str; 3] = ["usage", "usage-stopped", "usage-unknown"];
-const PAUSE: [&str; 8] = [
-    "pause",
-    "pause-again",
-    "pause-stopped",
-    "pause-unknown",
-    "resume",
-    "resume-running",
-    "start-paused",
-    "stop-paused",
-];
-const RECREATE: [&str; 2] = ["recreate", "recreate-stopped"];
-const REMOVE: [&str; 2] = ["remove", "remove-again"];
 
 /// A provider in this program's hands.
 struct Native {
@@ -95,7 +79,7 @@ impl Native {
         let report = run(&self, &plan, &mut |_| {}).await;
         self.plugins.shutdown().await;
         assert!(report.ok(), "{report:#?}");
-        // Nobody can see what is linked makes use of.
+        // Nobody can see what one that is linked makes use of.
         let skipped = [&[&["imports"][..]], skipped].concat().concat();
         assert_eq!(others(&report), skipped, "{report:#?}");
     }
