@@ -261,12 +261,12 @@ impl EndpointWish {
         self
     }
 
-    /// The provider's settings say what it sends: the [`rules`](Self::rules) are for those that hold
-    /// when nobody writes any. Who writes others grants others, and `drowse check` does not miss
-    /// these.
+    /// These settings of the provider say what it sends: the [`rules`](Self::rules) are for what holds
+    /// when nobody writes them. Who writes them grants others, and `drowse check` does not miss these.
     #[must_use]
-    pub fn rules_follow_settings(mut self) -> Self {
-        self.attributes.push(Attribute::new("rules-follow-settings", "true"));
+    pub fn rules_follow<'a>(mut self, settings: impl IntoIterator<Item = &'a str>) -> Self {
+        let settings: Vec<_> = settings.into_iter().collect();
+        self.attributes.push(Attribute::new("rules-follow", settings.join(" ")));
         self
     }
 

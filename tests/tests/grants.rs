@@ -90,6 +90,22 @@ fn found(home: &Home, tables: &str) -> Result<Vec<String>> {
 }
 
 #[test]
+fn rules_are_not_missed_where_settings_say_that_something_else_is_sent() -> Result<()> {
+    let home = home(&Programs::from_env())?;
+    let own = endpoint("api", "url = \"http://127.0.0.1:9\"", &["GET /v1/*", "PUT /v1/*"]);
+    let provider = |settings: &str| {
+        format!("[provider.p]\nplugin = \"http-waker\"\nsettings = {{ {settings} }}\n{own}")
+    };
+    let missed = found(&home, &provider("poll = \"1s\""))?;
+    ensure!(missed.len() == 1 && missed[0].contains("POST /servers/*/start"), "{missed:?}");
+    let ask = "{ method = \"PUT\", path = \"/v1/{name}\" }";
+    let settings = format!("start = {ask}, stop = {ask}, status = {{ path = \"/v1/{{name}}\" }}");
+    let missed = found(&home, &provider(&settings))?;
+    ensure!(missed.is_empty(), "{missed:?}");
+    Ok(())
+}
+
+#[test]
 fn check_tells_the_line_of_each_rule_endpoint_and_command_that_a_plugin_asks_for() -> Result<()> {
     let home = home(&Programs::from_env())?;
     home.configure("")?;

@@ -140,15 +140,14 @@ fn way(place: &str, grant: &EndpointGrant, doubts: &mut Vec<String>) {
 }
 
 /// The rules that the plugin asks for and the grant does not give. That may be on purpose: what needs
-/// them is then refused. Which ones it needs nobody knows where they follow settings that are written.
+/// them is then refused. Which ones it needs nobody knows where a setting that they follow is written.
 fn fewer_rules(
     info: &PluginInfo,
     settings: &ProviderSettings,
     wish: &EndpointWish,
     grant: &EndpointGrant,
 ) -> Option<String> {
-    let written = settings.settings.as_object().is_some_and(|written| !written.is_empty());
-    if wish.rules_follow_settings && written {
+    if wish.rules_follow.iter().any(|setting| settings.settings.get(setting).is_some()) {
         return None;
     }
     let parse = |rules: &[String]| rules.iter().filter_map(|rule| rule.parse().ok()).collect();

@@ -81,8 +81,9 @@ pub struct EndpointWish {
     pub suggested_url: Option<String>,
     /// What it needs there.
     pub rules: Vec<String>,
-    /// The rules are for the settings that hold when nobody writes any.
-    pub rules_follow_settings: bool,
+    /// Settings of the provider that say what it sends: the rules are for what holds when nobody
+    /// writes them.
+    pub rules_follow: Vec<String>,
     /// Works without it.
     pub optional: bool,
 }
@@ -148,14 +149,14 @@ impl From<types::EndpointWish> for EndpointWish {
     fn from(wish: types::EndpointWish) -> Self {
         let types::EndpointWish { name, purpose, suggested_url, rules, optional, attributes } =
             wish;
-        let follows =
-            |it: &types::Attribute| it.name == "rules-follow-settings" && it.value == "true";
+        let followed = attributes.iter().find(|it| it.name == "rules-follow");
+        let followed = followed.map(|it| line(&it.value, 256)).unwrap_or_default();
         Self {
             name: line(&name, 128),
             purpose: line(&purpose, 256),
             suggested_url: suggested_url.map(|url| line(&url, 256)),
             rules,
-            rules_follow_settings: attributes.iter().any(follows),
+            rules_follow: followed.split_whitespace().map(str::to_owned).collect(),
             optional,
         }
     }

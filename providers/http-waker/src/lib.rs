@@ -41,7 +41,7 @@ impl Provider for Waker {
                 EndpointWish::new(ENDPOINT, "starts and stops targets and tells their state")
                     .suggested_url("http://127.0.0.1:9000")
                     .rules(["GET /servers/*", "POST /servers/*/start", "POST /servers/*/stop"])
-                    .rules_follow_settings(),
+                    .rules_follow(["start", "stop", "status"]),
             )
             .attribute("license", env!("CARGO_PKG_LICENSE"))
     }

@@ -44,7 +44,7 @@ impl Provider for WakeOnLan {
                 )
                 .suggested_url("http://127.0.0.1:9000")
                 .rules(["GET /machines/*", "POST /machines/*/sleep"])
-                .rules_follow_settings()
+                .rules_follow(["sleep", "status"])
                 .optional(),
             )
             .command(

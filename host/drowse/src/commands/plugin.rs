@@ -203,8 +203,9 @@ fn sheet(info: &PluginInfo, output: &Output) -> String {
         if wish.wants_datagrams() {
             text.push_str("    datagrams, which have no rules\n");
         }
-        if wish.rules_follow_settings {
-            text.push_str("    what it sends is said by its settings; without any:\n");
+        if !wish.rules_follow.is_empty() {
+            let settings = wish.rules_follow.join("`, `");
+            text.push_str(&format!("    what the settings `{settings}` say; without them:\n"));
         }
         for rule in &wish.rules {
             text.push_str(&format!("    {rule}\n"));

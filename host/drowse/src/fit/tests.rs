@@ -37,7 +37,7 @@ fn a_command_inside_needs_the_grant_that_is_named_like_the_ability() {
         purpose: "To run commands.".to_owned(),
         suggested_url: Some("unix:///run/engine.sock".to_owned()),
         rules: Vec::new(),
-        rules_follow_settings: false,
+        rules_follow: Vec::new(),
         optional: true,
     });
     let granted = provider("endpoint.exec.url = \"unix:///run/engine.sock\"");

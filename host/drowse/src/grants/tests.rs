@@ -12,7 +12,7 @@ fn info() -> PluginInfo {
         purpose: "The engine's\nAPI.".to_owned(),
         suggested_url: Some("unix:///var/run/docker.sock".to_owned()),
         rules: vec!["GET /containers/*/json".to_owned(), "POST /x/\"y\"/**".to_owned()],
-        rules_follow_settings: false,
+        rules_follow: Vec::new(),
         optional,
     };
     PluginInfo {
@@ -145,19 +145,19 @@ fn an_endpoint_for_datagrams_is_granted_without_rules_and_no_other_kind_will_do(
 }
 
 #[test]
-fn rules_that_follow_settings_are_missed_where_nobody_wrote_any() {
-    let told = |follow: bool, settings: &str| {
+fn rules_that_follow_settings_are_missed_where_nobody_wrote_those() {
+    let told = |settings: &[&str], written: &str| {
         let mut info = info();
-        info.endpoints[0].rules_follow_settings = follow;
+        info.endpoints[0].rules_follow = settings.iter().map(|it| (*it).to_owned()).collect();
         let engine = "endpoint.engine = { url = \"http://localhost\", rules = [\"GET /mine\"] }";
-        let granted = format!("{engine}\ncommand.x.run = [\"true\"]\n{settings}");
+        let granted = format!("{engine}\ncommand.x.run = [\"true\"]\n{written}");
         doubts(&info, &provider(&granted))
     };
-    let written = "settings.status = \"/mine\"";
-    assert!(told(false, written)[0].contains("asks for rules"), "they are always the same");
-    assert!(told(true, "")[0].contains("asks for rules"), "nobody wrote others");
-    assert!(told(true, "settings = {}")[0].contains("asks for rules"), "nor here");
-    assert!(told(true, written).is_empty());
+    let written = "settings.status.path = \"/mine\"";
+    assert!(told(&[], written)[0].contains("asks for rules"), "they are always the same");
+    assert!(told(&["status"], "")[0].contains("asks for rules"), "nobody wrote others");
+    assert!(told(&["start"], written)[0].contains("asks for rules"), "it says nothing of them");
+    assert!(told(&["start", "status"], written).is_empty());
 }
 
 #[test]

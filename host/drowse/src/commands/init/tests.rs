@@ -95,7 +95,7 @@ fn any_plugin_gets_a_first_configuration_by_its_own_words() {
             purpose: "Switches them.".to_owned(),
             suggested_url: None,
             rules: vec!["GET /lamps/*".to_owned()],
-            rules_follow_settings: false,
+            rules_follow: Vec::new(),
             optional: false,
         }],
         commands: vec![wish("dim", false), wish("paint", true)],

@@ -9,7 +9,7 @@ fn wish(name: &str, url: &str) -> EndpointWish {
         purpose: "to be called".to_owned(),
         suggested_url: Some(url.to_owned()),
         rules: vec!["GET /".to_owned()],
-        rules_follow_settings: false,
+        rules_follow: Vec::new(),
         optional: true,
     }
 }
