@@ -52,7 +52,8 @@ macro_rules! warn {
     ($($event:tt)+) => { $crate::log_event!($crate::log::Level::Warn, $($event)+) };
 }
 
-/// Something happened that an operator may want to know. See [`log`](crate::log).
+/// Something happened that an operator may want to know. Whoever waits for the call is told the last
+/// one: while something takes long, say every few seconds how far it is. See [`log`](crate::log).
 #[macro_export]
 macro_rules! info {
     ($($event:tt)+) => { $crate::log_event!($crate::log::Level::Info, $($event)+) };

@@ -82,6 +82,12 @@ impl Client {
         self.ask(Method::GET, "/v0/status", PATIENCE).await
     }
 
+    /// One workload.
+    pub async fn workload(&self, name: &str) -> Result<WorkloadStatus, ClientError> {
+        let name = utf8_percent_encode(name, SEGMENT);
+        self.ask(Method::GET, &format!("/v0/workloads/{name}"), PATIENCE).await
+    }
+
     /// Does to a workload what is ordered; returns when it is done if the order says how long that
     /// may take.
     pub async fn operate(&self, name: &str, order: Order) -> Result<WorkloadStatus, ClientError> {

@@ -32,6 +32,9 @@ pub trait Control: Send + Sync + 'static {
     /// The whole router.
     fn status(&self) -> RouterStatus;
 
+    /// One workload. `not_found` when there is none of this name.
+    fn workload(&self, name: &str) -> Result<WorkloadStatus, Failure>;
+
     /// Does to a workload what is ordered. With `wait` it returns when that is done (a workload that
     /// is woken, restarted or was awake is ready), or a failure that says why it is not,
     /// [`ErrorCode::Timeout`] when it takes longer.
@@ -67,6 +70,7 @@ pub(crate) fn router(control: Arc<dyn Control>) -> Router {
     });
     router
         .route("/v0/status", get(status))
+        .route("/v0/workloads/{name}", get(workload))
         .route("/v0/operations", get(operations))
         .route("/v0/events", get(events))
         .fallback(nothing_here)
@@ -76,6 +80,13 @@ pub(crate) fn router(control: Arc<dyn Control>) -> Router {
 
 async fn status(State(control): State<Shared>) -> Json<RouterStatus> {
     Json(control.status())
+}
+
+async fn workload(
+    State(control): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Json<WorkloadStatus>, Problem> {
+    Ok(Json(control.workload(&name)?))
 }
 
 async fn operate(

@@ -82,6 +82,13 @@ pub trait Provider: Send + Sync + 'static {
         Err(self.cannot("tell the usage of", target))
     }
 
+    /// What a call for this target that is under way has said last; none when there is no such call or
+    /// it says nothing. Told at once.
+    fn said(&self, target: &Target) -> Option<String> {
+        let _ = target;
+        None
+    }
+
     /// Begins to report changes. The provider restarts what reports them when it breaks, sends
     /// [`ProviderEvent::Synced`] after each gap, waits while the receiver is behind and stops when
     /// the receiver is dropped. A provider without the ability never sends anything.

@@ -92,7 +92,7 @@ pub(crate) enum Command {
     ///
     /// Name, settings and data stay. What is awake is awake afterwards, what sleeps sleeps on.
     /// Visitors inside have 30 seconds to leave; whoever comes meanwhile waits. For providers that
-    /// can do it, see `drowse plugin inspect`.
+    /// can `recreate`; `drowse plugin inspect` tells that, and whether they can `fetch` ahead.
     #[command(after_help = EXIT_CODES)]
     Recreate(Recreate),
 
@@ -207,7 +207,7 @@ pub(crate) struct Recreate {
     #[command(flatten)]
     pub(crate) forcible: Forcible,
 
-    /// Fetch the image again before; visitors who come wait for that, too
+    /// Fetch the image again before; visitors are served meanwhile, where the provider can do that
     #[arg(long)]
     pub(crate) refresh: bool,
 }

@@ -60,8 +60,12 @@ impl Control for Desk {
         }
     }
 
+    fn workload(&self, name: &str) -> Result<WorkloadStatus, Failure> {
+        Ok(self.find(name)?.status())
+    }
+
     async fn operate(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
-        let before = self.workload(name)?.snapshot();
+        let before = self.find(name)?.snapshot();
         match order.action {
             Action::Wake => {
                 self.engine.wake(name, Cause::new(order.source))?;
@@ -83,7 +87,7 @@ impl Control for Desk {
 
     fn operations(&self, workload: Option<&str>, limit: usize) -> Result<Vec<Entry>, Failure> {
         if let Some(name) = workload {
-            self.workload(name)?;
+            self.find(name)?;
         }
         Ok(self.engine.journal().recent(workload, limit))
     }
@@ -94,7 +98,7 @@ impl Control for Desk {
 }
 
 impl Desk {
-    fn workload(&self, name: &str) -> Result<Arc<Workload>, Failure> {
+    fn find(&self, name: &str) -> Result<Arc<Workload>, Failure> {
         self.engine.workload(name).ok_or_else(|| {
             Failure::new(
                 ErrorCode::NotFound,
@@ -141,7 +145,7 @@ impl Desk {
         wait: Option<Duration>,
         progress: impl Fn(&Snapshot) -> Progress + Send,
     ) -> Result<WorkloadStatus, Failure> {
-        let workload = self.workload(name)?;
+        let workload = self.find(name)?;
         if let Some(wait) = wait {
             let mut watch = workload.watch();
             let arrived = async {

@@ -62,6 +62,13 @@ impl Output {
         }
     }
 
+    /// Says to people how something goes that takes long, beside the answer that comes at its end.
+    pub(crate) fn progress(&self, line: &str) {
+        if !self.json {
+            eprintln!("{line}");
+        }
+    }
+
     /// Writes an error: as JSON to standard output, or for people to standard error.
     pub(crate) fn error(&self, error: &Error) {
         let told = match error.json() {

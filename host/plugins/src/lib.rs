@@ -36,6 +36,7 @@ mod provider;
 mod rate;
 mod reach;
 mod runtime;
+mod said;
 mod scope;
 mod seat;
 pub mod settings;

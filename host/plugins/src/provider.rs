@@ -205,6 +205,10 @@ impl Provider for PluginProvider {
         self.judged(call, page, observed::page)
     }
 
+    fn said(&self, target: &Target) -> Option<String> {
+        self.seat.tenant.said.of(&target.handle)
+    }
+
     async fn logs(&self, target: &Target, lines: u32) -> Result<Vec<String>, Failure> {
         let logs = Logs { target: convert::target(target), lines };
         Ok(observed::lines(self.call(Call::on("logs", target), logs).await?, lines))

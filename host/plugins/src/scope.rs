@@ -22,6 +22,7 @@ use crate::{
     network::Networks,
     notes::Notes,
     reach::Border,
+    said::Said,
     settings::{Limits, ProviderSettings, Transport},
 };
 
@@ -42,6 +43,7 @@ pub(crate) struct Tenant {
     pub(crate) processes: Arc<Processes>,
     pub(crate) networks: Networks,
     pub(crate) notes: Arc<Notes>,
+    pub(crate) said: Arc<Said>,
     pub(crate) health: Health,
     /// Where its targets may be.
     pub(crate) border: Border,
@@ -103,6 +105,7 @@ impl Tenant {
             ),
             networks: Networks::new(name, settings.networks.clone()),
             notes,
+            said: Arc::default(),
             health: Health::default(),
             border: Border::new(settings, house.places.clone()),
             responses: Arc::new(Semaphore::new(RESPONSES)),
@@ -130,6 +133,7 @@ impl Tenant {
             ),
             networks: Networks::new(plugin, BTreeMap::new()),
             notes,
+            said: Arc::default(),
             health: Health::default(),
             border: Border::default(),
             responses: Arc::new(Semaphore::new(RESPONSES)),

@@ -7,7 +7,9 @@ use tokio::sync::{Semaphore, mpsc};
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::{fault::Fault, meter::Meter, rate::Bucket, runtime::Flavour, scope::Scope};
+use crate::{
+    fault::Fault, meter::Meter, rate::Bucket, runtime::Flavour, said::Saying, scope::Scope,
+};
 
 /// Function pointers and the like; a provider has hundreds.
 const TABLE_ELEMENTS: usize = 100_000;
@@ -33,6 +35,8 @@ pub(crate) struct HostState {
     pub(crate) operation: &'static str,
     /// The handle the call is about.
     pub(crate) target: Option<String>,
+    /// For whoever waits for the call; absent where it is about no target.
+    pub(crate) saying: Option<Saying>,
     /// It is being asked what it is or being configured: it may not call or wait for anything.
     pub(crate) inside: bool,
     /// How it broke, if it did.
@@ -68,10 +72,12 @@ impl HostState {
         let mut table = ResourceTable::new();
         let (now, received) = (Instant::now(), scope.limits().response);
         table.set_max_capacity(HANDLES);
+        let saying = target.map(|target| scope.tenant.said.begin(target));
         Self {
             scope,
             operation,
             target: target.map(str::to_owned),
+            saying,
             inside: true,
             fault: None,
             last_error: None,

@@ -308,6 +308,21 @@ async fn new_log_lines_reach_the_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_provider_is_doing_is_the_last_line() {
+    let lobby = WaitingSettings { logs: 2, ..WaitingSettings::default() };
+    let (_backend, router) = asleep(lobby).await;
+    *router.fake.logs.lock().unwrap() = ["one", "two"].map(str::to_owned).to_vec();
+    *router.fake.said.lock().unwrap() = Some("pulling: 2 of 3".to_owned());
+    let page = Page::load(&router).await;
+    let lines = serde_json::json!(["two", "pulling: 2 of 3"]);
+    assert_eq!(page.data["progress"]["logs"], lines);
+    let mut stream = page.follow(&router).await;
+    assert_eq!(stream.next().await.data["logs"], lines);
+    *router.fake.said.lock().unwrap() = None;
+    assert_eq!(stream.next().await.data["logs"], serde_json::json!(["one", "two"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn switched_off_the_path_belongs_to_the_workload() {
     let lobby = WaitingSettings { live: false, ..WaitingSettings::default() };
     let (_backend, router) = asleep(lobby).await;

@@ -3,7 +3,7 @@
 //! | handle | what happens |
 //! |---|---|
 //! | `good:HOST:PORT` | runs, and is reached there; `stop` stops it |
-//! | `slow:MS:HOST:PORT` | the same after so many milliseconds |
+//! | `slow:MS:HOST:PORT` | the same after so many milliseconds, in which it says that half is done |
 //! | `hang-in-stop:HOST:PORT` | runs; `stop` never returns |
 //! | `loop` | never returns and never waits |
 //! | `pieces` | computes for ever and waits for a nanosecond between the pieces |
@@ -106,6 +106,7 @@ impl Guest for Hostile {
             ("good" | "hang-in-stop", _) => {}
             ("slow", rest) => {
                 let millis = rest.split(':').next().and_then(|ms| ms.parse::<u64>().ok());
+                log::write(log::Level::Info, "half of it is done", &[]);
                 clock::sleep(millis.unwrap_or(0) * 1_000_000);
             }
             ("loop", _) => spin(),

@@ -8,8 +8,10 @@ use super::{PATIENCE, Setting, note, start, visit};
 /// What the command line says, and whether it worked.
 fn drowse(router: &Router, words: &[&str]) -> Result<(bool, String)> {
     let output = router.home().drowse(words)?;
-    let said = [output.stdout, output.stderr].concat();
-    Ok((output.status.success(), String::from_utf8(said)?))
+    let worked = output.status.success();
+    // Of what works, the answer without the progress before it.
+    let said = if worked { output.stdout } else { [output.stdout, output.stderr].concat() };
+    Ok((worked, String::from_utf8(said)?))
 }
 
 /// The snapshots that hold a container's data.

@@ -27,6 +27,7 @@ fn blog() -> WorkloadStatus {
         light: false,
         generation: Generation(3),
         stage: None,
+        said: None,
         visits: 1,
         waiting: 0,
         held: 0,
@@ -80,14 +81,20 @@ impl Control for Scripted {
         }
     }
 
+    fn workload(&self, name: &str) -> Result<WorkloadStatus, Failure> {
+        match name {
+            "n1/104" => Ok(blog()),
+            _ => Err(Failure::new(ErrorCode::NotFound, "there is no such workload")),
+        }
+    }
+
     async fn operate(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
         self.asked.lock().unwrap().push((name.to_owned(), order));
         match (order.action, name) {
             (Action::Sleep { .. }, _) => {
                 Err(Failure::new(ErrorCode::Timeout, "still stopping after 1 s"))
             }
-            (_, "n1/104") => Ok(blog()),
-            _ => Err(Failure::new(ErrorCode::NotFound, "there is no such workload")),
+            _ => self.workload(name),
         }
     }
 
@@ -134,6 +141,10 @@ async fn a_status_comes_back_as_it_was_given() {
     let status = fixture.client.status().await.unwrap();
     assert_eq!((status.pid, status.workloads.len()), (7, 1));
     assert_eq!(status.workloads[0].generation, Generation(3));
+    let workload = fixture.client.workload("n1/104").await.unwrap();
+    assert_eq!(workload.name.as_str(), "n1/104");
+    let nobody = fixture.client.workload("wiki").await.unwrap_err();
+    assert!(matches!(nobody, ClientError::Refused(problem) if problem.status == 404));
 }
 
 #[tokio::test]

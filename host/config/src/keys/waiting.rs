@@ -29,7 +29,8 @@ pub(crate) static WAITING: Table = Table {
             LINES.kind,
             "0",
             "The page shows so many of the workload's last log lines, where the provider has \
-             them. Whoever may see the page sees them: logs can hold secrets.",
+             them, and what the provider is doing just now. Whoever may see the page sees them: \
+             logs can hold secrets.",
         ),
         default(
             "live",

@@ -181,6 +181,12 @@ impl Workload {
         })
     }
 
+    /// What the provider says that it is doing for it just now. None when it does nothing, or nothing
+    /// that takes long.
+    pub fn said(&self) -> Option<String> {
+        self.shared.provider(&self.spec.provider).ok()?.said(&self.spec.target)
+    }
+
     /// The last lines the target wrote, by the provider's word. The provider works on the engine's
     /// runtime, wherever this is called. Dropping this ends the call.
     pub async fn logs(self: &Arc<Self>, lines: u32) -> Result<Vec<String>, Failure> {

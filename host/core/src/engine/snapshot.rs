@@ -67,6 +67,8 @@ pub struct WorkloadStatus {
     pub generation: Generation,
     /// What its wake is doing, in words.
     pub stage: Option<String>,
+    /// What the provider says that it is doing for it just now: how far it has pulled an image.
+    pub said: Option<String>,
     /// Visits inside.
     pub visits: u64,
     /// Visitors held at the gate.

@@ -185,6 +185,7 @@ impl Workload {
             light: state.sleeps_lightly(),
             generation: state.generation(),
             stage: state.stage().as_ref().map(ToString::to_string),
+            said: self.said(),
             visits,
             waiting: self.waiting(),
             held: state.held(),

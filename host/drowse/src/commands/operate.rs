@@ -1,7 +1,9 @@
 //! `drowse wake`, `sleep`, `restart` and `recreate`
 
-use drowse_admin::{Action, Order};
-use drowse_core::Source;
+use std::{convert::Infallible, time::Duration};
+
+use drowse_admin::{Action, Client, Order};
+use drowse_core::{Source, WorkloadStatus};
 
 use crate::{
     cli::Operate,
@@ -10,9 +12,39 @@ use crate::{
     output::Output,
 };
 
+/// Between two looks at what is waited for.
+const LOOK: Duration = Duration::from_millis(500);
+
 pub(crate) fn operate(operate: &Operate, action: Action, output: &Output) -> Result<(), Error> {
     let client = client(&operate.running)?;
     let order = Order { action, wait: operate.wait, source: Source::Cli };
-    let status = runtime()?.block_on(client.operate(&operate.name, order))?;
+    let name = &operate.name;
+    let status = runtime()?.block_on(async {
+        tokio::select! {
+            status = client.operate(name, order) => status,
+            never = follow(&client, name, output), if operate.wait.is_some() => match never {},
+        }
+    })?;
     output.answer(&status, |_| format!("{}: {}", status.name, status.phase))
+}
+
+/// Says how it goes, for whoever waits for its end, which comes from elsewhere.
+async fn follow(client: &Client, name: &str, output: &Output) -> Infallible {
+    let mut told = String::new();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Ok(status) = client.workload(name).await else { continue };
+        let now = going(&status);
+        if now != told {
+            output.progress(&now);
+            told = now;
+        }
+    }
+}
+
+/// `web: waking: starting it: pulling the image: 2 of 3 layers`
+fn going(status: &WorkloadStatus) -> String {
+    let words = [Some(status.name.to_string()), Some(status.phase.to_string())];
+    let more = [status.stage.clone(), status.said.clone()];
+    words.into_iter().chain(more).flatten().collect::<Vec<_>>().join(": ")
 }

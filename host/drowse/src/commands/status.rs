@@ -123,10 +123,12 @@ fn workload_row(workload: &WorkloadStatus, all: &[WorkloadStatus]) -> [Cell; 8] 
     ]
 }
 
-/// What else is to be said: what a wake is doing, or what keeps it awake.
+/// What else is to be said: what is being done for it, or what keeps it awake.
 fn note(workload: &WorkloadStatus, all: &[WorkloadStatus]) -> String {
-    if let Some(stage) = &workload.stage {
-        return stage.clone();
+    match (&workload.stage, &workload.said) {
+        (Some(stage), Some(said)) => return format!("{stage}: {said}"),
+        (Some(word), None) | (None, Some(word)) => return word.clone(),
+        (None, None) => {}
     }
     match (workload.phase, workload.held, &workload.veto) {
         (Phase::Asleep, ..) if workload.light => "lightly".to_owned(),

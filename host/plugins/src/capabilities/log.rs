@@ -27,6 +27,9 @@ impl log::Host for HostState {
         if !self.scope.tenant.notes.admit(&operation) {
             return Ok(());
         }
+        if let (log::Level::Info, Some(saying)) = (level, &self.saying) {
+            saying.say(&message);
+        }
         let provider = self.scope.tenant.provider.as_str();
         let message = clean(&message, MESSAGE_BYTES);
         let fields = joined(&fields);

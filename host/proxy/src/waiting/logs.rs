@@ -41,8 +41,9 @@ impl Tails {
         self.lines > 0
     }
 
-    /// The last lines, not much older than [`FRESH`]; older ones when the provider takes longer
-    /// than `patience`, none when it has none.
+    /// The last lines, not much older than [`FRESH`], and last what the provider itself is doing, if
+    /// that takes long; older ones when the provider takes longer than `patience`, none when it has
+    /// none.
     pub(super) async fn of(&self, workload: &Arc<Workload>, patience: Duration) -> Arc<[String]> {
         if !self.shown() {
             return Arc::default();
@@ -50,10 +51,15 @@ impl Tails {
         if let Some(known) = self.known(workload.name()) {
             return known;
         }
-        match timeout(patience, workload.logs(self.lines)).await {
-            Ok(Ok(lines)) => self.keep(workload.name(), lines),
+        let lines = timeout(patience, workload.logs(self.lines)).await;
+        match (lines, workload.said()) {
+            (Ok(Ok(mut lines)), said) => {
+                lines.extend(said);
+                self.keep(workload.name(), lines)
+            }
+            (Ok(Err(_)) | Err(_), Some(said)) => self.keep(workload.name(), vec![said]),
             // It is asked again in a while; what it said last is still true.
-            Ok(Err(_)) | Err(_) => self.last(workload.name()),
+            (Ok(Err(_)) | Err(_), None) => self.last(workload.name()),
         }
     }
 

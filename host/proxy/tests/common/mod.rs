@@ -50,6 +50,8 @@ pub struct Fake {
     pub stops: AtomicUsize,
     /// What the target has logged, and how often somebody asked.
     pub logs: Mutex<Vec<String>>,
+    /// What it is doing for the target.
+    pub said: Mutex<Option<String>>,
     pub asked: AtomicUsize,
 }
 
@@ -110,6 +112,7 @@ impl Fake {
             starts: AtomicUsize::new(0),
             stops: AtomicUsize::new(0),
             logs: Mutex::default(),
+            said: Mutex::default(),
             asked: AtomicUsize::new(0),
         })
     }
@@ -197,6 +200,10 @@ impl Provider for Fake {
     async fn logs(&self, _: &Target, _: u32) -> Result<Vec<String>, Failure> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         Ok(self.logs.lock().unwrap().clone())
+    }
+
+    fn said(&self, _: &Target) -> Option<String> {
+        self.said.lock().unwrap().clone()
     }
 
     fn watch(&self) -> mpsc::Receiver<ProviderEvent> {

@@ -16,6 +16,7 @@ fn workload(name: &str, phase: Phase) -> WorkloadStatus {
         light: false,
         generation: Generation(1),
         stage: None,
+        said: None,
         visits: 0,
         waiting: 0,
         held: 0,
@@ -73,6 +74,15 @@ fn router() -> RouterStatus {
                 needs: vec![WorkloadName::parse("db").unwrap()],
                 ..workload("game", Phase::Waking)
             },
+            WorkloadStatus {
+                said: Some("pulling: 2 of 3".to_owned()),
+                ..workload("newer", Phase::Ready)
+            },
+            WorkloadStatus {
+                stage: Some("starting".to_owned()),
+                said: Some("pulling: 1 of 3".to_owned()),
+                ..workload("new", Phase::Waking)
+            },
             WorkloadStatus { light: true, ..workload("shop", Phase::Asleep) },
             WorkloadStatus {
                 veto: Some("3 players are online".to_owned()),
@@ -110,6 +120,8 @@ db        ready    1m 1s  0       0        -          docker    needed by game a
 office    ready    1m 1s  0       0        -          docker    kept awake by its schedule
 byhand    ready    1m 1s  0       0        -          docker    found running, nobody has come yet
 game      waking   1m 1s  0       0        -          docker    waits for a place, 2 of 3
+newer     ready    1m 1s  0       0        -          docker    pulling: 2 of 3
+new       waking   1m 1s  0       0        -          docker    starting: pulling: 1 of 3
 shop      asleep   1m 1s  0       0        -          docker    lightly
 play      ready    1m 1s  0       0        -          docker    kept awake: 3 players are online
 
