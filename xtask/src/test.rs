@@ -71,7 +71,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     })?;
     step("unit and property tests", || {
         let mut cargo = workspace.cargo();
-        cargo.args(["test", "--locked", "--release", "--workspace", "--exclude", "drowse-tests"]);
+        // What fails first hides nothing.
+        cargo.args(["test", "--locked", "--release", "--no-fail-fast"]);
+        cargo.args(["--workspace", "--exclude", "drowse-tests"]);
         execute(with_programs(&mut cargo, workspace, &programs))
     })?;
     step("the gate under loom", || loom(workspace))?;

@@ -206,11 +206,11 @@ pub(crate) const ABILITIES: [(types::Abilities, Ability); 11] = [
     (types::Abilities::LIST, Ability::List),
     (types::Abilities::WATCH, Ability::Watch),
     (types::Abilities::RECREATE, Ability::Recreate),
-    (types::Abilities::FETCH, Ability::Fetch),
     (types::Abilities::REMOVE, Ability::Remove),
     (types::Abilities::LOGS, Ability::Logs),
     (types::Abilities::EXEC, Ability::Exec),
     (types::Abilities::USAGE, Ability::Usage),
+    (types::Abilities::FETCH, Ability::Fetch),
 ];
 
 /// The abilities that `describe` gives.
