@@ -13,7 +13,7 @@
 #define MINOR 0
 #endif
 #ifndef FUNCTIONS
-#define FUNCTIONS 16
+#define FUNCTIONS 17
 #endif
 #ifndef NAME
 #define NAME "o"
@@ -43,9 +43,10 @@ static uint32_t answer(sink to, const char *text, size_t len) {
 
 #define ANSWER(to, text) answer(to, text, sizeof(text) - 1)
 
-/* OK, name, version 1.0, no summary, abilities, endpoints or commands, two schemas, no attributes. */
+/* OK, name, version 1.0, no summary, abilities, endpoints, commands or networks, two schemas, no
+ * attributes. */
 static uint32_t describe(const host *host, bytes arguments, sink to) {
-    return ANSWER(to, "\0\1" NAME "\3" "1.0" "\0\0\0\0\2{}\2{}\0");
+    return ANSWER(to, "\0\1" NAME "\3" "1.0" "\0\0\0\0\0\2{}\2{}\0");
 }
 
 static uint32_t nothing(const host *host, bytes arguments, sink to) {
