@@ -162,6 +162,23 @@ impl Containerd {
         self.dir.join("results")
     }
 
+    /// The hardware address of this container's interface, by what its network's plugins have told.
+    pub fn hardware(&self, container: &str) -> Result<String> {
+        let own = format!("-{container}-eth0");
+        for entry in fs::read_dir(self.results())? {
+            let entry = entry?;
+            if !entry.file_name().to_string_lossy().ends_with(&own) {
+                continue;
+            }
+            let kept: serde_json::Value = serde_json::from_slice(&fs::read(entry.path())?)?;
+            let interfaces = kept["result"]["interfaces"].as_array().context("no interfaces")?;
+            let inside = |it: &&serde_json::Value| it["sandbox"].as_str().is_some_and(|s| s != "");
+            let inside = interfaces.iter().find(inside).context("none is the container's")?;
+            return Ok(inside["mac"].as_str().context("it has no hardware address")?.to_owned());
+        }
+        bail!("{container:?} is not attached")
+    }
+
     /// The addresses that are given out to this container now.
     pub fn addresses(&self, container: &str) -> Result<Vec<String>> {
         // One file for each address, with the name of whose it is.

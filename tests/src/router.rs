@@ -192,6 +192,14 @@ impl Router {
         client::get(self.home.listener, host, path, Duration::from_secs(60))
     }
 
+    /// Whether a command worked, and its answer; of one that failed, all that it said.
+    pub fn drowse(&self, words: &[&str]) -> Result<(bool, String)> {
+        let output = self.home.drowse(words)?;
+        let worked = output.status.success();
+        let said = if worked { output.stdout } else { [output.stdout, output.stderr].concat() };
+        Ok((worked, String::from_utf8(said)?))
+    }
+
     /// What `drowse status --json` says.
     pub fn status(&self) -> Result<Value> {
         let output = self.home.drowse(&["status", "--json"])?;

@@ -18,13 +18,6 @@ fn asleep() -> Result<(Router, Hello)> {
     Ok((home.start()?, hello))
 }
 
-/// What the command line says, and whether it worked.
-fn drowse(router: &Router, words: &[&str]) -> Result<(bool, String)> {
-    let output = router.home().drowse(words)?;
-    let said = [output.stdout, output.stderr].concat();
-    Ok((output.status.success(), String::from_utf8(said)?))
-}
-
 #[test]
 fn a_restart_under_constant_visitors_loses_none_and_leaves_another_process() -> Result<()> {
     let (router, hello) = asleep()?;
@@ -40,7 +33,7 @@ fn a_restart_under_constant_visitors_loses_none_and_leaves_another_process() -> 
         };
         let visitors: Vec<_> = (0..4).map(|_| scope.spawn(visitor)).collect();
         let slow = scope.spawn(|| router.get("any.example", "/slow?seconds=1"));
-        let said = drowse(&router, &["restart", "hello", "--wait"]);
+        let said = router.drowse(&["restart", "hello", "--wait"]);
         over.store(true, Ordering::Relaxed);
         let mut visits = vec![slow.join().expect("no panic")?.status];
         for visitor in visitors {
@@ -53,7 +46,7 @@ fn a_restart_under_constant_visitors_loses_none_and_leaves_another_process() -> 
     let starts = hello.starts()?;
     assert_eq!(starts.len(), 2);
     assert!(!process::exists(starts[0]) && process::exists(starts[1]));
-    let (_, ops) = drowse(&router, &["ops", "hello"])?;
+    let (_, ops) = router.drowse(&["ops", "hello"])?;
     ensure!(ops.contains("restart") && ops.contains("cli"), "{ops}");
     Ok(())
 }
@@ -61,7 +54,7 @@ fn a_restart_under_constant_visitors_loses_none_and_leaves_another_process() -> 
 #[test]
 fn what_sleeps_is_awake_after_a_restart() -> Result<()> {
     let (router, hello) = asleep()?;
-    let said = drowse(&router, &["restart", "hello", "--wait"])?;
+    let said = router.drowse(&["restart", "hello", "--wait"])?;
     assert_eq!(said, (true, "hello: ready\n".to_owned()));
     assert_eq!(hello.starts()?.len(), 1);
     Ok(())
@@ -71,15 +64,15 @@ fn what_sleeps_is_awake_after_a_restart() -> Result<()> {
 fn what_a_provider_cannot_make_anew_serves_on_and_the_command_says_why() -> Result<()> {
     let (router, _hello) = asleep()?;
     ensure!(router.get("any.example", "/")?.status == 200);
-    let (worked, said) = drowse(&router, &["recreate", "hello", "--wait"])?;
+    let (worked, said) = router.drowse(&["recreate", "hello", "--wait"])?;
     assert!(!worked && said.contains("recreate"), "{said}");
     assert_eq!(router.get("any.example", "/")?.status, 200);
 
-    drowse(&router, &["sleep", "hello", "--wait"])?;
-    let (worked, _) = drowse(&router, &["recreate", "hello", "--wait"])?;
+    router.drowse(&["sleep", "hello", "--wait"])?;
+    let (worked, _) = router.drowse(&["recreate", "hello", "--wait"])?;
     assert!(!worked);
     assert_eq!(router.phase("hello")?, "asleep");
-    let (worked, said) = drowse(&router, &["restart", "nobody"])?;
+    let (worked, said) = router.drowse(&["restart", "nobody"])?;
     assert!(!worked && said.contains("no workload"), "{said}");
     router.workload("hello").context("it is still there").map(drop)
 }

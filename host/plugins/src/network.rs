@@ -8,6 +8,7 @@
 //! namespace of an earlier life leaves alone what the next life has got.
 
 mod chain;
+mod hardware;
 mod kept;
 mod plugin;
 mod turn;
@@ -69,6 +70,7 @@ struct Run<'a> {
     attachment: &'a Attachment,
     grant: &'a NetworkGrant,
     chain: Chain,
+    hardware: String,
     kept: PathBuf,
 }
 
@@ -161,7 +163,8 @@ impl Networks {
             .await
             .map_err(|flaw| NetworkError::Failed(format!("network {network:?}: {flaw}")))?;
         let kept = grant.results.join(format!("{}-{container}-{interface}", chain.name));
-        Ok(Run { attachment, grant, chain, kept })
+        let hardware = hardware::address(&chain.name, container, interface);
+        Ok(Run { attachment, grant, chain, hardware, kept })
     }
 
     fn no_grant(&self, network: &str) -> NetworkError {
@@ -246,7 +249,7 @@ impl Run<'_> {
         let Some(program) = plugin::find(&self.grant.plugins, "loopback") else { return Ok(()) };
         let config = self.chain.loopback();
         let lo = Attachment { interface: "lo".to_owned(), ..self.attachment.clone() };
-        plugin::run(&program, Verb::Add, &config, &lo, self.grant).await.map(drop)
+        plugin::run(&program, Verb::Add, &config, &lo, None, self.grant).await.map(drop)
     }
 
     async fn ask(
@@ -260,8 +263,9 @@ impl Run<'_> {
                 self.grant.plugins.iter().map(|path| path.display().to_string()).collect();
             self.failed(format!("plugin {:?} is not in {}", plugin.kind, places.join(", ")))
         })?;
-        let config = self.chain.config(plugin, result, self.attachment.address.as_deref());
-        plugin::run(&program, verb, &config, self.attachment, self.grant).await
+        let (address, hardware) = (self.attachment.address.as_deref(), self.hardware.as_str());
+        let config = self.chain.config(plugin, result, address, hardware);
+        plugin::run(&program, verb, &config, self.attachment, Some(hardware), self.grant).await
     }
 
     async fn kept(&self) -> Option<Kept> {

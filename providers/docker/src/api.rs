@@ -274,6 +274,12 @@ impl Answer {
         self.status < 300 || self.status == 304
     }
 
+    /// Podman's words, under the status 500, when the container is not in a state for this: somebody
+    /// else has changed it since it was looked at, or is about to.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        self.message.ends_with("container state improper")
+    }
+
     /// The engine's refusal as a failure of what was attempted.
     pub(crate) fn refusal(&self, attempted: &str) -> Error {
         let (status, request) = (self.status, self.response.request());
@@ -284,6 +290,7 @@ impl Answer {
                 status,
                 format!("{message}; allow this request where the endpoint's access is decided"),
             ),
+            _ if self.is_overtaken() => Error::conflict(message),
             _ => Error::http(status, message),
         }
     }

@@ -98,6 +98,10 @@ impl<'a> Container<'a> {
                 Status::Missing => return Err(self.not_found(&attempt)),
                 Status::Running | Status::Starting => return Ok(seen),
                 _ if answer.is_done() => return Ok(seen),
+                // Somebody else is stopping it.
+                _ if answer.is_overtaken() => {
+                    drop(self.look_until_stopped(Deadline::after(MARGIN))?)
+                }
                 // 404 for a container that is there: a network or an image it needs is not.
                 _ if answer.status == 404 => {
                     let message = answer.refusal(&attempt).message().to_owned();
@@ -108,7 +112,7 @@ impl<'a> Container<'a> {
                 _ => return Err(answer.refusal(&attempt)),
             }
         }
-        Err(Error::conflict(format!("{attempt}: somebody else pauses and stops it meanwhile")))
+        Err(Error::conflict(format!("{attempt}: somebody else pauses or stops it meanwhile")))
     }
 
     pub(crate) fn stop(&self, signal: Option<&str>, grace: Duration) -> Result<Observation> {

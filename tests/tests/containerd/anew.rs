@@ -1,18 +1,9 @@
 //! Containers that are made anew, and what becomes of their data.
 
 use anyhow::Result;
-use drowse_tests::{Containerd, Registry, Router, containerd::Image};
+use drowse_tests::{Containerd, Registry, containerd::Image};
 
 use super::{PATIENCE, Setting, note, start, visit};
-
-/// What the command line says, and whether it worked.
-fn drowse(router: &Router, words: &[&str]) -> Result<(bool, String)> {
-    let output = router.home().drowse(words)?;
-    let worked = output.status.success();
-    // Of what works, the answer without the progress before it.
-    let said = if worked { output.stdout } else { [output.stdout, output.stderr].concat() };
-    Ok((worked, String::from_utf8(said)?))
-}
 
 /// The snapshots that hold a container's data.
 fn snapshots(daemon: &Containerd, container: &str) -> Result<Vec<String>> {
@@ -46,7 +37,7 @@ fn one_made_anew_has_the_newest_image_and_all_of_its_data() -> Result<()> {
     let (first, address) = (daemon.task("anew")?, daemon.addresses("anew")?);
 
     // The image is the same: the files stay where they are.
-    let said = drowse(&router, &["recreate", "web", "--wait"])?;
+    let said = router.drowse(&["recreate", "web", "--wait"])?;
     assert_eq!(said, (true, "web: ready\n".to_owned()));
     assert_eq!(note(&router, "two")?, "one\ntwo");
     assert_ne!(daemon.task("anew")?, first, "another process");
@@ -54,9 +45,9 @@ fn one_made_anew_has_the_newest_image_and_all_of_its_data() -> Result<()> {
     assert_eq!(snapshots(daemon, "anew")?, ["anew"]);
 
     daemon.publish(&Image::new(&name, "second"))?;
-    let said = drowse(&router, &["recreate", "web", "--refresh", "--wait"])?;
+    let said = router.drowse(&["recreate", "web", "--refresh", "--wait"])?;
     assert_eq!(said, (true, "web: ready\n".to_owned()));
-    let (_, ops) = drowse(&router, &["ops", "web"])?;
+    let (_, ops) = router.drowse(&["ops", "web"])?;
     assert!(ops.contains("fetch"), "it was fetched before anything was stopped: {ops}");
     assert_eq!(visit(&router, "/")?, "<p>second</p>");
     assert_eq!(note(&router, "three")?, "one\ntwo\nthree");
@@ -65,9 +56,9 @@ fn one_made_anew_has_the_newest_image_and_all_of_its_data() -> Result<()> {
     assert!(left.len() == 1 && left[0] != "anew", "carried, and nothing is left behind: {left:?}");
 
     // What sleeps sleeps on.
-    drowse(&router, &["sleep", "web", "--wait"])?;
+    router.drowse(&["sleep", "web", "--wait"])?;
     daemon.publish(&Image::new(&name, "third"))?;
-    let (worked, said) = drowse(&router, &["recreate", "web", "--refresh", "--wait"])?;
+    let (worked, said) = router.drowse(&["recreate", "web", "--refresh", "--wait"])?;
     assert!(worked, "{said}");
     assert_eq!(daemon.task("anew")?, None);
     assert_eq!(visit(&router, "/")?, "<p>third</p>");
@@ -88,7 +79,7 @@ fn a_new_one_that_does_not_live_leaves_the_old_one_serving_with_its_data() -> Re
     let lives = daemon.digest(&name)?;
     publish_newer(daemon, &Image::new(&name, "dies").running(&["/bin/sh", "-c", "exit 3"]), &name)?;
     assert_eq!(daemon.digest(&name)?, lives, "the registry alone has the newer one");
-    let (worked, said) = drowse(&router, &["recreate", "web", "--refresh", "--wait"])?;
+    let (worked, said) = router.drowse(&["recreate", "web", "--refresh", "--wait"])?;
     assert!(!worked && said.contains("status 3"), "{said}");
     assert_eq!(visit(&router, "/")?, "<p>lives</p>");
     assert_eq!(note(&router, "two")?, "one\ntwo");
@@ -97,7 +88,7 @@ fn a_new_one_that_does_not_live_leaves_the_old_one_serving_with_its_data() -> Re
     // One whose program is not there at all is never begun.
     assert_eq!(daemon.digest(&name)?, lives);
     publish_newer(daemon, &Image::new(&name, "lost").running(&["/bin/nowhere"]), &name)?;
-    let (worked, said) = drowse(&router, &["recreate", "web", "--refresh", "--wait"])?;
+    let (worked, said) = router.drowse(&["recreate", "web", "--refresh", "--wait"])?;
     assert!(!worked && said.contains("nowhere"), "{said}");
     assert_eq!(note(&router, "three")?, "one\ntwo\nthree");
     assert_eq!(snapshots(daemon, "dies")?, ["dies"]);
@@ -105,7 +96,7 @@ fn a_new_one_that_does_not_live_leaves_the_old_one_serving_with_its_data() -> Re
     // Whoever makes one by the image's name makes one that lives, of content that nobody collected.
     assert_eq!(daemon.digest(&name)?, lives);
     assert!(!daemon.run(&["leases", "list", "--quiet"])?.contains("before-dies"));
-    drowse(&router, &["sleep", "web", "--wait"])?;
+    router.drowse(&["sleep", "web", "--wait"])?;
     daemon.run(&["containers", "delete", "dies"])?;
     daemon.run(&["leases", "create", "--id", "collect-dies"])?;
     daemon.run(&["leases", "delete", "--sync", "collect-dies"])?;

@@ -101,16 +101,18 @@ fn a_visitor_has_a_container_made_and_woken_and_it_sleeps_without_leaving_anythi
     let Some(daemon) = Containerd::shared("has_a_container_made") else { return Ok(()) };
     let router = start(home(daemon, "made", "500ms")?)?;
     assert_eq!(router.phase("web")?, "asleep", "it can be made, so it is not missing");
-    let mut addresses = Vec::new();
+    let (mut addresses, mut hardware) = (Vec::new(), Vec::new());
     for _ in 0..2 {
         assert_eq!(visit(&router, "/")?, "<p>awake</p>");
         addresses.push(daemon.addresses("made")?);
+        hardware.push(daemon.hardware("made")?);
         router.wait_for_phase("web", "asleep", PATIENCE)?;
         assert_eq!(daemon.task("made")?, None);
         assert_eq!(daemon.addresses("made")?, [""; 0], "still given out");
     }
     assert_eq!(addresses[0].len(), 1, "{addresses:?}");
     assert_eq!(addresses[0], addresses[1], "it asks for the address that it had");
+    assert_eq!(hardware[0], hardware[1], "so that nobody looks for it where it was");
     Ok(())
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Plugin {
     config: Map<String, Value>,
     /// It takes the wanted address as a capability.
     takes_ips: bool,
+    /// And the hardware address.
+    takes_mac: bool,
 }
 
 // === impl Chain ===
@@ -74,13 +76,21 @@ impl Chain {
         plugin: &Plugin,
         result: Option<&Map<String, Value>>,
         address: Option<&str>,
+        hardware: &str,
     ) -> Value {
         let mut config = plugin.config.clone();
         config.remove("capabilities");
         config.insert("name".into(), self.name.as_str().into());
         config.insert("cniVersion".into(), self.version.as_str().into());
+        let mut wanted = Map::new();
         if let Some(address) = address.filter(|_| plugin.takes_ips) {
-            config.insert("runtimeConfig".into(), json!({ "ips": [address] }));
+            wanted.insert("ips".into(), json!([address]));
+        }
+        if plugin.takes_mac {
+            wanted.insert("mac".into(), hardware.into());
+        }
+        if !wanted.is_empty() {
+            config.insert("runtimeConfig".into(), Value::Object(wanted));
         }
         if let Some(result) = result {
             config.insert("prevResult".into(), Value::Object(result.clone()));
@@ -101,11 +111,10 @@ impl Plugin {
         let Value::Object(config) = config else { return Err("a plugin is not a table".into()) };
         let kind = config.get("type").and_then(Value::as_str);
         let kind = kind.filter(|kind| is_name(kind)).ok_or("a plugin has no plain `type`")?;
-        let takes_ips = config
-            .get("capabilities")
-            .and_then(|held| held.get("ips"))
-            .is_some_and(|held| *held == json!(true));
-        Ok(Self { kind: kind.to_owned(), config: config.clone(), takes_ips })
+        let capabilities = config.get("capabilities");
+        let takes = |what| capabilities.and_then(|held| held.get(what)) == Some(&json!(true));
+        let (takes_ips, takes_mac) = (takes("ips"), takes("mac"));
+        Ok(Self { kind: kind.to_owned(), config: config.clone(), takes_ips, takes_mac })
     }
 }
 

@@ -59,18 +59,20 @@ pub(super) fn find(directories: &[PathBuf], kind: &str) -> Option<PathBuf> {
     directories.iter().map(|directory| directory.join(kind)).find(|path| path.is_file())
 }
 
-/// Runs it and returns what it wrote. It is killed when this is dropped or takes too long.
+/// Runs it for an attachment, with this hardware address if its interface can have one, and returns
+/// what it wrote. It is killed when this is dropped or takes too long.
 pub(super) async fn run(
     program: &Path,
     verb: Verb,
     config: &Value,
     attachment: &Attachment,
+    hardware: Option<&str>,
     grant: &NetworkGrant,
 ) -> Result<Vec<u8>, NetworkError> {
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     let Attachment { network, container, .. } = attachment;
     let what = format!("network {network:?}, container {container:?}: {} by {name:?}", verb.word());
-    let asked = ask(program, verb, config, attachment, grant);
+    let asked = ask(program, verb, config, attachment, hardware, grant);
     let asked = tokio::time::timeout(grant.timeout, asked).await.map_err(|_| {
         NetworkError::Timeout(format!("{what}: it did not end within {}", seconds(grant.timeout)))
     })?;
@@ -97,6 +99,7 @@ async fn ask(
     verb: Verb,
     config: &Value,
     attachment: &Attachment,
+    hardware: Option<&str>,
     grant: &NetworkGrant,
 ) -> std::io::Result<(std::process::ExitStatus, Vec<u8>, Vec<u8>)> {
     let Attachment { container, namespace, interface, address, .. } = attachment;
@@ -104,6 +107,9 @@ async fn ask(
     let mut arguments = "IgnoreUnknown=1".to_owned();
     if let Some(address) = address {
         arguments.push_str(&format!(";IP={address}"));
+    }
+    if let Some(hardware) = hardware {
+        arguments.push_str(&format!(";MAC={hardware}"));
     }
     let mut command = Command::new(program);
     command

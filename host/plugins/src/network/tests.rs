@@ -45,7 +45,10 @@ impl Lan {
         let config = json!({
             "cniVersion": "1.0.0", "name": "lan",
             "plugins": [
-                { "type": "bridge", "bridge": "br0", "capabilities": { "ips": true } },
+                {
+                    "type": "bridge", "bridge": "br0",
+                    "capabilities": { "ips": true, "mac": true },
+                },
                 { "type": "portmap" },
             ],
         });
@@ -112,7 +115,9 @@ async fn a_chain_is_added_in_order_and_taken_away_in_reverse() {
     assert_eq!(added, Ok(vec!["10.9.0.7".parse().unwrap()]), "the container's own, without prefix");
     let read = lan.read("bridge.ADD");
     assert_eq!(read["name"], "lan");
-    assert_eq!(read["runtimeConfig"], json!({ "ips": ["10.9.0.7"] }));
+    let mac = hardware::address("lan", "default-web", "eth0");
+    assert_eq!(read["runtimeConfig"], json!({ "ips": ["10.9.0.7"], "mac": mac }));
+    assert_eq!(lan.read("portmap.ADD").get("runtimeConfig"), None);
     assert_eq!((&read["bridge"], read.get("capabilities")), (&json!("br0"), None));
     assert_eq!(lan.read("portmap.ADD")["prevResult"]["ips"][1]["address"], "10.9.0.7/24");
     assert!(lan.kept());
@@ -120,7 +125,7 @@ async fn a_chain_is_added_in_order_and_taken_away_in_reverse() {
     attachment.namespace = String::new();
     assert_eq!(lan.networks.del(&attachment).await, Ok(()));
     assert_eq!(lan.read("bridge.DEL")["prevResult"]["ips"][1]["address"], "10.9.0.7/24");
-    let with = "default-web eth0 IgnoreUnknown=1;IP=10.9.0.7";
+    let with = format!("default-web eth0 IgnoreUnknown=1;IP=10.9.0.7;MAC={mac}");
     assert_eq!(
         lan.asked(),
         [

@@ -1,4 +1,6 @@
-use drowse_provider_sdk::{ErrorCode, Health, Status};
+use std::time::Duration;
+
+use drowse_provider_sdk::{ErrorCode, Health, Status, StopOptions};
 
 use super::*;
 
@@ -47,6 +49,44 @@ fn start_of_a_paused_container_unpauses_it() {
         test.expect("engine", INSPECT_WEB, recorded(RUNNING));
         assert_eq!(test.start("web").unwrap().status, Status::Running);
     }
+}
+
+/// Podman refuses what Docker takes.
+fn improper() -> Reply {
+    let message = "container 1f0e must be in Created or Stopped state to be started: container \
+                   state improper";
+    refused(500, message)
+}
+
+#[test]
+fn a_container_of_podman_that_somebody_else_is_stopping_is_started_when_it_has_stopped() {
+    let stopping = RUNNING.replace("\"running\"", "\"stopping\"");
+    let test = docker();
+    test.expect("engine", START, improper());
+    test.expect("engine", INSPECT_WEB, recorded(&stopping));
+    test.expect("engine", INSPECT_WEB, recorded(&stopping));
+    test.expect("engine", INSPECT_WEB, recorded(EXITED));
+    test.expect("engine", START, Reply::status(204));
+    test.expect("engine", INSPECT_WEB, recorded(RUNNING));
+    assert_eq!(test.start("web").unwrap().status, Status::Running);
+}
+
+#[test]
+fn a_container_of_podman_that_is_stopped_again_and_again_is_a_conflict() {
+    let test = docker();
+    for _ in 0..3 {
+        test.expect("engine", START, improper());
+        test.expect("engine", INSPECT_WEB, recorded(EXITED));
+        test.expect("engine", INSPECT_WEB, recorded(EXITED));
+    }
+    assert_eq!(*test.start("web").unwrap_err().code(), ErrorCode::Conflict);
+
+    let test = docker();
+    test.expect("engine", "POST /v1.41/containers/web/stop?t=1", improper());
+    test.expect("engine", INSPECT_WEB, recorded(RUNNING));
+    let grace = StopOptions::new(Duration::from_secs(1));
+    let error = test.stop("web", grace).unwrap_err();
+    assert_eq!(*error.code(), ErrorCode::Conflict);
 }
 
 #[test]
