@@ -197,7 +197,7 @@ impl<'a> Target<'a> {
         let deadline = Deadline::after(CLEARING);
         loop {
             match self.daemon.create_task(&task) {
-                Err(error) if error.message().contains("file exists") => match deadline.left() {
+                Err(error) if is_in_the_way(&error) => match deadline.left() {
                     Some(left) => clock::sleep(PAUSE.min(left)),
                     None => return Err(Error::conflict(error.message())),
                 },
@@ -262,4 +262,11 @@ impl<'a> Target<'a> {
     fn attempt(&self, verb: &str) -> String {
         format!("{verb} container {:?}", self.id)
     }
+}
+
+/// What is left of a task whose creation was broken off: its directory, or its shim, which ends by
+/// itself and answers nobody any more.
+fn is_in_the_way(error: &Error) -> bool {
+    let has = |words| error.message().contains(words);
+    has("file exists") || has("failed to start shim") && has("connection refused")
 }
