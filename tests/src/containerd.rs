@@ -172,7 +172,8 @@ impl Containerd {
             }
             let kept: serde_json::Value = serde_json::from_slice(&fs::read(entry.path())?)?;
             let interfaces = kept["result"]["interfaces"].as_array().context("no interfaces")?;
-            let inside = |it: &&serde_json::Value| it["sandbox"].as_str().is_some_and(|s| s != "");
+            let inside =
+                |it: &&serde_json::Value| it["sandbox"].as_str().is_some_and(|it| !it.is_empty());
             let inside = interfaces.iter().find(inside).context("none is the container's")?;
             return Ok(inside["mac"].as_str().context("it has no hardware address")?.to_owned());
         }
