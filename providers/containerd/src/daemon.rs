@@ -81,23 +81,34 @@ pub(crate) struct Daemon {
     pub(crate) namespace: String,
     /// What calls make belongs to this lease, too, and is not collected while there is it.
     lease: Option<String>,
+    /// Until an answer; the grant's limit when absent.
+    patience: Option<Duration>,
 }
 
 // === impl Daemon ===
 
 impl Daemon {
     pub(crate) fn new(namespace: &str) -> Self {
-        Self { namespace: namespace.to_owned(), lease: None }
+        Self { namespace: namespace.to_owned(), lease: None, patience: None }
     }
 
     fn call(&self, service: &str, method: &str, ask: &impl Message) -> Call {
         let call = Call::new(ENDPOINT, format!("{service}/{method}"))
             .metadata("containerd-namespace", &self.namespace)
             .message(ask.encode_to_vec());
+        let call = match self.patience {
+            Some(patience) => call.timeout(patience),
+            None => call,
+        };
         match &self.lease {
             Some(lease) => call.metadata("containerd-lease", lease),
             None => call,
         }
+    }
+
+    /// The same daemon, whose answers are waited for no longer than this.
+    pub(crate) fn within(&self, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..self.clone() }
     }
 
     fn ask<A: Message + Default>(

@@ -20,6 +20,10 @@ const MARK: &str = "/drowse/watch";
 /// Until an event comes; then, if our own has not come back, it is published again.
 const EACH: Duration = Duration::from_secs(5);
 
+/// So long the look at one container may take, while all others wait for theirs: a task whose shim is
+/// stuck answers nobody.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// Reports until the subscription ends.
 pub(crate) fn watch(daemon: &Daemon) -> Result<()> {
     let ended = follow(daemon);
@@ -39,7 +43,7 @@ fn follow(daemon: &Daemon) -> Result<()> {
     let mark = clock::since_epoch().as_nanos().to_string();
     let mut messages = daemon.subscribe(filters, EACH)?;
     daemon.publish(MARK, &mark)?;
-    let mut synced = false;
+    let (mut synced, looked_at) = (false, daemon.within(LOOK));
     loop {
         let message = match messages.next() {
             Ok(Some(message)) => message,
@@ -61,7 +65,7 @@ fn follow(daemon: &Daemon) -> Result<()> {
             }
             continue;
         }
-        if let Err(error) = report(daemon, &envelope, value) {
+        if let Err(error) = report(&looked_at, &envelope, value) {
             warn!("a container changed and could not be looked at: {error}");
             events::synced();
         }

@@ -478,6 +478,28 @@ fn a_watch_is_in_step_when_its_own_event_comes_back_and_tells_ends_but_not_of_ex
     assert_eq!(watched.reports.len(), 3);
 }
 
+#[test]
+fn a_container_that_cannot_be_looked_at_holds_up_no_other() {
+    let test = Script::new(settings());
+    let mark = Duration::from_secs(1_767_225_600).as_nanos().to_string();
+    let start = |id: &str| envelope("/tasks/start", &proto::ById { id: id.into() });
+    let answer = Answer::message(envelope("/drowse/watch", &proto::ById { id: mark }))
+        .then(start("stuck"))
+        .then(start("web"))
+        .stays_open();
+    test.call(EVENTS, "Subscribe", answer).ok(EVENTS, "Publish");
+    test.container(&web(&[]));
+    test.call(TASKS, "Get", Answer::error(drowse_provider_sdk::Error::timeout("no answer")));
+    test.container(&web(&[])).task(proto::Status::Running);
+    let watched = test.0.watch();
+    assert!(watched.error.is_none(), "{:?}", watched.error);
+    assert_eq!(watched.observations()[0].status, Status::Running);
+    let synced = watched.reports.iter().filter(|it| **it == Report::Synced).count();
+    assert_eq!(synced, 2, "everything is looked at, each with a call of its own");
+    let mut looks = test.0.calls().into_iter().filter(|call| call.method.ends_with("/Get"));
+    assert!(looks.all(|call| call.timeout_ms == Some(2_000)));
+}
+
 proptest::proptest! {
     #[test]
     fn whatever_containerd_answers_is_read_or_refused(bytes: Vec<u8>) {
