@@ -118,8 +118,10 @@ impl Desk {
         let story = Correlation::random();
         let cause = Cause::new(order.source).within(story);
         self.engine.renew(name, cause, force, renewal)?;
+        let workload = self.find(name)?;
         let progress = |now: &Snapshot| match self.told(name, story, Kind::Fetch) {
             Some(failure) => Progress::Failed(failure),
+            None if workload.is_fetched_for() => Progress::Going,
             None => renewed(name, renewal, before, now),
         };
         let settled = self.settle(name, order.wait, progress).await;

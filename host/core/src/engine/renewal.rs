@@ -58,8 +58,9 @@ impl Workload {
             && provider.is_ok_and(|it| it.state().abilities.contains(&Ability::Fetch))
     }
 
-    /// Whether something is fetched for an order at the moment.
-    fn is_fetched_for(&self) -> bool {
+    /// Whether what an order needs is being fetched: what is to be done with it has not begun. Its
+    /// watchers are told when that changes.
+    pub fn is_fetched_for(&self) -> bool {
         self.with_tasks(|_, tasks| tasks.is_fetching()).unwrap_or(false)
     }
 
@@ -67,20 +68,24 @@ impl Workload {
         let begun = self.with_tasks(|state, tasks| {
             let may = state.may_be_renewed() && !tasks.is_fetching();
             if may {
-                tasks.fetch = Some(self.spawn(self.clone().fetch_and_renew(order)));
+                let workload = self.clone();
+                tasks.fetch = Some(self.spawn(async move {
+                    workload.fetch_and_renew(order).await;
+                    workload.with_tasks(|_, tasks| tasks.fetch = None);
+                    workload.tell_watchers();
+                }));
             }
             may
         });
         begun.unwrap_or(false)
     }
 
-    async fn fetch_and_renew(self: Arc<Self>, order: Order) {
-        let chapter = Chapter::alone(Kind::Fetch, &order.cause, &self);
+    /// Who waits for the order's end learns from the journal that nothing could be fetched.
+    async fn fetch_and_renew(self: &Arc<Self>, order: Order) {
+        let chapter = Chapter::alone(Kind::Fetch, &order.cause, self);
         let fetched = self.fetch().await;
         chapter.end(fetched.as_ref().map(|()| None));
         if fetched.is_err() {
-            // Who waits for the order's end looks into the journal.
-            self.tell_watchers();
             return;
         }
         // It may be on its way to sleep now, which has an end.

@@ -193,3 +193,20 @@ async fn what_falls_asleep_while_something_is_fetched_is_made_anew_asleep() {
     );
     assert!(!world.platform.runs("blog"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_watches_what_sleeps_sees_it_being_made_anew_after_the_fetch() {
+    let world = fetching(Duration::from_secs(5));
+    let workload = world.engine.workload("blog").expect("known");
+    let mut watch = workload.watch();
+    world.renew("blog", REFRESH).expect("known");
+    assert!(workload.is_fetched_for());
+    while workload.is_fetched_for() {
+        watch.changed().await.expect("it is told when that is over");
+    }
+    // It sleeps or is being made anew; in the end the one follows the other.
+    while workload.snapshot().phase != Phase::Asleep {
+        watch.changed().await.expect("it is told when that is over");
+    }
+    assert_eq!(world.platform.asked("recreated blog"), 1);
+}
