@@ -152,8 +152,9 @@ impl Desk {
             let mut watch = workload.watch();
             let arrived = async {
                 loop {
-                    let seen = progress(&watch.borrow_and_update());
-                    match seen {
+                    // Whatever is looked at may be locked by who is about to tell of it.
+                    let seen = watch.borrow_and_update().clone();
+                    match progress(&seen) {
                         Progress::Done => return Ok(()),
                         Progress::Failed(failure) => return Err(failure),
                         Progress::Going => {}

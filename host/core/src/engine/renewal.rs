@@ -59,7 +59,7 @@ impl Workload {
     }
 
     /// Whether what an order needs is being fetched: what is to be done with it has not begun. Its
-    /// watchers are told when that changes.
+    /// watchers are told when that changes; ask only with no snapshot of theirs borrowed.
     pub fn is_fetched_for(&self) -> bool {
         self.with_tasks(|_, tasks| tasks.is_fetching()).unwrap_or(false)
     }
