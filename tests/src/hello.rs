@@ -105,6 +105,14 @@ impl Hello {
         )
     }
 
+    /// A command that kills the process of the last start, which is the last line of its notes: that
+    /// may come a moment after the start.
+    pub fn kill_the_last(&self) -> [String; 3] {
+        let last = format!("$(tail -n 1 {} | cut -d ' ' -f 1)", self.starts.display());
+        let script = format!("until kill -KILL {last} 2>/dev/null; do sleep 0.01; done");
+        ["sh".to_owned(), "-c".to_owned(), script]
+    }
+
     /// Process ids of all its starts so far.
     pub fn starts(&self) -> Result<Vec<u32>> {
         self.notes()?.iter().map(|(id, _)| Ok(id.parse()?)).collect()

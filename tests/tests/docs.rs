@@ -12,14 +12,14 @@ fn root() -> PathBuf {
         .join("..")
 }
 
-/// The text of every Rust file below a directory, without what was built.
-fn rust(directory: &Path, text: &mut String) -> Result<()> {
+/// The files below a directory whose names end so, without what was built.
+fn files(directory: &Path, end: &str, found: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if path.is_dir() && !path.ends_with("target") {
-            rust(&path, text)?;
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            text.push_str(&fs::read_to_string(&path)?);
+            files(&path, end, found)?;
+        } else if path.extension().is_some_and(|it| it == end) {
+            found.push(path);
         }
     }
     Ok(())
@@ -27,10 +27,11 @@ fn rust(directory: &Path, text: &mut String) -> Result<()> {
 
 #[test]
 fn every_test_that_the_table_of_hazards_names_exists() -> Result<()> {
-    let mut code = String::new();
+    let mut sources = Vec::new();
     for directory in ["host", "provider-sdk", "providers", "tests"] {
-        rust(&root().join(directory), &mut code)?;
+        files(&root().join(directory), "rs", &mut sources)?;
     }
+    let code = sources.iter().map(fs::read_to_string).collect::<Result<String, _>>()?;
     let page = fs::read_to_string(root().join("docs/hazards.md"))?;
     let named = page.split('`').skip(1).step_by(2);
     let named: Vec<_> = named.filter(|name| name.matches('_').count() > 2).collect();
@@ -52,19 +53,6 @@ fn the_code_of_the_tutorial_is_the_example_that_is_built_and_tested() -> Result<
     Ok(())
 }
 
-/// The files below a directory whose names end so.
-fn pages(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            pages(&path, found)?;
-        } else if path.extension().is_some_and(|end| end == "md") {
-            found.push(path);
-        }
-    }
-    Ok(())
-}
-
 /// What links to the headings of a page end with, by the rules of those who show Markdown.
 fn anchors(page: &str) -> Vec<String> {
     let headings = page.lines().filter(|line| line.starts_with('#'));
@@ -79,7 +67,7 @@ fn anchors(page: &str) -> Vec<String> {
 #[test]
 fn everything_that_the_book_links_to_exists() -> Result<()> {
     let mut found = vec![root().join("README.md")];
-    pages(&root().join("docs"), &mut found)?;
+    files(&root().join("docs"), "md", &mut found)?;
     for page in found {
         let text = fs::read_to_string(&page)?;
         for link in text.split("](").skip(1) {

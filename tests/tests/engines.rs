@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use drowse_tests::{Docker, Home, Programs, Recorder, Registry, Router, recorder::Asked, until};
+use drowse_tests::{Docker, Home, Programs, Recorder, Registry, recorder::Asked, until};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -17,13 +17,6 @@ fn workload(name: &str, provider: &str, container: &str, more: &str) -> String {
          sleep = {{ grace = \"10s\" }}\n{more}\n\n\
          [[route]]\nhost = \"{name}.example\"\nworkload = \"{name}\"\nport = 80\n"
     )
-}
-
-fn drowse(router: &Router, words: &[&str]) -> Result<String> {
-    let output = router.home().drowse(words)?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "drowse {}: {said}", words.join(" "));
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 #[test]
@@ -152,11 +145,13 @@ fn every_request_is_one_that_the_provider_has_declared_for_that_endpoint() -> Re
     home.configure(&tables)?;
     let router = home.start()?;
     assert_eq!(router.get("declared.example", "/")?.status, 200);
-    drowse(&router, &["recreate", "declared", "--wait"])?;
+    let (worked, said) = router.drowse(&["recreate", "declared", "--wait"])?;
+    ensure!(worked, "{said}");
     engine.run(&["commit", "--change", "ENV NEWER=1", "declared", &image])?;
     engine.run(&["push", "--quiet", &image])?;
     engine.run(&["tag", "web", &image])?;
-    drowse(&router, &["recreate", "declared", "--refresh", "--wait"])?;
+    let (worked, said) = router.drowse(&["recreate", "declared", "--refresh", "--wait"])?;
+    ensure!(worked, "{said}");
     assert_eq!(router.get("declared.example", "/")?.status, 200);
     // It was fetched before anything of it was stopped.
     let ops = router.home().drowse(&["ops", "declared", "--json", "--limit", "1000"])?;

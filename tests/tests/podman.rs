@@ -60,14 +60,6 @@ fn the_docker_provider_keeps_what_the_contract_promises_of_a_real_podman() -> Re
     Ok(())
 }
 
-/// `drowse` with these words, to its good end.
-fn drowse(router: &Router, words: &[&str]) -> Result<()> {
-    let output = router.home().drowse(words)?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "drowse {}: {said}", words.join(" "));
-    Ok(())
-}
-
 #[test]
 fn a_visitor_wakes_a_container_of_podman_and_silence_stops_it() -> Result<()> {
     let Some(engine) = Podman::shared("a_visitor_wakes") else { return Ok(()) };
@@ -123,8 +115,10 @@ fn what_others_do_to_a_container_of_podman_is_heard_of() -> Result<()> {
     assert_eq!(router.get("any.example", "/")?.status, 200);
     engine.run(&["pause", "by-hand"])?;
     router.wait_for_phase("web", "asleep", PATIENCE)?;
-    drowse(&router, &["wake", "web", "--wait"])?;
-    drowse(&router, &["sleep", "web", "--wait"])?;
+    let (worked, said) = router.drowse(&["wake", "web", "--wait"])?;
+    ensure!(worked, "{said}");
+    let (worked, said) = router.drowse(&["sleep", "web", "--wait"])?;
+    ensure!(worked, "{said}");
     assert!(!engine.is_running("by-hand")?);
     engine.run(&["rm", "by-hand"])?;
     router.wait_for_phase("web", "missing", PATIENCE)
@@ -234,7 +228,8 @@ fn a_container_of_podman_is_made_anew_as_it_was() -> Result<()> {
     engine.run(&["exec", "anew", "busybox", "touch", "/data/mine", "/kept/mine"])?;
     let told = || anyhow::Ok([engine.inspect("anew")?, engine.inspect_whole("anew")?]);
     let before = told()?;
-    drowse(&router, &["recreate", "web", "--wait"])?;
+    let (worked, said) = router.drowse(&["recreate", "web", "--wait"])?;
+    ensure!(worked, "{said}");
     assert_eq!(router.get("any.example", "/")?.status, 200);
     let after = told()?;
     engine.run(&["exec", "anew", "busybox", "ls", "/data/mine", "/kept/mine"])?;

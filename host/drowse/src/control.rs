@@ -65,22 +65,23 @@ impl Control for Desk {
     }
 
     async fn operate(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
-        let before = self.find(name)?.snapshot();
+        let workload = self.find(name)?;
+        let before = workload.snapshot();
         match order.action {
             Action::Wake => {
                 self.engine.wake(name, Cause::new(order.source))?;
-                self.settle(name, order.wait, |now| woken(name, &before, now)).await
+                settle(&workload, order.wait, |now| woken(name, &before, now)).await
             }
             Action::Sleep { force } => {
                 self.engine.sleep(name, Cause::new(order.source), forced(force))?;
-                self.settle(name, order.wait, |now| asleep(name, &before, now)).await
+                settle(&workload, order.wait, |now| asleep(name, &before, now)).await
             }
             Action::Restart { force } => {
-                self.renew(name, &before, order, forced(force), Renewal::Restart).await
+                self.renew(&workload, &before, order, forced(force), Renewal::Restart).await
             }
             Action::Recreate { force, refresh } => {
                 let renewal = Renewal::Recreate { refresh };
-                self.renew(name, &before, order, forced(force), renewal).await
+                self.renew(&workload, &before, order, forced(force), renewal).await
             }
         }
     }
@@ -109,22 +110,22 @@ impl Desk {
 
     async fn renew(
         &self,
-        name: &str,
+        workload: &Workload,
         before: &Snapshot,
         order: Order,
         force: Force,
         renewal: Renewal,
     ) -> Result<WorkloadStatus, Failure> {
+        let name = workload.name().as_str();
         let story = Correlation::random();
         let cause = Cause::new(order.source).within(story);
         self.engine.renew(name, cause, force, renewal)?;
-        let workload = self.find(name)?;
         let progress = |now: &Snapshot| match self.told(name, story, Kind::Fetch) {
             Some(failure) => Progress::Failed(failure),
             None if workload.is_fetched_for() => Progress::Going,
             None => renewed(name, renewal, before, now),
         };
-        let settled = self.settle(name, order.wait, progress).await;
+        let settled = settle(workload, order.wait, progress).await;
         // It may be awake again though it could not be renewed.
         match self.told(name, story, Kind::Restart) {
             Some(failure) if order.wait.is_some() => Err(failure),
@@ -139,47 +140,46 @@ impl Desk {
             entries.into_iter().filter(|it| it.kind == kind && it.correlation == story);
         of_this.next()?.failure
     }
+}
 
-    /// Waits until a workload is where it should be, if that is wanted, and says how it is.
-    async fn settle(
-        &self,
-        name: &str,
-        wait: Option<Duration>,
-        progress: impl Fn(&Snapshot) -> Progress + Send,
-    ) -> Result<WorkloadStatus, Failure> {
-        let workload = self.find(name)?;
-        if let Some(wait) = wait {
-            let mut watch = workload.watch();
-            let arrived = async {
-                loop {
-                    // Whatever is looked at may be locked by who is about to tell of it.
-                    let seen = watch.borrow_and_update().clone();
-                    match progress(&seen) {
-                        Progress::Done => return Ok(()),
-                        Progress::Failed(failure) => return Err(failure),
-                        Progress::Going => {}
-                    }
-                    if watch.changed().await.is_err() {
-                        let message = format!("workload {name:?}: the router is ending");
-                        return Err(Failure::new(ErrorCode::Unavailable, message));
-                    }
+/// Waits until a workload is where it should be, if that is wanted, and says how it is.
+async fn settle(
+    workload: &Workload,
+    wait: Option<Duration>,
+    progress: impl Fn(&Snapshot) -> Progress + Send,
+) -> Result<WorkloadStatus, Failure> {
+    let name = workload.name().as_str();
+    if let Some(wait) = wait {
+        let mut watch = workload.watch();
+        let arrived = async {
+            loop {
+                // Whatever is looked at may be locked by who is about to tell of it.
+                let seen = watch.borrow_and_update().clone();
+                match progress(&seen) {
+                    Progress::Done => return Ok(()),
+                    Progress::Failed(failure) => return Err(failure),
+                    Progress::Going => {}
                 }
-            };
-            match tokio::time::timeout(wait, arrived).await {
-                Ok(arrived) => arrived?,
-                Err(_) => {
-                    let message = format!(
-                        "workload {name:?}: still {} after {} s; it goes on, and `drowse status` \
-                         tells how",
-                        workload.snapshot().phase,
-                        wait.as_secs_f64()
-                    );
-                    return Err(Failure::new(ErrorCode::Timeout, message));
+                if watch.changed().await.is_err() {
+                    let message = format!("workload {name:?}: the router is ending");
+                    return Err(Failure::new(ErrorCode::Unavailable, message));
                 }
             }
+        };
+        match tokio::time::timeout(wait, arrived).await {
+            Ok(arrived) => arrived?,
+            Err(_) => {
+                let message = format!(
+                    "workload {name:?}: still {} after {} s; it goes on, and `drowse status` \
+                     tells how",
+                    workload.snapshot().phase,
+                    wait.as_secs_f64()
+                );
+                return Err(Failure::new(ErrorCode::Timeout, message));
+            }
         }
-        Ok(workload.status())
     }
+    Ok(workload.status())
 }
 
 /// How a wake goes that was ordered after `before`. A failure from then is an old one: the wake

@@ -44,16 +44,17 @@ pub(crate) fn missing(info: &PluginInfo, settings: &ProviderSettings) -> Vec<Str
         ))
     });
     let named = missing_networks(info, settings, &settings.settings);
+    let is_named = !named.is_empty();
     let networks = info.networks.iter().filter_map(|wish| {
         let granted = match wish.name.as_str() {
             // It is told already which one it is.
-            "*" => !settings.networks.is_empty() || !named.is_empty(),
+            "*" => !settings.networks.is_empty() || is_named,
             name => settings.networks.contains_key(name),
         };
         let name = if wish.name == "*" { "NAME" } else { &wish.name };
         (!wish.optional && !granted).then(|| unattached(info, settings, wish, name))
     });
-    endpoints.chain(commands).chain(networks).chain(named.iter().cloned()).collect()
+    endpoints.chain(commands).chain(networks).chain(named).collect()
 }
 
 /// The networks that these settings, the provider's or a workload's, name and that are not granted.

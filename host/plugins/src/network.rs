@@ -16,9 +16,14 @@ mod turn;
 use std::{collections::BTreeMap, fs, net::IpAddr, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use self::{chain::Chain, kept::Kept, plugin::Verb, turn::Turns};
+use self::{
+    chain::Chain,
+    kept::Kept,
+    plugin::Verb,
+    turn::{Turn, Turns},
+};
 use crate::{
     fault::clean,
     grants::{network_line, toml_key},
@@ -87,8 +92,7 @@ impl Networks {
     pub(crate) async fn add(&self, attachment: &Attachment) -> Result<Vec<IpAddr>, NetworkError> {
         let inode = namespace(&attachment.namespace)?;
         let run = self.run(attachment).await?;
-        let _turn = self.turns.at(&run.kept).await;
-        let _place = self.places.acquire().await.map_err(|_| run.failed("the router ends"))?;
+        let _alone = self.alone(&run).await?;
         if let Some(kept) = run.kept().await {
             let addresses = chain::addresses(&kept.result);
             if kept.namespace == inode && !addresses.is_empty() && run.holds(&kept).await {
@@ -119,8 +123,7 @@ impl Networks {
             permitted(&attachment.namespace)?;
         }
         let run = self.run(attachment).await?;
-        let _turn = self.turns.at(&run.kept).await;
-        let _place = self.places.acquire().await.map_err(|_| run.failed("the router ends"))?;
+        let _alone = self.alone(&run).await?;
         let kept = run.kept().await;
         if kept.as_ref().is_some_and(|kept| kept.is_of_another(&attachment.namespace)) {
             return Ok(());
@@ -132,12 +135,18 @@ impl Networks {
     pub(crate) async fn check(&self, attachment: &Attachment) -> Result<(), NetworkError> {
         let inode = namespace(&attachment.namespace)?;
         let run = self.run(attachment).await?;
-        let _turn = self.turns.at(&run.kept).await;
-        let _place = self.places.acquire().await.map_err(|_| run.failed("the router ends"))?;
+        let _alone = self.alone(&run).await?;
         match run.kept().await {
             Some(kept) if kept.namespace == inode => run.check(&kept.result).await,
             _ => Err(NetworkError::NotFound(format!("{}: it is not attached", run.what()))),
         }
+    }
+
+    /// Waits until nobody else is at this attachment, and until there is a place for its plugins.
+    async fn alone(&self, run: &Run<'_>) -> Result<(Turn<'_>, SemaphorePermit<'_>), NetworkError> {
+        let turn = self.turns.at(&run.kept).await;
+        let place = self.places.acquire().await.map_err(|_| run.failed("the router ends"))?;
+        Ok((turn, place))
     }
 
     async fn run<'a>(&'a self, attachment: &'a Attachment) -> Result<Run<'a>, NetworkError> {

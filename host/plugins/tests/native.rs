@@ -30,7 +30,7 @@ use drowse_provider_sdk::dylib::table;
 use drowse_provider_wake_on_lan::WakeOnLan;
 use drowse_tests::{
     Card, Docker as Engine, FakeProxmox, Hello, Plane,
-    checks::{EXEC, LOGS, PAUSE, RECREATE, REMOVE, USAGE},
+    checks::{OF_HTTP_WAKER, OF_PROCESS, OF_PROXMOX, OF_WAKE_ON_LAN},
     fake_proxmox::{Generation, TOKEN},
     needs,
     plane::KEY,
@@ -52,7 +52,7 @@ impl Native {
     fn new<P: drowse_provider_sdk::Provider>(
         granted: ProviderSettings,
         name: &'static str,
-        disturb: &[&str],
+        disturb: Vec<String>,
     ) -> Self {
         let cache = tempfile::tempdir().unwrap();
         let plugins = Plugins::new(PluginsConfig {
@@ -69,7 +69,6 @@ impl Native {
         let plugins = plugins.unwrap();
         // SAFETY: it is the SDK's own table.
         plugins.link(unsafe { Linked::new(name, table::<P>()) }.unwrap());
-        let disturb = disturb.iter().map(|&word| word.to_owned()).collect();
         Self { plugins, granted, disturb, _cache: cache }
     }
 
@@ -194,12 +193,6 @@ fn backend(test: &str, place: &Path) -> Option<Hello> {
     Some(Hello::of(&program, place, Duration::ZERO).unwrap())
 }
 
-/// Kills the process of the last start, which may come a moment after the start.
-fn kill_the_last(place: &Path) -> String {
-    let kill = "kill -KILL $(tail -n 1 starts | cut -d ' ' -f 1) 2>/dev/null";
-    format!("cd {} && until {kill}; do sleep 0.01; done", place.display())
-}
-
 fn trial(handle: &str, settings: &Value) -> Trial {
     let target =
         |handle: &str| Target { handle: handle.to_owned(), settings: settings.to_string() };
@@ -225,10 +218,9 @@ async fn the_process_provider_keeps_what_the_contract_promises_without_a_plugin_
         commands: [("hello".to_owned(), command(hello.run()))].into(),
         ..provider("process")
     };
-    let disturb = kill_the_last(place.path());
-    let native = Native::new::<Processes>(granted, "process", &["sh", "-c", &disturb]);
+    let native = Native::new::<Processes>(granted, "process", hello.kill_the_last().into());
     let trial = trial("hello", &json!({ "port": hello.port() }));
-    native.conforms(trial, &[&EXEC, &RECREATE, &REMOVE]).await;
+    native.conforms(trial, &OF_PROCESS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -241,7 +233,7 @@ async fn the_docker_provider_keeps_what_the_contract_promises_without_a_plugin_b
     let granted = ProviderSettings { endpoints: endpoints.into(), ..provider("docker") };
     let at = format!("unix://{}", socket.display());
     let disturb = ["docker", "--host", &at, "kill", "conform-native"];
-    let native = Native::new::<Docker>(granted, "docker", &disturb);
+    let native = Native::new::<Docker>(granted, "docker", disturb.map(str::to_owned).into());
     let trial = Trial {
         exec: Some((["sh", "-c", "exit 7"].map(str::to_owned).into(), 7)),
         may_recreate: true,
@@ -276,10 +268,8 @@ async fn the_http_waker_provider_keeps_what_the_contract_promises_without_a_plug
         }),
         ..provider("http-waker")
     };
-    let disturb = kill_the_last(home.path());
-    let native = Native::new::<Waker>(granted, "http-waker", &["sh", "-c", &disturb]);
-    let skipped: [&[&str]; 6] = [&["stop-signal"], &LOGS, &EXEC, &USAGE, &RECREATE, &REMOVE];
-    native.conforms(trial("lobby", &json!({})), &skipped).await;
+    let native = Native::new::<Waker>(granted, "http-waker", hello.kill_the_last().into());
+    native.conforms(trial("lobby", &json!({})), &OF_HTTP_WAKER).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -301,12 +291,10 @@ async fn the_proxmox_provider_keeps_it_of_a_fake_without_a_plugin_between() {
         settings: json!({ "networks": ["127.0.0.0/8"], "poll": "50ms", "every": "200ms" }),
         ..provider("proxmox")
     };
-    let disturb = kill_the_last(home.path());
-    let native = Native::new::<Proxmox>(granted, "proxmox", &["sh", "-c", &disturb]);
+    let native = Native::new::<Proxmox>(granted, "proxmox", hello.kill_the_last().into());
     let unknown = Target { handle: "999".to_owned(), settings: "{}".to_owned() };
     let trial = Trial { unknown, ..trial("101", &json!({})) };
-    let skipped: [&[&str]; 5] = [&["stop-signal"], &LOGS, &EXEC, &RECREATE, &REMOVE];
-    native.conforms(trial, &skipped).await;
+    native.conforms(trial, &OF_PROXMOX).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -326,21 +314,9 @@ async fn the_wake_on_lan_provider_keeps_what_the_contract_promises_without_a_plu
         commands: [("sleep".to_owned(), sleep)].into(),
         ..provider("wake-on-lan")
     };
-    let native = Native::new::<WakeOnLan>(granted, "wake-on-lan", &[]);
+    let native = Native::new::<WakeOnLan>(granted, "wake-on-lan", Vec::new());
     let settings = json!({ "mac": "02:11:22:aa:bb:cc", "address": hello.address().to_string() });
     let unknown = Target { handle: UNKNOWN.to_owned(), settings: "{}".to_owned() };
     let trial = Trial { unknown, ..trial("nas", &settings) };
-    let skipped: [&[&str]; 10] = [
-        &["ungranted-watch", "unknown-status", "unknown-start", "unknown-stop", "unknown-kill"],
-        &["stop-signal", "kill", "kill-again"],
-        &PAUSE,
-        &LOGS,
-        &EXEC,
-        &USAGE,
-        &["list", "list-pages"],
-        &["watch", "watch-start", "watch-stop", "watch-disturbed"],
-        &RECREATE,
-        &REMOVE,
-    ];
-    native.conforms(trial, &skipped).await;
+    native.conforms(trial, &OF_WAKE_ON_LAN).await;
 }

@@ -33,20 +33,20 @@ impl Fetch<'_> {
     /// The image of this name, unpacked. What is here has to do where the registry cannot be asked
     /// or what it has cannot be had; without that it is an error.
     pub(crate) fn image(&self, name: &str) -> Result<Image> {
-        let digest = self.brought(name, pull::pull)?;
+        let digest = self.brought(name, |pull| pull.named())?;
         image::open(self.daemon, name, &digest, &self.settings.snapshotter)
     }
 
     /// Has that image here for a day, without the name.
     pub(crate) fn ahead(&self, name: &str) -> Result<()> {
-        self.brought(name, pull::ahead).map(drop)
+        self.brought(name, |pull| pull.ahead()).map(drop)
     }
 
     /// The digest of the right one, which this has brought here unless it is.
     fn brought(
         &self,
         name: &str,
-        bring: impl FnOnce(&Daemon, &Registry<'_>, &str, Option<&str>, &str) -> Result<String>,
+        bring: impl FnOnce(pull::Pull<'_>) -> Result<String>,
     ) -> Result<String> {
         let snapshotter = self.settings.snapshotter.as_str();
         let here = self.daemon.image(name)?.map(|target| target.digest);
@@ -56,7 +56,7 @@ impl Fetch<'_> {
             Ok(Wanted::Nothing) => Ok(None),
             Ok(Wanted::Pull(registry, digest)) => {
                 let digest = digest.as_deref().or(image.digest);
-                bring(self.daemon, registry, name, digest, snapshotter).map(Some)
+                bring(pull::Pull::new(self.daemon, registry, name, digest, snapshotter)).map(Some)
             }
             Err(error) => Err(error.context(format!("ask the registry for {name}"))),
         };

@@ -32,10 +32,11 @@ const PAUSE: Duration = Duration::from_millis(200);
 const BUSY: [u32; 2] = [14, 11];
 
 /// One pull.
-struct Pull<'a> {
+pub(crate) struct Pull<'a> {
     daemon: &'a Daemon,
     registry: &'a Registry<'a>,
     name: &'a str,
+    digest: Option<&'a str>,
     snapshotter: &'a str,
     progress: Progress,
 }
@@ -49,74 +50,58 @@ struct Progress {
     logged: Duration,
 }
 
-/// Pulls what the registry has under this name, or under this digest if it is known. Returns its
-/// digest when it is unpacked and has the name.
-pub(crate) fn pull(
-    daemon: &Daemon,
-    registry: &Registry<'_>,
-    name: &str,
-    digest: Option<&str>,
-    snapshotter: &str,
-) -> Result<String> {
-    let pull = |document: &Document, held: &str| {
-        lease::hold(daemon, held, |daemon| {
-            let target = Pull::new(daemon, registry, name, snapshotter).run(document)?;
-            daemon.name_image(name, &target)
-        })
-    };
-    told(registry, name, digest, pull)
-}
-
-/// The same without the name: it is here for a day, for whoever pulls it then.
-pub(crate) fn ahead(
-    daemon: &Daemon,
-    registry: &Registry<'_>,
-    name: &str,
-    digest: Option<&str>,
-    snapshotter: &str,
-) -> Result<String> {
-    let pull = |document: &Document, held: &str| {
-        lease::leave(daemon, held, |daemon| {
-            Pull::new(daemon, registry, name, snapshotter).run(document).map(drop)
-        })
-    };
-    told(registry, name, digest, pull)
-}
-
-/// Says when it begins and ends. The pull gets the manifest and the name of its lease.
-fn told(
-    registry: &Registry<'_>,
-    name: &str,
-    digest: Option<&str>,
-    pull: impl FnOnce(&Document, &str) -> Result<()>,
-) -> Result<String> {
-    info!(image = name; "pulling the image");
-    let pulled = || {
-        let document = registry.manifest(digest)?;
-        pull(&document, &format!("pull-{}", manifest::short(&document.digest)))?;
-        Ok(document.digest)
-    };
-    let pulled = pulled().map_err(|error: Error| error.context(format!("pull image {name}")))?;
-    info!(image = name; "pulled the image");
-    Ok(pulled)
-}
-
 // === impl Pull ===
 
 impl<'a> Pull<'a> {
-    fn new(
+    /// Of what has this digest, or else of what the registry has under the name.
+    pub(crate) fn new(
         daemon: &'a Daemon,
         registry: &'a Registry<'a>,
         name: &'a str,
+        digest: Option<&'a str>,
         snapshotter: &'a str,
     ) -> Self {
         let progress =
             Progress { layers: 0, done: 0, size: 0, fetched: 0, logged: clock::monotonic() };
-        Self { daemon, registry, name, snapshotter, progress }
+        Self { daemon, registry, name, digest, snapshotter, progress }
+    }
+
+    /// Returns its digest when it is unpacked and has the name.
+    pub(crate) fn named(self) -> Result<String> {
+        let Self { daemon, name, .. } = self;
+        self.told(|pull, document, held| {
+            lease::hold(daemon, held, |daemon| {
+                let target = Pull { daemon, ..pull }.run(document)?;
+                daemon.name_image(name, &target)
+            })
+        })
+    }
+
+    /// The same without the name: it is here for a day, for whoever pulls it then.
+    pub(crate) fn ahead(self) -> Result<String> {
+        let daemon = self.daemon;
+        self.told(|pull, document, held| {
+            lease::leave(daemon, held, |daemon| Pull { daemon, ..pull }.run(document).map(drop))
+        })
+    }
+
+    /// Says when it begins and ends. The work gets the manifest and the name of a lease.
+    fn told(self, work: impl FnOnce(Self, &Document, &str) -> Result<()>) -> Result<String> {
+        let Self { registry, name, digest, .. } = self;
+        info!(image = name; "pulling the image");
+        let pulled = || {
+            let document = registry.manifest(digest)?;
+            work(self, &document, &format!("pull-{}", manifest::short(&document.digest)))?;
+            Ok(document.digest)
+        };
+        let pulled =
+            pulled().map_err(|error: Error| error.context(format!("pull image {name}")))?;
+        info!(image = name; "pulled the image");
+        Ok(pulled)
     }
 
     /// Brings it here and unpacks it. What the image's name is to stand for.
-    fn run(&mut self, document: &Document) -> Result<proto::Descriptor> {
+    fn run(mut self, document: &Document) -> Result<proto::Descriptor> {
         let root = Manifest::read(&document.bytes)?;
         let (own, manifest) = if root.is_index() {
             let platforms = self.daemon.platforms(self.snapshotter)?;

@@ -95,6 +95,18 @@ pub struct WorkloadStatus {
     pub observed: Option<Observation>,
 }
 
+// === impl WorkloadStatus ===
+
+impl WorkloadStatus {
+    /// What is being done for it, for people: the stage of its wake and the provider's own words.
+    pub fn doing(&self) -> Option<String> {
+        match (&self.stage, &self.said) {
+            (Some(stage), Some(said)) => Some(format!("{stage}: {said}")),
+            (word, None) | (None, word) => word.clone(),
+        }
+    }
+}
+
 // === impl Snapshot ===
 
 impl Snapshot {

@@ -44,7 +44,6 @@ async fn follow(client: &Client, name: &str, output: &Output) -> Infallible {
 
 /// `web: waking: starting it: pulling the image: 2 of 3 layers`
 fn going(status: &WorkloadStatus) -> String {
-    let words = [Some(status.name.to_string()), Some(status.phase.to_string())];
-    let more = [status.stage.clone(), status.said.clone()];
-    words.into_iter().chain(more).flatten().collect::<Vec<_>>().join(": ")
+    let going = format!("{}: {}", status.name, status.phase);
+    status.doing().map_or_else(|| going.clone(), |doing| format!("{going}: {doing}"))
 }

@@ -168,6 +168,17 @@ fn listing(listed: &[Listed], dir: &Path, output: &Output) -> String {
     format!("{}{problems}\nMore are looked for in {dir}.", table.render(output))
 }
 
+/// The name of a command or network.
+fn any(name: &str) -> &str {
+    if name == "*" { "any that is granted" } else { name }
+}
+
+/// The first line about something that a plugin asks for.
+fn wished(name: &str, purpose: &str, optional: bool) -> String {
+    let optional = if optional { " (works without it)" } else { "" };
+    format!("  {name}{optional}: {purpose}\n")
+}
+
 fn sheet(info: &PluginInfo, output: &Output) -> String {
     let title = |text: &str| format!("\n{}\n", output.paint(text, Tone::Title));
     let mut text = format!(
@@ -195,8 +206,7 @@ fn sheet(info: &PluginInfo, output: &Output) -> String {
         text.push_str(&title("Endpoints it asks for"));
     }
     for wish in &info.endpoints {
-        let optional = if wish.optional { " (works without it)" } else { "" };
-        text.push_str(&format!("  {}{optional}: {}\n", wish.name, wish.purpose));
+        text.push_str(&wished(&wish.name, &wish.purpose, wish.optional));
         if let Some(url) = &wish.suggested_url {
             text.push_str(&format!("    usually at {url}\n"));
         }
@@ -215,17 +225,13 @@ fn sheet(info: &PluginInfo, output: &Output) -> String {
         text.push_str(&title("Commands it asks for"));
     }
     for wish in &info.commands {
-        let optional = if wish.optional { " (works without it)" } else { "" };
-        let name = if wish.name == "*" { "any that is granted" } else { &wish.name };
-        text.push_str(&format!("  {name}{optional}: {}\n", wish.purpose));
+        text.push_str(&wished(any(&wish.name), &wish.purpose, wish.optional));
     }
     if !info.networks.is_empty() {
         text.push_str(&title("Networks it asks for"));
     }
     for wish in &info.networks {
-        let optional = if wish.optional { " (works without it)" } else { "" };
-        let name = if wish.name == "*" { "any that is granted" } else { &wish.name };
-        text.push_str(&format!("  {name}{optional}: {}\n", wish.purpose));
+        text.push_str(&wished(any(&wish.name), &wish.purpose, wish.optional));
         if let Some(setting) = &wish.setting {
             text.push_str(&format!("    named by the setting `{setting}`\n"));
         }

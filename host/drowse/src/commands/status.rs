@@ -125,10 +125,8 @@ fn workload_row(workload: &WorkloadStatus, all: &[WorkloadStatus]) -> [Cell; 8] 
 
 /// What else is to be said: what is being done for it, or what keeps it awake.
 fn note(workload: &WorkloadStatus, all: &[WorkloadStatus]) -> String {
-    match (&workload.stage, &workload.said) {
-        (Some(stage), Some(said)) => return format!("{stage}: {said}"),
-        (Some(word), None) | (None, Some(word)) => return word.clone(),
-        (None, None) => {}
+    if let Some(doing) = workload.doing() {
+        return doing;
     }
     match (workload.phase, workload.held, &workload.veto) {
         (Phase::Asleep, ..) if workload.light => "lightly".to_owned(),
