@@ -22,7 +22,7 @@ use crate::{
     read::{Reader, Section},
     route,
     source::{Place, Source},
-    tree::{self, Entries, Node, Value},
+    tree::{self, DEFINED_TWICE, Entries, Node, Value},
     waiting, workload,
 };
 
@@ -88,6 +88,8 @@ pub enum Item {
     Waiting,
     /// A provider.
     Provider(ProviderName),
+    /// The key `plugin` of a provider.
+    Plugin(ProviderName),
     /// A workload.
     Workload(WorkloadName),
 }
@@ -97,6 +99,8 @@ pub enum Item {
 pub(crate) struct Found {
     pub(crate) listeners: Vec<ListenerSettings>,
     pub(crate) providers: BTreeMap<ProviderName, (Option<ProviderSettings>, Place)>,
+    /// The key `plugin` of each provider.
+    pub(crate) plugins: BTreeMap<ProviderName, Place>,
     pub(crate) auths: BTreeMap<String, Option<Arc<Auth>>>,
     pub(crate) pools: BTreeMap<PoolName, Option<PoolSpec>>,
     pub(crate) workloads: BTreeMap<WorkloadName, (Option<workload::Draft>, Place)>,
@@ -145,6 +149,7 @@ impl Config {
         let sources = close(r, &broken)?;
         let usual = Paths::usual(parent(&sources[0].path), places);
         let mut marks = BTreeMap::from([(Item::Log, log_place), (Item::Waiting, waiting_place)]);
+        marks.extend(found.plugins.into_iter().map(|(name, place)| (Item::Plugin(name), place)));
         Ok(Self {
             plugins: plugins.flatten().unwrap_or(usual.plugins),
             vouchers: Vouchers {
@@ -279,9 +284,10 @@ impl Found {
     }
 }
 
-/// Lines that are not TOML, and how many complaints are about them.
+/// Lines that are not TOML, tables that are defined twice, and the number of complaints about both.
 pub(crate) struct Broken {
     lines: HashSet<(usize, usize)>,
+    twice: Vec<String>,
     complaints: usize,
 }
 
@@ -300,7 +306,12 @@ pub(crate) fn open(texts: Vec<(PathBuf, String)>) -> (Reader, Entries, Broken) {
         .collect();
     // What stands on a line that is not TOML was only guessed at: nothing more is said of it.
     let lines = complaints.iter().map(|(place, _)| line(&sources, *place)).collect();
-    let broken = Broken { lines, complaints: complaints.len() };
+    // The parser keeps only the keys of one of them, so keys seem to be missing.
+    let twice = complaints.iter().filter_map(|(place, message)| {
+        let name = sources[place.file].text.get(place.start..place.end)?;
+        message.contains(DEFINED_TWICE).then(|| format!(".{name}]"))
+    });
+    let broken = Broken { lines, twice: twice.collect(), complaints: complaints.len() };
     let entries = tree::merge(files, &sources, &mut complaints);
     (Reader::new(sources, complaints), entries, broken)
 }
@@ -310,8 +321,11 @@ pub(crate) fn close(r: Reader, broken: &Broken) -> Result<Vec<Source>, Mistakes>
     let Reader { sources, mut complaints, .. } = r;
     if !broken.lines.is_empty() {
         let guesses = complaints.split_off(broken.complaints);
-        let sound = |place| !broken.lines.contains(&line(&sources, place));
-        complaints.extend(guesses.into_iter().filter(|(place, _)| sound(*place)));
+        let sound = |(place, message): &tree::Complaint| {
+            !broken.lines.contains(&line(&sources, *place))
+                && !broken.twice.iter().any(|table| message.contains(table))
+        };
+        complaints.extend(guesses.into_iter().filter(sound));
     }
     if complaints.is_empty() {
         return Ok(sources);

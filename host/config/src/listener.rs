@@ -10,7 +10,10 @@ use crate::{
 
 /// Reads every listener.
 pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
-    for section in top.tables(r, "listener") {
+    let complaints = r.complaints.len();
+    let sections = top.tables(r, "listener");
+    found.broken_listeners |= sections.is_empty() && r.complaints.len() > complaints;
+    for section in sections {
         let name = section.get(r, "name", &TEXT);
         let settings = listener(r, &section, name.clone());
         if let Some(name) = name {

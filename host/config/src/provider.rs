@@ -27,6 +27,7 @@ pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
             .ok();
         let settings = provider(r, &section, name.clone());
         if let Some(name) = name {
+            found.plugins.insert(name.clone(), section.place_of("plugin"));
             found.providers.insert(name, (settings, section.place));
         }
     }

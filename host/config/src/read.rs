@@ -9,7 +9,7 @@ use std::{
 use toml::de::DeValue;
 
 use crate::{
-    schema::{Kind, Presence, Table, nearest},
+    schema::{Key, Kind, Presence, Table, nearest},
     source::{Place, Source},
     tree::{Complaint, Entries, Node, Value, scalar},
 };
@@ -127,9 +127,10 @@ impl Reader {
         title: String,
     ) -> Option<Section<'n>> {
         let Value::Table(entries) = &node.value else {
+            let hint = as_table(node, place, table, &self.sources);
             self.complain(
                 node.place,
-                format!("{title}: expected a table of keys, found {}", found(node)),
+                format!("{title}: expected a table of keys, found {}{hint}", found(node)),
             );
             return None;
         };
@@ -304,9 +305,28 @@ pub(crate) fn found(node: &Node) -> String {
     }
 }
 
+/// A value that stands for a table, written as the table: `sleep = "pause"` is
+/// `sleep = { method = "pause" }`.
+fn as_table(node: &Node, key: Place, table: &Table, sources: &[Source]) -> String {
+    let Value::Text(text) = &node.value else { return String::new() };
+    let takes = |it: &&Key| match it.kind {
+        Kind::Choice(words) => words.contains(&text.as_str()),
+        Kind::Value { .. } => it.name == "http" && text.starts_with('/'),
+        _ => false,
+    };
+    let key = sources[key.file].text.get(key.start..key.end);
+    let (Some(key), Some(inner)) = (key, table.keys.iter().find(takes)) else {
+        return String::new();
+    };
+    if node.secret {
+        return String::new();
+    }
+    format!("; write `{key} = {{ {} = \"{}\" }}`", inner.name, text.escape_debug())
+}
+
 /// What to do about an unknown key.
 fn advice(table: &Table, name: &str, title: &str) -> String {
-    if let Some(near) = table.nearest(name) {
+    if let Some(near) = table.nearest(name).or_else(|| table.synonym(name)) {
         return format!("did you mean `{near}`?");
     }
     for key in table.keys {

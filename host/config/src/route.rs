@@ -18,7 +18,10 @@ use crate::{
 /// Reads every route.
 pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
     let mut held = HashMap::<_, Place>::new();
-    for section in top.tables(r, "route") {
+    let complaints = r.complaints.len();
+    let sections = top.tables(r, "route");
+    found.broken_routes |= sections.is_empty() && r.complaints.len() > complaints;
+    for section in sections {
         let Some(route) = route(r, &section, found) else {
             found.broken_routes = true;
             continue;

@@ -77,6 +77,37 @@ pub(crate) const TABLES: &[&Table] = &[
 /// The tables of a file for `drowse plugin test` that a configuration does not have.
 pub(crate) const TRIAL_TABLES: &[&Table] = &[&keys::trial::TEST];
 
+/// Names of other proxies and container tools, and the keys that mean the same, in the order in
+/// which they are looked for.
+const SYNONYMS: &[(&str, &[&str])] = &[
+    ("address", &["bind", "url"]),
+    ("cmd", &["run"]),
+    ("command", &["run"]),
+    ("container", &["target"]),
+    ("container-name", &["target"]),
+    ("container_name", &["target"]),
+    ("depends-on", &["needs"]),
+    ("depends_on", &["needs"]),
+    ("domain", &["host"]),
+    ("entrypoint", &["run"]),
+    ("env", &["environment"]),
+    ("group", &["pool"]),
+    ("handle", &["target"]),
+    ("healthcheck", &["ready"]),
+    ("hostname", &["host"]),
+    ("listen", &["bind"]),
+    ("prefix", &["path"]),
+    ("server-name", &["host"]),
+    ("server_name", &["host"]),
+    ("service", &["workload", "target"]),
+    ("session-duration", &["idle"]),
+    ("session_duration", &["idle"]),
+    ("socket", &["url"]),
+    ("upstream", &["workload"]),
+    ("vm", &["target"]),
+    ("vmid", &["target"]),
+];
+
 // === impl Key ===
 
 /// A key that must be there.
@@ -110,6 +141,12 @@ impl Table {
     /// The key of this name.
     pub(crate) fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// The key that has the meaning of `name` in other programs.
+    pub(crate) fn synonym(&self, name: &str) -> Option<&'static str> {
+        let (_, keys) = SYNONYMS.iter().find(|(other, _)| *other == name)?;
+        keys.iter().find_map(|key| self.key(key)).map(|key| key.name)
     }
 
     /// The key that somebody who wrote `name` meant, if it can be guessed.

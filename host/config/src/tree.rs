@@ -49,6 +49,9 @@ pub(crate) struct Entry {
 /// Something wrong at a place.
 pub(crate) type Complaint = (Place, String);
 
+/// The words of a complaint about a key or table that a file defines twice.
+pub(crate) const DEFINED_TWICE: &str = "is defined twice";
+
 /// Parses one file and notes its secrets in it. What can be understood in spite of mistakes is
 /// handed on.
 pub(crate) fn parse(file: usize, source: &mut Source, complaints: &mut Vec<Complaint>) -> Entries {
@@ -186,7 +189,7 @@ fn syntax_message(source: &Source, place: Place, message: &str) -> String {
     let text = source.text.get(place.start..place.end).unwrap_or_default();
     let message = message.trim_end();
     if message.starts_with("duplicate key") {
-        return format!("`{text}` is defined twice; keep one");
+        return format!("`{text}` {DEFINED_TWICE}; keep one");
     }
     if message.contains("string values must be quoted") {
         return "a text must stand in double quotes".to_owned();

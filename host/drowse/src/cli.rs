@@ -1,8 +1,13 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::StyledStr,
+    error::{ContextKind, ContextValue, ErrorKind},
+    value_parser,
+};
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +48,31 @@ pub(crate) struct Cli {
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+// === impl Cli ===
+
+impl Cli {
+    /// The command line of this program. Ends the program where it is wrong, with what to write
+    /// instead where that is known.
+    pub(crate) fn parse_or_advise(words: impl Iterator<Item = OsString>) -> Self {
+        let words: Vec<_> = words.collect();
+        Self::try_parse_from(&words).unwrap_or_else(|error| advise(error, &words).exit())
+    }
+}
+
+/// Adds to an error that the time of `--wait` is written with `=`: a workload's name may follow
+/// `--wait`, too.
+fn advise(mut error: clap::Error, words: &[OsString]) -> clap::Error {
+    let times = words.windows(2).filter(|pair| pair[0] == "--wait");
+    let mut times = times.filter_map(|pair| pair[1].to_str());
+    if let (ErrorKind::UnknownArgument, Some(time)) =
+        (error.kind(), times.find(|time| drowse_config::duration(time).is_ok()))
+    {
+        let tip = StyledStr::from(format!("write the time as `--wait={time}`"));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
 }
 
 #[derive(Debug, Subcommand)]

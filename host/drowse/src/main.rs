@@ -4,8 +4,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 mod bundled;
 mod cli;
 mod commands;
@@ -30,7 +28,7 @@ fn main() -> ExitCode {
     if let Some(ended) = drowse_plugins::launched() {
         return ended;
     }
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::parse_or_advise(std::env::args_os());
     let output = output::Output::new(cli.json);
     match commands::execute(cli, &output) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use clap::{CommandFactory, error::ErrorKind};
+use clap::CommandFactory;
 
 use super::*;
 
@@ -55,6 +55,19 @@ fn a_wait_that_is_no_duration_is_a_usage_error_that_says_why() {
     assert_eq!(error.kind(), ErrorKind::ValueValidation);
     assert!(error.to_string().contains("units are"), "{error}");
     assert!(parse("drowse wake blog --wait=2h").is_err());
+}
+
+#[test]
+fn a_wait_with_a_time_after_a_space_is_told_how_to_write_it() {
+    for line in ["drowse wake blog --wait 10s", "drowse wake --wait 10s blog"] {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let error = advise(Cli::try_parse_from(&words).unwrap_err(), &words);
+        assert_eq!(error.kind(), ErrorKind::UnknownArgument, "{line}");
+        assert!(error.to_string().contains("write the time as `--wait=10s`"), "{error}");
+    }
+    let words = ["drowse", "wake", "blog", "twice"].map(OsString::from);
+    let error = advise(Cli::try_parse_from(&words).unwrap_err(), &words);
+    assert!(!error.to_string().contains("--wait="), "{error}");
 }
 
 #[test]

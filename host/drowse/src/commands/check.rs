@@ -1,9 +1,9 @@
 //! `drowse check`
 
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
 
 use drowse_config::{Config, Item, Mistake, Places};
-use drowse_core::Provider;
+use drowse_core::{Provider, WorkloadName, WorkloadSpec};
 use serde::Serialize;
 
 use crate::{
@@ -73,6 +73,12 @@ fn examine(path: PathBuf) -> Result<Report, Error> {
             .mistakes
             .push(Mistake { file, position: None, message: message.into(), quote: None }.into());
     }
+    for workload in unused(&config) {
+        let message = "no route leads to this workload, no workload needs it and no schedule wakes \
+                       it: only `drowse wake` does; add a [[route]], or name it in another's `needs`";
+        let item = Item::Workload(workload.clone());
+        report.doubts.push(config.mistake(&item, message).into());
+    }
     ask_plugins(&config, &mut report)?;
     report.ok = report.mistakes.is_empty();
     let count = |number: usize, word: &str| {
@@ -88,6 +94,16 @@ fn examine(path: PathBuf) -> Result<Report, Error> {
     Ok(report)
 }
 
+/// Workloads that nothing but an operator's order wakes.
+fn unused(config: &Config) -> impl Iterator<Item = &WorkloadName> {
+    let routed = config.routes.iter().map(|route| &route.workload);
+    let needed = config.workloads.iter().flat_map(|it| it.needs.iter().map(|need| &need.workload));
+    let used: HashSet<_> = routed.chain(needed).collect();
+    let scheduled = |it: &&WorkloadSpec| !it.awake.is_empty() || !it.alarms.is_empty();
+    let unused = config.workloads.iter().filter(move |it| !used.contains(&it.name));
+    unused.filter(move |it| !scheduled(it)).map(|it| &it.name)
+}
+
 /// Loads each provider's plugin, lets it look at its settings, and compares wishes and grants, and
 /// what its workloads ask of it with what it can do.
 fn ask_plugins(config: &Config, report: &mut Report) -> Result<(), Error> {
@@ -96,19 +112,22 @@ fn ask_plugins(config: &Config, report: &mut Report) -> Result<(), Error> {
         let plugins = plugins(config.paths(), runtime.handle())?;
         for settings in &config.providers {
             let item = Item::Provider(settings.name.clone());
-            let mut mistake = |message| report.mistakes.push(config.mistake(&item, message).into());
+            let plugin = Item::Plugin(settings.name.clone());
+            let mut mistake =
+                |item: &Item, message| report.mistakes.push(config.mistake(item, message).into());
             let info = match plugins.inspect(&settings.plugin).await {
                 Ok(info) => info,
                 Err(cause) => {
-                    mistake(cause);
+                    mistake(&plugin, cause);
                     continue;
                 }
             };
             let state = plugins.provider(settings.clone()).await.state();
             if !state.usable {
-                mistake(state.cause.unwrap_or_else(|| "its plugin cannot be used".to_owned()));
+                let cause = state.cause.unwrap_or_else(|| "its plugin cannot be used".to_owned());
+                mistake(&plugin, cause);
             }
-            grants::missing(&info, settings).into_iter().for_each(mistake);
+            grants::missing(&info, settings).into_iter().for_each(|it| mistake(&item, it));
             for workload in config.workloads.iter().filter(|it| it.provider == settings.name) {
                 let item = Item::Workload(workload.name.clone());
                 for flaw in fit::flaws(&info, settings, workload) {
