@@ -135,7 +135,7 @@ pub struct ProviderState {
     pub plugin: Option<String>,
     /// Where the plugin came from: `bundled`, or a path.
     pub origin: Option<String>,
-    /// Calls may be made.
+    /// Calls may be made, and the last one reached the platform.
     pub usable: bool,
     /// What is wrong, or was wrong last, in one paragraph that says what to do.
     pub cause: Option<String>,
