@@ -150,8 +150,8 @@ pub struct State {
     /// The last life in which it ran to its end, if it is a job.
     completed: Option<Generation>,
     target: target::Target,
-    /// The wake waits for a removed target to be recreated.
-    absent: bool,
+    /// The wake waits for a removed target to be recreated; how its absence was found.
+    absent: Option<Arc<str>>,
     /// Deadline of the wake, from its first start.
     wake_until: Moment,
 }

@@ -57,7 +57,8 @@ impl Workload {
     /// What is refused in any case is refused while visitors still come and go.
     fn may_recreate(&self, renewal: Renewal) -> Result<(), Failure> {
         let Renewal::Recreate { .. } = renewal else { return Ok(()) };
-        let provider = self.shared.provider(&self.spec.provider)?;
+        // One that is still being loaded is waited for.
+        let Ok(provider) = self.shared.provider(&self.spec.provider) else { return Ok(()) };
         provider.refusal(Ability::Recreate, &self.spec.target).map_or(Ok(()), Err)
     }
 

@@ -256,7 +256,7 @@ impl Machine<'_> {
         self.state.phase = Some(phase);
         self.state.since = self.now;
         self.state.life = None;
-        self.state.absent = false;
+        self.state.absent = None;
         self.state.seen = None;
         self.state.place = None;
         self.state.missing_needs = Arc::default();

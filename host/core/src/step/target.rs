@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Effect, Moment, Operation, State, machine::Machine, seen::runs};
 use crate::{
-    provider::{Observation, Status},
+    provider::{ErrorCode, Failure, Observation, Reason, Status},
     words::Phase,
 };
 
@@ -83,7 +83,7 @@ impl Machine<'_> {
         self.state.rest_until = None;
         self.state.again_at = None;
         self.state.target.failed = None;
-        self.state.target.lifted = true;
+        self.state.target.lifted = to == Phase::Asleep;
         self.enter(to);
     }
 
@@ -91,7 +91,7 @@ impl Machine<'_> {
 
     /// Keeps a wake waiting whose target was removed a moment ago: recreating a target under its
     /// name takes a moment. Says whether it waits.
-    pub(super) fn await_target(&mut self) -> bool {
+    pub(super) fn await_target(&mut self, absence: &str) -> bool {
         let Some(since) = self.state.target.missing_since else { return false };
         let until = (since + ABSENCE).min(self.state.wake_until);
         if until <= self.now || self.state.adopted {
@@ -100,7 +100,7 @@ impl Machine<'_> {
         if self.state.life.take().is_some() {
             self.effects.push(Effect::StopProbe);
         }
-        self.state.absent = true;
+        self.state.absent = Some(absence.into());
         self.arm(until - self.now);
         self.arm_look(ABSENCE_POLL);
         true
@@ -114,9 +114,15 @@ impl Machine<'_> {
         }
     }
 
+    /// The wake has waited long enough.
+    pub(super) fn target_stays_away(&mut self, absence: &str) {
+        let message = format!("{absence}; no other target of its name appeared in time");
+        self.fail(Failure::new(ErrorCode::NotFound, message).because(Reason::Removed));
+    }
+
     /// Starts the target that a waiting wake has found.
     pub(super) fn target_is_back(&mut self) {
-        self.state.absent = false;
+        self.state.absent = None;
         self.arm(self.state.wake_until.saturating_sub(self.now));
         self.operate(Operation::Start);
     }
@@ -180,6 +186,6 @@ impl Target {
 impl State {
     /// A wake waits for a removed target to be recreated.
     pub(super) fn is_absent(&self) -> bool {
-        self.absent
+        self.absent.is_some()
     }
 }

@@ -135,7 +135,7 @@ impl Machine<'_> {
                 if failure.code == ErrorCode::NotFound {
                     self.state.may_run = false;
                     self.record_missing();
-                    if self.await_target() {
+                    if self.await_target(&failure.message) {
                         return;
                     }
                 }
@@ -186,7 +186,8 @@ impl Machine<'_> {
         if self.state.adopted {
             return self.died_adopted(observation);
         }
-        if observation.status == Status::Missing && self.await_target() {
+        let removed = "it was removed while it was woken";
+        if observation.status == Status::Missing && self.await_target(removed) {
             return;
         }
         let again = !self.policy.job && !self.state.restarted;
@@ -243,10 +244,8 @@ impl Machine<'_> {
     }
 
     pub(super) fn wake_timed_out(&mut self) {
-        if self.state.is_absent() {
-            let message = "it was removed, and no new one of its name has appeared";
-            let failure = Failure::new(ErrorCode::NotFound, message);
-            return self.fail(failure.because(Reason::Removed));
+        if let Some(absence) = self.state.absent.take() {
+            return self.target_stays_away(&absence);
         }
         let queued = self.state.slot == Slot::Asked;
         let (limit, what) = if queued {
