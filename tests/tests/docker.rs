@@ -3,7 +3,9 @@
 use std::{
     io::{BufRead, BufReader, Write},
     process::{Child, Command, Stdio},
-    time::Duration,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -168,6 +170,75 @@ fn a_container_started_by_hand_is_ready_and_one_stopped_by_hand_is_woken_again()
     engine.run(&["kill", "by-hand"])?;
     router.wait_for_phase("web", "asleep", PATIENCE)?;
     assert_eq!(router.get("any.example", "/")?.status, 200);
+    Ok(())
+}
+
+#[test]
+fn visitors_between_the_removal_of_a_container_and_its_recreation_are_held() -> Result<()> {
+    let Some(engine) = Docker::shared("recreation") else { return Ok(()) };
+    engine.create_web("again", 0.0)?;
+    let router = router(engine, "again", "never")?;
+    assert_eq!(router.get("any.example", "/")?.status, 200);
+
+    let over = AtomicBool::new(false);
+    let visits = thread::scope(|scope| {
+        let visitor = || -> Result<Vec<(Instant, u16, Instant)>> {
+            let mut visits = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                let answer = router.get("any.example", "/");
+                // A connection that breaks with its container has no status.
+                visits.push((begun, answer.map_or(0, |answer| answer.status), Instant::now()));
+                thread::sleep(Duration::from_millis(20));
+            }
+            Ok(visits)
+        };
+        let visitors: Vec<_> = (0..4).map(|_| scope.spawn(visitor)).collect();
+        let rounds = (0..4).map(|_| -> Result<[Instant; 2]> {
+            engine.run(&["rm", "--force", "again"])?;
+            let removed = Instant::now();
+            thread::sleep(Duration::from_millis(300));
+            engine.create_web("again", 0.0)?;
+            let created = Instant::now();
+            thread::sleep(Duration::from_secs(1));
+            Ok([removed, created])
+        });
+        let rounds = rounds.collect::<Result<Vec<_>>>();
+        over.store(true, Ordering::Relaxed);
+        let visitors = visitors.into_iter().map(|visitor| visitor.join().expect("no panic"));
+        Ok::<_, anyhow::Error>((rounds?, visitors.collect::<Result<Vec<_>>>()?.concat()))
+    });
+    let (rounds, visits) = visits?;
+    let refused: Vec<_> = visits.iter().filter(|(_, status, _)| *status == 503).collect();
+    ensure!(refused.is_empty(), "{refused:?} in {rounds:?}; {}", router.log().tail(40));
+    for [removed, created] in rounds {
+        let mut held = 0;
+        for (begun, status, ended) in &visits {
+            if (removed..created).contains(begun) {
+                held += 1;
+                ensure!(*status == 200, "{status} in the gap: {}", router.log().tail(40));
+                let late = ended.saturating_duration_since(created);
+                ensure!(late < Duration::from_secs(2), "answered {late:?} after the creation");
+            }
+        }
+        ensure!(held > 0, "nobody came in the gap");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_woken_container_that_is_restarted_by_hand_sleeps_again() -> Result<()> {
+    let Some(engine) = Docker::shared("restarted_by_hand") else { return Ok(()) };
+    engine.create_web("restarted", 0.0)?;
+    let events = engine.events("restarted")?;
+    let router = router(engine, "restarted", "3s")?;
+    assert_eq!(router.get("any.example", "/")?.status, 200);
+    engine.run(&["restart", "--time", "0", "restarted"])?;
+    events.wait("restart", PATIENCE)?;
+    router.wait_for_phase("web", "ready", PATIENCE)?;
+    router.wait_for_phase("web", "asleep", PATIENCE)?;
+    assert!(!engine.is_running("restarted")?);
+    assert_eq!(events.count("start"), 2, "{:?}", events.so_far());
     Ok(())
 }
 

@@ -60,7 +60,7 @@ impl Site {
         ))?;
         let router = home.start()?;
         until("the provider is loaded", PATIENCE, || {
-            (router.provider("pve").ok()?["usable"] == true).then_some(())
+            router.provider("pve").ok()?["plugin"].is_string().then_some(())
         })?;
         Ok((router, fake, hello))
     }

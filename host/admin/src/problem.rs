@@ -6,7 +6,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use drowse_core::{ErrorCode, Failure};
+use drowse_core::{ErrorCode, Failure, Reason};
 use serde::{Deserialize, Serialize};
 
 /// Why a request was not carried out.
@@ -23,6 +23,9 @@ pub struct Problem {
     pub detail: String,
     /// One of the stable codes, for instance `not_found`.
     pub code: ErrorCode,
+    /// Which of several causes of the code it is, where one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }
 
 // === impl Problem ===
@@ -46,6 +49,7 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             code,
+            reason: None,
         }
     }
 
@@ -58,7 +62,7 @@ impl Problem {
 
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        Self::new(failure.code, failure.message)
+        Self { reason: failure.reason, ..Self::new(failure.code, failure.message) }
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{
     runtime::Handle,
-    sync::{broadcast, watch},
+    sync::{Semaphore, broadcast, watch},
     task::AbortHandle,
 };
 
@@ -35,6 +35,7 @@ mod member;
 mod needs;
 mod pool;
 mod renewal;
+mod routine;
 mod snapshot;
 mod story;
 mod survey;
@@ -96,6 +97,8 @@ pub(crate) struct Shared {
     /// A provider has come.
     arrivals: watch::Sender<()>,
     surveys: RwLock<BTreeMap<ProviderName, Arc<Survey>>>,
+    /// Turns for what the router asks each provider by itself.
+    routine: RwLock<BTreeMap<ProviderName, Arc<Semaphore>>>,
     /// The workloads behind each provider's handles, so that an event finds its own.
     targets: RwLock<BTreeMap<ProviderName, Targets>>,
     projects: Mutex<Projects>,
@@ -117,6 +120,7 @@ impl Engine {
             expected: RwLock::default(),
             arrivals: watch::Sender::new(()),
             surveys: RwLock::default(),
+            routine: RwLock::default(),
             targets: RwLock::default(),
             projects: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES),
@@ -139,6 +143,7 @@ impl Engine {
     /// Takes a provider and begins to listen to it. Called once for each name.
     pub fn add_provider(&self, provider: Arc<dyn Provider>) {
         let name = provider.name().clone();
+        write(&self.shared.routine).insert(name.clone(), routine::turns(provider.calls()));
         write(&self.shared.providers).insert(name.clone(), provider.clone());
         self.shared.arrivals.send_replace(());
         let shared = Arc::downgrade(&self.shared);
@@ -250,15 +255,19 @@ impl Engine {
     }
 
     /// An operator wants it asleep: visits inside are waited for a while, or cut off at once when
-    /// forced. Returns at once; `not_found` when there is no such workload, `conflict` when
-    /// something needs it awake.
+    /// forced. Force overrules a schedule until its window ends or somebody wants the workload.
+    /// Returns at once; `not_found` when there is no such workload, `conflict` when something needs
+    /// it awake.
     pub fn sleep(&self, name: &str, cause: Cause, force: Force) -> Result<(), Failure> {
         let workload = self.named(name)?;
         let input = Input::Sleep(Arc::new(cause), force);
-        if !workload.apply_if(|state| state.held() == 0 || workload.is_job(), input) {
+        if !workload.apply_if(|state| !state.is_kept_awake(force) || workload.is_job(), input) {
             let by = self.holders(&workload);
             let message = match by.is_empty() {
-                true => format!("{name} is kept awake by its schedule until the window ends"),
+                true => format!(
+                    "{name} is kept awake by its schedule until the window ends: `drowse sleep \
+                     --force` puts it to sleep all the same"
+                ),
                 false => format!("{name} is needed by {0}: put {0} to sleep first", by.join(", ")),
             };
             return Err(Failure::new(ErrorCode::Conflict, message));
@@ -269,7 +278,8 @@ impl Engine {
     /// An operator wants it renewed: stopped and woken again, or made anew. What a newer one is made of
     /// is fetched before, while visits go on; then those inside are treated as when it is put to sleep.
     /// Returns at once; `not_found` when there is no such workload,
-    /// `conflict` when it is on its way to sleep or being renewed already.
+    /// `conflict` when it is on its way to sleep or being renewed already, `unsupported` or `denied`
+    /// when its provider cannot recreate it.
     pub fn renew(
         &self,
         name: &str,

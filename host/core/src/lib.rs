@@ -24,8 +24,8 @@ pub use journal::{Cause, Correlation, Entry, Journal, Kind, MemoryJournal, Sourc
 pub use probe::Prober;
 pub use provider::{
     Ability, Address, ErrorCode, Exit, FETCH, Failure, Health, Observation, Provider,
-    ProviderEvent, ProviderState, RecreateOptions, RemoveOptions, Status, StopOptions, Target,
-    Usage,
+    ProviderEvent, ProviderState, Reason, RecreateOptions, RemoveOptions, Status, StopOptions,
+    Target, Usage,
 };
 pub use schedule::{Alarm, InvalidSchedule, Window};
 pub use spec::{

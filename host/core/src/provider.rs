@@ -97,6 +97,18 @@ pub trait Provider: Send + Sync + 'static {
     /// How the provider itself is, for operators.
     fn state(&self) -> ProviderState;
 
+    /// Maximum calls in flight; more wait for their turn.
+    fn calls(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Why calls that need this ability would fail for this target, as far as that is known without
+    /// a call: the plugin cannot do it, or lacks a grant. None when they may be made.
+    fn refusal(&self, ability: Ability, target: &Target) -> Option<Failure> {
+        let can = self.state().abilities.contains(&ability);
+        (!can).then(|| self.cannot(ability.as_str(), target))
+    }
+
     /// The failure of a call that this provider does not have.
     fn cannot(&self, what: &str, target: &Target) -> Failure {
         let (name, handle) = (self.name(), &target.handle);
@@ -123,7 +135,7 @@ pub struct ProviderState {
     pub plugin: Option<String>,
     /// Where the plugin came from: `bundled`, or a path.
     pub origin: Option<String>,
-    /// Calls may be made.
+    /// Calls may be made, and the last one reached the platform.
     pub usable: bool,
     /// What is wrong, or was wrong last, in one paragraph that says what to do.
     pub cause: Option<String>,
@@ -309,6 +321,31 @@ pub struct Failure {
     pub code: ErrorCode,
     /// For people.
     pub message: String,
+    /// Which of several causes of the code it is, where one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+}
+
+/// What the stable code of a failure does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// It was started and ended before it was ready.
+    Exited,
+    /// It is a job, and ended with another exit status than 0.
+    JobFailed,
+    /// Its pool is full.
+    PoolFull,
+    /// A workload that it needs could not be woken.
+    NeedFailed,
+    /// It was removed, and no other target of its name has appeared.
+    Removed,
+    /// The router is ending.
+    RouterEnding,
+    /// A reason of a newer router.
+    #[serde(other)]
+    Unknown,
 }
 
 /// The stable codes.
@@ -336,6 +373,27 @@ pub enum ErrorCode {
     Other(String),
 }
 
+// === impl Ability ===
+
+impl Ability {
+    /// The word for logs and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StopSignal => "stop-signal",
+            Self::Pause => "pause",
+            Self::Kill => "kill",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::Recreate => "recreate",
+            Self::Fetch => "fetch",
+            Self::Remove => "remove",
+            Self::Logs => "logs",
+            Self::Exec => "exec",
+            Self::Usage => "usage",
+        }
+    }
+}
+
 // === impl Address ===
 
 impl Address {
@@ -356,7 +414,37 @@ impl Address {
 impl Failure {
     /// A failure with this code and message.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), reason: None }
+    }
+
+    /// Says which of several causes of the code it is.
+    #[must_use]
+    pub fn because(mut self, reason: Reason) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// The word for logs and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::JobFailed => "job_failed",
+            Self::PoolFull => "pool_full",
+            Self::NeedFailed => "need_failed",
+            Self::Removed => "removed",
+            Self::RouterEnding => "router_ending",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

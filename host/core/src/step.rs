@@ -35,9 +35,10 @@ mod machine;
 mod seen;
 mod signals;
 mod sleep;
+mod target;
 mod wake;
 
-pub use signals::{Effect, Force, Input, Life, Operation, Origin, Renewal};
+pub use signals::{Effect, Force, Input, Life, Operation, Origin, Priority, Renewal};
 
 use machine::Machine;
 
@@ -84,13 +85,13 @@ pub struct State {
     /// The number of the last operation begun; a look asked for before it is stale.
     last_operation: u64,
     timer: Option<u64>,
-    look: Option<u64>,
+    look: Option<(u64, Priority)>,
     /// So many looks have failed, one after the other.
     owed: u32,
     /// The next look is due when this timer fires.
     look_timer: Option<u64>,
     /// Something happened while looking: look again.
-    look_again: bool,
+    look_again: Option<Priority>,
     /// Something happened that did not matter at the time: during an operation, whose answer may
     /// not know of it, or before the start.
     missed: bool,
@@ -121,6 +122,10 @@ pub struct State {
     needs: bool,
     /// How many others need it awake.
     held: u32,
+    /// The schedule that is one of those, and which of its windows is open.
+    scheduled: Option<Arc<Cause>>,
+    /// An operator put it to sleep in spite of its schedule, and nobody has wanted it since.
+    overruled: bool,
     /// It was put into the light sleep, and nobody has asked the provider to start it since.
     light: bool,
     /// How it was last put to sleep, and why.
@@ -144,6 +149,11 @@ pub struct State {
     seen: Option<Arc<str>>,
     /// The last life in which it ran to its end, if it is a job.
     completed: Option<Generation>,
+    target: target::Target,
+    /// The wake waits for a removed target to be recreated; how its absence was found.
+    absent: Option<Arc<str>>,
+    /// Deadline of the wake, from its first start.
+    wake_until: Moment,
 }
 
 /// Its place among those that share a ceiling.
@@ -172,6 +182,8 @@ pub enum Stage {
     Needs(Arc<[WorkloadName]>),
     /// The provider starts it.
     Starting,
+    /// It was removed a moment ago, and another target of its name is waited for.
+    Absent,
     /// It runs and is looked at; what was seen last instead of readiness, in operators' words.
     Probing(Option<Arc<str>>),
 }
@@ -243,6 +255,13 @@ impl State {
         self.held
     }
 
+    /// Something keeps it awake that an operator's order does not overrule. [`Force::AtOnce`]
+    /// overrules a schedule.
+    pub fn is_kept_awake(&self, force: Force) -> bool {
+        let spared = self.overruled || force == Force::AtOnce && self.scheduled.is_some();
+        self.held > u32::from(spared)
+    }
+
     /// It sleeps, and a wake from there takes milliseconds.
     pub fn sleeps_lightly(&self) -> bool {
         self.light && matches!(self.phase(), Phase::Asleep | Phase::Failed) && self.is_settled()
@@ -261,7 +280,7 @@ impl State {
     /// The first look that will know of everything that has happened so far, if one is on its
     /// way.
     pub fn due_look(&self) -> Option<u64> {
-        self.look.map(|ticket| ticket + u64::from(self.look_again))
+        self.look.map(|(ticket, _)| ticket + u64::from(self.look_again.is_some()))
     }
 
     /// It keeps awake what it needs.
@@ -289,6 +308,8 @@ impl State {
         } else if self.slot == Slot::Asked {
             let (place, of) = self.place.unwrap_or((1, 1));
             Stage::Queued { place, of }
+        } else if self.is_absent() {
+            Stage::Absent
         } else if self.began {
             Stage::Starting
         } else {
@@ -317,6 +338,7 @@ impl fmt::Display for Stage {
                 write!(f, "waits for {}", names.join(", "))
             }
             Self::Starting => f.write_str("is being started"),
+            Self::Absent => f.write_str("was removed; waits for a new one of its name"),
             Self::Probing(None) => f.write_str("runs and is looked at"),
             Self::Probing(Some(seen)) => write!(f, "runs, not ready: {seen}"),
         }

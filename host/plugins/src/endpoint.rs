@@ -4,6 +4,7 @@
 mod connect;
 mod datagrams;
 pub(crate) mod grpc;
+mod permission;
 mod secret;
 mod tls;
 mod token;

@@ -8,10 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use drowse_core::{ErrorCode, Failure};
+
 /// What was wrong longer ago is no news: somebody has looked, or it was nothing.
 const RECENT: Duration = Duration::from_secs(3600);
 
-/// Faults and their causes.
+/// Faults and their causes, and whether the platform could be reached last.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     faults: AtomicU64,
@@ -24,6 +26,8 @@ struct Causes {
     plugin: Option<String>,
     /// What is wrong with `watch`, for as long as it is.
     watch: Option<String>,
+    /// Why the platform could not be reached by the last call or by `watch`.
+    unreached: Option<String>,
     /// What was wrong last, and when.
     last: Option<(String, Instant)>,
 }
@@ -52,6 +56,31 @@ impl Health {
         self.causes(|causes| causes.watch = cause);
     }
 
+    /// The platform could not be reached, until a later call reaches it.
+    pub(crate) fn unreached(&self, cause: String) {
+        self.causes(|causes| causes.unreached = Some(cause));
+    }
+
+    /// The platform was reached.
+    pub(crate) fn reached(&self) {
+        self.causes(|causes| causes.unreached = None);
+    }
+
+    /// A call has failed with the plugin's own error.
+    pub(crate) fn answered(&self, failure: &Failure) {
+        match failure.code {
+            ErrorCode::Unavailable => self.unreached(failure.message.clone()),
+            // The platform was asked.
+            ErrorCode::NotFound | ErrorCode::Conflict => self.reached(),
+            _ => {}
+        }
+    }
+
+    /// No call has failed to reach the platform since it was reached last.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.causes(|causes| causes.unreached.is_none())
+    }
+
     pub(crate) fn faults(&self) -> u64 {
         self.faults.load(Relaxed)
     }
@@ -63,7 +92,8 @@ impl Health {
 
     fn cause_at(&self, now: Instant) -> Option<String> {
         self.causes(|causes| {
-            let standing = causes.plugin.clone().or_else(|| causes.watch.clone());
+            let standing = [&causes.plugin, &causes.unreached, &causes.watch];
+            let standing = standing.into_iter().flatten().next().cloned();
             standing.or_else(|| {
                 let (cause, at) = causes.last.as_ref()?;
                 let passed = now.saturating_duration_since(*at);
@@ -102,6 +132,24 @@ mod tests {
         health.watch(None);
         assert!(health.cause().unwrap().contains("panicked"));
         assert_eq!(health.faults(), 1);
+    }
+
+    #[test]
+    fn a_platform_that_answers_again_is_not_called_unreachable() {
+        let health = Health::default();
+        let failed = |code| health.answered(&Failure::new(code, "status blog: refused"));
+        failed(ErrorCode::Unavailable);
+        assert_eq!(
+            (health.is_reached(), health.cause().unwrap().as_str()),
+            (false, "status blog: refused")
+        );
+        failed(ErrorCode::Internal);
+        assert!(!health.is_reached(), "nobody knows");
+        failed(ErrorCode::NotFound);
+        assert_eq!((health.is_reached(), health.cause()), (true, None));
+        failed(ErrorCode::Unavailable);
+        health.reached();
+        assert_eq!((health.is_reached(), health.cause()), (true, None));
     }
 
     #[test]

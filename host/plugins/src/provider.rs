@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use drowse_core::{
-    ErrorCode, Exit, FETCH, Failure, Observation, Provider, ProviderEvent, ProviderName,
+    Ability, ErrorCode, Exit, FETCH, Failure, Observation, Provider, ProviderEvent, ProviderName,
     ProviderState, RecreateOptions, RemoveOptions, StopOptions, Target,
 };
 use tokio::{
@@ -106,8 +106,15 @@ impl PluginProvider {
         let (runtime, settings) = (&seat.house.runtime, Some(seat.settings.as_str()));
         let run = instance::run(runtime, &active.plugin, state, settings, function);
         match tokio::time::timeout(wall, run).await.unwrap_or(Err(Fault::Wall(wall))) {
-            Ok(Ok(result)) => Ok(result),
-            Ok(Err(error)) => Err(seat.refused(&doing, error)),
+            Ok(Ok(result)) => {
+                seat.tenant.health.reached();
+                Ok(result)
+            }
+            Ok(Err(error)) => {
+                let failure = seat.refused(&doing, error);
+                seat.tenant.health.answered(&failure);
+                Err(failure)
+            }
             Err(fault) => Err(seat.broke(&doing, &fault)),
         }
     }
@@ -253,13 +260,29 @@ impl Provider for PluginProvider {
         receiver
     }
 
+    fn calls(&self) -> usize {
+        self.seat.tenant.limits.calls
+    }
+
+    fn refusal(&self, ability: Ability, target: &Target) -> Option<Failure> {
+        let active = self.seat.active.borrow().clone();
+        // Without a plugin the call itself tells what is wrong.
+        let info = active.as_ref()?.plugin.info();
+        if !info.abilities.contains(&ability) {
+            return Some(self.cannot(ability.as_str(), target));
+        }
+        let lack = active.as_ref()?.scope.lacks(ability, &info.endpoints)?;
+        let doing = doing(ability.as_str(), Some(&target.handle));
+        Some(self.seat.failure(ErrorCode::Denied, &doing, &lack))
+    }
+
     fn state(&self) -> ProviderState {
         let active = self.seat.active.borrow().clone();
         let info = active.as_ref().map(|active| active.plugin.info());
         ProviderState {
             plugin: active.as_ref().map(|active| active.plugin.title()),
             origin: info.map(|info| info.origin.clone()),
-            usable: active.is_some(),
+            usable: active.is_some() && self.seat.tenant.health.is_reached(),
             cause: self.seat.tenant.health.cause(),
             abilities: info.map(|info| info.abilities.clone()).unwrap_or_default(),
             faults: self.seat.tenant.health.faults(),

@@ -6,6 +6,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
+use drowse_core::Ability;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -237,6 +238,17 @@ impl Scope {
         })
     }
 
+    /// The refusal that calls of this ability would meet: an optional endpoint of the ability's
+    /// name is wished for and not granted.
+    pub(crate) fn lacks(&self, ability: Ability, wishes: &[EndpointWish]) -> Option<String> {
+        let wish = wishes.iter().find(|wish| wish.optional && wish.name == ability.as_str())?;
+        let tenant = &self.tenant;
+        let granted =
+            tenant.endpoints.contains_key(&wish.name) || tenant.datagrams.contains_key(&wish.name);
+        let scheme = if wish.wants_datagrams() { "udp" } else { "https" };
+        (!granted).then(|| self.no_endpoint(&wish.name, scheme))
+    }
+
     fn no_endpoint(&self, endpoint: &str, scheme: &str) -> String {
         let provider = &self.tenant.provider;
         let endpoint = crate::fault::clean(endpoint, 128);
@@ -266,5 +278,34 @@ impl Scope {
         let usual = self.suggested.get(endpoint);
         let usual = usual.filter(|url| url.starts_with("udp://") == (scheme == "udp"));
         toml_string(&usual.cloned().unwrap_or_else(|| format!("{scheme}://host:port")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(name: &str, optional: bool) -> EndpointWish {
+        EndpointWish {
+            name: name.to_owned(),
+            purpose: "to recreate containers".to_owned(),
+            suggested_url: Some("unix:///run/engine.sock".to_owned()),
+            rules: Vec::new(),
+            rules_follow: Vec::new(),
+            optional,
+        }
+    }
+
+    #[test]
+    fn a_recreation_without_its_grant_is_refused_beforehand() {
+        let wishes = [wish("engine", false), wish("recreate", true)];
+        let scope = Scope::new(Arc::new(Tenant::nobody("docker")), &wishes);
+        let lack = scope.lacks(Ability::Recreate, &wishes).unwrap();
+        let line =
+            "add to [provider.docker]: endpoint.recreate = { url = \"unix:///run/engine.sock\" }";
+        assert!(lack.ends_with(line), "{lack}");
+        assert_eq!(scope.lacks(Ability::Exec, &wishes), None, "it has no endpoint of its own");
+        let required = [wish("recreate", false)];
+        assert_eq!(scope.lacks(Ability::Recreate, &required), None);
     }
 }

@@ -60,7 +60,10 @@ pub(crate) async fn supervise(seat: Arc<Seat>, events: mpsc::Sender<ProviderEven
                         return Ended::Unable(cause);
                     }
                     tracing::warn!(provider = %seat.name, "{cause}");
-                    seat.tenant.health.note(cause.clone());
+                    match error.code {
+                        ErrorCode::Unavailable => seat.tenant.health.unreached(cause.clone()),
+                        _ => seat.tenant.health.note(cause.clone()),
+                    }
                     Ended::Failed { cause, broke: false }
                 }
                 // It broke because nobody listens any more.

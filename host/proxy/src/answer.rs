@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::{
     headers::tokens,
     page::Notice,
-    waiting::{Queue, stage},
+    waiting::{Queue, cause, stage},
     words::seconds,
 };
 
@@ -39,6 +39,9 @@ pub(crate) struct Problem {
     /// For programs: which of ours it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
+    /// For programs: why the wake failed, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     workload: Option<WorkloadName>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,6 +87,7 @@ impl Problem {
             status,
             detail: detail.into(),
             code: None,
+            cause: None,
             workload: None,
             phase: None,
             wake: None,
@@ -115,6 +119,7 @@ impl Problem {
             elapsed: seconds(snapshot.since.elapsed()),
             expected: snapshot.expected.map(seconds),
         });
+        self.cause = snapshot.failure.as_deref().map(cause);
         self.of(workload, snapshot.phase)
     }
 

@@ -27,7 +27,7 @@ mod streams;
 
 pub(crate) use feed::Feeds;
 pub(crate) use hold::Visitor;
-pub(crate) use progress::{Outlook, Progress, Queue, explain, stage};
+pub(crate) use progress::{Outlook, Progress, Queue, cause, explain, stage};
 pub(crate) use samples::samples;
 
 use key::Key;

@@ -280,6 +280,16 @@ impl Answer {
         self.message.ends_with("container state improper")
     }
 
+    /// The container that the request was for is removed, or is gone already.
+    pub(crate) fn is_of_removed(&self) -> bool {
+        let says = |words| self.message.contains(words);
+        match self.status {
+            404 => self.message.starts_with("No such container"),
+            409 | 500 => says("marked for removal") || says("removal of container"),
+            _ => false,
+        }
+    }
+
     /// The engine's refusal as a failure of what was attempted.
     pub(crate) fn refusal(&self, attempted: &str) -> Error {
         let (status, request) = (self.status, self.response.request());

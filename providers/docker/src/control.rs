@@ -25,6 +25,9 @@ const KILL_TIME: Duration = Duration::from_secs(10);
 /// How long an engine may take until it shows that a container has stopped that it says has.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// How long the engine may take over a removal that is in progress when a container is started.
+const REMOVAL: Duration = Duration::from_secs(15);
+
 /// Between the first two looks at a container that is to stop; doubles up to [`LAST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -81,6 +84,8 @@ impl<'a> Container<'a> {
     pub(crate) fn start(&self) -> Result<Observation> {
         let attempt = self.attempt("start");
         let Some(reference) = self.reference()? else { return Err(self.not_found(&attempt)) };
+        let removal = Deadline::after(REMOVAL);
+        let mut refusal = None;
         // More than once only if the container changes under our hands.
         for _ in 0..3 {
             let answer = self.act(&reference, "start", &[], None, &attempt)?;
@@ -98,6 +103,21 @@ impl<'a> Container<'a> {
                 Status::Missing => return Err(self.not_found(&attempt)),
                 Status::Running | Status::Starting => return Ok(seen),
                 _ if answer.is_done() => return Ok(seen),
+                // It is being removed, and another container may have its name afterwards.
+                Status::Stopping if !answer.is_overtaken() => {
+                    let seen = self.look_until_stopped(removal)?;
+                    if seen.status == Status::Stopping {
+                        return Err(Error::conflict(format!(
+                            "{attempt}: it is being removed, and still is after {} s",
+                            REMOVAL.as_secs()
+                        )));
+                    }
+                }
+                // The answer was about the container that had the name before this one.
+                Status::Stopped if answer.is_of_removed() => {
+                    refusal = Some(answer.refusal(&attempt));
+                    clock::sleep(FIRST_PAUSE);
+                }
                 // Somebody else is stopping it.
                 _ if answer.is_overtaken() => {
                     drop(self.look_until_stopped(Deadline::after(MARGIN))?)
@@ -112,7 +132,10 @@ impl<'a> Container<'a> {
                 _ => return Err(answer.refusal(&attempt)),
             }
         }
-        Err(Error::conflict(format!("{attempt}: somebody else pauses or stops it meanwhile")))
+        Err(refusal.unwrap_or_else(|| {
+            let message = "somebody else pauses, stops or removes it meanwhile";
+            Error::conflict(format!("{attempt}: {message}"))
+        }))
     }
 
     pub(crate) fn stop(&self, signal: Option<&str>, grace: Duration) -> Result<Observation> {

@@ -15,7 +15,7 @@ use crate::{
     journal::Kind,
     provider::{ErrorCode, Failure, Observation, RecreateOptions, Status, StopOptions},
     spec::{Adopt, SleepMethod, SleepPlan},
-    step::{Effect, Input, Life, Operation, Origin, Renewal},
+    step::{Effect, Input, Life, Operation, Origin, Priority, Renewal},
 };
 
 /// The provider has so much longer to answer than what it is asked may take.
@@ -105,9 +105,15 @@ impl Workload {
             }
             Effect::Operate(ticket, operation) => self.begin(ticket, operation, tasks, story),
             Effect::CancelOperation => cancel(&mut tasks.operation),
-            Effect::Look(ticket) => {
+            Effect::Look(ticket, priority) => {
                 let workload = self.clone();
                 let look = async move {
+                    let _turn = match priority {
+                        Priority::Urgent => None,
+                        Priority::Routine => {
+                            workload.shared.routine_turn(&workload.spec.provider).await
+                        }
+                    };
                     let result = workload.status_now().await;
                     workload.apply(Input::Looked(ticket, result));
                 };
@@ -244,7 +250,9 @@ impl Workload {
     async fn measure(&self) {
         let Ok(provider) = self.shared.provider(&self.spec.provider) else { return };
         loop {
+            let turn = self.shared.routine_turn(&self.spec.provider).await;
             let usage = self.within(LOOK, "usage of", provider.usage(&self.spec.target)).await;
+            drop(turn);
             match usage {
                 Ok(usage) => {
                     self.measured.store(usage.memory.unwrap_or(0), Ordering::Relaxed);

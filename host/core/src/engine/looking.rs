@@ -12,7 +12,7 @@ use super::Workload;
 use crate::{
     provider::{ErrorCode, Exit, Failure, Health, Observation},
     spec::{ReadyCheck, Veto},
-    step::Input,
+    step::{Input, Priority},
     words::Generation,
 };
 
@@ -83,7 +83,7 @@ impl Workload {
             ReadyCheck::Exec { command } => self.exec(command).await,
             // The machine itself decides how it ended.
             ReadyCheck::Completed => {
-                self.apply(Input::Look);
+                self.apply(Input::Look(Priority::Urgent));
                 Err("it has not ended yet".to_owned())
             }
             check => {
@@ -160,6 +160,7 @@ impl Workload {
                 Err(failure) => self.unanswered("its usage is unknown", &failure),
             },
             Veto::Busy(ReadyCheck::Exec { command }) => {
+                let _turn = self.shared.routine_turn(&self.spec.provider).await;
                 match self.run_inside(command, QUESTION).await {
                     Ok(exit) => (exit.status == 0).then(|| "it says that it is busy".to_owned()),
                     Err(failure) => self.unanswered("its command could not be run", &failure),
@@ -193,6 +194,7 @@ impl Workload {
 
     async fn cpu(&self) -> Result<Option<f64>, Failure> {
         let provider = self.shared.provider(&self.spec.provider)?;
+        let _turn = self.shared.routine_turn(&self.spec.provider).await;
         let usage = self.within(QUESTION, "usage of", provider.usage(&self.spec.target)).await?;
         Ok(usage.cpu_percent)
     }

@@ -3,7 +3,10 @@
 use std::{cmp::Reverse, sync::atomic::Ordering, time::Duration};
 
 use super::Workload;
-use crate::{step::State, words::Phase};
+use crate::{
+    step::{Force, State},
+    words::Phase,
+};
 
 impl Workload {
     /// What it takes of its pool's memory: what was measured, else what the operator said.
@@ -23,7 +26,8 @@ impl Workload {
     /// if nobody needs it or is inside, and nobody is about to enter. One that runs although
     /// nobody has asked for it has its idle time first: somebody has just started it.
     pub(super) fn may_go_in(&self, state: &State, stay: Duration) -> Option<Duration> {
-        let used = state.held() > 0 || self.gate.visits() > 0 || self.waiting() > 0;
+        let used =
+            state.is_kept_awake(Force::Drain) || self.gate.visits() > 0 || self.waiting() > 0;
         if state.phase() != Phase::Ready || self.is_pinned() || used {
             return None;
         }
@@ -37,7 +41,7 @@ impl Workload {
 
     /// It sleeps lightly, and may be put into the deep sleep for another one.
     pub(super) fn may_go_deeper(&self, state: &State) -> bool {
-        state.sleeps_lightly() && state.held() == 0 && !self.is_pinned()
+        state.sleeps_lightly() && !state.is_kept_awake(Force::Drain) && !self.is_pinned()
     }
 
     fn is_pinned(&self) -> bool {

@@ -11,14 +11,14 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use super::{Snapshot, Workload, workload::Tasks};
 use crate::{
     journal::{Cause, Correlation, Source},
-    provider::{ErrorCode, Failure},
+    provider::{ErrorCode, Failure, Reason},
     spec::{Need, Until},
     step::{Input, Stage},
     words::{Generation, Phase, WorkloadName},
 };
 
 /// Keeps a workload awake for somebody. Dropping it is letting go.
-pub(super) struct Hold(Arc<Workload>);
+pub(super) struct Hold(Arc<Workload>, Source);
 
 /// A dependency and how far it must come.
 #[derive(Clone)]
@@ -61,14 +61,15 @@ impl Link {
 
 impl Hold {
     pub(super) fn take(workload: Arc<Workload>, cause: Cause) -> Self {
+        let source = cause.source;
         workload.apply(Input::Hold(Arc::new(cause)));
-        Self(workload)
+        Self(workload, source)
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.0.apply(Input::Release);
+        self.0.apply(Input::Release(self.1));
     }
 }
 
@@ -229,7 +230,8 @@ impl Awaited {
             (Until::Completed, Phase::Asleep) if snapshot.generation >= self.run => {
                 let name = self.link.workload.name();
                 let message = format!("it needs {name}, which was ended before it had completed");
-                Some(Err(Failure::new(ErrorCode::Conflict, message)))
+                let failure = Failure::new(ErrorCode::Conflict, message);
+                Some(Err(failure.because(Reason::NeedFailed)))
             }
             (Until::Completed, _) => None,
             (_, Phase::Failed | Phase::Missing) if snapshot.wake_wanted => None,
@@ -252,6 +254,7 @@ impl Awaited {
                 format!("it needs {name}, which its provider does not know"),
             ),
         }
+        .because(Reason::NeedFailed)
     }
 }
 

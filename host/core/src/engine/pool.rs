@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use super::{Workload, lock};
 use crate::{
     journal::{Cause, Source},
-    provider::{ErrorCode, Failure},
+    provider::{ErrorCode, Failure, Reason},
     spec::PoolSpec,
     step::{Input, Operation},
     words::{Generation, Phase, PoolName, WorkloadName},
@@ -147,7 +147,8 @@ impl Pool {
                 Failure::new(
                     ErrorCode::Unavailable,
                     format!("pool {pool:?} is full, and {waiting} wait for a place already"),
-                ),
+                )
+                .because(Reason::PoolFull),
             ));
         }
         let priority = workload.membership().map_or(0, |membership| membership.priority);

@@ -35,8 +35,10 @@ impl Order {
 
 impl Workload {
     /// Carries an order out, without waiting for its end. `conflict` when another one is carried out
-    /// or the workload is on its way to sleep.
+    /// or the workload is on its way to sleep; `unsupported` or `denied` when its provider cannot
+    /// recreate, which is known before anything is touched.
     pub(super) fn renew(self: &Arc<Self>, order: Order) -> Result<(), Failure> {
+        self.may_recreate(order.renewal)?;
         let begun = match self.fetches_for(&order) {
             true => self.begin_fetch(order),
             false => !self.is_fetched_for() && self.apply_if(State::may_be_renewed, order.input()),
@@ -50,6 +52,14 @@ impl Workload {
             false => format!("{name} is on its way to sleep: try again when it sleeps"),
         };
         Err(Failure::new(ErrorCode::Conflict, message))
+    }
+
+    /// What is refused in any case is refused while visitors still come and go.
+    fn may_recreate(&self, renewal: Renewal) -> Result<(), Failure> {
+        let Renewal::Recreate { .. } = renewal else { return Ok(()) };
+        // One that is still being loaded is waited for.
+        let Ok(provider) = self.shared.provider(&self.spec.provider) else { return Ok(()) };
+        provider.refusal(Ability::Recreate, &self.spec.target).map_or(Ok(()), Err)
     }
 
     fn fetches_for(&self, order: &Order) -> bool {

@@ -97,7 +97,7 @@ impl Chapter {
         let (story, workload) = (&self.story, &self.workload);
         workload.record(story, result.ok().flatten(), result.err().cloned());
         let spec = workload.spec();
-        let milliseconds = story.elapsed().as_secs_f64() * 1e3;
+        let milliseconds = u64::try_from(story.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (operation, correlation) = (story.kind, story.correlation);
         match result {
             Ok(seen) => tracing::info!(

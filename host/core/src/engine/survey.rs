@@ -12,7 +12,10 @@ use tokio::{
 };
 
 use super::{Engine, Shared, Workload, read};
-use crate::{step::Input, words::ProviderName};
+use crate::{
+    step::{Input, Priority},
+    words::ProviderName,
+};
 
 /// So many looks at a time: the provider has other things to do meanwhile.
 const AT_A_TIME: usize = 16;
@@ -43,7 +46,7 @@ impl Survey {
             let Some(all) = shared.upgrade().map(|shared| shared.all_of(&provider)) else { return };
             let looks = all.into_iter().filter_map(|workload| Weak::upgrade(&workload));
             let look = |workload: Arc<Workload>| async move {
-                workload.apply(Input::Look);
+                workload.apply(Input::Look(Priority::Routine));
                 workload.looked(LONG).await;
             };
             stream::iter(looks).for_each_concurrent(AT_A_TIME, look).await;

@@ -11,6 +11,7 @@ use crate::{
     words::{Generation, Phase},
 };
 
+mod absence;
 mod adopt;
 mod compose;
 mod faults;
@@ -19,6 +20,7 @@ mod locks;
 mod needs;
 mod platform;
 mod pool;
+mod priorities;
 mod renewals;
 mod schedules;
 mod tiers;

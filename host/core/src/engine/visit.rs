@@ -14,7 +14,7 @@ use super::{Snapshot, Workload};
 use crate::{
     gate::Left,
     journal::Cause,
-    provider::{ErrorCode, Failure},
+    provider::{ErrorCode, Failure, Reason},
     step::{Input, Life, State},
     words::{Generation, Phase},
 };
@@ -124,7 +124,8 @@ impl Workload {
             }
             let snapshot = snapshots.borrow_and_update().clone();
             if self.has_ended() {
-                let failure = Failure::new(ErrorCode::Unavailable, "the router is ending");
+                let failure = Failure::new(ErrorCode::Unavailable, "the router is ending")
+                    .because(Reason::RouterEnding);
                 return Err(Turned::Failed(Arc::new(failure), None));
             }
             match snapshot.phase {

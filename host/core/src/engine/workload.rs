@@ -25,7 +25,7 @@ use crate::{
     gate::Gate,
     journal::Kind,
     spec::{Adopt, Membership, ReadyCheck, WorkloadSpec},
-    step::{Effect, Input, Life, Policy, State, step},
+    step::{Effect, Force, Input, Life, Policy, Priority, State, step},
     words::{Generation, Phase, WorkloadName},
 };
 
@@ -169,7 +169,7 @@ impl Workload {
             (inner.state.clone(), inner.veto.clone(), inner.wakes.expected());
         drop(inner);
         let (now, visits) = (self.shared.now(), self.gate.visits());
-        let kept = visits > 0 || state.held() > 0 || self.is_unasked();
+        let kept = visits > 0 || state.is_kept_awake(Force::Drain) || self.is_unasked();
         let sleeps_in = match (state.phase(), self.idle()) {
             (Phase::Ready, Some(idle)) if !kept => {
                 Some(idle.saturating_sub(self.quiet()).as_secs_f64())
@@ -343,7 +343,9 @@ impl Workload {
     /// Looks at it, without a reason.
     pub(super) fn look_regularly(self: &Arc<Self>) {
         self.pulsed.store(self.shared.milliseconds(), Ordering::Relaxed);
-        self.apply(Input::Look);
+        // One that is on its way tells as much.
+        let unasked = |state: &State| state.due_look().is_none();
+        self.apply_if(unasked, Input::Look(Priority::Routine));
     }
 
     pub(super) fn is_job(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Effect, Force, Input, Moment, Operation, Policy, Slot, State};
+use super::{Effect, Force, Input, Moment, Operation, Policy, Priority, Slot, State};
 use crate::{
     journal::{Cause, Kind, Source},
     provider::{ErrorCode, Failure},
@@ -29,7 +29,7 @@ impl Machine<'_> {
             Input::Renew(cause, force, renewal) => self.renew(cause, force, renewal),
             Input::Evict(cause) => self.evict(cause),
             Input::Hold(cause) => self.hold(cause),
-            Input::Release => self.released(),
+            Input::Release(source) => self.released(source),
             Input::Granted(of) if of == generation && self.queued() => self.granted(),
             Input::Refused(of, failure) if of == generation && self.queued() => {
                 self.fail(failure);
@@ -81,7 +81,7 @@ impl Machine<'_> {
                     None => return,
                 }
                 if std::mem::take(&mut self.state.missed) && self.state.operation.is_none() {
-                    self.look();
+                    self.look(Priority::Urgent);
                 }
             }
             Input::Ready(of) if of == generation && self.probing() => self.ready(),
@@ -89,21 +89,23 @@ impl Machine<'_> {
                 self.state.seen = Some(seen);
             }
             Input::Changed(observation) => self.changed(&observation),
-            Input::Suspected(of) if of == generation && phase == Phase::Ready => self.look(),
-            Input::Look => self.look(),
-            Input::Looked(ticket, result) if self.state.look == Some(ticket) => {
+            Input::Suspected(of) if of == generation && phase == Phase::Ready => {
+                self.look(Priority::Urgent);
+            }
+            Input::Look(priority) => self.look(priority),
+            Input::Looked(ticket, result) if self.state.awaits_look(ticket) => {
                 self.state.look = None;
                 // Counts even if something has happened since: where much happens and looks are
                 // slow there would never be one that does.
-                let again = std::mem::take(&mut self.state.look_again);
+                let again = self.state.look_again.take();
                 let stale = self.state.last_operation > ticket || self.state.operation.is_some();
                 match result {
                     _ if stale => {}
                     Ok(observation) => self.looked(observation),
                     Err(_) => self.not_looked(),
                 }
-                if again {
-                    self.look();
+                if let Some(priority) = again {
+                    self.look(priority);
                 }
             }
             // An answer that no longer counts.
@@ -142,7 +144,7 @@ impl Machine<'_> {
         // Whoever starts it from here on, it is not us.
         self.state.began &= self.state.may_run;
         if std::mem::take(&mut self.state.missed) {
-            self.look();
+            self.look(Priority::Urgent);
         }
         let needed = self.needed();
         if let (false, true, None, Some(after)) =
@@ -155,7 +157,7 @@ impl Machine<'_> {
             let left = self.state.rest_until.max(self.state.again_at).unwrap_or_default();
             let left = left.saturating_sub(self.now);
             if phase == Phase::Asleep && left.is_zero() && !short {
-                self.begin_wake(Arc::new(Cause::new(Source::Dependency)));
+                self.begin_wake(self.needed_by());
             } else if self.state.timer.is_none() {
                 self.arm(if left.is_zero() { self.policy.cooldown } else { left });
             }
@@ -196,7 +198,7 @@ impl Machine<'_> {
             Phase::Failed if self.state.failed_stops > 0 && self.needed() => {
                 match self.state.rest_until.filter(|until| self.now < *until) {
                     Some(until) => self.arm(until - self.now),
-                    None => self.begin_wake(Arc::new(Cause::new(Source::Dependency))),
+                    None => self.begin_wake(self.needed_by()),
                 }
             }
             Phase::Failed if self.state.failed_stops > 0 => {
@@ -209,7 +211,7 @@ impl Machine<'_> {
             }
             Phase::Failed | Phase::Missing | Phase::Asleep if self.needed() => {
                 if !self.resting() {
-                    self.begin_wake(Arc::new(Cause::new(Source::Dependency)));
+                    self.begin_wake(self.needed_by());
                 }
             }
             Phase::Asleep | Phase::Failed if self.state.light => {
@@ -222,13 +224,17 @@ impl Machine<'_> {
     /// The next look is due. A start makes it run whatever it is.
     fn look_timer(&mut self) {
         match self.state.unsure && self.needed() && !self.resting() {
-            true => self.begin_wake(Arc::new(Cause::new(Source::Dependency))),
-            false => self.look(),
+            true => self.begin_wake(self.needed_by()),
+            false if self.state.is_absent() => self.look(Priority::Urgent),
+            false => self.look(Priority::Routine),
         }
     }
 
     fn hold(&mut self, cause: Arc<Cause>) {
         self.state.held += 1;
+        if cause.source == Source::Schedule {
+            self.state.scheduled = Some(cause.clone());
+        }
         self.wake(cause);
         let rests = matches!(self.state.phase(), Phase::Asleep | Phase::Failed | Phase::Missing);
         // The timer was for the deeper sleep; now it is for the next try.
@@ -250,6 +256,7 @@ impl Machine<'_> {
         self.state.phase = Some(phase);
         self.state.since = self.now;
         self.state.life = None;
+        self.state.absent = None;
         self.state.seen = None;
         self.state.place = None;
         self.state.missing_needs = Arc::default();
@@ -328,7 +335,20 @@ impl Machine<'_> {
 
     /// Somebody needs it awake. A job is not: it runs and ends.
     pub(super) fn needed(&self) -> bool {
-        self.state.held > 0 && !self.policy.job
+        self.is_kept() && !self.policy.job
+    }
+
+    /// Somebody keeps it awake. A schedule that an operator has overruled does not.
+    pub(super) fn is_kept(&self) -> bool {
+        self.state.is_kept_awake(Force::Drain)
+    }
+
+    /// The cause of a wake because it is needed.
+    fn needed_by(&self) -> Arc<Cause> {
+        match &self.state.scheduled {
+            Some(window) if self.state.held == 1 => window.clone(),
+            _ => Arc::new(Cause::new(Source::Dependency)),
+        }
     }
 
     fn queued(&self) -> bool {
@@ -344,6 +364,14 @@ impl Machine<'_> {
 
     fn probing(&self) -> bool {
         self.state.phase() == Phase::Waking && self.state.life.is_some()
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn awaits_look(&self, ticket: u64) -> bool {
+        self.look.is_some_and(|(asked, _)| asked == ticket)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Effect, Operation, machine::Machine, sleep::backoff};
+use super::{Effect, Operation, Priority, machine::Machine, sleep::backoff};
 use crate::{
     provider::{Observation, Status},
     spec::Adopt,
@@ -21,6 +21,12 @@ impl Machine<'_> {
         }
         let look = match self.state.phase() {
             Phase::Draining | Phase::Stopping => false,
+            Phase::Waking if self.state.is_absent() => {
+                if !matches!(seen.status, Status::Missing | Status::Stopping) {
+                    self.target_is_back();
+                }
+                false
+            }
             Phase::Waking if self.state.life.is_none() => {
                 self.state.missed = runs(&seen.status);
                 false
@@ -31,11 +37,14 @@ impl Machine<'_> {
             }
             Phase::Ready => self.differs(seen),
             Phase::Asleep => !matches!(seen.status, Status::Stopped | Status::Paused),
-            Phase::Failed => runs(&seen.status) || self.state.failed_stops > 0,
+            Phase::Failed => {
+                let retries = self.state.failed_stops > 0;
+                runs(&seen.status) || retries || self.state.target.differs(seen)
+            }
             Phase::Missing => seen.status != Status::Missing,
         };
         if look {
-            self.look();
+            self.look(Priority::Urgent);
         }
     }
 
@@ -47,21 +56,23 @@ impl Machine<'_> {
         })
     }
 
-    pub(super) fn look(&mut self) {
+    pub(super) fn look(&mut self, priority: Priority) {
         if self.state.operation.is_some() {
             // What is seen now may be older than the answer to come.
             self.state.missed = true;
             return;
         }
-        if self.state.look.is_some() {
-            self.state.look_again = true;
+        // An urgent query does not wait for a routine one, which may wait for its turn.
+        if self.state.look.is_some_and(|(_, asked)| asked >= priority) {
+            self.state.look_again = self.state.look_again.max(Some(priority));
             return;
         }
         let ticket = self.ticket();
-        self.state.look = Some(ticket);
+        self.state.look = Some((ticket, priority));
+        self.state.look_again = None;
         self.state.missed = false;
         self.disarm_look();
-        self.effects.push(Effect::Look(ticket));
+        self.effects.push(Effect::Look(ticket, priority));
     }
 
     /// The provider could not say what it is. It is asked again until it can.
@@ -73,11 +84,15 @@ impl Machine<'_> {
     pub(super) fn looked(&mut self, seen: Observation) {
         let adopts = self.policy.adopt != Adopt::Ignore && !self.policy.job;
         let (ours, status) = (self.state.is_ours(), seen.status.clone());
+        let (restarted, replaced) = (self.is_restarted(&seen), self.is_replaced(&seen));
+        let removed = seen.status == Status::Missing && self.state.target.exists();
+        self.record(&seen);
         self.state.owed = 0;
         self.state.unsure = false;
         self.state.may_run &= !gone(&seen.status);
         match self.state.phase() {
             Phase::Draining | Phase::Stopping => {}
+            Phase::Waking if self.state.is_absent() => self.looked_for_target(&seen),
             // Before the start it does not matter what it is, unless there will be none.
             Phase::Waking if self.state.life.is_none() => self.state.missed = runs(&seen.status),
             Phase::Waking if gone(&seen.status) => self.died_waking(&seen),
@@ -87,6 +102,7 @@ impl Machine<'_> {
             }
             Phase::Waking => {}
             Phase::Ready if gone(&seen.status) || seen.status == Status::Stopping => {
+                self.record_stopped();
                 self.effects.push(Effect::CloseGate);
                 self.enter(resting_phase(&seen.status));
             }
@@ -100,9 +116,17 @@ impl Machine<'_> {
             Phase::Failed if runs(&seen.status) && self.state.is_ours() && !self.policy.job => {
                 self.adopt(seen);
             }
-            Phase::Asleep | Phase::Missing | Phase::Failed if runs(&seen.status) && adopts => {
+            Phase::Asleep | Phase::Missing | Phase::Failed
+                if runs(&seen.status) && (adopts || restarted) =>
+            {
                 self.adopt(seen);
             }
+            // The failure was that of a target that is gone.
+            Phase::Failed if removed => {
+                self.state.light = false;
+                self.lift_cooldown(Phase::Missing);
+            }
+            Phase::Failed if replaced => self.lift_cooldown(Phase::Asleep),
             Phase::Asleep if seen.status == Status::Missing => {
                 self.state.light = false;
                 self.enter(Phase::Missing);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    journal::{Cause, Kind},
+    journal::{Cause, Kind, Source},
     provider::{Failure, Observation},
     words::{Generation, WorkloadName},
 };
@@ -44,10 +44,10 @@ pub enum Input {
     Renew(Arc<Cause>, Force, Renewal),
     /// Its place is needed: it goes to sleep if nobody is inside and nobody needs it.
     Evict(Arc<Cause>),
-    /// Somebody needs it awake from now on. Each is answered by one [`Input::Release`].
+    /// Somebody needs it awake from now on. Each is answered by one [`Input::Release`] of the same kind.
     Hold(Arc<Cause>),
-    /// Somebody does not need it any more.
-    Release,
+    /// Somebody of this kind does not need it any more.
+    Release(Source),
     /// The pool has a place for this life.
     Granted(Generation),
     /// The pool has none and no room to wait in.
@@ -91,9 +91,18 @@ pub enum Input {
     /// Something suggests that this generation is gone. A hint.
     Suspected(Generation),
     /// Look what the provider says, whatever is believed.
-    Look,
+    Look(Priority),
     /// Answer to the look of this number.
     Looked(u64, Result<Observation, Failure>),
+}
+
+/// What waits for the answer of a status query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Nothing: the router polls.
+    Routine,
+    /// Visitors, or soon.
+    Urgent,
 }
 
 /// How an operator's order treats the visits inside.
@@ -133,8 +142,9 @@ pub enum Effect {
     Operate(u64, Operation),
     /// Drop the provider call in flight.
     CancelOperation,
-    /// Ask the provider for the status; answer with [`Input::Looked`].
-    Look(u64),
+    /// Ask the provider for the status; answer with [`Input::Looked`]. An urgent query replaces a
+    /// routine one that is not answered yet.
+    Look(u64, Priority),
     /// Probe this life until it is ready; answer with [`Input::Ready`].
     Probe(Generation, Arc<Observation>),
     /// Something changed: probe at once.

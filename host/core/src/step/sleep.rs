@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Effect, Force, Operation, Renewal,
+    Effect, Force, Operation, Priority, Renewal,
     machine::Machine,
     seen::{gone, resting_phase, runs},
 };
@@ -17,7 +17,7 @@ impl Machine<'_> {
     /// The idle time may be over.
     pub(super) fn idle_timer(&mut self) {
         let Some(idle) = self.policy.idle else { return };
-        if self.state.held > 0 {
+        if self.is_kept() {
             return self.arm(idle);
         }
         let ticket = self.ticket();
@@ -27,7 +27,7 @@ impl Machine<'_> {
 
     pub(super) fn may_sleep(&mut self) {
         match self.policy.idle {
-            Some(idle) if self.state.held > 0 => self.arm(idle),
+            Some(idle) if self.is_kept() => self.arm(idle),
             _ => {
                 self.state.closing = Some(Arc::new(Cause::new(Source::Idle)));
                 self.effects.push(Effect::CloseGateIfIdle);
@@ -43,9 +43,13 @@ impl Machine<'_> {
         }
     }
 
-    pub(super) fn released(&mut self) {
+    pub(super) fn released(&mut self, source: Source) {
         self.state.held = self.state.held.saturating_sub(1);
-        if self.state.held > 0 {
+        if source == Source::Schedule {
+            self.state.scheduled = None;
+            self.state.overruled = false;
+        }
+        if self.is_kept() {
             return;
         }
         match self.state.phase() {
@@ -59,7 +63,7 @@ impl Machine<'_> {
 
     pub(super) fn evict(&mut self, cause: Arc<Cause>) {
         match self.state.phase() {
-            _ if self.state.held > 0 => {}
+            _ if self.is_kept() => {}
             Phase::Ready => {
                 self.state.closing = Some(cause);
                 self.effects.push(Effect::CloseGateIfEmpty);
@@ -73,13 +77,16 @@ impl Machine<'_> {
     }
 
     pub(super) fn operator_sleep(&mut self, cause: Arc<Cause>, force: Force) {
+        if self.state.scheduled.is_some() && !self.state.is_kept_awake(force) {
+            self.state.overruled = true;
+        }
         match self.state.phase() {
             _ if self.needed() => {}
             _ if self.state.sleeps_lightly() => {
                 self.state.closing = Some(cause);
                 self.begin_sleep(Operation::Deepen);
             }
-            Phase::Asleep | Phase::Missing => self.look(),
+            Phase::Asleep | Phase::Missing => self.look(Priority::Urgent),
             Phase::Draining => {
                 self.state.wake_wanted = None;
                 self.state.renewal = None;
@@ -151,6 +158,11 @@ impl Machine<'_> {
 
     pub(super) fn slept(&mut self, operation: Operation, result: Result<Observation, Failure>) {
         let phase = self.state.phase();
+        match &result {
+            Ok(seen) => self.record(seen),
+            Err(failure) if failure.code == ErrorCode::NotFound => self.record_missing(),
+            Err(_) => {}
+        }
         match result {
             _ if !matches!(phase, Phase::Stopping | Phase::Failed) => {}
             Ok(seen) => self.sleeps(operation, &seen.status),
@@ -185,7 +197,7 @@ impl Machine<'_> {
                 self.arm(again);
                 self.end(Err(failure));
                 // It may sleep all the same, or there was nothing to put to sleep.
-                self.look();
+                self.look(Priority::Urgent);
             }
         }
     }

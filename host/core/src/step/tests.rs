@@ -10,11 +10,13 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use super::*;
 use crate::{
     journal::Source,
-    provider::{ErrorCode, Status},
+    provider::{ErrorCode, Reason, Status},
 };
 
 mod histories;
 mod renewals;
+mod schedules;
+mod targets;
 
 /// What may happen to a workload; the world turns it into an input if it can happen now.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ enum Happening {
     Hold,
     /// Somebody does not need it any more.
     Release,
+    /// A window of its schedule opens, or closes.
+    Window(bool),
     /// The pool answers: a place, or none.
     SlotAnswered(bool),
     /// What it needs is there, or will not come.
@@ -64,7 +68,7 @@ struct World {
     gate_open: bool,
     visits: BTreeMap<Generation, u32>,
     operation: Option<(u64, Operation)>,
-    look: Option<u64>,
+    look: Option<(u64, Priority)>,
     probe: Option<Generation>,
     timer: Option<(u64, Moment)>,
     look_timer: Option<(u64, Moment)>,
@@ -73,6 +77,10 @@ struct World {
     slot: bool,
     needs: Option<Generation>,
     held: u32,
+    /// A window is open.
+    scheduled: bool,
+    /// An operator has overruled the window.
+    overruled: bool,
     story: Option<Kind>,
     /// How the last story ended.
     ended: Option<Result<(), ErrorCode>>,
@@ -146,6 +154,8 @@ impl World {
             slot: false,
             needs: None,
             held: 0,
+            scheduled: false,
+            overruled: false,
             story: None,
             ended: None,
             last_left: Duration::ZERO,
@@ -155,6 +165,10 @@ impl World {
             retries: false,
             steps: 0,
         }
+    }
+
+    fn is_kept(&self) -> bool {
+        self.held > u32::from(self.overruled)
     }
 
     fn inside(&self) -> u32 {
@@ -208,7 +222,7 @@ impl World {
                             self.state.phase() == Phase::Failed || self.state.failure().is_some();
                         let cleans_up = failed || self.retries;
                         assert!(
-                            self.held == 0 || self.policy.job || self.obeys || cleans_up,
+                            !self.is_kept() || self.policy.job || self.obeys || cleans_up,
                             "put to sleep while it is needed"
                         );
                     }
@@ -222,9 +236,10 @@ impl World {
             Effect::CancelOperation => {
                 assert!(self.operation.take().is_some(), "nothing to cancel");
             }
-            Effect::Look(ticket) => {
-                assert!(self.look.is_none(), "two looks at a time");
-                self.look = Some(ticket);
+            Effect::Look(ticket, priority) => {
+                let replaces = self.look.is_none_or(|(_, before)| before < priority);
+                assert!(replaces, "two looks at a time");
+                self.look = Some((ticket, priority));
             }
             Effect::Probe(generation, _) => self.probe = Some(generation),
             Effect::StopProbe => self.probe = None,
@@ -340,7 +355,7 @@ impl World {
                 assert!(stuck || !self.state.is_ours() || self.state.may_run);
                 assert!(stuck || !self.slot && self.asked_slot.is_none(), "it keeps its place");
                 assert!(stuck || self.needs.is_none(), "it keeps what it needs awake");
-                let needed = self.held > 0 && !self.policy.job;
+                let needed = self.is_kept() && !self.policy.job;
                 let ends = self.timer.is_some() || looks;
                 assert!(!needed || ends, "needed, and nobody wakes it");
                 assert!(stuck || self.story.is_none(), "a story without end");
@@ -358,7 +373,10 @@ impl World {
             Happening::Visitor if self.gate_open => {
                 *self.visits.entry(self.state.generation()).or_default() += 1;
             }
-            Happening::Visitor => self.input(Input::Wake(request())),
+            Happening::Visitor => {
+                self.overruled = false;
+                self.input(Input::Wake(request()));
+            }
             Happening::VisitorLeaves => {
                 let Some(mut entry) = self.visits.first_entry() else { return };
                 *entry.get_mut() -= 1;
@@ -371,12 +389,16 @@ impl World {
                 }
             }
             Happening::OperationEnds(outcome) => {
-                if let Some((ticket, _)) = self.operation.take() {
+                if let Some((ticket, operation)) = self.operation.take() {
+                    if operation == Operation::Start && outcome.is_missing() {
+                        // There was nothing to start.
+                        *self.starts.entry(self.state.generation()).or_default() -= 1;
+                    }
                     self.input(Input::Answered(ticket, outcome.result()));
                 }
             }
             Happening::LookEnds(outcome) => {
-                if let Some(ticket) = self.look.take() {
+                if let Some((ticket, _)) = self.look.take() {
                     self.input(Input::Looked(ticket, outcome.result()));
                 }
             }
@@ -404,8 +426,15 @@ impl World {
             }
             Happening::NeedsChange => self.input(Input::NeedsChanged),
             Happening::Event(status, id) => self.input(Input::Changed(seen(status, id))),
-            Happening::OperatorWake => self.input(Input::Wake(operator())),
-            Happening::OperatorSleep(force) => self.input(Input::Sleep(operator(), force)),
+            Happening::OperatorWake => {
+                self.overruled = false;
+                self.input(Input::Wake(operator()));
+            }
+            Happening::OperatorSleep(force) => {
+                let others = self.held > u32::from(self.scheduled);
+                self.overruled |= self.scheduled && !others && force == Force::AtOnce;
+                self.input(Input::Sleep(operator(), force));
+            }
             Happening::OperatorRenew(force, renewal) => {
                 let (may, before) = (self.state.may_be_renewed(), self.state.clone());
                 self.input(Input::Renew(operator(), force, renewal));
@@ -413,13 +442,25 @@ impl World {
                 assert!(!may || self.state.is_renewed() || self.state.wake_wanted());
             }
             Happening::Evict => self.input(Input::Evict(Arc::new(Cause::new(Source::Pool)))),
+            Happening::Window(true) if !self.scheduled => {
+                (self.scheduled, self.overruled) = (true, false);
+                self.held += 1;
+                self.input(Input::Hold(Arc::new(Cause::new(Source::Schedule))));
+            }
+            Happening::Window(false) if self.scheduled => {
+                (self.scheduled, self.overruled) = (false, false);
+                self.held -= 1;
+                self.input(Input::Release(Source::Schedule));
+            }
+            Happening::Window(_) => {}
             Happening::Hold => {
+                self.overruled = false;
                 self.held += 1;
                 self.input(Input::Hold(Arc::new(Cause::new(Source::Dependency))));
             }
-            Happening::Release if self.held > 0 => {
+            Happening::Release if self.held > u32::from(self.scheduled) => {
                 self.held -= 1;
-                self.input(Input::Release);
+                self.input(Input::Release(Source::Dependency));
             }
             Happening::Release => {}
             Happening::SlotAnswered(yes) => {
@@ -450,7 +491,7 @@ impl World {
                 }
             }
             Happening::Suspicion => self.input(Input::Suspected(self.state.generation())),
-            Happening::Synced => self.input(Input::Look),
+            Happening::Synced => self.input(Input::Look(Priority::Routine)),
             Happening::Stale(kind) => self.stale(kind),
             Happening::TimePasses(seconds) => {
                 self.now += Duration::from_secs(seconds.into());
@@ -516,6 +557,9 @@ impl World {
             self.happen(Happening::LookEnds(Outcome::Seen(status, 1)));
             self.happen(Happening::Visitor);
             self.now += Duration::from_secs(1);
+            if self.look_timer.is_some_and(|(_, at)| at <= self.now) {
+                self.happen(Happening::LookTimerFires);
+            }
         }
         panic!("a visitor is never served: {:?}", self.state);
     }
@@ -524,6 +568,10 @@ impl World {
 // === impl Outcome ===
 
 impl Outcome {
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::Seen(Status::Missing, _) | Self::Error(ErrorCode::NotFound))
+    }
+
     fn result(self) -> Result<Observation, Failure> {
         match self {
             Self::Seen(status, id) => Ok(seen(status, id)),
@@ -579,6 +627,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::Evict),
         1 => Just(Happening::Hold),
         2 => Just(Happening::Release),
+        1 => any::<bool>().prop_map(Happening::Window),
         5 => prop::bool::weighted(0.9).prop_map(Happening::SlotAnswered),
         5 => prop::bool::weighted(0.9).prop_map(Happening::NeedsEnd),
         3 => any::<bool>().prop_map(Happening::QuestionEnds),

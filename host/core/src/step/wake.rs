@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use super::{
-    Effect, Life, Operation, Origin, Slot,
+    Effect, Life, Operation, Origin, Priority, Slot,
     machine::Machine,
     seen::{gone, resting_phase},
 };
 use crate::{
     journal::{Cause, Kind, Source},
-    provider::{ErrorCode, Failure, Observation, Status},
+    provider::{ErrorCode, Failure, Observation, Reason, Status},
     words::Phase,
 };
 
 impl Machine<'_> {
     pub(super) fn wake(&mut self, cause: Arc<Cause>) {
         let source = cause.source;
+        self.state.overruled = false;
         match self.state.phase() {
             // They want it awake from now on, though nobody is inside.
             Phase::Ready if source.is_operator() || source == Source::Schedule => {
@@ -61,6 +62,7 @@ impl Machine<'_> {
     pub(super) fn start(&mut self) {
         self.state.began = true;
         self.state.light = false;
+        self.state.wake_until = self.now + self.policy.wake_timeout;
         self.arm(self.policy.wake_timeout);
         self.operate(Operation::Start);
     }
@@ -72,15 +74,18 @@ impl Machine<'_> {
         let same = |life: &Arc<Observation>| {
             life.native_id.is_some() && life.native_id == observation.native_id
         };
-        let continued = self.state.life.as_ref().is_some_and(same);
+        let restarted = self.restarted_adopted(&observation);
+        let continued = self.state.life.as_ref().is_some_and(same) || restarted.is_some();
         let ours = match self.state.phase() {
             Phase::Ready => continued && !self.state.adopted,
-            phase => phase == Phase::Failed && self.state.is_ours(),
+            Phase::Failed if self.state.is_ours() => true,
+            _ => restarted == Some(false),
         };
         self.new_life(!ours);
         self.state.continued = continued;
         self.state.began = ours;
         self.state.light = false;
+        self.state.wake_until = self.now + self.policy.wake_timeout;
         self.arm(self.policy.wake_timeout);
         if self.state.slot != Slot::Held {
             self.state.slot = Slot::Held;
@@ -102,6 +107,7 @@ impl Machine<'_> {
         self.state.adopted = adopted;
         self.state.continued = false;
         self.state.last_sleep = None;
+        self.state.target.forget_stopped();
         self.state.began = false;
         self.state.restarted = false;
         self.state.wake_wanted = None;
@@ -113,6 +119,9 @@ impl Machine<'_> {
     }
 
     pub(super) fn started(&mut self, result: Result<Observation, Failure>) {
+        if let Ok(seen) = &result {
+            self.record(seen);
+        }
         match result {
             _ if self.state.phase() != Phase::Waking => {}
             Ok(observation) if gone(&observation.status) => self.died_waking(&observation),
@@ -123,7 +132,13 @@ impl Machine<'_> {
                     failure.code,
                     ErrorCode::InvalidRequest | ErrorCode::Unsupported | ErrorCode::Denied
                 );
-                self.state.may_run &= failure.code != ErrorCode::NotFound;
+                if failure.code == ErrorCode::NotFound {
+                    self.state.may_run = false;
+                    self.record_missing();
+                    if self.await_target(&failure.message) {
+                        return;
+                    }
+                }
                 self.fail(failure);
                 self.find_out();
             }
@@ -145,6 +160,7 @@ impl Machine<'_> {
         let Some(observation) = self.state.life.clone() else { return };
         self.enter(Phase::Ready);
         self.state.failed_wakes = 0;
+        self.state.target.succeeded();
         self.state.life = Some(observation.clone());
         let origin = match (self.state.continued, self.state.adopted) {
             (true, _) => Origin::Continued,
@@ -170,6 +186,10 @@ impl Machine<'_> {
         if self.state.adopted {
             return self.died_adopted(observation);
         }
+        let removed = "it was removed while it was woken";
+        if observation.status == Status::Missing && self.await_target(removed) {
+            return;
+        }
         let again = !self.policy.job && !self.state.restarted;
         if again && observation.status != Status::Missing {
             self.state.restarted = true;
@@ -178,20 +198,23 @@ impl Machine<'_> {
             self.operate(Operation::Start);
             return;
         }
-        let code = match observation.status {
-            Status::Missing => ErrorCode::NotFound,
-            _ => ErrorCode::Unavailable,
+        let (code, reason) = match observation.status {
+            Status::Missing => (ErrorCode::NotFound, Reason::Removed),
+            _ if self.policy.job => (ErrorCode::Unavailable, Reason::JobFailed),
+            _ => (ErrorCode::Unavailable, Reason::Exited),
         };
         let word = &observation.native_status;
         let exit = exit.map(|status| format!(" with exit status {status}")).unwrap_or_default();
         let detail = observation.detail.as_deref().map(|d| format!(": {d}")).unwrap_or_default();
-        self.fail(Failure::new(code, format!("it was started and is {word} again{exit}{detail}")));
+        let message = format!("it was started and is {word} again{exit}{detail}");
+        self.fail(Failure::new(code, message).because(reason));
     }
 
     /// Nobody here is to blame, and the next visitor wakes it.
     fn died_adopted(&mut self, observation: &Observation) {
         let why = format!("it is {} before it was ready", observation.native_status);
-        self.end(Err(Arc::new(Failure::new(ErrorCode::Unavailable, why))));
+        let failure = Failure::new(ErrorCode::Unavailable, why).because(Reason::Exited);
+        self.end(Err(Arc::new(failure)));
         self.enter(resting_phase(&observation.status));
     }
 
@@ -209,6 +232,7 @@ impl Machine<'_> {
         };
         let failure = Arc::new(failure);
         self.enter(phase);
+        self.record_failure();
         self.state.failure = Some(failure.clone());
         self.state.rest_until = Some(self.now + self.policy.cooldown);
         // Who is needed and cannot be woken is tried again less and less often; whoever comes
@@ -220,7 +244,11 @@ impl Machine<'_> {
     }
 
     pub(super) fn wake_timed_out(&mut self) {
-        let (limit, what) = if self.state.slot == Slot::Asked {
+        if let Some(absence) = self.state.absent.take() {
+            return self.target_stays_away(&absence);
+        }
+        let queued = self.state.slot == Slot::Asked;
+        let (limit, what) = if queued {
             (self.policy.queue, "there was no place for it in its pool".to_owned())
         } else if !self.state.began && !self.state.adopted {
             let names: Vec<_> = self.state.missing_needs.iter().map(ToString::to_string).collect();
@@ -237,7 +265,11 @@ impl Machine<'_> {
         let cause = self.state.cause.clone();
         self.cancel_operation();
         let message = format!("it was not ready within {limit:?}; {what}");
-        self.fail(Failure::new(ErrorCode::Timeout, message));
+        let failure = Failure::new(ErrorCode::Timeout, message);
+        self.fail(match queued {
+            true => failure.because(Reason::PoolFull),
+            false => failure,
+        });
         if !stop {
             return self.find_out();
         }
@@ -251,7 +283,7 @@ impl Machine<'_> {
         if self.state.may_run {
             self.ask_no_more();
             self.state.unsure = true;
-            self.look();
+            self.look(Priority::Urgent);
         }
     }
 }

@@ -144,7 +144,22 @@ pub(crate) async fn befall(sky: Arc<Sky>, platforms: Vec<Arc<Platform>>, number:
                 });
                 platform.happened(&name);
             }
-            50..65 => {
+            50..53 => {
+                // A restart by hand.
+                let runs = sky.guest(&name, |guest| {
+                    let runs = guest.status == Status::Running && !guest.job;
+                    if runs {
+                        guest.dies();
+                    }
+                    runs
+                });
+                platform.happened(&name);
+                let pause = dice.between(Duration::ZERO, Duration::from_secs(2));
+                if runs {
+                    tokio::spawn(runs_again(sky.clone(), platform.clone(), name, pause));
+                }
+            }
+            53..65 => {
                 // A deploy: another one under the same name.
                 sky.guest(&name, |guest| {
                     guest.id += 1;
@@ -161,7 +176,8 @@ pub(crate) async fn befall(sky: Arc<Sky>, platforms: Vec<Arc<Platform>>, number:
                     guest.status = Status::Missing;
                 });
                 platform.happened(&name);
-                let back = dice.between(Duration::from_secs(10), Duration::from_secs(3600));
+                let longest = if dice.chance(500) { 4 } else { 3600 };
+                let back = dice.between(Duration::ZERO, Duration::from_secs(longest));
                 tokio::spawn(comes_back(sky.clone(), platform.clone(), name, back));
             }
             75..85 => drop(engine.wake(&name, operator)),
@@ -182,6 +198,16 @@ pub(crate) async fn befall(sky: Arc<Sky>, platforms: Vec<Arc<Platform>>, number:
             }
         }
     }
+}
+
+async fn runs_again(sky: Arc<Sky>, platform: Arc<Platform>, name: String, after: Duration) {
+    sleep(after).await;
+    sky.guest(&name, |guest| {
+        if guest.status == Status::Stopped && !guest.ending {
+            guest.runs(Some(Duration::from_secs(1)));
+        }
+    });
+    platform.happened(&name);
 }
 
 async fn comes_back(sky: Arc<Sky>, platform: Arc<Platform>, name: String, after: Duration) {

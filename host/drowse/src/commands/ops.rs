@@ -34,7 +34,9 @@ fn text(entries: &[Entry], now: SystemTime, output: &Output) -> String {
     let mut text = table.render(output);
     for entry in entries {
         if let (Some(failure), true) = (&entry.failure, entry.kind.is_story()) {
-            let line = format!("{} {}: {failure}", entry.kind, entry.workload);
+            let (ended, correlation) = (ended(entry, now), entry.correlation);
+            let (kind, workload) = (entry.kind, &entry.workload);
+            let line = format!("{ended} {correlation} {kind} {workload}: {failure}");
             text.push_str(&format!("\n{}\n", output.paint(&line, Tone::Bad)));
         }
     }
@@ -42,7 +44,6 @@ fn text(entries: &[Entry], now: SystemTime, output: &Output) -> String {
 }
 
 fn row(entry: &Entry, now: SystemTime) -> [Cell; 7] {
-    let ago = now.duration_since(entry.ended).unwrap_or_default();
     let took = entry.ended.duration_since(entry.began).unwrap_or_default();
     let indent = if entry.kind.is_story() { "" } else { "  " };
     let by = match &entry.reference {
@@ -51,10 +52,13 @@ fn row(entry: &Entry, now: SystemTime) -> [Cell; 7] {
     };
     let outcome = match &entry.failure {
         None => Cell::from("done").in_tone(Tone::Good),
-        Some(failure) => Cell::from(&failure.code).in_tone(Tone::Bad),
+        Some(failure) => match failure.reason {
+            Some(reason) => Cell::from(reason).in_tone(Tone::Bad),
+            None => Cell::from(&failure.code).in_tone(Tone::Bad),
+        },
     };
     [
-        Cell::from(format!("{} ago", span(ago.as_secs_f64()))),
+        Cell::from(ended(entry, now)),
         Cell::from(&entry.workload),
         Cell::from(format!("{indent}{}", entry.kind)),
         Cell::from(by),
@@ -62,6 +66,12 @@ fn row(entry: &Entry, now: SystemTime) -> [Cell; 7] {
         outcome,
         Cell::from(entry.correlation),
     ]
+}
+
+/// How long ago.
+fn ended(entry: &Entry, now: SystemTime) -> String {
+    let ago = now.duration_since(entry.ended).unwrap_or_default();
+    format!("{} ago", span(ago.as_secs_f64()))
 }
 
 fn precise(took: Duration) -> String {

@@ -26,6 +26,9 @@ impl events::Host for HostState {
 
     async fn synced(&mut self) -> wasmtime::Result<()> {
         self.outside("events.synced")?;
+        if self.events.is_some() {
+            self.scope.tenant.health.reached();
+        }
         let wait = self.synced.owe(1, Instant::now());
         self.report(ProviderEvent::Synced, wait).await
     }

@@ -24,7 +24,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use super::{bare, tls};
+use super::{bare, permission, tls};
 use crate::settings::{Identity, Transport, Trust};
 
 /// Until a connection stands, with its TLS.
@@ -82,7 +82,15 @@ impl Service<Uri> for Connector {
 impl Place {
     async fn connect(&self) -> io::Result<Stream> {
         match &self.transport {
-            Transport::Unix(path) => Ok(Stream(Box::new(UnixStream::connect(path).await?))),
+            Transport::Unix(path) => match UnixStream::connect(path).await {
+                Ok(stream) => Ok(Stream(Box::new(stream))),
+                Err(error) => {
+                    let path = path.clone();
+                    let explain = move || permission::explain(&path, error);
+                    let explained = tokio::task::spawn_blocking(explain).await;
+                    Err(explained.map_err(io::Error::other)?)
+                }
+            },
             Transport::Http { host, port } => Ok(Stream(Box::new(tcp(host, *port).await?))),
             Transport::Https { host, port, trust, identity } => {
                 let load = || self.load(trust, identity.as_ref());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use drowse_core::{
-    ErrorCode, Failure, Generation, Phase, Snapshot, Stage, Until, Workload, WorkloadName,
+    ErrorCode, Failure, Generation, Phase, Reason, Snapshot, Stage, Until, Workload, WorkloadName,
 };
 use serde::Serialize;
 
@@ -86,6 +86,9 @@ pub(crate) struct Needed {
 /// Why a wake went wrong, in words for visitors.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Setback {
+    /// For programs: the reason of the failure, else its stable code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<String>,
     pub(crate) reason: &'static str,
     /// Seconds until it is tried again; absent when the next visitor's try is the next.
     pub(crate) retry_in: Option<f64>,
@@ -116,8 +119,11 @@ impl Progress {
         }
         let (title, says) = words(name, snapshot, state, reason);
         let waking = snapshot.phase == Phase::Waking;
-        let failure = (state == Outlook::Failed)
-            .then(|| Setback { reason, retry_in: snapshot.retry_in().map(seconds) });
+        let failure = (state == Outlook::Failed).then(|| Setback {
+            cause: snapshot.failure.as_deref().map(cause),
+            reason,
+            retry_in: snapshot.retry_in().map(seconds),
+        });
         Self {
             workload: name.clone(),
             phase: snapshot.phase,
@@ -153,14 +159,33 @@ impl Progress {
 
 /// What happened, for visitors: what exactly may name addresses and belongs to the operator.
 pub(crate) fn explain(failure: &Failure) -> &'static str {
+    match failure.reason {
+        Some(Reason::Exited) => return "It was started and ended before it was ready.",
+        Some(Reason::JobFailed) => return "It ran and ended with an error.",
+        Some(Reason::PoolFull) => {
+            return "Only so many may be awake at a time, and there was no place for it.";
+        }
+        Some(Reason::NeedFailed) => return "Something that it needs could not be woken.",
+        Some(Reason::Removed) => return "It was removed from the platform that runs it.",
+        Some(Reason::RouterEnding) => return "The router is about to end.",
+        _ => {}
+    }
     match failure.code {
         ErrorCode::Timeout => "It did not become ready in time.",
         ErrorCode::NotFound => "The platform that runs it does not know it.",
-        ErrorCode::Unavailable => "The platform that runs it cannot be reached, or is full.",
+        ErrorCode::Unavailable => "The platform that runs it cannot be reached.",
         ErrorCode::Denied => "The router is not allowed to start it.",
         ErrorCode::Conflict => "Somebody else is working on it.",
         ErrorCode::InvalidRequest | ErrorCode::Unsupported => "Its configuration does not work.",
         _ => "Something went wrong while it was started.",
+    }
+}
+
+/// The word of a failure in the API: its reason, else its stable code.
+pub(crate) fn cause(failure: &Failure) -> String {
+    match failure.reason {
+        Some(reason) => reason.as_str().to_owned(),
+        None => failure.code.as_str().into_owned(),
     }
 }
 
@@ -212,6 +237,7 @@ fn waking(stage: Option<&Stage>) -> String {
             }
             names => format!("It needs {} others, which are woken first.", names.len()),
         },
+        Some(Stage::Absent) => "It is being replaced, and a new one is waited for.".to_owned(),
         Some(Stage::Probing(_)) => "It was started and is getting ready to answer.".to_owned(),
         _ => "It was asleep and is being started.".to_owned(),
     }

@@ -55,7 +55,11 @@ pub(crate) fn samples() -> [Progress; 3] {
         phase: Phase::Failed,
         state: Outlook::Failed,
         needs,
-        failure: Some(Setback { reason: "It did not become ready in time.", retry_in: Some(9.0) }),
+        failure: Some(Setback {
+            cause: Some("timeout".to_owned()),
+            reason: "It did not become ready in time.",
+            retry_in: Some(9.0),
+        }),
         ..empty.clone()
     };
     [full, failed, empty]

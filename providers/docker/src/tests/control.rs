@@ -131,7 +131,7 @@ fn a_missing_network_is_not_a_missing_container() {
 #[test]
 fn a_refusal_carries_the_engines_words_and_the_stable_code() {
     for (status, message, code) in [
-        (409, "container is marked for removal and cannot be started", ErrorCode::Conflict),
+        (409, "container is restarting, wait until the container is running", ErrorCode::Conflict),
         (
             500,
             "driver failed: Bind for 0.0.0.0:80 failed: port is already allocated",
@@ -156,6 +156,66 @@ fn a_refusal_carries_the_engines_words_and_the_stable_code() {
         let start = format!("start container \"web\": {status} from {START}: {flat}");
         assert!(error.message().starts_with(&start), "{}", error.message());
     }
+}
+
+const MARKED: &str = "container is marked for removal and cannot be started";
+
+/// The recorded container while the engine removes it.
+fn removing() -> Reply {
+    changed(EXITED, "/State/Status", json!("removing"))
+}
+
+#[test]
+fn a_start_waits_for_the_end_of_a_removal_and_starts_the_new_container_of_the_name() {
+    let test = docker();
+    test.expect("engine", START, refused(409, MARKED));
+    for _ in 0..3 {
+        test.expect("engine", INSPECT_WEB, removing());
+    }
+    test.expect("engine", INSPECT_WEB, recorded(CREATED));
+    test.expect("engine", START, Reply::status(204));
+    test.expect("engine", INSPECT_WEB, recorded(RUNNING));
+    assert_eq!(test.start("web").unwrap().status, Status::Running);
+}
+
+#[test]
+fn a_start_that_waits_for_the_end_of_a_removal_is_not_found_when_no_other_container_follows() {
+    let test = docker();
+    test.expect("engine", START, refused(409, MARKED));
+    test.expect("engine", INSPECT_WEB, removing());
+    test.expect("engine", INSPECT_WEB, removing());
+    test.expect("engine", INSPECT_WEB, missing());
+    test.expect("engine", START, missing());
+    test.expect("engine", INSPECT_WEB, missing());
+    assert_eq!(*test.start("web").unwrap_err().code(), ErrorCode::NotFound);
+}
+
+#[test]
+fn a_refusal_that_was_about_the_container_before_is_no_refusal() {
+    for answer in [
+        refused(409, MARKED),
+        missing(),
+        refused(409, "removal of container web is already in progress"),
+    ] {
+        let test = docker();
+        test.expect("engine", START, answer);
+        test.expect("engine", INSPECT_WEB, recorded(CREATED));
+        test.expect("engine", START, Reply::status(204));
+        test.expect("engine", INSPECT_WEB, recorded(RUNNING));
+        assert_eq!(test.start("web").unwrap().status, Status::Running);
+    }
+}
+
+#[test]
+fn a_container_that_stays_marked_for_removal_is_a_conflict_in_the_engines_words() {
+    let test = docker();
+    for _ in 0..3 {
+        test.expect("engine", START, refused(409, MARKED));
+        test.expect("engine", INSPECT_WEB, recorded(EXITED));
+    }
+    let error = test.start("web").unwrap_err();
+    assert_eq!(*error.code(), ErrorCode::Conflict);
+    assert!(error.message().ends_with(MARKED), "{}", error.message());
 }
 
 #[test]

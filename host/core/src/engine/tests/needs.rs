@@ -257,7 +257,7 @@ async fn a_visitor_finds_the_stages_of_its_wake_in_order() {
                 world.looks.show("db");
                 format!("needs {names:?}")
             }
-            Stage::Starting => "starting".to_owned(),
+            Stage::Starting | Stage::Absent => "starting".to_owned(),
             Stage::Probing(None) => continue,
             Stage::Probing(Some(seen)) => {
                 world.looks.show("web");

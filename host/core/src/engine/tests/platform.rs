@@ -33,6 +33,8 @@ pub(super) struct Platform {
     reported: Mutex<Option<mpsc::Receiver<ProviderEvent>>>,
     abilities: Mutex<Vec<Ability>>,
     asked: Notify,
+    /// Status calls in flight now, and at most so far.
+    queries: Mutex<(usize, usize)>,
 }
 
 /// One target.
@@ -91,10 +93,11 @@ impl Platform {
             events,
             reported: Mutex::new(Some(reported)),
             abilities: match watches {
-                true => vec![Ability::Watch, Ability::Usage].into(),
+                true => vec![Ability::Watch, Ability::Usage, Ability::Recreate].into(),
                 false => Mutex::default(),
             },
             asked: Notify::new(),
+            queries: Mutex::default(),
         })
     }
 
@@ -156,7 +159,8 @@ impl Platform {
     }
 
     fn guest(&self, handle: &str) -> Result<Guest, Failure> {
-        lock(&self.guests).get(handle).cloned().ok_or_else(|| {
+        let there = |guest: &&Guest| guest.status != Status::Missing;
+        lock(&self.guests).get(handle).filter(there).cloned().ok_or_else(|| {
             Failure::new(ErrorCode::NotFound, format!("there is no target {handle}"))
         })
     }
@@ -259,6 +263,7 @@ impl Provider for Platform {
         let takes = lock(&self.guests).get(&target.handle).map(|guest| guest.status_takes);
         // Seen at the beginning, told at the end.
         let seen = self.seen(&target.handle);
+        let _query = Query::begin(&self.queries);
         tokio::time::sleep(takes.unwrap_or_default()).await;
         let mut guests = lock(&self.guests);
         if let Some(guest) = guests.get_mut(&target.handle).filter(|guest| guest.status_fails > 0) {
@@ -305,9 +310,45 @@ impl Provider for Platform {
 }
 
 impl Platform {
+    /// Maximum status calls in flight so far.
+    pub(super) fn most_queries(&self) -> usize {
+        lock(&self.queries).1
+    }
+
+    /// It has one ability less.
+    pub(super) fn unlearns(&self, ability: Ability) {
+        lock(&self.abilities).retain(|known| *known != ability);
+    }
+
+    /// Another target has the name from now on; it does not run.
+    pub(super) fn is_created(&self, handle: &str) {
+        self.with(handle, |guest| {
+            guest.id += 1;
+            guest.status = Status::Stopped;
+        });
+    }
+
     /// It has one ability more.
     pub(super) fn learns(&self, ability: Ability) {
         lock(&self.abilities).push(ability);
+    }
+}
+
+/// A status call in flight.
+struct Query<'a>(&'a Mutex<(usize, usize)>);
+
+impl<'a> Query<'a> {
+    fn begin(queries: &'a Mutex<(usize, usize)>) -> Self {
+        let (now, most) = &mut *lock(queries);
+        *now += 1;
+        *most = (*most).max(*now);
+        Self(queries)
+    }
+}
+
+impl Drop for Query<'_> {
+    fn drop(&mut self) {
+        lock(self.0).0 -= 1;
     }
 }
 

@@ -210,3 +210,18 @@ async fn who_watches_what_sleeps_sees_it_being_made_anew_after_the_fetch() {
     }
     assert_eq!(world.platform.asked("recreated blog"), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_recreation_that_its_provider_cannot_do_is_refused_before_visitors_are_cut_off() {
+    let world = World::new(vec![spec("blog")]);
+    world.platform.unlearns(Ability::Recreate);
+    let inside = world.visit("blog").await.expect("admitted");
+    for renewal in [RECREATE, REFRESH] {
+        let failure = world.renew("blog", renewal).expect_err("refused");
+        assert_eq!(failure.code, ErrorCode::Unsupported);
+        assert!(failure.message.contains("cannot recreate blog"), "{}", failure.message);
+    }
+    pass(Duration::from_secs(60)).await;
+    assert_eq!((world.phase_of("blog"), inside.generation()), (Phase::Ready, Generation(1)));
+    world.renew("blog", Renewal::Restart).expect("a restart needs no ability");
+}

@@ -58,6 +58,10 @@ async fn what_dies_in_its_window_is_woken_again() {
         (world.phase_of("blog"), world.snapshot("blog").generation),
         (Phase::Ready, Generation(2))
     );
+    let told = world.told(Some("blog"));
+    let wakes: Vec<_> = told.iter().filter(|entry| entry.kind == Kind::Wake).collect();
+    assert!(wakes.iter().all(|wake| wake.source == Source::Schedule), "{wakes:?}");
+    assert_eq!(wakes[1].reference.as_deref(), Some("fri 05:00-18:00 UTC"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,6 +71,19 @@ async fn an_operator_is_told_that_a_window_keeps_it_awake() {
     let failure = world.engine.sleep("blog", operator(), Force::Drain).expect_err("kept awake");
     assert_eq!(failure.code, ErrorCode::Conflict);
     assert!(failure.message.contains("by its schedule"), "{}", failure.message);
+    assert!(failure.message.contains("--force"), "{}", failure.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn force_puts_it_to_sleep_within_its_window_until_a_visitor_comes() {
+    let world = World::new(vec![windowed("fri 05:00-18:00 UTC")]);
+    pass(Duration::from_secs(1)).await;
+    world.engine.sleep("blog", operator(), Force::AtOnce).expect("force overrules its schedule");
+    pass(HOUR).await;
+    assert_eq!(world.phase_of("blog"), Phase::Asleep);
+    world.call("blog").await;
+    pass(IDLE * 5).await;
+    assert_eq!(world.phase_of("blog"), Phase::Ready, "its schedule counts again");
 }
 
 #[tokio::test(start_paused = true)]

@@ -257,8 +257,8 @@ fn a_job_that_ended_well_is_complete_and_one_that_did_not_has_failed() {
         world.happen(Happening::OperationEnds(Outcome::Seen(Status::Running, 1)));
         let mut ended = seen(Status::Stopped, 1);
         ended.attributes.insert("exit-status".into(), exit.into());
-        world.input(Input::Look);
-        let ticket = world.look.take().expect("looking");
+        world.input(Input::Look(Priority::Routine));
+        let (ticket, _) = world.look.take().expect("looking");
         world.input(Input::Looked(ticket, Ok(ended)));
         assert_eq!(world.state.phase(), phase);
         assert_eq!(world.state.completed().is_some(), phase == Phase::Asleep);

@@ -1,7 +1,7 @@
 //! What an operator reads of the journal.
 
 use drowse_core::{
-    Correlation, ErrorCode, Failure, Generation, Kind, ProviderName, Source, WorkloadName,
+    Correlation, ErrorCode, Failure, Generation, Kind, ProviderName, Reason, Source, WorkloadName,
 };
 
 use super::*;
@@ -45,6 +45,20 @@ fn a_failed_one_shows_its_code_and_below_what_happened() {
     );
     assert!(text.contains("timeout"), "{text}");
     assert_eq!(text.matches("it was not ready within 3m").count(), 1, "{text}");
+}
+
+#[test]
+fn an_error_below_the_table_has_its_time_and_correlation() {
+    let failure = Failure::new(ErrorCode::Unavailable, "it was started and is exited again")
+        .because(Reason::Exited);
+    let entry = entry(Kind::Wake, Some(failure));
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(61);
+    let text = text(std::slice::from_ref(&entry), now, &Output::plain());
+    let row = text.lines().nth(1).expect("a row");
+    assert!(row.contains("exited") && !row.contains("unavailable"), "{row}");
+    let line = text.lines().last().expect("the error");
+    let start = format!("59s ago {} wake blog: it was started", entry.correlation);
+    assert!(line.starts_with(&start), "{line}");
 }
 
 #[test]

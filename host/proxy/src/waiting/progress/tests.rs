@@ -75,6 +75,7 @@ fn a_wake_is_told_stage_by_stage() {
         (Stage::Queued { place: 2, of: 3 }, "queued", "number 2 of 3", ">.."),
         (Stage::Needs(needs), "needs", "needs db and cache, which are woken first", ".."),
         (Stage::Starting, "starting", "is being started", ">."),
+        (Stage::Absent, "starting", "a new one is waited for", ">."),
         (Stage::Probing(None), "probing", "getting ready to answer", "+>"),
     ] {
         let progress = progress(&snapshot(Phase::Waking, Some(stage)));
@@ -144,4 +145,26 @@ fn a_need_that_failed_is_the_reason_that_is_told() {
     let of = |needs| Progress::new(&name("blog"), &failed, false, needs, Arc::default());
     assert_eq!(of(vec![need(Outlook::Failed)]).says, "Something that it needs could not be woken.");
     assert_eq!(of(vec![need(Outlook::Ready)]).says, "It did not become ready in time.");
+}
+
+#[test]
+fn each_cause_of_a_failed_wake_has_words_and_a_name_of_its_own() {
+    let unavailable = |message: &str| Failure::new(ErrorCode::Unavailable, message);
+    let mut told = Vec::new();
+    for (failure, name) in [
+        (unavailable("the engine is down"), "unavailable"),
+        (unavailable("it is exited again").because(Reason::Exited), "exited"),
+        (unavailable("it is exited again").because(Reason::JobFailed), "job_failed"),
+        (unavailable("pool \"small\" is full").because(Reason::PoolFull), "pool_full"),
+        (unavailable("it needs db").because(Reason::NeedFailed), "need_failed"),
+        (unavailable("it was removed").because(Reason::Removed), "removed"),
+        (unavailable("the router is ending").because(Reason::RouterEnding), "router_ending"),
+        (Failure::new(ErrorCode::Timeout, "too late"), "timeout"),
+    ] {
+        let failed = Snapshot { failure: Some(Arc::new(failure)), ..snapshot(Phase::Failed, None) };
+        let setback = progress(&failed).failure.unwrap();
+        assert_eq!(setback.cause.as_deref(), Some(name));
+        assert!(!told.contains(&setback.reason), "{name}: {}", setback.reason);
+        told.push(setback.reason);
+    }
 }

@@ -1,0 +1,39 @@
+//! What visitors wait for goes before what the router asks by itself.
+
+use super::*;
+use crate::provider::Status;
+
+const QUERY: Duration = Duration::from_secs(2);
+
+/// Many workloads whose platform is slow, all asked for at once.
+async fn busy() -> World {
+    let names = (0..200).map(|number| format!("w{number}"));
+    let world = World::new(names.clone().map(|name| spec(&name)).collect());
+    world.call("w199").await;
+    for name in names {
+        world.platform.with(&name, |guest| guest.status_takes = QUERY);
+    }
+    world.platform.sync().await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn routine_queries_are_few_at_a_time() {
+    let world = busy().await;
+    pass(QUERY * 60).await;
+    assert_eq!(world.platform.most_queries(), 16);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_visitor_is_served_before_the_queries_that_the_router_makes_by_itself() {
+    let world = busy().await;
+    let came = Instant::now();
+    world.call("w150").await;
+    assert!(came.elapsed() < Duration::from_secs(1), "{:?}", came.elapsed());
+    // Its own query waits for its turn when a visitor cannot connect.
+    let workload = world.workload("w199");
+    world.platform.becomes("w199", Status::Stopped);
+    workload.suspect(Generation(1)).await;
+    assert!(came.elapsed() < QUERY + Duration::from_secs(1), "{:?}", came.elapsed());
+    assert_eq!(world.phase_of("w199"), Phase::Asleep);
+}
