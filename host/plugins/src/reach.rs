@@ -48,7 +48,10 @@ pub enum Reach {
 
 /// What is neither network nor name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither a network such as 10.0.0.0/8, nor an address, nor the name of a host")]
+#[error(
+    "{0:?} is neither a network such as 10.0.0.0/8, nor an address, with or without a port, nor the \
+     name of a host"
+)]
 pub struct InvalidReach(String);
 
 /// The border of one configured provider.
@@ -288,11 +291,19 @@ impl Border {
         }
     }
 
-    /// Whether the address is another machine's, or this machine is within reach.
+    /// Whether the address is another machine's, or this machine is within reach. A name that leads
+    /// to loopback is no name of another machine: its server may have been made to say so.
     fn may_be_machine(&self, address: IpAddr, host: &Host<'_>) -> bool {
-        let Some(reach) = &self.reach else { return true };
-        reach.iter().any(|place| place.opens_machine(address, host))
-            || !self.places.is_local(address)
+        match (&self.reach, host) {
+            (Some(reach), host) => {
+                reach.iter().any(|place| place.opens_machine(address, host))
+                    || !self.places.is_local(address)
+            }
+            (None, Host::Address(_)) => true,
+            (None, Host::Name(name)) => {
+                machine::is_own_name(name) || !forms(address).any(|form| form.is_loopback())
+            }
+        }
     }
 
     fn opens_link_local(&self, address: IpAddr) -> bool {

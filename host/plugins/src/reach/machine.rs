@@ -37,6 +37,18 @@ pub(super) fn is_local(address: IpAddr) -> bool {
     }
 }
 
+/// Whether a name is this machine's own: `localhost` (RFC 6761), or its host name, with any domain.
+pub(super) fn is_own_name(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    if name == "localhost" || name.ends_with(".localhost") {
+        return true;
+    }
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let label = |name: &str| name.trim().split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let own = label(&own);
+    !own.is_empty() && label(&name) == own
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +83,18 @@ mod tests {
         }
         assert!(is_local("127.1.2.3".parse().unwrap()));
         assert!(is_local("::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_machine_has_the_names_that_it_gives_itself() {
+        let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        let own = own.trim().to_owned();
+        for name in ["localhost", "LOCALHOST.", "blog.localhost", &own, &format!("{own}.lan")] {
+            assert!(is_own_name(name), "{name}");
+        }
+        for name in ["", ".", "localhosts", &format!("x{own}"), &format!("x.{own}")] {
+            assert!(!is_own_name(name), "{name}");
+        }
     }
 
     #[test]

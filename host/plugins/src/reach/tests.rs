@@ -360,12 +360,20 @@ async fn a_name_is_judged_by_where_it_leads_when_the_connection_is_made() {
         ("[::ffff:169.254.169.254]:80", "which gives out secrets"),
         ("127.0.0.1:2375", "an endpoint of provider"),
         ("169.254.7.7:80", "is link-local"),
+        ("127.0.0.1:80", "127.0.0.1 is this machine: add to [provider.docker]: reach ="),
+        ("[::1]:80", "::1 is this machine"),
+        ("[64:ff9b::127.0.0.1]:80", "is this machine"),
     ] {
         let refusal = dialled(&border, "nas.lan", address).await.unwrap_err();
         assert!(refusal.contains(words) && refusal.contains("nas.lan:"), "{refusal}");
     }
     assert!(dialled(&border, "evil.example", "10.0.0.1:80").await.is_err());
     assert!(dialled(&border, "a b", "10.0.0.1:80").await.is_err());
+    assert_eq!(dialled(&border, "nas.lan", "10.0.0.5:80").await, Ok(()), "in its own network");
+    let mut settings = settings(None);
+    settings.settings = json!({ "host": "localhost" });
+    let border = Border::new(&settings, Arc::new(Places::on_machine(own)));
+    assert_eq!(dialled(&border, "localhost", "127.0.0.1:80").await, Ok(()));
 }
 
 #[test]
