@@ -48,7 +48,9 @@ pub(super) fn forms(address: IpAddr) -> impl Iterator<Item = IpAddr> {
         IpAddr::V4(_) => [None, None],
         IpAddr::V6(v6) => embedded(v6),
     };
-    std::iter::once(address).chain(embedded.into_iter().flatten().map(IpAddr::V4))
+    // Where there are several places for one, the others hold zeros.
+    let embedded = embedded.into_iter().flatten().filter(|v4| !v4.is_unspecified());
+    std::iter::once(address).chain(embedded.map(IpAddr::V4))
 }
 
 fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
