@@ -98,8 +98,8 @@ fn grants_come_out_with_their_secrets_unread() {
 
     let remote = &config.providers[1];
     assert_eq!(remote.plugin, "/opt/pve.wasm");
-    let reach: Vec<Reach> =
-        ["10.0.0.0/8", "::1", ".lan"].iter().map(|text| text.parse().unwrap()).collect();
+    let reach = ["10.0.0.0/8", "::1", "10.0.0.1:8006", ".lan"];
+    let reach: Vec<Reach> = reach.iter().map(|text| text.parse().unwrap()).collect();
     assert_eq!(remote.reach.as_ref(), Some(&reach));
     assert_eq!(config.providers[0].reach, None);
     let api = &remote.endpoints["api"];

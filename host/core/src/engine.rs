@@ -28,6 +28,7 @@ use crate::{
 
 mod clockwork;
 mod compose;
+mod dial;
 mod effects;
 mod lives;
 mod looking;

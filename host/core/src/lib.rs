@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod dial;
 pub mod engine;
 pub mod gate;
 pub mod journal;
@@ -16,6 +17,7 @@ pub mod step;
 mod sync;
 pub mod words;
 
+pub use dial::DialPolicy;
 pub use engine::{
     Clock, Engine, Ground, LifeNote, PhaseChange, PoolStatus, Snapshot, Turned, Visit, Workload,
     WorkloadStatus, circle,

@@ -1,7 +1,7 @@
 //! What the engine asks of a provider. The WIT contract's words in Rust; how a provider is run
 //! (WASM, dylib) is for the crate that implements [`Provider`].
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,20 @@ pub trait Provider: Send + Sync + 'static {
     fn said(&self, target: &Target) -> Option<String> {
         let _ = target;
         None
+    }
+
+    /// Judges a connection that is about to be made for the target, to `address`. `host` is the host
+    /// that was reported for the target: this address, or the name that led to it. The error says
+    /// why the connection is refused and what to do. Unless a provider overrides it, everything is
+    /// permitted.
+    async fn check_dial(
+        &self,
+        target: &Target,
+        host: &str,
+        address: SocketAddr,
+    ) -> Result<(), String> {
+        let _ = (target, host, address);
+        Ok(())
     }
 
     /// Begins to report changes. The provider restarts what reports them when it breaks, sends

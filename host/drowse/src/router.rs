@@ -81,6 +81,8 @@ impl Router {
         let place = place(&config.state);
         let state = place.as_ref().map(|place| place.directory().to_owned());
         let plugins = Arc::new(plugins(&config, state, files, runtime)?);
+        let own = proxy.listening().iter().map(|listening| listening.address);
+        plugins.set_listeners(own.collect());
         let engine = engine(&config, runtime)?;
         let tables = tables(&config, &engine)?;
         // What runs is found as soon as there is a provider: the notes come first, times and

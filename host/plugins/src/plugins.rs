@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
@@ -127,6 +128,12 @@ impl Plugins {
     /// name.
     pub fn link(&self, plugin: Linked) {
         self.shelf.linked().push(plugin);
+    }
+
+    /// Where the router itself listens, with the ports that the kernel chose. No target may be there:
+    /// a request would come back without end.
+    pub fn set_listeners(&self, listeners: Vec<SocketAddr>) {
+        self.shelf.house.places.set_listeners(listeners);
     }
 
     /// Ends what an earlier router has left running for providers that are not configured any

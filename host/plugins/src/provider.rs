@@ -1,6 +1,7 @@
 //! A configured provider.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -210,6 +211,19 @@ impl Provider for PluginProvider {
         let call = Call { operation: "list", target: None, extra: Duration::ZERO };
         let page = self.call(call, List { cursor: cursor.map(str::to_owned) }).await?;
         self.judged(call, page, observed::page)
+    }
+
+    async fn check_dial(
+        &self,
+        target: &Target,
+        host: &str,
+        address: SocketAddr,
+    ) -> Result<(), String> {
+        let tenant = &self.seat.tenant;
+        let judged = tenant.border.check_dial(host, address, &target.settings).await;
+        judged.inspect_err(|refusal| {
+            tenant.refused(&doing("connect to", Some(&target.handle)), refusal);
+        })
     }
 
     fn said(&self, target: &Target) -> Option<String> {

@@ -311,6 +311,39 @@ async fn nobody_s_endpoint_is_a_target_however_it_was_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_is_judged_by_its_own_address_whatever_the_plugin_has_told() {
+    let stage = Stage::new();
+    let provider = stage
+        .provider(|settings| {
+            let mut grant = grant(std::path::Path::new("/"));
+            grant.transport = Transport::Http { host: "127.0.0.1".into(), port: 2375 };
+            settings.endpoints.insert("engine".into(), grant);
+            settings.settings = json!({ "host": "box.lan" });
+        })
+        .await;
+    stage.plugins.set_listeners(vec!["0.0.0.0:8080".parse().unwrap()]);
+    let dial = async |host: &str, address: &str| {
+        provider.check_dial(&target("blog"), host, address.parse().unwrap()).await
+    };
+    assert_eq!(dial("127.0.0.1", "127.0.0.1:80").await, Ok(()));
+    assert_eq!(dial("box.lan", "192.0.2.7:80").await, Ok(()));
+    assert_eq!(provider.state().cause, None);
+    for (host, address, words) in [
+        ("127.0.0.1", "127.0.0.1:2375", "it is an endpoint of provider \"hostile\""),
+        ("::ffff:127.0.0.1", "127.0.0.1:2375", "it is an endpoint of provider \"hostile\""),
+        ("127.0.0.1", "127.0.0.1:8080", "the router itself listens at 0.0.0.0:8080"),
+        ("box.lan", "169.254.169.254:80", "which gives out secrets"),
+        ("fd20:ce::254", "[fd20:ce::254]:80", "which gives out secrets"),
+        ("other.lan", "10.0.0.1:80", "add to [provider.hostile]: reach = [\"other.lan\"]"),
+    ] {
+        let refusal = dial(host, address).await.unwrap_err();
+        assert!(refusal.contains(words), "{host} {address}: {refusal}");
+        let cause = provider.state().cause.unwrap();
+        assert!(cause.contains("connect to blog: ") && cause.contains(words), "{cause}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn path_tricks_are_refused() {
     let stage = Stage::new();
     let echo = Echo::new(stage.dir.path());

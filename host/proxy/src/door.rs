@@ -117,6 +117,9 @@ impl Door {
             return Box::pin(self.follow(client, &host, &head)).await;
         }
         let entry = self.route(&host, &head)?;
+        let (listener, workload) = (&self.settings.name, &entry.route.workload);
+        let loops = &self.worker.loops;
+        loops.check(&head.headers, listener, workload.as_str()).map_err(Ended::Problem)?;
         who::strip_claims(&entry.route.vouched, &mut head.headers);
         let mut vouched = match &entry.route.auth {
             Some(auth) => Box::pin(who::authenticate(self, client, auth, &host, &mut head)).await?,
@@ -149,8 +152,12 @@ impl Door {
             "request"
         );
         let ours = head.extensions.remove::<OnUpgrade>();
-        let origin =
-            Origin { forwarded_for: &client.forwarded_for, trusted: client.trusted, host: &host };
+        let origin = Origin {
+            forwarded_for: &client.forwarded_for,
+            trusted: client.trusted,
+            host: &host,
+            via: &loops.pseudonym,
+        };
         let protocols = headers::to_upstream(&mut head, &upload, &origin);
         vouched.tell(&mut head.headers);
         let upgrade = protocols.zip(ours);

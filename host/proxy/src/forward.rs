@@ -210,7 +210,8 @@ impl Forward<'_> {
             if let Some(lease) = idle.and_then(|idle| idle()) {
                 return Ok(Connected { lease, step, reused: true });
             }
-            let link = upstream::connect(host, outer, &self.door.limits).await?;
+            let policy = &**workload;
+            let link = upstream::connect(host, outer, policy, &self.door.limits).await?;
             let lease = pool.lease(link, workload, port, generation);
             Ok(Connected { lease, step, reused: false })
         };

@@ -1,5 +1,5 @@
 //! What of a message's head is for the next hop alone, and what the next hop is told of the client.
-//! RFC 9110 §7.6.1, RFC 9112 §3.2 and §6.1.
+//! RFC 9110 §7.6.1 and §7.6.3, RFC 9112 §3.2 and §6.1.
 
 use std::net::IpAddr;
 
@@ -7,13 +7,15 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
     header::{
         CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+        PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
     },
     request, response,
     uri::Authority,
 };
 use http_body::Body;
 use ipnet::IpNet;
+
+use crate::via::{self, Pseudonym};
 
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -38,6 +40,8 @@ pub(crate) struct Origin<'a> {
     pub(crate) trusted: bool,
     /// The host it asked for.
     pub(crate) host: &'a HeaderValue,
+    /// How this router calls itself.
+    pub(crate) via: &'a Pseudonym,
 }
 
 /// What one pass over the names of a head has found.
@@ -138,6 +142,7 @@ pub(crate) fn to_upstream(
     }
     frame(headers, body, &found);
     introduce(headers, origin);
+    headers.append(VIA, origin.via.of_request(head.version));
     if head.uri.authority().is_some() || head.uri.scheme().is_some() {
         head.uri = origin_form(&head.uri);
     }
@@ -186,6 +191,8 @@ pub(crate) fn to_client(
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     }
+    let (name, value) = via::of_response(head.version);
+    headers.append(name, value);
     head.version = Version::HTTP_11;
     Ok(())
 }
@@ -371,6 +378,7 @@ impl Connection {
                     && !token.eq_ignore_ascii_case(b"te")
                     && let Ok(name) = HeaderName::from_bytes(token)
                     && name != HOST
+                    && name != VIA
                 {
                     connection.named.push(name);
                 }

@@ -29,6 +29,7 @@ mod ramp;
 mod server;
 mod tunnel;
 mod upstream;
+mod via;
 mod waiting;
 mod who;
 mod words;

@@ -6,7 +6,7 @@ mod minecraft;
 use std::{io, time::Duration};
 
 use async_trait::async_trait;
-use drowse_core::{Address, Prober, ReadyCheck};
+use drowse_core::{Address, DialPolicy, Prober, ReadyCheck};
 use tokio::time::timeout;
 
 use crate::upstream;
@@ -15,7 +15,7 @@ use crate::upstream;
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// Probes by TCP, HTTP and Minecraft's status request. It looks at the address that visitors would
-/// be sent to.
+/// be sent to, and only where they would be sent.
 #[derive(Clone, Debug, Default)]
 pub struct NetProber {}
 
@@ -30,23 +30,29 @@ impl NetProber {
 
 #[async_trait]
 impl Prober for NetProber {
-    async fn probe(&self, check: &ReadyCheck, addresses: &[Address]) -> Result<(), String> {
+    async fn probe(
+        &self,
+        check: &ReadyCheck,
+        addresses: &[Address],
+        policy: &dyn DialPolicy,
+    ) -> Result<(), String> {
         match check {
             ReadyCheck::Started => Ok(()),
             ReadyCheck::Tcp { port } => {
                 let (host, port) = place(addresses, *port)?;
-                within(&format!("connect {host}:{port}"), upstream::open(host, port)).await?;
-                Ok(())
+                let connect = upstream::open(host, port, policy);
+                within(&format!("connect {host}:{port}"), connect).await.map(drop)
             }
             ReadyCheck::Http { port, method, path, status, host, header } => {
                 let header = header.as_ref().map(|(name, value)| (name.as_str(), value.as_deref()));
                 let expected = http::Expected { status: status.clone(), header };
                 let place = place(addresses, *port)?;
-                http::look(place, method, path, host.as_deref(), &expected).await
+                let question = http::Question { method, path, host: host.as_deref() };
+                http::look(place, policy, &question, &expected).await
             }
             ReadyCheck::Minecraft { port } => {
                 let place = place(addresses, *port)?;
-                within(minecraft::ATTEMPT, minecraft::look(place)).await.map(drop)
+                within(minecraft::ATTEMPT, minecraft::look(place, policy)).await.map(drop)
             }
             ReadyCheck::Health | ReadyCheck::Completed | ReadyCheck::Exec { .. } => {
                 Err("only the provider can tell, not a look over the network".to_owned())
@@ -54,9 +60,14 @@ impl Prober for NetProber {
         }
     }
 
-    async fn players(&self, addresses: &[Address], port: u16) -> Result<u32, String> {
+    async fn players(
+        &self,
+        addresses: &[Address],
+        port: u16,
+        policy: &dyn DialPolicy,
+    ) -> Result<u32, String> {
         let place = place(addresses, port)?;
-        let status = within(minecraft::ATTEMPT, minecraft::look(place)).await?;
+        let status = within(minecraft::ATTEMPT, minecraft::look(place, policy)).await?;
         let online = status.players_online;
         online.ok_or_else(|| format!("{}: it does not say who is online", minecraft::ATTEMPT))
     }

@@ -20,6 +20,7 @@ use crate::{
     bind::{BindError, Listening, bind},
     page::{Theme, ThemeError},
     settings::{ListenerSettings, WaitingSettings},
+    via::Pseudonym,
     waiting::Lobby,
     who::Who,
     worker::{self, Entrance},
@@ -98,6 +99,7 @@ impl Proxy {
         let (alive, ended) = mpsc::channel(1);
         let lobby = Lobby::new(&self.waiting, self.theme)?;
         let who = Who::new()?;
+        let pseudonym = Pseudonym::random()?;
         let mut running = Running {
             listening: self.listening,
             stop: CancellationToken::new(),
@@ -123,7 +125,7 @@ impl Proxy {
                 })
                 .collect();
             let place = (number, self.threads);
-            let shared = (tables.clone(), lobby.clone(), who.clone());
+            let shared = (tables.clone(), lobby.clone(), who.clone(), pseudonym.clone());
             let thread = running.start(place, entrances, shared, alive.clone())?;
             running.threads.push(thread);
         }
@@ -160,7 +162,7 @@ impl Running {
         &self,
         (number, threads): (usize, usize),
         entrances: Vec<Entrance>,
-        (tables, lobby, who): (Arc<ArcSwap<Tables>>, Arc<Lobby>, Arc<Who>),
+        (tables, lobby, who, pseudonym): (Arc<ArcSwap<Tables>>, Arc<Lobby>, Arc<Who>, Pseudonym),
         alive: mpsc::Sender<()>,
     ) -> io::Result<JoinHandle<()>> {
         let (stop, kill) = (self.stop.clone(), self.kill.clone());
@@ -179,7 +181,8 @@ impl Running {
                     }
                 };
                 let _ = ready.send(Ok(()));
-                runtime.block_on(worker::run(entrances, tables, (lobby, who), threads, stop, kill));
+                let shared = (lobby, who, pseudonym);
+                runtime.block_on(worker::run(entrances, tables, shared, threads, stop, kill));
                 // A name that is being resolved on another thread is not waited for.
                 runtime.shutdown_background();
             })?;

@@ -2,19 +2,20 @@
 
 use std::{
     io::{self, IoSlice},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
+use drowse_core::DialPolicy;
 use hyper::{client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, lookup_host},
     time::timeout,
 };
 
@@ -26,6 +27,8 @@ const HEAD_BYTES: usize = 128 << 10;
 const BUFFER: usize = 128 << 10;
 /// The kernel gives up an upstream that acknowledges or takes nothing so much later than we do.
 const LATER: Duration = Duration::from_secs(15);
+/// Maximum addresses of one name that are tried.
+const ADDRESSES: usize = 16;
 
 /// An upstream's socket. What cannot be written any more is thrown away, so that an answer which
 /// the upstream gave before it closed is still read: it may refuse a request halfway.
@@ -34,10 +37,15 @@ struct UpstreamIo {
     deaf: bool,
 }
 
-/// Connects to an upstream. The connection's driver runs on this thread until the link is dropped
-/// and the last exchange is over.
-pub(crate) async fn connect(host: &str, port: u16, limits: &HttpLimits) -> io::Result<Link> {
-    let stream = timeout(limits.connect_timeout, open(host, port))
+/// Connects to an upstream, where `policy` permits it. The connection's driver runs on this thread
+/// until the link is dropped and the last exchange is over.
+pub(crate) async fn connect(
+    host: &str,
+    port: u16,
+    policy: &dyn DialPolicy,
+    limits: &HttpLimits,
+) -> io::Result<Link> {
+    let stream = timeout(limits.connect_timeout, open(host, port, policy))
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))??;
     prepare(&stream, limits)?;
@@ -70,13 +78,39 @@ fn prepare(stream: &TcpStream, limits: &HttpLimits) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(limits.response_timeout.saturating_add(LATER)))
 }
 
-/// An address is connected to at once; a name is resolved first, on a thread that may block.
-pub(crate) async fn open(host: &str, port: u16) -> io::Result<TcpStream> {
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    match bare.parse::<IpAddr>() {
-        Ok(address) => TcpStream::connect((address, port)).await,
-        Err(_) => TcpStream::connect((host, port)).await,
+/// Opens a connection to the first address of a host that `policy` permits and that accepts one. A
+/// name is looked up here, on a thread that may block, and nowhere after the judgement: the address
+/// that was judged is the one that is connected to. The error is of kind `PermissionDenied` when
+/// every address is refused.
+pub(crate) async fn open(host: &str, port: u16, policy: &dyn DialPolicy) -> io::Result<TcpStream> {
+    let (mut refused, mut failed) = (None, None);
+    for address in resolve(host, port).await? {
+        if let Err(refusal) = policy.check(host, address).await {
+            refused.get_or_insert_with(|| io::Error::new(io::ErrorKind::PermissionDenied, refusal));
+            continue;
+        }
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = Some(error),
+        }
     }
+    let nothing = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    Err(failed.or(refused).unwrap_or_else(nothing))
+}
+
+/// The addresses of a host, as they are connected to: IPv4 in its own form.
+async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address.to_canonical(), port)]);
+    }
+    let found = lookup_host((host, port)).await?.take(ADDRESSES);
+    let canonical = |address: SocketAddr| match address.ip().to_canonical() {
+        IpAddr::V4(v4) => SocketAddr::new(v4.into(), address.port()),
+        // Keeps its scope.
+        IpAddr::V6(_) => address,
+    };
+    Ok(found.map(canonical).collect())
 }
 
 // === impl UpstreamIo ===
@@ -143,4 +177,4 @@ impl AsyncWrite for UpstreamIo {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -144,7 +144,8 @@ pub(crate) async fn authenticate(
             }
             AuthKind::Forward(forward) => {
                 let forwarded_for = &client.forwarded_for;
-                let origin = Origin { forwarded_for, trusted: client.trusted, host };
+                let via = &worker.loops.pseudonym;
+                let origin = Origin { forwarded_for, trusted: client.trusted, host, via };
                 worker.asker.authenticate(&auth.name, forward, address, &origin, head).await
             }
         }

@@ -32,6 +32,7 @@ use crate::{
     headers::trusts,
     pool::Pool,
     settings::ListenerSettings,
+    via::{LoopGuard, Pseudonym},
     waiting::{Feeds, Lobby},
     who::{Asker, Who},
 };
@@ -53,6 +54,7 @@ pub(crate) struct Worker {
     /// Who is let in, and who may wake.
     pub(crate) who: Arc<Who>,
     pub(crate) asker: Asker,
+    pub(crate) loops: LoopGuard,
     tables: RefCell<Cache<Arc<ArcSwap<Tables>>, Arc<Tables>>>,
     clock: Clock,
     clients: RefCell<HashMap<u64, Served>>,
@@ -89,7 +91,7 @@ struct Booked {
 pub(crate) async fn run(
     entrances: Vec<Entrance>,
     tables: Arc<ArcSwap<Tables>>,
-    (lobby, who): (Arc<Lobby>, Arc<Who>),
+    (lobby, who, pseudonym): (Arc<Lobby>, Arc<Who>, Pseudonym),
     threads: usize,
     stop: CancellationToken,
     kill: CancellationToken,
@@ -101,6 +103,7 @@ pub(crate) async fn run(
         feeds: Feeds::new(&lobby, &stop),
         who,
         asker: Asker::new(),
+        loops: LoopGuard::new(pseudonym),
         tables: RefCell::new(Cache::new(tables)),
         clock,
         clients: RefCell::default(),

@@ -50,9 +50,12 @@ pub(crate) static PROVIDER: Table = Table {
             "reach",
             REACH.kind,
             "near places",
-            "Where its targets may be: networks, addresses, and names of hosts (`.lan` for all that \
-             end so). Without it: this machine, private networks, and the names in the settings. \
-             Link-local addresses and the endpoints of providers never are, also behind a name.",
+            "Where its targets may be: networks, addresses, addresses with a port, and names of hosts \
+             (`.lan` for all that end so). Without it: this machine, private networks, and the names \
+             in the settings. An endpoint of a provider is a target only where its address and port \
+             are named; a link-local address only where it is named; addresses of this machine only \
+             where loopback or they themselves are. Metadata services of clouds and the router's own \
+             listeners never are.",
         ),
         default("limits", Kind::Table(&PROVIDER_LIMITS), "{}", "What it may use up."),
     ],

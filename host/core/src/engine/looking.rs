@@ -87,7 +87,7 @@ impl Workload {
                 Err("it has not ended yet".to_owned())
             }
             check => {
-                let seen = self.shared.prober.probe(check, &life.addresses).await;
+                let seen = self.shared.prober.probe(check, &life.addresses, &**self).await;
                 match &life.detail {
                     // Why there is none, only the provider knows.
                     Some(why) if life.addresses.is_empty() => {
@@ -172,7 +172,7 @@ impl Workload {
                 busy.then(|| "it says that it is busy".to_owned())
             }
             Veto::PlayersOnline(port) => {
-                let count = self.shared.prober.players(addresses, *port);
+                let count = self.shared.prober.players(addresses, *port, &**self);
                 match timeout(QUESTION, count).await {
                     Ok(Ok(0) | Err(_)) | Err(_) => None,
                     Ok(Ok(players)) => Some(format!("{players} players are online")),

@@ -11,8 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use drowse_core::{
-    Ability, Address, ErrorCode, Failure, Health, Observation, Prober, Provider, ProviderEvent,
-    ProviderName, ProviderState, ReadyCheck, Status, StopOptions, Target, Usage,
+    Ability, Address, DialPolicy, ErrorCode, Failure, Health, Observation, Prober, Provider,
+    ProviderEvent, ProviderName, ProviderState, ReadyCheck, Status, StopOptions, Target, Usage,
 };
 use tokio::sync::mpsc;
 
@@ -313,7 +313,12 @@ impl Provider for Platform {
 
 #[async_trait]
 impl Prober for Eyes {
-    async fn probe(&self, check: &ReadyCheck, addresses: &[Address]) -> Result<(), String> {
+    async fn probe(
+        &self,
+        check: &ReadyCheck,
+        addresses: &[Address],
+        _: &dyn DialPolicy,
+    ) -> Result<(), String> {
         let name = &addresses.first().ok_or("there is nothing to look at")?.host;
         if matches!(check, ReadyCheck::Http { path, .. } if path == "/busy") {
             let mut dice = self.0.fate(name, "busy");
@@ -326,7 +331,7 @@ impl Prober for Eyes {
         ready.then_some(()).ok_or_else(|| "refused".to_owned())
     }
 
-    async fn players(&self, _: &[Address], _: u16) -> Result<u32, String> {
+    async fn players(&self, _: &[Address], _: u16, _: &dyn DialPolicy) -> Result<u32, String> {
         Err("nobody plays here".to_owned())
     }
 }

@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
 use drowse_config::{Config, Places};
-use drowse_core::{Address, Generation, Ground, MemoryJournal, Prober, ReadyCheck, Source};
+use drowse_core::{
+    Address, DialPolicy, Generation, Ground, MemoryJournal, Prober, ReadyCheck, Source,
+};
 use drowse_plugins::{Plugins, PluginsConfig};
 use tokio::runtime::Handle;
 
@@ -12,11 +14,11 @@ struct Blind;
 
 #[async_trait]
 impl Prober for Blind {
-    async fn probe(&self, _: &ReadyCheck, _: &[Address]) -> Result<(), String> {
+    async fn probe(&self, _: &ReadyCheck, _: &[Address], _: &dyn DialPolicy) -> Result<(), String> {
         Err("nothing is there".to_owned())
     }
 
-    async fn players(&self, _: &[Address], _: u16) -> Result<u32, String> {
+    async fn players(&self, _: &[Address], _: u16, _: &dyn DialPolicy) -> Result<u32, String> {
         Err("nothing is there".to_owned())
     }
 }

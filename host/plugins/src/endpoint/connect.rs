@@ -117,6 +117,8 @@ impl Place {
     }
 }
 
+/// The operator wrote this host, so the connection is made wherever its name leads at the moment.
+/// Only addresses that a plugin reports are judged, by [`Border`](crate::reach::Border).
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let stream = TcpStream::connect((bare(host), port)).await?;
     stream.set_nodelay(true)?;

@@ -1,15 +1,15 @@
-//! Which places are the providers' own, and where names lead.
+//! Which places are the providers' and the router's own, and where names lead.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
 
-use super::Host;
+use super::{Host, machine, special::forms};
 use crate::settings::{ProviderSettings, Transport};
 
 /// A name is looked up anew after this time.
@@ -20,12 +20,18 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const NAMES: usize = 1024;
 
 /// What all providers of a router know together.
-#[derive(Debug, Default)]
-pub(crate) struct Places(Mutex<Known>);
+#[derive(Debug)]
+pub(crate) struct Places {
+    known: Mutex<Known>,
+    /// Whether an address is this machine's own.
+    is_local: fn(IpAddr) -> bool,
+}
 
 #[derive(Debug, Default)]
 struct Known {
     endpoints: BTreeSet<Endpoint>,
+    /// Where the router itself listens.
+    listeners: Vec<SocketAddr>,
     names: BTreeMap<String, Found>,
 }
 
@@ -43,9 +49,39 @@ struct Found {
     at: Instant,
 }
 
+/// A socket that is not for visitors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// The router listens there.
+    Listener(SocketAddr),
+    /// An endpoint of this provider.
+    Endpoint(String),
+}
+
 // === impl Places ===
 
+impl Default for Places {
+    fn default() -> Self {
+        Self { known: Mutex::default(), is_local: machine::is_local }
+    }
+}
+
 impl Places {
+    #[cfg(test)]
+    pub(super) fn on_machine(is_local: fn(IpAddr) -> bool) -> Self {
+        Self { is_local, ..Self::default() }
+    }
+
+    /// Takes note of where the router listens, instead of what was noted before.
+    pub(crate) fn set_listeners(&self, listeners: Vec<SocketAddr>) {
+        self.known().listeners = listeners;
+    }
+
+    /// Whether an address is this machine's own, in any of its forms.
+    pub(super) fn is_local(&self, address: IpAddr) -> bool {
+        forms(address).any(self.is_local)
+    }
+
     /// Takes note of a provider's endpoints.
     pub(crate) fn add(&self, settings: &ProviderSettings) {
         let endpoint = |transport: &Transport| match transport {
@@ -87,28 +123,46 @@ impl Places {
         self.known().addresses(host)
     }
 
-    /// Whose endpoint it is.
-    pub(super) fn owner(&self, host: &Host<'_>, port: u16) -> Option<String> {
+    /// Who has this port at one of these addresses, where `host` leads to, if a visitor must not
+    /// come there. An endpoint on this machine counts as reachable by every address of this machine,
+    /// as its service may listen on all of them; the router's own listeners are known exactly.
+    pub(super) fn taken(&self, host: &Host<'_>, addresses: &[IpAddr], port: u16) -> Option<Taken> {
         let known = self.known();
-        let addresses = known.addresses(host);
-        let same = |own: &&Endpoint| {
-            if own.port != port {
-                return false;
-            }
+        let listener = known.listeners.iter().filter(|own| own.port() == port).find(|own| {
+            addresses.iter().any(|address| self.is_listening(own.ip().to_canonical(), *address))
+        });
+        if let Some(listener) = listener {
+            return Some(Taken::Listener(*listener));
+        }
+        let is_there = |own: &&Endpoint| {
             if let Host::Name(name) = host
                 && own.host.eq_ignore_ascii_case(name)
             {
                 return true;
             }
             let its = Host::parse(&own.host).map(|host| known.addresses(&host)).unwrap_or_default();
-            let same = |a: &IpAddr, b: &IpAddr| a == b || a.is_loopback() && b.is_loopback();
-            its.iter().any(|a| addresses.iter().any(|b| same(a, b)))
+            its.iter().any(|its| addresses.iter().any(|address| self.is_same(*its, *address)))
         };
-        known.endpoints.iter().find(same).map(|own| own.provider.clone())
+        let mut endpoints = known.endpoints.iter().filter(|own| own.port == port);
+        endpoints.find(is_there).map(|own| Taken::Endpoint(own.provider.clone()))
+    }
+
+    /// Whether two addresses may lead to the same service.
+    fn is_same(&self, a: IpAddr, b: IpAddr) -> bool {
+        forms(a).any(|a| forms(b).any(|b| a == b)) || self.is_local(a) && self.is_local(b)
+    }
+
+    /// Whether a socket that is bound to `own` accepts what is sent to `address`.
+    fn is_listening(&self, own: IpAddr, address: IpAddr) -> bool {
+        forms(address).any(|address| match own {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.is_ipv4() && (self.is_local)(address),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => (self.is_local)(address),
+            own => own == address,
+        })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -56,23 +56,101 @@ fn private_networks_and_this_machine_are_near() {
     }
 }
 
+/// Metadata services, by their clouds' documentation.
+const METADATA: [&str; 18] = [
+    "169.254.169.254",
+    "169.254.169.252",
+    "169.254.170.2",
+    "169.254.170.23",
+    "169.254.0.23",
+    "169.254.10.10",
+    "169.254.42.42",
+    "168.63.129.16",
+    "100.100.100.200",
+    "100.96.0.96",
+    "192.0.0.192",
+    "fd00:ec2::254",
+    "fd00:ec2::23",
+    "fd20:ce::254",
+    "fd00:c1::a9fe:a9fe",
+    "fd00:42::42",
+    "fd00:a9fe:a9fe::1",
+    "fe80::a9fe:a9fe",
+];
+
 #[test]
-fn no_setting_opens_the_way_to_metadata_and_nowhere() {
-    let all: &[&str] = &["0.0.0.0/0", "::/0", "169.254.169.254"];
-    for host in [
-        "169.254.169.254",
-        "::ffff:169.254.169.254",
-        "fe80::1",
-        "0.0.0.0",
-        "0.1.2.3",
-        "::",
-        "255.255.255.255",
-        "224.0.0.1",
-        "ff02::1",
-        "100.100.100.200",
-        "168.63.129.16",
-        "fd00:ec2::254",
-    ] {
+fn no_setting_opens_the_way_to_metadata() {
+    for host in METADATA {
+        let socket = match host.contains(':') {
+            true => format!("[{host}]:80"),
+            false => format!("{host}:80"),
+        };
+        let reach: &[&str] = &["0.0.0.0/0", "::/0", host, &socket];
+        for reach in [None, Some(reach)] {
+            let refusal = check(reach, host, Some(80)).unwrap_err();
+            assert!(refusal.contains("which gives out secrets"), "{refusal}");
+            assert!(check(reach, host, None).is_err(), "{host}");
+        }
+    }
+}
+
+/// Every form in which a network may carry packets for an IPv4 address.
+fn forms_of(v4: Ipv4Addr) -> Vec<IpAddr> {
+    let [a, b, c, d] = v4.octets();
+    let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    let v6 = |segments: [u16; 8]| IpAddr::V6(segments.into());
+    vec![
+        v4.into(),
+        v4.to_ipv6_mapped().into(),
+        v6([0, 0, 0, 0, 0xffff, 0, high, low]),
+        v6([0x64, 0xff9b, 0, 0, 0, 0, high, low]),
+        v6([0x64, 0xff9b, 1, 0, 0, 0, high, low]),
+        v6([0x64, 0xff9b, 1, high, u16::from(c), u16::from(d) << 8, 0, 0]),
+        v6([0x2002, high, low, 0, 0, 0, 0, 1]),
+        v6([0x2001, 0, high, low, 0, 0, 0, 0]),
+        v6([0x2001, 0, 0, 0, 0, 0, !high, !low]),
+        v6([0xfd12, 0, 0, 0, 0, 0x5efe, high, low]),
+        v6([0xfd12, 0, 0, 0, 0x200, 0x5efe, high, low]),
+    ]
+}
+
+#[test]
+fn an_ipv4_address_in_ipv6_clothes_is_judged_by_what_it_is() {
+    let all: &[&str] = &["0.0.0.0/0", "::/0"];
+    for form in forms_of(Ipv4Addr::new(169, 254, 169, 254)) {
+        let refusal = check(Some(all), &form.to_string(), Some(80)).unwrap_err();
+        assert!(refusal.contains("169.254.169.254 is the metadata service"), "{refusal}");
+    }
+    for form in forms_of(Ipv4Addr::LOCALHOST) {
+        let refusal = check(Some(all), &form.to_string(), Some(2375)).unwrap_err();
+        assert!(refusal.contains("an endpoint of provider \"docker\""), "{form}: {refusal}");
+    }
+}
+
+#[test]
+fn link_local_addresses_are_refused_unless_they_are_named() {
+    let all: &[&str] = &["0.0.0.0/0", "::/0"];
+    for host in ["169.254.1.2", "fe80::1", "::ffff:169.254.1.2", "64:ff9b::169.254.1.2"] {
+        for reach in [None, Some(all)] {
+            let refusal = check(reach, host, Some(80)).unwrap_err();
+            assert!(
+                refusal.contains("is link-local, where clouds keep their metadata"),
+                "{refusal}"
+            );
+            assert!(refusal.contains("add to [provider.docker]: reach = ["), "{refusal}");
+        }
+    }
+    for reach in ["169.254.1.2", "169.254.1.0/24", "169.254.0.0/16", "169.254.1.2:80"] {
+        assert_eq!(check(Some(&[reach]), "169.254.1.2", Some(80)), Ok(()), "{reach}");
+        assert!(check(Some(&[reach]), "169.254.169.254", Some(80)).is_err(), "{reach}");
+    }
+    assert!(check(Some(&["169.0.0.0/8"]), "169.254.1.2", Some(80)).is_err());
+}
+
+#[test]
+fn no_setting_opens_the_way_to_addresses_of_no_single_machine() {
+    let all: &[&str] = &["0.0.0.0/0", "::/0"];
+    for host in ["0.0.0.0", "0.1.2.3", "::", "255.255.255.255", "224.0.0.1", "ff02::1"] {
         for reach in [None, Some(all)] {
             let refusal = check(reach, host, Some(80)).unwrap_err();
             assert!(refusal.contains("no target"), "{refusal}");
@@ -145,7 +223,157 @@ async fn a_name_that_leads_to_metadata_is_refused_whoever_wrote_it() {
     settings.settings = json!({ "host": reach });
     let border = Border::new(&settings, Arc::default());
     let refusal = judged(&border, "169.254.43518", 80).await.unwrap_err();
-    assert!(refusal.contains("clouds tell secrets there"), "{refusal}");
+    assert!(refusal.contains("which gives out secrets"), "{refusal}");
+}
+
+/// What the kernel is about to connect to, for a host that was reported.
+async fn dialled(border: &Border, host: &str, address: &str) -> Result<(), String> {
+    border.check_dial(host, address.parse().unwrap(), "{}").await
+}
+
+/// This machine has 10.0.0.5, 203.0.113.5 and 2001:db8::5 beside loopback.
+fn own(address: IpAddr) -> bool {
+    let others: [IpAddr; 3] = [
+        Ipv4Addr::new(10, 0, 0, 5).into(),
+        Ipv4Addr::new(203, 0, 113, 5).into(),
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 5).into(),
+    ];
+    address.is_loopback() || others.contains(&address)
+}
+
+fn on_machine(reach: Option<&[&str]>) -> Border {
+    Border::new(&settings(reach), Arc::new(Places::on_machine(own)))
+}
+
+#[tokio::test]
+async fn a_host_without_a_port_is_judged_with_the_port_that_is_connected_to() {
+    let border = on_machine(None);
+    assert_eq!(border.check("127.0.0.1", None, "{}"), Ok(()), "the route's port is not known yet");
+    assert_eq!(dialled(&border, "127.0.0.1", "127.0.0.1:80").await, Ok(()));
+    for (host, address) in [
+        ("127.0.0.1", "127.0.0.1:2375"),
+        ("::ffff:127.0.0.1", "[::ffff:127.0.0.1]:2375"),
+        ("127.0.0.9", "127.0.0.9:2375"),
+        ("::1", "[::1]:2375"),
+        ("10.0.0.5", "10.0.0.5:2375"),
+        ("nas.lan", "127.0.0.1:2375"),
+    ] {
+        let refusal = dialled(&border, host, address).await.unwrap_err();
+        assert!(refusal.starts_with("provider \"docker\": a connection to "), "{refusal}");
+        assert!(refusal.contains("an endpoint of provider \"docker\""), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_on_this_machine_is_no_target_at_any_address_of_it() {
+    let all: &[&str] = &["0.0.0.0/0", "::/0"];
+    for endpoint in ["127.0.0.1", "10.0.0.5", "::1", "203.0.113.5"] {
+        let mut settings = settings(Some(all));
+        let engine = settings.endpoints.get_mut("engine").unwrap();
+        engine.transport = Transport::Http { host: endpoint.into(), port: 2375 };
+        let border = Border::new(&settings, Arc::new(Places::on_machine(own)));
+        for host in ["127.0.0.1", "10.0.0.5", "::ffff:10.0.0.5", "203.0.113.5", "2001:db8::5"] {
+            let refusal = border.check(host, Some(2375), "{}").unwrap_err();
+            assert!(refusal.contains("an endpoint of provider"), "{endpoint} {host}: {refusal}");
+        }
+        // A container behind a bridge of this machine.
+        assert_eq!(border.check("172.17.0.2", Some(2375), "{}"), Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn only_a_reach_that_names_the_socket_opens_an_endpoint_to_visitors() {
+    let reach: &[&str] = &["127.0.0.0/8", "127.0.0.1:2375"];
+    let border = on_machine(Some(reach));
+    assert_eq!(border.check("127.0.0.1", Some(2375), "{}"), Ok(()));
+    assert_eq!(dialled(&border, "127.0.0.1", "127.0.0.1:2375").await, Ok(()));
+    assert!(dialled(&border, "127.0.0.2", "127.0.0.2:2375").await.is_err());
+    assert!(
+        dialled(&on_machine(Some(&["127.0.0.1"])), "127.0.0.1", "127.0.0.1:2375").await.is_err()
+    );
+    let socket_alone = on_machine(Some(&["10.0.0.9:8080"]));
+    assert_eq!(dialled(&socket_alone, "10.0.0.9", "10.0.0.9:8080").await, Ok(()));
+    assert!(dialled(&socket_alone, "10.0.0.9", "10.0.0.9:8081").await.is_err());
+}
+
+#[tokio::test]
+async fn the_router_s_own_listeners_are_no_target_whatever_is_configured() {
+    let reach: &[&str] = &["0.0.0.0/0", "::/0", "127.0.0.1:8080", "10.0.0.5:8080", "[::1]:8080"];
+    let judged = async |listener: &str, address: &str| {
+        let border = on_machine(Some(reach));
+        border.places.set_listeners(vec![listener.parse().unwrap()]);
+        let host = address.parse::<SocketAddr>().unwrap().ip().to_string();
+        dialled(&border, &host, address).await
+    };
+    for (listener, address) in [
+        ("0.0.0.0:8080", "127.0.0.1:8080"),
+        ("0.0.0.0:8080", "10.0.0.5:8080"),
+        ("0.0.0.0:8080", "[::ffff:10.0.0.5]:8080"),
+        ("[::]:8080", "127.0.0.1:8080"),
+        ("[::]:8080", "[2001:db8::5]:8080"),
+        ("10.0.0.5:8080", "10.0.0.5:8080"),
+        ("[::ffff:10.0.0.5]:8080", "10.0.0.5:8080"),
+        ("203.0.113.5:8080", "203.0.113.5:8080"),
+    ] {
+        let refusal = judged(listener, address).await.unwrap_err();
+        assert!(
+            refusal.contains("the router itself listens at"),
+            "{listener} {address}: {refusal}"
+        );
+    }
+    // Sockets of others.
+    for (listener, address) in [
+        ("0.0.0.0:8080", "127.0.0.1:8081"),
+        ("0.0.0.0:8080", "10.0.0.9:8080"),
+        ("203.0.113.5:8080", "127.0.0.1:8080"),
+        ("0.0.0.0:8080", "[::1]:8080"),
+    ] {
+        assert_eq!(judged(listener, address).await, Ok(()), "{listener} {address}");
+    }
+}
+
+#[tokio::test]
+async fn a_network_that_this_machine_belongs_to_does_not_open_the_machine() {
+    let lan = on_machine(Some(&["10.0.0.0/8", "nas.lan"]));
+    assert_eq!(dialled(&lan, "10.0.0.9", "10.0.0.9:80").await, Ok(()));
+    for (host, address) in [("10.0.0.5", "10.0.0.5:80"), ("nas.lan", "127.0.0.1:80")] {
+        let refusal = dialled(&lan, host, address).await.unwrap_err();
+        assert!(
+            refusal.contains("is this machine: add to [provider.docker]: reach ="),
+            "{refusal}"
+        );
+    }
+    for reach in [["10.0.0.0/8", "10.0.0.5"], ["10.0.0.0/8", "127.0.0.0/8"]] {
+        assert_eq!(dialled(&on_machine(Some(&reach)), "10.0.0.5", "10.0.0.5:80").await, Ok(()));
+    }
+    let localhost = on_machine(Some(&["localhost"]));
+    assert_eq!(dialled(&localhost, "localhost", "127.0.0.1:80").await, Ok(()));
+    assert_eq!(dialled(&on_machine(None), "10.0.0.5", "10.0.0.5:80").await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_name_is_judged_by_where_it_leads_when_the_connection_is_made() {
+    let border = on_machine(None);
+    assert_eq!(dialled(&border, "nas.lan", "192.0.2.7:80").await, Ok(()), "the operator wrote it");
+    for (address, words) in [
+        ("169.254.169.254:80", "which gives out secrets"),
+        ("[::ffff:169.254.169.254]:80", "which gives out secrets"),
+        ("127.0.0.1:2375", "an endpoint of provider"),
+        ("169.254.7.7:80", "is link-local"),
+        ("127.0.0.1:80", "127.0.0.1 is this machine: add to [provider.docker]: reach ="),
+        ("[::1]:80", "::1 is this machine"),
+        ("[64:ff9b::127.0.0.1]:80", "is this machine"),
+    ] {
+        let refusal = dialled(&border, "nas.lan", address).await.unwrap_err();
+        assert!(refusal.contains(words) && refusal.contains("nas.lan:"), "{refusal}");
+    }
+    assert!(dialled(&border, "evil.example", "10.0.0.1:80").await.is_err());
+    assert!(dialled(&border, "a b", "10.0.0.1:80").await.is_err());
+    assert_eq!(dialled(&border, "nas.lan", "10.0.0.5:80").await, Ok(()), "in its own network");
+    let mut settings = settings(None);
+    settings.settings = json!({ "host": "localhost" });
+    let border = Border::new(&settings, Arc::new(Places::on_machine(own)));
+    assert_eq!(dialled(&border, "localhost", "127.0.0.1:80").await, Ok(()));
 }
 
 #[test]
@@ -178,7 +406,9 @@ fn reach_replaces_what_is_near() {
 
 #[test]
 fn what_is_neither_network_nor_name_is_refused() {
-    for text in ["", "10.0.0.0/33", "300.1.1.1", "*", "a b", "10.0.0.0/8,::1", "..", "-?"] {
+    for text in
+        ["", "10.0.0.0/33", "300.1.1.1", "*", "a b", "10.0.0.0/8,::1", "..", "-?", "1.2.3.4:x"]
+    {
         assert!(text.parse::<Reach>().is_err(), "{text:?}");
     }
     let truncated: Reach = "10.1.2.3/8".parse().unwrap();
@@ -192,6 +422,36 @@ proptest! {
         if check(Some(all), &host, port).is_ok() {
             prop_assert!(Host::parse(&host).is_some());
         }
+    }
+
+    /// Whatever a provider reports, and wherever a name leads, in every form of an address.
+    #[test]
+    fn a_metadata_service_is_never_connected_to(n in 0..METADATA.len(), form in 0..11_usize, port: u16) {
+        let address: IpAddr = METADATA[n].parse().unwrap();
+        let address = match address {
+            IpAddr::V4(v4) => forms_of(v4)[form],
+            v6 => v6,
+        };
+        let border = on_machine(Some(&["0.0.0.0/0", "::/0", "nas.lan"]));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let socket = SocketAddr::new(address, port);
+        for host in [address.to_string(), "nas.lan".to_owned()] {
+            let judged = runtime.block_on(border.check_dial(&host, socket, "{}"));
+            prop_assert!(judged.is_err());
+        }
+    }
+
+    /// No address leads to the endpoint: in no form, and on no address of the machine.
+    #[test]
+    fn an_endpoint_is_never_connected_to(bits: u32, n in 0..4_usize, form in 0..11_usize) {
+        let machine = [Ipv4Addr::from_bits(0x7f00_0000 | (bits >> 8)), Ipv4Addr::LOCALHOST,
+            Ipv4Addr::new(10, 0, 0, 5), Ipv4Addr::new(203, 0, 113, 5)];
+        let socket = SocketAddr::new(forms_of(machine[n])[form], 2375);
+        let border = on_machine(Some(&["0.0.0.0/0", "::/0"]));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let host = socket.ip().to_string();
+        let judged = runtime.block_on(border.check_dial(&host, socket, "{}"));
+        prop_assert!(judged.is_err());
     }
 
     #[test]

@@ -7,6 +7,10 @@ use super::*;
 
 const PEER: HeaderValue = HeaderValue::from_static("203.0.113.9");
 
+fn via() -> Pseudonym {
+    Pseudonym::numbered(0xabc)
+}
+
 fn request(lines: &[(&str, &str)]) -> request::Parts {
     let mut builder = Request::builder().uri("/path?q=1");
     for (name, value) in lines {
@@ -25,7 +29,7 @@ fn response(status: u16, lines: &[(&str, &str)]) -> response::Parts {
 
 fn sent(mut head: request::Parts, trusted: bool) -> (HeaderMap, Option<HeaderValue>) {
     let host = host(&head).unwrap();
-    let origin = Origin { forwarded_for: &PEER, trusted, host: &host };
+    let origin = Origin { forwarded_for: &PEER, trusted, host: &host, via: &via() };
     let asked = to_upstream(&mut head, &Empty::<Bytes>::new(), &origin);
     (head.headers, asked)
 }
@@ -63,11 +67,25 @@ fn what_is_for_one_hop_alone_is_not_passed_on() {
             "accept",
             "authorization",
             "host",
+            "via",
             "x-forwarded-for",
             "x-forwarded-host",
             "x-forwarded-proto"
         ]
     );
+}
+
+#[test]
+fn the_router_is_appended_to_the_hops_of_a_message() {
+    let (headers, _) = sent(request(&[("host", "a.org"), ("via", "1.0 first, 1.1 second")]), false);
+    assert_eq!(text(&headers, "via"), ["1.0 first, 1.1 second", "1.1 drowse-0000000000000abc"]);
+    let mut old = request(&[("host", "a.org"), ("connection", "via"), ("via", "1.1 first")]);
+    old.version = Version::HTTP_10;
+    let (headers, _) = sent(old, false);
+    assert_eq!(text(&headers, "via"), ["1.1 first", "1.0 drowse-0000000000000abc"]);
+    let mut head = response(200, &[("via", "1.1 backend")]);
+    to_client(&mut head, &Empty::<Bytes>::new(), None).unwrap();
+    assert_eq!(text(&head.headers, "via"), ["1.1 backend", "1.1 drowse"], "without its number");
 }
 
 #[test]
@@ -106,7 +124,7 @@ fn strangers_introduce_nobody() {
     assert_eq!(text(&headers, "x-forwarded-host"), ["a.org"]);
     assert_eq!(text(&headers, "x-forwarded-proto"), ["http"]);
     assert_eq!(text(&headers, "x-requested-with"), ["stays"]);
-    assert_eq!(headers.len(), 5);
+    assert_eq!(headers.len(), 6, "these, the host and the hop");
 }
 
 #[test]
@@ -184,7 +202,7 @@ fn an_absolute_target_decides_the_host_and_is_sent_without_it() {
     head.uri = "http://A.org:81/x?y".parse().unwrap();
     let said = host(&head).unwrap();
     assert_eq!(said, "A.org:81");
-    let origin = Origin { forwarded_for: &PEER, trusted: false, host: &said };
+    let origin = Origin { forwarded_for: &PEER, trusted: false, host: &said, via: &via() };
     to_upstream(&mut head, &Empty::<Bytes>::new(), &origin);
     assert_eq!(head.uri, "/x?y");
     assert_eq!(text(&head.headers, "host"), ["A.org:81"]);
@@ -239,7 +257,7 @@ impl Body for Unknown {
 
 #[test]
 fn a_body_of_unknown_length_is_chunked_whatever_the_method() {
-    let origin = Origin { forwarded_for: &PEER, trusted: false, host: &PEER };
+    let origin = Origin { forwarded_for: &PEER, trusted: false, host: &PEER, via: &via() };
     let mut head = request(&[("host", "a"), ("connection", "transfer-encoding")]);
     to_upstream(&mut head, &Unknown, &origin);
     assert_eq!(text(&head.headers, "transfer-encoding"), ["chunked"]);
@@ -269,7 +287,8 @@ fn a_response_loses_what_is_for_one_hop_alone() {
     to_client(&mut head, &Unknown, None).unwrap();
     let mut names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
-    assert_eq!(names, ["set-cookie", "trailer"]);
+    assert_eq!(names, ["set-cookie", "trailer", "via"]);
+    assert_eq!(text(&head.headers, "via"), ["1.0 drowse"]);
     assert_eq!(text(&head.headers, "set-cookie"), ["a=1", "b=2"]);
     assert_eq!(head.version, Version::HTTP_11);
 }

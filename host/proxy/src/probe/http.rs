@@ -3,6 +3,7 @@
 use std::{io, ops::RangeInclusive};
 
 use bytes::Bytes;
+use drowse_core::DialPolicy;
 use http::{
     Request, Response,
     header::{CONNECTION, HOST, USER_AGENT},
@@ -15,6 +16,14 @@ use tokio::net::TcpStream;
 use super::within;
 use crate::upstream;
 
+/// The request of one look.
+pub(super) struct Question<'a> {
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    /// The `Host` header; the address itself when absent.
+    pub(super) host: Option<&'a str>,
+}
+
 /// What makes a response's head one of a workload that is ready.
 pub(super) struct Expected<'a> {
     /// Any but 502, 503 and 504 when absent.
@@ -26,9 +35,8 @@ pub(super) struct Expected<'a> {
 /// Asks once. The error says what was seen instead.
 pub(super) async fn look(
     (address, port): (&str, u16),
-    method: &str,
-    path: &str,
-    host: Option<&str>,
+    policy: &dyn DialPolicy,
+    &Question { method, path, host }: &Question<'_>,
     expected: &Expected<'_>,
 ) -> Result<(), String> {
     let what = format!("{method} {path}");
@@ -42,7 +50,7 @@ pub(super) async fn look(
         .body(Empty::<Bytes>::new())
         .map_err(|error| format!("{what}: {error}"))?;
     let asked = async {
-        let stream = upstream::open(address, port).await?;
+        let stream = upstream::open(address, port, policy).await?;
         ask(stream, request).await
     };
     let seen = within(&what, asked).await?;

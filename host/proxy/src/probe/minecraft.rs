@@ -8,6 +8,7 @@
 
 use std::io;
 
+use drowse_core::DialPolicy;
 use serde_json::{Map, Value};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
@@ -41,8 +42,8 @@ pub(super) enum Flaw {
 }
 
 /// Connects and asks.
-pub(super) async fn look((host, port): (&str, u16)) -> io::Result<Status> {
-    ask(upstream::open(host, port).await?, host, port).await
+pub(super) async fn look((host, port): (&str, u16), policy: &dyn DialPolicy) -> io::Result<Status> {
+    ask(upstream::open(host, port, policy).await?, host, port).await
 }
 
 async fn ask(

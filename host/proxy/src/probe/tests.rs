@@ -6,6 +6,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::upstream::tests::{Anywhere, Nowhere};
 
 /// Answers one connection with these bytes and returns what it was asked.
 async fn backend(answer: &'static str) -> (Vec<Address>, tokio::task::JoinHandle<String>) {
@@ -47,7 +48,7 @@ fn with_header(name: &str, value: Option<&str>) -> ReadyCheck {
 
 async fn look(answer: &'static str, check: ReadyCheck) -> Result<(), String> {
     let (addresses, _asked) = backend(answer).await;
-    NetProber::new().probe(&check, &addresses).await
+    NetProber::new().probe(&check, &addresses, &Anywhere).await
 }
 
 #[tokio::test]
@@ -80,7 +81,10 @@ async fn what_is_no_http_is_not_ready() {
 #[tokio::test]
 async fn the_probe_names_the_host_it_was_told() {
     let (addresses, asked) = backend("HTTP/1.1 200 OK\r\n\r\n").await;
-    NetProber::new().probe(&http(None, Some("blog.example.org")), &addresses).await.unwrap();
+    NetProber::new()
+        .probe(&http(None, Some("blog.example.org")), &addresses, &Anywhere)
+        .await
+        .unwrap();
     let head = asked.await.unwrap();
     assert!(head.starts_with("GET /health?x HTTP/1.1\r\n"), "{head}");
     assert!(head.contains("host: blog.example.org\r\n"), "{head}");
@@ -94,7 +98,8 @@ async fn a_refused_connection_is_known_at_once() {
     let port = socket.local_addr().unwrap().port();
     let addresses = [Address { host: "127.0.0.1".into(), port: None, target_port: None }];
     let begun = Instant::now();
-    let seen = NetProber::new().probe(&ReadyCheck::Tcp { port }, &addresses).await.unwrap_err();
+    let seen =
+        NetProber::new().probe(&ReadyCheck::Tcp { port }, &addresses, &Anywhere).await.unwrap_err();
     assert!(seen.contains("refused") && seen.contains(&port.to_string()), "{seen}");
     assert!(begun.elapsed() < LIMIT);
 }
@@ -104,17 +109,23 @@ async fn a_silent_backend_is_given_up_after_a_second() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let addresses = [Address { host: "127.0.0.1".into(), port: Some(port), target_port: Some(80) }];
-    let seen = NetProber::new().probe(&http(None, None), &addresses).await.unwrap_err();
+    let seen = NetProber::new().probe(&http(None, None), &addresses, &Anywhere).await.unwrap_err();
     assert_eq!(seen, "GET /health?x: no answer within 1 s");
-    assert_eq!(NetProber::new().probe(&ReadyCheck::Tcp { port: 80 }, &addresses).await, Ok(()));
+    assert_eq!(
+        NetProber::new().probe(&ReadyCheck::Tcp { port: 80 }, &addresses, &Anywhere).await,
+        Ok(())
+    );
 }
 
 #[tokio::test]
 async fn a_port_that_leads_nowhere_is_said() {
     let addresses = [Address { host: "127.0.0.1".into(), port: Some(1), target_port: Some(80) }];
-    let seen = NetProber::new().probe(&ReadyCheck::Tcp { port: 81 }, &addresses).await.unwrap_err();
+    let seen = NetProber::new()
+        .probe(&ReadyCheck::Tcp { port: 81 }, &addresses, &Anywhere)
+        .await
+        .unwrap_err();
     assert!(seen.contains("no address for port 81"), "{seen}");
-    assert_eq!(NetProber::new().probe(&ReadyCheck::Started, &[]).await, Ok(()));
+    assert_eq!(NetProber::new().probe(&ReadyCheck::Started, &[], &Anywhere).await, Ok(()));
 }
 
 #[tokio::test]
@@ -150,9 +161,9 @@ async fn a_minecraft_server_is_ready_when_it_answers_with_its_status() {
     });
     let prober = NetProber::new();
     let check = ReadyCheck::Minecraft { port: 25565 };
-    assert_eq!(prober.probe(&check, &addresses).await, Ok(()));
-    assert_eq!(prober.players(&addresses, 25565).await, Ok(5));
-    let seen = prober.players(&addresses, 25566).await.unwrap_err();
+    assert_eq!(prober.probe(&check, &addresses, &Anywhere).await, Ok(()));
+    assert_eq!(prober.players(&addresses, 25565, &Anywhere).await, Ok(5));
+    let seen = prober.players(&addresses, 25566, &Anywhere).await.unwrap_err();
     assert_eq!(seen, "the provider knows no address for port 25566");
     serving.abort();
 }
@@ -164,14 +175,31 @@ async fn a_frozen_minecraft_server_is_given_up_after_a_second() {
     let port = listener.local_addr().unwrap().port();
     let addresses = [Address { host: "127.0.0.1".into(), port: None, target_port: None }];
     let check = ReadyCheck::Minecraft { port };
-    let seen = NetProber::new().probe(&check, &addresses).await.unwrap_err();
+    let seen = NetProber::new().probe(&check, &addresses, &Anywhere).await.unwrap_err();
     assert_eq!(seen, "minecraft status: no answer within 1 s");
 }
 
 #[tokio::test]
 async fn what_the_provider_alone_can_tell_is_not_looked_at() {
     for check in [ReadyCheck::Health, ReadyCheck::Completed] {
-        let seen = NetProber::new().probe(&check, &[]).await.unwrap_err();
+        let seen = NetProber::new().probe(&check, &[], &Anywhere).await.unwrap_err();
         assert!(seen.contains("only the provider"), "{seen}");
     }
+}
+
+#[tokio::test]
+async fn no_look_goes_to_an_address_that_policy_refuses() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let addresses = [Address { host: "127.0.0.1".into(), port: Some(port), target_port: Some(80) }];
+    let prober = NetProber::new();
+    let minecraft = ReadyCheck::Minecraft { port: 80 };
+    for check in [ReadyCheck::Tcp { port: 80 }, http(None, None), minecraft] {
+        let seen = prober.probe(&check, &addresses, &Nowhere).await.unwrap_err();
+        assert!(seen.contains("no connection may be made"), "{seen}");
+    }
+    let seen = prober.players(&addresses, 80, &Nowhere).await.unwrap_err();
+    assert!(seen.contains("no connection may be made"), "{seen}");
+    let accepted = listener.into_std().unwrap().accept().unwrap_err();
+    assert_eq!(accepted.kind(), io::ErrorKind::WouldBlock, "nothing was connected");
 }

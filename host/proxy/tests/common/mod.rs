@@ -53,6 +53,12 @@ pub struct Fake {
     /// What it is doing for the target.
     pub said: Mutex<Option<String>>,
     pub asked: AtomicUsize,
+    /// The host that is reported instead of the address's own.
+    pub host: Mutex<Option<String>>,
+    /// Where no connection may be made.
+    pub refused: Mutex<Option<SocketAddr>>,
+    /// Each connection that was judged: the reported host and the address.
+    pub dials: Mutex<Vec<(String, SocketAddr)>>,
 }
 
 /// A router with one workload called `app`.
@@ -114,6 +120,9 @@ impl Fake {
             logs: Mutex::default(),
             said: Mutex::default(),
             asked: AtomicUsize::new(0),
+            host: Mutex::default(),
+            refused: Mutex::default(),
+            dials: Mutex::default(),
         })
     }
 
@@ -130,7 +139,7 @@ impl Fake {
         let address = *self.address.lock().unwrap();
         let addresses = match status {
             Status::Running => vec![Address {
-                host: address.ip().to_string(),
+                host: self.host.lock().unwrap().clone().unwrap_or(address.ip().to_string()),
                 port: Some(address.port()),
                 target_port: Some(80),
             }],
@@ -200,6 +209,14 @@ impl Provider for Fake {
     async fn logs(&self, _: &Target, _: u32) -> Result<Vec<String>, Failure> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         Ok(self.logs.lock().unwrap().clone())
+    }
+
+    async fn check_dial(&self, _: &Target, host: &str, address: SocketAddr) -> Result<(), String> {
+        self.dials.lock().unwrap().push((host.to_owned(), address));
+        match *self.refused.lock().unwrap() {
+            Some(refused) if refused == address => Err(format!("{address} is not for visitors")),
+            _ => Ok(()),
+        }
     }
 
     fn said(&self, _: &Target) -> Option<String> {

@@ -14,6 +14,7 @@ use tokio::{
 
 use super::super::{Mutex, lock};
 use crate::{
+    dial::DialPolicy,
     probe::Prober,
     provider::{
         Ability, Address, ErrorCode, Exit, Failure, Health, Observation, Provider, ProviderEvent,
@@ -441,7 +442,12 @@ impl Looks {
 
 #[async_trait]
 impl Prober for Looks {
-    async fn probe(&self, check: &ReadyCheck, addresses: &[Address]) -> Result<(), String> {
+    async fn probe(
+        &self,
+        check: &ReadyCheck,
+        addresses: &[Address],
+        _: &dyn DialPolicy,
+    ) -> Result<(), String> {
         let handle = &addresses.first().ok_or("there is nothing to look at")?.host;
         if matches!(check, ReadyCheck::Http { path, .. } if path == "/busy") {
             return match lock(&self.busy).contains(handle) {
@@ -456,7 +462,12 @@ impl Prober for Looks {
         }
     }
 
-    async fn players(&self, addresses: &[Address], _: u16) -> Result<u32, String> {
+    async fn players(
+        &self,
+        addresses: &[Address],
+        _: u16,
+        _: &dyn DialPolicy,
+    ) -> Result<u32, String> {
         let handle = &addresses.first().ok_or("there is nobody to ask")?.host;
         lock(&self.players).get(handle).copied().ok_or_else(|| "no answer".to_owned())
     }

@@ -20,7 +20,8 @@ fn asked(trusted: bool, pairs: &[(&'static str, &'static str)]) -> Request<Empty
     for (name, value) in pairs {
         request.headers.append(*name, HeaderValue::from_static(value));
     }
-    let origin = Origin { forwarded_for: &CLIENT, trusted, host: &HOST };
+    let via = crate::via::Pseudonym::numbered(1);
+    let origin = Origin { forwarded_for: &CLIENT, trusted, host: &HOST, via: &via };
     question(&settings(), &origin, &request)
 }
 
@@ -88,7 +89,8 @@ fn nothing_is_told_of_the_body_the_connection_or_what_the_client_holds() {
         ],
     );
     let names: Vec<_> = question.headers().keys().map(HeaderName::as_str).collect();
-    assert!(names.iter().all(|name| name.starts_with("x-forwarded-")), "{names:?}");
+    let told = |name: &&str| *name == "via" || name.starts_with("x-forwarded-");
+    assert!(names.iter().all(told), "{names:?}");
 }
 
 #[test]
