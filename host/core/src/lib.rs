@@ -14,6 +14,7 @@ pub mod schedule;
 pub mod spec;
 pub mod step;
 mod sync;
+pub mod text;
 pub mod words;
 
 pub use engine::{

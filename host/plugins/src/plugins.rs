@@ -96,7 +96,8 @@ impl Plugins {
         let cache = Cache::open(&config.cache);
         let handle = config.runtime.clone();
         let records = Arc::new(Records::open(config.state.as_deref()));
-        let starter = Starter { launcher: config.launcher.clone(), files: config.files };
+        let (launcher, files) = (config.launcher.clone(), config.files);
+        let starter = Starter { launcher, files, ..Starter::default() };
         let house = House { runtime, cache, places: Arc::default(), starter, records };
         let directories = Directories::new()
             .inspect_err(|error| {
@@ -231,6 +232,14 @@ impl Plugins {
         let providers = self.shelf.providers().clone();
         let ends = providers.iter().map(|provider| provider.shutdown());
         futures_util::future::join_all(ends).await;
+    }
+
+    /// Kills every process of every provider, and waits a moment for their ends. False when one has
+    /// not ended by then.
+    pub async fn kill(&self) -> bool {
+        let providers = self.shelf.providers().clone();
+        let ends = providers.iter().map(|provider| provider.seat().tenant.processes.kill());
+        futures_util::future::join_all(ends).await.into_iter().all(|ended| ended)
     }
 
     /// How long [`Plugins::shutdown`] takes at most, by what processes are granted to end.
