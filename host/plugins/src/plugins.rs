@@ -2,9 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -78,6 +81,8 @@ struct Shelf {
     directories: Option<Directories>,
     /// A file has changed.
     changes: watch::Sender<()>,
+    /// It was said that the directory cannot be used.
+    complained: AtomicBool,
     /// What is linked into the program.
     linked: Mutex<Vec<Linked>>,
     /// What is loaded, by digest and origin, as long as somebody uses it.
@@ -110,6 +115,7 @@ impl Plugins {
             providers: Mutex::new(Vec::new()),
             directories,
             changes: watch::Sender::new(()),
+            complained: AtomicBool::new(false),
             linked: Mutex::default(),
             loaded: Mutex::new(BTreeMap::new()),
         });
@@ -360,6 +366,21 @@ impl Shelf {
             .collect()
     }
 
+    /// Why nothing in the directory of plugins can be used: a directory on the way to it cannot be
+    /// entered, as the home of another user. None when it can be entered, or does not exist.
+    fn closed(&self) -> Option<String> {
+        let dir = self.config.dir.as_ref()?;
+        match fs::metadata(dir.join(".")) {
+            Err(error)
+                if [io::ErrorKind::PermissionDenied, io::ErrorKind::NotADirectory]
+                    .contains(&error.kind()) =>
+            {
+                Some(format!("the directory of plugins {}: {error}", dir.display()))
+            }
+            _ => None,
+        }
+    }
+
     /// The file at a path, if there is one and it may be used.
     fn at(&self, path: &Path) -> Result<Option<Source>, String> {
         let shown = path.display();
@@ -415,14 +436,28 @@ impl Shelf {
             return Ok(Source::linked(*linked));
         }
         let paths = self.paths(reference);
-        for path in &paths {
-            if let Some(source) = self.at(path)? {
-                return Ok(source);
+        let closed = if is_path(reference) { None } else { self.closed() };
+        if closed.is_none() {
+            for path in &paths {
+                if let Some(source) = self.at(path)? {
+                    return Ok(source);
+                }
             }
         }
         let bundled = self.config.bundled.iter().find(|(name, _)| *name == reference);
         if let Some((_, bytes)) = bundled {
+            if let Some(why) = closed
+                && !self.complained.swap(true, Relaxed)
+            {
+                tracing::warn!("{why}; bundled plugins are used, and no others");
+            }
             return Ok(Source::new(Kind::Component, Source::BUNDLED, *bytes));
+        }
+        if let Some(why) = closed {
+            return Err(format!(
+                "plugin {reference:?} is not bundled, and {why}; let the router's user enter it, or \
+                 name another directory by `plugins`"
+            ));
         }
         let bundled: Vec<&str> = self.config.bundled.iter().map(|(name, _)| *name).collect();
         let bundled = bundled.join(", ");
