@@ -123,10 +123,7 @@ mod tests {
     fn what_moves_a_terminal_or_turns_text_is_shown_as_an_escape() {
         let evil = "a\u{1b}]0;title\u{7}\r\u{9b}31m\u{202e}b\u{200b}\u{e0041}";
         let shown = escape_line(evil);
-        assert_eq!(
-            shown,
-            "a\\u{1b}]0;title\\u{7}\\r\\u{9b}31m\\u{202e}b\\u{200b}\\u{e0041}"
-        );
+        assert_eq!(shown, "a\\u{1b}]0;title\\u{7}\\r\\u{9b}31m\\u{202e}b\\u{200b}\\u{e0041}");
         assert!(!shown.chars().any(is_hidden));
         assert_eq!(escape_line("one\ntwo\t3"), "one\\ntwo\\t3");
         assert_eq!(escape_lines("one\ntwo\t3"), "one\ntwo\\t3");
@@ -134,7 +131,8 @@ mod tests {
 
     #[test]
     fn ordinary_text_of_every_script_is_left_alone() {
-        for text in ["", "plain – “quoted” …", "Füße", "東京", "नमस्ते", "שלום", "مرحبا", "🐳"] {
+        for text in ["", "plain – “quoted” …", "Füße", "東京", "नमस्ते", "שלום", "مرحبا", "🐳"]
+        {
             assert!(matches!(escape_line(text), Cow::Borrowed(same) if same == text), "{text}");
         }
     }

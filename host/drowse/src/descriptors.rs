@@ -6,7 +6,7 @@
 //! take only as many connections as the rest allows; more visitors wait in the kernel.
 
 use drowse_config::Config;
-use drowse_proxy::ListenerSettings;
+use drowse_proxy::{IDLE_UPSTREAMS, ListenerSettings};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[cfg(test)]
@@ -18,10 +18,12 @@ const PER_CONNECTION: u64 = 3;
 const BASE: u64 = 48;
 /// For a thread that serves: its runtime, and one client that waits for room at each listener.
 const PER_THREAD: u64 = 6;
-/// For a provider's connections to its endpoints.
-const PER_PROVIDER: u64 = 8;
+/// For a provider's connections to its endpoints, and the launcher of its next program.
+const PER_PROVIDER: u64 = 12;
 /// For a granted program: its output, and its launcher while it starts.
 const PER_COMMAND: u64 = 3;
+/// Descriptors of backends at most, idle ones included. Clients that wait, or are idle, have none.
+const UPSTREAMS: u64 = 2 * IDLE_UPSTREAMS as u64;
 /// A router that serves fewer visitors than this at a time is of no use.
 const FEWEST: u64 = 16;
 
@@ -93,7 +95,8 @@ fn kept(config: &Config, threads: usize) -> u64 {
 /// Gives each listener its share of `files` without those that are `kept`, in proportion to what it
 /// is configured for.
 fn lower(listeners: &mut [ListenerSettings], files: u64, kept: u64) -> Vec<Lowered> {
-    let room = (files.saturating_sub(kept) / PER_CONNECTION).max(FEWEST);
+    let room = files.saturating_sub(kept);
+    let room = (room / PER_CONNECTION).max(room.saturating_sub(UPSTREAMS)).max(FEWEST);
     let wanted: u64 = listeners
         .iter()
         .map(|listener| u64::try_from(listener.limits.connections).unwrap_or(u64::MAX))

@@ -19,7 +19,14 @@ use tokio::{
     task::{AbortHandle, JoinHandle, JoinSet},
 };
 
-use crate::{LAUNCHER, bundled::BUNDLED, control::Desk, error::Error, lives::{self, Lives}, place::Place};
+use crate::{
+    LAUNCHER,
+    bundled::BUNDLED,
+    control::Desk,
+    error::Error,
+    lives::{self, Lives},
+    place::Place,
+};
 
 /// Requests in flight have this long to end when the router ends.
 const LAST_REQUESTS: Duration = Duration::from_secs(20);

@@ -82,9 +82,7 @@ impl Signals {
                 sender.send_replace(Heard::HastyEnd(second));
                 match timeout(HASTY, listeners.next()).await {
                     Ok(third) => end(third, "it was told to end a third time"),
-                    Err(_) => {
-                        end(second, &format!("it did not end within {} s", HASTY.as_secs()))
-                    }
+                    Err(_) => end(second, &format!("it did not end within {} s", HASTY.as_secs())),
                 }
             }
         };

@@ -11,6 +11,7 @@ mod process;
 mod records;
 mod restart;
 mod signals;
+mod spare;
 mod start;
 mod stat;
 mod usage;
@@ -40,11 +41,12 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::launcher::launched;
+pub(crate) use self::{process::Process, records::Records, signals::signal};
 use self::{
     restart::Minder,
+    spare::Spare,
     start::{DEADLINE, STARTS, Start, Stuck},
 };
-pub(crate) use self::{process::Process, records::Records, signals::signal};
 use crate::{
     fault::clean,
     grants::{toml_key, toml_string},
@@ -75,6 +77,8 @@ pub(crate) struct Processes {
     /// Starts in progress. Each ends by its deadline, or when the router ends.
     starts: TaskTracker,
     closing: CancellationToken,
+    /// A launcher for the next start.
+    spare: Spare,
     house: Arc<House>,
 }
 
@@ -172,6 +176,7 @@ impl Processes {
             places: Arc::new(Semaphore::new(STARTS)),
             starts: TaskTracker::new(),
             closing: CancellationToken::new(),
+            spare: Spare::default(),
             grants,
             starter,
             // Numbers of an earlier router are not used again.
@@ -183,7 +188,7 @@ impl Processes {
 
     /// Finds again what an earlier router has left running. What is not granted any more is ended.
     /// Must be called within the runtime, and once.
-    pub(crate) async fn recover(&self) {
+    pub(crate) async fn recover(self: &Arc<Self>) {
         let House { provider, records, .. } = &*self.house;
         for record in records.of(provider) {
             let (command, pid) = (record.command.as_str(), record.pid);
@@ -212,6 +217,7 @@ impl Processes {
             }
         }
         records.written().await;
+        self.refill();
     }
 
     /// Every granted name.
@@ -322,6 +328,7 @@ impl Processes {
     /// Lets nothing start any more, and returns what runs.
     fn close(&self) -> Vec<Arc<Process>> {
         self.closing.cancel();
+        drop(self.spare.take());
         let mut table = self.table();
         table.closed = true;
         table.minders.clear();

@@ -32,6 +32,9 @@ use crate::{
     vouch::{self, Listed, Said, Verification, Vouchers},
 };
 
+/// To watch a directory takes this long at most; then its plugin is loaded all the same.
+const NOTICE: Duration = Duration::from_secs(1);
+
 /// Where plugins come from.
 #[derive(Clone, Debug)]
 pub struct PluginsConfig {
@@ -288,7 +291,10 @@ impl Shelf {
         if is_path(reference)
             && let Some(dir) = absolute(Path::new(reference)).parent()
         {
-            self.notice(dir);
+            let (shelf, dir) = (self.clone(), dir.to_owned());
+            let noticed = tokio::task::spawn_blocking(move || shelf.notice(&dir));
+            // Its file system may hang: then its changes are not noticed.
+            let _ = tokio::time::timeout(NOTICE, noticed).await;
         }
         self.refresh(&provider).await;
         // Nobody waits any more; the provider is served all the same.
@@ -299,7 +305,7 @@ impl Shelf {
         }
     }
 
-    /// Watches a directory of plugins, or a single file.
+    /// Watches a directory of plugins, or a single file. Blocks.
     fn notice(&self, path: &Path) {
         if let Some(directories) = &self.directories {
             directories.add(&absolute(path));

@@ -35,6 +35,20 @@ fn listeners_share_what_is_not_kept_in_proportion_to_what_they_want() {
 }
 
 #[test]
+fn where_there_are_many_descriptors_backends_have_a_fixed_part() {
+    let mut listeners = [listener("web", 20_000)];
+    lower(&mut listeners, 20_000, 100);
+    assert_eq!(connections(&listeners), [11_708]);
+    // The two ways to share meet: no jump where one takes over.
+    let at = |files| {
+        let mut listeners = [listener("web", 20_000)];
+        lower(&mut listeners, files, 100);
+        listeners[0].limits.connections
+    };
+    assert_eq!((at(12_385), at(12_388), at(12_391)), (4095, 4096, 4099));
+}
+
+#[test]
 fn a_listener_keeps_at_least_one_connection_and_the_router_a_few() {
     let mut listeners = [listener("web", usize::MAX), listener("small", 1)];
     lower(&mut listeners, 64, 100);

@@ -94,51 +94,25 @@ impl Launch {
         }
     }
 
-    /// Starts its launcher in a process of its own. Blocks for as long as the start of the router's
-    /// own program takes, or, without a launcher, until the program has started. Must be called
-    /// within the runtime.
-    pub(super) fn start(&self, launcher: Option<&Path>) -> io::Result<Started> {
-        let (output, input) = channel()?;
-        let errors = input.try_clone()?;
-        let (mut command, socket) = match launcher {
-            Some(launcher) => {
-                let (socket, theirs) = UnixStream::pair()?;
-                socket.set_nonblocking(true)?;
-                let mut command = Command::new(launcher);
-                command.arg(WORD).stdin(OwnedFd::from(theirs));
-                (command, Some(socket))
-            }
-            None if self.bounds.are_none() => {
-                let mut command = self.command();
-                command.stdin(Stdio::null());
-                if let Some(directory) = &self.directory {
-                    let found = directory.canonicalize().map_err(|why| lost(directory, &why))?;
-                    command.current_dir(found);
-                }
-                (command, None)
-            }
-            None => {
-                let why = "it has limits, and there is no launcher to set them";
-                return Err(io::Error::other(why));
-            }
-        };
-        command.stdout(input).stderr(errors).process_group(0);
-        // With the command our copy of the launcher's end is closed, or its silence would not be
-        // seen.
-        let child = tokio::process::Command::from(command).kill_on_drop(true).spawn();
-        let child = child.map_err(|error| match launcher {
-            Some(launcher) => {
-                let launcher = launcher.display();
-                io::Error::new(error.kind(), format!("its launcher {launcher}: {error}"))
-            }
-            None => error,
-        })?;
-        Ok(Started { child, output, socket })
+    /// Starts the program without a launcher. Blocks until it has started. Must be called within the
+    /// runtime.
+    pub(super) fn start(&self) -> io::Result<Started> {
+        if !self.bounds.are_none() {
+            let why = "it has limits, and there is no launcher to set them";
+            return Err(io::Error::other(why));
+        }
+        let mut command = self.command();
+        command.stdin(Stdio::null());
+        if let Some(directory) = &self.directory {
+            let found = directory.canonicalize().map_err(|why| lost(directory, &why))?;
+            command.current_dir(found);
+        }
+        spawn(command, None)
     }
 
     /// Tells a launcher what to become, and returns when it has become it. The error says why it
     /// could not; `step` tells how far it is, for a caller that gives up. Must be called within the
-    /// runtime.
+    /// runtime. A launcher that was gone already is an error of the kind `UnexpectedEof`.
     pub(super) async fn hand_over(&self, started: &mut Started, step: &mut Step) -> io::Result<()> {
         let Some(socket) = started.socket.take() else { return Ok(()) };
         let mut socket = tokio::net::UnixStream::from_std(socket)?;
@@ -171,7 +145,10 @@ impl Launch {
             ([READY, why @ ..] | why, Ok(())) if !why.is_empty() => {
                 String::from_utf8_lossy(why).into_owned()
             }
-            _ => "its launcher ended before the program started".to_owned(),
+            _ => {
+                let why = "its launcher ended before the program started";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+            }
         };
         Err(io::Error::other(why))
     }
@@ -183,6 +160,28 @@ impl Launch {
         command.args(&self.arguments).env_clear().envs(environment);
         command
     }
+}
+
+/// Starts a launcher, which waits for what it is to become. Blocks for as long as the start of the
+/// router's own program takes. Must be called within the runtime.
+pub(super) fn start(launcher: &Path) -> io::Result<Started> {
+    let (socket, theirs) = UnixStream::pair()?;
+    socket.set_nonblocking(true)?;
+    let mut command = Command::new(launcher);
+    command.arg(WORD).stdin(OwnedFd::from(theirs));
+    spawn(command, Some(socket)).map_err(|error| {
+        io::Error::new(error.kind(), format!("its launcher {}: {error}", launcher.display()))
+    })
+}
+
+/// Starts a process in a group of its own, with a pipe for what it writes. With the command our copies
+/// of the child's descriptors are closed, or its silence would not be seen.
+fn spawn(mut command: Command, socket: Option<UnixStream>) -> io::Result<Started> {
+    let (output, input) = channel()?;
+    let errors = input.try_clone()?;
+    command.stdout(input).stderr(errors).process_group(0);
+    let child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;
+    Ok(Started { child, output, socket })
 }
 
 /// The error for a directory that cannot be entered.

@@ -270,7 +270,12 @@ impl Found {
             target.to_str()?.strip_prefix("pipe:")?;
             pipe::OpenOptions::new().open_receiver(path).ok()
         };
-        Some(Self { pid, held, paused: found.state == 'T', output: output(1).or_else(|| output(2)) })
+        Some(Self {
+            pid,
+            held,
+            paused: found.state == 'T',
+            output: output(1).or_else(|| output(2)),
+        })
     }
 }
 

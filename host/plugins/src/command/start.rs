@@ -5,7 +5,12 @@
 //! places until the kernel lets it go, and nothing else: later starts of its command are refused at
 //! once, and other commands and providers are not concerned.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io::{self, ErrorKind},
+    sync::Arc,
+    time::Duration,
+};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
@@ -15,8 +20,8 @@ use tokio::{
 };
 
 use super::{
-    CommandError, Extras, Processes, Table,
-    launcher::{Launch, Started, Step},
+    CommandError, Extras, Processes, Starter, Table,
+    launcher::{self, Launch, Started, Step},
     process::Process,
     restart::Minder,
 };
@@ -93,6 +98,7 @@ impl Start {
             tracing::info!(%provider, command, pid, "process started");
         }
         house.changes.happened(command);
+        processes.refill();
         Ok(Some(process))
     }
 
@@ -119,9 +125,9 @@ impl Start {
         let stuck = {
             let table = self.processes.table();
             if let Some(stuck) = table.stuck.get(&self.command) {
-                let process = stuck.pid.map_or_else(String::new, |pid| {
-                    format!(", process {}", pid.as_raw_nonzero())
-                });
+                let process = stuck
+                    .pid
+                    .map_or_else(String::new, |pid| format!(", process {}", pid.as_raw_nonzero()));
                 let why = format!(
                     "an earlier start is stuck and cannot be killed{process}; is its filesystem \
                      reachable?"
@@ -148,56 +154,72 @@ impl Start {
         }
     }
 
-    /// Starts the launcher and waits until it has become the program.
+    /// Hands the command to a launcher and waits until that has become the program.
     async fn launch(
         &self,
         grant: &CommandGrant,
         place: OwnedSemaphorePermit,
     ) -> Result<Started, CommandError> {
-        let starter = self.processes.starter.clone();
-        let patience = starter.deadline;
+        let Starter { launcher, files, deadline: patience } = self.processes.starter.clone();
         let deadline = Instant::now() + patience;
-        let launch = Arc::new(Launch::new(grant, &self.extras, starter.files));
+        let launch = Arc::new(Launch::new(grant, &self.extras, files));
+        let place = match self.processes.spare.take() {
+            Some(spare) => match self.hand_over(grant, &launch, spare, place, deadline).await? {
+                Ok(started) => return Ok(started),
+                // Something has ended the launcher while it waited.
+                Err((error, place)) if error.kind() == ErrorKind::UnexpectedEof => place,
+                Err((error, _)) => return Err(self.failed(grant, &error)),
+            },
+            None => place,
+        };
         let mut begun = tokio::task::spawn_blocking({
             let launch = launch.clone();
-            move || launch.start(starter.launcher.as_deref())
+            move || launcher.map_or_else(|| launch.start(), |launcher| launcher::start(&launcher))
         });
-        let within = seconds(patience);
-        let hung = format!(
-            "the program did not start within {within}; is its filesystem reachable?"
-        );
         let Ok(started) = timeout_at(deadline, &mut begun).await else {
             // The result is dropped, and so killed.
             self.stuck(None, async move { drop((begun.await, place)) });
-            return Err(self.failed(grant, &hung));
+            return Err(self.failed(grant, &hung(patience)));
         };
         let started = started.map_err(io::Error::other).and_then(|started| started);
-        let mut started = started.map_err(|error| self.failed(grant, &error))?;
+        let started = started.map_err(|error| self.failed(grant, &error))?;
+        let handed = self.hand_over(grant, &launch, started, place, deadline).await?;
+        handed.map_err(|(error, _)| self.failed(grant, &error))
+    }
+
+    /// The same with this launcher. The inner error is the launcher's; the outer one says that it
+    /// missed the deadline.
+    async fn hand_over(
+        &self,
+        grant: &CommandGrant,
+        launch: &Launch,
+        mut started: Started,
+        place: OwnedSemaphorePermit,
+        deadline: Instant,
+    ) -> Result<Result<Started, (io::Error, OwnedSemaphorePermit)>, CommandError> {
         let mut step = Step::default();
-        let handed = timeout_at(deadline, launch.hand_over(&mut started, &mut step)).await;
-        match handed {
-            Ok(Ok(())) => Ok(started),
-            Ok(Err(error)) => Err(self.failed(grant, &error)),
-            Err(_) => {
-                let pid = started.child.id().and_then(|pid| i32::try_from(pid).ok());
-                let pid = pid.and_then(Pid::from_raw);
-                if let Some(pid) = pid {
-                    // Not reaped yet, so the number is its own.
-                    let _ = kill_process_group(pid, Signal::KILL);
-                }
-                self.stuck(pid, async move { drop((started.child.wait().await, place)) });
-                Err(match step {
-                    Step::Program => self.failed(grant, &hung),
-                    Step::Limits => {
-                        let why = format!(
-                            "its launcher did not get as far as the program within {within}; is the \
-                             cgroup of its limits frozen, or its directory's filesystem unreachable?"
-                        );
-                        self.failed(grant, &why)
-                    }
-                })
-            }
+        match timeout_at(deadline, launch.hand_over(&mut started, &mut step)).await {
+            Ok(Ok(())) => return Ok(Ok(started)),
+            Ok(Err(error)) => return Ok(Err((error, place))),
+            Err(_) => {}
         }
+        let pid =
+            started.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // Not reaped yet, so the number is its own.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+        self.stuck(pid, async move { drop((started.child.wait().await, place)) });
+        let patience = self.processes.starter.deadline;
+        let why = match step {
+            Step::Program => hung(patience),
+            Step::Limits => format!(
+                "its launcher did not get as far as the program within {}; is the cgroup of its \
+                 limits frozen, or its directory's filesystem unreachable?",
+                seconds(patience)
+            ),
+        };
+        Err(self.failed(grant, &why))
     }
 
     /// Keeps a start that missed its deadline in the books until it ends.
@@ -223,6 +245,11 @@ impl Start {
             why.to_string()
         ))
     }
+}
+
+fn hung(patience: Duration) -> String {
+    let within = seconds(patience);
+    format!("the program did not start within {within}; is its filesystem reachable?")
 }
 
 fn ending(command: &str) -> CommandError {

@@ -157,7 +157,8 @@ async fn what_is_not_granted_is_refused_with_the_line_to_add() {
         arguments.ends_with("add to [provider.process.command.blog]: extra-arguments = true"),
         "{arguments}"
     );
-    let variable = refusal(processes.spawn("blog", &[], &[("LD_PRELOAD".into(), "x".into())]).await);
+    let variable =
+        refusal(processes.spawn("blog", &[], &[("LD_PRELOAD".into(), "x".into())]).await);
     assert!(
         variable.ends_with(", \"LD_PRELOAD\"]") || variable.ends_with("= [\"LD_PRELOAD\"]"),
         "{variable}"
@@ -169,7 +170,9 @@ async fn a_program_that_is_not_there_says_so() {
     let mut missing = grant("");
     missing.program = "/no/such/program".into();
     let processes = with(missing);
-    let Err(CommandError::Failed(message)) = processes.spawn("blog", &[], &[]).await else { panic!() };
+    let Err(CommandError::Failed(message)) = processes.spawn("blog", &[], &[]).await else {
+        panic!()
+    };
     assert!(message.contains("/no/such/program cannot be started: No such file"), "{message}");
 }
 

@@ -93,6 +93,9 @@ async fn a_program_starts_the_same_way_with_a_launcher_and_without() {
         output.replace(&process.pid().to_string(), "PID")
     };
     let with_launcher = said(with(plain.clone())).await;
-    assert!(with_launcher.contains("PID") && with_launcher.contains("/dev/null"), "{with_launcher}");
+    assert!(
+        with_launcher.contains("PID") && with_launcher.contains("/dev/null"),
+        "{with_launcher}"
+    );
     assert_eq!(said(by(None, plain)).await, with_launcher);
 }

@@ -62,13 +62,12 @@ async fn who_computes_longer_than_its_limit_is_ended() {
 
 #[tokio::test]
 async fn a_limit_that_cannot_be_set_keeps_the_program_from_running() {
-    let refused = async |limits| {
-        match limited("exec sleep 1000", limits).spawn("blog", &[], &[]).await {
+    let refused =
+        async |limits| match limited("exec sleep 1000", limits).spawn("blog", &[], &[]).await {
             Err(CommandError::Failed(why)) => why,
             Err(other) => panic!("{other:?}"),
             Ok(_) => panic!("it was started"),
-        }
-    };
+        };
     let nowhere = PathBuf::from("/nonexistent/cgroup");
     let why = refused(CommandLimits { cgroup: Some(nowhere), ..CommandLimits::default() }).await;
     assert!(why.contains("limits.cgroup: /nonexistent/cgroup/cgroup.procs"), "{why}");
@@ -76,7 +75,8 @@ async fn a_limit_that_cannot_be_set_keeps_the_program_from_running() {
         let why = refused(CommandLimits { processes: Some(10), ..CommandLimits::default() }).await;
         assert!(why.contains("does not hold root to it"), "{why}");
         // Beyond what the kernel allows anybody.
-        let why = refused(CommandLimits { files: Some(u64::MAX >> 2), ..CommandLimits::default() }).await;
+        let why =
+            refused(CommandLimits { files: Some(u64::MAX >> 2), ..CommandLimits::default() }).await;
         assert!(why.contains("limits.files: it cannot be set"), "{why}");
     }
 }

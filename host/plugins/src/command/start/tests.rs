@@ -202,3 +202,36 @@ impl Drop for Frozen {
         }
     }
 }
+
+#[tokio::test]
+async fn the_next_launcher_waits_already_and_one_that_was_ended_costs_nothing() {
+    let grants = ["one", "two", "three"].map(|name| (name.to_owned(), grant("exec sleep 1000")));
+    let processes = processes(grants, true);
+    let waits = async || {
+        let ready = async {
+            loop {
+                if let Some(spare) = processes.spare.take() {
+                    return spare;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(PATIENCE, ready).await.expect("a launcher waits")
+    };
+    processes.spawn("one", &[], &[]).await.unwrap();
+    let spare = waits().await;
+    let pid = spare.child.id();
+    processes.spare.put(Some(spare));
+    let second = processes.spawn("two", &[], &[]).await.unwrap();
+    assert_eq!(Some(second.pid()), pid, "the launcher has become the program");
+
+    let mut spare = waits().await;
+    let pid = spare.child.id();
+    spare.child.start_kill().unwrap();
+    spare.child.wait().await.unwrap();
+    processes.spare.put(Some(spare));
+    let third = processes.spawn("three", &[], &[]).await.unwrap();
+    assert_ne!(Some(third.pid()), pid);
+    processes.shutdown().await;
+    assert!(processes.spare.take().is_none(), "none is left behind");
+}
