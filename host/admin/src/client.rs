@@ -12,6 +12,7 @@ use tokio::{net::UnixStream, time::timeout};
 
 use crate::{
     problem::Problem,
+    socket::{directory, exposed},
     types::{Order, RouterStatus},
 };
 
@@ -55,6 +56,19 @@ pub enum ClientError {
     NotAllowed {
         /// The control socket.
         socket: PathBuf,
+    },
+    /// Another user could have put the socket there, or listens on it.
+    #[error(
+        "the control socket {}: {flaw}; nothing was sent to it, as it may be a program that only \
+         looks like the router: run this as the router's user, or name the router's socket with \
+         --control",
+        socket.display()
+    )]
+    Untrusted {
+        /// The control socket.
+        socket: PathBuf,
+        /// Who it belongs to.
+        flaw: String,
     },
     /// The router said no.
     #[error(transparent)]
@@ -136,6 +150,7 @@ impl Client {
         method: Method,
         path: &str,
     ) -> Result<T, ClientError> {
+        self.trust_directory()?;
         let stream = UnixStream::connect(&self.socket).await.map_err(|source| {
             let socket = self.socket.clone();
             match source.kind() {
@@ -143,6 +158,7 @@ impl Client {
                 _ => ClientError::NotRunning { socket, source },
             }
         })?;
+        self.trust(stream.peer_cred().map_err(|error| self.broken(error))?.uid())?;
         let (mut requests, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream))
                 .await
@@ -177,7 +193,32 @@ impl Client {
         }
     }
 
+    /// Fails when another user could have put a socket of their own there. A directory that is missing
+    /// or may not be looked at is left to the attempt to connect.
+    fn trust_directory(&self) -> Result<(), ClientError> {
+        let user = rustix::process::geteuid().as_raw();
+        match exposed(directory(&self.socket), &[0, user]) {
+            Ok(Some(flaw)) => Err(self.untrusted(flaw)),
+            Ok(None) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Fails unless the process that listens belongs to root or to this user.
+    fn trust(&self, peer: u32) -> Result<(), ClientError> {
+        if [0, rustix::process::geteuid().as_raw()].contains(&peer) {
+            return Ok(());
+        }
+        Err(self.untrusted(format!("a process of user {peer} listens on it")))
+    }
+
+    fn untrusted(&self, flaw: String) -> ClientError {
+        ClientError::Untrusted { socket: self.socket.clone(), flaw }
+    }
+
     fn broken(&self, message: impl ToString) -> ClientError {
         ClientError::Broken { socket: self.socket.clone(), message: message.to_string() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,16 +81,14 @@ impl ControlSocket {
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
         let fail =
             |attempt| move |source| SocketError::Io { path: path.to_owned(), attempt, source };
-        let directory = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
+        let directory = directory(path);
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(directory)
             .map_err(fail("make its directory"))?;
-        if let Some(flaw) = exposed(directory).map_err(fail("look at its directory"))? {
+        let user = rustix::process::geteuid().as_raw();
+        if let Some(flaw) = exposed(directory, &[user]).map_err(fail("look at its directory"))? {
             return Err(SocketError::Exposed { path: path.to_owned(), flaw });
         }
         let lock = beside(path, ".lock");
@@ -152,14 +150,22 @@ impl Drop for Held {
     }
 }
 
-/// Why somebody else could change what is in a directory. The name itself may be a link of
-/// somebody else's.
-fn exposed(directory: &Path) -> io::Result<Option<String>> {
-    let user = rustix::process::geteuid().as_raw();
+/// The directory of a socket.
+pub(crate) fn directory(socket: &Path) -> &Path {
+    match socket.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Why users other than these could change what is in a directory. The name itself may be a link of
+/// another user.
+pub(crate) fn exposed(directory: &Path, users: &[u32]) -> io::Result<Option<String>> {
     let found = fs::metadata(directory)?;
     let mode = found.mode() & 0o7777;
     let shown = directory.display();
-    Ok(if found.uid() != user || fs::symlink_metadata(directory)?.uid() != user {
+    let link = fs::symlink_metadata(directory)?;
+    Ok(if !users.contains(&found.uid()) || !users.contains(&link.uid()) {
         Some(format!("its directory {shown} belongs to another user"))
     } else if mode & 0o022 != 0 {
         Some(format!("others may write to its directory {shown} (mode {mode:04o})"))

@@ -15,6 +15,7 @@ pub mod schedule;
 pub mod spec;
 pub mod step;
 mod sync;
+pub mod text;
 pub mod words;
 
 pub use dial::DialPolicy;

@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Between two times of writing for nothing but the time of the last visit.
 const USED: Duration = Duration::from_secs(15);
 /// The last time of writing may take so long.
-const LAST: Duration = Duration::from_secs(1);
+pub(crate) const LAST: Duration = Duration::from_secs(1);
 const FILE: &str = "lives.json";
 
 /// The file being kept, if it can be.

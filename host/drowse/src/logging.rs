@@ -1,10 +1,16 @@
 //! Events to standard error.
 
-use std::io::{self, IsTerminal};
+mod lines;
+
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
 
 use drowse_config::nearest;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
+use self::lines::{Format, Lines};
 use crate::{cli::LogFormat, error::Error};
 
 #[cfg(test)]
@@ -69,14 +75,27 @@ fn read(filter: &str) -> Result<EnvFilter, String> {
 /// Begins to log.
 pub(crate) fn begin(filter: &str, format: LogFormat) -> Result<(), Error> {
     let filter = read(filter).map_err(Error::new)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    let writer = |format| {
+        Lines::begin(format)
+            .map_err(|error| Error::new(format!("cannot start a thread for the log: {error}")))
+    };
     let begun = match format {
         LogFormat::Human => {
             let colour = io::stderr().is_terminal()
                 && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            builder.with_ansi(colour).with_target(false).try_init()
+            let writer = writer(if colour { Format::Coloured } else { Format::Plain })?;
+            builder.with_ansi(colour).with_target(false).with_writer(writer).try_init()
         }
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Json => {
+            let builder = builder.with_writer(writer(Format::Json)?);
+            builder.json().flatten_event(true).with_current_span(false).try_init()
+        }
     };
     begun.map_err(|error| Error::new(format!("cannot begin to log: {error}")))
+}
+
+/// Waits until every event is written, for this long at most.
+pub(crate) fn flush(patience: Duration) {
+    lines::flush(patience);
 }

@@ -8,6 +8,7 @@ mod bundled;
 mod cli;
 mod commands;
 mod control;
+mod descriptors;
 mod error;
 mod fit;
 mod grants;
@@ -19,6 +20,7 @@ mod place;
 mod router;
 #[cfg(test)]
 mod samples;
+mod signals;
 mod table;
 
 /// This very program, also when its file was replaced: what sets the limits of granted programs.

@@ -1,7 +1,11 @@
 //! What is written, for people or for machines.
+//!
+//! Names, causes and log lines come from plugins and platforms: nothing of theirs reaches a terminal
+//! as a control or format character.
 
 use std::io::{self, IsTerminal, Write};
 
+use drowse_core::text::{escape_coloured, escape_json, escape_lines};
 use serde::Serialize;
 
 use crate::error::Error;
@@ -65,7 +69,7 @@ impl Output {
     /// Says to people how something goes that takes long, beside the answer that comes at its end.
     pub(crate) fn progress(&self, line: &str) {
         if !self.json {
-            eprintln!("{line}");
+            eprintln!("{}", escape_lines(line));
         }
     }
 
@@ -76,15 +80,16 @@ impl Output {
             _ => false,
         };
         if let (false, Some(text)) = (told, error.text()) {
-            eprintln!("drowse: {text}");
+            eprintln!("drowse: {}", escape_lines(text));
         }
     }
 
     /// Sets a word off.
     pub(crate) fn paint(&self, text: &str, tone: Tone) -> String {
+        let text = escape_lines(text);
         let code = match tone {
-            _ if !self.colour => return text.to_owned(),
-            Tone::Plain => return text.to_owned(),
+            _ if !self.colour => return text.into_owned(),
+            Tone::Plain => return text.into_owned(),
             Tone::Title => "1",
             Tone::Good => "32",
             Tone::Busy => "33",
@@ -106,6 +111,11 @@ impl Output {
     }
 
     fn write(&self, text: &str) -> io::Result<()> {
+        let text = match (self.json, self.colour) {
+            (true, _) => escape_json(text),
+            (false, true) => escape_coloured(text),
+            (false, false) => escape_lines(text),
+        };
         let mut output = io::stdout();
         match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
             // A reader that has seen enough, such as `head`, closes the pipe: that is no failure.

@@ -19,12 +19,21 @@ use tokio::{
     task::{AbortHandle, JoinHandle, JoinSet},
 };
 
-use crate::{LAUNCHER, bundled::BUNDLED, control::Desk, error::Error, lives::Lives, place::Place};
+use crate::{
+    LAUNCHER,
+    bundled::BUNDLED,
+    control::Desk,
+    error::Error,
+    lives::{self, Lives},
+    place::Place,
+};
 
 /// Requests in flight have this long to end when the router ends.
 const LAST_REQUESTS: Duration = Duration::from_secs(20);
 /// Providers have this long to stop what they have started, on top of what it is granted to end.
 const LAST_PROCESSES: Duration = Duration::from_secs(5);
+/// Programs have this long instead of their grace when the router has to hurry.
+const HASTY_PROCESSES: Duration = Duration::from_secs(1);
 /// Somebody who asks for the status meanwhile has this long to get it.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -60,9 +69,11 @@ struct Admin {
 
 impl Router {
     /// Starts everything that can be started. Fails when no visitor could come in at all, or when
-    /// another router has the control socket. Programs get this soft limit of open files.
+    /// another router has the control socket. Visitors are served by so many
+    /// threads. Programs get this soft limit of open files.
     pub(crate) async fn start(
         config: Config,
+        threads: usize,
         files: Option<u64>,
         runtime: &Handle,
     ) -> Result<Self, Error> {
@@ -76,7 +87,7 @@ impl Router {
             }
         };
         // Clients may connect from here on; they wait in the kernel until the routes are there.
-        let (proxy, listeners) = bind(&config)?;
+        let (proxy, listeners) = bind(&config, threads)?;
 
         let place = place(&config.state);
         let state = place.as_ref().map(|place| place.directory().to_owned());
@@ -113,29 +124,58 @@ impl Router {
         Ok(Self { running, plugins, admin, late, lives, _engine: engine })
     }
 
-    /// Lets visitors finish, then ends everything. When `hurry` resolves they are cut off.
+    /// How long [`Router::shutdown`] takes at most.
+    pub(crate) fn longest_end(&self) -> Duration {
+        LAST_REQUESTS + lives::LAST + self.plugins.longest_end() + LAST_PROCESSES + LAST_WORDS
+    }
+
+    /// Lets visitors finish, then ends everything. When `hurry` resolves, visitors are cut off and
+    /// programs have a moment instead of their grace.
     pub(crate) async fn shutdown(self, hurry: impl Future<Output = ()>) {
+        let Self { running, plugins, admin, late, lives, _engine } = self;
         tracing::info!("ending: no new visitors, requests in flight are finished");
-        drop(self.late);
+        drop(late);
+        let mut hurry = std::pin::pin!(hurry);
+        let mut hasty = false;
         tokio::select! {
-            finished = self.running.shutdown(LAST_REQUESTS) => {
+            finished = running.shutdown(LAST_REQUESTS) => {
                 if !finished {
                     let seconds = LAST_REQUESTS.as_secs();
                     tracing::warn!(seconds, "requests that had not ended were cut off");
                 }
             }
-            () = hurry => tracing::warn!("asked again: requests in flight are cut off"),
+            () = &mut hurry => {
+                tracing::warn!("asked again: requests in flight are cut off");
+                hasty = true;
+            }
         }
-        self.lives.end().await;
-        let last_processes = self.plugins.longest_end() + LAST_PROCESSES;
-        if tokio::time::timeout(last_processes, self.plugins.shutdown()).await.is_err() {
+        lives.end().await;
+        let last_processes = plugins.longest_end() + LAST_PROCESSES;
+        let stopped = tokio::time::timeout(last_processes, plugins.shutdown());
+        let stopped = tokio::select! {
+            stopped = stopped => stopped.is_ok(),
+            () = at_once(hurry, hasty) => {
+                tracing::warn!("asked again: programs that have not ended are killed");
+                plugins.kill().await
+            }
+        };
+        if !stopped {
             tracing::error!("providers did not stop all of their processes in time");
         }
-        if let Some(admin) = self.admin {
+        if let Some(admin) = admin {
             admin.end().await;
         }
         tracing::info!("ended");
     }
+}
+
+/// Resolves when a hasty end that is under way has given programs their moment, or when one is asked
+/// for.
+async fn at_once(hurry: impl Future<Output = ()>, hasty: bool) {
+    if !hasty {
+        hurry.await;
+    }
+    tokio::time::sleep(HASTY_PROCESSES).await;
 }
 
 // === impl Admin ===
@@ -270,15 +310,13 @@ async fn providers(config: &Config, plugins: &Arc<Plugins>, engine: &Arc<Engine>
 }
 
 /// Binds the listeners that can be bound.
-fn bind(config: &Config) -> Result<(Proxy, Vec<ListenerStatus>), Error> {
+fn bind(config: &Config, threads: usize) -> Result<(Proxy, Vec<ListenerStatus>), Error> {
     if config.listeners.is_empty() {
         return Err(Error::new(
             "the configuration has no listener, so nobody could come in; define one:\n\n\
              [[listener]]\nname = \"web\"\nbind = \"127.0.0.1:8080\"",
         ));
     }
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = config.threads.unwrap_or(cores);
     let (mut proxy, failed) = Proxy::bind(config.listeners.clone(), threads);
     if proxy.listening().is_empty() {
         let all: Vec<_> = failed.iter().map(BindError::to_string).collect();

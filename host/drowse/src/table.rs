@@ -1,5 +1,7 @@
 //! Tables for people.
 
+use drowse_core::text::escape_line;
+
 use crate::output::{Output, Tone};
 
 #[cfg(test)]
@@ -72,7 +74,7 @@ impl Cell {
 impl<T: ToString> From<T> for Cell {
     fn from(text: T) -> Self {
         // Whatever a platform says, a row is one line and does not move the cursor.
-        let text = text.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let text = escape_line(&text.to_string()).into_owned();
         Self { text, tone: Tone::Plain }
     }
 }

@@ -11,6 +11,8 @@ mod process;
 mod records;
 mod restart;
 mod signals;
+mod spare;
+mod start;
 mod stat;
 mod usage;
 
@@ -18,7 +20,7 @@ use std::{
     collections::{BTreeMap, btree_map::Entry},
     fs::File,
     io,
-    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
+    os::fd::AsRawFd as _,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -32,11 +34,19 @@ use rustix::{
     pipe::{PipeFlags, pipe_with},
     process::Signal,
 };
-use tokio::{net::unix::pipe, sync::watch};
+use tokio::{
+    net::unix::pipe,
+    sync::{self, Semaphore, watch},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::launcher::launched;
-use self::{launcher::Launch, restart::Minder};
 pub(crate) use self::{process::Process, records::Records, signals::signal};
+use self::{
+    restart::Minder,
+    spare::Spare,
+    start::{DEADLINE, STARTS, Start, Stuck},
+};
 use crate::{
     fault::clean,
     grants::{toml_key, toml_string},
@@ -49,6 +59,8 @@ use crate::{
 const LAST_GRACE: Duration = Duration::from_secs(300);
 /// A killed process is waited for this long: SIGKILL works unless the kernel itself holds it.
 const KILL_TIME: Duration = Duration::from_secs(3);
+/// The same when the router has to hurry.
+const KILL_MOMENT: Duration = Duration::from_millis(500);
 /// Where programs are looked up when the router itself has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -58,16 +70,27 @@ pub(crate) struct Processes {
     starter: Starter,
     last_id: AtomicU64,
     table: Mutex<Table>,
+    /// By granted name: one start of a command at a time.
+    turns: BTreeMap<String, sync::Mutex<()>>,
+    /// Starts that may be in progress.
+    places: Arc<Semaphore>,
+    /// Starts in progress. Each ends by its deadline, or when the router ends.
+    starts: TaskTracker,
+    closing: CancellationToken,
+    /// A launcher for the next start.
+    spare: Spare,
     house: Arc<House>,
 }
 
 /// By what programs begin, and what they get beside their grants.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Starter {
     /// What sets limits. Without one a program that has any does not begin.
     pub(crate) launcher: Option<PathBuf>,
     /// The soft limit of open files; the router's own when absent.
     pub(crate) files: Option<u64>,
+    /// A program that has not started by then is given up.
+    pub(crate) deadline: Duration,
 }
 
 /// What all processes of a provider share.
@@ -84,6 +107,8 @@ struct Table {
     processes: BTreeMap<String, Arc<Process>>,
     /// By granted name: what is started again when it ends by itself.
     minders: BTreeMap<String, Minder>,
+    /// By granted name: the start that missed its deadline and cannot be ended.
+    stuck: BTreeMap<String, Stuck>,
     /// The router ends: nothing is started any more.
     closed: bool,
 }
@@ -109,6 +134,14 @@ pub(crate) enum CommandError {
     Failed(String),
     Invalid(String),
     NotFound(String),
+}
+
+// === impl Starter ===
+
+impl Default for Starter {
+    fn default() -> Self {
+        Self { launcher: None, files: None, deadline: DEADLINE }
+    }
 }
 
 // === impl CommandError ===
@@ -139,6 +172,11 @@ impl Processes {
             Changes { by_command: Mutex::new(BTreeMap::new()), count: watch::Sender::new(0) };
         let house = House { provider: provider.to_owned(), changes, notes, records };
         Arc::new(Self {
+            turns: grants.keys().map(|command| (command.clone(), sync::Mutex::default())).collect(),
+            places: Arc::new(Semaphore::new(STARTS)),
+            starts: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            spare: Spare::default(),
             grants,
             starter,
             // Numbers of an earlier router are not used again.
@@ -150,11 +188,11 @@ impl Processes {
 
     /// Finds again what an earlier router has left running. What is not granted any more is ended.
     /// Must be called within the runtime, and once.
-    pub(crate) async fn recover(&self) {
+    pub(crate) async fn recover(self: &Arc<Self>) {
         let House { provider, records, .. } = &*self.house;
         for record in records.of(provider) {
             let (command, pid) = (record.command.as_str(), record.pid);
-            let Some(process) = Process::adopt(&record, &self.house) else {
+            let Some(process) = Process::adopt(&record, &self.house).await else {
                 records.remove(provider, record.id);
                 continue;
             };
@@ -178,6 +216,8 @@ impl Processes {
                 self.end(&process).await;
             }
         }
+        records.written().await;
+        self.refill();
     }
 
     /// Every granted name.
@@ -185,8 +225,9 @@ impl Processes {
         self.grants.keys().cloned().collect()
     }
 
-    /// Starts the process of a command. Must be called within the runtime.
-    pub(crate) fn spawn(
+    /// Starts the process of a command. A caller that gives up does not end the start. Must be called
+    /// within the runtime.
+    pub(crate) async fn spawn(
         self: &Arc<Self>,
         command: &str,
         arguments: &[String],
@@ -194,66 +235,36 @@ impl Processes {
     ) -> Result<Arc<Process>, CommandError> {
         let grant = self.grant(command)?;
         self.check(command, grant, arguments, environment)?;
-        let mut table = self.table();
-        if table.closed {
-            return Err(CommandError::Conflict(format!(
-                "command {command:?}: the router is ending"
-            )));
-        }
-        if table.processes.get(command).is_some_and(|process| process.ended().is_none()) {
-            let message = format!("command {command:?} runs already: one command is one process");
-            return Err(CommandError::Conflict(message));
-        }
         let extras = Extras { arguments: arguments.to_vec(), environment: environment.to_vec() };
-        let process = self.begin(&mut table, command, grant, &extras)?;
-        let started = (process.id(), command);
-        match Minder::new(self, started, grant, extras, process.ending()) {
-            Some(minder) => table.minders.insert(command.to_owned(), minder),
-            None => table.minders.remove(command),
-        };
-        Ok(process)
+        let started = self.start(command, extras, None).await?;
+        started.ok_or_else(|| CommandError::Failed(broken_off(command)))
     }
 
-    /// Starts the process of a command anew, unless nobody wants what a provider once started as
-    /// `first` any more.
-    fn again(
-        &self,
+    /// Starts the process of a command again, unless what a provider once started as `first` is not
+    /// wanted any more.
+    async fn again(
+        self: &Arc<Self>,
         command: &str,
         first: u64,
         extras: &Extras,
     ) -> Result<Option<Arc<Process>>, CommandError> {
-        let grant = self.grant(command)?;
-        let mut table = self.table();
-        if table.minders.get(command).is_none_or(|minder| minder.first != first) {
-            return Ok(None);
-        }
-        self.begin(&mut table, command, grant, extras).map(Some)
+        self.start(command, extras.clone(), Some(first)).await
     }
 
-    fn begin(
-        &self,
-        table: &mut Table,
+    async fn start(
+        self: &Arc<Self>,
         command: &str,
-        grant: &CommandGrant,
-        extras: &Extras,
-    ) -> Result<Arc<Process>, CommandError> {
-        let (child, output) = self.launch(grant, extras).map_err(|error| {
-            // The program is named: the operator granted it, and it is what is wrong.
-            CommandError::Failed(format!(
-                "command {command:?}: {} cannot be started: {error}",
-                grant.program
-            ))
-        })?;
-        let id = self.last_id.fetch_add(1, Relaxed) + 1;
-        let process = Process::watch(id, command, child, output, &self.house)
-            .map_err(|error| CommandError::Failed(format!("command {command:?}: {error}")))?;
-        table.processes.insert(command.to_owned(), process.clone());
-        if self.house.notes.admit("command") {
-            let pid = process.pid();
-            tracing::info!(provider = %self.house.provider, command, pid, "process started");
-        }
-        self.house.changes.happened(command);
-        Ok(process)
+        extras: Extras,
+        restarted: Option<u64>,
+    ) -> Result<Option<Arc<Process>>, CommandError> {
+        let processes = self.clone();
+        let start = Start { processes, command: command.to_owned(), extras, restarted };
+        let started = self.starts.spawn(start.run()).await;
+        started.unwrap_or_else(|_| Err(CommandError::Failed(broken_off(command))))
+    }
+
+    fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Relaxed) + 1
     }
 
     /// Sends a signal to the process of this number; nothing when it has ended. Whoever is told
@@ -294,14 +305,35 @@ impl Processes {
     /// Ends every process as its grant says: its signal to the group, SIGKILL after its grace.
     /// Nothing can be started afterwards.
     pub(crate) async fn shutdown(&self) {
-        let running: Vec<Arc<Process>> = {
-            let mut table = self.table();
-            table.closed = true;
-            table.minders.clear();
-            let running = table.processes.values().filter(|process| process.ended().is_none());
-            running.cloned().collect()
-        };
+        let running = self.close();
         join_all(running.iter().map(|process| self.end(process))).await;
+        self.starts.close();
+        self.starts.wait().await;
+        self.house.records.written().await;
+    }
+
+    /// Kills every process. Nothing can be started afterwards. False when one has not ended a moment
+    /// later.
+    pub(crate) async fn kill(&self) -> bool {
+        let running = self.close();
+        let ends = running.iter().map(|process| {
+            process.signal(Signal::KILL);
+            tokio::time::timeout(KILL_MOMENT, process.wait())
+        });
+        let ended = join_all(ends).await.iter().all(Result::is_ok);
+        self.house.records.written().await;
+        ended
+    }
+
+    /// Lets nothing start any more, and returns what runs.
+    fn close(&self) -> Vec<Arc<Process>> {
+        self.closing.cancel();
+        drop(self.spare.take());
+        let mut table = self.table();
+        table.closed = true;
+        table.minders.clear();
+        let running = table.processes.values().filter(|process| process.ended().is_none());
+        running.cloned().collect()
     }
 
     async fn end(&self, process: &Process) {
@@ -380,31 +412,10 @@ impl Processes {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn launch(
-        &self,
-        grant: &CommandGrant,
-        extras: &Extras,
-    ) -> io::Result<(tokio::process::Child, pipe::Receiver)> {
-        let (output, input) = channel()?;
-        let errors = input.try_clone()?;
-        let directory = grant.directory.as_ref().map(|directory| {
-            directory.canonicalize().map_err(|error| {
-                let directory = directory.display();
-                io::Error::new(error.kind(), format!("its directory {directory}: {error}"))
-            })
-        });
-        let directory = directory.transpose()?;
-        let Starter { launcher, files } = &self.starter;
-        let launch = Launch::new(grant, extras, *files);
-        let child = launch.start(launcher.as_deref(), |command| {
-            command.stdout(input).stderr(errors).process_group(0);
-            if let Some(directory) = directory {
-                command.current_dir(directory);
-            }
-        })?;
-        Ok((child, output))
-    }
+fn broken_off(command: &str) -> String {
+    format!("command {command:?}: its start broke off")
 }
 
 /// A pipe for output. Whoever writes holds the reading side as well: so nobody is ended by the

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Watches directories for changes of what is in them.
 pub(crate) struct Directories {
-    watcher: Mutex<RecommendedWatcher>,
+    watcher: Arc<Mutex<RecommendedWatcher>>,
     wanted: Arc<Mutex<BTreeSet<PathBuf>>>,
     bell: Arc<Notify>,
 }
@@ -40,13 +40,13 @@ impl Directories {
                 }
             }
         })?;
-        Ok(Self { watcher: Mutex::new(watcher), wanted, bell })
+        Ok(Self { watcher: Arc::new(Mutex::new(watcher)), wanted, bell })
     }
 
-    /// Watches this directory too, or this single file.
+    /// Watches this directory too, or this single file. Blocks for as long as the file system takes.
     pub(crate) fn add(&self, dir: &Path) {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(dir.to_owned());
-        self.renew();
+        renew(&self.watcher, &self.wanted);
     }
 
     /// Waits until something has changed and then been quiet for a moment. For one caller, which
@@ -57,23 +57,25 @@ impl Directories {
             async { while tokio::time::timeout(QUIET, self.bell.notified()).await.is_ok() {} };
         // Whoever writes all the time is looked at all the same.
         let _ = tokio::time::timeout(PATIENCE, quiet).await;
-        self.renew();
+        let (watcher, wanted) = (self.watcher.clone(), self.wanted.clone());
+        // It fails only when the runtime ends.
+        let _ = tokio::task::spawn_blocking(move || renew(&watcher, &wanted)).await;
     }
+}
 
-    /// Watches what exists: each directory and, for the time that it does not exist or is replaced,
-    /// its nearest existing ancestor.
-    fn renew(&self) {
-        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for dir in wanted {
-            let existing = dir.ancestors().filter(|ancestor| ancestor.is_dir());
-            for (place, ancestor) in existing.take(2).enumerate() {
-                if let Err(error) = watcher.watch(ancestor, RecursiveMode::NonRecursive)
-                    && place == 0
-                {
-                    let ancestor = ancestor.display();
-                    tracing::warn!("changes of plugins in {ancestor} will not be noticed: {error}");
-                }
+/// Watches what exists: each directory and, for the time that it does not exist or is replaced, its
+/// nearest existing ancestor.
+fn renew(watcher: &Mutex<RecommendedWatcher>, wanted: &Mutex<BTreeSet<PathBuf>>) {
+    let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
+    let wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    for dir in wanted {
+        let existing = dir.ancestors().filter(|ancestor| ancestor.is_dir());
+        for (place, ancestor) in existing.take(2).enumerate() {
+            if let Err(error) = watcher.watch(ancestor, RecursiveMode::NonRecursive)
+                && place == 0
+            {
+                let ancestor = ancestor.display();
+                tracing::warn!("changes of plugins in {ancestor} will not be noticed: {error}");
             }
         }
     }

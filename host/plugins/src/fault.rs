@@ -122,8 +122,8 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-/// A provider's text made fit for messages and logs: one line without control characters or
-/// direction marks, cut at `limit` bytes.
+/// A provider's text made fit for messages and logs: one line without hidden
+/// characters, cut at `limit` bytes.
 pub(crate) fn clean(text: &str, limit: usize) -> String {
     let mut clean = String::with_capacity(text.len().min(limit));
     for c in text.chars() {
@@ -131,11 +131,7 @@ pub(crate) fn clean(text: &str, limit: usize) -> String {
             clean.push('…');
             break;
         }
-        let hidden = matches!(
-            c,
-            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-        );
-        if c.is_control() || hidden {
+        if drowse_core::text::is_hidden(c) {
             clean.extend(c.escape_default());
         } else {
             clean.push(c);

@@ -255,7 +255,9 @@ impl Run<'_> {
 
     /// Sets up the container's own loopback interface, as every runtime does that makes networks.
     async fn loopback(&self) -> Result<(), NetworkError> {
-        let Some(program) = plugin::find(&self.grant.plugins, "loopback") else { return Ok(()) };
+        let Some(program) = plugin::find(&self.grant.plugins, "loopback").await else {
+            return Ok(());
+        };
         let config = self.chain.loopback();
         let lo = Attachment { interface: "lo".to_owned(), ..self.attachment.clone() };
         plugin::run(&program, Verb::Add, &config, &lo, None, self.grant).await.map(drop)
@@ -267,7 +269,7 @@ impl Run<'_> {
         plugin: &chain::Plugin,
         result: Option<&Map<String, Value>>,
     ) -> Result<Vec<u8>, NetworkError> {
-        let program = plugin::find(&self.grant.plugins, &plugin.kind).ok_or_else(|| {
+        let program = plugin::find(&self.grant.plugins, &plugin.kind).await.ok_or_else(|| {
             let places: Vec<_> =
                 self.grant.plugins.iter().map(|path| path.display().to_string()).collect();
             self.failed(format!("plugin {:?} is not in {}", plugin.kind, places.join(", ")))

@@ -2,10 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -29,6 +32,9 @@ use crate::{
     settings::{Limits, ProviderSettings},
     vouch::{self, Listed, Said, Verification, Vouchers},
 };
+
+/// To watch a directory takes this long at most; then its plugin is loaded all the same.
+const NOTICE: Duration = Duration::from_secs(1);
 
 /// Where plugins come from.
 #[derive(Clone, Debug)]
@@ -79,6 +85,8 @@ struct Shelf {
     directories: Option<Directories>,
     /// A file has changed.
     changes: watch::Sender<()>,
+    /// It was said that the directory cannot be used.
+    complained: AtomicBool,
     /// What is linked into the program.
     linked: Mutex<Vec<Linked>>,
     /// What is loaded, by digest and origin, as long as somebody uses it.
@@ -97,7 +105,8 @@ impl Plugins {
         let cache = Cache::open(&config.cache);
         let handle = config.runtime.clone();
         let records = Arc::new(Records::open(config.state.as_deref()));
-        let starter = Starter { launcher: config.launcher.clone(), files: config.files };
+        let (launcher, files) = (config.launcher.clone(), config.files);
+        let starter = Starter { launcher, files, ..Starter::default() };
         let house = House { runtime, cache, places: Arc::default(), starter, records };
         let directories = Directories::new()
             .inspect_err(|error| {
@@ -110,6 +119,7 @@ impl Plugins {
             providers: Mutex::new(Vec::new()),
             directories,
             changes: watch::Sender::new(()),
+            complained: AtomicBool::new(false),
             linked: Mutex::default(),
             loaded: Mutex::new(BTreeMap::new()),
         });
@@ -240,6 +250,14 @@ impl Plugins {
         futures_util::future::join_all(ends).await;
     }
 
+    /// Kills every process of every provider, and waits a moment for their ends. False when one has
+    /// not ended by then.
+    pub async fn kill(&self) -> bool {
+        let providers = self.shelf.providers().clone();
+        let ends = providers.iter().map(|provider| provider.seat().tenant.processes.kill());
+        futures_util::future::join_all(ends).await.into_iter().all(|ended| ended)
+    }
+
     /// How long [`Plugins::shutdown`] takes at most, by what processes are granted to end.
     pub fn longest_end(&self) -> Duration {
         let providers = self.shelf.providers();
@@ -280,7 +298,10 @@ impl Shelf {
         if is_path(reference)
             && let Some(dir) = absolute(Path::new(reference)).parent()
         {
-            self.notice(dir);
+            let (shelf, dir) = (self.clone(), dir.to_owned());
+            let noticed = tokio::task::spawn_blocking(move || shelf.notice(&dir));
+            // Its file system may hang: then its changes are not noticed.
+            let _ = tokio::time::timeout(NOTICE, noticed).await;
         }
         self.refresh(&provider).await;
         // Nobody waits any more; the provider is served all the same.
@@ -291,7 +312,7 @@ impl Shelf {
         }
     }
 
-    /// Watches a directory of plugins, or a single file.
+    /// Watches a directory of plugins, or a single file. Blocks.
     fn notice(&self, path: &Path) {
         if let Some(directories) = &self.directories {
             directories.add(&absolute(path));
@@ -358,6 +379,21 @@ impl Shelf {
             .collect()
     }
 
+    /// Why nothing in the directory of plugins can be used: a directory on the way to it cannot be
+    /// entered, as the home of another user. None when it can be entered, or does not exist.
+    fn closed(&self) -> Option<String> {
+        let dir = self.config.dir.as_ref()?;
+        match fs::metadata(dir.join(".")) {
+            Err(error)
+                if [io::ErrorKind::PermissionDenied, io::ErrorKind::NotADirectory]
+                    .contains(&error.kind()) =>
+            {
+                Some(format!("the directory of plugins {}: {error}", dir.display()))
+            }
+            _ => None,
+        }
+    }
+
     /// The file at a path, if there is one and it may be used.
     fn at(&self, path: &Path) -> Result<Option<Source>, String> {
         let shown = path.display();
@@ -413,14 +449,28 @@ impl Shelf {
             return Ok(Source::linked(*linked));
         }
         let paths = self.paths(reference);
-        for path in &paths {
-            if let Some(source) = self.at(path)? {
-                return Ok(source);
+        let closed = if is_path(reference) { None } else { self.closed() };
+        if closed.is_none() {
+            for path in &paths {
+                if let Some(source) = self.at(path)? {
+                    return Ok(source);
+                }
             }
         }
         let bundled = self.config.bundled.iter().find(|(name, _)| *name == reference);
         if let Some((_, bytes)) = bundled {
+            if let Some(why) = closed
+                && !self.complained.swap(true, Relaxed)
+            {
+                tracing::warn!("{why}; bundled plugins are used, and no others");
+            }
             return Ok(Source::new(Kind::Component, Source::BUNDLED, *bytes));
+        }
+        if let Some(why) = closed {
+            return Err(format!(
+                "plugin {reference:?} is not bundled, and {why}; let the router's user enter it, or \
+                 name another directory by `plugins`"
+            ));
         }
         let bundled: Vec<&str> = self.config.bundled.iter().map(|(name, _)| *name).collect();
         let bundled = bundled.join(", ");

@@ -238,3 +238,18 @@ async fn providers_of_a_cached_plugin_compile_nothing() {
     assert_eq!(cached(), before, "what is compiled anew is written anew");
     assert_eq!(load(&next_start).await, Load::Cached);
 }
+
+#[tokio::test]
+async fn bundled_plugins_are_used_where_no_directory_can_be_entered() {
+    let home = tempfile::tempdir().unwrap();
+    // Root may enter every directory, but no file.
+    let closed = home.path().join("closed");
+    std::fs::write(&closed, "").unwrap();
+    let plugins = Stage::open(&closed);
+    let info = plugins.inspect("hostile").await.unwrap();
+    assert_eq!(info.origin, "bundled");
+    let again = plugins.inspect("hostile").await.unwrap();
+    assert_eq!(again.load, drowse_plugins::Load::Compiled, "nothing is kept");
+    let other = plugins.inspect("other").await.unwrap_err();
+    assert!(other.contains("is not bundled") && other.contains("closed/plugins"), "{other}");
+}

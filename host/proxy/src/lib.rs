@@ -43,7 +43,7 @@ pub use bind::{BindError, Listening};
 pub use page::ThemeError;
 pub use probe::NetProber;
 pub use server::{Proxy, Running};
-pub use settings::{HttpLimits, ListenerSettings, Protocol, WaitingSettings};
+pub use settings::{HttpLimits, IDLE_UPSTREAMS, ListenerSettings, Protocol, WaitingSettings};
 pub use who::check_users;
 
 /// Every listener's routes, each leading to its workload.

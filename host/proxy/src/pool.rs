@@ -1,7 +1,7 @@
 //! A thread's connections to upstreams that wait for the next request.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     rc::{Rc, Weak},
     sync::Arc,
@@ -33,6 +33,10 @@ pub(crate) struct Pool {
     clock: Clock,
     threads: usize,
     upstreams: RefCell<HashMap<Key, Upstream>>,
+    /// Idle connections to all upstreams that are kept at most.
+    most_idle: usize,
+    /// How many there are, or were at the last sweep.
+    idle: Cell<usize>,
 }
 
 /// A connection in use. Dropping it closes the connection at once, whatever is still to be
@@ -74,9 +78,10 @@ struct Upstream<W = Arc<Workload>> {
 // === impl Pool ===
 
 impl Pool {
-    /// The pool of one of so many threads.
-    pub(crate) fn new(clock: &Clock, threads: usize) -> Rc<Self> {
-        Rc::new(Self { clock: clock.clone(), threads, upstreams: RefCell::default() })
+    /// The pool of one of so many threads, which keeps at most so many idle connections.
+    pub(crate) fn new(clock: &Clock, threads: usize, most_idle: usize) -> Rc<Self> {
+        let (clock, upstreams, idle) = (clock.clone(), RefCell::default(), Cell::new(0));
+        Rc::new(Self { clock, threads, upstreams, most_idle, idle })
     }
 
     /// How many new connections to this life may be made at a time.
@@ -135,6 +140,7 @@ impl Pool {
                 return None;
             } else if link.requests.is_ready() {
                 let (link, _) = upstream.idle.remove(at);
+                self.idle.set(self.idle.get().saturating_sub(1));
                 return Some(self.lease(link, workload, port, generation));
             }
         }
@@ -166,6 +172,8 @@ impl Pool {
             let now = upstream.workload.snapshot();
             upstream.sweep(now.phase, now.generation, &self.clock)
         });
+        let idle = self.upstreams.borrow().values().map(|upstream| upstream.idle.len()).sum();
+        self.idle.set(idle);
     }
 
     /// There is nothing to sweep. What is known of lives that are quiet may stay as it is.
@@ -180,7 +188,9 @@ impl Pool {
         let mut upstreams = self.upstreams.borrow_mut();
         let upstream =
             self.upstream(&mut upstreams, &lease.workload, lease.key.port, lease.generation);
-        if upstream.generation == lease.generation && upstream.idle.len() < IDLE_CONNECTIONS {
+        let room = upstream.idle.len() < IDLE_CONNECTIONS && self.idle.get() < self.most_idle;
+        if upstream.generation == lease.generation && room {
+            self.idle.set(self.idle.get() + 1);
             upstream.idle.push((link, self.clock.now()));
         }
     }

@@ -6,6 +6,9 @@ use ipnet::IpNet;
 
 use crate::page::{Theme, ThemeError};
 
+/// Idle connections to backends that all threads keep together at most.
+pub const IDLE_UPSTREAMS: usize = 4096;
+
 /// One bound socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSettings {

@@ -31,7 +31,7 @@ use crate::{
     door::Door,
     headers::trusts,
     pool::Pool,
-    settings::ListenerSettings,
+    settings::{IDLE_UPSTREAMS, ListenerSettings},
     via::{LoopGuard, Pseudonym},
     waiting::{Feeds, Lobby},
     who::{Asker, Who},
@@ -97,8 +97,12 @@ pub(crate) async fn run(
     kill: CancellationToken,
 ) {
     let clock = Clock::new();
+    // As many as there can be clients, so that backends which they have left leave room for others.
+    let clients = entrances.iter().map(|entrance| entrance.settings.limits.connections);
+    let most_idle = clients.fold(0, usize::saturating_add).min(IDLE_UPSTREAMS);
+    let most_idle = most_idle.div_ceil(threads.max(1)).max(1);
     let worker = Rc::new(Worker {
-        pool: Pool::new(&clock, threads),
+        pool: Pool::new(&clock, threads, most_idle),
         tasks: TaskTracker::new(),
         feeds: Feeds::new(&lobby, &stop),
         who,

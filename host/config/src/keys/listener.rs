@@ -39,7 +39,8 @@ pub(crate) static LISTENER_LIMITS: Table = Table {
             "connections",
             COUNT.kind,
             "20000",
-            "Client connections at a time; more wait in the kernel.",
+            "Client connections at a time; more wait in the kernel. Lowered at the start to what the limit \
+             of open files allows.",
         ),
         default(
             "head-timeout",

@@ -22,7 +22,8 @@ impl wit::Host for HostState {
         let wit::SpawnOptions { command, arguments, environment } = options;
         let environment: Vec<(String, String)> =
             environment.into_iter().map(|variable| (variable.name, variable.value)).collect();
-        let started = self.scope.tenant.processes.spawn(&command, &arguments, &environment);
+        let processes = self.scope.tenant.processes.clone();
+        let started = processes.spawn(&command, &arguments, &environment).await;
         Ok(started.map(|process| shown(&process)).map_err(|failure| self.failed(failure)))
     }
 

@@ -1,54 +1,78 @@
-//! How granted programs begin: within their limits from the first instruction on.
+//! How granted programs start: within their limits, and apart from the router.
 //!
-//! A program with limits is begun by a launcher: a process that sets them on itself and then becomes
-//! the program, under the number and with the start time that it has. So neither the program nor a
-//! child that it starts at once is ever without them. The launcher is the router's own program,
-//! called by another word.
+//! Every program is started by a launcher: a process that enters the directory, sets the limits on
+//! itself and then becomes the program, under the process number and start time that it has. So
+//! neither the program nor a child that it starts at once is ever without its limits. The launcher is
+//! the router's own program, called by another word.
 //!
-//! Its standard input is a socket until then. From it the launcher reads what to become, which
-//! arguments would tell everybody; on it, it says [`READY`] when all limits are set, and closes it by
-//! becoming the program. Anything else that it says is why it could not.
+//! A directory, a cgroup or a program's file may lie where a file system does not answer (FUSE, NFS).
+//! Only the launcher touches them, and it holds no descriptor of the router: the router waits for it
+//! on a socket, with a deadline, blocks no thread, and can end in the meantime.
+//!
+//! The launcher's standard input is that socket until the program starts. From it the launcher reads
+//! what to become, which arguments would tell everybody; on it, it says [`READY`] when all limits are
+//! set, and closes it by becoming the program. Anything else that it says is why it could not.
 
 use std::{
     convert::Infallible,
     env,
     ffi::OsString,
     fs::File,
-    io::{self, ErrorKind, Read as _, Write as _},
-    net::Shutdown,
+    io::{self, Read as _, Write as _},
     os::{
         fd::{AsFd as _, OwnedFd},
         unix::{net::UnixStream, process::CommandExt as _},
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
-    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::process::Child;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::unix::pipe,
+    process::Child,
+};
 
-use super::{DEFAULT_PATH, Extras, limits::Bounds};
+use super::{DEFAULT_PATH, Extras, channel, limits::Bounds};
 use crate::settings::CommandGrant;
 
 /// The first argument that makes a launcher of the router's program.
 const WORD: &str = "launch-within-limits";
 /// All limits are set, and the program is about to begin.
 const READY: u8 = 0;
-/// A launcher needs a millisecond or two. One that takes so long is stuck, for instance in a cgroup
-/// that is frozen.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest answer that is read.
-const ANSWER: u64 = 4 << 10;
+const ANSWER: usize = 4 << 10;
 
-/// A program to begin.
+/// A program to start.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Launch {
     program: String,
     arguments: Vec<String>,
     /// A later variable goes before an earlier one of its name.
     environment: Vec<(String, OsString)>,
+    directory: Option<PathBuf>,
     bounds: Bounds,
+}
+
+/// A process that is about to become the program, or has become it.
+pub(super) struct Started {
+    /// Killed when it is dropped.
+    pub(super) child: Child,
+    /// What it writes.
+    pub(super) output: pipe::Receiver,
+    /// Where its launcher takes the order; absent when there is no launcher.
+    socket: Option<UnixStream>,
+}
+
+/// How far a start has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The launcher enters the directory and sets the limits.
+    #[default]
+    Limits,
+    /// The launcher becomes the program.
+    Program,
 }
 
 // === impl Launch ===
@@ -65,59 +89,66 @@ impl Launch {
             program: grant.program.clone(),
             arguments: grant.arguments.iter().chain(&extras.arguments).cloned().collect(),
             environment: environment.chain(grant.environment.iter().map(own)).collect(),
+            directory: grant.directory.clone(),
             bounds: Bounds::new(&grant.limits, files),
         }
     }
 
-    /// Begins it in a process of its own, which `prepare` gives what it has beside. Returns when the
-    /// program has begun or cannot, and blocks until then, as every start of a process does. Must be
-    /// called within the runtime.
-    pub(super) fn start(
-        &self,
-        launcher: Option<&Path>,
-        prepare: impl FnOnce(&mut Command),
-    ) -> io::Result<Child> {
-        if self.bounds.are_none() {
-            let mut command = self.command();
-            command.stdin(Stdio::null());
-            prepare(&mut command);
-            return spawn(command);
+    /// Starts the program without a launcher. Blocks until it has started. Must be called within the
+    /// runtime.
+    pub(super) fn start(&self) -> io::Result<Started> {
+        if !self.bounds.are_none() {
+            let why = "it has limits, and there is no launcher to set them";
+            return Err(io::Error::other(why));
         }
-        let launcher = launcher.ok_or_else(|| {
-            io::Error::other("it has limits, and there is no launcher to set them")
-        })?;
-        let (socket, theirs) = UnixStream::pair()?;
-        let mut command = Command::new(launcher);
-        command.arg(WORD).stdin(OwnedFd::from(theirs));
-        prepare(&mut command);
-        // With the command our copy of the launcher's end is closed, or its silence would not be seen.
-        let child = spawn(command).map_err(|error| {
-            io::Error::new(error.kind(), format!("its launcher {}: {error}", launcher.display()))
-        })?;
-        // Dropped if it fails, and killed by that.
-        self.hand_over(&socket)?;
-        Ok(child)
+        let mut command = self.command();
+        command.stdin(Stdio::null());
+        if let Some(directory) = &self.directory {
+            let found = directory.canonicalize().map_err(|why| lost(directory, &why))?;
+            command.current_dir(found);
+        }
+        spawn(command, None)
     }
 
-    /// Tells a launcher what to become, and hears whether it did.
-    fn hand_over(&self, mut socket: &UnixStream) -> io::Result<()> {
-        socket.set_write_timeout(Some(PATIENCE))?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+    /// Tells a launcher what to become, and returns when it has become it. The error says why it
+    /// could not; `step` tells how far it is, for a caller that gives up. Must be called within the
+    /// runtime. A launcher that was gone already is an error of the kind `UnexpectedEof`.
+    pub(super) async fn hand_over(&self, started: &mut Started, step: &mut Step) -> io::Result<()> {
+        let Some(socket) = started.socket.take() else { return Ok(()) };
+        let mut socket = tokio::net::UnixStream::from_std(socket)?;
         let order = serde_json::to_vec(self)?;
-        let sent = socket.write_all(&order).and_then(|()| socket.shutdown(Shutdown::Write));
+        let sent = async {
+            socket.write_all(&order).await?;
+            socket.shutdown().await
+        };
+        let sent = sent.await;
         let mut answer = Vec::new();
-        let heard = sent.and_then(|()| socket.take(ANSWER).read_to_end(&mut answer));
+        let heard = async {
+            let mut piece = [0; 256];
+            loop {
+                let size = socket.read(&mut piece).await?;
+                if size == 0 || answer.len() > ANSWER {
+                    return Ok::<_, io::Error>(());
+                }
+                answer.extend_from_slice(&piece[..size]);
+                if answer == [READY] {
+                    *step = Step::Program;
+                }
+            }
+        };
+        let heard = match sent {
+            Ok(()) => heard.await,
+            Err(error) => Err(error),
+        };
         let why = match (answer.as_slice(), heard) {
-            ([READY], Ok(_)) => return Ok(()),
-            ([READY, why @ ..] | why, Ok(_)) if !why.is_empty() => {
+            ([READY], Ok(())) => return Ok(()),
+            ([READY, why @ ..] | why, Ok(())) if !why.is_empty() => {
                 String::from_utf8_lossy(why).into_owned()
             }
-            (_, Err(error))
-                if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) =>
-            {
-                format!("its launcher did not answer within {} s", PATIENCE.as_secs())
+            _ => {
+                let why = "its launcher ended before the program started";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
             }
-            _ => "its launcher ended before it began".to_owned(),
         };
         Err(io::Error::other(why))
     }
@@ -131,8 +162,31 @@ impl Launch {
     }
 }
 
-fn spawn(command: Command) -> io::Result<Child> {
-    tokio::process::Command::from(command).kill_on_drop(true).spawn()
+/// Starts a launcher, which waits for what it is to become. Blocks for as long as the start of the
+/// router's own program takes. Must be called within the runtime.
+pub(super) fn start(launcher: &Path) -> io::Result<Started> {
+    let (socket, theirs) = UnixStream::pair()?;
+    socket.set_nonblocking(true)?;
+    let mut command = Command::new(launcher);
+    command.arg(WORD).stdin(OwnedFd::from(theirs));
+    spawn(command, Some(socket)).map_err(|error| {
+        io::Error::new(error.kind(), format!("its launcher {}: {error}", launcher.display()))
+    })
+}
+
+/// Starts a process in a group of its own, with a pipe for what it writes. With the command our copies
+/// of the child's descriptors are closed, or its silence would not be seen.
+fn spawn(mut command: Command, socket: Option<UnixStream>) -> io::Result<Started> {
+    let (output, input) = channel()?;
+    let errors = input.try_clone()?;
+    command.stdout(input).stderr(errors).process_group(0);
+    let child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;
+    Ok(Started { child, output, socket })
+}
+
+/// The error for a directory that cannot be entered.
+fn lost(directory: &Path, why: &io::Error) -> io::Error {
+    io::Error::new(why.kind(), format!("its directory {}: {why}", directory.display()))
 }
 
 /// Becomes the program that this process was started for, if it is a launcher; returns only if it
@@ -163,6 +217,9 @@ fn obey(mut socket: &UnixStream) -> io::Result<Infallible> {
     let mut command = launch.command();
     // Opened now: its limits may leave no room for another file.
     command.stdin(File::open("/dev/null")?);
+    if let Some(directory) = &launch.directory {
+        env::set_current_dir(directory).map_err(|why| lost(directory, &why))?;
+    }
     launch.bounds.apply()?;
     socket.write_all(&[READY])?;
     Err(command.exec())

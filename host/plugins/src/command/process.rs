@@ -39,6 +39,9 @@ const STACK: usize = 128 << 10;
 /// Output that is still on its way when a process has ended is waited for this long.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// A process of an earlier router is looked at for this long.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// The status of a process whose end nobody saw who could have asked for it.
 pub(super) const UNKNOWN: i32 = -1;
 
@@ -53,6 +56,14 @@ pub(crate) struct Process {
     tail: Arc<Tail>,
     /// Ends by itself when the process does; ends the process when it is dropped.
     keeper: JoinHandle<()>,
+}
+
+/// A process of an earlier router.
+struct Found {
+    pid: Pid,
+    held: OwnedFd,
+    paused: bool,
+    output: Option<pipe::Receiver>,
 }
 
 /// Its process group, which is signalled only as long as the kernel cannot have given its number to
@@ -77,7 +88,8 @@ struct Tail(Mutex<VecDeque<u8>>);
 
 impl Process {
     /// Takes a started child into keeping, with the end of the pipe that it writes to.
-    pub(super) fn watch(
+    /// Returns when it is noted for the next router.
+    pub(super) async fn watch(
         id: u64,
         command: &str,
         mut child: Child,
@@ -104,29 +116,28 @@ impl Process {
                 started_at,
             });
         }
-        Ok(Self::keep((id, command, pid, started_at), group, Some(output), end, house))
+        let process = Self::keep((id, command, pid, started_at), group, Some(output), end, house);
+        house.records.written().await;
+        Ok(process)
     }
 
-    /// Finds a process that an earlier router started and left running. None when it has ended.
-    pub(super) fn adopt(record: &Record, house: &Arc<House>) -> Option<Arc<Self>> {
-        let pid = Pid::from_raw(record.pid)?;
-        // From here on the number cannot become another's unnoticed.
-        let held = pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?;
-        let found = Stat::of(pid).ok().filter(|stat| stat.began == record.began)?;
-        if found.state == 'Z' {
+    /// Finds a process that an earlier router started and left running. None when it has ended, and
+    /// when it cannot be looked at.
+    pub(super) async fn adopt(record: &Record, house: &Arc<House>) -> Option<Arc<Self>> {
+        let look = tokio::task::spawn_blocking({
+            let record = record.clone();
+            move || Found::of(&record)
+        });
+        let Ok(found) = tokio::time::timeout(LOOK, look).await else {
+            let (provider, pid) = (&record.provider, record.pid);
+            tracing::warn!(provider, pid, "a program that runs on cannot be looked at; left alone");
             return None;
-        }
-        let paused = found.state == 'T';
-        let group = Group::new(if paused { Signalled::Paused } else { Signalled::Running });
-        // It keeps its own pipe open, which can be read again if it still writes there.
-        let output = |number| {
-            let path = format!("/proc/{}/fd/{number}", record.pid);
-            pipe::OpenOptions::new().open_receiver(path).ok()
         };
-        let output = output(1).or_else(|| output(2));
+        let Found { pid, held, paused, output } = found.ok()??;
+        let group = Group::new(if paused { Signalled::Paused } else { Signalled::Running });
         let end = {
             let group = group.clone();
-            async move { gone(pid, held, &group).await }
+            async move { gone(pid, held, group).await }
         };
         let name = (record.id, record.command.as_str(), pid, record.started_at);
         Some(Self::keep(name, group, output, end, house))
@@ -154,6 +165,7 @@ impl Process {
                     }
                 }
                 house.records.remove(&house.provider, id);
+                house.records.written().await;
                 if house.notes.admit("command") {
                     let pid = pid.as_raw_nonzero().get();
                     let provider = &house.provider;
@@ -238,6 +250,35 @@ impl Drop for Process {
     }
 }
 
+// === impl Found ===
+
+impl Found {
+    /// Looks at the process of a record. Blocks.
+    fn of(record: &Record) -> Option<Self> {
+        let pid = Pid::from_raw(record.pid)?;
+        // From here on the number cannot become another's unnoticed.
+        let held = pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?;
+        let found = Stat::of(pid).ok().filter(|stat| stat.began == record.began)?;
+        if found.state == 'Z' {
+            return None;
+        }
+        // It keeps its own pipe open, which can be read again if it still writes there. Anything
+        // else that it may have opened instead is not touched: its file system may not answer.
+        let output = |number| {
+            let path = format!("/proc/{}/fd/{number}", record.pid);
+            let target = std::fs::read_link(&path).ok()?;
+            target.to_str()?.strip_prefix("pipe:")?;
+            pipe::OpenOptions::new().open_receiver(path).ok()
+        };
+        Some(Self {
+            pid,
+            held,
+            paused: found.state == 'T',
+            output: output(1).or_else(|| output(2)),
+        })
+    }
+}
+
 /// Waits for the end of a process, ends what is left of its group and takes its exit status.
 async fn reap(pid: Pid, child: &mut Child, group: &Group) -> i32 {
     let status = match end(pid).await {
@@ -259,17 +300,17 @@ async fn reap(pid: Pid, child: &mut Child, group: &Group) -> i32 {
 }
 
 /// Waits for the end of a process that is not our child, and ends what is left of its group.
-async fn gone(pid: Pid, held: OwnedFd, group: &Group) -> i32 {
+async fn gone(pid: Pid, held: OwnedFd, group: Arc<Group>) -> i32 {
     let end = in_thread(move || {
         while let Err(Errno::INTR) = poll(&mut [PollFd::new(&held, PollFlags::IN)], None) {}
+        group.close();
+        stat::end_group(pid);
     });
     if let Err(error) = end.await {
         let pid = pid.as_raw_nonzero().get();
         tracing::warn!(pid, %error, "the end of a program that runs on cannot be noticed");
         std::future::pending::<()>().await;
     }
-    group.close();
-    stat::end_group(pid);
     UNKNOWN
 }
 

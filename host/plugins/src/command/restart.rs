@@ -101,7 +101,7 @@ impl Minded {
             tokio::time::sleep(pause(row)).await;
             row += 1;
             let Some(processes) = self.processes.upgrade() else { return };
-            match processes.again(command, self.first, &self.extras) {
+            match processes.again(command, self.first, &self.extras).await {
                 Ok(Some(process)) => ended = process.ending(),
                 Ok(None) => return,
                 // What ended has ended: the next look comes at once, and waits longer.

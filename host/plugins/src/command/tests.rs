@@ -31,7 +31,8 @@ pub(super) fn with(grant: CommandGrant) -> Arc<Processes> {
 
 /// The built router sets limits here, too.
 pub(super) fn starter(files: Option<u64>) -> Starter {
-    Starter { launcher: Some(drowse_tests::Programs::from_env().router), files }
+    let launcher = Some(drowse_tests::Programs::from_env().router);
+    Starter { launcher, files, ..Starter::default() }
 }
 
 /// Waits for a line that the process writes when it is ready for the test.
@@ -49,7 +50,7 @@ const TAIL: usize = 64 << 10;
 #[tokio::test]
 async fn a_process_outlives_the_caller_and_tells_its_end_and_output() {
     let processes = processes("echo $GREETING $HOME; exit 7");
-    let process = processes.spawn("blog", &[], &[]).unwrap();
+    let process = processes.spawn("blog", &[], &[]).await.unwrap();
     assert_eq!(process.wait().await, 7);
     assert_eq!(process.output(TAIL), b"hello\n", "nothing is inherited from the environment");
     assert_eq!(process.output(3), b"lo\n");
@@ -59,23 +60,23 @@ async fn a_process_outlives_the_caller_and_tells_its_end_and_output() {
 #[tokio::test]
 async fn one_command_is_one_process() {
     let processes = processes("echo up; exec sleep 1000");
-    let first = processes.spawn("blog", &[], &[]).unwrap();
-    assert!(matches!(processes.spawn("blog", &[], &[]), Err(CommandError::Conflict(_))));
+    let first = processes.spawn("blog", &[], &[]).await.unwrap();
+    assert!(matches!(processes.spawn("blog", &[], &[]).await, Err(CommandError::Conflict(_))));
     first.signal(Signal::KILL);
     assert_eq!(first.wait().await, 128 + 9);
-    let second = processes.spawn("blog", &[], &[]).unwrap();
+    let second = processes.spawn("blog", &[], &[]).await.unwrap();
     assert_ne!(first.id(), second.id());
     assert!(processes.by_id(first.id()).unwrap().is_none());
     assert!(matches!(processes.by_id(second.id() + 1), Err(CommandError::NotFound(_))));
     processes.shutdown().await;
     assert_eq!(second.ended(), Some(128 + 15));
-    assert!(matches!(processes.spawn("blog", &[], &[]), Err(CommandError::Conflict(_))));
+    assert!(matches!(processes.spawn("blog", &[], &[]).await, Err(CommandError::Conflict(_))));
 }
 
 #[tokio::test]
 async fn nothing_of_the_group_is_left_when_its_first_process_ends() {
     let processes = processes("sleep 1000 & echo child $!; exit 0");
-    let process = processes.spawn("blog", &[], &[]).unwrap();
+    let process = processes.spawn("blog", &[], &[]).await.unwrap();
     assert_eq!(process.wait().await, 0);
     let output = String::from_utf8(process.output(TAIL)).unwrap();
     let child: i32 = output.trim().strip_prefix("child ").unwrap().parse().unwrap();
@@ -96,7 +97,7 @@ fn running(pid: i32) -> bool {
 #[tokio::test]
 async fn who_is_deaf_to_sigterm_is_killed_at_the_router_s_end() {
     let processes = processes("trap '' TERM; echo deaf; while :; do sleep 1000; done");
-    let process = processes.spawn("blog", &[], &[]).unwrap();
+    let process = processes.spawn("blog", &[], &[]).await.unwrap();
     says(&process, "deaf").await;
     // `sleep` dies of SIGTERM, the shell goes on.
     processes.shutdown().await;
@@ -109,7 +110,7 @@ async fn at_the_router_s_end_a_process_hears_its_own_signal_and_has_its_own_grac
     world.end = StopOptions { signal: Some("SIGINT".into()), grace: Duration::from_secs(30) };
     let processes = with(world);
     assert!(processes.longest_end() > Duration::from_secs(30));
-    let process = processes.spawn("blog", &[], &[]).unwrap();
+    let process = processes.spawn("blog", &[], &[]).await.unwrap();
     says(&process, "up").await;
     processes.shutdown().await;
     assert_eq!(process.ended(), Some(5), "{:?}", String::from_utf8_lossy(&process.output(TAIL)));
@@ -121,7 +122,7 @@ async fn a_program_gets_the_usual_limit_of_open_files() {
     let files = getrlimit(Resource::Nofile).current.map_or(64, |files| files.min(64));
     let notes = Arc::new(Notes::new("process", 20));
     let processes = Processes::new("process", grants, starter(Some(files)), notes, Arc::default());
-    let process = processes.spawn("blog", &[], &[]).unwrap();
+    let process = processes.spawn("blog", &[], &[]).await.unwrap();
     process.wait().await;
     assert_eq!(String::from_utf8_lossy(&process.output(TAIL)), format!("{files}\n"));
 }
@@ -129,7 +130,7 @@ async fn a_program_gets_the_usual_limit_of_open_files() {
 #[tokio::test]
 async fn changes_wait_and_name_what_happened_since() {
     let processes = processes("exit 0");
-    let process = processes.spawn("blog", &[], &[]).unwrap();
+    let process = processes.spawn("blog", &[], &[]).await.unwrap();
     let (started, commands) = processes.changes(0).await;
     assert_eq!(commands, ["blog"]);
     process.wait().await;
@@ -149,14 +150,15 @@ async fn what_is_not_granted_is_refused_with_the_line_to_add() {
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("it was started"),
     };
-    let unknown = refusal(processes.spawn("shop", &[], &[]));
+    let unknown = refusal(processes.spawn("shop", &[], &[]).await);
     assert!(unknown.contains("add to [provider.process]: command.shop = { run = "), "{unknown}");
-    let arguments = refusal(processes.spawn("blog", &["-x".into()], &[]));
+    let arguments = refusal(processes.spawn("blog", &["-x".into()], &[]).await);
     assert!(
         arguments.ends_with("add to [provider.process.command.blog]: extra-arguments = true"),
         "{arguments}"
     );
-    let variable = refusal(processes.spawn("blog", &[], &[("LD_PRELOAD".into(), "x".into())]));
+    let variable =
+        refusal(processes.spawn("blog", &[], &[("LD_PRELOAD".into(), "x".into())]).await);
     assert!(
         variable.ends_with(", \"LD_PRELOAD\"]") || variable.ends_with("= [\"LD_PRELOAD\"]"),
         "{variable}"
@@ -168,14 +170,16 @@ async fn a_program_that_is_not_there_says_so() {
     let mut missing = grant("");
     missing.program = "/no/such/program".into();
     let processes = with(missing);
-    let Err(CommandError::Failed(message)) = processes.spawn("blog", &[], &[]) else { panic!() };
+    let Err(CommandError::Failed(message)) = processes.spawn("blog", &[], &[]).await else {
+        panic!()
+    };
     assert!(message.contains("/no/such/program cannot be started: No such file"), "{message}");
 }
 
 #[tokio::test]
 async fn usage_is_that_of_the_whole_group_while_it_runs() {
     let processes = processes("(while :; do :; done) & echo up; wait");
-    let process = processes.spawn("blog", &[], &[]).unwrap();
+    let process = processes.spawn("blog", &[], &[]).await.unwrap();
     says(&process, "up").await;
     let busy = async {
         loop {
@@ -198,7 +202,7 @@ async fn usage_is_that_of_the_whole_group_while_it_runs() {
 async fn every_signal_that_a_configuration_may_name_can_be_sent() {
     let script = "trap 'echo heard' WINCH; echo up; while :; do sleep 0.01; done";
     let processes = processes(script);
-    let process = processes.spawn("blog", &[], &[]).unwrap();
+    let process = processes.spawn("blog", &[], &[]).await.unwrap();
     says(&process, "up").await;
     process.signal(signal("SIGWINCH").unwrap());
     says(&process, "heard").await;
@@ -210,7 +214,7 @@ async fn every_signal_that_a_configuration_may_name_can_be_sent() {
 #[tokio::test]
 async fn what_was_stopped_by_a_signal_is_paused_until_it_is_continued() {
     let processes = processes("exec sleep 1000");
-    let process = processes.spawn("blog", &[], &[]).unwrap();
+    let process = processes.spawn("blog", &[], &[]).await.unwrap();
     assert!(!process.paused());
     process.signal(Signal::STOP);
     assert!(process.paused());
@@ -233,7 +237,7 @@ async fn a_process_that_was_left_running_is_found_again_by_the_next_router_and_b
     let grant = CommandGrant { limits, ..grant("echo up; exec sleep 1000") };
     let grants = || BTreeMap::from([("blog".to_owned(), grant.clone())]);
     let first = Processes::new("process", grants(), starter(None), notes(), open());
-    let process = first.spawn("blog", &[], &[]).unwrap();
+    let process = first.spawn("blog", &[], &[]).await.unwrap();
     says(&process, "up").await;
     let (id, pid, began) = (process.id(), process.pid(), process.started_at());
     // The end of a router that was killed: nobody ends what it started.
@@ -243,7 +247,7 @@ async fn a_process_that_was_left_running_is_found_again_by_the_next_router_and_b
     second.recover().await;
     let found = second.find("blog").unwrap().expect("it runs");
     assert_eq!((found.id(), found.pid(), found.started_at()), (id, pid, began));
-    assert!(matches!(second.spawn("blog", &[], &[]), Err(CommandError::Conflict(_))));
+    assert!(matches!(second.spawn("blog", &[], &[]).await, Err(CommandError::Conflict(_))));
     second.shutdown().await;
     assert_eq!(found.ended(), Some(-1), "its status is its parent's to know");
     assert!(!running(i32::try_from(pid).unwrap()));
@@ -263,7 +267,7 @@ async fn a_process_whose_command_is_not_granted_any_more_is_ended() {
     let notes = || Arc::new(Notes::new("process", 20));
     let grants = BTreeMap::from([("blog".to_owned(), grant("echo up; exec sleep 1000"))]);
     let first = Processes::new("process", grants, starter(None), notes(), open());
-    let process = first.spawn("blog", &[], &[]).unwrap();
+    let process = first.spawn("blog", &[], &[]).await.unwrap();
     says(&process, "up").await;
 
     let second = Processes::new("process", BTreeMap::new(), starter(None), notes(), open());

@@ -1,13 +1,14 @@
 //! Headers that the host adds, read when they are used.
 
 use std::{
-    fmt,
+    fmt, fs, io,
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use http::{HeaderName, HeaderValue};
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::settings::Secret;
 
@@ -19,6 +20,9 @@ pub(super) struct SecretHeader {
     name: Result<HeaderName, String>,
     secret: Secret,
     read: Mutex<Option<(HeaderValue, Instant)>>,
+    /// Kept by a thread that reads: a file system that hangs costs one thread, and not one for each
+    /// request.
+    reading: Arc<AsyncMutex<()>>,
 }
 
 // === impl SecretHeader ===
@@ -26,7 +30,7 @@ pub(super) struct SecretHeader {
 impl SecretHeader {
     pub(super) fn new(name: &str, secret: Secret) -> Self {
         let name = name.parse().map_err(|_| format!("{name:?} cannot be the name of a header"));
-        Self { name, secret, read: Mutex::new(None) }
+        Self { name, secret, read: Mutex::new(None), reading: Arc::default() }
     }
 
     pub(super) fn is(&self, name: &HeaderName) -> bool {
@@ -56,12 +60,22 @@ impl SecretHeader {
         prefix: &str,
         path: &Path,
     ) -> Result<HeaderValue, String> {
-        if let Some((value, at)) = &*self.kept()
-            && at.elapsed() < FRESH
-        {
-            return Ok(value.clone());
+        if let Some(value) = self.fresh() {
+            return Ok(value);
         }
-        let text = tokio::fs::read_to_string(path).await;
+        let reading = self.reading.clone().lock_owned().await;
+        if let Some(value) = self.fresh() {
+            return Ok(value);
+        }
+        let text = tokio::task::spawn_blocking({
+            let path = path.to_owned();
+            move || {
+                let text = fs::read_to_string(path);
+                drop(reading);
+                text
+            }
+        });
+        let text = text.await.map_err(io::Error::other).and_then(|text| text);
         let text = text.map_err(|error| {
             let file = path.display();
             format!("header {name}: its file {file} cannot be read: {error}")
@@ -69,6 +83,11 @@ impl SecretHeader {
         let value = header(name, prefix, text.trim())?;
         *self.kept() = Some((value.clone(), Instant::now()));
         Ok(value)
+    }
+
+    fn fresh(&self) -> Option<HeaderValue> {
+        let kept = self.kept();
+        kept.as_ref().filter(|(_, at)| at.elapsed() < FRESH).map(|(value, _)| value.clone())
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Option<(HeaderValue, Instant)>> {
@@ -106,6 +125,23 @@ mod tests {
         let (name, value) = header.read().await.unwrap();
         assert_eq!((name.as_str(), value.to_str().unwrap()), ("authorization", "Bearer s3cret"));
         assert!(!format!("{header:?} {value:?}").contains("s3cret"));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_to_its_end_costs_one_thread() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        // Reading a pipe waits until something writes to it, as reading from a network that is gone.
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        let secret = Secret::File { prefix: String::new(), path: path.clone() };
+        let header = SecretHeader::new("x-key", secret);
+        for _ in 0..20 {
+            let asked = tokio::time::timeout(Duration::from_millis(2), header.read()).await;
+            assert!(asked.is_err(), "it waits");
+        }
+        assert_eq!(Arc::strong_count(&header.reading), 2, "one thread waits");
+        let writer = tokio::task::spawn_blocking(move || fs::write(path, "s3cret"));
+        writer.await.unwrap().unwrap();
     }
 
     #[tokio::test]

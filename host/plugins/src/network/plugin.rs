@@ -55,8 +55,14 @@ impl Verb {
 }
 
 /// The program of a plugin, in the first of these directories that has it.
-pub(super) fn find(directories: &[PathBuf], kind: &str) -> Option<PathBuf> {
-    directories.iter().map(|directory| directory.join(kind)).find(|path| path.is_file())
+pub(super) async fn find(directories: &[PathBuf], kind: &str) -> Option<PathBuf> {
+    for directory in directories {
+        let path = directory.join(kind);
+        if tokio::fs::metadata(&path).await.is_ok_and(|found| found.is_file()) {
+            return Some(path);
+        }
+    }
+    None
 }
 
 /// Runs it for an attachment, with this hardware address if its interface can have one, and returns
@@ -125,7 +131,10 @@ async fn ask(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let mut child = command.spawn()?;
+    // Where its file lies may hang, and with it the thread that starts it.
+    let mut child = tokio::task::spawn_blocking(move || command.spawn())
+        .await
+        .map_err(std::io::Error::other)??;
     let text = config.to_string();
     let stdin = child.stdin.take();
     let write = async {

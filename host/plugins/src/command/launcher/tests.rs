@@ -22,8 +22,8 @@ fn by(launcher: Option<PathBuf>, grant: CommandGrant) -> Arc<Processes> {
     Processes::new("process", grants, starter, notes, Arc::default())
 }
 
-fn refused(processes: &Arc<Processes>) -> String {
-    match processes.spawn("blog", &[], &[]) {
+async fn refused(processes: &Arc<Processes>) -> String {
+    match processes.spawn("blog", &[], &[]).await {
         Err(CommandError::Failed(why)) => why,
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("it was started"),
@@ -31,7 +31,7 @@ fn refused(processes: &Arc<Processes>) -> String {
 }
 
 async fn says(grant: CommandGrant) -> String {
-    let process = with(grant).spawn("blog", &[], &[]).unwrap();
+    let process = with(grant).spawn("blog", &[], &[]).await.unwrap();
     assert_eq!(process.wait().await, 0);
     let output = String::from_utf8(process.output(64 << 10)).unwrap();
     output.replace(&process.pid().to_string(), "PID")
@@ -58,23 +58,44 @@ async fn what_cannot_begin_is_told_in_the_same_words_with_limits_and_without() {
     let unfit = CommandGrant { program: "/etc/passwd".into(), ..grant("") };
     let astray = CommandGrant { directory: Some("/nonexistent/directory".into()), ..grant("") };
     for grant in [missing, nowhere, unfit, astray] {
-        let plain = refused(&with(grant.clone()));
+        let plain = refused(&with(grant.clone())).await;
         assert!(plain.contains("cannot be started"), "{plain}");
-        assert_eq!(refused(&with(limited(grant))), plain);
+        assert_eq!(refused(&with(limited(grant))).await, plain);
     }
 }
 
 #[tokio::test]
-async fn without_a_launcher_that_does_it_nothing_with_limits_begins() {
+async fn without_a_launcher_nothing_with_limits_starts_and_with_a_broken_one_nothing_at_all() {
     let sleeps = || grant("exec sleep 1000");
+    let why = refused(&by(None, limited(sleeps()))).await;
+    assert!(why.contains("there is no launcher to set them"), "{why}");
+    by(None, sleeps()).spawn("blog", &[], &[]).await.expect("it needs no launcher");
     for (launcher, cause) in [
-        (None, "there is no launcher to set them"),
-        (Some("/nonexistent/launcher"), "its launcher /nonexistent/launcher: No such file"),
-        (Some("/bin/true"), "its launcher ended before it began"),
+        ("/nonexistent/launcher", "its launcher /nonexistent/launcher: No such file"),
+        ("/bin/true", "its launcher ended before the program started"),
     ] {
-        let launcher = launcher.map(PathBuf::from);
-        let why = refused(&by(launcher.clone(), limited(sleeps())));
-        assert!(why.contains(cause), "{why}");
-        by(launcher, sleeps()).spawn("blog", &[], &[]).expect("it needs no launcher");
+        for grant in [limited(sleeps()), sleeps()] {
+            let why = refused(&by(Some(launcher.into()), grant)).await;
+            assert!(why.contains(cause), "{why}");
+        }
     }
+}
+
+#[tokio::test]
+async fn a_program_starts_the_same_way_with_a_launcher_and_without() {
+    let script = "env | sort; readlink /proc/self/fd/0; pwd; ps -o pgid= -p $$ | tr -d ' '";
+    let directory = tempfile::tempdir().unwrap();
+    let plain = CommandGrant { directory: Some(directory.path().to_owned()), ..grant(script) };
+    let said = async |processes: Arc<Processes>| {
+        let process = processes.spawn("blog", &[], &[]).await.unwrap();
+        assert_eq!(process.wait().await, 0);
+        let output = String::from_utf8(process.output(64 << 10)).unwrap();
+        output.replace(&process.pid().to_string(), "PID")
+    };
+    let with_launcher = said(with(plain.clone())).await;
+    assert!(
+        with_launcher.contains("PID") && with_launcher.contains("/dev/null"),
+        "{with_launcher}"
+    );
+    assert_eq!(said(by(None, plain)).await, with_launcher);
 }

@@ -16,7 +16,7 @@ fn limited(script: &str, limits: CommandLimits) -> Arc<Processes> {
 }
 
 async fn ended(processes: &Arc<Processes>) -> (i32, String) {
-    let process: Arc<Process> = processes.spawn("blog", &[], &[]).unwrap();
+    let process: Arc<Process> = processes.spawn("blog", &[], &[]).await.unwrap();
     let status = tokio::time::timeout(Duration::from_secs(60), process.wait()).await.unwrap();
     (status, String::from_utf8_lossy(&process.output(4096)).into_owned())
 }
@@ -62,19 +62,21 @@ async fn who_computes_longer_than_its_limit_is_ended() {
 
 #[tokio::test]
 async fn a_limit_that_cannot_be_set_keeps_the_program_from_running() {
-    let refused = |limits| match limited("exec sleep 1000", limits).spawn("blog", &[], &[]) {
-        Err(CommandError::Failed(why)) => why,
-        Err(other) => panic!("{other:?}"),
-        Ok(_) => panic!("it was started"),
-    };
+    let refused =
+        async |limits| match limited("exec sleep 1000", limits).spawn("blog", &[], &[]).await {
+            Err(CommandError::Failed(why)) => why,
+            Err(other) => panic!("{other:?}"),
+            Ok(_) => panic!("it was started"),
+        };
     let nowhere = PathBuf::from("/nonexistent/cgroup");
-    let why = refused(CommandLimits { cgroup: Some(nowhere), ..CommandLimits::default() });
+    let why = refused(CommandLimits { cgroup: Some(nowhere), ..CommandLimits::default() }).await;
     assert!(why.contains("limits.cgroup: /nonexistent/cgroup/cgroup.procs"), "{why}");
     if rustix::process::geteuid().is_root() {
-        let why = refused(CommandLimits { processes: Some(10), ..CommandLimits::default() });
+        let why = refused(CommandLimits { processes: Some(10), ..CommandLimits::default() }).await;
         assert!(why.contains("does not hold root to it"), "{why}");
         // Beyond what the kernel allows anybody.
-        let why = refused(CommandLimits { files: Some(u64::MAX >> 2), ..CommandLimits::default() });
+        let why =
+            refused(CommandLimits { files: Some(u64::MAX >> 2), ..CommandLimits::default() }).await;
         assert!(why.contains("limits.files: it cannot be set"), "{why}");
     }
 }

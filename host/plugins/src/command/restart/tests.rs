@@ -52,7 +52,7 @@ async fn a_program_that_failed_is_started_again_with_what_the_plugin_added() {
     };
     let processes = with(grant);
     let mood = [("MOOD".to_owned(), "good".to_owned())];
-    let first = processes.spawn("blog", &["word".to_owned()], &mood).unwrap().id();
+    let first = processes.spawn("blog", &["word".to_owned()], &mood).await.unwrap().id();
     let lives = lives(&processes, 3).await;
     assert_eq!(lives[0], first);
     let process = processes.find("blog").unwrap().unwrap();
@@ -63,10 +63,10 @@ async fn a_program_that_failed_is_started_again_with_what_the_plugin_added() {
 #[tokio::test]
 async fn a_program_that_ended_well_is_left_alone_unless_it_shall_always_run() {
     let once = processes("exit 0", Restart::OnFailure, 10);
-    once.spawn("blog", &[], &[]).unwrap().wait().await;
+    once.spawn("blog", &[], &[]).await.unwrap().wait().await;
     left_alone(&once).await;
     let always = processes("exit 0", Restart::Always, 10);
-    always.spawn("blog", &[], &[]).unwrap();
+    always.spawn("blog", &[], &[]).await.unwrap();
     lives(&always, 2).await;
     always.shutdown().await;
 }
@@ -74,18 +74,18 @@ async fn a_program_that_ended_well_is_left_alone_unless_it_shall_always_run() {
 #[tokio::test]
 async fn a_program_that_keeps_ending_is_given_up_and_can_be_started_by_a_visitor() {
     let processes = processes("exit 1", Restart::OnFailure, 2);
-    processes.spawn("blog", &[], &[]).unwrap();
+    processes.spawn("blog", &[], &[]).await.unwrap();
     let last = *lives(&processes, 3).await.last().unwrap();
     left_alone(&processes).await;
     assert_eq!(processes.find("blog").unwrap().unwrap().id(), last, "no fourth");
-    assert!(processes.spawn("blog", &[], &[]).unwrap().id() > last);
+    assert!(processes.spawn("blog", &[], &[]).await.unwrap().id() > last);
 }
 
 #[tokio::test]
 async fn a_program_that_was_told_to_end_is_not_started_again() {
     for signal in [Signal::TERM, Signal::KILL, Signal::USR1] {
         let processes = processes("echo up; exec sleep 1000", Restart::Always, 10);
-        let process = processes.spawn("blog", &[], &[]).unwrap();
+        let process = processes.spawn("blog", &[], &[]).await.unwrap();
         says(&process, "up").await;
         processes.signal(process.id(), signal).unwrap();
         process.wait().await;
@@ -97,7 +97,7 @@ async fn a_program_that_was_told_to_end_is_not_started_again() {
 #[tokio::test]
 async fn a_paused_program_that_dies_is_started_again() {
     let processes = processes("echo up; exec sleep 1000", Restart::Always, 10);
-    let process = processes.spawn("blog", &[], &[]).unwrap();
+    let process = processes.spawn("blog", &[], &[]).await.unwrap();
     says(&process, "up").await;
     processes.signal(process.id(), Signal::STOP).unwrap();
     // By somebody else.
@@ -109,7 +109,7 @@ async fn a_paused_program_that_dies_is_started_again() {
 #[tokio::test]
 async fn who_is_told_to_end_before_the_restart_stays_ended() {
     let processes = processes("exit 1", Restart::OnFailure, 10);
-    let process = processes.spawn("blog", &[], &[]).unwrap();
+    let process = processes.spawn("blog", &[], &[]).await.unwrap();
     process.wait().await;
     // The first pause has begun or is about to; a life that came in between is told to end, too.
     let current = processes.find("blog").unwrap().unwrap();
@@ -121,7 +121,7 @@ async fn who_is_told_to_end_before_the_restart_stays_ended() {
 #[tokio::test]
 async fn nothing_is_started_again_when_the_router_ends() {
     let processes = processes("exit 1", Restart::Always, 1000);
-    processes.spawn("blog", &[], &[]).unwrap();
+    processes.spawn("blog", &[], &[]).await.unwrap();
     lives(&processes, 2).await;
     processes.shutdown().await;
     left_alone(&processes).await;

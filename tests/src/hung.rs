@@ -1,0 +1,125 @@
+//! A file system that does not answer, as one over a network that is gone.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{ErrorKind, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use rustix::fs::OFlags;
+use tempfile::TempDir;
+
+use crate::needs;
+
+/// A FUSE file system whose server reads every request and answers none but the first, which
+/// mounting needs. A process that uses it waits and cannot be killed until this is dropped.
+pub struct HungFilesystem {
+    dir: TempDir,
+    stop: Arc<AtomicBool>,
+    server: Option<JoinHandle<()>>,
+}
+
+/// `FUSE_INIT` in `linux/fuse.h`.
+const INIT: u32 = 26;
+/// Smallest buffer that the kernel takes for requests.
+const BUFFER: usize = 128 << 10;
+/// Between two looks for a request.
+const LOOK: Duration = Duration::from_millis(2);
+
+// === impl HungFilesystem ===
+
+impl HungFilesystem {
+    /// Why this machine cannot have one.
+    pub fn lacks() -> Option<String> {
+        if !rustix::process::geteuid().is_root() {
+            return Some("only root can mount a file system".into());
+        }
+        let device = device().err().map(|error| format!("{error:#}"));
+        device.or_else(|| needs::lacks(&["mount", "umount"]))
+    }
+
+    /// Mounts one in a directory of its own.
+    pub fn mount() -> Result<Self> {
+        let dir = TempDir::with_prefix("drowse-hung-")?;
+        let device = device()?;
+        let mounted = Command::new("mount")
+            .args(["-i", "-t", "fuse", "-o", "fd=0,rootmode=40000,user_id=0,group_id=0", "hung"])
+            .arg(dir.path())
+            .stdin(Stdio::from(device.try_clone()?))
+            .output()
+            .context("run mount")?;
+        let said = String::from_utf8_lossy(&mounted.stderr);
+        ensure!(mounted.status.success(), "mount a FUSE file system: {said}");
+        let stop = Arc::new(AtomicBool::new(false));
+        let server = thread::spawn({
+            let stop = stop.clone();
+            move || serve(device, &stop)
+        });
+        Ok(Self { dir, stop, server: Some(server) })
+    }
+
+    /// Where it is mounted. A test itself must not look at it.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for HungFilesystem {
+    fn drop(&mut self) {
+        // Without its server every request fails at once.
+        self.stop.store(true, Relaxed);
+        if let Some(server) = self.server.take()
+            && server.join().is_err()
+        {
+            eprintln!("the server of {} panicked", self.dir.path().display());
+        }
+        let unmounted = Command::new("umount").arg("-l").arg(self.dir.path()).status();
+        if !unmounted.is_ok_and(|status| status.success()) {
+            eprintln!("{} stays mounted", self.dir.path().display());
+        }
+    }
+}
+
+fn device() -> Result<File> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits())?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(flags).open("/dev/fuse").context("open /dev/fuse")
+}
+
+/// Until it shall stop, or the file system is unmounted.
+fn serve(mut device: File, stop: &AtomicBool) {
+    let mut request = vec![0; BUFFER];
+    while !stop.load(Relaxed) {
+        let size = match device.read(&mut request) {
+            Ok(size) => size,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                thread::sleep(LOOK);
+                continue;
+            }
+            Err(_) => return,
+        };
+        let opcode = request.get(4..8).and_then(|bytes| bytes.try_into().ok());
+        if size >= 16 && opcode.map(u32::from_ne_bytes) == Some(INIT) {
+            // `fuse_out_header`, then a `fuse_init_out` that asks for nothing but version 7.31.
+            let mut answer = Vec::with_capacity(80);
+            answer.extend(80_u32.to_ne_bytes());
+            answer.extend(0_i32.to_ne_bytes());
+            answer.extend(&request[8..16]);
+            answer.extend(7_u32.to_ne_bytes());
+            answer.extend(31_u32.to_ne_bytes());
+            answer.resize(80, 0);
+            if device.write_all(&answer).is_err() {
+                return;
+            }
+        }
+    }
+}
