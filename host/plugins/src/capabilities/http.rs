@@ -225,24 +225,4 @@ pub(super) fn too_many() -> types::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(words: Option<&str>) -> Option<String> {
-        let mut response = http::Response::new(());
-        if let Some(words) = words {
-            let words = ReasonPhrase::try_from(words.as_bytes()).unwrap();
-            response.extensions_mut().insert(words);
-        }
-        reason(&response.into_parts().0)
-    }
-
-    #[test]
-    fn a_status_line_s_own_words_are_told_and_cut() {
-        assert_eq!(told(None), None, "its status' usual words");
-        assert_eq!(told(Some("")), None);
-        assert_eq!(told(Some("CT 100 already running")).unwrap(), "CT 100 already running");
-        let long = "é".repeat(REASON);
-        assert_eq!(told(Some(&long)).unwrap(), "é".repeat(REASON / 2));
-    }
-}
+mod tests;
