@@ -46,7 +46,10 @@ pub fn check_method(key: &str, method: &str) -> Result<()> {
         return Err(refuse(key, "a method in upper case, such as POST"));
     }
     if matches!(method, "CONNECT" | "TRACE" | "TRACK") {
-        return Err(refuse(key, "a method that the router sends: CONNECT, TRACE and TRACK are refused"));
+        return Err(refuse(
+            key,
+            "a method that the router sends: CONNECT, TRACE and TRACK are refused",
+        ));
     }
     Ok(())
 }

@@ -9,8 +9,8 @@ use std::{
 use toml::de::DeValue;
 
 use crate::{
-    secrets,
     schema::{Kind, Presence, Table, nearest},
+    secrets,
     source::{Place, Source},
     tree::{Complaint, Entries, Node, Value, scalar},
 };

@@ -25,12 +25,12 @@ mod query;
 
 use std::{fmt, str::FromStr};
 
+use self::query::QueryPattern;
 pub use self::{
     headers::{HEADERS, is_allowed_header, is_allowed_metadata, metadata_prefix},
     path::{CleanPath, PathFlaw},
     query::{InvalidQuery, RequestQuery},
 };
-use self::query::QueryPattern;
 
 /// Longest path with query that a provider may send.
 const PATH_BYTES: usize = 8 << 10;
@@ -196,7 +196,11 @@ impl FromStr for Rule {
         let verb = match method {
             "*" => Verb::Any,
             word if is_method(word) => Verb::Method(word.to_owned()),
-            _ => return Err(fail("the method is not one upper-case word or `*`, or it is one that no rule allows")),
+            _ => {
+                return Err(fail(
+                    "the method is not one upper-case word or `*`, or it is one that no rule allows",
+                ));
+            }
         };
         let path = path.strip_prefix('/').ok_or_else(|| fail("the path must begin with `/`"))?;
         let (path, query) = match path.split_once('?') {
@@ -253,9 +257,9 @@ fn pattern(word: &str) -> Result<Pattern, &'static str> {
 /// An id, a number or a version. The name of a host is none, whatever digits are in it: a rule that
 /// puts `*` in its place would send credentials to any host.
 fn is_id(segment: &str) -> bool {
-    let version = segment.strip_prefix('v').is_some_and(|number| {
-        number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-    });
+    let version = segment
+        .strip_prefix('v')
+        .is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'));
     segment.bytes().any(|byte| byte.is_ascii_digit()) && (version || !segment.contains(['.', ':']))
 }
 

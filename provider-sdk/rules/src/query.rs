@@ -151,7 +151,8 @@ impl QueryPattern {
     pub(crate) fn suggest(query: &RequestQuery, target: Option<&str>) -> Option<Self> {
         let pattern = |(key, value): &(String, String)| {
             let any = Some(value.as_str()) == target || is_number(value) || may_be_secret(key);
-            let pattern = if any { ValuePattern::Any } else { ValuePattern::Literal(value.clone()) };
+            let pattern =
+                if any { ValuePattern::Any } else { ValuePattern::Literal(value.clone()) };
             (key.clone(), pattern)
         };
         match query {

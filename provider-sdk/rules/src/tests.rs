@@ -114,7 +114,10 @@ fn a_rule_covers_what_asks_for_no_more() {
         ("* /**", vec!["POST+body /a", "/a.v1.Tasks/Kill"]),
         ("/a.v1.Tasks/Kill", vec!["/a.v1.Tasks/*", "/a.v1.Tasks/Get"]),
         ("GET /a", vec!["GET /a?*", "GET /a?b=*"]),
-        ("GET /a?c=d*&e=f", vec!["GET /a?*", "GET /a?c=*", "GET /a?c=d/../x", "GET /a?e=f*", "GET /a?g="]),
+        (
+            "GET /a?c=d*&e=f",
+            vec!["GET /a?*", "GET /a?c=*", "GET /a?c=d/../x", "GET /a?e=f*", "GET /a?g="],
+        ),
     ] {
         for text in beyond {
             assert!(!rule(rule_text).covers(&rule(text)), "{rule_text} does not cover {text}");
@@ -156,7 +159,9 @@ fn a_suggestion_widens_what_names_one_thing_among_many_and_no_host_and_no_switch
         let expected = expected.replace("/servers/web", "/servers/*");
         assert_eq!(suggested.as_deref(), Some(format!("POST {expected}").as_str()), "{path}");
     }
-    for path in ["/a?b=c%26d", "/a?b=c%2A", "/a?b=%25", "/a?b*=1", "/a%3Fb", "/%2A", "/a?a=b+c", "/a?"] {
+    for path in
+        ["/a?b=c%26d", "/a?b=c%2A", "/a?b=%25", "/a?b*=1", "/a%3Fb", "/%2A", "/a?a=b+c", "/a?"]
+    {
         assert_eq!(suggested("GET", path, None), None, "{path}: no rule names it alone");
     }
 }
@@ -274,7 +279,10 @@ fn fuzzed_paths_pass_no_rule_that_they_only_seem_to_fit() {
             let (asked, said) = (path.split_once('?'), text.split_once('?'));
             // Each key of the request stands in the rule, unless any query may come.
             if let (Some((_, query)), Some((_, said))) = (asked, said.filter(|it| it.1 != "*")) {
-                assert!(query.matches('&').count() <= said.matches('&').count(), "{text:?} for {path:?}");
+                assert!(
+                    query.matches('&').count() <= said.matches('&').count(),
+                    "{text:?} for {path:?}"
+                );
                 assert!(!query.contains(['+', ';', '?']), "{text:?} for {path:?}");
             } else {
                 assert!(asked.is_none() || said.is_some(), "{text:?} for {path:?}");

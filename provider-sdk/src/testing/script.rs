@@ -294,7 +294,8 @@ impl Script {
             panic!("{method} {path}: the description wishes for no endpoint {endpoint:?}");
         };
         let clean = CleanPath::parse(path);
-        let clean = clean.unwrap_or_else(|flaw| panic!("{method} {path}: the host refuses it: {flaw}"));
+        let clean =
+            clean.unwrap_or_else(|flaw| panic!("{method} {path}: the host refuses it: {flaw}"));
         assert!(
             rules(wish).any(|rule| rule.allows(method, &clean, !body.is_empty())),
             "{method} {path}: none of the rules that the description asks for or the test grants allows it: {:#?}",

@@ -125,9 +125,7 @@ impl<'a> Images<'a> {
     fn source(&self, image: ImageName<'_>) -> (&'a str, String) {
         match self.settings.registries.get(registry(image)) {
             None => (RECREATE_ENDPOINT, image.whole.to_owned()),
-            Some(endpoint) => {
-                (endpoint, format!("{}/{}", registry(image), image.repository))
-            }
+            Some(endpoint) => (endpoint, format!("{}/{}", registry(image), image.repository)),
         }
     }
 }

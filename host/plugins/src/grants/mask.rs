@@ -71,7 +71,10 @@ mod tests {
             ("http://me:s3cret@host/a", "http://<masked>@host/a"),
             ("http://me:s3/cr@et@host/a?b=s3cret", "http://<masked>@host/a?b=<masked>"),
             ("http://me:s3?cret@host/", "http://<masked>@host/"),
-            ("/v1.41/containers/web/stop?t=10&signal=SIGINT", "/v1.41/containers/web/stop?t=<masked>&signal=<masked>"),
+            (
+                "/v1.41/containers/web/stop?t=10&signal=SIGINT",
+                "/v1.41/containers/web/stop?t=<masked>&signal=<masked>",
+            ),
             ("/servers/me@home", "/servers/me@home"),
         ] {
             assert_eq!(masked_url(url), shown, "{url}");

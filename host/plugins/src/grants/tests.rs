@@ -106,7 +106,8 @@ fn a_refused_query_names_the_line_that_allows_it_and_shows_no_value() {
     // What the plugin asks for is proposed as the plugin writes it.
     let wished = vec![rule("GET /*/events?since=*&filters=*")];
     let policy = Policy::new(Some(Vec::new()), Some(wished));
-    let refusal = policy.check(&asked("GET", "/v1.41/events?filters=%7B%7D&since=1.5")).unwrap_err();
+    let refusal =
+        policy.check(&asked("GET", "/v1.41/events?filters=%7B%7D&since=1.5")).unwrap_err();
     assert!(refusal.ends_with("]: \"GET /*/events?since=*&filters=*\","), "{refusal}");
 }
 

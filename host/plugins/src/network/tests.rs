@@ -357,7 +357,8 @@ async fn a_result_names_the_namespace_by_the_path_that_plugins_get() {
     // As the plugin `bridge` answers, and what it compares.
     let answers = r#"echo "{\"cniVersion\":\"1.0.0\",\"interfaces\":[{\"name\":\"eth0\",\"sandbox\":\"$CNI_NETNS\"}],\"ips\":[{\"address\":\"10.9.0.7/24\",\"interface\":0}]}""#;
     let lan = Lan::new("SAME", "true");
-    let compares = format!("grep -q \"\\\"$CNI_NETNS\\\"\" \"{}/bridge.CHECK\"", lan.dir.path().display());
+    let compares =
+        format!("grep -q \"\\\"$CNI_NETNS\\\"\" \"{}/bridge.CHECK\"", lan.dir.path().display());
     plugin(lan.dir.path(), "bridge", answers, &compares);
     let attachment = lan.attachment().await;
     // Other descriptors are open when it is checked.

@@ -200,16 +200,8 @@ fn credentials_go_to_the_registry_that_they_are_for() {
     let hub = json!({ "registries": { "docker.io": "registry" } });
     let refresh = allowed(Refresh::new("rich:1", hub), "docker.io")
         .then("recreate", other, here())
-        .then(
-            "registry",
-            "GET /v1.41/distribution/docker.io/rich%3A1/json",
-            told("sha256:newer"),
-        )
-        .then(
-            "registry",
-            "POST /v1.41/images/create?fromImage=docker.io%2Frich&tag=1",
-            pulled(),
-        );
+        .then("registry", "GET /v1.41/distribution/docker.io/rich%3A1/json", told("sha256:newer"))
+        .then("registry", "POST /v1.41/images/create?fromImage=docker.io%2Frich&tag=1", pulled());
     assert_eq!(refresh.ends(Some(other)), (None, vec![]));
 
     let wrong =
