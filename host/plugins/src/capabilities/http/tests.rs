@@ -139,7 +139,7 @@ async fn credentials_for_one_registry_are_sent_with_images_of_no_other() {
         "/v1.41/images/create?",
         "/v1.41/images/create?fromImage=ghcr.io/x?fromSrc=http://attacker/x",
     ] {
-        let error = registry.send("POST", path, None, "").await.err().expect(path);
+        let error = registry.send("POST", path, None, "").await.expect_err(path);
         assert!(matches!(error.code, types::ErrorCode::Denied), "{path}: {error:?}");
     }
     for path in [
@@ -148,7 +148,7 @@ async fn credentials_for_one_registry_are_sent_with_images_of_no_other() {
         "/v1.41/distribution/ghcr.io%2F..%2Fattacker/x/json",
         "/v1.41/distribution/ghcr.io/x/json?x=y",
     ] {
-        let error = registry.send("GET", path, None, "").await.err().expect(path);
+        let error = registry.send("GET", path, None, "").await.expect_err(path);
         assert!(matches!(error.code, types::ErrorCode::Denied), "{path}: {error:?}");
     }
     assert_eq!(registry.heads(), [""; 0], "nothing was sent");
@@ -164,7 +164,7 @@ async fn credentials_for_one_registry_are_sent_with_images_of_no_other() {
 async fn no_rule_lets_a_plugin_read_what_the_router_adds() {
     let mut registry = Registry::new(&["* /**?*", "*+body /**?*"]);
     for method in ["TRACE", "TRACK", "CONNECT", "trace", "TRACE ", "TRACE\r\nX: y"] {
-        let error = registry.send(method, "/", None, "").await.err().expect(method);
+        let error = registry.send(method, "/", None, "").await.expect_err(method);
         assert!(matches!(error.code, types::ErrorCode::Denied), "{method}: {error:?}");
     }
     for target in [
@@ -181,7 +181,7 @@ async fn no_rule_lets_a_plugin_read_what_the_router_adds() {
         "/a%0d%0aHost:%20attacker",
         "/a#b",
     ] {
-        let error = registry.send("GET", target, None, "").await.err().expect(target);
+        let error = registry.send("GET", target, None, "").await.expect_err(target);
         assert!(matches!(error.code, types::ErrorCode::Denied), "{target}: {error:?}");
     }
     assert_eq!(registry.heads(), [""; 0], "nothing was sent");
@@ -221,7 +221,7 @@ async fn a_plugin_sets_no_header_that_changes_where_or_how_a_request_is_read() {
         "x-rewrite-url",
     ] {
         let sent = registry.send("POST", "/a", Some((name, "attacker")), "{}").await;
-        let error = sent.err().expect(name);
+        let error = sent.expect_err(name);
         assert!(matches!(error.code, types::ErrorCode::Denied), "{name}: {error:?}");
         let error = registry.send("GET", "/a", Some((&name.to_uppercase(), "x")), "").await;
         assert!(error.is_err(), "{name}");
@@ -236,9 +236,9 @@ async fn messages_show_no_value_of_a_query() {
     let mut registry = Registry::new(&["GET /a?token=*"]);
     registry.task.abort();
     let _ = (&mut registry.task).await;
-    let error = registry.send("GET", "/a?token=s3cret", None, "").await.err().unwrap();
+    let error = registry.send("GET", "/a?token=s3cret", None, "").await.unwrap_err();
     assert!(!error.message.contains("s3cret"), "{error:?}");
-    let error = registry.send("GET", "/b?token=s3cret", None, "").await.err().unwrap();
+    let error = registry.send("GET", "/b?token=s3cret", None, "").await.unwrap_err();
     assert!(error.message.contains("GET /b?token=<masked>"), "{error:?}");
     assert!(!error.message.contains("s3cret"), "{error:?}");
 }
