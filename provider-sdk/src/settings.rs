@@ -40,10 +40,16 @@ pub fn refuse(key: &str, expected: &str) -> Error {
     Error::invalid_request(format!("settings: key \"{key}\": expected {expected}"))
 }
 
-/// Refuses what is no HTTP method in upper case.
+/// Refuses what is no HTTP method in upper case, and the methods that no rule allows.
 pub fn check_method(key: &str, method: &str) -> Result<()> {
     if method.is_empty() || !method.bytes().all(|c| c.is_ascii_uppercase()) {
         return Err(refuse(key, "a method in upper case, such as POST"));
+    }
+    if matches!(method, "CONNECT" | "TRACE" | "TRACK") {
+        return Err(refuse(
+            key,
+            "a method that the router sends: CONNECT, TRACE and TRACK are refused",
+        ));
     }
     Ok(())
 }

@@ -9,7 +9,6 @@
 mod check;
 mod program;
 mod reply;
-mod rules;
 mod script;
 
 use std::{

@@ -254,7 +254,8 @@ impl EndpointWish {
     }
 
     /// What the provider needs, `METHOD /path`: a segment `*` is any one segment, a final `**`
-    /// any rest. For [gRPC](crate::grpc) `/package.Service/Method` or `/package.Service/*`.
+    /// any rest. `METHOD /path?all=1&limit=*` allows these keys of a query with these values, `?*` any
+    /// query; without `?` there may be none. For [gRPC](crate::grpc) `/package.Service/Method` or `/package.Service/*`.
     #[must_use]
     pub fn rules<R: Into<String>>(mut self, rules: impl IntoIterator<Item = R>) -> Self {
         self.rules.extend(rules.into_iter().map(Into::into));

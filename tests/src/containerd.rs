@@ -164,7 +164,7 @@ impl Containerd {
 
     /// The hardware address of this container's interface, by what its network's plugins have told.
     pub fn hardware(&self, container: &str) -> Result<String> {
-        let own = format!("-{container}-eth0");
+        let own = format!("--{container}@eth0");
         for entry in fs::read_dir(self.results())? {
             let entry = entry?;
             if !entry.file_name().to_string_lossy().ends_with(&own) {

@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use drowse_provider_rules::{CleanPath, Rule};
 
 /// Relays connections and keeps what they ask for. Its threads end with the connections.
 pub struct Recorder {
@@ -28,6 +29,8 @@ pub struct Asked {
     pub method: String,
     /// Without the query.
     pub path: String,
+    /// What follows the `?`.
+    pub query: Option<String>,
     /// It had a body.
     pub body: bool,
 }
@@ -100,26 +103,14 @@ impl Recorder {
 // === impl Asked ===
 
 impl Asked {
-    /// Whether a rule allows it: `METHOD /path`, or `METHOD+body /path`; a segment `*` is any
-    /// one, a final `**` any rest.
+    /// Whether a rule allows it.
     pub fn fits(&self, rule: &str) -> bool {
-        let Some((method, path)) = rule.split_once(' ') else { return false };
-        let (method, body) = match method.strip_suffix("+body") {
-            Some(method) => (method, true),
-            None => (method, false),
+        let query = self.query.iter().flat_map(|query| ["?", query]);
+        let path: String = [self.path.as_str()].into_iter().chain(query).collect();
+        let (Ok(rule), Ok(path)) = (rule.parse::<Rule>(), CleanPath::parse(&path)) else {
+            return false;
         };
-        let (path, rest) = match path.strip_suffix("/**") {
-            Some(path) => (path, true),
-            None => (path, false),
-        };
-        let wanted: Vec<&str> = path.split('/').collect();
-        let found: Vec<&str> = self.path.split('/').collect();
-        let long = if rest { found.len() >= wanted.len() } else { found.len() == wanted.len() };
-        let same = |(wanted, found): (&&str, &&str)| *wanted == "*" || wanted == found;
-        (method == "*" || method == self.method)
-            && (body || !self.body)
-            && long
-            && wanted.iter().zip(&found).all(same)
+        rule.allows(&self.method, &path, self.body)
     }
 }
 
@@ -166,9 +157,12 @@ fn relay(
         client.read_exact(&mut body)?;
         let mut words = head.split(' ');
         let method = words.next().unwrap_or_default().to_owned();
-        let path = words.next().unwrap_or_default();
-        let path = path.split('?').next().unwrap_or_default().to_owned();
-        let asked = Asked { method, path, body: length > 0 };
+        let target = words.next().unwrap_or_default();
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
+            None => (target.to_owned(), None),
+        };
+        let asked = Asked { method, path, query, body: length > 0 };
         let mut cut = lock(&shared.cut);
         let how = cut.take_if(|(such, _)| such(&asked)).map(|(_, how)| how);
         drop(cut);
@@ -204,21 +198,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rule_is_read_as_the_router_reads_it() {
-        let asked = |method: &str, path: &str, body| Asked {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            body,
+    fn a_request_fits_the_rules_that_allow_it() {
+        let create = Asked {
+            method: "POST".to_owned(),
+            path: "/v1.41/containers/create".to_owned(),
+            query: Some("name=web".to_owned()),
+            body: true,
         };
-        let start = asked("POST", "/v1.41/containers/web/start", false);
-        assert!(start.fits("POST /*/containers/*/start"));
-        assert!(!start.fits("GET /*/containers/*/start"));
-        assert!(!start.fits("POST /*/containers/*/stop"));
-        assert!(!start.fits("POST /containers/*/start"));
-        assert!(start.fits("POST /*/containers/**"));
-        assert!(start.fits("POST+body /*/containers/*/start"));
-        let create = asked("POST", "/v1.41/containers/create", true);
-        assert!(!create.fits("POST /*/containers/create"));
-        assert!(create.fits("POST+body /*/containers/create"));
+        assert!(create.fits("POST+body /*/containers/create?name=*"));
+        assert!(!create.fits("POST+body /*/containers/create"));
+        assert!(!create.fits("POST /*/containers/create?name=*"));
     }
 }

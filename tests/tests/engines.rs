@@ -91,12 +91,14 @@ struct Witness {
 }
 
 impl Witness {
-    /// One for each endpoint that the plugin asks for.
-    fn all(home: &Home, engine: &Docker) -> Result<Vec<Self>> {
+    /// One for each endpoint that the plugin asks for. Its example of a registry is this one.
+    fn all(home: &Home, engine: &Docker, registry: &str) -> Result<Vec<Self>> {
         let output = home.drowse(&["plugin", "inspect", "docker", "--json"])?;
         let info: serde_json::Value = serde_json::from_slice(&output.stdout)?;
         let wishes = info["endpoints"].as_array().context("no endpoints")?;
-        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let text = |value: &serde_json::Value| {
+            value.as_str().unwrap_or_default().replace("registry.example", registry)
+        };
         let witness = |wish: &serde_json::Value| {
             let endpoint = text(&wish["name"]);
             let rules = wish["rules"].as_array().context("no rules")?.iter().map(text).collect();
@@ -127,11 +129,16 @@ fn every_request_is_one_that_the_provider_has_declared_for_that_endpoint() -> Re
 
     let home = Home::new(&Programs::from_env())?;
     home.configure("")?;
-    let witnesses = Witness::all(&home, engine)?;
+    let witnesses = Witness::all(&home, engine, &registry.name())?;
     let mut tables = "[provider.docker]\nplugin = \"docker\"\n".to_owned();
-    for Witness { endpoint, recorder, .. } in &witnesses {
+    for Witness { endpoint, rules, recorder } in &witnesses {
         let socket = recorder.socket().display();
-        tables += &format!("endpoint.{endpoint} = {{ url = \"unix://{socket}\" }}\n");
+        // The provider cannot know the registry: the rules that name it are the operator's.
+        let rules = match endpoint.as_str() {
+            "registry" => format!(", rules = {rules:?}"),
+            _ => String::new(),
+        };
+        tables += &format!("endpoint.{endpoint} = {{ url = \"unix://{socket}\"{rules} }}\n");
     }
     tables += &format!("settings.registries = {{ \"{}\" = \"registry\" }}\n", registry.name());
     tables += &workload(
@@ -174,7 +181,11 @@ fn every_request_is_one_that_the_provider_has_declared_for_that_endpoint() -> Re
         for asked in witness.asked() {
             let declared: Vec<_> = witness.rules.iter().filter(|rule| asked.fits(rule)).collect();
             ensure!(!declared.is_empty(), "{}: {asked:?} is not declared", witness.endpoint);
-            done.extend(declared.into_iter().map(|rule| format!("{} {rule}", witness.endpoint)));
+            let name = |rule: &String| {
+                let path = rule.split('?').next().unwrap_or_default();
+                format!("{} {}", witness.endpoint, path.replace(&registry.name(), "REGISTRY"))
+            };
+            done.extend(declared.into_iter().map(name));
         }
     }
     // It is no empty proof: these were asked for, each where it belongs.
@@ -194,7 +205,7 @@ fn every_request_is_one_that_the_provider_has_declared_for_that_endpoint() -> Re
         "recreate POST /*/containers/*/rename",
         "recreate POST+body /*/networks/*/connect",
         "recreate DELETE /*/containers/*",
-        "registry GET /*/distribution/**",
+        "registry GET /*/distribution/REGISTRY/**",
         "registry POST /*/images/create",
     ] {
         ensure!(done.iter().any(|rule| rule == expected), "{expected}: never asked for");

@@ -314,7 +314,8 @@ fn a_container_of_docker_wakes_and_sleeps_when_each_refusal_was_pasted() -> Resu
     spare.configure("")?;
     let rules = rules(&spare, "docker", &added)?;
     let start = "POST /*/containers/*/start";
-    let needed = ["GET /_ping", "GET /*/containers/*/json", start, "POST /*/containers/*/stop"];
+    let stop = "POST /*/containers/*/stop?t=*&signal=*";
+    let needed = ["GET /_ping", "GET /*/containers/*/json", start, stop];
     have(&rules, &needed)?;
     assert!(!engine.is_running("grown")?, "it was put to sleep");
 
@@ -459,8 +460,8 @@ fn a_guest_of_proxmox_wakes_and_sleeps_when_the_missing_rule_was_pasted() -> Res
         )
     };
     let tried = [
-        "GET /api2/json/cluster/resources",
-        "GET /api2/json/nodes/*/lxc/*/config",
+        "GET /api2/json/cluster/resources?type=vm",
+        "GET /api2/json/nodes/*/lxc/*/config?current=1",
         "GET /api2/json/nodes/*/lxc/*/interfaces",
         "GET /api2/json/nodes/*/lxc/*/status/current",
         "GET /api2/json/nodes/*/tasks/*/status",

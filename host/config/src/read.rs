@@ -10,6 +10,7 @@ use toml::de::DeValue;
 
 use crate::{
     schema::{Key, Kind, Presence, Table, nearest},
+    secrets,
     source::{Place, Source},
     tree::{Complaint, Entries, Node, Value, scalar},
 };
@@ -291,10 +292,12 @@ impl<'n> Section<'n> {
 pub(crate) fn found(node: &Node) -> String {
     match &node.value {
         Value::Text(_) if node.secret => "a text".to_owned(),
-        Value::Text(text) if text.chars().count() > 40 => {
-            format!("the text \"{}…\"", text.chars().take(40).collect::<String>().escape_debug())
+        Value::Text(text) => {
+            let text = secrets::shown(text);
+            let cut: String = text.chars().take(40).collect();
+            let more = if cut.len() < text.len() { "…" } else { "" };
+            format!("the text \"{}{more}\"", cut.escape_debug())
         }
-        Value::Text(text) => format!("the text \"{}\"", text.escape_debug()),
         Value::Integer(_) | Value::Float(_) if node.secret => "a number".to_owned(),
         Value::Integer(number) => format!("the number {number}"),
         Value::Float(number) => format!("the number {number}"),

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use drowse_plugins::grants::{masked_parts, masked_url};
+
 use crate::{source::Source, tree::Value};
 
 /// Whether the scalar at `path` may be a secret.
@@ -33,6 +35,34 @@ pub(crate) fn is_secret(path: &[String], value: &Value) -> bool {
             ..,
         ] => false,
         _ => true,
+    }
+}
+
+/// Whether a text is a URL: it begins with a scheme.
+fn is_url(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, _)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+    })
+}
+
+/// A text as it may be shown: of a URL without user, password and the values of its query.
+pub(crate) fn shown(text: &str) -> String {
+    if is_url(text) { masked_url(text) } else { text.to_owned() }
+}
+
+/// The stretches of a quoted URL at `span` that are hidden, all of it where it is written with
+/// escapes.
+pub(crate) fn in_url(source: &str, span: Range<usize>, text: &str) -> Vec<Range<usize>> {
+    let parts = if is_url(text) { masked_parts(text) } else { Vec::new() };
+    let raw = source.get(span.clone()).unwrap_or_default();
+    match raw.find(text) {
+        _ if parts.is_empty() => parts,
+        Some(at) => {
+            let at = span.start + at;
+            parts.into_iter().map(|part| at + part.start..at + part.end).collect()
+        }
+        None => vec![span],
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) fn parse(file: usize, source: &mut Source, complaints: &mut Vec<Compl
     let mut path = Vec::new();
     let mut found = Vec::new();
     let entries = entries(file, table.into_inner(), &mut path, &mut found);
+    entries.values().for_each(|entry| secrets_in_urls(&source.text, &entry.node, &mut found));
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
         found.extend(secrets::around_syntax_error(source, span.start));
@@ -69,6 +70,20 @@ pub(crate) fn parse(file: usize, source: &mut Source, complaints: &mut Vec<Compl
     }
     source.secrets = found;
     entries
+}
+
+/// Notes the parts of the URLs below a node that must not be shown.
+fn secrets_in_urls(source: &str, node: &Node, found: &mut Vec<Range<usize>>) {
+    match &node.value {
+        Value::Text(text) if !node.secret => {
+            found.extend(secrets::in_url(source, node.place.start..node.place.end, text));
+        }
+        Value::List(items) => items.iter().for_each(|it| secrets_in_urls(source, it, found)),
+        Value::Table(entries) => {
+            entries.values().for_each(|entry| secrets_in_urls(source, &entry.node, found));
+        }
+        _ => {}
+    }
 }
 
 /// Puts the tables of several files together: lists are joined, named things come from any file

@@ -60,7 +60,7 @@ fn every_mistake_is_told_with_its_place_and_what_to_do() {
 
 #[test]
 fn no_secret_is_ever_told() {
-    for case in ["secrets_are_masked", "secrets_in_broken_toml", "who"] {
+    for case in ["grants", "secrets_are_masked", "secrets_in_broken_toml", "who"] {
         let file = Path::new(
             &std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"),
         )

@@ -140,6 +140,42 @@ fn way(place: &str, grant: &EndpointGrant, doubts: &mut Vec<String>) {
     }
 }
 
+/// What the rules of a grant leave open, or cannot say.
+fn open_rules(
+    info: &PluginInfo,
+    settings: &ProviderSettings,
+    wish: &EndpointWish,
+    grant: &EndpointGrant,
+    doubts: &mut Vec<String>,
+) {
+    let name = &wish.name;
+    let own = settings.settings.as_object().into_iter().flat_map(|held| held.keys());
+    let followed = own.filter(|key| wish.rules_follow.contains(key)).collect::<Vec<_>>();
+    if let (None, Some(setting)) = (&grant.rules, followed.first()) {
+        let rules: Vec<_> = wish.rules.iter().map(|rule| toml_string(rule)).collect();
+        doubts.push(format!(
+            "endpoint `{name}`: what is sent there follows the setting `{setting}`, and the endpoint \
+             has no `rules`, so those hold that plugin `{}` asks for without it; write yours in [{}]: \
+             rules = [{}]",
+            info.name,
+            format_args!("provider.{}.endpoint.{}", toml_key(settings.name.as_str()), toml_key(name)),
+            rules.join(", "),
+        ));
+    }
+    if grant.headers.is_empty() && grant.token.is_none() {
+        return;
+    }
+    let rules = grant.rules.as_ref().unwrap_or(&wish.rules).iter();
+    let open = rules.filter(|rule| rule.parse().is_ok_and(|rule: Rule| rule.allows_any_query()));
+    doubts.extend(open.map(|rule| {
+        format!(
+            "endpoint `{name}`: the router adds credentials there, and rule {rule:?} lets any query \
+             pass with them; write the keys that are needed in the place of `?*`, such as \
+             `?limit=*&type=vm`"
+        )
+    }));
+}
+
 /// The rules that the plugin asks for and the grant does not give. That may be on purpose: what needs
 /// them is then refused. Which ones it needs nobody knows where a setting that they follow is written.
 fn fewer_rules(
@@ -182,7 +218,10 @@ pub(crate) fn doubts(info: &PluginInfo, settings: &ProviderSettings) -> Vec<Stri
                 "endpoint `{name}`: plugin `{plugin}` sends HTTP requests there, and its url is \
                  for datagrams"
             )),
-            Some(wish) => doubts.extend(fewer_rules(info, settings, wish, grant)),
+            Some(wish) => {
+                doubts.extend(fewer_rules(info, settings, wish, grant));
+                open_rules(info, settings, wish, grant, &mut doubts);
+            }
         }
         way(&format!("endpoint `{name}`"), grant, &mut doubts);
         if let Some(token) = &grant.token {

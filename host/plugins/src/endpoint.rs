@@ -28,6 +28,7 @@ pub(crate) use self::datagrams::Datagrams;
 use self::{connect::Connector, secret::SecretHeader, token::Tokens};
 use crate::{
     fault::seconds,
+    grants::masked_url,
     settings::{EndpointGrant, Transport},
 };
 
@@ -138,8 +139,8 @@ impl Endpoint {
     /// connection.
     pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, SendError> {
         let timeout = outgoing.timeout.map_or(self.timeout, |wanted| wanted.min(self.timeout));
-        let asked =
-            format!("{} {} on endpoint {:?}", outgoing.method, outgoing.path, self.place.name);
+        let (method, path) = (&outgoing.method, masked_url(&outgoing.path));
+        let asked = format!("{method} {path} on endpoint {:?}", self.place.name);
         let request = self.request(outgoing, &asked).await?;
         let late =
             |_| SendError::Timeout(format!("{asked}: no answer within {}", seconds(timeout)));

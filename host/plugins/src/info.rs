@@ -6,7 +6,7 @@ use drowse_core::Ability;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{bindings::types, fault::clean, load::Source};
+use crate::{bindings::types, fault::clean, grants::masked_url, load::Source};
 
 /// A plugin as `drowse plugin list` and `inspect` show it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -154,7 +154,7 @@ impl From<types::EndpointWish> for EndpointWish {
         Self {
             name: line(&name, 128),
             purpose: line(&purpose, 256),
-            suggested_url: suggested_url.map(|url| line(&url, 256)),
+            suggested_url: suggested_url.map(|url| masked_url(&line(&url, 256))),
             rules,
             rules_follow: followed.split_whitespace().map(str::to_owned).collect(),
             optional,

@@ -6,14 +6,19 @@
 //! repeat: what is attached already and passes the check is only looked up, and anything that an
 //! earlier life left is deleted first, since plugins refuse to add twice. And a late deletion for a
 //! namespace of an earlier life leaves alone what the next life has got.
+//!
+//! A namespace is opened once, judged, and handed to the plugins as the open descriptor. The path that
+//! a result names is replaced by the one of the attachment before it is kept: a descriptor's number
+//! means nothing later.
 
 mod chain;
 mod hardware;
 mod kept;
+mod namespace;
 mod plugin;
 mod turn;
 
-use std::{collections::BTreeMap, fs, net::IpAddr, os::unix::fs::MetadataExt as _, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -21,6 +26,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use self::{
     chain::Chain,
     kept::Kept,
+    namespace::Namespace,
     plugin::Verb,
     turn::{Turn, Turns},
 };
@@ -77,6 +83,8 @@ struct Run<'a> {
     chain: Chain,
     hardware: String,
     kept: PathBuf,
+    /// None when it is gone.
+    namespace: Option<Namespace>,
 }
 
 // === impl Networks ===
@@ -90,8 +98,9 @@ impl Networks {
     /// Attaches and returns the addresses. One that is attached and in order stays as it is. A
     /// failed attempt is undone.
     pub(crate) async fn add(&self, attachment: &Attachment) -> Result<Vec<IpAddr>, NetworkError> {
-        let inode = namespace(&attachment.namespace)?;
-        let run = self.run(attachment).await?;
+        let namespace = Namespace::open(&attachment.namespace)?;
+        let inode = namespace.inode;
+        let run = self.run(attachment, Some(namespace)).await?;
         let _alone = self.alone(&run).await?;
         if let Some(kept) = run.kept().await {
             let addresses = chain::addresses(&kept.result);
@@ -101,16 +110,16 @@ impl Networks {
             run.clear(Some(&kept.result)).await;
         }
         run.loopback().await?;
-        let added = match run.add().await {
-            Ok(result) => Kept { namespace: inode, path: attachment.namespace.clone(), result },
+        let result = match run.add().await {
+            Ok(result) => result,
             Err(error) => {
                 run.clear(None).await;
                 return Err(error);
             }
         };
-        let addresses = chain::addresses(&added.result);
-        if let Err(error) = kept::write(&run.kept, &added).await {
-            run.clear(Some(&added.result)).await;
+        let addresses = chain::addresses(&result);
+        if let Err(error) = run.keep(inode, &result).await {
+            run.clear(Some(&result)).await;
             return Err(run.failed(format!("its result cannot be kept: {error}")));
         }
         Ok(addresses)
@@ -119,22 +128,33 @@ impl Networks {
     /// Detaches. Success when it is not attached, or when another namespace is by now. All plugins
     /// run, whatever one of them says.
     pub(crate) async fn del(&self, attachment: &Attachment) -> Result<(), NetworkError> {
-        if !attachment.namespace.is_empty() {
-            permitted(&attachment.namespace)?;
-        }
-        let run = self.run(attachment).await?;
+        let (namespace, denied) = match attachment.namespace.as_str() {
+            "" => (None, None),
+            path => match Namespace::open(path) {
+                Ok(namespace) => (Some(namespace), None),
+                Err(NetworkError::NotFound(_)) => (None, None),
+                Err(denied @ NetworkError::Denied(_)) => (None, Some(denied)),
+                Err(error) => return Err(error),
+            },
+        };
+        let run = self.run(attachment, namespace).await?;
         let _alone = self.alone(&run).await?;
         let kept = run.kept().await;
-        if kept.as_ref().is_some_and(|kept| kept.is_of_another(&attachment.namespace)) {
-            return Ok(());
+        match (denied, &kept) {
+            // Another process has the number now: what was attached is gone.
+            (Some(_), Some(_)) => return Ok(()),
+            (Some(denied), None) => return Err(denied),
+            (None, Some(kept)) if run.is_of_another(kept) => return Ok(()),
+            (None, _) => {}
         }
         run.del(kept.as_ref().map(|kept| &kept.result)).await
     }
 
     /// Whether it is attached and in order.
     pub(crate) async fn check(&self, attachment: &Attachment) -> Result<(), NetworkError> {
-        let inode = namespace(&attachment.namespace)?;
-        let run = self.run(attachment).await?;
+        let namespace = Namespace::open(&attachment.namespace)?;
+        let inode = namespace.inode;
+        let run = self.run(attachment, Some(namespace)).await?;
         let _alone = self.alone(&run).await?;
         match run.kept().await {
             Some(kept) if kept.namespace == inode => run.check(&kept.result).await,
@@ -149,7 +169,11 @@ impl Networks {
         Ok((turn, place))
     }
 
-    async fn run<'a>(&'a self, attachment: &'a Attachment) -> Result<Run<'a>, NetworkError> {
+    async fn run<'a>(
+        &'a self,
+        attachment: &'a Attachment,
+        namespace: Option<Namespace>,
+    ) -> Result<Run<'a>, NetworkError> {
         let Attachment { network, container, interface, address, .. } = attachment;
         let grant = self.grants.get(network).ok_or_else(|| self.no_grant(network))?;
         let name = |text: &str, limit: usize| {
@@ -171,9 +195,9 @@ impl Networks {
         let chain = Chain::read(&grant.config)
             .await
             .map_err(|flaw| NetworkError::Failed(format!("network {network:?}: {flaw}")))?;
-        let kept = grant.results.join(format!("{}-{container}-{interface}", chain.name));
+        let kept = grant.results.join(result_file(&chain.name, container, interface));
         let hardware = hardware::address(&chain.name, container, interface);
-        Ok(Run { attachment, grant, chain, hardware, kept })
+        Ok(Run { attachment, grant, chain, hardware, kept, namespace })
     }
 
     fn no_grant(&self, network: &str) -> NetworkError {
@@ -184,20 +208,6 @@ impl Networks {
             toml_key(&self.provider),
             network_line(&network),
         ))
-    }
-}
-
-// === impl Kept ===
-
-impl Kept {
-    /// Whether it belongs to another namespace than the one at this path, or that was there; an empty
-    /// path asks for none.
-    fn is_of_another(&self, path: &str) -> bool {
-        match namespace(path) {
-            _ if path.is_empty() => false,
-            Ok(inode) => self.namespace != inode,
-            Err(_) => !self.path.is_empty() && self.path != path,
-        }
     }
 }
 
@@ -260,7 +270,8 @@ impl Run<'_> {
         };
         let config = self.chain.loopback();
         let lo = Attachment { interface: "lo".to_owned(), ..self.attachment.clone() };
-        plugin::run(&program, Verb::Add, &config, &lo, None, self.grant).await.map(drop)
+        let namespace = self.namespace_path();
+        plugin::run(&program, Verb::Add, &config, &lo, &namespace, None, self.grant).await.map(drop)
     }
 
     async fn ask(
@@ -276,11 +287,42 @@ impl Run<'_> {
         })?;
         let (address, hardware) = (self.attachment.address.as_deref(), self.hardware.as_str());
         let config = self.chain.config(plugin, result, address, hardware);
-        plugin::run(&program, verb, &config, self.attachment, Some(hardware), self.grant).await
+        let namespace = self.namespace_path();
+        let hardware = Some(hardware);
+        plugin::run(&program, verb, &config, self.attachment, &namespace, hardware, self.grant)
+            .await
     }
 
+    /// Where plugins open the namespace; empty when it is gone.
+    fn namespace_path(&self) -> String {
+        self.namespace.as_ref().map(Namespace::path).unwrap_or_default()
+    }
+
+    /// Whether this belongs to another namespace than the attachment's, or than the one that was at
+    /// the attachment's path; an empty path asks for none.
+    fn is_of_another(&self, kept: &Kept) -> bool {
+        let path = self.attachment.namespace.as_str();
+        match &self.namespace {
+            Some(namespace) => kept.namespace != namespace.inode,
+            None => !path.is_empty() && !kept.path.is_empty() && kept.path != path,
+        }
+    }
+
+    /// Writes down what an addition yielded, with the path of the attachment in it.
+    async fn keep(&self, inode: u64, result: &Map<String, Value>) -> std::io::Result<()> {
+        let path = self.attachment.namespace.clone();
+        let result = chain::with_sandbox(result, &self.namespace_path(), &path);
+        kept::write(&self.kept, &Kept { namespace: inode, path, result }).await
+    }
+
+    /// What an addition has yielded, with the path in it by which plugins open the namespace now: they
+    /// compare the two.
     async fn kept(&self) -> Option<Kept> {
-        kept::read(&self.kept).await
+        let mut kept = kept::read(&self.kept).await?;
+        if self.namespace.as_ref().is_some_and(|it| it.inode == kept.namespace) {
+            kept.result = chain::with_sandbox(&kept.result, &kept.path, &self.namespace_path());
+        }
+        Some(kept)
     }
 
     fn what(&self) -> String {
@@ -293,41 +335,10 @@ impl Run<'_> {
     }
 }
 
-/// The number of a namespace that containers may have: never the router's own.
-fn namespace(path: &str) -> Result<u64, NetworkError> {
-    permitted(path)?;
-    let found = fs::metadata(path).map_err(|error| {
-        NetworkError::NotFound(format!("there is no network namespace {path}: {error}"))
-    })?;
-    if fs::metadata("/proc/self/ns/net").is_ok_and(|own| own.ino() == found.ino()) {
-        return Err(NetworkError::Denied(format!(
-            "{path} is the router's own network namespace, which is attached to nothing"
-        )));
-    }
-    Ok(found.ino())
-}
-
-/// A namespace has a process or a name.
-fn permitted(path: &str) -> Result<(), NetworkError> {
-    let of_process = |rest: &str| {
-        rest.strip_suffix("/ns/net")
-            .is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit()))
-    };
-    let plain = |name: &str| {
-        !matches!(name, "" | "." | "..")
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-    };
-    let fits = path.strip_prefix("/proc/").is_some_and(of_process)
-        || ["/run/netns/", "/var/run/netns/"]
-            .iter()
-            .any(|place| path.strip_prefix(place).is_some_and(plain));
-    if fits {
-        return Ok(());
-    }
-    let path = clean(path, 256);
-    Err(NetworkError::Invalid(format!(
-        "{path:?} is no network namespace: it is /proc/PID/ns/net or /run/netns/NAME"
-    )))
+/// The file that keeps the result of one attachment. Names have no `@`, so no two attachments have the
+/// same file.
+fn result_file(network: &str, container: &str, interface: &str) -> String {
+    format!("{network}@{container}@{interface}")
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub struct EndpointGrant {
     pub base: String,
     /// Headers the host adds to every request.
     pub headers: Vec<(String, Secret)>,
-    /// Allowed requests, `METHOD /path`; the plugin's own wishes when absent.
+    /// Allowed requests, `METHOD /path?query`; the plugin's own wishes when absent.
     pub rules: Option<Vec<String>>,
     /// Where the bearer tokens come from that the endpoint asks for. The router alone calls it, so
     /// it has neither rules nor tokens of its own.

@@ -61,7 +61,7 @@ impl Request {
         match serde_json::to_vec(value) {
             Ok(body) => self.wire.body = body,
             Err(error) => {
-                let what = format!("{} {}", self.wire.method, self.wire.path);
+                let what = self.shown();
                 self.broken = Some(Error::internal(format!("{what}: write the body: {error}")));
             }
         }
@@ -74,6 +74,17 @@ impl Request {
         self
     }
 
+    /// Method, path and the keys of the query, for messages: a value may be a secret.
+    fn shown(&self) -> String {
+        let http::Request { method, path, .. } = &self.wire;
+        let Some((path, query)) = path.split_once('?') else { return format!("{method} {path}") };
+        let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+            Some((key, _)) => format!("{key}=<masked>"),
+            None => "<masked>".to_owned(),
+        });
+        format!("{method} {path}?{}", pairs.collect::<Vec<_>>().join("&"))
+    }
+
     /// Sends it and returns when the response's head is there, whatever its status.
     ///
     /// Errors are `denied` (the message names the rule to grant), `unavailable` (nothing was
@@ -82,7 +93,7 @@ impl Request {
         if let Some(error) = self.broken {
             return Err(error);
         }
-        let what = format!("{} {}", self.wire.method, self.wire.path);
+        let what = self.shown();
         Ok(Response::new(what, host::send(&self.wire)?))
     }
 }

@@ -18,7 +18,7 @@ impl Provider for Any {
 
     fn describe() -> Description {
         Description::new("any", "1.0.0", "asks anything")
-            .endpoint(EndpointWish::new("api", "everything").rules(["*+body /**"]))
+            .endpoint(EndpointWish::new("api", "everything").rules(["*+body /**?*"]))
     }
 
     fn configure(_: NoSettings) -> Result<Self> {

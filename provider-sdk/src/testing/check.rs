@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::rules;
+use drowse_provider_rules::Rule;
+
 use crate::{bindings::exports::drowse::provider::provider::Guest, glue::Glue, provider::Provider};
 
 /// Panics with what is wrong with a provider's description: a name that is no name, a rule that
@@ -36,8 +37,8 @@ pub fn check_description<P: Provider>() {
             wrong.push(format!("endpoint {:?}: no rules, so nothing may be called", wish.name));
         }
         for rule in &wish.rules {
-            if let Some(mistake) = rules::mistake(rule) {
-                wrong.push(format!("endpoint {:?}: rule {rule:?}: {mistake}", wish.name));
+            if let Err(mistake) = rule.parse::<Rule>() {
+                wrong.push(format!("endpoint {:?}: {mistake}", wish.name));
             }
         }
     }

@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Answer, Program, Reply, program::Processes, rules};
+use drowse_provider_rules::{CleanPath, Rule, is_allowed_header, is_allowed_metadata};
+
+use super::{Answer, Program, Reply, program::Processes};
 use crate::{
     bindings::drowse::provider::{grpc, http, network::Attachment, types::Description},
     error::Result,
@@ -221,7 +223,7 @@ impl Script {
             panic!("the description wishes for no endpoint {endpoint:?}");
         };
         for rule in rules {
-            assert_eq!(rules::mistake(&rule), None, "rule {rule:?}");
+            assert_eq!(rule.parse::<Rule>().err(), None);
             wish.rules.push(rule);
         }
     }
@@ -272,12 +274,12 @@ impl Script {
             panic!("{method}: the description wishes for no endpoint {endpoint:?}");
         };
         assert!(
-            wish.rules.iter().any(|rule| rules::allows_call(rule, method)),
+            rules(wish).any(|rule| rule.allows_call(method)),
             "{method}: none of the rules that the description asks for or the test grants allows it: {:#?}",
             wish.rules
         );
         for Attribute { name, .. } in metadata {
-            let allowed = rules::is_allowed_metadata(method, name);
+            let allowed = is_allowed_metadata(method, name) && !name.ends_with("-bin");
             assert!(allowed, "{method}: the host refuses the metadata {name:?}");
         }
     }
@@ -291,17 +293,25 @@ impl Script {
         let Some(wish) = wish else {
             panic!("{method} {path}: the description wishes for no endpoint {endpoint:?}");
         };
+        let clean = CleanPath::parse(path);
+        let clean =
+            clean.unwrap_or_else(|flaw| panic!("{method} {path}: the host refuses it: {flaw}"));
         assert!(
-            wish.rules.iter().any(|rule| rules::allows(rule, method, path, !body.is_empty())),
+            rules(wish).any(|rule| rule.allows(method, &clean, !body.is_empty())),
             "{method} {path}: none of the rules that the description asks for or the test grants allows it: {:#?}",
             wish.rules
         );
         for header in headers {
             assert!(
-                rules::is_allowed_header(&header.name),
+                is_allowed_header(&header.name),
                 "{method} {path}: the host refuses the header {:?}",
                 header.name
             );
         }
     }
+}
+
+/// The rules of a wish; the description was checked.
+fn rules(wish: &EndpointWish) -> impl Iterator<Item = Rule> {
+    wish.rules.iter().filter_map(|rule| rule.parse().ok())
 }

@@ -324,54 +324,54 @@ fn an_expectation_that_is_left_fails_the_test() {
 #[test]
 fn a_description_without_mistakes_passes_and_others_are_told() {
     check_description::<Door>();
-    for (rule, mistake) in [
-        ("GET", "METHOD /path"),
-        ("get /x", "upper case"),
-        ("CONNECT /x", "upper case"),
-        ("GET+BODY /x", "upper case"),
-        ("GET x", "begins with"),
-        ("GET /a//b", "empty"),
-        ("GET /a/../b", "dot"),
-        ("GET /**/b", "end only"),
-        ("GET /v*/b", "whole segment"),
-        ("GET /a?b", "plain"),
-        ("/a/b", "gRPC"),
-        ("/a.v1.Tasks", "gRPC"),
-        ("/a.v1.Tasks/Get*", "gRPC"),
+}
+
+/// Sends a request with the path and the header that the handle names.
+struct Sender;
+
+impl Provider for Sender {
+    type Settings = NoSettings;
+    type TargetSettings = NoSettings;
+
+    fn describe() -> Description {
+        let api = crate::EndpointWish::new("api", "is asked").rules(["GET /x?a=*"]);
+        Description::new("sender", "1.0.0", "sends").endpoint(api)
+    }
+
+    fn configure(_: NoSettings) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn start(&self, target: &crate::Target<NoSettings>) -> Result<Observation> {
+        let (path, header) = target.handle.split_once(' ').unwrap();
+        crate::Endpoint::new("api").get(path).header(header, "v").send()?;
+        Ok(Observation::missing(&target.handle))
+    }
+
+    fn stop(&self, target: &crate::Target<NoSettings>, _: &StopOptions) -> Result<Observation> {
+        Ok(Observation::missing(&target.handle))
+    }
+
+    fn status(&self, target: &crate::Target<NoSettings>) -> Result<Observation> {
+        Ok(Observation::missing(&target.handle))
+    }
+}
+
+#[test]
+fn a_request_that_the_host_refuses_fails_the_test() {
+    let test = Harness::<Sender>::new();
+    test.expect("api", "GET /x?a=1", Reply::status(200));
+    test.start("/x?a=1 accept").unwrap();
+    for (handle, why) in [
+        ("/x?b=1 accept", "none of the rules"),
+        ("/x?a=1&a=2 accept", "none of the rules"),
+        ("/x?a=1&b=2 accept", "none of the rules"),
+        ("/x/../y accept", "the host refuses it: it contains a dot segment"),
+        ("/x x-http-method-override", "the host refuses the header"),
+        ("/x authorization", "the host refuses the header"),
     ] {
-        let told = rules::mistake(rule).unwrap_or_else(|| panic!("{rule} passes"));
-        assert!(told.contains(mistake), "{rule}: {told}");
-    }
-    assert_eq!(rules::mistake("GET /"), None);
-    assert_eq!(rules::mistake("* /*/containers/**"), None);
-}
-
-#[test]
-fn a_request_is_judged_as_the_host_judges_it() {
-    let cases = include_str!("cases.txt").lines().filter(|line| !line.starts_with('#'));
-    for case in cases {
-        let parts: Vec<&str> = case.split(" | ").collect();
-        let [verdict, rule, request] = parts[..] else { panic!("{case}") };
-        let (method, path) = request.split_once(' ').unwrap();
-        let body = method.ends_with("+body");
-        let method = method.trim_end_matches("+body");
-        let path = path.replace('^', "\t");
-        assert_eq!(rules::mistake(rule), None, "{case}");
-        let passes = match method {
-            "gRPC" => rules::allows_call(rule, &path),
-            method => rules::allows(rule, method, &path, body),
-        };
-        assert_eq!(passes, verdict == "pass", "{case}");
-    }
-}
-
-#[test]
-fn a_header_that_the_host_refuses_fails_the_test() {
-    for name in ["Authorization", "X-HTTP-Method-Override", "Host", "cookie"] {
-        assert!(!rules::is_allowed_header(name), "{name}");
-    }
-    for name in ["Accept", "content-type", "If-None-Match"] {
-        assert!(rules::is_allowed_header(name), "{name}");
+        let message = failure(|| drop(Harness::<Sender>::new().start(handle)));
+        assert!(message.contains(why), "{handle}: {message}");
     }
 }
 

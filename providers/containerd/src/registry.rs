@@ -131,7 +131,7 @@ impl<'a> Registry<'a> {
                 endpoint = found.cloned().ok_or_else(|| {
                     Error::denied(format!(
                         "{} sends to {host:?} for its layers; grant an endpoint for that, with the \
-                         rule \"GET /**\", and name it in the provider's settings: registries",
+                         rule \"GET /**?*\", and name it in the provider's settings: registries",
                         self.host
                     ))
                 })?;

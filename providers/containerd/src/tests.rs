@@ -84,7 +84,7 @@ impl Script {
 
     /// One that has ended is taken away.
     fn taken_away(&self) -> &Self {
-        self.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
+        self.0.expect_network("lan", "DEL default--web", Ok(Vec::new()));
         self.task(proto::Status::Stopped).ok(TASKS, "Delete")
     }
 
@@ -161,7 +161,7 @@ fn what_cannot_be_an_id_or_a_setting_is_refused_before_anything_is_asked() {
 fn a_start_is_a_task_then_its_network_and_then_its_process() {
     let test = Script::new(settings());
     test.container(&web(&[("drowse.address", "12 10.0.0.9")])).no_task().created();
-    test.0.expect_network("lan", "ADD default-web", Ok(vec!["10.0.0.9".into()]));
+    test.0.expect_network("lan", "ADD default--web", Ok(vec!["10.0.0.9".into()]));
     test.ok(CONTAINERS, "Update").ok(TASKS, "Start");
     test.container(&web(&[("drowse.address", "70 10.0.0.9")])).task(proto::Status::Running);
     let seen = test.0.start("web").unwrap();
@@ -184,7 +184,7 @@ fn a_network_that_fails_twice_takes_the_task_back() {
     test.container(&web(&[("drowse.address", "12 10.0.0.9")])).no_task().created();
     for _ in 0..2 {
         let full = drowse_provider_sdk::Error::unavailable("no addresses are left");
-        test.0.expect_network("lan", "ADD default-web", Err(full));
+        test.0.expect_network("lan", "ADD default--web", Err(full));
     }
     test.taken_back();
     let error = test.0.start("web").unwrap_err();
@@ -202,7 +202,7 @@ fn a_task_that_somebody_else_is_making_is_gone_on_with() {
     test.call(TASKS, "Create", Answer::status(2, on_its_way));
     test.call(TASKS, "Create", Answer::status(6, "task web: already exists"));
     test.task(proto::Status::Created);
-    let attached = || test.0.expect_network("lan", "ADD default-web", Ok(vec!["10.0.0.2".into()]));
+    let attached = || test.0.expect_network("lan", "ADD default--web", Ok(vec!["10.0.0.2".into()]));
     attached();
     test.ok(CONTAINERS, "Update");
     // The other one was faster.
@@ -222,7 +222,7 @@ fn a_start_that_somebody_else_stops_is_a_conflict_and_touches_no_other_life() {
         let test = Script::new(settings());
         test.container(&web(&[])).no_task().created();
         for _ in 0..2 {
-            test.0.expect_network("lan", "ADD default-web", Err(gone()));
+            test.0.expect_network("lan", "ADD default--web", Err(gone()));
         }
         match now {
             Some(pid) => test.task_of(pid, proto::Status::Stopped),
@@ -242,7 +242,7 @@ fn a_stop_that_somebody_else_starts_after_is_a_conflict_and_touches_no_other_lif
     let test = Script::new(settings());
     test.container(&web(&[])).task(proto::Status::Running).ok(TASKS, "Kill").ok(TASKS, "Wait");
     test.task(proto::Status::Stopped);
-    test.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
+    test.0.expect_network("lan", "DEL default--web", Ok(Vec::new()));
     test.task_of(71, proto::Status::Created);
     test.container(&web(&[])).task_of(71, proto::Status::Created);
     let error = test.0.stop("web", StopOptions::new(Duration::from_secs(5))).unwrap_err();
@@ -253,7 +253,7 @@ fn a_stop_that_somebody_else_starts_after_is_a_conflict_and_touches_no_other_lif
     let test = Script::new(settings());
     let label = [("drowse.address", "70 10.0.0.2")];
     test.container(&web(&label)).no_task();
-    test.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
+    test.0.expect_network("lan", "DEL default--web", Ok(Vec::new()));
     test.container(&web(&[("drowse.address", "71 10.0.0.3")])).task_of(71, proto::Status::Running);
     let error = test.0.stop("web", StopOptions::new(Duration::from_secs(5))).unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Conflict, "{error}");
@@ -266,7 +266,7 @@ fn a_signal_that_finds_the_task_ended_is_no_failure() {
     test.container(&web(&[])).task(proto::Status::Running);
     test.call(TASKS, "Kill", Answer::status(2, "container does not exist: unknown"));
     test.task(proto::Status::Stopped).ok(TASKS, "Wait").no_task();
-    test.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
+    test.0.expect_network("lan", "DEL default--web", Ok(Vec::new()));
     test.container(&web(&[])).no_task();
     let seen = test.0.stop("web", StopOptions::new(Duration::from_secs(5))).unwrap();
     assert_eq!(seen.status, Status::Stopped);
@@ -276,7 +276,7 @@ fn a_signal_that_finds_the_task_ended_is_no_failure() {
 fn without_an_address_nothing_is_started() {
     let test = Script::new(settings());
     test.container(&web(&[])).no_task().created();
-    test.0.expect_network("lan", "ADD default-web", Ok(Vec::new()));
+    test.0.expect_network("lan", "ADD default--web", Ok(Vec::new()));
     test.taken_back();
     let error = test.0.start("web").unwrap_err();
     assert!(error.message().contains("no address"), "{error}");
@@ -286,7 +286,7 @@ fn without_an_address_nothing_is_started() {
 fn what_an_earlier_start_left_half_done_is_gone_on_with() {
     let test = Script::new(settings());
     test.container(&web(&[])).task(proto::Status::Created);
-    test.0.expect_network("lan", "ADD default-web", Ok(vec!["10.0.0.2".into()]));
+    test.0.expect_network("lan", "ADD default--web", Ok(vec!["10.0.0.2".into()]));
     test.ok(CONTAINERS, "Update").ok(TASKS, "Start");
     test.container(&web(&[("drowse.address", "70 10.0.0.2")])).task(proto::Status::Running);
     assert_eq!(test.0.start("web").unwrap().status, Status::Running);
@@ -303,7 +303,7 @@ fn what_is_left_of_a_creation_that_was_broken_off_is_waited_for() {
         "failed to start shim: start failed: dial unix /run/…: connect: connection refused";
     test.call(TASKS, "Create", Answer::status(2, ending));
     test.call(TASKS, "Create", message(&proto::CreatedTask { pid: 70 }));
-    test.0.expect_network("lan", "ADD default-web", Ok(vec!["10.0.0.2".into()]));
+    test.0.expect_network("lan", "ADD default--web", Ok(vec!["10.0.0.2".into()]));
     test.ok(CONTAINERS, "Update").ok(TASKS, "Start");
     test.container(&web(&[("drowse.address", "70 10.0.0.2")])).task(proto::Status::Running);
     assert_eq!(test.0.start("web").unwrap().status, Status::Running);
@@ -315,12 +315,12 @@ fn an_address_of_another_life_is_none_and_one_that_the_network_knows_is_written_
     let test = Script::new(settings());
     test.container(&web(&[("drowse.address", "12 10.0.0.9")])).task(proto::Status::Running);
     let unknown = drowse_provider_sdk::Error::not_found("not attached");
-    test.0.expect_network("lan", "CHECK default-web", Err(unknown));
+    test.0.expect_network("lan", "CHECK default--web", Err(unknown));
     assert_eq!(hosts(&test.0.status("web").unwrap()), [""; 0]);
 
     test.container(&web(&[])).task(proto::Status::Running);
-    test.0.expect_network("lan", "CHECK default-web", Ok(Vec::new()));
-    test.0.expect_network("lan", "ADD default-web", Ok(vec!["10.0.0.3".into()]));
+    test.0.expect_network("lan", "CHECK default--web", Ok(Vec::new()));
+    test.0.expect_network("lan", "ADD default--web", Ok(vec!["10.0.0.3".into()]));
     test.ok(CONTAINERS, "Update").container(&web(&[("drowse.address", "70 10.0.0.3")]));
     assert_eq!(hosts(&test.0.status("web").unwrap()), ["10.0.0.3"]);
 }
@@ -364,7 +364,7 @@ fn a_stop_asks_waits_kills_and_gives_the_address_back() {
 fn a_task_that_somebody_else_deletes_meanwhile_is_stopped() {
     let test = Script::new(settings());
     test.container(&web(&[])).task(proto::Status::Stopped).task(proto::Status::Stopped);
-    test.0.expect_network("lan", "DEL default-web", Ok(Vec::new()));
+    test.0.expect_network("lan", "DEL default--web", Ok(Vec::new()));
     test.task(proto::Status::Stopped);
     test.call(TASKS, "Delete", Answer::status(2, "failed to delete task: ttrpc: closed"));
     test.container(&web(&[])).no_task();
@@ -394,10 +394,10 @@ fn a_network_that_cannot_be_left_keeps_nothing_from_being_taken_away() {
     test.container(&web(&[])).container(&web(&[]));
     test.task(proto::Status::Stopped).task(proto::Status::Stopped);
     let broken = drowse_provider_sdk::Error::unavailable("no plugin");
-    test.0.expect_network("lan", "DEL default-web", Err(broken.clone()));
+    test.0.expect_network("lan", "DEL default--web", Err(broken.clone()));
     test.task(proto::Status::Stopped);
     test.call(TASKS, "Delete", Answer::status(2, "shim is gone")).task(proto::Status::Stopped);
-    test.0.expect_network("lan", "DEL default-web", Err(broken));
+    test.0.expect_network("lan", "DEL default--web", Err(broken));
     test.ok(CONTAINERS, "Delete").ok(SNAPSHOTS, "Remove").ok(SNAPSHOTS, "List");
     let options = RemoveOptions { preserve_data: false, attributes: Vec::new() };
     let error = test.0.remove("web", options).unwrap_err();

@@ -71,7 +71,7 @@ impl<'a> Images<'a> {
                 info!(image = name; "the image is the newest: nothing is pulled");
                 return Ok(());
             }
-            Looked::Newer => match pull::pull(self.engine, self.endpoint(asked), asked) {
+            Looked::Newer => match self.pull(asked) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             },
@@ -93,8 +93,9 @@ impl<'a> Images<'a> {
             return Ok(Looked::Newer);
         }
         let ImageName { whole: name, tag, .. } = image;
-        let path = format!("/distribution/{}/json", segments(&format!("{name}:{tag}")));
-        let call = Call::get(&path).to(self.endpoint(image)).timeout(REGISTRY_PATIENCE);
+        let (endpoint, from) = self.source(image);
+        let path = format!("/distribution/{}/json", segments(&format!("{from}:{tag}")));
+        let call = Call::get(&path).to(endpoint).timeout(REGISTRY_PATIENCE);
         let attempt = format!("ask the registry {} for {name}:{tag}", registry(image));
         let answer = match self.engine.send(&call) {
             Ok(answer) => answer,
@@ -114,9 +115,18 @@ impl<'a> Images<'a> {
         Ok(if digests.any(|digest| digest == newest) { Looked::Newest } else { Looked::Newer })
     }
 
-    /// The endpoint for this image's registry: credentials go to the registry that they are for.
-    fn endpoint(&self, image: ImageName<'_>) -> &'a str {
-        self.settings.registries.get(registry(image)).map_or(RECREATE_ENDPOINT, String::as_str)
+    fn pull(&self, image: ImageName<'_>) -> Result<()> {
+        let (endpoint, from) = self.source(image);
+        pull::pull(self.engine, endpoint, &from, image)
+    }
+
+    /// The endpoint for this image's registry, and the image's name there. Credentials go to the
+    /// registry that they are for: its endpoint's rules name it, so the image's name does as well.
+    fn source(&self, image: ImageName<'_>) -> (&'a str, String) {
+        match self.settings.registries.get(registry(image)) {
+            None => (RECREATE_ENDPOINT, image.whole.to_owned()),
+            Some(endpoint) => (endpoint, format!("{}/{}", registry(image), image.repository)),
+        }
     }
 }
 

@@ -80,14 +80,14 @@ impl Provider for Docker {
                     .suggested_url(SOCKET)
                     .rules([
                         "GET /_ping",
-                        "GET /*/events",
-                        "GET /*/containers/json",
+                        "GET /*/events?since=*&filters=*",
+                        "GET /*/containers/json?all=1&limit=*&filters=*",
                         "GET /*/containers/*/json",
-                        "GET /*/containers/*/logs",
-                        "GET /*/containers/*/stats",
+                        "GET /*/containers/*/logs?stdout=1&stderr=1&tail=*",
+                        "GET /*/containers/*/stats?stream=0&one-shot=1",
                         "POST /*/containers/*/start",
-                        "POST /*/containers/*/stop",
-                        "POST /*/containers/*/kill",
+                        "POST /*/containers/*/stop?t=*&signal=*",
+                        "POST /*/containers/*/kill?signal=*",
                         "POST /*/containers/*/pause",
                         "POST /*/containers/*/unpause",
                     ]),
@@ -117,11 +117,11 @@ impl Provider for Docker {
                 .rules([
                     "GET /*/images/**",
                     "GET /*/distribution/**",
-                    "POST /*/images/create",
-                    "POST+body /*/containers/create",
-                    "POST /*/containers/*/rename",
+                    "POST /*/images/create?fromImage=*&tag=*",
+                    "POST+body /*/containers/create?name=*",
+                    "POST /*/containers/*/rename?name=*",
                     "POST+body /*/networks/*/connect",
-                    "DELETE /*/containers/*",
+                    "DELETE /*/containers/*?force=1&v=1",
                 ])
                 .optional(),
             )
@@ -132,17 +132,22 @@ impl Provider for Docker {
                      one alone",
                 )
                 .suggested_url(SOCKET)
-                .rules(["DELETE /*/containers/*", "DELETE /*/volumes/*"])
+                .rules(["DELETE /*/containers/*?force=1&v=1", "DELETE /*/volumes/*"])
                 .optional(),
             )
             .endpoint(
                 EndpointWish::new(
                     api::REGISTRY_ENDPOINT,
                     "the same engine's API, to pull images from a registry that wants credentials: \
-                     `headers` has them, `settings.registries` names the registry",
+                     `headers` has them, `settings.registries` and the rules name the registry in \
+                     the place of registry.example",
                 )
                 .suggested_url(SOCKET)
-                .rules(["GET /*/distribution/**", "POST /*/images/create"])
+                .rules([
+                    "GET /*/distribution/registry.example/**",
+                    "POST /*/images/create?fromImage=registry.example/*&tag=*",
+                ])
+                .rules_follow(["registries"])
                 .optional(),
             )
             .attribute("license", env!("CARGO_PKG_LICENSE"))

@@ -29,12 +29,17 @@ struct Layer {
     done: bool,
 }
 
-/// Pulls through this endpoint and returns when the image is here.
-pub(crate) fn pull(engine: &Engine, endpoint: &str, image: ImageName<'_>) -> Result<()> {
+/// Pulls what is called `from` through this endpoint, and returns when the image is here.
+pub(crate) fn pull(
+    engine: &Engine,
+    endpoint: &str,
+    from: &str,
+    image: ImageName<'_>,
+) -> Result<()> {
     let ImageName { whole: name, tag, digest, .. } = image;
     let attempt = format!("pull image {name}:{tag}");
     let told = |error: Error| error.context(&attempt);
-    let call = Call::post("/images/create").to(endpoint).query("fromImage", name);
+    let call = Call::post("/images/create").to(endpoint).query("fromImage", from);
     // Without a tag the engine would pull them all.
     let call = call.query("tag", digest.unwrap_or(tag));
     let answer = engine.send(&call).map_err(told)?;

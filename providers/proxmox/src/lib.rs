@@ -65,17 +65,17 @@ impl Provider for Proxmox {
             )
             .suggested_url("https://pve.lan:8006")
             .rules([
-                "GET /api2/json/cluster/resources",
-                "GET /api2/json/access/permissions",
+                "GET /api2/json/cluster/resources?type=vm",
+                "GET /api2/json/access/permissions?path=/vms/*",
                 "GET /api2/json/nodes/*/tasks/*/status",
                 "GET /api2/json/nodes/*/lxc/*/status/current",
-                "GET /api2/json/nodes/*/lxc/*/config",
+                "GET /api2/json/nodes/*/lxc/*/config?current=1",
                 "GET /api2/json/nodes/*/lxc/*/interfaces",
                 "POST /api2/json/nodes/*/lxc/*/status/start",
                 "POST+body /api2/json/nodes/*/lxc/*/status/shutdown",
                 "POST+body /api2/json/nodes/*/lxc/*/status/stop",
                 "GET /api2/json/nodes/*/qemu/*/status/current",
-                "GET /api2/json/nodes/*/qemu/*/config",
+                "GET /api2/json/nodes/*/qemu/*/config?current=1",
                 "GET /api2/json/nodes/*/qemu/*/agent/network-get-interfaces",
                 "POST /api2/json/nodes/*/qemu/*/status/start",
                 "POST+body /api2/json/nodes/*/qemu/*/status/shutdown",

@@ -84,8 +84,9 @@ pub(crate) static ENDPOINT: Table = Table {
             RULES.kind,
             "what the plugin asks for",
             "For `http`, `https` and `unix`. Allowed requests: `METHOD /path`, or `METHOD+body /path` for those that carry a body. \
-             `*` is any method or one path segment, a final `**` any rest. For gRPC: \
-             `/package.Service/Method` or `/package.Service/*`.",
+             `*` is any method or one path segment, a final `**` any rest. `METHOD /path?all=1&limit=*` allows these keys \
+             of a query with these values, `?*` any query; without `?` there may be none: see \
+             [permissions](permissions.md#rules). For gRPC: `/package.Service/Method` or `/package.Service/*`.",
         ),
         optional(
             "token",

@@ -161,6 +161,48 @@ fn rules_that_follow_settings_are_missed_where_nobody_wrote_those() {
 }
 
 #[test]
+fn rules_that_must_be_written_are_told_where_a_setting_says_what_is_sent() {
+    let mut info = info();
+    info.endpoints[1].rules = vec!["POST /pull?from=registry.example/*".to_owned()];
+    info.endpoints[1].rules_follow = vec!["registries".to_owned()];
+    let granted = |rules: &str, written: &str| {
+        provider(&format!(
+            "endpoint.engine.url = \"http://localhost\"\ncommand.x.run = [\"true\"]\n\
+             endpoint.registry = {{ url = \"http://localhost\"{rules} }}\n{written}"
+        ))
+    };
+    let written = "settings.registries = { \"ghcr.io\" = \"registry\" }";
+    let [told] = doubts(&info, &granted("", written)).try_into().unwrap();
+    assert!(told.contains("the setting `registries`"), "{told}");
+    let line = "write yours in [provider.docker.endpoint.registry]: \
+                rules = [\"POST /pull?from=registry.example/*\"]";
+    assert!(told.ends_with(line), "{told}");
+    assert!(doubts(&info, &granted("", "")).is_empty(), "nobody wrote it");
+    let own = ", rules = [\"POST /pull?from=ghcr.io/*\"]";
+    assert!(doubts(&info, &granted(own, written)).is_empty());
+}
+
+#[test]
+fn a_rule_that_lets_any_query_pass_with_credentials_is_doubted() {
+    let mut info = info();
+    info.endpoints[0].rules.truncate(1);
+    let told = |headers: &str, rules: &str| {
+        doubts(
+            &info,
+            &provider(&format!(
+                "endpoint.engine = {{ url = \"http://localhost\", {headers}rules = [\"GET /containers/*/json\", {rules}] }}\n\
+                 command.x.run = [\"true\"]"
+            )),
+        )
+    };
+    let secret = "headers = { X-Key = \"s3cret\" }, ";
+    let [doubt] = told(secret, "\"GET /**?*\"").try_into().unwrap();
+    assert!(doubt.contains("rule \"GET /**?*\" lets any query pass"), "{doubt}");
+    assert!(told("", "\"GET /**?*\"").is_empty(), "nothing is added there");
+    assert!(told(secret, "\"GET /a?b=*\"").is_empty(), "it says which keys");
+}
+
+#[test]
 fn wishes_are_written_as_grants_that_the_reader_takes() {
     let mut toml = "[provider.docker]\nplugin = \"docker\"\n".to_owned();
     write("docker", &info().endpoints, &mut toml);

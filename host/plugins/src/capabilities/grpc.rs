@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use drowse_provider_rules::{is_allowed_metadata, metadata_prefix};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::Code;
@@ -123,8 +124,6 @@ fn metadata(
     given: &[types::Attribute],
 ) -> Result<HeaderMap, String> {
     let Called { provider, endpoint: at, method } = called;
-    let own = method.trim_start_matches('/').split('.').next().unwrap_or_default();
-    let own = format!("{}-", own.to_ascii_lowercase());
     let mut metadata = HeaderMap::with_capacity(given.len());
     for types::Attribute { name, value } in given {
         let refused = |why: &str| {
@@ -135,12 +134,13 @@ fn metadata(
         if endpoint.sets(&name) {
             return Err(refused("the router sets it"));
         }
-        // The library's own, and a service called `grpc` has none.
-        if !name.as_str().starts_with(&own) || own == "grpc-" {
+        if !is_allowed_metadata(method, name.as_str()) {
             let (provider, at) = (toml_key(provider), toml_key(at));
+            let own = format!("{}-", metadata_prefix(method));
             return Err(refused(&format!(
-                "a plugin may set what begins with {own:?}, after the service it calls; what else \
-                 the endpoint needs belongs into [provider.{provider}]: endpoint.{at}.headers"
+                "a plugin may set what begins with {own:?}, after the service it calls, unless that \
+                 has a meaning of its own; what else the endpoint needs belongs into \
+                 [provider.{provider}]: endpoint.{at}.headers"
             )));
         }
         if name.as_str().ends_with("-bin") {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::BodyExt as _;
 use hyper::ext::ReasonPhrase;
 use tokio::sync::OwnedSemaphorePermit;
@@ -15,7 +15,7 @@ use crate::{
     convert::{attribute, error},
     endpoint::{Endpoint, Outgoing, SendError},
     fault::clean,
-    grants::{Asked, toml_key},
+    grants::{Asked, is_allowed_header, masked_url, toml_key},
     store::HostState,
 };
 
@@ -34,27 +34,6 @@ pub struct Incoming {
 
 /// Bytes of a status line's words.
 const REASON: usize = 4 << 10;
-
-/// Headers that a guest may set: they say what it sends and what it understands. Credentials, the
-/// destination and the connection are not its own, and a platform may read another method or path
-/// out of any other header.
-const ALLOWED: [HeaderName; 15] = [
-    header::ACCEPT,
-    header::ACCEPT_CHARSET,
-    header::ACCEPT_ENCODING,
-    header::ACCEPT_LANGUAGE,
-    header::CACHE_CONTROL,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LANGUAGE,
-    header::CONTENT_TYPE,
-    header::IF_MATCH,
-    header::IF_MODIFIED_SINCE,
-    header::IF_NONE_MATCH,
-    header::IF_RANGE,
-    header::IF_UNMODIFIED_SINCE,
-    header::RANGE,
-    header::USER_AGENT,
-];
 
 impl wit::Host for HostState {
     async fn send(
@@ -137,8 +116,7 @@ impl HostState {
             error(types::ErrorCode::Denied, refusal)
         })?;
         let held = self.hold().await?;
-        let asked =
-            format!("{} {}", request.method, request.path.split('?').next().unwrap_or_default());
+        let asked = format!("{} {}", request.method, masked_url(&request.path));
         let outgoing = Outgoing {
             method: request.method,
             path: request.path,
@@ -203,7 +181,7 @@ fn headers(
         if endpoint.sets(&name) {
             return Err(refused("the router sets it"));
         }
-        if !ALLOWED.contains(&name) {
+        if !is_allowed_header(name.as_str()) {
             let (provider, at) = (toml_key(provider), toml_key(at));
             return Err(refused(&format!(
                 "a plugin may not set it; what the endpoint needs belongs into \
@@ -247,24 +225,4 @@ pub(super) fn too_many() -> types::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(words: Option<&str>) -> Option<String> {
-        let mut response = http::Response::new(());
-        if let Some(words) = words {
-            let words = ReasonPhrase::try_from(words.as_bytes()).unwrap();
-            response.extensions_mut().insert(words);
-        }
-        reason(&response.into_parts().0)
-    }
-
-    #[test]
-    fn a_status_line_s_own_words_are_told_and_cut() {
-        assert_eq!(told(None), None, "its status' usual words");
-        assert_eq!(told(Some("")), None);
-        assert_eq!(told(Some("CT 100 already running")).unwrap(), "CT 100 already running");
-        let long = "é".repeat(REASON);
-        assert_eq!(told(Some(&long)).unwrap(), "é".repeat(REASON / 2));
-    }
-}
+mod tests;

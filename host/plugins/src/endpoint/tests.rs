@@ -284,9 +284,10 @@ async fn a_slow_answer_is_not_waited_for() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let endpoint = Endpoint::new("pve", &grant(Transport::Http { host: "127.0.0.1".into(), port }));
-    let outgoing = Outgoing { timeout: Some(Duration::from_millis(50)), ..request("/slow") };
+    let outgoing =
+        Outgoing { timeout: Some(Duration::from_millis(50)), ..request("/slow?key=s3cret") };
     let failure = endpoint.send(outgoing).await.unwrap_err();
-    let message = "GET /slow on endpoint \"pve\": no answer within 50 ms";
+    let message = "GET /slow?key=<masked> on endpoint \"pve\": no answer within 50 ms";
     assert_eq!(failure, SendError::Timeout(message.into()));
 }
 

@@ -16,7 +16,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::{Endpoint, Outgoing};
-use crate::{fault::clean, settings::EndpointGrant};
+use crate::{fault::clean, grants::masked_url, settings::EndpointGrant};
 
 /// Tokens that are kept: one for each repository that is read at a time.
 const TOKENS: usize = 16;
@@ -88,7 +88,7 @@ impl Tokens {
         if plain(&realm) != self.realm {
             return Err(format!(
                 "it wants a token of {:?}, and `token.url` says {:?}",
-                clean(&realm, 256),
+                clean(&masked_url(&realm), 256),
                 self.realm
             ));
         }

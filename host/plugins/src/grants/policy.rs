@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{CleanPath, Pattern, Rule, call, is_method, pattern, toml_key, toml_string};
+use drowse_provider_rules::{CleanPath, InvalidQuery, RequestQuery, Rule, call, is_method};
+
+use super::{masked_url, toml_key, toml_string};
 
 /// The rules of one endpoint, and where they come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +77,7 @@ impl Policy {
     pub fn check(&self, asked: &Asked<'_>) -> Result<(), String> {
         let Asked { provider, endpoint, method, path, body, .. } = *asked;
         let refused = |why: &dyn fmt::Display| {
-            let path = shown(path);
+            let path = shown(&masked_url(path));
             format!(
                 "provider {provider:?}: {method} {path} on endpoint {endpoint:?} is refused: {why}"
             )
@@ -84,22 +86,25 @@ impl Policy {
             let method = shown(method);
             return Err(format!(
                 "provider {provider:?}: method {method} on endpoint {endpoint:?} is refused: \
-                 it is not one upper-case word, or it opens a tunnel"
+                 it is not one upper-case word, it opens a tunnel, or its answer repeats the request \
+                 with the credentials in it"
             ));
         }
         let clean = CleanPath::parse(path).map_err(|flaw| refused(&flaw))?;
         if self.rules.iter().any(|rule| rule.allows(method, &clean, body)) {
             return Ok(());
         }
-        let path = shown(path.split('?').next().unwrap_or_default());
+        let path = shown(&masked_url(path));
         let with_body = if body { " with a body" } else { "" };
         let what = format!("{method}{with_body} {path}");
-        let wish = self.wished.iter().find(|wish| wish.allows(method, &clean, body));
-        Err(match wish.map(Rule::to_string).or_else(|| suggestion(asked, &clean)) {
-            Some(rule) => self.advice(provider, endpoint, &what, &rule),
-            None => format!(
-                "provider {provider:?}: {what} is not granted on endpoint {endpoint:?}, and no \
-                 rule can name this path alone"
+        let wish = self.wished.iter().find(|wish| wish.allows(method, &clean, body)).cloned();
+        let rule = wish.or_else(|| Rule::suggest(method, &clean, body, asked.target));
+        Err(match (rule, clean.query()) {
+            (Some(rule), _) => self.advice(provider, endpoint, &what, &rule.to_string()),
+            (None, RequestQuery::Ambiguous(flaw)) => ambiguous(provider, endpoint, &what, *flaw),
+            (None, _) => format!(
+                "provider {provider:?}: {what} is not granted on endpoint {endpoint:?}, and no rule \
+                 can name this request alone"
             ),
         })
     }
@@ -162,27 +167,12 @@ fn quoted(rule: &Rule) -> String {
     toml_string(&rule.to_string())
 }
 
-/// The rule that would let this request and its like pass: what names one thing becomes `*`. None
-/// where a segment, written as a rule, would mean something else.
-pub(super) fn suggestion(asked: &Asked<'_>, clean: &CleanPath) -> Option<String> {
-    let Asked { method, target, body, .. } = *asked;
-    let mut rule = format!("{method}{} ", if body { "+body" } else { "" });
-    let count = clean.segments.len();
-    for (index, segment) in clean.segments.iter().enumerate() {
-        let collection = index > 0 && clean.segments[index - 1].ends_with('s');
-        let one_of_many = collection && index + 1 < count;
-        let number = segment.bytes().any(|b| b.is_ascii_digit());
-        let wild = Some(segment.as_str()) == target || one_of_many || number;
-        if !wild && !matches!(pattern(segment), Ok(Pattern::Literal(_))) {
-            return None;
-        }
-        rule.push('/');
-        rule.push_str(if wild { "*" } else { segment });
-    }
-    if count == 0 {
-        rule.push('/');
-    }
-    Some(rule)
+/// What is said of a query that only `?*` lets pass.
+fn ambiguous(provider: &str, endpoint: &str, what: &str, flaw: InvalidQuery) -> String {
+    format!(
+        "provider {provider:?}: {what} is refused on endpoint {endpoint:?}: servers may read its \
+         query in different ways: {flaw}; only a rule that ends in `?*` lets it pass"
+    )
 }
 
 /// A provider's text made fit for a message: one line, not too long.

@@ -132,6 +132,22 @@ fn knows_check(version: &str) -> bool {
     (major, minor) >= (0, 4)
 }
 
+/// A result in which the container's namespace is at `to` and not at `from`.
+pub(super) fn with_sandbox(
+    result: &Map<String, Value>,
+    from: &str,
+    to: &str,
+) -> Map<String, Value> {
+    let mut result = result.clone();
+    let interfaces = result.get_mut("interfaces").and_then(Value::as_array_mut);
+    for interface in interfaces.into_iter().flatten() {
+        if let Some(sandbox) = interface.get_mut("sandbox").filter(|it| it.as_str() == Some(from)) {
+            *sandbox = to.into();
+        }
+    }
+    result
+}
+
 /// The container's addresses in a result, without prefix length.
 pub(super) fn addresses(result: &Map<String, Value>) -> Vec<IpAddr> {
     let list = |key: &str| result.get(key).and_then(Value::as_array).map(Vec::as_slice);

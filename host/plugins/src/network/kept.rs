@@ -1,6 +1,6 @@
 //! The result of an addition, kept in a file until it is taken back.
 
-use std::{io, path::Path};
+use std::{ffi::OsString, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -27,8 +27,11 @@ pub(super) async fn write(path: &Path, kept: &Kept) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).await?;
     }
-    let mut fresh = path.as_os_str().to_owned();
-    fresh.push(".new");
+    // No name of a result begins with a dot.
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut fresh = OsString::from(".");
+    fresh.push(name);
+    let fresh = path.with_file_name(fresh);
     fs::write(&fresh, serde_json::to_vec(kept)?).await?;
     fs::rename(&fresh, path).await
 }

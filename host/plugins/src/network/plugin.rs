@@ -65,20 +65,21 @@ pub(super) async fn find(directories: &[PathBuf], kind: &str) -> Option<PathBuf>
     None
 }
 
-/// Runs it for an attachment, with this hardware address if its interface can have one, and returns
-/// what it wrote. It is killed when this is dropped or takes too long.
+/// Runs it for an attachment whose namespace is open at this path, with this hardware address if its
+/// interface can have one, and returns what it wrote. It is killed when this is dropped or takes too long.
 pub(super) async fn run(
     program: &Path,
     verb: Verb,
     config: &Value,
     attachment: &Attachment,
+    namespace: &str,
     hardware: Option<&str>,
     grant: &NetworkGrant,
 ) -> Result<Vec<u8>, NetworkError> {
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     let Attachment { network, container, .. } = attachment;
     let what = format!("network {network:?}, container {container:?}: {} by {name:?}", verb.word());
-    let asked = ask(program, verb, config, attachment, hardware, grant);
+    let asked = ask(program, verb, config, attachment, namespace, hardware, grant);
     let asked = tokio::time::timeout(grant.timeout, asked).await.map_err(|_| {
         NetworkError::Timeout(format!("{what}: it did not end within {}", seconds(grant.timeout)))
     })?;
@@ -105,10 +106,11 @@ async fn ask(
     verb: Verb,
     config: &Value,
     attachment: &Attachment,
+    namespace: &str,
     hardware: Option<&str>,
     grant: &NetworkGrant,
 ) -> std::io::Result<(std::process::ExitStatus, Vec<u8>, Vec<u8>)> {
-    let Attachment { container, namespace, interface, address, .. } = attachment;
+    let Attachment { container, interface, address, .. } = attachment;
     let places = std::env::join_paths(&grant.plugins).map_err(std::io::Error::other)?;
     let mut arguments = "IgnoreUnknown=1".to_owned();
     if let Some(address) = address {

@@ -20,6 +20,7 @@ struct Lan {
 fn plugin(dir: &Path, name: &str, add: &str, check: &str) {
     let script = format!(
         "#!/bin/sh\necho \"$CNI_COMMAND {name} $CNI_CONTAINERID $CNI_IFNAME $CNI_ARGS\" >>\"{asked}\"\n\
+         echo \"$CNI_COMMAND $CNI_NETNS $(stat -L -c %i \"$CNI_NETNS\" 2>&1)\" >>\"{asked}.namespaces\"\n\
          cat >\"{dir}/{name}.$CNI_COMMAND\"\ncase $CNI_COMMAND in\nADD) {add} ;;\nCHECK) {check} ;;\nesac\n",
         asked = dir.join("asked").display(),
         dir = dir.display(),
@@ -68,7 +69,7 @@ impl Lan {
     /// Waits until the process has left the test's namespace.
     async fn attachment(&self) -> Attachment {
         let path = format!("/proc/{}/ns/net", self.process.id().unwrap());
-        while namespace(&path).is_err() {
+        while Namespace::open(&path).is_err() {
             tokio::task::yield_now().await;
         }
         Attachment {
@@ -86,7 +87,18 @@ impl Lan {
     }
 
     fn kept(&self) -> bool {
-        self.dir.path().join("results/lan-default-web-eth0").exists()
+        self.dir.path().join("results/lan@default-web@eth0").exists()
+    }
+
+    /// What each plugin was asked to do, with the path that it was given and the inode that it found
+    /// there.
+    fn namespaces(&self) -> Vec<(String, String, String)> {
+        let told = fs::read_to_string(self.dir.path().join("asked.namespaces")).unwrap_or_default();
+        let parts = |line: &str| {
+            let mut parts = line.splitn(3, ' ').map(str::to_owned);
+            Some((parts.next()?, parts.next()?, parts.next()?))
+        };
+        told.lines().filter_map(parts).collect()
     }
 
     fn read(&self, what: &str) -> Value {
@@ -265,9 +277,100 @@ async fn only_namespaces_of_containers_are_attached() {
     let own = format!("/proc/{}/ns/net", std::process::id());
     let refused = networks.add(&of(&own)).await;
     assert!(matches!(refused, Err(NetworkError::Denied(_))), "{refused:?}");
+    let other_kind = format!("/proc/{}/ns/net", u32::MAX);
+    let missing = networks.check(&of(&other_kind)).await;
+    assert!(matches!(missing, Err(NetworkError::NotFound(_))), "{missing:?}");
     let refused = networks.del(&of("")).await;
     let Err(NetworkError::Denied(told)) = refused else { panic!("{refused:?}") };
     assert!(told.contains("add to [provider.box]: network.lan = { config = "), "{told}");
+}
+
+#[tokio::test]
+async fn nothing_is_taken_away_from_the_router_s_own_namespace() {
+    let lan = Lan::new("SAME", "true");
+    let attachment = Attachment {
+        network: "lan".into(),
+        container: "default-web".into(),
+        namespace: format!("/proc/{}/ns/net", std::process::id()),
+        interface: "eth0".into(),
+        address: None,
+    };
+    let refused = lan.networks.del(&attachment).await;
+    assert!(matches!(refused, Err(NetworkError::Denied(_))), "{refused:?}");
+    assert_eq!(lan.asked(), [""; 0], "no plugin was asked");
+}
+
+/// Set for the copy of this program that runs in a network namespace of its own.
+const INSIDE: &str = "DROWSE_TEST_INSIDE_NAMESPACE";
+
+#[test]
+fn the_machine_s_namespace_is_refused_to_a_router_in_another_one() {
+    if std::env::var_os(INSIDE).is_some() {
+        let refused = Namespace::open("/proc/1/ns/net").map(drop);
+        let Err(NetworkError::Denied(told)) = refused else { panic!("{refused:?}") };
+        assert!(told.contains("the machine's own"), "{told}");
+        return;
+    }
+    if !may_unshare() {
+        return;
+    }
+    let name = "network::tests::the_machine_s_namespace_is_refused_to_a_router_in_another_one";
+    let mut copy = std::process::Command::new("unshare");
+    copy.arg("--net").arg(std::env::current_exe().unwrap()).args(["--exact", name]);
+    let output = copy.env(INSIDE, "yes").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+}
+
+#[tokio::test]
+async fn plugins_get_the_namespace_that_was_judged_whatever_its_path_leads_to_meanwhile() {
+    if !may_unshare() {
+        return;
+    }
+    // The first plugin ends the process: its number, and so its path, may be another's then.
+    let mut lan = Lan::new("SAME", "true");
+    let attachment = lan.attachment().await;
+    let pid = lan.process.id().unwrap();
+    let ends = format!("kill -9 {pid}; {ONE}");
+    plugin(lan.dir.path(), "bridge", &ends, "true");
+    let inode = Namespace::open(&attachment.namespace).unwrap().inode.to_string();
+    lan.networks.add(&attachment).await.unwrap();
+    lan.process.wait().await.unwrap();
+    let told = lan.namespaces();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (verb, path, found) in &told {
+        assert_eq!((verb.as_str(), found), ("ADD", &inode), "{told:?}");
+        assert!(path.starts_with(&format!("/proc/{}/fd/", std::process::id())), "{path}");
+    }
+    // It is gone: plugins are told so, and no path that could be another's.
+    assert_eq!(lan.networks.del(&attachment).await, Ok(()));
+    for (verb, path, _) in &lan.namespaces()[2..] {
+        assert_eq!((verb.as_str(), path.as_str()), ("DEL", ""), "{:?}", lan.namespaces());
+    }
+}
+
+#[tokio::test]
+async fn a_result_names_the_namespace_by_the_path_that_plugins_get() {
+    if !may_unshare() {
+        return;
+    }
+    // As the plugin `bridge` answers, and what it compares.
+    let answers = r#"echo "{\"cniVersion\":\"1.0.0\",\"interfaces\":[{\"name\":\"eth0\",\"sandbox\":\"$CNI_NETNS\"}],\"ips\":[{\"address\":\"10.9.0.7/24\",\"interface\":0}]}""#;
+    let lan = Lan::new("SAME", "true");
+    let compares =
+        format!("grep -q \"\\\"$CNI_NETNS\\\"\" \"{}/bridge.CHECK\"", lan.dir.path().display());
+    plugin(lan.dir.path(), "bridge", answers, &compares);
+    let attachment = lan.attachment().await;
+    // Other descriptors are open when it is checked.
+    lan.networks.add(&attachment).await.unwrap();
+    let held = fs::File::open("/dev/null").unwrap();
+    assert_eq!(lan.networks.check(&attachment).await, Ok(()));
+    drop(held);
+    let kept = lan.read("results/lan@default-web@eth0");
+    assert_eq!(kept["result"]["interfaces"][0]["sandbox"], attachment.namespace.as_str());
+    assert_eq!(lan.networks.del(&attachment).await, Ok(()));
+    let (_, path, _) = lan.namespaces().pop().unwrap();
+    assert_eq!(lan.read("bridge.DEL")["prevResult"]["interfaces"][0]["sandbox"], path.as_str());
 }
 
 #[test]
@@ -290,6 +393,24 @@ fn a_configuration_that_could_name_other_programs_or_files_is_refused() {
 }
 
 proptest! {
+    /// Names with every separator that they may have.
+    #[test]
+    fn two_attachments_have_one_file_only_if_they_are_one(
+        one in ("[a-z][a-z._-]{0,4}", "[a-z][a-z._-]{0,4}", "[a-z][a-z._-]{0,4}"),
+        other in ("[a-z][a-z._-]{0,4}", "[a-z][a-z._-]{0,4}", "[a-z][a-z._-]{0,4}"),
+    ) {
+        let file = |(a, b, c): &(String, String, String)| result_file(a, b, c);
+        prop_assert_eq!(file(&one) == file(&other), one == other);
+        // The same letters, divided elsewhere.
+        let whole = format!("{}-{}-{}", one.0, one.1, one.2);
+        let parts: Vec<&str> = whole.splitn(3, '-').collect();
+        if let [a, b, c] = parts[..] {
+            let again = (a.to_owned(), b.to_owned(), c.to_owned());
+            prop_assert_eq!(file(&again) == file(&one), again == one);
+        }
+        prop_assert!(!file(&one).contains('/'));
+    }
+
     #[test]
     fn any_bytes_are_a_chain_or_a_flaw(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "\\PC*") {
         let _ = Chain::parse(&bytes);

@@ -71,7 +71,8 @@ impl<'a> Target<'a> {
         };
         Attachment {
             network: name.to_owned(),
-            container: format!("{}-{}", self.daemon.namespace, self.id),
+            // Neither of the two has two `-` in a row: no other pair makes the same name.
+            container: format!("{}--{}", self.daemon.namespace, self.id),
             namespace,
             interface: INTERFACE.to_owned(),
             address,

@@ -59,7 +59,7 @@ impl Script {
 
     fn begun_again(&self, old: &Container) {
         self.container(old).no_task().created();
-        self.0.expect_network("lan", "ADD default-web", Ok(vec!["10.0.0.2".into()]));
+        self.0.expect_network("lan", "ADD default--web", Ok(vec!["10.0.0.2".into()]));
         self.ok(CONTAINERS, "Update").ok(TASKS, "Start");
     }
 }

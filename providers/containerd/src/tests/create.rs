@@ -23,7 +23,7 @@ pub(super) fn image(test: &Script) {
 
 fn started(test: &Script) {
     test.no_task().created();
-    test.0.expect_network("lan", "ADD default-web", Ok(vec!["10.0.0.2".into()]));
+    test.0.expect_network("lan", "ADD default--web", Ok(vec!["10.0.0.2".into()]));
     test.ok(CONTAINERS, "Update").ok(TASKS, "Start");
     test.container(&web(&[("drowse.address", "70 10.0.0.2")])).task(proto::Status::Running);
 }

@@ -172,7 +172,17 @@ fn a_missing_grant_is_no_registry_that_is_away() {
 #[test]
 fn credentials_go_to_the_registry_that_they_are_for() {
     let settings = json!({ "registries": { "registry.lan:5000": "registry" } });
-    let refresh = Refresh::new(NAME, settings.clone())
+    let allowed = |refresh: Refresh, registry: &str| {
+        refresh.0.allow(
+            "registry",
+            [
+                format!("GET /*/distribution/{registry}/**"),
+                format!("POST /*/images/create?fromImage={registry}/*&tag=*"),
+            ],
+        );
+        refresh
+    };
+    let refresh = allowed(Refresh::new(NAME, settings.clone()), "registry.lan:5000")
         .then("recreate", BY_NAME, here())
         .then("registry", ASK, told("sha256:newer"))
         .then("registry", FETCH, pulled());
@@ -183,6 +193,15 @@ fn credentials_go_to_the_registry_that_they_are_for() {
         "GET /v1.41/distribution/rich%3A1/json",
         told(DIGEST),
     );
+    assert_eq!(refresh.ends(Some(other)), (None, vec![]));
+
+    // An image without a registry in its name is asked for by the name of the registry all the same:
+    // the rules of the endpoint with the credentials compare it.
+    let hub = json!({ "registries": { "docker.io": "registry" } });
+    let refresh = allowed(Refresh::new("rich:1", hub), "docker.io")
+        .then("recreate", other, here())
+        .then("registry", "GET /v1.41/distribution/docker.io/rich%3A1/json", told("sha256:newer"))
+        .then("registry", "POST /v1.41/images/create?fromImage=docker.io%2Frich&tag=1", pulled());
     assert_eq!(refresh.ends(Some(other)), (None, vec![]));
 
     let wrong =
