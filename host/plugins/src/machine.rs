@@ -3,12 +3,19 @@
 use std::{fs, path::Path};
 
 /// Bytes of memory that this process may count on: the machine's, or less where a cgroup allows less.
-pub(crate) fn memory() -> u64 {
-    let info = rustix::system::sysinfo();
-    let unit = u64::from(info.mem_unit.max(1));
-    let machine = u64::try_from(info.totalram).unwrap_or(u64::MAX).saturating_mul(unit);
+/// None where the system does not say.
+pub(crate) fn memory() -> Option<u64> {
+    let machine = total(&fs::read_to_string("/proc/meminfo").ok()?)?;
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    limit(Path::new("/sys/fs/cgroup"), &own).map_or(machine, |limit| limit.min(machine))
+    let limit = limit(Path::new("/sys/fs/cgroup"), &own);
+    Some(limit.map_or(machine, |limit| limit.min(machine)))
+}
+
+/// Bytes of memory by `/proc/meminfo`.
+fn total(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1 << 10)
 }
 
 /// The lowest limit of a process whose `/proc/PID/cgroup` is this: of its cgroup, and of those above
@@ -62,6 +69,8 @@ mod tests {
 
     #[test]
     fn a_machine_has_memory() {
-        assert!(memory() > 1 << 20);
+        assert!(memory().unwrap() > 1 << 20);
+        assert_eq!(total("MemTotal:        2048 kB\nMemFree: 7 kB\n"), Some(2 << 20));
+        assert_eq!(total("nothing"), None);
     }
 }

@@ -231,7 +231,7 @@ pub struct CompileLimits {
 impl Default for PluginLimits {
     fn default() -> Self {
         // A provider's call takes one or two megabytes, one in JavaScript or Python forty.
-        let memory = (machine::memory() / 4).clamp(64 << 20, 1 << 30);
+        let memory = machine::memory().map_or(u64::MAX, |all| all / 4).clamp(64 << 20, 1 << 30);
         Self { memory, compile: CompileLimits::default() }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) static PLUGIN_LIMITS: Table = Table {
             DURATION.kind,
             "\"1m\"",
             "CPU time for the compilation of one plugin, in whole seconds (`RLIMIT_CPU`). By the \
-             clock it may take five times as long.",
+             clock it may take five times as long, and a minute.",
         ),
     ],
 };

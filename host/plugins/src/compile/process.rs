@@ -17,6 +17,7 @@ use std::{
     path::Path,
     process::{ExitCode, ExitStatus, Stdio},
     thread,
+    time::Duration,
 };
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, nice, setrlimit};
@@ -39,11 +40,13 @@ const WORD: &str = "compile-within-limits";
 /// Threads of one compilation. More take more memory at a time.
 const THREADS: usize = 4;
 /// How far the compiler gives way to others.
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 5;
 /// The score by which the kernel chooses what to end when there is no memory left: first.
 const OUT_OF_MEMORY_SCORE: &str = "1000";
-/// A compilation may take so many times its CPU time by the clock: it gives way to others.
-const PATIENCE: u32 = 5;
+/// A compilation may take so many times its CPU time by the clock, and this long on top: it gives way
+/// to others.
+const WALL: u32 = 5;
+const WALL_ON_TOP: Duration = Duration::from_secs(60);
 /// Bytes of what a compiler says on standard error that are read.
 const COMPLAINT: u64 = 16 << 10;
 /// Longest machine code.
@@ -62,7 +65,7 @@ pub(super) async fn compile(
     limits: CompileLimits,
     bytes: &[u8],
 ) -> Result<Compiled, String> {
-    let wall = limits.time.saturating_mul(PATIENCE);
+    let wall = limits.time.saturating_mul(WALL).saturating_add(WALL_ON_TOP);
     let outcome = tokio::time::timeout(wall, exchange(program, limits, bytes)).await;
     let Ok(outcome) = outcome else {
         return Err(format!(
