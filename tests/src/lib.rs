@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bombs;
 pub mod card;
 pub mod checks;
 pub mod client;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use drowse_tests::{Hello, Home, Programs, Router, late, needs};
+use drowse_tests::{Hello, Home, Programs, Router, bombs, late, needs};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -192,10 +192,62 @@ fn nothing_of_a_library_runs_that_is_refused() -> Result<()> {
     }
     refused(&home.drowse(&["check"])?)?;
     assert!(!mark.exists(), "`check` opened it");
-    // Elsewhere it is opened, and this test sees that.
+    // Nor elsewhere: a router would refuse it there as well.
     let library = library.to_str().context("a path of UTF-8")?;
+    for words in [["inspect", library], ["test", library], ["verify", library]] {
+        let said = refused(&home.drowse(&[&["plugin"], &words[..]].concat())?)?;
+        assert!(said.contains("so nobody has accepted it"), "{words:?}: {said}");
+        assert!(!mark.exists(), "{words:?} opened it");
+    }
+    // Where nothing must be accepted it is opened, and this test sees that.
+    fs::remove_file(home.path().join("drowse.lock"))?;
     let said = refused(&home.drowse(&["plugin", "inspect", library])?)?;
     assert!(said.contains("its table is missing") && mark.exists(), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_library_outside_the_directory_of_plugins_must_be_signed_where_that_is_required() -> Result<()>
+{
+    if let Some(why) = needs::lacks(&["clang"]) {
+        needs::skip("a_library_outside", &why);
+        return Ok(());
+    }
+    const KEY: &str = "RWQVd7NgZHj6KeHkj6pO75Nhub4QiqbBJGIsH+5ioHfU4rEDOesIKEv8";
+    let keys = format!("allow-dylib = true\nplugin-keys = [{KEY:?}]\nrequire-signatures = true\n");
+    let (home, _hello) = home(&keys)?;
+    let mark = home.path().join("opened");
+    let library = library(home.path(), &mark)?;
+    let library = library.to_str().context("a path of UTF-8")?;
+    for words in [["inspect", library], ["test", library], ["verify", library], ["lock", library]] {
+        let said = refused(&home.drowse(&[&["plugin"], &words[..]].concat())?)?;
+        assert!(said.contains("is not signed: there is no"), "{words:?}: {said}");
+        assert!(!mark.exists(), "{words:?} opened it");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_plugin_that_keeps_the_compiler_busy_is_refused_by_every_command() -> Result<()> {
+    let (home, _hello) = home("plugin-limits.compile-time = \"1s\"\n")?;
+    late::put(&home, &bombs::functions(190_000))?;
+    let name = late::file(&home).display().to_string();
+    for words in [&["check"][..], &["plugin", "inspect", "late"], &["plugin", "test", "late"]] {
+        let said = refused(&home.drowse(words)?)?;
+        assert!(
+            said.contains("compiling it took more than 1 s of CPU time and was ended"),
+            "{words:?}: {said}"
+        );
+        assert!(said.contains(&name), "{words:?}: {said}");
+    }
+    let listed = accepted(&home.drowse(&["plugin", "list"])?)?;
+    assert!(listed.contains("plugin-limits.compile-time"), "{listed}");
+    // The router serves the others meanwhile, and a good file is used as soon as it is there.
+    let router = home.start()?;
+    let mark = router.log().mark();
+    late::put(router.home(), &late::bundled()?)?;
+    wait_for_use(&router, mark)?;
+    assert_eq!(router.get("any.example", "/")?.status, 200);
     Ok(())
 }
 

@@ -8,7 +8,10 @@ use std::{
 };
 
 use drowse_core::{PoolName, PoolSpec, ProviderName, WorkloadName, WorkloadSpec};
-use drowse_plugins::{LockPlace, Signer, Vouchers, settings::ProviderSettings};
+use drowse_plugins::{
+    LockPlace, Signer, Vouchers,
+    settings::{PluginLimits, ProviderSettings},
+};
 use drowse_proxy::settings::{ListenerSettings, WaitingSettings};
 use drowse_routes::{Auth, Route};
 
@@ -18,7 +21,7 @@ use crate::{
     keys, listener,
     mistake::{Mistake, Mistakes},
     places::Places,
-    pool, provider,
+    plugin_limits, pool, provider,
     read::{Reader, Section},
     route,
     source::{Place, Source},
@@ -40,6 +43,8 @@ pub struct Config {
     pub allow_dylib: bool,
     /// The directory for compiled plugins.
     pub cache: PathBuf,
+    /// What all plugins together may use up.
+    pub plugin_limits: PluginLimits,
     /// The directory for what is remembered over restarts.
     pub state: PathBuf,
     /// The control socket.
@@ -75,6 +80,8 @@ pub struct Paths {
     pub vouchers: Vouchers,
     /// The directory for compiled plugins.
     pub cache: PathBuf,
+    /// What all plugins together may use up.
+    pub plugin_limits: PluginLimits,
     /// The control socket.
     pub control: PathBuf,
 }
@@ -137,6 +144,7 @@ impl Config {
         }
         let allow_dylib = top.get(&mut r, "allow-dylib", &FLAG);
         let cache = top.find(&mut r, "cache", &PATH);
+        let plugin_limits = plugin_limits::read(&mut r, &top);
         let state = top.find(&mut r, "state", &PATH);
         let control = top.find(&mut r, "control", &PATH);
         let threads = top.find(&mut r, "threads", &COUNT);
@@ -159,6 +167,7 @@ impl Config {
             },
             allow_dylib: allow_dylib.unwrap_or_default(),
             cache: cache.flatten().unwrap_or(usual.cache),
+            plugin_limits: plugin_limits.unwrap_or(usual.plugin_limits),
             state: state.flatten().unwrap_or_else(|| places.state()),
             control: control.flatten().unwrap_or(usual.control),
             threads: threads.flatten(),
@@ -190,6 +199,7 @@ impl Config {
             allow_dylib: self.allow_dylib,
             vouchers: self.vouchers.clone(),
             cache: self.cache.clone(),
+            plugin_limits: self.plugin_limits,
             control: self.control.clone(),
         }
     }
@@ -222,6 +232,7 @@ impl Paths {
             allow_dylib: false,
             vouchers: Vouchers::default(),
             cache: places.cache(),
+            plugin_limits: PluginLimits::default(),
             control: places.control(),
         }
     }
@@ -243,7 +254,8 @@ impl Paths {
 
     /// Takes over what stands in one file in this directory.
     fn read(&mut self, entries: &Entries, directory: &Path) {
-        let Self { plugins, allow_dylib, vouchers, cache, control } = self;
+        let Self { plugins, allow_dylib, vouchers, cache, plugin_limits, control } = self;
+        plugin_limits::take_over(plugin_limits, entries);
         for (key, place) in [("plugins", plugins), ("cache", cache), ("control", control)] {
             if let Some(Value::Text(said)) = entries.get(key).map(|entry| &entry.node.value) {
                 *place = directory.join(said);

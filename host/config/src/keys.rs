@@ -10,6 +10,7 @@ use crate::{
 
 pub(crate) mod life;
 pub(crate) mod listener;
+pub(crate) mod plugins;
 pub(crate) mod provider;
 pub(crate) mod trial;
 pub(crate) mod waiting;
@@ -58,6 +59,12 @@ pub(crate) static ROUTER: Table = Table {
             "`/var/cache/drowse` for root, `$XDG_CACHE_HOME/drowse` (`~/.cache/drowse`) for others",
             "Directory for compiled plugins. It is private to the router's user and can be \
              deleted at any time.",
+        ),
+        default(
+            "plugin-limits",
+            Kind::Table(&plugins::PLUGIN_LIMITS),
+            "{}",
+            "What all plugins together may use up.",
         ),
         optional(
             "state",

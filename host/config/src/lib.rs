@@ -13,6 +13,7 @@ mod keys;
 mod listener;
 mod mistake;
 mod places;
+mod plugin_limits;
 mod pool;
 mod provider;
 mod read;

@@ -60,6 +60,7 @@ pub(crate) const TABLES: &[&Table] = &[
     &keys::provider::COMMAND_LIMITS,
     &keys::provider::NETWORK,
     &keys::provider::PROVIDER_LIMITS,
+    &keys::plugins::PLUGIN_LIMITS,
     &keys::WORKLOAD,
     &keys::life::SLEEP,
     &keys::life::DEEPER,

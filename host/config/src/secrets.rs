@@ -30,8 +30,8 @@ pub(crate) fn is_secret(path: &[String], value: &Value) -> bool {
         ["auth", _, "forward"] => matches!(value, Value::Text(url) if url.contains('@')),
         ["auth", _, "users" | "realm" | "user-header" | "headers" | "timeout"] => false,
         [
-            "plugins" | "allow-dylib" | "cache" | "state" | "control" | "threads" | "log"
-            | "listener" | "pool" | "route" | "waiting",
+            "plugins" | "plugin-limits" | "allow-dylib" | "cache" | "state" | "control" | "threads"
+            | "log" | "listener" | "pool" | "route" | "waiting",
             ..,
         ] => false,
         _ => true,

@@ -12,7 +12,7 @@ use drowse_config::{Config, Item, Mistakes, Paths, Places};
 use drowse_core::{ReadyCheck, SleepMethod, SleepPlan, StopOptions, Veto, WakePlan};
 use drowse_plugins::{
     Reach,
-    settings::{Limits, Secret, Transport, Trust},
+    settings::{Limits, PluginLimits, Secret, Transport, Trust},
 };
 use drowse_proxy::settings::HttpLimits;
 use drowse_routes::{
@@ -299,6 +299,26 @@ fn plugins_beside_the_configuration_go_before_the_users() {
     std::fs::create_dir(directory.path().join("plugins")).unwrap();
     let config = Config::load(&file, &user).unwrap();
     assert_eq!(config.plugins, directory.path().join("plugins"));
+}
+
+#[test]
+fn limits_of_all_plugins_are_read() {
+    let usual = PluginLimits::default();
+    assert_eq!(parse("").unwrap().plugin_limits, usual);
+    let text = "[plugin-limits]\nmemory = \"96MiB\"\ncompile-time = \"2m\"\n";
+    let limits = parse(text).unwrap().plugin_limits;
+    assert_eq!(limits.memory, 96 << 20);
+    assert_eq!(limits.compile.time, Duration::from_secs(120));
+    assert_eq!(limits.compile.memory, usual.compile.memory);
+    let mistakes = parse("plugin-limits.memory = \"0B\"\n").unwrap_err().to_string();
+    assert!(mistakes.contains("`memory` in [plugin-limits]"), "{mistakes}");
+
+    // Commands that look at plugins keep them also where something else is wrong.
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("drowse.toml");
+    std::fs::write(&file, format!("idel = 10m\n{text}compile-memory = 7\n")).unwrap();
+    let paths = Paths::named(&file, &Places::default()).unwrap();
+    assert_eq!(paths.plugin_limits, limits);
 }
 
 #[test]

@@ -75,6 +75,7 @@ pub(crate) fn plugins(paths: Paths, runtime: &Handle) -> Result<Plugins, Error> 
         vouchers: paths.vouchers,
         state: None,
         launcher: Some(LAUNCHER.into()),
+        limits: paths.plugin_limits,
         files: None,
         runtime: runtime.clone(),
     };

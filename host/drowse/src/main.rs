@@ -23,11 +23,12 @@ mod samples;
 mod signals;
 mod table;
 
-/// This very program, also when its file was replaced: what sets the limits of granted programs.
+/// This very program, also when its file was replaced: what sets the limits of granted programs, and
+/// compiles plugins.
 const LAUNCHER: &str = "/proc/self/exe";
 
 fn main() -> ExitCode {
-    if let Some(ended) = drowse_plugins::launched() {
+    if let Some(ended) = drowse_plugins::launched().or_else(drowse_plugins::compile_process) {
         return ended;
     }
     let cli = cli::Cli::parse_or_advise(std::env::args_os());

@@ -267,6 +267,7 @@ fn plugins(
         vouchers: config.vouchers.clone(),
         state,
         launcher: Some(LAUNCHER.into()),
+        limits: config.plugin_limits,
         files,
         runtime: runtime.clone(),
     });

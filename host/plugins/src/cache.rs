@@ -1,9 +1,10 @@
 //! Compiled plugins on disk, in a directory that is ours alone.
 //!
 //! Compiled code is machine code: what is loaded is trusted like the router itself. So only what
-//! this module compiled becomes a [`Compiled`], and a file counts only when it belongs to us, nobody
-//! else may touch it, and it is what its checksum beside it says. Anything else is dropped and
-//! compiled anew.
+//! this program compiled becomes a [`Compiled`], and a file counts only when it belongs to us, no
+//! other user may write to it or to a directory above it, and it is what its checksum beside it says.
+//! Its bytes are read once; those that were checked are loaded. Anything else is dropped and compiled
+//! again.
 
 use std::{
     fs::{self, DirBuilder},
@@ -16,7 +17,10 @@ use std::{
 use sha2::{Digest, Sha256};
 use wasmtime::{Engine, component::Component};
 
-use crate::files::{owned, read, write};
+use crate::{
+    files::{owned, read, write},
+    vouch,
+};
 
 /// Files that are kept; the oldest go first. A plugin has two.
 const FILES: usize = 128;
@@ -42,6 +46,16 @@ impl Compiled {
         engine.precompile_component(component).map(Self)
     }
 
+    /// What a compiler answered that this process started.
+    pub(crate) fn from_compiler(code: Vec<u8>) -> Self {
+        Self(code)
+    }
+
+    /// The machine code with what belongs to it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The compiled form of a component that is loaded.
     pub(crate) fn of(component: &Component) -> wasmtime::Result<Self> {
         component.serialize().map(Self)
@@ -51,7 +65,8 @@ impl Compiled {
     #[allow(unsafe_code)]
     pub(crate) fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
         // SAFETY: these bytes come from `precompile_component` or `serialize` of this program,
-        // directly or through `Cache::read`, which vouches for who could have written them.
+        // directly, or over a pipe from a child process that runs nothing else, or through
+        // `Cache::read`, which checks who could have written them. They are in our memory.
         unsafe { Component::deserialize(engine, &self.0) }
     }
 }
@@ -93,16 +108,11 @@ impl Cache {
             Err(error) => {
                 let dir = dir.display();
                 tracing::warn!(
-                    "compiled plugins are not kept: {dir}: {error}; every start compiles them anew"
+                    "compiled plugins are not kept: {dir}: {error}; every start compiles them again"
                 );
                 Self { dir: None }
             }
         }
-    }
-
-    /// The directory, if it can be used: nobody else reads or writes there.
-    pub(crate) fn dir(&self) -> Option<&Path> {
-        self.dir.as_deref()
     }
 
     /// The compiled plugin of this key, if it is there and as we left it.
@@ -160,14 +170,16 @@ impl Cache {
     }
 }
 
-/// Makes sure that the directory exists and is ours alone.
+/// Makes sure that the directory exists, is ours alone, and that no other user could put another one
+/// in its place.
 fn private(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let found = fs::symlink_metadata(dir)?;
     if !found.is_dir() {
         return Err(io::Error::other("it is not a directory"));
     }
-    owned(&found)
+    owned(&found)?;
+    vouch::way(dir).map_err(io::Error::other)
 }
 
 /// The content of `code`, if it is what `sum` says and both are ours alone.
@@ -234,6 +246,37 @@ mod tests {
             assert!(cache.read(&key).is_none());
             assert!(fs::symlink_metadata(&code).is_err(), "it is gone");
         }
+    }
+
+    #[test]
+    fn a_directory_below_one_that_others_may_change_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = dir.path().join("shared");
+        fs::create_dir(&shared).unwrap();
+        for (mode, used) in [(0o777, false), (0o775, false), (0o1777, true), (0o755, true)] {
+            fs::set_permissions(&shared, fs::Permissions::from_mode(mode)).unwrap();
+            let cache = Cache::open(&shared.join("compiled"));
+            assert_eq!(cache.dir.is_some(), used, "{mode:o}");
+        }
+        // Behind a link as well.
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&shared, &link).unwrap();
+        assert!(Cache::open(&link.join("compiled")).dir.is_none());
+    }
+
+    /// Runs only as root, which may give a directory away.
+    #[test]
+    fn a_directory_below_one_of_another_user_is_not_used() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let theirs = dir.path().join("theirs");
+        fs::create_dir(&theirs).unwrap();
+        std::os::unix::fs::chown(&theirs, Some(12_345), None).unwrap();
+        let cache = Cache::open(&theirs.join("compiled"));
+        assert!(cache.dir.is_none(), "its owner could put another directory there");
     }
 
     #[test]

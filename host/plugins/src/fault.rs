@@ -13,6 +13,12 @@ pub(crate) enum Fault {
     /// It answered with more than that of it.
     #[error("answered with {0} of more than {bytes}", bytes = size(*.1))]
     Answer(&'static str, u64),
+    /// All guests together already use this much.
+    #[error(
+        "got no memory: the calls of all providers together may use {} (plugin-limits.memory)",
+        size(*.0)
+    )]
+    Ceiling(u64),
     /// It computed longer than this, less what it was given back meanwhile.
     #[error("used up its {} of CPU time (limits.cpu)", seconds(*.0))]
     Cpu(Duration),
@@ -82,7 +88,7 @@ impl Fault {
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
             Self::Wall(_) => ErrorCode::Timeout,
-            Self::Thread(_) | Self::Threads(_) => ErrorCode::Unavailable,
+            Self::Ceiling(_) | Self::Thread(_) | Self::Threads(_) => ErrorCode::Unavailable,
             _ => ErrorCode::Internal,
         }
     }

@@ -1,6 +1,6 @@
 //! What a plugin says of itself, and what the host found out.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use drowse_core::Ability;
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,18 @@ pub enum Kind {
     Component,
     /// A dynamic library: trusted code that nothing confines.
     Dylib,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// By the name of its file.
+    pub(crate) fn of_path(path: &Path) -> Self {
+        match path.extension() {
+            Some(end) if end == "so" => Self::Dylib,
+            _ => Self::Component,
+        }
+    }
 }
 
 /// How a plugin was loaded.

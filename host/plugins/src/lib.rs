@@ -14,6 +14,7 @@ mod bindings;
 mod cache;
 mod capabilities;
 mod command;
+mod compile;
 mod convert;
 mod directory;
 #[allow(unsafe_code, reason = "the border of dynamic libraries is C")]
@@ -23,10 +24,12 @@ mod fault;
 pub mod files;
 mod function;
 pub mod grants;
+mod guest_memory;
 mod health;
 mod info;
 mod instance;
 mod load;
+mod machine;
 mod meter;
 mod network;
 mod notes;
@@ -46,6 +49,7 @@ mod vouch;
 mod wire;
 
 pub use command::launched;
+pub use compile::compile_process;
 pub use dylib::Linked;
 pub use info::{CommandWish, EndpointWish, Kind, Load, NetworkWish, PluginInfo};
 pub use plugins::{Plugins, PluginsConfig, PluginsError};

@@ -1,6 +1,6 @@
 //! From bytes to a plugin that can be called.
 
-mod check;
+pub(crate) mod check;
 mod component;
 
 use std::{
@@ -18,9 +18,11 @@ use crate::{
     bindings::types,
     cache::{Cache, hex},
     command::{Records, Starter},
+    compile::{self, Compiler},
     dylib::{self, Library, Linked},
     function::Describe,
     grants::Rule,
+    guest_memory::GuestMemory,
     info::{self, EndpointWish, Kind, Load, PluginInfo},
     instance::{self, INSIDE},
     reach::Places,
@@ -33,6 +35,9 @@ use crate::{
 pub(crate) struct House {
     pub(crate) runtime: Runtime,
     pub(crate) cache: Cache,
+    pub(crate) compiler: Compiler,
+    /// The memory of all guests.
+    pub(crate) memory: Arc<GuestMemory>,
     /// What all providers must know of each other.
     pub(crate) places: Arc<Places>,
     /// By what programs begin.
@@ -127,15 +132,12 @@ pub(crate) async fn load(house: &Arc<House>, source: Source) -> Result<Plugin, S
     // Names from the file are among the words.
     let wrong = |cause: String| format!("plugin {origin}: {}", info::line(&cause, 4096));
     let (digest, size) = (source.digest.clone(), source.bytes.len() as u64);
-    let ready = tokio::task::spawn_blocking({
-        let house = house.clone();
-        move || ready(&house, &source)
-    });
-    let ready = match ready.await {
-        Ok(ready) => ready.map_err(wrong)?,
-        // The parsers of other people's files are not ours; a panic there is a bad file.
-        Err(_) => return Err(wrong("it cannot be read: it is damaged in an unusual way".into())),
+    let source = Arc::new(source);
+    let ready = match source.kind {
+        Kind::Component => component::ready(house, &source).await,
+        Kind::Dylib => blocking(move || library(&source)).await,
     };
+    let ready = ready.map_err(wrong)?;
     let info = PluginInfo {
         name: String::new(),
         version: String::new(),
@@ -156,7 +158,7 @@ pub(crate) async fn load(house: &Arc<House>, source: Source) -> Result<Plugin, S
         load_time: Duration::ZERO,
     };
     let mut plugin = Plugin { info, code: ready.code };
-    let described = describe(&house.runtime, &plugin).await.map_err(wrong)?;
+    let described = describe(house, &plugin).await.map_err(wrong)?;
     accept(&mut plugin.info, described).map_err(wrong)?;
     plugin.info.load_time = began.elapsed();
     tracing::info!(
@@ -170,29 +172,38 @@ pub(crate) async fn load(house: &Arc<House>, source: Source) -> Result<Plugin, S
     Ok(plugin)
 }
 
-fn ready(house: &House, source: &Source) -> Result<Ready, String> {
-    match source.kind {
-        Kind::Component => component::ready(house, source),
-        Kind::Dylib => {
-            let library = match source.linked {
-                Some(library) => library,
-                None => dylib::open(source, house.cache.dir())?,
-            };
-            Ok(Ready {
-                contract: library.contract(),
-                code: Code::Dylib(library),
-                kind: Kind::Dylib,
-                imports: Vec::new(),
-                load: Load::Opened,
-            })
-        }
-    }
+/// Does a part of loading on a thread that may block.
+async fn blocking<R: Send + 'static>(
+    load: impl FnOnce() -> Result<R, String> + Send + 'static,
+) -> Result<R, String> {
+    tokio::task::spawn_blocking(load).await.unwrap_or_else(|_| Err(compile::damaged()))
 }
 
-async fn describe(runtime: &Runtime, plugin: &Plugin) -> Result<types::Description, String> {
-    let scope = Arc::new(Scope::new(Arc::new(Tenant::nobody(&plugin.info.origin)), &[]));
+fn library(source: &Source) -> Result<Ready, String> {
+    let library = match source.linked {
+        Some(library) => library,
+        None => dylib::open(source)?,
+    };
+    Ok(Ready {
+        contract: library.contract(),
+        code: Code::Dylib(library),
+        kind: Kind::Dylib,
+        imports: Vec::new(),
+        load: Load::Opened,
+    })
+}
+
+/// An error with its causes in one line.
+pub(crate) fn chain(error: &wasmtime::Error) -> String {
+    crate::fault::clean(&format!("{error:#}"), 1024)
+}
+
+async fn describe(house: &House, plugin: &Plugin) -> Result<types::Description, String> {
+    let mut tenant = Tenant::nobody(&plugin.info.origin);
+    tenant.memory = house.memory.share();
+    let scope = Arc::new(Scope::new(Arc::new(tenant), &[]));
     let state = HostState::new(scope, "describe", None);
-    let asked = instance::run(runtime, plugin, state, None, Describe);
+    let asked = instance::run(&house.runtime, plugin, state, None, Describe);
     match tokio::time::timeout(INSIDE, asked).await {
         Ok(Ok(Ok(description))) => Ok(description),
         Ok(Ok(Err(error))) => Err(format!("describe: {}", error.message)),

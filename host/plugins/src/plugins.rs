@@ -5,6 +5,7 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -22,14 +23,16 @@ use tokio::{
 use crate::{
     cache::Cache,
     command::{Processes, Records, Starter},
+    compile::Compiler,
     directory::Directories,
     dylib::Linked,
+    guest_memory::GuestMemory,
     info::{Kind, PluginInfo},
     load::{self, House, Plugin, Source},
     notes::Notes,
     provider::PluginProvider,
     runtime::Runtime,
-    settings::{Limits, ProviderSettings},
+    settings::{Limits, PluginLimits, ProviderSettings},
     vouch::{self, Listed, Said, Verification, Vouchers},
 };
 
@@ -53,11 +56,15 @@ pub struct PluginsConfig {
     /// killed finds them; nobody does when absent. A directory that is there and is this router's
     /// alone.
     pub state: Option<PathBuf>,
-    /// The program that sets the limits of granted programs, one that begins with [`launched`]:
-    /// the router itself. Without one, what has limits does not begin.
+    /// The program that sets the limits of granted programs and of compilations, one that begins
+    /// with [`launched`] and [`compile_process`]: the router itself. Without one, programs with
+    /// limits do not begin, and plugins are compiled in this process without limits.
     ///
     /// [`launched`]: crate::launched
+    /// [`compile_process`]: crate::compile_process
     pub launcher: Option<PathBuf>,
+    /// What all plugins together may use up.
+    pub limits: PluginLimits,
     /// The soft limit of open files that granted programs get; the router's own when absent.
     pub files: Option<u64>,
     /// Runs loading and `watch`; never a data-path thread's runtime.
@@ -107,7 +114,15 @@ impl Plugins {
         let records = Arc::new(Records::open(config.state.as_deref()));
         let (launcher, files) = (config.launcher.clone(), config.files);
         let starter = Starter { launcher, files, ..Starter::default() };
-        let house = House { runtime, cache, places: Arc::default(), starter, records };
+        let house = House {
+            runtime,
+            cache,
+            compiler: Compiler::new(config.launcher.clone(), config.limits.compile),
+            memory: Arc::new(GuestMemory::new(config.limits.memory)),
+            places: Arc::default(),
+            starter,
+            records,
+        };
         let directories = Directories::new()
             .inspect_err(|error| {
                 tracing::warn!("changed plugins are used only after a restart: {error}");
@@ -303,12 +318,42 @@ impl Shelf {
             // Its file system may hang: then its changes are not noticed.
             let _ = tokio::time::timeout(NOTICE, noticed).await;
         }
-        self.refresh(&provider).await;
-        // Nobody waits any more; the provider is served all the same.
-        let _ = done.send(());
-        // The sender is our own, so this goes on until we are given up.
-        while changes.changed().await.is_ok() {
-            self.refresh(&provider).await;
+        let mut done = Some(done);
+        let mut found = self.find(reference).await;
+        loop {
+            if let Some(newer) = self.overtaken(&provider, &found, &mut changes).await {
+                found = newer;
+                continue;
+            }
+            // Nobody waits any more; the provider is served all the same.
+            let _ = done.take().map(|done| done.send(()));
+            // The sender is our own, so this goes on until we are given up.
+            if changes.changed().await.is_err() {
+                return;
+            }
+            found = self.find(reference).await;
+        }
+    }
+
+    /// Lets a provider use what was found. Ends before that when something else is found by then:
+    /// that, and the older file is loaded no further.
+    async fn overtaken(
+        self: &Arc<Self>,
+        provider: &PluginProvider,
+        found: &Result<Source, String>,
+        changes: &mut watch::Receiver<()>,
+    ) -> Option<Result<Source, String>> {
+        let mut adopted = pin!(self.adopt(provider, found));
+        loop {
+            tokio::select! {
+                () = &mut adopted => return None,
+                Ok(()) = changes.changed() => {
+                    let newer = self.find(&provider.seat().reference).await;
+                    if !same(found, &newer) {
+                        return Some(newer);
+                    }
+                }
+            }
         }
     }
 
@@ -319,14 +364,13 @@ impl Shelf {
         }
     }
 
-    /// Lets a provider use the file that is there now.
-    async fn refresh(self: &Arc<Self>, provider: &PluginProvider) {
-        let seat = provider.seat();
-        let loaded = match self.find(&seat.reference).await {
-            Ok(source) => self.load(&source).await,
-            Err(cause) => Err(cause),
+    /// Lets a provider use the file that was found.
+    async fn adopt(&self, provider: &PluginProvider, found: &Result<Source, String>) {
+        let loaded = match found {
+            Ok(source) => self.load(source).await,
+            Err(cause) => Err(cause.clone()),
         };
-        seat.adopt(loaded).await;
+        provider.seat().adopt(loaded).await;
     }
 
     /// What this file is, loaded once for all who use it.
@@ -397,10 +441,7 @@ impl Shelf {
     /// The file at a path, if there is one and it may be used.
     fn at(&self, path: &Path) -> Result<Option<Source>, String> {
         let shown = path.display();
-        let kind = match path.extension() {
-            Some(end) if end == "so" => Kind::Dylib,
-            _ => Kind::Component,
-        };
+        let kind = Kind::of_path(path);
         if kind == Kind::Dylib && !self.config.allow_dylib && path.exists() {
             return Err(format!(
                 "plugin {shown}: it is a dynamic library, trusted code that nothing confines, and \
@@ -489,6 +530,15 @@ impl Shelf {
                  set one, give a path, or use one of: {bundled}"
             ),
         })
+    }
+}
+
+/// Whether two looks at the place of a plugin found the same.
+fn same(one: &Result<Source, String>, other: &Result<Source, String>) -> bool {
+    match (one, other) {
+        (Ok(one), Ok(other)) => (&one.digest, &one.origin) == (&other.digest, &other.origin),
+        (Err(one), Err(other)) => one == other,
+        _ => false,
     }
 }
 

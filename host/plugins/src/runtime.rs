@@ -110,17 +110,7 @@ fn pool() -> PoolingAllocationConfig {
 
 impl Flavour {
     fn new(allocation: InstanceAllocationStrategy) -> wasmtime::Result<Self> {
-        let mut config = Config::new();
-        config
-            .allocation_strategy(allocation)
-            .epoch_interruption(true)
-            .wasm_component_model(true)
-            .wasm_memory64(false)
-            .wasm_multi_memory(false)
-            .max_wasm_stack(512 << 10)
-            .async_stack_size(2 << 20);
-        let engine = Engine::new(&config)?;
-        Ok(Self { linker: linker(&engine)? })
+        Ok(Self { linker: linker(&engine(allocation)?)? })
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -130,6 +120,24 @@ impl Flavour {
     pub(crate) fn linker(&self) -> &Linker<HostState> {
         &self.linker
     }
+}
+
+/// An engine that only compiles. Its code fits the engines of a [`Runtime`].
+pub(crate) fn compiling_engine() -> wasmtime::Result<Engine> {
+    engine(InstanceAllocationStrategy::OnDemand)
+}
+
+fn engine(allocation: InstanceAllocationStrategy) -> wasmtime::Result<Engine> {
+    let mut config = Config::new();
+    config
+        .allocation_strategy(allocation)
+        .epoch_interruption(true)
+        .wasm_component_model(true)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .max_wasm_stack(512 << 10)
+        .async_stack_size(2 << 20);
+    Engine::new(&config)
 }
 
 /// Everything that a component may import: the capabilities, and WASI with nothing granted.

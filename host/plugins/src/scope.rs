@@ -16,6 +16,7 @@ use crate::{
     endpoint::{Datagrams, Endpoint, Place},
     fault::Fault,
     grants::{Asked, Called, Policy, Rule, toml_key, toml_string},
+    guest_memory::{GuestMemory, Share},
     health::Health,
     info::EndpointWish,
     load::House,
@@ -53,6 +54,8 @@ pub(crate) struct Tenant {
     pub(crate) threads: Threads,
     /// The CPU time of its calls.
     pub(crate) account: Arc<Account>,
+    /// Its part of the memory of all guests.
+    pub(crate) memory: Arc<Share>,
     started: Instant,
 }
 
@@ -112,6 +115,7 @@ impl Tenant {
             responses: Arc::new(Semaphore::new(RESPONSES)),
             threads: Threads::new(settings.limits.calls),
             account: Arc::new(Account::new(settings.limits.cpu)),
+            memory: house.memory.share(),
             started: Instant::now(),
         })
     }
@@ -140,6 +144,7 @@ impl Tenant {
             responses: Arc::new(Semaphore::new(RESPONSES)),
             threads: Threads::new(limits.calls),
             account: Arc::new(Account::new(limits.cpu)),
+            memory: Arc::new(GuestMemory::default()).share(),
             started: Instant::now(),
             limits,
         }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 use drowse_core::{ProviderName, StopOptions};
 use serde::{Deserialize, Serialize};
 
-use crate::reach::Reach;
+use crate::{machine, reach::Reach};
 
 /// One configured plugin instance.
 #[derive(Clone, Debug, PartialEq)]
@@ -205,6 +205,43 @@ pub struct Limits {
     pub response: u64,
     /// Log lines a second.
     pub log_lines: u32,
+}
+
+/// What all plugins together may use up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PluginLimits {
+    /// Bytes of memory of all calls of all providers at a time. Half of it is divided evenly among
+    /// the providers, half of it goes to whoever asks first.
+    pub memory: u64,
+    /// What the compilation of one plugin may use up.
+    pub compile: CompileLimits,
+}
+
+/// What the compilation of one plugin may use up. It is ended when it takes more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// Bytes of data: `RLIMIT_DATA`.
+    pub memory: u64,
+    /// CPU time of all its threads, in whole seconds: `RLIMIT_CPU`.
+    pub time: Duration,
+}
+
+// === impl PluginLimits ===
+
+impl Default for PluginLimits {
+    fn default() -> Self {
+        // A provider's call takes one or two megabytes, one in JavaScript or Python forty.
+        let memory = machine::memory().map_or(u64::MAX, |all| all / 4).clamp(64 << 20, 1 << 30);
+        Self { memory, compile: CompileLimits::default() }
+    }
+}
+
+// === impl CompileLimits ===
+
+impl Default for CompileLimits {
+    fn default() -> Self {
+        Self { memory: 2 << 30, time: Duration::from_secs(60) }
+    }
 }
 
 // === impl Secret ===

@@ -2,13 +2,15 @@
 
 use std::{sync::Arc, time::Instant};
 
+use async_trait::async_trait;
 use drowse_core::ProviderEvent;
 use tokio::sync::{Semaphore, mpsc};
-use wasmtime::{ResourceLimiter, Store, UpdateDeadline, component::ResourceTable};
+use wasmtime::{ResourceLimiterAsync, Store, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
-    fault::Fault, meter::Meter, rate::Bucket, runtime::Flavour, said::Saying, scope::Scope,
+    fault::Fault, guest_memory::Reservation, meter::Meter, rate::Bucket, runtime::Flavour,
+    said::Saying, scope::Scope,
 };
 
 /// Function pointers and the like; a provider has hundreds.
@@ -57,7 +59,8 @@ pub(crate) struct HostState {
     pub(crate) synced: Bucket,
     /// Bytes of responses that `watch` reads in a second.
     pub(crate) received: Bucket,
-    memory: u64,
+    /// Its memories and tables, of which all guests together have only so much.
+    memory: Reservation,
     /// Made when a component first asks for something of WASI.
     wasi: Option<WasiCtx>,
 }
@@ -73,6 +76,7 @@ impl HostState {
         let (now, received) = (Instant::now(), scope.limits().response);
         table.set_max_capacity(HANDLES);
         let saying = target.map(|target| scope.tenant.said.begin(target));
+        let memory = scope.tenant.memory.reserve();
         Self {
             scope,
             operation,
@@ -88,7 +92,7 @@ impl HostState {
             synced: Bucket::new(1, now),
             held: Arc::new(Semaphore::new(RESPONSES)),
             received: Bucket::new(received, now),
-            memory: 0,
+            memory,
             wasi: None,
         }
     }
@@ -132,7 +136,7 @@ impl HostState {
 /// A store for this state: bounded in memory and CPU, on this flavour's engine.
 pub(crate) fn store(flavour: &Flavour, state: HostState) -> Store<HostState> {
     let mut store = Store::new(flavour.engine(), state);
-    store.limiter(|state| state);
+    store.limiter_async(|state| state);
     // What one call across the border may make the host allocate: a list may name the same guest
     // memory many times over.
     store.set_hostcall_fuel(
@@ -151,29 +155,32 @@ pub(crate) fn store(flavour: &Flavour, state: HostState) -> Store<HostState> {
 }
 
 impl HostState {
-    /// All memories and tables of a component count together.
-    fn take(&mut self, more: u64) -> wasmtime::Result<bool> {
-        let used = self.memory.saturating_add(more);
-        if used > self.scope.limits().memory {
+    /// All memories and tables of a component count together, and those of all instances.
+    async fn take(&mut self, more: u64) -> wasmtime::Result<bool> {
+        if self.memory.bytes().saturating_add(more) > self.scope.limits().memory {
             let fault = Fault::memory(self.scope.limits());
             return Err(self.broke(fault));
         }
-        self.memory = used;
+        if !self.memory.grow(more).await {
+            let fault = Fault::Ceiling(self.scope.tenant.memory.limit());
+            return Err(self.broke(fault));
+        }
         Ok(true)
     }
 }
 
-impl ResourceLimiter for HostState {
-    fn memory_growing(
+#[async_trait]
+impl ResourceLimiterAsync for HostState {
+    async fn memory_growing(
         &mut self,
         current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        self.take((desired as u64).saturating_sub(current as u64))
+        self.take((desired as u64).saturating_sub(current as u64)).await
     }
 
-    fn table_growing(
+    async fn table_growing(
         &mut self,
         current: usize,
         desired: usize,
@@ -183,7 +190,7 @@ impl ResourceLimiter for HostState {
             return Err(self.broke(Fault::Table(TABLE_ELEMENTS)));
         }
         // Tables are memory, too.
-        self.take(desired.saturating_sub(current) as u64 * TABLE_ELEMENT)
+        self.take(desired.saturating_sub(current) as u64 * TABLE_ELEMENT).await
     }
 
     fn instances(&self) -> usize {
@@ -220,25 +227,25 @@ mod tests {
         HostState::new(Arc::new(scope), "start", None)
     }
 
-    #[test]
-    fn tables_count_as_memory() {
+    #[tokio::test]
+    async fn tables_count_as_memory() {
         let mut state = state();
         let limit = state.scope.limits().memory;
         let table = TABLE_ELEMENTS as u64 * TABLE_ELEMENT;
         for _ in 0..limit / table {
-            assert!(state.table_growing(0, TABLE_ELEMENTS, None).unwrap());
+            assert!(state.table_growing(0, TABLE_ELEMENTS, None).await.unwrap());
         }
-        assert!(state.table_growing(0, TABLE_ELEMENTS, None).is_err());
+        assert!(state.table_growing(0, TABLE_ELEMENTS, None).await.is_err());
         assert_eq!(state.fault, Some(Fault::Memory(limit)));
     }
 
-    #[test]
-    fn memories_count_together() {
+    #[tokio::test]
+    async fn memories_count_together() {
         let mut state = state();
         let half = usize::try_from(state.scope.limits().memory / 2).unwrap();
-        assert!(state.memory_growing(0, half, None).unwrap());
-        assert!(state.memory_growing(0, half, None).unwrap());
-        assert!(state.memory_growing(half, half + 1, None).is_err());
+        assert!(state.memory_growing(0, half, None).await.unwrap());
+        assert!(state.memory_growing(0, half, None).await.unwrap());
+        assert!(state.memory_growing(half, half + 1, None).await.is_err());
     }
 
     #[test]

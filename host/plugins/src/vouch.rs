@@ -11,12 +11,15 @@ use std::path::Path;
 
 use serde::Serialize;
 
-pub(crate) use self::owner::read;
+pub(crate) use self::owner::{read, way};
 pub use self::{
     lock::{Lock, LockPlace, Locked},
     signature::Signer,
 };
-use crate::{info::PluginInfo, load::Source};
+use crate::{
+    info::{Kind, PluginInfo},
+    load::Source,
+};
 
 /// Largest plugin file.
 pub(crate) const FILE_BYTES: u64 = 64 << 20;
@@ -91,10 +94,15 @@ impl Vouchers {
         Said { lock: self.lock(reference, source), signature: self.signature(source) }
     }
 
-    /// Those of a file outside the directory of plugins that somebody looks at: nobody, unless the
-    /// lock file has it. It may be one's own, fresh from the compiler.
+    /// Those of a file outside the directory of plugins that somebody looks at. For a component they
+    /// are none, unless the lock file has it: it may be one's own, fresh from the compiler, and it
+    /// runs in a sandbox. A dynamic library runs with all rights as soon as it is opened, so for one
+    /// they are those of a router.
     #[must_use]
     pub fn of_path(self, path: &str) -> Self {
+        if Kind::of_path(Path::new(path)) == Kind::Dylib {
+            return self;
+        }
         let named = |place: &LockPlace| {
             let name = place.name(path);
             // One that cannot be read refuses everything.

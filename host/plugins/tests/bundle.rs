@@ -37,6 +37,7 @@ async fn bundled_plugins_import_nothing_but_the_contract() {
         vouchers: drowse_plugins::Vouchers::default(),
         state: None,
         launcher: None,
+        limits: drowse_plugins::settings::PluginLimits::default(),
         files: None,
         runtime: Handle::current(),
     })

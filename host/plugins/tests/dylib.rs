@@ -7,6 +7,7 @@ mod support;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -258,6 +259,23 @@ async fn it_is_refused_until_the_operator_allows_it() {
     assert_eq!(stage.plugins.inspect(&path.display().to_string()).await.unwrap().name, "guest");
     let compiled: Vec<_> = fs::read_dir(stage.path("compiled")).unwrap().collect();
     assert!(compiled.is_empty(), "the private copy is gone: {compiled:?}");
+}
+
+#[tokio::test]
+async fn it_is_opened_from_memory_that_nobody_can_change_also_without_a_cache() {
+    let stage = stage();
+    odd(&stage, "sealed", &["NAME=\"s\""]);
+    let shared = stage.path("shared");
+    fs::create_dir(&shared).unwrap();
+    // Whoever may write there could put another directory in the cache's place.
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).unwrap();
+    let plugins = Stage::open_as(stage.dir.path(), |config| config.cache = shared.join("compiled"));
+    assert_eq!(plugins.inspect("sealed").await.unwrap().name, "s");
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    assert!(maps.contains("/memfd:drowse-plugin"), "{maps}");
+    let root = stage.dir.path().display().to_string();
+    assert!(!maps.contains(&root), "no file of a directory is mapped: {maps}");
+    assert_eq!(fs::read_dir(shared.join("compiled")).unwrap().count(), 0);
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use drowse_core::{ErrorCode, Failure, Provider as _, ProviderEvent};
 use drowse_plugins::settings::{Secret, Transport};
 use serde_json::json;
-use support::{Echo, Stage, another, grant, hostile, start, stop, target, until};
+use support::{Echo, Stage, another, grant, hostile, settings, start, stop, target, until};
+use tokio::task::JoinSet;
 
 /// The failure of one misdeed, with everything granted that the deed could need.
 async fn failure_of(handle: &str) -> (Failure, drowse_core::ProviderState) {
@@ -61,6 +62,45 @@ async fn an_endless_loop_ends_at_the_cpu_limit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn computing_in_pieces_ends_at_the_cpu_limit_all_the_same() {
     assert_fault(failure_of("pieces").await, ErrorCode::Internal, "used up its 200 ms of CPU");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_hoards_memory_leaves_others_their_part_of_the_ceiling() {
+    const CEILING: u64 = 64 << 20;
+    let stage = Stage::new();
+    let plugins = Stage::open_as(stage.dir.path(), |config| config.limits.memory = CEILING);
+    let echo = Echo::new(stage.dir.path());
+    let named = |name: &str| {
+        let mut settings = settings();
+        settings.name = name.to_owned().try_into().unwrap();
+        settings.endpoints.insert("engine".into(), grant(&echo.socket));
+        settings
+    };
+    let (greedy, good) = (plugins.provider(named("greedy")).await, named("good"));
+    let good = plugins.provider(good).await;
+
+    // A quarter of the ceiling is the other provider's own.
+    let mut calls = JoinSet::new();
+    for _ in 0..2 {
+        let greedy = greedy.clone();
+        calls.spawn(async move { start(&greedy, "hold:20").await });
+        echo.held().await;
+    }
+    let failure = start(&greedy, "hold:20").await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::Unavailable, "{failure}");
+    let words = "calls of all providers together may use 64 MiB (plugin-limits.memory)";
+    assert!(failure.message.contains(words), "{failure}");
+    start(&good, "good:127.0.0.1:80").await.expect("others are served");
+
+    // What ends gives its memory back, and whoever waits gets it.
+    calls.spawn({
+        let greedy = greedy.clone();
+        async move { start(&greedy, "hold:20").await }
+    });
+    for _ in 0..3 {
+        echo.release();
+        calls.join_next().await.unwrap().unwrap().expect("it was held and has ended");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

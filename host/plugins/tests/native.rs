@@ -63,6 +63,7 @@ impl Native {
             vouchers: Vouchers::default(),
             state: None,
             launcher: None,
+            limits: drowse_plugins::settings::PluginLimits::default(),
             files: None,
             runtime: Handle::current(),
         });

@@ -115,6 +115,11 @@ impl Guest for Hostile {
                 clock::sleep(1);
             },
             ("memory", _) => hoard_memory(),
+            ("hold", mebibytes) => {
+                let held = vec![1u8; mebibytes.parse::<usize>().unwrap_or(0) << 20];
+                get("engine", "/held", &[])?;
+                black_box(held);
+            }
             ("stack", _) => {
                 black_box(descend(0));
             }

@@ -4,6 +4,7 @@ use std::{collections::HashSet, path::PathBuf};
 
 use drowse_config::{Config, Item, Mistake, Places};
 use drowse_core::{Provider, WorkloadName, WorkloadSpec};
+use drowse_plugins::settings::ProviderSettings;
 use serde::Serialize;
 
 use crate::{
@@ -24,6 +25,9 @@ struct Report {
     mistakes: Vec<Finding>,
     /// What looks wrong on this machine, now.
     doubts: Vec<Finding>,
+    /// Bytes of memory of the calls of all providers at a time; absent where the configuration cannot
+    /// be read.
+    plugin_memory: Option<u64>,
     #[serde(skip)]
     summary: String,
 }
@@ -51,6 +55,7 @@ fn examine(path: PathBuf) -> Result<Report, Error> {
         ok: false,
         mistakes: Vec::new(),
         doubts: Vec::new(),
+        plugin_memory: None,
         summary: String::new(),
     };
     let config = match Config::load(&report.configuration, &Places::of_this_user()) {
@@ -79,17 +84,19 @@ fn examine(path: PathBuf) -> Result<Report, Error> {
         let item = Item::Workload(workload.clone());
         report.doubts.push(config.mistake(&item, message).into());
     }
+    report.plugin_memory = Some(config.plugin_limits.memory);
     ask_plugins(&config, &mut report)?;
     report.ok = report.mistakes.is_empty();
     let count = |number: usize, word: &str| {
         format!("{number} {word}{}", if number == 1 { "" } else { "s" })
     };
     report.summary = format!(
-        "{}, {}, {}, {}",
+        "{}, {}, {}, {}, {} MiB of memory for all calls of providers",
         count(config.listeners.len(), "listener"),
         count(config.providers.len(), "provider"),
         count(config.workloads.len(), "workload"),
-        count(config.routes.len(), "route")
+        count(config.routes.len(), "route"),
+        config.plugin_limits.memory >> 20
     );
     Ok(report)
 }
@@ -137,12 +144,28 @@ fn ask_plugins(config: &Config, report: &mut Report) -> Result<(), Error> {
                     report.doubts.push(config.mistake(&item, doubt).into());
                 }
             }
-            for doubt in grants::doubts(&info, settings) {
+            let doubts = grants::doubts(&info, settings).into_iter();
+            for doubt in doubts.chain(memory_doubt(config, settings)) {
                 report.doubts.push(config.mistake(&item, doubt).into());
             }
         }
         plugins.shutdown().await;
         Ok(())
+    })
+}
+
+/// A call that may take more than its provider can ever get of the memory for all calls.
+fn memory_doubt(config: &Config, settings: &ProviderSettings) -> Option<String> {
+    let half = config.plugin_limits.memory / 2;
+    let most = half + half / (config.providers.len() as u64).max(1);
+    let memory = settings.limits.memory;
+    (memory > most).then(|| {
+        format!(
+            "`limits.memory`: one call may take {} MiB, and the provider gets {} MiB at most of the \
+             memory for all calls; raise `memory` in [plugin-limits], or lower this one",
+            memory >> 20,
+            most >> 20
+        )
     })
 }
 

@@ -42,6 +42,7 @@ async fn desk(directory: &tempfile::TempDir) -> Desk {
         vouchers: drowse_plugins::Vouchers::default(),
         state: None,
         launcher: None,
+        limits: drowse_plugins::settings::PluginLimits::default(),
         files: None,
         runtime: Handle::current(),
     })

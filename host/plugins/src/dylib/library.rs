@@ -3,12 +3,10 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    fs,
-    path::Path,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    fs::File,
+    io::{self, Read as _, Seek as _, Write as _},
+    os::fd::AsRawFd as _,
+    sync::{Mutex, PoisonError},
 };
 
 use drowse_provider_abi::{Entry, FUNCTIONS, Function, MAJOR, SYMBOL, Table, TableFn};
@@ -17,11 +15,14 @@ use object::{
     Endianness, Object as _, ObjectSymbol as _,
     read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _},
 };
+use rustix::{
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
+    io::Errno,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     cache::hex,
-    files,
     load::{CONTRACT, Source},
 };
 
@@ -111,20 +112,16 @@ impl Library {
     }
 }
 
-/// Opens a library from a copy in this directory, which is ours alone, after a look at it. The same
+/// Opens a library from a copy in memory that cannot change any more, after a look at it. The same
 /// bytes are opened once.
-pub(crate) fn open(source: &Source, private: Option<&Path>) -> Result<Library, String> {
+pub(crate) fn open(source: &Source) -> Result<Library, String> {
     static OPENED: Mutex<BTreeMap<String, Library>> = Mutex::new(BTreeMap::new());
     let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(library) = opened.get(&source.digest) {
         return Ok(*library);
     }
     check(&source.bytes)?;
-    let private = private.ok_or_else(|| {
-        "it is opened from a copy in the directory `cache`, which cannot be used; the log says why"
-            .to_owned()
-    })?;
-    let library = load(source, private)?;
+    let library = load(source)?;
     opened.insert(source.digest.clone(), library);
     Ok(library)
 }
@@ -158,28 +155,52 @@ fn check(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Writes the copy, looks whether it is what was read, and opens it.
-fn load(source: &Source, private: &Path) -> Result<Library, String> {
-    static COPIES: AtomicU64 = AtomicU64::new(0);
-    let copy = COPIES.fetch_add(1, Relaxed);
-    let path = private.join(format!("{}-{}-{copy}.so", source.digest, std::process::id()));
-    let opened = files::write(&path, &source.bytes, 0o600)
-        .and_then(|()| files::read(&path))
-        .map_err(|error| format!("its copy {}: {error}", path.display()))
-        .and_then(|copied| {
-            if hex(&Sha256::digest(&copied)) != source.digest {
-                return Err(format!("its copy {} is not what was written", path.display()));
-            }
-            load_copy(path.as_os_str())
-        });
-    // What is open stays in memory without its file.
-    let _ = fs::remove_file(&path);
+/// Opens the sealed copy of a library.
+fn load(source: &Source) -> Result<Library, String> {
+    let copy = sealed(&source.bytes).map_err(|error| format!("its copy in memory: {error}"))?;
+    let digest = digest(&copy).map_err(|error| format!("its copy in memory: {error}"))?;
+    if digest != source.digest {
+        return Err("its copy in memory is not what was written".to_owned());
+    }
+    let opened = load_copy(format!("/proc/self/fd/{}", copy.as_raw_fd()).as_ref());
+    // The system's loader takes a path that it knows for the library that it has opened there. So
+    // no later copy may get this number.
+    std::mem::forget(copy);
     opened
+}
+
+/// A file in memory with these bytes, which nobody can change.
+fn sealed(bytes: &[u8]) -> io::Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // A kernel may be told to refuse those that could be executed as programs; older kernels do not
+    // know the flag.
+    let made = match memfd_create("drowse-plugin", flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => memfd_create("drowse-plugin", flags),
+        made => made,
+    };
+    let mut copy = File::from(made?);
+    copy.write_all(bytes)?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    fcntl_add_seals(&copy, seals)?;
+    Ok(copy)
+}
+
+/// SHA-256 of a whole file, hexadecimal.
+fn digest(mut file: &File) -> io::Result<String> {
+    file.rewind()?;
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            read => hasher.update(&piece[..read]),
+        }
+    }
 }
 
 fn load_copy(path: &OsStr) -> Result<Library, String> {
     // SAFETY: the operator has allowed dynamic libraries, this one is built for this border, and
-    // nobody else can have changed its copy. What it does when it is opened is its own affair.
+    // nobody can change its copy. What it does when it is opened is its own affair.
     let opened = unsafe { Opened::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
     let opened = opened.map_err(|error| format!("it cannot be opened: {error}"))?;
     // SAFETY: the symbol is a function of this type in every version of the border.
@@ -245,10 +266,21 @@ mod tests {
     }
 
     #[test]
+    fn a_sealed_copy_cannot_be_changed_by_anybody() {
+        let copy = sealed(b"machine code").unwrap();
+        assert_eq!(digest(&copy).unwrap(), hex(&Sha256::digest(b"machine code")));
+        assert!((&copy).write_all(b"other code").is_err());
+        assert!(copy.set_len(3).is_err());
+        let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
+        assert!(std::fs::write(path, "other code").is_err(), "nor over its path");
+        assert!(fcntl_add_seals(&copy, SealFlags::WRITE).is_err(), "the seals stay");
+    }
+
+    #[test]
     fn what_is_no_library_is_refused_unopened() {
         assert!(check(b"\0asm").unwrap_err().starts_with("it is not a dynamic library"));
         assert!(check(b"\x7fELF").unwrap_err().starts_with("it is not a complete"));
-        let own = fs::read("/proc/self/exe").unwrap();
+        let own = std::fs::read("/proc/self/exe").unwrap();
         let cause = check(&own).unwrap_err();
         assert!(cause.starts_with("it does not export drowse_provider_table"), "{cause}");
         let cause = check(&own[..own.len() - 1]).unwrap_err();

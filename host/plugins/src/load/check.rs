@@ -11,7 +11,7 @@ pub(crate) const CONTRACT: &str = "0.1.0";
 /// Versions with this beginning fit.
 const COMPATIBLE: &str = "0.1.";
 /// What a plugin exports.
-const PROVIDER: &str = "drowse:provider/provider@";
+pub(crate) const PROVIDER: &str = "drowse:provider/provider@";
 /// Where its imports come from.
 const OURS: &str = "drowse:provider/";
 /// Interfaces of the contract that this router offers.
@@ -21,16 +21,21 @@ const OFFERED: [&str; 10] =
 const BUILD: &str = "build it with drowse-provider-sdk or wit-bindgen for wasm32-unknown-unknown \
                      or wasm32-wasip2";
 
-/// The component that a file is, or that its core module becomes.
-pub(super) fn component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
+/// Fails unless it is a component or a core module, by its first bytes.
+pub(crate) fn is_wasm(bytes: &[u8]) -> Result<(), String> {
     if !bytes.starts_with(b"\0asm") {
         return Err(format!("it is not WASM; {BUILD}"));
     }
+    if !Parser::is_component(bytes) && !Parser::is_core_wasm(bytes) {
+        return Err(format!("it is WASM of a version that is not known here; {BUILD}"));
+    }
+    Ok(())
+}
+
+/// The component that a file is, or that its core module becomes.
+pub(crate) fn component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     if Parser::is_component(bytes) {
         return Ok(Cow::Borrowed(bytes));
-    }
-    if !Parser::is_core_wasm(bytes) {
-        return Err(format!("it is WASM of a version that is not known here; {BUILD}"));
     }
     let module = Module::read(bytes).map_err(|error| {
         format!("it is not a complete WASM file: {error}; copy or build it again")
@@ -85,14 +90,17 @@ impl Module {
     }
 }
 
-/// The version of the contract that a component exports, if this router speaks it.
-pub(super) fn contract(component: &Component) -> Result<String, String> {
+/// The version of the contract that a compiled component exports, if this router speaks it.
+pub(super) fn contract_of(component: &Component) -> Result<String, String> {
     let ty = component.component_type();
-    let engine = component.engine();
-    let found =
-        ty.exports(engine).find_map(|(name, _)| name.strip_prefix(PROVIDER).map(str::to_owned));
-    match found {
-        Some(version) if version.starts_with(COMPATIBLE) => Ok(version),
+    let mut exports = ty.exports(component.engine());
+    contract(exports.find_map(|(name, _)| name.strip_prefix(PROVIDER)))
+}
+
+/// The version of the contract that a component exports, if this router speaks it.
+pub(crate) fn contract(version: Option<&str>) -> Result<String, String> {
+    match version {
+        Some(version) if version.starts_with(COMPATIBLE) => Ok(version.to_owned()),
         Some(version) => Err(format!(
             "it is built for contract {version}, and this router speaks {CONTRACT}; \
              build it against wit/v0.1, or use the router that it is made for"

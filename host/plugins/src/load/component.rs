@@ -1,10 +1,10 @@
 //! A plugin that is a component: compiled or taken from the cache, linked, ready to be instantiated.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use wasmtime::component;
 
-use super::{CONTRACT, Code, House, Ready, Source, check};
+use super::{CONTRACT, Code, House, Ready, Source, blocking, chain, check};
 use crate::{
     bindings::PluginPre,
     cache::{Compiled, Key},
@@ -40,27 +40,37 @@ impl Component {
     }
 }
 
-pub(super) fn ready(house: &House, source: &Source) -> Result<Ready, String> {
-    let key = Key::new(&source.digest, house.runtime.on_demand().engine());
-    if let Some(compiled) = house.cache.read(&key) {
-        match link(&house.runtime, &compiled, Load::Cached) {
-            Ok(ready) => return Ok(ready),
-            Err(cause) => {
-                tracing::warn!(
-                    origin = source.origin,
-                    cause,
-                    "compiled plugin cannot be used and is dropped"
-                );
-                house.cache.drop(&key);
-            }
-        }
+/// A plugin from the cache, else compiled. Dropping the future ends the compilation.
+pub(super) async fn ready(house: &Arc<House>, source: &Arc<Source>) -> Result<Ready, String> {
+    let engine = house.runtime.on_demand().engine();
+    let key = Key::new(&source.digest, engine);
+    let kept = {
+        let (house, source, key) = (house.clone(), source.clone(), key.clone());
+        blocking(move || Ok(cached(&house, &source, &key))).await?
+    };
+    if let Some(ready) = kept {
+        return Ok(ready);
     }
-    let component = check::component(&source.bytes)?;
-    let compiled = Compiled::compile(house.runtime.on_demand().engine(), &component)
-        .map_err(|error| format!("it is not a valid component: {}", chain(&error)))?;
-    let ready = link(&house.runtime, &compiled, Load::Compiled)?;
-    house.cache.keep(&key, &compiled);
-    Ok(ready)
+    let compiled = house.compiler.compile(engine, source).await?;
+    let house = house.clone();
+    blocking(move || {
+        let ready = link(&house.runtime, &compiled, Load::Compiled)?;
+        house.cache.keep(&key, &compiled);
+        Ok(ready)
+    })
+    .await
+}
+
+/// A plugin from the cache, if it is there and fits.
+fn cached(house: &House, source: &Source, key: &Key) -> Option<Ready> {
+    let compiled = house.cache.read(key)?;
+    link(&house.runtime, &compiled, Load::Cached)
+        .inspect_err(|cause| {
+            let origin = &source.origin;
+            tracing::warn!(origin, cause, "compiled plugin cannot be used and is dropped");
+            house.cache.drop(key);
+        })
+        .ok()
 }
 
 /// Links a compiled component for one of the engines, after a look at what it imports and exports.
@@ -75,7 +85,7 @@ fn link(runtime: &Runtime, compiled: &Compiled, load: Load) -> Result<Ready, Str
             (runtime.on_demand(), component.map_err(|error| chain(&error))?)
         }
     };
-    let contract = check::contract(&component)?;
+    let contract = check::contract_of(&component)?;
     let imports = check::imports(&component)?;
     let pre = prepare(flavour, &component).map_err(|error| {
         let cause = chain(&error);
@@ -95,9 +105,4 @@ fn prepare(
     component: &component::Component,
 ) -> wasmtime::Result<PluginPre<HostState>> {
     PluginPre::new(flavour.linker().instantiate_pre(component)?)
-}
-
-/// An error with its causes in one line.
-fn chain(error: &wasmtime::Error) -> String {
-    crate::fault::clean(&format!("{error:#}"), 1024)
 }

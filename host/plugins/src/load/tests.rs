@@ -6,6 +6,8 @@ fn house() -> (tempfile::TempDir, Arc<House>) {
     let house = House {
         runtime: Runtime::new().unwrap(),
         cache,
+        compiler: Compiler::new(None, crate::settings::CompileLimits::default()),
+        memory: Arc::default(),
         places: Arc::default(),
         starter: Starter::default(),
         records: Arc::default(),

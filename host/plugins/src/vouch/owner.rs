@@ -49,7 +49,7 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// Fails when somebody else could put another file in its place: by a directory on the way to it,
 /// or by a link.
-fn way(path: &Path) -> Result<(), String> {
+pub(crate) fn way(path: &Path) -> Result<(), String> {
     let told = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
     let named = std::path::absolute(path).map_err(|error| told(path, error))?;
     let real = fs::canonicalize(path).map_err(|error| told(path, error))?;

@@ -12,7 +12,7 @@ use std::{
 use drowse_core::{Failure, Observation, Provider as _, StopOptions, Target};
 use drowse_plugins::{
     PluginProvider, Plugins, PluginsConfig,
-    settings::{EndpointGrant, Limits, ProviderSettings, Transport},
+    settings::{EndpointGrant, Limits, PluginLimits, ProviderSettings, Transport},
 };
 use drowse_tests::needs;
 use tempfile::TempDir;
@@ -77,19 +77,26 @@ impl Stage {
 
     /// With dynamic libraries, or without.
     pub(crate) fn open_with(root: &Path, allow_dylib: bool) -> Plugins {
+        Self::open_as(root, |config| config.allow_dylib = allow_dylib)
+    }
+
+    /// With something else than usual.
+    pub(crate) fn open_as(root: &Path, change: impl FnOnce(&mut PluginsConfig)) -> Plugins {
         let bundled: Vec<(&'static str, &'static [u8])> = vec![("hostile", hostile())];
-        Plugins::new(PluginsConfig {
+        let mut config = PluginsConfig {
             dir: Some(root.join("plugins")),
-            allow_dylib,
+            allow_dylib: true,
             cache: root.join("compiled"),
             bundled: bundled.leak(),
             vouchers: drowse_plugins::Vouchers::default(),
             state: None,
             launcher: None,
+            limits: PluginLimits::default(),
             files: None,
             runtime: Handle::current(),
-        })
-        .unwrap()
+        };
+        change(&mut config);
+        Plugins::new(config).unwrap()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

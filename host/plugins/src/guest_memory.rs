@@ -1,0 +1,228 @@
+//! The memory of all guests together, and each provider's share of it.
+//!
+//! `limits.memory` bounds one call, and `limits.calls` the calls of one provider; their product times
+//! the providers may be more than the machine has. So all calls draw on one ceiling. Half of it is
+//! divided evenly among the providers, and each one's part is its own; the other half goes to whoever
+//! asks first. So a provider that takes all it can get leaves the others their part.
+//!
+//! A call that finds no room waits for a while, as others end, and then fails.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
+
+/// A call waits for memory for this long.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The ceiling and what is used of it.
+#[derive(Debug)]
+pub(crate) struct GuestMemory {
+    limit: u64,
+    shares: Mutex<Shares>,
+    freed: Notify,
+}
+
+/// Bytes used by each share.
+#[derive(Debug, Default)]
+struct Shares {
+    used: BTreeMap<u64, u64>,
+    next: u64,
+}
+
+/// One provider's part in the ceiling.
+#[derive(Debug)]
+pub(crate) struct Share {
+    memory: Arc<GuestMemory>,
+    id: u64,
+}
+
+/// What one instance has taken of its provider's share; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    share: Arc<Share>,
+    bytes: u64,
+}
+
+// === impl GuestMemory ===
+
+impl GuestMemory {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self { limit, shares: Mutex::default(), freed: Notify::new() }
+    }
+
+    /// A share for one more provider.
+    pub(crate) fn share(self: &Arc<Self>) -> Arc<Share> {
+        let mut shares = self.shares();
+        let id = shares.next;
+        shares.next += 1;
+        shares.used.insert(id, 0);
+        Arc::new(Share { memory: self.clone(), id })
+    }
+
+    fn shares(&self) -> MutexGuard<'_, Shares> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes bytes for a share if there is room.
+    fn take(&self, id: u64, more: u64) -> bool {
+        let mut shares = self.shares();
+        let total = shares.used.values().fold(more, |sum, used| sum.saturating_add(*used));
+        let used = shares.used.get(&id).copied().unwrap_or_default().saturating_add(more);
+        let own = self.limit / 2 / (shares.used.len() as u64).max(1);
+        let beyond = |used: u64| used.saturating_sub(own);
+        let others = shares.used.iter().filter(|(other, _)| **other != id);
+        let first_come = others.fold(beyond(used), |sum, (_, used)| sum + beyond(*used));
+        let fits = total <= self.limit && (used <= own || first_come <= self.limit / 2);
+        if fits {
+            shares.used.insert(id, used);
+        }
+        fits
+    }
+
+    fn give_back(&self, id: u64, bytes: u64) {
+        if let Some(used) = self.shares().used.get_mut(&id) {
+            *used = used.saturating_sub(bytes);
+        }
+        self.freed.notify_waiters();
+    }
+}
+
+/// Without a ceiling.
+impl Default for GuestMemory {
+    fn default() -> Self {
+        Self::new(u64::MAX)
+    }
+}
+
+// === impl Share ===
+
+impl Share {
+    /// The ceiling of all shares together.
+    pub(crate) fn limit(&self) -> u64 {
+        self.memory.limit
+    }
+
+    /// For an instance that has taken nothing yet.
+    pub(crate) fn reserve(self: &Arc<Self>) -> Reservation {
+        Reservation { share: self.clone(), bytes: 0 }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.memory.shares().used.remove(&self.id);
+        self.memory.freed.notify_waiters();
+    }
+}
+
+// === impl Reservation ===
+
+impl Reservation {
+    /// Bytes taken so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes more, and waits for that if need be. False when there was no room for too long.
+    pub(crate) async fn grow(&mut self, more: u64) -> bool {
+        let Share { memory, id } = &*self.share;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut freed = std::pin::pin!(memory.freed.notified());
+            // What is given back from here on is not missed.
+            freed.as_mut().enable();
+            if memory.take(*id, more) {
+                self.bytes = self.bytes.saturating_add(more);
+                return true;
+            }
+            let never = self.bytes.saturating_add(more) > memory.limit;
+            if never || timeout_at(deadline, freed).await.is_err() {
+                return false;
+            }
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.share.memory.give_back(self.share.id, self.bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_provider_alone_gets_all_of_it_and_no_more() {
+        let memory = Arc::new(GuestMemory::new(100 * MIB));
+        let share = memory.share();
+        let mut calls: Vec<Reservation> = (0..4).map(|_| share.reserve()).collect();
+        for call in &mut calls {
+            assert!(call.grow(25 * MIB).await);
+        }
+        let mut late = share.reserve();
+        assert!(!late.grow(1).await);
+        assert_eq!(late.bytes(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_takes_all_it_gets_leaves_the_others_their_part() {
+        let memory = Arc::new(GuestMemory::new(100 * MIB));
+        let (greedy, good, better) = (memory.share(), memory.share(), memory.share());
+        let mut taken = Vec::new();
+        loop {
+            let mut call = greedy.reserve();
+            if !call.grow(MIB).await {
+                break;
+            }
+            taken.push(call);
+        }
+        // Its third of the one half, and the other half.
+        assert_eq!(taken.len(), 66);
+        for share in [good, better] {
+            let mut call = share.reserve();
+            assert!(call.grow(16 * MIB).await, "it is its own");
+            assert!(!call.grow(MIB).await, "and there is no more");
+        }
+        assert!(memory.shares().used.values().sum::<u64>() <= 100 * MIB);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_waits_until_another_one_has_ended() {
+        let memory = Arc::new(GuestMemory::new(10 * MIB));
+        let share = memory.share();
+        let mut first = share.reserve();
+        assert!(first.grow(8 * MIB).await);
+        let mut second = share.reserve();
+        let began = Instant::now();
+        let end = async {
+            tokio::time::sleep(PATIENCE / 2).await;
+            drop(first);
+        };
+        let (grown, ()) = tokio::join!(second.grow(8 * MIB), end);
+        assert!(grown);
+        assert_eq!(began.elapsed(), PATIENCE / 2);
+        drop(second);
+        assert_eq!(memory.shares().used.values().sum::<u64>(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_fits_is_not_waited_for() {
+        let share = Arc::new(GuestMemory::new(10 * MIB)).share();
+        let began = Instant::now();
+        assert!(!share.reserve().grow(11 * MIB).await);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+}
