@@ -26,8 +26,6 @@ use http::{
     header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, RETRY_AFTER, USER_AGENT},
     request,
 };
-use tokio::sync::Semaphore;
-
 use crate::{
     answer::Problem,
     client::Client,
@@ -37,8 +35,10 @@ use crate::{
 
 mod address;
 mod basic;
+mod failures;
 mod forward;
 mod limit;
+mod queue;
 mod users;
 
 pub(crate) use address::real as real_address;
@@ -48,6 +48,7 @@ pub use users::check_users;
 
 use basic::Basic;
 use limit::Limits;
+use queue::PasswordQueue;
 
 /// A crawler that was told to come back later may do so after so many seconds.
 const LATER: u64 = 600;
@@ -57,8 +58,8 @@ pub(crate) struct Who {
     limits: Limits,
     /// By the operator's names.
     basics: Mutex<HashMap<String, Arc<Basic>>>,
-    /// Passwords that are checked at a time: each takes a core for a while.
-    desk: Arc<Semaphore>,
+    /// Passwords that are checked: each takes a core for a while.
+    passwords: Arc<PasswordQueue>,
     /// Credentials are remembered by a digest that nobody else can compute.
     salt: [u8; 32],
 }
@@ -105,7 +106,7 @@ impl Who {
         Ok(Arc::new(Self {
             limits: Limits::default(),
             basics: Mutex::default(),
-            desk: Arc::new(Semaphore::new((cores / 2).max(1))),
+            passwords: PasswordQueue::new((cores / 2).max(1)),
             salt,
         }))
     }
@@ -116,8 +117,8 @@ impl Who {
         match basics.get(name) {
             Some(basic) if basic.settings() == settings => basic.clone(),
             _ => {
-                let (settings, desk) = (settings.clone(), self.desk.clone());
-                let basic = Arc::new(Basic::new(name, settings, desk, self.salt));
+                let (settings, passwords) = (settings.clone(), self.passwords.clone());
+                let basic = Arc::new(Basic::new(name, settings, passwords, self.salt));
                 basics.insert(name.to_owned(), basic.clone());
                 basic
             }

@@ -73,6 +73,7 @@ fn examine(path: PathBuf) -> Result<Report, Error> {
             .mistakes
             .push(Mistake { file, position: None, message: message.into(), quote: None }.into());
     }
+    report.doubts.extend(config.doubts().into_iter().map(Finding::from));
     ask_plugins(&config, &mut report)?;
     report.ok = report.mistakes.is_empty();
     let count = |number: usize, word: &str| {

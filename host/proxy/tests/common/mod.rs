@@ -273,6 +273,7 @@ impl Plan {
             patience: self.patience,
             wake: Arc::new(self.wake),
             auth: self.auth.map(Arc::new),
+            similar_paths: None,
             vouched: self.vouched.into(),
         };
         let tables = Tables::build([(route, workload.clone())]).unwrap();
