@@ -6,7 +6,7 @@ use bytes::Bytes;
 use drowse_core::Workload;
 use drowse_routes::{Entry, NoRoute};
 use http::{
-    HeaderValue, Request, Response, StatusCode,
+    HeaderValue, Method, Request, Response, StatusCode,
     header::{ACCEPT, SET_COOKIE},
     request,
 };
@@ -27,6 +27,9 @@ use crate::{
 
 mod preamble;
 mod welcome;
+
+/// The methods that are answered, beside those that workloads have of their own.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// One listener on one thread.
 pub(crate) struct Door {
@@ -115,16 +118,22 @@ impl Door {
         self: &Rc<Self>,
         client: &Rc<Client>,
         mut head: request::Parts,
-        upload: Upload,
+        mut upload: Upload,
         cookies: &mut Vec<HeaderValue>,
     ) -> Result<Response<Answered>, Ended> {
         let host = headers::host(&head)?;
         headers::check_framing(&head)?;
+        if head.method == Method::TRACE {
+            // The answer would show the client what is added to its request for the workload.
+            let detail = "TRACE is not answered here.";
+            return Err(Problem::only(METHODS, detail).into());
+        }
         if live::is_reserved(&self.worker.feeds, head.uri.path()) {
             return Box::pin(self.follow(client, &host, &head)).await;
         }
         let entry = self.route(&host, &head)?;
         who::strip_claims(&entry.route.vouched, &mut head.headers);
+        upload.leave_out(&entry.route.vouched);
         let mut vouched = match &entry.route.auth {
             Some(auth) => Box::pin(who::authenticate(self, client, auth, &host, &mut head)).await?,
             None => Vouched::default(),

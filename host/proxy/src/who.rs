@@ -15,6 +15,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use crate::{
+    answer::Problem,
+    client::Client,
+    door::{Door, Ended},
+    headers::{Origin, is_introduction},
+};
 use bytes::Bytes;
 use drowse_core::{Cause, Visit, Workload};
 use drowse_routes::{
@@ -25,12 +31,6 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, RETRY_AFTER, USER_AGENT},
     request,
-};
-use crate::{
-    answer::Problem,
-    client::Client,
-    door::{Door, Ended},
-    headers::Origin,
 };
 
 mod address;
@@ -264,6 +264,18 @@ pub(crate) fn strip_claims(names: &[String], headers: &mut HeaderMap) {
     let credentials = [AUTHORIZATION.as_str(), COOKIE.as_str()];
     for name in names.iter().filter(|name| !credentials.contains(&name.as_str())) {
         strip(headers, name);
+    }
+}
+
+/// Takes away trailers by which a client would say who it is or where it comes from.
+pub(crate) fn strip_trailers(names: &[String], trailers: &mut HeaderMap) {
+    for name in names {
+        strip(trailers, name);
+    }
+    let introductions: Vec<_> =
+        trailers.keys().filter(|name| is_introduction(name.as_str())).cloned().collect();
+    for name in introductions {
+        trailers.remove(name);
     }
 }
 

@@ -10,8 +10,8 @@ use crate::path::readings;
 /// A path with escapes that is longer than this resembles everything: comparing it is too much
 /// work.
 const LONGEST: usize = 4096;
-/// Times that a path is decoded. Servers behind servers decode it twice.
-const ROUNDS: usize = 4;
+/// Times that a path is decoded at most. Servers behind servers decode it twice.
+const ROUNDS: usize = 8;
 
 /// A path's segments as the most careless backend compares them: decoded, without case and without
 /// the blanks around them.
@@ -22,7 +22,7 @@ pub(crate) struct Names(Vec<String>);
 pub(crate) fn any_reading(path: &str, mut found: impl FnMut(&Names) -> bool) -> bool {
     for reading in readings(path) {
         let mut text = reading;
-        for _ in 0..ROUNDS {
+        for _ in 0..=ROUNDS {
             if found(&Names::new(&text, false))
                 || (text.contains(';') && found(&Names::new(&text, true)))
             {

@@ -89,7 +89,8 @@ fn a_problem_is_a_page_of_the_theme_that_says_what_can_be_done() {
         String::from_utf8(page.body().to_vec()).unwrap()
     };
     let missing = shown(&Problem::new(StatusCode::NOT_FOUND, "Nothing is served."), true);
-    for part in ["data-state=\"notice\"", "There is nothing here", "404 Not Found", "class=\"sky\""] {
+    for part in ["data-state=\"notice\"", "There is nothing here", "404 Not Found", "class=\"sky\""]
+    {
         assert!(missing.contains(part), "{part} in {missing}");
     }
     assert!(missing.contains("data-drowse-if=\"retry\" hidden"), "a link would lead here again");

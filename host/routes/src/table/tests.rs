@@ -157,8 +157,11 @@ fn similar_paths_are_served_where_they_lead_past_no_protection() {
 
 #[test]
 fn a_guard_counts_for_the_hosts_that_its_route_answers() {
-    let routes =
-        [route("*", "/", "app"), protected("*.a.org", "/admin", "app"), route("b.a.org", "/", "app")];
+    let routes = [
+        route("*", "/", "app"),
+        protected("*.a.org", "/admin", "app"),
+        route("b.a.org", "/", "app"),
+    ];
     let table = table_of(&routes);
     assert!(table.lookup("x.a.org", "/ADMIN").is_err());
     assert!(table.lookup("x.org", "/ADMIN").is_ok());
@@ -186,10 +189,18 @@ fn disguise(path: &str, trick: usize, at: usize) -> String {
     let places: Vec<_> = path.char_indices().filter(|(_, c)| *c != '/').collect();
     let (place, character) = places[at % places.len()];
     let with = |text: String| format!("{}{text}{}", &path[..place], &path[place + 1..]);
-    let ends: Vec<_> =
-        path.match_indices('/').map(|(end, _)| end).skip(1).chain([path.len()]).collect();
-    let end = ends[at % ends.len()];
-    let behind = |text: &str| format!("{}{text}{}", &path[..end], &path[end..]);
+    // Behind a plain name: behind dots it would be another path.
+    let plain = |end: &usize| {
+        let name = path[..*end].rsplit('/').next().unwrap_or_default();
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"~-".contains(&b))
+    };
+    let slashes = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+    let ends: Vec<_> = slashes.filter(plain).collect();
+    let end = ends.get(at % ends.len().max(1)).copied();
+    let behind = |text: &str| match end {
+        Some(end) => format!("{}{text}{}", &path[..end], &path[end..]),
+        None => path.to_owned(),
+    };
     match trick {
         0 => with(character.to_ascii_uppercase().to_string()),
         1 => with(format!("%{:02x}", u32::from(character.to_ascii_uppercase()))),
