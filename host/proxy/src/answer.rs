@@ -198,7 +198,7 @@ impl Problem {
             error: format!("{} {}", self.status.as_u16(), self.title),
             workload: self.workload.as_ref().map_or("", WorkloadName::as_str),
             phase: self.phase,
-            retry: repeatable && (failed || self.retry_after.is_some()),
+            retry: repeatable && (failed || self.retry_after.is_some() || self.challenge.is_some()),
             next,
         }
     }

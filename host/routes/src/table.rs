@@ -264,7 +264,7 @@ impl Route {
     /// What resembles its path is refused.
     fn guards(&self) -> bool {
         self.auth.is_some()
-            && path::trim(&self.path) != ""
+            && !path::trim(&self.path).is_empty()
             && self.similar_paths.unwrap_or_default() == SimilarPaths::Refuse
     }
 }

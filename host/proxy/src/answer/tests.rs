@@ -100,6 +100,9 @@ fn a_problem_is_a_page_of_the_theme_that_says_what_can_be_done() {
     assert!(page.contains("data-drowse-if=\"retry\">"), "{page}");
     let page = shown(&broken, false);
     assert!(page.contains("data-drowse-if=\"retry\" hidden"), "a body would be lost: {page}");
+    let asked = Problem::new(StatusCode::UNAUTHORIZED, "no");
+    let page = shown(&asked.challenge(HeaderValue::from_static("Basic realm=\"x\"")), true);
+    assert!(page.contains("data-drowse-if=\"retry\">"), "the browser asks again: {page}");
     let later = Problem::new(StatusCode::TOO_MANY_REQUESTS, "no");
     let page = shown(&later.retry_after(Duration::from_secs(7)), true);
     assert!(page.contains("It can be tried again in 7 seconds."), "{page}");
