@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
 
+use drowse_core::WorkloadName;
+
 use crate::{
     HostMatch, Route, SimilarPaths,
     host::{normalise, suffixes},
@@ -70,7 +72,8 @@ struct Paths<T> {
     prefixes: HashMap<Box<str>, Arc<Entry<T>>>,
     /// The most segments that a prefix has.
     depth: usize,
-    guards: Vec<Guard<T>>,
+    /// By the workload that they guard.
+    guards: HashMap<WorkloadName, Vec<Guard<T>>>,
 }
 
 /// A route with an `auth` for a part of the paths: what resembles its path may not reach its
@@ -150,17 +153,20 @@ impl<T> Table<T> {
         let guards: Vec<_> = exact
             .chain(wildcard)
             .chain([&self.any])
-            .flat_map(|paths| &paths.guards)
-            .filter(|guard| guard.concerns(entry))
-            // Where another host's route goes before it, it guards nothing.
-            .filter(|guard| {
-                let found = self.find(host, &path::normalise(&guard.entry.route.path));
-                found.is_some_and(|found| Arc::ptr_eq(found, &guard.entry))
-            })
+            .filter_map(|paths| paths.guards.get(&entry.route.workload))
+            .flatten()
+            .filter(|guard| guard.entry.route.auth != entry.route.auth)
             .collect();
-        let first = *guards.first()?;
+        if guards.is_empty() {
+            return None;
+        }
+        // Where another host's route goes before it, it guards nothing.
+        let counts = |guard: &Guard<T>| {
+            let found = self.find(host, &path::normalise(&guard.entry.route.path));
+            found.is_some_and(|found| Arc::ptr_eq(found, &guard.entry))
+        };
         if similar::is_too_long(path) {
-            return Some(first);
+            return guards.into_iter().find(|guard| counts(guard));
         }
         let own = Names::of_prefix(&entry.route.path);
         let mut passed = None;
@@ -168,7 +174,7 @@ impl<T> Table<T> {
             passed = guards.iter().copied().find(|guard| {
                 // A route for a path of its own that resembles the protected one is meant so.
                 let meant = own.resemble(&guard.names) && names.resemble(&own);
-                names.resemble(&guard.names) && !meant
+                names.resemble(&guard.names) && !meant && counts(guard)
             });
             passed.is_some()
         });
@@ -235,7 +241,8 @@ impl<T> Paths<T> {
         let entry = Arc::new(Entry { route, value });
         if entry.route.guards() {
             let names = Names::of_prefix(&prefix);
-            self.guards.push(Guard { names, entry: entry.clone() });
+            let guards = self.guards.entry(entry.route.workload.clone()).or_default();
+            guards.push(Guard { names, entry: entry.clone() });
         }
         self.prefixes.insert(prefix, entry);
         None
@@ -244,17 +251,7 @@ impl<T> Paths<T> {
 
 impl<T> Default for Paths<T> {
     fn default() -> Self {
-        Self { prefixes: HashMap::new(), depth: 0, guards: Vec::new() }
-    }
-}
-
-// === impl Guard ===
-
-impl<T> Guard<T> {
-    /// The entry leads to what is guarded, and asks for something else or for nothing.
-    fn concerns(&self, entry: &Entry<T>) -> bool {
-        let (own, other) = (&self.entry.route, &entry.route);
-        own.workload == other.workload && own.auth != other.auth
+        Self { prefixes: HashMap::new(), depth: 0, guards: HashMap::new() }
     }
 }
 
