@@ -156,8 +156,13 @@ fn a_failed_wake_is_shown_and_tried_again_by_keyboard() -> Result<()> {
     browser.wait_for("hello could not be woken")?;
     browser.wait_for("It did not become ready in time.")?;
     browser.wait_for("The next try is in")?;
+    browser.wait_for("If it keeps failing, tell the people who run this site.")?;
+    browser.wait_for("This page shows when that changes.")?;
     let page = browser.text()?;
     ensure!(!page.contains("127.0.0.1"), "no address is told: {page}");
+    ensure!(!page.contains("opens by itself"), "nothing is promised: {page}");
+    let moon = "getComputedStyle(document.querySelector('.stars')).opacity + getComputedStyle(document.querySelector('.fault')).opacity";
+    ensure!(browser.value(moon)? == "01", "a failure looks like one");
     browser.press(Key::Tab)?;
     let focus = "document.activeElement.innerText";
     ensure!(browser.value(focus)? == "Try again", "{}", browser.value(focus)?);
@@ -182,6 +187,43 @@ fn a_failed_wake_is_tried_again_by_the_page_itself() -> Result<()> {
     browser.picture("failed-phone-light")?;
     fs::write(mended, "")?;
     browser.wait_for("Hello!")
+}
+
+#[test]
+fn an_answer_of_the_router_is_a_page_of_its_theme_in_light_and_dark() -> Result<()> {
+    if let Some(lack) = Browser::lacks() {
+        needs::skip("the page in Chromium", &lack);
+        return Ok(());
+    }
+    let programs = Programs::from_env();
+    let browser = Browser::open(Look::DESKTOP)?;
+    for theme in ["calm", "terminal"] {
+        let home = Home::new(&programs)?;
+        let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
+        let route = "[workload.hello]\nprovider = \"process\"\n\n\
+                     [[route]]\nworkload = \"hello\"\npath = \"/app\"\n";
+        home.configure(&format!(
+            "[waiting]\ntheme = {theme:?}\n\n{}{route}port = {}\n",
+            hello.provider(),
+            hello.port()
+        ))?;
+        let router = home.start()?;
+        browser.look(Look::DESKTOP)?;
+        browser.go(&router.url("/elsewhere"))?;
+        browser.wait_for("There is nothing here")?;
+        browser.wait_for("404 Not Found")?;
+        for dark in [false, true] {
+            let scheme = if dark { "dark" } else { "light" };
+            for (look, size) in [(Look::PHONE, "phone"), (Look::DESKTOP, "desktop")] {
+                browser.look(Look { dark, ..look })?;
+                browser.fits()?;
+                contrast(&browser).with_context(|| format!("{theme}, {scheme}, {size}"))?;
+                browser.picture(&format!("missing-{theme}-{size}-{scheme}"))?;
+            }
+        }
+        ensure!(hello.starts()?.is_empty());
+    }
+    Ok(())
 }
 
 #[test]

@@ -215,6 +215,12 @@ impl Config {
         }
     }
 
+    /// What is no mistake and is perhaps not meant so.
+    pub fn doubts(&self) -> Vec<Mistake> {
+        let doubts = route::doubts(&self.routes).into_iter();
+        doubts.map(|(workload, text)| self.mistake(&Item::Workload(workload), text)).collect()
+    }
+
     /// The files it was read from.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.sources.iter().map(|source| source.path.as_path())

@@ -25,7 +25,7 @@ pub(crate) use grants::{
 pub(crate) use life::{ADOPT, ALARMS, NEEDS, PERCENT, POOL_NAME, PRIORITY, WINDOWS};
 pub(crate) use who::{
     AGENT_GLOB, AGENT_GLOBS, BOTS, HEADER, HEADER_NAMES, METHODS, PATH_GLOB, PATH_GLOBS, RATE,
-    STATUS,
+    SIMILAR_PATHS, STATUS,
 };
 
 /// A form by its word in the reference, what a mistake says was expected, and how it is read.

@@ -3,7 +3,7 @@
 use crate::{
     forms::{
         ADOPT, ALARMS, COUNT, DURATION, FLAG, IDLE, JSON, NEEDS, PATH, POOL_NAME, PORT, PRIORITY,
-        RATE, SIGNERS, SIZE, TEXT, WAITING, WINDOWS,
+        RATE, SIGNERS, SIMILAR_PATHS, SIZE, TEXT, WAITING, WINDOWS,
     },
     schema::{Kind, Table, default, optional, required},
 };
@@ -300,6 +300,16 @@ pub(crate) static ROUTE: Table = Table {
             TEXT.kind,
             "the workload's",
             "How visitors authenticate: the name of an `[auth.NAME]`, or `none`.",
+        ),
+        optional(
+            "similar-paths",
+            SIMILAR_PATHS.kind,
+            "`refuse`",
+            "What is done with a path that some backends take for this route's protected one, as \
+             `/ADMIN`, `/admin.json` or `/admin%20` for `/admin`, and that would reach the same \
+             workload by a route with another `auth`: `refuse` answers 404, `allow` lets it \
+             through. A path that has a route of its own is not refused. See \
+             [protected paths](who-may-wake.md#protected-paths).",
         ),
     ],
 };

@@ -3,12 +3,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use drowse_core::WorkloadName;
-use drowse_routes::{HostMatch, InvalidHost, InvalidPath, Route, parse_path};
+use drowse_routes::{HostMatch, InvalidHost, InvalidPath, Route, half_protected, parse_path};
 
 use crate::{
     auth,
     config::Found,
-    forms::{DURATION, PORT, TEXT, WAITING},
+    forms::{DURATION, PORT, SIMILAR_PATHS, TEXT, WAITING},
     read::{Reader, Section},
     source::Place,
     wake,
@@ -41,6 +41,23 @@ pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
     }
 }
 
+/// Workloads of which a part of the paths is protected and the rest is not, with what to do.
+pub(crate) fn doubts(routes: &[Route]) -> Vec<(WorkloadName, String)> {
+    let doubt = |(protected, open): (&Route, &Route)| {
+        let Route { host, path, workload, .. } = protected;
+        let open = &open.path;
+        let message = format!(
+            "host {host}: the route for path {path} has an `auth` and that for {open} has another \
+             or none; {path} written differently (case, encoding, an extension) is answered 404, \
+             but whatever else the workload takes for the same page is open; protect the whole \
+             host and open single paths, or put `similar-paths = \"refuse\"` on the route for \
+             {path} if it is meant so"
+        );
+        (workload.clone(), message)
+    };
+    half_protected(routes).into_iter().map(doubt).collect()
+}
+
 fn route(r: &mut Reader, section: &Section<'_>, found: &Found) -> Option<Route> {
     let listener = listener(r, section, found);
     let host = section.get(r, "host", &TEXT).and_then(|text| {
@@ -64,6 +81,11 @@ fn route(r: &mut Reader, section: &Section<'_>, found: &Found) -> Option<Route> 
         draft.map_or_else(Default::default, |draft| (draft.rules.clone(), draft.auth.clone()));
     let wake = wake::of_route(r, section, &rules);
     let auth = auth::named(r, section, found, usual);
+    let similar_paths = section.find(r, "similar-paths", &SIMILAR_PATHS);
+    if similar_paths.flatten().is_some() && matches!(auth, Some(None)) {
+        let message = "`similar-paths` has no meaning without `auth`: the route protects no path";
+        r.complain(section.place_of("similar-paths"), message);
+    }
     Some(Route {
         listener: listener?,
         host: host?,
@@ -74,6 +96,7 @@ fn route(r: &mut Reader, section: &Section<'_>, found: &Found) -> Option<Route> 
         patience: patience?,
         wake: wake?,
         auth: auth?,
+        similar_paths: similar_paths?,
         vouched: Arc::default(),
     })
 }

@@ -499,6 +499,27 @@ fn fuzzed_text_is_read_or_refused() {
 }
 
 #[test]
+fn a_half_protected_host_is_doubted_until_it_is_said_to_be_meant() {
+    let text = |said: &str| {
+        format!(
+            "[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:0\"\n\
+             [provider.docker]\nplugin = \"docker\"\n\
+             [auth.sso]\nforward = \"http://authelia:9091/\"\n\
+             [workload.app]\nprovider = \"docker\"\n\
+             [[route]]\nworkload = \"app\"\nport = 80\n\
+             [[route]]\nworkload = \"app\"\nport = 80\npath = \"/admin\"\nauth = \"sso\"\n{said}"
+        )
+    };
+    let doubts = parse(&text("")).unwrap().doubts();
+    let [doubt] = &doubts[..] else { panic!("{doubts:?}") };
+    assert!(doubt.message.contains("/admin") && doubt.message.contains("similar-paths"));
+    for said in ["refuse", "allow"] {
+        let config = parse(&text(&format!("similar-paths = \"{said}\"\n"))).unwrap();
+        assert!(config.doubts().is_empty(), "{said}");
+    }
+}
+
+#[test]
 fn waiting_visitors_get_what_the_operator_says() {
     let config = parse("[waiting]\ntheme = \"terminal\"\nlogs = 5\nheld = 7\n").unwrap();
     assert_eq!(config.waiting.theme, "terminal");

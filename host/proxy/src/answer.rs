@@ -8,22 +8,21 @@ use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
     header::{
         ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, UPGRADE,
-        VARY,
+        VARY, WWW_AUTHENTICATE, X_FRAME_OPTIONS,
     },
 };
 use serde::Serialize;
 
 use crate::{
     headers::tokens,
-    page::Notice,
-    waiting::{Queue, cause, stage},
-    words::seconds,
+    page::{Notice, Theme},
+    waiting::{Outlook, Queue, cause, stage},
+    words::{seconds, spoken},
 };
 
-/// A notice has a style of its own and nothing else.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
-);
+/// What is no page loads nothing.
+const POLICY: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; base-uri 'none'");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -54,6 +53,9 @@ pub(crate) struct Problem {
     /// The methods that are allowed where the client's was not.
     #[serde(skip)]
     allow: Option<HeaderValue>,
+    /// How the client has to authenticate.
+    #[serde(skip)]
+    challenge: Option<HeaderValue>,
 }
 
 /// How far a wake has come.
@@ -68,6 +70,17 @@ struct Wake {
     /// Seconds that it usually takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     expected: Option<f64>,
+}
+
+/// How a [`Problem`] is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Format<'a> {
+    Json,
+    /// A page of this theme. `repeatable`: the request can be made again by a link.
+    Html {
+        theme: &'a Theme,
+        repeatable: bool,
+    },
 }
 
 /// What kind of answer a client reads.
@@ -93,6 +106,7 @@ impl Problem {
             wake: None,
             retry_after: None,
             allow: None,
+            challenge: None,
         }
     }
 
@@ -100,6 +114,12 @@ impl Problem {
     pub(crate) fn only(methods: &'static str, detail: &str) -> Self {
         let allow = Some(HeaderValue::from_static(methods));
         Self { allow, ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
+    }
+
+    /// How the client has to authenticate (RFC 9110 §15.5.2).
+    pub(crate) fn challenge(mut self, challenge: HeaderValue) -> Self {
+        self.challenge = Some(challenge);
+        self
     }
 
     pub(crate) fn code(mut self, code: &'static str) -> Self {
@@ -144,34 +164,80 @@ impl Problem {
         &self.detail
     }
 
-    pub(crate) fn response(&self, reads: Reads) -> Response<Bytes> {
-        let mut response = match reads {
-            Reads::Json => no_store(PROBLEM, serde_json::to_vec(self).unwrap_or_default().into()),
-            Reads::Html => {
-                let paragraphs = [self.detail.clone()];
-                let page = Notice { title: self.title, paragraphs: &paragraphs, reload: None };
-                no_store(HTML, page.to_string().into())
+    pub(crate) fn response(&self, format: Format<'_>) -> Response<Bytes> {
+        let mut response = match format {
+            Format::Json => {
+                let body = serde_json::to_vec(self).unwrap_or_default();
+                let mut response = no_store(PROBLEM, body.into());
+                response.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
+                response
+            }
+            Format::Html { theme, repeatable } => {
+                html(theme.render_notice(&self.notice(repeatable)), theme)
             }
         };
         *response.status_mut() = self.status;
-        response.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         if let Some(methods) = &self.allow {
             response.headers_mut().insert(ALLOW, methods.clone());
         }
+        if let Some(challenge) = &self.challenge {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge.clone());
+        }
         response
+    }
+
+    fn notice(&self, repeatable: bool) -> Notice<'_> {
+        let failed = matches!(self.status.as_u16(), 500 | 502 | 504 | 508)
+            || self.code == Some("wake-failed");
+        let next = match self.retry_after.filter(|_| repeatable) {
+            Some(seconds) => format!("It can be tried again in {}.", spoken(seconds as f64)),
+            None => String::new(),
+        };
+        Notice {
+            state: if failed { Outlook::Failed } else { Outlook::Notice },
+            title: heading(self.status).unwrap_or(self.title),
+            says: &self.detail,
+            error: format!("{} {}", self.status.as_u16(), self.title),
+            workload: self.workload.as_ref().map_or("", WorkloadName::as_str),
+            phase: self.phase,
+            retry: repeatable && (failed || self.retry_after.is_some() || self.challenge.is_some()),
+            next,
+        }
     }
 }
 
+/// What a person reads instead of the status' own words.
+fn heading(status: StatusCode) -> Option<&'static str> {
+    Some(match status.as_u16() {
+        401 => "This needs a password",
+        403 => "This is not allowed",
+        404 => "There is nothing here",
+        429 => "Too many requests for now",
+        502 => "The app does not answer",
+        503 => "The app is not available",
+        504 => "The app takes too long",
+        508 => "This address leads back to itself",
+        _ => return None,
+    })
+}
+
 /// The page of a workload that is not ready.
-pub(crate) fn waiting_page(page: Bytes, policy: HeaderValue, reload: u64) -> Response<Bytes> {
-    let mut response = no_store(HTML, page);
+pub(crate) fn waiting_page(page: Bytes, theme: &Theme, reload: u64) -> Response<Bytes> {
+    let mut response = html(page, theme);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(RETRY_AFTER, reload.into());
+    response
+}
+
+/// A page of ours. No other site may show it in a frame.
+fn html(page: Bytes, theme: &Theme) -> Response<Bytes> {
+    let mut response = no_store(HTML, page);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, policy);
-    headers.insert(RETRY_AFTER, reload.into());
+    headers.insert(CONTENT_SECURITY_POLICY, theme.policy().clone());
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     response
 }
 
@@ -181,14 +247,24 @@ pub(crate) fn no_store(kind: HeaderValue, body: Bytes) -> Response<Bytes> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, kind);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(VARY, HeaderValue::from_static("accept, sec-fetch-mode"));
+    headers.insert(VARY, HeaderValue::from_static("accept, sec-fetch-mode, sec-fetch-dest"));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     response
 }
 
-/// A request whose whole meaning is to look: it can be answered with a page, and made again.
-pub(crate) fn can_be_shown(method: &Method, headers: &HeaderMap) -> bool {
+/// A request whose whole meaning is to look: it can be made again.
+pub(crate) fn is_repeatable(method: &Method, headers: &HeaderMap) -> bool {
     matches!(*method, Method::GET | Method::HEAD) && !headers.contains_key(UPGRADE)
+}
+
+/// A request that can be answered with a page: it can be made again, and is not for a frame, in
+/// which no page of ours is shown.
+pub(crate) fn can_be_shown(method: &Method, headers: &HeaderMap) -> bool {
+    const FRAMES: [&str; 5] = ["iframe", "frame", "embed", "object", "fencedframe"];
+    let framed = headers
+        .get("sec-fetch-dest")
+        .is_some_and(|destination| FRAMES.iter().any(|frame| destination == frame));
+    is_repeatable(method, headers) && !framed
 }
 
 /// A browser that shows the answer to a person as a page of its own.

@@ -5,6 +5,7 @@ use std::{
     error::Error,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -14,7 +15,7 @@ use futures_util::Stream;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{client::Client, pool::Lease};
+use crate::{client::Client, pool::Lease, who};
 
 type BodyError = Box<dyn Error + Send + Sync>;
 
@@ -30,6 +31,8 @@ pub(crate) struct Upload {
     inner: Option<Incoming>,
     exchange: Option<Rc<Exchange>>,
     client: Rc<Client>,
+    /// Names that no client may say anything under, also not behind the body.
+    vouched: Arc<[String]>,
 }
 
 /// The answer's body on its way to the client.
@@ -74,12 +77,17 @@ impl Exchange {
 impl Upload {
     pub(crate) fn new(body: Incoming, client: &Rc<Client>) -> Self {
         let inner = (!body.is_end_stream()).then_some(body);
-        Self { inner, exchange: None, client: client.clone() }
+        Self { inner, exchange: None, client: client.clone(), vouched: Arc::default() }
+    }
+
+    /// Trailers of these names, in lower case, are left out.
+    pub(crate) fn leave_out(&mut self, vouched: &Arc<[String]>) {
+        self.vouched = vouched.clone();
     }
 
     /// No body at all.
     pub(crate) fn empty(client: &Rc<Client>) -> Self {
-        Self { inner: None, exchange: None, client: client.clone() }
+        Self { inner: None, exchange: None, client: client.clone(), vouched: Arc::default() }
     }
 
     /// There is nothing to send.
@@ -124,7 +132,16 @@ impl Body for Upload {
             None => self.end(),
             Some(Err(_)) => self.client.broke_off.set(true),
         }
-        Poll::Ready(frame)
+        // Some backends take trailers for headers.
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| match frame.into_trailers() {
+                Ok(mut trailers) => {
+                    who::strip_trailers(&self.vouched, &mut trailers);
+                    Frame::trailers(trailers)
+                }
+                Err(data) => data,
+            })
+        }))
     }
 
     fn is_end_stream(&self) -> bool {

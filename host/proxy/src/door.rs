@@ -4,9 +4,9 @@ use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use drowse_core::Workload;
-use drowse_routes::Entry;
+use drowse_routes::{Entry, NoRoute};
 use http::{
-    HeaderValue, Request, Response, StatusCode,
+    HeaderValue, Method, Request, Response, StatusCode,
     header::{ACCEPT, SET_COOKIE},
     request,
 };
@@ -14,7 +14,7 @@ use hyper::{body::Incoming, server::conn::http1, upgrade::OnUpgrade};
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    answer::{Problem, reads},
+    answer::{Format, Problem, Reads, is_repeatable, reads},
     body::{Answered, Upload},
     client::Client,
     forward::Forward,
@@ -27,6 +27,9 @@ use crate::{
 
 mod preamble;
 mod welcome;
+
+/// The methods that are answered, beside those that workloads have of their own.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// One listener on one thread.
 pub(crate) struct Door {
@@ -79,7 +82,8 @@ impl Door {
     ) -> Result<Response<Answered>, HungUp> {
         client.request_begins();
         let (head, body) = request.into_parts();
-        let accept = head.headers.get(ACCEPT).cloned();
+        let repeatable = is_repeatable(&head.method, &head.headers);
+        let reads = reads(head.headers.get(ACCEPT));
         let upload = Upload::new(body, &client);
         let mut cookies = Vec::new();
         let mut response = match self.answer(&client, head, upload, &mut cookies).await {
@@ -93,7 +97,13 @@ impl Door {
                     detail = problem.detail(),
                     "request refused"
                 );
-                let response = problem.response(reads(accept.as_ref()));
+                let format = match reads {
+                    Reads::Json => Format::Json,
+                    Reads::Html => {
+                        Format::Html { theme: self.worker.feeds.lobby().theme(), repeatable }
+                    }
+                };
+                let response = problem.response(format);
                 response.map(|bytes| Answered::ours(bytes, &client))
             }
         };
@@ -108,11 +118,16 @@ impl Door {
         self: &Rc<Self>,
         client: &Rc<Client>,
         mut head: request::Parts,
-        upload: Upload,
+        mut upload: Upload,
         cookies: &mut Vec<HeaderValue>,
     ) -> Result<Response<Answered>, Ended> {
         let host = headers::host(&head)?;
         headers::check_framing(&head)?;
+        if head.method == Method::TRACE {
+            // The answer would show the client what is added to its request for the workload.
+            let detail = "TRACE is not answered here.";
+            return Err(Problem::only(METHODS, detail).into());
+        }
         if live::is_reserved(&self.worker.feeds, head.uri.path()) {
             return Box::pin(self.follow(client, &host, &head)).await;
         }
@@ -121,6 +136,7 @@ impl Door {
         let loops = &self.worker.loops;
         loops.check(&head.headers, listener, workload.as_str()).map_err(Ended::Problem)?;
         who::strip_claims(&entry.route.vouched, &mut head.headers);
+        upload.leave_out(&entry.route.vouched);
         let mut vouched = match &entry.route.auth {
             Some(auth) => Box::pin(who::authenticate(self, client, auth, &host, &mut head)).await?,
             None => Vouched::default(),
@@ -175,7 +191,7 @@ impl Door {
     ) -> Result<Response<Answered>, Ended> {
         let listener = &self.settings.name;
         let find = |path: &str| {
-            let entry = self.worker.route(listener, host.to_str().ok()?, path)?;
+            let entry = self.worker.route(listener, host.to_str().ok()?, path).ok()?;
             Some(entry.value.clone())
         };
         let feeds = &self.worker.feeds;
@@ -193,12 +209,23 @@ impl Door {
             "*" => "/",
             path => path,
         };
-        self.worker.route(&self.settings.name, host, path).ok_or_else(|| {
-            let detail = match host {
-                "" => "Nothing is served here for a request that names no host.".to_owned(),
-                host => format!("Nothing is served here for host {host} and this path."),
-            };
-            Problem::new(StatusCode::NOT_FOUND, detail).into()
+        self.worker.route(&self.settings.name, host, path).map_err(|why| {
+            let problem = |detail| Problem::new(StatusCode::NOT_FOUND, detail);
+            match (why, host) {
+                (NoRoute::Similar { protected }, _) => problem(format!(
+                    "This path differs from the protected path {protected} only in case, encoding \
+                     or ending, so it is not served."
+                ))
+                .code("similar-path")
+                .into(),
+                (_, "") => {
+                    problem("Nothing is served here for a request that names no host.".to_owned())
+                        .into()
+                }
+                (_, host) => {
+                    problem(format!("Nothing is served here for host {host} and this path.")).into()
+                }
+            }
         })
     }
 }

@@ -346,9 +346,10 @@ impl Found {
     }
 }
 
-/// A header by which proxies introduce clients, or one that a backend's gateway interface cannot
-/// tell from it: `_` and `-` are the same there.
-fn is_introduction(name: &str) -> bool {
+/// A header by which proxies introduce clients or say what was asked for, or one that a backend's
+/// gateway interface cannot tell from it: `_` and `-` are the same there. Some backends serve the
+/// path that `X-Original-URL` or `X-Rewrite-URL` names in place of the request's own.
+pub(crate) fn is_introduction(name: &str) -> bool {
     if !name.starts_with(['x', 'f']) {
         return false;
     }
@@ -356,7 +357,12 @@ fn is_introduction(name: &str) -> bool {
         name.len() >= prefix.len()
             && name.bytes().zip(prefix.bytes()).all(|(n, p)| n == p || (n == b'_' && p == b'-'))
     };
-    begins("x-forwarded-") || (begins("x-real-ip") && name.len() == 9) || name == "forwarded"
+    let is = |whole: &str| begins(whole) && name.len() == whole.len();
+    begins("x-forwarded-")
+        || begins("x-original-")
+        || is("x-rewrite-url")
+        || is("x-real-ip")
+        || name == "forwarded"
 }
 
 /// No proxy spells it so, and many pass on what clients do.

@@ -1,4 +1,5 @@
-//! The page that a waiting browser gets, made from a theme.
+//! The pages that browsers get from us, made from a theme: while they wait, and when a request was
+//! not answered.
 //!
 //! A theme is a directory with `page.html`, a template in the language of Jinja, and perhaps
 //! `style.css`. It says what the page looks like; what it knows comes from the router, and the
@@ -26,6 +27,7 @@ mod notice;
 mod view;
 
 pub(crate) use notice::Notice;
+use notice::Plain;
 pub(crate) use view::{Live, View};
 
 /// The only script on any page of ours.
@@ -50,7 +52,7 @@ const BUNDLED: [(&str, &str, &str); 2] = [
     ),
 ];
 
-/// How waiting pages look.
+/// How our pages look.
 pub(crate) struct Theme {
     environment: Environment<'static>,
     style: String,
@@ -72,9 +74,9 @@ pub struct ThemeError {
 
 /// What a template is given.
 #[derive(Serialize)]
-struct Given<'a> {
+struct Given<'a, V> {
     #[serde(flatten)]
-    view: &'a View<'a>,
+    view: &'a V,
     head: Value,
     style: Value,
     script: Value,
@@ -153,6 +155,9 @@ impl Theme {
                 }
             }
         }
+        for notice in Notice::samples() {
+            theme.try_render_notice(&notice).map_err(broken)?;
+        }
         Ok(theme)
     }
 
@@ -168,7 +173,8 @@ impl Theme {
         let digest = BASE64_STANDARD.encode(Sha256::digest(SCRIPT));
         let policy = format!(
             "default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; \
-             img-src data:; font-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'"
+             img-src data:; font-src data:; connect-src 'self'; base-uri 'none'; \
+             form-action 'none'; frame-ancestors 'none'"
         );
         let policy = HeaderValue::try_from(policy).expect("a digest in base64 is visible text");
         Ok(Self { environment, style, policy })
@@ -179,36 +185,59 @@ impl Theme {
         &self.policy
     }
 
-    /// The page.
+    /// The page of a workload that is not ready.
     pub(crate) fn render(&self, view: &View<'_>) -> Bytes {
-        let page = self.try_render(view).or_else(|error| {
+        let Progress { title, says, .. } = view.progress;
+        self.render_by(|theme| theme.try_render(view), Plain { title, says, reload: view.reload })
+    }
+
+    /// The page of a request that was not answered.
+    pub(crate) fn render_notice(&self, notice: &Notice<'_>) -> Bytes {
+        let Notice { title, says, .. } = notice;
+        let plain = Plain { title, says, reload: None };
+        self.render_by(|theme| theme.try_render_notice(notice), plain)
+    }
+
+    fn render_by(
+        &self,
+        render: impl Fn(&Self) -> Result<String, minijinja::Error>,
+        plain: Plain<'_>,
+    ) -> Bytes {
+        let page = render(self).or_else(|error| {
             tracing::warn!(error = told(&error), "the theme failed, showing the page in the box");
             let (_, page, style) = BUNDLED[0];
-            Self::bundled(page, style).try_render(view)
+            render(&Self::bundled(page, style))
         });
-        match page {
-            Ok(page) => page.into(),
-            Err(_) => {
-                let says = [view.progress.says.clone()];
-                Notice { title: &view.progress.title, paragraphs: &says, reload: view.reload }
-                    .to_string()
-                    .into()
-            }
-        }
+        page.unwrap_or_else(|_| plain.to_string()).into()
     }
 
     fn try_render(&self, view: &View<'_>) -> Result<String, minijinja::Error> {
         let begin = Begin { progress: view.progress, live: view.live.as_ref(), reload: view.again };
         // Nothing in it may end the script element.
         let data = serde_json::to_string(&begin).unwrap_or_default().replace('<', "\\u003c");
+        let head = match view.reload {
+            Some(seconds) => format!("{MARK}{REFRESH}{seconds}\"></noscript>"),
+            None => MARK.to_owned(),
+        };
+        self.fill(view, head, format!("{STATE}{data}</script>\n<script>{SCRIPT}</script>"))
+    }
+
+    /// Nothing changes on it, so it has no script.
+    fn try_render_notice(&self, notice: &Notice<'_>) -> Result<String, minijinja::Error> {
+        self.fill(notice, MARK.to_owned(), String::new())
+    }
+
+    fn fill(
+        &self,
+        view: &impl Serialize,
+        head: String,
+        script: String,
+    ) -> Result<String, minijinja::Error> {
         let given = Given {
             view,
-            head: safe(match view.reload {
-                Some(seconds) => format!("{MARK}{REFRESH}{seconds}\"></noscript>"),
-                None => MARK.to_owned(),
-            }),
+            head: safe(head),
             style: safe(format!("<style>\n{}</style>", self.style)),
-            script: safe(format!("{STATE}{data}</script>\n<script>{SCRIPT}</script>")),
+            script: safe(script),
         };
         self.environment.get_template(PAGE)?.render(Serde(&given))
     }

@@ -15,6 +15,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use crate::{
+    answer::Problem,
+    client::Client,
+    door::{Door, Ended},
+    headers::{Origin, is_introduction},
+};
 use bytes::Bytes;
 use drowse_core::{Cause, Visit, Workload};
 use drowse_routes::{
@@ -26,19 +32,13 @@ use http::{
     header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, RETRY_AFTER, USER_AGENT},
     request,
 };
-use tokio::sync::Semaphore;
-
-use crate::{
-    answer::Problem,
-    client::Client,
-    door::{Door, Ended},
-    headers::Origin,
-};
 
 mod address;
 mod basic;
+mod failures;
 mod forward;
 mod limit;
+mod queue;
 mod users;
 
 pub(crate) use address::real as real_address;
@@ -48,6 +48,7 @@ pub use users::check_users;
 
 use basic::Basic;
 use limit::Limits;
+use queue::PasswordQueue;
 
 /// A crawler that was told to come back later may do so after so many seconds.
 const LATER: u64 = 600;
@@ -57,8 +58,8 @@ pub(crate) struct Who {
     limits: Limits,
     /// By the operator's names.
     basics: Mutex<HashMap<String, Arc<Basic>>>,
-    /// Passwords that are checked at a time: each takes a core for a while.
-    desk: Arc<Semaphore>,
+    /// Passwords that are checked: each takes a core for a while.
+    passwords: Arc<PasswordQueue>,
     /// Credentials are remembered by a digest that nobody else can compute.
     salt: [u8; 32],
 }
@@ -105,7 +106,7 @@ impl Who {
         Ok(Arc::new(Self {
             limits: Limits::default(),
             basics: Mutex::default(),
-            desk: Arc::new(Semaphore::new((cores / 2).max(1))),
+            passwords: PasswordQueue::new((cores / 2).max(1)),
             salt,
         }))
     }
@@ -116,8 +117,8 @@ impl Who {
         match basics.get(name) {
             Some(basic) if basic.settings() == settings => basic.clone(),
             _ => {
-                let (settings, desk) = (settings.clone(), self.desk.clone());
-                let basic = Arc::new(Basic::new(name, settings, desk, self.salt));
+                let (settings, passwords) = (settings.clone(), self.passwords.clone());
+                let basic = Arc::new(Basic::new(name, settings, passwords, self.salt));
                 basics.insert(name.to_owned(), basic.clone());
                 basic
             }
@@ -264,6 +265,18 @@ pub(crate) fn strip_claims(names: &[String], headers: &mut HeaderMap) {
     let credentials = [AUTHORIZATION.as_str(), COOKIE.as_str()];
     for name in names.iter().filter(|name| !credentials.contains(&name.as_str())) {
         strip(headers, name);
+    }
+}
+
+/// Takes away trailers by which a client would say who it is or where it comes from.
+pub(crate) fn strip_trailers(names: &[String], trailers: &mut HeaderMap) {
+    for name in names {
+        strip(trailers, name);
+    }
+    let introductions: Vec<_> =
+        trailers.keys().filter(|name| is_introduction(name.as_str())).cloned().collect();
+    for name in introductions {
+        trailers.remove(name);
     }
 }
 

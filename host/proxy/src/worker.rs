@@ -14,7 +14,7 @@ use std::{
 
 use arc_swap::{ArcSwap, Cache};
 use drowse_core::Workload;
-use drowse_routes::Entry;
+use drowse_routes::{Entry, NoRoute};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -260,7 +260,7 @@ impl Worker {
         listener: &str,
         host: &str,
         path: &str,
-    ) -> Option<Arc<Entry<Arc<Workload>>>> {
+    ) -> Result<Arc<Entry<Arc<Workload>>>, NoRoute> {
         self.tables.borrow_mut().load().listener(listener).lookup(host, path).cloned()
     }
 

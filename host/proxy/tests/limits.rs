@@ -290,6 +290,7 @@ async fn a_new_table_is_used_by_the_next_request_of_an_open_connection() {
         patience: LONG,
         wake: Arc::default(),
         auth: None,
+        similar_paths: None,
         vouched: Arc::default(),
     };
     tables.store(Arc::new(Tables::build([(route, router.workload.clone())]).unwrap()));

@@ -417,6 +417,163 @@ async fn a_route_without_authentication_lets_nobody_say_who_they_are() {
     assert!(!seen.contains("root") && seen.contains("x-other: kept"), "{seen}");
 }
 
+/// A client behind a trusted proxy that sends these credentials.
+fn with_password(client: &str, text: &str) -> String {
+    let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, text);
+    get("/", &format!("X-Forwarded-For: {client}\r\nAuthorization: Basic {encoded}\r\n"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_wrong_passwords_delays_only_the_client_that_sends_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (backend, _told) = Backend::answering(OK).await;
+    let (auth, trust) = (Some(family(&directory)), loopback_trusted());
+    let router = Plan { auth, trust, ..Plan::new(backend.address) }.run();
+    let mut flood = JoinSet::new();
+    for n in 0..120 {
+        let mut wire = router.connect().await;
+        flood.spawn(async move {
+            wire.send(with_password("192.0.2.1", &format!("alice:{n}"))).await;
+            wire.rest().await
+        });
+    }
+    for client in 1..=12 {
+        let client = format!("198.51.100.{client}");
+        let answer = router.ask(&with_password(&client, "alice:correct horse")).await;
+        assert_eq!(status(&answer), 200, "{answer}");
+    }
+    let mut wrong = 0;
+    while let Some(answer) = within(flood.join_next()).await {
+        let answer = answer.unwrap();
+        match status(&answer) {
+            401 => wrong += 1,
+            429 => {
+                assert!(answer.contains("retry-after: "), "{answer}");
+                assert!(answer.contains("\"code\":\"too-many-passwords\""), "{answer}");
+            }
+            _ => panic!("{answer}"),
+        }
+    }
+    assert!(wrong <= 20, "{wrong} passwords were tried");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_tries_more_passwords_by_claiming_other_addresses() {
+    let directory = tempfile::tempdir().unwrap();
+    let (backend, _told) = Backend::answering(OK).await;
+    let router = Plan { auth: Some(family(&directory)), ..Plan::new(backend.address) }.run();
+    let mut statuses = Vec::new();
+    for n in 0..40 {
+        let request = with_password(&format!("192.0.2.{n}"), &format!("alice:{n}"));
+        statuses.push(status(&router.ask(&request).await));
+    }
+    assert!(statuses.contains(&429), "{statuses:?}");
+    assert_eq!(router.fake.starts(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_protected_path_in_another_spelling_does_not_take_the_open_route() {
+    let directory = tempfile::tempdir().unwrap();
+    let (backend, mut told) = Backend::answering(OK).await;
+    let paths = vec![("/admin", Some(family(&directory)))];
+    let router = Plan { paths, ..Plan::new(backend.address) }.run();
+    assert_eq!(status(&router.ask(&get("/admin", "")).await), 401);
+    for path in ["/ADMIN", "/admin.json", "/admin%20", "/%2561dmin", "/x/%252e%252e/admin"] {
+        let answer = router.ask(&get(path, "")).await;
+        assert_eq!(status(&answer), 404, "{path}: {answer}");
+        assert!(answer.contains("\"code\":\"similar-path\""), "{answer}");
+    }
+    for path in ["/admin/../ADMIN", "/admin%2Fx", "/x/..;/admin", "/x%5c..%5cadmin"] {
+        let refused = status(&router.ask(&get(path, "")).await);
+        assert!([401, 404].contains(&refused), "{path}: {refused}");
+    }
+    assert_eq!(router.fake.starts(), 0, "none of them wakes");
+    assert_eq!(status(&router.ask(&get("/administrator", "")).await), 200);
+    assert_eq!(status(&router.ask(&get("/admin/x", ALICE)).await), 200);
+    for path in ["/administrator", "/admin/x"] {
+        assert!(told.recv().await.unwrap().starts_with(&format!("GET {path} HTTP/1.1\r\n")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_in_any_form_is_authenticated_and_reaches_what_was_authenticated() {
+    let directory = tempfile::tempdir().unwrap();
+    let (backend, mut told) = Backend::answering(OK).await;
+    let paths = vec![("/admin", Some(family(&directory)))];
+    let router = Plan { paths, ..Plan::new(backend.address) }.run();
+    let upgrade = "Host: app.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    for request in [
+        "GET /admin HTTP/1.0\r\nHost: app.test\r\n\r\n".to_owned(),
+        "GET /admin HTTP/1.1\r\nHost: APP.TEST.:8080\r\nConnection: close\r\n\r\n".to_owned(),
+        "GET http://app.test/admin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(),
+        "GET http://app.test/x/../admin?/ HTTP/1.0\r\n\r\n".to_owned(),
+        "POST /admin#/../x HTTP/1.0\r\nHost: app.test\r\n\r\n".to_owned(),
+        format!("GET /admin HTTP/1.1\r\n{upgrade}"),
+        get("/admin", "X-Original-URL: /\r\nX-HTTP-Method-Override: OPTIONS\r\n"),
+    ] {
+        let mut wire = router.connect().await;
+        wire.send(&request).await;
+        let head = wire.head().await;
+        assert_eq!(status(&head), 401, "{request}: {head}");
+    }
+    for request in [
+        "GET http://alice@app.test/ HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: alice@app.test\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: app.test/admin\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: app.test\r\nHost: b.test\r\nConnection: close\r\n\r\n",
+    ] {
+        assert_eq!(status(&router.ask(request).await), 400, "{request}");
+    }
+    assert_eq!(router.fake.starts(), 0);
+
+    let request = "GET http://app.test?x=1 HTTP/1.1\r\nHost: b.test\r\nConnection: close\r\n\r\n";
+    assert_eq!(status(&router.ask(request).await), 200);
+    let seen = told.recv().await.unwrap();
+    assert!(seen.starts_with("GET /?x=1 HTTP/1.1\r\n"), "{seen}");
+    assert!(seen.contains("host: app.test\r\n") && !seen.contains("b.test"), "{seen}");
+    let open = get("/", "X-Original-URL: /admin\r\nX-Rewrite-URL: /admin\r\n");
+    assert_eq!(status(&router.ask(&open).await), 200);
+    let seen = told.recv().await.unwrap();
+    assert!(!seen.contains("admin"), "some backends would serve it: {seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trace_is_not_answered_because_it_would_show_what_is_added_for_the_workload() {
+    let (backend, _told) = Backend::answering(OK).await;
+    let router = Plan::new(backend.address).run();
+    let answer =
+        router.ask("TRACE / HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(status(&answer), 405, "{answer}");
+    assert!(answer.contains("allow: GET, HEAD"), "{answer}");
+    assert_eq!((router.fake.starts(), backend.accepted()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_says_in_trailers_who_they_are() {
+    let (tell, mut told) = mpsc::channel(1);
+    let backend = Backend::new(move |mut wire| {
+        let tell = tell.clone();
+        async move {
+            wire.head().await;
+            wire.expect("1\r\na\r\n").await;
+            let trailers = wire.head().await;
+            wire.send(OK).await;
+            let _ = tell.send(trailers).await;
+        }
+    })
+    .await;
+    let vouched = vec!["remote-user".to_owned()];
+    let router = Plan { vouched, ..Plan::new(backend.address) }.run();
+    let names = "Trailer: remote-user, remote_user, x-forwarded-for, x-kept\r\n";
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n{names}\
+         Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nRemote-User: root\r\n\
+         Remote_User: root\r\nX-Forwarded-For: 10.0.0.1\r\nX-Kept: 1\r\n\r\n"
+    );
+    assert_eq!(status(&router.ask(&request).await), 200);
+    assert_eq!(told.recv().await.unwrap(), "0\r\nx-kept: 1\r\n\r\n");
+}
+
 /// Answers every question with the next of these, and tells what it was asked.
 async fn judge(answers: &'static [&'static str]) -> (Backend, mpsc::Receiver<String>) {
     let (tell, told) = mpsc::channel(100);

@@ -15,13 +15,14 @@ mod auth;
 mod host;
 mod path;
 pub mod rules;
+mod similar;
 mod table;
 
 pub use auth::{Auth, AuthKind, BasicAuth, ForwardAuth};
 pub use host::InvalidHost;
 pub use path::{InvalidPath, parse_path};
 pub use rules::WakeRules;
-pub use table::{Conflict, Entry, Table, Tables};
+pub use table::{Conflict, Entry, NoRoute, Table, Tables, half_protected};
 
 /// One line of the table: match → workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,9 @@ pub struct Route {
     pub wake: Arc<WakeRules>,
     /// Who is let in at all; everybody when absent.
     pub auth: Option<Arc<Auth>>,
+    /// What is done with paths that resemble this route's while it has an `auth`; `Refuse` when
+    /// absent.
+    pub similar_paths: Option<SimilarPaths>,
     /// Headers, in lower case, by which authentication on any route tells the workload who comes.
     /// A client's own are taken away on this one, too.
     pub vouched: Arc<[String]>,
@@ -58,6 +62,17 @@ pub enum HostMatch {
     Exact(String),
     /// `*.example.org`: any number of labels in front of this suffix (`example.org`), at least one.
     Wildcard(String),
+}
+
+/// What is done with paths that a backend may take for a protected route's, `/ADMIN` or
+/// `/admin.json` for `/admin`, and that lead to the same workload by a route with another `auth`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SimilarPaths {
+    /// No route is found for them.
+    #[default]
+    Refuse,
+    /// They go where their own route leads.
+    Allow,
 }
 
 /// What a visitor gets while the workload is not ready.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use drowse_routes::rules::{AgentGlob, Bots, PathGlob, Rate};
+use drowse_routes::{
+    SimilarPaths,
+    rules::{AgentGlob, Bots, PathGlob, Rate},
+};
 
 use super::{TEXT, choice, each, form, grants::is_header_name, text, word};
 use crate::{
@@ -91,6 +94,12 @@ form!(
     |r, node| {
         let Value::List(items) = &node.value else { return r.mismatch(node, HEADER_NAMES.kind) };
         each(items, |item| header(r, item))
+    }
+);
+choice!(
+    /// What is done with paths that resemble a protected one.
+    SIMILAR_PATHS: SimilarPaths {
+        "refuse" => SimilarPaths::Refuse, "allow" => SimilarPaths::Allow
     }
 );
 choice!(

@@ -78,6 +78,7 @@ fn examine(path: PathBuf) -> Result<Report, Error> {
             .mistakes
             .push(Mistake { file, position: None, message: message.into(), quote: None }.into());
     }
+    report.doubts.extend(config.doubts().into_iter().map(Finding::from));
     for workload in unused(&config) {
         let message = "no route leads to this workload, no workload needs it and no schedule wakes \
                        it: only `drowse wake` does; add a [[route]], or name it in another's `needs`";

@@ -115,6 +115,9 @@ fn strangers_introduce_nobody() {
             ("x-forwarded-port", "443"),
             ("x-real-ip", "10.0.0.1"),
             ("X_Real-IP", "10.0.0.1"),
+            ("x-original-url", "/admin"),
+            ("X-Original_URI", "/admin"),
+            ("x-rewrite-url", "/admin"),
             ("forwarded", "for=10.0.0.1"),
             ("x-requested-with", "stays"),
         ]),
@@ -137,16 +140,19 @@ fn what_no_proxy_writes_is_not_believed_of_a_trusted_one() {
             ("x-forwarded_proto", "https"),
             ("x_real_ip", "10.0.0.1"),
             ("x-real-ip", "198.51.100.1"),
+            ("x-original-url", "/stays"),
+            ("x_original_url", "/admin"),
             ("x_other", "stays"),
         ]),
         true,
     );
-    for name in ["x_forwarded_for", "x-forwarded_proto", "x_real_ip"] {
+    for name in ["x_forwarded_for", "x-forwarded_proto", "x_real_ip", "x_original_url"] {
         assert!(!headers.contains_key(name), "{name}");
     }
     assert_eq!(text(&headers, "x-forwarded-for"), ["198.51.100.1, 203.0.113.9"]);
     assert_eq!(text(&headers, "x-real-ip"), ["198.51.100.1"]);
     assert_eq!(text(&headers, "x_other"), ["stays"]);
+    assert_eq!(text(&headers, "x-original-url"), ["/stays"]);
 }
 
 #[test]
@@ -342,6 +348,7 @@ fn some_name() -> impl Strategy<Value = String> {
             "trailer",
             "cookie",
             "x-real-ip",
+            "x-original-url",
             "forwarded",
             "proxy-authorization",
         ])

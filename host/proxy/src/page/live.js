@@ -163,11 +163,13 @@
       needs: state.needs.length > 0,
       logs: state.logs.length > 0,
       retry: state.state === "failed" || state.state === "asleep",
+      failed: state.state === "failed",
     };
     for (const element of all("[data-drowse-if]")) {
       element.hidden = !has[element.dataset.drowseIf];
     }
     for (const log of all('[data-drowse="logs"]')) log.scrollTop = log.scrollHeight;
+    tellConnection();
     tick();
   };
   const take = (text) => {
@@ -180,15 +182,27 @@
     show();
   };
 
+  // What the page does by itself. It promises to open only while somebody is waking the workload.
   const words = {
-    live: "This page follows along and opens by itself.",
-    polling: "This page looks again every few seconds and opens by itself.",
+    live: ["This page follows along and opens by itself.", "This page shows when that changes."],
+    polling: [
+      "This page looks again every few seconds and opens by itself.",
+      "This page looks every few seconds whether that changes.",
+    ],
     lost: "The connection is lost; this page keeps trying.",
     gone: "This page is loaded again in a moment.",
   };
+  let connected = null;
+  const tellConnection = () => {
+    if (connected === null) return;
+    const opens = state.state === "working" || state.state === "ready";
+    const told = words[connected];
+    say("connection", Array.isArray(told) ? told[opens ? 0 : 1] : told);
+  };
   const connection = (how) => {
+    connected = how;
     document.documentElement.dataset.connection = how;
-    say("connection", words[how]);
+    tellConnection();
   };
   const later = (wait, what) => {
     clearTimeout(timer);

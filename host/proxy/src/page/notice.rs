@@ -1,15 +1,34 @@
-//! A page that only says something: plain, without a theme.
+//! A page that says why a request was not answered.
 
 use std::fmt;
 
-/// One page.
+use drowse_core::Phase;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use crate::waiting::Outlook;
+
+/// One such answer. A template sees the same names as for a waiting page, most of them empty.
 pub(crate) struct Notice<'a> {
-    /// Shown in the title bar and as heading; plain text.
+    pub(crate) state: Outlook,
     pub(crate) title: &'a str,
-    /// Plain text, one paragraph each.
-    pub(crate) paragraphs: &'a [String],
+    pub(crate) says: &'a str,
+    /// The status with its words.
+    pub(crate) error: String,
+    /// Empty when it is about none.
+    pub(crate) workload: &'a str,
+    pub(crate) phase: Option<Phase>,
+    /// A link that makes the same request again makes sense.
+    pub(crate) retry: bool,
+    /// When that is worth it.
+    pub(crate) next: String,
+}
+
+/// A page without a theme, for when no theme works.
+pub(super) struct Plain<'a> {
+    pub(super) title: &'a str,
+    pub(super) says: &'a str,
     /// Seconds until it loads itself again.
-    pub(crate) reload: Option<u64>,
+    pub(super) reload: Option<u64>,
 }
 
 /// Text with everything escaped that means something in HTML.
@@ -17,7 +36,60 @@ struct Escaped<'a>(&'a str);
 
 // === impl Notice ===
 
-impl fmt::Display for Notice<'_> {
+impl Notice<'_> {
+    /// Some to try a theme with.
+    pub(super) fn samples() -> [Notice<'static>; 2] {
+        let missing = Notice {
+            state: Outlook::Notice,
+            title: "There is nothing here",
+            says: "Nothing is served here for host blog.example.org and this path.",
+            error: "404 Not Found".to_owned(),
+            workload: "",
+            phase: None,
+            retry: false,
+            next: String::new(),
+        };
+        let failed = Notice {
+            state: Outlook::Failed,
+            title: "The app does not answer",
+            says: "The backend is ready but does not answer.",
+            error: "502 Bad Gateway".to_owned(),
+            workload: "blog",
+            phase: Some(Phase::Ready),
+            retry: true,
+            next: "It can be tried again in 5 seconds.".to_owned(),
+        };
+        [missing, failed]
+    }
+}
+
+impl Serialize for Notice<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let nothing: [&str; 0] = [];
+        let mut map = to.serialize_map(None)?;
+        map.serialize_entry("state", &self.state)?;
+        map.serialize_entry("title", self.title)?;
+        map.serialize_entry("says", self.says)?;
+        map.serialize_entry("error", &self.error)?;
+        map.serialize_entry("workload", self.workload)?;
+        map.serialize_entry("phase", &self.phase)?;
+        map.serialize_entry("retry", &self.retry)?;
+        map.serialize_entry("next", &self.next)?;
+        for list in ["steps", "needs", "logs"] {
+            map.serialize_entry(list, &nothing)?;
+        }
+        for none in
+            ["stage", "elapsed", "expected", "time", "percent", "queue", "failure", "reload"]
+        {
+            map.serialize_entry(none, &None::<u8>)?;
+        }
+        map.end()
+    }
+}
+
+// === impl Plain ===
+
+impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let title = Escaped(self.title);
         f.write_str("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n")?;
@@ -29,9 +101,7 @@ impl fmt::Display for Notice<'_> {
         }
         writeln!(f, "<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>")?;
         writeln!(f, "<main>\n<h1>{title}</h1>\n<div role=\"status\">")?;
-        for paragraph in self.paragraphs {
-            writeln!(f, "<p>{}</p>", Escaped(paragraph))?;
-        }
+        writeln!(f, "<p>{}</p>", Escaped(self.says))?;
         f.write_str("</div>\n</main>\n</body>\n</html>\n")
     }
 }
@@ -70,7 +140,7 @@ mod tests {
     #[test]
     fn what_is_said_cannot_become_markup() {
         let title = "<b>\"a\" & 'b'</b>";
-        let page = Notice { title, paragraphs: &[title.to_owned()], reload: None }.to_string();
+        let page = Plain { title, says: title, reload: None }.to_string();
         assert!(!page.contains("<b>") && !page.contains("http-equiv"));
         assert_eq!(page.matches("&lt;b&gt;&quot;a&quot; &amp; &#39;b&#39;&lt;/b&gt;").count(), 3);
     }

@@ -56,6 +56,7 @@ fn every_theme_in_the_box_shows_everything_that_is_known() {
         assert!(shown.contains("<a class=\"button\" href=\"\" data-drowse=\"retry\">"), "{shown}");
         assert!(shown.contains("It can be tried again in 10 seconds."), "{shown}");
         assert!(shown.contains("data-drowse-if=\"logs\" hidden"), "{shown}");
+        assert!(shown.contains("data-drowse-if=\"failed\">If it keeps failing"), "{shown}");
         let shown = page(&theme, &empty);
         assert!(shown.contains("data-drowse-if=\"needs\" hidden"), "{shown}");
         let shown = shown.replace("url(#crescent)", "");
@@ -96,11 +97,48 @@ fn what_is_shown_cannot_become_markup_or_end_the_script() {
 }
 
 #[test]
+fn every_theme_in_the_box_shows_an_answer_that_is_no_waiting_page() {
+    let [missing, failed] = Notice::samples();
+    for (name, ..) in BUNDLED {
+        let theme = Theme::load(&settings(name, None)).unwrap();
+        let shown = theme.try_render_notice(&missing).unwrap();
+        for part in [
+            "<html lang=\"en\" data-state=\"notice\">",
+            "<title>There is nothing here</title>",
+            "404 Not Found",
+            "prefers-color-scheme: dark",
+            "data-drowse-if=\"retry\" hidden",
+            "data-drowse-if=\"failed\" hidden",
+        ] {
+            assert!(shown.contains(part), "{name}: {part} in {shown}");
+        }
+        assert!(!shown.contains("<script"), "nothing changes on it");
+        let shown = theme.try_render_notice(&failed).unwrap();
+        assert!(shown.contains("data-state=\"failed\""), "{shown}");
+        assert!(shown.contains("It can be tried again in 5 seconds."), "{shown}");
+    }
+}
+
+#[test]
+fn an_operators_theme_is_tried_with_answers_that_are_no_waiting_pages() {
+    let error =
+        refused("{{ head }}{{ script }}\n{% if state == 'notice' %}{{ nowhere }}{% endif %}", None);
+    assert_eq!(error.line, Some(2), "{error}");
+    let themes = own("<head>{{ head }}</head><i>{{ title }} {{ error }}</i>{{ script }}", None);
+    let theme = Theme::load(&settings("own", Some(themes.path()))).unwrap();
+    let [missing, _] = Notice::samples();
+    let shown = theme.render_notice(&missing);
+    let shown = std::str::from_utf8(&shown).unwrap();
+    assert!(shown.contains("<i>There is nothing here 404 Not Found</i>"), "{shown}");
+}
+
+#[test]
 fn only_our_script_may_run() {
     let theme = Theme::default();
     let policy = theme.policy().to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"), "{policy}");
     assert!(policy.contains("connect-src 'self'") && !policy.contains("script-src 'unsafe"));
+    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
     assert!(!SCRIPT.contains("</script"));
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct View<'a> {
     retry: bool,
     /// When that happens by itself.
     next: String,
+    /// The status of an answer that is no waiting page.
+    error: Option<&'static str>,
     /// A page without a script loads itself again after so many seconds. Not where that would
     /// wake: it would do so again and again before nobody's eyes.
     pub(crate) reload: Option<u64>,
@@ -65,7 +67,7 @@ impl<'a> View<'a> {
                 (true, format!("It can be tried again in {}.", spoken(again as f64)))
             }
             Outlook::Asleep => (true, "Nobody is waking it now.".to_owned()),
-            Outlook::Working | Outlook::Ready => (false, String::new()),
+            Outlook::Working | Outlook::Ready | Outlook::Notice => (false, String::new()),
         };
         Self {
             progress,
@@ -73,6 +75,7 @@ impl<'a> View<'a> {
             percent,
             retry,
             next,
+            error: None,
             reload: (!retry).then_some(again),
             again,
             live,

@@ -117,7 +117,7 @@ impl Visitor<'_> {
         let spot = live::Spot { listener, host: self.host, path: &self.entry.route.path };
         let lobby = self.door.worker.feeds.lobby();
         let (page, reload) = lobby.page(&self.entry.value, &spot).await;
-        let page = waiting_page(page, lobby.theme().policy().clone(), reload);
+        let page = waiting_page(page, lobby.theme(), reload);
         Ended::Response(Box::new(page))
     }
 

@@ -10,6 +10,8 @@ use std::{
 use drowse_core::{Workload, WorkloadName};
 use tokio::time::timeout;
 
+use crate::words::is_invisible;
+
 /// Lines are asked for again after this long.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 /// Lines that nobody asked for again are forgotten.
@@ -97,7 +99,8 @@ impl Tails {
     }
 }
 
-/// A line without the sequences that colour terminals, and not too long.
+/// A line without the sequences that colour terminals, and not too long. What could make it look
+/// like another line is written out, as `\u{202e}`.
 fn plain(line: &str) -> String {
     let mut plain = String::new();
     let mut characters = line.trim_end().chars().peekable();
@@ -119,7 +122,11 @@ fn plain(line: &str) -> String {
             break;
         }
         room -= 1;
-        plain.push(character);
+        if is_invisible(character) && character != '\t' {
+            plain.extend(character.escape_unicode());
+        } else {
+            plain.push(character);
+        }
     }
     plain
 }
@@ -136,6 +143,13 @@ mod tests {
         let long = plain(&"é".repeat(WIDTH + 5));
         assert_eq!(long.chars().count(), WIDTH + 1);
         assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn what_turns_the_direction_of_writing_is_written_out() {
+        assert_eq!(plain("user \u{202e}toor\u{2066}x"), "user \\u{202e}toor\\u{2066}x");
+        assert_eq!(plain("a\u{200b}b\u{feff}\u{e0041}"), "a\\u{200b}b\\u{feff}\\u{e0041}");
+        assert_eq!(plain("👩\u{200d}🚀 می\u{200c}خواهم ü\t"), "👩\u{200d}🚀 می\u{200c}خواهم ü");
     }
 
     #[test]

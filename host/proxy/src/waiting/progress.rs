@@ -49,6 +49,8 @@ pub(crate) enum Outlook {
     Ready,
     Failed,
     Asleep,
+    /// Of an answer that is about the request and not about a wake. No workload is in it.
+    Notice,
 }
 
 /// The place in the line of those that want to be awake.

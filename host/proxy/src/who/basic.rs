@@ -5,31 +5,24 @@ use std::{
     fs,
     net::IpAddr,
     os::unix::fs::MetadataExt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use bytes::Bytes;
 use drowse_routes::BasicAuth;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::AUTHORIZATION};
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 
 use super::{
-    Vouched, strip,
+    Vouched,
+    failures::Failures,
+    network,
+    queue::{Full, PasswordQueue, Payer},
+    strip,
     users::{BadUsers, Users},
 };
-use crate::{
-    answer::{Problem, reads},
-    door::Ended,
-};
+use crate::{answer::Problem, door::Ended};
 
 /// A password that was right is not checked again for so long; nor is its user looked for in the
 /// file.
@@ -38,8 +31,8 @@ const RIGHT: Duration = Duration::from_secs(60);
 const WRONG: Duration = Duration::from_secs(5);
 /// Credentials of each kind that are remembered.
 const REMEMBERED: usize = 1024;
-/// Checks that wait for their turn; more are turned away.
-const QUEUE: usize = 64;
+/// A client with too many checks in the queue may try again after this long.
+const QUEUE_PAUSE: Duration = Duration::from_secs(1);
 /// The file is looked at again after so long.
 const LOOK: Duration = Duration::from_secs(1);
 /// Longer credentials are wrong.
@@ -52,9 +45,9 @@ pub(super) struct Basic {
     settings: BasicAuth,
     known: Mutex<Known>,
     book: Mutex<Book>,
+    failures: Mutex<Failures>,
     salt: [u8; 32],
-    desk: Arc<Semaphore>,
-    queue: AtomicUsize,
+    queue: Arc<PasswordQueue>,
 }
 
 /// Credentials that were checked, and until when that counts.
@@ -81,6 +74,9 @@ type Stamp = (SystemTime, u64, u64);
 enum Denied {
     /// No credentials, or wrong ones.
     Wrong,
+    /// This client has sent too many wrong ones, or has too many in the queue. It may try again
+    /// after this long.
+    TooMany(Duration),
     /// Too many are being checked.
     Busy,
     /// The file cannot be used.
@@ -93,16 +89,13 @@ struct Credentials {
     password: Vec<u8>,
 }
 
-/// Counts a check that waits.
-struct InQueue<'a>(&'a AtomicUsize);
-
 // === impl Basic ===
 
 impl Basic {
     pub(super) fn new(
         name: &str,
         settings: BasicAuth,
-        desk: Arc<Semaphore>,
+        queue: Arc<PasswordQueue>,
         salt: [u8; 32],
     ) -> Self {
         Self {
@@ -110,9 +103,9 @@ impl Basic {
             settings,
             known: Mutex::default(),
             book: Mutex::default(),
+            failures: Mutex::default(),
             salt,
-            desk,
-            queue: AtomicUsize::new(0),
+            queue,
         }
     }
 
@@ -129,7 +122,7 @@ impl Basic {
         if let Some(name) = &self.settings.user_header {
             strip(headers, name);
         }
-        match self.check(headers).await {
+        match self.check(client, headers).await {
             Ok(user) => {
                 // It was for us. The workload has no use for it and may have logs.
                 headers.remove(AUTHORIZATION);
@@ -147,7 +140,13 @@ impl Basic {
                     }
                     None => tracing::debug!(auth, %client, "asked for name and password"),
                 }
-                Err(Ended::Response(Box::new(self.challenge(headers))))
+                Err(self.challenge().into())
+            }
+            Err(Denied::TooMany(pause)) => {
+                let detail = "Too many passwords from your address were wrong or are still being \
+                              checked. Wait before you try again.";
+                let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
+                Err(problem.code("too-many-passwords").retry_after(pause).into())
             }
             Err(Denied::Busy) => {
                 let detail = "Too many passwords are being checked.";
@@ -162,34 +161,69 @@ impl Basic {
     }
 
     /// The name of the user whose password this is. A check that has begun goes on when this is
-    /// dropped.
-    async fn check(self: &Arc<Self>, headers: &HeaderMap) -> Result<String, Denied> {
+    /// dropped, and counts.
+    async fn check(
+        self: &Arc<Self>,
+        client: IpAddr,
+        headers: &HeaderMap,
+    ) -> Result<String, Denied> {
         let (said, credentials) = said(headers).ok_or(Denied::Wrong)?;
         let digest: [u8; 32] =
             Sha256::new().chain_update(self.salt).chain_update(said).finalize().into();
         let verdict = |right| if right { Ok(()) } else { Err(Denied::Wrong) };
-        if let Some(right) = lock(&self.known).get(&digest) {
+        let (known, was_right) = {
+            let known = lock(&self.known);
+            (known.get(&digest), known.was_right(&digest))
+        };
+        if let Some(right) = known {
             return verdict(right).map(|()| credentials.name);
         }
-        let Some(in_queue) = InQueue::enter(&self.queue) else { return Err(Denied::Busy) };
-        let permit = self.desk.clone().acquire_owned().await.map_err(|_| Denied::Busy)?;
-        drop(in_queue);
+        // Credentials that were right before are no guess: what others do from the same address
+        // does not hold them up.
+        let payer =
+            if was_right { Payer::Credentials(digest) } else { Payer::Client(network(client)) };
+        self.refuse_during_pause(payer, client)?;
+        let check = self.queue.enter(payer).map_err(|full| match full {
+            Full::OfOne => Denied::TooMany(QUEUE_PAUSE),
+            Full::OfAll => Denied::Busy,
+        })?;
+        let turn = check.turn().await.ok_or(Denied::Busy)?;
         // A browser that opens several connections asks for each of them: one check is enough.
         if let Some(right) = lock(&self.known).get(&digest) {
             return verdict(right).map(|()| credentials.name);
         }
+        // The client's other checks may have failed meanwhile.
+        self.refuse_during_pause(payer, client)?;
         let basic = self.clone();
         let checked = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _turn = turn;
             let users = basic.users()?;
             let right = users.verify(&credentials.name, &credentials.password);
             lock(&basic.known).remember(digest, right);
+            if !right {
+                basic.note_failure(client);
+            }
             Some((right, credentials.name))
         });
         match checked.await {
             Ok(Some((right, name))) => verdict(right).map(|()| name),
             Ok(None) => Err(Denied::NoUsers),
             Err(_) => Err(Denied::Busy),
+        }
+    }
+
+    fn refuse_during_pause(&self, payer: Payer, client: IpAddr) -> Result<(), Denied> {
+        let pause = match payer {
+            Payer::Client(_) => lock(&self.failures).pause(client, Instant::now()),
+            Payer::Credentials(_) => None,
+        };
+        pause.map_or(Ok(()), |pause| Err(Denied::TooMany(pause)))
+    }
+
+    fn note_failure(&self, client: IpAddr) {
+        if let Some(pause) = lock(&self.failures).note(client, Instant::now()) {
+            let auth = &self.name;
+            tracing::info!(auth, %client, ?pause, "too many wrong passwords, the client must wait");
         }
     }
 
@@ -236,14 +270,13 @@ impl Basic {
         book.users.clone()
     }
 
-    fn challenge(&self, headers: &HeaderMap) -> Response<Bytes> {
+    fn challenge(&self) -> Problem {
         let problem = Problem::new(StatusCode::UNAUTHORIZED, "This needs a name and a password.");
-        let mut response = problem.response(reads(headers.get(ACCEPT)));
         let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", self.settings.realm);
-        if let Ok(challenge) = HeaderValue::try_from(challenge) {
-            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        match HeaderValue::try_from(challenge) {
+            Ok(challenge) => problem.challenge(challenge),
+            Err(_) => problem,
         }
-        response
     }
 }
 
@@ -282,8 +315,16 @@ impl Known {
         if counts(&self.right) { Some(true) } else { counts(&self.wrong).then_some(false) }
     }
 
+    /// They were right when they were checked last, however long ago.
+    fn was_right(&self, digest: &[u8; 32]) -> bool {
+        self.right.contains_key(digest)
+    }
+
     fn remember(&mut self, digest: [u8; 32], right: bool) {
         let now = Instant::now();
+        if !right {
+            self.right.remove(&digest);
+        }
         let (map, time) = if right { (&mut self.right, RIGHT) } else { (&mut self.wrong, WRONG) };
         if map.len() >= REMEMBERED {
             map.retain(|_, until| now < *until);
@@ -292,22 +333,6 @@ impl Known {
             map.clear();
         }
         map.insert(digest, now + time);
-    }
-}
-
-// === impl InQueue ===
-
-impl<'a> InQueue<'a> {
-    fn enter(queue: &'a AtomicUsize) -> Option<Self> {
-        let before = queue.fetch_add(1, Ordering::Relaxed);
-        let inside = Self(queue);
-        (before < QUEUE).then_some(inside)
-    }
-}
-
-impl Drop for InQueue<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fs::File,
+    hint::black_box,
     io::{self, Read},
     path::Path,
     str::FromStr,
@@ -18,16 +19,20 @@ const LARGEST: u64 = 1 << 20;
 /// with bcrypt and SHA-crypt, memory with Argon2.
 const COST: u32 = 17;
 const ROUNDS: u32 = 5_000_000;
+/// Rounds of a SHA-crypt hash that names none.
+const USUAL_ROUNDS: u32 = 5_000;
 const MEMORY: u32 = 256 << 10;
 /// Longer passwords are refused: SHA-crypt takes the square of their length.
 const PASSWORD: usize = 256;
+/// Costs that the hashes of one file may have: each check computes one hash of each.
+const COSTS: usize = 8;
 
 /// The users of a file. Shows nothing of them.
 pub(crate) struct Users {
     hashes: HashMap<String, Hash>,
-    /// Checked for those who are not in the file, so that they cannot be told from the others by
-    /// the time it takes.
-    decoy: Option<Hash>,
+    /// One hash of each cost in the file. A check computes a hash of each of them, whatever the
+    /// name: the time that it takes tells neither who is in the file nor whose hash is a cheap one.
+    decoys: Vec<Hash>,
 }
 
 /// A file of users that cannot be used, with what to do. Holds nothing of what is in it but
@@ -48,14 +53,39 @@ pub(crate) enum BadUsers {
     /// There is nobody in it.
     #[error("there is no user in it; add one with `htpasswd -B FILE NAME`")]
     Empty,
+    /// Its hashes have too many costs.
+    #[error(
+        "its hashes are of more than {COSTS} kinds and costs, and each check has to compute one of \
+         each, so that its time does not tell who is in the file; make them alike, with \
+         `htpasswd -B FILE NAME` for each user"
+    )]
+    Mixed,
 }
 
 /// A password's hash, of a kind that is known to be sound.
 #[derive(Clone)]
-enum Hash {
-    Bcrypt(Box<str>),
-    Argon2(Box<str>),
-    Sha(Box<str>),
+struct Hash {
+    text: Box<str>,
+    cost: Cost,
+}
+
+/// What decides how long it takes to check a password against a hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cost {
+    Bcrypt {
+        cost: u32,
+    },
+    /// With everything in front of the salt: kind, version and parameters.
+    Argon2 {
+        parameters: Box<str>,
+    },
+    Sha {
+        /// 256 or 512.
+        bits: u16,
+        rounds: u32,
+        /// It is hashed in most rounds.
+        salt: usize,
+    },
 }
 
 /// Reads a file of users, and says what is wrong with it and what to do. Blocks.
@@ -86,7 +116,7 @@ impl Users {
 
     fn parse(text: &str) -> Result<Self, BadUsers> {
         let mut hashes = HashMap::new();
-        let mut decoy = None;
+        let mut decoys: Vec<Hash> = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let fail = |reason: String| Err(BadUsers::Line { line: index + 1, reason });
             let line = line.trim();
@@ -106,28 +136,50 @@ impl Users {
                     return fail(format!("the password of {name:?} is {reason}; {advice}"));
                 }
             };
-            decoy.get_or_insert_with(|| hash.clone());
+            if !decoys.iter().any(|decoy| decoy.cost == hash.cost) {
+                decoys.push(hash.clone());
+            }
             if hashes.insert(name.to_owned(), hash).is_some() {
                 return fail(format!("{name:?} is there twice; keep one of them"));
             }
         }
-        if hashes.is_empty() { Err(BadUsers::Empty) } else { Ok(Self { hashes, decoy }) }
+        if hashes.is_empty() {
+            return Err(BadUsers::Empty);
+        }
+        if decoys.len() > COSTS {
+            return Err(BadUsers::Mixed);
+        }
+        Ok(Self { hashes, decoys })
     }
 
-    /// Whether this is the user's password. Takes as long for a user who does not exist. Blocks,
-    /// for a tenth of a second and more.
+    /// Whether this is the user's password. Takes as long for every name, also for one that is not
+    /// in the file. Blocks, for a tenth of a second and more.
     pub(crate) fn verify(&self, name: &str, password: &[u8]) -> bool {
+        self.verify_by(name, password, Hash::verify)
+    }
+
+    /// Computes one hash of each cost in the file: the user's own where it has that cost, else
+    /// another's, whose result does not count.
+    fn verify_by(
+        &self,
+        name: &str,
+        password: &[u8],
+        verify: impl Fn(&Hash, &[u8]) -> bool,
+    ) -> bool {
         if password.len() > PASSWORD {
             return false;
         }
-        match (self.hashes.get(name), &self.decoy) {
-            (Some(hash), _) => hash.verify(password),
-            (None, Some(decoy)) => {
-                decoy.verify(password);
-                false
+        let own = self.hashes.get(name);
+        let mut right = false;
+        for decoy in &self.decoys {
+            match own.filter(|own| own.cost == decoy.cost) {
+                Some(own) => right = verify(own, password),
+                None => {
+                    black_box(verify(decoy, password));
+                }
             }
-            (None, None) => false,
         }
+        right
     }
 }
 
@@ -140,7 +192,7 @@ impl Hash {
             Some("2a" | "2b" | "2y") => {
                 let parts = HashParts::from_str(hash).map_err(|_| "no complete bcrypt hash")?;
                 match parts.get_cost() {
-                    4..=COST => Ok(Self::Bcrypt(hash.into())),
+                    cost @ 4..=COST => Ok(Self { text: hash.into(), cost: Cost::Bcrypt { cost } }),
                     _ => Err("a bcrypt hash with a cost outside 4 to 17"),
                 }
             }
@@ -154,23 +206,27 @@ impl Hash {
                 if params.m_cost() > MEMORY || params.t_cost() > 64 || params.p_cost() > 64 {
                     return Err("an Argon2 hash that takes more than 256 MiB or 64 passes");
                 }
-                Ok(Self::Argon2(hash.into()))
+                // `$argon2id$v=19$m=…,t=…,p=…$salt$hash`, the version perhaps left out.
+                let parameters = hash.rsplitn(3, '$').last().unwrap_or_default().into();
+                Ok(Self { text: hash.into(), cost: Cost::Argon2 { parameters } })
             }
             Some("5" | "6") => {
                 let broken = "no complete SHA-crypt hash";
                 let parsed = PasswordHashRef::new(hash).map_err(|_| broken)?;
                 let mut fields: Vec<_> = parsed.fields().map(|field| field.as_str()).collect();
-                if let Some(rounds) = fields.first().and_then(|it| it.strip_prefix("rounds=")) {
-                    match rounds.parse() {
-                        Ok(1000..=ROUNDS) => {}
+                let mut rounds = USUAL_ROUNDS;
+                if let Some(said) = fields.first().and_then(|it| it.strip_prefix("rounds=")) {
+                    rounds = match said.parse() {
+                        Ok(rounds @ 1000..=ROUNDS) => rounds,
                         _ => return Err("a SHA-crypt hash with rounds outside 1000 to 5000000"),
-                    }
+                    };
                     fields.remove(0);
                 }
-                let length = if kind == Some("5") { 43 } else { 86 };
+                let (bits, length) = if kind == Some("5") { (256, 43) } else { (512, 86) };
                 match fields.as_slice() {
                     [salt, digest] if !salt.is_empty() && digest.len() == length => {
-                        Ok(Self::Sha(hash.into()))
+                        let cost = Cost::Sha { bits, rounds, salt: salt.len() };
+                        Ok(Self { text: hash.into(), cost })
                     }
                     _ => Err(broken),
                 }
@@ -183,10 +239,11 @@ impl Hash {
 
     /// Compares in constant time.
     fn verify(&self, password: &[u8]) -> bool {
-        match self {
-            Self::Bcrypt(hash) => bcrypt::verify(password, hash).unwrap_or(false),
-            Self::Argon2(hash) => Argon2::default().verify_password(password, &**hash).is_ok(),
-            Self::Sha(hash) => ShaCrypt::default().verify_password(password, &**hash).is_ok(),
+        let text = &*self.text;
+        match self.cost {
+            Cost::Bcrypt { .. } => bcrypt::verify(password, text).unwrap_or(false),
+            Cost::Argon2 { .. } => Argon2::default().verify_password(password, text).is_ok(),
+            Cost::Sha { .. } => ShaCrypt::default().verify_password(password, text).is_ok(),
         }
     }
 }

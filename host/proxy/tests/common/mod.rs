@@ -82,6 +82,8 @@ pub struct Plan {
     pub wake: WakeRules,
     pub auth: Option<Auth>,
     pub vouched: Vec<String>,
+    /// Further routes to the workload, for these paths.
+    pub paths: Vec<(&'static str, Option<Auth>)>,
     /// Starts end at once.
     pub eager: bool,
     pub threads: usize,
@@ -255,6 +257,7 @@ impl Plan {
             wake: WakeRules::default(),
             auth: None,
             vouched: Vec::new(),
+            paths: Vec::new(),
             eager: true,
             threads: 2,
         }
@@ -290,9 +293,15 @@ impl Plan {
             patience: self.patience,
             wake: Arc::new(self.wake),
             auth: self.auth.map(Arc::new),
+            similar_paths: None,
             vouched: self.vouched.into(),
         };
-        let tables = Tables::build([(route, workload.clone())]).unwrap();
+        let mut routes = vec![(route.clone(), workload.clone())];
+        for (path, auth) in self.paths {
+            let route = Route { path: path.into(), auth: auth.map(Arc::new), ..route.clone() };
+            routes.push((route, workload.clone()));
+        }
+        let tables = Tables::build(routes).unwrap();
         let settings = ListenerSettings {
             name: "web".into(),
             bind: "127.0.0.1:0".parse().unwrap(),

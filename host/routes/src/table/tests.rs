@@ -4,7 +4,7 @@ use drowse_core::WorkloadName;
 use proptest::prelude::*;
 
 use super::*;
-use crate::Waiting;
+use crate::{Auth, AuthKind, BasicAuth, Waiting};
 
 fn route(host: &str, path: &str, workload: &str) -> Route {
     Route {
@@ -17,6 +17,7 @@ fn route(host: &str, path: &str, workload: &str) -> Route {
         patience: Duration::from_secs(60),
         wake: Arc::default(),
         auth: None,
+        similar_paths: None,
         vouched: Arc::default(),
     }
 }
@@ -30,7 +31,7 @@ fn built<T: Clone>(routes: impl IntoIterator<Item = (Route, T)>) -> Table<T> {
 }
 
 fn found<'a>(table: &'a Table<()>, host: &str, path: &str) -> Option<&'a str> {
-    table.lookup(host, path).map(|entry| entry.route.workload.as_str())
+    table.lookup(host, path).ok().map(|entry| entry.route.workload.as_str())
 }
 
 #[test]
@@ -103,6 +104,161 @@ fn what_may_be_a_path_of_another_route_is_nobodys() {
     assert_eq!(found(&table, "a.org", "/admin/a%2Fb\\c;d"), Some("admin"));
 }
 
+fn protected(host: &str, path: &str, workload: &str) -> Route {
+    let kind = AuthKind::Basic(BasicAuth {
+        users: "users".into(),
+        realm: "home".into(),
+        user_header: None,
+    });
+    let auth = Some(Arc::new(Auth { name: "family".into(), kind }));
+    Route { auth, ..route(host, path, workload) }
+}
+
+fn table_of(routes: &[Route]) -> Table<()> {
+    built(routes.iter().cloned().map(|route| (route, ())))
+}
+
+#[test]
+fn what_resembles_a_protected_path_is_not_served_past_its_protection() {
+    let routes = [route("a.org", "/", "app"), protected("a.org", "/admin", "app")];
+    let table = table_of(&routes);
+    for path in ["/ADMIN", "/admin.json", "/admin%20", "/admin.", "/%2561dmin", "/Admin/users"] {
+        let similar = NoRoute::Similar { protected: "/admin".to_owned() };
+        assert_eq!(table.lookup("a.org", path), Err(similar), "{path}");
+    }
+    let port = |path| table.lookup("a.org", path).map(|entry| entry.route.auth.is_some());
+    assert_eq!(port("/admin/users"), Ok(true));
+    for path in ["/", "/administrator", "/x/ADMIN", "/admin-panel.json"] {
+        assert_eq!(port(path), Ok(false), "{path}");
+    }
+    let long = format!("/{}%20", "a".repeat(10_000));
+    assert!(table.lookup("a.org", &long).is_err(), "too long to be compared");
+}
+
+#[test]
+fn similar_paths_are_served_where_they_lead_past_no_protection() {
+    let lead = |routes: &[Route], path: &str| table_of(routes).lookup("a.org", path).is_ok();
+    let (open, admin) = (route("a.org", "/", "app"), protected("a.org", "/admin", "app"));
+    let allowing = Route { similar_paths: Some(SimilarPaths::Allow), ..admin.clone() };
+    assert!(lead(&[open.clone(), allowing], "/ADMIN"), "the operator wants it so");
+    let whole = protected("a.org", "/", "app");
+    assert!(lead(&[whole, admin.clone()], "/ADMIN"), "it is protected in the same way");
+    assert!(lead(&[route("a.org", "/", "other"), admin.clone()], "/ADMIN"), "another workload");
+    assert!(lead(&[open.clone(), route("a.org", "/admin", "app")], "/ADMIN"), "nothing protects");
+    let script = route("a.org", "/admin.js", "app");
+    let routes = [open.clone(), admin.clone(), script];
+    assert!(lead(&routes, "/admin.js"), "it has a route of its own");
+    assert!(!lead(&routes, "/admin.json") && !lead(&routes, "/ADMIN.js"));
+    let public = route("a.org", "/admin/public", "app");
+    let routes = [open, admin, public];
+    assert!(lead(&routes, "/admin/public/x"));
+    assert!(!lead(&routes, "/admin/public/%252e%252e/users"), "some servers decode it twice");
+}
+
+#[test]
+fn a_guard_counts_for_the_hosts_that_its_route_answers() {
+    let routes = [
+        route("*", "/", "app"),
+        protected("*.a.org", "/admin", "app"),
+        route("b.a.org", "/", "app"),
+    ];
+    let table = table_of(&routes);
+    assert!(table.lookup("x.a.org", "/ADMIN").is_err());
+    assert!(table.lookup("x.org", "/ADMIN").is_ok());
+    assert!(table.lookup("b.a.org", "/admin").unwrap().route.auth.is_none(), "its host goes first");
+    assert!(table.lookup("b.a.org", "/ADMIN").is_ok());
+}
+
+#[test]
+fn a_host_that_is_half_protected_is_found() {
+    let (open, admin) = (route("a.org", "/", "app"), protected("a.org", "/x/admin", "app"));
+    let said = Route { similar_paths: Some(SimilarPaths::Refuse), ..admin.clone() };
+    let whole = protected("a.org", "/", "app");
+    let pairs = |routes: &[Route]| half_protected(routes).len();
+    assert_eq!(half_protected(&[open.clone(), admin.clone()]), [(&admin, &open)]);
+    assert_eq!(pairs(&[open.clone(), said]), 0);
+    assert_eq!(pairs(&[whole, admin.clone()]), 0);
+    assert_eq!(pairs(&[route("b.org", "/", "app"), admin.clone()]), 0);
+    assert_eq!(pairs(&[route("a.org", "/", "other"), admin.clone()]), 0);
+    assert_eq!(pairs(&[route("a.org", "/x/admin/open", "app"), admin]), 0, "below is on purpose");
+}
+
+/// A way to write a path differently that some backend does not notice.
+fn disguise(path: &str, trick: usize, at: usize) -> String {
+    // Only names are rewritten, not the slashes between them.
+    let places: Vec<_> = path.char_indices().filter(|(_, c)| *c != '/').collect();
+    let (place, character) = places[at % places.len()];
+    let with = |text: String| format!("{}{text}{}", &path[..place], &path[place + 1..]);
+    // Behind a plain name: behind dots it would be another path.
+    let plain = |end: &usize| {
+        let name = path[..*end].rsplit('/').next().unwrap_or_default();
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"~-".contains(&b))
+    };
+    let slashes = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+    let ends: Vec<_> = slashes.filter(plain).collect();
+    let end = ends.get(at % ends.len().max(1)).copied();
+    let behind = |text: &str| match end {
+        Some(end) => format!("{}{text}{}", &path[..end], &path[end..]),
+        None => path.to_owned(),
+    };
+    match trick {
+        0 => with(character.to_ascii_uppercase().to_string()),
+        1 => with(format!("%{:02x}", u32::from(character.to_ascii_uppercase()))),
+        2 => with(format!("%25{:02X}", u32::from(character))),
+        3 => with(format!("%u{:04x}", u32::from(character))),
+        4 => behind("."),
+        5 => behind(".json"),
+        6 => behind("%20"),
+        7 => behind("%00"),
+        8 => behind(";x=1"),
+        9 => behind("%3Bx"),
+        10 => behind("%3f"),
+        11 => behind("%09"),
+        12 => behind("::$DATA"),
+        13 => path.replacen('/', "//", 1),
+        14 => format!("/x/..{path}"),
+        15 => format!("/x/%2e%2e{path}"),
+        16 => format!("/x/%252e%252e{path}"),
+        17 => format!("/x/..;{path}"),
+        18 => format!("/x%5C..{path}"),
+        _ => path.replacen('/', "/%20", 1),
+    }
+}
+
+proptest! {
+    /// However a protected path is written, it is found protected or not at all.
+    #[test]
+    fn no_disguise_of_a_protected_path_reaches_the_open_route(
+        prefix in prop::sample::select(vec!["/admin", "/api/users", "/~joe/x-1", "/a"]),
+        rest in prop::sample::select(vec!["", "/", "/list", "/a/b.html"]),
+        tricks in prop::collection::vec((0_usize..20, any::<usize>()), 0..4),
+    ) {
+        let table = table_of(&[route("a.org", "/", "app"), protected("a.org", prefix, "app")]);
+        let mut path = prefix.to_owned();
+        for (trick, at) in tricks {
+            path = disguise(&path, trick, at);
+        }
+        path.push_str(rest);
+        if let Ok(entry) = table.lookup("a.org", &path) {
+            prop_assert!(entry.route.auth.is_some(), "{}", path);
+        }
+    }
+
+    /// A path whose names are other ones is served.
+    #[test]
+    fn other_paths_are_served_beside_a_protected_one(
+        name in "[a-z][a-z0-9_-]{0,8}", more in "(/[a-zA-Z0-9._~-]{1,6}){0,3}",
+    ) {
+        prop_assume!(name != "admin");
+        let table = table_of(&[route("a.org", "/", "app"), protected("a.org", "/admin", "app")]);
+        let path = format!("/{name}{more}");
+        // Dots may lead anywhere.
+        prop_assume!(!path.contains(".."));
+        let found = table.lookup("a.org", &path).map(|entry| entry.route.auth.is_some());
+        prop_assert_eq!(found, Ok(false), "{}", path);
+    }
+}
+
 #[test]
 fn where_paths_make_no_difference_every_path_is_passed_on() {
     let table = table(&[("a.org", "/", "all")]);
@@ -138,7 +294,7 @@ fn listeners_do_not_see_each_others_routes() {
     let tables = Tables::build([(route("a.org", "/", "web"), 1), (other, 2)]).unwrap();
     assert_eq!(tables.listener("web").lookup("a.org", "/").unwrap().value, 1);
     assert_eq!(tables.listener("intern").lookup("a.org", "/").unwrap().value, 2);
-    assert!(tables.listener("none").lookup("a.org", "/").is_none());
+    assert!(tables.listener("none").lookup("a.org", "/").is_err());
 }
 
 /// What the table must answer, said the slow way: of all routes that fit, the one with the best
@@ -248,7 +404,7 @@ proptest! {
         for (host, path, tail) in questions {
             let host = format!("{host}{tail}");
             let expected = naive(&distinct, &host, &path).map(|route| route.port);
-            let answered = table.lookup(&host, &path).map(|entry| entry.route.port);
+            let answered = table.lookup(&host, &path).ok().map(|entry| entry.route.port);
             prop_assert_eq!(answered, expected, "{} {}", host, path);
         }
     }
@@ -269,7 +425,7 @@ proptest! {
         }
         let table = built(distinct.iter().map(|route| (route.clone(), ())));
         for path in paths {
-            let Some(entry) = table.lookup("h", &path) else { continue };
+            let Ok(entry) = table.lookup("h", &path) else { continue };
             for server in SERVERS {
                 let resolved = server(&path);
                 let meant = naive(&distinct, "h", &resolved).map(|route| route.port);
@@ -305,7 +461,7 @@ fn figures_at_100_000_routes() {
         .map(|n| if n % 10 == 0 { format!("a.W{n}.org:80") } else { format!("h{n}.example.org") })
         .collect();
     let begin = Instant::now();
-    let hits = (0..10).flat_map(|_| &hosts).filter(|host| table.lookup(host, "/a/b/c").is_some());
+    let hits = (0..10).flat_map(|_| &hosts).filter(|host| table.lookup(host, "/a/b/c").is_ok());
     let hits = hits.count();
     println!("{} a lookup, {hits} hits", begin.elapsed().as_nanos() / 1_000_000);
 }

@@ -1,6 +1,7 @@
 use http::HeaderValue;
 
 use super::*;
+use crate::{answer::Format, who::queue::OF_ONE};
 
 const ALICE: &str = "alice:$2y$05$NidkWKTLC3s0Ws5JSWJmsOUHgU0gIgrwocu9l.y/NSPz27uhzz2si\n";
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -13,7 +14,7 @@ fn basic(text: &str) -> (tempfile::TempDir, Arc<Basic>) {
     fs::write(&users, text).unwrap();
     let settings =
         BasicAuth { users, realm: "home".into(), user_header: Some("remote-user".into()) };
-    (directory, Arc::new(Basic::new("family", settings, Arc::new(Semaphore::new(1)), [7; 32])))
+    (directory, Arc::new(Basic::new("family", settings, PasswordQueue::new(1), [7; 32])))
 }
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -25,8 +26,12 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 async fn status(basic: &Arc<Basic>, authorization: &str) -> u16 {
+    status_from(CLIENT, basic, authorization).await
+}
+
+async fn status_from(client: IpAddr, basic: &Arc<Basic>, authorization: &str) -> u16 {
     let mut headers = headers(&[("authorization", authorization)]);
-    match basic.authenticate(CLIENT, &mut headers).await {
+    match basic.authenticate(client, &mut headers).await {
         Ok(_) => 200,
         Err(Ended::Response(page)) => page.status().as_u16(),
         Err(Ended::Problem(problem)) => problem.status().as_u16(),
@@ -51,11 +56,13 @@ async fn the_right_password_passes_and_goes_no_further() {
 #[tokio::test]
 async fn without_the_right_password_it_is_asked_for() {
     let (_directory, basic) = basic(ALICE);
-    let Err(Ended::Response(page)) = basic.authenticate(CLIENT, &mut HeaderMap::new()).await else {
+    let Err(Ended::Problem(problem)) = basic.authenticate(CLIENT, &mut HeaderMap::new()).await
+    else {
         panic!("nobody is let in without a password")
     };
+    let page = problem.response(Format::Json);
     assert_eq!(page.status(), 401);
-    assert_eq!(page.headers()[WWW_AUTHENTICATE], "Basic realm=\"home\", charset=\"UTF-8\"");
+    assert_eq!(page.headers()["www-authenticate"], "Basic realm=\"home\", charset=\"UTF-8\"");
     for wrong in [
         encoded("alice:wrong"),
         encoded("bob:correct horse"),
@@ -83,29 +90,78 @@ async fn a_password_is_checked_once_in_a_while() {
     assert_eq!(status(&basic, &encoded("alice:wrong")).await, 401);
     // Nothing can be checked any more, and what was checked counts.
     drop(directory);
-    basic.desk.close();
+    basic.queue.close();
     assert_eq!(status(&basic, RIGHT_ONE).await, 200);
     assert_eq!(status(&basic, &encoded("alice:wrong")).await, 401);
     assert_eq!(status(&basic, &encoded("alice:other")).await, 503);
 }
 
+/// Another client.
+const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
 #[tokio::test]
-async fn so_many_checks_wait_and_more_are_turned_away() {
+async fn a_client_with_120_wrong_passwords_does_not_keep_another_client_out() {
     let (_directory, basic) = basic(ALICE);
-    let busy = basic.desk.clone().acquire_owned().await.unwrap();
-    let mut waiting = tokio::task::JoinSet::new();
-    for n in 0..QUEUE {
+    let core = basic.queue.hold_core().await;
+    let mut flood = tokio::task::JoinSet::new();
+    for n in 0..120 {
         let basic = basic.clone();
-        waiting.spawn(async move { status(&basic, &encoded(format!("alice:{n}"))).await });
+        flood.spawn(async move { status(&basic, &encoded(format!("alice:{n}"))).await });
     }
-    while basic.queue.load(Ordering::Relaxed) < QUEUE {
-        tokio::task::yield_now().await;
+    let mut refused = 0;
+    while refused < 120 - OF_ONE {
+        assert_eq!(flood.join_next().await.unwrap().unwrap(), 429, "more than its share");
+        refused += 1;
     }
-    assert_eq!(status(&basic, RIGHT_ONE).await, 503);
-    drop(busy);
-    while let Some(status) = waiting.join_next().await {
-        assert_eq!(status.unwrap(), 401);
+    assert_eq!(basic.queue.checks(), OF_ONE);
+    drop(core);
+    assert_eq!(status_from(OTHER, &basic, RIGHT_ONE).await, 200);
+    let mut statuses = Vec::new();
+    while let Some(status) = flood.join_next().await {
+        statuses.push(status.unwrap());
     }
+    let wrong = statuses.iter().filter(|status| **status == 401).count();
+    assert_eq!(wrong, 10, "after those it has to wait: {statuses:?}");
+    assert!(statuses.iter().all(|status| matches!(status, 401 | 429)), "{statuses:?}");
+}
+
+/// Makes the client's pause a long one.
+fn prolong_pause(basic: &Basic) {
+    for _ in 0..10 {
+        lock(&basic.failures).note(CLIENT, Instant::now());
+    }
+}
+
+#[tokio::test]
+async fn after_ten_wrong_passwords_a_client_has_to_wait_and_others_do_not() {
+    let (_directory, basic) = basic(ALICE);
+    for n in 0..10 {
+        assert!(lock(&basic.failures).pause(CLIENT, Instant::now()).is_none());
+        assert_eq!(status(&basic, &encoded(format!("alice:{n}"))).await, 401);
+    }
+    prolong_pause(&basic);
+    let mut request = headers(&[("authorization", RIGHT_ONE)]);
+    let Err(Ended::Problem(problem)) = basic.authenticate(CLIENT, &mut request).await else {
+        panic!("it has to wait, whatever it sends")
+    };
+    let answer = problem.response(Format::Json);
+    assert_eq!(answer.status(), 429);
+    assert_eq!(answer.headers()["retry-after"], "60");
+    assert_eq!(status_from(OTHER, &basic, RIGHT_ONE).await, 200);
+    assert_eq!(status(&basic, RIGHT_ONE).await, 200, "what is known needs no check");
+    assert_eq!(status(&basic, &encoded("alice:9")).await, 401);
+    assert_eq!(status(&basic, &encoded("alice:other")).await, 429);
+}
+
+#[tokio::test]
+async fn credentials_that_were_right_before_are_checked_whatever_others_of_their_address_do() {
+    let (_directory, basic) = basic(ALICE);
+    assert_eq!(status(&basic, RIGHT_ONE).await, 200);
+    prolong_pause(&basic);
+    // They have to be checked again.
+    let now = Instant::now();
+    lock(&basic.known).right.values_mut().for_each(|until| *until = now);
+    assert_eq!(status(&basic, &encoded("alice:other")).await, 429);
     assert_eq!(status(&basic, RIGHT_ONE).await, 200);
 }
 

@@ -31,6 +31,63 @@ fn every_kind_of_hash_that_is_accepted_is_checked() {
     }
 }
 
+/// What the check of this name computes, in order.
+fn work(users: &Users, name: &str) -> Vec<Cost> {
+    let work = std::cell::RefCell::new(Vec::new());
+    users.verify_by(name, PASSWORD, |hash, _| {
+        work.borrow_mut().push(hash.cost.clone());
+        false
+    });
+    work.into_inner()
+}
+
+#[test]
+fn every_name_costs_the_same_work_in_a_file_of_mixed_hashes() {
+    let dear = BCRYPT.replace("$05$", "$12$");
+    let sha_512 = SHA_512.replace("$6$", "$6$rounds=7000$");
+    let text = format!(
+        "cheap:{BCRYPT}\ndear:{dear}\nsha-256:{SHA_256}\nsha-512:{sha_512}\nargon2:{}\n\
+         cheap-too:{BCRYPT}\n",
+        argon2()
+    );
+    let users = Users::parse(&text).unwrap();
+    let unknown = work(&users, "nobody");
+    assert_eq!(unknown.len(), 5, "{unknown:?}");
+    assert!(unknown.contains(&Cost::Bcrypt { cost: 12 }), "the costliest is among it: {unknown:?}");
+    assert!(unknown.contains(&Cost::Sha { bits: 512, rounds: 7000, salt: 8 }), "{unknown:?}");
+    for name in ["cheap", "dear", "sha-256", "sha-512", "argon2", "cheap-too"] {
+        assert_eq!(work(&users, name), unknown, "{name}");
+    }
+    let alike = Users::parse(&format!("a:{BCRYPT}\nb:{BCRYPT}\n")).unwrap();
+    assert_eq!(work(&alike, "a").len(), 1, "hashes that are alike cost one");
+    assert_eq!(work(&alike, "nobody"), work(&alike, "a"));
+}
+
+#[test]
+fn a_decoy_lets_nobody_in() {
+    let users = Users::parse(&format!("alice:{BCRYPT}\nbob:{SHA_256}\n")).unwrap();
+    assert!(users.verify("alice", PASSWORD) && users.verify("bob", PASSWORD));
+    for (name, right) in [("alice", PASSWORD), ("bob", PASSWORD)] {
+        assert!(!users.verify(name, b"wrong"));
+        assert!(!users.verify("nobody", right), "the right password of {name}");
+    }
+    // Another user's password is right for the decoy that stands for that user.
+    let (carol, dave) = (BCRYPT.replace("Nidk", "Nidl"), SHA_256);
+    let users = Users::parse(&format!("carol:{carol}\ndave:{dave}\n")).unwrap();
+    assert!(!users.verify("carol", PASSWORD));
+}
+
+#[test]
+fn a_file_of_too_many_costs_is_refused_with_what_to_do() {
+    let lines = |costs: usize| -> String {
+        (4..4 + costs)
+            .map(|cost| format!("u{cost}:{}\n", BCRYPT.replace("$05$", &format!("${cost:02}$"))))
+            .collect()
+    };
+    assert!(Users::parse(&lines(COSTS)).is_ok());
+    assert!(wrong(&lines(COSTS + 1)).contains("make them alike"));
+}
+
 #[test]
 fn a_file_may_have_empty_lines_comments_and_any_names() {
     let text = format!("# family\n\nalice:{BCRYPT}\r\n  Jörg Müller:{SHA_256}  \n");
