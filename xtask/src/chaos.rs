@@ -182,6 +182,8 @@ impl Run<'_> {
         let load = running.end();
         load.ledger.add_misdelivered(&stage.take_misdelivered()?, &stage.names);
         let twice = delivered_twice(&stage.take_posts()?);
+        let log = stage.log();
+        report::note_starts(&load.timeline, &stage.names, &log);
         let mut summary = Summary::new(title, &load, &twice);
         let stall = load.timeline.longest_stall();
         if stall > Duration::from_millis(500) {
@@ -192,7 +194,7 @@ impl Run<'_> {
             summary.fault(format!("{error:#}"));
         }
         println!("  {} {}", report::clock(), summary.line());
-        self.text += &summary.violations(&load, &stage.names, &stage.log());
+        self.text += &summary.violations(&load, &stage.names, &log);
         self.report.push(summary);
         if asked { done } else { Ok(()) }
     }

@@ -6,7 +6,7 @@ use super::{
     ledger::{Kind, Outcome, Record},
     load::Load,
     stage::SPARE,
-    timeline::{Fault, Scope},
+    timeline::{Fault, Scope, Timeline},
 };
 use crate::soak::{
     tally::time_of_day,
@@ -233,6 +233,34 @@ fn time_of(line: &str) -> Option<&str> {
     Some(word.split_once('T')?.1)
 }
 
+/// Tells the timeline of the starts that the router's log has, which it times.
+pub(super) fn note_starts(timeline: &Timeline, names: &[String], log: &[String]) {
+    for line in log.iter().filter(|line| line.contains("operation=start")) {
+        let value = |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key));
+        let start = || {
+            let workload = names.iter().position(|name| Some(&**name) == value("workload="))?;
+            let took: f64 = value("milliseconds=")?.parse().ok()?;
+            let end = moment(time_of(line)?)?;
+            Some((workload, end.saturating_sub((took * 1e6) as Nanos), end))
+        };
+        if let Some((workload, from, to)) = start() {
+            timeline.started(workload, from, to);
+        }
+    }
+}
+
+/// The moment of today, or of yesterday if it is yet to come.
+fn moment(time: &str) -> Option<Nanos> {
+    const DAY: Nanos = 86_400_000_000_000;
+    let mut words = time.trim_end_matches('Z').split(':');
+    let (hours, minutes) = (words.next()?.parse::<u64>().ok()?, words.next()?.parse::<u64>().ok()?);
+    let seconds: f64 = words.next()?.parse().ok()?;
+    let since_midnight = (hours * 60 + minutes) * 60_000_000_000 + (seconds * 1e9) as Nanos;
+    let now = now();
+    let moment = now - now % DAY + since_midnight;
+    Some(if moment > now { moment - DAY } else { moment })
+}
+
 /// The time, for lines that tell of progress.
 pub(super) fn clock() -> String {
     time_of_day(now()).chars().take(8).collect()
@@ -244,5 +272,39 @@ impl Share {
     fn add(&mut self, explained: bool) {
         self.all += 1;
         self.unexplained += usize::from(!explained);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_line_is_read_as_it_is_written() {
+        let at = now() / 1_000 * 1_000;
+        let read = moment(&time_of_day(at)).unwrap();
+        assert!(read.abs_diff(at) < 2_000, "{read} is not {at}");
+    }
+
+    #[test]
+    fn starts_are_found_in_the_log() {
+        let timeline = Timeline::default();
+        let at = now() - 1_000_000_000;
+        let time = time_of_day(at);
+        let line = format!(
+            "2026-12-01T{time}  INFO operation done workload=w1 provider=docker operation=start \
+             correlation=1 milliseconds=400.5 status=\"running\""
+        );
+        note_starts(&timeline, &["w0".to_owned(), "w1".to_owned()], &[line]);
+        let record = |workload| Record {
+            id: 1,
+            workload,
+            kind: Kind::Get,
+            sent: at - 600_000_000,
+            done: at,
+            outcome: Outcome::Answered,
+        };
+        assert_eq!(timeline.beyond(&record(0)), 600_000_000);
+        assert!(timeline.beyond(&record(1)) < 200_000_000);
     }
 }

@@ -1,4 +1,7 @@
 //! The faults of a run with their times, and which outcomes they explain.
+//!
+//! Nothing is blamed on the router that the machine or the engine takes for itself: on a machine that
+//! is busy with other work the start of a container alone can last seconds.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -52,6 +55,8 @@ pub(super) struct Fault {
 pub(super) struct Timeline {
     faults: Mutex<Vec<Fault>>,
     stalls: Mutex<Vec<(Nanos, Nanos)>>,
+    /// Times in which the engine was starting the container of a workload.
+    starts: Mutex<Vec<(usize, Nanos, Nanos)>>,
 }
 
 /// A fault under way.
@@ -84,7 +89,12 @@ impl Timeline {
         self.stalls().push((from, to));
     }
 
-    /// The longest of these times.
+    /// Notes that the engine took this time to start the container of a workload.
+    pub(super) fn started(&self, workload: usize, from: Nanos, to: Nanos) {
+        lock(&self.starts).push((workload, from, to));
+    }
+
+    /// The longest of the times at which the machine stood still.
     pub(super) fn longest_stall(&self) -> Duration {
         let longest = self.stalls().iter().map(|(from, to)| to - from).max();
         Duration::from_nanos(longest.unwrap_or(0))
@@ -102,7 +112,8 @@ impl Timeline {
         let around = faults.iter().filter(|fault| fault.concerns(record, BEYOND));
         let settled = around.map(|fault| fault.settled(record.kind) + fault.own_time).max();
         let since = settled.unwrap_or(0).max(record.sent);
-        record.done.saturating_sub(since).saturating_sub(self.stall(since, record.done))
+        let allowed = self.allowed(record.workload, since, record.done);
+        record.done.saturating_sub(since).saturating_sub(allowed)
     }
 
     /// Whether a fault explains this outcome.
@@ -119,7 +130,7 @@ impl Timeline {
         let faults = self.faults();
         faults.iter().any(|fault| {
             let end = fault.settled(record.kind);
-            let grace = grace + fault.own_time + self.stall(end, record.done);
+            let grace = grace + fault.own_time + self.allowed(record.workload, end, record.done);
             // A loss after the fault is one of a request that the fault met.
             let met = !matches!(record.outcome, Outcome::Lost(_)) || record.sent <= end;
             fault.effect == Effect::Breaks
@@ -129,19 +140,27 @@ impl Timeline {
         })
     }
 
-    /// How long this machine stood still within this time.
-    fn stall(&self, from: Nanos, to: Nanos) -> Nanos {
-        let within = |&(begin, end): &(Nanos, Nanos)| end.min(to).saturating_sub(begin.max(from));
-        self.stalls().iter().map(within).sum()
+    /// What the router has no influence on within this time: the machine stood still, or the engine
+    /// was starting the container.
+    fn allowed(&self, workload: usize, from: Nanos, to: Nanos) -> Nanos {
+        let within = |begin: Nanos, end: Nanos| end.min(to).saturating_sub(begin.max(from));
+        let stalls: Nanos = self.stalls().iter().map(|&(begin, end)| within(begin, end)).sum();
+        let starts = lock(&self.starts);
+        let mine = starts.iter().filter(|(of, ..)| *of == workload);
+        stalls + mine.map(|&(_, begin, end)| within(begin, end)).sum::<Nanos>()
     }
 
     fn faults(&self) -> MutexGuard<'_, Vec<Fault>> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.faults)
     }
 
     fn stalls(&self) -> MutexGuard<'_, Vec<(Nanos, Nanos)>> {
-        self.stalls.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.stalls)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 // === impl Fault ===

@@ -97,3 +97,13 @@ fn a_machine_that_stood_still_is_not_blamed_on_the_router() {
     timeline.stalled(6_000 * MS, 6_200 * MS);
     assert!(timeline.explains(&record));
 }
+
+#[test]
+fn the_time_that_the_engine_takes_to_start_a_container_is_its_own() {
+    let timeline = timeline(Effect::Breaks);
+    let record = record(Kind::Get, 5_000, 7_500, Outcome::Answered);
+    timeline.started(1, 5_000 * MS, 7_000 * MS);
+    assert_eq!(timeline.beyond(&record), 2_500 * MS, "of another workload");
+    timeline.started(0, 4_900 * MS, 6_000 * MS);
+    assert_eq!(timeline.beyond(&record), 1_500 * MS);
+}
