@@ -18,6 +18,7 @@ use self::{
     report::Summary,
     rounds::{Kind, Round},
     stage::Stage,
+    timeline::{Effect, Scope, Timeline},
 };
 use crate::{build, interrupt::Interrupt, soak::told::now, workspace::Workspace};
 
@@ -53,6 +54,9 @@ pub(crate) struct Options {
     /// Requests a second.
     #[arg(long, default_value_t = 250)]
     rate: u32,
+    /// Milliseconds by which the engine's events arrive late.
+    #[arg(long, default_value_t = 0)]
+    late_events: u64,
     /// Containers under load.
     #[arg(long, default_value_t = 6)]
     workloads: usize,
@@ -83,6 +87,7 @@ pub(crate) fn briefly(workspace: &Workspace, programs: &Programs) -> Result<()> 
         seed: None,
         nightly: false,
         rate: 120,
+        late_events: 0,
         workloads: 3,
     };
     chaos(workspace, programs, &options)
@@ -95,7 +100,12 @@ fn chaos(workspace: &Workspace, programs: &Programs, options: &Options) -> Resul
     let (rounds, minutes) =
         if options.nightly { (50, 60.0) } else { (options.rounds, options.minutes) };
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
-    let stage = Stage::new(workspace, programs, options.workloads)?;
+    let stage = Stage::new(
+        workspace,
+        programs,
+        options.workloads,
+        Duration::from_millis(options.late_events),
+    )?;
     println!(
         "\n{} requests a second over {} containers; the engine alone starts all of them in {:.2} s",
         options.rate,
@@ -176,7 +186,13 @@ impl Run<'_> {
         faults: impl FnOnce(&Round<'_>) -> Result<()>,
     ) -> Result<()> {
         let stage = self.stage;
-        let running = Running::begin(stage.address(), &stage.names, self.rate, breaks)?;
+        let running = Running::begin(
+            stage.address(),
+            &stage.names,
+            self.rate,
+            breaks,
+            Timeline::new(stage.late),
+        )?;
         let round = Round { stage, running: &running, interrupt: self.interrupt };
         let done = self.warm_up(&round, breaks).and_then(|()| faults(&round));
         let load = running.end();
@@ -203,12 +219,7 @@ impl Run<'_> {
         // It wakes what sleeps, which is no matter of the faults that follow.
         let begin = now();
         let woken = self.stage.own_time() * 2;
-        round
-            .running
-            .load
-            .timeline
-            .begin(timeline::Scope::All, timeline::Effect::Delays)
-            .whole_in(woken);
+        round.running.load.timeline.begin(Scope::All, Effect::Delays).whole_in(woken);
         if !breaks {
             for workload in 0..self.stage.names.len() {
                 round.wait_until_served(workload, begin)?;
@@ -219,7 +230,13 @@ impl Run<'_> {
 
     /// What the router holds when everything has been awake once and sleeps.
     fn footprint(&mut self) -> Result<Footprint> {
-        let running = Running::begin(self.stage.address(), &self.stage.names, self.rate, false)?;
+        let running = Running::begin(
+            self.stage.address(),
+            &self.stage.names,
+            self.rate,
+            false,
+            Timeline::default(),
+        )?;
         let round = Round { stage: self.stage, running: &running, interrupt: self.interrupt };
         let begin = now();
         for workload in 0..self.stage.names.len() {

@@ -91,12 +91,13 @@ impl Running {
         names: &[String],
         rate: u32,
         breaks: bool,
+        timeline: Timeline,
     ) -> Result<Self> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(2).enable_all().build()?;
         let load = Arc::new(Load {
             ledger: Arc::new(Ledger::new(names.len())),
-            timeline: Arc::default(),
+            timeline: Arc::new(timeline),
             router,
             names: names.to_vec(),
             breaks,
@@ -290,10 +291,11 @@ impl Load {
                 outcome = self.stream(&call, &mut heard) => outcome,
                 () = self.closed() => Outcome::Lost("silent until the end of the run".to_owned()),
             };
-            if outcome != Outcome::Answered {
+            let failed = outcome != Outcome::Answered;
+            self.ledger.add(Record { sent: heard, ..call.ended(outcome) });
+            if failed {
                 sleep(Duration::from_millis(100)).await;
             }
-            self.ledger.add(Record { sent: heard, ..call.ended(outcome) });
         }
     }
 

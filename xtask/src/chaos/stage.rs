@@ -4,13 +4,13 @@ use std::{
     cell::RefCell,
     env, fs,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
-use drowse_tests::{Docker, Home, Programs, Router, log::Log, until};
+use drowse_tests::{Docker, Home, Programs, Router, log::Log, until, wire::Wire};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -44,13 +44,23 @@ pub(super) struct Stage {
     program: PathBuf,
     /// How long the engine alone takes until all containers run.
     own_time: Duration,
+    /// The engine's events arrive this much later than they happen.
+    pub(super) late: Duration,
+    /// What makes them late.
+    _wire: Option<Wire>,
 }
 
 // === impl Stage ===
 
 impl Stage {
-    /// Starts an engine with so many containers, and a router that knows them. All are asleep.
-    pub(super) fn new(workspace: &Workspace, programs: &Programs, count: usize) -> Result<Self> {
+    /// Starts an engine with so many containers, and a router that knows them and hears of events
+    /// this much later. All containers are asleep.
+    pub(super) fn new(
+        workspace: &Workspace,
+        programs: &Programs,
+        count: usize,
+        late: Duration,
+    ) -> Result<Self> {
         let docker = Docker::start()?;
         let home = Home::new(programs)?.cache(&workspace.target().join("drowse-cache"));
         let notes = home.path().join("notes");
@@ -65,6 +75,8 @@ impl Stage {
             notes,
             program: env::current_exe().context("find this program")?,
             own_time: Duration::ZERO,
+            late,
+            _wire: None,
             docker,
         };
         let subnet = format!("10.206.{}.0/24", 1 + process::id() % 250);
@@ -74,17 +86,26 @@ impl Stage {
             stage.create(name, None)?;
         }
         stage.own_time = stage.measure_starts()?;
-        home.configure(&stage.tables())?;
+        let socket = if late.is_zero() {
+            stage.docker.socket()
+        } else {
+            let socket = home.path().join("engine.sock");
+            let wire = Wire::begin(&socket, stage.docker.socket())?;
+            wire.delay_events(late);
+            stage._wire = Some(wire);
+            socket
+        };
+        home.configure(&stage.tables(&socket))?;
         stage.keep(home.apart().start()?);
         stage.wait_until_asleep()?;
         Ok(stage)
     }
 
-    fn tables(&self) -> String {
+    fn tables(&self, socket: &Path) -> String {
         let mut tables = format!(
             "[provider.docker]\nplugin = \"docker\"\n\
              endpoint.engine = {{ url = \"unix://{}\" }}\n",
-            self.docker.socket().display(),
+            socket.display(),
         );
         for name in self.names.iter().map(String::as_str).chain([SPARE]) {
             tables += &format!(

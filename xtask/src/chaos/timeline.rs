@@ -57,6 +57,8 @@ pub(super) struct Timeline {
     stalls: Mutex<Vec<(Nanos, Nanos)>>,
     /// Times in which the engine was starting the container of a workload.
     starts: Mutex<Vec<(usize, Nanos, Nanos)>>,
+    /// The engine's events arrive this much later than they happen.
+    late: Nanos,
 }
 
 /// A fault under way.
@@ -68,6 +70,11 @@ pub(super) struct Open<'a> {
 // === impl Timeline ===
 
 impl Timeline {
+    /// Of a run in which the engine's events arrive this much later.
+    pub(super) fn new(late: Duration) -> Self {
+        Self { late: nanos(late), ..Self::default() }
+    }
+
     /// Notes that a fault begins, before its first step is taken.
     pub(super) fn begin(&self, scope: Scope, effect: Effect) -> Open<'_> {
         let fault = Fault {
@@ -77,7 +84,7 @@ impl Timeline {
             gone: None,
             whole: None,
             steps: Vec::new(),
-            own_time: 0,
+            own_time: self.late,
         };
         let mut faults = self.faults();
         faults.push(fault);
@@ -159,6 +166,10 @@ impl Timeline {
     }
 }
 
+fn nanos(time: Duration) -> Nanos {
+    u64::try_from(time.as_nanos()).unwrap_or(Nanos::MAX / 4)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -209,10 +220,9 @@ impl Open<'_> {
 
     /// The same, and the platform itself takes this much to serve again.
     pub(super) fn whole_in(self, own_time: Duration) {
-        let own_time = u64::try_from(own_time.as_nanos()).unwrap_or(Nanos::MAX / 4);
         self.change(|fault| {
             fault.whole = Some(now());
-            fault.own_time = own_time;
+            fault.own_time += nanos(own_time);
         });
     }
 
