@@ -19,11 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const BEYOND: Duration = Duration::from_secs(2);
 
 /// Answers with its name, and to a POST with the length of the body, too. Connections are kept.
-/// `GET /exit` ends it. Arguments: name, address, port.
+/// `GET /exit` ends it. It takes `$BOOT` seconds to start. Arguments: name, address, port.
 const NAMED: &str = "
-import http.server, os, signal, socket, sys
+import http.server, os, signal, socket, sys, time
 
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+time.sleep(float(os.environ.get('BOOT', '0')))
 
 class Named(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
@@ -226,6 +228,33 @@ fn an_address_handed_on_while_the_router_was_dead_is_not_dialled_for_the_old_one
     let router = home.start()?;
     never_another(&router, "handed-a", "handed-a", Duration::from_secs(1))?;
     assert_eq!(answers(&router, "handed-b")?.as_deref(), Some("handed-b"));
+    Ok(())
+}
+
+#[test]
+fn a_visitor_who_waits_for_a_container_is_not_let_in_to_its_heir() -> Result<()> {
+    let Some(engine) = Docker::shared("a_visitor_who_waits_for_a_container") else {
+        return Ok(());
+    };
+    network(engine, "waits", 2, &[])?;
+    create(engine, "waits-a", &["--network", "waits", "--env", "BOOT=30"])?;
+    let router = router(engine, &["waits-a", "waits-b"])?;
+    let (host, limit) = ("waits-a.example", Duration::from_secs(4));
+    let answer = thread::scope(|scope| {
+        let visitor = scope.spawn(|| client::get(router.address(), host, "/", limit));
+        let old =
+            until("it has an address", PATIENCE, || address(engine, "waits-a", "waits").ok())?;
+        create(engine, "waits-b", &["--network", "waits", "--ip", &old])?;
+        engine.run(&["rm", "--force", "waits-a"])?;
+        engine.run(&["start", "waits-b"])?;
+        assert_eq!(answers(&router, "waits-b")?.as_deref(), Some("waits-b"));
+        anyhow::Ok(visitor.join().expect("the visitor does not panic"))
+    })?;
+    // Held or refused, but not answered.
+    assert!(
+        answer.as_ref().is_ok_and(|answer| answer.status == 503) || answer.is_err(),
+        "{answer:?}"
+    );
     Ok(())
 }
 

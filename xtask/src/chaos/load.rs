@@ -59,6 +59,8 @@ pub(super) struct Load {
     pub(super) timeline: Arc<Timeline>,
     router: SocketAddr,
     names: Vec<String>,
+    /// Which container answers for each workload: its own, unless two have swapped their names.
+    answerers: Mutex<Vec<String>>,
     /// Each workload has times without requests, so that it sleeps now and then.
     breaks: bool,
     closing: watch::Sender<bool>,
@@ -100,6 +102,7 @@ impl Running {
             timeline: Arc::new(timeline),
             router,
             names: names.to_vec(),
+            answerers: Mutex::new(names.to_vec()),
             breaks,
             closing: watch::Sender::new(false),
             down: AtomicBool::new(false),
@@ -136,6 +139,17 @@ impl Load {
     /// Says whether the router is meant to be down: connections that are refused are tried again.
     pub(super) fn down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// Two containers have swapped their names.
+    pub(super) fn swap(&self, one: usize, other: usize) {
+        self.answerers.lock().unwrap_or_else(PoisonError::into_inner).swap(one, other);
+    }
+
+    /// The name that the right answer to a request has.
+    fn answerer(&self, call: &Call, name: &str) -> String {
+        let answerers = self.answerers.lock().unwrap_or_else(PoisonError::into_inner);
+        answerers.get(call.workload).map_or(name, String::as_str).to_owned()
     }
 
     fn open(&self) -> bool {
@@ -193,6 +207,7 @@ impl Load {
     }
 
     async fn exchange(&self, call: &Call, name: &str) -> Outcome {
+        let right = self.answerer(call, name);
         loop {
             let kept = self.take(call.workload);
             let fresh = kept.is_none();
@@ -203,10 +218,10 @@ impl Load {
                     Err(error) => return Outcome::Lost(format!("connect: {error}")),
                 },
             };
-            let (request, text) = self.make(call, name);
+            let (request, text) = self.make(call, name, &right);
             match requests.send_request(request).await {
                 Ok(response) => {
-                    let outcome = self.judge(response, name, Some(&text)).await;
+                    let outcome = self.judge(response, &right, Some(&text)).await;
                     if requests.ready().await.is_ok() {
                         self.put(call.workload, requests);
                     }
@@ -220,9 +235,9 @@ impl Load {
     }
 
     /// The request, and the text that answers it.
-    fn make(&self, call: &Call, name: &str) -> (Request<Upload>, String) {
+    fn make(&self, call: &Call, name: &str, right: &str) -> (Request<Upload>, String) {
         if call.kind != Kind::Post {
-            return (self.get(call, name, "/hello"), format!("{name}\n"));
+            return (self.get(call, name, right, "/hello"), format!("{right}\n"));
         }
         let (content, length) = (Content { seed: call.id }, length());
         let whole = content.piece(0, length);
@@ -231,18 +246,18 @@ impl Load {
         } else {
             chunked(whole).boxed_unsync()
         };
-        let mut request = self.get(call, name, "/upload");
+        let mut request = self.get(call, name, right, "/upload");
         *request.method_mut() = Method::POST;
         request.headers_mut().insert(SEED, content.seed.into());
         *request.body_mut() = body;
-        (request, format!("{name} {length}\n"))
+        (request, format!("{right} {length}\n"))
     }
 
-    fn get(&self, call: &Call, name: &str, path: &str) -> Request<Upload> {
+    fn get(&self, call: &Call, name: &str, right: &str, path: &str) -> Request<Upload> {
         let mut request = Request::new(empty());
         *request.uri_mut() = path.parse().unwrap_or_default();
         let host = format!("{name}.chaos");
-        for (header, value) in [(HOST, host.as_str()), (EXPECT, name)] {
+        for (header, value) in [(HOST, host.as_str()), (EXPECT, right)] {
             if let Ok(value) = value.parse() {
                 request.headers_mut().insert(header, value);
             }
@@ -285,10 +300,11 @@ impl Load {
                 sleep(Duration::from_millis(200)).await;
                 continue;
             }
-            let call = Call { id: next_id(), workload, kind: Kind::Stream, sent: now() };
+            // Until its answer has begun it is a request like others.
+            let mut call = Call { id: next_id(), workload, kind: Kind::Get, sent: now() };
             let mut heard = call.sent;
             let outcome = tokio::select! {
-                outcome = self.stream(&call, &mut heard) => outcome,
+                outcome = self.stream(&mut call, &mut heard) => outcome,
                 () = self.closed() => Outcome::Lost("silent until the end of the run".to_owned()),
             };
             let failed = outcome != Outcome::Answered;
@@ -300,26 +316,28 @@ impl Load {
     }
 
     /// One stream. `heard` is the last sign of life.
-    async fn stream(&self, call: &Call, heard: &mut u64) -> Outcome {
+    async fn stream(&self, call: &mut Call, heard: &mut u64) -> Outcome {
         let name = &self.names[call.workload];
         let lines = fastrand::u32(LINES);
         let mut requests = match self.connect().await {
             Ok(requests) => requests,
             Err(error) => return Outcome::Lost(format!("connect: {error}")),
         };
-        let request = self.get(call, name, &format!("/stream?{lines}"));
+        let right = self.answerer(call, name);
+        let request = self.get(call, name, &right, &format!("/stream?{lines}"));
         let response = match requests.send_request(request).await {
             Ok(response) => response,
             Err(error) => return Outcome::Lost(describe(&error)),
         };
         let status = response.status();
         match backend(&response) {
-            Some(other) if other != *name => return Outcome::Wrong(other),
+            Some(other) if other != right => return Outcome::Wrong(other),
             Some(_) if status == StatusCode::OK => {}
-            _ => return self.judge(response, name, None).await,
+            _ => return self.judge(response, &right, None).await,
         }
         let (mut body, mut text) = (response.into_body(), Vec::new());
         self.hear(call, heard);
+        call.kind = Kind::Stream;
         while self.open() {
             let data = match body.frame().await {
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
@@ -332,7 +350,7 @@ impl Load {
         if !self.open() {
             return Outcome::Answered;
         }
-        let right: String = (0..lines).map(|number| format!("{name} {number}\n")).collect();
+        let right: String = (0..lines).map(|number| format!("{right} {number}\n")).collect();
         if text == right.as_bytes() {
             Outcome::Answered
         } else {

@@ -85,7 +85,7 @@ impl Summary {
             summary.beyond = summary.beyond.max(beyond);
             match record.outcome {
                 Outcome::Answered => summary.slow += usize::from(!explained),
-                Outcome::Wrong(_) => summary.wrong += 1,
+                Outcome::Wrong(_) => summary.wrong += usize::from(!explained),
                 Outcome::Refused(_) => summary.refused.add(explained),
                 Outcome::Lost(_) => summary.lost.add(explained),
             }

@@ -31,6 +31,8 @@ pub(super) enum Kind {
     Kill,
     /// `docker pause`.
     Pause,
+    /// `docker rename`: two containers swap their names, and later swap them back.
+    Rename,
 }
 
 /// What a fault is done with.
@@ -40,6 +42,8 @@ pub(super) struct Round<'a> {
     pub(super) interrupt: &'a Interrupt,
 }
 
+/// The name of a container while it swaps names with another.
+const SWAP: &str = "swap";
 /// Between the steps of a fault that has several.
 const BETWEEN: Duration = Duration::from_millis(500);
 /// A stream that does not hear of the end of its connection is silent for longer.
@@ -62,6 +66,7 @@ impl Kind {
             Self::Stop => "stop",
             Self::Kill => "kill",
             Self::Pause => "pause",
+            Self::Rename => "rename A to B, B to A",
         }
     }
 }
@@ -71,7 +76,12 @@ impl Kind {
 impl Round<'_> {
     /// Does a fault to a workload that is being served, and waits until it is served again.
     pub(super) fn run(&self, kind: Kind, victim: usize) -> Result<()> {
-        let apart = if kind == Kind::Disconnect { APART } else { BETWEEN };
+        let apart = match kind {
+            Kind::Disconnect => APART,
+            // As by `docker compose up`.
+            Kind::Recreate => Duration::ZERO,
+            _ => BETWEEN,
+        };
         self.fault(kind, victim, &|| self.sleep(apart))?;
         let whole = now();
         self.wait_until_served(victim, whole)?;
@@ -116,11 +126,11 @@ impl Round<'_> {
                 let fault = begin();
                 stage.remove(name)?;
                 fault.step(format!("rm -f {name}"));
-                // In rounds it follows at once, as by `docker compose up`.
+                between()?;
                 stage.create(name, None)?;
                 fault.step(format!("create {name}"));
                 fault.whole();
-                between()
+                Ok(())
             }
             Kind::Disconnect => {
                 let fault = begin();
@@ -138,6 +148,13 @@ impl Round<'_> {
             }
             Kind::Stop => self.simple(begin(), &format!("stop {name}"), || stage.stop(name)),
             Kind::Kill => self.simple(begin(), &format!("kill {name}"), || stage.kill(name)),
+            Kind::Rename => {
+                let other = (victim + 1) % stage.names.len();
+                self.swap(victim, other)?;
+                between()?;
+                self.sleep(PAUSE)?;
+                self.swap(victim, other)
+            }
             Kind::Pause => self.simple(begin(), &format!("pause {name}"), || stage.pause(name)),
         }
     }
@@ -146,6 +163,25 @@ impl Round<'_> {
         work()?;
         fault.step(what);
         fault.whole();
+        Ok(())
+    }
+
+    /// Two containers swap their names, and so their visitors.
+    fn swap(&self, one: usize, other: usize) -> Result<()> {
+        if one == other {
+            return Ok(());
+        }
+        let timeline = &self.running.load.timeline;
+        let [first, second] =
+            [one, other].map(|workload| timeline.begin(Scope::Workload(workload), Effect::Renames));
+        let (one_name, other_name) = (&self.stage.names[one], &self.stage.names[other]);
+        for (from, to) in [(&**one_name, SWAP), (other_name, one_name), (SWAP, other_name)] {
+            self.stage.rename(from, to)?;
+            first.step(format!("rename {from} {to}"));
+        }
+        self.running.load.swap(one, other);
+        first.whole();
+        second.whole();
         Ok(())
     }
 

@@ -190,6 +190,10 @@ impl Stage {
         self.order(&format!("POST /containers/{name}/unpause"), &[204, 409, 500])
     }
 
+    pub(super) fn rename(&self, name: &str, new: &str) -> Result<()> {
+        self.order(&format!("POST /containers/{name}/rename?name={new}"), &[204])
+    }
+
     pub(super) fn remove(&self, name: &str) -> Result<()> {
         self.order(&format!("DELETE /containers/{name}?force=1"), &[204, 404])
     }

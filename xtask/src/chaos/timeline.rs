@@ -30,6 +30,8 @@ pub(super) enum Scope {
 pub(super) enum Effect {
     /// Connections break and requests are refused.
     Breaks,
+    /// The same, and for a moment the container that had the name before may answer.
+    Renames,
     /// Answers take longer; whoever is connected stays so.
     Delays,
 }
@@ -128,19 +130,22 @@ impl Timeline {
         if self.beyond(record) > BEYOND {
             return false;
         }
-        let grace = match record.outcome {
+        let (grace, by): (_, &[Effect]) = match record.outcome {
             Outcome::Answered => return true,
-            Outcome::Wrong(_) => return false,
-            Outcome::Refused(_) => REFUSED_AFTER,
-            Outcome::Lost(_) => BEYOND,
+            Outcome::Wrong(_) => (REFUSED_AFTER, &[Effect::Renames]),
+            Outcome::Refused(_) => (REFUSED_AFTER, &[Effect::Breaks, Effect::Renames]),
+            Outcome::Lost(_) => (BEYOND, &[Effect::Breaks, Effect::Renames]),
         };
         let faults = self.faults();
         faults.iter().any(|fault| {
             let end = fault.settled(record.kind);
             let grace = grace + fault.own_time + self.allowed(record.workload, end, record.done);
-            // A loss after the fault is one of a request that the fault met.
-            let met = !matches!(record.outcome, Outcome::Lost(_)) || record.sent <= end;
-            fault.effect == Effect::Breaks
+            // A loss after the fault is one of a request that the fault met. What is said of a stream
+            // is its last sign of life, and it may live a moment longer.
+            let moment = if record.kind == Kind::Stream { REFUSED_AFTER } else { 0 };
+            let met = !matches!(record.outcome, Outcome::Lost(_))
+                || record.sent <= end.saturating_add(moment + fault.own_time);
+            by.contains(&fault.effect)
                 && fault.concerns(record, grace)
                 && met
                 && record.done <= end.saturating_add(grace)
