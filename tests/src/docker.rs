@@ -16,11 +16,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
     engine::{Engine, PYTHON},
-    needs, pki, ports, until,
+    needs, pki, ports, process, until,
 };
 
 /// Runs the engine until its standard input ends, then takes everything away again: so nothing
@@ -55,9 +56,15 @@ ip address add "$address" dev "$bridge" && ip link set "$bridge" up && {
                 containerd=$(cat "$dir/exec/containerd/containerd.pid")
                 while kill -0 "$containerd"; do sleep 0.01; done
                 ;;
+            terminate)
+                kill "$engine"
+                wait "$engine"
+                ;;
             serve) serve ;;
         esac
     done
+    # One that is stopped ends nothing.
+    kill -CONT "$engine"
     # Only an engine takes away the containers of one that has crashed.
     if ! kill -0 "$engine"; then
         serve
@@ -94,6 +101,11 @@ pub struct Docker {
     dir: PathBuf,
     keeper: Child,
     port: Option<u16>,
+}
+
+/// An engine that is stopped by a signal. It goes on when this is dropped.
+pub struct Frozen {
+    engine: u32,
 }
 
 // === impl Docker ===
@@ -195,7 +207,30 @@ impl Docker {
         })
     }
 
-    /// Starts the engine again after a crash, and waits until it answers.
+    /// Asks the engine to end. It ends its containers first. Returns when it has ended.
+    pub fn terminate(&self) -> Result<()> {
+        let id = self.id()?;
+        self.say("terminate")?;
+        until("the Docker engine has ended", Duration::from_secs(60), || {
+            (!process::exists(id)).then_some(())
+        })
+    }
+
+    /// Stops the engine as a machine without a free processor does, until this is dropped. Its
+    /// containers go on, and connections to it are accepted.
+    pub fn freeze(&self) -> Result<Frozen> {
+        let frozen = Frozen { engine: self.id()? };
+        process::signal(frozen.engine, Signal::STOP)?;
+        Ok(frozen)
+    }
+
+    fn id(&self) -> Result<u32> {
+        let file = self.dir.join("pid");
+        let text = fs::read_to_string(&file).context("read the Docker engine's process id")?;
+        text.trim().parse().with_context(|| format!("{text:?} is no process id"))
+    }
+
+    /// Starts the engine again after it has ended, and waits until it answers.
     pub fn start_again(&self) -> Result<()> {
         self.say("serve")?;
         until("the Docker engine answers again", Duration::from_secs(60), || {
@@ -235,6 +270,14 @@ impl Deref for Docker {
 
     fn deref(&self) -> &Engine {
         &self.engine
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        if let Err(error) = process::signal(self.engine, Signal::CONT) {
+            eprintln!("let the Docker engine go on: {error:#}");
+        }
     }
 }
 

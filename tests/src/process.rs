@@ -113,6 +113,11 @@ pub fn kill(id: u32) -> Result<()> {
     kill_process(pid(id)?, Signal::KILL).with_context(|| format!("kill process {id}"))
 }
 
+/// Sends a signal to a process that is not a child, by its id.
+pub fn signal(id: u32, signal: Signal) -> Result<()> {
+    kill_process(pid(id)?, signal).with_context(|| format!("send {signal:?} to process {id}"))
+}
+
 fn pid(id: u32) -> Result<Pid> {
     i32::try_from(id)
         .ok()

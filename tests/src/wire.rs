@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -22,6 +23,8 @@ pub struct Wire {
 #[derive(Default)]
 struct Events {
     cut: bool,
+    /// How much later they arrive.
+    late: Duration,
     /// The engine's end of each, by the connection's number.
     open: HashMap<u64, UnixStream>,
 }
@@ -53,6 +56,11 @@ impl Wire {
         open.values().filter(|engine| engine.shutdown(Shutdown::Both).is_ok()).count()
     }
 
+    /// From now on, events arrive this much later than they were sent.
+    pub fn delay_events(&self, late: Duration) {
+        lock(&self.events).late = late;
+    }
+
     /// Lets streams of events pass again.
     pub fn mend(&self) {
         lock(&self.events).cut = false;
@@ -74,7 +82,14 @@ fn relay(
     let control = engine.try_clone()?;
     let shared = events.clone();
     thread::spawn(move || {
-        copy(from_engine, to_client, |_| true);
+        copy(from_engine, to_client, |_| {
+            let late = {
+                let events = lock(&shared);
+                if events.open.contains_key(&number) { events.late } else { Duration::ZERO }
+            };
+            thread::sleep(late);
+            true
+        });
         lock(&shared).open.remove(&number);
     });
     thread::spawn(move || {

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 mod apt;
 mod bench;
 mod build;
+mod chaos;
 mod demo;
 mod interrupt;
 mod licences;
@@ -42,6 +43,11 @@ enum Kind {
     /// One life of a backend of the soak.
     #[command(hide = true)]
     SoakBackend(soak::backend::Options),
+    /// Break containers, the engine and the router under load, and check every answer.
+    Chaos(chaos::Options),
+    /// The program inside the containers of the chaos.
+    #[command(hide = true)]
+    ChaosBackend(chaos::backend::Options),
     /// Measure.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -64,6 +70,8 @@ fn run(task: Kind) -> anyhow::Result<()> {
         Kind::Test(options) => test::run(&Workspace::find()?, &options),
         Kind::Soak(options) => soak::run(&Workspace::find()?, &options),
         Kind::SoakBackend(options) => soak::backend::run(&options),
+        Kind::Chaos(options) => chaos::run(&Workspace::find()?, &options),
+        Kind::ChaosBackend(options) => chaos::backend::run(&options),
         Kind::Bench(bench) => bench::run(&Workspace::find()?, &bench),
     }
 }

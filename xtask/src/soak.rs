@@ -22,12 +22,12 @@ use self::{journal::Reader, site::Site, tally::Tally};
 use crate::{build, interrupt::Interrupt, workspace::Workspace};
 
 pub(crate) mod backend;
-mod content;
+pub(crate) mod content;
 mod journal;
-mod site;
-mod tally;
-mod told;
-mod visitors;
+pub(crate) mod site;
+pub(crate) mod tally;
+pub(crate) mod told;
+pub(crate) mod visitors;
 
 /// How long to soak.
 #[derive(clap::Args)]

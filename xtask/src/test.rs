@@ -7,7 +7,7 @@ use drowse_tests::{Docker, Programs, needs, programs::variables};
 
 use crate::{
     apt::{self, Wanted},
-    build, licences,
+    build, chaos, licences,
     run::{run as execute, step},
     soak, tools,
     workspace::Workspace,
@@ -79,6 +79,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     step("the gate under loom", || loom(workspace))?;
     let skipped = end_to_end(workspace, "")?;
     step("a short soak", || soak::briefly(workspace, &programs))?;
+    step("a short chaos", || chaos::briefly(workspace, &programs))?;
     sum_up(&skipped);
     Ok(())
 }

@@ -188,6 +188,15 @@ fn download(request: &Request<Incoming>, inside: Option<Inside>) -> Response<Rep
 
 /// Answers the length of the body and whether it is the content that was announced.
 async fn upload(request: Request<Incoming>, inside: Option<Inside>) -> Response<Reply> {
+    match receive(request).await {
+        Ok(length) => plain(StatusCode::OK, format!("{length}\n"), inside),
+        Err(fault) => plain(StatusCode::BAD_REQUEST, format!("{fault}\n"), inside),
+    }
+}
+
+/// Reads the body of a request to its end. Returns its length, or how it differs from the content
+/// that the request announced.
+pub(crate) async fn receive(request: Request<Incoming>) -> Result<u64, String> {
     let content = content(request.headers());
     let announced = request.headers().get(CONTENT_LENGTH).cloned();
     let mut body = request.into_body();
@@ -196,17 +205,16 @@ async fn upload(request: Request<Incoming>, inside: Option<Inside>) -> Response<
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) => {
-                let text = format!("broke off after {length} of {announced:?} bytes: {error}\n");
-                return plain(StatusCode::BAD_REQUEST, text, inside);
+                return Err(format!("broke off after {length} of {announced:?} bytes: {error}"));
             }
         };
         let Some(data) = frame.data_ref() else { continue };
         if let Some(at) = content.first_wrong(length, data) {
-            return plain(StatusCode::BAD_REQUEST, format!("byte {at} is wrong\n"), inside);
+            return Err(format!("byte {at} is wrong"));
         }
         length += data.len() as u64;
     }
-    plain(StatusCode::OK, format!("{length}\n"), inside)
+    Ok(length)
 }
 
 /// A WebSocket that sends back what it gets.

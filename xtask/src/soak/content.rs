@@ -4,8 +4,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 /// An endless row of bytes, another one for each seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Content {
-    pub(super) seed: u64,
+pub(crate) struct Content {
+    pub(crate) seed: u64,
 }
 
 const WORD: u64 = 8;
@@ -14,7 +14,7 @@ const WORD: u64 = 8;
 
 impl Content {
     /// So many bytes from this offset on.
-    pub(super) fn piece(self, from: u64, length: usize) -> Bytes {
+    pub(crate) fn piece(self, from: u64, length: usize) -> Bytes {
         let skip = (from % WORD) as usize;
         let mut bytes = BytesMut::with_capacity(skip + length + WORD as usize);
         let mut index = from / WORD;
@@ -26,7 +26,7 @@ impl Content {
     }
 
     /// The offset of the first of these bytes, found at `from`, that is not as it should be.
-    pub(super) fn first_wrong(self, from: u64, found: &[u8]) -> Option<u64> {
+    pub(crate) fn first_wrong(self, from: u64, found: &[u8]) -> Option<u64> {
         let right = self.piece(from, found.len());
         if right == found {
             return None;

@@ -27,7 +27,7 @@ use super::{
 };
 
 /// A request's body.
-pub(super) type Upload = UnsyncBoxBody<Bytes, Infallible>;
+pub(crate) type Upload = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Whoever is not answered after so long is lost.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);

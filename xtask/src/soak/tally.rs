@@ -102,7 +102,7 @@ impl fmt::Display for Tally {
 }
 
 /// As the router's log says it.
-fn time_of_day(at: Nanos) -> String {
+pub(crate) fn time_of_day(at: Nanos) -> String {
     let (seconds, micros) = (at / 1_000_000_000, at / 1_000 % 1_000_000);
     let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);
     format!("{hours:02}:{minutes:02}:{:02}.{micros:06}Z", seconds % 60)

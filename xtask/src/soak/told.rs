@@ -5,10 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Nanoseconds since the epoch. All programs of the soak share one clock.
-pub(super) type Nanos = u64;
+pub(crate) type Nanos = u64;
 
 /// The seed of a body.
-pub(super) const SEED: HeaderName = HeaderName::from_static("x-seed");
+pub(crate) const SEED: HeaderName = HeaderName::from_static("x-seed");
 /// The visitor will break off: what it leaves behind is no fault.
 pub(super) const RUDE: HeaderName = HeaderName::from_static("x-rude");
 
@@ -55,7 +55,7 @@ pub(super) enum Met {
     Waking = 4,
 }
 
-pub(super) fn now() -> Nanos {
+pub(crate) fn now() -> Nanos {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }

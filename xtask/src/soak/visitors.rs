@@ -94,7 +94,9 @@ async fn upload(line: &mut Line<'_>) -> Result<()> {
 }
 
 /// Pieces with short pauses between them.
-fn chunked(whole: Bytes) -> impl http_body::Body<Data = Bytes, Error = std::convert::Infallible> {
+pub(crate) fn chunked(
+    whole: Bytes,
+) -> impl http_body::Body<Data = Bytes, Error = std::convert::Infallible> {
     StreamBody::new(stream::unfold(whole, |mut rest| async move {
         if rest.is_empty() {
             return None;
@@ -259,7 +261,7 @@ async fn begin_request(site: &Site, line: &str, more: &str) -> Result<TcpStream>
 }
 
 /// Mostly small, some larger than what buffers take.
-fn length() -> usize {
+pub(crate) fn length() -> usize {
     match fastrand::u8(..16) {
         0 => fastrand::usize(..1_000_000),
         1..4 => fastrand::usize(..100_000),
@@ -267,6 +269,6 @@ fn length() -> usize {
     }
 }
 
-fn empty() -> Upload {
+pub(crate) fn empty() -> Upload {
     Empty::new().boxed_unsync()
 }

@@ -1,0 +1,323 @@
+//! The engine, its containers, and the router in front of them.
+
+use std::{
+    cell::RefCell,
+    env, fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use drowse_tests::{Docker, Home, Programs, Router, log::Log, until, wire::Wire};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{
+    api::Api,
+    backend::{MISDELIVERED, POSTS},
+};
+use crate::workspace::Workspace;
+
+/// The network of the containers. It is not the engine's default one, so that a container can ask
+/// for an address.
+const NETWORK: &str = "chaos";
+/// The container that is given the addresses of others. Nobody visits it but for a check.
+pub(super) const SPARE: &str = "spare";
+/// Without requests for this long a workload goes to sleep.
+const IDLE: Duration = Duration::from_secs(3);
+/// Until something happens that has to.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Everything that the load meets.
+pub(super) struct Stage {
+    pub(super) docker: Docker,
+    pub(super) api: Api,
+    /// The workloads under load.
+    pub(super) names: Vec<String>,
+    router: RefCell<Option<Router>>,
+    /// Logs of the router, one for each of its starts.
+    logs: RefCell<Vec<Log>>,
+    address: SocketAddr,
+    notes: PathBuf,
+    program: PathBuf,
+    /// How long the engine alone takes until all containers run.
+    own_time: Duration,
+    /// The engine's events arrive this much later than they happen.
+    pub(super) late: Duration,
+    /// What makes them late.
+    _wire: Option<Wire>,
+}
+
+// === impl Stage ===
+
+impl Stage {
+    /// Starts an engine with so many containers, and a router that knows them and hears of events
+    /// this much later. All containers are asleep.
+    pub(super) fn new(
+        workspace: &Workspace,
+        programs: &Programs,
+        count: usize,
+        late: Duration,
+    ) -> Result<Self> {
+        let docker = Docker::start()?;
+        let home = Home::new(programs)?.cache(&workspace.target().join("drowse-cache"));
+        let notes = home.path().join("notes");
+        fs::create_dir(&notes)?;
+        let api = Api::new(docker.socket());
+        let mut stage = Self {
+            api,
+            names: (0..count).map(|number| format!("w{number}")).collect(),
+            router: RefCell::new(None),
+            logs: RefCell::default(),
+            address: home.address(),
+            notes,
+            program: env::current_exe().context("find this program")?,
+            own_time: Duration::ZERO,
+            late,
+            _wire: None,
+            docker,
+        };
+        let subnet = format!("10.206.{}.0/24", 1 + process::id() % 250);
+        let network = json!({ "Name": NETWORK, "IPAM": { "Config": [{ "Subnet": subnet }] } });
+        stage.api.change("POST /networks/create", &network, &[201])?;
+        for name in &stage.names {
+            stage.create(name, None)?;
+        }
+        stage.own_time = stage.measure_starts()?;
+        let socket = if late.is_zero() {
+            stage.docker.socket()
+        } else {
+            let socket = home.path().join("engine.sock");
+            let wire = Wire::begin(&socket, stage.docker.socket())?;
+            wire.delay_events(late);
+            stage._wire = Some(wire);
+            socket
+        };
+        home.configure(&stage.tables(&socket))?;
+        stage.keep(home.apart().start()?);
+        stage.wait_until_asleep()?;
+        Ok(stage)
+    }
+
+    fn tables(&self, socket: &Path) -> String {
+        let mut tables = format!(
+            "[provider.docker]\nplugin = \"docker\"\n\
+             endpoint.engine = {{ url = \"unix://{}\" }}\n",
+            socket.display(),
+        );
+        for name in self.names.iter().map(String::as_str).chain([SPARE]) {
+            tables += &format!(
+                "\n[workload.{name}]\nprovider = \"docker\"\nidle = \"{}s\"\n\
+                 sleep = {{ grace = \"2s\" }}\n\n\
+                 [[route]]\nhost = \"{name}.chaos\"\nworkload = \"{name}\"\nport = 80\n",
+                IDLE.as_secs(),
+            );
+        }
+        tables
+    }
+
+    /// How long the engine takes to start all containers at once, without a router.
+    fn measure_starts(&self) -> Result<Duration> {
+        let begin = Instant::now();
+        std::thread::scope(|scope| {
+            let api = &self.api;
+            let starts = self.names.iter().map(|name| scope.spawn(move || start(api, name)));
+            let starts: Vec<_> = starts.collect();
+            starts.into_iter().try_for_each(|start| {
+                start.join().map_err(|_| anyhow::anyhow!("a start panicked"))?
+            })
+        })?;
+        let took = begin.elapsed();
+        for name in &self.names {
+            self.stop(name)?;
+        }
+        Ok(took)
+    }
+
+    pub(super) fn own_time(&self) -> Duration {
+        self.own_time
+    }
+
+    // --- containers
+
+    /// Creates a container, with this address if it is to have a certain one.
+    pub(super) fn create(&self, name: &str, address: Option<&str>) -> Result<()> {
+        let endpoint = address.map_or_else(
+            || json!({}),
+            |address| json!({ "IPAMConfig": { "IPv4Address": address } }),
+        );
+        let body = json!({
+            "Image": "host",
+            "Cmd": ["/backend", "chaos-backend", "--name", name, "--notes", "/notes"],
+            "HostConfig": {
+                "Binds": [
+                    "/usr:/usr:ro",
+                    format!("{}:/backend:ro", self.program.display()),
+                    format!("{}:/notes", self.notes.display()),
+                ],
+                "NetworkMode": NETWORK,
+            },
+            "NetworkingConfig": { "EndpointsConfig": { NETWORK: endpoint } },
+        });
+        self.api.change(&format!("POST /containers/create?name={name}"), &body, &[201])
+    }
+
+    pub(super) fn start(&self, name: &str) -> Result<()> {
+        start(&self.api, name)
+    }
+
+    pub(super) fn stop(&self, name: &str) -> Result<()> {
+        self.order(&format!("POST /containers/{name}/stop?t=2"), &[204, 304])
+    }
+
+    pub(super) fn restart(&self, name: &str) -> Result<()> {
+        self.order(&format!("POST /containers/{name}/restart?t=2"), &[204])
+    }
+
+    /// 409: it does not run.
+    pub(super) fn kill(&self, name: &str) -> Result<()> {
+        self.order(&format!("POST /containers/{name}/kill"), &[204, 409])
+    }
+
+    pub(super) fn pause(&self, name: &str) -> Result<()> {
+        self.order(&format!("POST /containers/{name}/pause"), &[204, 409])
+    }
+
+    /// 500: it is not paused any more.
+    pub(super) fn unpause(&self, name: &str) -> Result<()> {
+        self.order(&format!("POST /containers/{name}/unpause"), &[204, 409, 500])
+    }
+
+    pub(super) fn rename(&self, name: &str, new: &str) -> Result<()> {
+        self.order(&format!("POST /containers/{name}/rename?name={new}"), &[204])
+    }
+
+    pub(super) fn remove(&self, name: &str) -> Result<()> {
+        self.order(&format!("DELETE /containers/{name}?force=1"), &[204, 404])
+    }
+
+    pub(super) fn disconnect(&self, name: &str) -> Result<()> {
+        let body = json!({ "Container": name });
+        self.api.change(&format!("POST /networks/{NETWORK}/disconnect"), &body, &[200])
+    }
+
+    pub(super) fn connect(&self, name: &str) -> Result<()> {
+        let body = json!({ "Container": name });
+        self.api.change(&format!("POST /networks/{NETWORK}/connect"), &body, &[200])
+    }
+
+    /// The address of a container that runs.
+    pub(super) fn address_of(&self, name: &str) -> Result<Option<String>> {
+        let container = self.api.get(&format!("/containers/{name}/json"))?;
+        let address = &container["NetworkSettings"]["Networks"][NETWORK]["IPAddress"];
+        Ok(address.as_str().filter(|address| !address.is_empty()).map(str::to_owned))
+    }
+
+    pub(super) fn is_running(&self, name: &str) -> Result<bool> {
+        Ok(self.api.get(&format!("/containers/{name}/json"))?["State"]["Running"] == true)
+    }
+
+    fn order(&self, request: &str, expected: &[u16]) -> Result<()> {
+        self.api.change(request, &Value::Null, expected)
+    }
+
+    /// The names of all containers and networks, in order.
+    pub(super) fn inventory(&self) -> Result<Vec<String>> {
+        let containers = self.api.get("/containers/json?all=1")?;
+        let containers = containers.as_array().into_iter().flatten();
+        let containers = containers.map(|container| format!("container {}", container["Names"]));
+        let networks = self.api.get("/networks")?;
+        let networks = networks.as_array().into_iter().flatten();
+        let networks = networks.map(|network| format!("network {}", network["Name"]));
+        let mut inventory: Vec<_> = containers.chain(networks).collect();
+        inventory.sort();
+        Ok(inventory)
+    }
+
+    // --- the router
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn with_router<T>(&self, work: impl FnOnce(&mut Router) -> Result<T>) -> Result<T> {
+        work(self.router.borrow_mut().as_mut().context("the router is down")?)
+    }
+
+    /// Ends the router by SIGKILL and starts it again, and waits until it answers.
+    pub(super) fn kill_router(&self, down_for: impl FnOnce() -> Result<()>) -> Result<()> {
+        let mut router = self.router.borrow_mut().take().context("the router is down")?;
+        router.signal(Signal::KILL)?;
+        let home = router.stop()?;
+        down_for()?;
+        self.keep(home.start()?);
+        Ok(())
+    }
+
+    fn keep(&self, router: Router) {
+        self.logs.borrow_mut().push(router.log().clone());
+        *self.router.borrow_mut() = Some(router);
+    }
+
+    /// An error when the router has ended by itself.
+    pub(super) fn ensure_router_runs(&self) -> Result<()> {
+        self.with_router(|router| {
+            let ended = router.ended()?;
+            ensure!(ended.is_none(), "the router ended: {ended:?}:\n{}", router.log().tail(20));
+            Ok(())
+        })
+    }
+
+    /// Without requests every workload goes to sleep, as the router and the engine say.
+    pub(super) fn wait_until_asleep(&self) -> Result<()> {
+        for name in &self.names {
+            self.with_router(|router| router.wait_for_phase(name, "asleep", PATIENCE))?;
+            until(&format!("the container {name} is stopped"), PATIENCE, || {
+                self.is_running(name).ok().filter(|runs| !runs)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// All that the router has logged.
+    pub(super) fn log(&self) -> Vec<String> {
+        self.logs.borrow().iter().flat_map(|log| log.since(0)).collect()
+    }
+
+    /// Stops the router.
+    pub(super) fn close(&self) -> Result<()> {
+        match self.router.borrow_mut().take() {
+            Some(router) => router.stop().map(drop),
+            None => Ok(()),
+        }
+    }
+
+    // --- notes
+
+    /// What backends noted of requests that were meant for another workload, and takes it away.
+    pub(super) fn take_misdelivered(&self) -> Result<String> {
+        self.take_notes(MISDELIVERED)
+    }
+
+    /// The same of every `POST`.
+    pub(super) fn take_posts(&self) -> Result<String> {
+        self.take_notes(POSTS)
+    }
+
+    /// The containers have the file open, so it is emptied.
+    fn take_notes(&self, name: &str) -> Result<String> {
+        let path = self.notes.join(name);
+        if !path.exists() {
+            return Ok(String::new());
+        }
+        let text = fs::read_to_string(&path)?;
+        fs::OpenOptions::new().write(true).truncate(true).open(&path)?;
+        Ok(text)
+    }
+}
+
+fn start(api: &Api, name: &str) -> Result<()> {
+    api.change(&format!("POST /containers/{name}/start"), &Value::Null, &[204, 304])
+}
