@@ -31,7 +31,7 @@ struct Refused {
     /// The router's own.
     own: Option<u64>,
     /// That of process 1: the machine's, also where the router runs in a namespace of its own. None
-    /// when it cannot be looked at; then it cannot be opened either.
+    /// when the router may not look at process 1.
     init: Option<u64>,
 }
 
