@@ -107,7 +107,7 @@ fn forms_of(v4: Ipv4Addr) -> Vec<IpAddr> {
         v6([0x64, 0xff9b, 1, 0, 0, 0, high, low]),
         v6([0x64, 0xff9b, 1, high, u16::from(c), u16::from(d) << 8, 0, 0]),
         v6([0x2002, high, low, 0, 0, 0, 0, 1]),
-        v6([0x2001, 0, high, low, 0, 0, 0, 0]),
+        v6([0x2001, 0, high, low, 0, 0, !0x0a00, !0x0009]),
         v6([0x2001, 0, 0, 0, 0, 0, !high, !low]),
         v6([0xfd12, 0, 0, 0, 0, 0x5efe, high, low]),
         v6([0xfd12, 0, 0, 0, 0x200, 0x5efe, high, low]),
