@@ -11,11 +11,13 @@ use crate::{
     bindings::http::Host as _,
     cache::Cache,
     command::Starter,
+    compile::Compiler,
+    guest_memory::GuestMemory,
     info::EndpointWish,
     load::House,
     runtime::Runtime,
     scope::{Scope, Tenant},
-    settings::{EndpointGrant, Limits, ProviderSettings, Secret, Transport},
+    settings::{CompileLimits, EndpointGrant, Limits, ProviderSettings, Secret, Transport},
 };
 
 /// What the grant adds to each request.
@@ -75,6 +77,8 @@ impl Registry {
         let house = House {
             runtime: Runtime::new().unwrap(),
             cache: Cache::open(&dir.path().join("compiled")),
+            compiler: Compiler::new(None, CompileLimits::default()),
+            memory: Arc::new(GuestMemory::new(64 << 20)),
             places: Arc::default(),
             starter: Starter::default(),
             records: Arc::default(),
