@@ -17,8 +17,8 @@ mod sync;
 pub mod words;
 
 pub use engine::{
-    Clock, Engine, Ground, LifeNote, PhaseChange, PoolStatus, Snapshot, Turned, Visit, Workload,
-    WorkloadStatus, circle,
+    Clock, Confirmation, Engine, Ground, Instance, LifeNote, PhaseChange, PoolStatus, Snapshot,
+    Turned, Visit, Workload, WorkloadStatus, circle,
 };
 pub use journal::{Cause, Correlation, Entry, Journal, Kind, MemoryJournal, Source};
 pub use probe::Prober;

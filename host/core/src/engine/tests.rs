@@ -14,6 +14,7 @@ use crate::{
 mod adopt;
 mod compose;
 mod faults;
+mod instances;
 mod journal;
 mod locks;
 mod needs;
