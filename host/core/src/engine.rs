@@ -30,6 +30,8 @@ mod clockwork;
 mod compose;
 mod dial;
 mod effects;
+mod instance;
+mod ledger;
 mod lives;
 mod looking;
 mod member;
@@ -43,14 +45,16 @@ mod survey;
 mod visit;
 mod workload;
 
+pub use instance::Instance;
 pub use lives::LifeNote;
 pub use needs::circle;
 pub use pool::PoolStatus;
 pub use snapshot::{PhaseChange, Snapshot, WorkloadStatus};
-pub use visit::{Turned, Visit};
+pub use visit::{Confirmation, Turned, Visit};
 pub use workload::Workload;
 
 use compose::Projects;
+use ledger::Ledger;
 use needs::Link;
 use pool::Pool;
 use renewal::Order;
@@ -103,6 +107,7 @@ pub(crate) struct Shared {
     /// The workloads behind each provider's handles, so that an event finds its own.
     targets: RwLock<BTreeMap<ProviderName, Targets>>,
     projects: Mutex<Projects>,
+    ledger: Ledger,
     changes: broadcast::Sender<PhaseChange>,
     began: tokio::time::Instant,
 }
@@ -124,6 +129,7 @@ impl Engine {
             routine: RwLock::default(),
             targets: RwLock::default(),
             projects: Mutex::default(),
+            ledger: Ledger::default(),
             changes: broadcast::Sender::new(CHANGES),
             began: tokio::time::Instant::now(),
         };

@@ -20,8 +20,8 @@ pub mod words;
 
 pub use dial::DialPolicy;
 pub use engine::{
-    Clock, Engine, Ground, LifeNote, PhaseChange, PoolStatus, Snapshot, Turned, Visit, Workload,
-    WorkloadStatus, circle,
+    Clock, Confirmation, Engine, Ground, Instance, LifeNote, PhaseChange, PoolStatus, Snapshot,
+    Turned, Visit, Workload, WorkloadStatus, circle,
 };
 pub use journal::{Cause, Correlation, Entry, Journal, Kind, MemoryJournal, Source};
 pub use probe::Prober;

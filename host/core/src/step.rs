@@ -283,6 +283,29 @@ impl State {
         self.look.map(|(ticket, _)| ticket + u64::from(self.look_again.is_some()))
     }
 
+    /// The number of the first look that will know of everything that has happened so far, whether
+    /// it is on its way or not.
+    pub(crate) fn next_look(&self) -> u64 {
+        self.due_look().unwrap_or(self.tickets + 1)
+    }
+
+    /// What the provider has answered by this input, and the number of the question, if the answer
+    /// counts.
+    pub(crate) fn answer<'a>(&self, input: &'a Input) -> Option<(u64, &'a Observation)> {
+        let (ticket, seen) = match input {
+            Input::Answered(ticket, Ok(seen)) | Input::Looked(ticket, Ok(seen)) => (*ticket, seen),
+            _ => return None,
+        };
+        let counts = match input {
+            Input::Answered(..) => self.operation.is_some_and(|(own, _)| own == ticket),
+            _ => {
+                let stale = self.last_operation > ticket || self.operation.is_some();
+                self.look == Some(ticket) && !stale
+            }
+        };
+        counts.then_some((ticket, seen))
+    }
+
     /// It keeps awake what it needs.
     pub fn holds_needs(&self) -> bool {
         self.needs

@@ -1,8 +1,17 @@
 //! A request that was let in: to the upstream and back.
 
-use std::{future::poll_fn, io, rc::Rc, sync::Arc, task::Poll, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{pending, poll_fn},
+    io,
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
-use drowse_core::{Generation, Phase, Visit, Workload};
+use drowse_core::{Confirmation, Generation, Instance, Visit, Workload};
 use drowse_routes::Entry;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
@@ -26,6 +35,8 @@ use crate::{
 /// provider may learn of its end a moment later than the visitor.
 const DOUBT: Duration = Duration::from_millis(500);
 const DOUBT_PAUSE: Duration = Duration::from_millis(20);
+/// A provider that does not answer whether an instance is still there is asked for this long.
+const UNANSWERED: Duration = Duration::from_secs(5);
 
 /// What is to be forwarded, for whom and where.
 pub(crate) struct Forward<'a> {
@@ -92,8 +103,11 @@ impl Forward<'_> {
             let pool = &self.door.worker.pool;
             let port = self.entry.route.port;
             let idle = || pool.take(workload, port, generation, repeatable);
-            let connected = match pooled.then(idle).flatten() {
+            let may_dial = exchange.visit.may_dial();
+            let open = may_dial || exchange.visit.instance().is_open();
+            let connected = match (open && pooled).then(idle).flatten() {
                 Some(lease) => Ok(Connected { lease, step: None, reused: true }),
+                None if !may_dial => Err(unconfirmed()),
                 None => {
                     tried = tried.filter(|(life, _)| *life == generation);
                     tried.get_or_insert_with(|| (generation, Instant::now()));
@@ -112,13 +126,15 @@ impl Forward<'_> {
                             return self.answer(response, exchange, lease);
                         }
                         Err(Unanswered::Gone) => return Err(Ended::Gone),
-                        Err(Unanswered::Overdue) => return Err(self.overdue(generation)),
+                        Err(Unanswered::Overdue) => {
+                            return Err(self.overdue(exchange.visit.instance()));
+                        }
                         Err(Unanswered::Failed(error, back)) => {
                             let sent = back.is_none();
                             let spare = spare.filter(|_| broke_off(&error));
                             let Some(again) = back.or(spare) else {
                                 let why = Chain(&error).to_string();
-                                return Err(self.broken(generation, &why));
+                                return Err(self.broken(exchange.visit.instance(), &why));
                             };
                             message = *again;
                             if reused {
@@ -134,38 +150,30 @@ impl Forward<'_> {
                     }
                 }
             };
-            pooled = false;
+            // Nothing is wrong with idle connections if it was not tried.
+            pooled &= !may_dial;
             if sent {
                 second_chance = false;
                 // It has served until now.
                 tried = Some((generation, Instant::now()));
             }
             let workload = exchange.visit.workload().clone();
-            if !std::mem::replace(&mut told, true) {
+            let instance = exchange.visit.instance().clone();
+            if instance.is_open() && !std::mem::replace(&mut told, true) {
                 tracing::info!(
                     workload = %workload.name(), %generation, error = why,
-                    "upstream does not answer though ready, looking at the workload again"
+                    "upstream does not answer though ready, asking the provider"
                 );
             }
             message.body_mut().belong(None);
             drop(exchange);
-            let mut pause = DOUBT_PAUSE;
-            let over = loop {
-                if is_over(&workload, generation).await {
-                    break true;
-                }
-                if tried.is_some_and(|(_, since)| since.elapsed() > DOUBT) {
-                    return Err(self.broken(generation, &why));
-                }
-                // The provider may not have heard of it yet.
-                tokio::time::sleep(pause).await;
-                pause *= 2;
-                if !sent {
-                    break false;
-                }
+            let over = match tried {
+                Some((_, since)) if may_dial => self.doubt(&workload, &instance, since, sent).await,
+                _ => self.confirm(&workload, &instance, Instant::now()).await,
             };
+            let Some(over) = over else { return Err(self.broken(&instance, &why)) };
             if over && !std::mem::take(&mut another_life) {
-                return Err(self.broken(generation, &why));
+                return Err(self.broken(&instance, &why));
             }
             let visit = match self.knock.enter(&self.entry.value) {
                 Some(visit) => visit,
@@ -190,8 +198,54 @@ impl Forward<'_> {
         }
     }
 
-    /// A connection to the life that was entered, when it is this visitor's turn: a new one,
-    /// unless one has become idle by then.
+    /// Asks the provider until it has answered whether no request may be sent to the instance any
+    /// more. None when it has not answered for too long.
+    async fn confirm(
+        &self,
+        workload: &Arc<Workload>,
+        instance: &Instance,
+        since: Instant,
+    ) -> Option<bool> {
+        let mut pause = DOUBT_PAUSE;
+        loop {
+            match workload.confirm(instance).await {
+                Confirmation::Over => return Some(true),
+                Confirmation::Confirmed => return Some(false),
+                Confirmation::Unanswered if since.elapsed() > UNANSWERED => return None,
+                Confirmation::Unanswered => tokio::time::sleep(pause).await,
+            }
+            pause *= 2;
+        }
+    }
+
+    /// The instance could not be reached. As [`Forward::confirm`], and none as well when it should
+    /// have been reached by now. What was sent already waits for the end of the instance.
+    async fn doubt(
+        &self,
+        workload: &Arc<Workload>,
+        instance: &Instance,
+        since: Instant,
+        sent: bool,
+    ) -> Option<bool> {
+        let mut pause = DOUBT_PAUSE;
+        loop {
+            if self.confirm(workload, instance, since).await? {
+                return Some(true);
+            }
+            if since.elapsed() > DOUBT {
+                return None;
+            }
+            // The provider may not have heard of it yet.
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+            if !sent {
+                return Some(false);
+            }
+        }
+    }
+
+    /// A connection to the instance that was entered, when it is this visitor's turn: a new one,
+    /// unless one has become idle by then. The dial ends with the instance.
     async fn connect(
         &self,
         exchange: &Rc<Exchange>,
@@ -199,24 +253,55 @@ impl Forward<'_> {
     ) -> Result<io::Result<Connected>, Ended> {
         let port = self.entry.route.port;
         let visit = &exchange.visit;
+        let (workload, instance) = (visit.workload(), visit.instance());
         let Some((host, outer)) = visit.upstream(port) else {
             let why = "the provider knows no address for the route's port";
-            return Err(self.broken(visit.generation(), why));
+            return Err(self.broken(instance, why));
         };
-        let (workload, generation) = (visit.workload(), visit.generation());
+        let generation = visit.generation();
         let pool = &self.door.worker.pool;
         let connected = async {
-            let step = Some(pool.ramp(workload, port, generation).step().await);
+            let (ramp, suspicion) = pool.ramp(workload, port, generation);
+            let step = Some(ramp.step().await);
             if let Some(lease) = idle.and_then(|idle| idle()) {
                 return Ok(Connected { lease, step, reused: true });
             }
+            if !visit.may_dial() {
+                return Err(unconfirmed());
+            }
+            let began = Instant::now();
             let policy = &**workload;
-            let link = upstream::connect(host, outer, policy, &self.door.limits).await?;
+            let limits = &self.door.limits;
+            let dial = upstream::connect(host, outer, policy, limits, instance, &suspicion);
+            let silent = async {
+                tokio::time::sleep(suspicion.silence()).await;
+                suspicion.is_silent(instance);
+                // If it is over the dial ends.
+                workload.confirm(instance).await;
+                pending::<Infallible>().await
+            };
+            let dialled = tokio::select! {
+                biased;
+                dialled = dial => dialled,
+                never = silent => match never {},
+            };
+            let link = dialled.inspect_err(|_| suspicion.failed(instance))?;
+            let after = began.elapsed();
+            // Whoever has answered late may have been given the address meanwhile.
+            let late = suspicion.is_late(after);
+            suspicion.connected(after);
+            if (late || !visit.may_dial())
+                && workload.confirm(instance).await != Confirmation::Confirmed
+            {
+                return Err(unconfirmed());
+            }
             let lease = pool.lease(link, workload, port, generation);
             Ok(Connected { lease, step, reused: false })
         };
+        let ended = pin!(instance.closed());
         tokio::select! {
             biased;
+            () = ended => Ok(Err(upstream::has_ended())),
             connected = connected => Ok(connected),
             () = self.client.socket.clone().gone() => Err(Ended::Gone),
         }
@@ -235,7 +320,7 @@ impl Forward<'_> {
         }
         let protocols = self.upgrade.as_ref().map(|(protocols, _)| protocols);
         if let Err(Malformed(reason)) = to_client(&mut head, &body, protocols) {
-            return Err(self.broken(exchange.visit.generation(), reason));
+            return Err(self.broken(exchange.visit.instance(), reason));
         }
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Response::from_parts(head, Answered::relayed(body, exchange, lease)));
@@ -243,7 +328,7 @@ impl Forward<'_> {
         let theirs = head.extensions.remove::<OnUpgrade>();
         let (Some((_, ours)), Some(theirs)) = (self.upgrade.take(), theirs) else {
             let why = "the switch of protocols was not completed";
-            return Err(self.broken(exchange.visit.generation(), why));
+            return Err(self.broken(exchange.visit.instance(), why));
         };
         let client = self.client.clone();
         let tunnel = tunnel::run(self.door.clone(), client.clone(), exchange, lease, ours, theirs);
@@ -251,25 +336,29 @@ impl Forward<'_> {
         Ok(Response::from_parts(head, Answered::ours(Default::default(), &client)))
     }
 
-    fn overdue(&self, generation: Generation) -> Ended {
+    fn overdue(&self, instance: &Instance) -> Ended {
         if self.client.owes_body() {
             let detail = "The request's body did not arrive in time.";
             return self.problem(StatusCode::REQUEST_TIMEOUT, detail);
         }
         let limit = self.door.limits.response_timeout;
-        self.warn(generation, &format!("no response within {limit:?}"));
+        self.warn(instance.generation(), &format!("no response within {limit:?}"));
         let detail = "The backend took too long to answer.";
         self.problem(StatusCode::GATEWAY_TIMEOUT, detail)
     }
 
     /// The upstream failed, or the client's own body did.
-    fn broken(&self, generation: Generation, why: &str) -> Ended {
+    fn broken(&self, instance: &Instance, why: &str) -> Ended {
         if self.client.broke_off.get() {
             let detail = "The request's body broke off or is malformed.";
             return self.problem(StatusCode::BAD_REQUEST, detail);
         }
-        self.warn(generation, why);
-        self.problem(StatusCode::BAD_GATEWAY, "The backend is ready but does not answer.")
+        self.warn(instance.generation(), why);
+        let detail = match instance.has_ended() {
+            true => "The backend has ended before it answered.",
+            false => "The backend is ready but does not answer.",
+        };
+        self.problem(StatusCode::BAD_GATEWAY, detail)
     }
 
     fn problem(&self, status: StatusCode, detail: &str) -> Ended {
@@ -321,11 +410,9 @@ async fn send(
     .await
 }
 
-/// Whether the provider, asked anew, knows that this life has ended.
-async fn is_over(workload: &Arc<Workload>, generation: Generation) -> bool {
-    workload.suspect(generation).await;
-    let now = workload.snapshot();
-    now.generation != generation || now.phase != Phase::Ready
+/// The instance is not dialled before its provider has said that it is still there.
+fn unconfirmed() -> io::Error {
+    io::Error::other("its provider has not confirmed that the address is still its own")
 }
 
 /// The same request, to be sent again if the connection turns out to be dead.

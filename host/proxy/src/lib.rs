@@ -27,6 +27,7 @@ mod page;
 mod pool;
 mod ramp;
 mod server;
+mod suspicion;
 mod tunnel;
 mod upstream;
 mod via;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use drowse_core::{Generation, Phase, Workload};
+use drowse_core::{Generation, Instance, Phase, Workload};
 use hyper::client::conn::http1::SendRequest;
 use tokio::task::AbortHandle;
 
@@ -16,6 +16,7 @@ use crate::{
     body::Upload,
     clock::{Clock, Tick},
     ramp::Ramp,
+    suspicion::Suspicion,
 };
 
 /// Idle connections to one upstream that a thread keeps.
@@ -56,6 +57,9 @@ pub(crate) struct Lease {
 pub(crate) struct Link {
     pub(crate) requests: SendRequest<Upload>,
     pub(crate) driver: AbortHandle,
+    pub(crate) instance: Arc<Instance>,
+    /// It waits in the pool: if it ends now, the upstream has closed it.
+    pub(crate) idle: Rc<Cell<bool>>,
 }
 
 /// A workload, by the address of its entry, and its own port. Connections are kept by workload,
@@ -73,6 +77,7 @@ struct Upstream<W = Arc<Workload>> {
     generation: Generation,
     idle: Vec<(Link, Tick)>,
     ramp: Rc<Ramp>,
+    suspicion: Option<Rc<Suspicion>>,
 }
 
 // === impl Pool ===
@@ -84,15 +89,17 @@ impl Pool {
         Rc::new(Self { clock, threads, upstreams, most_idle, idle })
     }
 
-    /// How many new connections to this life may be made at a time.
+    /// How many new connections to this life may be made at a time, and what was met there.
     pub(crate) fn ramp(
         &self,
         workload: &Arc<Workload>,
         port: u16,
         generation: Generation,
-    ) -> Rc<Ramp> {
+    ) -> (Rc<Ramp>, Rc<Suspicion>) {
         let mut upstreams = self.upstreams.borrow_mut();
-        self.upstream(&mut upstreams, workload, port, generation).ramp.clone()
+        let upstream = self.upstream(&mut upstreams, workload, port, generation);
+        let new = || Rc::new(Suspicion::new(workload));
+        (upstream.ramp.clone(), upstream.suspicion.get_or_insert_with(new).clone())
     }
 
     /// What is kept of this life or a later one.
@@ -108,6 +115,7 @@ impl Pool {
             generation,
             idle: Vec::new(),
             ramp: Ramp::new(self.threads),
+            suspicion: None,
         };
         let upstream = upstreams.entry(Key::new(workload, port)).or_insert_with(new);
         if upstream.generation < generation {
@@ -134,13 +142,14 @@ impl Pool {
         while at > 0 {
             at -= 1;
             let (link, since) = &upstream.idle[at];
-            if link.requests.is_closed() {
+            if !link.is_usable() {
                 upstream.idle.swap_remove(at);
             } else if !repeatable && self.clock.passed(*since, FRESH) {
                 return None;
             } else if link.requests.is_ready() {
                 let (link, _) = upstream.idle.remove(at);
                 self.idle.set(self.idle.get().saturating_sub(1));
+                link.idle.set(false);
                 return Some(self.lease(link, workload, port, generation));
             }
         }
@@ -182,7 +191,7 @@ impl Pool {
     }
 
     fn put(&self, link: Link, lease: &Lease) {
-        if link.requests.is_closed() {
+        if !link.is_usable() {
             return;
         }
         let mut upstreams = self.upstreams.borrow_mut();
@@ -191,6 +200,7 @@ impl Pool {
         let room = upstream.idle.len() < IDLE_CONNECTIONS && self.idle.get() < self.most_idle;
         if upstream.generation == lease.generation && room {
             self.idle.set(self.idle.get() + 1);
+            link.idle.set(true);
             upstream.idle.push((link, self.clock.now()));
         }
     }
@@ -204,7 +214,7 @@ impl<W> Upstream<W> {
         if phase != Phase::Ready {
             return false;
         }
-        self.idle.retain(|(link, since)| !link.requests.is_closed() && !clock.passed(*since, IDLE));
+        self.idle.retain(|(link, since)| link.is_usable() && !clock.passed(*since, IDLE));
         self.is_used() || (self.generation == generation && self.ramp.has_grown())
     }
 
@@ -238,7 +248,8 @@ impl Lease {
     /// The answer is over and the request is not: the connection serves no other, and after a
     /// while it is closed whether or not the rest was taken.
     pub(crate) fn close_soon(mut self) {
-        if let (Some(_), Some(Link { driver, .. })) = (self.pool.upgrade(), self.link.take()) {
+        if let (Some(_), Some(link)) = (self.pool.upgrade(), self.link.take()) {
+            let driver = link.driver.clone();
             // Ends by itself after a short time, and with the thread's runtime at the latest.
             tokio::task::spawn_local(async move {
                 tokio::time::sleep(REST).await;
@@ -253,6 +264,22 @@ impl Drop for Lease {
         if let Some(link) = &self.link {
             link.driver.abort();
         }
+    }
+}
+
+// === impl Link ===
+
+impl Link {
+    /// Another request may be sent on it.
+    fn is_usable(&self) -> bool {
+        !self.requests.is_closed() && self.instance.is_open()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // We end it.
+        self.idle.set(false);
     }
 }
 

@@ -1,12 +1,24 @@
 //! What remains of HTTP after an upgrade: bytes both ways.
 
-use std::{cell::Cell, io, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use drowse_core::Instance;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, split},
+    net::{
+        TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
 };
 
 use crate::{
@@ -26,7 +38,13 @@ struct Way {
     writing: Cell<bool>,
 }
 
-/// Relays until both sides have closed. The visit is held until then.
+/// The upstream's side, as long as its instance is there.
+struct Theirs<'a, T> {
+    half: T,
+    instance: &'a Instance,
+}
+
+/// Relays until both sides have closed or the instance has ended. The visit is held until then.
 pub(crate) async fn run(
     door: Rc<Door>,
     client: Rc<Client>,
@@ -44,7 +62,8 @@ pub(crate) async fn run(
         }
     };
     let Some((theirs, first)) = upstream::bare(theirs) else { return };
-    let moved = relay(TokioIo::new(ours), theirs, &first, &door.limits).await;
+    let instance = exchange.visit.instance();
+    let moved = relay(TokioIo::new(ours), theirs, &first, &door.limits, instance).await;
     tracing::debug!(%workload, bytes = moved, "tunnel closed");
     drop((client, exchange, lease));
 }
@@ -54,9 +73,12 @@ async fn relay(
     mut theirs: TcpStream,
     first: &[u8],
     limits: &HttpLimits,
+    instance: &Instance,
 ) -> u64 {
     let (mut our_reader, mut our_writer) = split(ours);
-    let (mut their_reader, mut their_writer) = theirs.split();
+    let (reader, writer) = theirs.split();
+    let mut their_reader = Theirs { half: reader, instance };
+    let mut their_writer = Theirs { half: writer, instance };
     let (upwards, downwards) = (Way::default(), Way::default());
     let relayed = async {
         let up = pump(&[], &mut our_reader, &mut their_writer, &upwards);
@@ -76,8 +98,23 @@ async fn relay(
             None => std::future::pending().await,
         }
     };
+    // The end of the instance is the end of the tunnel, once the client has what had arrived.
+    let mut ended = pin!(instance.ended());
+    let mut waits = false;
+    let ended = poll_fn(|cx| {
+        if !std::mem::replace(&mut waits, true) {
+            let _ = ended.as_mut().poll(cx);
+        }
+        match instance.has_ended() && !downwards.writing.get() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    });
     tokio::select! {
+        biased;
         () = relayed => {}
+        // After the relay, which takes what has arrived.
+        () = ended => {}
         () = upwards.stuck(limits.response_timeout) => {}
         () = downwards.stuck(limits.send_timeout) => {}
         () = idle => {}
@@ -119,6 +156,44 @@ async fn pump(
             return to.shutdown().await;
         }
         way.write(to, &buffer[..n]).await?;
+    }
+}
+
+// === impl Theirs ===
+
+impl AsyncRead for Theirs<'_, ReadHalf<'_>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.half).poll_read(cx, buf) {
+            Poll::Pending if self.instance.has_ended() => {
+                Poll::Ready(upstream::read_rest(self.half.as_ref(), buf))
+            }
+            result => result,
+        }
+    }
+}
+
+impl AsyncWrite for Theirs<'_, WriteHalf<'_>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.instance.has_ended() {
+            true => Poll::Ready(Err(upstream::has_ended())),
+            false => Pin::new(&mut self.half).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.half).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.half).poll_shutdown(cx)
     }
 }
 

@@ -1,15 +1,19 @@
 //! New connections to upstreams.
 
 use std::{
-    io::{self, IoSlice},
+    cell::Cell,
+    future::poll_fn,
+    io::{self, IoSlice, Read},
     net::{IpAddr, SocketAddr},
-    pin::Pin,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use drowse_core::DialPolicy;
+use drowse_core::{DialPolicy, Instance};
 use hyper::{client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
@@ -19,7 +23,9 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{bind::keepalive, pool::Link, settings::HttpLimits};
+use crate::{
+    bind::keepalive, body::Upload, pool::Link, settings::HttpLimits, suspicion::Suspicion,
+};
 
 /// Bytes of a response's head, as many as fit the largest cookies.
 const HEAD_BYTES: usize = 128 << 10;
@@ -31,19 +37,25 @@ const LATER: Duration = Duration::from_secs(15);
 const ADDRESSES: usize = 16;
 
 /// An upstream's socket. What cannot be written any more is thrown away, so that an answer which
-/// the upstream gave before it closed is still read: it may refuse a request halfway.
+/// the upstream gave before it closed is still read: it may refuse a request halfway. When the
+/// instance has ended nothing is written, and nothing is read beyond what has arrived.
 struct UpstreamIo {
     stream: TcpStream,
     deaf: bool,
+    instance: Arc<Instance>,
 }
 
-/// Connects to an upstream, where `policy` permits it. The connection's driver runs on this thread
-/// until the link is dropped and the last exchange is over.
+type Connection = http1::Connection<TokioIo<UpstreamIo>, Upload>;
+
+/// Connects to an instance, where `policy` permits it. The connection's driver runs on this thread until the link is dropped
+/// and the last exchange is over, or until the instance has ended.
 pub(crate) async fn connect(
     host: &str,
     port: u16,
     policy: &dyn DialPolicy,
     limits: &HttpLimits,
+    instance: &Arc<Instance>,
+    suspicion: &Rc<Suspicion>,
 ) -> io::Result<Link> {
     let stream = timeout(limits.connect_timeout, open(host, port, policy))
         .await
@@ -52,16 +64,58 @@ pub(crate) async fn connect(
     let (requests, connection) = http1::Builder::new()
         .max_buf_size(BUFFER)
         .max_header_size(HEAD_BYTES)
-        .handshake(TokioIo::new(UpstreamIo { stream, deaf: false }))
+        .handshake(TokioIo::new(UpstreamIo { stream, deaf: false, instance: instance.clone() }))
         .await
         .map_err(io::Error::other)?;
-    let driver = tokio::task::spawn_local(async move {
-        // Whoever waits for an answer is told of the error too, and knows what it means.
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::trace!(%error, "upstream connection ended");
+    let (instance, idle) = (instance.clone(), Rc::new(Cell::new(false)));
+    let driving = drive(connection, instance.clone(), idle.clone(), suspicion.clone());
+    let driver = tokio::task::spawn_local(driving).abort_handle();
+    Ok(Link { requests, driver, instance, idle })
+}
+
+/// Moves what is sent and received until the connection ends.
+async fn drive(
+    connection: Connection,
+    instance: Arc<Instance>,
+    idle: Rc<Cell<bool>>,
+    suspicion: Rc<Suspicion>,
+) {
+    let mut connection = pin!(connection.with_upgrades());
+    let mut ended = pin!(instance.ended());
+    let mut waits = false;
+    let result = poll_fn(|cx| {
+        // Polled once, so that the end of the instance wakes this task: the socket then tells the
+        // connection of it.
+        if !std::mem::replace(&mut waits, true) {
+            let _ = ended.as_mut().poll(cx);
         }
-    });
-    Ok(Link { requests, driver: driver.abort_handle() })
+        connection.as_mut().poll(cx)
+    })
+    .await;
+    // Whoever waits for an answer is told of the error too, and knows what it means.
+    if let Err(error) = &result {
+        tracing::trace!(%error, "upstream connection ended");
+    }
+    if idle.get() || result.is_err_and(|error| !error.is_user()) {
+        suspicion.broke_off(&instance);
+    }
+}
+
+/// What has arrived of a stream's bytes though its instance has ended; an error when it is all.
+pub(crate) fn read_rest(stream: &TcpStream, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+    match (&*SockRef::from(stream)).read(buf.initialize_unfilled()) {
+        Ok(count) => {
+            buf.advance(count);
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(has_ended()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The error of who would read from an instance that has ended, or write to it.
+pub(crate) fn has_ended() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the instance has ended")
 }
 
 /// The bare socket after a switch of protocols, and what was read ahead of it.
@@ -116,6 +170,12 @@ async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 // === impl UpstreamIo ===
 
 impl UpstreamIo {
+    /// The last look before bytes leave this program.
+    fn is_deaf(&mut self) -> bool {
+        self.deaf |= self.instance.has_ended();
+        self.deaf
+    }
+
     fn heard(&mut self, result: Poll<io::Result<usize>>, length: usize) -> Poll<io::Result<usize>> {
         match result {
             Poll::Ready(Err(_)) => {
@@ -133,7 +193,10 @@ impl AsyncRead for UpstreamIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+            Poll::Pending if self.instance.has_ended() => Poll::Ready(read_rest(&self.stream, buf)),
+            result => result,
+        }
     }
 }
 
@@ -143,7 +206,7 @@ impl AsyncWrite for UpstreamIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.deaf {
+        if self.is_deaf() {
             return Poll::Ready(Ok(buf.len()));
         }
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
@@ -156,7 +219,7 @@ impl AsyncWrite for UpstreamIo {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let length = bufs.iter().map(|buf| buf.len()).sum();
-        if self.deaf {
+        if self.is_deaf() {
             return Poll::Ready(Ok(length));
         }
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);

@@ -9,7 +9,7 @@ use std::{
 use futures_util::FutureExt as _;
 use tokio::task::AbortHandle;
 
-use super::{Workload, needs::Wanted, story::Story, workload::Tasks};
+use super::{Workload, instance::Instance, needs::Wanted, story::Story, workload::Tasks};
 use crate::{
     gate::Closed,
     journal::Kind,
@@ -211,7 +211,7 @@ impl Workload {
     fn open(self: &Arc<Self>, life: Life, tasks: &mut Tasks) {
         let recalled = self.recalled_quiet(&life.observation);
         let origin = life.origin;
-        self.life.store(Some(Arc::new(life)));
+        self.instance.store(Some(Arc::new(Instance::new(life))));
         let found = origin == Origin::Found && self.spec.adopt == Adopt::Keep;
         match (origin, recalled) {
             (Origin::Found, Some(quiet)) => self.begin_idle(quiet, false),

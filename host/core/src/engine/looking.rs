@@ -149,8 +149,8 @@ impl Workload {
     /// Why it should not sleep now. What cannot be found out is no reason, unless the platform
     /// itself does not answer.
     async fn objection(self: &Arc<Self>, veto: &Veto) -> Option<String> {
-        let life = self.life.load_full()?;
-        let addresses = &life.observation.addresses;
+        let instance = self.instance.load_full()?;
+        let addresses = &instance.observation().addresses;
         match veto {
             Veto::CpuAbove(limit) => match self.cpu().await {
                 Ok(Some(percent)) if percent > *limit => {
@@ -167,7 +167,7 @@ impl Workload {
                 }
             }
             Veto::Busy(check) => {
-                let look = self.look_once(check, &life.observation);
+                let look = self.look_once(check, instance.observation());
                 let busy = matches!(timeout(QUESTION, look).await, Ok(Ok(())));
                 busy.then(|| "it says that it is busy".to_owned())
             }

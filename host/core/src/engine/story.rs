@@ -145,7 +145,7 @@ impl Wakes {
 impl Workload {
     /// The platform's identity of the life that was entered last.
     fn native_id(&self) -> Option<String> {
-        self.life.load().as_ref().and_then(|life| life.observation.native_id.clone())
+        self.instance.load().as_ref().and_then(|it| it.observation().native_id.clone())
     }
 
     /// The journal takes it: it has ended, and this was seen of it.

@@ -15,6 +15,7 @@ mod absence;
 mod adopt;
 mod compose;
 mod faults;
+mod instances;
 mod journal;
 mod locks;
 mod needs;

@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Snapshot, Workload};
+use super::{Instance, Snapshot, Workload};
 use crate::{
     gate::Left,
     journal::Cause,
     provider::{ErrorCode, Failure, Reason},
-    step::{Input, Life, State},
+    step::{Input, State},
     words::{Generation, Phase},
 };
 
@@ -25,7 +25,7 @@ const SUSPICION: Duration = Duration::from_secs(5);
 /// One pass through the gate, held until the visitor's last byte. Dropping it is leaving.
 pub struct Visit {
     workload: Arc<Workload>,
-    life: Arc<Life>,
+    instance: Arc<Instance>,
     /// It does not count as use.
     unnoticed: bool,
 }
@@ -40,6 +40,17 @@ pub enum Turned {
     TimedOut(Phase),
     /// It would only have joined a wake, and none is coming: the workload is in this phase.
     Unwoken(Phase),
+}
+
+/// What came of asking the provider whether an instance is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmation {
+    /// It is.
+    Confirmed,
+    /// No request may be sent to it any more.
+    Over,
+    /// The provider has not answered.
+    Unanswered,
 }
 
 /// Counts a visitor at the closed gate for as long as it lives.
@@ -68,9 +79,9 @@ impl Workload {
         if !self.gate.enter() {
             return None;
         }
-        // The gate opens only after the life was written, so there is one.
-        let life = self.life.load_full()?;
-        Some(Visit { workload: self.clone(), life, unnoticed })
+        // The gate opens only after the instance was written, so there is one.
+        let instance = self.instance.load_full()?;
+        Some(Visit { workload: self.clone(), instance, unnoticed })
     }
 
     /// Somebody wants it awake. However many ask, it is started once. Returns at once.
@@ -157,6 +168,50 @@ impl Workload {
         self.looked(SUSPICION).await;
     }
 
+    /// Asks the provider whether the instance is still there, and returns its answer, or
+    /// [`Confirmation::Unanswered`] after 5 s. However many ask at a time, the provider is asked
+    /// once, or once more if it was being asked already.
+    pub async fn confirm(self: &Arc<Self>, instance: &Instance) -> Confirmation {
+        let generation = instance.generation();
+        let is_ready =
+            |state: &State| state.phase() == Phase::Ready && state.generation() == generation;
+        let question = self.apply_then(is_ready, Input::Suspected(generation), State::next_look);
+        let Some(question) = question else { return Confirmation::Over };
+        let mut looks = self.looks.subscribe();
+        let answered = looks.wait_for(|answered| *answered >= question);
+        tokio::select! {
+            biased;
+            () = instance.closed() => return Confirmation::Over,
+            // Over either way.
+            _ = tokio::time::timeout(SUSPICION, answered) => {}
+        }
+        match self.confirmed.load(Ordering::Acquire) >= question {
+            _ if !instance.is_open() => Confirmation::Over,
+            true => Confirmation::Confirmed,
+            false => Confirmation::Unanswered,
+        }
+    }
+
+    /// Something suggests that its address may have become another's: no connection is made to
+    /// it before the provider, which is asked now, has answered. Returns at once.
+    pub fn require_confirmation(self: &Arc<Self>) {
+        let question = |state: &State| self.unconfirmed.store(state.next_look(), Ordering::Release);
+        self.apply_then(|_| true, Input::Look, question);
+    }
+
+    /// No connection may be made to it before [`Workload::confirm`] has said that it is there.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.unconfirmed.load(Ordering::Acquire) != 0
+    }
+
+    /// The provider has answered this question with what the workload is.
+    pub(super) fn confirm_by(&self, question: u64) {
+        self.confirmed.fetch_max(question, Ordering::AcqRel);
+        if self.unconfirmed.load(Ordering::Acquire) <= question {
+            self.unconfirmed.store(0, Ordering::Release);
+        }
+    }
+
     /// Waits for the first look that knows of everything that has happened so far, if one is on
     /// its way; at most so long.
     pub(super) async fn looked(&self, patience: Duration) {
@@ -233,9 +288,20 @@ impl Workload {
 // === impl Visit ===
 
 impl Visit {
-    /// The life that was entered.
+    /// The generation of the instance that was entered.
     pub fn generation(&self) -> Generation {
-        self.life.generation
+        self.instance.generation()
+    }
+
+    /// The instance that was entered.
+    pub fn instance(&self) -> &Arc<Instance> {
+        &self.instance
+    }
+
+    /// A connection may be made to the instance that was entered: it is open, and nothing has to be
+    /// confirmed first. Connections that stand lead to it as long as it is open.
+    pub fn may_dial(&self) -> bool {
+        self.instance.is_open() && !self.workload.is_unconfirmed()
     }
 
     /// The workload that was entered.
@@ -245,7 +311,7 @@ impl Visit {
 
     /// Where the workload's own `port` is reached in this life: host and port.
     pub fn upstream(&self, port: u16) -> Option<(&str, u16)> {
-        self.life.observation.addresses.iter().find_map(|address| address.socket(port))
+        self.instance.observation().addresses.iter().find_map(|address| address.socket(port))
     }
 }
 
@@ -259,7 +325,7 @@ impl fmt::Debug for Visit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Visit")
             .field("workload", self.workload.name())
-            .field("generation", &self.life.generation)
+            .field("generation", &self.generation())
             .finish()
     }
 }

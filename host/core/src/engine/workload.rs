@@ -16,7 +16,9 @@ use tokio::{
 };
 
 use super::{
-    LifeNote, PhaseChange, Shared, Snapshot, WorkloadStatus, lock,
+    LifeNote, PhaseChange, Shared, Snapshot, WorkloadStatus,
+    instance::{Instance, Instances},
+    lock,
     needs::{Hold, Link, Wanted},
     pool::Pool,
     story::Story,
@@ -25,7 +27,7 @@ use crate::{
     gate::Gate,
     journal::Kind,
     spec::{Adopt, Membership, ReadyCheck, WorkloadSpec},
-    step::{Effect, Force, Input, Life, Policy, Priority, State, step},
+    step::{Effect, Force, Input, Policy, Priority, State, step},
     words::{Generation, Phase, WorkloadName},
 };
 
@@ -42,8 +44,8 @@ pub struct Workload {
     pub(super) spec: WorkloadSpec,
     pub(super) shared: Arc<Shared>,
     pub(super) gate: Gate,
-    /// The life that the gate leads to; written before the gate opens.
-    pub(super) life: ArcSwapOption<Life>,
+    /// The instance that the gate leads to; written before the gate opens.
+    pub(super) instance: ArcSwapOption<Instance>,
     pub(super) nudge: Notify,
     /// What it needs by its configuration.
     pub(super) needs: OnceLock<Vec<Link>>,
@@ -67,6 +69,11 @@ pub struct Workload {
     pub(super) measured: AtomicU64,
     /// The last look that was answered, so that who suspects something can wait for it.
     pub(super) looks: watch::Sender<u64>,
+    /// The last question that the provider has answered with what the workload is.
+    pub(super) confirmed: AtomicU64,
+    /// No connection is made before the provider has answered this question or a later one; 0 when
+    /// nothing has to be confirmed.
+    pub(super) unconfirmed: AtomicU64,
     /// In [`Shared::milliseconds`]: when it was last looked at without a reason.
     pulsed: AtomicU64,
     /// The last look failed, and that was told.
@@ -81,6 +88,8 @@ struct Inner {
     /// The story before, which what is left to do is part of.
     told: Option<Story>,
     wakes: super::story::Wakes,
+    /// Those that connections may lead to.
+    instances: Instances,
     veto: Option<String>,
     /// Set when the engine has ended.
     ended: bool,
@@ -122,7 +131,7 @@ impl Workload {
             spec,
             shared,
             gate: Gate::new(),
-            life: ArcSwapOption::empty(),
+            instance: ArcSwapOption::empty(),
             nudge: Notify::new(),
             needs: OnceLock::new(),
             compose: Mutex::default(),
@@ -137,6 +146,8 @@ impl Workload {
             passing: AtomicUsize::new(0),
             measured: AtomicU64::new(0),
             looks: watch::Sender::new(0),
+            confirmed: AtomicU64::new(0),
+            unconfirmed: AtomicU64::new(0),
             pulsed: AtomicU64::new(0),
             unseen: AtomicBool::new(false),
         })
@@ -212,10 +223,21 @@ impl Workload {
         matters: impl FnOnce(&State) -> bool,
         input: Input,
     ) -> bool {
+        self.apply_then(matters, input, |_| ()).is_some()
+    }
+
+    /// As [`Workload::apply_if`]; returns what `then` makes of the state before it changes again.
+    pub(super) fn apply_then<T>(
+        self: &Arc<Self>,
+        matters: impl FnOnce(&State) -> bool,
+        input: Input,
+        then: impl FnOnce(&State) -> T,
+    ) -> Option<T> {
         let mut inner = lock(&self.inner);
         if inner.ended || !matters(&inner.state) {
-            return false;
+            return None;
         }
+        let mut rivals = Vec::new();
         let answered = match &input {
             Input::Looked(ticket, _) => Some(*ticket),
             _ => None,
@@ -230,12 +252,15 @@ impl Workload {
                 Input::Looked(_, Ok(seen)) => self.forget_note_if_gone(seen),
                 _ => {}
             }
+            let lost = self.heard(&inner, &input, &mut rivals);
             let from = inner.state.phase();
             let policy = self.policy(&input);
             // Cloned, so that a panic leaves the state as it was.
             let (state, effects) = step(&policy, inner.state.clone(), input, self.shared.now());
             inner.state = state;
+            let mut opened = false;
             for effect in effects {
+                opened |= matches!(effect, Effect::OpenGate(_));
                 match effect {
                     Effect::Publish => self.publish(from, &inner),
                     Effect::Begin(kind, cause) => {
@@ -260,18 +285,51 @@ impl Workload {
                     }
                 }
             }
+            let Inner { state, instances, .. } = &mut *inner;
+            if opened {
+                instances.extend(self.instance.load_full());
+            }
+            instances.settle(state, &lost);
         }
+        let then = then(&inner.state);
         let released = std::mem::take(&mut inner.tasks.released);
         let wanted = inner.tasks.wanted.take();
         drop(inner);
         drop(released);
+        for rival in rivals {
+            if !std::ptr::eq(&*rival, &**self) {
+                tracing::info!(
+                    workload = %rival.name(), provider = %rival.spec.provider,
+                    holder = %self.spec.name,
+                    "another workload has its address, asking the provider"
+                );
+            }
+            rival.require_confirmation();
+        }
         if let Some(ticket) = answered {
             self.looks.send_modify(|answered| *answered = ticket.max(*answered));
         }
         if let Some(wanted) = wanted {
             self.hold_needs(&wanted);
         }
-        true
+        Some(then)
+    }
+
+    /// What an input says of instances and addresses, before the step is taken: the generations
+    /// that have ended, and other workloads that may have lost their addresses to this one.
+    fn heard(&self, inner: &Inner, input: &Input, rivals: &mut Vec<Arc<Self>>) -> Vec<Generation> {
+        if let Input::Changed(seen) = input {
+            rivals.extend(self.shared.ledger.rivals(self, seen));
+        }
+        let Some((question, seen)) = inner.state.answer(input) else { return Vec::new() };
+        let others = self.shared.ledger.claim(self, seen);
+        self.confirm_by(question);
+        if !others.is_empty() {
+            // What was asked earlier may be answered later: this answer may be the older one.
+            rivals.extend(others);
+            rivals.extend(self.weak().upgrade());
+        }
+        inner.instances.lost(seen)
     }
 
     /// Changes what works for this life, if it still is the one and holds what it needs.

@@ -14,7 +14,7 @@ use drowse_core::{
     Ability, Address, DialPolicy, ErrorCode, Failure, Health, Observation, Prober, Provider,
     ProviderEvent, ProviderName, ProviderState, ReadyCheck, Status, StopOptions, Target, Usage,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     dice::Dice,
@@ -102,11 +102,12 @@ impl Platform {
         let sky = &*self.sky;
         let mut dice = sky.fate(name, "operate");
         let _flight = Flight::begin(sky, name, end.is_some());
+        sky.guest(name, |guest| guest.operations += 1);
         let (delay, outcome) = draw(&mut dice, sky.is_calm());
         tokio::time::sleep(delay).await;
         if sky.guest(name, |guest| guest.status == Status::Missing) {
             return match end {
-                Some(_) => Ok(observe(sky, name)),
+                Some(_) => Ok(answer(sky, name)),
                 None => Err(Failure::new(ErrorCode::NotFound, format!("{name} does not exist"))),
             };
         }
@@ -129,7 +130,7 @@ impl Platform {
             }
         }
         match outcome {
-            Outcome::Well => Ok(observe(sky, name)),
+            Outcome::Well => Ok(answer(sky, name)),
             Outcome::Fails(code, _) => Err(code.failure(name)),
             Outcome::Hangs(_) => std::future::pending().await,
         }
@@ -156,7 +157,7 @@ fn starts(guest: &mut Guest, dice: &mut Dice, told: bool, calm: bool) {
         if guest.job {
             let after = dice.between(Duration::from_millis(100), Duration::from_secs(40));
             let exit = if dice.chance(100) && !calm { 3 } else { 0 };
-            guest.ends = Some((tokio::time::Instant::now() + after, exit));
+            guest.ends = Some((Instant::now() + after, exit));
         }
     }
 }
@@ -180,6 +181,13 @@ fn draw(dice: &mut Dice, calm: bool) -> (Duration, Outcome) {
     (delay, outcome)
 }
 
+/// What an operation says at its end.
+fn answer(sky: &Sky, name: &str) -> Observation {
+    let seen = observe(sky, name);
+    sky.network().answers(name, Instant::now(), &seen);
+    seen
+}
+
 fn observe(sky: &Sky, name: &str) -> Observation {
     let guest = sky.guest(name, |guest| guest.clone());
     let mut attributes = BTreeMap::new();
@@ -189,11 +197,12 @@ fn observe(sky: &Sky, name: &str) -> Observation {
     if guest.status == Status::Running {
         attributes.insert("started-at".to_owned(), guest.runs.to_string());
     }
-    let address = Address { host: name.to_owned(), port: None, target_port: None };
+    let address = guest.address.filter(|_| guest.status == Status::Running);
+    let address = address.map(|host| Address { host, port: None, target_port: None });
     Observation {
         handle: name.to_owned(),
         native_status: format!("{:?}", guest.status).to_lowercase(),
-        addresses: (guest.status == Status::Running).then_some(address).into_iter().collect(),
+        addresses: address.into_iter().collect(),
         status: guest.status,
         native_id: Some(format!("{name}-{}", guest.id)),
         health: Health::None,
@@ -254,6 +263,8 @@ impl Provider for Platform {
         let (sky, name) = (&*self.sky, target.handle.as_str());
         let mut dice = sky.fate(name, "status");
         sky.record().tally.calls += 1;
+        let asked = Instant::now();
+        let operations = sky.guest(name, |guest| guest.operations);
         let mut seen = observe(sky, name);
         let calm = sky.is_calm();
         let (delay, outcome) = draw(&mut dice, calm);
@@ -271,6 +282,12 @@ impl Provider for Platform {
             // A lie.
             sky.guest(name, |guest| guest.ours = false);
             seen.status = Status::Stopped;
+        }
+        // One that an operation has overtaken does not count.
+        let overtaken =
+            |guest: &mut Guest| guest.starting || guest.ending || guest.operations != operations;
+        if !sky.guest(name, overtaken) {
+            sky.network().answers(name, asked, &seen);
         }
         Ok(seen)
     }
@@ -319,7 +336,8 @@ impl Prober for Eyes {
         addresses: &[Address],
         _: &dyn DialPolicy,
     ) -> Result<(), String> {
-        let name = &addresses.first().ok_or("there is nothing to look at")?.host;
+        let host = &addresses.first().ok_or("there is nothing to look at")?.host;
+        let name = &self.0.holder(host).ok_or("no answer")?;
         if matches!(check, ReadyCheck::Http { path, .. } if path == "/busy") {
             let mut dice = self.0.fate(name, "busy");
             let busy = dice.chance(300) && !self.0.is_calm();

@@ -11,10 +11,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use drowse_core::{Engine, Entry, Generation, Journal, Kind, Phase, Source, Status};
+use drowse_core::{Engine, Entry, Generation, Journal, Kind, Phase, Source, Status, WorkloadSpec};
 use tokio::time::Instant;
 
-use crate::{dice::Dice, plan::Plan};
+use crate::{dice::Dice, network::Network, plan::Plan};
 
 /// Entries kept of each workload, to show what led to a violation.
 const REMEMBERED: usize = 12;
@@ -29,6 +29,7 @@ pub(crate) struct Sky {
     /// The router that runs now, and since when.
     engine: Mutex<(Weak<Engine>, Instant)>,
     guests: Mutex<BTreeMap<String, Guest>>,
+    network: Mutex<Network>,
     record: Mutex<Record>,
 }
 
@@ -55,6 +56,10 @@ pub(crate) struct Guest {
     /// Counts what was asked of it, by kind.
     pub(crate) asked: BTreeMap<&'static str, u64>,
     pub(crate) job: bool,
+    /// Its address in its provider's network, while it has one.
+    pub(crate) address: Option<String>,
+    /// Lifecycle calls so far.
+    pub(crate) operations: u64,
 }
 
 /// What happened, and what should not have.
@@ -86,6 +91,14 @@ pub(crate) struct Tally {
     pub(crate) evicted: u64,
     pub(crate) failed: u64,
     pub(crate) deaths: u64,
+    /// Pieces of requests.
+    pub(crate) sent: u64,
+    /// Of these, how many reached another target, as nobody had told of it.
+    pub(crate) astray: u64,
+    /// Dials and streams that ended with their instance.
+    pub(crate) cut: u64,
+    /// Requests that waited until an address was confirmed.
+    pub(crate) disputed: u64,
 }
 
 // === impl Sky ===
@@ -107,6 +120,8 @@ impl Sky {
                 ending: false,
                 asked: BTreeMap::new(),
                 job: spec.ready == drowse_core::ReadyCheck::Completed,
+                address: None,
+                operations: 0,
             };
             (spec.name.to_string(), guest)
         });
@@ -118,6 +133,7 @@ impl Sky {
             calm: AtomicBool::new(false),
             engine: Mutex::new((Weak::new(), Instant::now())),
             guests,
+            network: Mutex::default(),
             record: Mutex::default(),
         })
     }
@@ -139,6 +155,7 @@ impl Sky {
         record.inside.clear();
         record.forced.clear();
         drop(record);
+        self.network().begins();
         for name in self.names() {
             self.guest(&name, |guest| guest.placed = false);
         }
@@ -166,7 +183,19 @@ impl Sky {
         let mut guests = self.guests.lock().expect("no panic while it was held");
         let guest = guests.get_mut(name).expect("a known target");
         guest.tick();
-        change(guest)
+        let changed = change(guest);
+        self.network().assign(self.spec(name).provider.as_str(), name, guest);
+        changed
+    }
+
+    pub(crate) fn spec(&self, name: &str) -> &WorkloadSpec {
+        // They are named by their numbers.
+        let number: usize = name.trim_start_matches('w').parse().expect("a number");
+        &self.plan.specs[number]
+    }
+
+    pub(crate) fn network(&self) -> MutexGuard<'_, Network> {
+        self.network.lock().expect("no panic while it was held")
     }
 
     /// What falls for the next thing that is asked of it.

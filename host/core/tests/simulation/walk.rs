@@ -2,10 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use drowse_core::{Cause, Force, Source, Status, Turned, Visit, Workload};
-use tokio::time::{Instant, sleep, sleep_until};
+use drowse_core::{
+    Cause, Confirmation, Engine, Force, Provider, Source, Status, Turned, Visit, Workload,
+};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
 
-use crate::{dice::Dice, plan::PROVIDERS, platform::Platform, sky::Sky};
+use crate::{
+    dice::Dice,
+    plan::PROVIDERS,
+    platform::Platform,
+    sky::{Guest, Sky},
+};
 
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 /// Nobody comes and nothing befalls anybody in the last hour of a day.
@@ -43,13 +53,8 @@ pub(crate) async fn walk(sky: Arc<Sky>, workload: Arc<Workload>, number: u64) {
         match dice.below(20) {
             0 => {
                 if let Some(visit) = workload.pass() {
-                    inside(
-                        &sky,
-                        &name,
-                        visit,
-                        dice.between(Duration::ZERO, Duration::from_secs(5)),
-                    )
-                    .await;
+                    let stay = dice.between(Duration::ZERO, Duration::from_secs(5));
+                    inside(&sky, &name, visit, stay, &mut dice).await;
                 }
             }
             1 => workload.wake(Cause::new(Source::Request)),
@@ -82,7 +87,10 @@ async fn come(sky: &Sky, workload: &Arc<Workload>, name: &str, dice: &mut Dice) 
             sky.violation(name, "a visitor who may wake was told that nobody does");
         }
         Ok(Ok(visit)) => {
-            if !sky.guest(name, |guest| guest.status == Status::Running) {
+            // Another one may answer in its place.
+            let dead = !sky.guest(name, |guest| guest.status == Status::Running)
+                && visit.upstream(80).and_then(|(host, _)| sky.holder(host)).is_none();
+            if dead {
                 let generation = visit.generation();
                 sky.entered(name, generation);
                 drop(visit);
@@ -94,17 +102,53 @@ async fn come(sky: &Sky, workload: &Arc<Workload>, name: &str, dice: &mut Dice) 
                 1..6 => dice.between(Duration::ZERO, Duration::from_secs(600)),
                 _ => dice.between(Duration::ZERO, Duration::from_secs(5)),
             };
-            inside(sky, name, visit, stay).await;
+            inside(sky, name, visit, stay, dice).await;
         }
     }
 }
 
-async fn inside(sky: &Sky, name: &str, visit: Visit, stay: Duration) {
+async fn inside(sky: &Sky, name: &str, visit: Visit, stay: Duration, dice: &mut Dice) {
     let generation = visit.generation();
     sky.entered(name, generation);
-    sleep(stay.min(rough(sky) + Duration::from_secs(300))).await;
+    let entered = Instant::now();
+    let end = entered + stay.min(rough(sky) + Duration::from_secs(300));
+    if connects(sky, &visit, dice).await {
+        sky.sends(name, &visit, entered, true);
+        while Instant::now() < end && !visit.instance().has_ended() {
+            let piece = dice.between(Duration::from_millis(1), Duration::from_secs(120));
+            tokio::select! {
+                biased;
+                () = visit.instance().ended() => {}
+                () = sleep_until(end.min(Instant::now() + piece)) => {
+                    sky.sends(name, &visit, entered, false);
+                }
+            }
+        }
+    }
+    sky.record().tally.cut += u64::from(Instant::now() < end && !visit.instance().is_open());
     sky.left(name, generation);
     drop(visit);
+}
+
+/// As the proxy does: a dial ends with its instance, and whoever answers late, or has an address
+/// that another may have, is sent nothing before the provider has answered.
+async fn connects(sky: &Sky, visit: &Visit, dice: &mut Dice) -> bool {
+    let dial = match dice.below(10) {
+        0 => dice.between(Duration::from_millis(1), Duration::from_secs(5)),
+        _ => Duration::ZERO,
+    };
+    tokio::select! {
+        biased;
+        () = visit.instance().closed() => return false,
+        () = sleep(dial) => {}
+    }
+    let late = dial > Duration::from_millis(200);
+    if visit.may_dial() && !late {
+        return true;
+    }
+    sky.record().tally.disputed += u64::from(!visit.may_dial() && visit.instance().is_open());
+    let confirmed = visit.workload().confirm(visit.instance()).await;
+    confirmed == Confirmation::Confirmed && visit.may_dial()
 }
 
 /// Targets die, are started, replaced and removed; operators have their say; watches break.
@@ -113,8 +157,10 @@ pub(crate) async fn befall(sky: Arc<Sky>, platforms: Vec<Arc<Platform>>, number:
     let mut dice = Dice::of(sky.seed, "befall", number);
     // On average each of them twice a day.
     let pause = DAY / u32::try_from(names.len()).expect("not too many");
+    let mut visitors = JoinSet::new();
     loop {
         sleep(dice.between(Duration::ZERO, pause)).await;
+        while visitors.try_join_next().is_some() {}
         morning(&sky).await;
         let name = dice.pick(&names).clone();
         let Some(engine) = sky.engine() else { return };
@@ -124,7 +170,8 @@ pub(crate) async fn befall(sky: Arc<Sky>, platforms: Vec<Arc<Platform>>, number:
         let platform = &platforms[at];
         let operator = Cause::new(Source::Cli);
         match dice.below(100) {
-            0..35 => {
+            0..10 => hands_on(&sky, &engine, platform, &mut dice, &mut visitors),
+            10..35 => {
                 sky.record().tally.deaths += 1;
                 sky.guest(&name, |guest| {
                     if guest.status == Status::Running {
@@ -208,6 +255,47 @@ async fn runs_again(sky: Arc<Sky>, platform: Arc<Platform>, name: String, after:
         }
     });
     platform.happened(&name);
+}
+
+/// One that runs dies, another one of its platform is started by hand and has its address at once,
+/// and visitors come to the first one meanwhile.
+fn hands_on(
+    sky: &Arc<Sky>,
+    engine: &Engine,
+    platform: &Arc<Platform>,
+    dice: &mut Dice,
+    visitors: &mut JoinSet<()>,
+) {
+    let names = sky.names();
+    let first = dice.index(names.len());
+    let find = |is: fn(&mut Guest) -> bool| {
+        let mut all = names.iter().cycle().skip(first).take(names.len());
+        let here = |name: &&String| sky.spec(name).provider == *platform.name();
+        all.find(|name| here(name) && sky.guest(name, |guest| !guest.job && is(guest))).cloned()
+    };
+    let old = find(|guest| guest.is_ready());
+    let new = find(|guest| guest.status == Status::Stopped && !guest.starting);
+    let (Some(old), Some(new)) = (old, new) else { return };
+    let Some(workload) = engine.workload(&old) else { return };
+    sky.record().tally.deaths += 1;
+    sky.guest(&old, |guest| {
+        guest.exit = 137;
+        guest.dies();
+    });
+    sky.guest(&new, |guest| {
+        guest.runs(Some(Duration::from_millis(100)));
+        guest.ours = false;
+    });
+    platform.happened(&old);
+    platform.happened(&new);
+    for _ in 0..4 {
+        let (sky, workload, name) = (sky.clone(), workload.clone(), old.clone());
+        let mut dice = Dice::of(dice.next(), "visitor", 0);
+        visitors.spawn(async move {
+            sleep(dice.between(Duration::ZERO, Duration::from_secs(3))).await;
+            come(&sky, &workload, &name, &mut dice).await;
+        });
+    }
 }
 
 async fn comes_back(sky: Arc<Sky>, platform: Arc<Platform>, name: String, after: Duration) {

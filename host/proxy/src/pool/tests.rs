@@ -5,7 +5,7 @@ use super::*;
 const LIFE: Generation = Generation(7);
 
 fn quiet(ramp: Rc<Ramp>) -> Upstream<()> {
-    Upstream { workload: (), generation: LIFE, idle: Vec::new(), ramp }
+    Upstream { workload: (), generation: LIFE, idle: Vec::new(), ramp, suspicion: None }
 }
 
 fn grown() -> Rc<Ramp> {

@@ -38,6 +38,10 @@ pub struct Fake {
     /// Where the target is reached after its next start.
     pub address: Mutex<SocketAddr>,
     pub status: Mutex<Status>,
+    /// It runs and is reached nowhere.
+    pub unreachable: AtomicBool,
+    events: mpsc::Sender<ProviderEvent>,
+    reported: Mutex<Option<mpsc::Receiver<ProviderEvent>>>,
     /// How often somebody asked for it.
     pub looks: AtomicUsize,
     /// One permit for each start that may end.
@@ -109,7 +113,11 @@ pub struct Wire(pub TcpStream);
 
 impl Fake {
     fn new(address: SocketAddr, eager: bool) -> Arc<Self> {
+        let (events, reported) = mpsc::channel(16);
         Arc::new(Self {
+            unreachable: AtomicBool::new(false),
+            events,
+            reported: Mutex::new(Some(reported)),
             name: ProviderName::parse("fake").unwrap(),
             address: Mutex::new(address),
             status: Mutex::new(Status::Stopped),
@@ -136,11 +144,24 @@ impl Fake {
         self.stops.load(Ordering::SeqCst)
     }
 
+    /// It has ended without being told to, and is reached elsewhere after its next start.
+    pub fn ends(&self, next: SocketAddr) {
+        let mut status = self.status.lock().unwrap();
+        *self.address.lock().unwrap() = next;
+        *status = Status::Stopped;
+    }
+
+    /// Reports what it is now.
+    pub async fn report(&self) {
+        let target = Target { handle: "app".into(), settings: "{}".into() };
+        self.events.send(ProviderEvent::Changed(self.observe(&target))).await.unwrap();
+    }
+
     fn observe(&self, target: &Target) -> Observation {
         let status = self.status.lock().unwrap().clone();
         let address = *self.address.lock().unwrap();
         let addresses = match status {
-            Status::Running => vec![Address {
+            Status::Running if !self.unreachable.load(Ordering::SeqCst) => vec![Address {
                 host: self.host.lock().unwrap().clone().unwrap_or(address.ip().to_string()),
                 port: Some(address.port()),
                 target_port: Some(80),
@@ -226,7 +247,7 @@ impl Provider for Fake {
     }
 
     fn watch(&self) -> mpsc::Receiver<ProviderEvent> {
-        mpsc::channel(1).1
+        self.reported.lock().unwrap().take().expect("watched once")
     }
 
     fn state(&self) -> ProviderState {

@@ -70,6 +70,10 @@ pub(super) struct Guest {
     /// The exit status of commands.
     pub(super) exec: Result<i32, ErrorCode>,
     pub(super) began: Option<Instant>,
+    /// Where it is reached while it runs; at its handle when absent.
+    pub(super) hosts: Option<Vec<String>>,
+    /// How often its status was asked for.
+    pub(super) asked: usize,
 }
 
 /// What is seen from outside.
@@ -261,7 +265,10 @@ impl Provider for Platform {
     }
 
     async fn status(&self, target: &Target) -> Result<Observation, Failure> {
-        let takes = lock(&self.guests).get(&target.handle).map(|guest| guest.status_takes);
+        let takes = lock(&self.guests).get_mut(&target.handle).map(|guest| {
+            guest.asked += 1;
+            guest.status_takes
+        });
         // Seen at the beginning, told at the end.
         let seen = self.seen(&target.handle);
         let _query = Query::begin(&self.queries);
@@ -379,6 +386,8 @@ impl Default for Guest {
             usage_takes: Duration::ZERO,
             exec: Ok(0),
             began: None,
+            hosts: None,
+            asked: 0,
         }
     }
 }
@@ -392,7 +401,8 @@ impl Guest {
             (self.status, self.exit) = (Status::Stopped, exit);
         }
         let runs = self.status == Status::Running;
-        let address = Address { host: handle.to_owned(), port: None, target_port: None };
+        let hosts = self.hosts.clone().unwrap_or_else(|| vec![handle.to_owned()]);
+        let address = |host| Address { host, port: None, target_port: None };
         let mut attributes = BTreeMap::new();
         if runs && let Some(began) = self.began {
             attributes.insert("started-at".to_owned(), format!("{began:?}"));
@@ -406,7 +416,7 @@ impl Guest {
             status: self.status.clone(),
             native_id: Some(format!("{handle}-{}", self.id)),
             health: Health::None,
-            addresses: runs.then_some(address).into_iter().collect(),
+            addresses: hosts.into_iter().filter(|_| runs).map(address).collect(),
             labels: self.labels.clone(),
             detail: None,
             attributes,

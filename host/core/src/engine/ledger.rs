@@ -1,0 +1,146 @@
+//! Which workload has which address now, by the word of the provider that they share.
+//!
+//! A platform gives the address of one that has ended to the next one within milliseconds, and
+//! what tells of the end may come later than what tells of the new holder, or not at all. So when
+//! a provider says that an address belongs to a workload, and another one of the same provider was
+//! last seen there, the provider is asked for the status of both, and no connection is made to either
+//! before its answer. If both have the address by these answers they share it, and that is not
+//! asked again.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::{Arc, Mutex, Weak},
+};
+
+use super::{Workload, lock};
+use crate::{
+    provider::{Address, Observation, Status},
+    words::{ProviderName, WorkloadName},
+};
+
+/// Addresses of one workload that are kept; a target with more is reached by the first ones.
+const ADDRESSES: usize = 64;
+
+/// The addresses of the targets that run, for every provider.
+#[derive(Default)]
+pub(super) struct Ledger(Mutex<BTreeMap<ProviderName, Holders>>);
+
+/// The addresses of one provider's targets.
+#[derive(Default)]
+struct Holders {
+    by_address: HashMap<Socket, Vec<Weak<Workload>>>,
+    by_workload: HashMap<WorkloadName, Vec<Socket>>,
+}
+
+/// Where a target is reached; on every port of the host when there is none.
+type Socket = (String, Option<u16>);
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// The provider has answered that the workload has these addresses and no others. Returns the
+    /// workloads that were seen at one of them before.
+    pub(super) fn claim(&self, workload: &Workload, seen: &Observation) -> Vec<Arc<Workload>> {
+        let sockets = sockets(seen);
+        let mut ledger = lock(&self.0);
+        let provider = &workload.spec().provider;
+        match ledger.get_mut(provider) {
+            Some(holders) => holders.claim(workload, sockets),
+            None if sockets.is_empty() => Vec::new(),
+            None => ledger.entry(provider.clone()).or_default().claim(workload, sockets),
+        }
+    }
+
+    /// The provider hints that the workload has these addresses. Returns the workloads that were
+    /// seen at one of them before.
+    pub(super) fn rivals(&self, workload: &Workload, seen: &Observation) -> Vec<Arc<Workload>> {
+        let sockets = sockets(seen);
+        let ledger = lock(&self.0);
+        ledger.get(&workload.spec().provider).map_or_else(Vec::new, |holders| {
+            let own = holders.own(workload);
+            let new = sockets.iter().filter(|socket| !own.contains(socket));
+            holders.others(workload, new)
+        })
+    }
+}
+
+#[cfg(test)]
+impl Ledger {
+    /// How many addresses are known.
+    pub(super) fn len(&self) -> usize {
+        lock(&self.0).values().map(|holders| holders.by_address.len()).sum()
+    }
+}
+
+/// Where the target is reached, if it runs.
+fn sockets(seen: &Observation) -> Vec<Socket> {
+    if !matches!(seen.status, Status::Running | Status::Starting) {
+        return Vec::new();
+    }
+    let addresses = seen.addresses.iter().filter(|address| can_be_handed_on(address));
+    addresses.take(ADDRESSES).map(|address| (address.host.clone(), address.port)).collect()
+}
+
+/// All ports of the loopback interface together are the machine's own: no platform gives them to a
+/// target.
+fn can_be_handed_on(address: &Address) -> bool {
+    let loopback = || {
+        address.host == "localhost"
+            || address.host.parse::<IpAddr>().is_ok_and(|host| host.to_canonical().is_loopback())
+    };
+    address.port.is_some() || !loopback()
+}
+
+// === impl Holders ===
+
+impl Holders {
+    fn own(&self, workload: &Workload) -> &[Socket] {
+        self.by_workload.get(workload.name()).map_or(&[], Vec::as_slice)
+    }
+
+    fn others<'a>(
+        &self,
+        workload: &Workload,
+        sockets: impl Iterator<Item = &'a Socket>,
+    ) -> Vec<Arc<Workload>> {
+        let holders = sockets.filter_map(|socket| self.by_address.get(socket)).flatten();
+        let mut others: Vec<Arc<Workload>> = Vec::new();
+        for other in holders.filter_map(Weak::upgrade) {
+            let known = others.iter().any(|known| Arc::ptr_eq(known, &other));
+            if !known && !std::ptr::eq(&*other, workload) {
+                others.push(other);
+            }
+        }
+        others
+    }
+
+    fn claim(&mut self, workload: &Workload, sockets: Vec<Socket>) -> Vec<Arc<Workload>> {
+        if self.own(workload) == sockets {
+            return Vec::new();
+        }
+        let own = self.by_workload.remove(workload.name()).unwrap_or_default();
+        let new: Vec<_> = sockets.iter().filter(|socket| !own.contains(socket)).collect();
+        let others = self.others(workload, new.iter().copied());
+        for socket in new {
+            self.by_address.entry(socket.clone()).or_default().push(workload.weak());
+        }
+        for socket in own.iter().filter(|socket| !sockets.contains(socket)) {
+            self.release(workload, socket);
+        }
+        if !sockets.is_empty() {
+            self.by_workload.insert(workload.name().clone(), sockets);
+        }
+        others
+    }
+
+    fn release(&mut self, workload: &Workload, socket: &Socket) {
+        if let Some(holders) = self.by_address.get_mut(socket) {
+            let others = |holder: &Weak<Workload>| !std::ptr::eq(holder.as_ptr(), workload);
+            holders.retain(|holder| others(holder) && holder.strong_count() > 0);
+            if holders.is_empty() {
+                self.by_address.remove(socket);
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+use std::time::SystemTime;
+
+use drowse_core::{
+    Engine, Ground, MemoryJournal, ProviderName, Target, WorkloadName, WorkloadSpec,
+};
+
+use super::*;
+use crate::NetProber;
+
+fn suspicion() -> (Arc<Engine>, Suspicion) {
+    let engine = Engine::new(Ground {
+        runtime: tokio::runtime::Handle::current(),
+        prober: Arc::new(NetProber::new()),
+        journal: Arc::new(MemoryJournal::new(1)),
+        clock: Arc::new(SystemTime::now),
+    });
+    let target = Target { handle: "app".into(), settings: "{}".into() };
+    let (name, provider) = (WorkloadName::parse("app"), ProviderName::parse("fake"));
+    let spec = WorkloadSpec::new(name.expect("a name"), provider.expect("a name"), target);
+    let workload = engine.add_workload(spec).expect("a free name");
+    (engine, Suspicion::new(&workload))
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+#[tokio::test]
+async fn a_far_upstream_is_not_suspected_for_its_distance() {
+    let (_engine, suspicion) = suspicion();
+    assert_eq!(suspicion.silence(), 50 * MILLISECOND);
+    assert!(suspicion.is_late(200 * MILLISECOND) && !suspicion.is_late(199 * MILLISECOND));
+    suspicion.connected(150 * MILLISECOND);
+    suspicion.connected(300 * MILLISECOND);
+    assert_eq!(suspicion.silence(), 350 * MILLISECOND);
+    assert!(suspicion.is_late(500 * MILLISECOND) && !suspicion.is_late(499 * MILLISECOND));
+}
+
+#[tokio::test]
+async fn a_dial_whose_first_packet_was_sent_again_is_late_however_far_the_upstream_is() {
+    let (_engine, suspicion) = suspicion();
+    suspicion.connected(Duration::from_secs(10));
+    assert!(suspicion.is_late(Duration::from_secs(1)));
+}
