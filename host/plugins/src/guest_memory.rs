@@ -78,7 +78,8 @@ impl GuestMemory {
         let own = self.limit / 2 / (shares.used.len() as u64).max(1);
         let beyond = |used: u64| used.saturating_sub(own);
         let others = shares.used.iter().filter(|(other, _)| **other != id);
-        let first_come = others.fold(beyond(used), |sum, (_, used)| sum + beyond(*used));
+        let first_come =
+            others.fold(beyond(used), |sum, (_, used)| sum.saturating_add(beyond(*used)));
         let fits = total <= self.limit && (used <= own || first_come <= self.limit / 2);
         if fits {
             shares.used.insert(id, used);

@@ -7,10 +7,12 @@ mod support;
 use std::time::{Duration, Instant};
 
 use drowse_core::{ErrorCode, Failure, Provider as _, ProviderEvent};
-use drowse_plugins::settings::{Secret, Transport};
+use drowse_plugins::settings::{EndpointGrant, Secret, Transport};
 use serde_json::json;
 use support::{Echo, Stage, another, grant, hostile, settings, start, stop, target, until};
 use tokio::task::JoinSet;
+
+const LONG: Duration = Duration::from_secs(300);
 
 /// The failure of one misdeed, with everything granted that the deed could need.
 async fn failure_of(handle: &str) -> (Failure, drowse_core::ProviderState) {
@@ -73,7 +75,10 @@ async fn a_provider_that_hoards_memory_leaves_others_their_part_of_the_ceiling()
     let named = |name: &str| {
         let mut settings = settings();
         settings.name = name.to_owned().try_into().unwrap();
-        settings.endpoints.insert("engine".into(), grant(&echo.socket));
+        // What is held is held until the test ends it.
+        settings.limits.wall = LONG;
+        let engine = EndpointGrant { timeout: LONG, ..grant(&echo.socket) };
+        settings.endpoints.insert("engine".into(), engine);
         settings
     };
     let (greedy, good) = (plugins.provider(named("greedy")).await, named("good"));
