@@ -80,8 +80,10 @@ impl Start {
         {
             let mut table = processes.table();
             // Meanwhile a provider may have ended it. Dropped, the process is killed.
-            if !self.is_wanted(&table)? {
-                return Ok(None);
+            let wanted = self.is_wanted(&table);
+            if !matches!(wanted, Ok(true)) {
+                processes.house.records.remove(&processes.house.provider, id);
+                return wanted.map(|_| None);
             }
             table.processes.insert(command.clone(), process.clone());
             if restarted.is_none() {
