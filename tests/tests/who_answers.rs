@@ -4,6 +4,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -21,7 +22,7 @@ const BEYOND: Duration = Duration::from_secs(2);
 /// Answers with its name, and to a POST with the length of the body, too. Connections are kept.
 /// `GET /exit` ends it. It takes `$BOOT` seconds to start. Arguments: name, address, port.
 const NAMED: &str = "
-import http.server, os, signal, socket, sys, time
+import http.server, os, signal, socket, socketserver, sys, time
 
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
@@ -54,8 +55,11 @@ class Named(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-class Server(http.server.ThreadingHTTPServer):
+# Not the HTTP server's class, which looks up its own name: without a network that takes seconds.
+class Server(socketserver.ThreadingTCPServer):
     address_family = socket.AF_INET6 if ':' in sys.argv[2] else socket.AF_INET
+    allow_reuse_address = daemon_threads = True
+    request_queue_size = 64
 
 Server((sys.argv[2], int(sys.argv[3])), Named).serve_forever()
 ";
@@ -403,4 +407,45 @@ fn a_name_that_is_part_of_another_is_not_mistaken_for_it() -> Result<()> {
     assert_eq!(answers(&router, "p1")?.as_deref(), Some("partx1"));
     assert_eq!(answers(&router, "p2")?.as_deref(), Some("part.1-b"));
     Ok(())
+}
+
+#[test]
+fn a_container_that_leaves_its_network_right_after_a_restart_is_found_when_it_is_back() -> Result<()>
+{
+    let Some(engine) = Docker::shared("a_container_that_leaves_its_network") else {
+        return Ok(());
+    };
+    network(engine, "leaves", 3, &[])?;
+    create(engine, "leaves", &["--network", "leaves"])?;
+    let router = router(engine, &["leaves"])?;
+    assert_eq!(answers(&router, "leaves")?.as_deref(), Some("leaves"));
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let limit = Duration::from_secs(1);
+                    let _ = client::get(router.address(), "leaves.example", "/", limit);
+                }
+            });
+        }
+        let rounds = (0..10).try_for_each(|round| {
+            engine.run(&["restart", "--time", "1", "leaves"])?;
+            engine.run(&["network", "disconnect", "leaves", "leaves"])?;
+            thread::sleep(Duration::from_millis(200 * round));
+            engine.run(&["network", "connect", "leaves", "leaves"])?;
+            let connected = Instant::now();
+            let answer = client::get(router.address(), "leaves.example", "/", PATIENCE * 2);
+            let answered = answer.as_ref().is_ok_and(|answer| answer.status == 200);
+            ensure!(
+                answered && connected.elapsed() < BEYOND * 2,
+                "round {round}: after {:?}: {answer:?}; the log ends:\n{}",
+                connected.elapsed(),
+                router.log().tail(60)
+            );
+            Ok(())
+        });
+        over.store(true, Ordering::Relaxed);
+        rounds
+    })
 }

@@ -57,6 +57,9 @@ pub(crate) struct Options {
     /// Milliseconds by which the engine's events arrive late.
     #[arg(long, default_value_t = 0)]
     late_events: u64,
+    /// What the router logs.
+    #[arg(long, default_value = "info", value_name = "FILTER")]
+    log: String,
     /// Containers under load.
     #[arg(long, default_value_t = 6)]
     workloads: usize,
@@ -88,6 +91,7 @@ pub(crate) fn briefly(workspace: &Workspace, programs: &Programs) -> Result<()> 
         nightly: false,
         rate: 120,
         late_events: 0,
+        log: "info".to_owned(),
         workloads: 3,
     };
     chaos(workspace, programs, &options)
@@ -100,12 +104,7 @@ fn chaos(workspace: &Workspace, programs: &Programs, options: &Options) -> Resul
     let (rounds, minutes) =
         if options.nightly { (50, 60.0) } else { (options.rounds, options.minutes) };
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
-    let stage = Stage::new(
-        workspace,
-        programs,
-        options.workloads,
-        Duration::from_millis(options.late_events),
-    )?;
+    let stage = Stage::new(workspace, programs, options)?;
     println!(
         "\n{} requests a second over {} containers; the engine alone starts all of them in {:.2} s",
         options.rate,
@@ -118,6 +117,7 @@ fn chaos(workspace: &Workspace, programs: &Programs, options: &Options) -> Resul
         rate: options.rate,
         report: Vec::new(),
         text: String::new(),
+        faults: String::new(),
     };
     let before = if minutes > 0.0 { Some(run.footprint()?) } else { None };
     let kinds = if options.only.is_empty() { Kind::value_variants() } else { &options.only };
@@ -149,9 +149,9 @@ fn chaos(workspace: &Workspace, programs: &Programs, options: &Options) -> Resul
     print!("{}", report::footnote(&run.report));
     if failed {
         let file = workspace.target().join("drowse-chaos.log");
-        fs::write(&file, stage.log().join("\n"))
+        fs::write(&file, format!("{}\n\n{}", stage.log().join("\n"), run.faults))
             .with_context(|| format!("write {}", file.display()))?;
-        println!("the router's log: {}", file.display());
+        println!("the router's log and all faults: {}", file.display());
     }
     ended?;
     stage.close()?;
@@ -173,6 +173,7 @@ struct Run<'a> {
     rate: u32,
     report: Vec<Summary>,
     text: String,
+    faults: String,
 }
 
 // === impl Run ===
@@ -210,6 +211,7 @@ impl Run<'_> {
             summary.fault(format!("{error:#}"));
         }
         println!("  {} {}", report::clock(), summary.line());
+        self.faults += &summary.faults(&load);
         self.text += &summary.violations(&load, &stage.names, &log);
         self.report.push(summary);
         if asked { done } else { Ok(()) }

@@ -131,6 +131,13 @@ impl Summary {
         )
     }
 
+    /// Every fault with its steps.
+    pub(super) fn faults(&self, load: &Load) -> String {
+        let faults = load.timeline.between(0, Nanos::MAX);
+        let steps: String = faults.iter().map(steps).collect();
+        format!("{}\n{steps}", self.title)
+    }
+
     /// The violations, the first of them with what was done and logged around them.
     pub(super) fn violations(&self, load: &Load, names: &[String], log: &[String]) -> String {
         let mut text = String::new();

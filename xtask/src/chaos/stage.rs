@@ -15,6 +15,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{
+    Options,
     api::Api,
     backend::{MISDELIVERED, POSTS},
 };
@@ -53,14 +54,13 @@ pub(super) struct Stage {
 // === impl Stage ===
 
 impl Stage {
-    /// Starts an engine with so many containers, and a router that knows them and hears of events
-    /// this much later. All containers are asleep.
+    /// Starts an engine with containers, and a router that knows them. All containers are asleep.
     pub(super) fn new(
         workspace: &Workspace,
         programs: &Programs,
-        count: usize,
-        late: Duration,
+        options: &Options,
     ) -> Result<Self> {
+        let late = Duration::from_millis(options.late_events);
         let docker = Docker::start()?;
         let home = Home::new(programs)?.cache(&workspace.target().join("drowse-cache"));
         let notes = home.path().join("notes");
@@ -68,7 +68,7 @@ impl Stage {
         let api = Api::new(docker.socket());
         let mut stage = Self {
             api,
-            names: (0..count).map(|number| format!("w{number}")).collect(),
+            names: (0..options.workloads).map(|number| format!("w{number}")).collect(),
             router: RefCell::new(None),
             logs: RefCell::default(),
             address: home.address(),
@@ -96,6 +96,9 @@ impl Stage {
             socket
         };
         home.configure(&stage.tables(&socket))?;
+        // A key of the file's beginning.
+        let text = fs::read_to_string(home.config())?;
+        fs::write(home.config(), format!("log = {:?}\n{text}", options.log))?;
         stage.keep(home.apart().start()?);
         stage.wait_until_asleep()?;
         Ok(stage)
