@@ -1,7 +1,7 @@
 //! Backends that die, platforms that fail or do not tell the truth at once.
 
 use super::*;
-use crate::{provider::Status, spec::Adopt};
+use crate::{dial::DialPolicy as _, provider::Status, spec::Adopt};
 
 fn blog() -> World {
     World::new(vec![spec("blog")])
@@ -318,6 +318,18 @@ async fn a_visitor_is_held_while_a_provider_is_still_being_loaded() {
     world.engine.add_provider(late.clone());
     caller.await.expect("served");
     assert_eq!(late.asked("start other"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_connection_is_made_for_a_workload_whose_provider_is_not_there() {
+    let mut other = spec("other");
+    other.provider = ProviderName::parse("late").expect("a name");
+    let world = World::new(vec![spec("blog"), other]);
+    let address = ([10, 0, 0, 1], 80).into();
+    let judged = async |name: &str| world.workload(name).check("10.0.0.1", address).await;
+    assert_eq!(judged("blog").await, Ok(()));
+    let refusal = judged("other").await.expect_err("nobody knows where its targets may be");
+    assert!(refusal.contains("provider \"late\" is not configured"), "{refusal}");
 }
 
 #[tokio::test(start_paused = true)]
