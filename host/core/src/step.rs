@@ -300,7 +300,7 @@ impl State {
             Input::Answered(..) => self.operation.is_some_and(|(own, _)| own == ticket),
             _ => {
                 let stale = self.last_operation > ticket || self.operation.is_some();
-                self.look == Some(ticket) && !stale
+                self.look.is_some_and(|(own, _)| own == ticket) && !stale
             }
         };
         counts.then_some((ticket, seen))

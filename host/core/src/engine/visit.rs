@@ -15,7 +15,7 @@ use crate::{
     gate::Left,
     journal::Cause,
     provider::{ErrorCode, Failure, Reason},
-    step::{Input, State},
+    step::{Input, Priority, State},
     words::{Generation, Phase},
 };
 
@@ -196,7 +196,7 @@ impl Workload {
     /// it before the provider, which is asked now, has answered. Returns at once.
     pub fn require_confirmation(self: &Arc<Self>) {
         let question = |state: &State| self.unconfirmed.store(state.next_look(), Ordering::Release);
-        self.apply_then(|_| true, Input::Look, question);
+        self.apply_then(|_| true, Input::Look(Priority::Urgent), question);
     }
 
     /// No connection may be made to it before [`Workload::confirm`] has said that it is there.
@@ -207,9 +207,9 @@ impl Workload {
     /// The provider has answered this question with what the workload is.
     pub(super) fn confirm_by(&self, question: u64) {
         self.confirmed.fetch_max(question, Ordering::AcqRel);
-        if self.unconfirmed.load(Ordering::Acquire) <= question {
-            self.unconfirmed.store(0, Ordering::Release);
-        }
+        // A later question, which may be asked at this moment, is not answered by this.
+        let answered = |asked| (asked != 0 && asked <= question).then_some(0);
+        let _ = self.unconfirmed.fetch_update(Ordering::AcqRel, Ordering::Acquire, answered);
     }
 
     /// Waits for the first look that knows of everything that has happened so far, if one is on
