@@ -41,6 +41,19 @@ pub fn table(targets: usize) -> Vec<u8> {
     component(&module(1, &body))
 }
 
+/// A component with one function of this many bytes that do nothing.
+pub fn long(bytes: usize) -> Vec<u8> {
+    let mut body = vec![1; bytes];
+    (body[0], body[bytes - 1]) = (0, 0x0b);
+    component(&module(1, &body))
+}
+
+/// A component with this many functions that have 50,000 local variables each.
+pub fn locals(functions: usize) -> Vec<u8> {
+    let variables = [vec![1], leb(50_000), vec![0x7e, 0x0b]].concat();
+    component(&module(functions, &variables))
+}
+
 /// A component with this many types that are all the same.
 pub fn types(count: usize) -> Vec<u8> {
     let mut types = leb(count);

@@ -51,16 +51,14 @@ fn blocks_inside_each_other_are_counted() {
 
 #[test]
 fn a_function_that_is_too_long_is_refused() {
-    let cause =
-        refusal(&wat::parse_str(format!("(module (func {}))", "nop ".repeat(3 << 20))).unwrap());
-    assert!(cause.contains("bytes in one function"), "{cause}");
+    fits(&bombs::long(1 << 20));
+    assert!(refusal(&bombs::long(3 << 20)).contains("bytes in one function"));
 }
 
 #[test]
 fn local_variables_are_counted_without_their_names() {
-    let function = format!("(func (local {}))", "i64 ".repeat(50_000));
-    let module = format!("(module {})", function.repeat(201));
-    assert!(refusal(&wat::parse_str(module).unwrap()).contains("local variables"));
+    fits(&bombs::locals(10));
+    assert!(refusal(&bombs::locals(201)).contains("local variables"));
 }
 
 #[test]
