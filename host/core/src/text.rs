@@ -107,11 +107,7 @@ pub fn escape_coloured(text: &str) -> Cow<'_, str> {
 fn colour_code(text: &str) -> Option<usize> {
     let rest = text.strip_prefix("\u{1b}[")?;
     let (number, _) = rest.split_once('m')?;
-    let known = match number.as_bytes() {
-        [b'0'..=b'3'] => true,
-        [b'3', b'0'..=b'7'] => true,
-        _ => false,
-    };
+    let known = matches!(number.as_bytes(), [b'0'..=b'3'] | [b'3', b'0'..=b'7']);
     known.then_some(2 + number.len() + 1)
 }
 
