@@ -7,7 +7,8 @@
 use std::borrow::Cow;
 
 /// Whether a character is invisible and changes how its surroundings are shown: control characters
-/// (Unicode category Cc), format characters (Cf), and the separators of lines and paragraphs.
+/// (Unicode category Cc), format characters (Cf) but for the joiners of letters and emoji, and the
+/// separators of lines and paragraphs.
 pub fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(
@@ -20,7 +21,8 @@ pub fn is_hidden(character: char) -> bool {
                 | '\u{890}'..='\u{891}'
                 | '\u{8e2}'
                 | '\u{180e}'
-                | '\u{200b}'..='\u{200f}'
+                | '\u{200b}'
+                | '\u{200e}'..='\u{200f}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}'
                 | '\u{feff}'

@@ -7,10 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use drowse_core::{Workload, WorkloadName};
+use drowse_core::{Workload, WorkloadName, text::is_hidden};
 use tokio::time::timeout;
-
-use crate::words::is_invisible;
 
 /// Lines are asked for again after this long.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
@@ -122,7 +120,7 @@ fn plain(line: &str) -> String {
             break;
         }
         room -= 1;
-        if is_invisible(character) && character != '\t' {
+        if is_hidden(character) && character != '\t' {
             plain.extend(character.escape_unicode());
         } else {
             plain.push(character);
