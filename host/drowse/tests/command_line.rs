@@ -199,7 +199,7 @@ fn check_finds_what_only_the_plugins_know() {
     let output = drowse(directory.path(), &["check"]);
     assert_eq!(output.status.code(), Some(1));
     let told = text(&output.stdout);
-    for part in ["[provider.a]", "none", "[provider.b]", "text.wasm", "2 mistakes"] {
+    for part in ["drowse.toml:10:10", "none", "drowse.toml:12:10", "text.wasm", "2 mistakes"] {
         assert!(told.contains(part), "{part} in {told}");
     }
 }
