@@ -192,10 +192,11 @@ mod tests {
         }
         // Its third of the one half, and the other half.
         assert_eq!(taken.len(), 80);
-        for share in [good, better] {
+        for share in [&good, &better] {
             let mut call = share.reserve();
             assert!(call.grow(20 * MIB).await, "it is its own");
             assert!(!call.grow(MIB).await, "and there is no more");
+            taken.push(call);
         }
         assert!(memory.shares().used.values().sum::<u64>() <= 120 * MIB);
     }

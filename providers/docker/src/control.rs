@@ -22,7 +22,8 @@ const MARGIN: Duration = Duration::from_secs(15);
 /// How long a killed container may take to end.
 const KILL_TIME: Duration = Duration::from_secs(10);
 
-/// How long an engine may take until it shows that a container has stopped that it says has.
+/// How long an engine may take until it shows that a container has stopped, or has been unpaused,
+/// that it says has.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// How long the engine may take over a removal that is in progress when a container is started.
@@ -93,7 +94,7 @@ impl<'a> Container<'a> {
             match seen.status {
                 Status::Paused => {
                     let answer = self.act(&reference, "unpause", &[], None, &attempt)?;
-                    let seen = self.observe()?;
+                    let seen = self.look_after_unpause(&answer)?;
                     match seen.status {
                         Status::Running => return Ok(seen),
                         Status::Paused => return Err(answer.refusal(&attempt)),
@@ -267,7 +268,10 @@ impl<'a> Container<'a> {
         let attempt = self.attempt(if verb == "pause" { "pause" } else { "resume" });
         let Some(reference) = self.reference()? else { return Err(self.not_found(&attempt)) };
         let answer = self.act(&reference, verb, &[], None, &attempt)?;
-        let seen = self.observe()?;
+        let seen = match wanted {
+            Status::Running => self.look_after_unpause(&answer)?,
+            _ => self.observe()?,
+        };
         if answer.is_done() || seen.status == wanted {
             return Ok(seen);
         }
@@ -413,6 +417,21 @@ impl<'a> Container<'a> {
                 _ => return Ok(seen),
             }
             pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    /// What an unpause left. The engine hears of an earlier pause from its runtime a moment late, and
+    /// can call a container paused again that it has just unpaused.
+    fn look_after_unpause(&self, answer: &Answer) -> Result<Observation> {
+        let deadline = Deadline::after(SETTLE);
+        loop {
+            let seen = self.observe()?;
+            match deadline.left() {
+                Some(left) if answer.is_done() && seen.status == Status::Paused => {
+                    clock::sleep(FIRST_PAUSE.min(left));
+                }
+                _ => return Ok(seen),
+            }
         }
     }
 

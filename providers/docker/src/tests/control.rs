@@ -90,6 +90,21 @@ fn a_container_of_podman_that_is_stopped_again_and_again_is_a_conflict() {
 }
 
 #[test]
+fn a_container_that_is_called_paused_a_moment_after_it_was_unpaused_is_waited_for() {
+    let test = docker();
+    test.expect("engine", START, refused(409, "cannot start a paused container"));
+    for (request, reply) in [
+        (INSPECT_WEB, recorded(PAUSED)),
+        (UNPAUSE, Reply::status(204)),
+        (INSPECT_WEB, recorded(PAUSED)),
+        (INSPECT_WEB, recorded(RUNNING)),
+    ] {
+        test.expect("engine", request, reply);
+    }
+    assert_eq!(test.start("web").unwrap().status, Status::Running);
+}
+
+#[test]
 fn a_container_that_ended_while_it_was_unpaused_is_started() {
     let test = docker();
     test.expect("engine", START, refused(409, "cannot start a paused container"));
