@@ -145,10 +145,15 @@ impl Timeline {
             let moment = if record.kind == Kind::Stream { REFUSED_AFTER } else { 0 };
             let met = !matches!(record.outcome, Outcome::Lost(_))
                 || record.sent <= end.saturating_add(moment + fault.own_time);
+            // Which of two containers a request was meant for was decided when it was sent.
+            let due = match record.outcome {
+                Outcome::Wrong(_) => record.sent,
+                _ => record.done,
+            };
             by.contains(&fault.effect)
                 && fault.concerns(record, grace)
                 && met
-                && record.done <= end.saturating_add(grace)
+                && due <= end.saturating_add(grace)
         })
     }
 
