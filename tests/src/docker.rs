@@ -87,6 +87,13 @@ ip address add "$address" dev "$bridge" && ip link set "$bridge" up && {
     kill -KILL "$engine" 2>/dev/null
     wait "$engine"
 } >/dev/null 2>&1
+# One that was killed may leave the keeper of a container whose task it has lost, with the container.
+for file in $(grep -lsa containerd-shim /proc/[0-9]*/cmdline); do
+    shim=${file#/proc/} shim=${shim%/cmdline}
+    if [ "$shim" != "$$" ] && grep -qszx -- "$bridge" "$file"; then
+        kill -KILL $(cat "/proc/$shim/task/$shim/children") "$shim"
+    fi
+done >/dev/null 2>&1
 # An engine that had to be killed leaves mounts.
 while read -r _ mount _; do
     case $mount in "$dir"/*) umount -l "$mount" ;; esac

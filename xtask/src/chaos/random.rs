@@ -41,6 +41,9 @@ pub(super) enum Wide {
 /// How long the engine is stopped.
 const FROZEN: Duration = Duration::from_secs(3);
 
+/// From the start of an engine that was killed until what it cannot start is recreated.
+const REPAIR: Duration = Duration::from_secs(2);
+
 /// Faults without end.
 pub(super) struct Plan {
     random: Rng,
@@ -139,6 +142,13 @@ fn wide(round: &Round<'_>, fault: Wide) -> Result<()> {
             }
             stage.docker.start_again()?;
             open.step("engine started again");
+            if fault == Wide::EngineKilled {
+                // The visitors have it start what it can.
+                round.sleep(REPAIR)?;
+                for name in stage.replace_broken()? {
+                    open.step(format!("the engine cannot start {name} any more: recreated"));
+                }
+            }
             open.whole_in(stage.own_time());
             Ok(())
         }

@@ -171,6 +171,20 @@ impl Stage {
         start(&self.api, name)
     }
 
+    /// Recreates the containers that the engine cannot start, and returns their names. One that was
+    /// killed may find later that a container of its last run already exists.
+    pub(super) fn replace_broken(&self) -> Result<Vec<String>> {
+        let mut replaced = Vec::new();
+        for name in &self.names {
+            if !self.is_running(name)? && self.start(name).is_err() {
+                self.remove(name)?;
+                self.create(name, None)?;
+                replaced.push(name.clone());
+            }
+        }
+        Ok(replaced)
+    }
+
     pub(super) fn stop(&self, name: &str) -> Result<()> {
         self.order(&format!("POST /containers/{name}/stop?t=2"), &[204, 304])
     }

@@ -142,13 +142,21 @@ impl Timeline {
             let grace = grace + fault.own_time + self.allowed(record.workload, end, record.done);
             // A loss after the fault is one of a request that the fault met. What is said of a stream
             // is its last sign of life, and it may live a moment longer.
-            let moment = if record.kind == Kind::Stream { REFUSED_AFTER } else { 0 };
+            let moment = match record.kind {
+                Kind::Stream => REFUSED_AFTER + self.allowed(record.workload, end, record.sent),
+                _ => 0,
+            };
             let met = !matches!(record.outcome, Outcome::Lost(_))
                 || record.sent <= end.saturating_add(moment + fault.own_time);
+            // Which of two containers a request was meant for was decided when it was sent.
+            let due = match record.outcome {
+                Outcome::Wrong(_) => record.sent,
+                _ => record.done,
+            };
             by.contains(&fault.effect)
                 && fault.concerns(record, grace)
                 && met
-                && record.done <= end.saturating_add(grace)
+                && due <= end.saturating_add(grace)
         })
     }
 

@@ -92,8 +92,8 @@ fn a_stream_ends_when_its_address_is_known_to_be_gone() {
 #[test]
 fn for_a_moment_a_renamed_container_may_answer_by_its_old_name() {
     let timeline = timeline(Effect::Renames);
-    for (done, explained) in [(1_200, true), (2_400, true), (2_600, false)] {
-        let record = record(Kind::Get, done - 10, done, Outcome::Wrong("w1".to_owned()));
+    for (sent, explained) in [(1_200, true), (2_400, true), (2_600, false)] {
+        let record = record(Kind::Get, sent, sent + 500, Outcome::Wrong("w1".to_owned()));
         assert_eq!(timeline.explains(&record), explained, "{record:?}");
     }
 }
