@@ -22,8 +22,8 @@ use crate::{
     probe::Prober,
     provider::{ErrorCode, Failure, Provider, ProviderEvent},
     spec::{Need, PoolSpec, WorkloadSpec},
-    step::{Force, Input, Moment, Renewal},
-    words::{PoolName, ProviderName, WorkloadName},
+    step::{Force, Input, Moment, Renewal, State},
+    words::{Phase, PoolName, ProviderName, WorkloadName},
 };
 
 mod clockwork;
@@ -399,7 +399,13 @@ impl Shared {
 
     fn provider_event(&self, provider: &ProviderName, event: &ProviderEvent) {
         match event {
-            ProviderEvent::Synced => self.survey(provider),
+            ProviderEvent::Synced => {
+                let failed = |state: &State| state.phase() == Phase::Failed;
+                for workload in self.all_of(provider).iter().filter_map(Weak::upgrade) {
+                    workload.apply_if(failed, Input::Resynced);
+                }
+                self.survey(provider);
+            }
             ProviderEvent::Changed(seen) => {
                 for workload in self.named(provider, &seen.handle) {
                     workload.apply(Input::Changed(seen.clone()));

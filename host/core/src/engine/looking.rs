@@ -40,6 +40,10 @@ const INSIDE: Pace = Pace {
 const HASTE: Duration = Duration::from_millis(25);
 /// For so long the pause stays at its shortest.
 const EAGER: Duration = Duration::from_secs(1);
+/// The provider is asked again what it is when probes have failed for this long, and later again
+/// after twice the time, up to [`LAST_DOUBT`].
+const FIRST_DOUBT: Duration = Duration::from_secs(1);
+const LAST_DOUBT: Duration = Duration::from_secs(5);
 /// A command that is run to see whether it is ready may take so long.
 const COMMAND: Duration = Duration::from_secs(30);
 /// What may speak against sleeping has so long to do it.
@@ -54,6 +58,7 @@ impl Workload {
             _ => OUTSIDE,
         };
         let (began, mut pause, mut last) = (Instant::now(), pace.hasty, String::new());
+        let mut doubt = FIRST_DOUBT;
         loop {
             match self.look_once(&self.spec.ready, life).await {
                 Ok(()) => return,
@@ -63,6 +68,11 @@ impl Workload {
                     last = seen;
                 }
                 Err(_) => {}
+            }
+            // It may be elsewhere by now, and the event that tells of it may be lost.
+            if began.elapsed() > doubt {
+                doubt = began.elapsed() + doubt.min(LAST_DOUBT);
+                self.apply(Input::Look(Priority::Urgent));
             }
             let nudged = timeout(pause, self.nudge.notified()).await.is_ok();
             pause = match began.elapsed() {

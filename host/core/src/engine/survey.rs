@@ -85,7 +85,7 @@ impl Shared {
         }
     }
 
-    fn all_of(&self, provider: &ProviderName) -> Vec<Weak<Workload>> {
+    pub(super) fn all_of(&self, provider: &ProviderName) -> Vec<Weak<Workload>> {
         let targets = read(&self.targets);
         targets.get(provider).into_iter().flat_map(|all| all.values().flatten().cloned()).collect()
     }

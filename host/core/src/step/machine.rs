@@ -93,6 +93,10 @@ impl Machine<'_> {
                 self.look(Priority::Urgent);
             }
             Input::Look(priority) => self.look(priority),
+            Input::Resynced => {
+                self.end_cooldown();
+                self.look(Priority::Routine);
+            }
             Input::Looked(ticket, result) if self.state.awaits_look(ticket) => {
                 self.state.look = None;
                 // Counts even if something has happened since: where much happens and looks are

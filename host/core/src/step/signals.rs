@@ -92,6 +92,8 @@ pub enum Input {
     Suspected(Generation),
     /// Look what the provider says, whatever is believed.
     Look(Priority),
+    /// The provider reports again after a gap: its platform was away, or the way to it.
+    Resynced,
     /// Answer to the look of this number.
     Looked(u64, Result<Observation, Failure>),
 }

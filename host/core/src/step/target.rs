@@ -87,6 +87,14 @@ impl Machine<'_> {
         self.enter(to);
     }
 
+    /// The platform was away when the wake failed, or the way to it: the next visitor's wake is
+    /// not put off.
+    pub(super) fn end_cooldown(&mut self) {
+        if self.state.phase() == Phase::Failed && self.state.failed_stops == 0 {
+            self.state.rest_until = None;
+        }
+    }
+
     // --- a target that was removed
 
     /// Keeps a wake waiting whose target was removed a moment ago: recreating a target under its

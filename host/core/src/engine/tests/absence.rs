@@ -105,3 +105,29 @@ async fn a_fresh_deploy_that_nobody_has_visited_is_kept_through_a_restart_by_han
     restarted(&world).await;
     world.phase("blog", Phase::Asleep).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_from_before_a_gap_puts_off_no_wake_after_it() {
+    let world = World::new(vec![spec("blog")]);
+    world.platform.with("blog", |guest| guest.start_fails = Some(ErrorCode::Unavailable));
+    world.turned("blog").await;
+    world.platform.with("blog", |guest| guest.start_fails = None);
+    world.turned("blog").await;
+    world.platform.sync().await;
+    let came = Instant::now();
+    world.call("blog").await;
+    assert!(came.elapsed() < COOLDOWN, "{:?}", came.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waking_target_that_has_moved_unnoticed_is_found_at_its_new_address() {
+    let world = World::new(vec![spec("blog")]);
+    world.platform.with("blog", |guest| guest.hosts = Some(vec!["old".to_owned()]));
+    world.looks.hide("old");
+    let visitor = world.visitor("blog");
+    pass(Duration::from_millis(500)).await;
+    world.platform.with("blog", |guest| guest.hosts = Some(vec!["new".to_owned()]));
+    let moved = Instant::now();
+    visitor.await.expect("visitor").expect("admitted");
+    assert!(moved.elapsed() < Duration::from_secs(2), "{:?}", moved.elapsed());
+}
