@@ -186,7 +186,7 @@ impl Containerd {
         let Ok(entries) = fs::read_dir(self.dir.join("ipam/drowse-test")) else {
             return Ok(Vec::new());
         };
-        let owner = format!("{}-{container}", Self::NAMESPACE);
+        let owner = format!("{}--{container}", Self::NAMESPACE);
         let mut addresses = Vec::new();
         for entry in entries {
             let entry = entry?;
