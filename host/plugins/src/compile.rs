@@ -87,8 +87,9 @@ pub(crate) fn damaged() -> String {
     "it cannot be read: it is damaged in an unusual way".to_owned()
 }
 
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
+/// Whole milliseconds, for the log.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

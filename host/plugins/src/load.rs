@@ -166,7 +166,7 @@ pub(crate) async fn load(house: &Arc<House>, source: Source) -> Result<Plugin, S
         origin,
         kind = ?plugin.info.kind,
         cached = (plugin.info.load == Load::Cached),
-        milliseconds = plugin.info.load_time.as_secs_f64() * 1e3,
+        milliseconds = compile::milliseconds(plugin.info.load_time),
         "plugin loaded"
     );
     Ok(plugin)
