@@ -47,12 +47,18 @@ fn pool(workloads: usize, ceiling: usize, more: &str) -> Result<Router> {
     home.start()
 }
 
-/// How many processes the router has started that still run.
+/// How many backends the router has started that still run. A launcher, which waits to become the
+/// next one, is the router's own program.
 fn children(router: u32) -> usize {
-    let file = format!("/proc/{router}/task");
-    let tasks = fs::read_dir(file).into_iter().flatten().flatten();
+    let program = |process: &str| fs::read_link(format!("/proc/{process}/exe")).ok();
+    let own = program(&router.to_string());
+    let tasks = fs::read_dir(format!("/proc/{router}/task")).into_iter().flatten().flatten();
     let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    children.map(|list| list.split_whitespace().count()).sum()
+    let backends = |list: String| {
+        let programs = list.split_whitespace().filter_map(program);
+        programs.filter(|program| Some(program) != own.as_ref()).count()
+    };
+    children.map(backends).sum()
 }
 
 fn visit(address: SocketAddr, number: usize, slow: bool) -> Result<Duration> {
