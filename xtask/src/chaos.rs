@@ -7,7 +7,7 @@
 
 use std::{env, fs, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use drowse_tests::{Docker, Programs, needs, programs::variables};
 
@@ -74,7 +74,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     } else {
         build::programs(workspace)?
     };
-    chaos(workspace, &programs, options)
+    chaos(workspace, &programs, options)?.accepted()
 }
 
 /// A short one, as a test. None where it cannot run, after saying so.
@@ -94,11 +94,42 @@ pub(crate) fn briefly(workspace: &Workspace, programs: &Programs) -> Result<()> 
         log: "info".to_owned(),
         workloads: 3,
     };
-    chaos(workspace, programs, &options)
+    match chaos(workspace, programs, &options)? {
+        // A wrong answer is wrong on any machine. A late one may be the machine's: not twice.
+        Verdict::Unexplained => {
+            println!("some requests have no explanation; once more, as this machine may be busy");
+            chaos(workspace, programs, &options)?.accepted()
+        }
+        verdict => verdict.accepted(),
+    }
 }
 
-/// An error when any request was answered by the wrong workload, or has no explanation.
-fn chaos(workspace: &Workspace, programs: &Programs, options: &Options) -> Result<()> {
+/// The result of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Passed,
+    /// A request was lost, refused or late, and no fault explains it.
+    Unexplained,
+    /// A request was answered by the wrong workload, or served twice.
+    Wrong,
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    fn accepted(self) -> Result<()> {
+        match self {
+            Self::Passed => Ok(()),
+            Self::Unexplained => {
+                bail!("requests were lost, refused or late without a fault that explains it")
+            }
+            Self::Wrong => bail!("requests were answered by the wrong workload, or served twice"),
+        }
+    }
+}
+
+/// Breaks what the options say and judges every request.
+fn chaos(workspace: &Workspace, programs: &Programs, options: &Options) -> Result<Verdict> {
     ensure!(options.workloads > 0, "--workloads 0 breaks nothing");
     let interrupt = Interrupt::watch()?;
     let (rounds, minutes) =
@@ -155,11 +186,11 @@ fn chaos(workspace: &Workspace, programs: &Programs, options: &Options) -> Resul
     }
     ended?;
     stage.close()?;
-    ensure!(
-        !failed,
-        "requests went where they should not, or were lost, refused or late without a fault that explains it"
-    );
-    Ok(())
+    Ok(match failed {
+        _ if run.report.iter().any(Summary::is_wrong) => Verdict::Wrong,
+        true => Verdict::Unexplained,
+        false => Verdict::Passed,
+    })
 }
 
 fn rounds_of(round: &Round<'_>, kind: Kind, rounds: usize) -> Result<()> {

@@ -109,6 +109,11 @@ impl Summary {
         self.violations.is_empty() && self.others.is_empty()
     }
 
+    /// A request was answered by the wrong workload, or served twice.
+    pub(super) fn is_wrong(&self) -> bool {
+        self.wrong > 0 || self.twice > 0
+    }
+
     /// One line of the table.
     pub(super) fn line(&self) -> String {
         format!(
