@@ -219,7 +219,7 @@ fn visitors_between_the_removal_of_a_container_and_its_recreation_are_held() -> 
                 held += 1;
                 ensure!(*status == 200, "{status} in the gap: {}", router.log().tail(40));
                 let late = ended.saturating_duration_since(created);
-                ensure!(late < Duration::from_secs(2), "answered {late:?} after the creation");
+                ensure!(late < PATIENCE, "answered {late:?} after the creation");
             }
         }
         ensure!(held > 0, "no visitor was held in the gap");
