@@ -31,14 +31,14 @@ use crate::{
     words::{Generation, Phase, WorkloadName},
 };
 
+mod event;
 mod machine;
-mod seen;
-mod signals;
+mod observe;
 mod sleep;
 mod target;
 mod wake;
 
-pub use signals::{Effect, Force, Input, Life, Operation, Origin, Priority, Renewal};
+pub use event::{Effect, Force, Input, Operation, Origin, Priority, ReadyInstance, Renewal};
 
 use machine::Machine;
 
@@ -53,17 +53,17 @@ pub struct Policy {
     /// From the start until ready.
     pub wake_timeout: Duration,
     /// A wake waits so long for a place in its pool.
-    pub queue: Duration,
+    pub queue_timeout: Duration,
     /// A wake waits so long for what it needs.
-    pub needs: Duration,
+    pub needs_timeout: Duration,
     /// Visitors are told of a failed wake for so long before it is tried again.
     pub cooldown: Duration,
     /// An operator's sleep waits so long for the visits inside.
-    pub drain: Duration,
+    pub drain_timeout: Duration,
     /// The sleep is light, and becomes deep after so long.
-    pub deeper: Option<Duration>,
+    pub deep_after: Option<Duration>,
     /// When something spoke against sleeping it is asked again after so long.
-    pub veto: Duration,
+    pub veto_retry: Duration,
     /// What happens when it is found running.
     pub adopt: Adopt,
     /// It runs and ends by itself; its gate never opens.
@@ -225,7 +225,7 @@ impl State {
     }
 
     /// Until when visitors are told of the failure instead of a new try.
-    pub fn rest_until(&self) -> Option<Moment> {
+    pub fn cooldown_until(&self) -> Option<Moment> {
         self.rest_until
     }
 
@@ -246,12 +246,12 @@ impl State {
     }
 
     /// What this life looks like from outside.
-    pub fn life(&self) -> Option<&Arc<Observation>> {
+    pub fn observation(&self) -> Option<&Arc<Observation>> {
         self.life.as_ref()
     }
 
     /// How many others need it awake.
-    pub fn held(&self) -> u32 {
+    pub fn needed_by(&self) -> u32 {
         self.held
     }
 
@@ -273,31 +273,33 @@ impl State {
     }
 
     /// If it runs, or is about to, then because of us.
-    pub fn is_ours(&self) -> bool {
+    pub fn is_owned(&self) -> bool {
         self.began || self.may_run
     }
 
     /// The first look that will know of everything that has happened so far, if one is on its
     /// way.
-    pub fn due_look(&self) -> Option<u64> {
+    pub fn pending_query(&self) -> Option<u64> {
         self.look.map(|(ticket, _)| ticket + u64::from(self.look_again.is_some()))
     }
 
     /// The number of the first look that will know of everything that has happened so far, whether
     /// it is on its way or not.
-    pub(crate) fn next_look(&self) -> u64 {
-        self.due_look().unwrap_or(self.tickets + 1)
+    pub(crate) fn next_query(&self) -> u64 {
+        self.pending_query().unwrap_or(self.tickets + 1)
     }
 
     /// What the provider has answered by this input, and the number of the question, if the answer
     /// counts.
-    pub(crate) fn answer<'a>(&self, input: &'a Input) -> Option<(u64, &'a Observation)> {
+    pub(crate) fn counted_result<'a>(&self, input: &'a Input) -> Option<(u64, &'a Observation)> {
         let (ticket, seen) = match input {
-            Input::Answered(ticket, Ok(seen)) | Input::Looked(ticket, Ok(seen)) => (*ticket, seen),
+            Input::OperationResult(ticket, Ok(seen)) | Input::StatusResult(ticket, Ok(seen)) => {
+                (*ticket, seen)
+            }
             _ => return None,
         };
         let counts = match input {
-            Input::Answered(..) => self.operation.is_some_and(|(own, _)| own == ticket),
+            Input::OperationResult(..) => self.operation.is_some_and(|(own, _)| own == ticket),
             _ => {
                 let stale = self.last_operation > ticket || self.operation.is_some();
                 self.look.is_some_and(|(own, _)| own == ticket) && !stale

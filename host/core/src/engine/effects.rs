@@ -15,7 +15,7 @@ use crate::{
     journal::Kind,
     provider::{ErrorCode, Failure, Observation, RecreateOptions, Status, StopOptions},
     spec::{Adopt, SleepMethod, SleepPlan},
-    step::{Effect, Input, Life, Operation, Origin, Priority, Renewal},
+    step::{Effect, Input, Operation, Origin, Priority, ReadyInstance, Renewal},
 };
 
 /// The provider has so much longer to answer than what it is asked may take.
@@ -79,15 +79,15 @@ impl Workload {
         story: Option<&Story>,
     ) -> Option<Input> {
         match effect {
-            Effect::AskSlot(generation) => {
+            Effect::RequestSlot(generation) => {
                 return match &self.pool {
                     Some(pool) => pool.ask(self, generation),
-                    None => Some(Input::Granted(generation)),
+                    None => Some(Input::SlotGranted(generation)),
                 };
             }
             Effect::ClaimSlot => self.pool.iter().for_each(|pool| pool.claim(self)),
-            Effect::SlotLight => self.pool.iter().for_each(|pool| pool.light(self)),
-            Effect::ReturnSlot => self.pool.iter().for_each(|pool| pool.give_back(self)),
+            Effect::KeepMemoryOnly => self.pool.iter().for_each(|pool| pool.light(self)),
+            Effect::ReleaseSlot => self.pool.iter().for_each(|pool| pool.give_back(self)),
             Effect::TakeNeeds(generation) => {
                 if self.links().is_empty() && tasks.holds.is_empty() {
                     return Some(Input::NeedsMet(generation));
@@ -105,7 +105,7 @@ impl Workload {
             }
             Effect::Operate(ticket, operation) => self.begin(ticket, operation, tasks, story),
             Effect::CancelOperation => cancel(&mut tasks.operation),
-            Effect::Look(ticket, priority) => {
+            Effect::QueryStatus(ticket, priority) => {
                 let workload = self.clone();
                 let look = async move {
                     let _turn = match priority {
@@ -115,7 +115,7 @@ impl Workload {
                         }
                     };
                     let result = workload.status_now().await;
-                    workload.apply(Input::Looked(ticket, result));
+                    workload.apply(Input::StatusResult(ticket, result));
                 };
                 replace(&mut tasks.look, self.spawn(look));
             }
@@ -127,7 +127,7 @@ impl Workload {
                 };
                 replace(&mut tasks.probe, self.spawn(probe));
             }
-            Effect::Nudge => self.nudge.notify_one(),
+            Effect::ProbeNow => self.nudge.notify_one(),
             Effect::StopProbe => cancel(&mut tasks.probe),
             Effect::OpenGate(life) => {
                 self.open(life, tasks);
@@ -145,7 +145,7 @@ impl Workload {
                 let empty = self.busy().is_none() && self.gate.close_if_empty();
                 return Some(self.closed(empty, tasks));
             }
-            Effect::AskToSleep(ticket) => {
+            Effect::CheckSleep(ticket) => {
                 return match self.busy() {
                     Some(left) => Some(Input::StillBusy(ticket, left)),
                     None if self.spec.vetoes.is_empty() => Some(Input::MaySleep(ticket)),
@@ -155,21 +155,21 @@ impl Workload {
                     }
                 };
             }
-            Effect::DropQuestion => cancel(&mut tasks.question),
-            Effect::Touch => {
+            Effect::CancelSleepCheck => cancel(&mut tasks.question),
+            Effect::RestartIdleTime => {
                 self.touch();
                 self.pool.iter().for_each(|pool| pool.somebody_left());
             }
-            Effect::Arm(ticket, after) => {
+            Effect::ArmTimer(ticket, after) => {
                 replace(&mut tasks.timer, self.apply_after(after, Input::Timer(ticket)));
             }
-            Effect::Disarm => cancel(&mut tasks.timer),
-            Effect::ArmLook(ticket, after) => {
-                replace(&mut tasks.look_timer, self.apply_after(after, Input::LookTimer(ticket)));
+            Effect::DisarmTimer => cancel(&mut tasks.timer),
+            Effect::ArmQueryTimer(ticket, after) => {
+                replace(&mut tasks.look_timer, self.apply_after(after, Input::QueryTimer(ticket)));
             }
-            Effect::DisarmLook => cancel(&mut tasks.look_timer),
+            Effect::DisarmQueryTimer => cancel(&mut tasks.look_timer),
             // These are the caller's.
-            Effect::Publish | Effect::Begin(..) | Effect::End(_) => {}
+            Effect::Publish | Effect::BeginRecord(..) | Effect::EndRecord(_) => {}
         }
         None
     }
@@ -208,13 +208,13 @@ impl Workload {
         asked.join_next().await.and_then(Result::ok).unwrap_or_else(|| Err(lost()))
     }
 
-    fn open(self: &Arc<Self>, life: Life, tasks: &mut Tasks) {
+    fn open(self: &Arc<Self>, life: ReadyInstance, tasks: &mut Tasks) {
         let recalled = self.recalled_quiet(&life.observation);
         let origin = life.origin;
         self.instance.store(Some(Arc::new(Instance::new(life))));
-        let found = origin == Origin::Found && self.spec.adopt == Adopt::Keep;
+        let found = origin == Origin::Adopted && self.spec.adopt == Adopt::Keep;
         match (origin, recalled) {
-            (Origin::Found, Some(quiet)) => self.begin_idle(quiet, false),
+            (Origin::Adopted, Some(quiet)) => self.begin_idle(quiet, false),
             (Origin::Continued, _) if self.is_unasked() => self.begin_idle(Duration::ZERO, true),
             _ => self.begin_idle(Duration::ZERO, found),
         }
@@ -278,7 +278,7 @@ impl Workload {
     ) {
         let deeper = self.spec.deeper.as_ref().map(|deeper| &deeper.plan);
         let plan = match operation {
-            Operation::Deepen | Operation::Renew(_) => deeper.unwrap_or(&self.spec.sleep),
+            Operation::DeepSleep | Operation::Renew(_) => deeper.unwrap_or(&self.spec.sleep),
             Operation::Start | Operation::Sleep => &self.spec.sleep,
         };
         let call = Call::of(operation, plan);
@@ -290,7 +290,7 @@ impl Workload {
             if let Some(chapter) = chapter {
                 chapter.end(result.as_ref().map(Some));
             }
-            workload.apply(Input::Answered(ticket, result));
+            workload.apply(Input::OperationResult(ticket, result));
         };
         replace(&mut tasks.operation, self.spawn(call));
     }

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::{
     provider::{Address, Observation, Status},
-    step::{Life, State},
+    step::{ReadyInstance, State},
     words::{Generation, Phase},
 };
 
@@ -31,7 +31,7 @@ const STARTED: &str = "started-at";
 /// One incarnation of a workload, from the opening of its gate on.
 #[derive(Debug)]
 pub struct Instance {
-    life: Life,
+    life: ReadyInstance,
     /// [`OPEN`], [`CLOSED`] or [`ENDED`]; it never decreases.
     state: AtomicU8,
     closed: Notify,
@@ -46,7 +46,7 @@ pub(super) struct Instances(Vec<Arc<Instance>>);
 // === impl Instance ===
 
 impl Instance {
-    pub(super) fn new(life: Life) -> Self {
+    pub(super) fn new(life: ReadyInstance) -> Self {
         Self { life, state: AtomicU8::new(OPEN), closed: Notify::new(), ended: Notify::new() }
     }
 

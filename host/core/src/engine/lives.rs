@@ -63,12 +63,12 @@ impl Workload {
             Phase::Ready => true,
             // It is to end.
             Phase::Draining | Phase::Stopping => false,
-            Phase::Waking | Phase::Failed if state.is_ours() => false,
+            Phase::Waking | Phase::Failed if state.is_owned() => false,
             _ => return recalled(),
         };
-        let used = !ready || self.users() > 0 || state.held() > 0;
+        let used = !ready || self.users() > 0 || state.needed_by() > 0;
         let quiet = if used { Duration::ZERO } else { self.quiet() };
-        let life = state.life();
+        let life = state.observation();
         Some(LifeNote {
             workload: self.name().clone(),
             native_id: life.and_then(|life| life.native_id.clone()),

@@ -72,7 +72,7 @@ impl Workload {
             // It may be elsewhere by now, and the event that tells of it may be lost.
             if began.elapsed() > doubt {
                 doubt = began.elapsed() + doubt.min(LAST_DOUBT);
-                self.apply(Input::Look(Priority::Urgent));
+                self.apply(Input::QueryStatus(Priority::Urgent));
             }
             let nudged = timeout(pause, self.nudge.notified()).await.is_ok();
             pause = match began.elapsed() {
@@ -93,7 +93,7 @@ impl Workload {
             ReadyCheck::Exec { command } => self.exec(command).await,
             // The machine itself decides how it ended.
             ReadyCheck::Completed => {
-                self.apply(Input::Look(Priority::Urgent));
+                self.apply(Input::QueryStatus(Priority::Urgent));
                 Err("it has not ended yet".to_owned())
             }
             check => {

@@ -131,18 +131,18 @@ impl Pool {
         let mut state = lock(&self.state);
         if state.members.get(workload.name()).is_some_and(Member::has_place) {
             state.claim(workload, &wanted);
-            return Some(Input::Granted(generation));
+            return Some(Input::SlotGranted(generation));
         }
         if let Err(failure) = self.could_ever_fit(&wanted) {
-            return Some(Input::Refused(generation, failure));
+            return Some(Input::SlotRefused(generation, failure));
         }
         if state.queue.is_empty() && self.fits(&state, &wanted) {
             state.claim(workload, &wanted);
-            return Some(Input::Granted(generation));
+            return Some(Input::SlotGranted(generation));
         }
         if state.queue.len() >= self.spec.queue {
             let (pool, waiting) = (&self.spec.name, state.queue.len());
-            return Some(Input::Refused(
+            return Some(Input::SlotRefused(
                 generation,
                 Failure::new(
                     ErrorCode::Unavailable,
@@ -166,7 +166,7 @@ impl Pool {
         drop(state);
         self.hungry.store(true, Ordering::Relaxed);
         self.bell.notify_one();
-        Some(Input::Place(at + 1, of))
+        Some(Input::QueuePosition(at + 1, of))
     }
 
     /// It runs already, and has a place whether there is one or not.
@@ -231,7 +231,7 @@ impl Pool {
             match next {
                 Move::Let(workload, generation) => {
                     if let Some(workload) = workload.upgrade() {
-                        workload.apply(Input::Granted(generation));
+                        workload.apply(Input::SlotGranted(generation));
                     }
                 }
                 Move::MakeRoom(lack, among, cause) => {
@@ -284,7 +284,7 @@ impl Pool {
         drop(state);
         for (at, workload) in asks.iter().enumerate() {
             if let Some(workload) = workload.upgrade() {
-                workload.apply(Input::Place(at + 1, asks.len()));
+                workload.apply(Input::QueuePosition(at + 1, asks.len()));
             }
         }
     }

@@ -124,7 +124,7 @@ impl Snapshot {
             failure: state.failure().cloned(),
             since: shared.at(state.since()),
             wake_wanted: state.wake_wanted(),
-            rest_until: state.rest_until().map(|until| shared.at(until)),
+            rest_until: state.cooldown_until().map(|until| shared.at(until)),
             completed: state.completed(),
         }
     }

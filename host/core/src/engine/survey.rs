@@ -46,7 +46,7 @@ impl Survey {
             let Some(all) = shared.upgrade().map(|shared| shared.all_of(&provider)) else { return };
             let looks = all.into_iter().filter_map(|workload| Weak::upgrade(&workload));
             let look = |workload: Arc<Workload>| async move {
-                workload.apply(Input::Look(Priority::Routine));
+                workload.apply(Input::QueryStatus(Priority::Routine));
                 workload.looked(LONG).await;
             };
             stream::iter(looks).for_each_concurrent(AT_A_TIME, look).await;

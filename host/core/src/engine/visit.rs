@@ -175,7 +175,7 @@ impl Workload {
         let generation = instance.generation();
         let is_ready =
             |state: &State| state.phase() == Phase::Ready && state.generation() == generation;
-        let question = self.apply_then(is_ready, Input::Suspected(generation), State::next_look);
+        let question = self.apply_then(is_ready, Input::Suspected(generation), State::next_query);
         let Some(question) = question else { return Confirmation::Over };
         let mut looks = self.looks.subscribe();
         let answered = looks.wait_for(|answered| *answered >= question);
@@ -195,8 +195,9 @@ impl Workload {
     /// Something suggests that its address may have become another's: no connection is made to
     /// it before the provider, which is asked now, has answered. Returns at once.
     pub fn require_confirmation(self: &Arc<Self>) {
-        let question = |state: &State| self.unconfirmed.store(state.next_look(), Ordering::Release);
-        self.apply_then(|_| true, Input::Look(Priority::Urgent), question);
+        let question =
+            |state: &State| self.unconfirmed.store(state.next_query(), Ordering::Release);
+        self.apply_then(|_| true, Input::QueryStatus(Priority::Urgent), question);
     }
 
     /// No connection may be made to it before [`Workload::confirm`] has said that it is there.
@@ -216,7 +217,7 @@ impl Workload {
     /// its way; at most so long.
     pub(super) async fn looked(&self, patience: Duration) {
         let mut looks = self.looks.subscribe();
-        let Some(due) = self.state().due_look() else { return };
+        let Some(due) = self.state().pending_query() else { return };
         // Over either way.
         let _ = tokio::time::timeout(patience, looks.wait_for(|answered| *answered >= due)).await;
     }

@@ -199,7 +199,7 @@ impl Workload {
             said: self.said(),
             visits,
             waiting: self.waiting(),
-            held: state.held(),
+            held: state.needed_by(),
             unasked: self.is_unasked(),
             needs,
             pool: self.membership().map(|membership| membership.pool.clone()),
@@ -208,7 +208,7 @@ impl Workload {
             expected_seconds: expected.map(|expected| expected.as_secs_f64()),
             veto: veto.filter(|_| state.phase() == Phase::Ready),
             failure: state.failure().map(|failure| (**failure).clone()),
-            observed: state.life().map(|life| (**life).clone()),
+            observed: state.observation().map(|life| (**life).clone()),
         }
     }
 
@@ -239,7 +239,7 @@ impl Workload {
         }
         let mut rivals = Vec::new();
         let answered = match &input {
-            Input::Looked(ticket, _) => Some(*ticket),
+            Input::StatusResult(ticket, _) => Some(*ticket),
             _ => None,
         };
         let mut inputs = VecDeque::from([input]);
@@ -249,7 +249,7 @@ impl Workload {
                 Input::Drained if self.gate.visits() > 0 => continue,
                 Input::Vetoed(_, reason) => inner.veto = Some(reason.clone()),
                 Input::MaySleep(_) => inner.veto = None,
-                Input::Looked(_, Ok(seen)) => self.forget_note_if_gone(seen),
+                Input::StatusResult(_, Ok(seen)) => self.forget_note_if_gone(seen),
                 _ => {}
             }
             let lost = self.heard(&inner, &input, &mut rivals);
@@ -263,18 +263,22 @@ impl Workload {
                 opened |= matches!(effect, Effect::OpenGate(_));
                 match effect {
                     Effect::Publish => self.publish(from, &inner),
-                    Effect::Begin(kind, cause) => {
+                    Effect::BeginRecord(kind, cause) => {
                         if kind != Kind::Sleep {
                             inner.veto = None;
                         }
                         let generation = inner.state.generation();
                         inner.story = Some(Story::begin(kind, &cause, generation, self));
                     }
-                    Effect::End(outcome) => {
+                    Effect::EndRecord(outcome) => {
                         if let Some(story) = inner.story.take() {
                             inner.wakes.learn(&story, outcome.is_ok());
                             let failure = outcome.err().map(|failure| (*failure).clone());
-                            self.record(&story, inner.state.life().map(|life| &**life), failure);
+                            self.record(
+                                &story,
+                                inner.state.observation().map(|life| &**life),
+                                failure,
+                            );
                             inner.told = Some(story);
                         }
                     }
@@ -321,7 +325,7 @@ impl Workload {
         if let Input::Changed(seen) = input {
             rivals.extend(self.shared.ledger.rivals(self, seen));
         }
-        let Some((question, seen)) = inner.state.answer(input) else { return Vec::new() };
+        let Some((question, seen)) = inner.state.counted_result(input) else { return Vec::new() };
         let others = self.shared.ledger.claim(self, seen);
         self.confirm_by(question);
         if !others.is_empty() {
@@ -402,8 +406,8 @@ impl Workload {
     pub(super) fn look_regularly(self: &Arc<Self>) {
         self.pulsed.store(self.shared.milliseconds(), Ordering::Relaxed);
         // One that is on its way tells as much.
-        let unasked = |state: &State| state.due_look().is_none();
-        self.apply_if(unasked, Input::Look(Priority::Routine));
+        let unasked = |state: &State| state.pending_query().is_none();
+        self.apply_if(unasked, Input::QueryStatus(Priority::Routine));
     }
 
     pub(super) fn is_job(&self) -> bool {
@@ -420,18 +424,18 @@ impl Workload {
         });
         let adopt = match input {
             // Somebody asked for it: the router before this one was there.
-            Input::Looked(_, Ok(seen)) if self.recalls(seen) => Adopt::Sleep,
+            Input::StatusResult(_, Ok(seen)) if self.recalls(seen) => Adopt::Sleep,
             _ => self.spec.adopt,
         };
         Policy {
             idle: self.spec.idle,
             wake_timeout: self.spec.wake.timeout,
-            queue,
-            needs: needs.fold(NO_QUEUE, Duration::saturating_add),
+            queue_timeout: queue,
+            needs_timeout: needs.fold(NO_QUEUE, Duration::saturating_add),
             cooldown: self.spec.wake.cooldown,
-            drain: DRAIN,
-            deeper: self.spec.deeper.as_ref().map(|deeper| deeper.after),
-            veto: self.spec.idle.map_or(VETO, |idle| idle.min(VETO)),
+            drain_timeout: DRAIN,
+            deep_after: self.spec.deeper.as_ref().map(|deeper| deeper.after),
+            veto_retry: self.spec.idle.map_or(VETO, |idle| idle.min(VETO)),
             adopt,
             job: self.is_job(),
         }

@@ -30,12 +30,14 @@ impl Machine<'_> {
             Input::Evict(cause) => self.evict(cause),
             Input::Hold(cause) => self.hold(cause),
             Input::Release(source) => self.released(source),
-            Input::Granted(of) if of == generation && self.queued() => self.granted(),
-            Input::Refused(of, failure) if of == generation && self.queued() => {
+            Input::SlotGranted(of) if of == generation && self.queued() => self.granted(),
+            Input::SlotRefused(of, failure) if of == generation && self.queued() => {
                 self.fail(failure);
                 self.find_out();
             }
-            Input::Place(place, of) if self.queued() => self.state.place = Some((place, of)),
+            Input::QueuePosition(place, of) if self.queued() => {
+                self.state.place = Some((place, of))
+            }
             Input::MissingNeeds(of, left) if of == generation && self.waits_for_needs() => {
                 self.state.missing_needs = left;
             }
@@ -54,7 +56,7 @@ impl Machine<'_> {
                 self.state.timer = None;
                 self.timer();
             }
-            Input::LookTimer(ticket) if self.state.look_timer == Some(ticket) => {
+            Input::QueryTimer(ticket) if self.state.look_timer == Some(ticket) => {
                 self.state.look_timer = None;
                 self.look_timer();
             }
@@ -62,7 +64,7 @@ impl Machine<'_> {
             Input::GateBusy(again) if phase == Phase::Ready => self.gate_busy(again),
             Input::Vetoed(ticket, _) if self.state.question == Some(ticket) => {
                 self.state.question = None;
-                self.arm(self.policy.veto);
+                self.arm(self.policy.veto_retry);
             }
             Input::StillBusy(ticket, again) if self.state.question == Some(ticket) => {
                 self.state.question = None;
@@ -73,7 +75,7 @@ impl Machine<'_> {
                 self.may_sleep();
             }
             Input::Drained if phase == Phase::Draining => self.begin_sleep(Operation::Sleep),
-            Input::Answered(ticket, result) => {
+            Input::OperationResult(ticket, result) => {
                 let ours = |operation: &mut (u64, Operation)| operation.0 == ticket;
                 match self.state.operation.take_if(ours) {
                     Some((_, Operation::Start)) => self.started(result),
@@ -92,12 +94,12 @@ impl Machine<'_> {
             Input::Suspected(of) if of == generation && phase == Phase::Ready => {
                 self.look(Priority::Urgent);
             }
-            Input::Look(priority) => self.look(priority),
+            Input::QueryStatus(priority) => self.look(priority),
             Input::Resynced => {
                 self.end_cooldown();
                 self.look(Priority::Routine);
             }
-            Input::Looked(ticket, result) if self.state.awaits_look(ticket) => {
+            Input::StatusResult(ticket, result) if self.state.awaits_look(ticket) => {
                 self.state.look = None;
                 // Counts even if something has happened since: where much happens and looks are
                 // slow there would never be one that does.
@@ -113,15 +115,15 @@ impl Machine<'_> {
                 }
             }
             // An answer that no longer counts.
-            Input::Granted(_)
-            | Input::Refused(..)
-            | Input::Place(..)
+            Input::SlotGranted(_)
+            | Input::SlotRefused(..)
+            | Input::QueuePosition(..)
             | Input::MissingNeeds(..)
             | Input::NeedsMet(_)
             | Input::NeedsFailed(..)
             | Input::NeedsChanged
             | Input::Timer(_)
-            | Input::LookTimer(_)
+            | Input::QueryTimer(_)
             | Input::GateClosed
             | Input::GateBusy(_)
             | Input::StillBusy(..)
@@ -131,7 +133,7 @@ impl Machine<'_> {
             | Input::Ready(_)
             | Input::NotReady(..)
             | Input::Suspected(_)
-            | Input::Looked(..) => {}
+            | Input::StatusResult(..) => {}
         }
     }
 
@@ -152,7 +154,7 @@ impl Machine<'_> {
         }
         let needed = self.needed();
         if let (false, true, None, Some(after)) =
-            (needed, self.state.light, self.state.timer, self.policy.deeper)
+            (needed, self.state.light, self.state.timer, self.policy.deep_after)
         {
             self.arm(after);
         }
@@ -176,11 +178,11 @@ impl Machine<'_> {
             (Slot::None, false) | (Slot::Light, true) => {}
             (_, true) => {
                 self.state.slot = Slot::Light;
-                self.effects.push(Effect::SlotLight);
+                self.effects.push(Effect::KeepMemoryOnly);
             }
             (_, false) => {
                 self.state.slot = Slot::None;
-                self.effects.push(Effect::ReturnSlot);
+                self.effects.push(Effect::ReleaseSlot);
             }
         }
     }
@@ -219,7 +221,7 @@ impl Machine<'_> {
                 }
             }
             Phase::Asleep | Phase::Failed if self.state.light => {
-                self.begin_sleep(Operation::Deepen)
+                self.begin_sleep(Operation::DeepSleep)
             }
             Phase::Failed | Phase::Asleep | Phase::Stopping | Phase::Missing => {}
         }
@@ -255,7 +257,7 @@ impl Machine<'_> {
         }
         self.disarm();
         if self.state.question.take().is_some() {
-            self.effects.push(Effect::DropQuestion);
+            self.effects.push(Effect::CancelSleepCheck);
         }
         self.state.phase = Some(phase);
         self.state.since = self.now;
@@ -278,12 +280,12 @@ impl Machine<'_> {
         }
         self.state.story = Some(kind);
         self.state.cause = Some(cause.clone());
-        self.effects.push(Effect::Begin(kind, cause));
+        self.effects.push(Effect::BeginRecord(kind, cause));
     }
 
     pub(super) fn end(&mut self, outcome: Result<(), Arc<Failure>>) {
         if self.state.story.take().is_some() {
-            self.effects.push(Effect::End(outcome));
+            self.effects.push(Effect::EndRecord(outcome));
         }
     }
 
@@ -307,24 +309,24 @@ impl Machine<'_> {
     pub(super) fn arm(&mut self, after: Duration) {
         let ticket = self.ticket();
         self.state.timer = Some(ticket);
-        self.effects.push(Effect::Arm(ticket, after));
+        self.effects.push(Effect::ArmTimer(ticket, after));
     }
 
     pub(super) fn disarm(&mut self) {
         if self.state.timer.take().is_some() {
-            self.effects.push(Effect::Disarm);
+            self.effects.push(Effect::DisarmTimer);
         }
     }
 
     pub(super) fn arm_look(&mut self, after: Duration) {
         let ticket = self.ticket();
         self.state.look_timer = Some(ticket);
-        self.effects.push(Effect::ArmLook(ticket, after));
+        self.effects.push(Effect::ArmQueryTimer(ticket, after));
     }
 
     pub(super) fn disarm_look(&mut self) {
         if self.state.look_timer.take().is_some() {
-            self.effects.push(Effect::DisarmLook);
+            self.effects.push(Effect::DisarmQueryTimer);
         }
     }
 
@@ -385,7 +387,7 @@ impl Force {
     /// How long the visits inside have.
     pub(super) fn drain(self, policy: &Policy) -> Duration {
         match self {
-            Self::Drain => policy.drain,
+            Self::Drain => policy.drain_timeout,
             Self::AtOnce => Duration::ZERO,
         }
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Effect, Force, Operation, Priority, Renewal,
     machine::Machine,
-    seen::{gone, resting_phase, runs},
+    observe::{gone, resting_phase, runs},
 };
 use crate::{
     journal::{Cause, Kind, Source},
@@ -22,7 +22,7 @@ impl Machine<'_> {
         }
         let ticket = self.ticket();
         self.state.question = Some(ticket);
-        self.effects.push(Effect::AskToSleep(ticket));
+        self.effects.push(Effect::CheckSleep(ticket));
     }
 
     pub(super) fn may_sleep(&mut self) {
@@ -53,7 +53,7 @@ impl Machine<'_> {
             return;
         }
         match self.state.phase() {
-            Phase::Ready => self.effects.push(Effect::Touch),
+            Phase::Ready => self.effects.push(Effect::RestartIdleTime),
             _ if !self.state.is_settled() => {}
             // The timer was for the next try.
             Phase::Asleep | Phase::Failed | Phase::Missing => self.disarm(),
@@ -70,7 +70,7 @@ impl Machine<'_> {
             }
             _ if self.state.sleeps_lightly() => {
                 self.state.closing = Some(cause);
-                self.begin_sleep(Operation::Deepen);
+                self.begin_sleep(Operation::DeepSleep);
             }
             _ => {}
         }
@@ -84,7 +84,7 @@ impl Machine<'_> {
             _ if self.needed() => {}
             _ if self.state.sleeps_lightly() => {
                 self.state.closing = Some(cause);
-                self.begin_sleep(Operation::Deepen);
+                self.begin_sleep(Operation::DeepSleep);
             }
             Phase::Asleep | Phase::Missing => self.look(Priority::Urgent),
             Phase::Draining => {
@@ -109,11 +109,11 @@ impl Machine<'_> {
             Phase::Waking => {
                 self.cancel_operation();
                 self.state.closing = Some(cause);
-                self.begin_sleep(Operation::Deepen);
+                self.begin_sleep(Operation::DeepSleep);
             }
             Phase::Failed if self.state.operation.is_none() => {
                 self.state.closing = Some(cause);
-                self.begin_sleep(Operation::Deepen);
+                self.begin_sleep(Operation::DeepSleep);
             }
             Phase::Failed => self.state.wake_wanted = None,
         }
@@ -136,7 +136,7 @@ impl Machine<'_> {
             self.effects.push(Effect::CloseGate);
         } else {
             self.cancel_operation();
-            self.begin_sleep(Operation::Deepen);
+            self.begin_sleep(Operation::DeepSleep);
         }
         self.state.wake_wanted = wakes.then_some(cause);
     }
@@ -206,7 +206,7 @@ impl Machine<'_> {
     pub(super) fn slept_after_all(&mut self, seen: &Observation) {
         let last = self.state.last_sleep.as_ref().map(|(operation, _)| *operation);
         let operation = last.unwrap_or(Operation::Sleep);
-        let still_light = operation == Operation::Deepen && seen.status == Status::Paused;
+        let still_light = operation == Operation::DeepSleep && seen.status == Status::Paused;
         if gone(&seen.status) && !still_light {
             self.sleeps(operation, &seen.status);
         }
@@ -221,7 +221,7 @@ impl Machine<'_> {
         // Made anew, it may run as it did before.
         self.state.missed |= operation.is_renewal() && runs(status);
         self.state.light =
-            operation == Operation::Sleep && self.policy.deeper.is_some() && !ended(status);
+            operation == Operation::Sleep && self.policy.deep_after.is_some() && !ended(status);
         if let Some(cause) = self.state.wake_wanted.take() {
             self.begin_wake(cause);
         } else if rests {
@@ -237,7 +237,7 @@ impl Machine<'_> {
 impl Operation {
     /// It rests afterwards, unless somebody comes.
     pub(crate) fn is_sleep(self) -> bool {
-        matches!(self, Self::Sleep | Self::Deepen)
+        matches!(self, Self::Sleep | Self::DeepSleep)
     }
 
     pub(super) fn is_renewal(self) -> bool {

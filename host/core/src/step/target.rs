@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Effect, Moment, Operation, State, machine::Machine, seen::runs};
+use super::{Effect, Moment, Operation, State, machine::Machine, observe::runs};
 use crate::{
     provider::{ErrorCode, Failure, Observation, Reason, Status},
     words::Phase,

@@ -116,11 +116,11 @@ fn policy() -> Policy {
         idle: Some(Duration::from_secs(10)),
         wake_timeout: Duration::from_secs(60),
         cooldown: Duration::from_secs(5),
-        drain: Duration::from_secs(30),
-        queue: Duration::from_secs(40),
-        needs: Duration::from_secs(50),
-        deeper: Some(Duration::from_secs(100)),
-        veto: Duration::from_secs(7),
+        drain_timeout: Duration::from_secs(30),
+        queue_timeout: Duration::from_secs(40),
+        needs_timeout: Duration::from_secs(50),
+        deep_after: Some(Duration::from_secs(100)),
+        veto_retry: Duration::from_secs(7),
         adopt: Adopt::Keep,
         job: false,
     }
@@ -191,7 +191,7 @@ impl World {
             self.obeys = matches!(input, Input::Drained | Input::Renew(..))
                 || matches!(input, Input::Timer(_)) && self.state.phase() == Phase::Draining;
             let old = self.state.clone();
-            let was_ready = old.phase() == Phase::Ready && matches!(input, Input::Looked(..));
+            let was_ready = old.phase() == Phase::Ready && matches!(input, Input::StatusResult(..));
             let (state, effects) = step(&self.policy, old, input, self.now);
             // What the visits inside were with is gone.
             let gone = matches!(state.phase(), Phase::Asleep | Phase::Missing | Phase::Failed);
@@ -214,7 +214,7 @@ impl World {
                 let generation = self.state.generation();
                 match operation {
                     Operation::Start => *self.starts.entry(generation).or_default() += 1,
-                    Operation::Sleep | Operation::Deepen | Operation::Renew(_) => {
+                    Operation::Sleep | Operation::DeepSleep | Operation::Renew(_) => {
                         let inside = self.visits.get(&generation).copied().unwrap_or(0);
                         let forced = self.forced == Some(generation);
                         assert!(inside == 0 || forced, "{inside} visits inside while stopping");
@@ -236,7 +236,7 @@ impl World {
             Effect::CancelOperation => {
                 assert!(self.operation.take().is_some(), "nothing to cancel");
             }
-            Effect::Look(ticket, priority) => {
+            Effect::QueryStatus(ticket, priority) => {
                 let replaces = self.look.is_none_or(|(_, before)| before < priority);
                 assert!(replaces, "two looks at a time");
                 self.look = Some((ticket, priority));
@@ -269,23 +269,23 @@ impl World {
                 self.gate_open = false;
                 return Some(Input::GateClosed);
             }
-            Effect::AskToSleep(ticket) => {
+            Effect::CheckSleep(ticket) => {
                 assert!(self.question.is_none(), "two questions at a time");
                 if let Some(left) = self.busy() {
                     return Some(Input::StillBusy(ticket, left));
                 }
                 self.question = Some(ticket);
             }
-            Effect::DropQuestion => self.question = None,
-            Effect::Touch => self.last_left = self.now,
-            Effect::Begin(kind, _) => {
+            Effect::CancelSleepCheck => self.question = None,
+            Effect::RestartIdleTime => self.last_left = self.now,
+            Effect::BeginRecord(kind, _) => {
                 assert!(self.story.replace(kind).is_none(), "a story within a story");
             }
-            Effect::End(outcome) => {
+            Effect::EndRecord(outcome) => {
                 assert!(self.story.take().is_some(), "the end of no story");
                 self.ended = Some(outcome.map_err(|failure| failure.code.clone()));
             }
-            Effect::AskSlot(generation) => {
+            Effect::RequestSlot(generation) => {
                 assert!(!self.slot && self.asked_slot.is_none(), "asked twice for a place");
                 self.asked_slot = Some(generation);
             }
@@ -293,7 +293,9 @@ impl World {
                 assert!(!self.slot, "two places");
                 (self.slot, self.asked_slot) = (true, None);
             }
-            Effect::SlotLight | Effect::ReturnSlot => (self.slot, self.asked_slot) = (false, None),
+            Effect::KeepMemoryOnly | Effect::ReleaseSlot => {
+                (self.slot, self.asked_slot) = (false, None)
+            }
             Effect::TakeNeeds(generation) | Effect::KeepNeeds(generation) => {
                 assert_eq!(generation, self.state.generation());
                 let before = self.needs.replace(generation);
@@ -304,11 +306,13 @@ impl World {
                 let runs = self.operation.is_some() || self.gate_open;
                 assert!(!runs, "what it needs is released while it runs");
             }
-            Effect::Arm(ticket, after) => self.timer = Some((ticket, self.now + after)),
-            Effect::Disarm => self.timer = None,
-            Effect::ArmLook(ticket, after) => self.look_timer = Some((ticket, self.now + after)),
-            Effect::DisarmLook => self.look_timer = None,
-            Effect::Nudge | Effect::Publish => {}
+            Effect::ArmTimer(ticket, after) => self.timer = Some((ticket, self.now + after)),
+            Effect::DisarmTimer => self.timer = None,
+            Effect::ArmQueryTimer(ticket, after) => {
+                self.look_timer = Some((ticket, self.now + after))
+            }
+            Effect::DisarmQueryTimer => self.look_timer = None,
+            Effect::ProbeNow | Effect::Publish => {}
         }
         None
     }
@@ -352,7 +356,7 @@ impl World {
                 let looks = self.look.is_some() || self.look_timer.is_some();
                 assert!(!self.state.unsure || looks, "nobody finds out whether it runs");
                 assert!(self.state.owed == 0 || looks, "a look that failed is not repeated");
-                assert!(stuck || !self.state.is_ours() || self.state.may_run);
+                assert!(stuck || !self.state.is_owned() || self.state.may_run);
                 assert!(stuck || !self.slot && self.asked_slot.is_none(), "it keeps its place");
                 assert!(stuck || self.needs.is_none(), "it keeps what it needs awake");
                 let needed = self.is_kept() && !self.policy.job;
@@ -362,7 +366,7 @@ impl World {
             }
             Phase::Asleep | Phase::Failed | Phase::Missing => {}
         }
-        assert_eq!(self.held, self.state.held());
+        assert_eq!(self.held, self.state.needed_by());
         for (generation, starts) in &self.starts {
             assert!(*starts <= 2, "{starts} starts in life {generation}");
         }
@@ -394,12 +398,12 @@ impl World {
                         // There was nothing to start.
                         *self.starts.entry(self.state.generation()).or_default() -= 1;
                     }
-                    self.input(Input::Answered(ticket, outcome.result()));
+                    self.input(Input::OperationResult(ticket, outcome.result()));
                 }
             }
             Happening::LookEnds(outcome) => {
                 if let Some((ticket, _)) = self.look.take() {
-                    self.input(Input::Looked(ticket, outcome.result()));
+                    self.input(Input::StatusResult(ticket, outcome.result()));
                 }
             }
             Happening::ProbeEnds(ready) => match (self.probe, ready) {
@@ -421,7 +425,7 @@ impl World {
             Happening::LookTimerFires => {
                 if let Some((ticket, at)) = self.look_timer.take() {
                     self.now = self.now.max(at);
-                    self.input(Input::LookTimer(ticket));
+                    self.input(Input::QueryTimer(ticket));
                 }
             }
             Happening::NeedsChange => self.input(Input::NeedsChanged),
@@ -468,8 +472,8 @@ impl World {
                     self.slot = yes;
                     let full = Failure::new(ErrorCode::Unavailable, "the queue is full");
                     self.input(match yes {
-                        true => Input::Granted(generation),
-                        false => Input::Refused(generation, full),
+                        true => Input::SlotGranted(generation),
+                        false => Input::SlotRefused(generation, full),
                     });
                 }
             }
@@ -491,7 +495,7 @@ impl World {
                 }
             }
             Happening::Suspicion => self.input(Input::Suspected(self.state.generation())),
-            Happening::Synced => self.input(Input::Look(Priority::Routine)),
+            Happening::Synced => self.input(Input::QueryStatus(Priority::Routine)),
             Happening::Stale(kind) => self.stale(kind),
             Happening::TimePasses(seconds) => {
                 self.now += Duration::from_secs(seconds.into());
@@ -510,18 +514,18 @@ impl World {
         let old = Generation(before.generation().0.wrapping_sub(1));
         let ok = || Ok(seen(Status::Stopped, 9));
         self.input(match kind % 13 {
-            0 => Input::Answered(u64::MAX, ok()),
-            1 => Input::Looked(u64::MAX, ok()),
+            0 => Input::OperationResult(u64::MAX, ok()),
+            1 => Input::StatusResult(u64::MAX, ok()),
             2 => Input::Timer(u64::MAX),
             3 => Input::Ready(old),
             4 => Input::NotReady(old, "old".into()),
-            5 => Input::Granted(old),
-            6 => Input::Refused(old, Failure::new(ErrorCode::Unavailable, "old")),
+            5 => Input::SlotGranted(old),
+            6 => Input::SlotRefused(old, Failure::new(ErrorCode::Unavailable, "old")),
             7 => Input::NeedsMet(old),
             8 => Input::NeedsFailed(old, Failure::new(ErrorCode::Unavailable, "old")),
             9 => Input::MaySleep(u64::MAX),
             10 => Input::Vetoed(u64::MAX, "old".into()),
-            11 => Input::LookTimer(u64::MAX),
+            11 => Input::QueryTimer(u64::MAX),
             _ => Input::Suspected(old),
         });
         assert_eq!(before, self.state, "an answer of the past changed something");
@@ -642,8 +646,8 @@ fn happening() -> impl Strategy<Value = Happening> {
 fn policies() -> impl Strategy<Value = Policy> {
     let adopt = prop_oneof![Just(Adopt::Keep), Just(Adopt::Sleep), Just(Adopt::Ignore)];
     (adopt, any::<bool>(), prop::bool::weighted(0.1)).prop_map(|(adopt, tiers, job)| {
-        let deeper = policy().deeper.filter(|_| tiers);
-        Policy { adopt, deeper, job, ..policy() }
+        let deep_after = policy().deep_after.filter(|_| tiers);
+        Policy { adopt, deep_after, job, ..policy() }
     })
 }
 

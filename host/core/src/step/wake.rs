@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    Effect, Life, Operation, Origin, Priority, Slot,
+    Effect, Operation, Origin, Priority, ReadyInstance, Slot,
     machine::Machine,
-    seen::{gone, resting_phase},
+    observe::{gone, resting_phase},
 };
 use crate::{
     journal::{Cause, Kind, Source},
@@ -20,7 +20,7 @@ impl Machine<'_> {
         match self.state.phase() {
             // They want it awake from now on, though nobody is inside.
             Phase::Ready if source.is_operator() || source == Source::Schedule => {
-                self.effects.push(Effect::Touch);
+                self.effects.push(Effect::RestartIdleTime);
             }
             Phase::Waking | Phase::Ready => {}
             Phase::Draining | Phase::Stopping => self.want(cause),
@@ -48,13 +48,13 @@ impl Machine<'_> {
             return self.granted();
         }
         self.state.slot = Slot::Asked;
-        self.arm(self.policy.queue);
-        self.effects.push(Effect::AskSlot(self.state.generation));
+        self.arm(self.policy.queue_timeout);
+        self.effects.push(Effect::RequestSlot(self.state.generation));
     }
 
     pub(super) fn granted(&mut self) {
         self.state.slot = Slot::Held;
-        self.arm(self.policy.needs);
+        self.arm(self.policy.needs_timeout);
         self.state.needs = true;
         self.effects.push(Effect::TakeNeeds(self.state.generation));
     }
@@ -78,7 +78,7 @@ impl Machine<'_> {
         let continued = self.state.life.as_ref().is_some_and(same) || restarted.is_some();
         let ours = match self.state.phase() {
             Phase::Ready => continued && !self.state.adopted,
-            Phase::Failed if self.state.is_ours() => true,
+            Phase::Failed if self.state.is_owned() => true,
             _ => restarted == Some(false),
         };
         self.new_life(!ours);
@@ -164,10 +164,10 @@ impl Machine<'_> {
         self.state.life = Some(observation.clone());
         let origin = match (self.state.continued, self.state.adopted) {
             (true, _) => Origin::Continued,
-            (false, true) => Origin::Found,
+            (false, true) => Origin::Adopted,
             (false, false) => Origin::Started,
         };
-        self.effects.push(Effect::OpenGate(Life {
+        self.effects.push(Effect::OpenGate(ReadyInstance {
             generation: self.state.generation,
             observation,
             origin,
@@ -249,10 +249,13 @@ impl Machine<'_> {
         }
         let queued = self.state.slot == Slot::Asked;
         let (limit, what) = if queued {
-            (self.policy.queue, "there was no place for it in its pool".to_owned())
+            (self.policy.queue_timeout, "there was no place for it in its pool".to_owned())
         } else if !self.state.began && !self.state.adopted {
             let names: Vec<_> = self.state.missing_needs.iter().map(ToString::to_string).collect();
-            (self.policy.needs, format!("what it needs was not there: {}", names.join(", ")))
+            (
+                self.policy.needs_timeout,
+                format!("what it needs was not there: {}", names.join(", ")),
+            )
         } else {
             let what = match (&self.state.operation, &self.state.seen) {
                 (Some(_), _) => "the provider has not answered the start".to_owned(),
@@ -274,8 +277,8 @@ impl Machine<'_> {
             return self.find_out();
         }
         // What hangs must not be kept in memory: it would hang again.
-        self.state.last_sleep = cause.map(|cause| (Operation::Deepen, cause));
-        self.operate(Operation::Deepen);
+        self.state.last_sleep = cause.map(|cause| (Operation::DeepSleep, cause));
+        self.operate(Operation::DeepSleep);
     }
 
     /// It has failed. If it may run somebody must look.

@@ -148,7 +148,7 @@ async fn workloads_that_share_an_address_are_asked_once_and_served() {
     assert_eq!(asked(&world, "one"), before + 1);
     for name in ["one", "two", "one", "two"] {
         world.platform.report(name).await;
-        world.workload(name).apply(Input::Look(Priority::Urgent));
+        world.workload(name).apply(Input::QueryStatus(Priority::Urgent));
         moment().await;
     }
     assert_eq!(asked(&world, "one"), before + 3, "two of them were asked for here");
@@ -159,7 +159,7 @@ async fn workloads_that_share_an_address_are_asked_once_and_served() {
 async fn an_address_is_not_confirmed_by_an_answer_to_an_earlier_question() {
     let (world, visit) = neighbours().await;
     world.platform.with("one", |guest| guest.status_takes = Duration::from_secs(1));
-    world.workload("one").apply(Input::Look(Priority::Urgent));
+    world.workload("one").apply(Input::QueryStatus(Priority::Urgent));
     moment().await;
     world.platform.becomes("one", Status::Stopped);
     world.platform.becomes("two", Status::Running);

@@ -108,7 +108,7 @@ fn a_wake_that_never_gets_ready_fails_with_what_was_seen_and_is_stopped() {
     assert_eq!(world.state.phase(), Phase::Failed);
     let failure = world.state.failure().expect("a cause").message.clone();
     assert!(failure.contains("refused"), "{failure}");
-    assert_eq!(world.operation.map(|(_, operation)| operation), Some(Operation::Deepen));
+    assert_eq!(world.operation.map(|(_, operation)| operation), Some(Operation::DeepSleep));
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn a_light_sleep_becomes_a_deep_one_and_a_visitor_wakes_it_from_either() {
     world.happen(Happening::OperationEnds(Outcome::Seen(Status::Paused, 1)));
     assert_eq!((world.state.phase(), world.state.sleeps_lightly()), (Phase::Asleep, true));
     world.happen(Happening::TimerFires);
-    assert_eq!(world.operation.map(|(_, operation)| operation), Some(Operation::Deepen));
+    assert_eq!(world.operation.map(|(_, operation)| operation), Some(Operation::DeepSleep));
     world.happen(Happening::Visitor);
     world.happen(Happening::OperationEnds(Outcome::Seen(Status::Stopped, 1)));
     assert_eq!(world.state.phase(), Phase::Waking);
@@ -257,9 +257,9 @@ fn a_job_that_ended_well_is_complete_and_one_that_did_not_has_failed() {
         world.happen(Happening::OperationEnds(Outcome::Seen(Status::Running, 1)));
         let mut ended = seen(Status::Stopped, 1);
         ended.attributes.insert("exit-status".into(), exit.into());
-        world.input(Input::Look(Priority::Routine));
+        world.input(Input::QueryStatus(Priority::Routine));
         let (ticket, _) = world.look.take().expect("looking");
-        world.input(Input::Looked(ticket, Ok(ended)));
+        world.input(Input::StatusResult(ticket, Ok(ended)));
         assert_eq!(world.state.phase(), phase);
         assert_eq!(world.state.completed().is_some(), phase == Phase::Asleep);
     }
@@ -333,7 +333,7 @@ fn a_start_that_failed_and_is_found_running_is_ours_and_stopped_if_it_does_not_g
     world.happen(Happening::LookEnds(Outcome::Seen(Status::Running, 1)));
     assert_eq!(world.state.phase(), Phase::Waking);
     world.happen(Happening::TimerFires);
-    assert_eq!(world.operation.map(|(_, operation)| operation), Some(Operation::Deepen));
+    assert_eq!(world.operation.map(|(_, operation)| operation), Some(Operation::DeepSleep));
 }
 
 #[test]
@@ -429,7 +429,7 @@ fn one_that_sleeps_lightly_still_does_after_a_wake_that_never_touched_it() {
     assert_eq!(world.state.phase(), Phase::Failed);
     assert!(world.state.sleeps_lightly());
     world.happen(Happening::TimerFires);
-    assert_eq!(world.operation.map(|(_, operation)| operation), Some(Operation::Deepen));
+    assert_eq!(world.operation.map(|(_, operation)| operation), Some(Operation::DeepSleep));
 }
 
 #[test]
@@ -472,7 +472,7 @@ fn a_sleep_that_is_tried_again_keeps_its_cause() {
         step(&world.policy, world.state.clone(), Input::Timer(ticket), world.now)
     };
     let begin = effects.iter().find_map(|effect| match effect {
-        Effect::Begin(Kind::Sleep, cause) => Some(cause.source),
+        Effect::BeginRecord(Kind::Sleep, cause) => Some(cause.source),
         _ => None,
     });
     assert_eq!(begin, Some(Source::Cli));

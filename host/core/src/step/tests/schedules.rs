@@ -14,7 +14,7 @@ fn in_window() -> World {
 fn wake_cause(world: &World, input: Input) -> Option<Source> {
     let (_, effects) = step(&world.policy, world.state.clone(), input, world.now);
     effects.iter().find_map(|effect| match effect {
-        Effect::Begin(Kind::Wake, cause) => Some(cause.source),
+        Effect::BeginRecord(Kind::Wake, cause) => Some(cause.source),
         _ => None,
     })
 }
@@ -26,7 +26,7 @@ fn what_dies_in_its_window_is_woken_again_by_its_schedule() {
         (0..dependents).for_each(|_| world.happen(Happening::Hold));
         world.happen(Happening::Event(Status::Stopped, 1));
         let (ticket, _) = world.look.expect("looking");
-        let died = Input::Looked(ticket, Ok(seen(Status::Stopped, 1)));
+        let died = Input::StatusResult(ticket, Ok(seen(Status::Stopped, 1)));
         assert_eq!(wake_cause(&world, died), Some(source));
     }
 }

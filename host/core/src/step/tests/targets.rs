@@ -113,7 +113,7 @@ fn a_new_target_of_the_name_lifts_the_cool_down() {
     let mut world = failed();
     world.happen(Happening::Event(Status::Stopped, 2));
     world.happen(Happening::LookEnds(Outcome::Seen(Status::Stopped, 2)));
-    assert_eq!((world.state.phase(), world.state.rest_until()), (Phase::Asleep, None));
+    assert_eq!((world.state.phase(), world.state.cooldown_until()), (Phase::Asleep, None));
     world.happen(Happening::Visitor);
     assert_eq!(world.state.phase(), Phase::Waking);
 }
@@ -148,7 +148,7 @@ fn an_identity_that_changes_with_every_start_does_not_turn_off_the_cool_down() {
     world.happen(Happening::OperationEnds(Outcome::Error(ErrorCode::Unavailable)));
     world.happen(Happening::LookEnds(Outcome::Seen(Status::Stopped, 0)));
     assert_eq!(world.state.phase(), Phase::Failed);
-    assert!(world.state.rest_until().is_some());
+    assert!(world.state.cooldown_until().is_some());
 }
 
 /// It is ready, is found stopped, and some time passes.
@@ -172,7 +172,7 @@ fn what_was_woken_here_stays_ours_through_a_restart_by_hand() {
         let mut world = stopped_by_hand(30);
         world.policy.adopt = adopt;
         started_by_hand(&mut world, 1);
-        assert!(world.state.is_ours(), "{adopt:?}");
+        assert!(world.state.is_owned(), "{adopt:?}");
         world.happen(Happening::ProbeEnds(true));
         idle(&mut world);
         assert_eq!(world.state.phase(), Phase::Stopping, "{adopt:?}");
@@ -195,7 +195,7 @@ fn what_was_put_to_sleep_here_and_is_started_by_hand_is_not_ours() {
     idle(&mut world);
     world.happen(Happening::OperationEnds(Outcome::Seen(Status::Stopped, 1)));
     started_by_hand(&mut world, 1);
-    assert_eq!((world.state.phase(), world.state.is_ours()), (Phase::Waking, false));
+    assert_eq!((world.state.phase(), world.state.is_owned()), (Phase::Waking, false));
 }
 
 #[test]
@@ -206,8 +206,8 @@ fn an_urgent_query_replaces_a_routine_one_that_waits_for_its_turn() {
     world.happen(Happening::Suspicion);
     let (urgent, priority) = world.look.expect("suspected");
     assert!(urgent > routine && priority == Priority::Urgent);
-    assert!(world.state.due_look() >= Some(urgent));
-    world.input(Input::Looked(routine, Ok(seen(Status::Stopped, 1))));
+    assert!(world.state.pending_query() >= Some(urgent));
+    world.input(Input::StatusResult(routine, Ok(seen(Status::Stopped, 1))));
     assert_eq!(world.state.phase(), Phase::Ready, "the answer does not count any more");
     world.happen(Happening::LookEnds(Outcome::Seen(Status::Stopped, 1)));
     assert_eq!(world.state.phase(), Phase::Asleep);

@@ -15,7 +15,7 @@ impl Machine<'_> {
             // The answer may be older than this.
             self.state.missed |= match operation {
                 Operation::Start => gone(&seen.status),
-                Operation::Sleep | Operation::Deepen | Operation::Renew(_) => runs(&seen.status),
+                Operation::Sleep | Operation::DeepSleep | Operation::Renew(_) => runs(&seen.status),
             };
             return;
         }
@@ -32,7 +32,7 @@ impl Machine<'_> {
                 false
             }
             Phase::Waking => {
-                self.effects.push(Effect::Nudge);
+                self.effects.push(Effect::ProbeNow);
                 self.differs(seen)
             }
             Phase::Ready => self.differs(seen),
@@ -72,7 +72,7 @@ impl Machine<'_> {
         self.state.look_again = None;
         self.state.missed = false;
         self.disarm_look();
-        self.effects.push(Effect::Look(ticket, priority));
+        self.effects.push(Effect::QueryStatus(ticket, priority));
     }
 
     /// The provider could not say what it is. It is asked again until it can.
@@ -83,7 +83,7 @@ impl Machine<'_> {
 
     pub(super) fn looked(&mut self, seen: Observation) {
         let adopts = self.policy.adopt != Adopt::Ignore && !self.policy.job;
-        let (ours, status) = (self.state.is_ours(), seen.status.clone());
+        let (ours, status) = (self.state.is_owned(), seen.status.clone());
         let (restarted, replaced) = (self.is_restarted(&seen), self.is_replaced(&seen));
         let removed = seen.status == Status::Missing && self.state.target.exists();
         self.record(&seen);
@@ -113,7 +113,7 @@ impl Machine<'_> {
             }
             Phase::Ready => self.state.life = Some(Arc::new(seen)),
             Phase::Failed if self.state.failed_stops > 0 => self.slept_after_all(&seen),
-            Phase::Failed if runs(&seen.status) && self.state.is_ours() && !self.policy.job => {
+            Phase::Failed if runs(&seen.status) && self.state.is_owned() && !self.policy.job => {
                 self.adopt(seen);
             }
             Phase::Asleep | Phase::Missing | Phase::Failed
@@ -141,7 +141,7 @@ impl Machine<'_> {
         if matches!(self.state.phase(), Phase::Asleep | Phase::Failed) {
             match status {
                 Status::Paused => {
-                    self.state.light |= (adopts || ours) && self.policy.deeper.is_some();
+                    self.state.light |= (adopts || ours) && self.policy.deep_after.is_some();
                 }
                 Status::Stopped | Status::Failed => self.state.light = false,
                 _ => {}

@@ -16,7 +16,7 @@ pub enum Operation {
     /// Put it to sleep, by whatever method the operator chose.
     Sleep,
     /// Put it into the deepest sleep it has: not even its memory is kept.
-    Deepen,
+    DeepSleep,
     /// An operator has it renewed.
     Renew(Renewal),
 }
@@ -49,11 +49,11 @@ pub enum Input {
     /// Somebody of this kind does not need it any more.
     Release(Source),
     /// The pool has a place for this life.
-    Granted(Generation),
+    SlotGranted(Generation),
     /// The pool has none and no room to wait in.
-    Refused(Generation, Failure),
+    SlotRefused(Generation, Failure),
     /// Its place in the queue, and how many wait.
-    Place(usize, usize),
+    QueuePosition(usize, usize),
     /// What this life still waits for.
     MissingNeeds(Generation, Arc<[WorkloadName]>),
     /// What this life needs is there.
@@ -65,23 +65,23 @@ pub enum Input {
     /// The timer of this number is over.
     Timer(u64),
     /// The time until the next look is over; its number.
-    LookTimer(u64),
+    QueryTimer(u64),
     /// Answer to an effect that closes the gate: closed, nobody is inside.
     GateClosed,
     /// Answer to an effect that opens the gate, or closes it if that may be: somebody is or was
     /// inside lately; the idle time is over after this.
     GateBusy(Duration),
-    /// Answer to [`Effect::AskToSleep`]: somebody is or was inside lately; the idle time is over
+    /// Answer to [`Effect::CheckSleep`]: somebody is or was inside lately; the idle time is over
     /// after this.
     StillBusy(u64, Duration),
-    /// Answer to [`Effect::AskToSleep`]: this speaks against it.
+    /// Answer to [`Effect::CheckSleep`]: this speaks against it.
     Vetoed(u64, String),
-    /// Answer to [`Effect::AskToSleep`]: nothing speaks against it.
+    /// Answer to [`Effect::CheckSleep`]: nothing speaks against it.
     MaySleep(u64),
     /// The last visit has left through the closed gate.
     Drained,
     /// The provider answered this operation.
-    Answered(u64, Result<Observation, Failure>),
+    OperationResult(u64, Result<Observation, Failure>),
     /// The workload of this generation is truly ready.
     Ready(Generation),
     /// A probe of this generation saw this instead.
@@ -91,11 +91,11 @@ pub enum Input {
     /// Something suggests that this generation is gone. A hint.
     Suspected(Generation),
     /// Look what the provider says, whatever is believed.
-    Look(Priority),
+    QueryStatus(Priority),
     /// The provider reports again after a gap: its platform was away, or the way to it.
     Resynced,
     /// Answer to the look of this number.
-    Looked(u64, Result<Observation, Failure>),
+    StatusResult(u64, Result<Observation, Failure>),
 }
 
 /// What waits for the answer of a status query.
@@ -120,18 +120,18 @@ pub enum Force {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// A story begins.
-    Begin(Kind, Arc<Cause>),
+    BeginRecord(Kind, Arc<Cause>),
     /// The story ends, well or not.
-    End(Result<(), Arc<Failure>>),
-    /// Ask the pool for a place for this life; answer with [`Input::Granted`] or
-    /// [`Input::Refused`].
-    AskSlot(Generation),
+    EndRecord(Result<(), Arc<Failure>>),
+    /// Ask the pool for a place for this life; answer with [`Input::SlotGranted`] or
+    /// [`Input::SlotRefused`].
+    RequestSlot(Generation),
     /// It runs already: it has its place whether there is one or not.
     ClaimSlot,
     /// It uses memory and no place.
-    SlotLight,
+    KeepMemoryOnly,
     /// It uses nothing, and asks for nothing any more.
-    ReturnSlot,
+    ReleaseSlot,
     /// Hold awake what this life needs, and nothing else; answer with [`Input::NeedsMet`] or
     /// [`Input::NeedsFailed`].
     TakeNeeds(Generation),
@@ -140,21 +140,21 @@ pub enum Effect {
     KeepNeeds(Generation),
     /// What it needed may sleep.
     ReleaseNeeds,
-    /// Call the provider; answer with [`Input::Answered`].
+    /// Call the provider; answer with [`Input::OperationResult`].
     Operate(u64, Operation),
     /// Drop the provider call in flight.
     CancelOperation,
-    /// Ask the provider for the status; answer with [`Input::Looked`]. An urgent query replaces a
+    /// Ask the provider for the status; answer with [`Input::StatusResult`]. An urgent query replaces a
     /// routine one that is not answered yet.
-    Look(u64, Priority),
+    QueryStatus(u64, Priority),
     /// Probe this life until it is ready; answer with [`Input::Ready`].
     Probe(Generation, Arc<Observation>),
     /// Something changed: probe at once.
-    Nudge,
+    ProbeNow,
     /// Stop probing.
     StopProbe,
     /// Let visitors in, to this life; answer with [`Input::GateBusy`].
-    OpenGate(Life),
+    OpenGate(ReadyInstance),
     /// Let nobody in any more; answer with [`Input::Drained`] if nobody is inside.
     CloseGate,
     /// Close the gate if nobody is inside; answer with [`Input::GateClosed`] or
@@ -162,29 +162,29 @@ pub enum Effect {
     CloseGateIfEmpty,
     /// If nobody has been inside for the idle time, ask what may speak against sleeping; answer
     /// with [`Input::StillBusy`], [`Input::Vetoed`] or [`Input::MaySleep`].
-    AskToSleep(u64),
+    CheckSleep(u64),
     /// The question does not matter any more.
-    DropQuestion,
+    CancelSleepCheck,
     /// Close the gate if nobody has been inside for the idle time; answer with
     /// [`Input::GateClosed`] or [`Input::GateBusy`].
     CloseGateIfIdle,
     /// The idle time begins now.
-    Touch,
+    RestartIdleTime,
     /// Send [`Input::Timer`] with this number after this time; the timer before is off.
-    Arm(u64, Duration),
+    ArmTimer(u64, Duration),
     /// The timer is off.
-    Disarm,
-    /// Send [`Input::LookTimer`] with this number after this time; the one before is off.
-    ArmLook(u64, Duration),
+    DisarmTimer,
+    /// Send [`Input::QueryTimer`] with this number after this time; the one before is off.
+    ArmQueryTimer(u64, Duration),
     /// The timer for the next look is off.
-    DisarmLook,
+    DisarmQueryTimer,
     /// Phase, generation, failure or stage changed: tell everybody.
     Publish,
 }
 
 /// One life of a workload that visitors may enter.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Life {
+pub struct ReadyInstance {
     /// Which.
     pub generation: Generation,
     /// What it looks like from outside.
@@ -199,7 +199,7 @@ pub enum Origin {
     /// It was started here.
     Started,
     /// It was found running.
-    Found,
+    Adopted,
     /// It is the life before under another number.
     Continued,
 }
