@@ -1,4 +1,4 @@
-//! The reference of the contract is what `wit/v0.1` says. `UPDATE_EXPECTED=1` writes it anew.
+//! `docs/contract.md` is generated from `wit/v0.1`. `UPDATE_EXPECTED=1` regenerates it.
 
 use std::{
     env, fs,
@@ -7,24 +7,24 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// In this order: what a provider is asked for, what it may ask for, and the words of both.
+/// Source files in the order of the page: exports, imports, shared types.
 const FILES: [&str; 3] = ["provider.wit", "host.wit", "types.wit"];
 
 const HEAD: &str = "\
 # The contract
 
-Made from [`wit/v0.1`](../wit/v0.1), which is what counts; `UPDATE_EXPECTED=1 cargo test --package
-drowse-tests --test contract` writes this page anew. [Writing a provider](write-a-provider.md) tells
-how to use it.
+Reference of all functions and types of the interface between router and plugins, generated from
+[`wit/v0.1`](../wit/v0.1) by `UPDATE_EXPECTED=1 cargo test --package drowse-tests --test contract`.
+[Writing a provider](write-a-provider.md) is the introduction.
 ";
 
 fn root() -> PathBuf {
     Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are")).join("..")
 }
 
-/// One of the files as Markdown: a heading for each interface and function, with what is written
-/// above it as text, and types as they stand there.
-fn page(wit: &str) -> Result<String> {
+/// Renders a WIT file as Markdown: a heading per interface, function and type, its declaration as a
+/// code block, and its doc comment as text.
+fn render(wit: &str) -> Result<String> {
     let mut page = String::new();
     let mut doc = String::new();
     let mut lines = wit.lines();
@@ -68,7 +68,7 @@ fn page(wit: &str) -> Result<String> {
             doc.clear();
         }
     }
-    ensure!(doc.is_empty(), "a comment belongs to nothing: {doc}");
+    ensure!(doc.is_empty(), "a doc comment without an item: {doc}");
     Ok(page)
 }
 
@@ -76,24 +76,24 @@ fn reference() -> Result<String> {
     let mut text = HEAD.to_owned();
     for file in FILES {
         let wit = fs::read_to_string(root().join("wit/v0.1").join(file))?;
-        text.push_str(&page(&wit).with_context(|| file.to_owned())?);
+        text.push_str(&render(&wit).with_context(|| file.to_owned())?);
     }
     Ok(text)
 }
 
 #[test]
-fn the_reference_of_the_contract_is_what_the_wit_says() -> Result<()> {
+fn the_contract_page_is_generated_from_the_wit() -> Result<()> {
     let file = root().join("docs/contract.md");
     if env::var_os("UPDATE_EXPECTED").is_some() {
         fs::write(&file, reference()?)?;
     }
-    let held = fs::read_to_string(&file).unwrap_or_default();
-    ensure!(held == reference()?, "docs/contract.md is not what wit/v0.1 says");
+    let actual = fs::read_to_string(&file).unwrap_or_default();
+    ensure!(actual == reference()?, "docs/contract.md is out of date with wit/v0.1");
     Ok(())
 }
 
 #[test]
-fn every_function_and_type_of_the_contract_is_in_its_reference() -> Result<()> {
+fn the_contract_page_contains_every_function_and_type() -> Result<()> {
     let text = reference()?;
     for file in FILES {
         let wit = fs::read_to_string(root().join("wit/v0.1").join(file))?;
@@ -101,7 +101,7 @@ fn every_function_and_type_of_the_contract_is_in_its_reference() -> Result<()> {
             let block = line.ends_with('{') && !line.starts_with("use ");
             let item = line.contains(": func(") || block || line.starts_with("import");
             let name = line.trim_end_matches('{').trim();
-            ensure!(!item || text.contains(name), "{file}: {line} is missing");
+            ensure!(!item || text.contains(name), "{file}: {line} is missing in docs/contract.md");
         }
     }
     Ok(())
