@@ -10,11 +10,12 @@ plugin=${1:-$here/programs-in-c.wasm}
 bindings=$(mktemp -d)
 trap 'rm -rf "$bindings"' EXIT
 
-# plugin.h, plugin.c, and an object that carries the component's type.
+# Generates plugin.h, plugin.c, and an object with the component's type.
 wit-bindgen c "$here/../../wit/v0.1" --world plugin --out-dir "$bindings" > /dev/null
 
-# Of the C library only what needs no system is used: so the plugin imports what it calls of the
-# contract, and nothing else. The router makes a component of the module when it loads it.
+# Only parts of the C library without system calls are linked, so the plugin imports nothing but the
+# functions of the contract that it calls. The router converts the module to a component when it
+# loads it.
 clang --target=wasm32-wasi -Oz -Wall -Wextra -Werror -I "$bindings" \
     -nostartfiles -nodefaultlibs -Wl,--no-entry -Wl,--gc-sections -Wl,--strip-debug \
     -o "$plugin" \

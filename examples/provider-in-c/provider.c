@@ -1,9 +1,9 @@
 /*
- * A drowse provider in C: granted programs that sleep and wake, like the provider `process` in the
- * box, with only what every provider must have.
+ * A drowse provider in C: granted programs that sleep and wake, like the bundled provider `process`,
+ * with only the required functions.
  *
- * Each call runs in an instance of its own, which is thrown away afterwards: what is left over is
- * never freed. What is returned is freed by the bindings, so texts in it are copies.
+ * Each call runs in an instance of its own, which is dropped afterwards, so leftover memory is never
+ * freed. The bindings free returned values, so their texts are copies.
  */
 
 #include <stdlib.h>
@@ -18,10 +18,10 @@ typedef drowse_provider_types_observation_t observation_t;
 typedef drowse_provider_types_status_t status_t;
 typedef drowse_provider_types_target_t target_t;
 
-/* A killed process may take so long to end. */
+/* Timeout for a killed process to end, in milliseconds. */
 #define KILL_MS 5000
 
-/* What a status is called, beside what it is. */
+/* A status value. */
 #define STATUS(word) ((status_t){.tag = DROWSE_PROVIDER_TYPES_STATUS_##word})
 
 static plugin_string_t text(const char *words)
@@ -38,7 +38,7 @@ static plugin_string_t same(const plugin_string_t *words)
     return copy;
 }
 
-/* What is known of a target. Its program listens at 127.0.0.1, on whichever port the route says. */
+/* Observation of a target. Its program listens on 127.0.0.1, on the port of the route. */
 static observation_t seen(const target_t *target, status_t status, const char *word)
 {
     observation_t seen;
@@ -60,7 +60,7 @@ static bool runs(const process_t *process)
     return process->state.tag != DROWSE_PROVIDER_COMMAND_STATE_EXITED;
 }
 
-static observation_t looked_at(const target_t *target, const process_t *process)
+static observation_t observe(const target_t *target, const process_t *process)
 {
     switch (process->state.tag) {
     case DROWSE_PROVIDER_COMMAND_STATE_RUNNING:
@@ -72,8 +72,8 @@ static observation_t looked_at(const target_t *target, const process_t *process)
     }
 }
 
-/* The command of a target's name, and its process if there ever was one. The error, `denied` and the
- * line to add when it is not granted, is the router's own and is handed on as it is. */
+/* The process of the command with the target's name, if it was ever started. The router's error, such
+ * as `denied` with the line to add, is passed on unchanged. */
 static bool find(target_t *target, drowse_provider_command_option_process_t *found, error_t *error)
 {
     return drowse_provider_command_find(&target->handle, found, error);
@@ -83,23 +83,23 @@ static void unsupported(error_t *error)
 {
     memset(error, 0, sizeof *error);
     error->code.tag = DROWSE_PROVIDER_TYPES_ERROR_CODE_UNSUPPORTED;
-    error->message = text("this provider only starts, stops and tells the status");
+    error->message = text("this provider supports only start, stop and status");
 }
 
-/* What every provider has. */
+/* Required functions. */
 
-void exports_drowse_provider_provider_describe(description_t *said)
+void exports_drowse_provider_provider_describe(description_t *description)
 {
-    memset(said, 0, sizeof *said);
-    said->name = text("programs-in-c");
-    said->version = text("0.1.0");
-    said->summary = text("programs of this machine, by a provider in C");
-    said->commands.ptr = calloc(1, sizeof *said->commands.ptr);
-    said->commands.len = 1;
-    said->commands.ptr[0].name = text("*");
-    said->commands.ptr[0].purpose = text("the programs that sleep and wake");
-    said->settings_schema = text("{\"type\": \"object\", \"additionalProperties\": false}");
-    said->target_schema = text("{\"type\": \"object\", \"additionalProperties\": false}");
+    memset(description, 0, sizeof *description);
+    description->name = text("programs-in-c");
+    description->version = text("0.1.0");
+    description->summary = text("programs of this machine, by a provider in C");
+    description->commands.ptr = calloc(1, sizeof *description->commands.ptr);
+    description->commands.len = 1;
+    description->commands.ptr[0].name = text("*");
+    description->commands.ptr[0].purpose = text("the programs that sleep and wake");
+    description->settings_schema = text("{\"type\": \"object\", \"additionalProperties\": false}");
+    description->target_schema = text("{\"type\": \"object\", \"additionalProperties\": false}");
 }
 
 bool exports_drowse_provider_provider_configure(plugin_string_t *settings, error_t *error)
@@ -109,7 +109,7 @@ bool exports_drowse_provider_provider_configure(plugin_string_t *settings, error
     }
     memset(error, 0, sizeof *error);
     error->code.tag = DROWSE_PROVIDER_TYPES_ERROR_CODE_INVALID_REQUEST;
-    error->message = text("this provider has no settings; take them out");
+    error->message = text("this provider has no settings; remove them");
     return false;
 }
 
@@ -121,8 +121,8 @@ bool exports_drowse_provider_provider_start(target_t *target, observation_t *ret
     }
     process_t process = found.val;
     if (found.is_some && runs(&process)) {
-        plugin_string_t go_on = text("SIGCONT");
-        if (!drowse_provider_command_signal(process.id, &go_on, error)) {
+        plugin_string_t resume = text("SIGCONT");
+        if (!drowse_provider_command_signal(process.id, &resume, error)) {
             return false;
         }
         process.state.tag = DROWSE_PROVIDER_COMMAND_STATE_RUNNING;
@@ -134,7 +134,7 @@ bool exports_drowse_provider_provider_start(target_t *target, observation_t *ret
             return false;
         }
     }
-    *ret = looked_at(target, &process);
+    *ret = observe(target, &process);
     return true;
 }
 
@@ -152,10 +152,10 @@ bool exports_drowse_provider_provider_stop(
     }
     process_t process = found.val;
     plugin_string_t ask = options->signal.is_some ? options->signal.val : text("SIGTERM");
-    plugin_string_t go_on = text("SIGCONT"), kill = text("SIGKILL");
-    /* What is paused hears it only when it goes on; what has ended hears nothing. */
+    plugin_string_t resume = text("SIGCONT"), kill = text("SIGKILL");
+    /* A paused process receives the signal only when it continues; an ended one ignores it. */
     if (!drowse_provider_command_signal(process.id, &ask, error)
-        || !drowse_provider_command_signal(process.id, &go_on, error)
+        || !drowse_provider_command_signal(process.id, &resume, error)
         || !drowse_provider_command_wait(process.id, options->grace_ms, &process.state, error)) {
         return false;
     }
@@ -164,7 +164,7 @@ bool exports_drowse_provider_provider_stop(
             || !drowse_provider_command_wait(process.id, KILL_MS, &process.state, error))) {
         return false;
     }
-    *ret = looked_at(target, &process);
+    *ret = observe(target, &process);
     return true;
 }
 
@@ -174,12 +174,12 @@ bool exports_drowse_provider_provider_status(target_t *target, observation_t *re
     if (!find(target, &found, error)) {
         return false;
     }
-    *ret = found.is_some ? looked_at(target, &found.val)
+    *ret = found.is_some ? observe(target, &found.val)
                          : seen(target, STATUS(STOPPED), "never started");
     return true;
 }
 
-/* What it does not do; `describe` names no ability. */
+/* Unsupported functions; `describe` declares no ability. */
 
 #define UNSUPPORTED(name, ...)                                                                     \
     bool exports_drowse_provider_provider_##name(__VA_ARGS__, error_t *error)                      \

@@ -1,4 +1,4 @@
-//! What a plugin says of itself before it is configured.
+//! Description of a plugin, read before it is configured.
 
 use crate::{
     bindings::drowse::provider::types,
@@ -7,9 +7,9 @@ use crate::{
     words::{Attribute, CommandWish, EndpointWish, NetworkWish},
 };
 
-/// What a plugin is, what it can do and what it wants.
+/// Name, abilities and requests of a plugin.
 ///
-/// The schemas of its settings are added from the types in [`Provider`].
+/// The settings schemas are added from the types in [`Provider`].
 #[derive(Clone, Debug)]
 pub struct Description {
     name: String,
@@ -22,12 +22,12 @@ pub struct Description {
     attributes: Vec<Attribute>,
 }
 
-/// What a provider may be unable to do. A provider that names one implements the function of this
+/// An optional ability of a provider. A provider that declares one implements the function of this
 /// name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ability {
-    /// `stop` honours a signal.
+    /// `stop` accepts a signal.
     StopSignal,
     /// `pause` and `resume`.
     Pause,
@@ -54,8 +54,8 @@ pub enum Ability {
 // === impl Description ===
 
 impl Description {
-    /// A plugin with its name, its own version (`env!("CARGO_PKG_VERSION")`) and one sentence for
-    /// `drowse plugin list`.
+    /// A plugin with its name, its version (`env!("CARGO_PKG_VERSION")`) and a summary of one
+    /// sentence for `drowse plugin list`.
     pub fn new(
         name: impl Into<String>,
         version: impl Into<String>,
@@ -73,35 +73,35 @@ impl Description {
         }
     }
 
-    /// What it can do besides `start`, `stop` and `status`.
+    /// Declares abilities besides `start`, `stop` and `status`.
     #[must_use]
     pub fn abilities(mut self, abilities: impl IntoIterator<Item = Ability>) -> Self {
         self.abilities.extend(abilities);
         self
     }
 
-    /// An endpoint it wants to call.
+    /// Requests an endpoint.
     #[must_use]
     pub fn endpoint(mut self, wish: EndpointWish) -> Self {
         self.endpoints.push(wish);
         self
     }
 
-    /// A command it wants to run.
+    /// Requests a command.
     #[must_use]
     pub fn command(mut self, wish: CommandWish) -> Self {
         self.commands.push(wish);
         self
     }
 
-    /// A network it wants to attach containers to.
+    /// Requests a network to attach containers to.
     #[must_use]
     pub fn network(mut self, wish: NetworkWish) -> Self {
         self.networks.push(wish);
         self
     }
 
-    /// `homepage`, `license`, `author`.
+    /// Adds an attribute: `homepage`, `license`, `author`.
     #[must_use]
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.attributes.push(Attribute::new(name, value));

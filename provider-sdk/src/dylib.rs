@@ -1,8 +1,7 @@
-//! A [`Provider`] as a dynamic library: the table that the router asks for.
+//! A [`Provider`] as a dynamic library: the function table for the router.
 //!
-//! The border itself is described in `drowse-provider-abi`. Every entry catches panics; what the
-//! provider asks of the world goes back to the router by the [`Caller`] that is installed for the
-//! time of the entry.
+//! `drowse-provider-abi` describes the ABI. Every entry catches panics; during an entry the
+//! installed [`Caller`] passes the provider's host calls to the router.
 
 mod caller;
 mod panics;
@@ -23,21 +22,21 @@ use crate::{
     provider::Provider,
 };
 
-// Unwinding is how a panic is caught and how a call that was given up ends.
+// Unwinding is needed to catch panics and to end cancelled calls.
 #[cfg(all(feature = "dylib", panic = "abort"))]
 compile_error!(
     "a provider that is a dynamic library is built with panic = \"unwind\": a panic would end the \
      router"
 );
 
-/// The table of a provider.
+/// The function table of a provider.
 pub fn table<P: Provider>() -> &'static Table {
     &Entries::<P>::TABLE
 }
 
 struct Entries<P>(std::marker::PhantomData<P>);
 
-/// The entries of a provider, each with the arguments it reads.
+/// Defines the entries of a provider with the arguments that they read.
 macro_rules! entries {
     ($($function:ident => $name:ident($($argument:ident: $type:ty),*);)+) => {
         impl<P: Provider> Entries<P> {
@@ -49,8 +48,7 @@ macro_rules! entries {
 
             $(
             unsafe extern "C" fn $name(host: *const Host, arguments: Bytes, answer: Sink) -> u32 {
-                // SAFETY: the router keeps to the border's rules: host, arguments and sink are
-                // valid until this returns.
+                // SAFETY: by the ABI's rules host, arguments and sink are valid until this returns.
                 unsafe {
                     enter(host, arguments, answer, |($($argument,)*): ($($type,)*)| {
                         Glue::<P>::$name($($argument),*)
@@ -82,35 +80,36 @@ entries! {
     Fetch => fetch(target: types::Target);
 }
 
-/// One entry: reads the arguments, lets the provider answer with the router as its host, and hands
-/// over the answer. Nothing unwinds out of here.
+/// Runs one entry: reads the arguments, calls the provider with the router as its host, and passes
+/// the answer on. Never unwinds.
 ///
 /// # Safety
 ///
-/// `host`, `arguments` and `answer` are what the router hands to an entry, until it returns.
+/// `host`, `arguments` and `answer` are those that the router passes to an entry; valid until it
+/// returns.
 unsafe fn enter<A: DeserializeOwned, R: Serialize>(
     host: *const Host,
     arguments: Bytes,
     answer: Sink,
-    act: impl FnOnce(A) -> Result<R, types::Error>,
+    run: impl FnOnce(A) -> Result<R, types::Error>,
 ) -> u32 {
-    // SAFETY: lent to us until we return.
-    let given = unsafe { std::slice::from_raw_parts(arguments.data, arguments.len) };
-    let caught = panics::caught(|| {
-        let arguments = wire::read(given).map_err(|flaw| format!("arguments: {flaw}"))?;
+    // SAFETY: borrowed until this returns.
+    let encoded = unsafe { std::slice::from_raw_parts(arguments.data, arguments.len) };
+    let result = panics::catch(|| {
+        let arguments = wire::read(encoded).map_err(|error| format!("arguments: {error}"))?;
         let caller = Rc::new(Caller::new(host));
         let _closed = caller::Closed(caller.clone());
         let _installed = host::install(Rc::new(caller));
-        Ok::<_, String>(wire::bytes(&act(arguments)))
+        Ok::<_, String>(wire::bytes(&run(arguments)))
     });
-    let (code, said) = match caught {
+    let (code, payload) = match result {
         Ok(Ok(bytes)) => (entry::ANSWERED, bytes),
-        Ok(Err(flaw)) => (entry::UNREADABLE, flaw.into_bytes()),
+        Ok(Err(error)) => (entry::UNREADABLE, error.into_bytes()),
         Err(panics::Ended::Panicked(message)) => (entry::PANICKED, message.into_bytes()),
         Err(panics::Ended::GivenUp) => (entry::GIVEN_UP, Vec::new()),
     };
-    // SAFETY: the sink is the router's own for this entry, and takes one answer.
-    unsafe { (answer.take)(answer.context, Bytes::of(&said)) };
+    // SAFETY: the sink is the router's for this entry, and takes one answer.
+    unsafe { (answer.take)(answer.context, Bytes::of(&payload)) };
     code
 }
 

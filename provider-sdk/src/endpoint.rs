@@ -1,4 +1,4 @@
-//! HTTP to an endpoint that the operator granted by name. The host knows where it is and adds
+//! HTTP to an endpoint that the operator granted by name. The host knows its location and adds
 //! credentials; the provider sees neither.
 
 mod request;
@@ -11,14 +11,14 @@ pub use request::Request;
 pub use response::{BODY_LIMIT, Response};
 pub use stream::{LINE_LIMIT, Lines, VALUE_LIMIT, Values};
 
-/// A granted place that speaks HTTP.
+/// A granted HTTP endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     name: Cow<'static, str>,
 }
 
 /// Percent-encodes a path segment or a query's name or value: everything but letters, digits and
-/// `-._~`. A handle with a slash becomes `%2F`, which the host refuses: check handles first.
+/// `-._~`. A slash in a handle becomes `%2F`, which the host refuses: validate handles first.
 pub fn encode(text: &str) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = String::with_capacity(text.len());
@@ -42,8 +42,8 @@ impl Endpoint {
         Self { name: name.into() }
     }
 
-    /// A request with any method. The path begins with `/` and may have a query; both are
-    /// percent-encoded already (see [`encode`] and [`Request::query`]).
+    /// A request with any method. The path begins with `/` and may have a query; both must be
+    /// percent-encoded (see [`encode`] and [`Request::query`]).
     pub fn request(&self, method: &str, path: &str) -> Request {
         Request::new(&self.name, method, path)
     }

@@ -1,16 +1,16 @@
-//! Why a call did not do what it was asked: a stable code to decide by, a sentence for people.
+//! Errors of calls: a stable code for decisions, a message for people.
 
 use std::fmt;
 
 pub use crate::bindings::drowse::provider::types::ErrorCode;
 use crate::{bindings::drowse::provider::types, words::Attribute};
 
-/// The result of whatever can fail in a provider.
+/// Result of a fallible function of a provider.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A failure of a call.
 ///
-/// The message is one lower-case sentence without a full stop: what was attempted on what, what
+/// The message is one line in lower case without a full stop: what was attempted on what, what
 /// happened, what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -37,21 +37,22 @@ impl Error {
     }
 
     constructors! {
-        /// The call or the settings make no sense; repeating it unchanged cannot help.
+        /// The call or the settings are invalid; a retry without changes cannot help.
         invalid_request => InvalidRequest,
         /// The target does not exist on the platform.
         not_found => NotFound,
-        /// The target's state or somebody else's operation is in the way; later it may work.
+        /// The target's state or another operation prevents the call; a later retry may succeed.
         conflict => Conflict,
-        /// The platform cannot be reached or is not able to answer now.
+        /// The platform cannot be reached or cannot answer now.
         unavailable => Unavailable,
-        /// The platform did not answer in time. The operation may still have had its effect.
+        /// The platform did not answer in time. The operation may still have taken effect.
         timeout => Timeout,
-        /// The provider cannot do this at all.
+        /// The provider does not support the call.
         unsupported => Unsupported,
         /// A defect in the provider or in the platform.
         internal => Internal,
-        /// A grant or the platform's own permissions forbid it; the message names what is missing.
+        /// A grant or the platform's permissions forbid the call; the message names what is
+        /// missing.
         denied => Denied,
     }
 
@@ -70,7 +71,7 @@ impl Error {
         Self::new(code, message).with_attribute("http-status", status.to_string())
     }
 
-    /// Puts what was attempted in front of the message: `{what}: {message}`.
+    /// Prefixes the message with what was attempted: `{what}: {message}`.
     #[must_use]
     pub fn context(mut self, what: impl fmt::Display) -> Self {
         self.message = format!("{what}: {}", self.message);
@@ -84,17 +85,17 @@ impl Error {
         self
     }
 
-    /// What kind of failure.
+    /// The stable code.
     pub fn code(&self) -> &ErrorCode {
         &self.code
     }
 
-    /// The sentence for people.
+    /// The message for people.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The detail of this name.
+    /// The attribute of this name.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         crate::words::find(&self.attributes, name)
     }

@@ -1,4 +1,4 @@
-//! Where [`Provider::watch`](crate::Provider::watch) reports. Elsewhere these do nothing.
+//! Reports of [`Provider::watch`](crate::Provider::watch). No effect in other calls.
 
 use std::time::Duration;
 
@@ -7,19 +7,20 @@ use crate::{
     words::{Event, Observation},
 };
 
-/// What this target is now. Waits while the host is behind.
+/// Reports the current state of a target. Waits while the host is busy.
 pub fn emit(observation: Observation) {
     emit_at(observation, Duration::ZERO);
 }
 
-/// What this target is now, with the time since the epoch of the change by the platform's clock.
+/// Reports the current state of a target, with the time of the change since the epoch by the
+/// platform's clock.
 pub fn emit_at(observation: Observation, at: Duration) {
     let at = u64::try_from(at.as_nanos()).unwrap_or(0);
     host::emit(&Event { observation, at, attributes: Vec::new() });
 }
 
-/// The provider now sees every change from here on; what happened before may have been missed, so
-/// the host asks for the state of its targets again. Once at the start and after each gap.
+/// Reports that the provider sees every change from now on. Earlier changes may have been missed,
+/// so the host queries its targets again. Call it at the start and after each gap.
 pub fn synced() {
     host::synced();
 }

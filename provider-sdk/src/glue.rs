@@ -1,4 +1,4 @@
-//! Between the generated export glue and a [`Provider`]: types, settings, and the one configured
+//! Connects the generated export glue to a [`Provider`]: types, settings, and the configured
 //! provider of an instance.
 
 use std::{any::Any, cell::RefCell, marker::PhantomData, rc::Rc};
@@ -11,11 +11,11 @@ use crate::{
     words::{Exit, Observation, Page, RecreateOptions, RemoveOptions, StopOptions, Usage},
 };
 
-/// The contract's exports, answered by `P`.
+/// The contract's exports, implemented by `P`.
 pub struct Glue<P>(PhantomData<P>);
 
 thread_local! {
-    /// The provider that the last `configure` made.
+    /// The provider that the last `configure` created.
     static CONFIGURED: RefCell<Option<Rc<dyn Any>>> = const { RefCell::new(None) };
 }
 
@@ -25,11 +25,11 @@ impl<P: Provider> Glue<P> {
         let configured = CONFIGURED.with_borrow(Clone::clone);
         let provider = configured
             .and_then(|provider| provider.downcast::<P>().ok())
-            .ok_or_else(|| Error::invalid_request("call of a provider: configure comes first"))?;
+            .ok_or_else(|| Error::invalid_request("call of a provider: call configure first"))?;
         Ok(run(&provider)?)
     }
 
-    fn on_target<R>(
+    fn call_for_target<R>(
         target: types::Target,
         run: impl FnOnce(&P, &Target<P::TargetSettings>) -> Result<R>,
     ) -> Result<R, types::Error> {
@@ -41,15 +41,15 @@ impl<P: Provider> Glue<P> {
     }
 }
 
-/// What only the border of a dynamic library needs.
+/// Functions that only the dynamic library needs.
 #[cfg(not(target_family = "wasm"))]
 impl<P: Provider> Glue<P> {
-    /// `describe` as the fallible function that every entry is.
+    /// `describe` as a fallible function, like every entry.
     pub(crate) fn described() -> Result<types::Description, types::Error> {
         Ok(<Self as Guest>::describe())
     }
 
-    /// Drops what `configure` made.
+    /// Drops the configured provider.
     pub(crate) fn forget() -> Result<(), types::Error> {
         CONFIGURED.set(None);
         Ok(())
@@ -71,27 +71,27 @@ impl<P: Provider> Guest for Glue<P> {
     }
 
     fn start(target: types::Target) -> Result<Observation, types::Error> {
-        Self::on_target(target, P::start)
+        Self::call_for_target(target, P::start)
     }
 
     fn stop(target: types::Target, options: StopOptions) -> Result<Observation, types::Error> {
-        Self::on_target(target, |provider, target| provider.stop(target, &options))
+        Self::call_for_target(target, |provider, target| provider.stop(target, &options))
     }
 
     fn pause(target: types::Target) -> Result<Observation, types::Error> {
-        Self::on_target(target, P::pause)
+        Self::call_for_target(target, P::pause)
     }
 
     fn resume(target: types::Target) -> Result<Observation, types::Error> {
-        Self::on_target(target, P::resume)
+        Self::call_for_target(target, P::resume)
     }
 
     fn kill(target: types::Target, signal: Option<String>) -> Result<Observation, types::Error> {
-        Self::on_target(target, |provider, target| provider.kill(target, signal.as_deref()))
+        Self::call_for_target(target, |provider, target| provider.kill(target, signal.as_deref()))
     }
 
     fn status(target: types::Target) -> Result<Observation, types::Error> {
-        Self::on_target(target, P::status)
+        Self::call_for_target(target, P::status)
     }
 
     fn list(cursor: Option<String>) -> Result<Page, types::Error> {
@@ -106,23 +106,23 @@ impl<P: Provider> Guest for Glue<P> {
         target: types::Target,
         options: RecreateOptions,
     ) -> Result<Observation, types::Error> {
-        Self::on_target(target, |provider, target| provider.recreate(target, &options))
+        Self::call_for_target(target, |provider, target| provider.recreate(target, &options))
     }
 
     fn fetch(target: types::Target) -> Result<(), types::Error> {
-        Self::on_target(target, P::fetch)
+        Self::call_for_target(target, P::fetch)
     }
 
     fn remove(target: types::Target, options: RemoveOptions) -> Result<(), types::Error> {
-        Self::on_target(target, |provider, target| provider.remove(target, &options))
+        Self::call_for_target(target, |provider, target| provider.remove(target, &options))
     }
 
     fn logs(target: types::Target, lines: u32) -> Result<Vec<String>, types::Error> {
-        Self::on_target(target, |provider, target| provider.logs(target, lines))
+        Self::call_for_target(target, |provider, target| provider.logs(target, lines))
     }
 
     fn exec(target: types::Target, command: Vec<String>) -> Result<Exit, types::Error> {
-        Self::on_target(target, |provider, target| {
+        Self::call_for_target(target, |provider, target| {
             if command.is_empty() {
                 let handle = &target.handle;
                 return Err(Error::invalid_request(format!(
@@ -134,21 +134,21 @@ impl<P: Provider> Guest for Glue<P> {
     }
 
     fn usage(target: types::Target) -> Result<Usage, types::Error> {
-        Self::on_target(target, P::usage)
+        Self::call_for_target(target, P::usage)
     }
 }
 
-/// On wasm32-unknown-unknown a panic has nowhere to print and becomes a bare trap: its message
-/// goes to the host's log first.
+/// On wasm32-unknown-unknown a panic becomes a trap without a message, so the message is written to
+/// the host's log first.
 #[cfg(target_family = "wasm")]
 fn panic_hook() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         std::panic::set_hook(Box::new(|panic| {
-            let said = panic.payload_as_str().unwrap_or("no message");
+            let text = panic.payload_as_str().unwrap_or("no message");
             let message = match panic.location() {
-                Some(location) => format!("panicked at {location}: {said}"),
-                None => format!("panicked: {said}"),
+                Some(location) => format!("panicked at {location}: {text}"),
+                None => format!("panicked: {text}"),
             };
             crate::log::write(crate::log::Level::Error, &message, &[]);
         }));

@@ -1,7 +1,8 @@
-//! What a provider may use of the world outside, and who answers.
+//! Functions of the host that a provider may call, and their implementations.
 //!
 //! In a component these are the contract's imports, called directly, so that a built component
-//! imports exactly what its provider uses. Natively a [`Host`] installed for the thread answers.
+//! imports exactly what its provider uses. Natively the [`Host`] installed for the thread
+//! implements them.
 
 use crate::words::Attribute;
 
@@ -21,12 +22,12 @@ pub(crate) use backend::{
     synced, unary, usage, wait, write_log,
 };
 
-/// The head of an HTTP response, with its body still to be read.
+/// Head of an HTTP response, with the unread body.
 pub struct Reply {
-    /// For instance 204.
+    /// Status code, such as 204.
     pub status: u16,
-    /// Names in lower case.
+    /// Headers, names in lower case.
     pub headers: Vec<Attribute>,
-    /// What comes after the head.
+    /// The unread body.
     pub body: Body,
 }

@@ -1,35 +1,36 @@
-//! The names of container images.
+//! Names of container images.
 
-/// A name as containers have it, `registry/repository:tag@digest`, taken apart. Whether it is a valid
-/// one is left to who gets it.
+/// A parsed image name, `registry/repository:tag@digest`. The platform validates it. `oci-spec`
+/// parses such references, too, but applies Docker Hub's defaults and regular expressions, which
+/// enlarge a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageName<'a> {
-    /// The registry with its port. None when the name does not say; platforms take that for one of
-    /// their own, usually `docker.io`.
+    /// Registry with port. None if the name has none; the platform then uses its default, usually
+    /// `docker.io`.
     pub registry: Option<&'a str>,
-    /// The repository in that registry.
+    /// Repository in the registry.
     pub repository: &'a str,
-    /// Registry and repository, as they are written.
+    /// Registry and repository as written.
     pub whole: &'a str,
-    /// `latest` when there is none.
+    /// Tag; default `latest`.
     pub tag: &'a str,
-    /// `sha256:…`. Where there is one it says all, and the tag nothing.
+    /// Digest, `sha256:…`. It takes precedence over the tag.
     pub digest: Option<&'a str>,
 }
 
 // === impl ImageName ===
 
 impl<'a> ImageName<'a> {
-    /// Takes a name apart.
+    /// Parses a name.
     pub fn parse(text: &'a str) -> Self {
-        let (named, digest) = match text.split_once('@') {
-            Some((named, digest)) => (named, Some(digest)),
+        let (without_digest, digest) = match text.split_once('@') {
+            Some((without_digest, digest)) => (without_digest, Some(digest)),
             None => (text, None),
         };
-        let (whole, tag) = match named.rsplit_once(':') {
-            // Elsewhere it is the registry's port.
+        let (whole, tag) = match without_digest.rsplit_once(':') {
+            // Otherwise it is the registry's port.
             Some((whole, tag)) if !tag.contains('/') => (whole, tag),
-            _ => (named, "latest"),
+            _ => (without_digest, "latest"),
         };
         let (registry, repository) = match whole.split_once('/') {
             Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_says_where_it_comes_from_and_what_is_meant() {
+    fn names_are_parsed_into_their_parts() {
         for (text, registry, repository, tag, digest) in [
             ("nginx", None, "nginx", "latest", None),
             ("nginx:1.27", None, "nginx", "1.27", None),
@@ -68,7 +69,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_name_is_put_together_again(
+        fn every_name_round_trips(
             registry in "([a-z]{1,4}[.][a-z]{2}(:[0-9]{2,4})?/)?",
             repository in "[a-z]{1,4}(/[a-z]{1,4}){0,4}",
             tag in "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,8})?",
@@ -84,7 +85,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_taken_as_a_name(text in any::<String>()) {
+        fn any_text_is_parsed_as_a_name(text in any::<String>()) {
             let found = ImageName::parse(&text);
             prop_assert!(text.starts_with(found.whole));
             prop_assert!(found.whole.ends_with(found.repository));

@@ -1,7 +1,7 @@
 //! Write a drowse provider: one trait, typed settings, granted endpoints, a test harness.
 //!
-//! A provider controls one platform: it starts, stops and describes targets. It can do nothing
-//! but talk to the [endpoints](endpoint), by [gRPC](grpc), too, send them [datagrams](udp), run the
+//! A provider controls one platform: it starts, stops and observes targets. It can only talk to the
+//! [endpoints](endpoint), also by [gRPC](grpc), send them [datagrams](udp), run the
 //! [commands](command) and attach to the [networks](network) that the operator granted it by name.
 //! Implement [`Provider`], call [`export!`] and build for `wasm32-unknown-unknown`:
 //!
@@ -63,27 +63,27 @@
 //! # }
 //! ```
 //!
-//! # How a call goes
+//! # Calls
 //!
-//! Each call runs in an instance of its own: [`Provider::configure`] with the settings first, then
-//! the call, then the instance is gone. Only the [`memo`] and processes stay. The host may drop a
-//! call at any wait; whatever is asked must be safe to ask again.
+//! Each call runs in an instance of its own: [`Provider::configure`] with the settings, then the
+//! call, then the instance is dropped. Only the [`memo`] and processes outlive it. The host may
+//! cancel a call at any wait, so every request must be safe to repeat.
 //!
 //! # As a dynamic library
 //!
-//! `cargo build --release --features drowse-provider-sdk/dylib` makes of the same source a dynamic
-//! library for routers with `allow-dylib = true`. It is trusted code: nothing confines it, and what
-//! it computes cannot be interrupted. A call that the router gives up unwinds at its next question
-//! to the [`host`].
+//! `cargo build --release --features drowse-provider-sdk/dylib` builds the same source as a dynamic
+//! library for routers with `allow-dylib = true`. It is trusted code: it is not sandboxed, and its
+//! computation cannot be interrupted. A call that the router cancels unwinds at its next call to
+//! the [`host`].
 //!
 //! # Outside WebAssembly
 //!
-//! The same source compiles natively. What is an import in a component is a [`host::Host`]
-//! there, installed for the thread: the [`testing::Harness`] is one.
+//! The same source compiles natively. The imports of a component are then the functions of a
+//! [`host::Host`] installed for the thread, such as the [`testing::Harness`].
 
 #![deny(unsafe_code)]
 
-// Generated: the only place with unsafe code, all of it about the canonical ABI.
+// Generated: the only unsafe code, all of it for the canonical ABI.
 #[allow(missing_docs, unreachable_pub, unsafe_code, clippy::all, clippy::pedantic)]
 pub mod bindings;
 
@@ -92,7 +92,7 @@ pub mod command;
 pub mod description;
 #[cfg(not(target_family = "wasm"))]
 #[doc(hidden)]
-#[allow(unsafe_code, reason = "the border of a dynamic library is C")]
+#[allow(unsafe_code, reason = "the ABI of a dynamic library is C")]
 pub mod dylib;
 pub mod endpoint;
 pub mod error;
@@ -108,6 +108,7 @@ pub mod network;
 pub mod poll;
 pub mod provider;
 pub mod settings;
+pub mod signal;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 pub mod udp;
@@ -125,10 +126,10 @@ pub use words::{
     Page, RecreateOptions, RemoveOptions, Status, StopOptions, Usage,
 };
 
-/// Makes a type that implements [`Provider`] the plugin that this crate builds to. Once per crate.
+/// Exports a type that implements [`Provider`] as the plugin of this crate. Once per crate.
 ///
 /// For WebAssembly it exports the component. Natively it exports the table of a dynamic library
-/// when this crate's feature `dylib` is on, and does nothing otherwise: tests may link several
+/// with this crate's feature `dylib`, and otherwise does nothing: a test may link several
 /// providers.
 #[macro_export]
 macro_rules! export {
@@ -149,7 +150,7 @@ macro_rules! export {
 macro_rules! export_table {
     ($provider:ty) => {
         const _: () = {
-            /// What the router asks a dynamic library for.
+            /// Symbol that the router looks up in a dynamic library.
             #[unsafe(no_mangle)]
             extern "C" fn drowse_provider_table() -> *const $crate::dylib::Table {
                 $crate::dylib::table::<$provider>()

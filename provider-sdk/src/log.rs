@@ -1,7 +1,7 @@
-//! Lines for the operator: [`error!`](crate::error!), [`warn!`](crate::warn!),
-//! [`info!`](crate::info!), [`debug!`](crate::debug!) and [`trace!`](crate::trace!).
+//! Log events: [`error!`](crate::error!), [`warn!`](crate::warn!), [`info!`](crate::info!),
+//! [`debug!`](crate::debug!) and [`trace!`](crate::trace!).
 //!
-//! Fields come first, `name = value`, and a semicolon before the message:
+//! Fields come first, as `name = value`, and a semicolon precedes the message:
 //!
 //! ```
 //! # use drowse_provider_sdk::{info, testing::{Harness, Silent}};
@@ -17,12 +17,12 @@
 pub use crate::bindings::drowse::provider::log::Level;
 use crate::{host, words::Attribute};
 
-/// One event. Messages are cut at 4 KiB by the host.
+/// Logs one event. The host cuts messages at 4 KiB.
 pub fn write(level: Level, message: &str, fields: &[Attribute]) {
     host::write_log(level, message, fields);
 }
 
-/// One event at a level that is computed. See [`log`](crate::log).
+/// Logs one event at a computed level. See [`log`](crate::log).
 #[macro_export]
 macro_rules! log_event {
     ($level:expr, $($name:ident = $value:expr),+ ; $($message:tt)+) => {
@@ -40,32 +40,32 @@ macro_rules! log_event {
     };
 }
 
-/// Something is broken and the operator has to act. See [`log`](crate::log).
+/// An error that the operator has to fix. See [`log`](crate::log).
 #[macro_export]
 macro_rules! error {
     ($($event:tt)+) => { $crate::log_event!($crate::log::Level::Error, $($event)+) };
 }
 
-/// Something is odd and goes on. See [`log`](crate::log).
+/// A problem that does not stop the operation. See [`log`](crate::log).
 #[macro_export]
 macro_rules! warn {
     ($($event:tt)+) => { $crate::log_event!($crate::log::Level::Warn, $($event)+) };
 }
 
-/// Something happened that an operator may want to know. Whoever waits for the call is told the last
-/// one: while something takes long, say every few seconds how far it is. See [`log`](crate::log).
+/// An event of interest to the operator. Visitors that wait for the call see the last one: report
+/// the progress of a long operation every few seconds. See [`log`](crate::log).
 #[macro_export]
 macro_rules! info {
     ($($event:tt)+) => { $crate::log_event!($crate::log::Level::Info, $($event)+) };
 }
 
-/// A detail for whoever looks for a mistake. See [`log`](crate::log).
+/// A detail for debugging an installation. See [`log`](crate::log).
 #[macro_export]
 macro_rules! debug {
     ($($event:tt)+) => { $crate::log_event!($crate::log::Level::Debug, $($event)+) };
 }
 
-/// A detail for whoever writes the provider. See [`log`](crate::log).
+/// A detail for debugging the provider. See [`log`](crate::log).
 #[macro_export]
 macro_rules! trace {
     ($($event:tt)+) => { $crate::log_event!($crate::log::Level::Trace, $($event)+) };

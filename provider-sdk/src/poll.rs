@@ -1,4 +1,4 @@
-//! For platforms that report nothing: look again and again, and emit what differs.
+//! Polling for platforms without events.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,30 +9,30 @@ use crate::{
     words::{Observation, Page},
 };
 
-/// A whole [`watch`](crate::Provider::watch) made of looks: every `interval` it compares what
-/// `look` returns with the look before and emits each target that came, changed or went.
+/// Implements [`watch`](crate::Provider::watch) by polling: every `interval` it compares the result
+/// of `look` with the previous one and emits each target that appeared, changed or disappeared.
 ///
-/// Returns only with `look`'s error, as `watch` does; the host then begins anew.
+/// Returns only with an error of `look`; the host then restarts the watch.
 pub fn watch(interval: Duration, mut look: impl FnMut() -> Result<Vec<Observation>>) -> Result<()> {
-    let mut known = by_handle(look()?);
-    // Only now: a change after the first look will be seen as a difference to it.
+    let mut previous = by_handle(look()?);
+    // Only now: any change after the first poll will be seen as a difference.
     events::synced();
     loop {
         clock::sleep(interval);
         let current = by_handle(look()?);
         for (handle, observation) in &current {
-            if known.get(handle) != Some(observation) {
+            if previous.get(handle) != Some(observation) {
                 events::emit(observation.clone());
             }
         }
-        for handle in known.keys().filter(|handle| !current.contains_key(*handle)) {
+        for handle in previous.keys().filter(|handle| !current.contains_key(*handle)) {
             events::emit(Observation::missing(handle));
         }
-        known = current;
+        previous = current;
     }
 }
 
-/// All pages of a list, one after the other: `all_pages(|cursor| self.list(cursor))`.
+/// Joins all pages of a list: `all_pages(|cursor| self.list(cursor))`.
 pub fn all_pages(mut list: impl FnMut(Option<&str>) -> Result<Page>) -> Result<Vec<Observation>> {
     let mut observations = Vec::new();
     let mut cursor: Option<String> = None;

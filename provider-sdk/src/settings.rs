@@ -1,4 +1,6 @@
-//! From the JSON that the host hands over to typed settings, with errors that name the key.
+//! Parses the JSON from the host to typed settings, with errors that name the key.
+
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -8,14 +10,14 @@ use crate::error::{Error, Result};
 
 mod span;
 
-/// Settings of a provider or target that has none.
+/// Settings of a provider or target without settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoSettings {}
 
-/// The settings in `json`. `of` says whose they are: `settings`, `settings of target "web"`.
+/// Parses settings. `of` names their owner for errors: `settings`, `settings of target "web"`.
 ///
-/// Types refuse unknown keys with `#[serde(deny_unknown_fields)]`; the harness insists on it.
+/// Types refuse unknown keys with `#[serde(deny_unknown_fields)]`; the test harness checks it.
 pub fn parse<T: DeserializeOwned>(of: &str, json: &str) -> Result<T> {
     let refuse = |what: String| Error::invalid_request(format!("{of}: {what}"));
     let value: serde_json::Value = match json.trim() {
@@ -35,12 +37,12 @@ pub fn parse<T: DeserializeOwned>(of: &str, json: &str) -> Result<T> {
     })
 }
 
-/// The refusal of a key of the provider's settings, with what it should be.
+/// The error for a key of the provider's settings, with the expected value.
 pub fn refuse(key: &str, expected: &str) -> Error {
     Error::invalid_request(format!("settings: key \"{key}\": expected {expected}"))
 }
 
-/// Refuses what is no HTTP method in upper case, and the methods that no rule allows.
+/// Validates an HTTP method: upper case, and none of those that no rule allows.
 pub fn check_method(key: &str, method: &str) -> Result<()> {
     if method.is_empty() || !method.bytes().all(|c| c.is_ascii_uppercase()) {
         return Err(refuse(key, "a method in upper case, such as POST"));
@@ -54,12 +56,32 @@ pub fn check_method(key: &str, method: &str) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a path of an endpoint that does not begin where the endpoint does.
+/// Validates a path of an endpoint: it begins with `/`.
 pub fn check_path(key: &str, path: &str) -> Result<()> {
     if !path.starts_with('/') {
-        return Err(refuse(key, "a path that begins with /; the endpoint says where that is"));
+        return Err(refuse(key, "a path that begins with /; the host comes from the endpoint"));
     }
     Ok(())
+}
+
+/// Whether the text is an IP address or a host name, without a port.
+pub fn is_host(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok() || is_host_name(text)
+}
+
+fn is_host_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+/// Validates the registry of image names, `ghcr.io` or `registry.lan:5000`: without scheme and path.
+pub fn check_registry(key: &str, registry: &str) -> Result<()> {
+    if registry.split(':').all(is_host_name) {
+        return Ok(());
+    }
+    Err(Error::invalid_request(format!(
+        "settings: key \"{key}\": {registry:?} is not the beginning of an image name; write for \
+         instance ghcr.io or registry.lan:5000"
+    )))
 }
 
 /// The JSON Schema (2020-12) of a settings type.

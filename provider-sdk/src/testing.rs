@@ -1,10 +1,10 @@
-//! Tests of a provider without a host: scripted endpoints and commands, a virtual clock, captured
+//! Testing a provider without a host: scripted endpoints and commands, a virtual clock, captured
 //! logs and reports.
 //!
-//! Calls go through the same glue as in a component: `configure` first, then the call, in an
-//! instance of its own. What the provider asks outside must be what the script expects, in that
-//! order, and must be allowed by the rules its own description asks for; anything else fails the
-//! test on the spot and says what was expected. `sleep` moves the clock and returns at once.
+//! Calls go through the same glue as in a component: `configure`, then the call, in an instance of
+//! its own. The provider's host calls must match the script, in order, and must be allowed by the
+//! rules of its description; any other call fails the test at once with the expected one. `sleep`
+//! advances the clock and returns at once.
 
 mod check;
 mod program;
@@ -37,28 +37,28 @@ use crate::{
     words::{Exit, Observation, Page, RecreateOptions, RemoveOptions, StopOptions, Usage},
 };
 
-/// A configured provider with its scripted surroundings.
+/// A configured provider with a scripted host.
 ///
-/// When it is dropped, whatever the script still expects fails the test.
+/// On drop, unmet expectations fail the test.
 pub struct Harness<P> {
     settings: String,
     script: Script,
     provider: PhantomData<fn() -> P>,
 }
 
-/// How a watch went.
+/// Result of a watch.
 #[derive(Debug)]
 pub struct Watched {
-    /// What it reported, in order.
+    /// Reports, in order.
     pub reports: Vec<Report>,
-    /// Why it ended by itself; none if it still went on when the script was at its end, which is
-    /// where the host drops the call.
+    /// Error of the watch; None if it still ran at the end of the script, where the host drops the
+    /// call.
     pub error: Option<Error>,
-    /// What it was waiting for when the host dropped it.
+    /// What the watch was waiting for when the host dropped it.
     pub dropped: Option<String>,
 }
 
-/// A provider that does nothing, for tests of what needs only a host.
+/// A provider that does nothing, for tests that need only a host.
 pub struct Silent;
 
 // === impl Harness ===
@@ -70,12 +70,12 @@ impl<P: Provider> Default for Harness<P> {
 }
 
 impl<P: Provider> Harness<P> {
-    /// The provider with no settings.
+    /// The provider without settings.
     pub fn new() -> Self {
         Self::with_settings(serde_json::json!({}))
     }
 
-    /// The provider with these settings, as the operator writes them.
+    /// The provider with these settings.
     pub fn with_settings(settings: serde_json::Value) -> Self {
         Self {
             settings: settings.to_string(),
@@ -84,21 +84,20 @@ impl<P: Provider> Harness<P> {
         }
     }
 
-    /// The next request that the provider sends: `METHOD /path?query` to this endpoint, and what
-    /// comes back.
+    /// Expects the next request, `METHOD /path?query` to this endpoint, and sets its response.
     pub fn expect(&self, endpoint: &str, request: &str, reply: Reply) -> &Self {
         self.script.expect(endpoint, request, Outcome::Http(reply));
         self
     }
 
-    /// The next gRPC call: `/package.Service/Method` on this endpoint, and what comes back.
+    /// Expects the next gRPC call, `/package.Service/Method` on this endpoint, and sets its answer.
     pub fn expect_call(&self, endpoint: &str, method: &str, answer: Answer) -> &Self {
         self.script.expect(endpoint, method, Outcome::Grpc(answer));
         self
     }
 
-    /// The next thing asked of a network, `ADD container`, `DEL` or `CHECK`, and its outcome: the
-    /// addresses, for `ADD`.
+    /// Expects the next network call, `ADD container`, `DEL` or `CHECK`, and sets its result: the
+    /// addresses for `ADD`.
     pub fn expect_network(
         &self,
         network: &str,
@@ -109,8 +108,8 @@ impl<P: Provider> Harness<P> {
         self
     }
 
-    /// Grants an endpoint's further rules, besides those that the description asks for: what an
-    /// operator does whose settings lead elsewhere.
+    /// Grants rules of an endpoint besides those of the description, as an operator does for
+    /// settings with other requests.
     pub fn allow<R: Into<String>>(
         &self,
         endpoint: &str,
@@ -126,74 +125,74 @@ impl<P: Provider> Harness<P> {
         self
     }
 
-    /// Moves the virtual clock.
+    /// Advances the virtual clock.
     pub fn advance(&self, time: Duration) -> &Self {
         self.script.advance(time);
         self
     }
 
-    /// What the provider sent so far, with headers, body and timeout.
+    /// Requests of the provider so far, with headers, body and timeout.
     pub fn requests(&self) -> Vec<Request> {
         self.script.requests()
     }
 
-    /// The gRPC calls of the provider so far, with metadata and message.
+    /// gRPC calls of the provider so far, with metadata and message.
     pub fn calls(&self) -> Vec<Call> {
         self.script.calls()
     }
 
-    /// What the provider asked of networks so far.
+    /// Network calls of the provider so far.
     pub fn attachments(&self) -> Vec<Attachment> {
         self.script.attachments()
     }
 
-    /// The datagrams that the provider sent so far, each with its endpoint.
+    /// Datagrams of the provider so far, each with its endpoint.
     pub fn datagrams(&self) -> Vec<(String, Vec<u8>)> {
         self.script.datagrams()
     }
 
-    /// What the provider logged so far.
+    /// Log events of the provider so far.
     pub fn logs(&self) -> Vec<Logged> {
         self.script.logs()
     }
 
-    /// The signals that the provider sent so far, as `command SIGTERM`.
+    /// Signals of the provider so far, as `command SIGTERM`.
     pub fn signals(&self) -> Vec<String> {
         self.script.signals()
     }
 
-    /// The arguments and the environment (`NAME=value`) of each spawn so far.
+    /// Arguments and environment (`NAME=value`) of each spawn so far.
     pub fn spawned(&self) -> Vec<(Vec<String>, Vec<String>)> {
         self.script.spawned()
     }
 
-    /// The virtual time since the harness was made.
+    /// Virtual time since the harness was created.
     pub fn elapsed(&self) -> Duration {
         self.script.elapsed()
     }
 
-    /// What the provider keeps in its memo under this key.
+    /// The value of this key in the provider's memo.
     pub fn memo(&self, key: &str) -> Option<Vec<u8>> {
         self.script.memo(key)
     }
 
-    /// Runs anything with this harness as the host.
+    /// Runs a closure with this harness as the host.
     pub fn run<R>(&self, run: impl FnOnce() -> R) -> R {
         let _installed = host::install(self.script.as_host());
         run()
     }
 
     fn call<R, E: Into<Error>>(&self, call: impl FnOnce() -> Result<R, E>) -> Result<R> {
-        self.staged(Stage::Call, call)
+        self.call_in_stage(Stage::Call, call)
     }
 
-    fn staged<R, E: Into<Error>>(
+    fn call_in_stage<R, E: Into<Error>>(
         &self,
         stage: Stage,
         call: impl FnOnce() -> Result<R, E>,
     ) -> Result<R> {
         self.run(|| {
-            self.script.begin(Stage::Inside);
+            self.script.begin(Stage::Configure);
             Glue::<P>::configure(self.settings.clone())?;
             self.script.begin(stage);
             let outcome = call().map_err(Into::into);
@@ -277,11 +276,11 @@ impl<P: Provider> Harness<P> {
         self.call(|| Glue::<P>::usage(target.into()))
     }
 
-    /// [`Provider::watch`], until it fails or the script is at its end.
+    /// Runs [`Provider::watch`] until it fails or the script ends.
     pub fn watch(&self) -> Watched {
-        let watch = || self.staged(Stage::Watch, Glue::<P>::watch);
+        let watch = || self.call_in_stage(Stage::Watch, Glue::<P>::watch);
         let (error, dropped) = match catch_unwind(AssertUnwindSafe(watch)) {
-            Ok(Ok(())) => panic!("watch returned without an error; it returns only with one"),
+            Ok(Ok(())) => panic!("watch returned without an error, but must return only with one"),
             Ok(Err(error)) => (Some(error), None),
             Err(panic) => match panic.downcast::<Dropped>() {
                 Ok(dropped) => (None, Some(dropped.0)),
@@ -294,9 +293,9 @@ impl<P: Provider> Harness<P> {
 
 impl<P> Drop for Harness<P> {
     fn drop(&mut self) {
-        let left = self.script.left();
-        if !left.is_empty() && !std::thread::panicking() {
-            panic!("the provider did not ask everything that was expected; left: {left:#?}");
+        let unmet = self.script.unmet();
+        if !unmet.is_empty() && !std::thread::panicking() {
+            panic!("expected calls that the provider did not make: {unmet:#?}");
         }
     }
 }

@@ -1,15 +1,15 @@
-//! Datagrams to an endpoint that the operator granted by name with a `udp://host:port` url. The
-//! host knows where that is; nothing comes back.
+//! Datagrams to an endpoint that the operator granted by name with a `udp://host:port` URL. The
+//! host knows its location; there are no replies.
 
 use crate::{error::Result, host};
 
-/// The most that fits into one datagram.
+/// Maximum payload of a datagram, in bytes.
 pub const PAYLOAD_LIMIT: usize = 1_472;
 
-/// Sends one datagram of at most [`PAYLOAD_LIMIT`] bytes. Success says that it left, not that
-/// anybody heard it. Waits when more than 100 are sent in a second.
+/// Sends one datagram of at most [`PAYLOAD_LIMIT`] bytes. Success means that it was sent, not that
+/// it was received. Waits when more than 100 are sent in a second.
 ///
-/// The description asks for such an endpoint by a suggested url with `udp` and without rules:
+/// The description requests such an endpoint by a suggested URL with `udp` and without rules:
 ///
 /// ```
 /// # use drowse_provider_sdk::EndpointWish;

@@ -1,6 +1,6 @@
-//! The contract's types as `drowse-provider-abi` writes and reads them.
+//! Serialization of the contract's types for `drowse-provider-abi`.
 //!
-//! Most of them derive what is needed in [`bindings`](crate::bindings).
+//! Most of them derive it in [`bindings`](crate::bindings).
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -17,7 +17,7 @@ impl Serialize for Abilities {
 
 impl<'de> Deserialize<'de> for Abilities {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // What a later contract adds is kept, and means nothing here.
+        // Flags of a later contract are kept, and have no meaning here.
         Ok(Self::from_bits_retain(u32::deserialize(deserializer)? as u16))
     }
 }

@@ -1,4 +1,4 @@
-//! The words that host and provider share, with what makes them pleasant to write.
+//! Types that host and provider share, with constructors.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -7,10 +7,10 @@ pub use crate::bindings::drowse::provider::types::{
     Page, RecreateOptions, RemoveOptions, ResourceUsage as Usage, Status, StopOptions,
 };
 
-/// An [`Exit`] has at most so many lines.
+/// Maximum lines of an [`Exit`].
 pub const EXIT_LINES: usize = 100;
 
-/// A line of an [`Exit`] has at most so many bytes.
+/// Maximum length of a line of an [`Exit`], in bytes.
 pub const EXIT_LINE_BYTES: usize = 4 << 10;
 
 /// The first value of this name.
@@ -21,7 +21,7 @@ pub(crate) fn find<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a st
 // === impl Attribute ===
 
 impl Attribute {
-    /// One name and value.
+    /// A name and a value.
     pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
         Self { name: name.into(), value: value.into() }
     }
@@ -30,7 +30,7 @@ impl Attribute {
 // === impl Observation ===
 
 impl Observation {
-    /// What is known at the least: the handle, the status, and the platform's own word for it.
+    /// An observation with the required data: handle, status, and the platform's native status.
     pub fn new(
         handle: impl Into<String>,
         status: Status,
@@ -49,54 +49,54 @@ impl Observation {
         }
     }
 
-    /// The platform knows no such target.
+    /// Observation of a target that does not exist on the platform.
     pub fn missing(handle: impl Into<String>) -> Self {
         Self::new(handle, Status::Missing, "missing")
     }
 
-    /// The platform's identity of this incarnation.
+    /// Sets the platform's id of this instance.
     #[must_use]
     pub fn with_native_id(mut self, id: impl Into<String>) -> Self {
         self.native_id = Some(id.into());
         self
     }
 
-    /// The platform's own verdict.
+    /// Sets the health that the platform reports.
     #[must_use]
     pub fn with_health(mut self, health: Health) -> Self {
         self.health = health;
         self
     }
 
-    /// One more way to reach it, after those it has.
+    /// Appends an address.
     #[must_use]
     pub fn with_address(mut self, address: Address) -> Self {
         self.addresses.push(address);
         self
     }
 
-    /// One more label.
+    /// Adds a label.
     #[must_use]
     pub fn with_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.push(Attribute::new(name, value));
         self
     }
 
-    /// One sentence for people.
+    /// Sets a description for people.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// One more fact: `exit-status`, `started-at`, `memory-bytes`, `image`.
+    /// Adds an attribute: `exit-status`, `started-at`, `memory-bytes`, `image`.
     #[must_use]
     pub fn with_attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.attributes.push(Attribute::new(name, value));
         self
     }
 
-    /// The fact of this name.
+    /// The attribute of this name.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         find(&self.attributes, name)
     }
@@ -110,39 +110,39 @@ impl Observation {
 // === impl Address ===
 
 impl Address {
-    /// Every port of the target can be reached at this host.
+    /// An address on which every port of the target is reachable.
     pub fn new(host: impl Into<String>) -> Self {
         Self { host: host.into(), port: None, target_port: None, attributes: Vec::new() }
     }
 
-    /// Only this port can be reached.
+    /// Restricts the address to this port.
     #[must_use]
     pub fn with_port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
     }
 
-    /// The port is the target's only one, whatever a route calls it.
+    /// The port is the target's only one and overrides the route's port.
     #[must_use]
     pub fn for_any_port(self) -> Self {
         self.with_target_port(0)
     }
 
-    /// The port leads to this port of the target.
+    /// Maps the port to this port of the target.
     #[must_use]
     pub fn with_target_port(mut self, port: u16) -> Self {
         self.target_port = Some(port);
         self
     }
 
-    /// One more fact, for instance `network` and `backend`.
+    /// Adds an attribute, such as `network` or `backend`.
     #[must_use]
     pub fn with_attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.attributes.push(Attribute::new(name, value));
         self
     }
 
-    /// Reads `host:port`, with an IPv6 address in brackets. None if it is anything else.
+    /// Parses `host:port`, with an IPv6 address in brackets. None for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let port = port.parse().ok().filter(|port| *port != 0)?;
@@ -160,20 +160,20 @@ impl Address {
 // === impl StopOptions ===
 
 impl StopOptions {
-    /// Asks in the platform's usual way and gives it this long.
+    /// Stops with the platform's default signal and this grace time.
     pub fn new(grace: Duration) -> Self {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         Self { signal: None, grace_ms, attributes: Vec::new() }
     }
 
-    /// Asks with this signal.
+    /// Stops with this signal.
     #[must_use]
     pub fn with_signal(mut self, signal: impl Into<String>) -> Self {
         self.signal = Some(signal.into());
         self
     }
 
-    /// The time the target has to stop by itself before it is killed.
+    /// Time for the target to stop before it is killed.
     pub fn grace(&self) -> Duration {
         Duration::from_millis(self.grace_ms)
     }
@@ -182,8 +182,7 @@ impl StopOptions {
 // === impl Exit ===
 
 impl Exit {
-    /// How a command ended and what it wrote; the last [`EXIT_LINES`] lines are kept, each cut at
-    /// [`EXIT_LINE_BYTES`].
+    /// Result of a command; keeps the last [`EXIT_LINES`] lines, each cut at [`EXIT_LINE_BYTES`].
     pub fn new<L: Into<String>>(status: i32, output: impl IntoIterator<Item = L>) -> Self {
         let mut last = VecDeque::with_capacity(EXIT_LINES);
         for line in output {
@@ -201,12 +200,12 @@ impl Exit {
 // === impl Usage ===
 
 impl Usage {
-    /// What a target uses that does not run.
+    /// Usage of a target that does not run.
     pub fn nothing() -> Self {
         Self { cpu_percent: Some(0.0), memory: Some(0), attributes: Vec::new() }
     }
 
-    /// What a target uses that runs, or is paused, where the platform does not tell.
+    /// Usage of a running or paused target for which the platform has no data.
     pub fn unknown() -> Self {
         Self { cpu_percent: None, memory: None, attributes: Vec::new() }
     }
@@ -233,7 +232,7 @@ impl Page {
 // === impl EndpointWish ===
 
 impl EndpointWish {
-    /// A wish without which the provider cannot work.
+    /// A required endpoint.
     pub fn new(name: impl Into<String>, purpose: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -245,7 +244,7 @@ impl EndpointWish {
         }
     }
 
-    /// A usual place, for instance `unix:///var/run/docker.sock`; `udp://255.255.255.255:9` for
+    /// Suggests a URL, such as `unix:///var/run/docker.sock`; `udp://255.255.255.255:9` for
     /// [datagrams](crate::udp).
     #[must_use]
     pub fn suggested_url(mut self, url: impl Into<String>) -> Self {
@@ -253,17 +252,19 @@ impl EndpointWish {
         self
     }
 
-    /// What the provider needs, `METHOD /path`: a segment `*` is any one segment, a final `**`
-    /// any rest. `METHOD /path?all=1&limit=*` allows these keys of a query with these values, `?*` any
-    /// query; without `?` there may be none. For [gRPC](crate::grpc) `/package.Service/Method` or `/package.Service/*`.
+    /// Requests these rules, `METHOD /path`: a segment `*` matches any one segment, a final `**`
+    /// any rest. `METHOD /path?all=1&limit=*` allows these query keys with these values, `?*` any
+    /// query; without `?` there must be none. For [gRPC](crate::grpc) `/package.Service/Method` or
+    /// `/package.Service/*`.
     #[must_use]
     pub fn rules<R: Into<String>>(mut self, rules: impl IntoIterator<Item = R>) -> Self {
         self.rules.extend(rules.into_iter().map(Into::into));
         self
     }
 
-    /// These settings of the provider say what it sends: the [`rules`](Self::rules) are for what holds
-    /// when nobody writes them. Who writes them grants others, and `drowse check` does not miss these.
+    /// These settings of the provider determine its requests: the [`rules`](Self::rules) apply to
+    /// the settings' defaults. An operator who sets them grants other rules, and `drowse check`
+    /// does not require these.
     #[must_use]
     pub fn rules_follow<'a>(mut self, settings: impl IntoIterator<Item = &'a str>) -> Self {
         let settings: Vec<_> = settings.into_iter().collect();
@@ -278,7 +279,7 @@ impl EndpointWish {
         self
     }
 
-    /// It is for datagrams, by its usual place; else for HTTP.
+    /// Whether it is for datagrams, by its suggested URL; otherwise it is for HTTP.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn wants_datagrams(&self) -> bool {
         self.suggested_url.as_deref().is_some_and(|url| url.starts_with("udp://"))
@@ -288,8 +289,7 @@ impl EndpointWish {
 // === impl CommandWish ===
 
 impl CommandWish {
-    /// A wish without which the provider cannot work. The name is `*` when the operator chooses
-    /// the names.
+    /// A required command. The name is `*` if the operator chooses the names.
     pub fn new(name: impl Into<String>, purpose: impl Into<String>) -> Self {
         let (name, purpose) = (name.into(), purpose.into());
         Self { name, purpose, optional: false, attributes: Vec::new() }
@@ -306,8 +306,7 @@ impl CommandWish {
 // === impl NetworkWish ===
 
 impl NetworkWish {
-    /// A wish without which the provider cannot work. The name is `*` when the operator chooses
-    /// the names.
+    /// A required network. The name is `*` if the operator chooses the names.
     pub fn new(name: impl Into<String>, purpose: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -318,15 +317,15 @@ impl NetworkWish {
         }
     }
 
-    /// The provider works without it, as long as no setting names one.
+    /// The provider works without it, unless a setting names one.
     #[must_use]
     pub fn optional(mut self) -> Self {
         self.optional = true;
         self
     }
 
-    /// The setting of the provider or of a target that names the network. Who names one that is
-    /// not granted is told so by `drowse check`.
+    /// The setting of the provider or of a target that names the network. `drowse check` reports a
+    /// named network that is not granted.
     #[must_use]
     pub fn named_by(mut self, setting: impl Into<String>) -> Self {
         self.setting = Some(setting.into());

@@ -1,6 +1,6 @@
-/* A dynamic library that is a drowse provider in C, for tests of the border. What is odd about it is
- * chosen when it is compiled: MAJOR, MINOR, FUNCTIONS (how many its table has), NAME (one letter),
- * SYMBOL, and GARBAGE, with which it answers `start` in bytes that mean nothing. */
+/* A dynamic library that is a drowse provider in C, for tests of the ABI. Defines select its deviations:
+ * MAJOR, MINOR, FUNCTIONS (the number of table entries), NAME (one letter), SYMBOL, and GARBAGE, with
+ * which `start` answers invalid bytes. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -70,7 +70,7 @@ static uint32_t stop(const host *host, bytes arguments, sink to) {
 
 static void forget_answer(void *context, bytes answer) {}
 
-/* Answers only when the router does not know `moon.phase`. */
+/* Succeeds only if the router does not know `moon.phase`. */
 static uint32_t status(const host *host, bytes arguments, sink to) {
     static const char name[] = "moon.phase";
     bytes function = {(const uint8_t *)name, sizeof name - 1}, none = {(const uint8_t *)name, 0};
@@ -80,7 +80,7 @@ static uint32_t status(const host *host, bytes arguments, sink to) {
     return ANSWER(to, OBSERVATION);
 }
 
-/* Asks with arguments that cannot be read. */
+/* Calls the host with invalid arguments. */
 static uint32_t pause_(const host *host, bytes arguments, sink to) {
     static const char name[] = "clock.sleep";
     bytes function = {(const uint8_t *)name, sizeof name - 1}, none = {(const uint8_t *)name, 0};

@@ -38,7 +38,7 @@ pub const PROXMOX: Dylib = Dylib { package: "drowse-provider-proxmox", name: "pr
 pub const WAKE_ON_LAN: Dylib =
     Dylib { package: "drowse-provider-wake-on-lan", name: "wake-on-lan" };
 
-/// A provider that does to the border what it can.
+/// A provider for tests of the ABI.
 pub const GUEST: Dylib = Dylib { package: "drowse-dylib-guest", name: "guest" };
 
 /// Those that tests drive.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use drowse_provider_rules::{CleanPath, Rule};
+use drowse_provider_rules::{NormalizedPath, Rule};
 
 /// Relays connections and keeps what they ask for. Its threads end with the connections.
 pub struct Recorder {
@@ -107,7 +107,7 @@ impl Asked {
     pub fn fits(&self, rule: &str) -> bool {
         let query = self.query.iter().flat_map(|query| ["?", query]);
         let path: String = [self.path.as_str()].into_iter().chain(query).collect();
-        let (Ok(rule), Ok(path)) = (rule.parse::<Rule>(), CleanPath::parse(&path)) else {
+        let (Ok(rule), Ok(path)) = (rule.parse::<Rule>(), NormalizedPath::parse(&path)) else {
             return false;
         };
         rule.allows(&self.method, &path, self.body)

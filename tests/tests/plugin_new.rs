@@ -120,6 +120,6 @@ fn a_plugin_that_breaks_its_promises_fails_with_the_promise_and_what_came() -> R
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&output.stdout)?;
     assert_eq!(named(&report, "failed"), ["describe"]);
-    ensure!(report["checks"][0]["came"].to_string().contains("no-such-plugin"), "{report:#}");
+    ensure!(report["checks"][0]["actual"].to_string().contains("no-such-plugin"), "{report:#}");
     Ok(())
 }

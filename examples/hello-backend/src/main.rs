@@ -1,12 +1,12 @@
-//! A small HTTP backend that takes its time to start.
+//! A small HTTP backend with a configurable start time.
 //!
 //! `hello-backend --port 8001 --boot 1000 --starts FILE` sleeps for 1,000 milliseconds before it
-//! opens its port, as programs do that have to load something first, and adds a line to FILE at
-//! each start, with its process id and the nanoseconds since the epoch, so that its answer can say
-//! how often it was started. With `--until FILE` it opens its port only when that file is there.
+//! opens its port, like a program that loads data first, and appends a line to FILE at each start,
+//! with its process id and the nanoseconds since the epoch, to count its starts. With `--until
+//! FILE` it opens its port only when that file exists.
 //!
-//! `GET /` says who answers, `GET /slow?seconds=5` answers over five seconds, `POST` and `PUT` are
-//! answered with the length of their body.
+//! `GET /` returns a greeting, `GET /slow?seconds=5` a response over five seconds, `POST` and `PUT`
+//! the length of their body.
 
 #![forbid(unsafe_code)]
 
@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// What the command line says.
+/// Command-line options.
 struct Options {
     port: u16,
     boot: Duration,
@@ -30,13 +30,13 @@ struct Options {
     starts: Option<String>,
 }
 
-/// What the answers tell.
+/// Data of the greeting.
 struct Hello {
     starts: usize,
     awake: Instant,
 }
 
-/// The part of a request that matters here.
+/// The parsed part of a request.
 struct Request {
     method: String,
     path: String,
@@ -68,7 +68,7 @@ fn main() -> io::Result<()> {
     for stream in listener.incoming() {
         let (stream, hello) = (stream?, Arc::clone(&hello));
         thread::spawn(move || {
-            // A client that goes away in the middle is no concern of the others.
+            // A client that disconnects early must not affect the others.
             let _ = hello.serve(stream);
         });
     }
@@ -149,7 +149,7 @@ impl Hello {
     }
 }
 
-/// Ten lines a second in a chunked body.
+/// Sends ten lines a second in a chunked body.
 fn slow(seconds: u64, writer: &mut impl Write) -> io::Result<()> {
     writer.write_all(
         b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n",
@@ -166,9 +166,9 @@ fn slow(seconds: u64, writer: &mut impl Write) -> io::Result<()> {
 // === impl Request ===
 
 impl Request {
-    /// None when the client has no further request.
+    /// None if the client sends no further request.
     fn read(reader: &mut impl BufRead) -> io::Result<Option<Self>> {
-        // A head longer than this is none of ours.
+        // Limits the size of the head.
         let mut head = reader.take(64 << 10);
         let mut line = String::new();
         if head.read_line(&mut line)? == 0 {

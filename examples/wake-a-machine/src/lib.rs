@@ -1,4 +1,4 @@
-//! The provider that `docs/tutorial.md` builds: machines that a magic packet wakes.
+//! The provider of `docs/tutorial.md`: machines that a magic packet wakes.
 
 use std::slice::from_ref;
 
@@ -13,20 +13,20 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
-    /// The MAC address of its network card, such as 00:11:22:aa:bb:cc.
+    /// MAC address of its network card, such as 00:11:22:aa:bb:cc.
     pub mac: String,
-    /// Where it is reached when it is awake: an IP address or a name.
+    /// Address of the machine when it is awake: an IP address or a host name.
     pub address: String,
 }
 
-/// Six bytes as `00:11:22:aa:bb:cc`.
+/// Parses `00:11:22:aa:bb:cc`.
 fn card(text: &str) -> Option<[u8; 6]> {
     let bytes: Option<Vec<u8>> =
         text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
     bytes?.try_into().ok()
 }
 
-/// Six times `ff`, then the card's address sixteen times.
+/// The magic packet: six bytes `ff`, then the card's address sixteen times.
 fn magic(card: [u8; 6]) -> Vec<u8> {
     [vec![0xff; 6], card.repeat(16)].concat()
 }
@@ -70,9 +70,9 @@ impl Provider for Machines {
 
     fn stop(&self, target: &Target<Machine>, options: &StopOptions) -> Result<Observation> {
         let name = &target.handle;
-        let asked = Command::new("sleep").arguments(from_ref(name)).spawn();
-        let told = |error: Error| error.context(format!("put {name:?} to sleep"));
-        asked.and_then(|program| program.wait(options.grace())).map_err(told)?;
+        let started = Command::new("sleep").arguments(from_ref(name)).spawn();
+        let with_context = |error: Error| error.context(format!("put {name:?} to sleep"));
+        started.and_then(|program| program.wait(options.grace())).map_err(with_context)?;
         memo::set(name, "asleep");
         Ok(seen(target, false))
     }
@@ -82,7 +82,7 @@ impl Provider for Machines {
     }
 }
 
-/// What is known of a machine. Visitors are sent to its address.
+/// Observation of a machine. The router forwards to its address.
 fn seen(target: &Target<Machine>, awake: bool) -> Observation {
     match awake {
         true => Observation::new(&target.handle, Status::Running, "woken")
@@ -105,12 +105,12 @@ mod tests {
     }
 
     #[test]
-    fn the_description_has_no_mistakes() {
+    fn the_description_is_valid() {
         check_description::<Machines>();
     }
 
     #[test]
-    fn a_machine_is_woken_by_its_packet_and_put_to_sleep_by_the_command() {
+    fn a_packet_wakes_a_machine_and_the_command_puts_it_to_sleep() {
         let test = Harness::<Machines>::new();
         test.grant("sleep", Program::new().lives(Duration::ZERO, 0));
         assert_eq!(test.status(nas()).expect("known").status, Status::Stopped);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_named() {
+    fn an_invalid_address_is_named() {
         let settings = json!({ "mac": "nas", "address": "192.168.1.20" });
         let error = Harness::<Machines>::new().start(("nas", settings)).expect_err("no address");
         assert!(error.message().contains("\"nas\" is no MAC address"), "{error}");

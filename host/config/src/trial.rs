@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use drowse_conformance::{Trial, UNKNOWN};
+use drowse_conformance::{TestTarget, UNKNOWN};
 use drowse_core::Target;
 use drowse_plugins::settings::ProviderSettings;
 
@@ -24,7 +24,7 @@ pub struct TrialFile {
     /// The provider. Its plugin is the one that the command line names.
     pub provider: ProviderSettings,
     /// The target to test on.
-    pub trial: Trial,
+    pub trial: TestTarget,
     /// A program with its arguments that changes the target behind the provider's back.
     pub disturb: Option<Vec<String>>,
 }
@@ -68,7 +68,7 @@ impl TrialFile {
     }
 }
 
-fn test(r: &mut Reader, section: &Section<'_>) -> Option<(Trial, Option<Vec<String>>)> {
+fn test(r: &mut Reader, section: &Section<'_>) -> Option<(TestTarget, Option<Vec<String>>)> {
     let target = section.get(r, "target", &TEXT);
     let settings = section.get(r, "settings", &JSON);
     let unknown = section.find(r, "unknown", &TEXT);
@@ -93,7 +93,7 @@ fn test(r: &mut Reader, section: &Section<'_>) -> Option<(Trial, Option<Vec<Stri
         handle: unknown?.unwrap_or_else(|| UNKNOWN.to_owned()),
         settings: unknown_settings?.map_or_else(|| settings.clone(), |own| own.to_string()),
     };
-    let trial = Trial {
+    let trial = TestTarget {
         target: Target { handle: target?, settings },
         unknown,
         patience: patience?,

@@ -1,4 +1,4 @@
-//! What a plugin says of itself, and whether that makes sense.
+//! A plugin's description of itself, and checks of its consistency.
 
 use std::collections::BTreeSet;
 
@@ -7,43 +7,43 @@ use semver::Version;
 use serde_json::Value;
 
 use crate::{
-    report::{End, Outcome, ensure},
+    report::{NotPassed, Outcome, ensure},
     schema,
 };
 
-/// Longest name of a plugin.
+/// Maximum length of a plugin name, in bytes.
 const NAME: usize = 64;
 
-/// What a plugin says of itself.
+/// A plugin's description of itself.
 #[derive(Clone, Debug)]
 pub struct About {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Its own version.
+    /// Version of the plugin.
     pub version: String,
-    /// What it says that it can do besides start, stop and status.
+    /// Declared abilities besides start, stop and status.
     pub abilities: Vec<Ability>,
-    /// The interfaces of the contract that it imports: `http`, `events`; absent where the runtime
-    /// cannot know.
+    /// Imported interfaces of the contract, such as `http` and `events`; None if the runtime cannot
+    /// see the imports.
     pub imports: Option<BTreeSet<String>>,
-    /// The endpoints, commands and networks that it asks for.
+    /// Endpoints, commands and networks that the plugin requests.
     pub wishes: Vec<Wish>,
-    /// What is wrong with its wishes as grants that an operator would write.
+    /// Errors found when the wishes are written as grants in a configuration file.
     pub flaws: Vec<String>,
-    /// JSON Schema of its settings.
+    /// JSON Schema of the provider's settings.
     pub settings_schema: Value,
     /// JSON Schema of a target's settings.
     pub target_schema: Value,
 }
 
-/// What a plugin asks for.
+/// An endpoint, command or network that a plugin requests.
 #[derive(Clone, Debug)]
 pub struct Wish {
-    /// The name by which it calls it.
+    /// Name that the plugin uses in its calls.
     pub name: String,
-    /// The interfaces through which it does: `http`, `grpc`, `udp`, `command`, `network`.
+    /// Interfaces that the plugin uses with it: `http`, `grpc`, `udp`, `command`, `network`.
     pub interfaces: BTreeSet<&'static str>,
-    /// It works without.
+    /// The plugin works without it.
     pub optional: bool,
 }
 
@@ -54,7 +54,7 @@ impl About {
         self.abilities.contains(&ability)
     }
 
-    /// It cannot do anything before something is granted.
+    /// The plugin has at least one wish that is not optional.
     pub(crate) fn needs_grants(&self) -> bool {
         self.wishes.iter().any(|wish| !wish.optional)
     }
@@ -71,7 +71,7 @@ impl About {
     pub(crate) fn check_version(&self) -> Outcome {
         match Version::parse(&self.version) {
             Ok(_) => Ok(None),
-            Err(error) => Err(End::failed(
+            Err(error) => Err(NotPassed::failed(
                 "a version by semantic versioning, such as 0.1.0",
                 format!("{:?}: {error}", self.version),
             )),
@@ -81,7 +81,7 @@ impl About {
     pub(crate) fn check_schemas(&self) -> Outcome {
         for (of, held) in self.schemas() {
             if let Some(flaw) = schema::flaw(held) {
-                return Err(End::failed(format!("JSON Schema (2020-12) of {of}"), flaw));
+                return Err(NotPassed::failed(format!("JSON Schema (2020-12) of {of}"), flaw));
             }
         }
         Ok(None)
@@ -91,7 +91,7 @@ impl About {
         for (of, held) in self.schemas() {
             let expected =
                 format!("a schema of {of} that refuses unknown keys: additionalProperties = false");
-            ensure(schema::is_closed(held), expected, || "one that lets them pass".to_owned())?;
+            ensure(schema::is_closed(held), expected, || "unknown keys are allowed".to_owned())?;
         }
         Ok(None)
     }
@@ -103,7 +103,7 @@ impl About {
             let mut own = own.filter(|kind| wish.interfaces.contains(kind));
             let kind = own.next().unwrap_or("endpoint");
             ensure(!wish.name.is_empty(), format!("{kind}s with names"), || "none".to_owned())?;
-            ensure(seen.insert((kind, &wish.name)), format!("each {kind} once"), || {
+            ensure(seen.insert((kind, &wish.name)), format!("each {kind} listed once"), || {
                 format!("{kind} {:?} twice", wish.name)
             })?;
         }
@@ -115,28 +115,29 @@ impl About {
 
     pub(crate) fn check_imports(&self) -> Outcome {
         let Some(imports) = &self.imports else {
-            return Err(End::Skipped("what runs this plugin does not tell its imports".to_owned()));
+            return Err(NotPassed::Skipped(
+                "the runtime of this plugin cannot list its imports".to_owned(),
+            ));
         };
         if self.can(Ability::Watch) {
             ensure(
                 imports.contains("events"),
                 "ability `watch` goes with import `events`",
-                || "ability `watch` without import `events`: it could report nothing".to_owned(),
+                || "ability `watch` without import `events`, which reports changes".to_owned(),
             )?;
         }
         for interface in ["http", "grpc", "udp", "command", "network"] {
             let asks = self.wishes.iter().find(|wish| wish.interfaces.contains(interface));
-            let expected = format!("import `{interface}` goes with wishes for it");
+            let expected = format!("import `{interface}` matches wishes for it");
             match (asks, imports.contains(interface)) {
                 (Some(wish), false) => {
-                    let came = format!("wish {:?} without import `{interface}`", wish.name);
-                    return Err(End::failed(expected, came));
+                    let actual = format!("wish {:?} without import `{interface}`", wish.name);
+                    return Err(NotPassed::failed(expected, actual));
                 }
                 (None, true) => {
-                    let came = format!(
-                        "import `{interface}`, and `describe` names nothing that is called by it"
-                    );
-                    return Err(End::failed(expected, came));
+                    let actual =
+                        format!("import `{interface}`, and `describe` lists no wish that uses it");
+                    return Err(NotPassed::failed(expected, actual));
                 }
                 _ => {}
             }

@@ -1,96 +1,100 @@
-//! What the contract (`wit/v0.1`) promises of a provider, as checks that run on any plugin.
+//! Conformance suite: checks a provider plugin against the contract in `wit/v0.1`.
 //!
-//! [`run`] asks a [`Stand`] for the plugin, first with nothing granted ([`bare`](mod@bare)): that
-//! calls nothing outside and needs no platform. With a [`Trial`], a target that may be started and
-//! stopped at will, it then goes through everything that the contract says of a target's life
-//! ([`live`]). A check that cannot be made is skipped and says why; a target that cannot be brought
-//! to where a check begins is told by the check whose promise that is, and skips the others.
+//! [`run`] first checks the plugin without any grant ([`ungranted`]): these checks send nothing
+//! outside and need no platform. With a [`TestTarget`] it then checks each rule of the contract
+//! about a target's life cycle on the real platform ([`live`]). A check whose precondition is
+//! missing is skipped with the reason. If the target cannot be brought into the state where a check
+//! begins, the check of that transition fails and the checks that need the state are skipped.
 //!
-//! This crate knows only [`drowse_core::Provider`]: whatever runs a plugin can stand in front of it.
+//! The crate depends only on [`drowse_core::Provider`], so it runs against any plugin runtime.
 
 #![forbid(unsafe_code)]
 
 mod about;
-mod bare;
 mod live;
 mod recorder;
 mod report;
 mod schema;
+mod ungranted;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use drowse_core::{Ability, Failure, Provider, Target};
-use report::Draft;
+use report::ReportBuilder;
 use serde_json::Value;
 
 pub use about::{About, Wish};
 pub use report::{Check, Report, Verdict};
 
-/// What runs the plugin under test.
+/// Loads and runs the plugin under test.
 #[async_trait]
-pub trait Stand: Send + Sync {
-    /// Loads the plugin and asks what it is. The error says why that is impossible.
+pub trait TestHost: Send + Sync {
+    /// Loads the plugin and reads its description. The error is the cause of the failure.
     async fn load(&self) -> Result<About, String>;
 
-    /// The plugin with these settings and nothing granted. The failure is what `configure`
-    /// answered, or how it broke.
-    async fn bare(&self, settings: &Value) -> Result<Arc<dyn Provider>, Failure>;
+    /// Configures the plugin with these settings and no grants. The failure is the answer of
+    /// `configure`, or the trap or limit that ended it.
+    async fn ungranted(&self, settings: &Value) -> Result<Arc<dyn Provider>, Failure>;
 
-    /// The plugin as the operator configured it, with all that is granted.
+    /// Configures the plugin with the operator's settings and grants.
     async fn granted(&self) -> Result<Arc<dyn Provider>, Failure>;
 
-    /// Changes the running target behind the provider's back, so that it does not run as before.
-    /// None where there is no way to do that.
+    /// Changes the running target without the provider, so that it no longer runs as before. None
+    /// if no command for it is configured.
     async fn disturb(&self) -> Option<Result<(), String>>;
 }
 
-/// What to test.
+/// What to test: settings and target.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The settings of the provider: a JSON object.
+    /// Settings of the provider: a JSON object.
     pub settings: Value,
-    /// The target to test on; without one only what needs no platform is tested.
-    pub trial: Option<Trial>,
+    /// Target of the live checks; without one only the checks that need no platform run.
+    pub test_target: Option<TestTarget>,
 }
 
-/// A target that may be started and stopped at will.
+/// A target that the suite may start and stop at any time.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Trial {
-    /// The target.
+pub struct TestTarget {
+    /// Handle and settings of the target.
     pub target: Target,
-    /// A target that could exist and does not.
+    /// A target that is valid on the platform and does not exist.
     pub unknown: Target,
-    /// How long the platform may take until what was asked is so, or is reported.
+    /// Longest time until the platform reaches or reports a requested state.
     pub patience: Duration,
-    /// The grace time of stops.
+    /// Grace time of stops.
     pub grace: Duration,
-    /// The target can be connected to while it runs, and the provider knows where.
+    /// The provider reports the address of the running target.
     pub addresses: bool,
-    /// A command to run inside the target, and the status that it ends with.
+    /// Command to run inside the target, and its expected exit status.
     pub exec: Option<(Vec<String>, i32)>,
-    /// Abilities that the plugin has and the provider's settings leave out.
+    /// Abilities of the plugin that the provider's settings or grants disable.
     pub without: Vec<Ability>,
-    /// The target may be made anew.
+    /// The suite may recreate the target.
     pub may_recreate: bool,
-    /// The target may be taken away; that is the last thing that is done.
+    /// The suite may remove the target, as its last step.
     pub may_remove: bool,
-    /// What is taken away leaves its data.
+    /// Removal keeps the target's data.
     pub keep_data: bool,
 }
 
-/// The handle that is taken for unknown when nothing else is said.
+/// Default handle of a target that does not exist.
 pub const UNKNOWN: &str = "drowse-conformance-no-such-target";
 
-/// Makes every check of the plan in its order and tells each as it ends.
+/// Runs every check of the plan in order and passes each result to `on_check`.
 ///
-/// Dropping the future leaves the target as it is at that moment.
-pub async fn run(stand: &dyn Stand, plan: &Plan, tell: &mut (dyn FnMut(&Check) + Send)) -> Report {
-    let mut report = Draft::new(tell);
-    if let Some(about) = bare::run(stand, plan, &mut report).await
-        && let Some(trial) = &plan.trial
+/// Dropping the future leaves the target in its current state.
+pub async fn run(
+    host: &dyn TestHost,
+    plan: &Plan,
+    on_check: &mut (dyn FnMut(&Check) + Send),
+) -> Report {
+    let mut report = ReportBuilder::new(on_check);
+    if let Some(about) = ungranted::run(host, plan, &mut report).await
+        && let Some(test_target) = &plan.test_target
     {
-        live::run(stand, &about, trial, &mut report).await;
+        live::run(host, &about, test_target, &mut report).await;
     }
     report.into_report()
 }

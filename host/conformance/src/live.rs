@@ -1,11 +1,11 @@
-//! What a provider must do with a target of a real platform.
+//! Checks of a provider with a target on a real platform.
 
-mod abuse;
-mod anew;
-mod inside;
-mod life;
+mod concurrency;
+mod inspect;
+mod lifecycle;
 mod list;
 mod pause;
+mod recreate;
 mod watch;
 
 use std::{future::Future, time::Duration};
@@ -15,105 +15,118 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::{
-    About, Stand, Trial,
+    About, TestHost, TestTarget,
     recorder::Recorder,
-    report::{Draft, End, Outcome, told},
+    report::{NotPassed, Outcome, ReportBuilder, failure_text},
 };
 
-/// Between the first two looks at a target that is to change; doubles up to [`LAST_PAUSE`].
+/// First pause between two status queries while waiting for a change; doubles up to [`LAST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
-/// The longest pause between two looks.
+/// Longest pause between two status queries.
 const LAST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The provider and the target that checks are made on.
-struct Ground<'a> {
-    stand: &'a dyn Stand,
+/// The provider and target under test.
+struct Fixture<'a> {
+    host: &'a dyn TestHost,
     about: &'a About,
-    trial: &'a Trial,
+    test_target: &'a TestTarget,
     provider: Recorder,
 }
 
-/// One promise and how it is put to the test.
-struct Promise {
+/// One rule of the contract and the function that checks it.
+struct LiveCheck {
     name: &'static str,
     promise: &'static str,
-    check: for<'g> fn(&'g Ground<'g>) -> BoxFuture<'g, Outcome>,
+    check: for<'g> fn(&'g Fixture<'g>) -> BoxFuture<'g, Outcome>,
 }
 
-/// A promise by its name, its words and the function that tests it.
-macro_rules! promise {
+/// Builds a [`LiveCheck`] from its name, its rule and its function.
+macro_rules! check {
     ($name:literal, $promise:literal, $check:path) => {
-        $crate::live::Promise {
+        $crate::live::LiveCheck {
             name: $name,
             promise: $promise,
-            check: |ground| Box::pin($check(ground)),
+            check: |fixture| Box::pin($check(fixture)),
         }
     };
 }
-use promise;
+use check;
 
-/// Every check, in an order in which each begins near where the one before ends.
-const PARTS: [&[Promise]; 7] = [
-    life::PROMISES,
-    pause::PROMISES,
-    inside::PROMISES,
-    list::PROMISES,
-    watch::PROMISES,
-    abuse::PROMISES,
-    anew::PROMISES,
+/// All checks, ordered so that each begins near the state in which the previous one ends.
+const CHECKS: [&[LiveCheck]; 7] = [
+    lifecycle::CHECKS,
+    pause::CHECKS,
+    inspect::CHECKS,
+    list::CHECKS,
+    watch::CHECKS,
+    concurrency::CHECKS,
+    recreate::CHECKS,
 ];
 
-/// Makes every check that the trial allows, and leaves the target as it was found.
-pub(crate) async fn run(stand: &dyn Stand, about: &About, trial: &Trial, report: &mut Draft<'_>) {
-    let promise = "it takes the operator's settings and grants";
-    let provider = match stand.granted().await {
+/// Runs all live checks and restores the target's initial state.
+pub(crate) async fn run(
+    host: &dyn TestHost,
+    about: &About,
+    test_target: &TestTarget,
+    report: &mut ReportBuilder<'_>,
+) {
+    let promise = "`configure` accepts the operator's settings and grants";
+    let provider = match host.granted().await {
         Ok(provider) => Recorder::new(provider),
         Err(failure) => {
-            report.note("granted", promise, Err(End::failed("success", told(&failure))));
+            report.note(
+                "granted",
+                promise,
+                Err(NotPassed::failed("success", failure_text(&failure))),
+            );
             return;
         }
     };
     report.note("granted", promise, Ok(None));
-    let ground = Ground { stand, about, trial, provider };
-    let ran = ground.status().await.is_ok_and(|seen| is_up(&seen.status));
-    for Promise { name, promise, check } in PARTS.into_iter().flatten() {
-        report.note(name, promise, check(&ground).await);
+    let fixture = Fixture { host, about, test_target, provider };
+    let ran = fixture.status().await.is_ok_and(|seen| is_up(&seen.status));
+    for LiveCheck { name, promise, check } in CHECKS.into_iter().flatten() {
+        report.note(name, promise, check(&fixture).await);
     }
-    let promise = "every failure has a code of the contract and says what happened";
-    report.note("failures", promise, ground.provider.check_failures());
-    let promise = "every observation is of the target and has the platform's own word";
-    report.note("observations", promise, ground.provider.check_observations());
-    report.note("faults", "no call breaks", ground.provider.check_faults());
-    if !trial.may_remove {
-        // What fails here has been told.
-        let _ = if ran { ground.start().await } else { ground.stop().await };
+    let promise = "every failure has a code of the contract and a message of one line";
+    report.note("failures", promise, fixture.provider.check_failures());
+    let promise = "every observation is of the target and has the platform's native status";
+    report.note("observations", promise, fixture.provider.check_observations());
+    report.note(
+        "faults",
+        "no call traps, hangs or exceeds a limit",
+        fixture.provider.check_faults(),
+    );
+    if !test_target.may_remove {
+        // Failures of these calls are already reported by their own checks.
+        let _ = if ran { fixture.start().await } else { fixture.stop().await };
     }
 }
 
-// === impl Ground ===
+// === impl Fixture ===
 
-impl Ground<'_> {
+impl Fixture<'_> {
     fn target(&self) -> &Target {
-        &self.trial.target
+        &self.test_target.target
     }
 
     /// A target that does not exist.
     fn unknown(&self) -> &Target {
-        &self.trial.unknown
+        &self.test_target.unknown
     }
 
-    /// The answer to a call for such a target. A handle that no target can have says nothing about
-    /// those that one could: then the check is skipped.
-    async fn asked_of_unknown<R>(
+    /// Calls a function for an unknown target. An invalid handle proves nothing about valid ones,
+    /// so invalid_request skips the check.
+    async fn call_unknown<R>(
         &self,
         call: impl Future<Output = Result<R, Failure>>,
-    ) -> Result<Result<R, Failure>, End> {
+    ) -> Result<Result<R, Failure>, NotPassed> {
         match call.await {
             Err(failure) if failure.code == ErrorCode::InvalidRequest => {
-                Err(End::Skipped(format!(
-                    "say a handle that a target could have and none has as `unknown` in [test]: {}",
-                    told(&failure)
+                Err(NotPassed::Skipped(format!(
+                    "set `unknown` in [test] to a valid handle that no target has: {}",
+                    failure_text(&failure)
                 )))
             }
             answer => Ok(answer),
@@ -121,7 +134,7 @@ impl Ground<'_> {
     }
 
     fn options(&self) -> StopOptions {
-        StopOptions { signal: None, grace: self.trial.grace }
+        StopOptions { signal: None, grace: self.test_target.grace }
     }
 
     async fn status(&self) -> Result<Observation, Failure> {
@@ -136,69 +149,75 @@ impl Ground<'_> {
         self.provider.stop(self.target(), &self.options()).await
     }
 
-    /// Skips the check unless the provider knows where the target can be connected to.
-    fn told_addresses(&self) -> Result<(), End> {
-        if self.trial.addresses {
+    /// Skips the check unless the provider reports the target's address.
+    fn require_addresses(&self) -> Result<(), NotPassed> {
+        if self.test_target.addresses {
             return Ok(());
         }
-        Err(End::Skipped("`addresses = false` in [test]".to_owned()))
+        Err(NotPassed::Skipped("`addresses = false` in [test]".to_owned()))
     }
 
-    /// Skips the check unless the provider has the ability here.
-    fn needs(&self, ability: Ability) -> Result<(), End> {
-        if self.trial.without.contains(&ability) {
-            return Err(End::Skipped(format!("`without` names the ability {}", word(ability))));
+    /// Skips the check unless the provider has the ability in this configuration.
+    fn require_ability(&self, ability: Ability) -> Result<(), NotPassed> {
+        if self.test_target.without.contains(&ability) {
+            return Err(NotPassed::Skipped(format!(
+                "`without` lists the ability {}",
+                word(ability)
+            )));
         }
         if !self.about.can(ability) {
-            return Err(End::Skipped(format!("it does not have the ability {}", word(ability))));
+            return Err(NotPassed::Skipped(format!(
+                "the plugin does not declare the ability {}",
+                word(ability)
+            )));
         }
         Ok(())
     }
 
-    /// The running target; where it does not come to run, the check is skipped.
-    async fn running(&self) -> Result<Observation, End> {
-        let begin = self.status().await;
-        match begin {
+    /// Brings the target to `running`; skips the check if that fails.
+    async fn running(&self) -> Result<Observation, NotPassed> {
+        let first = self.status().await;
+        match first {
             Ok(seen) if seen.status == Status::Running => Ok(seen),
             _ => {
                 let reach = async {
-                    self.repeated(|| self.start()).await?;
-                    self.until(|status| *status == Status::Running).await
+                    self.retry_on_conflict(|| self.start()).await?;
+                    self.wait_for(|status| *status == Status::Running).await
                 };
-                reach.await.map_err(|cause| skipped("does not come to run", &cause))
+                reach.await.map_err(|cause| skipped("does not reach running", &cause))
             }
         }
     }
 
-    /// The target at rest; where it does not come to rest, the check is skipped.
-    async fn at_rest(&self) -> Result<Observation, End> {
-        let begin = self.status().await;
-        match begin {
+    /// Brings the target to rest; skips the check if that fails.
+    async fn stopped(&self) -> Result<Observation, NotPassed> {
+        let first = self.status().await;
+        match first {
             Ok(seen) if is_down(&seen.status) => Ok(seen),
             _ => {
                 let reach = async {
-                    self.repeated(|| self.stop()).await?;
-                    self.until(is_down).await
+                    self.retry_on_conflict(|| self.stop()).await?;
+                    self.wait_for(is_down).await
                 };
-                reach.await.map_err(|cause| skipped("does not come to rest", &cause))
+                reach.await.map_err(|cause| skipped("does not stop", &cause))
             }
         }
     }
 
-    /// The paused target; where it cannot be paused, the check is skipped.
-    async fn paused(&self) -> Result<Observation, End> {
-        self.needs(Ability::Pause)?;
+    /// Pauses the target; skips the check if that fails.
+    async fn paused(&self) -> Result<Observation, NotPassed> {
+        self.require_ability(Ability::Pause)?;
         self.running().await?;
         let reach = async {
             self.provider.pause(self.target()).await?;
-            self.until(|status| *status == Status::Paused).await
+            self.wait_for(|status| *status == Status::Paused).await
         };
         reach.await.map_err(|cause| skipped("cannot be paused", &cause))
     }
 
-    /// Looks until the status is as wanted.
-    async fn until(&self, wanted: impl Fn(&Status) -> bool) -> Result<Observation, Failure> {
-        let deadline = Instant::now() + self.trial.patience;
+    /// Queries the status until it is as wanted.
+    async fn wait_for(&self, wanted: impl Fn(&Status) -> bool) -> Result<Observation, Failure> {
+        let deadline = Instant::now() + self.test_target.patience;
         let mut pause = FIRST_PAUSE;
         loop {
             let seen = self.status().await?;
@@ -206,8 +225,9 @@ impl Ground<'_> {
                 return Ok(seen);
             }
             if Instant::now() + pause > deadline {
-                let (patience, word) = (self.trial.patience.as_secs_f64(), &seen.native_status);
-                let message = format!("still {:?} ({word:?}) after {patience} s", seen.status);
+                let (timeout, word) =
+                    (self.test_target.patience.as_secs_f64(), &seen.native_status);
+                let message = format!("still {:?} ({word:?}) after {timeout} s", seen.status);
                 return Err(Failure::new(ErrorCode::Timeout, message));
             }
             tokio::time::sleep(pause).await;
@@ -215,12 +235,12 @@ impl Ground<'_> {
         }
     }
 
-    /// The answer to a call that is made again for as long as it meets somebody else's operation.
-    async fn repeated<R, F>(&self, call: impl Fn() -> F) -> Result<R, Failure>
+    /// Repeats a call while it conflicts with another operation.
+    async fn retry_on_conflict<R, F>(&self, call: impl Fn() -> F) -> Result<R, Failure>
     where
         F: Future<Output = Result<R, Failure>>,
     {
-        let deadline = Instant::now() + self.trial.patience;
+        let deadline = Instant::now() + self.test_target.patience;
         loop {
             match call().await {
                 Err(failure)
@@ -235,12 +255,12 @@ impl Ground<'_> {
     }
 }
 
-/// It runs, or will.
+/// The target runs or is starting.
 fn is_up(status: &Status) -> bool {
     matches!(status, Status::Running | Status::Starting)
 }
 
-/// It exists and does not run.
+/// The target exists and does not run.
 fn is_down(status: &Status) -> bool {
     matches!(status, Status::Stopped | Status::Failed)
 }
@@ -250,8 +270,8 @@ fn state(seen: &Observation) -> String {
     format!("{:?} ({:?})", seen.status, seen.native_status)
 }
 
-fn skipped(what: &str, cause: &Failure) -> End {
-    End::Skipped(format!("the target {what}: {}", told(cause)))
+fn skipped(what: &str, cause: &Failure) -> NotPassed {
+    NotPassed::Skipped(format!("the target {what}: {}", failure_text(cause)))
 }
 
 fn word(ability: Ability) -> String {

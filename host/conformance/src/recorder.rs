@@ -1,4 +1,4 @@
-//! The provider under test with a bound on every call, and a note of what no answer may look like.
+//! Wraps the provider under test: bounds every call and records answers that break a general rule.
 
 use std::{
     future::Future,
@@ -12,22 +12,22 @@ use drowse_core::{
 };
 use tokio::sync::mpsc;
 
-use crate::report::{End, Outcome, told};
+use crate::report::{NotPassed, Outcome, failure_text};
 
-/// Every call ends by itself, with what its runtime allows it; one that has not by then hangs.
-const HANGS: Duration = Duration::from_secs(300);
+/// Timeout of a call. Each runtime ends its calls earlier; a longer call hangs.
+const CALL_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// A provider whose answers are noted.
+/// A provider whose answers are checked against the general rules.
 pub(crate) struct Recorder {
     provider: Arc<dyn Provider>,
-    /// Faults before the first call.
+    /// Fault count before the first call.
     faults: u64,
-    notes: Mutex<Notes>,
+    violations: Mutex<Violations>,
 }
 
-/// The first answer that breaks what holds for all of them.
+/// First violation of each rule that holds for all answers.
 #[derive(Default)]
-struct Notes {
+struct Violations {
     failure: Option<(String, String)>,
     observation: Option<(String, String)>,
 }
@@ -37,7 +37,7 @@ struct Notes {
 impl Recorder {
     pub(crate) fn new(provider: Arc<dyn Provider>) -> Self {
         let faults = provider.state().faults;
-        Self { provider, faults, notes: Mutex::default() }
+        Self { provider, faults, violations: Mutex::default() }
     }
 
     pub(crate) async fn start(&self, target: &Target) -> Result<Observation, Failure> {
@@ -111,29 +111,32 @@ impl Recorder {
         self.provider.watch()
     }
 
-    /// What the provider itself says is wrong with it.
+    /// Current error in the provider's state.
     pub(crate) fn cause(&self) -> Option<String> {
         self.provider.state().cause
     }
 
-    /// No instance trapped, hung or broke a limit.
+    /// No instance trapped, hung or exceeded a limit.
     pub(crate) fn check_faults(&self) -> Outcome {
         let state = self.provider.state();
         match state.faults - self.faults {
             0 => Ok(None),
             faults => {
-                let last = state.cause.unwrap_or_else(|| "nobody knows how".to_owned());
-                Err(End::failed("no call breaks", format!("{faults} did, the last: {last}")))
+                let last = state.cause.unwrap_or_else(|| "unknown cause".to_owned());
+                Err(NotPassed::failed(
+                    "no call traps, hangs or exceeds a limit",
+                    format!("{faults} did, the last: {last}"),
+                ))
             }
         }
     }
 
     pub(crate) fn check_failures(&self) -> Outcome {
-        broken(self.notes().failure.clone())
+        broken(self.violations().failure.clone())
     }
 
     pub(crate) fn check_observations(&self) -> Outcome {
-        broken(self.notes().observation.clone())
+        broken(self.violations().observation.clone())
     }
 
     async fn observed(
@@ -143,16 +146,16 @@ impl Recorder {
     ) -> Result<Observation, Failure> {
         let seen = self.answered(call).await?;
         let wrong = if seen.handle != target.handle {
-            let expected = format!("an observation of {:?} as it was asked for", target.handle);
+            let expected = format!("an observation of the requested target {:?}", target.handle);
             Some((expected, format!("one of {:?}", seen.handle)))
         } else if seen.native_status.is_empty() {
-            let came = format!("none with status {:?}", seen.status);
-            Some(("the platform's own word for every status".to_owned(), came))
+            let actual = format!("none with status {:?}", seen.status);
+            Some(("a native status in every observation".to_owned(), actual))
         } else {
             None
         };
         if let Some(wrong) = wrong {
-            self.notes().observation.get_or_insert(wrong);
+            self.violations().observation.get_or_insert(wrong);
         }
         Ok(seen)
     }
@@ -161,29 +164,31 @@ impl Recorder {
         &self,
         call: impl Future<Output = Result<R, Failure>>,
     ) -> Result<R, Failure> {
-        let Ok(answer) = tokio::time::timeout(HANGS, call).await else {
-            let message = format!("no answer within {} s", HANGS.as_secs());
+        let Ok(answer) = tokio::time::timeout(CALL_TIMEOUT, call).await else {
+            let message = format!("no answer within {} s", CALL_TIMEOUT.as_secs());
             return Err(Failure::new(ErrorCode::Timeout, message));
         };
         if let Err(failure) = &answer {
             let known = !matches!(failure.code, ErrorCode::Other(_));
             let line = !failure.message.trim().is_empty() && !failure.message.contains('\n');
             if !(known && line) {
-                let expected = "a code of the contract and one line that says what happened";
-                self.notes().failure.get_or_insert((expected.to_owned(), told(failure)));
+                let expected = "a code of the contract and a message of one line";
+                self.violations()
+                    .failure
+                    .get_or_insert((expected.to_owned(), failure_text(failure)));
             }
         }
         answer
     }
 
-    fn notes(&self) -> MutexGuard<'_, Notes> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn violations(&self) -> MutexGuard<'_, Violations> {
+        self.violations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn broken(noted: Option<(String, String)>) -> Outcome {
     match noted {
-        Some((expected, came)) => Err(End::failed(expected, came)),
+        Some((expected, actual)) => Err(NotPassed::failed(expected, actual)),
         None => Ok(None),
     }
 }

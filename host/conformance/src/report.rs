@@ -1,86 +1,86 @@
-//! What came of the checks.
+//! Results of the checks.
 
 use drowse_core::{ErrorCode, Failure};
 use serde::Serialize;
 
-/// What came of all checks.
+/// Results of all checks.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    /// In the order in which they were made.
+    /// In the order in which they ran.
     pub checks: Vec<Check>,
 }
 
-/// One promise of the contract, and whether it is kept.
+/// Result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// A short name that stays the same: `start-again`.
+    /// Short, stable name, such as `start-again`.
     pub name: &'static str,
-    /// What the contract promises.
+    /// The rule of the contract.
     pub promise: &'static str,
-    /// Whether it is kept.
+    /// Result.
     #[serde(flatten)]
     pub verdict: Verdict,
 }
 
-/// Whether a promise is kept.
+/// Result of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "lowercase")]
 pub enum Verdict {
-    /// It is.
+    /// The rule holds.
     Passed {
-        /// What was measured by the way.
+        /// Measured value, if any.
         #[serde(skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
-    /// It is not.
+    /// The rule is broken.
     Failed {
-        /// What the contract says.
+        /// The contract's rule for this call.
         expected: String,
-        /// What came instead.
-        came: String,
+        /// The plugin's answer.
+        actual: String,
     },
-    /// It could not be found out.
+    /// The check did not run.
     Skipped {
-        /// Why, and what to do about it if anything can be done.
+        /// Reason, and how to enable the check if possible.
         reason: String,
     },
 }
 
-/// How a check ends that does not pass.
+/// Result of a check that did not pass.
 #[derive(Debug)]
-pub(crate) enum End {
-    Failed { expected: String, came: String },
+pub(crate) enum NotPassed {
+    Failed { expected: String, actual: String },
     Skipped(String),
 }
 
-/// What a check comes to: a note, if there is anything to note.
-pub(crate) type Outcome = Result<Option<String>, End>;
+/// Result of a check: an optional note, or why it did not pass.
+pub(crate) type Outcome = Result<Option<String>, NotPassed>;
 
-/// A report that is being written.
-pub(crate) struct Draft<'t> {
+/// Collects results and reports each of them.
+pub(crate) struct ReportBuilder<'t> {
     report: Report,
-    tell: &'t mut (dyn FnMut(&Check) + Send),
+    on_check: &'t mut (dyn FnMut(&Check) + Send),
 }
 
 // === impl Report ===
 
 impl Report {
-    /// Nothing failed.
+    /// No check failed.
     pub fn ok(&self) -> bool {
         self.failed() == 0
     }
 
-    /// How many promises are kept.
+    /// Number of passed checks.
     pub fn passed(&self) -> usize {
         self.count(|verdict| matches!(verdict, Verdict::Passed { .. }))
     }
 
-    /// How many are not.
+    /// Number of failed checks.
     pub fn failed(&self) -> usize {
         self.count(|verdict| matches!(verdict, Verdict::Failed { .. }))
     }
 
-    /// How many could not be found out.
+    /// Number of skipped checks.
     pub fn skipped(&self) -> usize {
         self.count(|verdict| matches!(verdict, Verdict::Skipped { .. }))
     }
@@ -90,21 +90,21 @@ impl Report {
     }
 }
 
-// === impl Draft ===
+// === impl ReportBuilder ===
 
-impl<'t> Draft<'t> {
-    pub(crate) fn new(tell: &'t mut (dyn FnMut(&Check) + Send)) -> Self {
-        Self { report: Report::default(), tell }
+impl<'t> ReportBuilder<'t> {
+    pub(crate) fn new(on_check: &'t mut (dyn FnMut(&Check) + Send)) -> Self {
+        Self { report: Report::default(), on_check }
     }
 
     pub(crate) fn note(&mut self, name: &'static str, promise: &'static str, outcome: Outcome) {
         let verdict = match outcome {
             Ok(note) => Verdict::Passed { note },
-            Err(End::Failed { expected, came }) => Verdict::Failed { expected, came },
-            Err(End::Skipped(reason)) => Verdict::Skipped { reason },
+            Err(NotPassed::Failed { expected, actual }) => Verdict::Failed { expected, actual },
+            Err(NotPassed::Skipped(reason)) => Verdict::Skipped { reason },
         };
         let check = Check { name, promise, verdict };
-        (self.tell)(&check);
+        (self.on_check)(&check);
         self.report.checks.push(check);
     }
 
@@ -113,44 +113,46 @@ impl<'t> Draft<'t> {
     }
 }
 
-// === impl End ===
+// === impl NotPassed ===
 
-impl End {
-    pub(crate) fn failed(expected: impl Into<String>, came: impl Into<String>) -> Self {
-        Self::Failed { expected: expected.into(), came: came.into() }
+impl NotPassed {
+    pub(crate) fn failed(expected: impl Into<String>, actual: impl Into<String>) -> Self {
+        Self::Failed { expected: expected.into(), actual: actual.into() }
     }
 }
 
-/// A failure as a report shows it.
-pub(crate) fn told(failure: &Failure) -> String {
+/// Formats a failure for a report.
+pub(crate) fn failure_text(failure: &Failure) -> String {
     format!("{}: {failure}", failure.code)
 }
 
-/// The answer, or that it should have been one.
-pub(crate) fn success<T>(expected: &str, answer: Result<T, Failure>) -> Result<T, End> {
-    answer.map_err(|failure| End::failed(format!("{expected} is a success"), told(&failure)))
+/// Unwraps the answer, or fails the check.
+pub(crate) fn success<T>(expected: &str, answer: Result<T, Failure>) -> Result<T, NotPassed> {
+    answer.map_err(|failure| {
+        NotPassed::failed(format!("{expected} succeeds"), failure_text(&failure))
+    })
 }
 
-/// Fails unless it is so.
+/// Fails the check unless the condition holds.
 pub(crate) fn ensure(
     holds: bool,
     expected: impl Into<String>,
-    came: impl FnOnce() -> String,
-) -> Result<(), End> {
-    if holds { Ok(()) } else { Err(End::failed(expected, came())) }
+    actual: impl FnOnce() -> String,
+) -> Result<(), NotPassed> {
+    if holds { Ok(()) } else { Err(NotPassed::failed(expected, actual())) }
 }
 
-/// The failure of one of these codes that the answer should be.
+/// Returns the failure if its code is one of those expected, otherwise fails the check.
 pub(crate) fn refused<T>(
     answer: Result<T, Failure>,
     codes: &[ErrorCode],
     what: &str,
-) -> Result<Failure, End> {
+) -> Result<Failure, NotPassed> {
     let words: Vec<_> = codes.iter().map(ToString::to_string).collect();
     let expected = format!("{} for {what}", words.join(" or "));
     match answer {
-        Ok(_) => Err(End::failed(expected, "success")),
+        Ok(_) => Err(NotPassed::failed(expected, "success")),
         Err(failure) if codes.contains(&failure.code) => Ok(failure),
-        Err(failure) => Err(End::failed(expected, told(&failure))),
+        Err(failure) => Err(NotPassed::failed(expected, failure_text(&failure))),
     }
 }

@@ -1,30 +1,30 @@
-//! Is this JSON Schema (2020-12)? By the shape that the meta-schema gives each keyword; formats and
-//! regular expressions are not looked into.
+//! Checks that a value is JSON Schema (2020-12), by the shape that the meta-schema gives each
+//! keyword. Formats and regular expressions are not checked.
 
 use serde_json::Value;
 
-/// Deeper than this no settings are.
+/// Maximum nesting depth of a schema.
 const DEPTH: usize = 64;
 
-/// What a keyword takes.
+/// Shape of a keyword's value.
 #[derive(Clone, Copy)]
 enum Shape {
     Schema,
     /// An object of schemas.
     Schemas,
-    /// At least one schema in a list.
+    /// A non-empty list of schemas.
     SchemaList,
     Text,
-    /// A list of texts without repetitions.
+    /// A list of unique texts.
     Texts,
     Flag,
     Number,
-    /// Zero or more.
+    /// An integer of zero or more.
     Count,
     List,
-    /// A word for a type, or several.
+    /// A type name, or a list of them.
     Type,
-    /// A reference; one into this document must lead to something.
+    /// A reference; a local one must resolve.
     Reference,
 }
 
@@ -82,12 +82,12 @@ const KEYWORDS: &[(&str, Shape)] = &[
 
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 
-/// What makes this no JSON Schema, with its place; nothing if it is one.
+/// Finds why a value is no JSON Schema, with the position; None if it is one.
 pub(crate) fn flaw(schema: &Value) -> Option<String> {
-    Look { root: schema }.schema(schema, "", 0)
+    Checker { root: schema }.schema(schema, "", 0)
 }
 
-/// Whether an object may hold no keys but those that the schema names.
+/// Whether the schema refuses keys that it does not name.
 pub(crate) fn is_closed(schema: &Value) -> bool {
     let closed = |key| schema.get(key) == Some(&Value::Bool(false));
     *schema == Value::Bool(false)
@@ -95,11 +95,11 @@ pub(crate) fn is_closed(schema: &Value) -> bool {
         || closed("unevaluatedProperties")
 }
 
-struct Look<'v> {
+struct Checker<'v> {
     root: &'v Value,
 }
 
-impl Look<'_> {
+impl Checker<'_> {
     fn schema(&self, schema: &Value, at: &str, depth: usize) -> Option<String> {
         if depth > DEPTH {
             return Some(format!("{at} is deeper than {DEPTH} levels"));
@@ -107,7 +107,7 @@ impl Look<'_> {
         let entries = match schema {
             Value::Bool(_) => return None,
             Value::Object(entries) => entries,
-            _ => return Some(format!("{} is neither an object nor a truth value", place(at))),
+            _ => return Some(format!("{} is neither an object nor a boolean", place(at))),
         };
         entries.iter().find_map(|(keyword, value)| {
             let (_, shape) = KEYWORDS.iter().find(|(known, _)| known == keyword)?;
@@ -136,9 +136,9 @@ impl Look<'_> {
             Shape::Text => wrong(value.is_string(), "a text"),
             Shape::Flag => wrong(value.is_boolean(), "true or false"),
             Shape::Number => wrong(value.is_number(), "a number"),
-            Shape::Count => wrong(value.is_u64(), "a whole number from 0"),
+            Shape::Count => wrong(value.is_u64(), "an integer of 0 or more"),
             Shape::List => wrong(value.is_array(), "a list"),
-            Shape::Texts => wrong(is_set(value, |_| true), "a list of different texts"),
+            Shape::Texts => wrong(is_set(value, |_| true), "a list of unique texts"),
             Shape::Type => {
                 let known = |word: &str| TYPES.contains(&word);
                 let one = value.as_str().is_some_and(known);
@@ -149,13 +149,13 @@ impl Look<'_> {
             }
             Shape::Reference => {
                 let Some(reference) = value.as_str() else { return wrong(false, "a text") };
-                let led = match reference.strip_prefix('#') {
+                let resolves = match reference.strip_prefix('#') {
                     Some(pointer) if pointer.is_empty() || pointer.starts_with('/') => {
                         self.root.pointer(pointer).is_some()
                     }
                     _ => true,
                 };
-                wrong(led, &format!("a reference that leads anywhere: {reference}"))
+                wrong(resolves, &format!("a reference that resolves: {reference}"))
             }
         }
     }

@@ -110,7 +110,7 @@ async fn it_does_what_a_component_does() {
 
     let failed = start(&provider, "conflict").await;
     assert_eq!(code(&failed), &ErrorCode::Conflict);
-    assert!(failed.unwrap_err().message.ends_with("somebody else is at it"));
+    assert!(failed.unwrap_err().message.ends_with("another operation is running"));
     assert_eq!(code(&provider.pause(&target("lamp")).await), &ErrorCode::Unsupported);
 }
 

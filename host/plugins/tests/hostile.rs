@@ -498,7 +498,7 @@ async fn a_larger_memory_limit_than_a_slot_s_holds() {
 async fn a_guest_s_own_error_keeps_its_code_and_words() {
     let (failure, state) = failure_of("error").await;
     assert_eq!(failure.code, ErrorCode::Conflict);
-    assert_eq!(failure.message, "provider \"hostile\": start error: somebody else is at it");
+    assert_eq!(failure.message, "provider \"hostile\": start error: another operation is running");
     assert_eq!((state.faults, state.cause), (0, None));
 }
 

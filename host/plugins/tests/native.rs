@@ -13,7 +13,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use drowse_conformance::{About, Plan, Report, Stand, Trial, UNKNOWN, Verdict, Wish, run};
+use drowse_conformance::{About, Plan, Report, TestHost, TestTarget, UNKNOWN, Verdict, Wish, run};
 use drowse_core::{Failure, Provider, StopOptions, Target};
 use drowse_plugins::{
     Linked, Plugins, PluginsConfig, Vouchers,
@@ -74,8 +74,8 @@ impl Native {
     }
 
     /// Whether every check passed but these, which were skipped.
-    async fn conforms(self, trial: Trial, skipped: &[&[&str]]) {
-        let plan = Plan { settings: self.granted.settings.clone(), trial: Some(trial) };
+    async fn conforms(self, trial: TestTarget, skipped: &[&[&str]]) {
+        let plan = Plan { settings: self.granted.settings.clone(), test_target: Some(trial) };
         let report = run(&self, &plan, &mut |_| {}).await;
         self.plugins.shutdown().await;
         assert!(report.ok(), "{report:#?}");
@@ -92,7 +92,7 @@ fn others(report: &Report) -> Vec<&'static str> {
 }
 
 #[async_trait]
-impl Stand for Native {
+impl TestHost for Native {
     async fn load(&self) -> Result<About, String> {
         let info = self.plugins.inspect(&self.granted.plugin).await?;
         let wish = |name: &String, interface, optional| Wish {
@@ -114,7 +114,7 @@ impl Stand for Native {
         })
     }
 
-    async fn bare(&self, settings: &Value) -> Result<Arc<dyn Provider>, Failure> {
+    async fn ungranted(&self, settings: &Value) -> Result<Arc<dyn Provider>, Failure> {
         let bare = provider(&self.granted.plugin);
         let bare = ProviderSettings { settings: settings.clone(), ..bare };
         Ok(self.plugins.configured(bare).await?)
@@ -194,10 +194,10 @@ fn backend(test: &str, place: &Path) -> Option<Hello> {
     Some(Hello::of(&program, place, Duration::ZERO).unwrap())
 }
 
-fn trial(handle: &str, settings: &Value) -> Trial {
+fn trial(handle: &str, settings: &Value) -> TestTarget {
     let target =
         |handle: &str| Target { handle: handle.to_owned(), settings: settings.to_string() };
-    Trial {
+    TestTarget {
         target: target(handle),
         unknown: target(UNKNOWN),
         patience: Duration::from_secs(60),
@@ -235,7 +235,7 @@ async fn the_docker_provider_keeps_what_the_contract_promises_without_a_plugin_b
     let at = format!("unix://{}", socket.display());
     let disturb = ["docker", "--host", &at, "kill", "conform-native"];
     let native = Native::new::<Docker>(granted, "docker", disturb.map(str::to_owned).into());
-    let trial = Trial {
+    let trial = TestTarget {
         exec: Some((["sh", "-c", "exit 7"].map(str::to_owned).into(), 7)),
         may_recreate: true,
         may_remove: true,
@@ -294,7 +294,7 @@ async fn the_proxmox_provider_keeps_it_of_a_fake_without_a_plugin_between() {
     };
     let native = Native::new::<Proxmox>(granted, "proxmox", hello.kill_the_last().into());
     let unknown = Target { handle: "999".to_owned(), settings: "{}".to_owned() };
-    let trial = Trial { unknown, ..trial("101", &json!({})) };
+    let trial = TestTarget { unknown, ..trial("101", &json!({})) };
     native.conforms(trial, &OF_PROXMOX).await;
 }
 
@@ -318,6 +318,6 @@ async fn the_wake_on_lan_provider_keeps_what_the_contract_promises_without_a_plu
     let native = Native::new::<WakeOnLan>(granted, "wake-on-lan", Vec::new());
     let settings = json!({ "mac": "02:11:22:aa:bb:cc", "address": hello.address().to_string() });
     let unknown = Target { handle: UNKNOWN.to_owned(), settings: "{}".to_owned() };
-    let trial = Trial { unknown, ..trial("nas", &settings) };
+    let trial = TestTarget { unknown, ..trial("nas", &settings) };
     native.conforms(trial, &OF_WAKE_ON_LAN).await;
 }

@@ -1,26 +1,26 @@
-//! The border between the drowse router and a provider that is a dynamic library: the contract of
-//! `wit/v0.1` as C sees it.
+//! The ABI between the drowse router and a provider that is a dynamic library: the contract of
+//! `wit/v0.1` in C.
 //!
-//! The library exports one function, [`SYMBOL`], that takes nothing and returns a [`Table`] which
-//! stays for ever. The table has an [`Entry`] for each [`Function`] of the contract. A call is three
-//! entries on one thread, one after the other: [`Function::Configure`] with the settings, the call
-//! itself, and [`Function::Forget`], which drops what `configure` made. [`Function::Describe`] needs
-//! neither.
+//! The library exports one function, [`SYMBOL`], without arguments, which returns a [`Table`] with
+//! static lifetime. The table has an [`Entry`] for each [`Function`] of the contract. A call
+//! consists of three consecutive entries on one thread: [`Function::Configure`] with the settings,
+//! the call itself, and [`Function::Forget`], which drops the configured provider.
+//! [`Function::Describe`] needs neither.
 //!
 //! Arguments and answers are the contract's types in the wire format of
 //! [postcard](https://postcard.jamesmunns.com/wire-format): records as their fields in the order of
 //! the WIT, variants and enums by the position of their case, flags as one `u32` whose bit 0 is the
-//! first flag, several arguments one after the other. Every entry answers a `result` whose error is
-//! the contract's `error`, also `describe`.
+//! first flag, several arguments one after the other. Every entry, including `describe`, answers a
+//! `result` whose error is the contract's `error`.
 //!
-//! No memory changes hands: who answers lends the bytes to the asker's [`Sink`], which copies them.
-//! Nothing may unwind through the border in either direction.
+//! Memory ownership is never transferred: the answering side passes borrowed bytes to the caller's
+//! [`Sink`], which copies them. Nothing may unwind through the ABI in either direction.
 //!
-//! What a component imports, a library asks of its [`Host`] by name: `log.write`, `http.send`. It
-//! may do so on the thread of the call and until the entry returns. A `response` is its handle, a
-//! `u32`: `http.send` answers handle, status, reason and headers at once, `http.response.read` takes
-//! the handle and the limit, and `http.response.drop` the handle. So are `messages`:
-//! `grpc.server-stream` answers their handle, `grpc.messages.next` and `grpc.messages.drop` take it.
+//! A library calls the imports of a component on its [`Host`] by name: `log.write`, `http.send`. It
+//! may do so on the thread of the call and until the entry returns. A `response` is a handle, a
+//! `u32`: `http.send` answers handle, status, reason and headers at once, `http.response.read`
+//! takes the handle and the limit, and `http.response.drop` the handle. `messages` are handles,
+//! too: `grpc.server-stream` answers one, `grpc.messages.next` and `grpc.messages.drop` take it.
 
 #![forbid(unsafe_code)]
 
@@ -31,39 +31,39 @@ use std::{ffi::c_void, mem::offset_of};
 /// The function that a library exports, of type [`TableFn`].
 pub const SYMBOL: &str = "drowse_provider_table";
 
-/// What does not fit together differs in this: the second number of the contract's version.
+/// Version for incompatible changes: the second number of the contract's version.
 pub const MAJOR: u32 = 1;
 
-/// What was added without breaking anything: the last number of the contract's version.
+/// Version for compatible additions: the last number of the contract's version.
 pub const MINOR: u32 = 0;
 
-/// Functions of the contract.
+/// Number of functions of the contract.
 pub const FUNCTIONS: usize = 17;
 
-/// What [`SYMBOL`] is.
+/// Type of [`SYMBOL`].
 pub type TableFn = unsafe extern "C" fn() -> *const Table;
 
-/// One function of the contract. Returns an [`entry`] code and hands the answer, or a text that
-/// says what went wrong, to the sink.
+/// One function of the contract. Returns an [`entry`] code, and passes the answer or an error
+/// message to the sink.
 pub type Entry = unsafe extern "C" fn(host: *const Host, arguments: Bytes, answer: Sink) -> u32;
 
-/// What a library can do. The first four fields keep their place in every version.
+/// The functions of a library. The first four fields have the same position in every version.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
-    /// Bytes of this table, so how many functions it has.
+    /// Size of this table in bytes, which determines the number of functions.
     pub size: u32,
     /// [`MAJOR`] of the contract it is built for.
     pub major: u32,
     /// [`MINOR`] of the contract it is built for.
     pub minor: u32,
-    /// 0.
+    /// Always 0.
     pub reserved: u32,
-    /// By [`Function`]; what is absent, or lies beyond `size`, is not supported.
+    /// Indexed by [`Function`]; absent entries and those beyond `size` are not supported.
     pub functions: [Option<Entry>; FUNCTIONS],
 }
 
-/// The functions of the contract by their place in the [`Table`]. New ones come at the end.
+/// The functions of the contract by their index in the [`Table`]. New ones are appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Function {
@@ -71,7 +71,7 @@ pub enum Function {
     Describe,
     /// Settings → nothing.
     Configure,
-    /// Nothing → nothing: drops what `configure` made on this thread.
+    /// Nothing → nothing: drops the provider that `configure` created on this thread.
     Forget,
     /// `target` → `observation`.
     Start,
@@ -83,9 +83,9 @@ pub enum Function {
     Pause,
     /// `target` → `observation`.
     Resume,
-    /// `target`, a signal or none → `observation`.
+    /// `target`, optional signal → `observation`.
     Kill,
-    /// A cursor or none → `page`.
+    /// Optional cursor → `page`.
     List,
     /// Nothing → nothing; returns only with an error.
     Watch,
@@ -103,35 +103,35 @@ pub enum Function {
     Fetch,
 }
 
-/// What an [`Entry`] returns.
+/// Return codes of an [`Entry`].
 pub mod entry {
     /// The sink has the answer.
     pub const ANSWERED: u32 = 0;
     /// The sink has the panic's message.
     pub const PANICKED: u32 = 1;
-    /// The arguments could not be read; the sink has the reason.
+    /// The arguments could not be decoded; the sink has the reason.
     pub const UNREADABLE: u32 = 2;
-    /// The host said [`GIVEN_UP`](super::host::GIVEN_UP), so nothing was answered.
+    /// The host returned [`GIVEN_UP`](super::host::GIVEN_UP); there is no answer.
     pub const GIVEN_UP: u32 = 3;
 }
 
-/// What [`Host::call`] returns.
+/// Return codes of [`Host::call`].
 pub mod host {
     /// The sink has the answer.
     pub const ANSWERED: u32 = 0;
-    /// The call is given up: return soon, and call nothing more.
+    /// The call is cancelled: return soon and make no more calls.
     pub const GIVEN_UP: u32 = 1;
     /// This router has no such function.
     pub const UNKNOWN: u32 = 2;
 }
 
-/// Who answers what a library asks during one entry.
+/// The router's side of one entry.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Host {
-    /// Goes with each call.
+    /// Passed to each call.
     pub context: *mut c_void,
-    /// Calls a function of the contract's imports by its name; a [`host`] code.
+    /// Calls a function of the contract's imports by its name; returns a [`host`] code.
     pub call: unsafe extern "C" fn(
         context: *mut c_void,
         function: Bytes,
@@ -140,21 +140,21 @@ pub struct Host {
     ) -> u32,
 }
 
-/// Bytes that are lent for the time of a call.
+/// Bytes that are borrowed for the duration of a call.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Bytes {
-    /// Not null, also when there are none.
+    /// Not null, even if `len` is 0.
     pub data: *const u8,
-    /// How many.
+    /// Number of bytes.
     pub len: usize,
 }
 
-/// Where an answer goes: called at most once.
+/// Receiver of an answer; called at most once.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Sink {
-    /// Goes with the call.
+    /// Passed to the call.
     pub context: *mut c_void,
     /// Copies the bytes.
     pub take: unsafe extern "C" fn(context: *mut c_void, answer: Bytes),
@@ -170,7 +170,7 @@ impl Table {
 // === impl Bytes ===
 
 impl Bytes {
-    /// Lends these.
+    /// Borrows these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self { data: bytes.as_ptr(), len: bytes.len() }
     }

@@ -1,13 +1,13 @@
-//! Values as bytes, as both sides of the border write and read them.
+//! Encoding of values, shared by both sides of the ABI.
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The bytes of a value.
+/// Encodes a value.
 pub fn bytes(value: &impl Serialize) -> Vec<u8> {
     postcard::to_allocvec(value).expect("the contract's types have a known length")
 }
 
-/// The value of these bytes, if they are one and nothing more; else what is wrong with them.
+/// Decodes a value; the error is the reason, also for trailing bytes.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_over_or_cut_off_is_no_value() {
+    fn trailing_and_missing_bytes_are_refused() {
         assert_eq!(read::<u8>(&[7]), Ok(7));
         assert_eq!(read::<u8>(&[7, 7]), Err("1 bytes are left over".to_owned()));
         assert!(read::<u8>(&[]).is_err());

@@ -1,8 +1,8 @@
-//! Which headers and which metadata a provider may send.
+//! Headers and metadata that a provider may send.
 
-/// Headers that a provider may set: they say what it sends and what it understands. Credentials, the
-/// destination and the connection are not its own, and a platform may read another method or path
-/// out of any other header.
+/// Headers that a provider may set: they describe its request and accepted responses. Credentials,
+/// destination and connection belong to the router, and a platform may read another method or path
+/// from any other header.
 pub const HEADERS: [&str; 15] = [
     "accept",
     "accept-charset",
@@ -21,7 +21,7 @@ pub const HEADERS: [&str; 15] = [
     "user-agent",
 ];
 
-/// First words of header names that have a meaning of their own, whatever a service is called:
+/// First words of header names with a general meaning, whatever a service is called:
 /// `x-http-method-override`, `proxy-authorization`, `content-type`.
 const RESERVED: [&str; 12] = [
     "accept",
@@ -44,8 +44,8 @@ pub fn is_allowed_header(name: &str) -> bool {
 }
 
 /// Whether a provider may send this metadata with a gRPC call to `/package.Service/Method`. A name
-/// that begins with the called service's first word belongs to the service: `containerd-namespace`
-/// for `containerd.services.tasks.v1.Tasks`.
+/// that begins with the first word of the called service belongs to the service:
+/// `containerd-namespace` for `containerd.services.tasks.v1.Tasks`.
 pub fn is_allowed_metadata(method: &str, name: &str) -> bool {
     let own = metadata_prefix(method);
     !RESERVED.contains(&own.as_str())
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_named_like_a_family_of_headers_sets_none_of_them() {
+    fn a_service_named_like_a_header_family_sets_none_of_its_headers() {
         for (method, name) in [
             ("/x.v1.S/M", "x-http-method-override"),
             ("/X.v1.S/M", "x-forwarded-for"),

@@ -1,21 +1,22 @@
-//! The rules of an endpoint's grant: pure, without I/O. The router and the test harness of the SDK
-//! read them with this code.
+//! Rules of an endpoint's grant: pure, without I/O. The router and the SDK's test harness share
+//! this code.
 //!
 //! A [`Rule`] for HTTP is `METHOD /path`, `METHOD /path?query` or `METHOD+body /path`.
 //!
 //! - One method, or `*` for all but those that no rule allows (see [`is_method`]).
-//! - A segment `*` stands for exactly one segment, a final `**` for any rest, also none.
-//! - Without `?` the request has no query. `?*` allows any query. `?all=1&limit=*&path=/vms/*` allows
-//!   these keys, each at most once, in any order: a value is literal text, `*` is any value, and text
-//!   with a `*` behind it is any value that begins with the text.
-//! - Without `+body` the request has no body: the effect of a path may depend on it.
+//! - A segment `*` matches exactly one segment, a final `**` any rest, also an empty one.
+//! - Without `?` the request must have no query. `?*` allows any query.
+//!   `?all=1&limit=*&path=/vms/*` allows these keys, each at most once, in any order: a value is
+//!   literal text, `*` is any value, and text with a trailing `*` is any value with that prefix.
+//! - Without `+body` the request must have no body: the effect of a path may depend on it.
 //!
-//! Rules are plain text; requests are decoded before they are compared. A request's path becomes a
-//! [`CleanPath`] first, which only exists when the path can be read in one way; what cannot is refused
-//! before any rule is looked at. A query that can be read in several ways passes `?*` alone.
+//! Rules are plain text; requests are decoded before they are compared. A request's path is first
+//! parsed to a [`NormalizedPath`], which exists only for paths with a single interpretation; any
+//! other path is refused before the rules are checked. A query with several interpretations is
+//! allowed only by `?*`.
 //!
 //! A rule for gRPC is `/package.Service/Method` or `/package.Service/*`. No rule allows both kinds:
-//! a gRPC call is no HTTP request to the rules, though it is one on the wire.
+//! to the rules a gRPC call is not an HTTP request, although it is one on the wire.
 
 #![forbid(unsafe_code)]
 
@@ -28,11 +29,11 @@ use std::{fmt, str::FromStr};
 use self::query::QueryPattern;
 pub use self::{
     headers::{HEADERS, is_allowed_header, is_allowed_metadata, metadata_prefix},
-    path::{CleanPath, PathFlaw},
+    path::{InvalidPath, NormalizedPath},
     query::{InvalidQuery, RequestQuery},
 };
 
-/// Longest path with query that a provider may send.
+/// Maximum length of a path with query, in bytes.
 const PATH_BYTES: usize = 8 << 10;
 
 /// One allowed kind of request.
@@ -49,7 +50,7 @@ pub struct Rule {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Verb {
-    /// Every method of HTTP.
+    /// Every HTTP method.
     Any,
     /// A gRPC call: its path is service and method.
     Call,
@@ -62,7 +63,7 @@ enum Pattern {
     Literal(String),
 }
 
-/// A rule that cannot be understood.
+/// An invalid rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{rule:?} is not a rule: {flaw}; write for instance \"POST /containers/*/start\"")]
 pub struct InvalidRule {
@@ -73,21 +74,21 @@ pub struct InvalidRule {
 // === impl Rule ===
 
 impl Rule {
-    /// Whether a request passes.
-    pub fn allows(&self, method: &str, path: &CleanPath, body: bool) -> bool {
-        let spoken = match &self.verb {
+    /// Whether a request is allowed.
+    pub fn allows(&self, method: &str, path: &NormalizedPath, body: bool) -> bool {
+        let verb_matches = match &self.verb {
             Verb::Any => true,
             Verb::Call => false,
             Verb::Method(own) => own == method,
         };
-        let fits = match path.segments.len().checked_sub(self.segments.len()) {
+        let length_matches = match path.segments.len().checked_sub(self.segments.len()) {
             Some(0) => true,
             Some(_) => self.rest,
             None => false,
         };
-        spoken
+        verb_matches
             && is_method(method)
-            && fits
+            && length_matches
             && (self.body || !body)
             && self.query.allows(&path.query)
             && self.segments.iter().zip(&path.segments).all(|(pattern, segment)| match pattern {
@@ -96,14 +97,14 @@ impl Rule {
             })
     }
 
-    /// Whether a gRPC call of this method, `/package.Service/Method`, passes.
+    /// Whether a gRPC call of this method, `/package.Service/Method`, is allowed.
     pub fn allows_call(&self, method: &str) -> bool {
-        let fits = |[service, method]: [&str; 2]| match self.segments.as_slice() {
+        let length_matches = |[service, method]: [&str; 2]| match self.segments.as_slice() {
             [Pattern::Literal(own), Pattern::Any] => own == service,
             [Pattern::Literal(own), Pattern::Literal(only)] => own == service && only == method,
             _ => false,
         };
-        self.verb == Verb::Call && call(method).is_some_and(fits)
+        self.verb == Verb::Call && call(method).is_some_and(length_matches)
     }
 
     /// Whether it ends in `?*`.
@@ -111,19 +112,19 @@ impl Rule {
         self.query == QueryPattern::Any
     }
 
-    /// Whether everything passes here that passes there.
+    /// Whether this rule allows every request that the other one allows.
     pub fn covers(&self, other: &Self) -> bool {
-        let spoken = match &self.verb {
+        let verb_matches = match &self.verb {
             Verb::Any => other.verb != Verb::Call,
             own => *own == other.verb,
         };
-        let fits = match other.segments.len().checked_sub(self.segments.len()) {
+        let length_matches = match other.segments.len().checked_sub(self.segments.len()) {
             Some(0) => self.rest || !other.rest,
             Some(_) => self.rest,
             None => false,
         };
-        spoken
-            && fits
+        verb_matches
+            && length_matches
             && (self.body || !other.body)
             && self.query.covers(&other.query)
             && self
@@ -133,11 +134,11 @@ impl Rule {
                 .all(|(own, other)| *own == Pattern::Any || own == other)
     }
 
-    /// The rule that lets this request pass, and those that differ in the name of one thing among
-    /// many: a target, an id, a number. None when no rule can be written for it alone.
+    /// The rule for this request, generalized over the name of a target, an id or a number. None if
+    /// no rule can allow it specifically.
     pub fn suggest(
         method: &str,
-        path: &CleanPath,
+        path: &NormalizedPath,
         body: bool,
         target: Option<&str>,
     ) -> Option<Self> {
@@ -145,17 +146,21 @@ impl Rule {
         for (index, segment) in path.segments.iter().enumerate() {
             let collection = index > 0 && path.segments[index - 1].ends_with('s');
             let one_of_many = collection && index + 1 < path.segments.len();
-            let named = Some(segment.as_str()) == target || one_of_many || is_id(segment);
-            segments.push(if named { Pattern::Any } else { Pattern::Literal(segment.clone()) });
+            let is_variable = Some(segment.as_str()) == target || one_of_many || is_id(segment);
+            segments.push(if is_variable {
+                Pattern::Any
+            } else {
+                Pattern::Literal(segment.clone())
+            });
         }
         let verb = Verb::Method(method.to_owned());
         let query = QueryPattern::suggest(&path.query, target)?;
         let rule = Self { verb, body, segments, rest: false, query };
-        // Some texts mean something else once they are written down.
+        // Some texts have another meaning in the syntax of rules.
         (rule.to_string().parse().as_ref() == Ok(&rule)).then_some(rule)
     }
 
-    /// `/package.Service/Method` or `/package.Service/*`
+    /// Parses `/package.Service/Method` or `/package.Service/*`.
     fn of_calls(rule: &str) -> Option<Self> {
         let (service, method) = match rule.strip_suffix("/*") {
             Some(service) => (service.strip_prefix('/')?, Pattern::Any),
@@ -254,8 +259,8 @@ fn pattern(word: &str) -> Result<Pattern, &'static str> {
     }
 }
 
-/// An id, a number or a version. The name of a host is none, whatever digits are in it: a rule that
-/// puts `*` in its place would send credentials to any host.
+/// An id, a number or a version. A host name is none, even with digits: a rule with `*` in its
+/// place would send credentials to any host.
 fn is_id(segment: &str) -> bool {
     let version = segment
         .strip_prefix('v')
@@ -263,12 +268,12 @@ fn is_id(segment: &str) -> bool {
     segment.bytes().any(|byte| byte.is_ascii_digit()) && (version || !segment.contains(['.', ':']))
 }
 
-/// Methods that no rule allows: `CONNECT` opens a tunnel past every rule, and the answer to `TRACE`,
-/// or to its older name `TRACK`, repeats the request with the credentials that the router has added.
+/// Methods that no rule allows: `CONNECT` opens a tunnel past every rule, and the response to
+/// `TRACE`, or its older name `TRACK`, repeats the request with the router's credentials.
 const REFUSED_METHODS: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
 
-/// Whether this is an HTTP method that a provider may send: upper case, and none of `CONNECT`, `TRACE`
-/// and `TRACK`.
+/// Whether this is an HTTP method that a provider may send: upper case, and none of `CONNECT`,
+/// `TRACE` and `TRACK`.
 pub fn is_method(word: &str) -> bool {
     !word.is_empty()
         && word.len() <= 32
@@ -276,8 +281,8 @@ pub fn is_method(word: &str) -> bool {
         && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'-' || b == b'_')
 }
 
-/// Service and method of `/package.Service/Method`. None for anything else: names are letters,
-/// digits and `_`, and a service has a package.
+/// Service and method of `/package.Service/Method`. None for anything else: names consist of
+/// letters, digits and `_`, and a service has a package.
 pub fn call(path: &str) -> Option<[&str; 2]> {
     let (service, method) = path.strip_prefix('/')?.split_once('/')?;
     (path.len() <= PATH_BYTES && is_service(service) && is_identifier(method))

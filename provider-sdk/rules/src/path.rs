@@ -1,28 +1,28 @@
-//! The path of a request, read in the one way that it can be read in.
+//! The path of a request, parsed only if it has a single interpretation.
 
 use crate::{PATH_BYTES, RequestQuery};
 
-/// Path and query of a request. The path can be read in one way only and is split into decoded
+/// Path and query of a request. The path has a single interpretation and is split into decoded
 /// segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CleanPath {
+pub struct NormalizedPath {
     pub(crate) segments: Vec<String>,
     pub(crate) query: RequestQuery,
 }
 
-/// Why a path is refused whatever the rules say.
+/// Why a path is refused regardless of the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PathFlaw {
+pub enum InvalidPath {
     /// A backslash, plain or encoded.
     #[error("it contains a backslash")]
     Backslash,
     /// A control character, plain or encoded.
     #[error("it contains a control character")]
     Control,
-    /// `.` or `..`, however written.
+    /// `.` or `..`, in any spelling.
     #[error("it contains a dot segment")]
     DotSegment,
-    /// Two slashes in a row or one at the end.
+    /// Two consecutive slashes, or one at the end.
     #[error("it contains an empty segment")]
     EmptySegment,
     /// A dot written as `%2e`.
@@ -37,7 +37,7 @@ pub enum PathFlaw {
     /// Does not begin with a slash.
     #[error("it does not begin with `/`")]
     NoSlash,
-    /// A `;`, behind which some servers read parameters. As a part of a name it is `%3B`.
+    /// A `;`, which begins parameters on some servers. In a name it is `%3B`.
     #[error("it contains `;`, which must be percent-encoded")]
     Parameters,
     /// A character that must be percent-encoded, or a fragment.
@@ -48,22 +48,22 @@ pub enum PathFlaw {
     TooLong,
 }
 
-// === impl CleanPath ===
+// === impl NormalizedPath ===
 
-impl CleanPath {
-    /// Reads path and query as a provider wrote them.
-    pub fn parse(path_and_query: &str) -> Result<Self, PathFlaw> {
+impl NormalizedPath {
+    /// Parses a provider's path and query.
+    pub fn parse(path_and_query: &str) -> Result<Self, InvalidPath> {
         if path_and_query.len() > PATH_BYTES {
-            return Err(PathFlaw::TooLong);
+            return Err(InvalidPath::TooLong);
         }
         let (path, query) = match path_and_query.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (path_and_query, None),
         };
-        let path = path.strip_prefix('/').ok_or(PathFlaw::NoSlash)?;
+        let path = path.strip_prefix('/').ok_or(InvalidPath::NoSlash)?;
         path_and_query.bytes().try_for_each(plain)?;
         if path.contains('\\') {
-            return Err(PathFlaw::Backslash);
+            return Err(InvalidPath::Backslash);
         }
         let query = query.map_or(RequestQuery::None, RequestQuery::parse);
         let mut segments = Vec::new();
@@ -78,43 +78,43 @@ impl CleanPath {
         &self.segments
     }
 
-    /// What follows the `?`.
+    /// The query after the `?`.
     pub fn query(&self) -> &RequestQuery {
         &self.query
     }
 }
 
-/// A byte that may stand in a request line as it is.
-fn plain(byte: u8) -> Result<(), PathFlaw> {
+/// Whether a byte may stand in a request line unescaped.
+fn plain(byte: u8) -> Result<(), InvalidPath> {
     match byte {
-        b' ' | b'"' | b'#' | b'<' | b'>' | 0x80.. => Err(PathFlaw::Raw),
-        _ if byte.is_ascii_control() => Err(PathFlaw::Control),
+        b' ' | b'"' | b'#' | b'<' | b'>' | 0x80.. => Err(InvalidPath::Raw),
+        _ if byte.is_ascii_control() => Err(InvalidPath::Control),
         _ => Ok(()),
     }
 }
 
-fn segment(raw: &str) -> Result<String, PathFlaw> {
+fn segment(raw: &str) -> Result<String, InvalidPath> {
     if raw.is_empty() {
-        return Err(PathFlaw::EmptySegment);
+        return Err(InvalidPath::EmptySegment);
     }
     let decoded = decode(raw)?;
     // Some servers cut parameters off before they resolve dots: `..;x` is `..` to them. Others
     // ignore spaces and dots at the end of a name.
     let name = decoded.split(';').next().unwrap_or_default();
     if name.starts_with('.') && name.bytes().all(|byte| matches!(byte, b'.' | b' ')) {
-        return Err(PathFlaw::DotSegment);
+        return Err(InvalidPath::DotSegment);
     }
-    // A server may read what follows as parameters, which no rule looks at.
+    // Some servers read the rest as parameters, which no rule checks.
     if raw.contains(';') {
-        return Err(PathFlaw::Parameters);
+        return Err(InvalidPath::Parameters);
     }
     if has_escape(&decoded) {
-        return Err(PathFlaw::Encoding);
+        return Err(InvalidPath::Encoding);
     }
     Ok(decoded)
 }
 
-fn decode(raw: &str) -> Result<String, PathFlaw> {
+fn decode(raw: &str) -> Result<String, InvalidPath> {
     let mut decoded = Vec::with_capacity(raw.len());
     let mut bytes = raw.bytes();
     while let Some(byte) = bytes.next() {
@@ -122,17 +122,17 @@ fn decode(raw: &str) -> Result<String, PathFlaw> {
             decoded.push(byte);
             continue;
         }
-        let high = bytes.next().and_then(hex).ok_or(PathFlaw::Encoding)?;
-        let low = bytes.next().and_then(hex).ok_or(PathFlaw::Encoding)?;
+        let high = bytes.next().and_then(hex).ok_or(InvalidPath::Encoding)?;
+        let low = bytes.next().and_then(hex).ok_or(InvalidPath::Encoding)?;
         match high << 4 | low {
-            b'/' => return Err(PathFlaw::EncodedSlash),
-            b'.' => return Err(PathFlaw::EncodedDot),
-            b'\\' => return Err(PathFlaw::Backslash),
-            byte if byte.is_ascii_control() => return Err(PathFlaw::Control),
+            b'/' => return Err(InvalidPath::EncodedSlash),
+            b'.' => return Err(InvalidPath::EncodedDot),
+            b'\\' => return Err(InvalidPath::Backslash),
+            byte if byte.is_ascii_control() => return Err(InvalidPath::Control),
             byte => decoded.push(byte),
         }
     }
-    String::from_utf8(decoded).map_err(|_| PathFlaw::Encoding)
+    String::from_utf8(decoded).map_err(|_| InvalidPath::Encoding)
 }
 
 /// Whether an escape survived decoding. A server that decodes twice would decode it.

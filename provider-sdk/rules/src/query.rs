@@ -1,4 +1,4 @@
-//! The query of a request, and what a rule says of queries.
+//! Queries of requests, and query patterns of rules.
 
 use std::{fmt, str::FromStr};
 
@@ -9,19 +9,19 @@ use crate::path::{has_escape, hex};
 pub enum RequestQuery {
     /// There is no `?`.
     None,
-    /// Decoded keys and values, in the order of the request. No key is there twice.
+    /// Decoded keys and values, in the order of the request. Keys are unique.
     Pairs(Vec<(String, String)>),
-    /// Servers may read it in different ways.
+    /// Servers may interpret it differently.
     Ambiguous(InvalidQuery),
 }
 
-/// Why servers may read a query in different ways.
+/// Why servers may interpret a query differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidQuery {
     /// A control character, percent-encoded.
     #[error("it contains a control character")]
     Control,
-    /// A key that is there twice: servers take the first value, the last, or both.
+    /// A repeated key: servers take the first value, the last, or both.
     #[error("a key is there twice")]
     DuplicateKey,
     /// Nothing follows the `?`.
@@ -33,21 +33,21 @@ pub enum InvalidQuery {
     /// `%` without two hexadecimal digits, text that is not UTF-8, or an escape of an escape.
     #[error("its percent-encoding is ambiguous or broken")]
     Encoding,
-    /// `+`, which is a space or a plus sign: `%20` or `%2B`.
+    /// `+`, which is a space or a plus sign: write `%20` or `%2B`.
     #[error("it contains `+`: write %20 for a space, %2B for a plus sign")]
     Plus,
-    /// A second `?`: `%3F`.
+    /// A second `?`: write `%3F`.
     #[error("it contains a second `?`, which must be percent-encoded")]
     QuestionMark,
-    /// `;`, which separates pairs on some servers: `%3B`.
+    /// `;`, which separates pairs on some servers: write `%3B`.
     #[error("it contains `;`, which must be percent-encoded")]
     Semicolon,
 }
 
-/// What a rule says of queries.
+/// Query pattern of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum QueryPattern {
-    /// The request has none.
+    /// The request has no query.
     None,
     /// `?*`
     Any,
@@ -55,12 +55,12 @@ pub(crate) enum QueryPattern {
     Keys(Vec<(String, ValuePattern)>),
 }
 
-/// What a rule says of one key's value.
+/// Pattern of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ValuePattern {
     /// `*`
     Any,
-    /// `text*`: what begins with the text and has no dot segment.
+    /// `text*`: values with this prefix and without dot segments.
     Prefix(String),
     Literal(String),
 }
@@ -68,7 +68,7 @@ pub(crate) enum ValuePattern {
 // === impl RequestQuery ===
 
 impl RequestQuery {
-    /// Reads what follows the `?`.
+    /// Parses the query after the `?`.
     pub(crate) fn parse(raw: &str) -> Self {
         match pairs(raw) {
             Ok(pairs) => Self::Pairs(pairs),
@@ -90,7 +90,7 @@ fn pairs(raw: &str) -> Result<Vec<(String, String)>, InvalidQuery> {
         }
         pairs.push((key, value));
     }
-    // Some servers do not distinguish upper and lower case.
+    // Some servers ignore the case of keys.
     let mut keys: Vec<String> = pairs.iter().map(|(key, _)| key.to_lowercase()).collect();
     keys.sort_unstable();
     match keys.windows(2).any(|two| two[0] == two[1]) {
@@ -136,7 +136,7 @@ impl QueryPattern {
         }
     }
 
-    /// Whether every query passes here that passes there.
+    /// Whether this pattern allows every query that the other one allows.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Any, _) | (_, Self::None) => true,
@@ -147,7 +147,7 @@ impl QueryPattern {
         }
     }
 
-    /// What lets this query pass. None when servers may read it in different ways.
+    /// The pattern for this query. None if servers may interpret it differently.
     pub(crate) fn suggest(query: &RequestQuery, target: Option<&str>) -> Option<Self> {
         let pattern = |(key, value): &(String, String)| {
             let any = Some(value.as_str()) == target || is_number(value) || may_be_secret(key);
@@ -171,7 +171,7 @@ impl QueryPattern {
 impl FromStr for QueryPattern {
     type Err = &'static str;
 
-    /// Reads what follows the `?` of a rule.
+    /// Parses the query pattern after the `?` of a rule.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "" => return Err("nothing follows its `?`; a rule without `?` allows no query"),
@@ -260,24 +260,24 @@ impl fmt::Display for ValuePattern {
     }
 }
 
-/// Text that stands for itself in a rule's query.
+/// Whether the text needs no escape in a rule's query.
 fn is_plain(text: &str) -> bool {
     !text.contains(['%', '?', '#', '&']) && !text.chars().any(char::is_control)
 }
 
-/// Whether a server that takes the value for a path could leave the prefix again.
+/// Whether a server that takes the value for a path could leave the prefix.
 fn has_dot_segment(value: &str) -> bool {
     value.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
 }
 
-/// A number of several digits: an amount or a time. One digit is usually a switch.
+/// A number of several digits: an amount or a time. A single digit is usually a switch.
 fn is_number(value: &str) -> bool {
     value.len() > 1
         && value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
         && value.matches('.').count() <= 1
 }
 
-/// Whether a value under this key is better not written into a message.
+/// Whether the value of this key may be secret and must not appear in messages.
 fn may_be_secret(key: &str) -> bool {
     const WORDS: [&str; 8] =
         ["auth", "credential", "key", "pass", "secret", "session", "sig", "token"];

@@ -1,4 +1,4 @@
-//! The router as a provider's host, over the border.
+//! The router as a provider's host, over the ABI.
 
 use std::{cell::Cell, ffi::c_void, ptr, rc::Rc, thread};
 
@@ -13,28 +13,28 @@ use crate::{
     words::{Attribute, Event},
 };
 
-/// Asks the router, as long as the entry lasts that it came with.
+/// Calls the router, while its entry lasts.
 pub(super) struct Caller(Cell<*const abi::Host>);
 
-/// Takes the router away from a [`Caller`] at the end of its entry, however it ends.
+/// Disconnects a [`Caller`] from the router at the end of its entry, however it ends.
 pub(super) struct Closed(pub(super) Rc<Caller>);
 
-/// A response body that the router holds.
+/// A response body held by the router.
 struct Body {
     caller: Rc<Caller>,
     handle: u32,
     reason: Option<String>,
 }
 
-/// The messages of a call that the router holds.
+/// Messages of a call held by the router.
 struct Messages {
     caller: Rc<Caller>,
     handle: u32,
 }
 
-/// Why there is no answer.
+/// Why a call has no answer.
 enum Unanswered {
-    /// The router has given up the call.
+    /// The router has cancelled the call.
     GivenUp,
     /// The router does not know the function.
     Unknown,
@@ -47,7 +47,7 @@ impl Caller {
         Self(Cell::new(host))
     }
 
-    /// Asks for something that cannot fail.
+    /// Calls a function that cannot fail.
     fn plain<R: DeserializeOwned + Default>(
         &self,
         function: &str,
@@ -55,23 +55,23 @@ impl Caller {
     ) -> R {
         match self.ask(function, arguments) {
             Ok(answer) => answer,
-            // A destructor asks while the call unwinds already.
+            // A destructor calls while the call already unwinds.
             Err(Unanswered::GivenUp) if thread::panicking() => R::default(),
             Err(Unanswered::GivenUp) => panics::give_up(),
             Err(Unanswered::Unknown) => panic!("this router has no function {function}"),
         }
     }
 
-    /// Asks for something that can fail.
+    /// Calls a function that can fail.
     fn result<R: DeserializeOwned>(&self, function: &str, arguments: &impl Serialize) -> Result<R> {
         match self.ask::<Result<R, types::Error>>(function, arguments) {
             Ok(answer) => Ok(answer?),
             Err(Unanswered::GivenUp) if thread::panicking() => {
-                Err(Error::timeout(format!("{function}: the call was given up")))
+                Err(Error::timeout(format!("{function}: the call was cancelled")))
             }
             Err(Unanswered::GivenUp) => panics::give_up(),
             Err(Unanswered::Unknown) => Err(Error::unsupported(format!(
-                "{function}: this router does not offer that; use a newer one"
+                "{function}: not supported by this router; use a newer one"
             ))),
         }
     }
@@ -81,14 +81,14 @@ impl Caller {
         function: &str,
         arguments: &impl Serialize,
     ) -> std::result::Result<R, Unanswered> {
-        // SAFETY: not null only during the entry that it came with, on the entry's thread.
+        // SAFETY: not null only during its own entry, on the entry's thread.
         let Some(host) = (unsafe { self.0.get().as_ref() }) else {
             return Err(Unanswered::GivenUp);
         };
         let arguments = wire::bytes(arguments);
         let mut answer: Vec<u8> = Vec::new();
         let sink = Sink { context: ptr::from_mut(&mut answer).cast(), take };
-        // SAFETY: the router's function with its own context; what it is lent lives until it
+        // SAFETY: the router's function with its own context; the borrowed arguments live until it
         // returns.
         let code = unsafe {
             (host.call)(host.context, Bytes::of(function.as_bytes()), Bytes::of(&arguments), sink)
@@ -97,7 +97,7 @@ impl Caller {
             abi::host::ANSWERED => {
                 let answer = wire::read(&answer);
                 Ok(answer.unwrap_or_else(|flaw| {
-                    panic!("the router answered {function} in a way that cannot be read: {flaw}")
+                    panic!("cannot decode the router's answer to {function}: {flaw}")
                 }))
             }
             abi::host::UNKNOWN => Err(Unanswered::Unknown),
@@ -106,12 +106,12 @@ impl Caller {
     }
 }
 
-/// Keeps what the router answers.
+/// Stores the router's answer.
 unsafe extern "C" fn take(context: *mut c_void, answer: Bytes) {
-    // SAFETY: the context is the vector of `ask`, which waits for this; the bytes are lent.
+    // SAFETY: the context is the vector of `ask`, which waits for this; the bytes are borrowed.
     unsafe {
-        let kept = &mut *context.cast::<Vec<u8>>();
-        kept.extend_from_slice(std::slice::from_raw_parts(answer.data, answer.len));
+        let buffer = &mut *context.cast::<Vec<u8>>();
+        buffer.extend_from_slice(std::slice::from_raw_parts(answer.data, answer.len));
     }
 }
 
@@ -121,7 +121,7 @@ impl Drop for Closed {
     }
 }
 
-/// The host of an entry: a [`Caller`] that its response bodies share.
+/// The host of an entry: a [`Caller`] shared with its response bodies.
 impl Host for Rc<Caller> {
     fn write_log(&self, level: log::Level, message: &str, fields: &[Attribute]) {
         self.plain("log.write", &(level, message, fields))
@@ -237,7 +237,7 @@ impl ReadBody for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        // It goes with the call when there is no answer.
+        // Without an answer the body is dropped with the call.
         let _ = self.caller.ask::<()>("http.response.drop", &self.handle);
     }
 }
@@ -252,7 +252,7 @@ impl NextMessage for Messages {
 
 impl Drop for Messages {
     fn drop(&mut self) {
-        // They go with the call when there is no answer.
+        // Without an answer the messages are dropped with the call.
         let _ = self.caller.ask::<()>("grpc.messages.drop", &self.handle);
     }
 }

@@ -1,4 +1,4 @@
-//! Panics of a provider, caught before they reach the border.
+//! Catches panics of a provider before they reach the ABI.
 
 use std::{
     cell::{Cell, RefCell},
@@ -6,66 +6,66 @@ use std::{
     sync::Once,
 };
 
-/// How a call ended other than by an answer.
+/// Why a call ended without an answer.
 pub(super) enum Ended {
-    /// It panicked with this message, which tells the place, too.
+    /// It panicked with this message, which includes the location.
     Panicked(String),
-    /// The router wants its answer no more, and the provider unwound at its next question.
+    /// The router cancelled the call, and the provider unwound at its next host call.
     GivenUp,
 }
 
-/// What [`give_up`] unwinds with.
+/// Panic payload of [`give_up`].
 struct GivenUp;
 
 thread_local! {
     /// This thread is in a call.
-    static INSIDE: Cell<bool> = const { Cell::new(false) };
-    /// What the last panic of this call said.
-    static SAID: RefCell<Option<String>> = const { RefCell::new(None) };
+    static IN_CALL: Cell<bool> = const { Cell::new(false) };
+    /// Message of the last panic of this call.
+    static MESSAGE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// Runs a call and catches what unwinds out of it.
-pub(super) fn caught<R>(call: impl FnOnce() -> R) -> Result<R, Ended> {
+pub(super) fn catch<R>(call: impl FnOnce() -> R) -> Result<R, Ended> {
     static HOOK: Once = Once::new();
     HOOK.call_once(hook);
-    INSIDE.set(true);
-    // What the call has left half done is not looked at again: the next one begins anew.
+    IN_CALL.set(true);
+    // State that the call left inconsistent is not used again: the next call starts afresh.
     let ended = catch_unwind(AssertUnwindSafe(call));
-    INSIDE.set(false);
+    IN_CALL.set(false);
     ended.map_err(|payload| {
         let given_up = payload.is::<GivenUp>();
-        // A payload's destructor could panic, and nothing would catch that.
+        // The payload's destructor could panic uncaught.
         std::mem::forget(payload);
         match given_up {
             true => Ended::GivenUp,
-            false => Ended::Panicked(SAID.take().unwrap_or_else(|| "no message".into())),
+            false => Ended::Panicked(MESSAGE.take().unwrap_or_else(|| "no message".into())),
         }
     })
 }
 
-/// Ends the call of this thread, because its router does not want the answer.
+/// Unwinds this thread's call, which the router has cancelled.
 pub(super) fn give_up() -> ! {
     resume_unwind(Box::new(GivenUp))
 }
 
-/// Keeps a panic's message of a call instead of writing it to standard error, where nobody knows
-/// whose it is.
+/// Stores the panic message of a call instead of writing it to standard error, where its origin is
+/// unknown.
 fn hook() {
-    let before = take_hook();
+    let previous = take_hook();
     set_hook(Box::new(move |panic| {
-        if INSIDE.try_with(Cell::get).unwrap_or(false) {
-            // Gone only when the thread itself ends.
-            let _ = SAID.try_with(|said| said.replace(Some(message(panic))));
+        if IN_CALL.try_with(Cell::get).unwrap_or(false) {
+            // Fails only while the thread itself ends.
+            let _ = MESSAGE.try_with(|slot| slot.replace(Some(message(panic))));
         } else {
-            before(panic);
+            previous(panic);
         }
     }));
 }
 
 fn message(panic: &PanicHookInfo<'_>) -> String {
-    let said = panic.payload_as_str().unwrap_or("no message");
+    let message = panic.payload_as_str().unwrap_or("no message");
     match panic.location() {
-        Some(place) => format!("panicked at {place}:\n{said}"),
-        None => format!("panicked: {said}"),
+        Some(location) => format!("panicked at {location}:\n{message}"),
+        None => format!("panicked: {message}"),
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     clock,
 };
 
-/// Panics wherever it can.
+/// Panics in `describe` and `configure`.
 struct Panicky;
 
 impl Provider for Panicky {
@@ -38,7 +38,7 @@ impl Provider for Panicky {
     }
 }
 
-/// Panics in every call, and in the end.
+/// Panics in every call and in its destructor.
 struct Late;
 
 impl Drop for Late {
@@ -84,7 +84,7 @@ impl Provider for Late {
     }
 }
 
-/// Asks its host for the time.
+/// Queries its host's clock.
 struct Clock;
 
 impl Provider for Clock {
@@ -100,13 +100,13 @@ impl Provider for Clock {
     }
 
     fn start(&self, target: &Target<NoSettings>) -> Result<Observation> {
-        let _asks = Asks;
+        let _calls_on_drop = CallsOnDrop;
         let now = clock::since_epoch();
         Ok(Observation::new(&target.handle, Status::Running, format!("{now:?}")))
     }
 
     fn stop(&self, _: &Target<NoSettings>, _: &StopOptions) -> Result<Observation> {
-        Err(Error::conflict("somebody else is at it").with_attribute("who", "cron"))
+        Err(Error::conflict("another operation is running").with_attribute("who", "cron"))
     }
 
     fn status(&self, target: &Target<NoSettings>) -> Result<Observation> {
@@ -114,23 +114,23 @@ impl Provider for Clock {
     }
 }
 
-/// Asks also when the call unwinds.
-struct Asks;
+/// Calls the host also while unwinding.
+struct CallsOnDrop;
 
-impl Drop for Asks {
+impl Drop for CallsOnDrop {
     fn drop(&mut self) {
         clock::monotonic();
     }
 }
 
 thread_local! {
-    /// What the host returns.
+    /// Code that the host returns.
     static CODE: Cell<u32> = const { Cell::new(abi::host::ANSWERED) };
-    static ASKED: Cell<u32> = const { Cell::new(0) };
+    static HOST_CALLS: Cell<u32> = const { Cell::new(0) };
 }
 
 unsafe extern "C" fn host(_: *mut c_void, _: Bytes, _: Bytes, answer: Sink) -> u32 {
-    ASKED.set(ASKED.get() + 1);
+    HOST_CALLS.set(HOST_CALLS.get() + 1);
     if CODE.get() == abi::host::ANSWERED {
         // SAFETY: the sink is the caller's.
         unsafe { (answer.take)(answer.context, Bytes::of(&wire::bytes(&7_000_000_000_u64))) };
@@ -141,8 +141,8 @@ unsafe extern "C" fn host(_: *mut c_void, _: Bytes, _: Bytes, answer: Sink) -> u
 unsafe extern "C" fn keep(context: *mut c_void, answer: Bytes) {
     // SAFETY: the context is the vector of `call`.
     unsafe {
-        let kept = &mut *context.cast::<Vec<u8>>();
-        kept.extend_from_slice(std::slice::from_raw_parts(answer.data, answer.len));
+        let buffer = &mut *context.cast::<Vec<u8>>();
+        buffer.extend_from_slice(std::slice::from_raw_parts(answer.data, answer.len));
     }
 }
 
@@ -169,12 +169,12 @@ fn target() -> types::Target {
     types::Target { handle: "x".into(), settings: "{}".into(), attributes: Vec::new() }
 }
 
-fn panicked<P: Provider>(function: Function, arguments: &impl Serialize, said: &str) {
+fn panicked<P: Provider>(function: Function, arguments: &impl Serialize, payload: &str) {
     let (code, bytes) = call::<P>(function, &wire::bytes(arguments));
     assert_eq!(code, entry::PANICKED, "{function:?}");
     let message = String::from_utf8(bytes).unwrap();
     assert!(message.starts_with("panicked at "), "{message}");
-    assert!(message.ends_with(said), "{function:?}: {message}");
+    assert!(message.ends_with(payload), "{function:?}: {message}");
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn every_entry_catches_panics() {
 fn a_call_is_configured_answered_and_forgotten() {
     assert_eq!(answer::<Clock, types::Description>(Function::Describe, &()).unwrap().name, "clock");
     let early = answer::<Clock, Observation>(Function::Start, &target()).unwrap_err();
-    assert!(early.message.contains("configure comes first"), "{}", early.message);
+    assert!(early.message.contains("call configure first"), "{}", early.message);
 
     answer::<Clock, ()>(Function::Configure, &"{}").unwrap();
     let refused = answer::<Clock, ()>(Function::Configure, &"{\"x\":1}").unwrap_err();
@@ -225,21 +225,21 @@ fn a_call_is_configured_answered_and_forgotten() {
 }
 
 #[test]
-fn arguments_that_mean_nothing_are_told_from_panics() {
+fn invalid_arguments_are_told_apart_from_panics() {
     for garbage in [&b"\xff\xff\xff\xff"[..], b"", b"\x01x\x02{}\x00\x00"] {
-        let (code, said) = call::<Clock>(Function::Status, garbage);
+        let (code, payload) = call::<Clock>(Function::Status, garbage);
         assert_eq!(code, entry::UNREADABLE);
-        assert!(said.starts_with(b"arguments: "));
+        assert!(payload.starts_with(b"arguments: "));
     }
 }
 
 #[test]
-fn a_call_that_was_given_up_unwinds_and_asks_no_more_than_its_destructors_do() {
+fn a_cancelled_call_unwinds_and_only_its_destructors_call_the_host() {
     answer::<Clock, ()>(Function::Configure, &"{}").unwrap();
     CODE.set(abi::host::GIVEN_UP);
-    let (code, said) = call::<Clock>(Function::Start, &wire::bytes(&target()));
+    let (code, payload) = call::<Clock>(Function::Start, &wire::bytes(&target()));
     CODE.set(abi::host::ANSWERED);
-    assert_eq!((code, said.as_slice()), (entry::GIVEN_UP, &b""[..]));
-    assert_eq!(ASKED.get(), 2);
+    assert_eq!((code, payload.as_slice()), (entry::GIVEN_UP, &b""[..]));
+    assert_eq!(HOST_CALLS.get(), 2);
     assert!(answer::<Clock, Observation>(Function::Start, &target()).is_ok());
 }

@@ -1,4 +1,4 @@
-//! A request, put together step by step.
+//! Building a request.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Request {
     wire: http::Request,
-    broken: Option<Error>,
+    error: Option<Error>,
 }
 
 // === impl Request ===
@@ -32,7 +32,7 @@ impl Request {
             body: Vec::new(),
             timeout_ms: None,
         };
-        Self { wire, broken: None }
+        Self { wire, error: None }
     }
 
     /// Adds `name=value` to the query, percent-encoded.
@@ -50,32 +50,32 @@ impl Request {
         self
     }
 
-    /// The body.
+    /// Sets the body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.wire.body = body.into();
         self
     }
 
-    /// A JSON body, with its content type.
+    /// Sets a JSON body with its content type.
     pub fn json(mut self, value: &impl Serialize) -> Self {
         match serde_json::to_vec(value) {
             Ok(body) => self.wire.body = body,
             Err(error) => {
-                let what = self.shown();
-                self.broken = Some(Error::internal(format!("{what}: write the body: {error}")));
+                let what = self.masked();
+                self.error = Some(Error::internal(format!("{what}: encode the body: {error}")));
             }
         }
         self.header("content-type", "application/json")
     }
 
-    /// Until the response's head must be there; the grant's limit if this is not called.
+    /// Sets the timeout until the response's head; default is the grant's limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.wire.timeout_ms = Some(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         self
     }
 
-    /// Method, path and the keys of the query, for messages: a value may be a secret.
-    fn shown(&self) -> String {
+    /// Method, path and query keys for messages; values may be secret and are masked.
+    fn masked(&self) -> String {
         let http::Request { method, path, .. } = &self.wire;
         let Some((path, query)) = path.split_once('?') else { return format!("{method} {path}") };
         let pairs = query.split('&').map(|pair| match pair.split_once('=') {
@@ -85,15 +85,15 @@ impl Request {
         format!("{method} {path}?{}", pairs.collect::<Vec<_>>().join("&"))
     }
 
-    /// Sends it and returns when the response's head is there, whatever its status.
+    /// Sends the request and returns when the response's head has arrived, with any status.
     ///
-    /// Errors are `denied` (the message names the rule to grant), `unavailable` (nothing was
-    /// sent), `timeout` and `internal` (broken on the way: it may have had its effect).
+    /// Errors are `denied` (the message names the rule to grant), `unavailable` (nothing was sent),
+    /// `timeout`, and `internal` (the connection broke: the request may have taken effect).
     pub fn send(self) -> Result<Response> {
-        if let Some(error) = self.broken {
+        if let Some(error) = self.error {
             return Err(error);
         }
-        let what = self.shown();
+        let what = self.masked();
         Ok(Response::new(what, host::send(&self.wire)?))
     }
 }

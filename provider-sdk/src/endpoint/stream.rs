@@ -1,4 +1,4 @@
-//! Bodies that come in pieces whose borders mean nothing: lines and JSON values.
+//! Streaming bodies: lines and JSON values across piece boundaries.
 
 use std::marker::PhantomData;
 
@@ -7,17 +7,17 @@ use serde::de::DeserializeOwned;
 use super::Response;
 use crate::error::{Error, Result};
 
-/// The longest line; a longer one is an error.
+/// Maximum length of a line, in bytes; a longer one is an error.
 pub const LINE_LIMIT: usize = 256 << 10;
 
-/// The longest JSON value; a longer one is an error.
+/// Maximum length of a JSON value, in bytes; a longer one is an error.
 pub const VALUE_LIMIT: usize = 1 << 20;
 
-/// A body line by line, without line ends. Ends after the first error.
+/// The lines of a body, without line ends. Ends after the first error.
 pub struct Lines(Pieces);
 
-/// A body value by value. A value that does not fit `T` is an error of its own; after a broken
-/// stream nothing comes any more.
+/// The values of a body. A value that does not match `T` is an error of its own; after a stream
+/// error the iteration ends.
 pub struct Values<T> {
     pieces: Pieces,
     values: PhantomData<fn() -> T>,
@@ -26,7 +26,7 @@ pub struct Values<T> {
 struct Pieces {
     response: Response,
     buffer: Vec<u8>,
-    /// How much of the buffer has been handed out.
+    /// Consumed bytes of the buffer.
     used: usize,
     ended: bool,
 }
@@ -42,7 +42,7 @@ impl Pieces {
         &self.buffer[self.used..]
     }
 
-    /// Waits for more. False at the end.
+    /// Waits for more data. False at the end.
     fn grow(&mut self, limit: usize) -> Result<bool> {
         if self.rest().len() > limit {
             return Err(self.broken(format!("more than {limit} bytes without an end")));

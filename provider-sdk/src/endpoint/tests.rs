@@ -73,7 +73,7 @@ fn a_request_carries_query_headers_json_and_timeout() {
 }
 
 #[test]
-fn an_answer_slower_than_the_timeout_is_a_timeout() {
+fn a_response_slower_than_the_timeout_is_a_timeout() {
     let test = Harness::<Any>::new();
     test.expect("api", "GET /x", Reply::status(200).after(Duration::from_secs(3)));
     let request = Endpoint::new("api").get("/x").timeout(Duration::from_secs(2));
@@ -83,14 +83,14 @@ fn an_answer_slower_than_the_timeout_is_a_timeout() {
 }
 
 #[test]
-fn lines_do_not_care_how_the_body_was_cut() {
+fn lines_are_split_across_piece_boundaries() {
     let reply = Reply::status(200).body("one\ntw").body("o\r").body("\n\nthree");
     let lines: Vec<String> = answered(reply, |it| it.lines().map(Result::unwrap).collect());
     assert_eq!(lines, ["one", "two", "", "three"]);
 }
 
 #[test]
-fn json_values_need_no_separator_and_may_be_cut_anywhere() {
+fn json_values_are_split_across_piece_boundaries_without_separators() {
     let reply =
         Reply::status(200).body(r#"{"n":1}{"n""#).body(":2}\n").body(" ").body(r#"{"n":3}"#);
     let values: Vec<Count> = answered(reply, |it| it.values().map(Result::unwrap).collect());
@@ -98,7 +98,7 @@ fn json_values_need_no_separator_and_may_be_cut_anywhere() {
 }
 
 #[test]
-fn a_value_that_does_not_fit_is_an_error_of_its_own() {
+fn a_value_of_another_type_is_an_error_of_its_own() {
     let reply = Reply::status(200).body(r#"{"n":1}{"n":"two"}{"n":3}"#);
     let values: Vec<Result<Count>> = answered(reply, |it| it.values().collect());
     assert_eq!(values[0], Ok(Count { n: 1 }));
@@ -108,7 +108,7 @@ fn a_value_that_does_not_fit_is_an_error_of_its_own() {
 }
 
 #[test]
-fn a_stream_that_breaks_or_is_no_json_ends_after_its_error() {
+fn a_broken_or_invalid_stream_ends_after_its_error() {
     let broken = Error::internal("connection reset");
     let reply = Reply::status(200).body(r#"{"n":1}{"n""#).breaks(broken);
     let values: Vec<Result<Count>> = answered(reply, |it| it.values().collect());
@@ -127,7 +127,7 @@ fn a_stream_that_breaks_or_is_no_json_ends_after_its_error() {
 }
 
 #[test]
-fn a_line_or_value_without_an_end_is_given_up() {
+fn an_endless_line_or_value_is_an_error() {
     let flood = || {
         let mut reply = Reply::status(200);
         for _ in 0..40 {
@@ -150,20 +150,20 @@ fn a_line_or_value_without_an_end_is_given_up() {
 #[test]
 fn a_body_over_the_limit_is_refused() {
     let error = answered(Reply::status(200).body("12345"), |it| it.bytes(4)).unwrap_err();
-    assert_eq!(error.message(), "GET /x: more than 4 bytes came back");
+    assert_eq!(error.message(), "GET /x: the response has more than 4 bytes");
 }
 
 #[test]
-fn an_unexpected_json_body_says_what_was_expected() {
+fn an_unexpected_json_body_names_the_expected_type() {
     let error = answered(Reply::json(json!({"n": "x"})), |it| it.json::<Count>()).unwrap_err();
     assert_eq!(
         error.message(),
-        r#"GET /x: unexpected answer: invalid type: string "x", expected u32 at line 1 column 8"#
+        r#"GET /x: unexpected response: invalid type: string "x", expected u32 at line 1 column 8"#
     );
 }
 
 #[test]
-fn the_status_line_s_own_words_are_told() {
+fn a_custom_reason_phrase_is_returned() {
     let reply = Reply::status(500).reason("CT 100 already running");
     assert_eq!(answered(reply, |it| it.reason()).unwrap(), "CT 100 already running");
     assert_eq!(answered(Reply::status(500), |it| it.reason()), None);

@@ -5,11 +5,11 @@ use crate::{ErrorCode, testing::Silent};
 fn a_call_before_configure_is_an_invalid_request() {
     let error = Glue::<Silent>::status("x".into()).unwrap_err();
     assert_eq!(error.code, ErrorCode::InvalidRequest);
-    assert!(error.message.contains("configure comes first"), "{}", error.message);
+    assert!(error.message.contains("call configure first"), "{}", error.message);
 }
 
 #[test]
-fn a_refused_configuration_leaves_nothing_configured() {
+fn a_refused_configuration_leaves_no_provider() {
     Glue::<Silent>::configure("{}".to_owned()).unwrap();
     Glue::<Silent>::status("x".into()).unwrap();
     Glue::<Silent>::configure(r#"{"odd": 1}"#.to_owned()).unwrap_err();
@@ -17,7 +17,7 @@ fn a_refused_configuration_leaves_nothing_configured() {
 }
 
 #[test]
-fn a_mistake_in_a_targets_settings_names_target_and_key() {
+fn an_error_in_target_settings_names_target_and_key() {
     Glue::<Silent>::configure(String::new()).unwrap();
     let target = ("web", serde_json::json!({"odd": 1})).into();
     let error = Glue::<Silent>::start(target).unwrap_err();
@@ -30,7 +30,7 @@ fn a_mistake_in_a_targets_settings_names_target_and_key() {
 }
 
 #[test]
-fn what_a_provider_does_not_implement_is_unsupported() {
+fn an_unimplemented_function_is_unsupported() {
     Glue::<Silent>::configure(String::new()).unwrap();
     let error = Glue::<Silent>::pause("web".into()).unwrap_err();
     assert_eq!(error.code, ErrorCode::Unsupported);

@@ -7,7 +7,7 @@ use crate::{
     words::{Attribute, Event},
 };
 
-/// A response body. Dropping it abandons the rest.
+/// A response body. Dropping it discards the rest.
 pub struct Body(http::Response);
 
 impl Body {

@@ -1,4 +1,4 @@
-//! The host outside WebAssembly: whatever is installed for the thread.
+//! The host outside WebAssembly: the one installed for the thread.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -9,7 +9,7 @@ use crate::{
     words::{Attribute, Event},
 };
 
-/// What answers a provider's calls to the outside. The contract's imports, function by function.
+/// Implements a provider's host calls: the contract's imports, function by function.
 pub trait Host {
     /// `log.write`
     fn write_log(&self, level: log::Level, message: &str, fields: &[Attribute]);
@@ -61,49 +61,49 @@ pub trait Host {
     fn memo_delete(&self, key: &str);
 }
 
-/// A response body that is read piece by piece.
+/// A response body that is read in pieces.
 pub trait ReadBody {
-    /// The next piece, at most `limit` bytes and at least one; none at the end.
+    /// The next piece, at most `limit` bytes and at least one; None at the end.
     fn read(&mut self, limit: u32) -> Result<Option<Vec<u8>>>;
 
-    /// The words of the status line before it, when they are others than its status' usual ones.
+    /// Reason phrase, if it differs from the standard one of the status.
     fn reason(&self) -> Option<String> {
         None
     }
 }
 
-/// A response body. Dropping it abandons the rest.
+/// A response body. Dropping it discards the rest.
 pub type Body = Box<dyn ReadBody>;
 
-/// The messages of a call that are read one by one.
+/// The messages of a call, read one by one.
 pub trait NextMessage {
-    /// The next message, none after the last.
+    /// The next message; None after the last.
     fn next(&mut self) -> Result<Option<Vec<u8>>>;
 }
 
 /// The messages of a call. Dropping them cancels it.
 pub type Messages = Box<dyn NextMessage>;
 
-/// Keeps a host installed; the one before is back when this is dropped.
-#[must_use = "the host is gone when this is dropped"]
+/// Keeps a host installed; dropping it restores the previous one.
+#[must_use = "dropping it uninstalls the host"]
 pub struct Installed {
-    before: Option<Rc<dyn Host>>,
+    previous: Option<Rc<dyn Host>>,
 }
 
 thread_local! {
     static HOST: RefCell<Option<Rc<dyn Host>>> = const { RefCell::new(None) };
 }
 
-/// Makes `host` answer what providers ask on this thread.
+/// Installs `host` for the providers on this thread.
 pub fn install(host: Rc<dyn Host>) -> Installed {
-    Installed { before: HOST.replace(Some(host)) }
+    Installed { previous: HOST.replace(Some(host)) }
 }
 
 // === impl Installed ===
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        HOST.set(self.before.take());
+        HOST.set(self.previous.take());
     }
 }
 

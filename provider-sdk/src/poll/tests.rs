@@ -4,10 +4,10 @@ use crate::{
     testing::{Harness, Report},
 };
 
-/// Sees what its looks say, one after the other, then fails.
-struct Looker;
+/// Returns scripted polls, then fails.
+struct Poller;
 
-fn looks() -> Vec<Vec<Observation>> {
+fn polls() -> Vec<Vec<Observation>> {
     let a = Observation::new("a", Status::Stopped, "off");
     let b = Observation::new("b", Status::Running, "on");
     let a_on = Observation::new("a", Status::Running, "on");
@@ -19,7 +19,7 @@ fn looks() -> Vec<Vec<Observation>> {
     ]
 }
 
-impl Provider for Looker {
+impl Provider for Poller {
     type Settings = NoSettings;
     type TargetSettings = NoSettings;
 
@@ -44,34 +44,34 @@ impl Provider for Looker {
     }
 
     fn watch(&self) -> Result<()> {
-        let mut looks = looks().into_iter();
+        let mut polls = polls().into_iter();
         watch(Duration::from_secs(5), || {
-            looks.next().ok_or_else(|| Error::unavailable("look: nobody answers"))
+            polls.next().ok_or_else(|| Error::unavailable("poll: no answer"))
         })
     }
 }
 
 #[test]
-fn differences_between_looks_become_events_and_a_failed_look_ends_the_watch() {
-    let test = Harness::<Looker>::new();
+fn differences_between_polls_are_emitted_and_a_failed_poll_ends_the_watch() {
+    let test = Harness::<Poller>::new();
     let watched = test.watch();
     assert_eq!(watched.reports[0], Report::Synced);
     let seen: Vec<(&str, &Status)> =
         watched.observations().iter().map(|it| (it.handle.as_str(), &it.status)).collect();
     assert_eq!(seen, [("a", &Status::Running), ("c", &Status::Stopped), ("b", &Status::Missing)]);
-    assert_eq!(watched.error.unwrap().message(), "look: nobody answers");
+    assert_eq!(watched.error.unwrap().message(), "poll: no answer");
     assert_eq!(test.elapsed(), Duration::from_secs(20));
 }
 
 #[test]
-fn all_pages_are_joined_and_a_cursor_that_stands_still_ends() {
-    let mut asked = Vec::new();
+fn all_pages_are_joined_and_a_repeated_cursor_ends() {
+    let mut cursors = Vec::new();
     let observations = all_pages(|cursor| {
-        asked.push(cursor.map(str::to_owned));
+        cursors.push(cursor.map(str::to_owned));
         let name = cursor.unwrap_or("first");
         Ok(Page { observations: vec![Observation::missing(name)], next: Some("more".to_owned()) })
     })
     .unwrap();
-    assert_eq!(asked, [None, Some("more".to_owned())]);
+    assert_eq!(cursors, [None, Some("more".to_owned())]);
     assert_eq!(observations.len(), 2);
 }

@@ -1,12 +1,13 @@
-//! Durations as the operator writes them.
+//! Durations in settings.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
-/// A duration in settings: `"500ms"`, `"2s"`, `"1h30m"`, as everywhere in the router's
-/// configuration.
+/// A duration in settings: `"500ms"`, `"2s"`, `"1h30m"`, in the format of the router's
+/// configuration. Crates such as `humantime` and `jiff` also accept units and notations that the
+/// configuration refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
@@ -16,7 +17,7 @@ const UNITS: [(&str, u64); 5] =
 // === impl Span ===
 
 impl Span {
-    /// So many seconds.
+    /// A duration in seconds.
     pub const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
@@ -30,7 +31,7 @@ impl Span {
             let number: u64 = rest[..letters].parse().ok()?;
             rest = &rest[letters..];
             let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-            // Larger units come first, each once.
+            // Larger units come first, each at most once.
             let (_, unit) = units.find(|(name, _)| *name == &rest[..end])?;
             milliseconds = milliseconds.checked_add(number.checked_mul(*unit)?)?;
             rest = &rest[end..];
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_in_the_configuration() {
+    fn durations_have_the_format_of_the_configuration() {
         let read = |text: &str| serde_json::from_value::<Span>(text.into());
         assert_eq!(read("500ms").unwrap().0, Duration::from_millis(500));
         assert_eq!(read("1h30m").unwrap(), Span::seconds(5400));

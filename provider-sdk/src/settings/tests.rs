@@ -32,14 +32,14 @@ fn refusal(json: &str) -> String {
 }
 
 #[test]
-fn good_settings_are_taken() {
+fn valid_settings_are_parsed() {
     let tree: Tree = parse("settings", r#"{"leaf": {"count": 3}, "mode": "slow"}"#).unwrap();
     assert_eq!(tree, Tree { leaf: Leaf { count: 3 }, mode: Some(Mode::Slow) });
     assert_eq!(parse::<NoSettings>("settings", "").unwrap(), NoSettings {});
 }
 
 #[test]
-fn an_error_names_the_key_and_what_is_expected() {
+fn an_error_names_the_key_and_the_expected_value() {
     assert_eq!(
         refusal(r#"{"leaf": {"count": "three"}}"#),
         r#"settings: key "leaf.count": invalid type: string "three", expected u16"#
@@ -51,7 +51,7 @@ fn an_error_names_the_key_and_what_is_expected() {
 }
 
 #[test]
-fn an_unknown_key_is_refused_with_the_known_ones() {
+fn an_unknown_key_is_refused_with_the_valid_ones() {
     assert_eq!(
         refusal(r#"{"leaf": {"count": 3, "cuont": 4}}"#),
         r#"settings: key "leaf.cuont": unknown field `cuont`, expected `count`"#
@@ -64,7 +64,7 @@ fn a_missing_key_is_named() {
 }
 
 #[test]
-fn what_is_no_table_is_refused() {
+fn a_value_other_than_a_table_is_refused() {
     assert_eq!(refusal("[1]"), "settings: expected a table, found a list");
     assert!(refusal("{").starts_with("settings: not JSON: "));
 }

@@ -1,61 +1,28 @@
-//! Granted commands and their processes, without any process.
+//! Simulated commands and processes.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     bindings::drowse::provider::command::{Process, ProcessUsage, SpawnOptions, State},
     error::{Error, Result},
+    signal,
 };
 
-/// The signals that the host sends, signal(7), with their numbers on most machines.
-const SIGNALS: [(&str, i32); 33] = [
-    ("SIGHUP", 1),
-    ("SIGINT", 2),
-    ("SIGQUIT", 3),
-    ("SIGILL", 4),
-    ("SIGTRAP", 5),
-    ("SIGABRT", 6),
-    ("SIGIOT", 6),
-    ("SIGBUS", 7),
-    ("SIGFPE", 8),
-    ("SIGKILL", 9),
-    ("SIGUSR1", 10),
-    ("SIGSEGV", 11),
-    ("SIGUSR2", 12),
-    ("SIGPIPE", 13),
-    ("SIGALRM", 14),
-    ("SIGTERM", 15),
-    ("SIGSTKFLT", 16),
-    ("SIGCHLD", 17),
-    ("SIGCONT", 18),
-    ("SIGSTOP", 19),
-    ("SIGTSTP", 20),
-    ("SIGTTIN", 21),
-    ("SIGTTOU", 22),
-    ("SIGURG", 23),
-    ("SIGXCPU", 24),
-    ("SIGXFSZ", 25),
-    ("SIGVTALRM", 26),
-    ("SIGPROF", 27),
-    ("SIGWINCH", 28),
-    ("SIGIO", 29),
-    ("SIGPOLL", 29),
-    ("SIGPWR", 30),
-    ("SIGSYS", 31),
-];
+/// Aliases of signal names that the host supports, without `SIG`.
+const ALIASES: [(&str, &str); 2] = [("IOT", "ABRT"), ("POLL", "IO")];
 
-/// A program that does not ask for them does not notice them, or is not ended by them.
+/// Signals whose default action does not end a process.
 const IGNORED: [&str; 6] = ["SIGCHLD", "SIGURG", "SIGWINCH", "SIGTSTP", "SIGTTIN", "SIGTTOU"];
 
-/// How a granted program behaves. By default it runs until a signal ends it at once.
+/// Behaviour of a granted program. By default it runs until a signal ends it at once.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
     refused: Option<Error>,
-    /// Signal → time until the end and exit status, or deaf.
+    /// Signal → time until the end and exit status; None if ignored.
     reactions: BTreeMap<String, Option<(Duration, i32)>>,
     life: Option<(Duration, i32)>,
     output: Vec<u8>,
-    /// Percent of one core, and bytes.
+    /// CPU usage in percent of one core, and memory in bytes.
     uses: (u32, u64),
 }
 
@@ -63,7 +30,7 @@ pub struct Program {
 pub(super) struct Processes {
     programs: BTreeMap<String, Program>,
     processes: Vec<Running>,
-    /// Which command started or ended; its position + 1 is the cursor.
+    /// Commands that started or ended; the index + 1 is the cursor.
     changes: Vec<String>,
     pub(super) signals: Vec<String>,
     pub(super) spawned: Vec<(Vec<String>, Vec<String>)>,
@@ -72,11 +39,11 @@ pub(super) struct Processes {
 struct Running {
     process: Process,
     began: Duration,
-    /// When it ends, by the virtual clock, and how.
+    /// End by the virtual clock, and exit status.
     end: Option<(Duration, i32)>,
     stopped: bool,
-    /// Signals that wait for SIGCONT.
-    held: Vec<String>,
+    /// Signals delivered at SIGCONT.
+    pending: Vec<String>,
 }
 
 // === impl Program ===
@@ -87,42 +54,42 @@ impl Program {
         Self::default()
     }
 
-    /// Spawning it fails.
+    /// Lets the spawn fail.
     #[must_use]
     pub fn refuses(mut self, error: Error) -> Self {
         self.refused = Some(error);
         self
     }
 
-    /// It does not hear this signal.
+    /// Ignores this signal.
     #[must_use]
     pub fn ignores(mut self, signal: &str) -> Self {
         self.reactions.insert(signal.to_owned(), None);
         self
     }
 
-    /// It ends so long after this signal, with this status.
+    /// Ends this long after the signal, with this status.
     #[must_use]
     pub fn ends_on(mut self, signal: &str, after: Duration, status: i32) -> Self {
         self.reactions.insert(signal.to_owned(), Some((after, status)));
         self
     }
 
-    /// It ends by itself so long after it was spawned, with this status.
+    /// Ends by itself this long after the spawn, with this status.
     #[must_use]
     pub fn lives(mut self, time: Duration, status: i32) -> Self {
         self.life = Some((time, status));
         self
     }
 
-    /// What it writes.
+    /// Sets the output.
     #[must_use]
     pub fn writes(mut self, output: impl Into<Vec<u8>>) -> Self {
         self.output = output.into();
         self
     }
 
-    /// What it uses as long as it runs: percent of one core, and bytes of memory.
+    /// Sets the usage while it runs: percent of one core, and bytes of memory.
     #[must_use]
     pub fn uses(mut self, cpu_percent: u32, memory: u64) -> Self {
         self.uses = (cpu_percent, memory);
@@ -130,12 +97,11 @@ impl Program {
     }
 
     fn reaction(&self, signal: &str) -> Option<(Duration, i32)> {
-        let number = SIGNALS.iter().find(|(name, _)| *name == signal).map(|(_, number)| *number);
-        let usual = number.map(|number| (Duration::ZERO, 128 + number));
+        let default = number(signal).map(|number| (Duration::ZERO, 128 + number));
         match signal {
-            "SIGKILL" => usual,
+            "SIGKILL" => default,
             _ if IGNORED.contains(&signal) => self.reactions.get(signal).copied().flatten(),
-            _ => self.reactions.get(signal).copied().unwrap_or(usual),
+            _ => self.reactions.get(signal).copied().unwrap_or(default),
         }
     }
 }
@@ -151,10 +117,12 @@ impl Processes {
         self.programs.keys().cloned().collect()
     }
 
-    /// Ends whatever has ended by now.
-    pub(super) fn settle(&mut self, now: Duration) {
-        let due = |it: &Running| it.process.is_running() && it.end.is_some_and(|(at, _)| at <= now);
-        let mut ended: Vec<&mut Running> = self.processes.iter_mut().filter(|it| due(it)).collect();
+    /// Marks the processes whose end has passed.
+    pub(super) fn update(&mut self, now: Duration) {
+        let is_due =
+            |it: &Running| it.process.is_running() && it.end.is_some_and(|(at, _)| at <= now);
+        let mut ended: Vec<&mut Running> =
+            self.processes.iter_mut().filter(|it| is_due(it)).collect();
         ended.sort_by_key(|it| it.end);
         for it in ended {
             if let Some((_, status)) = it.end {
@@ -164,7 +132,7 @@ impl Processes {
         }
     }
 
-    /// When the next process ends.
+    /// Time of the next end of a process.
     pub(super) fn next_end(&self) -> Option<Duration> {
         let running = self.processes.iter().filter(|it| it.process.is_running());
         running.filter_map(|it| it.end).map(|(at, _)| at).min()
@@ -179,7 +147,7 @@ impl Processes {
         let SpawnOptions { command, arguments, environment } = options;
         let program = self.program(command)?.clone();
         if self.find(command)?.is_some_and(|process| process.is_running()) {
-            return Err(Error::conflict(format!("spawn {command:?}: it runs already")));
+            return Err(Error::conflict(format!("spawn {command:?}: already running")));
         }
         if let Some(error) = program.refused {
             return Err(error);
@@ -195,8 +163,13 @@ impl Processes {
             started_at: u64::try_from((epoch + now).as_millis()).expect("a time of this age"),
         };
         let end = program.life.map(|(time, status)| (now + time, status));
-        let running =
-            Running { process: process.clone(), began: now, end, stopped: false, held: Vec::new() };
+        let running = Running {
+            process: process.clone(),
+            began: now,
+            end,
+            stopped: false,
+            pending: Vec::new(),
+        };
         self.processes.push(running);
         self.changes.push(command.clone());
         Ok(process)
@@ -214,13 +187,13 @@ impl Processes {
     }
 
     pub(super) fn signal(&mut self, id: u64, signal: &str, now: Duration) -> Result<()> {
-        if !SIGNALS.iter().any(|(name, _)| *name == signal) {
+        if number(signal).is_none() {
             return Err(Error::invalid_request(format!("signal {signal:?}: no such signal")));
         }
         let it = self.processes.iter_mut().find(|it| it.process.id == id);
         let it = it.ok_or_else(|| unknown(id))?;
         self.signals.push(format!("{} {signal}", it.process.command));
-        let mut due = Vec::new();
+        let mut delivered = Vec::new();
         match signal {
             "SIGSTOP" => {
                 it.stopped = true;
@@ -233,20 +206,20 @@ impl Processes {
                 if it.process.is_running() {
                     it.process.state = State::Running;
                 }
-                due = std::mem::take(&mut it.held);
+                delivered = std::mem::take(&mut it.pending);
             }
-            "SIGKILL" => due.push(signal.to_owned()),
-            _ if it.stopped => it.held.push(signal.to_owned()),
-            _ => due.push(signal.to_owned()),
+            "SIGKILL" => delivered.push(signal.to_owned()),
+            _ if it.stopped => it.pending.push(signal.to_owned()),
+            _ => delivered.push(signal.to_owned()),
         }
         let program = self.programs.get(&it.process.command).cloned().unwrap_or_default();
-        for signal in due {
+        for signal in delivered {
             if let Some((after, status)) = program.reaction(&signal) {
                 let end = (now + after, status);
                 it.end = Some(it.end.map_or(end, |earlier| earlier.min(end)));
             }
         }
-        self.settle(now);
+        self.update(now);
         Ok(())
     }
 
@@ -268,7 +241,7 @@ impl Processes {
         Ok(Some(ProcessUsage { cpu, memory }))
     }
 
-    /// What changed after the cursor, if anything did.
+    /// Changes after the cursor, if any.
     pub(super) fn changes(&self, since: u64) -> Option<(u64, Vec<String>)> {
         let since = usize::try_from(since).unwrap_or(usize::MAX);
         let new = self.changes.get(since..).filter(|new| !new.is_empty())?;
@@ -285,6 +258,14 @@ impl Processes {
             ))
         })
     }
+}
+
+/// The number of a signal such as `SIGTERM`.
+fn number(signal: &str) -> Option<i32> {
+    let name = signal.strip_prefix("SIG")?;
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+    let number = signal::number(alias.map_or(name, |(_, name)| name))?;
+    i32::try_from(number).ok()
 }
 
 fn unknown(id: u64) -> Error {

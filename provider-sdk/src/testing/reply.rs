@@ -1,4 +1,4 @@
-//! What a scripted endpoint answers: to HTTP a [`Reply`], to gRPC an [`Answer`].
+//! Scripted responses of endpoints: [`Reply`] for HTTP, [`Answer`] for gRPC.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     words::Attribute,
 };
 
-/// The answer to an expected request.
+/// The response to an expected request.
 #[derive(Debug)]
 pub struct Reply {
     pub(super) head: Result<(u16, Vec<Attribute>)>,
@@ -64,12 +64,12 @@ impl Reply {
         Self::status(200).header("content-type", "application/json").body(body.to_string())
     }
 
-    /// No response: the host answers this.
+    /// An error of the host instead of a response.
     pub fn error(error: Error) -> Self {
         Self { head: Err(error), ..Self::status(0) }
     }
 
-    /// The status line says this instead of its usual words.
+    /// Sets the reason phrase.
     #[must_use]
     pub fn reason(mut self, words: &str) -> Self {
         self.reason = Some(words.to_owned());
@@ -85,35 +85,35 @@ impl Reply {
         self
     }
 
-    /// Adds a piece of the body that arrives by itself.
+    /// Adds a piece of the body, read separately.
     #[must_use]
     pub fn body(mut self, piece: impl Into<Vec<u8>>) -> Self {
         self.pieces.push_back(Piece::Bytes(piece.into()));
         self
     }
 
-    /// The head comes this much later, or the error does.
+    /// Delays the head or the error.
     #[must_use]
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
-    /// The next piece comes this much later.
+    /// Delays the next piece.
     #[must_use]
     pub fn pause(mut self, pause: Duration) -> Self {
         self.pieces.push_back(Piece::Pause(pause));
         self
     }
 
-    /// The body breaks here.
+    /// Fails the body at this point.
     #[must_use]
     pub fn breaks(mut self, error: Error) -> Self {
         self.pieces.push_back(Piece::Break(error));
         self
     }
 
-    /// The body never ends: after its last piece the script is at its end.
+    /// Keeps the body open: reading after the last piece ends the script.
     #[must_use]
     pub fn stays_open(mut self) -> Self {
         self.open = true;
@@ -143,7 +143,7 @@ impl ReadBody for Body {
                 }
                 Some(Piece::Pause(pause)) => self.script.advance(pause),
                 Some(Piece::Break(error)) => return Err(error),
-                None if self.open => self.script.at_its_end("a body that never ends is read"),
+                None if self.open => self.script.end("waiting for an open body"),
                 None => return Ok(None),
             }
         }
@@ -153,17 +153,17 @@ impl ReadBody for Body {
 // === impl Answer ===
 
 impl Answer {
-    /// One message. More may follow in a stream.
+    /// A message; a stream may have more.
     pub fn message(message: impl Into<Vec<u8>>) -> Self {
         Self { messages: [Ok(message.into())].into(), open: false }
     }
 
-    /// The host answers this error.
+    /// An error of the host.
     pub fn error(error: Error) -> Self {
         Self { messages: [Err(error)].into(), open: false }
     }
 
-    /// The server answers a status other than OK, by its number.
+    /// A gRPC status other than OK, by its code.
     pub fn status(number: u32, message: &str) -> Self {
         let code = match number {
             3 | 11 => crate::ErrorCode::InvalidRequest,
@@ -178,21 +178,21 @@ impl Answer {
         Self::error(Error::new(code, message).with_attribute("grpc-status", number.to_string()))
     }
 
-    /// One more message of a stream.
+    /// Adds a message to the stream.
     #[must_use]
     pub fn then(mut self, message: impl Into<Vec<u8>>) -> Self {
         self.messages.push_back(Ok(message.into()));
         self
     }
 
-    /// The stream breaks here, or is late if this is a timeout.
+    /// Fails the stream at this point; a timeout may be followed by more messages.
     #[must_use]
     pub fn breaks(mut self, error: Error) -> Self {
         self.messages.push_back(Err(error));
         self
     }
 
-    /// The stream never ends: after its last message the script is at its end.
+    /// Keeps the stream open: reading after the last message ends the script.
     #[must_use]
     pub fn stays_open(mut self) -> Self {
         self.open = true;
@@ -210,7 +210,7 @@ impl NextMessage for Stream {
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
         match self.answer.messages.pop_front() {
             Some(message) => message.map(Some),
-            None if self.answer.open => self.script.at_its_end("a stream that never ends is read"),
+            None if self.answer.open => self.script.end("waiting for an open stream"),
             None => Ok(None),
         }
     }

@@ -1,4 +1,4 @@
-//! The host of a test: it answers by the script and keeps what it was told.
+//! The host of a test: it answers by the script and records the provider's calls.
 
 mod host;
 
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use drowse_provider_rules::{CleanPath, Rule, is_allowed_header, is_allowed_metadata};
+use drowse_provider_rules::{NormalizedPath, Rule, is_allowed_header, is_allowed_metadata};
 
 use super::{Answer, Program, Reply, program::Processes};
 use crate::{
@@ -21,13 +21,13 @@ use crate::{
     words::{Attribute, EndpointWish, Event, NetworkWish},
 };
 
-/// When tests take place: 2026-01-01T00:00:00Z.
+/// Start of the virtual clock: 2026-01-01T00:00:00Z.
 const EPOCH: Duration = Duration::from_secs(1_767_225_600);
 
-/// Longer than any call takes: a loop that only sleeps ends here.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Maximum virtual duration of a call; ends a loop that only sleeps.
+const MAX_CALL: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What a provider reported.
+/// A report of a provider.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Report {
     /// [`events::synced`](crate::events::synced)
@@ -36,10 +36,10 @@ pub enum Report {
     Event(Box<Event>),
 }
 
-/// What a provider logged.
+/// A log event of a provider.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logged {
-    /// How grave.
+    /// Level.
     pub level: Level,
     /// The message.
     pub message: String,
@@ -47,7 +47,7 @@ pub struct Logged {
     pub fields: Vec<Attribute>,
 }
 
-/// Unwinds a watch where the host would drop it; says what it was waiting for.
+/// Unwinds a watch where the host would drop it; contains what the watch was waiting for.
 pub(super) struct Dropped(pub(super) String);
 
 #[derive(Clone)]
@@ -70,25 +70,25 @@ struct State {
     processes: Processes,
 }
 
-/// What is being called.
+/// The current call.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Stage {
-    /// `describe` or `configure`, which call nothing outside.
-    Inside,
-    /// A call that must end by itself.
+    /// `describe` or `configure`, which must make no host calls.
+    Configure,
+    /// A call that must return.
     Call,
     /// `watch`, which the host ends.
     Watch,
 }
 
 struct Expected {
-    /// The endpoint or network.
-    place: String,
-    asked: String,
+    /// Endpoint or network.
+    destination: String,
+    call: String,
     outcome: Outcome,
 }
 
-/// What comes of what was expected.
+/// Result of an expected call.
 pub(super) enum Outcome {
     Http(Reply),
     Grpc(Answer),
@@ -127,48 +127,46 @@ impl Script {
         state.call_began = state.now;
     }
 
-    pub(super) fn expect(&self, place: &str, asked: &str, outcome: Outcome) {
-        let (place, asked) = (place.to_owned(), asked.to_owned());
-        self.0.borrow_mut().expected.push_back(Expected { place, asked, outcome });
+    pub(super) fn expect(&self, destination: &str, call: &str, outcome: Outcome) {
+        let (destination, call) = (destination.to_owned(), call.to_owned());
+        self.0.borrow_mut().expected.push_back(Expected { destination, call, outcome });
     }
 
-    /// What comes of this; the test fails if it is not what is expected next.
-    fn met(&self, place: &str, asked: &str) -> Outcome {
+    /// Result of this call; fails the test if another one is expected.
+    fn next_outcome(&self, destination: &str, call: &str) -> Outcome {
         let next = self.0.borrow_mut().expected.pop_front();
-        let Some(next) = next else {
-            self.at_its_end(&format!("nothing more is expected, but {asked} is sent"))
-        };
+        let Some(next) = next else { self.end(&format!("unexpected {call}")) };
         assert!(
-            next.place == place && next.asked == asked,
-            "the provider sent {asked} to {place:?}; expected was {} to {:?}",
-            next.asked,
-            next.place
+            next.destination == destination && next.call == call,
+            "the provider sent {call} to {destination:?}; expected {} to {:?}",
+            next.call,
+            next.destination
         );
         next.outcome
     }
 
-    fn called(&self, call: &grpc::Call) -> Answer {
+    fn grpc_answer(&self, call: &grpc::Call) -> Answer {
         self.check_call(call);
         self.0.borrow_mut().calls.push(call.clone());
-        match self.met(&call.endpoint, &call.method) {
+        match self.next_outcome(&call.endpoint, &call.method) {
             Outcome::Grpc(answer) => answer,
-            _ => panic!("{} is called by gRPC, which the script does not expect", call.method),
+            _ => panic!("unexpected gRPC call of {}", call.method),
         }
     }
 
-    fn attached(&self, verb: &str, attachment: &Attachment) -> Result<Vec<String>> {
-        self.outside("network");
+    fn network_result(&self, verb: &str, attachment: &Attachment) -> Result<Vec<String>> {
+        self.require_call("network");
         let network = &attachment.network;
-        let asked_for = |wish: &NetworkWish| wish.name == "*" || wish.name == *network;
+        let is_requested = |wish: &NetworkWish| wish.name == "*" || wish.name == *network;
         assert!(
-            self.0.borrow().networks.iter().any(asked_for),
-            "network {network:?}: the description wishes for none of this name"
+            self.0.borrow().networks.iter().any(is_requested),
+            "network {network:?}: the description requests no network of this name"
         );
         self.0.borrow_mut().attachments.push(attachment.clone());
-        let asked = format!("{verb} {}", attachment.container);
-        match self.met(&attachment.network, &asked) {
+        let call = format!("{verb} {}", attachment.container);
+        match self.next_outcome(&attachment.network, &call) {
             Outcome::Network(outcome) => outcome,
-            _ => panic!("{asked} is asked of a network, which the script does not expect"),
+            _ => panic!("unexpected network call {call}"),
         }
     }
 
@@ -180,11 +178,11 @@ impl Script {
         let mut state = self.0.borrow_mut();
         state.now += time;
         let now = state.now;
-        state.processes.settle(now);
+        state.processes.update(now);
         let taken = now.saturating_sub(state.call_began);
         drop(state);
-        if taken > LONGEST {
-            self.at_its_end("a week has passed in one call");
+        if taken > MAX_CALL {
+            self.end("one call took a week");
         }
     }
 
@@ -220,7 +218,7 @@ impl Script {
         let mut state = self.0.borrow_mut();
         let wish = state.wishes.iter_mut().find(|wish| wish.name == endpoint);
         let Some(wish) = wish else {
-            panic!("the description wishes for no endpoint {endpoint:?}");
+            panic!("the description requests no endpoint {endpoint:?}");
         };
         for rule in rules {
             assert_eq!(rule.parse::<Rule>().err(), None);
@@ -240,42 +238,39 @@ impl Script {
         std::mem::take(&mut self.0.borrow_mut().reports)
     }
 
-    pub(super) fn left(&self) -> Vec<String> {
+    pub(super) fn unmet(&self) -> Vec<String> {
         let state = self.0.borrow();
-        state.expected.iter().map(|it| format!("{} to {:?}", it.asked, it.place)).collect()
+        state.expected.iter().map(|it| format!("{} to {:?}", it.call, it.destination)).collect()
     }
 
-    /// Nothing will happen any more. The host drops a watch here; any other call would hang, so
+    /// The script has no more events. The host drops a watch here; any other call would hang, so
     /// the test fails.
-    pub(super) fn at_its_end(&self, why: &str) -> ! {
+    pub(super) fn end(&self, why: &str) -> ! {
         let stage = self.0.borrow().stage;
         if stage == Stage::Watch {
             resume_unwind(Box::new(Dropped(why.to_owned())));
         }
-        panic!("the script is at its end: {why}");
+        panic!("the script has ended: {why}");
     }
 
-    /// Fails the test in `describe` and `configure`, where the host ends the call.
-    fn outside(&self, what: &str) {
-        let inside = self.0.borrow().stage == Stage::Inside;
-        assert!(
-            !inside,
-            "{what}: describe and configure call nothing outside and wait for nothing"
-        );
+    /// Fails the test in `describe` and `configure`, which may not call the host.
+    fn require_call(&self, what: &str) {
+        let configuring = self.0.borrow().stage == Stage::Configure;
+        assert!(!configuring, "{what}: describe and configure must not call the host");
     }
 
-    /// Fails the test unless the description asks for this call.
+    /// Fails the test unless the description's rules allow this call.
     fn check_call(&self, call: &grpc::Call) {
         let grpc::Call { endpoint, method, metadata, .. } = call;
-        self.outside(method);
+        self.require_call(method);
         let state = self.0.borrow();
         let wish = state.wishes.iter().find(|wish| wish.name == *endpoint);
         let Some(wish) = wish else {
-            panic!("{method}: the description wishes for no endpoint {endpoint:?}");
+            panic!("{method}: the description requests no endpoint {endpoint:?}");
         };
         assert!(
             rules(wish).any(|rule| rule.allows_call(method)),
-            "{method}: none of the rules that the description asks for or the test grants allows it: {:#?}",
+            "{method}: no rule of the description or the test allows it: {:#?}",
             wish.rules
         );
         for Attribute { name, .. } in metadata {
@@ -284,21 +279,21 @@ impl Script {
         }
     }
 
-    /// Fails the test unless the description asks for this.
+    /// Fails the test unless the description's rules allow this request.
     fn check_grant(&self, request: &http::Request) {
         let http::Request { endpoint, method, path, headers, body, .. } = request;
-        self.outside(&format!("{method} {path}"));
+        self.require_call(&format!("{method} {path}"));
         let state = self.0.borrow();
         let wish = state.wishes.iter().find(|wish| wish.name == *endpoint);
         let Some(wish) = wish else {
-            panic!("{method} {path}: the description wishes for no endpoint {endpoint:?}");
+            panic!("{method} {path}: the description requests no endpoint {endpoint:?}");
         };
-        let clean = CleanPath::parse(path);
+        let clean = NormalizedPath::parse(path);
         let clean =
-            clean.unwrap_or_else(|flaw| panic!("{method} {path}: the host refuses it: {flaw}"));
+            clean.unwrap_or_else(|error| panic!("{method} {path}: the host refuses it: {error}"));
         assert!(
             rules(wish).any(|rule| rule.allows(method, &clean, !body.is_empty())),
-            "{method} {path}: none of the rules that the description asks for or the test grants allows it: {:#?}",
+            "{method} {path}: no rule of the description or the test allows it: {:#?}",
             wish.rules
         );
         for header in headers {
@@ -311,7 +306,7 @@ impl Script {
     }
 }
 
-/// The rules of a wish; the description was checked.
+/// The valid rules of a wish.
 fn rules(wish: &EndpointWish) -> impl Iterator<Item = Rule> {
     wish.rules.iter().filter_map(|rule| rule.parse().ok())
 }

@@ -45,21 +45,21 @@ fn failure(run: impl FnOnce()) -> String {
 }
 
 #[test]
-fn an_unexpected_request_fails_the_test_and_says_what_was_expected() {
+fn an_unexpected_request_fails_the_test_with_the_expected_one() {
     let message = failure(|| {
         let test = Harness::<Door>::new();
         test.expect("lock", "POST /doors/b/open", Reply::status(200));
         let _ = test.start("a");
     });
     assert!(message.contains("sent POST /doors/a/open"), "{message}");
-    assert!(message.contains("expected was POST /doors/b/open"), "{message}");
+    assert!(message.contains("expected POST /doors/b/open"), "{message}");
     let message = failure(|| {
         let _ = Harness::<Door>::new().start("a");
     });
-    assert!(message.contains("nothing more is expected, but POST /doors/a/open"), "{message}");
+    assert!(message.contains("unexpected POST /doors/a/open"), "{message}");
 }
 
-/// Does in `configure` what its settings say.
+/// Makes the host call of its settings in `configure`.
 struct Hasty;
 
 #[derive(Default, serde::Deserialize, schemars::JsonSchema)]
@@ -72,7 +72,7 @@ impl Provider for Hasty {
     type TargetSettings = NoSettings;
 
     fn describe() -> Description {
-        Description::new("hasty", "1.0.0", "does it too early")
+        Description::new("hasty", "1.0.0", "calls too early")
     }
 
     fn configure(settings: Deed) -> Result<Self> {
@@ -99,7 +99,7 @@ impl Provider for Hasty {
 }
 
 #[test]
-fn whatever_breaks_an_instance_in_configure_fails_the_test() {
+fn a_host_call_in_configure_fails_the_test() {
     for (deed, function) in
         [("sleep", "clock.sleep"), ("find", "command.find"), ("synced", "events.synced")]
     {
@@ -107,15 +107,15 @@ fn whatever_breaks_an_instance_in_configure_fails_the_test() {
             let settings = serde_json::json!({ "deed": deed });
             let _ = Harness::<Hasty>::with_settings(settings).start("a");
         });
-        let told = format!("{function}: describe and configure call nothing outside");
-        assert!(message.contains(&told), "{message}");
+        let expected = format!("{function}: describe and configure must not call the host");
+        assert!(message.contains(&expected), "{message}");
     }
     let allowed = Harness::<Hasty>::with_settings(serde_json::json!({ "deed": "granted" }));
     assert!(allowed.start("a").is_ok());
 }
 
 #[test]
-fn a_signal_that_nobody_asked_for_ends_a_program_or_is_not_noticed() {
+fn a_signal_has_its_default_action() {
     let test = Harness::<Silent>::new();
     test.grant("app", Program::new());
     test.run(|| {
@@ -129,13 +129,13 @@ fn a_signal_that_nobody_asked_for_ends_a_program_or_is_not_noticed() {
 }
 
 #[test]
-fn a_request_that_the_description_does_not_ask_for_fails_the_test() {
+fn a_request_outside_the_rules_fails_the_test() {
     let message = failure(|| {
         let test = Harness::<Door>::new();
         test.expect("lock", "DELETE /doors/a", Reply::status(200));
         let _ = test.stop("a", StopOptions::new(Duration::ZERO));
     });
-    assert!(message.contains("none of the rules"), "{message}");
+    assert!(message.contains("no rule of the description"), "{message}");
 }
 
 /// Sends datagrams of the handle's length to an endpoint.
@@ -173,7 +173,7 @@ impl Provider for Beacon {
 }
 
 #[test]
-fn datagrams_are_kept_and_go_only_where_the_description_asks_for_them() {
+fn datagrams_go_only_to_requested_endpoints() {
     check_description::<Beacon>();
     let test = Harness::<Beacon>::new();
     test.start("lan:3").unwrap();
@@ -182,7 +182,7 @@ fn datagrams_are_kept_and_go_only_where_the_description_asks_for_them() {
     assert!(refusal.message().contains("at most 1472"), "{refusal}");
     for endpoint in ["api:1", "nowhere:1"] {
         let message = failure(|| drop(Harness::<Beacon>::new().start(endpoint)));
-        assert!(message.contains("the description wishes for no endpoint"), "{message}");
+        assert!(message.contains("the description requests no endpoint"), "{message}");
     }
 }
 
@@ -239,7 +239,7 @@ impl Provider for Caller {
 }
 
 #[test]
-fn calls_and_networks_are_answered_by_the_script() {
+fn grpc_and_network_calls_are_scripted() {
     check_description::<Caller>();
     let test = Harness::<Caller>::new();
     test.expect_call("daemon", "/test.v1.Echo/Say", Answer::message("hi"));
@@ -260,7 +260,7 @@ fn calls_and_networks_are_answered_by_the_script() {
     assert!(watched.error.is_none());
 }
 
-/// Attaches to a network that it does not ask for, and says that a setting names another.
+/// Attaches to a network that it does not request; a setting without a schema names another one.
 struct Intruder;
 
 impl Provider for Intruder {
@@ -298,23 +298,23 @@ impl Provider for Intruder {
 }
 
 #[test]
-fn a_network_that_the_description_does_not_ask_for_fails_the_test() {
+fn an_unrequested_network_fails_the_test() {
     let message = failure(|| drop(Harness::<Intruder>::new().start("one")));
-    assert!(message.contains("network \"wan\": the description wishes for none"), "{message}");
+    assert!(message.contains("network \"wan\": the description requests no network"), "{message}");
     let message = failure(check_description::<Intruder>);
     assert!(message.contains("there is no setting"), "{message}");
 }
 
 #[test]
-fn a_call_that_the_host_would_refuse_fails_the_test() {
+fn a_grpc_call_that_the_host_would_refuse_fails_the_test() {
     let message = failure(|| drop(Harness::<Caller>::new().start("/test.v1.Other/Say")));
-    assert!(message.contains("none of the rules"), "{message}");
+    assert!(message.contains("no rule of the description"), "{message}");
     let message = failure(|| drop(Harness::<Caller>::new().status("x")));
     assert!(message.contains("refuses the metadata \"authorization\""), "{message}");
 }
 
 #[test]
-fn an_expectation_that_is_left_fails_the_test() {
+fn an_unmet_expectation_fails_the_test() {
     let message = failure(|| {
         Harness::<Door>::new().expect("lock", "GET /doors/a", Reply::status(200));
     });
@@ -322,7 +322,7 @@ fn an_expectation_that_is_left_fails_the_test() {
 }
 
 #[test]
-fn a_description_without_mistakes_passes_and_others_are_told() {
+fn a_valid_description_passes_and_errors_are_reported() {
     check_description::<Door>();
 }
 
@@ -363,9 +363,9 @@ fn a_request_that_the_host_refuses_fails_the_test() {
     test.expect("api", "GET /x?a=1", Reply::status(200));
     test.start("/x?a=1 accept").unwrap();
     for (handle, why) in [
-        ("/x?b=1 accept", "none of the rules"),
-        ("/x?a=1&a=2 accept", "none of the rules"),
-        ("/x?a=1&b=2 accept", "none of the rules"),
+        ("/x?b=1 accept", "no rule of the description"),
+        ("/x?a=1&a=2 accept", "no rule of the description"),
+        ("/x?a=1&b=2 accept", "no rule of the description"),
         ("/x/../y accept", "the host refuses it: it contains a dot segment"),
         ("/x x-http-method-override", "the host refuses the header"),
         ("/x authorization", "the host refuses the header"),
@@ -376,7 +376,7 @@ fn a_request_that_the_host_refuses_fails_the_test() {
 }
 
 #[test]
-fn sleeping_moves_the_clock_and_takes_no_time() {
+fn sleep_advances_the_virtual_clock() {
     let test = Harness::<Silent>::new();
     test.run(|| {
         let deadline = clock::Deadline::after(Duration::from_secs(60));
@@ -390,7 +390,7 @@ fn sleeping_moves_the_clock_and_takes_no_time() {
 }
 
 #[test]
-fn logs_and_memo_are_kept() {
+fn logs_and_memo_are_recorded() {
     let test = Harness::<Silent>::new();
     test.run(|| {
         warn!(container = "web", tries = 2; "it is {}", "slow");
@@ -406,7 +406,7 @@ fn logs_and_memo_are_kept() {
 }
 
 #[test]
-fn a_stopped_process_hears_a_signal_only_when_it_continues() {
+fn a_stopped_process_receives_a_signal_when_it_continues() {
     let test = Harness::<Silent>::new();
     test.grant("app", Program::new());
     test.run(|| {

@@ -8,7 +8,7 @@ fn an_address_is_a_host_and_a_port() {
 }
 
 #[test]
-fn what_is_no_address_is_refused() {
+fn an_invalid_address_is_refused() {
     for text in
         ["", "8081", ":80", "host:", "host:0", "host:65536", "::1:80", "[::1:80", "a b:80", "[x]:1"]
     {

@@ -1,12 +1,12 @@
-//! Starting, stopping and looking at one container.
+//! Starting, stopping and observing one container.
 //!
-//! containerd says of many refusals only in words why, so after one the task is looked at again and
-//! its state decides. A start is a task, its network, and the start of its process, in this order:
-//! whatever fails is taken back, so nothing is half-started.
+//! containerd reports the reason of many errors only as text, so after an error the task is queried
+//! again and its state decides. A start creates the task, attaches its network and starts its
+//! process, in this order; a failed step is rolled back, so no task is left half-started.
 //!
-//! Others may be at the same container: another call, another router, an operator. A task is known by
-//! the number of its process. What was found is taken away, and never what was put in its place; and
-//! a call whose task somebody else has ended or started meanwhile says that by `conflict`.
+//! Other calls, routers and operators may work on the same container. A task is identified by the
+//! pid of its process. A call deletes only the task that it found, never one that replaced it; if
+//! another client ended or started the task meanwhile, the call answers `conflict`.
 
 mod connect;
 mod end;
@@ -28,17 +28,19 @@ use crate::{
     settings::{Settings, TargetSettings, is_id},
 };
 
-/// How long it may take until nothing is left of what was broken off, and how often that is looked at.
-const CLEARING: Duration = Duration::from_secs(15);
+/// Timeout for the leftovers of a cancelled creation to disappear, and the pause between two
+/// attempts.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a start looks again because somebody else has changed the task meanwhile.
-const TIMES: usize = 3;
+/// Maximum attempts of a start if another client changes the task meanwhile.
+const START_ATTEMPTS: usize = 3;
 
-/// The exit status of what got `SIGKILL`.
+/// Exit status of a process ended by `SIGKILL`.
 const KILLED: u32 = 137;
 
-/// Whether containerd's restart monitor looks after a container, and what tells it to stay away.
+/// Labels of containerd's restart monitor: the container is monitored; the monitor must not restart
+/// it.
 const RESTART: (&str, &str) =
     ("containerd.io/restart.status", "containerd.io/restart.explicitly-stopped");
 
@@ -53,7 +55,7 @@ pub(crate) struct Target<'a> {
 // === impl Target ===
 
 impl<'a> Target<'a> {
-    /// Refuses what cannot be a container's id before anything is asked or touched.
+    /// Refuses an invalid container id before any call.
     pub(crate) fn new(
         daemon: &'a Daemon,
         settings: &'a Settings,
@@ -62,37 +64,45 @@ impl<'a> Target<'a> {
     ) -> Result<Self> {
         if !is_id(id) {
             return Err(Error::invalid_request(format!(
-                "target {id:?}: not the id of a container: at most 76 letters and digits, with \
-                 '.', '_' or '-' between them"
+                "target {id:?}: not a container id: at most 76 letters and digits, with '.', '_' or \
+                 '-' between them"
             )));
         }
         own.check(&format!("target {id:?}"))?;
         Ok(Self { daemon, settings, id, own })
     }
 
-    /// What it is now.
+    /// Current state of the container.
     pub(crate) fn observe(&self) -> Result<Observation> {
-        let look = || {
-            let Some(container) = self.daemon.container(self.id)? else { return Ok(self.absent()) };
+        let observe = || {
+            let Some(container) = self.daemon.container(self.id)? else {
+                return Ok(self.not_created());
+            };
             let task = self.daemon.task(self.id)?;
             let mut seen = observe::seen(&container, task.as_ref());
             if seen.status == Status::Running
                 && seen.addresses.is_empty()
                 && let Some(task) = &task
             {
-                seen = self.recovered(&container, task, seen);
+                seen = self.recover_addresses(&container, task, seen);
             }
             Ok(seen)
         };
-        look().map_err(|error: Error| error.context(self.attempt("look at")))
+        observe().map_err(|error: Error| error.context(self.attempt("inspect")))
     }
 
-    /// With the address of a life that nobody wrote down, if the network knows it.
-    fn recovered(&self, container: &Container, task: &Process, seen: Observation) -> Observation {
+    /// Recovers the addresses of a running task without an address label, if the network knows
+    /// them.
+    fn recover_addresses(
+        &self,
+        container: &Container,
+        task: &Process,
+        seen: Observation,
+    ) -> Observation {
         let Ok(Some(name)) = self.network(container) else { return seen };
         let known = network::check(&self.attachment(name, task.pid, None));
         if let Err(error) = known.and_then(|()| self.attach(container, name, task.pid).map(drop)) {
-            return seen.with_detail(format!("it runs, and nobody knows its address: {error}"));
+            return seen.with_detail(format!("running, but its address is unknown: {error}"));
         }
         match self.daemon.container(self.id) {
             Ok(Some(renewed)) => observe::seen(&renewed, Some(task)),
@@ -100,8 +110,9 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// It is made when it is started, if the operator said of what.
-    fn absent(&self) -> Observation {
+    /// State of a container that does not exist: stopped if the settings have an image to create it
+    /// from.
+    fn not_created(&self) -> Observation {
         match &self.own.image {
             Some(image) => Observation::new(self.id, Status::Stopped, "not created")
                 .with_attribute("image", image),
@@ -110,18 +121,18 @@ impl<'a> Target<'a> {
     }
 
     pub(crate) fn start(&self) -> Result<Observation> {
-        self.begin().map_err(|error| error.context(self.attempt("start")))?;
+        self.ensure_started().map_err(|error| error.context(self.attempt("start")))?;
         self.observe()
     }
 
-    fn begin(&self) -> Result<()> {
+    fn ensure_started(&self) -> Result<()> {
         let container = match self.daemon.container(self.id)? {
             Some(container) => container,
             None => self.blueprint(false)?.create()?,
         };
         let network = self.network(&container)?;
-        // More than once only if the task changes under our hands.
-        for _ in 0..TIMES {
+        // Repeats only if another client changes the task in between.
+        for _ in 0..START_ATTEMPTS {
             let Some(task) = self.daemon.task(self.id)? else {
                 if let Some(pid) = self.create_task(&container)?
                     && self.launch(&container, network, pid)?
@@ -140,10 +151,10 @@ impl<'a> Target<'a> {
                     return Ok(());
                 }
                 proto::Status::Paused | proto::Status::Pausing => {
-                    self.settled(self.daemon.resume_task(self.id), proto::Status::Running)?;
+                    self.expect_status(self.daemon.resume_task(self.id), proto::Status::Running)?;
                 }
-                // What another start has begun: whether it goes on or was broken off, its end is the
-                // same.
+                // Created by another start, which may still run or was cancelled; the remaining
+                // steps are the same.
                 proto::Status::Created => {
                     if self.launch(&container, network, task.pid)? {
                         return Ok(());
@@ -152,10 +163,10 @@ impl<'a> Target<'a> {
                 _ => self.discard(&task, network)?,
             }
         }
-        Err(Error::conflict("somebody else pauses and stops it meanwhile"))
+        Err(Error::conflict("another client pauses and stops it meanwhile"))
     }
 
-    /// Network and start of a task that was created. False when somebody else has started it.
+    /// Attaches the network of a created task and starts it. False if another client started it.
     fn launch(&self, container: &Container, network: Option<&str>, pid: u32) -> Result<bool> {
         let started = || {
             if let Some(name) = network {
@@ -165,25 +176,25 @@ impl<'a> Target<'a> {
         };
         let Err(error) = started() else { return Ok(true) };
         let ended =
-            |error: &Error| Error::conflict(format!("somebody else has stopped it: {error}"));
-        let Some(task) = self.present(pid)? else { return Err(ended(&error)) };
+            |error: &Error| Error::conflict(format!("another client has stopped it: {error}"));
+        let Some(task) = self.task_of(pid)? else { return Err(ended(&error)) };
         let error = match task.status() {
             proto::Status::Running | proto::Status::Paused | proto::Status::Pausing => {
                 return Ok(false);
             }
-            // What waits to be started does not end like this by itself.
+            // A created task that was never started does not end with this status by itself.
             proto::Status::Stopped if task.exit_status == KILLED => ended(&error),
             _ => error,
         };
         Err(match self.discard(&task, network) {
             Ok(()) => error,
-            Err(left) => error.context(format!("what was begun cannot be taken back: {left}")),
+            Err(left) => error.context(format!("the failed start cannot be rolled back: {left}")),
         })
     }
 
-    /// A task for it; none when somebody else has made one. What is left of one whose creation was
-    /// broken off is cleared away by containerd itself, and is in the way until then; so is one that
-    /// somebody else is making. `conflict` when it stays.
+    /// Creates a task; None if another client created one. Leftovers of a cancelled creation, which
+    /// containerd cleans up itself, and a creation by another client block it until the timeout,
+    /// which is a `conflict`.
     fn create_task(&self, container: &Container) -> Result<Option<u32>> {
         let key = Key { snapshotter: &container.snapshotter, key: &container.snapshot_key };
         let output = self.own.log.as_ref().map_or_else(String::new, |log| format!("file://{log}"));
@@ -193,11 +204,11 @@ impl<'a> Target<'a> {
             stdout: output.clone(),
             stderr: output,
         };
-        self.monitored(container, false);
-        let deadline = Deadline::after(CLEARING);
+        self.set_monitor(container, false);
+        let deadline = Deadline::after(CLEANUP_TIMEOUT);
         loop {
             match self.daemon.create_task(&task) {
-                Err(error) if is_in_the_way(&error) => match deadline.left() {
+                Err(error) if is_leftover(&error) => match deadline.left() {
                     Some(left) => clock::sleep(PAUSE.min(left)),
                     None => return Err(Error::conflict(error.message())),
                 },
@@ -206,55 +217,56 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The task of this process, unless somebody else has taken it away or put another in its place.
-    fn present(&self, pid: u32) -> Result<Option<Process>> {
+    /// The task with this pid, unless another client deleted or replaced it.
+    fn task_of(&self, pid: u32) -> Result<Option<Process>> {
         Ok(self.daemon.task(self.id)?.filter(|task| task.pid == pid))
     }
 
     pub(crate) fn pause(&self) -> Result<Observation> {
-        self.freeze("pause", proto::Status::Paused)
+        self.set_paused("pause", proto::Status::Paused)
     }
 
     pub(crate) fn resume(&self) -> Result<Observation> {
-        self.freeze("resume", proto::Status::Running)
+        self.set_paused("resume", proto::Status::Running)
     }
 
-    fn freeze(&self, verb: &str, wanted: proto::Status) -> Result<Observation> {
+    fn set_paused(&self, verb: &str, wanted: proto::Status) -> Result<Observation> {
         let attempt = self.attempt(verb);
         if self.daemon.container(self.id)?.is_none() {
             return Err(Error::not_found(format!("{attempt}: there is no such container")));
         }
-        let asked = match wanted {
+        let result = match wanted {
             proto::Status::Paused => self.daemon.pause_task(self.id),
             _ => self.daemon.resume_task(self.id),
         };
-        self.settled(asked, wanted).map_err(|error| error.context(attempt))?;
+        self.expect_status(result, wanted).map_err(|error| error.context(attempt))?;
         self.observe()
     }
 
-    /// Success if it is so, whatever was answered.
-    fn settled(&self, asked: Result<()>, wanted: proto::Status) -> Result<()> {
-        let Err(error) = asked else { return Ok(()) };
+    /// Succeeds if the task has the wanted state, whatever the call answered.
+    fn expect_status(&self, result: Result<()>, wanted: proto::Status) -> Result<()> {
+        let Err(error) = result else { return Ok(()) };
         match self.daemon.task(self.id)?.map(|task| task.status()) {
             Some(status) if status == wanted => Ok(()),
             Some(proto::Status::Running | proto::Status::Paused) => Err(error),
-            _ => Err(Error::conflict("it does not run; start it instead")),
+            _ => Err(Error::conflict("the container does not run; start it instead")),
         }
     }
 
-    /// Tells containerd's restart monitor, where it looks after this one, whether to stay away.
-    fn monitored(&self, container: &Container, stopped: bool) {
-        let (looked_after, label) = RESTART;
-        if !container.labels.contains_key(looked_after) {
+    /// Instructs containerd's restart monitor, if it monitors this container, whether to leave it
+    /// stopped.
+    fn set_monitor(&self, container: &Container, stopped: bool) {
+        let (monitored, label) = RESTART;
+        if !container.labels.contains_key(monitored) {
             return;
         }
-        let told = self.daemon.set_label(self.id, label, &stopped.to_string());
-        if let Err(error) = told {
-            warn!("{}: {error}", self.attempt("tell the restart monitor of"));
+        let labelled = self.daemon.set_label(self.id, label, &stopped.to_string());
+        if let Err(error) = labelled {
+            warn!("{}: {error}", self.attempt("update the restart monitor for"));
         }
     }
 
-    /// What it is to be made of; looks for a newer image in any case if this is a refresh.
+    /// The create request of the container; `refresh` always asks the registry for a newer image.
     fn blueprint(&self, refresh: bool) -> Result<Blueprint<'a>> {
         Blueprint::new(self.daemon, self.settings, self.id, self.own, refresh)
     }
@@ -264,9 +276,9 @@ impl<'a> Target<'a> {
     }
 }
 
-/// What is left of a task whose creation was broken off: its directory, or its shim, which ends by
-/// itself and answers nobody any more.
-fn is_in_the_way(error: &Error) -> bool {
+/// The error is caused by leftovers of a cancelled task creation: its directory, or a shim that is
+/// about to exit and answers no calls.
+fn is_leftover(error: &Error) -> bool {
     let has = |words| error.message().contains(words);
     has("file exists") || has("failed to start shim") && has("connection refused")
 }

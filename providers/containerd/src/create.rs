@@ -1,4 +1,4 @@
-//! Making a container that does not exist, out of what the operator wrote.
+//! Creating a container from the operator's settings.
 
 use drowse_provider_sdk::{Error, Result};
 
@@ -11,32 +11,29 @@ use crate::{
     spec,
 };
 
-/// The signal that a container is asked to stop with, as other tools write it down.
+/// Label with the container's stop signal, as other tools write it.
 pub(crate) const STOP_SIGNAL: &str = "io.containerd.image.config.stop-signal";
 
-/// A container to be made, with everything but its files.
+/// A container to create, with everything but its snapshot.
 pub(crate) struct Blueprint<'a> {
     daemon: &'a Daemon,
     data: Data<'a>,
     pub(crate) container: Container,
-    /// The snapshot of its image.
+    /// Snapshot key of its image.
     pub(crate) parent: String,
 }
 
-/// The name of the image that a container is made of.
+/// Image name of a container.
 pub(crate) fn image_of(own: &TargetSettings) -> Result<&str> {
     own.image.as_deref().ok_or_else(|| {
-        Error::not_found(
-            "nobody says what it is made of; create it, or give the setting `image` to have it \
-             created",
-        )
+        Error::not_found("the container has no image; create it, or set `image` to have it created")
     })
 }
 
 // === impl Blueprint ===
 
 impl<'a> Blueprint<'a> {
-    /// Of the image that is the right one now.
+    /// Uses the current image of the name.
     pub(crate) fn new(
         daemon: &'a Daemon,
         settings: &'a Settings,
@@ -68,33 +65,33 @@ impl<'a> Blueprint<'a> {
         Ok(Self { daemon, data, container, parent: image.snapshot })
     }
 
-    /// Makes the container, or returns the one that somebody else has just made. What an earlier one
-    /// has left is its data.
+    /// Creates the container, or returns the one that another client just created. Data of an
+    /// earlier container of this id is reused.
     pub(crate) fn create(&self) -> Result<Container> {
-        let files = self.data.on(&self.parent)?;
+        let files = self.data.for_image(&self.parent)?;
         let created = self.daemon.create_container(self.with(&files));
         match created {
             Ok(true) => {
-                self.data.settle(&files);
+                self.data.delete_superseded(&files);
                 Ok(self.with(&files))
             }
             Ok(false) => self
                 .daemon
                 .container(self.data.id)?
-                .ok_or_else(|| Error::conflict("somebody else creates and deletes it meanwhile")),
-            Err(error) => match self.data.undo(&files) {
+                .ok_or_else(|| Error::conflict("another client creates and deletes it meanwhile")),
+            Err(error) => match self.data.discard(&files) {
                 Ok(()) => Err(error),
-                Err(left) => Err(error.context(format!("its new snapshot is left behind: {left}"))),
+                Err(left) => Err(error.context(format!("its new snapshot is left over: {left}"))),
             },
         }
     }
 
-    /// Writes down that there is this container, with these files.
+    /// Creates the container's record with these files.
     pub(crate) fn record(&self, files: &Files) -> Result<()> {
         if self.daemon.create_container(self.with(files))? {
             return Ok(());
         }
-        Err(Error::conflict("somebody else creates one of this name meanwhile"))
+        Err(Error::conflict("another client creates one of this name meanwhile"))
     }
 
     fn with(&self, files: &Files) -> Container {

@@ -1,4 +1,4 @@
-//! containerd's API: the calls that this provider makes, by what they do.
+//! containerd's API: the calls of this provider.
 
 mod snapshots;
 mod store;
@@ -13,11 +13,11 @@ use prost::Message;
 
 pub(crate) use self::{
     snapshots::Key,
-    store::{DOCUMENT, Ingest},
+    store::{Ingest, MAX_DOCUMENT},
 };
 use crate::proto::{self, Container, Process};
 
-/// The endpoint's name in the grant.
+/// Endpoint name in the grant.
 pub(crate) const ENDPOINT: &str = "containerd";
 
 const CONTAINERS: &str = "/containerd.services.containers.v1.Containers";
@@ -30,10 +30,10 @@ const LEASES: &str = "/containerd.services.leases.v1.Leases";
 const PLUGINS: &str = "/containerd.services.introspection.v1.Introspection";
 const EVENTS: &str = "/containerd.services.events.v1.Events";
 
-/// gRPC's number for what exists already.
+/// gRPC status ALREADY_EXISTS.
 const ALREADY_EXISTS: u32 = 6;
 
-/// The rules for every call that is made here.
+/// Rules for every call made here.
 pub(crate) const RULES: [&str; 38] = [
     "/containerd.services.containers.v1.Containers/Get",
     "/containerd.services.containers.v1.Containers/List",
@@ -79,25 +79,25 @@ pub(crate) const RULES: [&str; 38] = [
 #[derive(Clone, Debug)]
 pub(crate) struct Daemon {
     pub(crate) namespace: String,
-    /// What calls make belongs to this lease, too, and is not collected while there is it.
+    /// Objects created by calls belong to this lease and are not garbage collected while it exists.
     lease: Option<String>,
-    /// Until an answer; the grant's limit when absent.
-    patience: Option<Duration>,
+    /// Timeout of a call; None for the grant's limit.
+    timeout: Option<Duration>,
 }
 
 // === impl Daemon ===
 
 impl Daemon {
     pub(crate) fn new(namespace: &str) -> Self {
-        Self { namespace: namespace.to_owned(), lease: None, patience: None }
+        Self { namespace: namespace.to_owned(), lease: None, timeout: None }
     }
 
-    fn call(&self, service: &str, method: &str, ask: &impl Message) -> Call {
+    fn call(&self, service: &str, method: &str, request: &impl Message) -> Call {
         let call = Call::new(ENDPOINT, format!("{service}/{method}"))
             .metadata("containerd-namespace", &self.namespace)
-            .message(ask.encode_to_vec());
-        let call = match self.patience {
-            Some(patience) => call.timeout(patience),
+            .message(request.encode_to_vec());
+        let call = match self.timeout {
+            Some(timeout) => call.timeout(timeout),
             None => call,
         };
         match &self.lease {
@@ -106,100 +106,100 @@ impl Daemon {
         }
     }
 
-    /// The same daemon, whose answers are waited for no longer than this.
-    pub(crate) fn within(&self, patience: Duration) -> Self {
-        Self { patience: Some(patience), ..self.clone() }
+    /// The same daemon with this timeout per call.
+    pub(crate) fn with_timeout(&self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self.clone() }
     }
 
-    fn ask<A: Message + Default>(
+    fn request<A: Message + Default>(
         &self,
         service: &str,
         method: &str,
-        ask: &impl Message,
+        request: &impl Message,
     ) -> Result<A> {
-        read(method, &self.call(service, method, ask).unary()?)
+        read(method, &self.call(service, method, request).unary()?)
     }
 
-    /// The same without a limit of time: the call may take as long as its work does.
-    fn ask_at_length<A: Message + Default>(
+    /// Calls without a time limit: the call takes as long as its work.
+    fn call_without_timeout<A: Message + Default>(
         &self,
         service: &str,
         method: &str,
-        ask: &impl Message,
+        request: &impl Message,
     ) -> Result<A> {
-        let mut answers = self.call(service, method, ask).stream()?;
+        let mut answers = self.call(service, method, request).stream()?;
         let mut last = None;
         while let Some(answer) = answers.next()? {
             last = Some(answer);
         }
         let last =
-            last.ok_or_else(|| Error::internal(format!("{method}: containerd answered nothing")))?;
+            last.ok_or_else(|| Error::internal(format!("{method}: containerd sent no message")))?;
         read(method, &last)
     }
 
     pub(crate) fn container(&self, id: &str) -> Result<Option<Container>> {
-        let answer = self.ask::<proto::OneContainer>(CONTAINERS, "Get", &by_id(id));
+        let answer = self.request::<proto::OneContainer>(CONTAINERS, "Get", &by_id(id));
         Ok(found(answer)?.and_then(|answer| answer.container))
     }
 
     pub(crate) fn containers(&self) -> Result<Vec<Container>> {
-        let all = self.ask::<proto::Containers>(CONTAINERS, "List", &proto::Empty {})?;
+        let all = self.request::<proto::Containers>(CONTAINERS, "List", &proto::Empty {})?;
         Ok(all.containers)
     }
 
-    /// False when there is one of this id already.
+    /// False if the id is taken.
     pub(crate) fn create_container(&self, container: Container) -> Result<bool> {
-        let ask = proto::OneContainer { container: Some(container), update_mask: None };
-        done(self.ask::<proto::OneContainer>(CONTAINERS, "Create", &ask))
+        let request = proto::OneContainer { container: Some(container), update_mask: None };
+        created(self.request::<proto::OneContainer>(CONTAINERS, "Create", &request))
     }
 
-    /// Sets one label and leaves the others alone.
+    /// Sets one label and keeps the others.
     pub(crate) fn set_label(&self, id: &str, name: &str, value: &str) -> Result<()> {
         let labels = BTreeMap::from([(name.to_owned(), value.to_owned())]);
         let container = Container { id: id.to_owned(), labels, ..Container::default() };
-        let ask = proto::OneContainer {
+        let request = proto::OneContainer {
             container: Some(container),
             update_mask: Some(proto::FieldMask { paths: vec![format!("labels.{name}")] }),
         };
-        self.ask::<proto::OneContainer>(CONTAINERS, "Update", &ask).map(drop)
+        self.request::<proto::OneContainer>(CONTAINERS, "Update", &request).map(drop)
     }
 
-    /// Success when there is none.
+    /// Succeeds if there is none.
     pub(crate) fn delete_container(&self, id: &str) -> Result<()> {
-        found(self.ask::<proto::Empty>(CONTAINERS, "Delete", &by_id(id))).map(drop)
+        found(self.request::<proto::Empty>(CONTAINERS, "Delete", &by_id(id))).map(drop)
     }
 
     pub(crate) fn task(&self, id: &str) -> Result<Option<Process>> {
-        let answer = self.ask::<proto::OneTask>(TASKS, "Get", &by_id(id));
+        let answer = self.request::<proto::OneTask>(TASKS, "Get", &by_id(id));
         Ok(found(answer)?.and_then(|answer| answer.process))
     }
 
     pub(crate) fn tasks(&self) -> Result<Vec<Process>> {
-        Ok(self.ask::<proto::Tasks>(TASKS, "List", &proto::Empty {})?.tasks)
+        Ok(self.request::<proto::Tasks>(TASKS, "List", &proto::Empty {})?.tasks)
     }
 
-    /// The number of its first process, which waits to be started. None when there is a task already.
+    /// Pid of its first process, which waits to be started. None if there is a task already.
     pub(crate) fn create_task(&self, task: &proto::CreateTask) -> Result<Option<u32>> {
-        let created = new(self.ask::<proto::CreatedTask>(TASKS, "Create", task))?;
+        let created = unless_exists(self.request::<proto::CreatedTask>(TASKS, "Create", task))?;
         Ok(created.map(|created| created.pid))
     }
 
     pub(crate) fn start_task(&self, id: &str) -> Result<()> {
-        self.ask::<proto::Empty>(TASKS, "Start", &by_id(id)).map(drop)
+        self.request::<proto::Empty>(TASKS, "Start", &by_id(id)).map(drop)
     }
 
-    /// Success when it has ended already.
+    /// Succeeds if the task has ended already.
     pub(crate) fn kill_task(&self, id: &str, signal: u32) -> Result<()> {
-        let ask = proto::Kill { container_id: id.to_owned(), signal, all: signal == 9 };
-        found(self.ask::<proto::Empty>(TASKS, "Kill", &ask)).map(drop)
+        let request = proto::Kill { container_id: id.to_owned(), signal, all: signal == 9 };
+        found(self.request::<proto::Empty>(TASKS, "Kill", &request)).map(drop)
     }
 
-    /// Waits until it has ended; false if it has not within this time. The grant may allow less.
+    /// Waits until the task has ended; false after this time. The grant may allow less.
     pub(crate) fn wait_task(&self, id: &str, time: Duration) -> Result<bool> {
         match found(self.call(TASKS, "Wait", &by_id(id)).timeout(time).unary()) {
             Ok(_) => Ok(true),
-            // Told of the time, containerd itself may be the first to say that it is over, and has
-            // no number for it.
+            // containerd may notice the end of the deadline first, and reports it with no code of
+            // its own.
             Err(error)
                 if *error.code() == ErrorCode::Timeout
                     || error.message().contains("deadline exceeded") =>
@@ -211,36 +211,36 @@ impl Daemon {
     }
 
     pub(crate) fn pause_task(&self, id: &str) -> Result<()> {
-        self.ask::<proto::Empty>(TASKS, "Pause", &by_id(id)).map(drop)
+        self.request::<proto::Empty>(TASKS, "Pause", &by_id(id)).map(drop)
     }
 
     pub(crate) fn resume_task(&self, id: &str) -> Result<()> {
-        self.ask::<proto::Empty>(TASKS, "Resume", &by_id(id)).map(drop)
+        self.request::<proto::Empty>(TASKS, "Resume", &by_id(id)).map(drop)
     }
 
-    /// Success when there is none.
+    /// Succeeds if there is none.
     pub(crate) fn delete_task(&self, id: &str) -> Result<()> {
-        found(self.ask::<proto::Empty>(TASKS, "Delete", &by_id(id))).map(drop)
+        found(self.request::<proto::Empty>(TASKS, "Delete", &by_id(id))).map(drop)
     }
 
-    /// What its task uses, if the daemon can tell.
+    /// Metrics of its task, if the daemon has any.
     pub(crate) fn metric(&self, id: &str) -> Result<Option<proto::Metric>> {
-        let ask = proto::Filters { filters: vec![format!("id==\"{id}\"")] };
-        let answer = self.ask::<proto::Metrics>(TASKS, "Metrics", &ask)?;
+        let request = proto::Filters { filters: vec![format!("id==\"{id}\"")] };
+        let answer = self.request::<proto::Metrics>(TASKS, "Metrics", &request)?;
         Ok(answer.metrics.into_iter().find(|metric| metric.id == id))
     }
 
-    /// What happens, as far as these filters let it through; each message within this time.
+    /// Subscribes to events that match these filters, with a timeout per message.
     pub(crate) fn subscribe(&self, filters: Vec<String>, each: Duration) -> Result<Messages> {
         self.call(EVENTS, "Subscribe", &proto::Subscribe { filters }).timeout(each).stream()
     }
 
-    /// An event of our own.
+    /// Publishes an event of this provider.
     pub(crate) fn publish(&self, topic: &str, word: &str) -> Result<()> {
         let value = by_id(word).encode_to_vec();
         let event = Some(proto::Any { type_url: "drowse.Mark".to_owned(), value });
-        let ask = proto::Publish { topic: topic.to_owned(), event };
-        self.ask::<proto::Empty>(EVENTS, "Publish", &ask).map(drop)
+        let request = proto::Publish { topic: topic.to_owned(), event };
+        self.request::<proto::Empty>(EVENTS, "Publish", &request).map(drop)
     }
 }
 
@@ -248,14 +248,14 @@ fn by_id(id: &str) -> proto::ById {
     proto::ById { id: id.to_owned() }
 }
 
-/// A message of containerd's, or the failure to understand it.
+/// Decodes a message of containerd.
 pub(crate) fn read<A: Message + Default>(what: &str, bytes: &[u8]) -> Result<A> {
     A::decode(bytes).map_err(|error| {
-        Error::internal(format!("{what}: containerd answered what cannot be read: {error}"))
+        Error::internal(format!("{what}: cannot decode containerd's message: {error}"))
     })
 }
 
-/// None for what does not exist.
+/// None if the object does not exist.
 fn found<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
@@ -264,13 +264,13 @@ fn found<T>(answer: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// The task's shim has gone while it was asked: somebody else has deleted the task.
+/// The task's shim exited during the call: another client deleted the task.
 fn is_gone(error: &Error) -> bool {
     error.message().ends_with("ttrpc: closed")
 }
 
-/// None for what exists already.
-fn new<T>(answer: Result<T>) -> Result<Option<T>> {
+/// None if the object exists already.
+fn unless_exists<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if grpc::status(&error) == Some(ALREADY_EXISTS) => Ok(None),
@@ -278,7 +278,7 @@ fn new<T>(answer: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// False for what exists already.
-fn done<T>(answer: Result<T>) -> Result<bool> {
-    Ok(new(answer)?.is_some())
+/// False if the object exists already.
+fn created<T>(answer: Result<T>) -> Result<bool> {
+    Ok(unless_exists(answer)?.is_some())
 }

@@ -1,9 +1,8 @@
-//! A container's data: a snapshot on top of its image's, which outlives the container's record.
+//! Data of a container: a snapshot on top of its image's, which outlives the container's record.
 //!
-//! Whose it is stands in a label. A container that is made on top of the same image takes over what
-//! an earlier one has left. On top of another image the changes are carried into a new snapshot, and
-//! the old one stays as it was until the new container is there: whatever fails before, nothing is
-//! lost.
+//! A label names the owner. A container created on the same image reuses the data of an earlier
+//! one. For another image the changes are transferred to a new snapshot, and the old one stays
+//! unchanged until the new container exists, so a failure before that loses no data.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +15,10 @@ use crate::{
     proto::{SnapshotInfo, SnapshotKind},
 };
 
-/// With it nobody collects a snapshot: its data outlives the container's record.
+/// Label that keeps a snapshot from garbage collection.
 const ROOT: &str = "containerd.io/gc.root";
 
-/// Whose snapshot it is.
+/// Label with the id of the owning container.
 const OWNER: &str = "drowse.container";
 
 /// The data of one container.
@@ -27,7 +26,7 @@ const OWNER: &str = "drowse.container";
 pub(crate) struct Data<'a> {
     pub(crate) daemon: &'a Daemon,
     pub(crate) id: &'a str,
-    /// Of snapshots that are made.
+    /// Snapshotter of new snapshots.
     pub(crate) snapshotter: &'a str,
 }
 
@@ -35,9 +34,9 @@ pub(crate) struct Data<'a> {
 #[derive(Debug)]
 pub(crate) struct Files {
     pub(crate) key: String,
-    /// Made now, and not taken over.
+    /// Created now, not reused.
     pub(crate) fresh: bool,
-    /// What nobody needs when there is a container with these: snapshotter and key.
+    /// Snapshots to delete when the container exists: snapshotter and key.
     superseded: Vec<(String, String)>,
 }
 
@@ -48,139 +47,141 @@ impl<'a> Data<'a> {
         Key { snapshotter: self.snapshotter, key }
     }
 
-    /// On top of this image: what an earlier container has left, or else empty.
-    pub(crate) fn on(&self, parent: &str) -> Result<Files> {
-        let left = self.left()?;
-        let Some(any) = left.iter().find(|it| it.parent == parent).or(left.first()) else {
+    /// Data on top of this image: that of an earlier container, otherwise empty.
+    pub(crate) fn for_image(&self, parent: &str) -> Result<Files> {
+        let existing = self.existing()?;
+        let Some(any) = existing.iter().find(|it| it.parent == parent).or(existing.first()) else {
             let made = self.daemon.prepare(self.key(self.id), parent, self.labels())?;
             let (key, fresh) = (self.id.to_owned(), made.is_some());
             return Ok(Files { key, fresh, superseded: Vec::new() });
         };
-        info!("container {:?}: taking over the data of its predecessor", self.id);
+        info!("container {:?}: reusing the data of its predecessor", self.id);
         let from = Key { snapshotter: self.snapshotter, key: &any.name };
-        let mut files = self.moved(from, &any.parent, parent)?;
-        // What a making anew that was broken off has left: the same data.
-        let others = left.iter().filter(|it| it.name != any.name && it.name != files.key);
+        let mut files = self.rebase(from, &any.parent, parent)?;
+        // Left by a cancelled recreation: the same data.
+        let others = existing.iter().filter(|it| it.name != any.name && it.name != files.key);
         let others = others.map(|it| (self.snapshotter.to_owned(), it.name.clone()));
         files.superseded.extend(others);
         Ok(files)
     }
 
-    /// The data of this snapshot on top of this image.
-    pub(crate) fn of(&self, from: Key<'_>, parent: &str) -> Result<Files> {
+    /// Data of this snapshot on top of this image.
+    pub(crate) fn rebased(&self, from: Key<'_>, parent: &str) -> Result<Files> {
         let found = self.daemon.snapshot(from)?.ok_or_else(|| {
             Error::invalid_request(format!("its snapshot {:?} does not exist", from.key))
         })?;
-        self.moved(from, &found.parent, parent)
+        self.rebase(from, &found.parent, parent)
     }
 
-    fn moved(&self, from: Key<'_>, below: &str, parent: &str) -> Result<Files> {
+    fn rebase(&self, from: Key<'_>, below: &str, parent: &str) -> Result<Files> {
         if below == parent && from.snapshotter == self.snapshotter {
             self.keep(from)?;
             let key = from.key.to_owned();
             return Ok(Files { key, fresh: false, superseded: Vec::new() });
         }
         let name = format!("{}@{}", self.id, short(parent));
-        let carried = self.carry(from, below, self.key(&name), parent);
-        carried.map_err(|error| error.context("carry its data to the other image"))?;
+        let transferred = self.transfer(from, below, self.key(&name), parent);
+        transferred.map_err(|error| error.context("transfer its data to the new image"))?;
         let superseded = vec![(from.snapshotter.to_owned(), from.key.to_owned())];
         Ok(Files { key: name, fresh: true, superseded })
     }
 
-    /// Makes a snapshot on top of this image with what was changed in another one.
-    fn carry(&self, from: Key<'_>, below: &str, to: Key<'_>, parent: &str) -> Result<()> {
-        info!("container {:?}: its image is another one: carrying its data", self.id);
-        lease::hold_whole(self.daemon, &format!("carry-{}", self.id), |daemon| {
+    /// Creates a snapshot on top of this image with the changes of another one.
+    fn transfer(&self, from: Key<'_>, below: &str, to: Key<'_>, parent: &str) -> Result<()> {
+        info!("container {:?}: transferring its data to another image", self.id);
+        lease::with_temporary_lease(self.daemon, &format!("carry-{}", self.id), |daemon| {
             let name = format!("{} before", to.key);
             let before = Key { snapshotter: from.snapshotter, key: &name };
-            // What was broken off is nobody's.
+            // Left by a cancelled transfer.
             daemon.remove_snapshot(before)?;
             daemon.remove_snapshot(to)?;
-            let carried = || {
+            let transferred = || {
                 let left = daemon.view(before, below)?;
                 let changes = daemon.diff(left, daemon.mounts(from)?, to.key)?;
                 let mounts = daemon.prepare(to, parent, BTreeMap::new())?;
-                let mounts = mounts.ok_or_else(|| Error::conflict("somebody else carries it"))?;
+                let mounts =
+                    mounts.ok_or_else(|| Error::conflict("another client transfers it"))?;
                 daemon.apply(&changes, mounts)?;
-                // From here on it is what the container's data is looked for by.
+                // From here on this snapshot is found as the container's data.
                 self.keep(to)
             };
-            let carried: Result<()> = carried();
-            let dropped = daemon.remove_snapshot(before);
-            if carried.is_err() {
-                self.dropped(to, daemon.remove_snapshot(to));
+            let transferred: Result<()> = transferred();
+            let removed = daemon.remove_snapshot(before);
+            if transferred.is_err() {
+                self.log_failed_removal(to, daemon.remove_snapshot(to));
             }
-            self.dropped(before, dropped);
-            carried
+            self.log_failed_removal(before, removed);
+            transferred
         })
     }
 
-    /// Sees to it that a snapshot outlives its container and is found again.
+    /// Labels a snapshot so that it outlives its container and is found again.
     pub(crate) fn keep(&self, key: Key<'_>) -> Result<()> {
         self.daemon.label_snapshot(key, self.labels())
     }
 
     fn labels(&self) -> BTreeMap<String, String> {
-        // What a root's label says is not read.
+        // containerd does not read the value of a root label.
         let since = clock::since_epoch().as_secs().to_string();
         let labels = [(ROOT, since), (OWNER, self.id.to_owned())];
         labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// What there is of the container, the record aside.
-    fn left(&self) -> Result<Vec<SnapshotInfo>> {
-        let mut left = self.daemon.snapshots(self.snapshotter, self.owned())?;
-        left.retain(|it| it.kind == SnapshotKind::Active as i32);
-        if left.is_empty()
+    /// Snapshots of the container, independent of its record.
+    fn existing(&self) -> Result<Vec<SnapshotInfo>> {
+        let mut existing = self.daemon.snapshots(self.snapshotter, self.owner_filter())?;
+        existing.retain(|it| it.kind == SnapshotKind::Active as i32);
+        if existing.is_empty()
             && let Some(named) = self.daemon.snapshot(self.key(self.id))?
         {
             if named.kind != SnapshotKind::Active as i32 {
                 return Err(Error::conflict(format!(
-                    "there is a snapshot {:?} that is no container's; remove it",
+                    "snapshot {:?} exists and belongs to no container; remove it",
                     self.id
                 )));
             }
-            left.push(named);
+            existing.push(named);
         }
-        Ok(left)
+        Ok(existing)
     }
 
-    /// Takes away all that is left of the container's data.
+    /// Removes all data of the container.
     pub(crate) fn remove(&self) -> Result<()> {
         let mut failed = None;
-        for left in self.daemon.snapshots(self.snapshotter, self.owned())? {
-            if let Err(error) = self.daemon.remove_snapshot(self.key(&left.name)) {
-                failed.get_or_insert(error.context(format!("snapshot {:?}", left.name)));
+        for existing in self.daemon.snapshots(self.snapshotter, self.owner_filter())? {
+            if let Err(error) = self.daemon.remove_snapshot(self.key(&existing.name)) {
+                failed.get_or_insert(error.context(format!("snapshot {:?}", existing.name)));
             }
         }
         failed.map_or(Ok(()), Err)
     }
 
-    fn owned(&self) -> String {
+    fn owner_filter(&self) -> String {
         format!("labels.\"{OWNER}\"==\"{}\"", self.id)
     }
 
-    /// The new container is there: what it does not need is nobody's any more.
-    pub(crate) fn settle(&self, files: &Files) {
+    /// The new container exists: deletes the snapshots that it does not need.
+    pub(crate) fn delete_superseded(&self, files: &Files) {
         for (snapshotter, key) in &files.superseded {
             let key = Key { snapshotter, key };
-            // If it cannot be removed it is at least collected, and taken for nobody's data.
+            // If the removal fails, the snapshot is at least garbage collected and no longer the
+            // container's data.
             let labels = [OWNER, ROOT].map(|name| (name.to_owned(), String::new())).into();
             let forgotten = self.daemon.label_snapshot(key, labels);
-            self.dropped(key, forgotten.and_then(|()| self.daemon.remove_snapshot(key)));
+            self.log_failed_removal(key, forgotten.and_then(|()| self.daemon.remove_snapshot(key)));
         }
     }
 
-    /// There is no new container: takes back what was made for it.
-    pub(crate) fn undo(&self, files: &Files) -> Result<()> {
+    /// The container was not created: deletes the snapshot made for it.
+    pub(crate) fn discard(&self, files: &Files) -> Result<()> {
         if !files.fresh {
             return Ok(());
         }
         self.daemon.remove_snapshot(self.key(&files.key))
     }
 
-    fn dropped(&self, key: Key<'_>, dropped: Result<()>) {
-        if let Err(error) = dropped {
+    fn log_failed_removal(&self, key: Key<'_>, removed: Result<()>) {
+        if let Err(error) = removed {
             warn!("container {:?}: remove snapshot {:?}: {error}", self.id, key.key);
         }
     }

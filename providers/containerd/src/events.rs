@@ -1,8 +1,9 @@
-//! What happens in the namespace, as it happens.
+//! Events of the namespace.
 //!
-//! containerd keeps no events, and a subscription shows nothing before its first one. So an event of
-//! our own is published until it comes back: from there on every change is seen. An event only says
-//! where to look: the container is looked at, and what it is now is reported.
+//! containerd keeps no events, and a subscription shows no sign before its first event. The
+//! provider therefore publishes a marker event until it comes back: from then on every change is
+//! seen. An event only triggers an inspection: the reported observation is the container's current
+//! state.
 
 use std::time::Duration;
 
@@ -14,17 +15,17 @@ use crate::{
     proto::{ById, Envelope, TaskExit, Timestamp},
 };
 
-/// Our own event.
+/// Topic of the marker event.
 const MARK: &str = "/drowse/watch";
 
-/// Until an event comes; then, if our own has not come back, it is published again.
-const EACH: Duration = Duration::from_secs(5);
+/// Timeout for the next event; after it the marker is published again if it has not come back.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// So long the look at one container may take, while all others wait for theirs: a task whose shim is
-/// stuck answers nobody.
-const LOOK: Duration = Duration::from_secs(2);
+/// Timeout for the inspection of one container, while the others wait: a task with a stuck shim
+/// never answers.
+const INSPECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Reports until the subscription ends.
+/// Reports changes until the subscription ends.
 pub(crate) fn watch(daemon: &Daemon) -> Result<()> {
     let ended = follow(daemon);
     Err(ended
@@ -41,9 +42,9 @@ fn follow(daemon: &Daemon) -> Result<()> {
         topic(&format!("^{MARK}$")),
     ];
     let mark = clock::since_epoch().as_nanos().to_string();
-    let mut messages = daemon.subscribe(filters, EACH)?;
+    let mut messages = daemon.subscribe(filters, EVENT_TIMEOUT)?;
     daemon.publish(MARK, &mark)?;
-    let (mut synced, looked_at) = (false, daemon.within(LOOK));
+    let (mut synced, inspecting) = (false, daemon.with_timeout(INSPECT_TIMEOUT));
     loop {
         let message = match messages.next() {
             Ok(Some(message)) => message,
@@ -65,8 +66,8 @@ fn follow(daemon: &Daemon) -> Result<()> {
             }
             continue;
         }
-        if let Err(error) = report(&looked_at, &envelope, value) {
-            warn!("a container changed and could not be looked at: {error}");
+        if let Err(error) = report(&inspecting, &envelope, value) {
+            warn!("cannot inspect a container that changed: {error}");
             events::synced();
         }
     }
@@ -76,11 +77,11 @@ fn report(daemon: &Daemon, envelope: &Envelope, value: &[u8]) -> Result<()> {
     if envelope.topic == "/tasks/exit" {
         let exit: TaskExit = read("an exit", value)?;
         if exit.id != exit.container_id {
-            // A program that ran beside the container's own.
+            // The end of an exec, not of the container's own process.
             return Ok(());
         }
     }
-    // Every other event that is asked for begins with the container's id, too.
+    // Every other subscribed event begins with the container's id as well.
     let ById { id } = read("an event", value)?;
     let observation = match daemon.container(&id)? {
         Some(container) => observe::seen(&container, daemon.task(&id)?.as_ref()),

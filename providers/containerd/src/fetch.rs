@@ -1,4 +1,4 @@
-//! Which image a container is made of: the one that is here, or a newer one of its registry.
+//! Selects the image of a container: the local one, or a newer one of its registry.
 
 use drowse_provider_sdk::{Error, ImageName, Result, info, warn};
 
@@ -10,98 +10,98 @@ use crate::{
     settings::{Pull, Settings, TargetSettings},
 };
 
-/// What is made of an image asks for it like this.
+/// An image request of one container.
 #[derive(Clone, Copy)]
 pub(crate) struct Fetch<'a> {
     pub(crate) daemon: &'a Daemon,
     pub(crate) settings: &'a Settings,
     pub(crate) own: &'a TargetSettings,
-    /// Whether a newer one is looked for also where only missing ones are pulled.
+    /// Asks for a newer image even if the policy pulls only missing ones.
     pub(crate) refresh: bool,
 }
 
-/// What is to be pulled.
-enum Wanted<'a> {
+/// Result of the pull policy.
+enum Decision<'a> {
     Nothing,
-    /// What has this digest, or else what the name stands for.
+    /// Pull this digest or, without one, the current target of the name.
     Pull(&'a Registry<'a>, Option<String>),
 }
 
 // === impl Fetch ===
 
 impl Fetch<'_> {
-    /// The image of this name, unpacked. What is here has to do where the registry cannot be asked
-    /// or what it has cannot be had; without that it is an error.
+    /// The image of this name, unpacked. If the registry is unreachable or the pull fails, the
+    /// local image is used; without one it is an error.
     pub(crate) fn image(&self, name: &str) -> Result<Image> {
-        let digest = self.brought(name, |pull| pull.named())?;
+        let digest = self.ensure_local(name, |pull| pull.named())?;
         image::open(self.daemon, name, &digest, &self.settings.snapshotter)
     }
 
-    /// Has that image here for a day, without the name.
+    /// Pulls that image without naming it, and keeps it for a day.
     pub(crate) fn ahead(&self, name: &str) -> Result<()> {
-        self.brought(name, |pull| pull.ahead()).map(drop)
+        self.ensure_local(name, |pull| pull.ahead()).map(drop)
     }
 
-    /// The digest of the right one, which this has brought here unless it is.
-    fn brought(
+    /// Digest of the current image, pulled if it is not local.
+    fn ensure_local(
         &self,
         name: &str,
-        bring: impl FnOnce(pull::Pull<'_>) -> Result<String>,
+        pull: impl FnOnce(pull::Pull<'_>) -> Result<String>,
     ) -> Result<String> {
         let snapshotter = self.settings.snapshotter.as_str();
-        let here = self.daemon.image(name)?.map(|target| target.digest);
+        let local = self.daemon.image(name)?.map(|target| target.digest);
         let image = ImageName::parse(name);
         let registry = Registry::of(self.settings, image);
-        let brought = match self.wanted(here.as_deref(), image, registry.as_ref()) {
-            Ok(Wanted::Nothing) => Ok(None),
-            Ok(Wanted::Pull(registry, digest)) => {
+        let pulled = match self.decide(local.as_deref(), image, registry.as_ref()) {
+            Ok(Decision::Nothing) => Ok(None),
+            Ok(Decision::Pull(registry, digest)) => {
                 let digest = digest.as_deref().or(image.digest);
-                bring(pull::Pull::new(self.daemon, registry, name, digest, snapshotter)).map(Some)
+                pull(pull::Pull::new(self.daemon, registry, name, digest, snapshotter)).map(Some)
             }
             Err(error) => Err(error.context(format!("ask the registry for {name}"))),
         };
-        match (brought, here) {
-            (Ok(Some(brought)), _) => Ok(brought),
-            (Ok(None), Some(here)) => Ok(here),
+        match (pulled, local) {
+            (Ok(Some(pulled)), _) => Ok(pulled),
+            (Ok(None), Some(local)) => Ok(local),
             (Ok(None), None) => Err(self.missing(name, image)),
             (Err(error), None) => Err(error),
-            (Err(error), Some(here)) => {
-                warn!(image = name; "the image that is here is used: {error}");
-                Ok(here)
+            (Err(error), Some(local)) => {
+                warn!(image = name; "using the local image: {error}");
+                Ok(local)
             }
         }
     }
 
-    fn wanted<'r>(
+    fn decide<'r>(
         &self,
-        here: Option<&str>,
+        local: Option<&str>,
         image: ImageName<'_>,
         registry: Option<&'r Registry<'r>>,
-    ) -> Result<Wanted<'r>> {
+    ) -> Result<Decision<'r>> {
         let policy = self.own.pull.unwrap_or(self.settings.pull);
         let Some(registry) = registry.filter(|_| policy != Pull::Never) else {
-            return Ok(Wanted::Nothing);
+            return Ok(Decision::Nothing);
         };
-        let Some(here) = here else { return Ok(Wanted::Pull(registry, None)) };
-        if image.digest == Some(here) || policy == Pull::Missing && !self.refresh {
-            return Ok(Wanted::Nothing);
+        let Some(local) = local else { return Ok(Decision::Pull(registry, None)) };
+        if image.digest == Some(local) || policy == Pull::Missing && !self.refresh {
+            return Ok(Decision::Nothing);
         }
         let latest = registry.latest()?;
-        if latest == here {
-            info!("the image is the newest: nothing is pulled");
-            return Ok(Wanted::Nothing);
+        if latest == local {
+            info!("the image is up to date");
+            return Ok(Decision::Nothing);
         }
-        Ok(Wanted::Pull(registry, Some(latest)))
+        Ok(Decision::Pull(registry, Some(latest)))
     }
 
-    /// Nobody has it, and nobody is to be asked.
+    /// The error for a missing image that no registry may be asked for.
     fn missing(&self, name: &str, image: ImageName<'_>) -> Error {
         let namespace = &self.daemon.namespace;
         let host = image.registry.unwrap_or("docker.io");
         Error::not_found(format!(
-            "there is no image {name:?} in namespace {namespace:?}; have it pulled by an endpoint that \
-             leads to {host:?} and is named in the provider's settings: registries, or pull it there, \
-             for instance by `ctr --namespace {namespace} images pull {name}`"
+            "there is no image {name:?} in namespace {namespace:?}; grant an endpoint for {host:?} and \
+             name it in the provider's settings: registries, or pull it, for instance with \
+             `ctr --namespace {namespace} images pull {name}`"
         ))
     }
 }

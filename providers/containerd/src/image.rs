@@ -1,4 +1,4 @@
-//! An image that is here: what it runs, and the snapshot that its layers are unpacked to.
+//! A local image: its configuration, and the snapshot of its layers.
 
 use drowse_provider_sdk::{Error, Result};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -9,7 +9,7 @@ use crate::{
     unpack,
 };
 
-/// What an image says of the containers made of it.
+/// Configuration of an image.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Config {
@@ -21,19 +21,19 @@ pub(crate) struct Config {
     pub(crate) stop_signal: String,
 }
 
-/// An image, found and unpacked.
+/// An unpacked image.
 #[derive(Debug)]
 pub(crate) struct Image {
     pub(crate) config: Config,
-    /// The key of the snapshot with all of its layers.
+    /// Key of the snapshot with all of its layers.
     pub(crate) snapshot: String,
 }
 
-/// An image for one machine, by what it consists of.
+/// The parts of an image for one platform.
 pub(crate) struct Parts {
     pub(crate) config: Descriptor,
     pub(crate) layers: Vec<Descriptor>,
-    /// The digests of what is in the layers.
+    /// Digests of the uncompressed layers.
     pub(crate) contents: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ struct Rootfs {
     diff_ids: Vec<String>,
 }
 
-/// Reads an image whose content of this digest is here, and unpacks it if nobody has.
+/// Opens a local image by its digest, and unpacks it if needed.
 pub(crate) fn open(daemon: &Daemon, name: &str, digest: &str, snapshotter: &str) -> Result<Image> {
     let opened = || {
         let (parts, config) = parts(daemon, manifest(daemon, digest)?)?;
@@ -59,20 +59,20 @@ pub(crate) fn open(daemon: &Daemon, name: &str, digest: &str, snapshotter: &str)
     opened().map_err(|error: Error| error.context(format!("use image {name:?}")))
 }
 
-/// What a manifest that is here consists of, and what it says of its containers.
+/// Reads the parts and the configuration of a local manifest.
 pub(crate) fn parts(daemon: &Daemon, manifest: Manifest) -> Result<(Parts, Config)> {
     let Manifest { config, layers, .. } = manifest;
     let config = config.ok_or_else(|| broken("its manifest has no config"))?;
     let whole: Whole = json(daemon, &config.digest)?;
     let contents = whole.rootfs.diff_ids;
     if contents.is_empty() || !contents.iter().all(|digest| manifest::is_digest(digest)) {
-        return Err(broken("it has no layers, or names them by no digest"));
+        return Err(broken("it has no layers, or layers without a digest"));
     }
     Ok((Parts { config, layers, contents }, whole.config.unwrap_or_default()))
 }
 
-/// The manifest of an image; of an index the first whose content is here, which is what was pulled
-/// for this machine.
+/// The manifest of an image; of an index the first whose content is local, which was pulled for
+/// this platform.
 fn manifest(daemon: &Daemon, target: &str) -> Result<Manifest> {
     let read = |digest: &str| {
         let manifest = Manifest::read(&daemon.content(digest)?);
@@ -93,7 +93,7 @@ fn manifest(daemon: &Daemon, target: &str) -> Result<Manifest> {
             return Ok(found);
         }
     }
-    Err(broken("nothing of it is here for Linux"))
+    Err(broken("it has no local content for Linux"))
 }
 
 fn json<T: DeserializeOwned>(daemon: &Daemon, digest: &str) -> Result<T> {

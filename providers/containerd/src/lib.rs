@@ -1,7 +1,7 @@
 //! The containerd provider of drowse: containers without an engine above them.
 //!
-//! A target is a container's id in one namespace. What containerd answers to whom follows its API
-//! (<https://github.com/containerd/containerd/tree/main/api>) and what it was seen to do.
+//! A target is a container's id in one namespace. Calls and codes follow containerd's API
+//! (<https://github.com/containerd/containerd/tree/main/api>) and its observed behaviour.
 
 #![forbid(unsafe_code)]
 
@@ -35,7 +35,7 @@ use crate::{
     settings::{Settings, TargetSettings},
 };
 
-/// Where containerd usually listens.
+/// Default socket of containerd.
 const SOCKET: &str = "unix:///run/containerd/containerd.sock";
 
 /// Containers of one namespace.
@@ -74,8 +74,8 @@ impl Provider for Containerd {
             .endpoint(
                 EndpointWish::new(
                     daemon::ENDPOINT,
-                    "containerd's API: creates, starts and stops containers; whoever may do that \
-                     can become root on its machine",
+                    "containerd's API: creates, starts and stops containers; this is equivalent to \
+                     root on its machine",
                 )
                 .suggested_url(SOCKET)
                 .rules(daemon::RULES),
@@ -83,8 +83,7 @@ impl Provider for Containerd {
             .endpoint(
                 EndpointWish::new(
                     registry::ENDPOINT,
-                    "a registry, to look for newer images and to pull them; `settings.registries` \
-                     says which one it is",
+                    "a registry, to find and pull newer images; `settings.registries` maps it",
                 )
                 .rules(registry::RULES)
                 .optional(),
@@ -92,8 +91,8 @@ impl Provider for Containerd {
             .network(
                 NetworkWish::new(
                     "*",
-                    "gives addresses to containers with a network namespace of their own; those \
-                     that share the machine's network need none",
+                    "assigns addresses to containers with their own network namespace; not needed \
+                     by those that share the host's network",
                 )
                 .named_by("network")
                 .optional(),

@@ -1,4 +1,4 @@
-//! All containers of the namespace, in pages by the order of their ids.
+//! Lists all containers of the namespace, in pages ordered by id.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use drowse_provider_sdk::{Page, Result};
 
 use crate::{daemon::Daemon, observe, proto::Container};
 
-/// The most that a page holds.
+/// Maximum containers of a page.
 const PAGE: usize = 1_000;
 
 /// The page after this id.

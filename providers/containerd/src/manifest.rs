@@ -1,5 +1,5 @@
-//! What an image consists of, as registries and containerd write it down: OCI image specification,
-//! and Docker's manifests before it.
+//! Manifests of images in registries and in containerd: OCI image specification, and Docker's older
+//! manifests.
 
 use drowse_provider_sdk::{Error, Result};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -7,18 +7,18 @@ use sha2::{Digest as _, Sha256};
 
 use crate::proto;
 
-/// Everything that can be said about an image's name, as registries are asked for it. Without one of
-/// the indexes another digest would be told than the one that is here.
+/// Accepted media types. Without the indexes a registry would answer with another digest than the
+/// local one.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json";
 
-/// Most entries of an index that are looked at.
-const MANIFESTS: usize = 64;
+/// Maximum entries of an index that are examined.
+const MAX_MANIFESTS: usize = 64;
 
-/// Most layers of an image.
-const LAYERS: usize = 256;
+/// Maximum layers of an image.
+const MAX_LAYERS: usize = 256;
 
 /// A manifest, or an index of several.
 #[derive(Debug, Deserialize)]
@@ -30,7 +30,7 @@ pub(crate) struct Manifest {
     manifests: Vec<Descriptor>,
 }
 
-/// What is named by its digest.
+/// A reference to content by its digest.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Descriptor {
@@ -55,18 +55,18 @@ struct Platform {
 // === impl Manifest ===
 
 impl Manifest {
-    /// Reads one; whatever it names has a digest.
+    /// Parses a manifest and validates its digests.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
         let manifest: Self = json(bytes)?;
         let Self { config, layers, manifests, .. } = &manifest;
-        if let Some(odd) = config.iter().chain(layers).chain(manifests).find(|it| !it.is_sound()) {
+        if let Some(odd) = config.iter().chain(layers).chain(manifests).find(|it| !it.is_valid()) {
             return Err(Error::invalid_request(format!(
-                "the manifest names {:?}, which is not a digest by SHA-256 with a size",
+                "the manifest refers to {:?}, which is not a SHA-256 digest with a size",
                 odd.digest
             )));
         }
-        if layers.len() > LAYERS {
-            return Err(Error::invalid_request(format!("it has more than {LAYERS} layers")));
+        if layers.len() > MAX_LAYERS {
+            return Err(Error::invalid_request(format!("it has more than {MAX_LAYERS} layers")));
         }
         Ok(manifest)
     }
@@ -75,15 +75,15 @@ impl Manifest {
         !self.manifests.is_empty()
     }
 
-    /// Its entries that may run on Linux.
+    /// Entries that may run on Linux.
     pub(crate) fn for_linux(&self) -> impl Iterator<Item = &Descriptor> {
         let fits = |it: &&Descriptor| it.platform.as_ref().is_none_or(|it| it.os == "linux");
-        self.manifests.iter().filter(fits).take(MANIFESTS)
+        self.manifests.iter().filter(fits).take(MAX_MANIFESTS)
     }
 
-    /// The entry for the first of these platforms that there is one for. One without a variant fits
-    /// every variant, and comes after one with the very same.
-    pub(crate) fn for_one_of(&self, platforms: &[proto::Platform]) -> Option<&Descriptor> {
+    /// The entry for the first platform that has one. An entry without a variant matches every
+    /// variant, after one with the exact variant.
+    pub(crate) fn for_platform(&self, platforms: &[proto::Platform]) -> Option<&Descriptor> {
         platforms.iter().find_map(|wanted| {
             let machine = |it: &&Descriptor| {
                 let platform = it.platform.as_ref();
@@ -103,7 +103,7 @@ impl Manifest {
 // === impl Descriptor ===
 
 impl Descriptor {
-    fn is_sound(&self) -> bool {
+    fn is_valid(&self) -> bool {
         is_digest(&self.digest) && self.size >= 0
     }
 
@@ -120,27 +120,27 @@ impl Descriptor {
     }
 }
 
-/// A digest as images are named by it.
+/// Whether the text is a SHA-256 digest.
 pub(crate) fn is_digest(text: &str) -> bool {
     let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     text.strip_prefix("sha256:").is_some_and(|it| it.len() == 64 && it.bytes().all(hex))
 }
 
-/// So much of a digest that no other one looks like it.
+/// A prefix of a digest, long enough to be unique.
 pub(crate) fn short(digest: &str) -> &str {
     let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
     &hex[..hex.floor_char_boundary(16)]
 }
 
-/// The digest of these bytes.
+/// SHA-256 digest of the bytes.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
 }
 
-/// The keys under which layers are unpacked, the lowest first: each is named by the digest of the
-/// one below and its own (OCI image specification, "layer chain id").
+/// Snapshot keys of the layers, lowest first: each is derived from the key below and the layer's
+/// digest (OCI image specification, "layer chain id").
 pub(crate) fn chain(layers: &[String]) -> Vec<String> {
     let mut chain: Vec<String> = Vec::with_capacity(layers.len());
     for layer in layers {
@@ -155,7 +155,7 @@ pub(crate) fn chain(layers: &[String]) -> Vec<String> {
 
 pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes)
-        .map_err(|error| Error::invalid_request(format!("it cannot be read: {error}")))
+        .map_err(|error| Error::invalid_request(format!("cannot parse it: {error}")))
 }
 
 #[cfg(test)]
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_has_the_machine_s_own_variant_first_and_then_the_one_for_all() {
+    fn an_exact_variant_comes_before_an_entry_without_one() {
         let index = json!({ "manifests": [
             entry(1, "unknown", "unknown", ""),
             entry(2, "windows", "arm64", "v8"),
@@ -199,7 +199,7 @@ mod tests {
                 architecture: architecture.into(),
                 variant: variant.into(),
             };
-            let found = index.for_one_of(&[platform])?;
+            let found = index.for_platform(&[platform])?;
             Some(found.digest.bytes().last().unwrap() - b'0')
         };
         assert_eq!(chosen("arm64", "v8"), Some(4));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_by_no_digest_is_refused() {
+    fn a_reference_without_a_digest_is_refused() {
         for digest in ["sha256:..", "../../x", "", &format!("sha512:{:064x}", 1)] {
             let manifest = json!({ "config": { "digest": digest, "size": 1 } }).to_string();
             assert!(Manifest::read(manifest.as_bytes()).is_err(), "{digest}");
@@ -218,7 +218,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_a_registry_answers_is_read_or_refused(bytes: Vec<u8>) {
+        fn any_response_of_a_registry_is_parsed_or_refused(bytes: Vec<u8>) {
             let _ = Manifest::read(&bytes);
         }
     }

@@ -1,16 +1,16 @@
-//! From containerd's words to an observation.
+//! Converts containerd's state to an observation.
 
 use drowse_provider_sdk::{Address, Observation, Status};
 
 use crate::{
     proto::{self, Container, Process},
-    spec::{self, Wiring},
+    spec::{self, NetworkMode},
 };
 
-/// The label with the address of a life: the number of its process and the addresses.
+/// Label with the addresses of an instance: pid of its process and the addresses.
 pub(crate) const ADDRESS: &str = "drowse.address";
 
-/// What a container is with this task, or without one.
+/// Observation of a container with this task, or without one.
 pub(crate) fn seen(container: &Container, task: Option<&Process>) -> Observation {
     let (status, native) = match task.map(Process::status) {
         None => (Status::Stopped, "no task"),
@@ -42,34 +42,34 @@ pub(crate) fn seen(container: &Container, task: Option<&Process>) -> Observation
     seen
 }
 
-/// Where it is reached in this life, as far as that was written down.
+/// Addresses of this instance, as far as the label has them.
 pub(crate) fn addresses(container: &Container, pid: u32) -> Vec<String> {
-    if spec::wiring(container) == Wiring::Host {
+    if spec::network_mode(container) == NetworkMode::Host {
         return vec!["127.0.0.1".to_owned()];
     }
-    match written(container) {
+    match parse_label(container) {
         Some((of, addresses)) if of == pid => addresses,
         _ => Vec::new(),
     }
 }
 
-/// The address of the life before this one.
+/// Address of the previous instance.
 pub(crate) fn last_address(container: &Container) -> Option<String> {
-    written(container)?.1.into_iter().next()
+    parse_label(container)?.1.into_iter().next()
 }
 
-/// The process that had an address last.
+/// Pid of the last process with an address.
 pub(crate) fn last_process(container: &Container) -> Option<u32> {
-    Some(written(container)?.0)
+    Some(parse_label(container)?.0)
 }
 
-/// What the label says.
-fn written(container: &Container) -> Option<(u32, Vec<String>)> {
+/// Parses the label.
+fn parse_label(container: &Container) -> Option<(u32, Vec<String>)> {
     let mut words = container.labels.get(ADDRESS)?.split(' ').map(str::to_owned);
     Some((words.next()?.parse().ok()?, words.collect()))
 }
 
-/// What the label is to say.
+/// Formats the label.
 pub(crate) fn label(pid: u32, addresses: &[String]) -> String {
     format!("{pid} {}", addresses.join(" "))
 }

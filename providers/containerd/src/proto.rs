@@ -1,6 +1,6 @@
-//! The messages of containerd's API that this provider needs, each with only the fields it reads or
-//! writes. Numbers are the API's (<https://github.com/containerd/containerd/tree/main/api>); what is
-//! not declared is skipped when read.
+//! Messages of containerd's API, each with only the fields that this provider reads or writes.
+//! Field numbers are the API's (<https://github.com/containerd/containerd/tree/main/api>);
+//! undeclared fields are skipped when decoding.
 
 mod metrics;
 mod store;
@@ -61,7 +61,7 @@ pub(crate) struct Runtime {
     pub(crate) options: Option<Any>,
 }
 
-/// Requests and answers that hold one container, or the one answered.
+/// Requests and responses with one container.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct OneContainer {
     #[prost(message, optional, tag = "1")]
@@ -76,7 +76,7 @@ pub(crate) struct Containers {
     pub(crate) containers: Vec<Container>,
 }
 
-/// Requests whose first field is an id, a name, or a digest.
+/// Requests whose first field is an id, a name or a digest.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ById {
     #[prost(string, tag = "1")]
@@ -200,7 +200,7 @@ pub(crate) struct Timestamp {
     pub(crate) nanos: i32,
 }
 
-/// `containerd.events.TaskExit`: one of another id is the end of an exec.
+/// `containerd.events.TaskExit`: with another id it is the end of an exec.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct TaskExit {
     #[prost(string, tag = "1")]

@@ -1,8 +1,8 @@
-//! Pulling an image: its manifests, its configuration and its layers are fetched from the registry
-//! and written into containerd, which checks every digest; then it is unpacked and gets its name.
+//! Pulls an image: fetches manifests, configuration and layers from the registry and writes them
+//! into containerd, which checks every digest; then unpacks and names it.
 //!
-//! Layers go through in pieces, so that no image is too large for the memory of a call. What was
-//! written stays when a pull is broken off, and the next one goes on from there.
+//! Layers are transferred in pieces, so the memory of a call does not limit the size of an image.
+//! Content written by a cancelled pull stays, and the next pull continues from there.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,18 +17,18 @@ use crate::{
     unpack,
 };
 
-/// So much of a layer is in memory at a time.
-const PIECE: u64 = 8 << 20;
+/// Size of a transferred piece, in bytes.
+const PIECE_SIZE: u64 = 8 << 20;
 
-/// Between two lines about it.
-const EVERY: Duration = Duration::from_secs(5);
+/// Interval of progress log lines.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often it is tried again, and after what time, while somebody else writes the same.
-const TRIES: u32 = 50;
-const PAUSE: Duration = Duration::from_millis(200);
+/// Maximum retries, and the pause between them, while another client writes the same content.
+const MAX_RETRIES: u32 = 50;
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// gRPC's numbers for what somebody else has begun, and for bytes that do not follow on those that
-/// are there.
+/// gRPC statuses UNAVAILABLE and ABORTED: another client writes the content, or the offset does not
+/// match the bytes written so far.
 const BUSY: [u32; 2] = [14, 11];
 
 /// One pull.
@@ -41,7 +41,7 @@ pub(crate) struct Pull<'a> {
     progress: Progress,
 }
 
-/// How far it is.
+/// Progress of a pull.
 struct Progress {
     layers: usize,
     done: usize,
@@ -53,7 +53,7 @@ struct Progress {
 // === impl Pull ===
 
 impl<'a> Pull<'a> {
-    /// Of what has this digest, or else of what the registry has under the name.
+    /// Pulls this digest or, without one, the current target of the name.
     pub(crate) fn new(
         daemon: &'a Daemon,
         registry: &'a Registry<'a>,
@@ -66,27 +66,29 @@ impl<'a> Pull<'a> {
         Self { daemon, registry, name, digest, snapshotter, progress }
     }
 
-    /// Returns its digest when it is unpacked and has the name.
+    /// Pulls, unpacks and names the image; returns its digest.
     pub(crate) fn named(self) -> Result<String> {
         let Self { daemon, name, .. } = self;
-        self.told(|pull, document, held| {
-            lease::hold(daemon, held, |daemon| {
+        self.logged_pull(|pull, document, held| {
+            lease::with_lease(daemon, held, |daemon| {
                 let target = Pull { daemon, ..pull }.run(document)?;
                 daemon.name_image(name, &target)
             })
         })
     }
 
-    /// The same without the name: it is here for a day, for whoever pulls it then.
+    /// As [`Self::named`] without the name: the content stays for a day.
     pub(crate) fn ahead(self) -> Result<String> {
         let daemon = self.daemon;
-        self.told(|pull, document, held| {
-            lease::leave(daemon, held, |daemon| Pull { daemon, ..pull }.run(document).map(drop))
+        self.logged_pull(|pull, document, held| {
+            lease::with_lasting_lease(daemon, held, |daemon| {
+                Pull { daemon, ..pull }.run(document).map(drop)
+            })
         })
     }
 
-    /// Says when it begins and ends. The work gets the manifest and the name of a lease.
-    fn told(self, work: impl FnOnce(Self, &Document, &str) -> Result<()>) -> Result<String> {
+    /// Logs begin and end. The work gets the manifest and the name of a lease.
+    fn logged_pull(self, work: impl FnOnce(Self, &Document, &str) -> Result<()>) -> Result<String> {
         let Self { registry, name, digest, .. } = self;
         info!(image = name; "pulling the image");
         let pulled = || {
@@ -100,18 +102,18 @@ impl<'a> Pull<'a> {
         Ok(pulled)
     }
 
-    /// Brings it here and unpacks it. What the image's name is to stand for.
+    /// Pulls and unpacks the image. Returns the target of its name.
     fn run(mut self, document: &Document) -> Result<proto::Descriptor> {
         let root = Manifest::read(&document.bytes)?;
-        let (own, manifest) = if root.is_index() {
+        let (platform_manifest, manifest) = if root.is_index() {
             let platforms = self.daemon.platforms(self.snapshotter)?;
-            let chosen = root.for_one_of(&platforms).ok_or_else(|| {
+            let chosen = root.for_platform(&platforms).ok_or_else(|| {
                 let machine = platforms.first().map_or("", |it| it.architecture.as_str());
-                Error::invalid_request(format!("there is none for this machine ({machine})"))
+                Error::invalid_request(format!("there is no image for this platform ({machine})"))
             })?;
-            let own = self.registry.manifest(Some(&chosen.digest))?;
-            let manifest = Manifest::read(&own.bytes)?;
-            (Some(own), manifest)
+            let platform_manifest = self.registry.manifest(Some(&chosen.digest))?;
+            let manifest = Manifest::read(&platform_manifest.bytes)?;
+            (Some(platform_manifest), manifest)
         } else {
             (None, root)
         };
@@ -127,9 +129,9 @@ impl<'a> Pull<'a> {
         let mut labels = BTreeMap::from([reference("config", &config.digest)]);
         let layers = manifest.layers.iter().enumerate();
         labels.extend(layers.map(|(at, layer)| reference(&format!("l.{at}"), &layer.digest)));
-        if let Some(own) = own {
-            self.document(&own, &labels)?;
-            labels = BTreeMap::from([reference("m.0", &own.digest)]);
+        if let Some(platform_manifest) = platform_manifest {
+            self.document(&platform_manifest, &labels)?;
+            labels = BTreeMap::from([reference("m.0", &platform_manifest.digest)]);
         }
         let target = self.document(document, &labels)?;
         let (parts, _) = image::parts(self.daemon, manifest)?;
@@ -137,7 +139,7 @@ impl<'a> Pull<'a> {
         Ok(target)
     }
 
-    /// Writes a manifest, with what it holds.
+    /// Writes a manifest with its references.
     fn document(
         &self,
         document: &Document,
@@ -149,7 +151,7 @@ impl<'a> Pull<'a> {
             size: i64::try_from(document.bytes.len()).unwrap_or(i64::MAX),
         };
         let ingest = Ingest { blob: &blob, labels };
-        patiently(|| {
+        retry_while_busy(|| {
             if self.daemon.ingested(ingest)?.is_some() {
                 self.daemon.ingest(ingest, 0, document.bytes.clone())?;
             }
@@ -158,24 +160,24 @@ impl<'a> Pull<'a> {
         Ok(blob)
     }
 
-    /// Fetches a blob, unless it is here.
+    /// Fetches a blob unless it is local.
     fn blob(&mut self, blob: &Descriptor) -> Result<()> {
         let (before, size) = (self.progress.fetched, blob.size());
         let (written, labels) = (blob.to_proto(), BTreeMap::new());
         let ingest = Ingest { blob: &written, labels: &labels };
         let registry = self.registry;
         let mut source = registry.source(&blob.digest);
-        let fetched = patiently(|| {
-            let mut there = self.daemon.ingested(ingest)?;
-            while let Some(at) = there {
+        let fetched = retry_while_busy(|| {
+            let mut written_bytes = self.daemon.ingested(ingest)?;
+            while let Some(at) = written_bytes {
                 self.progress.fetched = before + at;
-                self.progress.tell(self.name);
-                let wanted = PIECE.min(size.saturating_sub(at));
+                self.progress.log(self.name);
+                let wanted = PIECE_SIZE.min(size.saturating_sub(at));
                 let piece = source.take(at, wanted)?;
                 if (piece.len() as u64) < wanted {
-                    return Err(Error::unavailable("the registry's answer ends too early"));
+                    return Err(Error::unavailable("the registry's response is too short"));
                 }
-                there = self.daemon.ingest(ingest, at, piece)?;
+                written_bytes = self.daemon.ingest(ingest, at, piece)?;
             }
             Ok(())
         });
@@ -185,24 +187,24 @@ impl<'a> Pull<'a> {
     }
 }
 
-/// Does it again while somebody else writes the same content.
-fn patiently<R>(mut work: impl FnMut() -> Result<R>) -> Result<R> {
+/// Retries while another client writes the same content.
+fn retry_while_busy<R>(mut work: impl FnMut() -> Result<R>) -> Result<R> {
     let mut tries = 0;
     loop {
         match work() {
             Err(error) if grpc::status(&error).is_some_and(|it| BUSY.contains(&it)) => {
                 tries += 1;
-                if tries > TRIES {
+                if tries > MAX_RETRIES {
                     return Err(error);
                 }
-                clock::sleep(PAUSE);
+                clock::sleep(RETRY_PAUSE);
             }
             done => return done,
         }
     }
 }
 
-/// The label by which content holds other content.
+/// Label by which content references other content.
 fn reference(what: &str, digest: &str) -> (String, String) {
     (format!("containerd.io/gc.ref.content.{what}"), digest.to_owned())
 }
@@ -210,10 +212,10 @@ fn reference(what: &str, digest: &str) -> (String, String) {
 // === impl Progress ===
 
 impl Progress {
-    /// Now and then.
-    fn tell(&mut self, name: &str) {
+    /// Logs the progress at intervals.
+    fn log(&mut self, name: &str) {
         let now = clock::monotonic();
-        if now.saturating_sub(self.logged) < EVERY {
+        if now.saturating_sub(self.logged) < LOG_INTERVAL {
             return;
         }
         self.logged = now;

@@ -1,26 +1,26 @@
-//! Registries: what a name stands for there, and its content (OCI distribution specification).
+//! Registries: resolving names and reading content (OCI distribution specification).
 //!
-//! A registry is an endpoint that the operator granted; `settings.registries` says which one. Where
-//! a registry sends for its layers is one, too.
+//! A registry is an endpoint that the operator granted; `settings.registries` maps it. The host to
+//! which a registry redirects for its layers is one as well.
 
 use std::time::Duration;
 
 use drowse_provider_sdk::{Endpoint, Error, ImageName, Response, Result, clock, clock::Deadline};
 
 use crate::{
-    daemon::DOCUMENT,
+    daemon::MAX_DOCUMENT,
     manifest::{ACCEPT, digest, is_digest},
     settings::Settings,
 };
 
-/// The endpoint's usual name in the grant.
+/// Default endpoint name in the grant.
 pub(crate) const ENDPOINT: &str = "registry";
 
-/// The rules for every request that is made here.
+/// Rules for every request made here.
 pub(crate) const RULES: [&str; 2] = ["HEAD /v2/**", "GET /v2/**"];
 
-/// So often a registry may send elsewhere.
-const HOPS: usize = 4;
+/// Maximum number of redirects.
+const MAX_REDIRECTS: usize = 4;
 
 /// A repository of a registry.
 #[derive(Clone, Copy, Debug)]
@@ -29,19 +29,18 @@ pub(crate) struct Registry<'a> {
     host: &'a str,
     endpoint: &'a str,
     repository: &'a str,
-    /// What the name says behind the repository.
+    /// Tag or digest of the name.
     version: &'a str,
 }
 
-/// A manifest as the registry has it.
+/// A manifest of the registry.
 pub(crate) struct Document {
     pub(crate) media_type: String,
     pub(crate) digest: String,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// A blob that is read from one place on, and from another one if that is not where the last piece
-/// has ended.
+/// A blob that is read sequentially; another position opens a new request.
 pub(crate) struct Source<'a> {
     registry: &'a Registry<'a>,
     digest: &'a str,
@@ -51,7 +50,7 @@ pub(crate) struct Source<'a> {
 // === impl Registry ===
 
 impl<'a> Registry<'a> {
-    /// The one that an image comes from; none if nobody said how it is reached.
+    /// The registry of an image; None if no endpoint is configured for it.
     pub(crate) fn of(settings: &'a Settings, image: ImageName<'a>) -> Option<Self> {
         let host = image.registry?;
         let endpoint = settings.registries.get(host)?;
@@ -59,29 +58,29 @@ impl<'a> Registry<'a> {
         Some(Self { settings, host, endpoint, repository: image.repository, version })
     }
 
-    /// The digest of what the name stands for now.
+    /// Current digest of the name.
     pub(crate) fn latest(&self) -> Result<String> {
         let deadline = Deadline::after(self.settings.registry_timeout.0);
         let path = self.path("manifests", self.version);
-        let response = self.patiently("HEAD", &path, deadline)?;
+        let response = self.send_with_retry("HEAD", &path, deadline)?;
         match response.header("docker-content-digest").filter(|it| is_digest(it)) {
             Some(digest) => Ok(digest.to_owned()),
-            None => Ok(digest(&self.patiently("GET", &path, deadline)?.bytes(DOCUMENT)?)),
+            None => Ok(digest(&self.send_with_retry("GET", &path, deadline)?.bytes(MAX_DOCUMENT)?)),
         }
     }
 
-    /// The manifest of this digest, or of what the name stands for now.
+    /// The manifest of this digest or, without one, of the name.
     pub(crate) fn manifest(&self, wanted: Option<&str>) -> Result<Document> {
         let path = self.path("manifests", wanted.unwrap_or(self.version));
         let deadline = Deadline::after(self.settings.registry_timeout.0);
-        let response = self.patiently("GET", &path, deadline)?;
+        let response = self.send_with_retry("GET", &path, deadline)?;
         let kind = response.header("content-type").unwrap_or_default();
         let media_type = kind.split(';').next().unwrap_or_default().trim().to_owned();
-        let bytes = response.bytes(DOCUMENT)?;
+        let bytes = response.bytes(MAX_DOCUMENT)?;
         let digest = digest(&bytes);
         if let Some(wanted) = wanted.filter(|wanted| *wanted != digest) {
             return Err(Error::internal(format!(
-                "{} answers for {wanted} what has the digest {digest}",
+                "{} answers {wanted} with content of digest {digest}",
                 self.host
             )));
         }
@@ -97,8 +96,8 @@ impl<'a> Registry<'a> {
         format!("/v2/{}/{kind}/{version}", self.repository)
     }
 
-    /// Asks, and asks again if the registry says after what time it may be asked.
-    fn patiently(&self, method: &str, path: &str, deadline: Deadline) -> Result<Response> {
+    /// Sends a request, and retries if the registry answers with a time to wait.
+    fn send_with_retry(&self, method: &str, path: &str, deadline: Deadline) -> Result<Response> {
         loop {
             let left = deadline.left().unwrap_or(Duration::from_millis(1));
             let request = Endpoint::new(self.endpoint.to_owned()).request(method, path);
@@ -106,31 +105,31 @@ impl<'a> Registry<'a> {
             let again = (response.status() == 429).then(|| retry_after(&response));
             match again.zip(deadline.left()) {
                 Some((pause, left)) if pause < left => clock::sleep(pause),
-                _ => return self.judged(response),
+                _ => return self.check_status(response),
             }
         }
     }
 
-    /// A blob from this byte on, at most to that one; from the first on if the registry cannot
-    /// begin elsewhere.
+    /// The blob's bytes from `from` to `to`; the whole blob if the registry does not support
+    /// ranges.
     fn blob(&self, digest: &str, from: u64, to: u64) -> Result<Response> {
         let mut endpoint = self.endpoint.to_owned();
         let mut path = self.path("blobs", digest);
-        for _ in 0..=HOPS {
+        for _ in 0..=MAX_REDIRECTS {
             let request = Endpoint::new(endpoint.clone()).get(&path);
             let response = request.header("range", &format!("bytes={from}-{to}")).send()?;
             let Some(location) = response
                 .header("location")
                 .filter(|_| matches!(response.status(), 301 | 302 | 303 | 307 | 308))
             else {
-                return self.judged(response);
+                return self.check_status(response);
             };
             let (host, rest) = split(location);
             if let Some(host) = host {
                 let found = self.settings.registries.get(host);
                 endpoint = found.cloned().ok_or_else(|| {
                     Error::denied(format!(
-                        "{} sends to {host:?} for its layers; grant an endpoint for that, with the \
+                        "{} redirects to {host:?} for its layers; grant an endpoint for it, with the \
                          rule \"GET /**?*\", and name it in the provider's settings: registries",
                         self.host
                     ))
@@ -138,10 +137,10 @@ impl<'a> Registry<'a> {
             }
             path = rest.to_owned();
         }
-        Err(Error::unavailable(format!("{} sends from place to place for its layers", self.host)))
+        Err(Error::unavailable(format!("{} redirects too often for its layers", self.host)))
     }
 
-    fn judged(&self, response: Response) -> Result<Response> {
+    fn check_status(&self, response: Response) -> Result<Response> {
         let (host, status) = (self.host, response.status());
         if response.is_success() {
             return Ok(response);
@@ -153,15 +152,15 @@ impl<'a> Registry<'a> {
             status,
             match status {
                 401 if let Some(realm) = realm => format!(
-                    "{message}: it wants a token; grant the registry's endpoint \
-                     `token = {{ url = {realm:?} }}`, with `headers` if credentials are to be shown \
-                     there; where that is granted, the router's log says why it gave none"
+                    "{message}: it requires a token; grant the registry's endpoint \
+                     `token = {{ url = {realm:?} }}`, with `headers` for credentials; if that is \
+                     granted, the router's log has the reason why no token was issued"
                 ),
                 401 | 403 => {
                     format!("{message}; grant the registry's endpoint credentials that may read it")
                 }
                 429 => format!(
-                    "{message}: it is asked too often; it wants {} seconds of rest",
+                    "{message}: rate limited; retry after {} seconds",
                     retry_after(&response).as_secs()
                 ),
                 _ => message,
@@ -173,14 +172,14 @@ impl<'a> Registry<'a> {
 // === impl Source ===
 
 impl Source<'_> {
-    /// The bytes from there on, so many. Only the last piece of a blob has fewer than were asked for.
+    /// `size` bytes from this position. Only the last piece of a blob is shorter.
     pub(crate) fn take(&mut self, from: u64, size: u64) -> Result<Vec<u8>> {
         let (mut at, mut response) = match self.open.take() {
             Some((at, response)) if at == from => (at, response),
             _ => {
                 let to = from.saturating_add(size).saturating_sub(1);
                 let response = self.registry.blob(self.digest, from, to)?;
-                // 206 begins where it was asked for, and ends there, too.
+                // A response 206 has exactly the requested range.
                 (if response.status() == 206 { from } else { 0 }, response)
             }
         };
@@ -203,7 +202,7 @@ impl Source<'_> {
     }
 }
 
-/// The place whose tokens a registry takes, if it takes nothing else.
+/// The token server of a registry that accepts only tokens.
 fn realm(response: &Response) -> Option<&str> {
     let challenge = response.header("www-authenticate")?;
     let (scheme, parameters) = challenge.split_once(' ')?;
@@ -212,13 +211,13 @@ fn realm(response: &Response) -> Option<&str> {
     realm.split('"').next()
 }
 
-/// How long a registry wants to be left alone.
+/// Time to wait before the next request.
 fn retry_after(response: &Response) -> Duration {
-    let told = response.header("retry-after").and_then(|it| it.trim().parse().ok());
-    Duration::from_secs(told.unwrap_or(60))
+    let seconds = response.header("retry-after").and_then(|it| it.trim().parse().ok());
+    Duration::from_secs(seconds.unwrap_or(60))
 }
 
-/// The host of an absolute location, and its path with the query.
+/// Host of an absolute location, and its path with query.
 fn split(location: &str) -> (Option<&str>, &str) {
     let location = location.split('#').next().unwrap_or_default();
     match location.split_once("://") {
@@ -235,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_location_is_at_another_host_or_at_the_same() {
+    fn a_location_has_an_optional_host() {
         assert_eq!(
             split("https://cdn.example:8443/a/b?c=/d"),
             (Some("cdn.example:8443"), "/a/b?c=/d")
@@ -246,7 +245,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_a_location_is_it_is_taken_apart(text: String) {
+        fn any_location_is_split(text: String) {
             let (host, path) = split(&text);
             proptest::prop_assert!(host.map_or(0, str::len) + path.len() <= text.len() + 1);
         }

@@ -1,93 +1,93 @@
-//! What the operator writes for the provider and for a container.
+//! Settings of the provider and of a container.
 
 use std::collections::BTreeMap;
 
-use drowse_provider_sdk::{Error, Result, Span};
+use drowse_provider_sdk::{Error, Result, Span, settings::check_registry};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Namespaces whose owners react to what somebody else does there.
+/// Namespaces whose owners react to changes by other clients.
 const FOREIGN: [&str; 2] = ["moby", "k8s.io"];
 
-/// Longest id that containerd takes.
-const ID: usize = 76;
+/// Maximum length of a containerd id, in bytes.
+const MAX_ID: usize = 76;
 
 /// Settings of the containerd provider.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Settings {
-    /// The namespace whose containers are looked after.
+    /// Namespace of the containers.
     pub namespace: String,
-    /// The snapshotter of containers that are created.
+    /// Snapshotter of new containers.
     pub snapshotter: String,
-    /// The granted network that containers with a network namespace of their own are attached to.
+    /// Granted network for containers with their own network namespace.
     pub network: Option<String>,
-    /// The runtime of containers that are created.
+    /// Runtime of new containers.
     pub runtime: String,
-    /// Registries that images are pulled from, each with the endpoint that leads there:
-    /// `{ "registry.lan:5000" = "registry" }`. Where a registry sends for its layers is one, too, by its
-    /// host. From others nothing is pulled.
+    /// Registries to pull from, each with its endpoint: `{ "registry.lan:5000" = "registry" }`. A
+    /// host to which a registry redirects for its layers needs an entry as well. Nothing is pulled
+    /// from other registries.
     pub registries: BTreeMap<String, String>,
-    /// How long a registry may take to tell what it has.
+    /// Timeout for a registry to answer with a manifest.
     pub registry_timeout: Span,
     /// When images are pulled.
     pub pull: Pull,
-    /// Also look after `moby` or `k8s.io`, whose owners, Docker and Kubernetes, will react.
+    /// Also control `moby` or `k8s.io`, whose owners, Docker and Kubernetes, react to changes.
     pub foreign: bool,
 }
 
-/// Settings of one container. With `image` it is created when it is started and does not exist;
-/// what else is said of its making counts only then.
+/// Settings of one container. With `image` the container is created at its first start; the other
+/// creation settings apply only then.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct TargetSettings {
-    /// The image's whole name, for instance `docker.io/library/nginx:1.27`.
+    /// Full name of the image, for instance `docker.io/library/nginx:1.27`.
     pub image: Option<String>,
-    /// When it is pulled, if not as the provider's settings say.
+    /// When the image is pulled; default is the provider's setting.
     pub pull: Option<Pull>,
-    /// The program and its arguments; the image's own when absent.
+    /// Program and arguments; default is the image's.
     pub command: Option<Vec<String>>,
-    /// Added to the image's environment.
+    /// Environment variables added to the image's.
     pub env: BTreeMap<String, String>,
-    /// Directories and files of this machine that the container sees.
+    /// Host directories and files that are mounted.
     pub mounts: Vec<Mount>,
     /// Labels of the container.
     pub labels: BTreeMap<String, String>,
-    /// Numbers of user and group, `1000` or `1000:1000`; the image's own when absent.
+    /// Numeric user and group, `1000` or `1000:1000`; default is the image's.
     pub user: Option<String>,
-    /// Where the program starts; the image's own when absent.
+    /// Working directory; default is the image's.
     pub directory: Option<String>,
-    /// The container shares this machine's network.
+    /// Share the host's network.
     #[serde(rename = "host-network")]
     pub host_network: bool,
-    /// The granted network, instead of the provider's.
+    /// Granted network instead of the provider's.
     pub network: Option<String>,
-    /// The file that its output is appended to; without one the output is lost.
+    /// File to which output is appended; without one the output is lost.
     pub log: Option<String>,
 }
 
-/// When the image of a container that is made is pulled.
+/// When the image of a new container is pulled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pull {
-    /// When its registry has another one by the name than the one that is here.
+    /// If the registry has another version than the local image.
     #[default]
     Newer,
-    /// When there is none here.
+    /// If there is no local image.
     Missing,
-    /// Not by the router.
+    /// Never by the router.
     Never,
 }
 
-/// A directory or file of this machine in a container.
+/// A host directory or file in a container.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Mount {
-    /// Its path on this machine.
+    /// Path on the host.
     pub source: String,
-    /// Its path in the container.
+    /// Path in the container.
     pub target: String,
-    /// The container cannot change it.
+    /// Mount it read-only.
     #[serde(default)]
     pub read_only: bool,
 }
@@ -110,33 +110,24 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Whether the values make sense.
+    /// Validates the values.
     pub(crate) fn check(&self) -> Result<()> {
         let namespace = &self.namespace;
         if !is_id(namespace) {
             return Err(Error::invalid_request(format!(
-                "settings: key \"namespace\": {namespace:?} cannot be one"
+                "settings: key \"namespace\": {namespace:?} is not a valid name"
             )));
         }
         if FOREIGN.contains(&namespace.as_str()) && !self.foreign {
             return Err(Error::invalid_request(format!(
                 "settings: key \"namespace\": {namespace:?} belongs to Docker or Kubernetes, which \
-                 react to what others do there; use a namespace of your own, or set foreign = true"
+                 react to changes by others; use another namespace, or set foreign = true"
             )));
         }
-        let name = |word: &str| {
-            let part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-            !word.is_empty() && word.chars().all(part)
-        };
-        if let Some(odd) = self.registries.keys().find(|host| !host.split(':').all(name)) {
-            return Err(Error::invalid_request(format!(
-                "settings: key \"registries\": {odd:?} is not the beginning of an image's name; \
-                 write for instance docker.io or registry.lan:5000"
-            )));
-        }
+        self.registries.keys().try_for_each(|it| check_registry("registries", it))?;
         if self.registry_timeout.0.is_zero() {
             return Err(Error::invalid_request(
-                "settings: key \"registry-timeout\": nobody answers in no time; write for instance 15s",
+                "settings: key \"registry-timeout\": must be greater than zero, for example 15s",
             ));
         }
         Ok(())
@@ -146,31 +137,31 @@ impl Settings {
 // === impl TargetSettings ===
 
 impl TargetSettings {
-    /// Whether the values make sense.
+    /// Validates the values.
     pub(crate) fn check(&self, attempt: &str) -> Result<()> {
         let wrong = |what: String| Err(Error::invalid_request(format!("{attempt}: {what}")));
         if let Some(image) = self.image.as_ref().filter(|image| !is_plain(image)) {
-            return wrong(format!("{image:?} is not the name of an image"));
+            return wrong(format!("{image:?} is not an image name"));
         }
         if self.command.as_ref().is_some_and(Vec::is_empty) {
             return wrong("the command is empty; name a program".to_owned());
         }
         if let Some(name) = self.env.keys().find(|name| name.is_empty() || name.contains('=')) {
-            return wrong(format!("{name:?} is not the name of a variable"));
+            return wrong(format!("{name:?} is not a variable name"));
         }
         let paths = self.mounts.iter().flat_map(|mount| [&mount.source, &mount.target]);
         if let Some(path) = paths.chain(&self.log).find(|path| !path.starts_with('/')) {
-            return wrong(format!("{path:?} is not a whole path; begin with `/`"));
+            return wrong(format!("{path:?} is not an absolute path; begin with `/`"));
         }
         Ok(())
     }
 }
 
-/// What containerd takes as an id: letters and digits in groups, with `.`, `_` or `-` between.
+/// containerd's id syntax: groups of letters and digits, separated by `.`, `_` or `-`.
 pub(crate) fn is_id(id: &str) -> bool {
     let group =
         |group: &str| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    id.len() <= ID && id.split(['.', '_', '-']).all(group)
+    id.len() <= MAX_ID && id.split(['.', '_', '-']).all(group)
 }
 
 fn is_plain(text: &str) -> bool {

@@ -1,13 +1,6 @@
-//! Signals by their names, as Linux numbers them on the architectures that containerd runs on.
+//! Signals by name, numbered as on the Linux architectures that containerd supports.
 
-use drowse_provider_sdk::{Error, Result};
-
-/// From 1 on; the numbers are the kernel's (signal(7)).
-const NAMES: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
-    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
-    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-];
+use drowse_provider_sdk::{Error, Result, signal as table};
 
 /// `SIGKILL`
 pub(crate) const KILL: u32 = 9;
@@ -18,15 +11,11 @@ pub(crate) const TERM: u32 = 15;
 pub(crate) fn number(signal: &str) -> Result<u32> {
     let upper = signal.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let place = |name: &str| {
-        let index = NAMES.iter().position(|known| *known == name)?;
-        u32::try_from(index + 1).ok()
-    };
     let real_time = |name: &str| match name.strip_prefix("RTMIN")? {
         "" => Some(34),
         more => Some(34 + more.strip_prefix('+')?.parse::<u32>().ok()?),
     };
-    let number = name.parse().ok().or_else(|| place(name)).or_else(|| real_time(name));
+    let number = name.parse().ok().or_else(|| table::number(name)).or_else(|| real_time(name));
     number.filter(|number| (1..=64).contains(number)).ok_or_else(|| {
         Error::invalid_request(format!("{signal:?} is not a signal; write for instance SIGTERM"))
     })
@@ -37,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signals_are_known_by_name_and_number() {
+    fn signals_are_parsed_by_name_and_number() {
         for (text, wanted) in [
             ("SIGTERM", 15),
             ("term", 15),

@@ -1,11 +1,11 @@
-//! The OCI runtime specification of a container that is made: as Docker and `ctr` make it.
+//! OCI runtime specification of a new container, with the defaults of Docker and `ctr`.
 
 use drowse_provider_sdk::{Error, Result};
 use serde_json::{Value, json};
 
 use crate::{image::Config, proto::Container, settings::TargetSettings};
 
-/// What containers may do as root, as with Docker.
+/// Capabilities of root in a container, as with Docker.
 const CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",
     "CAP_CHOWN",
@@ -23,24 +23,24 @@ const CAPABILITIES: [&str; 14] = [
     "CAP_SYS_CHROOT",
 ];
 
-/// Where programs are looked up when the image does not say.
+/// Search path of programs if the image has none.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How containerd calls such a specification, whose value is JSON.
+/// containerd's type URL of a specification in JSON.
 pub(crate) const TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 
-/// How a container is connected, by its specification.
+/// Network mode of a container, by its specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wiring {
-    /// It shares the network of its machine.
+pub(crate) enum NetworkMode {
+    /// The container shares the host's network.
     Host,
-    /// It has a network namespace of its own, which has to be attached.
+    /// The container has its own network namespace, which the provider attaches.
     Own,
-    /// Somebody else's business: a namespace made elsewhere, or hooks that attach it.
+    /// The network is managed elsewhere: a namespace created elsewhere, or hooks that attach it.
     Foreign,
 }
 
-/// The specification of a container with this id.
+/// Builds the specification of a container with this id.
 pub(crate) fn build(
     namespace: &str,
     id: &str,
@@ -92,14 +92,12 @@ fn arguments(config: &Config, own: &TargetSettings) -> Result<Vec<String>> {
     let parts = [&config.entrypoint, &config.cmd].into_iter().flatten().flatten();
     let arguments: Vec<String> = parts.cloned().collect();
     if arguments.is_empty() {
-        return Err(Error::invalid_request(
-            "the image names no program; say which by the setting `command`",
-        ));
+        return Err(Error::invalid_request("the image has no program; set `command`"));
     }
     Ok(arguments)
 }
 
-/// The image's, with the operator's over it.
+/// The image's variables, overridden by the operator's.
 fn environment(config: &Config, own: &TargetSettings) -> Vec<String> {
     let image = config.env.iter().flatten().cloned();
     let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
@@ -119,8 +117,8 @@ fn user(text: &str) -> Result<(u32, u32)> {
     let (user, group) = text.split_once(':').unwrap_or((text, ""));
     number(user).zip(number(group)).ok_or_else(|| {
         Error::invalid_request(format!(
-            "the image runs as {text:?}, and names of users cannot be looked up in it; give the \
-             numbers by the setting `user`"
+            "the image runs as {text:?}, and user names cannot be looked up in it; set `user` to \
+             numeric ids"
         ))
     })
 }
@@ -153,21 +151,21 @@ fn mounts(own: &TargetSettings) -> Vec<Value> {
     mounts
 }
 
-/// How a container is connected.
-pub(crate) fn wiring(container: &Container) -> Wiring {
+/// Network mode of a container.
+pub(crate) fn network_mode(container: &Container) -> NetworkMode {
     let spec = container.spec.as_ref().map(|spec| spec.value.as_slice()).unwrap_or_default();
-    let Ok(spec) = serde_json::from_slice::<Value>(spec) else { return Wiring::Foreign };
+    let Ok(spec) = serde_json::from_slice::<Value>(spec) else { return NetworkMode::Foreign };
     let hooks = ["prestart", "createRuntime", "createContainer"];
     let hooked = hooks
         .iter()
         .any(|hook| spec["hooks"][hook].as_array().is_some_and(|hooks| !hooks.is_empty()));
     let namespaces = spec["linux"]["namespaces"].as_array().map(Vec::as_slice).unwrap_or_default();
     match namespaces.iter().find(|namespace| namespace["type"] == "network") {
-        None => Wiring::Host,
-        Some(_) if hooked => Wiring::Foreign,
+        None => NetworkMode::Host,
+        Some(_) if hooked => NetworkMode::Foreign,
         Some(namespace) if namespace["path"].as_str().is_some_and(|it| !it.is_empty()) => {
-            Wiring::Foreign
+            NetworkMode::Foreign
         }
-        Some(_) => Wiring::Own,
+        Some(_) => NetworkMode::Own,
     }
 }

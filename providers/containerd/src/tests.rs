@@ -1,6 +1,6 @@
-mod anew;
 mod create;
 mod images;
+mod recreate;
 mod uses;
 
 use drowse_provider_sdk::{
@@ -22,7 +22,7 @@ const CONTENT: &str = "/containerd.services.content.v1.Content/";
 const LEASES: &str = "/containerd.services.leases.v1.Leases/";
 const EVENTS: &str = "/containerd.services.events.v1.Events/";
 
-/// What is expected of containerd, in order.
+/// The calls expected of the provider, in order.
 struct Script(Harness<Containerd>);
 
 impl Script {
@@ -44,7 +44,7 @@ impl Script {
         self.task_of(70, status)
     }
 
-    /// The task of another life.
+    /// A task with this pid.
     fn task_of(&self, pid: u32, status: proto::Status) -> &Self {
         let process = proto::Process {
             id: "web".into(),
@@ -59,7 +59,7 @@ impl Script {
         self.call(TASKS, "Get", Answer::status(5, "no running task found"))
     }
 
-    /// Nothing is left of an earlier container.
+    /// No snapshot of an earlier container.
     fn no_snapshot(&self) -> &Self {
         self.call(SNAPSHOTS, "List", message(&proto::SnapshotInfos::default()));
         self.call(SNAPSHOTS, "Stat", Answer::status(5, "no such snapshot"))
@@ -69,26 +69,26 @@ impl Script {
         self.call(service, method, message(&proto::Empty {}))
     }
 
-    /// A task is created, and waits.
+    /// A task is created and waits for its start.
     fn created(&self) -> &Self {
         let mount = proto::Mount { kind: "overlay".into(), ..proto::Mount::default() };
         self.call(SNAPSHOTS, "Mounts", message(&proto::Mounts { mounts: vec![mount] }));
         self.call(TASKS, "Create", message(&proto::CreatedTask { pid: 70 }))
     }
 
-    /// A task that was created is taken back.
-    fn taken_back(&self) -> &Self {
+    /// A created task is rolled back.
+    fn rolled_back(&self) -> &Self {
         self.task(proto::Status::Created).ok(TASKS, "Kill").ok(TASKS, "Wait");
-        self.taken_away()
+        self.deleted()
     }
 
-    /// One that has ended is taken away.
-    fn taken_away(&self) -> &Self {
+    /// A task that has ended is deleted.
+    fn deleted(&self) -> &Self {
         self.0.expect_network("lan", "DEL default--web", Ok(Vec::new()));
         self.task(proto::Status::Stopped).ok(TASKS, "Delete")
     }
 
-    fn asked(&self, method: &str) -> Vec<Vec<u8>> {
+    fn requests_of(&self, method: &str) -> Vec<Vec<u8>> {
         let calls = self.0.calls();
         let calls = calls.iter().filter(|call| call.method.ends_with(method));
         calls.map(|call| call.message.clone()).collect()
@@ -103,7 +103,7 @@ fn settings() -> Value {
     json!({ "network": "lan" })
 }
 
-/// A container with a network namespace of its own, and these labels.
+/// A container with its own network namespace and these labels.
 fn web(labels: &[(&str, &str)]) -> Container {
     let spec = json!({ "linux": { "namespaces": [{ "type": "pid" }, { "type": "network" }] } });
     Container {
@@ -123,12 +123,12 @@ fn hosts(observation: &Observation) -> Vec<&str> {
 }
 
 #[test]
-fn the_description_is_in_order() {
+fn the_description_is_valid() {
     check_description::<Containerd>();
 }
 
 #[test]
-fn namespaces_of_docker_and_kubernetes_are_refused_unless_one_insists() {
+fn namespaces_of_docker_and_kubernetes_are_refused_unless_foreign_is_set() {
     for namespace in ["moby", "k8s.io"] {
         let refused = Harness::<Containerd>::with_settings(json!({ "namespace": namespace }));
         let error = refused.configure().unwrap_err();
@@ -139,7 +139,7 @@ fn namespaces_of_docker_and_kubernetes_are_refused_unless_one_insists() {
 }
 
 #[test]
-fn what_cannot_be_an_id_or_a_setting_is_refused_before_anything_is_asked() {
+fn invalid_ids_and_settings_are_refused_before_any_call() {
     let test = Script::new(settings());
     let long = "x".repeat(77);
     for id in ["", "a/b", "-a", "a-", "a--b", "a b", "..", long.as_str()] {
@@ -158,7 +158,7 @@ fn what_cannot_be_an_id_or_a_setting_is_refused_before_anything_is_asked() {
 }
 
 #[test]
-fn a_start_is_a_task_then_its_network_and_then_its_process() {
+fn a_start_creates_the_task_then_its_network_then_its_process() {
     let test = Script::new(settings());
     test.container(&web(&[("drowse.address", "12 10.0.0.9")])).no_task().created();
     test.0.expect_network("lan", "ADD default--web", Ok(vec!["10.0.0.9".into()]));
@@ -169,7 +169,7 @@ fn a_start_is_a_task_then_its_network_and_then_its_process() {
     let attachment = &test.0.attachments()[0];
     assert_eq!(attachment.namespace, "/proc/70/ns/net");
     assert_eq!(attachment.address.as_deref(), Some("10.0.0.9"), "the one it had");
-    let update = proto::OneContainer::decode(test.asked("/Update")[0].as_slice()).unwrap();
+    let update = proto::OneContainer::decode(test.requests_of("/Update")[0].as_slice()).unwrap();
     assert_eq!(update.update_mask.unwrap().paths, ["labels.drowse.address"]);
     assert_eq!(update.container.unwrap().labels["drowse.address"], "70 10.0.0.9");
     assert!(test.0.calls().iter().all(|call| {
@@ -179,23 +179,26 @@ fn a_start_is_a_task_then_its_network_and_then_its_process() {
 }
 
 #[test]
-fn a_network_that_fails_twice_takes_the_task_back() {
+fn a_task_is_rolled_back_after_two_network_failures() {
     let test = Script::new(settings());
     test.container(&web(&[("drowse.address", "12 10.0.0.9")])).no_task().created();
     for _ in 0..2 {
         let full = drowse_provider_sdk::Error::unavailable("no addresses are left");
         test.0.expect_network("lan", "ADD default--web", Err(full));
     }
-    test.taken_back();
+    test.rolled_back();
     let error = test.0.start("web").unwrap_err();
     assert!(error.message().contains("no addresses are left"), "{error}");
-    let asked = test.0.attachments();
-    assert_eq!((asked[0].address.as_deref(), &asked[1].address), (Some("10.0.0.9"), &None));
+    let requests_of = test.0.attachments();
+    assert_eq!(
+        (requests_of[0].address.as_deref(), &requests_of[1].address),
+        (Some("10.0.0.9"), &None)
+    );
     assert!(!test.0.elapsed().is_zero(), "a pause between the two");
 }
 
 #[test]
-fn a_task_that_somebody_else_is_making_is_gone_on_with() {
+fn a_task_that_another_client_is_creating_is_continued() {
     let test = Script::new(settings());
     test.container(&web(&[])).no_task().ok(SNAPSHOTS, "Mounts");
     let on_its_way = "failed to start shim: mkdir /run/io.containerd/default/web: file exists";
@@ -205,7 +208,7 @@ fn a_task_that_somebody_else_is_making_is_gone_on_with() {
     let attached = || test.0.expect_network("lan", "ADD default--web", Ok(vec!["10.0.0.2".into()]));
     attached();
     test.ok(CONTAINERS, "Update");
-    // The other one was faster.
+    // Another client started it first.
     test.call(TASKS, "Start", Answer::status(2, "cannot start a running process"));
     test.task(proto::Status::Running).task(proto::Status::Running);
     attached();
@@ -216,7 +219,7 @@ fn a_task_that_somebody_else_is_making_is_gone_on_with() {
 }
 
 #[test]
-fn a_start_that_somebody_else_stops_is_a_conflict_and_touches_no_other_life() {
+fn a_start_that_another_client_stops_is_a_conflict_and_affects_no_other_task() {
     let gone = || drowse_provider_sdk::Error::not_found("there is no network namespace");
     for (now, taken) in [(None, false), (Some(71), false), (Some(70), true)] {
         let test = Script::new(settings());
@@ -229,16 +232,16 @@ fn a_start_that_somebody_else_stops_is_a_conflict_and_touches_no_other_life() {
             None => test.no_task(),
         };
         if taken {
-            test.taken_away();
+            test.deleted();
         }
         let error = test.0.start("web").unwrap_err();
         assert_eq!(*error.code(), ErrorCode::Conflict, "{error}");
-        assert_eq!(test.asked("/Kill"), [[0; 0]; 0]);
+        assert_eq!(test.requests_of("/Kill"), [[0; 0]; 0]);
     }
 }
 
 #[test]
-fn a_stop_that_somebody_else_starts_after_is_a_conflict_and_touches_no_other_life() {
+fn a_stop_followed_by_another_clients_start_is_a_conflict_and_affects_no_other_task() {
     let test = Script::new(settings());
     test.container(&web(&[])).task(proto::Status::Running).ok(TASKS, "Kill").ok(TASKS, "Wait");
     test.task(proto::Status::Stopped);
@@ -247,9 +250,9 @@ fn a_stop_that_somebody_else_starts_after_is_a_conflict_and_touches_no_other_lif
     test.container(&web(&[])).task_of(71, proto::Status::Created);
     let error = test.0.stop("web", StopOptions::new(Duration::from_secs(5))).unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Conflict, "{error}");
-    assert_eq!(test.0.attachments()[0].namespace, "/proc/70/ns/net", "its own, and no other");
+    assert_eq!(test.0.attachments()[0].namespace, "/proc/70/ns/net", "that of its own process");
 
-    // At rest when it was looked at, and started since.
+    // Stopped when it was queried, and started since.
     let test = Script::new(settings());
     let label = [("drowse.address", "70 10.0.0.2")];
     test.container(&web(&label)).no_task();
@@ -257,11 +260,11 @@ fn a_stop_that_somebody_else_starts_after_is_a_conflict_and_touches_no_other_lif
     test.container(&web(&[("drowse.address", "71 10.0.0.3")])).task_of(71, proto::Status::Running);
     let error = test.0.stop("web", StopOptions::new(Duration::from_secs(5))).unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Conflict, "{error}");
-    assert_eq!(test.0.attachments()[0].namespace, "/proc/70/ns/net", "the one that it had");
+    assert_eq!(test.0.attachments()[0].namespace, "/proc/70/ns/net", "that of its last process");
 }
 
 #[test]
-fn a_signal_that_finds_the_task_ended_is_no_failure() {
+fn a_signal_to_an_ended_task_succeeds() {
     let test = Script::new(settings());
     test.container(&web(&[])).task(proto::Status::Running);
     test.call(TASKS, "Kill", Answer::status(2, "container does not exist: unknown"));
@@ -273,17 +276,17 @@ fn a_signal_that_finds_the_task_ended_is_no_failure() {
 }
 
 #[test]
-fn without_an_address_nothing_is_started() {
+fn a_start_without_an_address_fails() {
     let test = Script::new(settings());
     test.container(&web(&[])).no_task().created();
     test.0.expect_network("lan", "ADD default--web", Ok(Vec::new()));
-    test.taken_back();
+    test.rolled_back();
     let error = test.0.start("web").unwrap_err();
     assert!(error.message().contains("no address"), "{error}");
 }
 
 #[test]
-fn what_an_earlier_start_left_half_done_is_gone_on_with() {
+fn an_unfinished_start_is_continued() {
     let test = Script::new(settings());
     test.container(&web(&[])).task(proto::Status::Created);
     test.0.expect_network("lan", "ADD default--web", Ok(vec!["10.0.0.2".into()]));
@@ -293,7 +296,7 @@ fn what_an_earlier_start_left_half_done_is_gone_on_with() {
 }
 
 #[test]
-fn what_is_left_of_a_creation_that_was_broken_off_is_waited_for() {
+fn leftovers_of_a_cancelled_creation_are_waited_for() {
     let test = Script::new(settings());
     let mount = proto::Mount::default();
     test.container(&web(&[])).no_task();
@@ -311,7 +314,7 @@ fn what_is_left_of_a_creation_that_was_broken_off_is_waited_for() {
 }
 
 #[test]
-fn an_address_of_another_life_is_none_and_one_that_the_network_knows_is_written_down_again() {
+fn a_stale_address_is_ignored_and_recovered_from_the_network() {
     let test = Script::new(settings());
     test.container(&web(&[("drowse.address", "12 10.0.0.9")])).task(proto::Status::Running);
     let unknown = drowse_provider_sdk::Error::not_found("not attached");
@@ -326,7 +329,7 @@ fn an_address_of_another_life_is_none_and_one_that_the_network_knows_is_written_
 }
 
 #[test]
-fn a_container_in_its_machine_s_network_is_reached_there_and_one_attached_by_hooks_is_refused() {
+fn host_network_containers_have_the_host_address_and_hooks_are_refused() {
     let test = Script::new(json!({}));
     let spec = |spec: Value| {
         let value = spec.to_string().into_bytes();
@@ -340,28 +343,28 @@ fn a_container_in_its_machine_s_network_is_reached_there_and_one_attached_by_hoo
     assert_eq!(*test.0.start("web").unwrap_err().code(), ErrorCode::Unsupported);
     test.container(&web(&[]));
     let error = test.0.start("web").unwrap_err();
-    assert!(error.message().contains("setting `network`"), "{error}");
+    assert!(error.message().contains("set `network`"), "{error}");
 }
 
 #[test]
-fn a_stop_asks_waits_kills_and_gives_the_address_back() {
+fn a_stop_signals_waits_kills_and_releases_the_address() {
     let test = Script::new(settings());
     let late = || Answer::error(drowse_provider_sdk::Error::timeout("no answer"));
     test.container(&web(&[("io.containerd.image.config.stop-signal", "SIGQUIT")]));
     test.task(proto::Status::Running).ok(TASKS, "Kill");
     test.call(TASKS, "Wait", late());
     test.call(TASKS, "Wait", Answer::status(2, "context deadline exceeded: unknown"));
-    // The grace time is over when the harness's clock says so, and it stands still in a call.
+    // The grace time ends by the harness's clock, which does not advance during a call.
     test.call(TASKS, "Wait", message(&proto::Empty {}));
-    test.task(proto::Status::Stopped).taken_away().container(&web(&[])).no_task();
+    test.task(proto::Status::Stopped).deleted().container(&web(&[])).no_task();
     let seen = test.0.stop("web", StopOptions::new(Duration::from_secs(5))).unwrap();
     assert_eq!(seen.status, Status::Stopped);
-    let kill = proto::Kill::decode(test.asked("/Kill")[0].as_slice()).unwrap();
+    let kill = proto::Kill::decode(test.requests_of("/Kill")[0].as_slice()).unwrap();
     assert_eq!((kill.signal, kill.all), (3, false), "the image's own signal");
 }
 
 #[test]
-fn a_task_that_somebody_else_deletes_meanwhile_is_stopped() {
+fn a_task_that_another_client_deletes_is_stopped() {
     let test = Script::new(settings());
     test.container(&web(&[])).task(proto::Status::Stopped).task(proto::Status::Stopped);
     test.0.expect_network("lan", "DEL default--web", Ok(Vec::new()));
@@ -373,15 +376,15 @@ fn a_task_that_somebody_else_deletes_meanwhile_is_stopped() {
 }
 
 #[test]
-fn what_outlives_its_grace_is_killed() {
+fn a_task_that_outlives_its_grace_time_is_killed() {
     let test = Script::new(settings());
     test.container(&web(&[])).task(proto::Status::Running).ok(TASKS, "Kill");
     test.task(proto::Status::Running);
-    test.task(proto::Status::Running).ok(TASKS, "Kill").ok(TASKS, "Wait").taken_away();
+    test.task(proto::Status::Running).ok(TASKS, "Kill").ok(TASKS, "Wait").deleted();
     test.container(&web(&[])).no_task();
     test.0.stop("web", StopOptions::new(Duration::ZERO)).unwrap();
     let signals: Vec<u32> = test
-        .asked("/Kill")
+        .requests_of("/Kill")
         .iter()
         .map(|kill| proto::Kill::decode(kill.as_slice()).unwrap().signal)
         .collect();
@@ -389,7 +392,7 @@ fn what_outlives_its_grace_is_killed() {
 }
 
 #[test]
-fn a_network_that_cannot_be_left_keeps_nothing_from_being_taken_away() {
+fn a_failed_detach_does_not_stop_the_removal() {
     let test = Script::new(settings());
     test.container(&web(&[])).container(&web(&[]));
     test.task(proto::Status::Stopped).task(proto::Status::Stopped);
@@ -405,17 +408,17 @@ fn a_network_that_cannot_be_left_keeps_nothing_from_being_taken_away() {
 }
 
 #[test]
-fn data_that_cannot_be_kept_keeps_everything() {
+fn a_removal_that_cannot_preserve_data_removes_nothing() {
     let test = Script::new(settings());
     test.container(&web(&[]));
     test.call(SNAPSHOTS, "Update", Answer::status(14, "read-only file system"));
     let options = RemoveOptions { preserve_data: true, attributes: Vec::new() };
     let error = test.0.remove("web", options).unwrap_err();
-    assert!(error.message().contains("data cannot be kept"), "{error}");
+    assert!(error.message().contains("preserve its data"), "{error}");
 }
 
 #[test]
-fn pausing_is_judged_by_the_state_afterwards() {
+fn pause_and_resume_succeed_by_the_resulting_state() {
     let test = Script::new(settings());
     let unclear = || Answer::status(2, "cannot pause");
     test.container(&web(&[])).call(TASKS, "Pause", unclear()).task(proto::Status::Paused);
@@ -426,7 +429,7 @@ fn pausing_is_judged_by_the_state_afterwards() {
 }
 
 #[test]
-fn a_page_tells_tasks_and_containers_without_one() {
+fn a_page_lists_containers_with_and_without_a_task() {
     let test = Script::new(settings());
     let other = Container { id: "db".into(), ..web(&[]) };
     let containers = vec![web(&[("drowse.address", "70 10.0.0.2")]), other];
@@ -435,9 +438,9 @@ fn a_page_tells_tasks_and_containers_without_one() {
     let task = proto::Process { id: "web".into(), pid: 70, status: running, exit_status: 0 };
     test.call(TASKS, "List", message(&proto::Tasks { tasks: vec![task] }));
     let page = test.0.list(None).unwrap();
-    let told: Vec<_> =
+    let listed: Vec<_> =
         page.observations.iter().map(|it| (it.handle.as_str(), it.status.clone())).collect();
-    assert_eq!(told, [("db", Status::Stopped), ("web", Status::Running)]);
+    assert_eq!(listed, [("db", Status::Stopped), ("web", Status::Running)]);
     assert_eq!((hosts(&page.observations[1]), page.next), (vec!["10.0.0.2"], None));
 }
 
@@ -448,9 +451,9 @@ fn envelope(topic: &str, value: &impl prost::Message) -> Vec<u8> {
 }
 
 #[test]
-fn a_watch_is_in_step_when_its_own_event_comes_back_and_tells_ends_but_not_of_execs() {
+fn a_watch_is_synced_by_its_marker_and_reports_no_exec_ends() {
     let test = Script::new(settings());
-    // The harness's clock stands still, so the mark is known.
+    // The harness's clock does not advance, so the marker is known.
     let mark = Duration::from_secs(1_767_225_600).as_nanos().to_string();
     let ours = envelope("/drowse/watch", &proto::ById { id: mark });
     let others = envelope("/drowse/watch", &proto::ById { id: "7".into() });
@@ -479,7 +482,7 @@ fn a_watch_is_in_step_when_its_own_event_comes_back_and_tells_ends_but_not_of_ex
 }
 
 #[test]
-fn a_container_that_cannot_be_looked_at_holds_up_no_other() {
+fn a_container_that_cannot_be_inspected_does_not_delay_others() {
     let test = Script::new(settings());
     let mark = Duration::from_secs(1_767_225_600).as_nanos().to_string();
     let start = |id: &str| envelope("/tasks/start", &proto::ById { id: id.into() });
@@ -495,17 +498,17 @@ fn a_container_that_cannot_be_looked_at_holds_up_no_other() {
     assert!(watched.error.is_none(), "{:?}", watched.error);
     assert_eq!(watched.observations()[0].status, Status::Running);
     let synced = watched.reports.iter().filter(|it| **it == Report::Synced).count();
-    assert_eq!(synced, 2, "everything is looked at, each with a call of its own");
+    assert_eq!(synced, 2, "each container is inspected with a call of its own");
     let mut looks = test.0.calls().into_iter().filter(|call| call.method.ends_with("/Get"));
     assert!(looks.all(|call| call.timeout_ms == Some(2_000)));
 }
 
 proptest::proptest! {
     #[test]
-    fn whatever_containerd_answers_is_read_or_refused(bytes: Vec<u8>) {
+    fn any_message_is_decoded_or_refused(bytes: Vec<u8>) {
         let _ = crate::daemon::read::<Container>("x", &bytes).map(|it| {
             crate::observe::seen(&it, None);
-            crate::spec::wiring(&it)
+            crate::spec::network_mode(&it)
         });
         let _ = crate::daemon::read::<proto::Envelope>("x", &bytes);
     }

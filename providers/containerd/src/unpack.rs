@@ -1,8 +1,8 @@
-//! From the layers of an image to the snapshot that containers are made of.
+//! Unpacks the layers of an image into the snapshot of its containers.
 //!
-//! Each layer is put on top of the one below in a snapshot of its own, which is then committed under
-//! the name that everybody gives it. Whoever else unpacks the same image at the same time makes the
-//! same snapshots: the first one counts.
+//! Each layer is applied to a snapshot of its own on top of the previous one, which is then
+//! committed under the name that all clients use. Clients that unpack the same image concurrently
+//! create the same snapshots: the first commit wins.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     manifest::{self, chain},
 };
 
-/// Unpacks what is not unpacked, and returns the key of the topmost snapshot.
+/// Unpacks missing layers, and returns the key of the topmost snapshot.
 pub(crate) fn unpack(daemon: &Daemon, snapshotter: &str, parts: &Parts) -> Result<String> {
     let chain = chain(&parts.contents);
     let Some(top) = chain.last() else { return Err(Error::invalid_request("it has no layers")) };
@@ -24,14 +24,14 @@ pub(crate) fn unpack(daemon: &Daemon, snapshotter: &str, parts: &Parts) -> Resul
     }
     if parts.layers.len() != parts.contents.len() {
         return Err(Error::invalid_request(format!(
-            "it has {} layers, and its configuration tells of {}",
+            "it has {} layers, but its configuration lists {}",
             parts.layers.len(),
             parts.contents.len()
         )));
     }
     let layers = parts.layers.len();
     info!("unpacking an image of {layers} layers");
-    lease::hold(daemon, &format!("unpack-{}", manifest::short(top)), |daemon| {
+    lease::with_lease(daemon, &format!("unpack-{}", manifest::short(top)), |daemon| {
         let mut below = "";
         for (index, name) in chain.iter().enumerate() {
             if daemon.snapshot(Key { snapshotter, key: name })?.is_none() {
@@ -42,14 +42,14 @@ pub(crate) fn unpack(daemon: &Daemon, snapshotter: &str, parts: &Parts) -> Resul
             }
             below = name;
         }
-        // The image's configuration holds the snapshots as long as the image is there.
+        // The image's configuration references the snapshots, so they stay as long as the image.
         let label = format!("containerd.io/gc.ref.snapshot.{snapshotter}");
         daemon.label_content(&parts.config.digest, &label, top)?;
         Ok(top.clone())
     })
 }
 
-/// Unpacks one layer on top of those below.
+/// Unpacks one layer on top of the previous ones.
 fn layer(
     daemon: &Daemon,
     snapshotter: &str,
@@ -58,18 +58,18 @@ fn layer(
     below: &str,
     name: &str,
 ) -> Result<()> {
-    // What others leave alone as somebody's work is called like this.
+    // Other clients leave snapshots with this prefix alone.
     let now: Duration = clock::since_epoch();
     let temporary = format!("extract-{} {name}", now.as_nanos());
     let key = Key { snapshotter, key: &temporary };
     let mounts = daemon
         .prepare(key, below, BTreeMap::new())?
-        .ok_or_else(|| Error::conflict("somebody else unpacks it"))?;
+        .ok_or_else(|| Error::conflict("another client unpacks it"))?;
     let made = || {
         let applied = daemon.apply(&parts.layers[index].to_proto(), mounts)?;
         if applied != parts.contents[index] {
             return Err(Error::invalid_request(format!(
-                "what is in it has the digest {applied}, and not {}, as the image says",
+                "its content has the digest {applied}, but the image lists {}",
                 parts.contents[index]
             )));
         }

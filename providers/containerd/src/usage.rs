@@ -1,4 +1,4 @@
-//! What a task uses, by the control groups that it runs in.
+//! Usage of a task, by its control groups.
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use crate::{
     proto::{Any, Metric, MetricsV1, MetricsV2},
 };
 
-/// What a task has used at one moment.
+/// A sample of a task's usage.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Sample {
-    /// By the daemon's clock, since the epoch.
+    /// Time of the sample by the daemon's clock, since the epoch.
     at: Duration,
     /// CPU time so far.
     cpu: Option<Duration>,
-    /// Bytes, without the page cache that the kernel drops first.
+    /// Memory in bytes, without the page cache that the kernel drops first.
     memory: Option<u64>,
 }
 
 // === impl Sample ===
 
 impl Sample {
-    /// Reads what the daemon tells of a task.
+    /// Parses the daemon's metrics of a task.
     pub(crate) fn of(metric: &Metric) -> Result<Self> {
         let at = metric.timestamp.as_ref().map(crate::proto::Timestamp::since_epoch);
         let (cpu, memory) = match &metric.data {
@@ -33,12 +33,12 @@ impl Sample {
         Ok(Self { at: at.unwrap_or_default(), cpu, memory })
     }
 
-    /// What it uses now, by this sample and a later one.
+    /// Usage between this sample and a later one.
     pub(crate) fn until(&self, later: &Self) -> Usage {
         Usage { cpu_percent: self.cpu_percent(later), memory: later.memory, attributes: Vec::new() }
     }
 
-    /// Of one core. None when it is not told, or when another life has begun between the two.
+    /// Percent of one core. None without CPU time, or if another instance started in between.
     fn cpu_percent(&self, later: &Self) -> Option<f64> {
         let passed = later.at.checked_sub(self.at).filter(|passed| !passed.is_zero())?;
         let used = later.cpu?.checked_sub(self.cpu?)?;
@@ -46,8 +46,8 @@ impl Sample {
     }
 }
 
-/// CPU time and memory in either version of control groups. Nothing of what runs in none of them, as
-/// virtual machines may.
+/// CPU time and memory for either version of control groups. None outside control groups, such as
+/// in virtual machines.
 fn used(data: &Any) -> Result<(Option<Duration>, Option<u64>)> {
     let kind = data.type_url.rsplit('/').next().unwrap_or_default();
     Ok(match kind {
@@ -68,7 +68,7 @@ fn used(data: &Any) -> Result<(Option<Duration>, Option<u64>)> {
     })
 }
 
-/// The two are not read in one moment.
+/// The two values are not read at the same moment.
 fn without(usage: u64, cache: u64) -> u64 {
     if cache < usage { usage - cache } else { usage }
 }

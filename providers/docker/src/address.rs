@@ -1,4 +1,4 @@
-//! Where a running container can be reached.
+//! Addresses of a running container.
 
 use std::collections::BTreeMap;
 
@@ -6,37 +6,37 @@ use drowse_provider_sdk::Address;
 
 use crate::{
     model::{ItemPort, Network, PortBinding},
-    settings::{AddressKind, Reach},
+    settings::{AddressKind, AddressRules},
 };
 
 /// One published port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Published {
-    /// TCP comes first.
+    /// `false` (TCP) sorts first.
     udp: bool,
-    inner: u16,
-    /// Empty for all interfaces (Podman).
+    container_port: u16,
+    /// Host IP; empty for all interfaces (Podman).
     ip: String,
-    outer: u16,
+    host_port: u16,
 }
 
-/// The addresses by which a running container is reached, best first.
+/// Addresses of a running container, best first.
 pub(crate) fn of(
     network_mode: &str,
     networks: &BTreeMap<String, Network>,
     published: &[Published],
-    reach: Reach<'_>,
+    rules: AddressRules<'_>,
 ) -> Vec<Address> {
     if network_mode == "host" {
-        // It listens on the machine itself; there is nothing to publish.
-        return vec![Address::new(reach.host.unwrap_or("127.0.0.1"))];
+        // The container listens on the host itself; no port is published.
+        return vec![Address::new(rules.host.unwrap_or("127.0.0.1"))];
     }
     let mut addresses = Vec::new();
-    if reach.kind != AddressKind::Published {
-        addresses.extend(own(networks, reach.network));
+    if rules.kind != AddressKind::Published {
+        addresses.extend(container_addresses(networks, rules.network));
     }
-    if reach.kind != AddressKind::Container {
-        for address in outside(published, reach.host) {
+    if rules.kind != AddressKind::Container {
+        for address in published_addresses(published, rules.host) {
             if !addresses.contains(&address) {
                 addresses.push(address);
             }
@@ -45,8 +45,11 @@ pub(crate) fn of(
     addresses
 }
 
-/// The container's own addresses: every port is reachable there.
-fn own(networks: &BTreeMap<String, Network>, preferred: Option<&str>) -> Vec<Address> {
+/// The container's container_addresses addresses, on which every port is reachable.
+fn container_addresses(
+    networks: &BTreeMap<String, Network>,
+    preferred: Option<&str>,
+) -> Vec<Address> {
     let mut named: Vec<(&String, &Network)> = networks.iter().collect();
     named.sort_by_key(|(name, _)| preferred != Some(name.as_str()));
     let mut addresses = Vec::new();
@@ -60,7 +63,7 @@ fn own(networks: &BTreeMap<String, Network>, preferred: Option<&str>) -> Vec<Add
     addresses
 }
 
-fn outside(published: &[Published], host: Option<&str>) -> Vec<Address> {
+fn published_addresses(published: &[Published], host: Option<&str>) -> Vec<Address> {
     let mut sorted = published.to_vec();
     sorted.sort();
     sorted.into_iter().map(|port| port.address(host)).collect()
@@ -69,22 +72,27 @@ fn outside(published: &[Published], host: Option<&str>) -> Vec<Address> {
 // === impl Published ===
 
 impl Published {
-    /// The ports of `GET /containers/{id}/json`.
+    /// Ports of `GET /containers/{id}/json`.
     pub(crate) fn inspected(ports: &BTreeMap<String, Option<Vec<PortBinding>>>) -> Vec<Self> {
         let mut published = Vec::new();
         for (name, bindings) in ports {
-            let (inner, protocol) = name.split_once('/').unwrap_or((name, "tcp"));
-            let Ok(inner) = inner.parse() else { continue };
+            let (container_port, protocol) = name.split_once('/').unwrap_or((name, "tcp"));
+            let Ok(container_port) = container_port.parse() else { continue };
             for binding in bindings.iter().flatten() {
-                if let Ok(outer) = binding.host_port.parse::<u16>() {
-                    published.extend(Self::new(protocol, inner, &binding.host_ip, outer));
+                if let Ok(host_port) = binding.host_port.parse::<u16>() {
+                    published.extend(Self::new(
+                        protocol,
+                        container_port,
+                        &binding.host_ip,
+                        host_port,
+                    ));
                 }
             }
         }
         published
     }
 
-    /// The ports of an item of `GET /containers/json`.
+    /// Ports of an item of `GET /containers/json`.
     pub(crate) fn listed(ports: &[ItemPort]) -> Vec<Self> {
         let published = |port: &ItemPort| {
             Self::new(&port.protocol, port.private_port, &port.ip, port.public_port?)
@@ -92,24 +100,25 @@ impl Published {
         ports.iter().filter_map(published).collect()
     }
 
-    fn new(protocol: &str, inner: u16, ip: &str, outer: u16) -> Option<Self> {
+    fn new(protocol: &str, container_port: u16, ip: &str, host_port: u16) -> Option<Self> {
         let udp = match protocol {
             "tcp" | "" => false,
             "udp" => true,
             _ => return None,
         };
-        (outer != 0).then(|| Self { udp, inner, ip: ip.to_owned(), outer })
+        (host_port != 0).then(|| Self { udp, container_port, ip: ip.to_owned(), host_port })
     }
 
     fn address(&self, host: Option<&str>) -> Address {
         let host = match (self.ip.as_str(), host) {
             ("" | "0.0.0.0" | "::", Some(host)) => host,
             ("" | "0.0.0.0", None) => "127.0.0.1",
-            // Published on all IPv6 interfaces: the engine's proxy does not answer by IPv4 there.
+            // Published on all IPv6 interfaces: the engine's proxy does not answer on IPv4 there.
             ("::", None) => "::1",
             (ip, _) => ip,
         };
-        let address = Address::new(host).with_port(self.outer).with_target_port(self.inner);
+        let address =
+            Address::new(host).with_port(self.host_port).with_target_port(self.container_port);
         if self.udp { address.with_attribute("protocol", "udp") } else { address }
     }
 }

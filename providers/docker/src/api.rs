@@ -1,4 +1,4 @@
-//! The engine's API: its version, its refusals, and the requests that several parts need.
+//! The engine's API: version negotiation, errors and shared requests.
 
 use std::time::Duration;
 
@@ -8,48 +8,48 @@ use serde_json::Value;
 
 use crate::model::{Inspect, Refusal};
 
-/// The endpoint's name in the grant.
+/// Endpoint name of the engine in the grant.
 pub(crate) const ENDPOINT: &str = "engine";
 
-/// The same engine's name in the grant to run commands inside containers. It is one of its own so
-/// that nobody grants that by the way.
+/// Endpoint name of the engine in the grant to run commands inside containers. A separate name, so
+/// that the permission is never granted as a side effect.
 pub(crate) const EXEC_ENDPOINT: &str = "exec";
 
-/// The same engine's name in the grant to make containers anew, and in the one to remove them.
+/// Endpoint names of the engine in the grants to recreate and to remove containers.
 pub(crate) const RECREATE_ENDPOINT: &str = "recreate";
 pub(crate) const REMOVE_ENDPOINT: &str = "remove";
 
-/// The same engine's name in the grant to pull images with credentials.
+/// Endpoint name of the engine in the grant to pull images with credentials.
 pub(crate) const REGISTRY_ENDPOINT: &str = "registry";
 
-/// The newest API version that this provider was made for.
-const OWN_VERSION: (u32, u32) = (1, 47);
+/// Newest API version that this provider supports.
+const SUPPORTED_VERSION: (u32, u32) = (1, 47);
 
-/// The version since which `stop` takes a signal.
+/// First API version whose `stop` takes a signal.
 const STOP_SIGNAL_VERSION: (u32, u32) = (1, 42);
 
-/// The version since which `create` takes several networks.
+/// First API version whose `create` takes several networks.
 const NETWORKS_VERSION: (u32, u32) = (1, 44);
 
-/// Where the negotiated version is kept.
+/// Cache key of the negotiated version.
 const VERSION_KEY: &str = "api-version";
 
-/// More than any message an engine sends with a refusal.
+/// Maximum size of an error message, in bytes; more than any engine sends.
 const MESSAGE_LIMIT: usize = 64 << 10;
 
 /// The engine behind the granted endpoints.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Engine {}
 
-/// What was agreed on with an engine.
+/// Negotiated API version of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Version {
     number: (u32, u32),
-    /// Podman serves the same API and ignores what it has not built.
+    /// Podman serves the same API and ignores parameters that it does not implement.
     podman: bool,
 }
 
-/// A request to the engine, less the version.
+/// A request to the engine, without the version prefix.
 #[derive(Clone, Debug)]
 pub(crate) struct Call<'a> {
     endpoint: &'a str,
@@ -60,7 +60,7 @@ pub(crate) struct Call<'a> {
     timeout: Option<Duration>,
 }
 
-/// What the engine answered. The message of a refusal has been read.
+/// The engine's response. The message of an error response is already read.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     message: String,
@@ -70,7 +70,7 @@ pub(crate) struct Answer {
 // === impl Engine ===
 
 impl Engine {
-    /// The version to speak, found out once and kept.
+    /// The API version to use, negotiated once and cached.
     pub(crate) fn version(&self) -> Result<Version> {
         match memo::text(VERSION_KEY).and_then(|kept| Version::parse(&kept)) {
             Some(version) => Ok(version),
@@ -93,13 +93,13 @@ impl Engine {
                  socket of Docker or Podman?",
             )
         })?;
-        let version = Version { number: number.min(OWN_VERSION), podman };
+        let version = Version { number: number.min(SUPPORTED_VERSION), podman };
         memo::set(VERSION_KEY, version.to_text());
         Ok(version)
     }
 
-    /// Sends it in the agreed version. An engine that was replaced by an older or newer one is
-    /// asked again.
+    /// Sends the request in the negotiated version. If the engine was replaced by one with another
+    /// version, negotiates again and retries once.
     pub(crate) fn send(&self, call: &Call<'_>) -> Result<Answer> {
         let version = self.version()?;
         let answer = self.send_as(version, call)?;
@@ -129,7 +129,7 @@ impl Engine {
         Answer::read(request.send()?)
     }
 
-    /// The container that the engine finds by a name, an id or the beginning of an id.
+    /// The container that the engine finds by a name, an id or a prefix of an id.
     pub(crate) fn inspect(&self, reference: &str) -> Result<Option<Inspect>> {
         self.inspect_as(reference)
     }
@@ -144,15 +144,15 @@ impl Engine {
         }
     }
 
-    /// The container of exactly this name or whole id. The engine itself would also take the
-    /// beginning of any id: `db` may be such a beginning.
+    /// The container of exactly this name or full id. The engine itself also accepts a prefix of
+    /// any id, and `db` may be such a prefix.
     pub(crate) fn inspect_exactly(&self, handle: &str) -> Result<Option<Inspect>> {
         let found = self.inspect(handle)?;
         Ok(found.filter(|it| it.name.strip_prefix('/') == Some(handle) || it.id == handle))
     }
 
-    /// All that the engine says of the container of exactly this name.
-    pub(crate) fn whole(&self, name: &str) -> Result<Option<Value>> {
+    /// The complete inspect result of the container of exactly this name.
+    pub(crate) fn inspect_raw(&self, name: &str) -> Result<Option<Value>> {
         let found: Option<Value> = self.inspect_as(name)?;
         let named =
             |it: &Value| it["Name"].as_str().map(|it| it.strip_prefix('/')) == Some(Some(name));
@@ -163,18 +163,18 @@ impl Engine {
 // === impl Version ===
 
 impl Version {
-    /// Whether `stop` heeds its parameter `signal`; elsewhere it is ignored in silence.
+    /// Whether `stop` honours its parameter `signal`; other engines ignore it silently.
     pub(crate) fn stop_takes_signal(self) -> bool {
         self.number >= STOP_SIGNAL_VERSION && !self.podman
     }
 
-    /// Whether `create` takes all networks of a container; elsewhere it takes one.
+    /// Whether `create` takes all networks of a container; other engines take one.
     pub(crate) fn joins_networks_at_once(self) -> bool {
         self.number >= NETWORKS_VERSION && !self.podman
     }
 
-    /// Podman does not ask registries for digests.
-    pub(crate) fn asks_registries(self) -> bool {
+    /// Podman does not implement registry lookups of digests.
+    pub(crate) fn queries_registries(self) -> bool {
         !self.podman
     }
 
@@ -223,7 +223,7 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// To this endpoint instead of [`ENDPOINT`].
+    /// Sends to this endpoint instead of [`ENDPOINT`].
     pub(crate) fn to(mut self, endpoint: &'a str) -> Self {
         self.endpoint = endpoint;
         self
@@ -248,7 +248,7 @@ impl Answer {
         if status < 400 {
             return Ok(Self { status, message: String::new(), response });
         }
-        // Reading consumes the response, and a refusal has nothing else to read.
+        // Reading consumes the response; an error response has nothing but the message.
         let (request, mut body) = (response.request().to_owned(), response);
         let mut text = Vec::new();
         while let Some(piece) = body.read()? {
@@ -256,51 +256,51 @@ impl Answer {
             if text.len() > MESSAGE_LIMIT {
                 return Err(Error::http(
                     status,
-                    format!("{request}: {status} with a huge message"),
+                    format!("{request}: {status} with a message of more than 64 KiB"),
                 ));
             }
         }
         let message = match serde_json::from_slice::<Refusal>(&text) {
             Ok(refusal) => refusal.message,
-            // A proxy in front of the engine answers in text or HTML.
+            // A proxy in front of the engine answers with text or HTML.
             Err(_) => String::from_utf8_lossy(&text).into_owned(),
         };
         let message: Vec<&str> = message.split_whitespace().collect();
         Ok(Self { status, message: message.join(" "), response: body })
     }
 
-    /// 2xx, or 304: it was so already.
+    /// 2xx, or 304 if the container was in the requested state already.
     pub(crate) fn is_done(&self) -> bool {
         self.status < 300 || self.status == 304
     }
 
-    /// Podman's words, under the status 500, when the container is not in a state for this: somebody
-    /// else has changed it since it was looked at, or is about to.
-    pub(crate) fn is_overtaken(&self) -> bool {
+    /// Podman's message, with status 500, for a container in the wrong state for the request:
+    /// another client changed it after it was inspected, or is changing it.
+    pub(crate) fn is_state_conflict(&self) -> bool {
         self.message.ends_with("container state improper")
     }
 
-    /// The container that the request was for is removed, or is gone already.
-    pub(crate) fn is_of_removed(&self) -> bool {
-        let says = |words| self.message.contains(words);
+    /// The container of the request is being removed or is gone.
+    pub(crate) fn is_container_removed(&self) -> bool {
+        let contains = |words| self.message.contains(words);
         match self.status {
             404 => self.message.starts_with("No such container"),
-            409 | 500 => says("marked for removal") || says("removal of container"),
+            409 | 500 => contains("marked for removal") || contains("removal of container"),
             _ => false,
         }
     }
 
-    /// The engine's refusal as a failure of what was attempted.
+    /// The engine's error response as a failure of the attempted action.
     pub(crate) fn refusal(&self, attempted: &str) -> Error {
         let (status, request) = (self.status, self.response.request());
-        let said = if self.message.is_empty() { "no reason given" } else { &self.message };
-        let message = format!("{attempted}: {status} from {request}: {said}");
+        let reason = if self.message.is_empty() { "no reason given" } else { &self.message };
+        let message = format!("{attempted}: {status} from {request}: {reason}");
         match status {
             401 | 403 => Error::http(
                 status,
                 format!("{message}; allow this request where the endpoint's access is decided"),
             ),
-            _ if self.is_overtaken() => Error::conflict(message),
+            _ if self.is_state_conflict() => Error::conflict(message),
             _ => Error::http(status, message),
         }
     }

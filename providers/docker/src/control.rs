@@ -1,48 +1,49 @@
-//! Starting, stopping and looking at one container.
+//! Starting, stopping and observing one container.
 //!
-//! Engines differ in the codes by which they say that there was nothing to do (304, 409 or 500, by
-//! engine and version). So after a refusal the container is looked at, and its state decides.
+//! Engines report "nothing to do" with different status codes (304, 409 or 500, by engine and
+//! version). After an error response the container is therefore inspected, and its state decides.
 
 use std::time::Duration;
 
 use drowse_provider_sdk::{
-    Error, ErrorCode, Exit, Observation, Result, Status, Usage, clock, clock::Deadline, encode,
+    Error, ErrorCode, Exit, Observation, Result, Status, Usage,
+    clock::{self, Deadline, whole_seconds},
+    encode,
 };
 
 use crate::{
     api::{Answer, Call, Engine},
     exec, logs, observe,
-    settings::Reach,
+    settings::AddressRules,
     usage,
 };
 
-/// What the engine may take over the grace time to kill a container and clean up.
-const MARGIN: Duration = Duration::from_secs(15);
+/// Time that the engine may take beyond the grace time to kill a container and clean up.
+const STOP_MARGIN: Duration = Duration::from_secs(15);
 
-/// How long a killed container may take to end.
-const KILL_TIME: Duration = Duration::from_secs(10);
+/// Timeout for a killed container to end.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long an engine may take until it shows that a container has stopped, or has been unpaused,
-/// that it says has.
-const SETTLE: Duration = Duration::from_secs(1);
+/// Timeout for the engine to show a container as stopped or unpaused after it reported so.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the engine may take over a removal that is in progress when a container is started.
-const REMOVAL: Duration = Duration::from_secs(15);
+/// Timeout for a removal in progress when a container is started.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Between the first two looks at a container that is to stop; doubles up to [`LAST_PAUSE`].
+/// First pause between two inspections while a container stops; doubles up to [`LAST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
-/// The longest pause between two looks.
+/// Longest pause between two inspections.
 const LAST_PAUSE: Duration = Duration::from_millis(500);
 
 /// One container by its name.
 pub(crate) struct Container<'a> {
     engine: &'a Engine,
     handle: &'a str,
-    reach: Reach<'a>,
+    rules: AddressRules<'a>,
 }
 
-/// What a refusal left.
+/// State of the container after an error response.
 struct Refused {
     seen: Observation,
     why: Error,
@@ -51,18 +52,22 @@ struct Refused {
 // === impl Container ===
 
 impl<'a> Container<'a> {
-    /// Refuses what cannot be a container's name: it would ask the engine something else.
-    pub(crate) fn new(engine: &'a Engine, handle: &'a str, reach: Reach<'a>) -> Result<Self> {
+    /// Refuses a handle that is no container name: it could change the path of the request.
+    pub(crate) fn new(
+        engine: &'a Engine,
+        handle: &'a str,
+        rules: AddressRules<'a>,
+    ) -> Result<Self> {
         let valid = handle.len() <= 255
             && handle.starts_with(|c: char| c.is_ascii_alphanumeric())
             && handle.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
         if !valid {
             return Err(Error::invalid_request(format!(
-                "target {handle:?}: not the name of a container: letters, digits, '_', '.' and \
-                 '-', beginning with a letter or digit"
+                "target {handle:?}: not a container name: letters, digits, '_', '.' and '-', \
+                 beginning with a letter or digit"
             )));
         }
-        Ok(Self { engine, handle, reach })
+        Ok(Self { engine, handle, rules })
     }
 
     pub(crate) fn engine(&self) -> &'a Engine {
@@ -73,28 +78,28 @@ impl<'a> Container<'a> {
         self.handle
     }
 
-    /// What it is now.
+    /// Current state of the container.
     pub(crate) fn observe(&self) -> Result<Observation> {
-        let look = || match self.engine.inspect_exactly(self.handle)? {
-            Some(found) => observe::inspected(self.engine, self.handle, &found, self.reach),
+        let observe = || match self.engine.inspect_exactly(self.handle)? {
+            Some(found) => observe::inspected(self.engine, self.handle, &found, self.rules),
             None => Ok(Observation::missing(self.handle)),
         };
-        look().map_err(|error: Error| error.context(self.attempt("look at")))
+        observe().map_err(|error: Error| error.context(self.attempt("inspect")))
     }
 
     pub(crate) fn start(&self) -> Result<Observation> {
         let attempt = self.attempt("start");
         let Some(reference) = self.reference()? else { return Err(self.not_found(&attempt)) };
-        let removal = Deadline::after(REMOVAL);
+        let removal = Deadline::after(REMOVAL_TIMEOUT);
         let mut refusal = None;
-        // More than once only if the container changes under our hands.
+        // Repeats only if another client changes the container in between.
         for _ in 0..3 {
             let answer = self.act(&reference, "start", &[], None, &attempt)?;
             let seen = self.observe()?;
             match seen.status {
                 Status::Paused => {
                     let answer = self.act(&reference, "unpause", &[], None, &attempt)?;
-                    let seen = self.look_after_unpause(&answer)?;
+                    let seen = self.observe_unpause(&answer)?;
                     match seen.status {
                         Status::Running => return Ok(seen),
                         Status::Paused => return Err(answer.refusal(&attempt)),
@@ -104,26 +109,26 @@ impl<'a> Container<'a> {
                 Status::Missing => return Err(self.not_found(&attempt)),
                 Status::Running | Status::Starting => return Ok(seen),
                 _ if answer.is_done() => return Ok(seen),
-                // It is being removed, and another container may have its name afterwards.
-                Status::Stopping if !answer.is_overtaken() => {
-                    let seen = self.look_until_stopped(removal)?;
+                // The container is being removed; another one may have its name afterwards.
+                Status::Stopping if !answer.is_state_conflict() => {
+                    let seen = self.poll_until_stopped(removal)?;
                     if seen.status == Status::Stopping {
                         return Err(Error::conflict(format!(
-                            "{attempt}: it is being removed, and still is after {} s",
-                            REMOVAL.as_secs()
+                            "{attempt}: still being removed after {} s",
+                            REMOVAL_TIMEOUT.as_secs()
                         )));
                     }
                 }
-                // The answer was about the container that had the name before this one.
-                Status::Stopped if answer.is_of_removed() => {
+                // The response was for the previous container of this name.
+                Status::Stopped if answer.is_container_removed() => {
                     refusal = Some(answer.refusal(&attempt));
                     clock::sleep(FIRST_PAUSE);
                 }
-                // Somebody else is stopping it.
-                _ if answer.is_overtaken() => {
-                    drop(self.look_until_stopped(Deadline::after(MARGIN))?)
+                // Another client is stopping the container.
+                _ if answer.is_state_conflict() => {
+                    drop(self.poll_until_stopped(Deadline::after(STOP_MARGIN))?)
                 }
-                // 404 for a container that is there: a network or an image it needs is not.
+                // 404 for an existing container: a network or an image that it needs is missing.
                 _ if answer.status == 404 => {
                     let message = answer.refusal(&attempt).message().to_owned();
                     return Err(
@@ -134,7 +139,7 @@ impl<'a> Container<'a> {
             }
         }
         Err(refusal.unwrap_or_else(|| {
-            let message = "somebody else pauses, stops or removes it meanwhile";
+            let message = "another client pauses, stops or removes it meanwhile";
             Error::conflict(format!("{attempt}: {message}"))
         }))
     }
@@ -149,12 +154,12 @@ impl<'a> Container<'a> {
         {
             return self.stop_by_kill(&reference, signal, grace, &attempt);
         }
-        let deadline = Deadline::after(grace.saturating_add(MARGIN));
+        let deadline = Deadline::after(grace.saturating_add(STOP_MARGIN));
         let mut query = vec![("t", whole_seconds(grace).to_string())];
         if let Some(signal) = signal {
             query.push(("signal", signal.to_owned()));
-            // The engine itself lets a paused container go on only for the container's own stop
-            // signal; any other would wait until the grace time is over.
+            // The engine resumes a paused container only for the container's own stop signal; with
+            // any other signal it would wait until the grace time is over.
             let seen = self.observe()?;
             if is_stopped(&seen) {
                 return Ok(seen);
@@ -163,46 +168,47 @@ impl<'a> Container<'a> {
                 self.act(&reference, "unpause", &[], None, &attempt)?;
             }
         }
-        let wait = Some(grace.saturating_add(MARGIN));
-        let seen = match self.act_awake(&reference, "stop", &query, wait, &attempt) {
-            Ok(None) => self.look_after_stop(deadline, &attempt)?,
+        let wait = Some(grace.saturating_add(STOP_MARGIN));
+        let seen = match self.act_unpaused(&reference, "stop", &query, wait, &attempt) {
+            Ok(None) => self.observe_stop(deadline, &attempt)?,
             Ok(Some(refused)) => return refused.unless_stopped(),
-            // The engine goes on after a client has gone; a grant may allow less time than this.
+            // The engine continues after the client disconnects; a grant may allow less time than
+            // this.
             Err(error) if *error.code() == ErrorCode::Timeout => {
-                self.look_until_stopped(deadline)?
+                self.poll_until_stopped(deadline)?
             }
             Err(error) => return Err(error),
         };
         if seen.status == Status::Paused {
-            // Podman takes the request and leaves what is paused alone.
+            // Podman accepts the request and does not stop a paused container.
             self.act(&reference, "unpause", &[], None, &attempt)?;
-            if let Some(refused) = self.act_awake(&reference, "stop", &query, wait, &attempt)? {
+            if let Some(refused) = self.act_unpaused(&reference, "stop", &query, wait, &attempt)? {
                 return refused.unless_stopped();
             }
-            let seen = self.look_after_stop(Deadline::after(MARGIN), &attempt)?;
+            let seen = self.observe_stop(Deadline::after(STOP_MARGIN), &attempt)?;
             return self.stopped(seen, &attempt);
         }
         self.stopped(seen, &attempt)
     }
 
-    /// What it is when the engine says that it has stopped. One that runs soon after does so because
-    /// somebody else has started it: `conflict`.
-    fn look_after_stop(&self, deadline: Deadline, attempt: &str) -> Result<Observation> {
-        let seen = self.look_until_stopped(Deadline::after(SETTLE))?;
+    /// State after the engine reported the stop. A container that runs again soon after was started
+    /// by another client: `conflict`.
+    fn observe_stop(&self, deadline: Deadline, attempt: &str) -> Result<Observation> {
+        let seen = self.poll_until_stopped(Deadline::after(SETTLE_TIMEOUT))?;
         match seen.status {
             Status::Running | Status::Starting => Err(Error::conflict(format!(
-                "{attempt}: the engine has stopped it, and calls it {:?} again: somebody else has \
+                "{attempt}: the engine has stopped it and reports {:?} again: another client has \
                  started it",
                 seen.native_status
             ))),
             Status::Paused => Ok(seen),
             _ if is_stopped(&seen) => Ok(seen),
-            // It is being removed, for instance.
-            _ => self.look_until_stopped(deadline),
+            // The container may be being removed, for instance.
+            _ => self.poll_until_stopped(deadline),
         }
     }
 
-    /// Where `stop` takes no signal: signal, wait, kill.
+    /// Stops by signal, wait and kill where `stop` takes no signal.
     fn stop_by_kill(
         &self,
         reference: &str,
@@ -211,7 +217,7 @@ impl<'a> Container<'a> {
         attempt: &str,
     ) -> Result<Observation> {
         let query = [("signal", signal.to_owned())];
-        if let Some(refused) = self.act_awake(reference, "kill", &query, None, attempt)? {
+        if let Some(refused) = self.act_unpaused(reference, "kill", &query, None, attempt)? {
             return refused.unless_stopped();
         }
         let mut seen = self.observe()?;
@@ -219,17 +225,20 @@ impl<'a> Container<'a> {
             return Ok(seen);
         }
         if seen.status == Status::Paused {
-            // It hears the signal only when it goes on. A refusal means that it does already.
+            // A paused container receives the signal only when it is resumed. An error response
+            // means that it already runs.
             self.act(reference, "unpause", &[], None, attempt)?;
         }
-        seen = self.look_until_stopped(Deadline::after(grace))?;
+        seen = self.poll_until_stopped(Deadline::after(grace))?;
         if is_stopped(&seen) {
             return Ok(seen);
         }
-        if let Some(refused) = self.act_awake(reference, "kill", &[], Some(MARGIN), attempt)? {
+        if let Some(refused) =
+            self.act_unpaused(reference, "kill", &[], Some(STOP_MARGIN), attempt)?
+        {
             return refused.unless_stopped();
         }
-        self.until_stopped(Deadline::after(MARGIN), attempt)
+        self.wait_until_stopped(Deadline::after(STOP_MARGIN), attempt)
     }
 
     pub(crate) fn kill(&self, signal: Option<&str>) -> Result<Observation> {
@@ -242,7 +251,7 @@ impl<'a> Container<'a> {
         };
         let query: Vec<_> =
             signal.map(|signal| ("signal", signal.to_owned())).into_iter().collect();
-        if let Some(refused) = self.act_awake(&reference, "kill", &query, None, &attempt)? {
+        if let Some(refused) = self.act_unpaused(&reference, "kill", &query, None, &attempt)? {
             return refused.unless_stopped();
         }
         let seen = self.observe()?;
@@ -252,24 +261,24 @@ impl<'a> Container<'a> {
         if seen.status == Status::Paused {
             self.act(&reference, "unpause", &[], None, &attempt)?;
         }
-        self.until_stopped(Deadline::after(KILL_TIME), &attempt)
+        self.wait_until_stopped(Deadline::after(KILL_TIMEOUT), &attempt)
     }
 
     pub(crate) fn pause(&self) -> Result<Observation> {
-        self.freeze("pause", Status::Paused)
+        self.set_paused("pause", Status::Paused)
     }
 
     pub(crate) fn resume(&self) -> Result<Observation> {
-        self.freeze("unpause", Status::Running)
+        self.set_paused("unpause", Status::Running)
     }
 
-    /// Pauses or unpauses; success when it is so already.
-    fn freeze(&self, verb: &str, wanted: Status) -> Result<Observation> {
+    /// Pauses or unpauses; succeeds if the container is in that state already.
+    fn set_paused(&self, verb: &str, wanted: Status) -> Result<Observation> {
         let attempt = self.attempt(if verb == "pause" { "pause" } else { "resume" });
         let Some(reference) = self.reference()? else { return Err(self.not_found(&attempt)) };
         let answer = self.act(&reference, verb, &[], None, &attempt)?;
         let seen = match wanted {
-            Status::Running => self.look_after_unpause(&answer)?,
+            Status::Running => self.observe_unpause(&answer)?,
             _ => self.observe()?,
         };
         if answer.is_done() || seen.status == wanted {
@@ -279,7 +288,7 @@ impl<'a> Container<'a> {
             Status::Missing => Err(self.not_found(&attempt)),
             Status::Running | Status::Paused => Err(answer.refusal(&attempt)),
             _ => Err(Error::conflict(format!(
-                "{attempt}: it does not run, the engine calls it {:?}; start it instead",
+                "{attempt}: the container does not run (engine state {:?}); start it instead",
                 seen.native_status
             ))),
         }
@@ -306,14 +315,14 @@ impl<'a> Container<'a> {
             Status::Missing => Err(self.not_found(&attempt)),
             Status::Running => Err(created.refusal(&attempt)),
             _ => Err(Error::conflict(format!(
-                "{attempt}: it does not run, the engine calls it {:?}; start it first",
+                "{attempt}: the container does not run (engine state {:?}); start it first",
                 seen.native_status
             ))),
         }
     }
 
     pub(crate) fn usage(&self) -> Result<Usage> {
-        let attempt = self.attempt("tell the usage of");
+        let attempt = self.attempt("measure the usage of");
         let Some(reference) = self.reference()? else { return Err(self.not_found(&attempt)) };
         let sample = usage::sample(self.engine, &reference);
         let sample = sample.map_err(|error| error.context(&attempt))?;
@@ -328,15 +337,15 @@ impl<'a> Container<'a> {
             (Status::Missing, _) => Err(self.not_found(&attempt)),
             (Status::Stopped | Status::Failed, _) => Ok(Usage::nothing()),
             (_, Some(refusal)) => Err(refusal),
-            // It is paused, and the engine tells nothing of it.
+            // The container is paused, and the engine reports no usage.
             (_, None) => Ok(Usage::unknown()),
         }
     }
 
-    /// What names this container, and no other, in a path. None if there is no such container.
+    /// A path segment that names this container and no other. None if it does not exist.
     ///
-    /// The engine takes any beginning of an id for a container whose name it does not know: a name
-    /// that could be one is looked up first.
+    /// The engine accepts a prefix of an id where it knows no container of that name, so a name
+    /// that could be such a prefix is looked up first.
     fn reference(&self) -> Result<Option<String>> {
         if !self.handle.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')) {
             return Ok(Some(self.handle.to_owned()));
@@ -365,9 +374,10 @@ impl<'a> Container<'a> {
         self.engine.send(&call).map_err(|error| error.context(attempt))
     }
 
-    /// None when it is done. Some engines stop and kill what is paused, others only what runs: after
-    /// a refusal a paused container goes on and is asked again.
-    fn act_awake(
+    /// Sends an action; None if it succeeded. Some engines stop and kill paused containers, others
+    /// only running ones: after an error response a paused container is resumed and the action
+    /// repeated.
+    fn act_unpaused(
         &self,
         reference: &str,
         verb: &str,
@@ -390,8 +400,8 @@ impl<'a> Container<'a> {
         }
     }
 
-    fn until_stopped(&self, deadline: Deadline, attempt: &str) -> Result<Observation> {
-        let seen = self.look_until_stopped(deadline)?;
+    fn wait_until_stopped(&self, deadline: Deadline, attempt: &str) -> Result<Observation> {
+        let seen = self.poll_until_stopped(deadline)?;
         self.stopped(seen, attempt)
     }
 
@@ -400,13 +410,13 @@ impl<'a> Container<'a> {
             return Ok(seen);
         }
         Err(Error::timeout(format!(
-            "{attempt}: the engine took the request, and still calls it {:?}",
+            "{attempt}: the engine accepted the request, but still reports {:?}",
             seen.native_status
         )))
     }
 
-    /// Looks until it does not run, is found paused, or the time is over; at least once.
-    fn look_until_stopped(&self, deadline: Deadline) -> Result<Observation> {
+    /// Inspects until the container does not run, is paused, or the deadline passes; at least once.
+    fn poll_until_stopped(&self, deadline: Deadline) -> Result<Observation> {
         let mut pause = FIRST_PAUSE;
         loop {
             let seen = self.observe()?;
@@ -420,10 +430,10 @@ impl<'a> Container<'a> {
         }
     }
 
-    /// What an unpause left. The engine hears of an earlier pause from its runtime a moment late, and
-    /// can call a container paused again that it has just unpaused.
-    fn look_after_unpause(&self, answer: &Answer) -> Result<Observation> {
-        let deadline = Deadline::after(SETTLE);
+    /// State after an unpause. The engine may process an earlier pause event of its runtime late
+    /// and report an unpaused container as paused again.
+    fn observe_unpause(&self, answer: &Answer) -> Result<Observation> {
+        let deadline = Deadline::after(SETTLE_TIMEOUT);
         loop {
             let seen = self.observe()?;
             match deadline.left() {
@@ -447,7 +457,7 @@ impl<'a> Container<'a> {
 // === impl Refused ===
 
 impl Refused {
-    /// Success if it does not run after all.
+    /// Succeeds if the container does not run after all.
     fn unless_stopped(self) -> Result<Observation> {
         if is_stopped(&self.seen) { Ok(self.seen) } else { Err(self.why) }
     }
@@ -455,9 +465,4 @@ impl Refused {
 
 fn is_stopped(seen: &Observation) -> bool {
     matches!(seen.status, Status::Stopped | Status::Failed | Status::Missing)
-}
-
-/// The engine counts in seconds: never less than was asked for.
-fn whole_seconds(time: Duration) -> u64 {
-    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }

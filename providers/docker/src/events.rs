@@ -1,8 +1,8 @@
-//! What happens on the engine, as it happens.
+//! Events of the engine.
 //!
 //! The engine keeps only its last 256 events of all kinds and none over a restart, so after each
-//! break the host is told that it may have missed something. An event only says where to look: the
-//! container is inspected, and what it is now is reported.
+//! reconnect the provider emits `synced` to make the host query again. An event only triggers an
+//! inspection: the reported observation is the container's current state.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
     time,
 };
 
-/// What can change what is reported of a container. Podman's older engines say `died` and
+/// Actions that can change a container's observation. Podman's older engines report `died` and
 /// `remove`.
 const CONTAINER_ACTIONS: [&str; 13] = [
     "create",
@@ -34,41 +34,41 @@ const CONTAINER_ACTIONS: [&str; 13] = [
     "restart",
 ];
 
-/// What can change where a container is reached.
+/// Actions that can change a container's addresses.
 const NETWORK_ACTIONS: [&str; 2] = ["connect", "disconnect"];
 
-/// Before the stream is opened again after it has ended.
-const PAUSE: Duration = Duration::from_millis(250);
+/// Pause before the stream is reopened after it ended.
+const REOPEN_PAUSE: Duration = Duration::from_millis(250);
 
-/// A stream that ends sooner is not opened again here: the host does it, with growing pauses.
-const SHORTEST: Duration = Duration::from_secs(5);
+/// Shortest stream that is reopened here; after a shorter one the host restarts the watch with
+/// backoff.
+const SHORTEST_STREAM: Duration = Duration::from_secs(5);
 
-/// How far the stream has been seen. `since` is inclusive, so what has its very time is told apart
-/// by who and what.
+/// Position in the event stream. `since` is inclusive, so events with that same time are distinguished
+/// by actor and action.
 #[derive(Debug)]
 struct Position {
     nanoseconds: u64,
     seen: Vec<(String, String)>,
 }
 
-/// Reports until the engine cannot be reached.
+/// Reports changes until the engine is unreachable.
 pub(crate) fn watch(engine: &Engine, settings: &Settings) -> Result<()> {
     let now = u64::try_from(clock::since_epoch().as_nanos()).unwrap_or(0);
-    // From now on and not from the moment at which the engine has taken the request.
+    // Starts now, not when the engine processes the request.
     let mut position = Position { nanoseconds: now, seen: Vec::new() };
     loop {
         let began = clock::monotonic();
         let end = follow(engine, settings, &mut position)?;
-        if clock::monotonic().saturating_sub(began) < SHORTEST {
+        if clock::monotonic().saturating_sub(began) < SHORTEST_STREAM {
             return Err(end);
         }
-        debug!("the event stream ended and is opened again: {end}");
-        clock::sleep(PAUSE);
+        debug!("reopening the event stream after it ended: {end}");
+        clock::sleep(REOPEN_PAUSE);
     }
 }
 
-/// Follows one stream to its end and says how it ended. The error is for a stream that was
-/// refused.
+/// Follows one stream to its end and returns why it ended. The error is for a refused stream.
 fn follow(engine: &Engine, settings: &Settings, position: &mut Position) -> Result<Error> {
     const ATTEMPT: &str = "watch containers";
     let filters = serde_json::json!({
@@ -87,7 +87,7 @@ fn follow(engine: &Engine, settings: &Settings, position: &mut Position) -> Resu
         match event {
             Ok(event) if position.is_new(&event) => {
                 if let Err(error) = report(engine, settings, &event) {
-                    warn!("a container changed and could not be looked at: {error}");
+                    warn!("cannot inspect a container that changed: {error}");
                     events::synced();
                 }
             }
@@ -108,7 +108,7 @@ fn report(engine: &Engine, settings: &Settings, event: &Event) -> Result<()> {
                 Some(name) => report_name(engine, settings, name, event)?,
                 None => report_id(engine, settings, &event.actor.id, event)?,
             }
-            // The old name is free, or somebody else's already.
+            // The old name is free or already belongs to another container.
             match attributes.get("oldName") {
                 Some(old) => report_name(engine, settings, old, event),
                 None => Ok(()),
@@ -122,25 +122,25 @@ fn report(engine: &Engine, settings: &Settings, event: &Event) -> Result<()> {
     }
 }
 
-/// Reports whatever has this name now: after a recreation that may be a new container.
+/// Reports the container that has this name now; after a recreation it may be a new one.
 fn report_name(engine: &Engine, settings: &Settings, name: &str, event: &Event) -> Result<()> {
     let name = name.strip_prefix('/').unwrap_or(name);
     let target = TargetSettings::default();
     let seen = match engine.inspect_exactly(name)? {
-        Some(found) => observe::inspected(engine, name, &found, settings.reach(&target))?,
+        Some(found) => observe::inspected(engine, name, &found, settings.address_rules(&target))?,
         None => Observation::missing(name),
     };
     events::emit_at(seen, Duration::from_nanos(event.time_nano));
     Ok(())
 }
 
-/// Reports a running container under its name. What joins or leaves a network while it does not
-/// run is about to start or stop, and says so by itself.
+/// Reports a running container under its name. A container that joins or leaves a network while it
+/// does not run is about to start or stop, which has events of its own.
 fn report_id(engine: &Engine, settings: &Settings, id: &str, event: &Event) -> Result<()> {
     let Some(found) = engine.inspect(id)? else { return Ok(()) };
     let name = found.name.strip_prefix('/').unwrap_or(&found.name);
     let target = TargetSettings::default();
-    let seen = observe::inspected(engine, name, &found, settings.reach(&target))?;
+    let seen = observe::inspected(engine, name, &found, settings.address_rules(&target))?;
     if event.kind != "network" || seen.status == Status::Running {
         events::emit_at(seen, Duration::from_nanos(event.time_nano));
     }
@@ -150,10 +150,10 @@ fn report_id(engine: &Engine, settings: &Settings, id: &str, event: &Event) -> R
 // === impl Position ===
 
 impl Position {
-    /// Whether this event has not been seen, and moves on.
+    /// Whether the event is new; advances the position.
     fn is_new(&mut self, event: &Event) -> bool {
         if event.time_nano < self.nanoseconds {
-            // Events of the same moment come in any order; older ones are not repeated.
+            // Events of the same moment arrive in any order; older ones are not repeated.
             return true;
         }
         let key = (event.actor.id.clone(), event.action.clone());

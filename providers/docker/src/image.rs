@@ -1,4 +1,4 @@
-//! Images: what a name leads to, and whether its registry has a newer one.
+//! Images: resolving a name, and asking its registry for a newer one.
 
 use std::time::Duration;
 
@@ -11,24 +11,24 @@ use crate::{
     settings::Settings,
 };
 
-/// How long a registry may take to tell a digest.
-const REGISTRY_PATIENCE: Duration = Duration::from_secs(15);
+/// Timeout for a registry to return a digest.
+const REGISTRY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The registry of names that begin with none.
+/// Registry of image names without one.
 const HUB: &str = "docker.io";
 
-/// The images of an engine.
+/// Images of an engine.
 #[derive(Clone, Copy)]
 pub(crate) struct Images<'a> {
     engine: &'a Engine,
     settings: &'a Settings,
 }
 
-/// How it went to look for a newer image.
-enum Looked {
+/// Result of asking the registry for a newer image.
+enum Lookup {
     Newest,
     Newer,
-    /// Why it is not known.
+    /// The lookup failed with this error.
     Unknown(Error),
 }
 
@@ -39,7 +39,7 @@ impl<'a> Images<'a> {
         Self { engine, settings }
     }
 
-    /// All that the engine says of an image, by name or id.
+    /// The complete inspect result of an image, by name or id.
     pub(crate) fn find(&self, name: &str) -> Result<Option<Value>> {
         let path = format!("/images/{}/json", segments(name));
         let answer = self.engine.send(&Call::get(&path).to(RECREATE_ENDPOINT))?;
@@ -50,69 +50,69 @@ impl<'a> Images<'a> {
         }
     }
 
-    /// Fetches what the name leads to now, unless it is here. What is here has to do where the
-    /// registry cannot be asked.
+    /// Pulls the image that the name refers to now, unless it is local already. If the registry is
+    /// unreachable, the local image is used.
     pub(crate) fn refresh(&self, name: &str) -> Result<()> {
-        let here = self.find(name)?;
-        if let Some(image) = &here
+        let local = self.find(name)?;
+        if let Some(image) = &local
             && is_id(name, image)
         {
-            info!(image = name; "the container was made of an image by its id: nothing is newer");
+            info!(image = name; "the container uses an image by its id: there is no newer one");
             return Ok(());
         }
-        let asked = ImageName::parse(name);
-        let looked = match &here {
-            None => Looked::Newer,
-            Some(_) if asked.digest.is_some() => Looked::Newest,
-            Some(image) => self.look(asked, image)?,
+        let requested = ImageName::parse(name);
+        let lookup = match &local {
+            None => Lookup::Newer,
+            Some(_) if requested.digest.is_some() => Lookup::Newest,
+            Some(image) => self.query_registry(requested, image)?,
         };
-        let why = match looked {
-            Looked::Newest => {
-                info!(image = name; "the image is the newest: nothing is pulled");
+        let why = match lookup {
+            Lookup::Newest => {
+                info!(image = name; "the image is up to date");
                 return Ok(());
             }
-            Looked::Newer => match self.pull(asked) {
+            Lookup::Newer => match self.pull(requested) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             },
-            Looked::Unknown(error) => error,
+            Lookup::Unknown(error) => error,
         };
-        if here.is_none()
+        if local.is_none()
             || *why.code() == ErrorCode::Denied && why.attribute("http-status").is_none()
         {
             return Err(why);
         }
-        warn!(image = name; "the image that is here is used: {why}");
+        warn!(image = name; "using the local image: {why}");
         Ok(())
     }
 
-    /// Whether the registry has another image by this name than the one that is here. The error is
-    /// a missing grant.
-    fn look(&self, image: ImageName<'_>, here: &Value) -> Result<Looked> {
-        if !self.engine.version()?.asks_registries() {
-            return Ok(Looked::Newer);
+    /// Whether the registry has another image of this name than the local one. The error is a
+    /// missing grant.
+    fn query_registry(&self, image: ImageName<'_>, local: &Value) -> Result<Lookup> {
+        if !self.engine.version()?.queries_registries() {
+            return Ok(Lookup::Newer);
         }
         let ImageName { whole: name, tag, .. } = image;
         let (endpoint, from) = self.source(image);
         let path = format!("/distribution/{}/json", segments(&format!("{from}:{tag}")));
-        let call = Call::get(&path).to(endpoint).timeout(REGISTRY_PATIENCE);
+        let call = Call::get(&path).to(endpoint).timeout(REGISTRY_TIMEOUT);
         let attempt = format!("ask the registry {} for {name}:{tag}", registry(image));
         let answer = match self.engine.send(&call) {
             Ok(answer) => answer,
             Err(error) if *error.code() == ErrorCode::Denied => return Err(error.context(&attempt)),
-            Err(error) => return Ok(Looked::Unknown(error.context(&attempt))),
+            Err(error) => return Ok(Lookup::Unknown(error.context(&attempt))),
         };
         if !answer.is_done() {
-            return Ok(Looked::Unknown(answer.refusal(&attempt)));
+            return Ok(Lookup::Unknown(answer.refusal(&attempt)));
         }
-        let told: Value = match answer.response.json() {
-            Ok(told) => told,
-            Err(error) => return Ok(Looked::Unknown(error.context(&attempt))),
+        let manifest: Value = match answer.response.json() {
+            Ok(manifest) => manifest,
+            Err(error) => return Ok(Lookup::Unknown(error.context(&attempt))),
         };
-        let newest = told["Descriptor"]["digest"].as_str().unwrap_or_default();
-        let digests = here["RepoDigests"].as_array().into_iter().flatten();
+        let newest = manifest["Descriptor"]["digest"].as_str().unwrap_or_default();
+        let digests = local["RepoDigests"].as_array().into_iter().flatten();
         let mut digests = digests.filter_map(|it| Some(it.as_str()?.split_once('@')?.1));
-        Ok(if digests.any(|digest| digest == newest) { Looked::Newest } else { Looked::Newer })
+        Ok(if digests.any(|digest| digest == newest) { Lookup::Newest } else { Lookup::Newer })
     }
 
     fn pull(&self, image: ImageName<'_>) -> Result<()> {
@@ -120,8 +120,8 @@ impl<'a> Images<'a> {
         pull::pull(self.engine, endpoint, &from, image)
     }
 
-    /// The endpoint for this image's registry, and the image's name there. Credentials go to the
-    /// registry that they are for: its endpoint's rules name it, so the image's name does as well.
+    /// The endpoint for this image's registry, and the image's name there. Credentials go only to
+    /// their registry: the endpoint's rules name it, so the image's name includes it.
     fn source(&self, image: ImageName<'_>) -> (&'a str, String) {
         match self.settings.registries.get(registry(image)) {
             None => (RECREATE_ENDPOINT, image.whole.to_owned()),
@@ -130,22 +130,23 @@ impl<'a> Images<'a> {
     }
 }
 
-/// Where an image comes from.
+/// Registry of an image.
 fn registry<'a>(image: ImageName<'a>) -> &'a str {
     image.registry.unwrap_or(HUB)
 }
 
-/// Whether the image was asked for by its id, or by the beginning of one.
+/// Whether the image was requested by its id or a prefix of it.
 fn is_id(name: &str, image: &Value) -> bool {
     let bare = |id: &'_ str| id.strip_prefix("sha256:").unwrap_or(id).to_owned();
     let id = bare(image["Id"].as_str().unwrap_or_default());
     let tags = image["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let mut tags = tags.map(ImageName::parse);
-    let asked = ImageName::parse(name);
-    id.starts_with(&bare(name)) && !tags.any(|tag| (tag.whole, tag.tag) == (asked.whole, asked.tag))
+    let requested = ImageName::parse(name);
+    id.starts_with(&bare(name))
+        && !tags.any(|tag| (tag.whole, tag.tag) == (requested.whole, requested.tag))
 }
 
-/// A name as the segments of a path.
+/// Encodes a name as path segments.
 fn segments(name: &str) -> String {
     name.split('/').map(encode).collect::<Vec<_>>().join("/")
 }

@@ -1,7 +1,7 @@
 //! The docker provider of drowse: containers of Docker and Podman as workloads.
 //!
-//! A target is a container's name. What Docker says of states, codes and events follows the Engine
-//! API (<https://docs.docker.com/reference/api/engine/>) and what engines were seen to do.
+//! A target is a container's name. States, status codes and events follow the Engine API
+//! (<https://docs.docker.com/reference/api/engine/>) and the observed behaviour of engines.
 
 #![forbid(unsafe_code)]
 
@@ -36,7 +36,7 @@ use crate::{
     settings::{Settings, TargetSettings},
 };
 
-/// Where an engine usually listens.
+/// Default socket of an engine.
 const SOCKET: &str = "unix:///var/run/docker.sock";
 
 /// Containers of one engine.
@@ -51,8 +51,8 @@ drowse_provider_sdk::export!(Docker);
 
 impl Docker {
     fn container<'a>(&'a self, target: &'a Target<TargetSettings>) -> Result<Container<'a>> {
-        let reach = self.settings.reach(&target.settings);
-        Container::new(&self.engine, &target.handle, reach)
+        let rules = self.settings.address_rules(&target.settings);
+        Container::new(&self.engine, &target.handle, rules)
     }
 }
 
@@ -95,9 +95,8 @@ impl Provider for Docker {
             .endpoint(
                 EndpointWish::new(
                     api::EXEC_ENDPOINT,
-                    "the same engine's API, to run commands inside containers, as the readiness \
-                     check `exec` needs it; whoever may do that can become root where the engine \
-                     runs",
+                    "the same engine's API, to run commands inside containers, needed by the \
+                     readiness check `exec`; this is equivalent to root on the engine's machine",
                 )
                 .suggested_url(SOCKET)
                 .rules([
@@ -110,8 +109,8 @@ impl Provider for Docker {
             .endpoint(
                 EndpointWish::new(
                     api::RECREATE_ENDPOINT,
-                    "the same engine's API, to make containers anew and to pull their images; \
-                     whoever may do that can become root where the engine runs",
+                    "the same engine's API, to recreate containers and to pull their images; \
+                     this is equivalent to root on the engine's machine",
                 )
                 .suggested_url(SOCKET)
                 .rules([
@@ -128,8 +127,7 @@ impl Provider for Docker {
             .endpoint(
                 EndpointWish::new(
                     api::REMOVE_ENDPOINT,
-                    "the same engine's API, to remove containers and the volumes that belong to \
-                     one alone",
+                    "the same engine's API, to remove containers and their anonymous volumes",
                 )
                 .suggested_url(SOCKET)
                 .rules(["DELETE /*/containers/*?force=1&v=1", "DELETE /*/volumes/*"])
@@ -138,9 +136,9 @@ impl Provider for Docker {
             .endpoint(
                 EndpointWish::new(
                     api::REGISTRY_ENDPOINT,
-                    "the same engine's API, to pull images from a registry that wants credentials: \
-                     `headers` has them, `settings.registries` and the rules name the registry in \
-                     the place of registry.example",
+                    "the same engine's API, to pull images from a registry with credentials: put \
+                     them into `headers`, and replace registry.example in `settings.registries` \
+                     and the rules",
                 )
                 .suggested_url(SOCKET)
                 .rules([

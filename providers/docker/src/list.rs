@@ -1,4 +1,4 @@
-//! All containers, page by page.
+//! Lists all containers, page by page.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use crate::{
     settings::{Settings, TargetSettings},
 };
 
-/// Containers of a page.
+/// Containers per page.
 pub(crate) const PAGE: usize = 100;
 
-/// The containers that cannot do without this one: they share its network, or link to it.
+/// Containers that depend on this one: they share its network or link to it.
 pub(crate) fn dependants(engine: &Engine, id: &str) -> Result<Vec<String>> {
     let mode = format!("container:{id}");
     let mut names = BTreeSet::new();
@@ -26,12 +26,12 @@ pub(crate) fn dependants(engine: &Engine, id: &str) -> Result<Vec<String>> {
                 names.extend(name(item).map(str::to_owned));
             }
             if item.id == id {
-                // A link adds a name: `/who/alias`.
+                // A link adds a name: `/other/alias`.
                 let linked = item
                     .names
                     .iter()
                     .filter_map(|name| name.trim_start_matches('/').split_once('/'));
-                names.extend(linked.map(|(who, _)| who.to_owned()));
+                names.extend(linked.map(|(other, _)| other.to_owned()));
             }
         }
         match next(&items) {
@@ -41,26 +41,26 @@ pub(crate) fn dependants(engine: &Engine, id: &str) -> Result<Vec<String>> {
     }
 }
 
-/// The name of the container that has this label.
+/// Name of the container that has this label.
 pub(crate) fn labelled(engine: &Engine, label: &str, value: &str) -> Result<Option<String>> {
     let filters = serde_json::json!({ "label": [format!("{label}={value}")] });
     let call = Call::get("/containers/json").query("all", "1").query("limit", "1");
     let answer = engine.send(&call.query("filters", filters.to_string()))?;
     if !answer.is_done() {
-        return Err(answer.refusal("look for a container by its label"));
+        return Err(answer.refusal("find a container by its label"));
     }
     let items: Vec<Item> = answer.response.json()?;
     Ok(items.first().and_then(name).map(str::to_owned))
 }
 
-/// The newest containers, or those made before the container `cursor`. The engine lists newest
+/// The newest containers, or those created before the container `cursor`. The engine lists newest
 /// first.
 pub(crate) fn page(engine: &Engine, settings: &Settings, cursor: Option<&str>) -> Result<Page> {
     let items = items(engine, cursor)?;
     let target = TargetSettings::default();
-    let reach = settings.reach(&target);
+    let rules = settings.address_rules(&target);
     let observations =
-        items.iter().filter_map(|item| Some(observe::listed(name(item)?, item, reach))).collect();
+        items.iter().filter_map(|item| Some(observe::listed(name(item)?, item, rules))).collect();
     Ok(Page { observations, next: next(&items) })
 }
 
@@ -72,12 +72,12 @@ fn items(engine: &Engine, cursor: Option<&str>) -> Result<Vec<Item>> {
     }
     let answer = engine.send(&call).map_err(|error| error.context(ATTEMPT))?;
     if !answer.is_done() {
-        // By engine and version 404 or 500 when the container is gone meanwhile.
+        // Status 404 or 500, by engine and version, if the container of the cursor is gone.
         let gone = cursor.is_some() && matches!(answer.status, 404 | 500);
         let refusal = answer.refusal(ATTEMPT);
         return Err(match gone {
             true => Error::conflict(format!(
-                "{}; the list changed meanwhile, begin it anew",
+                "{}; the list changed meanwhile, start again from the first page",
                 refusal.message()
             )),
             false => refusal,
@@ -86,7 +86,7 @@ fn items(engine: &Engine, cursor: Option<&str>) -> Result<Vec<Item>> {
     answer.response.json().map_err(|error| error.context(ATTEMPT))
 }
 
-/// Where the list goes on.
+/// Cursor of the next page.
 fn next(items: &[Item]) -> Option<String> {
     items.last().filter(|_| items.len() >= PAGE).map(|last| last.id.clone())
 }

@@ -1,6 +1,6 @@
-//! The last lines of a container, or of a command inside it. With a terminal the stream is what was
-//! written; without one it comes in frames: one byte that says which stream, three zeros, the
-//! length as four bytes.
+//! Last log lines of a container or of a command inside it. With a terminal the stream is raw;
+//! without one it consists of frames: one byte for the stream, three zero bytes, four bytes of
+//! length.
 
 use std::collections::VecDeque;
 
@@ -11,19 +11,19 @@ use crate::{
     model::Inspect,
 };
 
-/// More is not asked for, whatever the caller wants.
+/// Maximum number of lines requested from the engine.
 const LINES_LIMIT: u32 = 2000;
 
-/// Where a line is cut.
+/// Maximum length of a line, in bytes; longer ones are cut.
 const LINE_LIMIT: usize = 8 << 10;
 
-/// More of a stream is not read; the host ends whoever reads much more.
+/// Maximum bytes read of a stream; the host ends an instance that reads much more.
 const BYTES_LIMIT: usize = 4 << 20;
 
-/// When that many lines are too many, so many times fewer are asked for.
+/// Divisor of the requested lines if the stream was too long.
 const FEWER: u32 = 8;
 
-/// The last lines of both streams, in the order in which they were completed.
+/// Last lines of both streams, in the order in which they were completed.
 pub(crate) fn tail(
     engine: &Engine,
     container: &Inspect,
@@ -43,14 +43,14 @@ pub(crate) fn tail(
         if let Some(written) = written.map_err(|error| error.context(attempt))? {
             return Ok(written);
         }
-        // Very long lines: the last few of them are better than none.
+        // The lines are very long: request fewer of them.
         lines /= FEWER;
     }
     Ok(Vec::new())
 }
 
-/// Reads a stream to its end and keeps its last lines; `limit` is at least 1. None when the stream
-/// is too long to be read.
+/// Reads a stream to its end and keeps its last lines; `limit` is at least 1. None if the stream is
+/// longer than [`BYTES_LIMIT`].
 pub(crate) fn last(mut stream: Response, tty: bool, limit: usize) -> Result<Option<Vec<String>>> {
     let mut tail = Tail { lines: VecDeque::new(), limit };
     let mut frames = Frames::default();
@@ -75,19 +75,19 @@ pub(crate) fn last(mut stream: Response, tty: bool, limit: usize) -> Result<Opti
     Ok(Some(tail.lines.into()))
 }
 
-/// The last lines.
+/// The last lines of a stream.
 struct Tail {
     lines: VecDeque<String>,
     limit: usize,
 }
 
-/// Takes frames apart, wherever the pieces are cut.
+/// Decodes frames across piece boundaries.
 #[derive(Default)]
 struct Frames {
     header: Vec<u8>,
-    /// What is left of the frame's content.
+    /// Remaining bytes of the current frame.
     left: usize,
-    /// Unfinished lines.
+    /// Incomplete lines.
     out: Vec<u8>,
     err: Vec<u8>,
 }
@@ -95,7 +95,7 @@ struct Frames {
 // === impl Tail ===
 
 impl Tail {
-    /// Adds written bytes to an unfinished line and keeps what becomes finished.
+    /// Appends bytes to an incomplete line and keeps the lines that are completed.
     fn push(&mut self, line: &mut Vec<u8>, written: &[u8]) {
         for part in written.split_inclusive(|byte| *byte == b'\n') {
             let room = LINE_LIMIT.saturating_sub(line.len());
@@ -151,5 +151,5 @@ impl Frames {
 }
 
 fn not_framed() -> Error {
-    Error::internal("the engine sent something else than the frames of a log stream")
+    Error::internal("the engine sent a log stream without the expected frames")
 }

@@ -1,4 +1,4 @@
-//! The few fields of the engine's answers that matter here. Newer engines drop old top-level
+//! The fields of the engine's responses that this provider uses. Newer engines drop old top-level
 //! fields, so only `Networks`, `Type`, `Action` and `Actor` are read.
 
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ pub(crate) struct HostConfig {
 pub(crate) struct NetworkSettings {
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) networks: BTreeMap<String, Network>,
-    /// `80/tcp` → where it is published; null when it is only exposed.
+    /// `80/tcp` → published host ports; null if the port is only exposed.
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) ports: BTreeMap<String, Option<Vec<PortBinding>>>,
 }
@@ -103,7 +103,7 @@ pub(crate) struct Item {
     pub(crate) labels: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) state: String,
-    /// For people: `Up 2 minutes (healthy)`, `Exited (137) 4 seconds ago`.
+    /// Text for people: `Up 2 minutes (healthy)`, `Exited (137) 4 seconds ago`.
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) status: String,
     #[serde(default, deserialize_with = "or_default")]
@@ -151,19 +151,19 @@ pub(crate) struct Stats {
     read: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) cpu_stats: CpuStats,
-    /// An earlier sample, if the engine has taken one.
+    /// An earlier sample, if the engine took one.
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) precpu_stats: CpuStats,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) memory_stats: MemoryStats,
 }
 
-/// Nanoseconds since some moment.
+/// CPU time in nanoseconds.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct CpuStats {
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) cpu_usage: CpuUsage,
-    /// Of all cores of the machine.
+    /// CPU time of all cores of the machine.
     #[serde(default)]
     pub(crate) system_cpu_usage: Option<u64>,
     #[serde(default)]
@@ -174,7 +174,7 @@ pub(crate) struct CpuStats {
 pub(crate) struct CpuUsage {
     #[serde(default)]
     pub(crate) total_usage: u64,
-    /// By core; cgroup v1 only.
+    /// Per core; cgroup v1 only.
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) percpu_usage: Vec<u64>,
 }
@@ -183,7 +183,7 @@ pub(crate) struct CpuUsage {
 pub(crate) struct MemoryStats {
     #[serde(default)]
     pub(crate) usage: Option<u64>,
-    /// The kernel's figures by its own names.
+    /// Memory statistics by the kernel's names.
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) stats: BTreeMap<String, u64>,
 }
@@ -215,7 +215,7 @@ pub(crate) struct Actor {
 pub(crate) struct PullStep {
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) status: String,
-    /// The layer, or the tag.
+    /// Layer or tag.
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) id: String,
     #[serde(default, deserialize_with = "or_default")]
@@ -226,17 +226,17 @@ pub(crate) struct PullStep {
     error: Option<String>,
 }
 
-/// Bytes.
+/// In bytes.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct PullProgress {
     #[serde(default)]
     pub(crate) current: u64,
-    /// 0 when nobody knows.
+    /// 0 if unknown.
     #[serde(default)]
     pub(crate) total: u64,
 }
 
-/// What the engine says when it refuses.
+/// An error response of the engine.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Refusal {
     pub(crate) message: String,
@@ -245,7 +245,7 @@ pub(crate) struct Refusal {
 // === impl PullStep ===
 
 impl PullStep {
-    /// Why the pull has failed, if it has.
+    /// Why the pull failed, if it did.
     pub(crate) fn failure(&self) -> Option<&str> {
         let detail = self.error_detail.as_ref().map(|detail| detail.message.as_str());
         detail.or(self.error.as_deref())
@@ -255,13 +255,13 @@ impl PullStep {
 // === impl Stats ===
 
 impl Stats {
-    /// The container does not run.
-    pub(crate) fn is_of_nothing(&self) -> bool {
+    /// The sample is of a container that does not run.
+    pub(crate) fn is_empty(&self) -> bool {
         self.read.starts_with("0001-")
     }
 }
 
-/// The engine writes null where it has an empty list or map.
+/// The engine writes null for an empty list or map.
 fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

@@ -1,4 +1,4 @@
-//! From the engine's words to an observation.
+//! Converts the engine's state to an observation.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use crate::{
     address::{self, Published},
     api::Engine,
     model::{Inspect, Item, State},
-    settings::Reach,
+    settings::AddressRules,
     time,
 };
 
-/// What an inspected container is. A container that lives in another's network is reached where
-/// the other is, so the other is inspected, too.
+/// Observation of an inspected container. A container in another container's network has that one's
+/// addresses, so that one is inspected, too.
 pub(crate) fn inspected(
     engine: &Engine,
     handle: &str,
     found: &Inspect,
-    reach: Reach<'_>,
+    rules: AddressRules<'_>,
 ) -> Result<Observation> {
     let state = &found.state;
     let status = status(&state.status);
@@ -27,10 +27,10 @@ pub(crate) fn inspected(
         seen.health = health(state.health.as_ref().map_or("", |health| &health.status));
         seen.addresses = match found.host_config.network_mode.strip_prefix("container:") {
             Some(other) => match engine.inspect(other)? {
-                Some(other) if status_is_running(&other.state) => addresses(&other, reach),
+                Some(other) if status_is_running(&other.state) => addresses(&other, rules),
                 _ => Vec::new(),
             },
-            None => addresses(found, reach),
+            None => addresses(found, rules),
         };
     }
     seen.labels = labels(&found.config.labels);
@@ -45,9 +45,9 @@ pub(crate) fn inspected(
     Ok(seen)
 }
 
-/// What a listed container is. The list knows health and exit status only as text, and nothing of
-/// another container's network.
-pub(crate) fn listed(handle: &str, item: &Item, reach: Reach<'_>) -> Observation {
+/// Observation of a listed container. The list has health and exit status only as text, and no data
+/// of another container's network.
+pub(crate) fn listed(handle: &str, item: &Item, rules: AddressRules<'_>) -> Observation {
     let status = status(&item.state);
     let mut seen = Observation::new(handle, status, &item.state).with_native_id(&item.id);
     if seen.status == Status::Running {
@@ -60,7 +60,7 @@ pub(crate) fn listed(handle: &str, item: &Item, reach: Reach<'_>) -> Observation
         let published = Published::listed(&item.ports);
         let networks = &item.network_settings.networks;
         let mode = &item.host_config.network_mode;
-        seen.addresses = address::of(mode, networks, &published, reach);
+        seen.addresses = address::of(mode, networks, &published, rules);
     }
     seen.labels = labels(&item.labels);
     seen.detail = Some(item.status.clone()).filter(|text| !text.is_empty());
@@ -74,13 +74,13 @@ pub(crate) fn listed(handle: &str, item: &Item, reach: Reach<'_>) -> Observation
     seen
 }
 
-fn addresses(found: &Inspect, reach: Reach<'_>) -> Vec<drowse_provider_sdk::Address> {
+fn addresses(found: &Inspect, rules: AddressRules<'_>) -> Vec<drowse_provider_sdk::Address> {
     let published = Published::inspected(&found.network_settings.ports);
     let networks = &found.network_settings.networks;
-    address::of(&found.host_config.network_mode, networks, &published, reach)
+    address::of(&found.host_config.network_mode, networks, &published, rules)
 }
 
-/// Docker's states, and those that Podman has besides.
+/// States of Docker, and those that only Podman has.
 fn status(word: &str) -> Status {
     match word {
         "running" => Status::Running,
@@ -112,10 +112,10 @@ fn detail(state: &State) -> Option<String> {
         "created" if state.error.is_empty() => "created and never started".to_owned(),
         "created" => "the last start failed".to_owned(),
         "exited" | "stopped" if state.oom_killed => {
-            format!("exited with status {}, killed for want of memory", state.exit_code)
+            format!("exited with status {}, out of memory", state.exit_code)
         }
         "exited" | "stopped" => format!("exited with status {}", state.exit_code),
-        "dead" => "the engine could not remove it; remove it by hand".to_owned(),
+        "dead" => "the engine could not remove it; remove it manually".to_owned(),
         "restarting" => {
             format!("exited with status {}, the engine restarts it", state.exit_code)
         }

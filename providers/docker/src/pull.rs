@@ -1,4 +1,4 @@
-//! Pulling an image: the engine tells how it goes on, and may fail after it has said 200.
+//! Pulls an image. The engine streams the progress, and may report a failure after status 200.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,13 +9,13 @@ use crate::{
     model::PullStep,
 };
 
-/// Between two lines about it.
-const EVERY: Duration = Duration::from_secs(5);
+/// Interval of progress log lines.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
-/// More layers are not counted; images have at most 127.
-const LAYERS: usize = 256;
+/// Maximum number of layers that are counted; images have at most 127.
+const MAX_LAYERS: usize = 256;
 
-/// How far it is.
+/// Progress of a pull.
 #[derive(Default)]
 struct Progress {
     /// Layers by id.
@@ -29,7 +29,7 @@ struct Layer {
     done: bool,
 }
 
-/// Pulls what is called `from` through this endpoint, and returns when the image is here.
+/// Pulls the image `from` through this endpoint; returns when the image is local.
 pub(crate) fn pull(
     engine: &Engine,
     endpoint: &str,
@@ -38,11 +38,11 @@ pub(crate) fn pull(
 ) -> Result<()> {
     let ImageName { whole: name, tag, digest, .. } = image;
     let attempt = format!("pull image {name}:{tag}");
-    let told = |error: Error| error.context(&attempt);
+    let with_context = |error: Error| error.context(&attempt);
     let call = Call::post("/images/create").to(endpoint).query("fromImage", from);
-    // Without a tag the engine would pull them all.
+    // Without a tag the engine would pull all of them.
     let call = call.query("tag", digest.unwrap_or(tag));
-    let answer = engine.send(&call).map_err(told)?;
+    let answer = engine.send(&call).map_err(with_context)?;
     if !answer.is_done() {
         return Err(answer.refusal(&attempt));
     }
@@ -51,7 +51,7 @@ pub(crate) fn pull(
     let mut logged = clock::monotonic();
     let mut last = String::new();
     for step in answer.response.values::<PullStep>() {
-        let step = step.map_err(told)?;
+        let step = step.map_err(with_context)?;
         if let Some(message) = step.failure() {
             return Err(Error::unavailable(format!("{attempt}: {message}")));
         }
@@ -60,9 +60,9 @@ pub(crate) fn pull(
             last = step.status;
         }
         let now = clock::monotonic();
-        if now.saturating_sub(logged) >= EVERY {
+        if now.saturating_sub(logged) >= LOG_INTERVAL {
             logged = now;
-            info!(image = name, tag = tag; "pulling the image: {}", progress.told());
+            info!(image = name, tag = tag; "pulling the image: {}", progress.summary());
         }
     }
     let last = last.strip_prefix("Status: ").unwrap_or(&last).to_owned();
@@ -74,11 +74,12 @@ pub(crate) fn pull(
 
 impl Progress {
     fn take(&mut self, step: &PullStep) {
-        if step.id.is_empty() || self.layers.len() >= LAYERS && !self.layers.contains_key(&step.id)
+        if step.id.is_empty()
+            || self.layers.len() >= MAX_LAYERS && !self.layers.contains_key(&step.id)
         {
             return;
         }
-        // The first line has the tag where others have a layer.
+        // The first line has the tag in place of a layer id.
         if step.status.starts_with("Pulling from") {
             return;
         }
@@ -94,12 +95,12 @@ impl Progress {
         }
     }
 
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         let done = self.layers.values().filter(|layer| layer.done).count();
         let sum =
             |part: fn(&Layer) -> u64| self.layers.values().map(part).sum::<u64>() as f64 / 1e6;
         let (fetched, size) = (sum(|layer| layer.fetched), sum(|layer| layer.size));
         let layers = self.layers.len();
-        format!("{done} of {layers} layers, {fetched:.1} of {size:.1} MB of those that were begun")
+        format!("{done} of {layers} layers, {fetched:.1} of {size:.1} MB of the started layers")
     }
 }

@@ -1,10 +1,10 @@
-//! Making a container anew: what it is made of is found out, the old one is stopped and put aside
-//! under another name, the new one takes its place, and only when that runs the old one is removed.
+//! Recreates a container: derive the create request, stop the old container, set it aside under
+//! another name, create the new one, and remove the old one only when the new one runs.
 //!
-//! Whatever fails after the stop is undone. What cannot be undone, because the engine is gone or the
-//! router gave the call up, is told by names and by a label: the old container is called
-//! `NAME.drowse-ran` or `NAME.drowse-old`, by whether it ran before, and the new one has the id of
-//! the old one as its label [`RECREATED_FROM`]. The next call goes on from there.
+//! A failure after the stop is rolled back. If the rollback is impossible, because the engine is
+//! unreachable or the call was cancelled, names and a label keep the state: the old container is
+//! named `NAME.drowse-ran` or `NAME.drowse-old`, by whether it ran before, and the new one has the
+//! old one's id in its label [`RECREATED_FROM`]. The next call continues from there.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -22,19 +22,19 @@ use crate::{
     model::Created,
 };
 
-/// The new container's label with the id of the one it was made from.
+/// Label of the new container with the id of the old one.
 pub(crate) const RECREATED_FROM: &str = "io.drowse.recreated-from";
 
-/// What the old container is called after its name while it is put aside: it ran, or it did not.
+/// Name suffix of the old container while it is set aside, and whether it ran.
 pub(crate) const ASIDE: [(&str, bool); 2] = [(".drowse-ran", true), (".drowse-old", false)];
 
-/// What the new container has to live through to count as running.
-const SETTLE: Duration = Duration::from_secs(1);
+/// Time for which the new container must run to count as running.
+const SETTLE_TIME: Duration = Duration::from_secs(1);
 
-/// How many lines of it are told if it does not.
-const LAST_WORDS: u32 = 5;
+/// Number of log lines in the error if it does not.
+const LOG_LINES: u32 = 5;
 
-/// A container that is being made anew.
+/// A recreation of one container.
 pub(crate) struct Recreation<'a> {
     container: &'a Container<'a>,
     images: Images<'a>,
@@ -42,24 +42,24 @@ pub(crate) struct Recreation<'a> {
     attempt: String,
 }
 
-/// What is made anew.
+/// The old container.
 struct Old {
-    whole: Value,
+    inspected: Value,
     id: String,
-    /// The new one shall run.
+    /// It ran, so the new one is started.
     ran: bool,
 }
 
-/// Has the image here that a container would be made anew of.
+/// Pulls the image that a recreation would use.
 pub(crate) fn fetch(container: &Container<'_>, images: Images<'_>) -> Result<()> {
     let attempt = container.attempt("fetch a newer image for");
     let (engine, handle) = (container.engine(), container.handle());
     let fetched = || {
-        let whole = match engine.whole(handle)? {
-            Some(whole) => Some(whole),
-            None => find_aside(engine, handle)?.map(|old| old.whole),
+        let inspected = match engine.inspect_raw(handle)? {
+            Some(inspected) => Some(inspected),
+            None => find_aside(engine, handle)?.map(|old| old.inspected),
         };
-        whole.map(|whole| images.refresh(text(&whole["Config"]["Image"]))).transpose()
+        inspected.map(|inspected| images.refresh(text(&inspected["Config"]["Image"]))).transpose()
     };
     let fetched = fetched().map_err(|error: Error| error.context(&attempt))?;
     fetched.ok_or_else(|| container.not_found(&attempt))
@@ -86,55 +86,57 @@ impl<'a> Recreation<'a> {
     }
 
     pub(crate) fn run(&self) -> Result<Observation> {
-        let current = self.engine().whole(self.handle()).map_err(|error| self.told(error))?;
-        let aside = find_aside(self.engine(), self.handle()).map_err(|error| self.told(error))?;
+        let current =
+            self.engine().inspect_raw(self.handle()).map_err(|error| self.with_context(error))?;
+        let aside =
+            find_aside(self.engine(), self.handle()).map_err(|error| self.with_context(error))?;
         match (current, aside) {
             (None, None) => Err(self.container.not_found(&self.attempt)),
-            (Some(current), None) => self.begin(&current),
-            (None, Some(old)) => self.go_on(&old),
+            (Some(current), None) => self.start_recreation(&current),
+            (None, Some(old)) => self.resume(&old),
             (Some(current), Some(old)) => self.finish(&current, &old),
         }
     }
 
-    /// Nothing is under way.
-    fn begin(&self, current: &Value) -> Result<Observation> {
+    /// No earlier recreation is unfinished.
+    fn start_recreation(&self, current: &Value) -> Result<Observation> {
         let id = text(&current["Id"]).to_owned();
         let runs = matches!(text(&current["State"]["Status"]), "running" | "restarting");
-        self.refuse_what_cannot_be(current, runs)?;
-        // An earlier call may have come as far as the stop.
-        let ran = runs || memo::text(&self.note()).is_some_and(|stopped| stopped == id);
-        let old = Old { whole: current.clone(), id, ran };
+        self.check_supported(current, runs)?;
+        // An earlier call may have failed after the stop.
+        let ran = runs || memo::text(&self.cache_key()).is_some_and(|stopped| stopped == id);
+        let old = Old { inspected: current.clone(), id, ran };
         let blueprint = self.blueprint(&old)?;
         if ran {
-            memo::set(&self.note(), &old.id);
+            memo::set(&self.cache_key(), &old.id);
         }
         let grace = self.options.stop.grace();
         let stopped = self.container.stop(self.options.stop.signal.as_deref(), grace);
         if let Err(error) = stopped {
-            return Err(self.undone(&old, None, self.told(error)));
+            return Err(self.roll_back(&old, None, self.with_context(error)));
         }
         let suffix = ASIDE.iter().find(|(_, of)| *of == ran).map_or("", |(suffix, _)| *suffix);
         if let Err(error) = self.rename(&old.id, &format!("{}{suffix}", self.handle())) {
-            return Err(self.undone(&old, None, error));
+            return Err(self.roll_back(&old, None, error));
         }
         self.build(&old, &blueprint)
     }
 
-    /// The old one is aside, and there is no new one.
-    fn go_on(&self, old: &Old) -> Result<Observation> {
+    /// The old container is set aside, and there is no new one.
+    fn resume(&self, old: &Old) -> Result<Observation> {
         match self.blueprint(old) {
             Ok(blueprint) => self.build(old, &blueprint),
-            Err(error) => Err(self.undone(old, None, error)),
+            Err(error) => Err(self.roll_back(old, None, error)),
         }
     }
 
-    /// The old one is aside, and its name is taken.
+    /// The old container is set aside, and its name is taken.
     fn finish(&self, current: &Value, old: &Old) -> Result<Observation> {
         if current["Config"]["Labels"][RECREATED_FROM] != old.id.as_str() {
-            let aside = text(&old.whole["Name"]).trim_start_matches('/');
+            let aside = text(&old.inspected["Name"]).trim_start_matches('/');
             return Err(Error::conflict(format!(
-                "{}: an earlier recreation has left container {aside:?}, and what is there now was \
-                 not made of it; remove the one or the other",
+                "{}: an earlier recreation has left container {aside:?}, and the current one was \
+                 not created from it; remove one of them",
                 self.attempt
             )));
         }
@@ -143,38 +145,38 @@ impl<'a> Recreation<'a> {
             return self.container.observe();
         }
         self.delete(text(&current["Id"]), true)?;
-        self.go_on(old)
+        self.resume(old)
     }
 
-    /// Everything that can be known before anything is touched.
+    /// Checks everything that can be checked before the first change.
     fn blueprint(&self, old: &Old) -> Result<Blueprint> {
         let engine = self.engine();
-        let told = |error: Error| self.told(error);
-        let name = text(&old.whole["Config"]["Image"]);
+        let with_context = |error: Error| self.with_context(error);
+        let name = text(&old.inspected["Config"]["Image"]);
         if self.options.refresh {
-            self.images.refresh(name).map_err(told)?;
+            self.images.refresh(name).map_err(with_context)?;
         }
-        if self.images.find(name).map_err(told)?.is_none() {
+        if self.images.find(name).map_err(with_context)?.is_none() {
             let hint = if self.options.refresh { "pull it" } else { "recreate it with a refresh" };
             return Err(Error::invalid_request(format!(
                 "{}: the engine has no image {name:?}; {hint}",
                 self.attempt
             )));
         }
-        let id = text(&old.whole["Image"]);
-        let image = self.images.find(id).map_err(told)?.ok_or_else(|| {
+        let id = text(&old.inspected["Image"]);
+        let image = self.images.find(id).map_err(with_context)?.ok_or_else(|| {
             Error::invalid_request(format!(
-                "{}: the image that it was made of, {id}, is gone, so nobody knows what of its \
-                 settings came with the image; make the container anew by hand",
+                "{}: its image {id} is gone, so the settings that came with the image are \
+                 unknown; recreate the container manually",
                 self.attempt
             ))
         })?;
         let mut names = BTreeMap::new();
-        for companion in blueprint::companions(&old.whole) {
+        for companion in blueprint::companions(&old.inspected) {
             names.insert(companion.to_owned(), self.companion(companion)?);
         }
-        let version = engine.version().map_err(told)?;
-        let mut blueprint = blueprint::draw(&old.whole, &image, version, &names)
+        let version = engine.version().map_err(with_context)?;
+        let mut blueprint = blueprint::derive(&old.inspected, &image, version, &names)
             .map_err(|why| Error::invalid_request(format!("{}: {why}", self.attempt)))?;
         if !blueprint.body["Labels"].is_object() {
             blueprint.body["Labels"] = json!({});
@@ -183,41 +185,41 @@ impl<'a> Recreation<'a> {
         Ok(blueprint)
     }
 
-    /// The name of a container whose network or namespaces this one shares.
+    /// Name of a container whose network or namespaces this one shares.
     fn companion(&self, id: &str) -> Result<String> {
         let engine = self.engine();
-        if let Some(found) = engine.inspect(id).map_err(|error| self.told(error))? {
+        if let Some(found) = engine.inspect(id).map_err(|error| self.with_context(error))? {
             return Ok(found.name.trim_start_matches('/').to_owned());
         }
         let successor = list::labelled(engine, RECREATED_FROM, id);
-        successor.map_err(|error| self.told(error))?.ok_or_else(|| {
+        successor.map_err(|error| self.with_context(error))?.ok_or_else(|| {
             Error::invalid_request(format!(
-                "{}: it shares the network or the namespaces of container {id}, which is gone; make \
-                 it anew by hand",
+                "{}: it shares the network or the namespaces of container {id}, which is gone; \
+                 recreate it manually",
                 self.attempt
             ))
         })
     }
 
-    /// The old one is stopped and aside.
+    /// The old container is stopped and set aside: create the new one.
     fn build(&self, old: &Old, blueprint: &Blueprint) -> Result<Observation> {
         let new = match self.create(blueprint) {
             Ok(new) => new,
-            Err(error) => return Err(self.undone(old, None, error)),
+            Err(error) => return Err(self.roll_back(old, None, error)),
         };
-        let made = self.join(&new, blueprint).and_then(|()| self.wake(old, &new));
+        let made = self.join(&new, blueprint).and_then(|()| self.start_new(old, &new));
         let seen = match made {
             Ok(seen) => seen,
-            Err(error) => return Err(self.undone(old, Some(&new), error)),
+            Err(error) => return Err(self.roll_back(old, Some(&new), error)),
         };
-        memo::delete(&self.note());
+        memo::delete(&self.cache_key());
         let left = self.dependants(&old.id);
         self.remove_old(&old.id)?;
         if left.is_empty() {
             return Ok(seen);
         }
         let (name, left) = (self.handle(), left.join(", "));
-        warn!(containers = left; "these are bound to what {name:?} was before: recreate them, too");
+        warn!(containers = left; "these containers depend on the old {name:?}: recreate them, too");
         Ok(seen.with_attribute("dependants", left))
     }
 
@@ -227,7 +229,7 @@ impl<'a> Recreation<'a> {
         if !answer.is_done() {
             return Err(answer.refusal(&self.attempt));
         }
-        let Created { id } = answer.response.json().map_err(|error| self.told(error))?;
+        let Created { id } = answer.response.json().map_err(|error| self.with_context(error))?;
         Ok(id)
     }
 
@@ -243,35 +245,35 @@ impl<'a> Recreation<'a> {
         Ok(())
     }
 
-    /// Starts the new one if the old one ran, and sees whether it lives.
-    fn wake(&self, old: &Old, new: &str) -> Result<Observation> {
+    /// Starts the new container if the old one ran, and checks that it stays up.
+    fn start_new(&self, old: &Old, new: &str) -> Result<Observation> {
         if !old.ran {
             return self.container.observe();
         }
-        self.container.start().map_err(|error| self.told(error))?;
-        clock::sleep(SETTLE);
+        self.container.start().map_err(|error| self.with_context(error))?;
+        clock::sleep(SETTLE_TIME);
         let seen = self.container.observe()?;
         let is_new = seen.native_id.as_deref() == Some(new);
-        // What has done its work has ended well.
-        let lives = seen.status == Status::Running || seen.attribute("exit-status") == Some("0");
-        if is_new && lives {
+        // A container that finished its work exits with 0.
+        let is_up = seen.status == Status::Running || seen.attribute("exit-status") == Some("0");
+        if is_new && is_up {
             return Ok(seen);
         }
         let detail = seen.detail.as_deref().unwrap_or(&seen.native_status);
-        // It goes, and with it what it wrote.
-        let written = self.container.logs(LAST_WORDS).unwrap_or_default();
+        // The container is about to be removed together with its logs.
+        let written = self.container.logs(LOG_LINES).unwrap_or_default();
         let written = match written.is_empty() {
-            true => "it wrote nothing".to_owned(),
-            false => format!("it wrote: {}", written.join(" / ")),
+            true => "no output".to_owned(),
+            false => format!("output: {}", written.join(" / ")),
         };
         Err(Error::internal(format!(
-            "{}: the new container does not run: {detail}; {written}; the old one is put back",
+            "{}: the new container does not run: {detail}; {written}; the old one is restored",
             self.attempt
         )))
     }
 
-    /// Takes back what was done, and says what could not be taken back.
-    fn undone(&self, old: &Old, new: Option<&str>, cause: Error) -> Error {
+    /// Rolls back, and adds to the error what could not be rolled back.
+    fn roll_back(&self, old: &Old, new: Option<&str>, cause: Error) -> Error {
         let undo = || {
             if let Some(new) = new {
                 self.delete(new, true)?;
@@ -287,7 +289,7 @@ impl<'a> Recreation<'a> {
         };
         match undo() {
             Ok(()) => {
-                memo::delete(&self.note());
+                memo::delete(&self.cache_key());
                 cause
             }
             Err(error) => {
@@ -295,8 +297,7 @@ impl<'a> Recreation<'a> {
                 Error::new(
                     cause.code().clone(),
                     format!(
-                        "{}; and what was there before could not be put back: {}; recreate it once \
-                         more",
+                        "{}; and the old container could not be restored: {}; recreate it once more",
                         cause.message(),
                         error.message()
                     ),
@@ -305,10 +306,13 @@ impl<'a> Recreation<'a> {
         }
     }
 
-    /// The volumes stay: the new one has them.
+    /// Keeps the volumes: the new container has them.
     fn remove_old(&self, id: &str) -> Result<()> {
         self.delete(id, false).map_err(|error| {
-            error.context(format!("{}: the new one is made, and the old one is left", self.attempt))
+            error.context(format!(
+                "{}: the new container is created, and the old one is left",
+                self.attempt
+            ))
         })
     }
 
@@ -316,7 +320,7 @@ impl<'a> Recreation<'a> {
         let path = format!("/containers/{}", encode(id));
         let mut call = Call::delete(&path).to(RECREATE_ENDPOINT).query("force", "1");
         if with_volumes {
-            // Its own, which nobody has used; not those that it got from the old one.
+            // Volumes of the new container alone; not those of the old one.
             call = call.query("v", "1");
         }
         let answer = self.send(&call)?;
@@ -333,47 +337,47 @@ impl<'a> Recreation<'a> {
         if answer.is_done() { Ok(()) } else { Err(answer.refusal(&self.attempt)) }
     }
 
-    fn refuse_what_cannot_be(&self, current: &Value, runs: bool) -> Result<()> {
+    fn check_supported(&self, current: &Value, runs: bool) -> Result<()> {
         let labels = &current["Config"]["Labels"];
         let why = if !labels["com.docker.swarm.task.id"].is_null() {
-            "it is a task of a swarm, which makes its tasks itself; update the service"
+            "it is a task of a swarm, which creates its tasks itself; update the service"
         } else if current["HostConfig"]["AutoRemove"] == true && runs {
-            "the engine removes it with its volumes as soon as it stops (`--rm`); make it without that"
+            "the engine removes it with its volumes as soon as it stops (`--rm`); create it without --rm"
         } else {
             return Ok(());
         };
         Err(Error::new(ErrorCode::Unsupported, format!("{}: {why}", self.attempt)))
     }
 
-    /// Containers in the old one's network, which ends with it, or linked to it.
+    /// Containers that share the old one's network or link to it.
     fn dependants(&self, old: &str) -> Vec<String> {
         list::dependants(self.engine(), old).unwrap_or_else(|error| {
             let name = self.handle();
-            warn!("nobody knows whether other containers need {name:?}: {error}");
+            warn!("cannot find containers that depend on {name:?}: {error}");
             Vec::new()
         })
     }
 
     fn send(&self, call: &Call<'_>) -> Result<Answer> {
-        self.engine().send(call).map_err(|error| self.told(error))
+        self.engine().send(call).map_err(|error| self.with_context(error))
     }
 
-    fn told(&self, error: Error) -> Error {
+    fn with_context(&self, error: Error) -> Error {
         error.context(&self.attempt)
     }
 
-    /// Where the id of the one is kept that ran until it was stopped to be made anew.
-    fn note(&self) -> String {
+    /// Cache key of the id of the container that ran until it was stopped for the recreation.
+    fn cache_key(&self) -> String {
         format!("recreate {}", self.handle())
     }
 }
 
-/// The container that was put aside for one of this name.
+/// The container that was set aside for one of this name.
 fn find_aside(engine: &Engine, handle: &str) -> Result<Option<Old>> {
     for (suffix, ran) in ASIDE {
-        if let Some(whole) = engine.whole(&format!("{handle}{suffix}"))? {
-            let id = text(&whole["Id"]).to_owned();
-            return Ok(Some(Old { whole, id, ran }));
+        if let Some(inspected) = engine.inspect_raw(&format!("{handle}{suffix}"))? {
+            let id = text(&inspected["Id"]).to_owned();
+            return Ok(Some(Old { inspected, id, ran }));
         }
     }
     Ok(None)

@@ -1,4 +1,4 @@
-//! Taking a container away, with or without the data that belongs to it alone.
+//! Removes a container, with or without its own data.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,57 +12,59 @@ use crate::{
     recreate::ASIDE,
 };
 
-/// The time to stop by itself where the container does not say.
+/// Grace time of a container without a stop timeout.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The longest time to stop by itself: the call has to end.
+/// Longest grace time, so that the call ends.
 const LONGEST_GRACE: Duration = Duration::from_secs(30);
 
-/// How long the engine may take over a removal that somebody else has begun.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Timeout for a removal that another client began.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Between two looks at it.
+/// Pause between two removal attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Removes it, and what a recreation that was broken off has put aside.
+/// Removes the container and those that an unfinished recreation set aside.
 pub(crate) fn remove(container: &Container<'_>, preserve: bool) -> Result<()> {
     let attempt = container.attempt("remove");
-    let told = |error: Error| error.context(&attempt);
+    let with_context = |error: Error| error.context(&attempt);
     let mut volumes = BTreeSet::new();
     let names = ASIDE.map(|(suffix, _)| format!("{}{suffix}", container.handle()));
     for name in names.iter().map(String::as_str).chain([container.handle()]) {
-        let Some(whole) = container.engine().whole(name).map_err(told)? else { continue };
-        let own = blueprint::own_volumes(&whole);
-        let ends_with_it = whole["HostConfig"]["AutoRemove"] == true && !own.is_empty();
+        let Some(inspected) = container.engine().inspect_raw(name).map_err(with_context)? else {
+            continue;
+        };
+        let own = blueprint::anonymous_volumes(&inspected);
+        let ends_with_it = inspected["HostConfig"]["AutoRemove"] == true && !own.is_empty();
         if preserve && ends_with_it {
             return Err(Error::new(
                 ErrorCode::Unsupported,
                 format!(
-                    "{attempt}: the engine removes its volumes with it (`--rm`); copy the data"
+                    "{attempt}: the engine removes its volumes with it (`--rm`); copy the data first"
                 ),
             ));
         }
         volumes.extend(own.into_iter().map(str::to_owned));
-        let id = whole["Id"].as_str().unwrap_or_default();
-        // Before it is stopped: whoever may not remove it leaves it as it is.
+        let id = inspected["Id"].as_str().unwrap_or_default();
+        // Before the stop: a provider without the grant to remove leaves the container unchanged.
         if !delete(container, id, preserve, false, &attempt)? {
-            container.stop(None, grace(&whole)).map_err(told)?;
+            container.stop(None, grace(&inspected)).map_err(with_context)?;
             delete(container, id, preserve, true, &attempt)?;
         }
     }
     if preserve {
         return Ok(());
     }
-    // Those that a recreation has handed on have a name by now, and stay with `v=1`.
+    // Volumes that a recreation handed on are mounted by name, and stay with `v=1`.
     volumes.iter().try_for_each(|volume| delete_volume(container, volume, &attempt))
 }
 
-fn grace(whole: &Value) -> Duration {
-    let said = whole["Config"]["StopTimeout"].as_u64().map_or(GRACE, Duration::from_secs);
-    said.min(LONGEST_GRACE)
+fn grace(inspected: &Value) -> Duration {
+    let configured = inspected["Config"]["StopTimeout"].as_u64().map_or(GRACE, Duration::from_secs);
+    configured.min(LONGEST_GRACE)
 }
 
-/// Whether it is gone. What runs is removed by force only.
+/// Whether the container is gone. A running one is removed only by force.
 fn delete(
     container: &Container<'_>,
     id: &str,
@@ -70,7 +72,7 @@ fn delete(
     force: bool,
     attempt: &str,
 ) -> Result<bool> {
-    let told = |error: Error| error.context(attempt);
+    let with_context = |error: Error| error.context(attempt);
     let path = format!("/containers/{}", encode(id));
     let mut call = Call::delete(&path).to(REMOVE_ENDPOINT);
     for (name, wanted) in [("force", force), ("v", !preserve)] {
@@ -78,14 +80,14 @@ fn delete(
             call = call.query(name, "1");
         }
     }
-    let deadline = Deadline::after(PATIENCE);
+    let deadline = Deadline::after(REMOVAL_TIMEOUT);
     loop {
-        let answer = container.engine().send(&call).map_err(told)?;
+        let answer = container.engine().send(&call).map_err(with_context)?;
         match answer.status {
             404 => return Ok(true),
             _ if answer.is_done() => return Ok(true),
             409 if !force => return Ok(false),
-            // It is being removed already.
+            // The removal is in progress.
             409 if deadline.left().is_some() => clock::sleep(PAUSE),
             _ => return Err(answer.refusal(attempt)),
         }
@@ -99,7 +101,7 @@ fn delete_volume(container: &Container<'_>, name: &str, attempt: &str) -> Result
     match answer.status {
         404 => Ok(()),
         409 => {
-            info!(volume = name; "the volume stays: another container uses it");
+            info!(volume = name; "keeping the volume: another container uses it");
             Ok(())
         }
         _ if answer.is_done() => Ok(()),

@@ -1,8 +1,11 @@
-//! What the operator writes for the provider and for a container.
+//! Settings of the provider and of a container.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
-use drowse_provider_sdk::{Error, Result};
+use drowse_provider_sdk::{
+    Error, Result,
+    settings::{check_registry, is_host},
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -10,51 +13,51 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
-    /// How containers are reached: `container` by their own addresses (the router runs on the
-    /// engine's machine or in one of its networks), `published` by published ports (rootless
-    /// engines, Docker Desktop, an engine on another machine), `auto` by their own addresses and,
-    /// if there is none, by published ports.
+    /// Addresses to use: `container` the container's own addresses (the router runs on the engine's
+    /// machine or in one of its networks), `published` published ports (rootless engines, Docker
+    /// Desktop, an engine on another machine), `auto` the container's own addresses or, without
+    /// any, published ports.
     #[serde(default)]
     pub address: AddressKind,
-    /// The network whose addresses are preferred; else networks come in the order of their names.
+    /// Network whose addresses come first; the others follow by name.
     pub network: Option<String>,
-    /// Where ports published on all interfaces, and containers in the host's network, are reached;
-    /// 127.0.0.1 when absent. Set it when the engine runs on another machine, or on the machine
-    /// whose container the router is.
+    /// Host of ports published on all interfaces and of containers in the host's network; default
+    /// 127.0.0.1. Set it if the engine runs on another machine, or if the router itself runs in a
+    /// container of the engine.
     pub host: Option<String>,
-    /// Registries that want credentials, each with the endpoint through which its images are pulled:
-    /// `{ "ghcr.io" = "registry" }`. The endpoint is the same engine with a header
-    /// `X-Registry-Auth`. Names of images without a registry are of `docker.io`.
+    /// Registries that need credentials, each with the endpoint that pulls its images: `{ "ghcr.io"
+    /// = "registry" }`. The endpoint is the same engine with a header `X-Registry-Auth`. Image
+    /// names without a registry belong to `docker.io`.
     #[serde(default)]
     pub registries: BTreeMap<String, String>,
 }
 
-/// Settings of one container; what is absent is as for the provider.
+/// Settings of one container; absent keys default to the provider's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TargetSettings {
-    /// How this container is reached.
+    /// Addresses to use for this container.
     pub address: Option<AddressKind>,
-    /// The network whose addresses are preferred for this container.
+    /// Network whose addresses come first for this container.
     pub network: Option<String>,
 }
 
-/// How containers are reached.
+/// Addresses to use for a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AddressKind {
-    /// By their own addresses; if they have none, by published ports.
+    /// The container's own addresses or, without any, published ports.
     #[default]
     Auto,
-    /// By their own addresses only.
+    /// Only the container's own addresses.
     Container,
-    /// By published ports only.
+    /// Only published ports.
     Published,
 }
 
-/// The settings that decide how one container is reached.
+/// The settings that select the addresses of one container.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reach<'a> {
+pub(crate) struct AddressRules<'a> {
     pub(crate) kind: AddressKind,
     pub(crate) network: Option<&'a str>,
     pub(crate) host: Option<&'a str>,
@@ -63,22 +66,11 @@ pub(crate) struct Reach<'a> {
 // === impl Settings ===
 
 impl Settings {
-    /// Whether the values make sense.
+    /// Validates the values.
     pub(crate) fn check(&self) -> Result<()> {
-        let name = |host: &str| {
-            !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-        };
-        for registry in self.registries.keys() {
-            // As it stands in the names of images: there is neither scheme nor path.
-            if !registry.split(':').all(name) {
-                return Err(Error::invalid_request(format!(
-                    "settings: key \"registries\": {registry:?} is not the beginning of an image's \
-                     name; write for instance ghcr.io or registry.lan:5000"
-                )));
-            }
-        }
+        self.registries.keys().try_for_each(|it| check_registry("registries", it))?;
         let Some(host) = &self.host else { return Ok(()) };
-        if host.parse::<IpAddr>().is_ok() || name(host) {
+        if is_host(host) {
             return Ok(());
         }
         Err(Error::invalid_request(format!(
@@ -87,8 +79,8 @@ impl Settings {
         )))
     }
 
-    pub(crate) fn reach<'a>(&'a self, target: &'a TargetSettings) -> Reach<'a> {
-        Reach {
+    pub(crate) fn address_rules<'a>(&'a self, target: &'a TargetSettings) -> AddressRules<'a> {
+        AddressRules {
             kind: target.address.unwrap_or(self.address),
             network: target.network.as_deref().or(self.network.as_deref()),
             host: self.host.as_deref(),

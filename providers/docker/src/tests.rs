@@ -1,4 +1,4 @@
-//! Answers in `fixtures` were recorded from Docker 20.10 (API 1.41), less what is not read.
+//! Responses in `fixtures` were recorded from Docker 20.10 (API 1.41), without unused fields.
 
 mod addresses;
 mod blueprint;
@@ -24,17 +24,17 @@ const PAUSED: &str = include_str!("../fixtures/paused.json");
 const EXITED: &str = include_str!("../fixtures/exited.json");
 const CREATED: &str = include_str!("../fixtures/created.json");
 
-/// The id of the recorded container `web`.
+/// Id of the recorded container `web`.
 const WEB_ID: &str = "32ed33c86aef34cc2290ca5450f2153fed212b12ee402ddb2cba2bd6faf783be";
 
 const INSPECT_WEB: &str = "GET /v1.41/containers/web/json";
 
-/// A provider that has just met an engine of API 1.41.
+/// A provider that has just negotiated with an engine of API 1.41.
 fn docker() -> Harness<Docker> {
     engine("1.41", json!({}))
 }
 
-/// A provider with these settings that has just met an engine of this version.
+/// A provider with these settings and an engine of this version, just negotiated.
 fn engine(version: &str, settings: Value) -> Harness<Docker> {
     let test = Harness::with_settings(settings);
     test.expect(
@@ -53,7 +53,7 @@ fn refused(status: u16, message: &str) -> Reply {
     Reply::status(status).body(json!({ "message": message }).to_string())
 }
 
-/// A recorded answer with one value replaced, by JSON pointer.
+/// A recorded response with one value replaced, by JSON pointer.
 fn changed(body: &str, pointer: &str, value: Value) -> Reply {
     let mut body: Value = serde_json::from_str(body).unwrap();
     *body.pointer_mut(pointer).unwrap() = value;

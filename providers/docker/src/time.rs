@@ -1,15 +1,15 @@
-//! The engine's two ways to write a moment.
+//! The engine's two time formats.
 
 use jiff::Timestamp;
 
-/// Milliseconds since the epoch of an RFC 3339 time. None for anything else, and for the years
-/// before 1970: an engine writes year 1 for never.
+/// Milliseconds since the epoch of an RFC 3339 time. None for anything else and for years before
+/// 1970: an engine writes year 1 for never.
 pub(crate) fn parse_millis(text: &str) -> Option<u64> {
     let moment: Timestamp = text.parse().ok()?;
     u64::try_from(moment.as_millisecond()).ok()
 }
 
-/// What `since` of `/events` takes: seconds with nine digits of a fraction.
+/// Format of `since` of `/events`: seconds with nine decimal places.
 pub(crate) fn since(nanoseconds: u64) -> String {
     format!("{}.{:09}", nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000)
 }
@@ -27,7 +27,7 @@ mod tests {
     }
 
     #[test]
-    fn never_and_nonsense_are_no_time() {
+    fn year_one_and_invalid_times_are_none() {
         for text in
             ["0001-01-01T00:00:00Z", "", "yesterday", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00"]
         {
@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn since_has_nine_digits_of_a_fraction() {
+    fn since_has_nine_decimal_places() {
         assert_eq!(since(1_795_213_962_000_000_007), "1795213962.000000007");
         assert_eq!(since(5), "0.000000005");
     }

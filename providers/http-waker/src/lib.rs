@@ -1,12 +1,12 @@
-//! The http-waker provider of drowse: whatever has an HTTP API that starts things. A target is a
-//! name that the API knows; requests and answers are as the settings say.
+//! The http-waker provider of drowse: controls targets by any HTTP API. A target is a name that the
+//! API knows; the settings define requests and responses.
 
 #![forbid(unsafe_code)]
 
-mod plane;
+mod concurrent_call;
+mod control_plane;
 mod settings;
 mod template;
-mod turn;
 
 use drowse_provider_sdk::{
     Ability, Description, Endpoint, EndpointWish, Error, Observation, Page, Provider, Result,
@@ -14,11 +14,11 @@ use drowse_provider_sdk::{
 };
 
 use crate::{
-    plane::{ENDPOINT, Plane, lacks_address, observe, refusal, text},
-    settings::{Ask, List, Settings, TargetSettings},
+    control_plane::{ControlPlane, ENDPOINT, lacks_address, observe, refusal, text},
+    settings::{List, Request, Settings, TargetSettings},
 };
 
-/// Observations on a page of `list`.
+/// Maximum observations of a page.
 const PAGE: usize = 500;
 
 /// The control plane behind the granted endpoint.
@@ -38,7 +38,7 @@ impl Provider for Waker {
         Description::new("http-waker", env!("CARGO_PKG_VERSION"), "anything with an HTTP API")
             .abilities([Ability::Pause, Ability::Kill, Ability::List, Ability::Watch])
             .endpoint(
-                EndpointWish::new(ENDPOINT, "starts and stops targets and tells their state")
+                EndpointWish::new(ENDPOINT, "starts, stops and queries targets")
                     .suggested_url("http://127.0.0.1:9000")
                     .rules(["GET /servers/*", "POST /servers/*/start", "POST /servers/*/stop"])
                     .rules_follow(["start", "stop", "status"]),
@@ -51,52 +51,52 @@ impl Provider for Waker {
         Ok(Self { settings })
     }
 
-    /// Looks first: what runs already is not asked to start. Then waits until it runs and has an
-    /// address, as nobody could be forwarded before.
+    /// Queries first, so that a running target is not started again. Then waits until the target
+    /// runs and has an address, because traffic cannot be forwarded earlier.
     fn start(&self, target: &Target<TargetSettings>) -> Result<Observation> {
-        let plane = self.plane(target)?;
-        let seen = plane.look()?;
-        self.wake(&plane, seen)
+        let control_plane = self.control_plane(target)?;
+        let seen = control_plane.query()?;
+        self.ensure_running(&control_plane, seen)
     }
 
     fn stop(&self, target: &Target<TargetSettings>, _: &StopOptions) -> Result<Observation> {
-        self.end(target, "stop", Some(&self.settings.stop))
+        self.ensure_stopped(target, "stop", Some(&self.settings.stop))
     }
 
     fn kill(&self, target: &Target<TargetSettings>, _: Option<&str>) -> Result<Observation> {
-        self.end(target, "kill", self.settings.kill.as_ref())
+        self.ensure_stopped(target, "kill", self.settings.kill.as_ref())
     }
 
     fn pause(&self, target: &Target<TargetSettings>) -> Result<Observation> {
-        let plane = self.plane(target)?;
+        let control_plane = self.control_plane(target)?;
         let pause = configured("pause", self.settings.pause.as_ref())?;
-        let turn = plane.turn();
-        let seen = plane.look()?;
+        let call = control_plane.call();
+        let seen = control_plane.query()?;
         match seen.status {
             Status::Paused => return Ok(seen),
-            Status::Running => plane.ask("pause", pause)?,
+            Status::Running => control_plane.request("pause", pause)?,
             _ => {
-                let why = format!("it is {}; start it instead", seen.native_status);
-                return Err(plane.told("pause", Error::conflict(why)));
+                let why = format!("the target is {}; start it instead", seen.native_status);
+                return Err(control_plane.with_context("pause", Error::conflict(why)));
             }
         }
-        plane.wait("pause", &turn, |seen| Ok(seen.status == Status::Paused))
+        control_plane.wait("pause", &call, |seen| Ok(seen.status == Status::Paused))
     }
 
     fn resume(&self, target: &Target<TargetSettings>) -> Result<Observation> {
-        let plane = self.plane(target)?;
-        let seen = plane.look()?;
+        let control_plane = self.control_plane(target)?;
+        let seen = control_plane.query()?;
         match seen.status {
-            Status::Running | Status::Paused => self.wake(&plane, seen),
+            Status::Running | Status::Paused => self.ensure_running(&control_plane, seen),
             _ => {
-                let why = format!("it is {}; start it instead", seen.native_status);
-                Err(plane.told("resume", Error::conflict(why)))
+                let why = format!("the target is {}; start it instead", seen.native_status);
+                Err(control_plane.with_context("resume", Error::conflict(why)))
             }
         }
     }
 
     fn status(&self, target: &Target<TargetSettings>) -> Result<Observation> {
-        self.plane(target)?.look()
+        self.control_plane(target)?.query()
     }
 
     fn list(&self, cursor: Option<&str>) -> Result<Page> {
@@ -114,47 +114,51 @@ impl Provider for Waker {
 }
 
 impl Waker {
-    fn plane<'a>(&'a self, target: &'a Target<TargetSettings>) -> Result<Plane<'a>> {
-        Plane::of(&self.settings, target)
+    fn control_plane<'a>(&'a self, target: &'a Target<TargetSettings>) -> Result<ControlPlane<'a>> {
+        ControlPlane::of(&self.settings, target)
     }
 
-    /// Makes it run that was seen like this.
-    fn wake(&self, plane: &Plane<'_>, seen: Observation) -> Result<Observation> {
-        let turn = plane.turn();
+    /// Brings a target in this state to `running`.
+    fn ensure_running(
+        &self,
+        control_plane: &ControlPlane<'_>,
+        seen: Observation,
+    ) -> Result<Observation> {
+        let call = control_plane.call();
         match (&seen.status, &self.settings.resume) {
             (Status::Running, _) if !lacks_address(&seen) => return Ok(seen),
             (Status::Running | Status::Starting, _) => {}
-            (Status::Paused, Some(resume)) => plane.ask("start", resume)?,
-            _ => plane.ask("start", &self.settings.start)?,
+            (Status::Paused, Some(resume)) => control_plane.request("start", resume)?,
+            _ => control_plane.request("start", &self.settings.start)?,
         }
-        plane.wait("start", &turn, |seen| match seen.status {
+        control_plane.wait("start", &call, |seen| match seen.status {
             Status::Running => Ok(!lacks_address(seen)),
             Status::Failed => Err(Error::unavailable(match &seen.detail {
-                Some(detail) => format!("it is {}: {detail}", seen.native_status),
-                None => format!("it is {}", seen.native_status),
+                Some(detail) => format!("the target is {}: {detail}", seen.native_status),
+                None => format!("the target is {}", seen.native_status),
             })),
             _ => Ok(false),
         })
     }
 
-    fn end(
+    fn ensure_stopped(
         &self,
         target: &Target<TargetSettings>,
         verb: &str,
-        ask: Option<&Ask>,
+        request: Option<&Request>,
     ) -> Result<Observation> {
-        let plane = self.plane(target)?;
-        let ask = configured(verb, ask)?;
-        let turn = plane.turn();
-        let seen = plane.look()?;
-        let rests =
+        let control_plane = self.control_plane(target)?;
+        let request = configured(verb, request)?;
+        let call = control_plane.call();
+        let seen = control_plane.query()?;
+        let is_stopped =
             |status: &Status| matches!(status, Status::Stopped | Status::Failed | Status::Missing);
         match &seen.status {
-            status if rests(status) => return Ok(seen),
+            status if is_stopped(status) => return Ok(seen),
             Status::Stopping => {}
-            _ => plane.ask(verb, ask)?,
+            _ => control_plane.request(verb, request)?,
         }
-        plane.wait(verb, &turn, |seen| Ok(rests(&seen.status)))
+        control_plane.wait(verb, &call, |seen| Ok(is_stopped(&seen.status)))
     }
 
     fn all(&self, list: &List) -> Result<Vec<Observation>> {
@@ -174,9 +178,7 @@ impl Waker {
 
 fn configured<'a, T>(verb: &str, request: Option<&'a T>) -> Result<&'a T> {
     request.ok_or_else(|| {
-        Error::unsupported(format!(
-            "{verb}: the settings say no request for it; add settings.{verb}"
-        ))
+        Error::unsupported(format!("{verb}: no request is configured; add settings.{verb}"))
     })
 }
 

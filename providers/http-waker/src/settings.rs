@@ -1,4 +1,4 @@
-//! What the operator writes: which requests wake a target, put it to sleep and tell its state.
+//! Settings: the requests that start, stop and query a target.
 
 use std::collections::BTreeMap;
 
@@ -16,116 +16,115 @@ use crate::template;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Settings {
-    /// Wakes a target.
-    pub start: Ask,
-    /// Puts a target to sleep.
-    pub stop: Ask,
-    /// Holds a target in memory; without it the provider cannot pause.
-    pub pause: Option<Ask>,
-    /// Continues a paused target; without it `start` does.
-    pub resume: Option<Ask>,
-    /// Ends a target at once; without it the provider cannot kill.
-    pub kill: Option<Ask>,
-    /// Tells what a target is now.
-    pub status: Look,
-    /// Tells all targets; without it the provider knows only those in use.
+    /// Starts a target.
+    pub start: Request,
+    /// Stops a target.
+    pub stop: Request,
+    /// Pauses a target in memory; without it the provider cannot pause.
+    pub pause: Option<Request>,
+    /// Resumes a paused target; default is `start`.
+    pub resume: Option<Request>,
+    /// Kills a target; without it the provider cannot kill.
+    pub kill: Option<Request>,
+    /// Queries a target's state.
+    pub status: StatusQuery,
+    /// Lists all targets; without it the provider knows only configured ones.
     pub list: Option<List>,
-    /// Time between two looks while a target starts or stops.
+    /// Interval of queries while a target starts or stops.
     pub poll: Span,
-    /// A target that is not running, or not stopped, after this long has failed to do so.
+    /// Timeout for a target to start or stop.
     pub patience: Span,
-    /// What is tried again, and how often.
+    /// Retries of failed requests.
     pub retry: Retry,
 }
 
 /// A request that changes a target. In `path`, `headers` and `body`, `{name}` is the target's name
-/// and `{values.KEY}` what its workload says under `values`; in paths they are percent-encoded.
-/// A brace is written `{{` or `}}`.
+/// and `{values.KEY}` an entry of its workload's `values`; in paths they are percent-encoded. Write
+/// `{{` or `}}` for a brace.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Ask {
-    /// `POST` unless said otherwise.
+pub struct Request {
+    /// HTTP method; default `POST`.
     #[serde(default = "post")]
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// Headers that describe the body. Credentials belong to the endpoint.
+    /// Headers of the body. Credentials belong to the endpoint.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// A text is sent as it is, anything else as JSON.
+    /// A text is sent as is, any other value as JSON.
     pub body: Option<Value>,
-    /// Statuses that mean that it is done or under way: 2xx and 409 unless said otherwise.
+    /// Statuses that mean done or in progress; default 2xx and 409.
     pub accept: Option<Vec<u16>>,
 }
 
-/// A request that tells a target's state, and where its answer says what, by JSON pointers
-/// (RFC 6901).
+/// A request for a target's state, and JSON pointers (RFC 6901) into its response.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Look {
+pub struct StatusQuery {
     /// Path and query, with `{name}` and `{values.KEY}`.
     pub path: String,
-    /// The state's word.
+    /// Pointer to the state.
     pub state: String,
-    /// The address, `host:port` or only the host.
+    /// Pointer to the address, `host:port` or the host alone.
     pub address: String,
-    /// The port, where it stands by itself.
+    /// Pointer to the port, if separate.
     pub port: Option<String>,
-    /// What identifies this life of the target.
+    /// Pointer to an id of the target's instance.
     pub id: Option<String>,
-    /// A sentence for people.
+    /// Pointer to a description for people.
     pub detail: Option<String>,
-    /// Words of the control plane for a state, besides the usual ones: `running = ["ok"]`.
+    /// Additional state names of the control plane: `running = ["ok"]`.
     pub words: BTreeMap<State, Vec<String>>,
 }
 
-/// A request that tells all targets. Its items are of the shape that `status` says.
+/// A request for all targets. Items have the shape that `status` defines.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct List {
     /// Path and query.
     pub path: String,
-    /// JSON pointer to the list; the whole answer unless said otherwise.
+    /// JSON pointer to the list; default is the whole response.
     #[serde(default)]
     pub items: String,
-    /// JSON pointer to a target's name within an item.
+    /// JSON pointer to a target's name in an item.
     #[serde(default = "name")]
     pub name: String,
-    /// Time between two looks at the list.
+    /// Interval of queries of the list.
     #[serde(default = "every")]
     pub every: Span,
 }
 
-/// A state that the words of a control plane stand for.
+/// A state that state names of a control plane map to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// It runs.
     Running,
-    /// It is on its way to running.
+    /// It is starting.
     Starting,
-    /// It is held in memory.
+    /// It is paused in memory.
     Paused,
-    /// It is on its way to stopped.
+    /// It is stopping.
     Stopping,
     /// It does not run.
     Stopped,
-    /// It cannot run as it is.
+    /// It cannot run.
     Failed,
-    /// There is no such target.
+    /// It does not exist.
     Missing,
 }
 
-/// When a request is sent again. One that may have had its effect is sent again, too: control
-/// planes whose `start` counts should say `times = 0`.
+/// Retries of failed requests. A request that may have taken effect is repeated, too; set `times =
+/// 0` for a control plane whose `start` must not be repeated.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Retry {
-    /// So often at most.
+    /// Maximum number of retries.
     pub times: u32,
-    /// The first pause; each further one is twice as long. A longer `Retry-After` counts.
+    /// First pause; doubles after each retry. A longer `Retry-After` takes precedence.
     pub pause: Span,
-    /// Statuses that are worth another try, besides no answer at all.
+    /// Statuses that are retried, besides a missing response.
     pub statuses: Vec<u16>,
 }
 
@@ -133,12 +132,12 @@ pub struct Retry {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct TargetSettings {
-    /// Where it is when the control plane does not say: `host:port` or only the host.
+    /// Address if the control plane reports none: `host:port` or the host alone.
     pub address: Option<String>,
-    /// Its port when the control plane tells only a host.
+    /// Port if the control plane reports only a host.
     #[schemars(range(min = 1))]
     pub port: Option<u16>,
-    /// For `{values.KEY}` in the requests.
+    /// Values of `{values.KEY}` in the requests.
     pub values: BTreeMap<String, String>,
 }
 
@@ -159,12 +158,12 @@ fn every() -> Span {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            start: Ask::post("/servers/{name}/start"),
-            stop: Ask::post("/servers/{name}/stop"),
+            start: Request::post("/servers/{name}/start"),
+            stop: Request::post("/servers/{name}/stop"),
             pause: None,
             resume: None,
             kill: None,
-            status: Look::default(),
+            status: StatusQuery::default(),
             list: None,
             poll: Span::seconds(2),
             patience: Span::seconds(90),
@@ -174,17 +173,17 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Finds what could never work.
+    /// Validates the values.
     pub(crate) fn check(&self) -> Result<()> {
-        let asks = [
+        let requests = [
             ("start", Some(&self.start)),
             ("stop", Some(&self.stop)),
             ("pause", self.pause.as_ref()),
             ("resume", self.resume.as_ref()),
             ("kill", self.kill.as_ref()),
         ];
-        for (key, ask) in asks {
-            ask.map_or(Ok(()), |ask| ask.check(key))?;
+        for (key, request) in requests {
+            request.map_or(Ok(()), |request| request.check(key))?;
         }
         self.status.check()?;
         if let Some(list) = &self.list {
@@ -198,15 +197,15 @@ impl Settings {
     }
 }
 
-// === impl Ask ===
+// === impl Request ===
 
-impl Ask {
+impl Request {
     fn post(path: &str) -> Self {
         let (method, path) = (post(), path.to_owned());
         Self { method, path, headers: BTreeMap::new(), body: None, accept: None }
     }
 
-    /// This status means that it is done or under way.
+    /// Whether the status means done or in progress.
     pub(crate) fn accepts(&self, status: u16) -> bool {
         match &self.accept {
             Some(statuses) => statuses.contains(&status),
@@ -227,9 +226,9 @@ impl Ask {
     }
 }
 
-// === impl Look ===
+// === impl StatusQuery ===
 
-impl Default for Look {
+impl Default for StatusQuery {
     fn default() -> Self {
         Self {
             path: "/servers/{name}".to_owned(),
@@ -243,7 +242,7 @@ impl Default for Look {
     }
 }
 
-impl Look {
+impl StatusQuery {
     fn check(&self) -> Result<()> {
         check_path("status.path", &self.path)?;
         check_pointer("status.state", &self.state)?;
@@ -257,17 +256,17 @@ impl Look {
         Ok(())
     }
 
-    /// What a word of the control plane means, whatever its case.
+    /// Maps a state name of the control plane, ignoring case.
     pub(crate) fn state_of(&self, word: &str) -> Option<State> {
         let is = |known: &str| known.eq_ignore_ascii_case(word);
         let own = self.words.iter().find(|(_, words)| words.iter().any(|known| is(known)));
-        let usual = || USUAL.iter().find(|(_, words)| words.iter().any(|known| is(known)));
-        own.map(|(state, _)| *state).or_else(|| usual().map(|(state, _)| *state))
+        let common = || COMMON_NAMES.iter().find(|(_, words)| words.iter().any(|known| is(known)));
+        own.map(|(state, _)| *state).or_else(|| common().map(|(state, _)| *state))
     }
 }
 
-/// Words that mean the same to all control planes.
-const USUAL: [(State, &[&str]); 7] = [
+/// State names that all control planes use with the same meaning.
+const COMMON_NAMES: [(State, &[&str]); 7] = [
     (State::Running, &["running", "started", "active", "online", "up", "on"]),
     (State::Starting, &["starting", "pending", "booting", "provisioning", "queued"]),
     (State::Paused, &["paused", "suspended"]),
@@ -288,7 +287,7 @@ impl Default for Retry {
 // === impl TargetSettings ===
 
 impl TargetSettings {
-    /// Where the target is by the operator's word.
+    /// The operator's address of the target.
     pub(crate) fn address(&self, name: &str) -> Result<Option<Address>> {
         let Some(text) = &self.address else { return Ok(None) };
         let address = Address::parse(text).unwrap_or_else(|| Address::new(text.clone()));

@@ -1,12 +1,12 @@
-//! Texts with `{name}` and `{values.KEY}` in them.
+//! Templates with `{name}` and `{values.KEY}`.
 
 use std::collections::BTreeMap;
 
 use drowse_provider_sdk::encode;
 use serde_json::Value;
 
-/// What may stand in a template.
-pub(crate) struct Words<'a> {
+/// Values of a template's placeholders.
+pub(crate) struct Values<'a> {
     pub(crate) name: &'a str,
     pub(crate) values: &'a BTreeMap<String, String>,
 }
@@ -19,7 +19,7 @@ enum Part<'a> {
     Value(&'a str),
 }
 
-/// Says what is wrong with a template.
+/// Validates a template; the error is the reason.
 pub(crate) fn check(text: &str) -> Result<(), String> {
     parts(text).map(drop)
 }
@@ -38,9 +38,8 @@ fn parts(text: &str) -> Result<Vec<Part<'_>>, String> {
             after
         } else {
             let inside = tail.strip_prefix('{').and_then(|tail| tail.split_once('}'));
-            let (word, after) = inside.ok_or_else(|| {
-                format!("a brace with its other half, or a doubled one, in {text:?}")
-            })?;
+            let (word, after) =
+                inside.ok_or_else(|| format!("matching or doubled braces in {text:?}"))?;
             parts.push(match (word, word.strip_prefix("values.")) {
                 ("name", _) => Part::Name,
                 (_, Some(key)) if !key.is_empty() => Part::Value(key),
@@ -53,20 +52,20 @@ fn parts(text: &str) -> Result<Vec<Part<'_>>, String> {
     Ok(parts)
 }
 
-// === impl Words ===
+// === impl Values ===
 
-impl Words<'_> {
-    /// For a path: what is put in is one segment, or a part of one.
+impl Values<'_> {
+    /// Fills a path: each value is percent-encoded.
     pub(crate) fn path(&self, text: &str) -> Result<String, String> {
         self.fill(text, encode)
     }
 
-    /// For a header or a body of text.
+    /// Fills a header or a text body.
     pub(crate) fn text(&self, text: &str) -> Result<String, String> {
         self.fill(text, str::to_owned)
     }
 
-    /// For a body of JSON: each text in it.
+    /// Fills each text of a JSON body.
     pub(crate) fn json(&self, value: &Value) -> Result<Value, String> {
         Ok(match value {
             Value::String(text) => Value::String(self.text(text)?),
@@ -103,23 +102,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_stays_within_its_segment_and_its_string() {
+    fn values_are_encoded_for_paths_and_json() {
         let values = BTreeMap::from([("zone".to_owned(), "a b".to_owned())]);
-        let words = Words { name: "../x?y", values: &values };
-        assert_eq!(words.path("/s/{name}/on?z={values.zone}").unwrap(), "/s/..%2Fx%3Fy/on?z=a%20b");
-        assert_eq!(words.text("{{{name}}}").unwrap(), "{../x?y}");
+        let values = Values { name: "../x?y", values: &values };
+        assert_eq!(
+            values.path("/s/{name}/on?z={values.zone}").unwrap(),
+            "/s/..%2Fx%3Fy/on?z=a%20b"
+        );
+        assert_eq!(values.text("{{{name}}}").unwrap(), "{../x?y}");
         let body = serde_json::json!({ "who": "{name}", "n": [1, "{values.zone}"] });
         let filled = serde_json::json!({ "who": "../x?y", "n": [1, "a b"] });
-        assert_eq!(words.json(&body).unwrap(), filled);
+        assert_eq!(values.json(&body).unwrap(), filled);
     }
 
     #[test]
-    fn what_is_no_template_is_refused() {
+    fn an_invalid_template_is_refused() {
         for wrong in ["{", "}", "{name", "{nam}", "{values.}", "{}", "a}b"] {
             assert!(check(wrong).is_err(), "{wrong}");
         }
-        let words = Words { name: "x", values: &BTreeMap::new() };
-        let error = words.path("/{values.zone}").unwrap_err();
+        let values = Values { name: "x", values: &BTreeMap::new() };
+        let error = values.path("/{values.zone}").unwrap_err();
         assert_eq!(error, "the target's settings have no values.zone");
     }
 }

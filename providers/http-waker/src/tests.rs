@@ -17,12 +17,12 @@ fn running() -> Reply {
 }
 
 #[test]
-fn it_describes_itself_as_a_host_understands() {
+fn the_description_is_valid() {
     check_description::<Waker>();
 }
 
 #[test]
-fn a_start_is_asked_for_once_and_looked_at_every_two_seconds_until_there_is_an_address() {
+fn a_start_is_requested_once_and_polled_until_there_is_an_address() {
     let test = Harness::<Waker>::new();
     test.expect("api", "GET /servers/lobby", state("stopped"))
         .expect("api", "POST /servers/lobby/start", Reply::status(202))
@@ -35,19 +35,19 @@ fn a_start_is_asked_for_once_and_looked_at_every_two_seconds_until_there_is_an_a
         (seen.addresses[0].host.as_str(), seen.addresses[0].port),
         ("10.0.0.5", Some(25565))
     );
-    assert_eq!(seen.addresses[0].target_port, Some(0), "whatever a route calls it");
+    assert_eq!(seen.addresses[0].target_port, Some(0), "overrides the route's port");
     assert_eq!(test.elapsed(), Duration::from_secs(4));
 }
 
 #[test]
-fn what_runs_is_not_asked_to_start() {
+fn a_running_target_is_not_started_again() {
     let test = Harness::<Waker>::new();
     test.expect("api", "GET /servers/lobby", running());
     assert_eq!(test.start("lobby").unwrap().status, Status::Running);
 }
 
 #[test]
-fn a_start_under_way_counts_and_a_missing_target_may_come_to_be() {
+fn a_start_in_progress_and_a_created_target_succeed() {
     let test = Harness::<Waker>::new();
     test.expect("api", "GET /servers/lobby", Reply::status(404))
         .expect("api", "POST /servers/lobby/start", Reply::status(409))
@@ -63,7 +63,7 @@ fn names_are_one_segment_of_the_path() {
 }
 
 #[test]
-fn a_server_error_fails_with_what_the_control_plane_says() {
+fn a_server_error_has_the_control_planes_message() {
     let test = Harness::<Waker>::new();
     let reply = Reply::status(500).body(r#"{"detail": "no node has room"}"#);
     test.expect("api", "GET /servers/lobby", state("stopped")).expect(
@@ -80,7 +80,7 @@ fn a_server_error_fails_with_what_the_control_plane_says() {
 }
 
 #[test]
-fn ninety_seconds_are_enough_and_the_last_state_is_told() {
+fn a_start_times_out_with_the_last_state() {
     let test = Harness::<Waker>::new();
     test.expect("api", "GET /servers/lobby", state("stopped")).expect(
         "api",
@@ -97,18 +97,18 @@ fn ninety_seconds_are_enough_and_the_last_state_is_told() {
 }
 
 #[test]
-fn a_failed_target_and_a_bad_moment_of_the_control_plane_are_told_apart() {
+fn a_failed_target_and_a_temporary_error_are_told_apart() {
     let test = Harness::<Waker>::new();
     test.expect("api", "GET /servers/lobby", state("stopped"))
         .expect("api", "POST /servers/lobby/start", Reply::status(202))
         .expect("api", "GET /servers/lobby", Reply::status(503))
         .expect("api", "GET /servers/lobby", state("crashed"));
     let error = test.start("lobby").unwrap_err();
-    assert_eq!(error.message(), "start \"lobby\": it is crashed");
+    assert_eq!(error.message(), "start \"lobby\": the target is crashed");
 }
 
 #[test]
-fn requests_words_and_places_are_the_settings() {
+fn requests_state_names_and_pointers_are_configurable() {
     let test = Harness::<Waker>::with_settings(json!({
         "start": {
             "method": "PUT",
@@ -141,7 +141,7 @@ fn requests_words_and_places_are_the_settings() {
 }
 
 #[test]
-fn a_stop_waits_until_it_has_stopped_and_asks_nothing_of_what_rests() {
+fn a_stop_waits_for_the_target_and_skips_a_stopped_one() {
     let test = Harness::<Waker>::new();
     test.expect("api", "GET /servers/lobby", running())
         .expect("api", "POST /servers/lobby/stop", Reply::status(202))
@@ -154,7 +154,7 @@ fn a_stop_waits_until_it_has_stopped_and_asks_nothing_of_what_rests() {
 }
 
 #[test]
-fn a_request_is_sent_again_as_often_as_allowed_and_not_before_it_is_wanted() {
+fn a_request_is_retried_after_the_configured_pause() {
     let settings = json!({ "retry": { "times": 2, "pause": "1s" } });
     let test = Harness::<Waker>::with_settings(settings);
     test.expect("api", "GET /servers/lobby", Reply::error(Error::unavailable("no route")))
@@ -165,7 +165,7 @@ fn a_request_is_sent_again_as_often_as_allowed_and_not_before_it_is_wanted() {
 }
 
 #[test]
-fn the_operators_address_stands_in_where_the_control_plane_says_none() {
+fn a_configured_address_is_used_if_none_is_reported() {
     let test = Harness::<Waker>::new();
     test.expect("api", "GET /servers/lobby", state("running"));
     let seen = test.start(("lobby", json!({ "address": "10.0.0.7", "port": 80 }))).unwrap();
@@ -175,7 +175,7 @@ fn the_operators_address_stands_in_where_the_control_plane_says_none() {
 }
 
 #[test]
-fn a_list_is_told_in_pages_and_watched_for_changes() {
+fn a_list_has_pages_and_is_watched_for_changes() {
     let settings = json!({ "list": { "path": "/servers", "items": "/all", "every": "5s" } });
     let test = Harness::<Waker>::with_settings(settings);
     test.allow("api", ["GET /servers"]);
@@ -194,15 +194,15 @@ fn a_list_is_told_in_pages_and_watched_for_changes() {
 }
 
 #[test]
-fn what_has_no_request_is_unsupported_and_says_how_to_have_it() {
+fn an_action_without_a_request_is_unsupported() {
     let test = Harness::<Waker>::new();
     let error = test.pause("lobby").unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Unsupported);
-    assert_eq!(error.message(), "pause: the settings say no request for it; add settings.pause");
+    assert_eq!(error.message(), "pause: no request is configured; add settings.pause");
 }
 
 #[test]
-fn a_pause_is_continued_by_its_own_request() {
+fn a_resume_uses_its_own_request() {
     let settings = json!({
         "pause": { "path": "/servers/{name}/stop" },
         "resume": { "path": "/servers/{name}/start" },
@@ -221,7 +221,7 @@ fn a_pause_is_continued_by_its_own_request() {
 }
 
 #[test]
-fn settings_that_could_never_work_are_refused_with_their_key() {
+fn invalid_settings_are_refused_with_their_key() {
     let refusal = |settings| Harness::<Waker>::with_settings(settings).configure().unwrap_err();
     for (settings, key) in [
         (json!({ "start": { "path": "servers" } }), "start.path"),
@@ -241,29 +241,32 @@ fn settings_that_could_never_work_are_refused_with_their_key() {
 }
 
 #[test]
-fn a_wait_in_vain_is_a_conflict_where_somebody_else_asks_at_the_same_time() {
-    let patience = Duration::from_secs(10);
+fn a_timeout_during_a_concurrent_call_is_a_conflict() {
+    let timeout = Duration::from_secs(10);
     let test = Harness::<Waker>::new();
     test.run(|| {
-        let alone = turn::Turn::begin("lobby", patience);
-        assert!(!alone.has_met_another());
-        let other = turn::Turn::begin("shop", patience);
-        assert!(!alone.has_met_another() && !other.has_met_another(), "another target");
+        let alone = concurrent_call::ConcurrentCall::begin("lobby", timeout);
+        assert!(!alone.has_conflict());
+        let other = concurrent_call::ConcurrentCall::begin("shop", timeout);
+        assert!(!alone.has_conflict() && !other.has_conflict(), "another target");
         drop(alone);
-        let early = turn::Turn::begin("lobby", patience);
-        assert!(!early.has_met_another(), "the one before has ended");
+        let early = concurrent_call::ConcurrentCall::begin("lobby", timeout);
+        assert!(!early.has_conflict(), "the previous call has ended");
         clock::sleep(Duration::from_secs(1));
-        let late = turn::Turn::begin("lobby", patience);
-        assert!(early.has_met_another() && late.has_met_another());
+        let late = concurrent_call::ConcurrentCall::begin("lobby", timeout);
+        assert!(early.has_conflict() && late.has_conflict());
         drop(late);
-        assert!(early.has_met_another(), "it was there");
-        std::mem::forget(turn::Turn::begin("lobby", patience));
-        clock::sleep(patience);
-        assert!(!turn::Turn::begin("lobby", patience).has_met_another(), "long broken off");
+        assert!(early.has_conflict(), "it was there");
+        std::mem::forget(concurrent_call::ConcurrentCall::begin("lobby", timeout));
+        clock::sleep(timeout);
+        assert!(
+            !concurrent_call::ConcurrentCall::begin("lobby", timeout).has_conflict(),
+            "cancelled long ago"
+        );
     });
 
     let test = Harness::<Waker>::with_settings(json!({ "patience": "3s" }));
-    test.run(|| std::mem::forget(turn::Turn::begin("lobby", patience)));
+    test.run(|| std::mem::forget(concurrent_call::ConcurrentCall::begin("lobby", timeout)));
     test.expect("api", "GET /servers/lobby", state("stopped"));
     test.expect("api", "POST /servers/lobby/start", Reply::status(202));
     for _ in 0..2 {
@@ -271,5 +274,5 @@ fn a_wait_in_vain_is_a_conflict_where_somebody_else_asks_at_the_same_time() {
     }
     let error = test.start("lobby").unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Conflict);
-    assert!(error.message().contains("still \"stopped\" after 3s; somebody else"), "{error}");
+    assert!(error.message().contains("still \"stopped\" after 3s; another call"), "{error}");
 }

@@ -1,5 +1,5 @@
-//! The process provider of drowse: granted commands as workloads. A target is a command's granted
-//! name; starting it spawns it, and it listens where the target's settings say.
+//! The process provider of drowse: granted commands as workloads. A target is the granted name of a
+//! command; a start spawns it, and its address comes from the target's settings.
 
 #![forbid(unsafe_code)]
 
@@ -73,8 +73,8 @@ impl Provider for Processes {
         Ok(Page::last(granted.iter().map(observe).collect::<Result<_>>()?))
     }
 
-    /// Where a program listens is the target's word, and a watch knows no targets: what it reports
-    /// has no addresses.
+    /// The listening address is in the target's settings, which a watch does not have: its
+    /// observations have no addresses.
     fn watch(&self) -> Result<()> {
         events::synced();
         let mut cursor = 0;
@@ -85,7 +85,7 @@ impl Provider for Processes {
                 match Control::named(name).observe() {
                     Ok(seen) => events::emit(seen),
                     Err(error) => {
-                        warn!("a process changed and could not be looked at: {error}");
+                        warn!("cannot inspect a process that changed: {error}");
                         events::synced();
                     }
                 }

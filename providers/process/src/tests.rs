@@ -19,12 +19,12 @@ fn grace(seconds: u64) -> StopOptions {
 }
 
 #[test]
-fn the_description_has_no_mistakes() {
+fn the_description_is_valid() {
     check_description::<Processes>();
 }
 
 #[test]
-fn start_spawns_and_tells_where_it_listens() {
+fn start_spawns_and_returns_the_address() {
     let test = granted(Program::new());
     let settings = json!({ "port": 8081, "arguments": ["-v"], "environment": { "MODE": "x" } });
     let seen = test.start(("web", settings)).unwrap();
@@ -40,7 +40,7 @@ fn start_spawns_and_tells_where_it_listens() {
 }
 
 #[test]
-fn start_of_a_running_program_is_success_and_spawns_nothing() {
+fn start_of_a_running_program_succeeds_and_spawns_nothing() {
     let test = granted(Program::new());
     let first = test.start("web").unwrap();
     assert_eq!(test.start("web").unwrap(), first);
@@ -48,7 +48,7 @@ fn start_of_a_running_program_is_success_and_spawns_nothing() {
 }
 
 #[test]
-fn a_program_that_has_ended_is_started_anew_as_another() {
+fn a_program_that_has_ended_is_spawned_again() {
     let test = granted(Program::new().lives(Duration::from_secs(1), 3));
     test.start("web").unwrap();
     test.advance(Duration::from_secs(2));
@@ -61,7 +61,7 @@ fn a_program_that_has_ended_is_started_anew_as_another() {
 }
 
 #[test]
-fn where_it_listens_is_address_or_port_or_all_of_this_machine() {
+fn the_address_is_from_address_or_port_or_loopback() {
     for (settings, host, port) in [
         (json!({}), "127.0.0.1", None),
         (json!({ "port": 80 }), "127.0.0.1", Some(80)),
@@ -74,24 +74,24 @@ fn where_it_listens_is_address_or_port_or_all_of_this_machine() {
 }
 
 #[test]
-fn a_mistake_in_the_settings_names_the_key() {
-    for (settings, told) in [
+fn an_error_in_the_settings_names_the_key() {
+    for (settings, expected) in [
         (json!({ "address": "8081" }), r#"key "address": "8081" is not host:port"#),
-        (json!({ "port": 0 }), r#"key "port": 0 is no port"#),
-        (json!({ "port": 1, "address": "a:1" }), r#"key "port": there is an address, too"#),
+        (json!({ "port": 0 }), r#"key "port": 0 is not a port"#),
+        (json!({ "port": 1, "address": "a:1" }), r#"key "port": `address` is set as well"#),
         (json!({ "port": "x" }), r#"key "port": invalid type: string "x", expected u16"#),
         (json!({ "argument": [] }), r#"key "argument": unknown field `argument`"#),
         (json!({ "environment": { "A": 1 } }), r#"key "environment.A": invalid type: integer"#),
     ] {
         let error = granted(Program::new()).start(("web", settings)).unwrap_err();
         assert_eq!(*error.code(), ErrorCode::InvalidRequest);
-        let start = format!(r#"settings of target "web": {told}"#);
+        let start = format!(r#"settings of target "web": {expected}"#);
         assert!(error.message().starts_with(&start), "{}", error.message());
     }
 }
 
 #[test]
-fn a_program_that_cannot_be_spawned_says_what_was_attempted() {
+fn a_failed_spawn_names_the_attempted_action() {
     let test = granted(Program::new().refuses(Error::unavailable("/bin/nope: no such file")));
     let error = test.start("web").unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Unavailable);
@@ -99,7 +99,7 @@ fn a_program_that_cannot_be_spawned_says_what_was_attempted() {
 }
 
 #[test]
-fn a_command_that_is_not_granted_is_not_there_to_be_stopped_or_asked() {
+fn a_command_without_a_grant_is_missing_for_other_calls() {
     let test = granted(Program::new());
     for seen in [test.stop("other", grace(1)).unwrap(), test.kill("other", None).unwrap()] {
         assert_eq!(seen.status, Status::Missing);
@@ -115,7 +115,7 @@ fn a_command_that_is_not_granted_is_not_there_to_be_stopped_or_asked() {
 }
 
 #[test]
-fn a_command_that_is_not_granted_is_missing_and_its_start_denied() {
+fn a_command_without_a_grant_is_missing_and_its_start_denied() {
     let test = granted(Program::new());
     let seen = test.status("db").unwrap();
     assert_eq!(seen.status, Status::Missing);
@@ -133,7 +133,7 @@ fn a_command_that_never_ran_is_stopped() {
 }
 
 #[test]
-fn stop_asks_with_sigterm_and_returns_when_it_has_ended() {
+fn stop_sends_sigterm_and_returns_when_the_program_has_ended() {
     let test = granted(Program::new().ends_on("SIGTERM", Duration::from_secs(2), 0));
     test.start("web").unwrap();
     let seen = test.stop("web", grace(10)).unwrap();
@@ -143,7 +143,7 @@ fn stop_asks_with_sigterm_and_returns_when_it_has_ended() {
 }
 
 #[test]
-fn an_app_deaf_to_the_signal_is_killed_after_the_grace_time() {
+fn a_program_that_ignores_the_signal_is_killed_after_the_grace_time() {
     let test = granted(Program::new().ignores("SIGINT"));
     test.start("web").unwrap();
     let seen = test.stop("web", grace(10).with_signal("int")).unwrap();
@@ -153,7 +153,7 @@ fn an_app_deaf_to_the_signal_is_killed_after_the_grace_time() {
 }
 
 #[test]
-fn stop_and_kill_of_what_does_not_run_are_success() {
+fn stop_and_kill_of_a_stopped_program_succeed() {
     let test = granted(Program::new());
     assert_eq!(test.stop("web", grace(1)).unwrap().status, Status::Stopped);
     assert_eq!(test.kill("web", None).unwrap().status, Status::Stopped);
@@ -161,12 +161,12 @@ fn stop_and_kill_of_what_does_not_run_are_success() {
     test.stop("web", grace(1)).unwrap();
     let again = test.stop("web", grace(1)).unwrap();
     assert_eq!(again.detail.as_deref(), Some("ended by SIGTERM (status 143)"));
-    // The last one keeps a program that ended by itself from being started again.
+    // The last signal disables the restart of a program that ended by itself.
     assert_eq!(test.signals(), ["web SIGTERM", "web SIGCONT", "web SIGTERM"]);
 }
 
 #[test]
-fn kill_ends_it_at_once_or_with_the_signal_asked_for() {
+fn kill_uses_sigkill_or_the_requested_signal() {
     let test = granted(Program::new().ignores("SIGHUP"));
     test.start("web").unwrap();
     let error = test.kill("web", Some("SIGHUP")).unwrap_err();
@@ -177,7 +177,7 @@ fn kill_ends_it_at_once_or_with_the_signal_asked_for() {
 }
 
 #[test]
-fn a_signal_that_is_none_is_an_invalid_request() {
+fn an_unknown_signal_is_an_invalid_request() {
     let test = granted(Program::new());
     test.start("web").unwrap();
     let error = test.stop("web", grace(1).with_signal("NOPE")).unwrap_err();
@@ -204,25 +204,25 @@ fn a_paused_program_is_paused_until_it_is_resumed_or_started() {
 }
 
 #[test]
-fn pause_and_resume_of_what_does_not_run_are_conflicts() {
+fn pause_and_resume_of_a_stopped_program_are_conflicts() {
     let test = granted(Program::new());
     assert_eq!(*test.pause("web").unwrap_err().code(), ErrorCode::Conflict);
     assert_eq!(*test.resume("web").unwrap_err().code(), ErrorCode::Conflict);
 }
 
 #[test]
-fn a_paused_program_hears_its_stop_and_is_not_paused_in_its_next_life() {
+fn a_paused_program_is_stopped_and_not_paused_after_its_next_start() {
     let test = granted(Program::new());
     test.start("web").unwrap();
     test.pause("web").unwrap();
     let seen = test.stop("web", grace(10)).unwrap();
     assert_eq!(seen.detail.as_deref(), Some("ended by SIGTERM (status 143)"));
-    assert_eq!(test.elapsed(), Duration::ZERO, "it need not be killed");
+    assert_eq!(test.elapsed(), Duration::ZERO, "no kill is needed");
     assert_eq!(test.start("web").unwrap().status, Status::Running);
 }
 
 #[test]
-fn a_program_killed_while_paused_by_somebody_else_is_stopped() {
+fn a_paused_program_killed_by_another_process_is_stopped() {
     let test = granted(Program::new().lives(Duration::from_secs(5), 137));
     test.start("web").unwrap();
     test.pause("web").unwrap();
@@ -232,7 +232,7 @@ fn a_program_killed_while_paused_by_somebody_else_is_stopped() {
 }
 
 #[test]
-fn the_list_is_what_is_granted() {
+fn the_list_is_the_granted_commands() {
     let test = granted(Program::new());
     test.grant("db", Program::new());
     test.start("web").unwrap();
@@ -256,7 +256,7 @@ fn a_watch_reports_starts_and_ends() {
 }
 
 #[test]
-fn logs_are_the_last_lines_and_never_a_piece_of_one() {
+fn logs_are_the_last_complete_lines() {
     let test = granted(Program::new().writes("one\ntwo\nthree\n"));
     assert_eq!(test.logs_of("web", 5).unwrap(), [""; 0]);
     test.start("web").unwrap();
@@ -269,7 +269,7 @@ fn logs_are_the_last_lines_and_never_a_piece_of_one() {
 }
 
 #[test]
-fn usage_is_measured_over_a_moment_and_nothing_when_it_does_not_run() {
+fn usage_is_measured_between_two_samples_and_zero_when_stopped() {
     let test = granted(Program::new().uses(150, 8 << 20));
     assert_eq!(test.usage("web").unwrap(), Usage::nothing());
     test.start("web").unwrap();

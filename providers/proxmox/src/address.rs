@@ -1,4 +1,4 @@
-//! Where a running guest can be reached: what it says itself, else what is written down.
+//! Addresses of a running guest: those it reports, otherwise those in its configuration.
 
 use std::net::IpAddr;
 
@@ -13,19 +13,19 @@ use crate::{
     handle::Kind,
 };
 
-/// Networks that a guest makes for what runs in it, by the beginnings of their names. Only looked at
-/// where hardware addresses do not tell.
-const INNER: [&str; 10] =
+/// Name prefixes of interfaces that a guest creates for its own containers and machines. Used only
+/// where no MAC address identifies the network cards.
+const VIRTUAL_PREFIXES: [&str; 10] =
     ["docker", "br-", "veth", "virbr", "cni", "flannel", "cali", "podman", "lxc", "lxd"];
 
-/// Whether it can be reached.
+/// Result of looking for addresses.
 #[derive(Debug)]
-pub(crate) enum Reach {
-    /// Best first.
-    At(Vec<Address>),
-    /// Not yet, with the reason.
+pub(crate) enum Lookup {
+    /// Usable addresses, best first.
+    Found(Vec<Address>),
+    /// No address yet, with the reason.
     NotYet(String),
-    /// Not as it is set up.
+    /// No address with the current setup.
     Never(Error),
 }
 
@@ -38,74 +38,74 @@ pub(crate) struct Interface {
     pub(crate) ips: Vec<IpAddr>,
 }
 
-/// Why a guest does not tell its interfaces.
-enum Silent {
+/// Why a guest does not report its interfaces.
+enum Unreported {
     NotYet(String),
     Never(Error),
 }
 
-/// Where a running guest can be reached.
-pub(crate) fn of(guest: &Guest, config: &Config, networks: Option<&[IpNet]>) -> Reach {
-    let silent = match interfaces(guest, config) {
+/// Addresses of a running guest.
+pub(crate) fn of(guest: &Guest, config: &Config, networks: Option<&[IpNet]>) -> Lookup {
+    let unreported = match interfaces(guest, config) {
         Ok(interfaces) => {
             let ips = choose(&interfaces, &config.macs(), networks);
             if !ips.is_empty() {
-                return at(ips);
+                return found(ips);
             }
-            Silent::NotYet("it tells no address that can be used yet".to_owned())
+            Unreported::NotYet("it reports no usable address yet".to_owned())
         }
-        Err(silent) => silent,
+        Err(unreported) => unreported,
     };
-    let mut written = config.addresses();
-    written.retain(|ip| is_usable(*ip, networks));
-    match silent {
-        _ if !written.is_empty() => at(written),
-        Silent::NotYet(why) => Reach::NotYet(why),
-        Silent::Never(error) => Reach::Never(error),
+    let mut configured = config.addresses();
+    configured.retain(|ip| is_usable(*ip, networks));
+    match unreported {
+        _ if !configured.is_empty() => found(configured),
+        Unreported::NotYet(why) => Lookup::NotYet(why),
+        Unreported::Never(error) => Lookup::Never(error),
     }
 }
 
-fn at(ips: Vec<IpAddr>) -> Reach {
-    Reach::At(ips.iter().map(|ip| Address::new(ip.to_string())).collect())
+fn found(ips: Vec<IpAddr>) -> Lookup {
+    Lookup::Found(ips.iter().map(|ip| Address::new(ip.to_string())).collect())
 }
 
-fn interfaces(guest: &Guest, config: &Config) -> Result<Vec<Interface>, Silent> {
-    let attempt = "ask it for its addresses";
-    let told = |refusal: Refusal| {
+fn interfaces(guest: &Guest, config: &Config) -> Result<Vec<Interface>, Unreported> {
+    let attempt = "get its addresses";
+    let to_unreported = |refusal: Refusal| {
         let status = refusal.status();
         let error = refusal.into_error(attempt);
-        // What is not granted stays so, whoever says it: the platform, or the router itself.
+        // A missing grant is permanent, whether the platform or the router refuses.
         if matches!(status, Some(401 | 403 | 501)) || *error.code() == ErrorCode::Denied {
-            let told = format!("{}; or write the workload's `address`", error.message());
-            return Silent::Never(Error::new(error.code().clone(), told));
+            let message = format!("{}; or set the workload's `address`", error.message());
+            return Unreported::Never(Error::new(error.code().clone(), message));
         }
-        Silent::NotYet(error.message().to_owned())
+        Unreported::NotYet(error.message().to_owned())
     };
     match guest.kind {
         Kind::Lxc => {
-            let all: Option<Vec<LxcInterface>> = guest.get("/interfaces").map_err(told)?;
+            let all: Option<Vec<LxcInterface>> = guest.get("/interfaces").map_err(to_unreported)?;
             Ok(all.unwrap_or_default().into_iter().map(Interface::from).collect())
         }
-        Kind::Qemu if !config.has_agent() => Err(Silent::Never(Error::unavailable(format!(
-            "{attempt}: no guest agent is set up: install qemu-guest-agent in it and set `qm set {} \
-             --agent 1`, or write the workload's `address`",
+        Kind::Qemu if !config.has_agent() => Err(Unreported::Never(Error::unavailable(format!(
+            "{attempt}: no guest agent is configured: install qemu-guest-agent in it and run `qm set {} \
+             --agent 1`, or set the workload's `address`",
             guest.vmid
         )))),
         Kind::Qemu => match guest.get::<AgentAnswer>("/agent/network-get-interfaces") {
             Ok(AgentAnswer { result: AgentResult::Interfaces(all) }) => {
                 Ok(all.into_iter().map(Interface::from).collect())
             }
-            Ok(AgentAnswer { result: AgentResult::Failed { error } }) => {
-                Err(Silent::NotYet(format!("{attempt}: its guest agent says: {}", error.desc)))
-            }
-            Err(refusal) => Err(told(refusal)),
+            Ok(AgentAnswer { result: AgentResult::Failed { error } }) => Err(Unreported::NotYet(
+                format!("{attempt}: error of its guest agent: {}", error.desc),
+            )),
+            Err(refusal) => Err(to_unreported(refusal)),
         },
     }
 }
 
-/// The addresses that count, best first: those of the guest's own cards in their order, IPv4 first.
-/// Without a word on networks, interfaces that no card stands behind are those of programs inside,
-/// such as Docker, unless no interface can be told by its card at all.
+/// Selects the usable addresses, best first: those of the guest's own cards in their order, IPv4
+/// first. Without configured networks, interfaces without a card belong to programs inside such as
+/// Docker, unless no interface can be matched to a card.
 pub(crate) fn choose(
     interfaces: &[Interface],
     macs: &[String],
@@ -113,16 +113,16 @@ pub(crate) fn choose(
 ) -> Vec<IpAddr> {
     let card = |it: &Interface| macs.iter().position(|mac| Some(mac) == it.mac.as_ref());
     let known = interfaces.iter().any(|it| it.name != "lo" && card(it).is_some());
-    let counts = |it: &&Interface| {
-        let inner = || INNER.iter().any(|prefix| it.name.starts_with(prefix));
+    let is_candidate = |it: &&Interface| {
+        let is_virtual = || VIRTUAL_PREFIXES.iter().any(|prefix| it.name.starts_with(prefix));
         it.name != "lo"
             && match (networks, known) {
                 (Some(_), _) => true,
                 (None, true) => card(it).is_some(),
-                (None, false) => !inner(),
+                (None, false) => !is_virtual(),
             }
     };
-    let mut chosen: Vec<&Interface> = interfaces.iter().filter(counts).collect();
+    let mut chosen: Vec<&Interface> = interfaces.iter().filter(is_candidate).collect();
     chosen.sort_by_key(|it| card(it).unwrap_or(usize::MAX));
     let mut ips = Vec::new();
     for it in chosen {
@@ -134,8 +134,8 @@ pub(crate) fn choose(
     ips
 }
 
-/// Loopback addresses are those of the router to whoever is sent there: they count only where the
-/// operator names them.
+/// Whether an address is usable by the router. A loopback address would lead back to the router, so
+/// it counts only if the operator lists its network.
 fn is_usable(ip: IpAddr, networks: Option<&[IpNet]>) -> bool {
     let link_local = match ip {
         IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),

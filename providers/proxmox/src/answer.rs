@@ -1,5 +1,5 @@
-//! What the API answers, as far as it is read. Booleans come as 1, "1", true, "" or not at all,
-//! and numbers sometimes as texts.
+//! Responses of the API, with the fields that are read. Booleans come as 1, "1", true, "" or are
+//! absent, and numbers sometimes as texts.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -17,7 +17,7 @@ pub(crate) struct Resource {
     pub(crate) tags: Option<String>,
     #[serde(default, deserialize_with = "flag")]
     pub(crate) template: bool,
-    /// A fraction of `maxcpu` cores.
+    /// Used fraction of `maxcpu` cores.
     #[serde(default, deserialize_with = "number")]
     pub(crate) cpu: f64,
     #[serde(default, deserialize_with = "number")]
@@ -28,13 +28,13 @@ pub(crate) struct Resource {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Current {
     pub(crate) status: String,
-    /// What the monitor of a virtual machine says.
+    /// Status from the monitor of a virtual machine.
     pub(crate) qmpstatus: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) lock: Option<String>,
     #[serde(default, deserialize_with = "flag")]
     pub(crate) template: bool,
-    /// A fraction of `cpus` cores.
+    /// Used fraction of `cpus` cores.
     #[serde(default, deserialize_with = "number")]
     pub(crate) cpu: f64,
     #[serde(default, deserialize_with = "number")]
@@ -45,7 +45,7 @@ pub(crate) struct Current {
     pub(crate) ha: Ha,
 }
 
-/// Whether the manager for high availability decides over a guest.
+/// Whether the high availability manager controls a guest.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Ha {
     #[serde(default, deserialize_with = "flag")]
@@ -53,7 +53,7 @@ pub(crate) struct Ha {
     pub(crate) state: Option<String>,
 }
 
-/// The status of a task.
+/// Status of a task.
 #[derive(Debug, Deserialize)]
 pub(crate) struct TaskStatus {
     pub(crate) status: String,
@@ -69,12 +69,12 @@ pub(crate) struct LxcInterface {
     pub(crate) inet: Option<String>,
     pub(crate) inet6: Option<String>,
     pub(crate) hardware_address: Option<String>,
-    /// Since 9; the others have one address of each family.
+    /// Since version 9; older versions have one address per family.
     #[serde(default)]
     pub(crate) ip_addresses: Vec<IpAddress>,
 }
 
-/// An interface as the guest agent of a virtual machine tells it.
+/// An interface as reported by the guest agent of a virtual machine.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct AgentInterface {
@@ -92,13 +92,13 @@ pub(crate) struct IpAddress {
     pub(crate) ip_address: String,
 }
 
-/// What a command of the guest agent came to.
+/// Result of a guest agent command.
 #[derive(Debug, Deserialize)]
 pub(crate) struct AgentAnswer {
     pub(crate) result: AgentResult,
 }
 
-/// The agent's result, or its own error under HTTP status 200.
+/// The agent's result, or its own error with HTTP status 200.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum AgentResult {

@@ -1,34 +1,34 @@
-//! Requests to the API, and what its refusals mean.
+//! Requests to the API, and the meaning of its errors.
 
 use drowse_provider_sdk::{Endpoint, Error, ErrorCode, Response, encode};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-/// The endpoint's name in the grant.
+/// Endpoint name in the grant.
 pub(crate) const ENDPOINT: &str = "api";
 
-/// More than any refusal is long.
-const REFUSAL_LIMIT: usize = 64 << 10;
+/// Maximum size of an error response, in bytes.
+const MAX_ERROR_BODY: usize = 64 << 10;
 
-/// Why the API did not do something.
+/// Why a request failed.
 #[derive(Clone, Debug)]
 pub(crate) enum Refusal {
-    /// Nothing came back.
-    Unheard(Error),
-    /// It answered with an error, or a task ended with one.
-    Said {
-        /// None of a task.
+    /// No response.
+    NoResponse(Error),
+    /// An error response, or a failed task.
+    Response {
+        /// HTTP status; None for a task.
         status: Option<u16>,
-        /// `POST /api2/json/…`, or the kind of the task.
+        /// `POST /api2/json/…`, or the type of the task.
         of: String,
-        /// In the API's words.
+        /// Message of the API.
         text: String,
-        /// Parameters that it refused, each with the reason.
+        /// Refused parameters with the reasons.
         errors: Map<String, Value>,
     },
 }
 
-/// Success, and errors of newer versions.
+/// Success, or an error of newer versions.
 #[derive(Deserialize)]
 struct Body {
     #[serde(default)]
@@ -39,16 +39,16 @@ struct Body {
     errors: Map<String, Value>,
 }
 
-/// `GET`; the path begins after `/api2/json`.
+/// Sends `GET`; the path begins after `/api2/json`.
 pub(crate) fn get<T: DeserializeOwned>(path: &str, query: &[(&str, &str)]) -> Result<T, Refusal> {
     let mut request = Endpoint::new(ENDPOINT).get(&format!("/api2/json{path}"));
     for (name, value) in query {
         request = request.query(name, value);
     }
-    read(request.send().map_err(Refusal::Unheard)?)
+    read(request.send().map_err(Refusal::NoResponse)?)
 }
 
-/// `POST` with a form.
+/// Sends `POST` with a form.
 pub(crate) fn post<T: DeserializeOwned>(path: &str, form: &[(&str, &str)]) -> Result<T, Refusal> {
     let mut request = Endpoint::new(ENDPOINT).post(&format!("/api2/json{path}"));
     if !form.is_empty() {
@@ -60,61 +60,61 @@ pub(crate) fn post<T: DeserializeOwned>(path: &str, form: &[(&str, &str)]) -> Re
             .header("content-type", "application/x-www-form-urlencoded")
             .body(pairs.join("&"));
     }
-    read(request.send().map_err(Refusal::Unheard)?)
+    read(request.send().map_err(Refusal::NoResponse)?)
 }
 
 fn read<T: DeserializeOwned>(response: Response) -> Result<T, Refusal> {
     if !response.is_success() {
-        return Err(refused(response));
+        return Err(parse_error(response));
     }
     let what = response.request().to_owned();
-    let body: Body = response.json().map_err(Refusal::Unheard)?;
+    let body: Body = response.json().map_err(Refusal::NoResponse)?;
     serde_json::from_value(body.data).map_err(|error| {
-        Refusal::Unheard(Error::internal(format!("{what}: unexpected answer: {error}")))
+        Refusal::NoResponse(Error::internal(format!("{what}: unexpected response: {error}")))
     })
 }
 
-/// Newer versions say in JSON what went wrong, older ones in the status line alone.
-fn refused(response: Response) -> Refusal {
+/// Newer versions report the error in JSON, older ones only in the status line.
+fn parse_error(response: Response) -> Refusal {
     let (status, of) = (response.status(), response.request().to_owned());
-    let words = response.reason();
-    let body = response.bytes(REFUSAL_LIMIT).unwrap_or_default();
+    let status_text = response.reason();
+    let body = response.bytes(MAX_ERROR_BODY).unwrap_or_default();
     let body = serde_json::from_slice::<Body>(&body).ok();
     let (message, errors) = body.map(|body| (body.message, body.errors)).unwrap_or_default();
-    let text = match (message.trim(), words) {
-        ("", words) => words.unwrap_or_default().trim().to_owned(),
+    let text = match (message.trim(), status_text) {
+        ("", status_text) => status_text.unwrap_or_default().trim().to_owned(),
         (message, _) => message.to_owned(),
     };
-    Refusal::Said { status: Some(status), of, text, errors }
+    Refusal::Response { status: Some(status), of, text, errors }
 }
 
 // === impl Refusal ===
 
 impl Refusal {
-    /// The end of a task that went wrong.
+    /// A failed task.
     pub(crate) fn of_task(kind: &str, text: &str) -> Self {
         let (of, text) = (format!("task {kind}"), text.trim().to_owned());
-        Self::Said { status: None, of, text, errors: Map::new() }
+        Self::Response { status: None, of, text, errors: Map::new() }
     }
 
-    /// The API's own words; empty if there are none.
+    /// The API's message; empty if there is none.
     pub(crate) fn text(&self) -> &str {
         match self {
-            Self::Unheard(error) => error.message(),
-            Self::Said { text, .. } => text,
+            Self::NoResponse(error) => error.message(),
+            Self::Response { text, .. } => text,
         }
     }
 
     pub(crate) fn status(&self) -> Option<u16> {
         match self {
-            Self::Unheard(_) => None,
-            Self::Said { status, .. } => *status,
+            Self::NoResponse(_) => None,
+            Self::Response { status, .. } => *status,
         }
     }
 
-    /// The guest is not, or not any more, where it was looked for; or the node is gone and the
-    /// guest may have been moved away from it.
-    pub(crate) fn is_elsewhere(&self) -> bool {
+    /// The guest is no longer on this node; or the node is unreachable and the guest may have been
+    /// migrated.
+    pub(crate) fn is_moved(&self) -> bool {
         let gone = || {
             let text = self.text();
             text.contains("Configuration file") && text.contains("does not exist")
@@ -126,98 +126,96 @@ impl Refusal {
         }
     }
 
-    /// There is no such guest of this kind.
+    /// No guest of this kind exists.
     pub(crate) fn is_missing(&self) -> bool {
         let node = self.status().is_some_and(is_unreachable_node);
-        matches!(self, Self::Said { .. }) && !node && self.is_elsewhere()
+        matches!(self, Self::Response { .. }) && !node && self.is_moved()
     }
 
-    /// The server does not know this parameter: nothing was done.
+    /// The server does not know this parameter; nothing was done.
     pub(crate) fn refuses_parameter(&self, name: &str) -> bool {
         match self {
-            Self::Said { status: Some(400), errors, .. } => errors.contains_key(name),
+            Self::Response { status: Some(400), errors, .. } => errors.contains_key(name),
             _ => false,
         }
     }
 
-    /// The same may work in a moment: a connection or a node is away.
-    pub(crate) fn passes(&self) -> bool {
+    /// A retry may succeed: a connection or a node is down.
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::Unheard(error) => matches!(
+            Self::NoResponse(error) => matches!(
                 error.code(),
                 ErrorCode::Unavailable | ErrorCode::Timeout | ErrorCode::Internal
             ),
-            Self::Said { status, .. } => {
+            Self::Response { status, .. } => {
                 status.is_some_and(|status| is_unreachable_node(status) || status == 503)
             }
         }
     }
 
-    /// The failure of what was attempted.
+    /// Converts to the error of the attempted action.
     pub(crate) fn into_error(self, attempt: &str) -> Error {
         let (status, of, text, errors) = match self {
-            Self::Unheard(error) => return error.context(attempt),
-            Self::Said { status, of, text, errors } => (status, of, text, errors),
+            Self::NoResponse(error) => return error.context(attempt),
+            Self::Response { status, of, text, errors } => (status, of, text, errors),
         };
-        let said = match text.as_str() {
+        let reason = match text.as_str() {
             "" => "no reason given",
             text => text,
         };
         let errors: Vec<_> = errors.iter().map(|(name, why)| format!("{name}: {why}")).collect();
-        let told = match status {
-            Some(status) => format!("{attempt}: {status} from {of}: {said}"),
-            None => format!("{attempt}: {of} failed: {said}"),
+        let message = match status {
+            Some(status) => format!("{attempt}: {status} from {of}: {reason}"),
+            None => format!("{attempt}: {of} failed: {reason}"),
         };
         let error = if let Some(lock) = lock(&text) {
             let tool = if text.contains("CT is locked") { "pct" } else { "qm" };
             Error::conflict(format!(
-                "{told}; it is left alone until that is over; a lock that was left behind is taken \
-                 away by `{tool} unlock`"
+                "{message}; retry when that task is done; `{tool} unlock` removes a stale lock"
             ))
             .with_attribute("lock", lock)
         } else if text.contains("can't lock file") {
-            Error::conflict(format!("{told}; another task works on it"))
+            Error::conflict(format!("{message}; another task is running"))
         } else if text.contains("no quorum") {
-            Error::unavailable(format!("{told}; its cluster has lost too many nodes"))
+            Error::unavailable(format!("{message}; its cluster has too few nodes online"))
         } else if text.contains("if it's a template") {
-            Error::invalid_request(told)
+            Error::invalid_request(message)
         } else {
             match status {
                 Some(401) => Error::denied(format!(
-                    "{told}; the endpoint's headers need Authorization with \
+                    "{message}; the endpoint's headers need Authorization with \
                      PVEAPIToken=USER@REALM!TOKENID=SECRET of a token that exists and has not \
                      expired"
                 )),
                 Some(403) => Error::denied(format!(
-                    "{told}; the token, and the user it belongs to, need that privilege on that \
-                     path"
+                    "{message}; the token and its user need that privilege on that path"
                 )),
                 Some(400) => Error::invalid_request(match errors.as_slice() {
-                    [] => told,
-                    errors => format!("{told} {}", errors.join("; ")),
+                    [] => message,
+                    errors => format!("{message} {}", errors.join("; ")),
                 }),
-                Some(501) => Error::unsupported(told),
+                Some(501) => Error::unsupported(message),
                 Some(status) if is_unreachable_node(status) => Error::unavailable(format!(
-                    "{told}; the node that was asked cannot reach the guest's node"
+                    "{message}; the contacted node cannot reach the guest's node"
                 )),
-                Some(503) => Error::unavailable(told),
-                _ if text.contains("does not exist") => Error::not_found(told),
-                _ => Error::internal(told),
+                Some(503) => Error::unavailable(message),
+                _ if text.contains("does not exist") => Error::not_found(message),
+                _ => Error::internal(message),
             }
         };
         match status {
             Some(status) => error.with_attribute("http-status", status.to_string()),
-            None => error.with_attribute("native-code", said),
+            None => error.with_attribute("native-code", reason),
         }
     }
 }
 
-/// Codes of Proxmox VE's own: the node that was asked could not ask another one.
+/// Status codes of Proxmox VE: the contacted node could not reach another one.
 fn is_unreachable_node(status: u16) -> bool {
     (595..=599).contains(&status)
 }
 
-/// The lock's name in `CT is locked (backup)`.
+/// Name of the lock in `CT is locked (backup)`.
 pub(crate) fn lock(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once(" is locked (")?;
     rest.split_once(')').map(|(name, _)| name)

@@ -1,5 +1,5 @@
-//! Guests that were started and told no address in time. `watch` looks after them until they do:
-//! a virtual machine may boot for minutes before its agent answers.
+//! Started guests without an address in time. `watch` polls them until they have one: a virtual
+//! machine may boot for minutes before its agent answers.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 const KEY: &str = "awaited";
 
-/// So long one is looked after.
-const LONG: Duration = Duration::from_secs(600);
+/// Time for which a guest is polled.
+const LIFETIME: Duration = Duration::from_secs(600);
 
-/// So many at a time; the latest count.
-const MOST: usize = 32;
+/// Maximum number of guests; older ones are dropped.
+const MAX_GUESTS: usize = 32;
 
-/// A guest, and what its addresses are judged by.
+/// A guest, and the filter of its addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Awaited {
     pub(crate) vmid: u32,
@@ -22,17 +22,17 @@ pub(crate) struct Awaited {
     pub(crate) networks: Option<Vec<String>>,
 }
 
-/// Looks after this one from now on.
+/// Starts polling this guest.
 pub(crate) fn add(guest: Awaited) {
-    let until = clock::since_epoch().saturating_add(LONG).as_secs();
+    let until = clock::since_epoch().saturating_add(LIFETIME).as_secs();
     let mut all = read();
     all.retain(|(other, _)| other.vmid != guest.vmid);
     all.insert(0, (guest, until));
-    all.truncate(MOST);
+    all.truncate(MAX_GUESTS);
     write(&all);
 }
 
-/// It needs no looking after any more.
+/// Stops polling this guest.
 pub(crate) fn remove(vmid: u32) {
     let mut all = read();
     let before = all.len();
@@ -42,15 +42,15 @@ pub(crate) fn remove(vmid: u32) {
     }
 }
 
-/// Those that are looked after.
+/// The guests to poll.
 pub(crate) fn all() -> Vec<Awaited> {
     read().into_iter().map(|(guest, _)| guest).collect()
 }
 
 fn read() -> Vec<(Awaited, u64)> {
     let now = clock::since_epoch().as_secs();
-    let kept = memo::get(KEY).and_then(|kept| serde_json::from_slice(&kept).ok());
-    let mut all: Vec<(Awaited, u64)> = kept.unwrap_or_default();
+    let cached = memo::get(KEY).and_then(|cached| serde_json::from_slice(&cached).ok());
+    let mut all: Vec<(Awaited, u64)> = cached.unwrap_or_default();
     all.retain(|(_, until)| *until > now);
     all
 }

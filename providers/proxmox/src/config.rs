@@ -1,5 +1,4 @@
-//! A guest's configuration: its network cards, the addresses that are written there, and what people
-//! wrote on it.
+//! Configuration of a guest: network cards, configured addresses, and notes.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -8,10 +7,10 @@ use serde_json::Value;
 
 use crate::handle::Kind;
 
-/// Lines of a description that are labels begin so.
+/// Prefix of description lines that are labels.
 const LABEL: &str = "drowse.";
 
-/// The configuration of one guest, key by key.
+/// Configuration of one guest, by key.
 #[derive(Debug)]
 pub(crate) struct Config {
     kind: Kind,
@@ -25,8 +24,7 @@ impl Config {
         Self { kind, values }
     }
 
-    /// Whether a guest agent is to be expected in a virtual machine: `1`, or `enabled=1,…`, with
-    /// any word for yes.
+    /// Whether a virtual machine has a guest agent: `1`, or `enabled=1,…`, in any spelling of yes.
     pub(crate) fn has_agent(&self) -> bool {
         match self.values.get("agent") {
             Some(Value::Number(number)) => number.as_u64() == Some(1),
@@ -39,13 +37,13 @@ impl Config {
         }
     }
 
-    /// The hardware addresses of its network cards in their order, in lower case.
+    /// MAC addresses of the network cards in order, in lower case.
     pub(crate) fn macs(&self) -> Vec<String> {
         self.numbered("net").filter_map(mac).map(str::to_ascii_lowercase).collect()
     }
 
-    /// The addresses that are written down, card by card: those of a container's cards, and those
-    /// that cloud-init gives a virtual machine.
+    /// Configured addresses, card by card: those of a container's cards, and those that cloud-init
+    /// assigns to a virtual machine.
     pub(crate) fn addresses(&self) -> Vec<IpAddr> {
         let prefix = match self.kind {
             Kind::Lxc => "net",
@@ -54,22 +52,22 @@ impl Config {
         let mut found = Vec::new();
         for card in self.numbered(prefix) {
             for wanted in ["ip", "ip6"] {
-                let written = pairs(card).find(|(key, _)| *key == wanted);
+                let configured = pairs(card).find(|(key, _)| *key == wanted);
                 // `dhcp`, `manual` and `auto` are no addresses.
-                found.extend(written.and_then(|(_, value)| without_prefix(value)));
+                found.extend(configured.and_then(|(_, value)| without_prefix(value)));
             }
         }
         found
     }
 
-    /// Its tags, and the lines `drowse.KEY=VALUE` of its description.
+    /// Labels: tags, and the lines `drowse.KEY=VALUE` of the description.
     pub(crate) fn labels(&self) -> Vec<Attribute> {
         let mut labels = tags(self.text("tags").unwrap_or_default());
-        labels.extend(described(self.description()));
+        labels.extend(labels_of(self.description()));
         labels
     }
 
-    /// What people wrote on it.
+    /// The guest's notes.
     pub(crate) fn description(&self) -> &str {
         self.text("description").unwrap_or_default()
     }
@@ -90,14 +88,14 @@ impl Config {
     }
 }
 
-/// A tag `web` is a label `tag.web` with an empty value.
+/// A tag `web` becomes a label `tag.web` with an empty value.
 pub(crate) fn tags(text: &str) -> Vec<Attribute> {
     let tags = text.split([';', ',', ' ']).filter(|tag| !tag.is_empty());
     tags.map(|tag| Attribute::new(format!("tag.{tag}"), "")).collect()
 }
 
-/// A line `drowse.KEY=VALUE` is a label; of two with the same key the first counts.
-pub(crate) fn described(text: &str) -> Vec<Attribute> {
+/// A line `drowse.KEY=VALUE` becomes a label; the first of two equal keys wins.
+pub(crate) fn labels_of(text: &str) -> Vec<Attribute> {
     let mut labels: Vec<Attribute> = Vec::new();
     for line in text.lines() {
         let Some((name, value)) = line.trim().split_once('=') else { continue };
@@ -111,7 +109,7 @@ pub(crate) fn described(text: &str) -> Vec<Attribute> {
     labels
 }
 
-/// `10.0.0.5/24` without what comes after the address.
+/// Parses the address of `10.0.0.5/24`.
 pub(crate) fn without_prefix(text: &str) -> Option<IpAddr> {
     text.split('/').next()?.parse().ok()
 }
@@ -120,7 +118,7 @@ fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split(',').filter_map(|part| part.trim().split_once('='))
 }
 
-/// LXC: `hwaddr=MAC`; QEMU: `virtio=MAC`, by the card's model.
+/// LXC: `hwaddr=MAC`; QEMU: `virtio=MAC`, keyed by the card's model.
 fn mac(card: &str) -> Option<&str> {
     pairs(card).map(|(_, value)| value).find(|value| is_mac(value))
 }

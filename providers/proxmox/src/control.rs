@@ -1,23 +1,23 @@
-//! One guest under control: found, looked at, asked to do something.
+//! Control of one guest: find, query, request actions.
 
 use drowse_provider_sdk::{Error, Observation, Result, Status, Target, clock::Deadline};
 use ipnet::IpNet;
 
 use crate::{
-    address::{self, Reach},
+    address::{self, Lookup},
     answer::Current,
     api::Refusal,
     awaited::{self, Awaited},
+    backoff::Backoff,
     config::Config,
     guest::Guest,
     handle::Handle,
     observe,
-    pace::Pace,
     settings::{Settings, StopMethod, TargetSettings},
     task::{End, Task},
 };
 
-/// A guest and what the operator says of it.
+/// A guest and the operator's settings for it.
 pub(crate) struct Control<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) guest: Guest,
@@ -42,7 +42,7 @@ impl<'a> Control<'a> {
     }
 
     /// The guest of this handle; `not-found` if there is none.
-    pub(crate) fn present(
+    pub(crate) fn get(
         verb: &str,
         settings: &'a Settings,
         target: &'a Target<TargetSettings>,
@@ -52,20 +52,20 @@ impl<'a> Control<'a> {
         })
     }
 
-    /// What it is now, with labels and, if it runs, addresses.
+    /// Current state with labels and, if running, addresses.
     pub(crate) fn status(&self) -> Result<Observation> {
-        let attempt = self.attempt("look at");
-        let told = |refusal: Refusal| refusal.into_error(&attempt);
-        let Some(current) = self.guest.current().map_err(told)? else {
+        let attempt = self.attempt("query");
+        let to_error = |refusal: Refusal| refusal.into_error(&attempt);
+        let Some(current) = self.guest.current().map_err(to_error)? else {
             return Ok(Observation::missing(&self.target.handle));
         };
-        let config = self.guest.config().map_err(told)?;
-        let mut seen = self.observed(&current, Some(&config));
+        let config = self.guest.config().map_err(to_error)?;
+        let mut seen = self.observation(&current, Some(&config));
         if seen.status == Status::Running {
-            match self.reach(&config)? {
-                Reach::At(addresses) => seen.addresses = addresses,
-                Reach::NotYet(why) => seen.detail = Some(no_address(&why)),
-                Reach::Never(error) => seen.detail = Some(no_address(error.message())),
+            match self.find_addresses(&config)? {
+                Lookup::Found(addresses) => seen.addresses = addresses,
+                Lookup::NotYet(why) => seen.detail = Some(no_address(&why)),
+                Lookup::Never(error) => seen.detail = Some(no_address(error.message())),
             }
         }
         if !seen.addresses.is_empty() {
@@ -74,22 +74,22 @@ impl<'a> Control<'a> {
         Ok(seen)
     }
 
-    /// Where it can be reached; the operator's word goes before its own.
-    pub(crate) fn reach(&self, config: &Config) -> Result<Reach> {
+    /// Addresses of the guest; the operator's setting overrides what the guest reports.
+    pub(crate) fn find_addresses(&self, config: &Config) -> Result<Lookup> {
         Ok(match self.target.settings.address(&self.target.handle)? {
-            Some(address) => Reach::At(vec![address]),
+            Some(address) => Lookup::Found(vec![address]),
             None => address::of(&self.guest, config, self.networks.as_deref()),
         })
     }
 
-    /// Lets `watch` look for its address from now on.
+    /// Lets `watch` poll its address from now on.
     pub(crate) fn await_address(&self) {
         let networks = self.target.settings.networks.clone();
         awaited::add(Awaited { vmid: self.guest.vmid, networks });
     }
 
-    /// What it is, less its addresses.
-    pub(crate) fn observed(&self, current: &Current, config: Option<&Config>) -> Observation {
+    /// Observation without addresses.
+    pub(crate) fn observation(&self, current: &Current, config: Option<&Config>) -> Observation {
         let Guest { kind, vmid, .. } = self.guest;
         let mut seen = observe::current(&self.target.handle, kind, vmid, current)
             .with_attribute("node", self.guest.node());
@@ -99,7 +99,7 @@ impl<'a> Control<'a> {
         seen
     }
 
-    /// It is gone.
+    /// Observation of a guest that is gone.
     pub(crate) fn missing(&self) -> Observation {
         Observation::missing(&self.target.handle)
     }
@@ -108,8 +108,8 @@ impl<'a> Control<'a> {
         observe::state(self.guest.kind, current)
     }
 
-    /// Asks for an action and follows its task, at most until the deadline.
-    pub(crate) fn ask(
+    /// Requests an action and follows its task, at most until the deadline.
+    pub(crate) fn request(
         &self,
         action: &str,
         form: &[(&str, &str)],
@@ -117,16 +117,16 @@ impl<'a> Control<'a> {
     ) -> Result<End, Refusal> {
         let upid: String = self.guest.post(&format!("/status/{action}"), form)?;
         let task = Task::parse(&upid).ok_or_else(|| {
-            Refusal::Unheard(Error::internal(format!("{action}: {upid:?} is not a task")))
+            Refusal::NoResponse(Error::internal(format!("{action}: {upid:?} is not a task")))
         })?;
-        task.follow(self.pace(), deadline)
+        task.follow(self.backoff(), deadline)
     }
 
-    pub(crate) fn pace(&self) -> Pace {
-        Pace::new(self.settings)
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff::new(self.settings)
     }
 
-    /// How it is stopped.
+    /// Stop method, and whether it is the target's own setting.
     pub(crate) fn stop_method(&self) -> (StopMethod, bool) {
         let own = self.target.settings.stop;
         (own.unwrap_or(self.settings.stop), own.is_some())
@@ -138,7 +138,7 @@ impl<'a> Control<'a> {
     }
 }
 
-/// What is told of one that runs and cannot be reached.
+/// Detail of a running guest without an address.
 pub(crate) fn no_address(why: &str) -> String {
-    format!("it runs, and nobody knows its address: {why}")
+    format!("running, but its address is unknown: {why}")
 }

@@ -1,4 +1,4 @@
-//! One guest: found by its number, and found again after it has moved.
+//! One guest: found by its VMID, and found again after a migration.
 
 use std::cell::RefCell;
 
@@ -11,10 +11,10 @@ use crate::{
     api::{self, Refusal},
     config::Config,
     handle::{Handle, Kind},
-    memory::{self, Place},
+    memory::{self, Location},
 };
 
-/// What is needed to see a guest.
+/// Privilege to see a guest.
 const AUDIT: &str = "VM.Audit";
 
 /// A guest that was found.
@@ -25,36 +25,37 @@ pub(crate) struct Guest {
     node: RefCell<String>,
 }
 
-/// Every guest that the token may see. Remembers where they are.
+/// Every guest that the token may see. Caches their locations.
 pub(crate) fn all() -> Result<Vec<Resource>, Refusal> {
     let mut all: Vec<Resource> = api::get("/cluster/resources", &[("type", "vm")])?;
-    all.retain(|resource| Place::of(resource).is_some());
+    all.retain(|resource| Location::of(resource).is_some());
     all.sort_by_key(|resource| resource.vmid);
-    let places: Vec<Place> = all.iter().filter_map(Place::of).collect();
-    memory::remember(&places);
+    let locations: Vec<Location> = all.iter().filter_map(Location::of).collect();
+    memory::remember(&locations);
     Ok(all)
 }
 
 // === impl Guest ===
 
 impl Guest {
-    /// The guest of this number. None if there is none; an error when the token would not see it.
+    /// The guest of this VMID. None if there is none; an error if the token could not see it.
     pub(crate) fn find(handle: Handle, attempt: &str) -> Result<Option<Self>, Error> {
-        let told = |refusal: Refusal| refusal.into_error(attempt);
-        let place = match memory::recall(handle.vmid) {
-            Some(place) => Some(place),
-            None => look_up(handle.vmid).map_err(told)?,
+        let to_error = |refusal: Refusal| refusal.into_error(attempt);
+        let location = match memory::location_of(handle.vmid) {
+            Some(location) => Some(location),
+            None => look_up(handle.vmid).map_err(to_error)?,
         };
-        let Some(Place { vmid, kind, node }) = place else {
+        let Some(Location { vmid, kind, node }) = location else {
             let path = format!("/vms/{}", handle.vmid);
             let query = [("path", path.as_str())];
-            let held: Map<String, Value> = api::get("/access/permissions", &query).map_err(told)?;
-            if held.values().any(|on| on.get(AUDIT).is_some()) {
+            let privileges: Map<String, Value> =
+                api::get("/access/permissions", &query).map_err(to_error)?;
+            if privileges.values().any(|on| on.get(AUDIT).is_some()) {
                 return Ok(None);
             }
             return Err(Error::denied(format!(
-                "{attempt}: there is no guest {} that the token may see: either it does not exist, \
-                 or the token, or the user it belongs to, lacks {AUDIT} on {path}",
+                "{attempt}: the token sees no guest {}: either it does not exist, or the token or its \
+                 user lacks {AUDIT} on {path}",
                 handle.vmid
             )));
         };
@@ -66,9 +67,9 @@ impl Guest {
         Ok(Some(Self { vmid, kind, node: RefCell::new(node) }))
     }
 
-    /// The guest that was listed. None of what is no guest.
+    /// The guest of a listed resource; None if the resource is no guest.
     pub(crate) fn listed(resource: &Resource) -> Option<Self> {
-        let Place { vmid, kind, node } = Place::of(resource)?;
+        let Location { vmid, kind, node } = Location::of(resource)?;
         Some(Self { vmid, kind, node: RefCell::new(node) })
     }
 
@@ -77,12 +78,12 @@ impl Guest {
         format!("{}/{} on {}", self.kind, self.vmid, self.node.borrow())
     }
 
-    /// The node it was seen on last.
+    /// The node on which it was last seen.
     pub(crate) fn node(&self) -> String {
         self.node.borrow().clone()
     }
 
-    /// What it is now. None when it is gone.
+    /// Current status; None if the guest is gone.
     pub(crate) fn current(&self) -> Result<Option<Current>, Refusal> {
         match self.get("/status/current") {
             Ok(current) => Ok(Some(current)),
@@ -91,14 +92,14 @@ impl Guest {
         }
     }
 
-    /// Its configuration as it runs.
+    /// Its active configuration.
     pub(crate) fn config(&self) -> Result<Config, Refusal> {
-        // Without the word, what is only going to be so counts already.
+        // Without `current` the API includes pending changes.
         self.get("/config?current=1").map(|values| Config::new(self.kind, values))
     }
 
     pub(crate) fn get<T: DeserializeOwned>(&self, tail: &str) -> Result<T, Refusal> {
-        self.wherever(|path| api::get(&format!("{path}{tail}"), &[]))
+        self.on_current_node(|path| api::get(&format!("{path}{tail}"), &[]))
     }
 
     pub(crate) fn post<T: DeserializeOwned>(
@@ -106,16 +107,16 @@ impl Guest {
         tail: &str,
         form: &[(&str, &str)],
     ) -> Result<T, Refusal> {
-        self.wherever(|path| api::post(&format!("{path}{tail}"), form))
+        self.on_current_node(|path| api::post(&format!("{path}{tail}"), form))
     }
 
-    /// Asks where it was last, and once more where it is if it has moved meanwhile.
-    fn wherever<T>(&self, ask: impl Fn(&str) -> Result<T, Refusal>) -> Result<T, Refusal> {
-        match ask(&self.path()) {
-            Err(refusal) if refusal.is_elsewhere() => match look_up(self.vmid)? {
+    /// Sends to the last known node, and once more to the new one if the guest was migrated.
+    fn on_current_node<T>(&self, send: impl Fn(&str) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        match send(&self.path()) {
+            Err(refusal) if refusal.is_moved() => match look_up(self.vmid)? {
                 Some(found) if found.kind == self.kind && found.node != self.node() => {
                     self.node.replace(found.node);
-                    ask(&self.path())
+                    send(&self.path())
                 }
                 _ => Err(refusal),
             },
@@ -128,6 +129,6 @@ impl Guest {
     }
 }
 
-fn look_up(vmid: u32) -> Result<Option<Place>, Refusal> {
-    Ok(all()?.iter().find(|resource| resource.vmid == vmid).and_then(Place::of))
+fn look_up(vmid: u32) -> Result<Option<Location>, Refusal> {
+    Ok(all()?.iter().find(|resource| resource.vmid == vmid).and_then(Location::of))
 }

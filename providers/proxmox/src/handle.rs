@@ -1,10 +1,10 @@
-//! What an operator writes for a guest: `100`, `lxc/100`, `qemu/100` or `node/100`.
+//! Handle of a guest: `100`, `lxc/100`, `qemu/100` or `node/100`.
 
 use std::fmt;
 
 use drowse_provider_sdk::{Error, Result};
 
-/// Which of the two kinds a guest is.
+/// Kind of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A container.
@@ -13,28 +13,28 @@ pub(crate) enum Kind {
     Qemu,
 }
 
-/// A guest as the operator names it.
+/// A parsed handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Handle {
     pub(crate) vmid: u32,
-    /// If the operator says which. A node that is named is where the guest once was.
+    /// Kind, if the handle has one. A node in the handle may be outdated and is ignored.
     pub(crate) kind: Option<Kind>,
 }
 
 // === impl Kind ===
 
 impl Kind {
-    /// The API's word.
-    pub(crate) fn parse(word: &str) -> Option<Self> {
-        match word {
+    /// Parses the API's name of the kind.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        match name {
             "lxc" => Some(Self::Lxc),
             "qemu" => Some(Self::Qemu),
             _ => None,
         }
     }
 
-    /// The API's word.
-    pub(crate) fn word(self) -> &'static str {
+    /// The API's name of the kind.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Lxc => "lxc",
             Self::Qemu => "qemu",
@@ -44,14 +44,14 @@ impl Kind {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.name())
     }
 }
 
 // === impl Handle ===
 
 impl Handle {
-    /// Reads one; `invalid-request` if it is none. Nothing is asked.
+    /// Parses a handle; `invalid-request` if it is invalid. Sends no request.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let (before, number) = match text.split_once('/') {
             Some((before, number)) => (Some(before), number),
@@ -64,14 +64,14 @@ impl Handle {
                 Ok(Self { vmid, kind: before.and_then(Kind::parse) })
             }
             _ => Err(Error::invalid_request(format!(
-                "target {text:?}: not a guest: a VMID such as 100, lxc/100, qemu/100, or the name \
-                 of a node and a VMID such as pve1/100"
+                "target {text:?}: not a guest: a VMID such as 100, lxc/100, qemu/100, or a node name \
+                 and a VMID such as pve1/100"
             ))),
         }
     }
 }
 
-/// Whether this can be the name of a node: a host name without dots.
+/// Whether this can be a node name: a host name without dots.
 pub(crate) fn is_node(name: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     (1..=63).contains(&name.len()) && !name.starts_with('-') && name.bytes().all(letter)

@@ -1,9 +1,9 @@
 //! The proxmox provider of drowse: containers (LXC) and virtual machines (QEMU) of Proxmox VE as
 //! workloads.
 //!
-//! A target is a guest's number (VMID); where it lives is found out, and found out again after it
-//! has moved. What the API says and when follows its published schema
-//! (<https://pve.proxmox.com/pve-docs/api-viewer/>) and the sources of Proxmox VE 7 to 9.
+//! A target is a guest's VMID; its node is looked up, and looked up again after a migration. The
+//! API's behaviour follows its published schema (<https://pve.proxmox.com/pve-docs/api-viewer/>)
+//! and the sources of Proxmox VE 7 to 9.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ mod address;
 mod answer;
 mod api;
 mod awaited;
+mod backoff;
 mod config;
 mod control;
 mod guest;
@@ -18,7 +19,6 @@ mod handle;
 mod list;
 mod memory;
 mod observe;
-mod pace;
 mod settings;
 mod sleep;
 mod task;
@@ -34,10 +34,10 @@ use drowse_provider_sdk::{
 use crate::{
     control::Control,
     settings::{Settings, TargetSettings},
-    watch::Looks,
+    watch::Poller,
 };
 
-/// Guests of one cluster, or of one node that stands by itself.
+/// Guests of one cluster or of one standalone node.
 pub struct Proxmox {
     settings: Settings,
 }
@@ -60,7 +60,7 @@ impl Provider for Proxmox {
         .endpoint(
             EndpointWish::new(
                 api::ENDPOINT,
-                "the API of one node: starts and stops guests; wants a token, as \
+                "the API of one node: starts and stops guests; needs a token, as \
                  headers.Authorization = \"PVEAPIToken=USER@REALM!NAME=SECRET\"",
             )
             .suggested_url("https://pve.lan:8006")
@@ -93,7 +93,7 @@ impl Provider for Proxmox {
     }
 
     fn start(&self, target: &Target<TargetSettings>) -> Result<Observation> {
-        Control::present("start", &self.settings, target)?.start()
+        Control::get("start", &self.settings, target)?.start()
     }
 
     fn stop(&self, target: &Target<TargetSettings>, options: &StopOptions) -> Result<Observation> {
@@ -104,14 +104,14 @@ impl Provider for Proxmox {
     }
 
     fn pause(&self, target: &Target<TargetSettings>) -> Result<Observation> {
-        Control::present("pause", &self.settings, target)?.pause()
+        Control::get("pause", &self.settings, target)?.pause()
     }
 
     fn resume(&self, target: &Target<TargetSettings>) -> Result<Observation> {
-        Control::present("resume", &self.settings, target)?.resume()
+        Control::get("resume", &self.settings, target)?.resume()
     }
 
-    /// Guests hear no signals.
+    /// Guests take no signals.
     fn kill(&self, target: &Target<TargetSettings>, _: Option<&str>) -> Result<Observation> {
         match Control::find("kill", &self.settings, target)? {
             Some(control) => control.kill(),
@@ -120,7 +120,7 @@ impl Provider for Proxmox {
     }
 
     fn status(&self, target: &Target<TargetSettings>) -> Result<Observation> {
-        match Control::find("look at", &self.settings, target)? {
+        match Control::find("query", &self.settings, target)? {
             Some(control) => control.status(),
             None => Ok(Observation::missing(&target.handle)),
         }
@@ -131,12 +131,12 @@ impl Provider for Proxmox {
     }
 
     fn watch(&self) -> Result<()> {
-        let mut looks = Looks::new(&self.settings);
-        poll::watch(self.settings.every.0, || looks.look())
+        let mut poller = Poller::new(&self.settings);
+        poll::watch(self.settings.every.0, || poller.poll())
     }
 
     fn usage(&self, target: &Target<TargetSettings>) -> Result<Usage> {
-        usage::of(&Control::present("tell the usage of", &self.settings, target)?)
+        usage::of(&Control::get("measure the usage of", &self.settings, target)?)
     }
 }
 

@@ -1,21 +1,21 @@
-//! All guests, page by page.
+//! Lists all guests, page by page.
 
 use drowse_provider_sdk::{Attribute, Page, Result};
 
 use crate::{
     answer::Resource,
-    config::described,
+    config::labels_of,
     guest::{self, Guest},
     observe,
 };
 
-/// Guests of a page.
+/// Guests per page.
 pub(crate) const PAGE: usize = 100;
 
-/// The tag of guests whose description is read in a list, too: that is a request for each.
+/// Tag of guests whose description is read for a list as well, which costs a request each.
 const MARK: &str = "tag.drowse";
 
-/// The guests after the one of number `cursor`. Templates are no targets.
+/// The guests after VMID `cursor`. Templates are no targets.
 pub(crate) fn page(cursor: Option<&str>) -> Result<Page> {
     let after = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
     let all = guest::all().map_err(|refusal| refusal.into_error("list guests"))?;
@@ -32,8 +32,8 @@ pub(crate) fn page(cursor: Option<&str>) -> Result<Page> {
     Ok(Page { observations: observations.collect(), next })
 }
 
-/// The labels in a guest's description; none when it cannot be read now.
+/// Labels in a guest's description; none if it cannot be read now.
 fn description(resource: &Resource) -> Vec<Attribute> {
     let config = Guest::listed(resource).and_then(|guest| guest.config().ok());
-    config.map(|config| described(config.description())).unwrap_or_default()
+    config.map(|config| labels_of(config.description())).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Where guests were seen last. It is only a short cut: what is wrong in it is found out anew.
+//! Cache of guest locations. An outdated entry is detected and looked up again.
 
 use drowse_provider_sdk::memo;
 
@@ -9,21 +9,21 @@ use crate::{
 
 const KEY: &str = "guests";
 
-/// What fits into one value of the memo.
-const SIZE: usize = 16 << 10;
+/// Maximum size of a cache value, in bytes.
+const MAX_SIZE: usize = 16 << 10;
 
-/// Where a guest lives.
+/// Kind and node of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Location {
     pub(crate) vmid: u32,
     pub(crate) kind: Kind,
     pub(crate) node: String,
 }
 
-// === impl Place ===
+// === impl Location ===
 
-impl Place {
-    /// Where a listed guest lives. None of what is no guest.
+impl Location {
+    /// Location of a listed resource; None if it is no guest.
     pub(crate) fn of(resource: &Resource) -> Option<Self> {
         let kind = Kind::parse(&resource.kind)?;
         let node = resource.node.clone();
@@ -38,18 +38,18 @@ impl Place {
     }
 }
 
-/// Where this guest was seen last.
-pub(crate) fn recall(vmid: u32) -> Option<Place> {
+/// Last known location of this guest.
+pub(crate) fn location_of(vmid: u32) -> Option<Location> {
     let all = memo::text(KEY)?;
-    all.lines().filter_map(Place::parse).find(|place| place.vmid == vmid)
+    all.lines().filter_map(Location::parse).find(|location| location.vmid == vmid)
 }
 
-/// Keeps where all these are; of more than about a thousand, those that fit.
-pub(crate) fn remember(places: &[Place]) {
+/// Caches the locations; of more than about a thousand only those that fit.
+pub(crate) fn remember(locations: &[Location]) {
     let mut text = String::new();
-    for Place { vmid, kind, node } in places {
+    for Location { vmid, kind, node } in locations {
         let line = format!("{vmid} {kind} {node}\n");
-        if text.len() + line.len() > SIZE {
+        if text.len() + line.len() > MAX_SIZE {
             break;
         }
         text.push_str(&line);

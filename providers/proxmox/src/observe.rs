@@ -1,4 +1,4 @@
-//! From the API's words to an observation.
+//! Converts the API's state to an observation.
 
 use drowse_provider_sdk::{Observation, Status};
 
@@ -8,7 +8,7 @@ use crate::{
     handle::Kind,
 };
 
-/// What a guest is doing, by `status/current`.
+/// Status of a guest, from `status/current`.
 pub(crate) fn state(kind: Kind, current: &Current) -> Status {
     let word = word(current);
     match (kind, current.status.as_str()) {
@@ -17,7 +17,7 @@ pub(crate) fn state(kind: Kind, current: &Current) -> Status {
         (Kind::Qemu, "running") => match word {
             "running" => Status::Running,
             "paused" | "suspended" => Status::Paused,
-            // A machine that does not run is given a process to be backed up; it may be started.
+            // A stopped machine gets a process while it is backed up; it may be started.
             "prelaunch" if current.lock.as_deref() == Some("backup") => Status::Stopped,
             "prelaunch" | "inmigrate" | "restore-vm" => Status::Starting,
             "shutdown" => Status::Stopping,
@@ -28,7 +28,7 @@ pub(crate) fn state(kind: Kind, current: &Current) -> Status {
     }
 }
 
-/// The API's own word for it.
+/// The API's name of the status.
 pub(crate) fn word(current: &Current) -> &str {
     match (&current.qmpstatus, current.status.as_str()) {
         (Some(word), "running") => word,
@@ -36,7 +36,7 @@ pub(crate) fn word(current: &Current) -> &str {
     }
 }
 
-/// What a guest is, less its addresses and labels.
+/// Observation without addresses and labels.
 pub(crate) fn current(handle: &str, kind: Kind, vmid: u32, current: &Current) -> Observation {
     let mut seen = Observation::new(handle, state(kind, current), word(current))
         .with_native_id(format!("{kind}/{vmid}"));
@@ -58,14 +58,14 @@ fn detail(current: &Current) -> Option<String> {
         (Some(lock), _) => Some(format!("locked: {lock}")),
         (None, Some("error" | "fence")) => {
             let state = current.ha.state.as_deref().unwrap_or_default();
-            Some(format!("its high availability is in state {state}"))
+            Some(format!("its high availability state is {state}"))
         }
         _ => None,
     }
 }
 
-/// What a listed guest is. The list tells neither addresses nor whether a machine is paused, and
-/// is some seconds old.
+/// Observation of a listed guest. The list has neither addresses nor the paused state of machines,
+/// and is some seconds old.
 pub(crate) fn listed(handle: String, resource: &Resource) -> Observation {
     let word = resource.status.as_deref().unwrap_or("unknown");
     let status = match word {

@@ -1,6 +1,6 @@
-//! What the operator writes for the provider and for a guest.
+//! Settings of the provider and of a guest.
 
-use drowse_provider_sdk::{Address, Error, Result, Span};
+use drowse_provider_sdk::{Address, Error, Result, Span, settings::is_host};
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,26 +11,26 @@ use serde::Deserialize;
 pub struct Settings {
     /// How guests are stopped. Containers are always shut down.
     pub stop: StopMethod,
-    /// So long a start waits for the guest to run and to have an address before it returns; after
-    /// that `watch` follows it. The provider's `limits.wall` must be longer.
+    /// Longest time for a start to wait until the guest runs and has an address; after that `watch`
+    /// polls it. The provider's `limits.wall` must be longer.
     pub patience: Span,
-    /// The longest pause between two looks at a task or at a guest that is about to change.
+    /// Longest pause between two queries of a task or of a changing guest.
     pub poll: Span,
-    /// Between two looks at all guests, by which changes are noticed that were made elsewhere.
+    /// Interval of querying all guests, which detects changes made elsewhere.
     pub every: Span,
-    /// The networks in which guests are reached, such as `["10.0.0.0/24"]`: addresses outside are
-    /// left out. Without it every address counts that is neither loopback nor link-local.
+    /// Networks of usable guest addresses, such as `["10.0.0.0/24"]`; other addresses are ignored.
+    /// Without it every address counts that is neither loopback nor link-local.
     pub networks: Option<Vec<String>>,
 }
 
-/// Settings of one guest; what is absent is as for the provider.
+/// Settings of one guest; absent keys default to the provider's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TargetSettings {
-    /// Where it is reached when it runs: an IP address or a name. With a port, visitors are sent
-    /// there whatever port the route says. Nobody is asked for its addresses then.
+    /// Address of the running guest: an IP address or a host name. A port in it overrides the port
+    /// of the route. The guest is not asked for its addresses then.
     pub address: Option<String>,
-    /// The networks in which this guest is reached.
+    /// Networks of usable addresses of this guest.
     pub networks: Option<Vec<String>>,
     /// How this guest is stopped.
     pub stop: Option<StopMethod>,
@@ -40,10 +40,11 @@ pub struct TargetSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StopMethod {
-    /// Asked to shut down, and stopped by force after the grace time.
+    /// Shut down, and stopped by force after the grace time.
     #[default]
     Shutdown,
-    /// Its memory is written to disk; the next start continues where it was. For virtual machines.
+    /// Memory is written to disk, and the next start continues from there. Only for virtual
+    /// machines.
     SuspendToDisk,
 }
 
@@ -62,18 +63,18 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Whether the values make sense.
+    /// Validates the values.
     pub(crate) fn check(&self) -> Result<()> {
         for (key, span) in [("poll", self.poll), ("every", self.every)] {
             if span.0.is_zero() {
-                let why = format!("settings: key {key:?}: expected more than nothing");
+                let why = format!("settings: key {key:?}: must be greater than zero");
                 return Err(Error::invalid_request(why));
             }
         }
         parse("settings", self.networks.as_deref()).map(|_| ())
     }
 
-    /// The networks in which a guest is reached, if anybody said.
+    /// Networks of usable addresses of a guest, if configured.
     pub(crate) fn networks(
         &self,
         handle: &str,
@@ -90,15 +91,14 @@ impl Settings {
 // === impl TargetSettings ===
 
 impl TargetSettings {
-    /// Where it is by the operator's word.
+    /// The operator's address of the guest.
     pub(crate) fn address(&self, handle: &str) -> Result<Option<Address>> {
         let Some(text) = self.address.as_deref() else { return Ok(None) };
         if let Some(address) = Address::parse(text) {
-            // A port that is told is where the guest is, and not what routes call it.
+            // A configured port is the guest's real one, so it replaces the route's.
             return Ok(Some(address.for_any_port()));
         }
-        let name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if text.parse::<std::net::IpAddr>().is_ok() || !text.is_empty() && text.chars().all(name) {
+        if is_host(text) {
             return Ok(Some(Address::new(text)));
         }
         Err(Error::invalid_request(format!(

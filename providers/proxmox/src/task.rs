@@ -1,39 +1,39 @@
-//! Tasks: what the API has been asked to do goes on in the background, under a UPID.
+//! Tasks: the API runs actions in the background, identified by a UPID.
 
 use drowse_provider_sdk::{clock::Deadline, encode};
 
 use crate::{
     answer::TaskStatus,
     api::{self, Refusal},
+    backoff::Backoff,
     handle::is_node,
-    pace::Pace,
 };
 
 /// A task by its UPID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
     upid: String,
-    /// Where it runs, which may be another node than the one that was asked.
+    /// Node of the task, which may be another one than the contacted node.
     node: String,
-    /// For instance `vzstart`.
+    /// Type, for instance `vzstart`.
     kind: String,
 }
 
-/// How far a task has come.
+/// State of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It ended well, perhaps with warnings.
-    Well,
-    /// It ended and its last line cannot be read: the guest itself shows how.
+    /// Finished, perhaps with warnings.
+    Success,
+    /// Finished with an unreadable last line: the guest's state shows the result.
     Unknown,
-    /// It goes on.
-    Open,
+    /// Still running.
+    Running,
 }
 
 // === impl Task ===
 
 impl Task {
-    /// Reads `UPID:node:pid:pstart:starttime:type:id:user:`.
+    /// Parses `UPID:node:pid:pstart:starttime:type:id:user:`.
     pub(crate) fn parse(upid: &str) -> Option<Self> {
         let fields: Vec<&str> = upid.split(':').collect();
         let [word, node, .., ""] = fields.as_slice() else { return None };
@@ -47,8 +47,8 @@ impl Task {
         })
     }
 
-    /// Follows it to its end or until the deadline. What went wrong is in the task's own words.
-    pub(crate) fn follow(&self, mut pace: Pace, deadline: Deadline) -> Result<End, Refusal> {
+    /// Follows the task to its end or until the deadline. The error has the task's own message.
+    pub(crate) fn follow(&self, mut backoff: Backoff, deadline: Deadline) -> Result<End, Refusal> {
         let path = format!("/nodes/{}/tasks/{}/status", encode(&self.node), encode(&self.upid));
         loop {
             match api::get::<TaskStatus>(&path, &[]) {
@@ -56,20 +56,20 @@ impl Task {
                     return self.end(task.exitstatus.as_deref().unwrap_or_default());
                 }
                 Ok(_) => {}
-                // It goes on, though the way to it is cut for a moment.
-                Err(refusal) if refusal.passes() && deadline.left().is_some() => {}
+                // The task continues while its node is unreachable.
+                Err(refusal) if refusal.is_transient() && deadline.left().is_some() => {}
                 Err(refusal) => return Err(refusal),
             }
-            if !pace.wait(deadline) {
-                return Ok(End::Open);
+            if !backoff.wait(deadline) {
+                return Ok(End::Running);
             }
         }
     }
 
     fn end(&self, exit: &str) -> Result<End, Refusal> {
         match exit {
-            "OK" => Ok(End::Well),
-            warned if warned.starts_with("WARNINGS") => Ok(End::Well),
+            "OK" => Ok(End::Success),
+            warned if warned.starts_with("WARNINGS") => Ok(End::Success),
             "" | "unexpected status" => Ok(End::Unknown),
             text => Err(Refusal::of_task(&self.kind, text)),
         }

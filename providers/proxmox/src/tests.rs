@@ -1,5 +1,4 @@
-//! Answers are written as the published schema and the sources of Proxmox VE 7 to 9 have them; none
-//! was recorded.
+//! Responses follow the published schema and the sources of Proxmox VE 7 to 9; none was recorded.
 
 mod addresses;
 mod describe;
@@ -27,7 +26,7 @@ const LXC: &str = "/api2/json/nodes/pve1/lxc/100";
 const QEMU: &str = "/api2/json/nodes/pve1/qemu/101";
 const MAC: &str = "BC:24:11:00:00:01";
 
-/// A provider that has just met a cluster with a container 100 and a machine 101 on node pve1.
+/// A provider that has just listed a cluster with a container 100 and a machine 101 on node pve1.
 fn proxmox() -> Harness<Proxmox> {
     set_up(json!({}))
 }
@@ -58,7 +57,7 @@ fn current(status: &str) -> Reply {
     )
 }
 
-/// The same of a machine by its monitor's word.
+/// `status/current` of a machine with this monitor status.
 fn monitor(word: &str) -> Reply {
     data(json!({
         "vmid": 101, "name": "guest", "status": "running", "qmpstatus": word, "cpus": 2,
@@ -83,15 +82,15 @@ fn interfaces(address: &str) -> Reply {
     ]))
 }
 
-/// An error as older versions tell it: in the status line.
-fn old_error(status: u16, words: &str) -> Reply {
-    Reply::status(status).reason(words).body(r#"{"data":null}"#)
+/// An error of older versions: only in the status line.
+fn old_error(status: u16, text: &str) -> Reply {
+    Reply::status(status).reason(text).body(r#"{"data":null}"#)
 }
 
-/// An error as newer versions tell it: in JSON, too.
-fn new_error(status: u16, words: &str) -> Reply {
-    let body = json!({ "data": null, "message": format!("{words}\n") });
-    Reply::status(status).reason(words).body(body.to_string())
+/// An error of newer versions: also in JSON.
+fn new_error(status: u16, text: &str) -> Reply {
+    let body = json!({ "data": null, "message": format!("{text}\n") });
+    Reply::status(status).reason(text).body(body.to_string())
 }
 
 fn upid(node: &str, kind: &str) -> String {
@@ -107,23 +106,23 @@ fn ended(exit: &str) -> Reply {
     data(json!({ "status": "stopped", "exitstatus": exit }))
 }
 
-/// The next is an action whose task ends like this at its first look.
-fn acts(test: &Harness<Proxmox>, request: &str, kind: &str, exit: &str) {
+/// Expects an action whose task has ended like this at its first query.
+fn expect_action(test: &Harness<Proxmox>, request: &str, kind: &str, exit: &str) {
     test.expect("api", request, data(json!(upid("pve1", kind))));
     test.expect("api", &task_path("pve1", kind), ended(exit));
 }
 
-/// The next is what a running container tells of itself.
-fn tells(test: &Harness<Proxmox>, address: &str) {
+/// Expects the queries of a running container's addresses.
+fn expect_addresses(test: &Harness<Proxmox>, address: &str) {
     test.expect("api", &format!("GET {LXC}/config?current=1"), config());
     test.expect("api", &format!("GET {LXC}/interfaces"), interfaces(address));
 }
 
-fn look(test: &Harness<Proxmox>, reply: Reply) {
+fn expect_status(test: &Harness<Proxmox>, reply: Reply) {
     test.expect("api", &format!("GET {LXC}/status/current"), reply);
 }
 
-fn look_at_machine(test: &Harness<Proxmox>, reply: Reply) {
+fn expect_machine_status(test: &Harness<Proxmox>, reply: Reply) {
     test.expect("api", &format!("GET {QEMU}/status/current"), reply);
 }
 

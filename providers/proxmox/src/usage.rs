@@ -1,14 +1,14 @@
-//! What a guest uses.
+//! Resource usage of a guest.
 
 use drowse_provider_sdk::{Error, Result, Status, Usage};
 
 use crate::{api::Refusal, control::Control, guest};
 
-/// What it uses now. A guest's CPU time is a fraction of its cores.
+/// Current usage. The API reports CPU time as a fraction of the guest's cores.
 pub(crate) fn of(control: &Control<'_>) -> Result<Usage> {
-    let attempt = control.attempt("tell the usage of");
-    let told = |refusal: Refusal| refusal.into_error(&attempt);
-    let current = control.guest.current().map_err(told)?;
+    let attempt = control.attempt("measure the usage of");
+    let to_error = |refusal: Refusal| refusal.into_error(&attempt);
+    let current = control.guest.current().map_err(to_error)?;
     let Some(current) = current else {
         return Err(Error::not_found(format!("{attempt}: there is no such guest")));
     };
@@ -17,9 +17,9 @@ pub(crate) fn of(control: &Control<'_>) -> Result<Usage> {
     }
     let mut cores = current.cpu * current.cpus;
     if cores == 0.0 {
-        // The process that answers has seen it for the first time. The node's own statistics,
-        // some seconds old, know better.
-        let all = guest::all().map_err(told)?;
+        // The answering API process has no earlier sample. The node's own statistics, some seconds
+        // old, have one.
+        let all = guest::all().map_err(to_error)?;
         let listed = all.iter().find(|it| it.vmid == control.guest.vmid);
         cores = listed.map_or(0.0, |it| it.cpu * it.maxcpu);
     }

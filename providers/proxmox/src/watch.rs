@@ -1,7 +1,7 @@
-//! All guests, again and again.
+//! Watches guests by polling.
 //!
-//! The list is made of what each node told some seconds ago. So it only says where to look: a guest
-//! that is listed otherwise than it was last seen is looked at itself, and what it says counts.
+//! The list consists of reports that each node sent some seconds ago, so it only triggers a query:
+//! a guest whose listed status differs from the last known one is queried itself.
 
 use std::collections::BTreeMap;
 
@@ -16,35 +16,35 @@ use crate::{
     settings::{Settings, TargetSettings},
 };
 
-/// Looks at all guests, one after the other.
-pub(crate) struct Looks<'a> {
+/// Polls all guests.
+pub(crate) struct Poller<'a> {
     settings: &'a Settings,
-    /// In which state each was when it was last looked at itself.
+    /// Status of each guest when it was last queried itself.
     seen: BTreeMap<u32, Status>,
 }
 
-// === impl Looks ===
+// === impl Poller ===
 
-impl<'a> Looks<'a> {
+impl<'a> Poller<'a> {
     pub(crate) fn new(settings: &'a Settings) -> Self {
         Self { settings, seen: BTreeMap::new() }
     }
 
-    /// Every guest under each handle that an operator may have written for it. Those that were
-    /// started and have told no address yet are asked for it.
-    pub(crate) fn look(&mut self) -> Result<Vec<Observation>> {
+    /// Observes every guest under each handle that an operator may use. Started guests without an
+    /// address are queried for it.
+    pub(crate) fn poll(&mut self) -> Result<Vec<Observation>> {
         let all = guest::all().map_err(|refusal| refusal.into_error("watch guests"))?;
         let awaited = awaited::all();
         let mut seen = Vec::new();
         for resource in &all {
             let Resource { kind, node, vmid, .. } = resource;
             let wanted = awaited.iter().find(|it| it.vmid == *vmid);
-            let now = match wanted.and_then(|it| self.reached(it)) {
+            let now = match wanted.and_then(|it| self.query_awaited(it)) {
                 Some(found) => {
                     self.seen.insert(*vmid, found.status.clone());
                     found
                 }
-                None => self.checked(resource),
+                None => self.observe_listed(resource),
             };
             for handle in [format!("{kind}/{vmid}"), format!("{node}/{vmid}")] {
                 seen.push(Observation { handle, ..now.clone() });
@@ -55,8 +55,8 @@ impl<'a> Looks<'a> {
         Ok(seen)
     }
 
-    /// What an awaited guest is now, if it can be found out.
-    fn reached(&self, awaited: &Awaited) -> Option<Observation> {
+    /// Current state of a guest that is polled for its address, if available.
+    fn query_awaited(&self, awaited: &Awaited) -> Option<Observation> {
         let target = Target {
             handle: awaited.vmid.to_string(),
             settings: TargetSettings { networks: awaited.networks.clone(), ..Default::default() },
@@ -65,11 +65,11 @@ impl<'a> Looks<'a> {
         Control::find("watch", self.settings, &target).ok()??.status().ok()
     }
 
-    /// What a listed guest is, by itself where the list and the last look do not agree.
-    fn checked(&mut self, resource: &Resource) -> Observation {
+    /// Observation of a listed guest; queries the guest where list and last known status differ.
+    fn observe_listed(&mut self, resource: &Resource) -> Observation {
         let mut listed = observe::listed(resource.vmid.to_string(), resource);
         let agreed = self.seen.get(&resource.vmid) == Some(&listed.status);
-        // Of a node that is down nobody knows anything, and templates do not run.
+        // The state of guests on a node that is down is unknown, and templates do not run.
         if agreed || resource.template || matches!(listed.status, Status::Other(_)) {
             return listed;
         }

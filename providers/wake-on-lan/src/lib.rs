@@ -1,6 +1,6 @@
 //! The wake-on-lan provider of drowse: machines of the local network that a magic packet wakes. A
-//! target is a network card's MAC address, or a name whose settings tell it. Nothing puts a machine
-//! to sleep by a packet: a granted command or an agent with an HTTP API does, if there is one.
+//! target is the MAC address of a network card, or a name whose settings have it. No packet puts a
+//! machine to sleep: a granted command or an agent with an HTTP API does, if there is one.
 
 #![forbid(unsafe_code)]
 
@@ -40,7 +40,7 @@ impl Provider for WakeOnLan {
             .endpoint(
                 EndpointWish::new(
                     machine::AGENT,
-                    "puts machines to sleep and tells which are awake, as the settings say",
+                    "puts machines to sleep and queries whether they are awake, by the requests in the settings",
                 )
                 .suggested_url("http://127.0.0.1:9000")
                 .rules(["GET /machines/*", "POST /machines/*/sleep"])
@@ -63,8 +63,8 @@ impl Provider for WakeOnLan {
         Ok(Self { settings })
     }
 
-    /// Wakes it, whatever it does: a packet does nothing to a machine that is awake. Whether it
-    /// answers is for the router's probe to find out.
+    /// Sends the packet in any state: it has no effect on a machine that is awake. The router's
+    /// probe finds out whether the machine answers.
     fn start(&self, target: &Target<TargetSettings>) -> Result<Observation> {
         Machine::of(&self.settings, target)?.wake()
     }

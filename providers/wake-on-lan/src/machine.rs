@@ -1,7 +1,7 @@
-//! One machine: woken, put to sleep, looked at.
+//! One machine: wake, sleep, query.
 //!
-//! Nothing tells by itself whether a machine is awake. A granted command `ping` or the agent may;
-//! without either it is what was last done to it, as the memo remembers.
+//! A machine does not report its own state. A granted command `ping` or the agent may; without
+//! either the state is that of the last action, kept in the cache.
 
 use std::time::Duration;
 
@@ -12,47 +12,47 @@ use drowse_provider_sdk::{
 };
 
 use crate::{
-    packet::{Six, magic},
+    packet::{SixBytes, magic},
     program,
-    settings::{Settings, TargetSettings, filled},
+    settings::{Settings, TargetSettings, fill_name},
 };
 
-/// The endpoint that takes magic packets.
+/// Endpoint for magic packets.
 pub(crate) const LAN: &str = "lan";
-/// The endpoint that puts machines to sleep.
+/// Endpoint that puts machines to sleep.
 pub(crate) const AGENT: &str = "agent";
-/// The command that puts a machine to sleep.
+/// Command that puts a machine to sleep.
 pub(crate) const SLEEP: &str = "sleep";
-/// The command that tells whether a host is awake.
+/// Command that checks whether a host is awake.
 pub(crate) const PING: &str = "ping";
 
-/// Packets get lost, and nobody says so.
+/// Number of packets sent, because packets may be lost unnoticed.
 const PACKETS: usize = 3;
-/// Between two of them.
-const PAUSE: Duration = Duration::from_millis(100);
-/// Between two looks at a machine that goes to sleep.
-const POLL: Duration = Duration::from_secs(2);
-/// For a look.
-const LOOK: Duration = Duration::from_secs(10);
+/// Pause between two packets.
+const PACKET_INTERVAL: Duration = Duration::from_millis(100);
+/// Pause between two queries of a machine that goes to sleep.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// Timeout of a query.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One machine of the network.
 pub(crate) struct Machine<'a> {
     settings: &'a Settings,
     name: &'a str,
-    card: Six,
+    card: SixBytes,
     packet: Vec<u8>,
     address: Address,
 }
 
-/// What the memo remembers of a machine.
+/// Cached state of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
+enum LastState {
     Nothing,
-    /// It was put to sleep, or seen asleep.
+    /// Put to sleep, or observed asleep.
     Asleep,
-    /// It was seen awake.
+    /// Observed awake.
     Awake,
-    /// Packets were sent at this moment of the monotonic clock.
+    /// Packets were sent at this time of the monotonic clock.
     Woken(Duration),
 }
 
@@ -67,38 +67,38 @@ impl<'a> Machine<'a> {
     }
 
     pub(crate) fn wake(&self) -> Result<Observation> {
-        for turn in 0..PACKETS {
-            if turn > 0 {
-                clock::sleep(PAUSE);
+        for packet_number in 0..PACKETS {
+            if packet_number > 0 {
+                clock::sleep(PACKET_INTERVAL);
             }
-            udp::send(LAN, &self.packet).map_err(|error| self.told("wake", error))?;
+            udp::send(LAN, &self.packet).map_err(|error| self.with_context("wake", error))?;
         }
         self.remember(&clock::monotonic().as_nanos().to_string());
         Ok(self.running("woken"))
     }
 
     pub(crate) fn sleep(&self) -> Result<Observation> {
-        let seen = self.look("put to sleep")?;
-        let rests = match seen {
-            // One that still boots has to be asked, too.
-            Some(awake) => !awake && !self.boots(),
-            None => self.known() == Known::Asleep,
+        let seen = self.query("put to sleep")?;
+        let is_asleep = match seen {
+            // A booting machine must be put to sleep as well.
+            Some(awake) => !awake && !self.is_booting(),
+            None => self.last_state() == LastState::Asleep,
         };
-        if !rests {
+        if !is_asleep {
             let deadline = Deadline::after(self.settings.patience.0);
-            let asked = self.ask_to_sleep();
-            match asked {
-                // It may have gone to sleep before it could answer; a look will tell.
-                Err(error) if seen.is_some() && is_open(&error) => {}
-                asked => asked.map_err(|error| self.told("put to sleep", error))?,
+            let result = self.request_sleep();
+            match result {
+                // The machine may have fallen asleep before it answered; the query decides.
+                Err(error) if seen.is_some() && may_have_taken_effect(&error) => {}
+                result => result.map_err(|error| self.with_context("put to sleep", error))?,
             }
-            while self.look("put to sleep")? == Some(true) {
+            while self.query("put to sleep")? == Some(true) {
                 if deadline.left().is_none() {
-                    let patience = self.settings.patience.0.as_secs_f64();
-                    let error = Error::timeout(format!("still awake after {patience}s"));
-                    return Err(self.told("put to sleep", error));
+                    let timeout = self.settings.patience.0.as_secs_f64();
+                    let error = Error::timeout(format!("still awake after {timeout}s"));
+                    return Err(self.with_context("put to sleep", error));
                 }
-                clock::sleep(POLL);
+                clock::sleep(POLL_INTERVAL);
             }
         }
         self.remember("asleep");
@@ -106,51 +106,54 @@ impl<'a> Machine<'a> {
     }
 
     pub(crate) fn observe(&self) -> Result<Observation> {
-        Ok(match (self.look("look at")?, self.known()) {
+        Ok(match (self.query("query")?, self.last_state()) {
             (Some(true), _) => {
                 self.remember("awake");
                 self.running("awake")
             }
-            (Some(false), _) if self.boots() => {
-                self.running("woken").with_detail("woken a moment ago; it does not answer yet")
+            (Some(false), _) if self.is_booting() => {
+                self.running("woken").with_detail("woken recently; no answer yet")
             }
             (Some(false), _) => {
                 self.remember("asleep");
                 self.stopped("asleep")
             }
-            (None, Known::Awake) => self.running("awake"),
-            (None, Known::Woken(_)) => self.running("woken"),
-            (None, Known::Asleep) => self.stopped("asleep"),
-            (None, Known::Nothing) => self.stopped("never woken").with_detail(
-                "nothing tells whether it is awake; grant a command `ping`, or set settings.status",
+            (None, LastState::Awake) => self.running("awake"),
+            (None, LastState::Woken(_)) => self.running("woken"),
+            (None, LastState::Asleep) => self.stopped("asleep"),
+            (None, LastState::Nothing) => self.stopped("never woken").with_detail(
+                "unknown whether it is awake; grant a command `ping`, or set settings.status",
             ),
         })
     }
 
-    /// Whether it is awake, if anything can tell.
-    fn look(&self, verb: &str) -> Result<Option<bool>> {
-        let told = |error| self.told(verb, error);
+    /// Whether the machine is awake, if a command or agent can check it.
+    fn query(&self, verb: &str) -> Result<Option<bool>> {
+        let with_context = |error| self.with_context(verb, error);
         if command::is_granted(PING) {
-            let ended = program::run(PING, &self.address.host, LOOK).map_err(told)?;
+            let ended =
+                program::run(PING, &self.address.host, QUERY_TIMEOUT).map_err(with_context)?;
             return Ok(Some(ended.status == 0));
         }
-        let Some(look) = &self.settings.status else { return Ok(None) };
-        let path = filled(&look.path, self.name);
-        match Endpoint::new(AGENT).get(&path).timeout(LOOK).send() {
+        let Some(query) = &self.settings.status else { return Ok(None) };
+        let path = fill_name(&query.path, self.name);
+        match Endpoint::new(AGENT).get(&path).timeout(QUERY_TIMEOUT).send() {
             Ok(answer) if answer.is_success() => Ok(Some(true)),
             Ok(answer) => match answer.status() {
                 404 | 410 | 503 | 504 => Ok(Some(false)),
-                status => Err(told(Error::http(status, format!("GET {path}: {status}")))),
+                status => Err(with_context(Error::http(status, format!("GET {path}: {status}")))),
             },
             // An agent on the machine itself sleeps with it.
-            Err(error) if *error.code() == ErrorCode::Unavailable || is_open(&error) => {
+            Err(error)
+                if *error.code() == ErrorCode::Unavailable || may_have_taken_effect(&error) =>
+            {
                 Ok(Some(false))
             }
-            Err(error) => Err(told(error)),
+            Err(error) => Err(with_context(error)),
         }
     }
 
-    fn ask_to_sleep(&self) -> Result<()> {
+    fn request_sleep(&self) -> Result<()> {
         if command::is_granted(SLEEP) {
             let ended = program::run(SLEEP, self.name, self.settings.patience.0)?;
             return match ended.status {
@@ -165,42 +168,42 @@ impl<'a> Machine<'a> {
                 }
             };
         }
-        let Some(ask) = &self.settings.sleep else {
+        let Some(request) = &self.settings.sleep else {
             return Err(Error::unsupported(
-                "nothing is there that could: add to the provider's table: \
+                "no way to put it to sleep: add to the provider's table: \
                  command.sleep = { run = [\"program\"], extra-arguments = true }; or grant an endpoint \
-                 `agent` and say settings.sleep = { path = \"/machines/{name}/sleep\" }",
+                 `agent` and set settings.sleep = { path = \"/machines/{name}/sleep\" }",
             ));
         };
-        let path = filled(&ask.path, self.name);
-        let answer = Endpoint::new(AGENT).request(&ask.method, &path).send()?;
+        let path = fill_name(&request.path, self.name);
+        let answer = Endpoint::new(AGENT).request(&request.method, &path).send()?;
         match answer.status() {
             200..=299 | 409 => Ok(()),
-            status => Err(Error::http(status, format!("{} {path}: {status}", ask.method))),
+            status => Err(Error::http(status, format!("{} {path}: {status}", request.method))),
         }
     }
 
-    /// It was woken a moment ago and may not answer yet.
-    fn boots(&self) -> bool {
+    /// The machine was woken recently and may not answer yet.
+    fn is_booting(&self) -> bool {
         let since = |at| clock::monotonic().saturating_sub(at);
-        matches!(self.known(), Known::Woken(at) if since(at) < self.settings.boot.0)
+        matches!(self.last_state(), LastState::Woken(at) if since(at) < self.settings.boot.0)
     }
 
-    fn known(&self) -> Known {
+    fn last_state(&self) -> LastState {
         let text = memo::text(&self.card.to_string()).unwrap_or_default();
         match (text.as_str(), text.parse()) {
-            ("asleep", _) => Known::Asleep,
-            ("awake", _) => Known::Awake,
-            (_, Ok(nanoseconds)) => Known::Woken(Duration::from_nanos(nanoseconds)),
-            _ => Known::Nothing,
+            ("asleep", _) => LastState::Asleep,
+            ("awake", _) => LastState::Awake,
+            (_, Ok(nanoseconds)) => LastState::Woken(Duration::from_nanos(nanoseconds)),
+            _ => LastState::Nothing,
         }
     }
 
-    /// `asleep`, `awake`, or the nanoseconds of the moment when it was woken.
+    /// Stores `asleep`, `awake`, or the time of the wake in nanoseconds.
     fn remember(&self, word: &str) {
         if !memo::set(&self.card.to_string(), word) {
             warn!(
-                "{:?} is one machine more than can be remembered; grant a command `ping`, or set \
+                "the state of {:?} does not fit into the cache; grant a command `ping`, or set \
                  settings.status",
                 self.name
             );
@@ -215,12 +218,12 @@ impl<'a> Machine<'a> {
         Observation::new(self.name, Status::Stopped, word)
     }
 
-    fn told(&self, verb: &str, error: Error) -> Error {
+    fn with_context(&self, verb: &str, error: Error) -> Error {
         error.context(format!("{verb} {:?}", self.name))
     }
 }
 
-/// The request may have had its effect.
-fn is_open(error: &Error) -> bool {
+/// The request may have taken effect.
+fn may_have_taken_effect(error: &Error) -> bool {
     matches!(error.code(), ErrorCode::Timeout | ErrorCode::Internal)
 }

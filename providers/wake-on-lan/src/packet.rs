@@ -1,24 +1,24 @@
-//! What a sleeping network card listens for.
+//! Magic packets of Wake-on-LAN.
 
 use std::fmt;
 
-/// Six bytes: a card's address, or the password that it wants to hear (SecureOn).
+/// Six bytes: a MAC address, or the card's password (SecureOn).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Six(pub(crate) [u8; 6]);
+pub(crate) struct SixBytes(pub(crate) [u8; 6]);
 
-/// The magic packet: six times `ff`, sixteen times the card's address, and the password if the card
-/// has one.
-pub(crate) fn magic(card: Six, password: Option<Six>) -> Vec<u8> {
+/// The magic packet: six bytes `ff`, sixteen times the card's address, and the password if there is
+/// one.
+pub(crate) fn magic(card: SixBytes, password: Option<SixBytes>) -> Vec<u8> {
     let mut packet = vec![0xff; 6];
     packet.extend(card.0.repeat(16));
     packet.extend(password.iter().flat_map(|password| password.0));
     packet
 }
 
-// === impl Six ===
+// === impl SixBytes ===
 
-impl Six {
-    /// Reads `00:11:22:aa:bb:cc`, `00-11-22-aa-bb-cc`, `0011.22aa.bbcc` or `001122aabbcc`.
+impl SixBytes {
+    /// Parses `00:11:22:aa:bb:cc`, `00-11-22-aa-bb-cc`, `0011.22aa.bbcc` or `001122aabbcc`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let groups: Vec<&str> = text.split([':', '-', '.']).collect();
         let digits = match groups.len() {
@@ -38,13 +38,13 @@ impl Six {
         Some(Self(bytes))
     }
 
-    /// It is nobody's own address, but that of a group of cards, or of all.
+    /// Whether it is a multicast or broadcast address.
     pub(crate) fn is_group(self) -> bool {
         self.0[0] & 1 == 1
     }
 }
 
-impl fmt::Display for Six {
+impl fmt::Display for SixBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [first, rest @ ..] = self.0;
         write!(f, "{first:02x}")?;
@@ -56,18 +56,18 @@ impl fmt::Display for Six {
 mod tests {
     use super::*;
 
-    const CARD: Six = Six([0x00, 0x11, 0x22, 0xaa, 0xbb, 0xcc]);
+    const CARD: SixBytes = SixBytes([0x00, 0x11, 0x22, 0xaa, 0xbb, 0xcc]);
 
     #[test]
-    fn an_address_is_read_as_people_write_it() {
+    fn common_notations_of_an_address_are_parsed() {
         for text in ["00:11:22:aa:BB:cc", "00-11-22-AA-BB-CC", "0011.22aa.bbcc", "001122aabbcc"] {
-            assert_eq!(Six::parse(text), Some(CARD), "{text}");
+            assert_eq!(SixBytes::parse(text), Some(CARD), "{text}");
         }
         assert_eq!(CARD.to_string(), "00:11:22:aa:bb:cc");
     }
 
     #[test]
-    fn what_is_no_address_is_none() {
+    fn an_invalid_address_is_none() {
         for text in [
             "",
             "nas",
@@ -78,7 +78,7 @@ mod tests {
             "001122aabbc",
             "0011.22aa.bbc",
         ] {
-            assert_eq!(Six::parse(text), None, "{text}");
+            assert_eq!(SixBytes::parse(text), None, "{text}");
         }
     }
 
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(packet.len(), 102);
         assert_eq!(packet[..6], [0xff; 6]);
         assert!(packet[6..].chunks(6).all(|chunk| chunk == CARD.0));
-        let locked = magic(CARD, Some(Six([1, 2, 3, 4, 5, 6])));
+        let locked = magic(CARD, Some(SixBytes([1, 2, 3, 4, 5, 6])));
         assert_eq!(locked[..102], packet);
         assert_eq!(locked[102..], [1, 2, 3, 4, 5, 6]);
     }

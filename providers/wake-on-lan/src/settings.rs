@@ -1,34 +1,34 @@
-//! What the operator writes: where a machine is, and how it is put to sleep.
+//! Settings: the address of a machine, and how it is put to sleep.
 
 use drowse_provider_sdk::{Address, Error, Result, Span, encode, settings};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::packet::Six;
+use crate::packet::SixBytes;
 
-/// The place of a target's name in a path.
-const NAME: &str = "{name}";
+/// Placeholder of a target's name in a path.
+const NAME_PLACEHOLDER: &str = "{name}";
 
 /// Settings of the provider.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Settings {
-    /// The request to the endpoint `agent` that puts a machine to sleep.
-    pub sleep: Option<Ask>,
-    /// The request to the endpoint `agent` that tells whether a machine is awake: it is when the
-    /// answer is 2xx.
-    pub status: Option<Look>,
-    /// So long a machine that was woken counts as running though nothing shows it yet.
+    /// Request to the endpoint `agent` that puts a machine to sleep.
+    pub sleep: Option<Request>,
+    /// Request to the endpoint `agent` that checks whether a machine is awake: a 2xx response means
+    /// awake.
+    pub status: Option<StatusQuery>,
+    /// Time for which a woken machine counts as running without an answer.
     pub boot: Span,
-    /// A machine that is still awake so long after it was asked to sleep has failed to.
+    /// Timeout for a machine to fall asleep.
     pub patience: Span,
 }
 
 /// A request that changes a machine.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Ask {
-    /// `POST` unless said otherwise.
+pub struct Request {
+    /// HTTP method; default `POST`.
     #[serde(default = "post")]
     pub method: String,
     /// Path and query; `{name}` is the target's name, percent-encoded.
@@ -38,7 +38,7 @@ pub struct Ask {
 /// A request that changes nothing.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Look {
+pub struct StatusQuery {
     /// Path and query; `{name}` is the target's name, percent-encoded.
     pub path: String,
 }
@@ -47,12 +47,13 @@ pub struct Look {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TargetSettings {
-    /// Where it is reached when it is awake: an IP address or a name, with a port or without.
+    /// Address of the machine when it is awake: an IP address or a host name, with or without a
+    /// port.
     pub address: String,
-    /// The MAC address of its network card; the target's name when that is one.
+    /// MAC address of its network card; default is the target's name.
     pub mac: Option<String>,
-    /// The card's SecureOn password, six bytes written like a MAC address. It travels openly, so it
-    /// keeps nobody out who can listen.
+    /// SecureOn password of the card, six bytes written like a MAC address. It is sent in clear
+    /// text, so any listener can read it.
     pub secure_on: Option<String>,
 }
 
@@ -69,51 +70,52 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Finds what could never work.
+    /// Validates the values.
     pub(crate) fn check(&self) -> Result<()> {
-        if let Some(Ask { method, path }) = &self.sleep {
+        if let Some(Request { method, path }) = &self.sleep {
             settings::check_method("sleep.method", method)?;
             check_path("sleep.path", path)?;
         }
-        self.status.as_ref().map_or(Ok(()), |look| check_path("status.path", &look.path))
+        self.status.as_ref().map_or(Ok(()), |query| check_path("status.path", &query.path))
     }
 }
 
 fn check_path(key: &str, path: &str) -> Result<()> {
     settings::check_path(key, path)?;
-    if path.replace(NAME, "").contains(['{', '}']) {
-        return Err(settings::refuse(key, "no braces but those of {name}"));
+    if path.replace(NAME_PLACEHOLDER, "").contains(['{', '}']) {
+        return Err(settings::refuse(key, "no braces except in {name}"));
     }
     Ok(())
 }
 
-/// A path with the target's name in it.
-pub(crate) fn filled(path: &str, name: &str) -> String {
-    path.replace(NAME, &encode(name))
+/// Fills the target's name into a path.
+pub(crate) fn fill_name(path: &str, name: &str) -> String {
+    path.replace(NAME_PLACEHOLDER, &encode(name))
 }
 
 // === impl TargetSettings ===
 
 impl TargetSettings {
-    /// Where visitors are sent.
+    /// Address to which traffic is forwarded.
     pub(crate) fn address(&self, name: &str) -> Result<Address> {
         let text = &self.address;
         match Address::parse(text) {
-            // A port that is told is where the machine serves, and not what routes call it.
+            // A configured port is the machine's real one, so it replaces the route's.
             Some(address) => Ok(address.for_any_port()),
             None if text.is_empty() || text.matches(':').count() == 1 => {
-                Err(wrong(name, "address", text, "a host or host:port, such as 192.168.1.20"))
+                Err(invalid(name, "address", text, "a host or host:port, such as 192.168.1.20"))
             }
             None => Ok(Address::new(text.trim_matches(['[', ']']))),
         }
     }
 
-    /// The card of the target of this name.
-    pub(crate) fn card(&self, name: &str) -> Result<Six> {
+    /// MAC address of the target of this name.
+    pub(crate) fn card(&self, name: &str) -> Result<SixBytes> {
         let card = match &self.mac {
-            Some(text) => Six::parse(text)
-                .ok_or_else(|| wrong(name, "mac", text, "a MAC address such as 00:11:22:aa:bb:cc")),
-            None => Six::parse(name).ok_or_else(|| {
+            Some(text) => SixBytes::parse(text).ok_or_else(|| {
+                invalid(name, "mac", text, "a MAC address such as 00:11:22:aa:bb:cc")
+            }),
+            None => SixBytes::parse(name).ok_or_else(|| {
                 Error::invalid_request(format!(
                     "settings of target {name:?}: key \"mac\" is missing, and the name is no MAC \
                      address: add mac = \"00:11:22:aa:bb:cc\""
@@ -122,15 +124,15 @@ impl TargetSettings {
         }?;
         if card.is_group() {
             let card = card.to_string();
-            return Err(wrong(name, "mac", &card, "the address of one card, not of a group"));
+            return Err(invalid(name, "mac", &card, "the address of one card, not of a group"));
         }
         Ok(card)
     }
 
-    /// What the card wants to hear besides its address.
-    pub(crate) fn password(&self, name: &str) -> Result<Option<Six>> {
+    /// The card's password.
+    pub(crate) fn password(&self, name: &str) -> Result<Option<SixBytes>> {
         let parse = |text: &String| {
-            Six::parse(text).ok_or_else(|| {
+            SixBytes::parse(text).ok_or_else(|| {
                 Error::invalid_request(format!(
                     "settings of target {name:?}: key \"secure-on\": expected six bytes such as \
                      00:11:22:aa:bb:cc"
@@ -141,7 +143,7 @@ impl TargetSettings {
     }
 }
 
-fn wrong(name: &str, key: &str, found: &str, expected: &str) -> Error {
+fn invalid(name: &str, key: &str, found: &str, expected: &str) -> Error {
     Error::invalid_request(format!(
         "settings of target {name:?}: key \"{key}\": expected {expected}, found {found:?}"
     ))

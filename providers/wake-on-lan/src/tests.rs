@@ -18,12 +18,12 @@ fn stop(test: &Harness<WakeOnLan>) -> Result<Observation> {
     test.stop(nas(), StopOptions::new(Duration::from_secs(10)))
 }
 
-/// Ends at once with this status.
+/// A program that ends at once with this status.
 fn ends(status: i32) -> Program {
     Program::new().lives(Duration::ZERO, status)
 }
 
-/// With an agent that is asked to put machines to sleep, and tells whether they are awake.
+/// A provider with an agent that puts machines to sleep and checks whether they are awake.
 fn with_agent() -> Harness<WakeOnLan> {
     Harness::with_settings(json!({
         "sleep": { "path": "/machines/{name}/sleep" },
@@ -32,35 +32,35 @@ fn with_agent() -> Harness<WakeOnLan> {
 }
 
 #[test]
-fn the_description_has_no_mistakes() {
+fn the_description_is_valid() {
     check_description::<WakeOnLan>();
 }
 
 #[test]
-fn a_start_sends_three_magic_packets_and_tells_where_the_machine_is() {
+fn a_start_sends_three_magic_packets_and_returns_the_address() {
     let test = Harness::<WakeOnLan>::new();
     let seen = test.start(nas()).unwrap();
     assert_eq!((&seen.status, seen.native_status.as_str()), (&Status::Running, "woken"));
     assert_eq!((seen.addresses[0].host.as_str(), seen.addresses[0].port), ("192.168.1.20", None));
-    let card = packet::Six::parse(MAC).unwrap();
+    let card = packet::SixBytes::parse(MAC).unwrap();
     let sent = ("lan".to_owned(), packet::magic(card, None));
     assert_eq!(test.datagrams(), [sent.clone(), sent.clone(), sent]);
     assert_eq!(test.elapsed(), Duration::from_millis(200));
 }
 
 #[test]
-fn a_mac_address_is_a_handle_and_a_password_goes_along() {
+fn a_mac_address_is_a_handle_and_a_password_is_sent() {
     let test = Harness::<WakeOnLan>::new();
     let settings = json!({ "address": "nas.lan:8006", "secure-on": "01-02-03-04-05-06" });
     let seen = test.start((MAC, settings)).unwrap();
     let address = &seen.addresses[0];
     assert_eq!((address.host.as_str(), address.port), ("nas.lan", Some(8006)));
-    assert_eq!(address.target_port, Some(0), "whatever a route calls it");
+    assert_eq!(address.target_port, Some(0), "overrides the route's port");
     assert_eq!(test.datagrams()[0].1[102..], [1, 2, 3, 4, 5, 6]);
 }
 
 #[test]
-fn settings_that_cannot_work_name_their_key() {
+fn invalid_settings_are_refused_with_their_key() {
     let test = Harness::<WakeOnLan>::new();
     for (name, settings, key) in [
         ("nas", json!({ "address": "192.168.1.20" }), "key \"mac\" is missing"),
@@ -86,7 +86,7 @@ fn settings_that_cannot_work_name_their_key() {
 }
 
 #[test]
-fn what_was_last_done_to_it_is_what_it_is_when_nothing_can_tell() {
+fn the_state_is_that_of_the_last_action_without_a_check() {
     let test = Harness::<WakeOnLan>::new();
     test.grant("sleep", ends(0));
     let never = test.status(nas()).unwrap();
@@ -100,7 +100,7 @@ fn what_was_last_done_to_it_is_what_it_is_when_nothing_can_tell() {
 }
 
 #[test]
-fn a_granted_command_puts_the_machine_of_its_argument_to_sleep_and_only_once() {
+fn a_granted_command_puts_the_machine_to_sleep_once() {
     let test = Harness::<WakeOnLan>::new();
     test.grant("sleep", ends(0));
     test.start(nas()).unwrap();
@@ -110,7 +110,7 @@ fn a_granted_command_puts_the_machine_of_its_argument_to_sleep_and_only_once() {
 }
 
 #[test]
-fn a_command_that_fails_tells_its_last_line_and_the_machine_counts_as_awake() {
+fn a_failed_command_has_its_last_line_and_the_machine_counts_as_awake() {
     let test = Harness::<WakeOnLan>::new();
     test.grant("sleep", ends(255).writes("connecting\nssh: no route to host\n"));
     test.start(nas()).unwrap();
@@ -127,7 +127,7 @@ fn a_command_that_fails_tells_its_last_line_and_the_machine_counts_as_awake() {
 }
 
 #[test]
-fn machines_take_turns_with_a_command() {
+fn a_command_runs_for_one_machine_at_a_time() {
     let test = Harness::<WakeOnLan>::new();
     let three = Duration::from_secs(3);
     test.grant("ping", Program::new().lives(three, 0));
@@ -138,7 +138,7 @@ fn machines_take_turns_with_a_command() {
 }
 
 #[test]
-fn a_machine_more_than_can_be_remembered_is_woken_and_logged() {
+fn a_machine_that_does_not_fit_into_the_cache_is_woken_and_logged() {
     let test = Harness::<WakeOnLan>::new();
     for last in 0..65 {
         let mac = format!("00:11:22:aa:bb:{last:02x}");
@@ -147,7 +147,7 @@ fn a_machine_more_than_can_be_remembered_is_woken_and_logged() {
     }
     let logs = test.logs();
     assert_eq!(logs.len(), 1, "{logs:?}");
-    assert!(logs[0].message.contains("one machine more than can be remembered"), "{logs:?}");
+    assert!(logs[0].message.contains("does not fit into the cache"), "{logs:?}");
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_command_that_does_not_end_is_killed() {
 }
 
 #[test]
-fn without_a_way_to_sleep_a_stop_says_what_to_add() {
+fn a_stop_without_command_or_agent_has_instructions() {
     let test = Harness::<WakeOnLan>::new();
     test.start(nas()).unwrap();
     let error = stop(&test).unwrap_err();
@@ -173,7 +173,7 @@ fn without_a_way_to_sleep_a_stop_says_what_to_add() {
 }
 
 #[test]
-fn a_ping_that_succeeds_says_that_it_is_awake() {
+fn a_successful_ping_means_awake() {
     let test = Harness::<WakeOnLan>::new();
     test.grant("ping", ends(0));
     assert_eq!(test.status(nas()).unwrap().native_status, "awake");
@@ -183,20 +183,20 @@ fn a_ping_that_succeeds_says_that_it_is_awake() {
 }
 
 #[test]
-fn a_machine_that_boots_counts_as_running_for_as_long_as_boots_take() {
+fn a_booting_machine_counts_as_running_during_the_boot_time() {
     let test = Harness::<WakeOnLan>::new();
     test.grant("ping", ends(1));
     test.start(nas()).unwrap();
     test.advance(Duration::from_secs(100));
     let seen = test.status(nas()).unwrap();
     assert_eq!((&seen.status, seen.native_status.as_str()), (&Status::Running, "woken"));
-    assert!(seen.detail.unwrap().contains("does not answer yet"));
+    assert!(seen.detail.unwrap().contains("no answer yet"));
     test.advance(Duration::from_secs(100));
     assert_eq!(test.status(nas()).unwrap().status, Status::Stopped);
 }
 
 #[test]
-fn a_stop_waits_until_the_ping_fails_or_its_patience_ends() {
+fn a_stop_waits_until_the_ping_fails_or_the_timeout_ends() {
     let test = Harness::<WakeOnLan>::new();
     test.grant("sleep", ends(0)).grant("ping", ends(0));
     let error = stop(&test).unwrap_err();
@@ -206,7 +206,7 @@ fn a_stop_waits_until_the_ping_fails_or_its_patience_ends() {
 }
 
 #[test]
-fn an_agent_is_asked_to_put_it_to_sleep_and_looked_at_until_it_is() {
+fn an_agent_puts_the_machine_to_sleep_and_is_polled() {
     let test = with_agent();
     test.expect("agent", "GET /machines/my%20nas", Reply::status(200))
         .expect("agent", "POST /machines/my%20nas/sleep", Reply::status(202))
@@ -219,7 +219,7 @@ fn an_agent_is_asked_to_put_it_to_sleep_and_looked_at_until_it_is() {
 }
 
 #[test]
-fn an_agent_that_falls_asleep_before_it_answers_has_done_it() {
+fn an_agent_that_falls_asleep_before_it_answers_has_succeeded() {
     let test = with_agent();
     test.expect("agent", "GET /machines/nas", Reply::status(200))
         .expect("agent", "POST /machines/nas/sleep", Reply::error(Error::internal("broke")))
@@ -228,12 +228,12 @@ fn an_agent_that_falls_asleep_before_it_answers_has_done_it() {
 }
 
 #[test]
-fn an_agent_that_refuses_is_told() {
+fn an_error_of_the_agent_is_reported() {
     let test = with_agent();
     test.expect("agent", "GET /machines/nas", Reply::status(401));
     let error = test.status(nas()).unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Denied);
-    assert_eq!(error.message(), "look at \"nas\": GET /machines/nas: 401");
+    assert_eq!(error.message(), "query \"nas\": GET /machines/nas: 401");
     test.expect("agent", "GET /machines/nas", Reply::status(200)).expect(
         "agent",
         "POST /machines/nas/sleep",

@@ -1,5 +1,5 @@
-//! A provider for tests of the border of dynamic libraries. What it does stands in the handle of the
-//! target that it is to start: `panic`, `hang:FILE`, `get:/path`.
+//! A provider for tests of the ABI of dynamic libraries. The handle of the started target selects its
+//! behaviour: `panic`, `hang:FILE`, `get:/path`.
 
 #![forbid(unsafe_code)]
 
@@ -28,12 +28,12 @@ pub struct Settings {
     /// Refuse the settings.
     #[serde(default)]
     refuse: bool,
-    /// What `watch` does.
+    /// Behaviour of `watch`.
     #[serde(default)]
     watch: Watch,
 }
 
-/// What `watch` does.
+/// Behaviour of `watch`.
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Watch {
@@ -44,18 +44,18 @@ pub enum Watch {
     Panic,
 }
 
-/// Tells by a file that it was dropped.
+/// Writes a file when it is dropped.
 struct Mark<'a>(&'a Path);
 
-/// A panic's payload that is no pleasure to drop.
-struct Sore;
+/// A panic payload whose destructor panics.
+struct PanicOnDrop;
 
 impl Provider for Guest {
     type Settings = Settings;
     type TargetSettings = NoSettings;
 
     fn describe() -> Description {
-        Description::new("guest", env!("CARGO_PKG_VERSION"), "does to the border what it can")
+        Description::new("guest", env!("CARGO_PKG_VERSION"), "tests the ABI")
             .abilities([Ability::Kill, Ability::List, Ability::Watch, Ability::Usage])
             .endpoint(EndpointWish::new("engine", "is asked").rules(["GET /**"]).optional())
     }
@@ -63,7 +63,7 @@ impl Provider for Guest {
     fn configure(settings: Settings) -> Result<Self> {
         assert!(!settings.panic, "no such luck");
         if settings.refuse {
-            return Err(Error::invalid_request("these settings make no sense"));
+            return Err(Error::invalid_request("refused settings"));
         }
         Ok(Self { watch: settings.watch })
     }
@@ -72,19 +72,19 @@ impl Provider for Guest {
         let (what, rest) = target.handle.split_once(':').unwrap_or((&target.handle, ""));
         match what {
             "panic" => panic!("no such luck"),
-            "sore" => panic_any(Sore),
-            "conflict" => Err(Error::conflict("somebody else is at it")),
-            // Asks nothing, so nothing can end it, until the file is gone.
+            "sore" => panic_any(PanicOnDrop),
+            "conflict" => Err(Error::conflict("another operation is running")),
+            // Makes no host call, so it cannot be cancelled, until the file is gone.
             "hang" => {
                 while Path::new(rest).exists() {
                     thread::sleep(Duration::from_millis(5));
                 }
                 Ok(running(target))
             }
-            // Waits in the router, and tells when it is unwound.
+            // Waits in the router, and writes a file when it unwinds.
             "wait" => {
                 let mark = Mark(Path::new(rest));
-                // The test misses the file.
+                // A failure makes the test fail.
                 let _ = fs::write(mark.0, "begun");
                 clock::sleep(Duration::from_secs(3600));
                 Ok(running(target))
@@ -145,7 +145,7 @@ impl Provider for Guest {
     }
 
     fn fetch(&self, target: &Target<NoSettings>) -> Result<()> {
-        Err(Error::unavailable(format!("nothing newer of {} is told of", target.handle)))
+        Err(Error::unavailable(format!("no newer version of {} is known", target.handle)))
     }
 
     fn remove(&self, target: &Target<NoSettings>, options: &RemoveOptions) -> Result<()> {
@@ -174,14 +174,14 @@ fn running(target: &Target<NoSettings>) -> Observation {
 
 impl Drop for Mark<'_> {
     fn drop(&mut self) {
-        // A question during the unwinding must not end the router.
+        // A host call during unwinding must not end the router.
         clock::monotonic();
-        // The test misses the file.
+        // A failure makes the test fail.
         let _ = fs::write(self.0, "dropped");
     }
 }
 
-impl Drop for Sore {
+impl Drop for PanicOnDrop {
     fn drop(&mut self) {
         panic!("even now");
     }

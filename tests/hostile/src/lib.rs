@@ -1,9 +1,9 @@
 //! A provider that misbehaves on purpose, for tests of the sandbox.
 //!
-//! Built for wasm32-unknown-unknown; natively it is empty. What it does is chosen by the target's
-//! handle, see [`plugin`], and for `watch` by the setting `watch` (`good`, `trap`, `flood`,
-//! `resync`, `error`). The setting `inside` makes `configure` do what it may not. Settings with a
-//! key `refuse` are refused.
+//! Built for wasm32-unknown-unknown; natively it is empty. The target's handle selects the behaviour,
+//! see [`plugin`], and the setting `watch` that of `watch` (`good`, `trap`, `flood`, `resync`,
+//! `error`). The setting `inside` selects a forbidden call in `configure`. Settings with a key
+//! `refuse` are refused.
 
 #![cfg(target_family = "wasm")]
 

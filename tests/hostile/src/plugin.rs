@@ -1,30 +1,30 @@
-//! Handles and what `start` does for them:
+//! Handles and the behaviour of `start`:
 //!
-//! | handle | what happens |
+//! | handle | behaviour |
 //! |---|---|
-//! | `good:HOST:PORT` | runs, and is reached there; `stop` stops it |
-//! | `slow:MS:HOST:PORT` | the same after so many milliseconds, in which it says that half is done |
+//! | `good:HOST:PORT` | runs with this address; `stop` stops it |
+//! | `slow:MS:HOST:PORT` | the same after this many milliseconds, with a progress message |
 //! | `hang-in-stop:HOST:PORT` | runs; `stop` never returns |
-//! | `loop` | never returns and never waits |
-//! | `pieces` | computes for ever and waits for a nanosecond between the pieces |
-//! | `memory` | takes memory until there is none |
-//! | `stack` | calls itself for ever |
+//! | `loop` | computes for ever without a host call |
+//! | `pieces` | computes for ever, with a wait of a nanosecond between the pieces |
+//! | `memory` | allocates memory without limit |
+//! | `stack` | recurses without limit |
 //! | `log` | logs for ever |
 //! | `panic` | panics |
-//! | `error` | answers an error of its own |
+//! | `error` | returns an error |
 //! | `hang` | waits for ever |
 //! | `get:PATH` | `GET PATH` from `engine`; the body is the observation's detail |
 //! | `response` | reads `/endless` from `engine` for ever |
-//! | `hoard` | holds more responses than anybody needs |
-//! | `ungranted` | calls an endpoint that nobody granted |
-//! | `path:PATH` | `GET PATH` from `engine`, meant for tricks |
-//! | `authorization` | sets its own credentials |
-//! | `command` | runs a program that nobody granted |
-//! | `tell:PATH` | the same as `get`; the detail is what it was told if that failed |
+//! | `hoard` | keeps responses open without limit |
+//! | `ungranted` | calls an endpoint without a grant |
+//! | `path:PATH` | `GET PATH` from `engine`, for path tricks |
+//! | `authorization` | sets an authorization header |
+//! | `command` | runs a program without a grant |
+//! | `tell:PATH` | as `get`; the detail is the error, if any |
 //! | `header:NAME: VALUE` | `GET /echo` from `engine` with this header |
 //! | `body:PATH`, `bodiless:PATH` | `POST PATH` to `engine` with and without a body |
-//! | `datagram:ENDPOINT:SIZE` | one datagram of so many bytes |
-//! | `labels` | answers with more labels than any target has |
+//! | `datagram:ENDPOINT:SIZE` | one datagram of this many bytes |
+//! | `labels` | returns an observation with too many labels |
 
 use std::hint::black_box;
 
@@ -127,7 +127,7 @@ impl Guest for Hostile {
                 log::write(log::Level::Info, "spam", &[]);
             },
             ("panic", _) => panic!("no such luck"),
-            ("error", _) => return Err(error(ErrorCode::Conflict, "somebody else is at it")),
+            ("error", _) => return Err(error(ErrorCode::Conflict, "another operation is running")),
             ("hang", _) => loop {
                 clock::sleep(FOR_EVER);
             },
@@ -149,8 +149,8 @@ impl Guest for Hostile {
                 }
             }
             ("tell", path) => {
-                let told = get("engine", path, &[]).err().map(|error| error.message);
-                return Ok(Observation { detail: told, ..observation(handle, Status::Running) });
+                let message = get("engine", path, &[]).err().map(|error| error.message);
+                return Ok(Observation { detail: message, ..observation(handle, Status::Running) });
             }
             ("header", header) => {
                 let (name, value) = header.split_once(": ").unwrap_or((header, ""));
@@ -283,7 +283,7 @@ impl Guest for Hostile {
         unsupported()
     }
 
-    /// Writes much more than it may, or waits for ever.
+    /// Returns too much output, or waits for ever.
     fn exec(target: Target, command: Vec<String>) -> Result<Exit, Error> {
         while target.handle.starts_with("hang") {
             clock::sleep(FOR_EVER);
@@ -294,7 +294,7 @@ impl Guest for Hostile {
         Ok(Exit { status, output, attributes: Vec::new() })
     }
 
-    /// Figures that are none.
+    /// Returns invalid numbers.
     fn usage(target: Target) -> Result<ResourceUsage, Error> {
         let cpu = match target.handle.as_str() {
             "endless" => f64::INFINITY,
@@ -348,7 +348,7 @@ fn read(response: &Response) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
-/// `good:HOST:PORT` and its like are reached at the last two parts of the handle.
+/// The address is the last two parts of a handle such as `good:HOST:PORT`.
 fn observation(handle: &str, status: Status) -> Observation {
     let mut parts = handle.rsplitn(3, ':');
     let port = parts.next().and_then(|port| port.parse().ok());

@@ -112,7 +112,7 @@ fn an_image_that_is_here_does_where_the_registry_cannot_be_asked() -> Result<()>
     daemon.import(&Image::new(&name, "here"))?;
     assert_eq!(visit_at_last(&router)?, "<p>here</p>");
     let log = router.log().tail(100);
-    assert!(log.contains("the image that is here is used"), "{log}");
+    assert!(log.contains("using the local image"), "{log}");
     Ok(())
 }
 

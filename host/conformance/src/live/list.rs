@@ -1,48 +1,48 @@
-//! What is there.
+//! Listing of targets.
 
 use std::collections::BTreeSet;
 
 use drowse_core::{Ability, Observation};
 use tokio::time::Instant;
 
-use super::{Ground, LAST_PAUSE, Promise, promise, state};
-use crate::report::{End, Outcome, ensure, success};
+use super::{Fixture, LAST_PAUSE, LiveCheck, check, state};
+use crate::report::{NotPassed, Outcome, ensure, success};
 
-/// The most observations that a page may have.
+/// Maximum observations on a page.
 const PAGE: usize = 1_000;
-/// More pages than any platform has.
+/// Maximum pages; more than any platform has.
 const PAGES: usize = 1_000;
 
-pub(super) const PROMISES: &[Promise] = &[
-    promise!("list", "the target is among those that `list` tells, as it is", list),
-    promise!("list-pages", "the pages of `list` end and repeat nothing", pages),
+pub(super) const CHECKS: &[LiveCheck] = &[
+    check!("list", "`list` contains the target with its status", list),
+    check!("list-pages", "the pages of `list` end and contain each target once", pages),
 ];
 
-async fn list(ground: &Ground<'_>) -> Outcome {
-    ground.needs(Ability::List)?;
-    let seen = ground.running().await?;
-    let handle = &ground.target().handle;
+async fn list(fixture: &Fixture<'_>) -> Outcome {
+    fixture.require_ability(Ability::List)?;
+    let seen = fixture.running().await?;
+    let handle = &fixture.target().handle;
     let began = Instant::now();
     loop {
-        let all = all(ground).await?;
+        let all = all(fixture).await?;
         let Some(listed) = all.iter().find(|listed| listed.handle == *handle) else {
-            let came = format!("{} others and no {handle:?}", all.len());
-            return Err(End::failed("the target in the list", came));
+            let actual = format!("{} others and no {handle:?}", all.len());
+            return Err(NotPassed::failed("the target in the list", actual));
         };
         if listed.status == seen.status {
             return Ok(None);
         }
-        // It may be some seconds old.
-        if began.elapsed() + LAST_PAUSE > ground.trial.patience {
-            return Err(End::failed(format!("listed as {}", state(&seen)), state(listed)));
+        // A listed observation may be some seconds old.
+        if began.elapsed() + LAST_PAUSE > fixture.test_target.patience {
+            return Err(NotPassed::failed(format!("listed as {}", state(&seen)), state(listed)));
         }
         tokio::time::sleep(LAST_PAUSE).await;
     }
 }
 
-async fn pages(ground: &Ground<'_>) -> Outcome {
-    ground.needs(Ability::List)?;
-    let all = all(ground).await?;
+async fn pages(fixture: &Fixture<'_>) -> Outcome {
+    fixture.require_ability(Ability::List)?;
+    let all = all(fixture).await?;
     let mut handles = BTreeSet::new();
     for listed in &all {
         ensure(handles.insert(&listed.handle), "each target once", || {
@@ -52,20 +52,20 @@ async fn pages(ground: &Ground<'_>) -> Outcome {
     Ok(Some(format!("{} targets", all.len())))
 }
 
-async fn all(ground: &Ground<'_>) -> Result<Vec<Observation>, End> {
+async fn all(fixture: &Fixture<'_>) -> Result<Vec<Observation>, NotPassed> {
     let mut all = Vec::new();
     let mut cursors = BTreeSet::new();
     let mut cursor = None;
     for _ in 0..PAGES {
-        let page = ground.provider.list(cursor.as_deref()).await;
+        let page = fixture.provider.list(cursor.as_deref()).await;
         let (page, next) = success("`list`", page)?;
         ensure(page.len() <= PAGE, format!("at most {PAGE} on a page"), || page.len().to_string())?;
         all.extend(page);
         let Some(next) = next else { return Ok(all) };
-        ensure(cursors.insert(next.clone()), "a cursor that goes on", || {
+        ensure(cursors.insert(next.clone()), "a new cursor", || {
             format!("{next:?} for the second time")
         })?;
         cursor = Some(next);
     }
-    Err(End::failed("a last page", format!("more than {PAGES} pages")))
+    Err(NotPassed::failed("a last page", format!("more than {PAGES} pages")))
 }

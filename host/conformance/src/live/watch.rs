@@ -1,4 +1,4 @@
-//! Changes, and how soon they are reported.
+//! Watching: changes and the delay until they are reported.
 
 use drowse_core::{Ability, Observation, ProviderEvent, Status};
 use tokio::{
@@ -6,58 +6,58 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Ground, Promise, is_down, is_up, promise, state};
-use crate::report::{End, Outcome, success};
+use super::{Fixture, LiveCheck, check, is_down, is_up, state};
+use crate::report::{NotPassed, Outcome, success};
 
-pub(super) const PROMISES: &[Promise] = &[
-    promise!("watch", "`watch` says when it sees every change", synced),
-    promise!("watch-start", "a start is reported", start),
-    promise!("watch-stop", "a stop is reported", stop),
-    promise!("watch-disturbed", "what somebody else does to the target is reported", disturbed),
+pub(super) const CHECKS: &[LiveCheck] = &[
+    check!("watch", "`watch` emits `synced` when it sees every change", synced),
+    check!("watch-start", "`watch` reports a start", start),
+    check!("watch-stop", "`watch` reports a stop", stop),
+    check!("watch-disturbed", "`watch` reports a change made outside the provider", disturbed),
 ];
 
-/// A watch that sees every change.
-async fn watched(ground: &Ground<'_>) -> Result<Receiver<ProviderEvent>, End> {
-    let mut events = ground.provider.watch();
-    let deadline = Instant::now() + ground.trial.patience;
+/// Starts a watch and waits until it is synced.
+async fn watched(fixture: &Fixture<'_>) -> Result<Receiver<ProviderEvent>, NotPassed> {
+    let mut events = fixture.provider.watch();
+    let deadline = Instant::now() + fixture.test_target.patience;
     loop {
         match timeout_at(deadline, events.recv()).await {
             Ok(Some(ProviderEvent::Synced)) => return Ok(events),
             Ok(Some(_)) => {}
-            Ok(None) => return Err(End::failed("`synced`", "the end of the watch")),
+            Ok(None) => return Err(NotPassed::failed("`synced`", "the end of the watch")),
             Err(_) => {
-                let cause = ground.provider.cause().map(|cause| format!(": {cause}"));
-                let seconds = ground.trial.patience.as_secs_f64();
-                let came = format!("nothing within {seconds} s{}", cause.unwrap_or_default());
-                return Err(End::failed("`synced`", came));
+                let cause = fixture.provider.cause().map(|cause| format!(": {cause}"));
+                let seconds = fixture.test_target.patience.as_secs_f64();
+                let actual = format!("no event within {seconds} s{}", cause.unwrap_or_default());
+                return Err(NotPassed::failed("`synced`", actual));
             }
         }
     }
 }
 
-/// The same, for a check that is about something else.
-async fn watching(ground: &Ground<'_>) -> Result<Receiver<ProviderEvent>, End> {
-    match watched(ground).await {
-        Err(End::Failed { came, .. }) => {
-            Err(End::Skipped(format!("`watch` does not begin: {came}")))
+/// As [`watched`], but a watch that does not begin skips the check.
+async fn watching(fixture: &Fixture<'_>) -> Result<Receiver<ProviderEvent>, NotPassed> {
+    match watched(fixture).await {
+        Err(NotPassed::Failed { actual, .. }) => {
+            Err(NotPassed::Skipped(format!("`watch` does not begin: {actual}")))
         }
         watched => watched,
     }
 }
 
-/// Waits until the target is reported as wanted, and tells how long that took.
+/// Waits until the target is reported as wanted; the note is the delay.
 async fn reported(
-    ground: &Ground<'_>,
+    fixture: &Fixture<'_>,
     events: &mut Receiver<ProviderEvent>,
     expected: &str,
     wanted: impl Fn(&Status) -> bool,
     began: Instant,
 ) -> Outcome {
-    let deadline = Instant::now() + ground.trial.patience;
+    let deadline = Instant::now() + fixture.test_target.patience;
     let mut last: Option<Observation> = None;
     loop {
         match timeout_at(deadline, events.recv()).await {
-            Ok(Some(ProviderEvent::Changed(seen))) if seen.handle == ground.target().handle => {
+            Ok(Some(ProviderEvent::Changed(seen))) if seen.handle == fixture.target().handle => {
                 if wanted(&seen.status) {
                     return Ok(Some(format!("{} ms after the call", began.elapsed().as_millis())));
                 }
@@ -65,60 +65,63 @@ async fn reported(
             }
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => {
-                let seconds = ground.trial.patience.as_secs_f64();
-                let came = match last {
-                    Some(seen) => format!("{} and nothing else within {seconds} s", state(&seen)),
-                    None => format!("no word of it within {seconds} s"),
+                let seconds = fixture.test_target.patience.as_secs_f64();
+                let actual = match last {
+                    Some(seen) => format!("{} and no other state within {seconds} s", state(&seen)),
+                    None => format!("no report within {seconds} s"),
                 };
-                return Err(End::failed(expected, came));
+                return Err(NotPassed::failed(expected, actual));
             }
         }
     }
 }
 
-async fn synced(ground: &Ground<'_>) -> Outcome {
-    ground.needs(Ability::Watch)?;
-    watched(ground).await.map(|_| None)
+async fn synced(fixture: &Fixture<'_>) -> Outcome {
+    fixture.require_ability(Ability::Watch)?;
+    watched(fixture).await.map(|_| None)
 }
 
-async fn start(ground: &Ground<'_>) -> Outcome {
-    ground.needs(Ability::Watch)?;
-    ground.running().await?;
-    ground.at_rest().await?;
-    let mut events = watching(ground).await?;
+async fn start(fixture: &Fixture<'_>) -> Outcome {
+    fixture.require_ability(Ability::Watch)?;
+    fixture.running().await?;
+    fixture.stopped().await?;
+    let mut events = watching(fixture).await?;
     let began = Instant::now();
-    success("`start`", ground.start().await)?;
-    reported(ground, &mut events, "a report that it runs", is_up, began).await
+    success("`start`", fixture.start().await)?;
+    reported(fixture, &mut events, "a report of `running` or `starting`", is_up, began).await
 }
 
-async fn stop(ground: &Ground<'_>) -> Outcome {
-    ground.needs(Ability::Watch)?;
-    ground.running().await?;
-    let mut events = watching(ground).await?;
+async fn stop(fixture: &Fixture<'_>) -> Outcome {
+    fixture.require_ability(Ability::Watch)?;
+    fixture.running().await?;
+    let mut events = watching(fixture).await?;
     let began = Instant::now();
-    success("`stop`", ground.stop().await)?;
-    reported(ground, &mut events, "a report that it rests", is_down, began).await
+    success("`stop`", fixture.stop().await)?;
+    reported(fixture, &mut events, "a report of `stopped` or `failed`", is_down, began).await
 }
 
-async fn disturbed(ground: &Ground<'_>) -> Outcome {
-    ground.needs(Ability::Watch)?;
-    ground.running().await?;
-    let mut events = watching(ground).await?;
+async fn disturbed(fixture: &Fixture<'_>) -> Outcome {
+    fixture.require_ability(Ability::Watch)?;
+    fixture.running().await?;
+    let mut events = watching(fixture).await?;
     let began = Instant::now();
-    match tokio::time::timeout(ground.trial.patience, ground.stand.disturb()).await {
+    match tokio::time::timeout(fixture.test_target.patience, fixture.host.disturb()).await {
         Ok(Some(Ok(()))) => {}
         Ok(Some(Err(why))) => {
-            return Err(End::Skipped(format!("`disturb` of [test] did not succeed: {why}")));
+            return Err(NotPassed::Skipped(format!("`disturb` in [test] failed: {why}")));
         }
-        Err(_) => return Err(End::Skipped("`disturb` of [test] does not end".to_owned())),
+        Err(_) => {
+            return Err(NotPassed::Skipped("`disturb` in [test] did not end in time".to_owned()));
+        }
         Ok(None) => {
-            return Err(End::Skipped(
-                "say a command that stops or kills the target without the provider as `disturb` \
-                 in [test]"
+            return Err(NotPassed::Skipped(
+                "set `disturb` in [test] to a command that stops or kills the target without the \
+                 provider"
                     .to_owned(),
             ));
         }
     }
     let changed = |status: &Status| *status != Status::Running;
-    reported(ground, &mut events, "a report that it does not run as before", changed, began).await
+    reported(fixture, &mut events, "a report of another status than `running`", changed, began)
+        .await
 }

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn what_the_meta_schema_allows_is_a_schema() {
+fn valid_schemas_have_no_flaw() {
     for schema in [
         json!(true),
         json!({}),
@@ -18,25 +18,25 @@ fn what_the_meta_schema_allows_is_a_schema() {
 }
 
 #[test]
-fn what_it_does_not_allow_is_told_with_its_place() {
-    for (schema, told) in [
-        (json!("object"), "the schema is neither an object nor a truth value"),
+fn a_flaw_names_its_position_in_the_schema() {
+    for (schema, expected) in [
+        (json!("object"), "the schema is neither an object nor a boolean"),
         (json!({ "type": "text" }), "/type is not one or several of"),
         (json!({ "type": ["string", "string"] }), "/type is not"),
         (json!({ "properties": { "a": { "minLength": -1 } } }), "/properties/a/minLength is not"),
         (json!({ "properties": [] }), "/properties is not an object of schemas"),
         (json!({ "oneOf": [] }), "/oneOf is not a list of schemas"),
-        (json!({ "required": ["a", "a"] }), "/required is not a list of different texts"),
-        (json!({ "items": { "$ref": "#/$defs/Nobody" } }), "/items/$ref is not a reference"),
+        (json!({ "required": ["a", "a"] }), "/required is not a list of unique texts"),
+        (json!({ "items": { "$ref": "#/$defs/Missing" } }), "/items/$ref is not a reference"),
         (json!({ "anyOf": [{ "deprecated": 1 }] }), "/anyOf/0/deprecated is not true or false"),
     ] {
         let flaw = flaw(&schema).unwrap_or_default();
-        assert!(flaw.starts_with(told), "{schema}: {flaw}");
+        assert!(flaw.starts_with(expected), "{schema}: {flaw}");
     }
 }
 
 #[test]
-fn a_schema_that_holds_itself_by_reference_is_looked_at_once() {
+fn a_recursive_reference_ends() {
     assert_eq!(flaw(&json!({ "properties": { "inner": { "$ref": "#" } } })), None);
     let deep = (0..100).fold(json!(true), |inner, _| json!({ "not": inner }));
     assert!(flaw(&deep).is_some_and(|flaw| flaw.ends_with("deeper than 64 levels")));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use drowse_provider_rules::{CleanPath, InvalidQuery, RequestQuery, Rule, call, is_method};
+use drowse_provider_rules::{InvalidQuery, NormalizedPath, RequestQuery, Rule, call, is_method};
 
 use super::{masked_url, toml_key, toml_string};
 
@@ -90,7 +90,7 @@ impl Policy {
                  with the credentials in it"
             ));
         }
-        let clean = CleanPath::parse(path).map_err(|flaw| refused(&flaw))?;
+        let clean = NormalizedPath::parse(path).map_err(|flaw| refused(&flaw))?;
         if self.rules.iter().any(|rule| rule.allows(method, &clean, body)) {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! The contract's imports, answered by the script.
+//! The contract's imports, implemented by the script.
 
 use std::time::Duration;
 
@@ -31,35 +31,35 @@ impl Host for Script {
     }
 
     fn sleep(&self, nanoseconds: u64) {
-        self.outside("clock.sleep");
+        self.require_call("clock.sleep");
         self.advance(Duration::from_nanos(nanoseconds));
     }
 
     fn send(&self, request: &http::Request) -> Result<Reply> {
         self.check_grant(request);
-        let asked = format!("{} {}", request.method, request.path);
-        let Outcome::Http(reply) = self.met(&request.endpoint, &asked) else {
-            panic!("{asked} is sent by HTTP, which the script does not expect");
+        let call = format!("{} {}", request.method, request.path);
+        let Outcome::Http(reply) = self.next_outcome(&request.endpoint, &call) else {
+            panic!("unexpected HTTP request {call}");
         };
         self.0.borrow_mut().requests.push(request.clone());
         let limit = request.timeout_ms.map_or(Duration::MAX, Duration::from_millis);
         self.advance(reply.delay.min(limit));
         if reply.delay > limit {
-            return Err(Error::timeout(format!("{asked}: no answer within {limit:?}")));
+            return Err(Error::timeout(format!("{call}: no response within {limit:?}")));
         }
         let (status, headers) = reply.head.clone()?;
         Ok(Reply { status, headers, body: Box::new(reply.into_body(self.clone())) })
     }
 
     fn spawn(&self, options: &SpawnOptions) -> Result<Process> {
-        self.outside("command.spawn");
+        self.require_call("command.spawn");
         let mut state = self.0.borrow_mut();
         let now = state.now;
         state.processes.spawn(options, now, EPOCH)
     }
 
     fn find(&self, command: &str) -> Result<Option<Process>> {
-        self.outside("command.find");
+        self.require_call("command.find");
         self.0.borrow().processes.find(command)
     }
 
@@ -68,14 +68,14 @@ impl Host for Script {
     }
 
     fn signal(&self, id: u64, signal: &str) -> Result<()> {
-        self.outside("command.signal");
+        self.require_call("command.signal");
         let mut state = self.0.borrow_mut();
         let now = state.now;
         state.processes.signal(id, signal, now)
     }
 
     fn wait(&self, id: u64, timeout_ms: u64) -> Result<ProcessState> {
-        self.outside("command.wait");
+        self.require_call("command.wait");
         let until = self.elapsed().saturating_add(Duration::from_millis(timeout_ms));
         loop {
             let state = self.0.borrow();
@@ -94,18 +94,18 @@ impl Host for Script {
     }
 
     fn output(&self, id: u64, limit: u32) -> Result<Vec<u8>> {
-        self.outside("command.output");
+        self.require_call("command.output");
         self.0.borrow().processes.output(id, limit)
     }
 
     fn usage(&self, id: u64) -> Result<Option<ProcessUsage>> {
-        self.outside("command.usage");
+        self.require_call("command.usage");
         let state = self.0.borrow();
         state.processes.usage(id, state.now)
     }
 
     fn changes(&self, since: u64) -> Result<(u64, Vec<String>)> {
-        self.outside("command.changes");
+        self.require_call("command.changes");
         loop {
             let state = self.0.borrow();
             let changes = state.processes.changes(since);
@@ -114,42 +114,42 @@ impl Host for Script {
             match (changes, next) {
                 (Some(changes), _) => return Ok(changes),
                 (None, Some(end)) => self.advance(end.saturating_sub(self.elapsed())),
-                (None, None) => self.at_its_end("no process will start or end"),
+                (None, None) => self.end("waiting for a process to start or end"),
             }
         }
     }
 
     fn unary(&self, call: &grpc::Call) -> Result<Vec<u8>> {
-        let mut answer = self.called(call);
+        let mut answer = self.grpc_answer(call);
         let only = answer.messages.pop_front();
-        assert!(answer.messages.is_empty(), "{} is answered by one message", call.method);
+        assert!(answer.messages.is_empty(), "a unary call of {} has one message", call.method);
         only.unwrap_or_else(|| Ok(Vec::new()))
     }
 
     fn server_stream(&self, call: &grpc::Call) -> Result<Messages> {
-        Ok(Box::new(self.called(call).into_stream(self.clone())))
+        Ok(Box::new(self.grpc_answer(call).into_stream(self.clone())))
     }
 
     fn add_network(&self, attachment: &Attachment) -> Result<Vec<String>> {
-        self.attached("ADD", attachment)
+        self.network_result("ADD", attachment)
     }
 
     fn del_network(&self, attachment: &Attachment) -> Result<()> {
-        self.attached("DEL", attachment).map(drop)
+        self.network_result("DEL", attachment).map(drop)
     }
 
     fn check_network(&self, attachment: &Attachment) -> Result<()> {
-        self.attached("CHECK", attachment).map(drop)
+        self.network_result("CHECK", attachment).map(drop)
     }
 
     fn send_datagram(&self, endpoint: &str, payload: &[u8]) -> Result<()> {
-        self.outside("udp.send");
+        self.require_call("udp.send");
         let mut state = self.0.borrow_mut();
         let wish = state.wishes.iter().find(|wish| wish.name == endpoint);
         assert!(
             wish.is_some_and(EndpointWish::wants_datagrams),
-            "a datagram to {endpoint:?}: the description wishes for no endpoint of this name with \
-             a suggested url that begins with udp://"
+            "a datagram to {endpoint:?}: the description requests no endpoint of this name with \
+             a suggested URL that begins with udp://"
         );
         if payload.len() > PAYLOAD_LIMIT {
             let bytes = payload.len();
@@ -163,12 +163,12 @@ impl Host for Script {
     }
 
     fn emit(&self, event: &Event) {
-        self.outside("events.emit");
+        self.require_call("events.emit");
         self.0.borrow_mut().reports.push(Report::Event(Box::new(event.clone())));
     }
 
     fn synced(&self) {
-        self.outside("events.synced");
+        self.require_call("events.synced");
         self.0.borrow_mut().reports.push(Report::Synced);
     }
 

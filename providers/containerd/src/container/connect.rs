@@ -1,4 +1,4 @@
-//! The container's network.
+//! Network of a container.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use super::Target;
 use crate::{
     observe,
     proto::Container,
-    spec::{self, Wiring},
+    spec::{self, NetworkMode},
 };
 
-/// The container's interface in its network.
+/// Name of the container's interface in its network namespace.
 const INTERFACE: &str = "eth0";
 
-/// Before a network is asked for the second time.
-const PAUSE: Duration = Duration::from_millis(250);
+/// Pause before the second attempt to attach.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 // === impl Target ===
 
 impl<'a> Target<'a> {
-    /// Attaches its network namespace, writes the addresses down and returns them. The address that
-    /// it had is asked for first.
+    /// Attaches the network namespace, stores the addresses in the label and returns them. Requests
+    /// the previous address first.
     pub(super) fn attach(
         &self,
         container: &Container,
@@ -33,33 +33,33 @@ impl<'a> Target<'a> {
             if *error.code() == ErrorCode::Denied {
                 return Err(error);
             }
-            clock::sleep(PAUSE);
+            clock::sleep(RETRY_PAUSE);
             network::add(&self.attachment(name, pid, None))
         });
         let addresses = added?;
         if addresses.is_empty() {
-            return Err(Error::unavailable(format!("network {name:?} gave it no address")));
+            return Err(Error::unavailable(format!("network {name:?} assigned no address")));
         }
         self.daemon.set_label(self.id, observe::ADDRESS, &observe::label(pid, &addresses))?;
         Ok(addresses)
     }
 
-    /// The network that it is to be attached to; none for one that has its machine's.
+    /// Network to attach the container to; None if it uses the host's network.
     pub(super) fn network(&self, container: &Container) -> Result<Option<&'a str>> {
-        match spec::wiring(container) {
-            Wiring::Host => Ok(None),
-            Wiring::Own => {
+        match spec::network_mode(container) {
+            NetworkMode::Host => Ok(None),
+            NetworkMode::Own => {
                 let name = self.own.network.as_deref().or(self.settings.network.as_deref());
                 name.map(Some).ok_or_else(|| {
                     Error::invalid_request(
-                        "it has a network namespace of its own, and no network is named; grant one \
-                         and name it by the setting `network`",
+                        "the container has its own network namespace, and no network is configured; \
+                         grant one and set `network` to its name",
                     )
                 })
             }
-            Wiring::Foreign => Err(Error::unsupported(
-                "its network is somebody else's: a namespace made elsewhere, or hooks, as nerdctl \
-                 makes them; its address cannot be known",
+            NetworkMode::Foreign => Err(Error::unsupported(
+                "its network is managed elsewhere: a namespace created elsewhere, or hooks such as \
+                 nerdctl's; its address is unknown",
             )),
         }
     }
@@ -71,7 +71,7 @@ impl<'a> Target<'a> {
         };
         Attachment {
             network: name.to_owned(),
-            // Neither of the two has two `-` in a row: no other pair makes the same name.
+            // Neither part contains `--`, so the name is unique per pair.
             container: format!("{}--{}", self.daemon.namespace, self.id),
             namespace,
             interface: INTERFACE.to_owned(),
@@ -79,8 +79,8 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Gives the address back that this process had; whatever it has without one. What goes wrong is
-    /// told and keeps nothing else from being done.
+    /// Releases the addresses of this process; with pid 0 all addresses of the container. Errors
+    /// are logged and do not stop the caller.
     pub(super) fn detach(&self, network: Option<&str>, pid: u32) {
         let Some(name) = network else { return };
         if let Err(error) = network::del(&self.attachment(name, pid, None)) {

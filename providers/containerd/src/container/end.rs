@@ -1,4 +1,4 @@
-//! How a container's task ends.
+//! Stopping and killing a container's task.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::{
     signals,
 };
 
-/// How long a killed container may take to end.
-pub(super) const KILL_TIME: Duration = Duration::from_secs(10);
+/// Timeout for a killed container to end.
+pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest that one call waits for an end; then the task is looked at.
-const WAIT: Duration = Duration::from_secs(20);
+/// Longest single `Wait` call; after it the task is queried again.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 // === impl Target ===
 
@@ -24,57 +24,57 @@ impl Target<'_> {
         let signal = signal.map(signals::number).transpose()?;
         let attempt = self.attempt("stop");
         self.end(signal, grace, true).map_err(|error| error.context(&attempt))?;
-        self.at_rest(&attempt)
+        self.observe_stopped(&attempt)
     }
 
     pub(crate) fn kill(&self, signal: Option<&str>) -> Result<Observation> {
         let signal = signal.map_or(Ok(signals::KILL), signals::number)?;
         let attempt = self.attempt("kill");
-        self.end(Some(signal), KILL_TIME, false).map_err(|error| error.context(&attempt))?;
-        self.at_rest(&attempt)
+        self.end(Some(signal), KILL_TIMEOUT, false).map_err(|error| error.context(&attempt))?;
+        self.observe_stopped(&attempt)
     }
 
-    /// What it is after its end.
-    fn at_rest(&self, attempt: &str) -> Result<Observation> {
+    /// State of the container after its end.
+    fn observe_stopped(&self, attempt: &str) -> Result<Observation> {
         let seen = self.observe()?;
         match seen.status {
             Status::Running | Status::Starting | Status::Paused => {
-                Err(Error::conflict(format!("{attempt}: somebody else has started it meanwhile")))
+                Err(Error::conflict(format!("{attempt}: another client has started it meanwhile")))
             }
             _ => Ok(seen),
         }
     }
 
-    /// Sends the signal, waits, kills what is left if it may, and takes task and network away.
+    /// Sends the signal, waits, kills the rest if `force`, and deletes task and network attachment.
     pub(super) fn end(&self, signal: Option<u32>, grace: Duration, force: bool) -> Result<()> {
         let Some(container) = self.daemon.container(self.id)? else { return Ok(()) };
         let network = self.network(&container).unwrap_or_default();
-        self.monitored(&container, true);
+        self.set_monitor(&container, true);
         let Some(task) = self.daemon.task(self.id)? else {
             if let Some(pid) = observe::last_process(&container) {
                 self.detach(network, pid);
             }
             return Ok(());
         };
-        let usual = || signals::number(container.labels.get(create::STOP_SIGNAL)?).ok();
-        let signal = signal.or_else(usual).unwrap_or(signals::TERM);
+        let configured = || signals::number(container.labels.get(create::STOP_SIGNAL)?).ok();
+        let signal = signal.or_else(configured).unwrap_or(signals::TERM);
         match task.status() {
             proto::Status::Stopped | proto::Status::Created => {}
             status => {
                 self.signal(task.pid, signal)?;
                 if status != proto::Status::Running && signal != signals::KILL {
-                    // It hears the signal only when it goes on.
+                    // A paused task receives the signal only when it is resumed.
                     let resumed = self.daemon.resume_task(self.id);
                     if resumed.is_err() && !self.is_ended(task.pid)? {
-                        self.settled(resumed, proto::Status::Running)?;
+                        self.expect_status(resumed, proto::Status::Running)?;
                     }
                 }
-                if !self.ended_within(task.pid, grace)? && !force {
-                    return Err(Error::timeout("it got the signal, and still runs"));
+                if !self.wait_ended(task.pid, grace)? && !force {
+                    return Err(Error::timeout("still running after the signal"));
                 }
             }
         }
-        match self.present(task.pid)? {
+        match self.task_of(task.pid)? {
             Some(task) => self.discard(&task, network),
             None => {
                 self.detach(network, task.pid);
@@ -83,11 +83,11 @@ impl Target<'_> {
         }
     }
 
-    /// Waits until the task of this process has ended; false if it has not within this time.
-    fn ended_within(&self, pid: u32, time: Duration) -> Result<bool> {
+    /// Waits until the task of this process has ended; false after this time.
+    fn wait_ended(&self, pid: u32, time: Duration) -> Result<bool> {
         let deadline = Deadline::after(time);
         while let Some(left) = deadline.left() {
-            if self.daemon.wait_task(self.id, left.min(WAIT))? {
+            if self.daemon.wait_task(self.id, left.min(LONGEST_WAIT))? {
                 return Ok(true);
             }
         }
@@ -95,33 +95,33 @@ impl Target<'_> {
     }
 
     pub(super) fn is_ended(&self, pid: u32) -> Result<bool> {
-        Ok(self.present(pid)?.is_none_or(|task| task.status() == proto::Status::Stopped))
+        Ok(self.task_of(pid)?.is_none_or(|task| task.status() == proto::Status::Stopped))
     }
 
-    /// Success if it has ended, whatever was answered.
+    /// Succeeds if the task has ended, whatever the call answered.
     fn signal(&self, pid: u32, signal: u32) -> Result<()> {
         match self.daemon.kill_task(self.id, signal) {
             Err(error) if *error.code() != ErrorCode::Denied && self.is_ended(pid)? => {
                 debug!("{}: {error}", self.attempt("end"));
                 Ok(())
             }
-            asked => asked,
+            result => result,
         }
     }
 
-    /// Takes this task, as it was just seen, away, by force if it still runs, and its network.
+    /// Deletes this task, by force if it runs, and its network attachment.
     pub(super) fn discard(&self, task: &Process, network: Option<&str>) -> Result<()> {
         if task.status() != proto::Status::Stopped {
             self.signal(task.pid, signals::KILL)?;
-            if !self.ended_within(task.pid, KILL_TIME)? {
-                return Err(Error::timeout("it was killed, and still runs"));
+            if !self.wait_ended(task.pid, KILL_TIMEOUT)? {
+                return Err(Error::timeout("still running after SIGKILL"));
             }
         }
         self.detach(network, task.pid);
-        let Some(_) = self.present(task.pid)? else { return Ok(()) };
+        let Some(_) = self.task_of(task.pid)? else { return Ok(()) };
         let deleted = self.daemon.delete_task(self.id);
         match deleted {
-            Err(_) if self.present(task.pid)?.is_none() => Ok(()),
+            Err(_) if self.task_of(task.pid)?.is_none() => Ok(()),
             deleted => deleted,
         }
     }

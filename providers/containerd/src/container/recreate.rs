@@ -1,16 +1,16 @@
-//! Making a container anew.
+//! Recreating a container.
 //!
-//! Everything that can fail without touching the old one comes first. Then it is stopped, its data
-//! carried to the new image if that is another one, and its record replaced. Only when the new one
-//! runs, if the old one did, is what was carried taken away from where it was: until then every step
-//! can be taken back, and is when the next one fails. So is the name of the image, if a newer one was
-//! pulled for it.
+//! Every step that can fail without changing the old container comes first. Then the container is
+//! stopped, its data is transferred to the new image if that differs, and its record is replaced.
+//! The transferred data is deleted from the old snapshot only when the new container runs, if the
+//! old one did; until then every step can be rolled back, and is when the next one fails. The name
+//! of the image is rolled back as well, if a newer one was pulled.
 
 use std::time::Duration;
 
 use drowse_provider_sdk::{Error, Observation, RecreateOptions, Result, warn};
 
-use super::{Target, end::KILL_TIME};
+use super::{Target, end::KILL_TIMEOUT};
 use crate::{
     create::{self, Blueprint},
     daemon::{Daemon, Key},
@@ -21,10 +21,10 @@ use crate::{
     signals,
 };
 
-/// What the new container has to live through to count as running.
-const SETTLE: Duration = Duration::from_secs(1);
+/// Time for which the new container must run to count as running.
+const SETTLE_TIME: Duration = Duration::from_secs(1);
 
-/// The one for the other.
+/// A replacement of one container by another.
 struct Replacement<'a> {
     old: &'a Container,
     new: &'a Blueprint<'a>,
@@ -33,32 +33,32 @@ struct Replacement<'a> {
     grace: Duration,
 }
 
-/// What the name of an image stands for.
-struct Named<'a> {
+/// The target of an image name.
+struct ImageRef<'a> {
     name: &'a str,
     target: Descriptor,
 }
 
-/// How far it has come.
+/// Completed steps of a replacement.
 #[derive(Default)]
 struct Progress {
     files: Option<Files>,
-    /// The record of the old one is gone.
+    /// The old container's record is deleted.
     replaced: bool,
 }
 
-// === impl Named ===
+// === impl ImageRef ===
 
-impl<'a> Named<'a> {
-    /// The image that the container is to be made of, if it is here.
+impl<'a> ImageRef<'a> {
+    /// The local image of the container's image name, if any.
     fn of(target: &Target<'a>) -> Result<Option<Self>> {
         let Some(name) = target.own.image.as_deref() else { return Ok(None) };
         let found = target.daemon.image(name)?;
         Ok(found.map(|target| Self { name, target }))
     }
 
-    /// Lets the name stand for that again. Whoever makes a container by it gets what has lived.
-    fn put_back(&self, daemon: &Daemon) -> Result<()> {
+    /// Points the name back to this image, so that new containers use the one that worked.
+    fn restore(&self, daemon: &Daemon) -> Result<()> {
         match daemon.image(self.name)? {
             Some(now) if now.digest != self.target.digest => {
                 daemon.name_image(self.name, &self.target)
@@ -71,14 +71,14 @@ impl<'a> Named<'a> {
 // === impl Target ===
 
 impl<'a> Target<'a> {
-    /// Makes it anew of what the workload's settings say.
+    /// Recreates the container from the workload's settings.
     pub(crate) fn recreate(&self, options: &RecreateOptions) -> Result<Observation> {
         let attempt = self.attempt("recreate");
-        self.renew(options).map_err(|error| error.context(attempt))?;
+        self.recreate_container(options).map_err(|error| error.context(attempt))?;
         self.observe()
     }
 
-    /// Has the image here that it would be made anew of.
+    /// Pulls the image that a recreation would use.
     pub(crate) fn fetch(&self) -> Result<()> {
         let fetch =
             Fetch { daemon: self.daemon, settings: self.settings, own: self.own, refresh: true };
@@ -86,30 +86,32 @@ impl<'a> Target<'a> {
         fetched.map_err(|error| error.context(self.attempt("fetch a newer image for")))
     }
 
-    fn renew(&self, options: &RecreateOptions) -> Result<()> {
+    fn recreate_container(&self, options: &RecreateOptions) -> Result<()> {
         let signal = options.stop.signal.as_deref().map(signals::number).transpose()?;
         let Some(old) = self.daemon.container(self.id)? else {
-            // Also what one that was broken off has left: the next start would do the same.
+            // Also the state after a cancelled recreation; the next start would do this as well.
             return self.blueprint(options.refresh)?.create().map(drop);
         };
-        let Some(named) = Named::of(self)? else { return self.renew_named(options, signal, &old) };
-        // What the name stood for is still there when the new one turns out to be no good.
-        lease::hold_whole(self.daemon, &format!("before-{}", self.id), |daemon| {
-            if let Err(error) = daemon.hold_content(&named.target) {
-                warn!(image = named.name; "what it stands for may be collected: {error}");
+        let Some(image) = ImageRef::of(self)? else {
+            return self.recreate_from_image(options, signal, &old);
+        };
+        // Keeps the old image until the new container is known to work.
+        lease::with_temporary_lease(self.daemon, &format!("before-{}", self.id), |daemon| {
+            if let Err(error) = daemon.hold_content(&image.target) {
+                warn!(image = image.name; "the old image may be garbage collected: {error}");
             }
-            let renewed = self.renew_named(options, signal, &old);
-            renewed.map_err(|error| match named.put_back(self.daemon) {
+            let recreated = self.recreate_from_image(options, signal, &old);
+            recreated.map_err(|error| match image.restore(self.daemon) {
                 Ok(()) => error,
                 Err(left) => error.context(format!(
-                    "image {:?} is still the new one, and containers are made of it: {left}",
-                    named.name
+                    "image {:?} still refers to the new version, and new containers use it: {left}",
+                    image.name
                 )),
             })
         })
     }
 
-    fn renew_named(
+    fn recreate_from_image(
         &self,
         options: &RecreateOptions,
         signal: Option<u32>,
@@ -126,10 +128,10 @@ impl<'a> Target<'a> {
             Replacement { old, new: &blueprint, ran, signal, grace: options.stop.grace() };
         let mut progress = Progress::default();
         if let Err(error) = self.replace(&replacement, &mut progress) {
-            return Err(self.undone(&replacement, &progress, error));
+            return Err(self.roll_back(&replacement, &progress, error));
         }
         if let Some(files) = &progress.files {
-            self.data().settle(files);
+            self.data().delete_superseded(files);
         }
         Ok(())
     }
@@ -138,56 +140,56 @@ impl<'a> Target<'a> {
         let Replacement { old, new, ran, signal, grace } = *replacement;
         self.end(signal, grace, true)?;
         let before = Key { snapshotter: &old.snapshotter, key: &old.snapshot_key };
-        let files = self.data().of(before, &new.parent)?;
+        let files = self.data().rebased(before, &new.parent)?;
         let files = progress.files.insert(files);
-        // Nobody collects it when the record is gone.
+        // Keeps the snapshot from garbage collection when the record is deleted.
         self.data().keep(before)?;
         progress.replaced = true;
         self.daemon.delete_container(self.id)?;
         new.record(files)?;
-        if ran { self.wake() } else { Ok(()) }
+        if ran { self.start_new() } else { Ok(()) }
     }
 
-    /// Starts the new one and sees whether it lives.
-    fn wake(&self) -> Result<()> {
-        self.begin()?;
-        if !self.daemon.wait_task(self.id, SETTLE)? {
+    /// Starts the new container and checks that it stays up.
+    fn start_new(&self) -> Result<()> {
+        self.ensure_started()?;
+        if !self.daemon.wait_task(self.id, SETTLE_TIME)? {
             return Ok(());
         }
         match self.daemon.task(self.id)? {
-            // What has done its work has ended well.
+            // A container that finished its work exits with 0.
             Some(task) if task.exit_status == 0 => Ok(()),
             Some(task) => Err(Error::internal(format!(
-                "the new one has ended at once with status {}; the old one is put back",
+                "the new container exited at once with status {}; the old one is restored",
                 task.exit_status
             ))),
             None => Err(Error::conflict(
-                "somebody else has stopped the new one; the old one is put back",
+                "another client has stopped the new container; the old one is restored",
             )),
         }
     }
 
-    /// Takes back what was done, and says what could not be taken back.
-    fn undone(&self, replacement: &Replacement<'_>, progress: &Progress, cause: Error) -> Error {
+    /// Rolls back, and adds to the error what could not be rolled back.
+    fn roll_back(&self, replacement: &Replacement<'_>, progress: &Progress, cause: Error) -> Error {
         let Replacement { old, ran, .. } = *replacement;
-        let undo = || {
+        let restore = || {
             if progress.replaced {
-                self.end(Some(signals::KILL), KILL_TIME, true)?;
+                self.end(Some(signals::KILL), KILL_TIMEOUT, true)?;
                 self.daemon.delete_container(self.id)?;
                 self.daemon.create_container(old.clone())?;
             }
             if let Some(files) = &progress.files {
-                self.data().undo(files)?;
+                self.data().discard(files)?;
             }
-            if ran { self.begin() } else { Ok(()) }
+            if ran { self.ensure_started() } else { Ok(()) }
         };
-        let undo: Result<()> = undo();
-        match undo {
+        let restore: Result<()> = restore();
+        match restore {
             Ok(()) => cause,
             Err(error) => Error::new(
                 cause.code().clone(),
                 format!(
-                    "{}; and what was there before could not be put back: {}; recreate it once more",
+                    "{}; and the old container could not be restored: {}; recreate it once more",
                     cause.message(),
                     error.message()
                 ),

@@ -1,16 +1,16 @@
-//! Taking a container away.
+//! Removing a container.
 
 use drowse_provider_sdk::{RemoveOptions, Result, warn};
 
-use super::{Target, end::KILL_TIME};
+use super::{Target, end::KILL_TIMEOUT};
 use crate::{daemon::Key, signals};
 
 // === impl Target ===
 
 impl Target<'_> {
-    /// Takes away network, task, container and snapshot, in this order. Whatever fails is told, and
-    /// the rest is done. Data that is to be kept is made safe before anything is touched: if that
-    /// fails, nothing has been stopped.
+    /// Removes network attachment, task, container and snapshot, in this order. A failed step is
+    /// logged, and the others still run. Data to preserve is protected first: if that fails,
+    /// nothing has been stopped.
     pub(crate) fn remove(&self, options: &RemoveOptions) -> Result<()> {
         let attempt = self.attempt("remove");
         let container = self.daemon.container(self.id);
@@ -23,7 +23,7 @@ impl Target<'_> {
             .map(|it| Key { snapshotter: &it.snapshotter, key: &it.snapshot_key });
         if let Some(key) = key.filter(|_| options.preserve_data) {
             let kept = data.keep(key);
-            kept.map_err(|error| error.context("its data cannot be kept").context(&attempt))?;
+            kept.map_err(|error| error.context("preserve its data").context(&attempt))?;
         }
         let mut failed = None;
         let mut step = |what: &str, done: Result<()>| {
@@ -33,8 +33,8 @@ impl Target<'_> {
             }
         };
         if container.is_some() {
-            step("its task", self.end(Some(signals::KILL), KILL_TIME, true));
-            // Also what nobody has written down.
+            step("its task", self.end(Some(signals::KILL), KILL_TIMEOUT, true));
+            // Also releases addresses that no label has.
             self.detach(network, 0);
             step("its record", self.daemon.delete_container(self.id));
         }

@@ -1,4 +1,4 @@
-//! What a container uses.
+//! Resource usage of a container.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use drowse_provider_sdk::{Error, Result, Usage, clock};
 use super::Target;
 use crate::{proto, usage::Sample};
 
-/// Between the two samples that CPU time is measured by.
-const MOMENT: Duration = Duration::from_millis(500);
+/// Time between the two samples of CPU time.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
 
 // === impl Target ===
 
 impl Target<'_> {
-    /// What it uses now. One that is made when it is started uses nothing before.
+    /// Current usage. A container that is not created yet uses nothing.
     pub(crate) fn usage(&self) -> Result<Usage> {
-        let attempt = self.attempt("tell the usage of");
+        let attempt = self.attempt("measure the usage of");
         self.measure().map_err(|error| error.context(attempt))
     }
 
@@ -27,11 +27,11 @@ impl Target<'_> {
         if matches!(task.status(), proto::Status::Stopped | proto::Status::Created) {
             return Ok(Usage::nothing());
         }
-        let Some(first) = self.sample()? else { return self.untold(task.pid) };
-        clock::sleep(MOMENT);
+        let Some(first) = self.sample()? else { return self.without_sample(task.pid) };
+        clock::sleep(SAMPLE_INTERVAL);
         match self.sample()? {
             Some(second) => Ok(first.until(&second)),
-            None => self.untold(task.pid),
+            None => self.without_sample(task.pid),
         }
     }
 
@@ -40,8 +40,8 @@ impl Target<'_> {
         metric.map(|metric| Sample::of(&metric)).transpose()
     }
 
-    /// The daemon tells nothing of it: it has ended, or its runtime does not count.
-    fn untold(&self, pid: u32) -> Result<Usage> {
+    /// Usage without a sample: the task has ended, or its runtime has no metrics.
+    fn without_sample(&self, pid: u32) -> Result<Usage> {
         Ok(if self.is_ended(pid)? { Usage::nothing() } else { Usage::unknown() })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use drowse_provider_sdk::Result;
 
-use super::{Daemon, SNAPSHOTS, done, found, new, read};
+use super::{Daemon, SNAPSHOTS, created, found, read, unless_exists};
 use crate::proto;
 
 /// One snapshot by its key.
@@ -18,28 +18,28 @@ pub(crate) struct Key<'a> {
 
 impl Daemon {
     pub(crate) fn snapshot(&self, key: Key<'_>) -> Result<Option<proto::SnapshotInfo>> {
-        let answer = self.ask::<proto::OneSnapshot>(SNAPSHOTS, "Stat", &key.ask());
+        let answer = self.request::<proto::OneSnapshot>(SNAPSHOTS, "Stat", &key.request());
         Ok(found(answer)?.and_then(|answer| answer.info))
     }
 
     pub(crate) fn mounts(&self, key: Key<'_>) -> Result<Vec<proto::Mount>> {
-        Ok(self.ask::<proto::Mounts>(SNAPSHOTS, "Mounts", &key.ask())?.mounts)
+        Ok(self.request::<proto::Mounts>(SNAPSHOTS, "Mounts", &key.request())?.mounts)
     }
 
-    /// A new snapshot on top of another one, empty without a parent. None when there is one of this
-    /// key already.
+    /// Prepares a snapshot on top of a parent; without one it is empty. None if the key is taken.
     pub(crate) fn prepare(
         &self,
         key: Key<'_>,
         parent: &str,
         labels: BTreeMap<String, String>,
     ) -> Result<Option<Vec<proto::Mount>>> {
-        let ask = proto::Snapshot { parent: parent.to_owned(), labels, ..key.ask() };
-        let made = new(self.ask::<proto::Mounts>(SNAPSHOTS, "Prepare", &ask))?;
-        Ok(made.map(|made| made.mounts))
+        let request = proto::Snapshot { parent: parent.to_owned(), labels, ..key.request() };
+        let prepared =
+            unless_exists(self.request::<proto::Mounts>(SNAPSHOTS, "Prepare", &request))?;
+        Ok(prepared.map(|prepared| prepared.mounts))
     }
 
-    /// Sets these labels of a snapshot and leaves the others alone; an empty one is taken away.
+    /// Sets these labels of a snapshot and keeps the others; an empty value removes a label.
     pub(crate) fn label_snapshot(
         &self,
         key: Key<'_>,
@@ -47,34 +47,34 @@ impl Daemon {
     ) -> Result<()> {
         let paths = labels.keys().map(|name| format!("labels.{name}")).collect();
         let info = proto::SnapshotInfo { name: key.key.to_owned(), labels, ..Default::default() };
-        let ask = proto::UpdateSnapshot {
+        let request = proto::UpdateSnapshot {
             snapshotter: key.snapshotter.to_owned(),
             info: Some(info),
             update_mask: Some(proto::FieldMask { paths }),
         };
-        self.ask::<proto::OneSnapshot>(SNAPSHOTS, "Update", &ask).map(drop)
+        self.request::<proto::OneSnapshot>(SNAPSHOTS, "Update", &request).map(drop)
     }
 
-    /// Success when there is none.
+    /// Succeeds if there is none.
     pub(crate) fn remove_snapshot(&self, key: Key<'_>) -> Result<()> {
-        found(self.ask::<proto::Empty>(SNAPSHOTS, "Remove", &key.ask())).map(drop)
+        found(self.request::<proto::Empty>(SNAPSHOTS, "Remove", &key.request())).map(drop)
     }
 
-    /// A snapshot that shows another one, or nothing without a parent.
+    /// A read-only view of a snapshot; without a parent it is empty.
     pub(crate) fn view(&self, key: Key<'_>, parent: &str) -> Result<Vec<proto::Mount>> {
-        let ask = proto::Snapshot { parent: parent.to_owned(), ..key.ask() };
-        Ok(self.ask::<proto::Mounts>(SNAPSHOTS, "View", &ask)?.mounts)
+        let request = proto::Snapshot { parent: parent.to_owned(), ..key.request() };
+        Ok(self.request::<proto::Mounts>(SNAPSHOTS, "View", &request)?.mounts)
     }
 
-    /// Those that this filter lets through.
+    /// Snapshots that match this filter.
     pub(crate) fn snapshots(
         &self,
         snapshotter: &str,
         filter: String,
     ) -> Result<Vec<proto::SnapshotInfo>> {
         let snapshotter = snapshotter.to_owned();
-        let ask = proto::ListSnapshots { snapshotter, filters: vec![filter] };
-        let mut pieces = self.call(SNAPSHOTS, "List", &ask).stream()?;
+        let request = proto::ListSnapshots { snapshotter, filters: vec![filter] };
+        let mut pieces = self.call(SNAPSHOTS, "List", &request).stream()?;
         let mut all = Vec::new();
         while let Some(piece) = pieces.next()? {
             all.extend(read::<proto::SnapshotInfos>("List", &piece)?.infos);
@@ -82,22 +82,21 @@ impl Daemon {
         Ok(all)
     }
 
-    /// Makes of an active snapshot one that others can be made of. False when there is one of this
-    /// name already.
+    /// Commits an active snapshot, so that others can be based on it. False if the name is taken.
     pub(crate) fn commit_snapshot(&self, key: Key<'_>, name: &str) -> Result<bool> {
-        let ask = proto::Commit {
+        let request = proto::Commit {
             snapshotter: key.snapshotter.to_owned(),
             name: name.to_owned(),
             key: key.key.to_owned(),
         };
-        done(self.ask::<proto::Empty>(SNAPSHOTS, "Commit", &ask))
+        created(self.request::<proto::Empty>(SNAPSHOTS, "Commit", &request))
     }
 }
 
 // === impl Key ===
 
 impl Key<'_> {
-    fn ask(self) -> proto::Snapshot {
+    fn request(self) -> proto::Snapshot {
         proto::Snapshot {
             snapshotter: self.snapshotter.to_owned(),
             key: self.key.to_owned(),

@@ -1,4 +1,4 @@
-//! What a task uses: the answer of `Metrics`, and the two kinds of what is in it
+//! Usage of a task: the response of `Metrics`, and the two payloads in it
 //! (<https://github.com/containerd/cgroups>, `stats/v1` and `cgroup2/stats`).
 
 use prost::Message;

@@ -1,4 +1,4 @@
-//! The messages about images: their names, their content, and the snapshots it is unpacked to.
+//! Messages about images: names, content, and snapshots.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use prost::Message;
 
 use super::{FieldMask, Mount};
 
-/// Requests for a snapshot: `Prepare` and `View` have a parent and labels, others have not.
+/// Requests for a snapshot: `Prepare` and `View` have a parent and labels, others do not.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Snapshot {
     #[prost(string, tag = "1")]
@@ -57,7 +57,7 @@ pub(crate) struct UpdateSnapshot {
     pub(crate) update_mask: Option<FieldMask>,
 }
 
-/// Requests and answers that hold one image.
+/// Requests and responses with one image.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct OneImage {
     #[prost(message, optional, tag = "1")]

@@ -1,8 +1,8 @@
-//! Containers that do not exist and are made.
+//! Creating containers that do not exist.
 
 use super::*;
 
-/// The image `box:1` is here.
+/// The image `box:1` is local.
 pub(super) fn image(test: &Script) {
     let digest = |number: u8| format!("sha256:{number:064x}");
     let target = proto::Descriptor { digest: digest(1), ..proto::Descriptor::default() };
@@ -33,7 +33,7 @@ pub(super) fn template() -> (&'static str, Value) {
 }
 
 #[test]
-fn what_does_not_exist_is_made_from_its_image_and_counts_as_stopped_before() {
+fn a_container_is_created_from_its_image_and_counts_as_stopped_before() {
     let test = Script::new(settings());
     let absent = || Answer::status(5, "no such container");
     test.call(CONTAINERS, "Get", absent());
@@ -48,13 +48,14 @@ fn what_does_not_exist_is_made_from_its_image_and_counts_as_stopped_before() {
     started(&test);
     assert_eq!(hosts(&test.0.start(template()).unwrap()), ["10.0.0.2"]);
 
-    let prepared = proto::Snapshot::decode(test.asked("/Prepare")[0].as_slice()).unwrap();
+    let prepared = proto::Snapshot::decode(test.requests_of("/Prepare")[0].as_slice()).unwrap();
     assert_eq!(
         (prepared.key.as_str(), prepared.parent.as_str()),
         ("web", format!("sha256:{:064x}", 3).as_str())
     );
     assert!(prepared.labels.contains_key("containerd.io/gc.root"), "{prepared:?}");
-    let ask = proto::OneContainer::decode(test.asked(".Containers/Create")[0].as_slice()).unwrap();
+    let ask =
+        proto::OneContainer::decode(test.requests_of(".Containers/Create")[0].as_slice()).unwrap();
     let made = ask.container.unwrap();
     assert_eq!(made.labels["own"], "label");
     let spec: Value = serde_json::from_slice(&made.spec.unwrap().value).unwrap();
@@ -65,7 +66,7 @@ fn what_does_not_exist_is_made_from_its_image_and_counts_as_stopped_before() {
 }
 
 #[test]
-fn one_that_somebody_else_has_made_meanwhile_is_started() {
+fn a_container_that_another_client_created_is_started() {
     let test = Script::new(settings());
     test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
     image(&test);
@@ -77,7 +78,7 @@ fn one_that_somebody_else_has_made_meanwhile_is_started() {
 }
 
 #[test]
-fn the_snapshot_of_one_that_is_gone_is_taken_over() {
+fn the_snapshot_of_an_earlier_container_is_reused() {
     let test = Script::new(settings());
     test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
     image(&test);
@@ -91,11 +92,11 @@ fn the_snapshot_of_one_that_is_gone_is_taken_over() {
     test.ok(SNAPSHOTS, "Update").ok(CONTAINERS, "Create");
     started(&test);
     test.0.start(template()).unwrap();
-    assert!(test.asked("/Prepare").is_empty());
+    assert!(test.requests_of("/Prepare").is_empty());
 }
 
 #[test]
-fn a_container_that_cannot_be_made_leaves_no_snapshot() {
+fn a_failed_creation_leaves_no_snapshot() {
     let test = Script::new(settings());
     test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
     image(&test);

@@ -1,4 +1,4 @@
-//! Registries, by what they answer.
+//! Pulling from registries.
 
 use drowse_provider_sdk::{
     Error,
@@ -28,13 +28,13 @@ impl Script {
         self
     }
 
-    /// The image is here with digest 1, and a container is made of it.
-    fn made_of_what_is_here(&self) {
+    /// The image is local with digest 1, and a container is created from it.
+    fn created_from_the_local_image(&self) {
         self.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
-        self.here();
+        self.image_is_local();
     }
 
-    fn here(&self) {
+    fn image_is_local(&self) {
         let target = proto::Descriptor { digest: digest(1), ..proto::Descriptor::default() };
         let found = proto::Image { name: NAME.into(), target: Some(target) };
         self.call(
@@ -44,7 +44,7 @@ impl Script {
         );
     }
 
-    /// It is opened, and nothing comes of it.
+    /// The image is opened, which fails.
     fn opened(&self) {
         self.call(CONTENT, "Read", Answer::status(5, "that is enough"));
     }
@@ -57,19 +57,20 @@ impl Script {
         self.0.requests()
     }
 
-    fn warned(&self) -> String {
+    fn local_image_warning(&self) -> String {
         let logs = self.0.logs();
-        let warned = logs.iter().filter(|it| it.message.contains("that is here is used"));
-        warned.map(|it| it.message.clone()).collect()
+        let local_image_warning =
+            logs.iter().filter(|it| it.message.contains("using the local image"));
+        local_image_warning.map(|it| it.message.clone()).collect()
     }
 }
 
 const HEAD: &str = "HEAD /v2/team/box/manifests/1";
 
 #[test]
-fn a_registry_is_asked_for_every_kind_of_image_in_fifteen_seconds() {
+fn a_registry_is_asked_for_every_media_type_within_fifteen_seconds() {
     let test = with_registry(json!({}));
-    test.made_of_what_is_here();
+    test.created_from_the_local_image();
     let same = Reply::status(200).header("docker-content-digest", &digest(1));
     test.asked_registry(HEAD, same).opened();
     test.start_box();
@@ -80,39 +81,43 @@ fn a_registry_is_asked_for_every_kind_of_image_in_fifteen_seconds() {
     for kind in ["oci.image.index.v1", "oci.image.manifest.v1", "manifest.list.v2", "manifest.v2"] {
         assert!(accept.value.contains(kind), "{kind}: {}", accept.value);
     }
-    assert_eq!(test.warned(), "");
+    assert_eq!(test.local_image_warning(), "");
 }
 
 #[test]
-fn a_registry_gets_the_time_that_the_operator_gives_it() {
+fn the_registry_timeout_is_configurable() {
     let test = with_registry(json!({ "registry-timeout": "2s" }));
-    test.made_of_what_is_here();
+    test.created_from_the_local_image();
     test.asked_registry(HEAD, Reply::error(Error::timeout("no answer within 2s"))).opened();
     test.start_box();
     assert_eq!(test.requests()[0].timeout_ms, Some(2_000));
-    assert!(test.warned().contains("no answer within 2s"), "{}", test.warned());
+    assert!(
+        test.local_image_warning().contains("no answer within 2s"),
+        "{}",
+        test.local_image_warning()
+    );
 }
 
 #[test]
-fn a_digest_that_is_not_told_is_made_of_the_manifest() {
+fn a_missing_digest_is_computed_from_the_manifest() {
     let test = with_registry(json!({}));
-    test.made_of_what_is_here();
+    test.created_from_the_local_image();
     test.asked_registry(HEAD, Reply::status(200));
     let get = "GET /v2/team/box/manifests/1";
     test.asked_registry(get, Reply::status(200).body("what it stands for"));
-    // It is another one, and so it is fetched by its digest.
+    // The digest differs, so the image is fetched by it.
     // printf 'what it stands for' | sha256sum
     let by = "GET /v2/team/box/manifests/sha256:\
               6467801b1d18e9778fa4c324a9341becb5b8d4f76605c8c21a69281b3998ffe4";
     test.asked_registry(by, Reply::status(404)).opened();
     test.start_box();
-    assert!(test.warned().contains("404"), "{}", test.warned());
+    assert!(test.local_image_warning().contains("404"), "{}", test.local_image_warning());
 }
 
 #[test]
-fn a_registry_that_wants_rest_gets_it_if_there_is_time() {
+fn a_rate_limited_request_is_retried_within_the_timeout() {
     let test = with_registry(json!({}));
-    test.made_of_what_is_here();
+    test.created_from_the_local_image();
     test.asked_registry(HEAD, Reply::status(429).header("retry-after", "3"));
     let same = Reply::status(200).header("docker-content-digest", &digest(1));
     test.asked_registry(HEAD, same).opened();
@@ -121,30 +126,34 @@ fn a_registry_that_wants_rest_gets_it_if_there_is_time() {
     assert_eq!(test.requests()[1].timeout_ms, Some(12_000), "all in all fifteen seconds");
 
     let test = with_registry(json!({}));
-    test.made_of_what_is_here();
+    test.created_from_the_local_image();
     test.asked_registry(HEAD, Reply::status(429).header("retry-after", "60")).opened();
     test.start_box();
     assert_eq!(test.0.elapsed(), Duration::ZERO);
-    assert!(test.warned().contains("60 seconds of rest"), "{}", test.warned());
+    assert!(
+        test.local_image_warning().contains("retry after 60 seconds"),
+        "{}",
+        test.local_image_warning()
+    );
 }
 
 #[test]
-fn a_registry_that_wants_credentials_or_tokens_is_told_apart() {
-    for (challenge, told) in [
+fn missing_credentials_and_tokens_are_told_apart() {
+    for (challenge, expected) in [
         ("Basic realm=\"x\"", "grant the registry's endpoint credentials"),
-        ("Bearer realm=\"https://auth.lan/token\"", "wants a token"),
+        ("Bearer realm=\"https://auth.lan/token\"", "requires a token"),
     ] {
         let test = with_registry(json!({}));
-        test.made_of_what_is_here();
+        test.created_from_the_local_image();
         let refusal = Reply::status(401).header("www-authenticate", challenge);
         test.asked_registry(HEAD, refusal).opened();
         test.start_box();
-        assert!(test.warned().contains(told), "{}", test.warned());
+        assert!(test.local_image_warning().contains(expected), "{}", test.local_image_warning());
     }
 }
 
 #[test]
-fn a_registry_is_not_asked_where_nothing_newer_is_wanted() {
+fn a_registry_is_not_asked_by_pull_policy() {
     for (settings, name) in [
         (json!({ "pull": "missing" }), NAME.to_owned()),
         (json!({ "pull": "never" }), NAME.to_owned()),
@@ -152,33 +161,37 @@ fn a_registry_is_not_asked_where_nothing_newer_is_wanted() {
         (json!({}), format!("reg.lan/team/box@{}", digest(1))),
     ] {
         let test = with_registry(settings);
-        test.made_of_what_is_here();
+        test.created_from_the_local_image();
         test.opened();
         test.0.start(("web", json!({ "image": name }))).unwrap_err();
         assert!(test.requests().is_empty());
     }
-    // What is said for the container comes before what is said for all.
+    // The container's setting overrides the provider's.
     let test = with_registry(json!({ "pull": "missing" }));
-    test.made_of_what_is_here();
+    test.created_from_the_local_image();
     let same = Reply::status(200).header("docker-content-digest", &digest(1));
     test.asked_registry(HEAD, same).opened();
     test.0.start(("web", json!({ "image": NAME, "pull": "newer" }))).unwrap_err();
 }
 
 #[test]
-fn a_manifest_that_is_not_what_its_digest_says_is_refused() {
+fn a_manifest_with_another_digest_is_refused() {
     let test = with_registry(json!({}));
-    test.made_of_what_is_here();
+    test.created_from_the_local_image();
     let other = Reply::status(200).header("docker-content-digest", &digest(2));
     test.asked_registry(HEAD, other);
     let get = format!("GET /v2/team/box/manifests/{}", digest(2));
     test.asked_registry(&get, Reply::json(json!({})));
     test.opened();
     test.start_box();
-    assert!(test.warned().contains("what has the digest"), "{}", test.warned());
+    assert!(
+        test.local_image_warning().contains("with content of digest"),
+        "{}",
+        test.local_image_warning()
+    );
 }
 
-/// An image of one layer of this size is fetched as far as to its layer.
+/// Fetches an image of one layer of this size, up to the layer.
 fn up_to_the_layer(test: &Script, size: usize) -> String {
     test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
     test.call(IMAGES, "Get", Answer::status(5, "no such image"));
@@ -188,19 +201,19 @@ fn up_to_the_layer(test: &Script, size: usize) -> String {
     });
     test.asked_registry("GET /v2/team/box/manifests/1", Reply::json(manifest));
     test.ok(LEASES, "Create");
-    // The configuration is here already.
+    // The configuration is already local.
     test.call(CONTENT, "Write", Answer::status(6, "already exists"));
     test.call(CONTENT, "Write", message(&proto::Written { offset: 0 }));
     format!("GET /v2/team/box/blobs/{}", digest(3))
 }
 
 fn writes(test: &Script) -> Vec<proto::Write> {
-    let asked = test.asked(".Content/Write");
+    let asked = test.requests_of(".Content/Write");
     asked.iter().map(|ask| proto::Write::decode(ask.as_slice()).unwrap()).collect()
 }
 
 #[test]
-fn a_layer_goes_through_in_pieces_and_its_end_commits_it() {
+fn a_layer_is_transferred_in_pieces_and_committed_at_its_end() {
     let test = with_registry(json!({}));
     let size = (8 << 20) + 5;
     let layer = up_to_the_layer(&test, size);
@@ -223,7 +236,7 @@ fn a_layer_goes_through_in_pieces_and_its_end_commits_it() {
 }
 
 #[test]
-fn a_registry_that_can_begin_only_at_the_beginning_is_read_to_the_end_at_once() {
+fn a_registry_without_ranges_is_read_in_one_response() {
     let test = with_registry(json!({}));
     let layer = up_to_the_layer(&test, (8 << 20) + 5);
     let whole = Reply::status(200).body(vec![7; (8 << 20) - 1]).body(vec![7; 6]);
@@ -236,7 +249,7 @@ fn a_registry_that_can_begin_only_at_the_beginning_is_read_to_the_end_at_once() 
 }
 
 #[test]
-fn what_somebody_else_writes_at_the_same_time_is_waited_for() {
+fn a_concurrent_write_by_another_client_is_waited_for() {
     let test = with_registry(json!({}));
     let layer = up_to_the_layer(&test, 9);
     test.asked_registry(&layer, Reply::status(206).body(vec![7; 9]));
@@ -250,16 +263,16 @@ fn what_somebody_else_writes_at_the_same_time_is_waited_for() {
 }
 
 #[test]
-fn a_layer_that_ends_too_early_is_told() {
+fn a_layer_that_is_too_short_is_an_error() {
     let test = with_registry(json!({}));
     let layer = up_to_the_layer(&test, 9);
     test.asked_registry(&layer, Reply::status(206).body(vec![7; 8]));
     let error = test.start_box();
-    assert!(error.message().contains("ends too early"), "{error}");
+    assert!(error.message().contains("is too short"), "{error}");
 }
 
 #[test]
-fn a_registry_may_send_for_its_layers_where_the_operator_says() {
+fn redirects_for_layers_go_only_to_configured_hosts() {
     let elsewhere = || Reply::status(307).header("location", "https://cdn.lan/data/x?sig=a%2Fb");
     let test = with_registry(json!({}));
     let layer = up_to_the_layer(&test, 9);
@@ -280,7 +293,7 @@ fn a_registry_may_send_for_its_layers_where_the_operator_says() {
 }
 
 #[test]
-fn what_is_neither_here_nor_to_be_had_is_told_with_what_to_do() {
+fn a_missing_image_is_reported_with_what_to_do() {
     let test = with_registry(json!({ "registries": {} }));
     test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
     test.call(IMAGES, "Get", Answer::status(5, "no such image"));
@@ -290,19 +303,23 @@ fn what_is_neither_here_nor_to_be_had_is_told_with_what_to_do() {
 }
 
 #[test]
-fn fetching_looks_for_a_newer_image_and_touches_nothing_else() {
+fn fetch_pulls_a_newer_image_and_changes_nothing_else() {
     let test = with_registry(json!({ "pull": "missing" }));
-    test.here();
+    test.image_is_local();
     let same = Reply::status(200).header("docker-content-digest", &digest(1));
     test.asked_registry(HEAD, same);
     test.0.fetch(("web", json!({ "image": NAME }))).unwrap();
 
-    // What is here has to do.
-    test.here();
+    // The local image is used.
+    test.image_is_local();
     test.asked_registry(HEAD, Reply::error(Error::unavailable("the registry is down")));
     test.0.fetch(("web", json!({ "image": NAME }))).unwrap();
-    assert!(test.warned().contains("the registry is down"), "{}", test.warned());
+    assert!(
+        test.local_image_warning().contains("the registry is down"),
+        "{}",
+        test.local_image_warning()
+    );
 
     let error = test.0.fetch(("web", json!({}))).unwrap_err();
-    assert!(error.message().contains("nobody says what it is made of"), "{error}");
+    assert!(error.message().contains("the container has no image"), "{error}");
 }

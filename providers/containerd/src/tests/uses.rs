@@ -1,4 +1,4 @@
-//! What a container uses, in both versions of control groups.
+//! Usage of a container, in both versions of control groups.
 
 use super::*;
 use crate::proto::{
@@ -6,7 +6,7 @@ use crate::proto::{
     MetricsV2, Timestamp,
 };
 
-/// So many milliseconds after the first sample.
+/// A metric this many milliseconds after the first sample.
 fn metric(millis: i32, kind: &str, value: Vec<u8>) -> Answer {
     let (seconds, nanos) = (1_767_225_600, millis * 1_000_000);
     let metric = |id: &str, value| Metric {
@@ -42,14 +42,14 @@ fn running(first: Answer, second: Answer) -> Usage {
     test.container(&web(&[])).task(proto::Status::Running);
     test.call(TASKS, "Metrics", first).call(TASKS, "Metrics", second);
     let usage = test.0.usage("web").unwrap();
-    let ask = proto::Filters::decode(test.asked("/Metrics")[0].as_slice()).unwrap();
+    let ask = proto::Filters::decode(test.requests_of("/Metrics")[0].as_slice()).unwrap();
     assert_eq!(ask.filters, ["id==\"web\""]);
     assert_eq!(test.0.elapsed(), Duration::from_millis(500));
     usage
 }
 
 #[test]
-fn cpu_time_between_two_samples_is_percent_of_a_core_and_memory_is_without_what_can_be_dropped() {
+fn cpu_percent_is_between_two_samples_and_memory_without_page_cache() {
     let usage = running(v1(0, 7_000_000_000), v1(500, 7_750_000_000));
     assert_eq!((usage.cpu_percent, usage.memory), (Some(150.0), Some(700)));
     let usage = running(v2(0, 7_000_000), v2(500, 7_125_000));
@@ -57,7 +57,7 @@ fn cpu_time_between_two_samples_is_percent_of_a_core_and_memory_is_without_what_
 }
 
 #[test]
-fn what_cannot_be_told_is_absent() {
+fn unknown_values_are_absent() {
     let usage = running(v2(0, 7_000_000), v2(500, 3));
     assert_eq!((usage.cpu_percent, usage.memory), (None, Some(600)), "of another life");
     let usage = running(v2(0, 7), v2(0, 8));
@@ -73,7 +73,7 @@ fn what_cannot_be_told_is_absent() {
 }
 
 #[test]
-fn what_does_not_run_uses_nothing_and_what_does_not_exist_is_not_found() {
+fn a_stopped_container_uses_nothing_and_a_missing_one_is_not_found() {
     for status in [None, Some(proto::Status::Stopped), Some(proto::Status::Created)] {
         let test = Script::new(settings());
         test.container(&web(&[]));
@@ -83,7 +83,7 @@ fn what_does_not_run_uses_nothing_and_what_does_not_exist_is_not_found() {
         };
         assert_eq!(test.0.usage("web").unwrap(), Usage::nothing());
     }
-    // It has ended between the two.
+    // It ended between the samples.
     let test = Script::new(settings());
     test.container(&web(&[])).task(proto::Status::Running);
     test.call(TASKS, "Metrics", v2(0, 1)).ok(TASKS, "Metrics").task(proto::Status::Stopped);
@@ -95,17 +95,17 @@ fn what_does_not_run_uses_nothing_and_what_does_not_exist_is_not_found() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told() {
+fn invalid_metrics_are_an_error() {
     let test = Script::new(settings());
     test.container(&web(&[])).task(proto::Status::Running);
     test.call(TASKS, "Metrics", metric(0, "io.containerd.cgroups.v2.Metrics", vec![0xff]));
     let error = test.0.usage("web").unwrap_err();
-    assert!(error.message().contains("cannot be read"), "{error}");
+    assert!(error.message().contains("cannot decode"), "{error}");
 }
 
 proptest::proptest! {
     #[test]
-    fn whatever_is_counted_is_read_or_refused(value: Vec<u8>, second: bool, at: (i64, i32)) {
+    fn any_metrics_are_decoded_or_refused(value: Vec<u8>, second: bool, at: (i64, i32)) {
         let version = if second { "v2" } else { "v1" };
         let metric = Metric {
             timestamp: Some(Timestamp { seconds: at.0, nanos: at.1 }),

@@ -1,4 +1,4 @@
-//! How the engine hosts the container: volumes, namespaces, links.
+//! The container's `HostConfig`: volumes, namespaces, links.
 
 use std::collections::BTreeMap;
 
@@ -7,33 +7,35 @@ use serde_json::{Map, Value, json};
 use super::{is_anonymous, is_blank};
 use crate::recreate::ASIDE;
 
-/// What may be another container's.
+/// Namespaces that may be shared with another container.
 pub(super) const SHARED: [&str; 3] = ["IpcMode", "NetworkMode", "PidMode"];
 
-/// What a container cannot have that lives in another's network.
-const OF_A_NETWORK: [&str; 4] = ["Domainname", "ExposedPorts", "Hostname", "MacAddress"];
+/// Settings that a container in another container's network cannot have.
+const OF_NETWORK_OWNER: [&str; 4] = ["Domainname", "ExposedPorts", "Hostname", "MacAddress"];
 
-/// Mounts the volumes by name that the engine made for the old container, in the same places.
-/// Otherwise it would make new ones, which are empty.
+/// Mounts the old container's anonymous volumes by name at the same paths. Otherwise the engine
+/// would create new, empty ones.
 pub(super) fn keep_volumes(
     host: &mut Map<String, Value>,
     config: &mut Map<String, Value>,
     mounts: &[Value],
 ) {
     for mount in mounts.iter().filter(|mount| is_anonymous(mount)) {
-        let place = &mount["Destination"];
-        let (Some(name), Some(path)) = (mount["Name"].as_str(), place.as_str()) else { continue };
-        let asked = host.get_mut("Mounts").and_then(Value::as_array_mut);
-        let mut asked = asked.into_iter().flatten();
-        // One place is mounted once: what was asked for here gets its name.
-        if let Some(asked) = asked.find(|asked| asked["Target"] == *place) {
-            asked["Source"] = json!(name);
+        let destination = &mount["Destination"];
+        let (Some(name), Some(path)) = (mount["Name"].as_str(), destination.as_str()) else {
+            continue;
+        };
+        let requested = host.get_mut("Mounts").and_then(Value::as_array_mut);
+        let mut requested = requested.into_iter().flatten();
+        // A path is mounted once: the requested mount here gets the volume's name.
+        if let Some(requested) = requested.find(|requested| requested["Target"] == *destination) {
+            requested["Source"] = json!(name);
             continue;
         }
         let read_only = if mount["RW"] == false { ":ro" } else { "" };
         let bind = format!("{name}:{path}{read_only}");
         match host.get_mut("Binds") {
-            // It is there by this name since an earlier recreation.
+            // An earlier recreation already mounted the volume by its name.
             Some(Value::Array(binds)) if binds.iter().any(|bind| mounts_at(bind, path)) => {}
             Some(Value::Array(binds)) => binds.push(json!(bind)),
             _ => {
@@ -49,26 +51,26 @@ pub(super) fn keep_volumes(
     }
 }
 
-/// `SOURCE:PLACE` or `SOURCE:PLACE:OPTIONS`
-fn mounts_at(bind: &Value, place: &str) -> bool {
-    bind.as_str().and_then(|bind| bind.split(':').nth(1)) == Some(place)
+/// `SOURCE:PATH` or `SOURCE:PATH:OPTIONS`
+fn mounts_at(bind: &Value, path: &str) -> bool {
+    bind.as_str().and_then(|bind| bind.split(':').nth(1)) == Some(path)
 }
 
-/// Turns what the engine tells into what it takes.
-pub(super) fn mend(
+/// Converts reported values into the form that `create` accepts.
+pub(super) fn convert(
     host: &mut Map<String, Value>,
     config: &mut Map<String, Value>,
     names: &BTreeMap<String, String>,
 ) {
     for key in SHARED {
         let Some(Value::String(mode)) = host.get_mut(key) else { continue };
-        // An id dies with its container, a name lives on.
+        // The id is lost when that container is recreated; its name stays.
         let named = mode.strip_prefix("container:").and_then(|id| names.get(id));
         if let Some(name) = named {
             *mode = format!("container:{name}");
         }
     }
-    // Podman tells the kernel's names: `RLIMIT_NOFILE` is `nofile`.
+    // Podman reports the kernel's names: `RLIMIT_NOFILE` is `nofile`.
     for limit in host.get_mut("Ulimits").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(name) = limit["Name"].as_str().and_then(|name| name.strip_prefix("RLIMIT_")) {
             limit["Name"] = json!(name.to_ascii_lowercase());
@@ -76,21 +78,21 @@ pub(super) fn mend(
     }
     if let Some(Value::Array(links)) = host.get_mut("Links") {
         for link in links {
-            if let Some(asked) = link.as_str().and_then(as_asked) {
-                *link = json!(asked);
+            if let Some(requested) = link.as_str().and_then(as_requested) {
+                *link = json!(requested);
             }
         }
     }
     let mode = host.get("NetworkMode").and_then(Value::as_str).unwrap_or_default();
     if mode.starts_with("container:") {
-        for key in OF_A_NETWORK {
+        for key in OF_NETWORK_OWNER {
             config.remove(key);
         }
         for key in ["PortBindings", "PublishAllPorts"] {
             host.remove(key);
         }
     }
-    // A port is published only if it is exposed, also when a newer image does not say so.
+    // A port is published only if it is exposed, even if a newer image does not expose it.
     if let Some(Value::Object(published)) = host.get("PortBindings").filter(|it| !is_blank(it)) {
         let exposed = config.entry("ExposedPorts").or_insert_with(|| json!({}));
         if let Value::Object(exposed) = exposed {
@@ -98,17 +100,17 @@ pub(super) fn mend(
         }
     }
     if host.get("UTSMode").and_then(Value::as_str) == Some("host") {
-        // The machine's own.
+        // The container uses the host's names.
         config.remove("Hostname");
         config.remove("Domainname");
     }
 }
 
-/// `/db:/web/alias` as `db:alias`.
-fn as_asked(link: &str) -> Option<String> {
+/// Converts `/db:/web/alias` to `db:alias`.
+fn as_requested(link: &str) -> Option<String> {
     let (other, alias) = link.split_once(':')?;
     let other = other.strip_prefix('/').unwrap_or(other);
-    // The other was made anew meanwhile: the engine goes on to link to the old one.
+    // The other container was recreated meanwhile: the engine keeps linking to the old one.
     let other = ASIDE.iter().find_map(|(suffix, _)| other.strip_suffix(suffix)).unwrap_or(other);
     let alias = alias.rsplit('/').next()?;
     Some(format!("{other}:{alias}"))

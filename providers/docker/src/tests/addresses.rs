@@ -18,7 +18,7 @@ fn text(address: &Address) -> String {
 }
 
 #[test]
-fn auto_is_the_containers_own_addresses_and_then_published_ports() {
+fn auto_lists_container_addresses_before_published_ports() {
     assert_eq!(
         addresses(json!({}), json!({}), recorded(RUNNING)),
         ["172.31.77.2", "172.31.78.2", "127.0.0.1:32768>80", "::1:32768>80", "127.0.0.1:18099>81"]
@@ -26,7 +26,7 @@ fn auto_is_the_containers_own_addresses_and_then_published_ports() {
 }
 
 #[test]
-fn container_and_published_are_each_the_only_way() {
+fn container_and_published_exclude_each_other() {
     let container = json!({ "address": "container" });
     assert_eq!(addresses(container, json!({}), recorded(RUNNING)), ["172.31.77.2", "172.31.78.2"]);
     let published = json!({ "address": "published" });
@@ -34,7 +34,7 @@ fn container_and_published_are_each_the_only_way() {
         addresses(published.clone(), json!({}), recorded(RUNNING)),
         ["127.0.0.1:32768>80", "::1:32768>80", "127.0.0.1:18099>81"]
     );
-    // The target's word counts more.
+    // The target's setting overrides the provider's.
     assert_eq!(
         addresses(
             published,
@@ -56,7 +56,7 @@ fn a_preferred_network_comes_first_and_each_address_names_its_network() {
 }
 
 #[test]
-fn another_host_stands_for_all_interfaces_only() {
+fn a_configured_host_replaces_only_wildcard_bindings() {
     let settings = json!({ "address": "published", "host": "10.0.0.7" });
     assert_eq!(
         addresses(settings, json!({}), recorded(RUNNING)),
@@ -65,7 +65,7 @@ fn another_host_stands_for_all_interfaces_only() {
 }
 
 #[test]
-fn odd_bindings_do_no_harm() {
+fn invalid_bindings_are_ignored() {
     let ports = json!({
         "53/udp": [{ "HostIp": "0.0.0.0", "HostPort": "5353" }],
         "80/tcp": [{ "HostIp": "", "HostPort": "8080" }],
@@ -83,7 +83,7 @@ fn odd_bindings_do_no_harm() {
 }
 
 #[test]
-fn a_container_in_the_hosts_network_is_reached_at_the_host() {
+fn a_container_in_the_host_network_has_the_hosts_address() {
     for kind in ["auto", "container", "published"] {
         let test = engine("1.41", json!({ "address": kind }));
         let host = include_str!("../../fixtures/host.json");
@@ -94,7 +94,7 @@ fn a_container_in_the_hosts_network_is_reached_at_the_host() {
 }
 
 #[test]
-fn a_container_in_anothers_network_is_reached_where_the_other_is() {
+fn a_container_in_another_containers_network_has_its_addresses() {
     let side = include_str!("../../fixtures/side.json");
     let test = engine("1.41", json!({ "address": "container" }));
     let other = format!("GET /v1.41/containers/{WEB_ID}/json");
@@ -118,7 +118,7 @@ fn newer_engines_without_the_old_top_level_fields_are_read() {
 }
 
 #[test]
-fn ipv6_addresses_of_a_network_count() {
+fn ipv6_addresses_of_a_network_are_listed() {
     let reply =
         changed(RUNNING, "/NetworkSettings/Networks/net1/GlobalIPv6Address", json!("fd00::2"));
     assert_eq!(

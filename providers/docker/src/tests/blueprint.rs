@@ -1,4 +1,4 @@
-//! What was recorded is of Docker 20.10, less what has no part in it.
+//! Recorded from Docker 20.10, without fields that have no part in it.
 
 use std::collections::BTreeMap;
 
@@ -23,17 +23,17 @@ fn read(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-fn drawn(container: &Value, minor: u32) -> Blueprint {
+fn derived(container: &Value, minor: u32) -> Blueprint {
     let names =
         blueprint::companions(container).into_iter().map(|id| (id.to_owned(), "other".to_owned()));
-    blueprint::draw(container, &read(IMAGE), Version::of_docker(1, minor), &names.collect())
+    blueprint::derive(container, &read(IMAGE), Version::of_docker(1, minor), &names.collect())
         .unwrap()
 }
 
 #[test]
-fn what_was_set_is_kept_and_what_came_with_the_image_is_not_said() {
+fn configured_values_are_kept_and_image_values_left_out() {
     let container = read(FULL);
-    let Blueprint { mut body, join } = drawn(&container, 41);
+    let Blueprint { mut body, join } = derived(&container, 41);
     let host = body.as_object_mut().unwrap().remove("HostConfig").unwrap();
     let expected = json!({
         "AttachStdin": false,
@@ -64,7 +64,7 @@ fn what_was_set_is_kept_and_what_came_with_the_image_is_not_said() {
     let back = json!({ "Aliases": ["full-back"], "IPAMConfig": { "IPv4Address": "10.214.101.9" } });
     assert_eq!(join, [("back".to_owned(), back)]);
 
-    // What hosts it is as it was, but that its volumes are mounted by name.
+    // `HostConfig` is unchanged, except that anonymous volumes are mounted by name.
     let mut was = container["HostConfig"].clone();
     was["Binds"] = json!([
         "named:/named",
@@ -85,7 +85,7 @@ fn volume(container: &Value, place: &str) -> String {
 
 #[test]
 fn an_engine_that_takes_all_networks_at_once_gets_them() {
-    let Blueprint { body, join } = drawn(&read(FULL), 44);
+    let Blueprint { body, join } = derived(&read(FULL), 44);
     assert!(join.is_empty());
     assert_eq!(
         body["NetworkingConfig"]["EndpointsConfig"],
@@ -99,13 +99,13 @@ fn an_engine_that_takes_all_networks_at_once_gets_them() {
 }
 
 #[test]
-fn a_container_for_which_nothing_was_set_is_made_of_its_image_s_name() {
+fn a_container_without_settings_needs_only_its_image_name() {
     let Blueprint { mut body, .. } =
-        drawn(&read(include_str!("../../fixtures/recreate/defaults.json")), 41);
+        derived(&read(include_str!("../../fixtures/recreate/defaults.json")), 41);
     let body = body.as_object_mut().unwrap();
     body.remove("HostConfig");
     body.retain(|key, value| !key.starts_with("Attach") && *value != json!(false));
-    // The standard network needs no settings.
+    // The default network needs no settings.
     let networks = json!({ "EndpointsConfig": { "bridge": {} } });
     assert_eq!(
         Value::Object(body.clone()),
@@ -114,17 +114,17 @@ fn a_container_for_which_nothing_was_set_is_made_of_its_image_s_name() {
 }
 
 #[test]
-fn a_mac_address_is_kept_only_if_somebody_chose_it() {
+fn only_a_configured_mac_address_is_kept() {
     let container = read(include_str!("../../fixtures/recreate/mac.json"));
     let mac = json!("02:00:00:00:00:07");
-    let at = |minor| drawn(&container, minor).body;
+    let at = |minor| derived(&container, minor).body;
     assert_eq!(at(41)["MacAddress"], mac);
     assert_eq!(at(44)["MacAddress"], Value::Null);
     assert_eq!(at(44)["NetworkingConfig"]["EndpointsConfig"]["bridge"]["MacAddress"], mac);
 
     let mut full = read(FULL);
     let front = |full: &Value| {
-        drawn(full, 44).body["NetworkingConfig"]["EndpointsConfig"]["front"]["MacAddress"].clone()
+        derived(full, 44).body["NetworkingConfig"]["EndpointsConfig"]["front"]["MacAddress"].clone()
     };
     assert_eq!(front(&full), Value::Null);
     full["NetworkSettings"]["Networks"]["front"]["MacAddress"] = json!("be:ef:00:00:00:01");
@@ -132,25 +132,25 @@ fn a_mac_address_is_kept_only_if_somebody_chose_it() {
 }
 
 #[test]
-fn a_container_in_another_s_network_has_no_names_and_ports_of_its_own() {
+fn a_container_in_another_containers_network_has_no_hostname_and_ports() {
     let container = read(include_str!("../../fixtures/recreate/sidecar.json"));
     let id = "01a7dd1d6687df484172b4082fecf5522ba68dc3b30b9f4d135b41b69eee2bfe";
     assert_eq!(blueprint::companions(&container), [id]);
-    let body = drawn(&container, 41).body;
+    let body = derived(&container, 41).body;
     assert_eq!(body["HostConfig"]["NetworkMode"], "container:other");
     assert_eq!(body["HostConfig"]["PidMode"], "container:other");
     for key in ["Hostname", "Domainname", "ExposedPorts", "MacAddress", "NetworkingConfig"] {
         assert_eq!(body[key], Value::Null, "{key}");
     }
-    // Whoever is gone cannot be named.
+    // A missing companion keeps its id.
     let version = Version::of_docker(1, 41);
-    let body = blueprint::draw(&container, &read(IMAGE), version, &BTreeMap::new()).unwrap().body;
+    let body = blueprint::derive(&container, &read(IMAGE), version, &BTreeMap::new()).unwrap().body;
     assert_eq!(body["HostConfig"]["NetworkMode"], format!("container:{id}"));
 }
 
 #[test]
-fn the_machine_s_namespaces_are_shared_without_its_name() {
-    let body = drawn(&read(include_str!("../../fixtures/recreate/sharing.json")), 44).body;
+fn host_namespaces_are_shared_without_the_host_name() {
+    let body = derived(&read(include_str!("../../fixtures/recreate/sharing.json")), 44).body;
     assert_eq!((&body["Hostname"], &body["NetworkingConfig"]), (&Value::Null, &Value::Null));
     assert_eq!(
         (&body["HostConfig"]["NetworkMode"], &body["HostConfig"]["IpcMode"]),
@@ -159,47 +159,47 @@ fn the_machine_s_namespaces_are_shared_without_its_name() {
 }
 
 #[test]
-fn links_are_written_as_they_are_asked_for() {
+fn links_are_converted_to_the_requested_form() {
     let mut linked = read(include_str!("../../fixtures/recreate/linked.json"));
-    assert_eq!(drawn(&linked, 41).body["HostConfig"]["Links"], json!(["other:db"]));
-    // The engine follows the one that was put aside, also when that is gone.
+    assert_eq!(derived(&linked, 41).body["HostConfig"]["Links"], json!(["other:db"]));
+    // The engine keeps linking to the container that was set aside, even when it is gone.
     linked["HostConfig"]["Links"] = json!(["/other.drowse-ran:/linked/db"]);
-    assert_eq!(drawn(&linked, 41).body["HostConfig"]["Links"], json!(["other:db"]));
+    assert_eq!(derived(&linked, 41).body["HostConfig"]["Links"], json!(["other:db"]));
 }
 
 #[test]
-fn an_entry_point_that_was_taken_away_stays_away() {
-    let body = drawn(&read(include_str!("../../fixtures/recreate/noentry.json")), 41).body;
+fn a_cleared_entry_point_stays_cleared() {
+    let body = derived(&read(include_str!("../../fixtures/recreate/noentry.json")), 41).body;
     assert_eq!((&body["Entrypoint"], &body["Cmd"]), (&json!([""]), &json!(["/bin/sleep", "1000"])));
 }
 
 #[test]
-fn a_healthcheck_that_was_switched_off_stays_off() {
-    let body = drawn(&read(include_str!("../../fixtures/recreate/nohealth.json")), 41).body;
+fn a_disabled_healthcheck_stays_disabled() {
+    let body = derived(&read(include_str!("../../fixtures/recreate/nohealth.json")), 41).body;
     assert_eq!(body["Healthcheck"], json!({ "Test": ["NONE"] }));
 }
 
 #[test]
-fn a_volume_that_has_its_name_already_is_not_mounted_twice() {
+fn a_volume_mounted_by_name_is_not_mounted_twice() {
     let mut container = read(FULL);
-    let first = drawn(&container, 41).body;
+    let first = derived(&container, 41).body;
     container["HostConfig"] = first["HostConfig"].clone();
     container["Config"]["Volumes"] = json!({ "/cache": {}, "/data": {} });
-    assert_eq!(drawn(&container, 41).body, first);
+    assert_eq!(derived(&container, 41).body, first);
 }
 
 #[test]
-fn one_that_was_taken_out_of_all_networks_is_refused() {
+fn a_container_in_no_network_is_refused() {
     let mut container = read(FULL);
     container["NetworkSettings"]["Networks"] = json!({});
     let version = Version::of_docker(1, 41);
-    let why = blueprint::draw(&container, &read(IMAGE), version, &BTreeMap::new()).unwrap_err();
+    let why = blueprint::derive(&container, &read(IMAGE), version, &BTreeMap::new()).unwrap_err();
     assert!(why.ends_with("connect it to one first"), "{why}");
 }
 
-// === for whatever was set ===
+// === properties over arbitrary configurations ===
 
-/// What somebody may ask for, or an image may have, in these letters and numbers.
+/// Configurations of a container or an image, from these letters and numbers.
 fn configuration(letters: &'static str, numbers: [u64; 2]) -> impl Strategy<Value = Value> {
     let each = move || letters.chars().map(String::from).collect::<Vec<_>>();
     let word = move || proptest::string::string_regex(&format!("[{letters}]")).unwrap();
@@ -233,7 +233,8 @@ fn other() -> impl Strategy<Value = Value> {
     configuration("xy", [3, 4])
 }
 
-/// What Docker makes of what was asked for and of the image (`merge` in its daemon).
+/// The container's configuration that Docker computes from the request and the image (`merge` in
+/// its daemon).
 fn merged(asked: &Value, image: &Value) -> Value {
     let mut own = asked.clone();
     let none =
@@ -272,14 +273,14 @@ fn merged(asked: &Value, image: &Value) -> Value {
     own
 }
 
-/// The same in one form: in one order, and without what says nothing.
+/// Normal form: sorted, and without values that mean nothing.
 fn plain(value: &Value) -> Value {
     match value {
         Value::Object(entries) => {
             let entries = entries.iter().map(|(key, value)| (key.clone(), plain(value)));
             let says =
                 |value: &Value| ![json!(null), json!(""), json!([]), json!(0)].contains(value);
-            // An empty table says something inside a table: the name is there.
+            // An empty table inside a table is significant: its key exists.
             Value::Object(entries.filter(|(_, value)| says(value)).collect())
         }
         Value::Array(items) if items.iter().all(|it| it.to_string().contains('=')) => {
@@ -297,35 +298,35 @@ fn container(config: &Value) -> Value {
     })
 }
 
-fn redrawn(config: &Value, image: &Value) -> Value {
+fn rederived(config: &Value, image: &Value) -> Value {
     let image = json!({ "Config": image });
     let version = Version::of_docker(1, 41);
     let mut body =
-        blueprint::draw(&container(config), &image, version, &BTreeMap::new()).unwrap().body;
+        blueprint::derive(&container(config), &image, version, &BTreeMap::new()).unwrap().body;
     body.as_object_mut().unwrap().remove("HostConfig");
     body
 }
 
 proptest! {
     #[test]
-    fn with_the_same_image_the_same_container_comes_of_it(
+    fn the_same_image_results_in_the_same_container(
         asked in any(), image in any(),
     ) {
         let container = merged(&asked, &image);
-        let again = merged(&redrawn(&container, &image), &image);
+        let again = merged(&rederived(&container, &image), &image);
         prop_assert_eq!(plain(&again), plain(&container));
     }
 
     #[test]
-    fn with_a_newer_image_what_was_set_is_kept_and_the_rest_is_the_newer_s(
+    fn a_newer_image_replaces_only_values_that_were_not_set(
         asked in any(), image in other(), newer in other(),
     ) {
-        let redrawn = redrawn(&merged(&asked, &image), &image);
-        prop_assert_eq!(plain(&merged(&redrawn, &newer)), plain(&merged(&asked, &newer)));
+        let rederived = rederived(&merged(&asked, &image), &image);
+        prop_assert_eq!(plain(&merged(&rederived, &newer)), plain(&merged(&asked, &newer)));
     }
 
     #[test]
-    fn whatever_an_engine_says_there_is_an_answer(
+    fn any_inspect_result_is_derived_or_refused(
         key in 0..64_usize, strange in prop_oneof![
             Just(json!(null)), Just(json!([])), Just(json!({})), Just(json!("x:y:z")), Just(json!(-1)),
             Just(json!([1, null, {}])), Just(json!({ "a": [null] })), Just(json!(["::", ":", ""])),
@@ -343,15 +344,15 @@ proptest! {
             *value = strange;
         }
         for minor in [41, 44] {
-            // An error is an answer, too.
-            let _ = blueprint::draw(&container, &image, Version::of_docker(1, minor), &BTreeMap::new());
+            // An error is an accepted result, too.
+            let _ = blueprint::derive(&container, &image, Version::of_docker(1, minor), &BTreeMap::new());
         }
         blueprint::companions(&container);
-        blueprint::own_volumes(&container);
+        blueprint::anonymous_volumes(&container);
     }
 }
 
-/// The JSON pointers of everything in it.
+/// JSON pointers of all values.
 fn paths(value: &Value, at: String, into: &mut Vec<String>) {
     match value {
         Value::Object(entries) => entries.iter().for_each(|(key, value)| {

@@ -36,7 +36,7 @@ fn start_of_a_running_container_is_success() {
 
 #[test]
 fn start_of_a_paused_container_unpauses_it() {
-    // 409 by Docker, 304 or 500 by others: its state decides.
+    // Docker answers 409, others 304 or 500: the state decides.
     for refusal in [
         refused(409, "cannot start a paused container, try unpause instead"),
         refused(500, "unable to start a paused container"),
@@ -51,7 +51,7 @@ fn start_of_a_paused_container_unpauses_it() {
     }
 }
 
-/// Podman refuses what Docker takes.
+/// Podman's error where Docker succeeds.
 fn improper() -> Reply {
     let message = "container 1f0e must be in Created or Stopped state to be started: container \
                    state improper";
@@ -59,7 +59,7 @@ fn improper() -> Reply {
 }
 
 #[test]
-fn a_container_of_podman_that_somebody_else_is_stopping_is_started_when_it_has_stopped() {
+fn a_podman_container_that_another_client_stops_is_started_after_the_stop() {
     let stopping = RUNNING.replace("\"running\"", "\"stopping\"");
     let test = docker();
     test.expect("engine", START, improper());
@@ -72,7 +72,7 @@ fn a_container_of_podman_that_somebody_else_is_stopping_is_started_when_it_has_s
 }
 
 #[test]
-fn a_container_of_podman_that_is_stopped_again_and_again_is_a_conflict() {
+fn a_podman_container_that_is_stopped_repeatedly_is_a_conflict() {
     let test = docker();
     for _ in 0..3 {
         test.expect("engine", START, improper());
@@ -90,7 +90,7 @@ fn a_container_of_podman_that_is_stopped_again_and_again_is_a_conflict() {
 }
 
 #[test]
-fn a_container_that_is_called_paused_a_moment_after_it_was_unpaused_is_waited_for() {
+fn a_stale_paused_state_after_an_unpause_is_waited_for() {
     let test = docker();
     test.expect("engine", START, refused(409, "cannot start a paused container"));
     for (request, reply) in [
@@ -105,7 +105,7 @@ fn a_container_that_is_called_paused_a_moment_after_it_was_unpaused_is_waited_fo
 }
 
 #[test]
-fn a_container_that_ended_while_it_was_unpaused_is_started() {
+fn a_container_that_exited_during_an_unpause_is_started() {
     let test = docker();
     test.expect("engine", START, refused(409, "cannot start a paused container"));
     test.expect("engine", INSPECT_WEB, recorded(PAUSED));
@@ -117,7 +117,7 @@ fn a_container_that_ended_while_it_was_unpaused_is_started() {
 }
 
 #[test]
-fn start_of_a_container_that_is_not_there_is_not_found() {
+fn start_of_a_missing_container_is_not_found() {
     let test = docker();
     test.expect("engine", START, missing());
     test.expect("engine", INSPECT_WEB, missing());
@@ -144,7 +144,7 @@ fn a_missing_network_is_not_a_missing_container() {
 }
 
 #[test]
-fn a_refusal_carries_the_engines_words_and_the_stable_code() {
+fn an_error_has_the_engines_message_and_the_stable_code() {
     for (status, message, code) in [
         (409, "container is restarting, wait until the container is running", ErrorCode::Conflict),
         (
@@ -175,7 +175,7 @@ fn a_refusal_carries_the_engines_words_and_the_stable_code() {
 
 const MARKED: &str = "container is marked for removal and cannot be started";
 
-/// The recorded container while the engine removes it.
+/// The recorded container during its removal.
 fn removing() -> Reply {
     changed(EXITED, "/State/Status", json!("removing"))
 }
@@ -194,7 +194,7 @@ fn a_start_waits_for_the_end_of_a_removal_and_starts_the_new_container_of_the_na
 }
 
 #[test]
-fn a_start_that_waits_for_the_end_of_a_removal_is_not_found_when_no_other_container_follows() {
+fn a_start_during_a_removal_is_not_found_without_a_successor() {
     let test = docker();
     test.expect("engine", START, refused(409, MARKED));
     test.expect("engine", INSPECT_WEB, removing());
@@ -206,7 +206,7 @@ fn a_start_that_waits_for_the_end_of_a_removal_is_not_found_when_no_other_contai
 }
 
 #[test]
-fn a_refusal_that_was_about_the_container_before_is_no_refusal() {
+fn an_error_about_the_previous_container_is_retried() {
     for answer in [
         refused(409, MARKED),
         missing(),
@@ -222,7 +222,7 @@ fn a_refusal_that_was_about_the_container_before_is_no_refusal() {
 }
 
 #[test]
-fn a_container_that_stays_marked_for_removal_is_a_conflict_in_the_engines_words() {
+fn a_container_that_stays_marked_for_removal_is_a_conflict() {
     let test = docker();
     for _ in 0..3 {
         test.expect("engine", START, refused(409, MARKED));
@@ -245,7 +245,7 @@ fn a_failed_start_is_stopped_with_the_engines_reason() {
 }
 
 #[test]
-fn each_state_has_its_word() {
+fn each_state_maps_to_a_status() {
     for (word, status, detail) in [
         ("created", Status::Stopped, Some("created and never started")),
         ("running", Status::Running, None),
@@ -253,7 +253,7 @@ fn each_state_has_its_word() {
         ("restarting", Status::Starting, Some("exited with status 3, the engine restarts it")),
         ("removing", Status::Stopping, None),
         ("exited", Status::Stopped, Some("exited with status 3")),
-        ("dead", Status::Failed, Some("the engine could not remove it; remove it by hand")),
+        ("dead", Status::Failed, Some("the engine could not remove it; remove it manually")),
         ("stopping", Status::Stopping, None),
         ("configured", Status::Stopped, None),
         ("stopped", Status::Stopped, Some("exited with status 3")),
@@ -282,12 +282,12 @@ fn a_container_that_was_never_started_is_stopped_without_a_start_time() {
 }
 
 #[test]
-fn an_exit_is_told_with_status_and_want_of_memory() {
+fn an_exit_has_its_status_and_the_out_of_memory_reason() {
     let test = docker();
     test.expect("engine", INSPECT_WEB, changed(EXITED, "/State/OOMKilled", json!(true)));
     let seen = test.status("web").unwrap();
     assert_eq!(seen.attribute("exit-status"), Some("137"));
-    assert_eq!(seen.detail.as_deref(), Some("exited with status 137, killed for want of memory"));
+    assert_eq!(seen.detail.as_deref(), Some("exited with status 137, out of memory"));
 }
 
 #[test]
@@ -320,8 +320,8 @@ fn health_is_the_engines_verdict() {
 }
 
 #[test]
-fn a_name_that_could_begin_an_id_never_touches_another_container() {
-    // The engine answers for /web, whose id may begin with `32ed`; no container has this name.
+fn a_name_that_is_an_id_prefix_never_affects_another_container() {
+    // The engine answers with /web, whose id may begin with `32ed`; no container has this name.
     let test = docker();
     for _ in 0..5 {
         test.expect("engine", "GET /v1.41/containers/32ed/json", recorded(RUNNING));
@@ -335,7 +335,7 @@ fn a_name_that_could_begin_an_id_never_touches_another_container() {
 }
 
 #[test]
-fn a_container_whose_name_could_begin_an_id_is_started_by_its_id() {
+fn a_container_whose_name_is_an_id_prefix_is_started_by_its_id() {
     let test = docker();
     let body = || changed(RUNNING, "/Name", json!("/db"));
     test.expect("engine", "GET /v1.41/containers/db/json", body());
@@ -357,14 +357,14 @@ fn pause_is_success_when_paused_and_conflict_when_stopped() {
     test.expect("engine", INSPECT_WEB, recorded(PAUSED));
     assert_eq!(test.pause("web").unwrap().status, Status::Paused);
 
-    // Podman: 500 for every wrong state.
+    // Podman answers 500 for every wrong state.
     test.expect("engine", PAUSE, refused(500, "container is not running"));
     test.expect("engine", INSPECT_WEB, recorded(EXITED));
     let error = test.pause("web").unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Conflict);
     assert_eq!(
         error.message(),
-        "pause container \"web\": it does not run, the engine calls it \"exited\"; start it instead"
+        "pause container \"web\": the container does not run (engine state \"exited\"); start it instead"
     );
 
     test.expect("engine", PAUSE, missing());

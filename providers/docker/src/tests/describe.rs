@@ -3,27 +3,29 @@ use drowse_provider_sdk::{ErrorCode, testing};
 use super::*;
 
 #[test]
-fn the_description_has_no_mistakes() {
+fn the_description_is_valid() {
     testing::check_description::<Docker>();
 }
 
 #[test]
-fn an_unknown_key_and_a_wrong_word_are_refused_by_name() {
+fn an_unknown_key_and_an_invalid_value_are_named() {
     let refusal = |settings| {
         let error = Harness::<Docker>::with_settings(settings).configure().unwrap_err();
         assert_eq!(*error.code(), ErrorCode::InvalidRequest);
         error.message().to_owned()
     };
-    let told = refusal(json!({ "adress": "auto" }));
-    assert!(told.starts_with(r#"settings: key "adress": unknown field `adress`, expected one of"#));
-    let told = refusal(json!({ "address": "public" }));
-    assert!(told.contains("expected one of `auto`, `container`, `published`"), "{told}");
-    let told = refusal(json!({ "host": "10.0.0.1:2375" }));
-    assert!(told.starts_with(r#"settings: key "host": "10.0.0.1:2375" is not"#), "{told}");
+    let message = refusal(json!({ "adress": "auto" }));
+    assert!(
+        message.starts_with(r#"settings: key "adress": unknown field `adress`, expected one of"#)
+    );
+    let message = refusal(json!({ "address": "public" }));
+    assert!(message.contains("expected one of `auto`, `container`, `published`"), "{message}");
+    let message = refusal(json!({ "host": "10.0.0.1:2375" }));
+    assert!(message.starts_with(r#"settings: key "host": "10.0.0.1:2375" is not"#), "{message}");
 }
 
 #[test]
-fn a_handle_that_is_no_container_name_never_reaches_the_engine() {
+fn an_invalid_container_name_is_refused_before_a_request() {
     let test = Harness::<Docker>::new();
     for handle in ["", "../info", "a/b", "a b", "-a", "a?b", "a%2fb", ".a"] {
         let error = test.start(handle).unwrap_err();
@@ -33,7 +35,7 @@ fn a_handle_that_is_no_container_name_never_reaches_the_engine() {
 }
 
 #[test]
-fn the_version_is_the_smaller_of_both_and_asked_once() {
+fn the_version_is_the_lower_one_and_negotiated_once() {
     let test = engine("1.52", json!({}));
     test.expect("engine", "GET /v1.47/containers/web/json", recorded(RUNNING));
     test.expect("engine", "GET /v1.47/containers/web/json", recorded(RUNNING));
@@ -42,7 +44,7 @@ fn the_version_is_the_smaller_of_both_and_asked_once() {
 }
 
 #[test]
-fn an_engine_that_was_replaced_is_asked_for_its_version_again() {
+fn the_version_is_negotiated_again_with_a_replaced_engine() {
     let test = docker();
     test.expect("engine", INSPECT_WEB, recorded(RUNNING));
     test.status("web").unwrap();
@@ -54,7 +56,7 @@ fn an_engine_that_was_replaced_is_asked_for_its_version_again() {
 }
 
 #[test]
-fn something_else_behind_the_socket_is_named() {
+fn a_socket_of_another_service_is_reported() {
     let test = Harness::<Docker>::new();
     test.expect("engine", "GET /_ping", Reply::status(200).body("hello"));
     let error = test.status("web").unwrap_err();
@@ -63,7 +65,7 @@ fn something_else_behind_the_socket_is_named() {
 }
 
 #[test]
-fn a_dead_socket_is_unavailable_and_says_what_was_attempted() {
+fn a_dead_socket_is_unavailable_with_the_attempted_action() {
     let test = Harness::<Docker>::new();
     let dead = drowse_provider_sdk::Error::unavailable("connect to unix:///x: connection refused");
     test.expect("engine", "GET /_ping", Reply::error(dead));

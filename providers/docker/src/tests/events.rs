@@ -15,7 +15,7 @@ fn since(time: &str) -> String {
     format!("GET /v1.41/events?since={time}&filters={filters}")
 }
 
-/// The first request: from the moment at which the watch began.
+/// The first request, from the start time of the watch.
 fn first() -> String {
     since("1767225600.000000000")
 }
@@ -26,18 +26,18 @@ fn event(action: &str, name: &str, time: u64) -> String {
     .to_string()
 }
 
-/// Watches one stream; each look at a container finds what stands beside its name.
-fn watch<const N: usize>(stream: Reply, looks: [(&str, Reply); N]) -> Watched {
+/// Watches one stream; each inspection finds the reply next to its name.
+fn watch<const N: usize>(stream: Reply, inspections: [(&str, Reply); N]) -> Watched {
     let test = docker();
     test.expect("engine", &first(), stream.stays_open());
-    for (name, reply) in looks {
+    for (name, reply) in inspections {
         test.expect("engine", &format!("GET /v1.41/containers/{name}/json"), reply);
     }
     test.watch()
 }
 
 #[test]
-fn an_event_reports_what_the_container_is_now_under_its_name() {
+fn an_event_reports_the_current_state_under_the_name() {
     let stream = Reply::status(200).body(event("start", "web", 1_795_213_962_000_000_007));
     let watched = watch(stream, [("web", recorded(RUNNING))]);
     assert_eq!(watched.error, None);
@@ -50,7 +50,7 @@ fn an_event_reports_what_the_container_is_now_under_its_name() {
 }
 
 #[test]
-fn recorded_events_are_read_and_what_does_not_matter_is_left() {
+fn recorded_events_are_parsed_and_others_ignored() {
     let test = docker();
     test.expect("engine", &first(), Reply::status(200).body(RECORDED).stays_open());
     let mut kinds = Vec::new();
@@ -90,7 +90,7 @@ fn values_without_newlines_and_podmans_died_are_understood() {
 }
 
 #[test]
-fn a_destroyed_container_whose_name_is_taken_again_is_not_reported_missing() {
+fn a_destroyed_container_with_a_successor_is_not_reported_missing() {
     let stream = Reply::status(200).body(event("destroy", "web", 5));
     let watched = watch(stream, [("web", recorded(RUNNING))]);
     assert_eq!(watched.observations()[0].status, Status::Running);
@@ -126,7 +126,7 @@ fn a_network_joined_while_running_is_reported_and_while_starting_is_not() {
 }
 
 #[test]
-fn after_a_break_it_goes_on_where_it_was_says_so_and_repeats_nothing() {
+fn after_a_disconnect_the_watch_resumes_without_repetitions() {
     let last = 1_795_213_962_000_000_007;
     let test = docker();
     let broken = Error::internal("connection reset");
@@ -136,7 +136,7 @@ fn after_a_break_it_goes_on_where_it_was_says_so_and_repeats_nothing() {
         .breaks(broken);
     test.expect("engine", &first(), stream);
     test.expect("engine", INSPECT_WEB, recorded(RUNNING));
-    // `since` is inclusive: the last event comes again, with another of the same moment.
+    // `since` is inclusive: the last event is repeated, with another of the same moment.
     let again = event("start", "web", last) + &event("die", "web", last);
     let stream = Reply::status(200).body(again).stays_open();
     test.expect("engine", &since("1795213962.000000007"), stream);
@@ -155,7 +155,7 @@ fn after_a_break_it_goes_on_where_it_was_says_so_and_repeats_nothing() {
 }
 
 #[test]
-fn a_stream_that_ends_at_once_is_left_to_the_host() {
+fn a_stream_that_ends_at_once_is_reopened_by_the_host() {
     let test = docker();
     test.expect("engine", &first(), Reply::status(200));
     let error = test.watch().error.unwrap();
@@ -164,7 +164,7 @@ fn a_stream_that_ends_at_once_is_left_to_the_host() {
 }
 
 #[test]
-fn an_engine_that_went_away_ends_the_watch() {
+fn an_unreachable_engine_ends_the_watch() {
     let test = docker();
     let stream = Reply::status(200).pause(Duration::from_secs(60));
     test.expect("engine", &first(), stream);
@@ -176,7 +176,7 @@ fn an_engine_that_went_away_ends_the_watch() {
 }
 
 #[test]
-fn a_container_that_could_not_be_looked_at_is_a_gap() {
+fn a_failed_inspection_emits_synced() {
     let test = docker();
     let stream = Reply::status(200).body(event("start", "web", 5)).stays_open();
     test.expect("engine", &first(), stream);

@@ -8,7 +8,7 @@ const CREATE: &str = "POST /v1.41/containers/web/exec";
 const START: &str = "POST /v1.41/exec/17282d3a/start";
 const STATE: &str = "GET /v1.41/exec/17282d3a/json";
 
-/// A provider that has made the command.
+/// A provider that has created the command.
 fn created() -> Harness<Docker> {
     let test = docker();
     test.expect("exec", CREATE, Reply::json(json!({ "Id": "17282d3a" })));
@@ -31,7 +31,7 @@ fn refusal(test: &Harness<Docker>) -> Error {
 }
 
 #[test]
-fn a_command_is_run_as_it_is_and_tells_its_status_and_output() {
+fn a_command_runs_unchanged_and_returns_status_and_output() {
     let test = created();
     let written = [frame(1, "out\n"), frame(2, "err\n")].concat();
     test.expect("exec", START, Reply::status(200).body(written));
@@ -53,7 +53,7 @@ fn a_command_is_run_as_it_is_and_tells_its_status_and_output() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_a_status_with_the_engines_reason() {
+fn a_missing_program_is_a_status_with_the_engines_reason() {
     let exit = ran(frame(1, "OCI runtime exec failed: \"nope\": not found\r\n"), 126);
     assert_eq!(exit, Exit::new(126, ["OCI runtime exec failed: \"nope\": not found"]));
 }
@@ -68,7 +68,7 @@ fn only_the_last_lines_are_kept() {
 }
 
 #[test]
-fn the_engine_may_notice_the_end_after_the_output_s() {
+fn the_engine_may_notice_the_end_after_the_end_of_output() {
     let test = created();
     test.expect("exec", START, Reply::status(200));
     test.expect("exec", STATE, state(true, Value::Null));
@@ -78,7 +78,7 @@ fn the_engine_may_notice_the_end_after_the_output_s() {
 }
 
 #[test]
-fn an_end_that_the_engine_never_notices_is_a_timeout() {
+fn an_end_that_the_engine_never_reports_is_a_timeout() {
     let test = created();
     test.expect("exec", START, Reply::status(200));
     for _ in 0..1001 {
@@ -86,12 +86,15 @@ fn an_end_that_the_engine_never_notices_is_a_timeout() {
     }
     let error = refusal(&test);
     assert_eq!(*error.code(), ErrorCode::Timeout);
-    assert!(error.message().ends_with("the engine still says that it runs"), "{error}");
+    assert!(
+        error.message().ends_with("the engine still reports the command as running"),
+        "{error}"
+    );
     assert_eq!(test.elapsed(), Duration::from_secs(10));
 }
 
 #[test]
-fn a_command_in_what_does_not_run_is_a_conflict_that_says_so() {
+fn a_command_in_a_stopped_container_is_a_conflict() {
     for (state, word) in [(EXITED, "exited"), (PAUSED, "paused")] {
         let test = docker();
         test.expect("exec", CREATE, refused(409, "Container web is not running"));
@@ -101,8 +104,8 @@ fn a_command_in_what_does_not_run_is_a_conflict_that_says_so() {
         assert_eq!(
             error.message(),
             format!(
-                "run a command in container \"web\": it does not run, the engine calls it \
-                 {word:?}; start it first"
+                "run a command in container \"web\": the container does not run (engine state \
+                 {word:?}); start it first"
             )
         );
     }
@@ -113,7 +116,7 @@ fn a_command_in_what_does_not_run_is_a_conflict_that_says_so() {
 }
 
 #[test]
-fn without_its_own_grant_nothing_is_run_and_the_line_to_add_is_told() {
+fn without_the_grant_the_error_names_the_line_to_add() {
     let test = docker();
     let denied = "endpoint \"exec\" is not granted: add to [provider.docker]: endpoint.exec = \
                   { url = \"unix:///var/run/docker.sock\" }";
@@ -124,7 +127,7 @@ fn without_its_own_grant_nothing_is_run_and_the_line_to_add_is_told() {
 }
 
 #[test]
-fn no_command_and_no_container_name_reach_the_engine() {
+fn an_empty_command_and_an_invalid_name_are_refused_before_a_request() {
     let test = Harness::<Docker>::new();
     let code = |result: Result<Exit>| result.unwrap_err().code().clone();
     assert_eq!(code(test.exec("web", &[])), ErrorCode::InvalidRequest);
@@ -133,7 +136,7 @@ fn no_command_and_no_container_name_reach_the_engine() {
 }
 
 #[test]
-fn a_stream_that_breaks_is_an_error_and_no_end() {
+fn a_broken_stream_is_an_error() {
     let test = created();
     let broken = Error::internal("the response broke off");
     test.expect("exec", START, Reply::status(200).body(frame(1, "half")).breaks(broken));
@@ -143,7 +146,7 @@ fn a_stream_that_breaks_is_an_error_and_no_end() {
 }
 
 #[test]
-fn a_command_that_writes_without_end_is_not_read_to_its_end() {
+fn endless_output_is_an_error() {
     let test = created();
     let piece = frame(1, &"x\n".repeat(1 << 19));
     let reply = (0..5).fold(Reply::status(200), |reply, _| reply.body(piece.clone()));

@@ -27,7 +27,7 @@ fn recorded_containers_are_listed_with_state_and_addresses() {
 }
 
 #[test]
-fn a_full_page_leads_to_the_next_and_a_short_one_ends() {
+fn a_full_page_has_a_next_page_and_a_short_one_is_the_last() {
     let test = docker();
     let full: Vec<Value> = (0..100).map(item).collect();
     test.expect("engine", FIRST, Reply::json(json!(full)));
@@ -53,11 +53,11 @@ fn a_cursor_whose_container_is_gone_is_a_conflict() {
     test.expect("engine", &next, refused(500, "no such container abc"));
     let error = test.list(Some("abc")).unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Conflict);
-    assert!(error.message().ends_with("begin it anew"), "{}", error.message());
+    assert!(error.message().ends_with("start again from the first page"), "{}", error.message());
 }
 
 #[test]
-fn health_and_the_own_name_are_read_from_what_the_list_has() {
+fn health_and_name_are_parsed_from_list_items() {
     let test = docker();
     let mut items = Vec::new();
     for (id, status) in

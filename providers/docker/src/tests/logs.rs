@@ -16,7 +16,7 @@ pub(super) fn frame(stream: u8, content: &str) -> Vec<u8> {
 }
 
 #[test]
-fn frames_are_taken_apart_wherever_the_pieces_are_cut() {
+fn frames_are_decoded_across_piece_boundaries() {
     let stream = [
         frame(2, "err1\n"),
         frame(1, "out1\n"),
@@ -37,13 +37,13 @@ fn frames_are_taken_apart_wherever_the_pieces_are_cut() {
 }
 
 #[test]
-fn a_terminals_output_is_taken_as_it_is() {
+fn terminal_output_is_not_decoded() {
     let reply = Reply::status(200).body("tty1\r\nsec").body("ond\r\n");
     assert_eq!(read(true, 10, reply).unwrap(), ["tty1", "second"]);
 }
 
 #[test]
-fn no_more_lines_than_asked_for_and_no_endless_line() {
+fn lines_are_limited_in_number_and_length() {
     let long = "x".repeat(100_000);
     let stream = [frame(1, "1\n2\n3\n"), frame(1, &long), frame(1, "\n")].concat();
     let lines = read(false, 2, Reply::status(200).body(stream)).unwrap();
@@ -52,7 +52,7 @@ fn no_more_lines_than_asked_for_and_no_endless_line() {
 }
 
 #[test]
-fn what_is_not_framed_is_an_error() {
+fn a_stream_without_frames_is_an_error() {
     let error = read(false, 5, Reply::status(200).body("plain text here\n")).unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Internal);
     assert!(error.message().starts_with(r#"read the logs of container "web": "#));
@@ -65,7 +65,7 @@ fn a_log_driver_that_cannot_be_read_is_unsupported() {
 }
 
 #[test]
-fn when_so_many_lines_are_too_much_fewer_are_asked_for() {
+fn fewer_lines_are_requested_if_the_stream_is_too_long() {
     let test = docker();
     test.expect("engine", INSPECT_WEB, recorded(RUNNING));
     let path =
@@ -84,7 +84,7 @@ fn when_so_many_lines_are_too_much_fewer_are_asked_for() {
     assert_eq!(test.logs_of("web", 1).unwrap(), [""; 0], "not even one line can be read");
 }
 
-/// To be fuzzed: its corpus is replayed.
+/// Fuzzed; its corpus is replayed.
 #[test]
 fn fuzzed_frames_are_the_same_lines_wherever_the_pieces_are_cut() {
     bolero::check!().for_each(|stream: &[u8]| {

@@ -10,7 +10,7 @@ use crate::recreate::RECREATED_FROM;
 const FULL: &str = include_str!("../../fixtures/recreate/full.json");
 const IMAGE: &str = include_str!("../../fixtures/recreate/image.json");
 
-/// The id of the recorded container `full`.
+/// Id of the recorded container `full`.
 const OLD: &str = "7347afeed28c7b28e48f94d1f185346c9b56338208f9cbe2affc00107b8a9d3a";
 const NEW: &str = "1111111111111111111111111111111111111111111111111111111111111111";
 
@@ -19,7 +19,7 @@ const CREATE: &str = "POST /v1.41/containers/create?name=full";
 const JOIN: &str = "POST /v1.41/networks/back/connect";
 const START: &str = "POST /v1.41/containers/full/start";
 
-/// A provider whose engine plays by a script.
+/// A provider with a scripted engine.
 struct Play(Harness<Docker>);
 
 impl Play {
@@ -44,7 +44,7 @@ impl Play {
         self.recreate().unwrap_err()
     }
 
-    /// What is there under the name, and beside it.
+    /// The containers under the name and its suffixes.
     fn found(&self, current: Option<Value>, ran: Option<Value>, old: Option<Value>) -> &Self {
         for (name, found) in [("full", current), ("full.drowse-ran", ran), ("full.drowse-old", old)]
         {
@@ -71,7 +71,7 @@ impl Play {
         self.then("recreate", &rename(to), Reply::status(204))
     }
 
-    fn made(&self) -> &Self {
+    fn expect_create(&self) -> &Self {
         self.then("recreate", CREATE, Reply::json(json!({ "Id": NEW })));
         self.then("recreate", JOIN, Reply::status(200))
     }
@@ -81,7 +81,7 @@ impl Play {
         self.then("engine", &inspect("full"), Reply::json(full("running", id)))
     }
 
-    fn lives(&self) -> &Self {
+    fn expect_running(&self) -> &Self {
         self.then("engine", &inspect("full"), Reply::json(full("running", NEW)));
         self.then("engine", "GET /containers/json?all=1&limit=100", Reply::json(json!([])))
     }
@@ -92,8 +92,8 @@ impl Play {
         self.then("recreate", &request, Reply::status(204))
     }
 
-    /// The new one away, the old one where it was, and running.
-    fn put_back(&self, new: bool) -> &Self {
+    /// Removes the new container, renames the old one back and starts it.
+    fn expect_rollback(&self, new: bool) -> &Self {
         if new {
             self.removed(NEW, true);
         }
@@ -102,7 +102,7 @@ impl Play {
         self.started(OLD)
     }
 
-    /// The body with which the container was created.
+    /// The body of the create request.
     fn created(&self) -> Value {
         let requests = self.0.requests();
         let create =
@@ -123,14 +123,14 @@ fn full(status: &str, id: &str) -> Value {
     full
 }
 
-/// The old one, put aside.
+/// The old container, set aside.
 fn aside(name: &str) -> Value {
     let mut aside = full("exited", OLD);
     aside["Name"] = json!(format!("/{name}"));
     aside
 }
 
-/// The new one.
+/// The new container.
 fn successor(status: &str) -> Value {
     let mut new = full(status, NEW);
     new["Config"]["Labels"][RECREATED_FROM] = json!(OLD);
@@ -150,13 +150,17 @@ fn rename(to: &str) -> String {
     format!("POST /containers/{OLD}/rename?name={to}")
 }
 
-// === it goes well ===
+// === success ===
 
 #[test]
-fn the_old_one_is_removed_when_the_new_one_runs_and_not_before() {
+fn the_old_container_is_removed_only_when_the_new_one_runs() {
     let play = Play::new();
     play.found(Some(full("running", OLD)), None, None).prepared().stopped();
-    play.renamed("full.drowse-ran").made().started(NEW).lives().removed(OLD, false);
+    play.renamed("full.drowse-ran")
+        .expect_create()
+        .started(NEW)
+        .expect_running()
+        .removed(OLD, false);
     let seen = play.recreate().unwrap();
     assert_eq!((seen.status, seen.native_id.as_deref()), (Status::Running, Some(NEW)));
     assert_eq!(play.0.elapsed(), Duration::from_secs(1), "it was looked at twice");
@@ -173,11 +177,11 @@ fn the_old_one_is_removed_when_the_new_one_runs_and_not_before() {
 }
 
 #[test]
-fn what_did_not_run_is_not_started() {
+fn a_stopped_container_stays_stopped() {
     for state in ["exited", "created", "paused"] {
         let play = Play::new();
         play.found(Some(full(state, OLD)), None, None).prepared().stopped();
-        play.renamed("full.drowse-old").made();
+        play.renamed("full.drowse-old").expect_create();
         play.then("engine", &inspect("full"), Reply::json(full("created", NEW)));
         play.then("engine", "GET /containers/json?all=1&limit=100", Reply::json(json!([])));
         play.removed(OLD, false);
@@ -186,10 +190,10 @@ fn what_did_not_run_is_not_started() {
 }
 
 #[test]
-fn a_container_that_does_its_work_and_ends_has_ended_well() {
+fn a_container_that_exits_with_0_counts_as_running() {
     let play = Play::new();
     play.found(Some(full("running", OLD)), None, None).prepared().stopped();
-    play.renamed("full.drowse-ran").made().started(NEW);
+    play.renamed("full.drowse-ran").expect_create().started(NEW);
     let mut done = full("exited", NEW);
     done["State"]["ExitCode"] = json!(0);
     play.then("engine", &inspect("full"), Reply::json(done));
@@ -199,10 +203,10 @@ fn a_container_that_does_its_work_and_ends_has_ended_well() {
 }
 
 #[test]
-fn those_in_its_network_and_those_that_link_to_it_are_named() {
+fn dependent_containers_are_named() {
     let play = Play::new();
     play.found(Some(full("running", OLD)), None, None).prepared().stopped();
-    play.renamed("full.drowse-ran").made().started(NEW);
+    play.renamed("full.drowse-ran").expect_create().started(NEW);
     play.then("engine", &inspect("full"), Reply::json(full("running", NEW)));
     let item = |name: &str, mode: String| json!({ "Id": name, "Names": [format!("/{name}")], "HostConfig": { "NetworkMode": mode } });
     let old = json!({ "Id": OLD, "Names": ["/l/alias", "/full.drowse-ran", "/l/full.drowse-ran"] });
@@ -215,7 +219,7 @@ fn those_in_its_network_and_those_that_link_to_it_are_named() {
 }
 
 #[test]
-fn a_companion_is_named_by_its_name() {
+fn a_companion_is_referenced_by_name() {
     let play = Play::new();
     let mut sidecar = full("exited", OLD);
     sidecar["HostConfig"]["NetworkMode"] = json!(format!("container:{WEB_ID}"));
@@ -231,7 +235,7 @@ fn a_companion_is_named_by_its_name() {
 }
 
 #[test]
-fn a_companion_that_was_made_anew_is_found_by_where_it_comes_from() {
+fn a_recreated_companion_is_found_by_its_label() {
     for successor in [json!([{ "Id": NEW, "Names": ["/web"] }]), json!([])] {
         let play = Play::new();
         let mut sidecar = full("exited", OLD);
@@ -244,7 +248,7 @@ fn a_companion_that_was_made_anew_is_found_by_where_it_comes_from() {
         play.then("engine", &list, Reply::json(successor));
         if !found {
             let error = play.refusal();
-            assert!(error.message().ends_with("which is gone; make it anew by hand"), "{error}");
+            assert!(error.message().ends_with("which is gone; recreate it manually"), "{error}");
             continue;
         }
         play.stopped().renamed("full.drowse-old");
@@ -257,10 +261,10 @@ fn a_companion_that_was_made_anew_is_found_by_where_it_comes_from() {
     }
 }
 
-// === nothing is touched ===
+// === refused before any change ===
 
 #[test]
-fn one_that_is_not_there_is_not_found() {
+fn a_missing_container_is_not_found() {
     let play = Play::new();
     play.found(None, None, None);
     assert_eq!(*play.refusal().code(), ErrorCode::NotFound);
@@ -277,16 +281,16 @@ fn without_an_image_nothing_is_stopped() {
         error.message(),
         "recreate container \"full\": the engine has no image \"rich:1\"; recreate it with a refresh"
     );
-    // The one that it was made of tells what was set for it.
+    // The container's own image shows which settings came with it.
     play.found(Some(full("running", OLD)), None, None);
     play.then("recreate", IMAGE_BY_NAME, recorded(IMAGE));
     play.then("recreate", &by_id(), missing());
     let error = play.refusal();
-    assert!(error.message().ends_with("make the container anew by hand"), "{error}");
+    assert!(error.message().ends_with("recreate the container manually"), "{error}");
 }
 
 #[test]
-fn what_the_engine_would_remove_by_itself_is_refused() {
+fn a_container_that_the_engine_removes_itself_is_refused() {
     let play = Play::new();
     let mut gone = full("running", OLD);
     gone["HostConfig"]["AutoRemove"] = json!(true);
@@ -301,7 +305,7 @@ fn what_the_engine_would_remove_by_itself_is_refused() {
 }
 
 #[test]
-fn without_its_own_grant_nothing_is_stopped_and_the_line_to_add_is_told() {
+fn without_the_grant_nothing_is_stopped_and_the_error_names_the_line_to_add() {
     let play = Play::new();
     play.found(Some(full("running", OLD)), None, None);
     let denied = "endpoint \"recreate\" is not granted: add to [provider.docker]: \
@@ -312,15 +316,15 @@ fn without_its_own_grant_nothing_is_stopped_and_the_line_to_add_is_told() {
     assert_eq!(error.message(), format!("recreate container \"full\": {denied}"));
 }
 
-// === it goes wrong ===
+// === failure and rollback ===
 
 #[test]
-fn what_cannot_be_made_is_as_it_was() {
+fn a_failed_creation_is_rolled_back() {
     let play = Play::new();
     play.found(Some(full("running", OLD)), None, None).prepared().stopped();
     play.renamed("full.drowse-ran");
     play.then("recreate", CREATE, refused(400, "invalid mount config"));
-    play.put_back(false);
+    play.expect_rollback(false);
     let error = play.refusal();
     assert_eq!(*error.code(), ErrorCode::InvalidRequest);
     assert!(error.message().ends_with("invalid mount config"), "{error}");
@@ -328,28 +332,28 @@ fn what_cannot_be_made_is_as_it_was() {
 }
 
 #[test]
-fn one_that_cannot_join_its_network_is_taken_away_again() {
+fn a_failed_network_join_is_rolled_back() {
     let play = Play::new();
     play.found(Some(full("running", OLD)), None, None).prepared().stopped();
     play.renamed("full.drowse-ran");
     play.then("recreate", CREATE, Reply::json(json!({ "Id": NEW })));
     play.then("recreate", JOIN, refused(404, "network back not found"));
-    play.put_back(true);
+    play.expect_rollback(true);
     assert!(play.refusal().message().ends_with("network back not found"));
 }
 
 #[test]
-fn one_that_does_not_start_or_dies_at_once_is_taken_away_again() {
+fn a_failed_start_is_rolled_back() {
     let play = Play::new();
     play.found(Some(full("running", OLD)), None, None).prepared().stopped();
-    play.renamed("full.drowse-ran").made();
+    play.renamed("full.drowse-ran").expect_create();
     play.then("engine", START, refused(500, "port is already allocated"));
     play.then("engine", &inspect("full"), Reply::json(full("created", NEW)));
-    play.put_back(true);
+    play.expect_rollback(true);
     assert!(play.refusal().message().ends_with("port is already allocated"));
 
     play.found(Some(full("running", OLD)), None, None).prepared().stopped();
-    play.renamed("full.drowse-ran").made().started(NEW);
+    play.renamed("full.drowse-ran").expect_create().started(NEW);
     let mut dead = full("exited", NEW);
     dead["State"]["ExitCode"] = json!(1);
     play.then("engine", &inspect("full"), Reply::json(dead.clone()));
@@ -357,16 +361,16 @@ fn one_that_does_not_start_or_dies_at_once_is_taken_away_again() {
     let written = super::logs::frame(2, "no such option\n");
     let logs = format!("GET /containers/{NEW}/logs?stdout=1&stderr=1&tail=5");
     play.then("engine", &logs, Reply::status(200).body(written));
-    play.put_back(true);
+    play.expect_rollback(true);
     assert_eq!(
         play.refusal().message(),
-        "recreate container \"full\": the new container does not run: exited with status 1; it \
-         wrote: no such option; the old one is put back"
+        "recreate container \"full\": the new container does not run: exited with status 1; \
+         output: no such option; the old one is restored"
     );
 }
 
 #[test]
-fn one_that_cannot_be_stopped_or_put_aside_runs_on() {
+fn a_container_that_cannot_be_stopped_or_renamed_keeps_running() {
     let play = Play::new();
     play.found(Some(full("running", OLD)), None, None).prepared();
     play.then("engine", "POST /containers/full/stop?t=5", refused(500, "cannot kill"));
@@ -381,7 +385,7 @@ fn one_that_cannot_be_stopped_or_put_aside_runs_on() {
 }
 
 #[test]
-fn what_cannot_be_put_back_is_told_with_what_to_do() {
+fn a_failed_rollback_is_reported_with_what_to_do() {
     let play = Play::new();
     play.found(Some(full("running", OLD)), None, None).prepared().stopped();
     play.renamed("full.drowse-ran");
@@ -391,37 +395,41 @@ fn what_cannot_be_put_back_is_told_with_what_to_do() {
     assert_eq!(*error.code(), ErrorCode::Internal);
     assert_eq!(
         error.message(),
-        "recreate container \"full\": the connection broke; and what was there before could not be \
-         put back: connection refused; recreate it once more"
+        "recreate container \"full\": the connection broke; and the old container could not be \
+         restored: connection refused; recreate it once more"
     );
 }
 
-// === once more ===
+// === repeated calls ===
 
 #[test]
-fn one_that_was_stopped_and_left_runs_when_it_is_made() {
+fn a_container_stopped_by_an_earlier_call_is_started_again() {
     let play = Play::new();
     play.found(Some(full("running", OLD)), None, None).prepared();
-    // The engine goes away meanwhile.
+    // The engine becomes unreachable meanwhile.
     let gone = || Reply::error(Error::unavailable("connection refused"));
     play.then("engine", "POST /containers/full/stop?t=5", gone());
     play.then("engine", &inspect("full"), gone());
     assert_eq!(*play.refusal().code(), ErrorCode::Unavailable);
 
     play.found(Some(full("exited", OLD)), None, None).prepared().stopped();
-    play.renamed("full.drowse-ran").made().started(NEW).lives().removed(OLD, false);
+    play.renamed("full.drowse-ran")
+        .expect_create()
+        .started(NEW)
+        .expect_running()
+        .removed(OLD, false);
     assert_eq!(play.recreate().unwrap().status, Status::Running);
 }
 
 #[test]
-fn an_old_one_that_was_put_aside_is_gone_on_with() {
+fn an_unfinished_recreation_is_continued() {
     let play = Play::new();
     play.found(None, Some(aside("full.drowse-ran")), None).prepared();
-    play.made().started(NEW).lives().removed(OLD, false);
+    play.expect_create().started(NEW).expect_running().removed(OLD, false);
     assert_eq!(play.recreate().unwrap().status, Status::Running);
 
     let play = Play::new();
-    play.found(None, None, Some(aside("full.drowse-old"))).prepared().made();
+    play.found(None, None, Some(aside("full.drowse-old"))).prepared().expect_create();
     play.then("engine", &inspect("full"), Reply::json(full("created", NEW)));
     play.then("engine", "GET /containers/json?all=1&limit=100", Reply::json(json!([])));
     play.removed(OLD, false);
@@ -429,16 +437,16 @@ fn an_old_one_that_was_put_aside_is_gone_on_with() {
 }
 
 #[test]
-fn an_old_one_for_which_nothing_can_be_made_any_more_gets_its_name_back() {
+fn an_unfinished_recreation_that_cannot_continue_is_rolled_back() {
     let play = Play::new();
     play.found(None, Some(aside("full.drowse-ran")), None);
     play.then("recreate", IMAGE_BY_NAME, missing());
-    play.put_back(false);
+    play.expect_rollback(false);
     assert!(play.refusal().message().contains("no image"));
 }
 
 #[test]
-fn a_new_one_that_runs_is_kept_and_one_that_does_not_is_made_again() {
+fn a_running_new_container_is_kept_and_a_stopped_one_replaced() {
     let play = Play::new();
     play.found(Some(successor("running")), Some(aside("full.drowse-ran")), None);
     play.removed(OLD, false);
@@ -448,12 +456,12 @@ fn a_new_one_that_runs_is_kept_and_one_that_does_not_is_made_again() {
     let play = Play::new();
     play.found(Some(successor("created")), Some(aside("full.drowse-ran")), None);
     play.removed(NEW, true).prepared();
-    play.made().started(NEW).lives().removed(OLD, false);
+    play.expect_create().started(NEW).expect_running().removed(OLD, false);
     assert_eq!(play.recreate().unwrap().status, Status::Running);
 }
 
 #[test]
-fn a_stranger_under_the_name_is_never_removed() {
+fn an_unrelated_container_of_the_name_is_never_removed() {
     let play = Play::new();
     play.found(Some(full("exited", NEW)), Some(aside("full.drowse-ran")), None);
     let error = play.refusal();
@@ -462,12 +470,15 @@ fn a_stranger_under_the_name_is_never_removed() {
 }
 
 #[test]
-fn an_old_one_that_stays_is_told() {
+fn an_old_container_that_cannot_be_removed_is_reported() {
     let play = Play::new();
     play.found(Some(full("running", OLD)), None, None).prepared().stopped();
-    play.renamed("full.drowse-ran").made().started(NEW).lives();
+    play.renamed("full.drowse-ran").expect_create().started(NEW).expect_running();
     let delete = format!("DELETE /containers/{OLD}?force=1");
     play.then("recreate", &delete, refused(500, "device busy"));
     let error = play.refusal();
-    assert!(error.message().contains("the new one is made, and the old one is left"), "{error}");
+    assert!(
+        error.message().contains("the new container is created, and the old one is left"),
+        "{error}"
+    );
 }

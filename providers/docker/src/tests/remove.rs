@@ -13,17 +13,17 @@ fn options(preserve_data: bool) -> RemoveOptions {
     RemoveOptions { preserve_data, attributes: Vec::new() }
 }
 
-/// Deletes what runs not.
+/// Deletes a stopped container.
 const GENTLY: [&str; 2] = ["?v=1", ""];
 
-/// Deletes what may run.
+/// Deletes by force.
 const BY_FORCE: [&str; 2] = ["?force=1&v=1", "?force=1"];
 
 fn delete(query: &str) -> String {
     format!("DELETE /v1.41/containers/{OLD}{query}")
 }
 
-/// A provider that has found this container, and nothing of a recreation.
+/// A provider that found this container, and no leftovers of a recreation.
 fn found(container: Reply) -> Harness<Docker> {
     let test = docker();
     for aside in ["full.drowse-ran", "full.drowse-old"] {
@@ -33,7 +33,7 @@ fn found(container: Reply) -> Harness<Docker> {
     test
 }
 
-/// It runs, so it is asked to stop and removed then.
+/// The container runs, so it is stopped and then removed.
 fn stopped(test: &Harness<Docker>, preserve: bool) {
     let runs = refused(409, "You cannot remove a running container. Stop the container first");
     test.expect("remove", &delete(GENTLY[usize::from(preserve)]), runs);
@@ -41,8 +41,8 @@ fn stopped(test: &Harness<Docker>, preserve: bool) {
     test.expect("engine", INSPECT, changed(FULL, "/State/Status", json!("exited")));
 }
 
-/// The volumes that the engine named, in the order of their names.
-fn own_volumes() -> Vec<String> {
+/// Names of the anonymous volumes, sorted.
+fn anonymous_volumes() -> Vec<String> {
     let full: Value = serde_json::from_str(FULL).unwrap();
     let names = full["Mounts"].as_array().unwrap().iter().filter_map(|it| it["Name"].as_str());
     let mut own: Vec<_> = names.filter(|name| name.len() == 64).map(str::to_owned).collect();
@@ -52,26 +52,26 @@ fn own_volumes() -> Vec<String> {
 }
 
 #[test]
-fn it_is_asked_to_stop_and_removed_with_the_volumes_that_are_its_own() {
+fn a_container_is_stopped_and_removed_with_its_own_volumes() {
     let test = found(recorded(FULL));
     stopped(&test, false);
     test.expect("remove", &delete(BY_FORCE[0]), Reply::status(204));
-    // One has gone with it, one is in use elsewhere.
-    for (volume, status) in own_volumes().iter().zip([404, 204, 409, 204]) {
+    // One volume is already gone, one is used by another container.
+    for (volume, status) in anonymous_volumes().iter().zip([404, 204, 409, 204]) {
         test.expect("remove", &format!("DELETE /v1.41/volumes/{volume}"), Reply::status(status));
     }
     test.remove("full", options(false)).unwrap();
 }
 
 #[test]
-fn what_does_not_run_is_removed_at_once() {
+fn a_stopped_container_is_removed_at_once() {
     let test = found(changed(FULL, "/State/Status", json!("exited")));
     test.expect("remove", &delete(GENTLY[1]), Reply::status(204));
     test.remove("full", options(true)).unwrap();
 }
 
 #[test]
-fn data_that_is_to_be_kept_is_not_touched() {
+fn preserved_data_is_not_removed() {
     let test = found(recorded(FULL));
     stopped(&test, true);
     test.expect("remove", &delete(BY_FORCE[1]), Reply::status(204));
@@ -79,24 +79,24 @@ fn data_that_is_to_be_kept_is_not_touched() {
 }
 
 #[test]
-fn data_that_the_engine_would_remove_is_not_lost_unasked() {
+fn data_that_the_engine_would_remove_is_not_lost() {
     let test = found(changed(FULL, "/HostConfig/AutoRemove", json!(true)));
     let error = test.remove("full", options(true)).unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Unsupported);
-    assert!(error.message().ends_with("copy the data"), "{error}");
+    assert!(error.message().ends_with("copy the data first"), "{error}");
 }
 
 #[test]
-fn what_is_not_there_has_been_removed() {
+fn removal_of_a_missing_container_succeeds() {
     found(missing()).remove("full", options(false)).unwrap();
-    // It goes in between.
+    // Another client removes it in between.
     let test = found(recorded(FULL));
     test.expect("remove", &delete(GENTLY[1]), missing());
     test.remove("full", options(true)).unwrap();
 }
 
 #[test]
-fn a_removal_that_is_under_way_is_waited_for() {
+fn a_removal_in_progress_is_waited_for() {
     let test = found(recorded(FULL));
     stopped(&test, true);
     for _ in 0..3 {
@@ -109,7 +109,7 @@ fn a_removal_that_is_under_way_is_waited_for() {
 }
 
 #[test]
-fn what_a_recreation_has_left_goes_with_it() {
+fn leftovers_of_a_recreation_are_removed() {
     let test = docker();
     let aside = changed(FULL, "/Name", json!("/full.drowse-ran"));
     test.expect("engine", "GET /v1.41/containers/full.drowse-ran/json", aside);
@@ -120,7 +120,7 @@ fn what_a_recreation_has_left_goes_with_it() {
 }
 
 #[test]
-fn without_its_own_grant_it_runs_on_and_the_line_to_add_is_told() {
+fn without_the_grant_it_keeps_running_and_the_error_names_the_line_to_add() {
     let test = found(recorded(FULL));
     test.expect("remove", &delete(GENTLY[1]), Reply::error(Error::denied("not granted: add …")));
     let error = test.remove("full", options(true)).unwrap_err();

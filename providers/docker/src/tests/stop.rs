@@ -22,7 +22,7 @@ fn stop_waits_longer_than_the_grace_time_for_the_engine() {
 }
 
 #[test]
-fn a_part_of_a_second_is_never_taken_away() {
+fn fractions_of_a_second_are_rounded_up() {
     for (millis, seconds) in [(0, 0), (1, 1), (1000, 1), (1500, 2)] {
         let test = docker();
         let request = format!("POST /v1.41/containers/web/stop?t={seconds}");
@@ -33,7 +33,7 @@ fn a_part_of_a_second_is_never_taken_away() {
 }
 
 #[test]
-fn stop_of_what_does_not_run_is_success() {
+fn stop_of_a_stopped_container_succeeds() {
     let test = docker();
     test.expect("engine", "POST /v1.41/containers/web/stop?t=5", Reply::status(304));
     test.expect("engine", INSPECT_WEB, recorded(EXITED));
@@ -54,7 +54,7 @@ fn a_container_that_removes_itself_is_waited_for() {
 }
 
 #[test]
-fn stop_is_over_only_when_the_container_has_stopped() {
+fn stop_returns_only_when_the_container_has_stopped() {
     let test = docker();
     test.expect("engine", "POST /v1.41/containers/web/stop?t=5", Reply::status(204));
     for _ in 0..3 {
@@ -65,7 +65,7 @@ fn stop_is_over_only_when_the_container_has_stopped() {
 }
 
 #[test]
-fn a_stop_that_outlasts_the_grants_timeout_is_followed_to_its_end() {
+fn a_stop_longer_than_the_grants_timeout_is_followed() {
     let test = docker();
     let reply = Reply::error(Error::timeout("no answer in 30 s")).after(Duration::from_secs(30));
     test.expect("engine", "POST /v1.41/containers/web/stop?t=60", reply);
@@ -75,7 +75,7 @@ fn a_stop_that_outlasts_the_grants_timeout_is_followed_to_its_end() {
 }
 
 #[test]
-fn a_container_that_somebody_else_has_started_again_is_a_conflict() {
+fn a_container_that_another_client_restarted_is_a_conflict() {
     let test = docker();
     test.expect("engine", "POST /v1.41/containers/web/stop?t=0", Reply::status(204));
     for _ in 0..8 {
@@ -85,8 +85,8 @@ fn a_container_that_somebody_else_has_started_again_is_a_conflict() {
     assert_eq!(*error.code(), ErrorCode::Conflict);
     assert_eq!(
         error.message(),
-        "stop container \"web\": the engine has stopped it, and calls it \"running\" again: somebody \
-         else has started it"
+        "stop container \"web\": the engine has stopped it and reports \"running\" again: another \
+         client has started it"
     );
     assert_eq!(test.elapsed(), Duration::from_secs(1));
 }
@@ -101,12 +101,12 @@ fn a_container_that_does_not_stop_is_a_timeout() {
     assert_eq!(*error.code(), ErrorCode::Timeout);
     assert_eq!(
         error.message(),
-        "stop container \"web\": the engine took the request, and still calls it \"running\""
+        "stop container \"web\": the engine accepted the request, but still reports \"running\""
     );
 }
 
 #[test]
-fn a_refused_stop_tells_why() {
+fn a_refused_stop_has_the_reason() {
     let test = docker();
     let refusal = refused(
         500,
@@ -120,7 +120,7 @@ fn a_refused_stop_tells_why() {
 }
 
 #[test]
-fn a_signal_goes_with_stop_where_the_engine_takes_it() {
+fn a_signal_is_sent_with_stop_where_the_engine_supports_it() {
     let test = engine("1.42", json!({}));
     test.expect("engine", "GET /v1.42/containers/web/json", recorded(RUNNING));
     let request = "POST /v1.42/containers/web/stop?t=5&signal=SIGINT";
@@ -130,8 +130,8 @@ fn a_signal_goes_with_stop_where_the_engine_takes_it() {
 }
 
 #[test]
-fn a_paused_container_goes_on_before_it_is_stopped_with_a_signal_that_is_not_its_own() {
-    // The engine continues it only for the signal of its image or creation.
+fn a_paused_container_is_resumed_before_a_stop_with_another_signal() {
+    // The engine resumes it only for the stop signal of its image or creation.
     let test = engine("1.42", json!({}));
     test.expect("engine", "GET /v1.42/containers/web/json", recorded(PAUSED));
     test.expect("engine", "POST /v1.42/containers/web/unpause", Reply::status(204));
@@ -143,8 +143,8 @@ fn a_paused_container_goes_on_before_it_is_stopped_with_a_signal_that_is_not_its
 }
 
 #[test]
-fn where_only_what_runs_is_stopped_a_paused_container_goes_on_first() {
-    // Podman: 500 for every wrong state.
+fn a_paused_container_is_resumed_where_stop_needs_a_running_one() {
+    // Podman answers 500 for every wrong state.
     let stop = "POST /v1.41/containers/web/stop?t=5";
     let test = docker();
     test.expect("engine", stop, refused(500, "can only stop created or running containers"));
@@ -166,7 +166,7 @@ fn where_only_what_runs_is_stopped_a_paused_container_goes_on_first() {
 }
 
 #[test]
-fn where_the_stop_of_a_paused_container_is_taken_and_forgotten_it_is_asked_again() {
+fn an_ignored_stop_of_a_paused_container_is_repeated() {
     let stop = "POST /v1.41/containers/web/stop?t=5";
     let test = docker();
     test.expect("engine", stop, Reply::status(204));
@@ -175,11 +175,11 @@ fn where_the_stop_of_a_paused_container_is_taken_and_forgotten_it_is_asked_again
     test.expect("engine", stop, Reply::status(204));
     test.expect("engine", INSPECT_WEB, recorded(EXITED));
     assert_eq!(test.stop("web", grace(5)).unwrap().status, Status::Stopped);
-    assert_eq!(test.elapsed(), Duration::ZERO, "nothing is waited for that cannot come");
+    assert_eq!(test.elapsed(), Duration::ZERO, "no pointless wait");
 }
 
 #[test]
-fn a_paused_container_that_cannot_go_on_tells_why_it_is_not_stopped() {
+fn a_paused_container_that_cannot_be_resumed_has_the_reason() {
     let stop = "POST /v1.41/containers/web/stop?t=5";
     let test = docker();
     for (request, reply) in [
@@ -196,7 +196,7 @@ fn a_paused_container_that_cannot_go_on_tells_why_it_is_not_stopped() {
 }
 
 #[test]
-fn before_api_1_42_a_signalled_stop_is_a_kill_and_a_wait() {
+fn before_api_1_42_a_stop_with_signal_is_a_kill_and_a_wait() {
     let test = docker();
     test.expect("engine", &format!("{KILL}?signal=SIGINT"), Reply::status(204));
     for _ in 0..3 {
@@ -220,10 +220,10 @@ fn podman_ignores_the_signal_of_stop_so_it_gets_a_kill() {
 }
 
 #[test]
-fn an_app_deaf_to_the_signal_is_killed_after_the_grace_time() {
+fn a_container_that_ignores_the_signal_is_killed_after_the_grace_time() {
     let test = docker();
     test.expect("engine", &format!("{KILL}?signal=SIGINT"), Reply::status(204));
-    // One look after the kill, then 10, 20, 40, 80, 160, 320 and at last 370 ms apart.
+    // One inspection after the kill, then pauses of 10, 20, 40, 80, 160, 320 and finally 370 ms.
     for _ in 0..9 {
         test.expect("engine", INSPECT_WEB, recorded(RUNNING));
     }
@@ -235,7 +235,7 @@ fn an_app_deaf_to_the_signal_is_killed_after_the_grace_time() {
 }
 
 #[test]
-fn a_paused_container_gets_its_signal_and_goes_on_to_hear_it() {
+fn a_paused_container_gets_its_signal_and_is_resumed() {
     let test = docker();
     test.expect("engine", &format!("{KILL}?signal=SIGINT"), Reply::status(204));
     test.expect("engine", INSPECT_WEB, recorded(PAUSED));
@@ -246,7 +246,7 @@ fn a_paused_container_gets_its_signal_and_goes_on_to_hear_it() {
 }
 
 #[test]
-fn a_signalled_stop_of_what_does_not_run_is_success() {
+fn a_signalled_stop_of_a_stopped_container_succeeds() {
     let test = docker();
     test.expect("engine", &format!("{KILL}?signal=SIGINT"), refused(409, "web is not running"));
     test.expect("engine", INSPECT_WEB, recorded(EXITED));
@@ -254,7 +254,7 @@ fn a_signalled_stop_of_what_does_not_run_is_success() {
 }
 
 #[test]
-fn a_signal_that_the_engine_does_not_know_is_an_invalid_request() {
+fn an_unknown_signal_is_an_invalid_request() {
     let test = docker();
     test.expect(
         "engine",
@@ -268,7 +268,7 @@ fn a_signal_that_the_engine_does_not_know_is_an_invalid_request() {
 }
 
 #[test]
-fn kill_ends_it_and_is_success_when_it_does_not_run() {
+fn kill_ends_a_container_and_succeeds_when_it_is_stopped() {
     let test = docker();
     test.expect("engine", KILL, Reply::status(204));
     test.expect("engine", INSPECT_WEB, recorded(EXITED));

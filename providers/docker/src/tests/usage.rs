@@ -6,8 +6,7 @@ use super::*;
 
 const STATS: &str = "GET /v1.41/containers/web/stats?stream=0&one-shot=1";
 
-/// A sample of a container that has used so many milliseconds of CPU while the machine, which has
-/// two cores, used so many.
+/// A sample with CPU milliseconds of the container and of the machine, which has two cores.
 fn sample(own: u64, machine: u64) -> Value {
     let recorded = include_str!("../../fixtures/stats.json");
     let mut sample: Value = serde_json::from_str(recorded).unwrap();
@@ -26,7 +25,7 @@ fn usage(before: Value, after: Value) -> Usage {
 }
 
 #[test]
-fn cpu_is_measured_by_two_samples_and_counted_in_cores() {
+fn cpu_percent_is_computed_from_two_samples() {
     for (own, machine, percent) in
         [(500, 1000, 100.0), (250, 1000, 50.0), (1000, 1000, 200.0), (0, 1000, 0.0)]
     {
@@ -37,7 +36,7 @@ fn cpu_is_measured_by_two_samples_and_counted_in_cores() {
 }
 
 #[test]
-fn an_engine_that_takes_two_samples_itself_is_asked_once() {
+fn an_engine_that_takes_two_samples_itself_is_queried_once() {
     let test = docker();
     let mut both = sample(1600, 3000);
     both["precpu_stats"] = sample(100, 1000)["cpu_stats"].clone();
@@ -47,7 +46,7 @@ fn an_engine_that_takes_two_samples_itself_is_asked_once() {
 }
 
 #[test]
-fn without_the_machine_s_time_or_after_a_restart_cpu_is_not_known() {
+fn cpu_is_unknown_without_machine_time_or_after_a_restart() {
     let mut unknown = sample(100, 0);
     unknown["cpu_stats"].as_object_mut().unwrap().remove("system_cpu_usage");
     for (before, after) in [
@@ -60,7 +59,7 @@ fn without_the_machine_s_time_or_after_a_restart_cpu_is_not_known() {
 }
 
 #[test]
-fn the_number_of_cores_may_have_to_be_counted() {
+fn cores_are_counted_if_their_number_is_missing() {
     let old = |own, machine| {
         let mut sample = sample(own, machine);
         sample["cpu_stats"]["online_cpus"] = json!(0);
@@ -71,7 +70,7 @@ fn the_number_of_cores_may_have_to_be_counted() {
 }
 
 #[test]
-fn the_cache_that_the_kernel_drops_first_is_no_memory_in_use() {
+fn inactive_page_cache_is_not_counted() {
     for (name, cache, memory) in [
         ("total_inactive_file", 600_000, 10_304),
         ("inactive_file", 600_000, 10_304),
@@ -87,16 +86,16 @@ fn the_cache_that_the_kernel_drops_first_is_no_memory_in_use() {
 }
 
 #[test]
-fn what_does_not_run_uses_nothing() {
+fn a_stopped_container_uses_nothing() {
     let stopped = || recorded(include_str!("../../fixtures/stats-stopped.json"));
     let test = docker();
     test.expect("engine", STATS, stopped());
     assert_eq!(test.usage("web").unwrap(), Usage::nothing());
-    // It ended in the meantime.
+    // It stopped between the samples.
     test.expect("engine", STATS, Reply::json(sample(1, 10)));
     test.expect("engine", STATS, stopped());
     assert_eq!(test.usage("web").unwrap(), Usage::nothing());
-    // Podman refuses by its version, or has nothing to tell.
+    // Podman answers an error or nothing, by version.
     for nothing in [refused(409, "container is not running"), Reply::status(200)] {
         test.expect("engine", STATS, nothing);
         test.expect("engine", INSPECT_WEB, recorded(EXITED));
@@ -105,7 +104,7 @@ fn what_does_not_run_uses_nothing() {
 }
 
 #[test]
-fn of_what_is_paused_an_engine_may_tell_nothing() {
+fn usage_of_a_paused_container_may_be_unknown() {
     let test = docker();
     test.expect("engine", STATS, Reply::status(200));
     test.expect("engine", INSPECT_WEB, recorded(PAUSED));
@@ -113,7 +112,7 @@ fn of_what_is_paused_an_engine_may_tell_nothing() {
 }
 
 #[test]
-fn the_usage_of_what_is_not_there_is_not_found_and_other_refusals_are_told() {
+fn usage_of_a_missing_container_is_not_found() {
     let test = docker();
     test.expect("engine", STATS, missing());
     test.expect("engine", INSPECT_WEB, missing());

@@ -1,4 +1,4 @@
-//! Where guests are reached.
+//! Addresses of guests.
 
 use std::net::IpAddr;
 
@@ -12,10 +12,10 @@ use crate::{
     handle::Kind,
 };
 
-fn hosts(settings: Value, written: Value, interfaces: Reply) -> Vec<String> {
+fn hosts(settings: Value, configured: Value, interfaces: Reply) -> Vec<String> {
     let test = set_up(settings);
-    look(&test, current("running"));
-    test.expect("api", &format!("GET {LXC}/config?current=1"), data(written));
+    expect_status(&test, current("running"));
+    test.expect("api", &format!("GET {LXC}/config?current=1"), data(configured));
     test.expect("api", &format!("GET {LXC}/interfaces"), interfaces);
     let seen = test.status("100").unwrap();
     seen.addresses.into_iter().map(|address| address.host).collect()
@@ -26,7 +26,7 @@ fn card(mac: &str) -> Value {
 }
 
 #[test]
-fn only_the_guest_s_own_cards_count_ipv4_first() {
+fn only_the_guests_own_cards_count_ipv4_first() {
     let interfaces = data(json!([
         { "name": "lo", "hwaddr": "00:00:00:00:00:00", "inet": "127.0.0.1/8" },
         { "name": "docker0", "hwaddr": "02:42:00:00:00:01", "inet": "172.17.0.1/16" },
@@ -43,7 +43,7 @@ fn only_the_guest_s_own_cards_count_ipv4_first() {
 }
 
 #[test]
-fn without_known_cards_networks_of_programs_are_told_by_their_names() {
+fn without_known_cards_virtual_interfaces_are_recognised_by_name() {
     let interfaces = data(json!([
         { "name": "docker0", "hwaddr": "02:42:00:00:00:01", "inet": "172.17.0.1/16" },
         { "name": "veth12", "hwaddr": "02:42:00:00:00:02", "inet": "172.18.0.1/16" },
@@ -53,7 +53,7 @@ fn without_known_cards_networks_of_programs_are_told_by_their_names() {
 }
 
 #[test]
-fn the_operator_s_networks_decide() {
+fn configured_networks_select_addresses() {
     let interfaces = || {
         data(json!([
             { "name": "eth0", "hwaddr": MAC.to_lowercase(), "inet": "10.0.0.5/24" },
@@ -63,7 +63,7 @@ fn the_operator_s_networks_decide() {
     let settings = json!({ "networks": ["10.8.0.0/16"] });
     assert_eq!(hosts(settings, card(MAC), interfaces()), ["10.8.0.5"]);
     let test = set_up(json!({ "networks": ["10.8.0.0/16"] }));
-    look(&test, current("running"));
+    expect_status(&test, current("running"));
     test.expect("api", &format!("GET {LXC}/config?current=1"), data(card(MAC)));
     test.expect("api", &format!("GET {LXC}/interfaces"), interfaces());
     let seen = test.status(("100", json!({ "networks": ["10.0.0.0/24"] }))).unwrap();
@@ -71,7 +71,7 @@ fn the_operator_s_networks_decide() {
 }
 
 #[test]
-fn a_guest_cannot_send_visitors_to_the_router_itself() {
+fn loopback_addresses_of_a_guest_are_ignored() {
     let interfaces = data(json!([
         { "name": "eth0", "hwaddr": MAC.to_lowercase(), "inet": "127.0.0.1/8", "inet6": "::ffff:127.0.0.1/128" },
     ]));
@@ -79,17 +79,17 @@ fn a_guest_cannot_send_visitors_to_the_router_itself() {
 }
 
 #[test]
-fn what_is_written_down_counts_where_nobody_tells() {
-    let written = json!({
+fn configured_addresses_are_used_if_none_is_reported() {
+    let configured = json!({
         "net1": "name=eth1,hwaddr=BC:24:11:00:00:02,ip=10.0.1.5/24",
         "net0": "name=eth0,hwaddr=BC:24:11:00:00:01,ip=10.0.0.5/24,gw=10.0.0.1,ip6=auto",
         "net10": "name=eth10,ip=manual",
     });
     let older = old_error(501, "Method 'GET /nodes/pve1/lxc/100/interfaces' not implemented");
-    assert_eq!(hosts(json!({}), written, older), ["10.0.0.5", "10.0.1.5"]);
+    assert_eq!(hosts(json!({}), configured, older), ["10.0.0.5", "10.0.1.5"]);
     let cloud = json!({ "agent": "enabled=1", "ipconfig0": "ip=10.0.0.6/24,gw=10.0.0.1" });
     let test = proxmox();
-    look_at_machine(&test, monitor("running"));
+    expect_machine_status(&test, monitor("running"));
     test.expect("api", &format!("GET {QEMU}/config?current=1"), data(cloud));
     let path = format!("GET {QEMU}/agent/network-get-interfaces");
     test.expect("api", &path, old_error(500, "QEMU guest agent is not running"));
@@ -97,9 +97,9 @@ fn what_is_written_down_counts_where_nobody_tells() {
 }
 
 #[test]
-fn one_that_cannot_be_reached_says_why() {
+fn a_guest_without_an_address_has_the_reason() {
     let test = proxmox();
-    look(&test, current("running"));
+    expect_status(&test, current("running"));
     test.expect("api", &format!("GET {LXC}/config?current=1"), config());
     let older = old_error(501, "Method 'GET /nodes/pve1/lxc/100/interfaces' not implemented");
     test.expect("api", &format!("GET {LXC}/interfaces"), older);
@@ -108,7 +108,7 @@ fn one_that_cannot_be_reached_says_why() {
 }
 
 #[test]
-fn an_address_or_network_that_is_none_is_refused() {
+fn an_invalid_address_or_network_is_refused() {
     let test = Harness::<Proxmox>::with_settings(json!({ "networks": ["10.0.0.0"] }));
     let error = test.configure().unwrap_err();
     assert_eq!(*error.code(), ErrorCode::InvalidRequest);
@@ -121,7 +121,7 @@ fn an_address_or_network_that_is_none_is_refused() {
 }
 
 #[test]
-fn an_agent_is_expected_where_the_configuration_says_so() {
+fn the_agent_setting_is_parsed() {
     let expected =
         |agent: Value| Config::new(Kind::Qemu, [("agent".to_owned(), agent)].into()).has_agent();
     for yes in [json!(1), json!("1"), json!("enabled=1,type=isa"), json!("on,type=virtio")] {
@@ -134,7 +134,7 @@ fn an_agent_is_expected_where_the_configuration_says_so() {
 
 proptest! {
     #[test]
-    fn no_configuration_breaks_its_reader(text in "\\PC{0,80}") {
+    fn any_configuration_is_parsed(text in "\\PC{0,80}") {
         let values = [("net0".to_owned(), json!(text)), ("ipconfig0".to_owned(), json!(text))];
         for kind in [Kind::Lxc, Kind::Qemu] {
             let config = Config::new(kind, values.clone().into());

@@ -1,25 +1,25 @@
-//! What the plugin says of itself.
+//! The plugin's description.
 
 use drowse_provider_sdk::{ErrorCode, testing::check_description};
 
 use super::*;
 
 #[test]
-fn it_describes_itself_as_a_host_understands() {
+fn the_description_is_valid() {
     check_description::<Proxmox>();
 }
 
 #[test]
-fn an_unknown_key_and_a_wrong_word_are_refused_by_name() {
+fn an_unknown_key_and_an_invalid_value_are_named() {
     let refusal = |settings| {
         let error = Harness::<Proxmox>::with_settings(settings).configure().unwrap_err();
         assert_eq!(*error.code(), ErrorCode::InvalidRequest);
         error.message().to_owned()
     };
-    let told = refusal(json!({ "node": "pve1" }));
-    assert!(told.starts_with("settings: key \"node\": unknown field"), "{told}");
-    let told = refusal(json!({ "stop": "suspend" }));
-    assert!(told.contains("expected `shutdown` or `suspend-to-disk`"), "{told}");
-    let told = refusal(json!({ "poll": "0s" }));
-    assert_eq!(told, "settings: key \"poll\": expected more than nothing");
+    let message = refusal(json!({ "node": "pve1" }));
+    assert!(message.starts_with("settings: key \"node\": unknown field"), "{message}");
+    let message = refusal(json!({ "stop": "suspend" }));
+    assert!(message.contains("expected `shutdown` or `suspend-to-disk`"), "{message}");
+    let message = refusal(json!({ "poll": "0s" }));
+    assert_eq!(message, "settings: key \"poll\": must be greater than zero");
 }

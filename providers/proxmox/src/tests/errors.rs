@@ -1,4 +1,4 @@
-//! Refusals of old and new versions, and what becomes of them.
+//! Errors of old and new versions.
 
 use drowse_provider_sdk::ErrorCode;
 
@@ -8,13 +8,13 @@ const START: &str = "POST /api2/json/nodes/pve1/lxc/100/status/start";
 
 fn failed(reply: Reply) -> drowse_provider_sdk::Error {
     let test = proxmox();
-    look(&test, current("stopped"));
+    expect_status(&test, current("stopped"));
     test.expect("api", START, reply);
     test.start("100").unwrap_err()
 }
 
 #[test]
-fn a_missing_privilege_is_told_by_both_generations() {
+fn a_missing_privilege_is_reported_for_both_generations() {
     let words = "Permission check failed (/vms/100, VM.PowerMgmt)";
     for reply in [old_error(403, words), new_error(403, words)] {
         let error = failed(reply);
@@ -23,14 +23,14 @@ fn a_missing_privilege_is_told_by_both_generations() {
         assert_eq!(
             error.message(),
             "start lxc/100 on pve1: 403 from POST /api2/json/nodes/pve1/lxc/100/status/start: \
-             Permission check failed (/vms/100, VM.PowerMgmt); the token, and the user it belongs \
-             to, need that privilege on that path"
+             Permission check failed (/vms/100, VM.PowerMgmt); the token and its user need that \
+             privilege on that path"
         );
     }
 }
 
 #[test]
-fn a_wrong_token_is_not_tried_again() {
+fn a_wrong_token_is_not_retried() {
     let test = Harness::<Proxmox>::new();
     let refused = Reply::status(401).reason("permission denied - invalid PVE ticket");
     test.expect("api", LIST, refused.after(std::time::Duration::from_secs(3)));
@@ -41,7 +41,7 @@ fn a_wrong_token_is_not_tried_again() {
 }
 
 #[test]
-fn parameters_that_a_server_refuses_are_named() {
+fn refused_parameters_are_named() {
     let body = json!({ "data": null, "errors": { "timeout": "type check failed" } });
     let reply = Reply::status(400).reason("Parameter verification failed.").body(body.to_string());
     let error = failed(reply);
@@ -56,7 +56,7 @@ fn a_cluster_without_quorum_is_unavailable() {
 }
 
 #[test]
-fn an_error_without_words_is_told_by_its_status() {
+fn an_error_without_a_message_has_its_status() {
     let error = failed(Reply::status(500));
     assert!(error.message().ends_with("status/start: no reason given"), "{error}");
     let error = failed(Reply::status(502).body("<html>a proxy</html>"));

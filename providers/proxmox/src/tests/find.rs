@@ -1,4 +1,4 @@
-//! How a guest is found by its number.
+//! Finding a guest by its VMID.
 
 use drowse_provider_sdk::{ErrorCode, Status};
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ fn status_on(test: &Harness<Proxmox>, node: &str) {
 }
 
 #[test]
-fn where_a_guest_lives_is_asked_once_for_all() {
+fn locations_are_queried_once_for_all_guests() {
     let test = proxmox();
     status_on(&test, "pve1");
     status_on(&test, "pve1");
@@ -29,9 +29,9 @@ fn where_a_guest_lives_is_asked_once_for_all() {
 }
 
 #[test]
-fn a_guest_that_was_moved_is_found_again() {
+fn a_migrated_guest_is_found_again() {
     let test = proxmox();
-    look(&test, old_error(500, GONE));
+    expect_status(&test, old_error(500, GONE));
     test.expect("api", LIST, data(json!([guest("lxc", 100, "pve2")])));
     status_on(&test, "pve2");
     assert_eq!(test.status("pve1/100").unwrap().attribute("node"), Some("pve2"));
@@ -40,9 +40,9 @@ fn a_guest_that_was_moved_is_found_again() {
 }
 
 #[test]
-fn a_guest_that_was_moved_away_from_a_dead_node_is_found_again() {
+fn a_guest_migrated_from_a_dead_node_is_found_again() {
     let test = proxmox();
-    look(&test, old_error(595, "Connection refused"));
+    expect_status(&test, old_error(595, "Connection refused"));
     test.expect("api", LIST, data(json!([guest("lxc", 100, "pve2")])));
     status_on(&test, "pve2");
     test.status("100").unwrap();
@@ -51,7 +51,7 @@ fn a_guest_that_was_moved_away_from_a_dead_node_is_found_again() {
 #[test]
 fn a_dead_node_is_unavailable() {
     let test = proxmox();
-    look(&test, old_error(595, "Connection refused"));
+    expect_status(&test, old_error(595, "Connection refused"));
     test.expect("api", LIST, data(json!([guest("lxc", 100, "pve1")])));
     let error = test.status("100").unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Unavailable);
@@ -59,26 +59,26 @@ fn a_dead_node_is_unavailable() {
 }
 
 #[test]
-fn what_is_nowhere_is_missing_once() {
+fn a_guest_on_no_node_is_missing() {
     let test = proxmox();
-    look(&test, new_error(500, GONE));
+    expect_status(&test, new_error(500, GONE));
     test.expect("api", LIST, data(json!([])));
     assert_eq!(test.status("100").unwrap().status, Status::Missing);
 }
 
 #[test]
-fn a_guest_that_the_token_would_see_does_not_exist() {
+fn an_unlisted_guest_with_audit_privilege_is_missing() {
     let test = proxmox();
-    let held = json!({ "/vms/200": { "VM.Audit": 1, "VM.PowerMgmt": 1 } });
-    test.expect("api", PERMISSIONS, data(held.clone()));
+    let privileges = json!({ "/vms/200": { "VM.Audit": 1, "VM.PowerMgmt": 1 } });
+    test.expect("api", PERMISSIONS, data(privileges.clone()));
     assert_eq!(test.status("200").unwrap().status, Status::Missing);
     test.expect("api", LIST, data(json!([])));
-    test.expect("api", PERMISSIONS, data(held));
+    test.expect("api", PERMISSIONS, data(privileges));
     assert_eq!(*test.start("200").unwrap_err().code(), ErrorCode::NotFound);
 }
 
 #[test]
-fn a_guest_that_the_token_would_not_see_is_denied_with_the_privilege() {
+fn an_unlisted_guest_without_audit_privilege_is_denied() {
     let test = proxmox();
     test.expect("api", PERMISSIONS, data(json!({})));
     let error = test.status("200").unwrap_err();
@@ -87,7 +87,7 @@ fn a_guest_that_the_token_would_not_see_is_denied_with_the_privilege() {
 }
 
 #[test]
-fn a_guest_of_the_other_kind_is_refused() {
+fn a_handle_of_the_wrong_kind_is_refused() {
     let test = proxmox();
     let error = test.status("qemu/100").unwrap_err();
     assert_eq!(*error.code(), ErrorCode::InvalidRequest);
@@ -95,7 +95,7 @@ fn a_guest_of_the_other_kind_is_refused() {
 }
 
 #[test]
-fn what_is_no_guest_never_reaches_the_api() {
+fn an_invalid_handle_is_refused_before_a_request() {
     let test = Harness::<Proxmox>::new();
     for handle in
         ["", "web", "99", "0100x", "+100", "a/b/100", "../100", "pve1/", "n.x/100", " 100"]
@@ -108,7 +108,7 @@ fn what_is_no_guest_never_reaches_the_api() {
 
 proptest! {
     #[test]
-    fn a_handle_is_read_as_it_was_written(vmid in 100_u32..=999_999_999, node in "[a-z][a-z0-9-]{0,20}") {
+    fn a_valid_handle_is_parsed(vmid in 100_u32..=999_999_999, node in "[a-z][a-z0-9-]{0,20}") {
         let plain = Handle::parse(&vmid.to_string()).unwrap();
         prop_assert_eq!(plain, Handle { vmid, kind: None });
         let kind = Kind::parse(&node);
@@ -116,7 +116,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_is_a_handle_with_anything_else_in_it(text in "\\PC{0,30}") {
+    fn any_other_text_is_no_handle(text in "\\PC{0,30}") {
         if let Ok(handle) = Handle::parse(&text) {
             let digits: String = text.rsplit('/').next().unwrap().to_owned();
             prop_assert_eq!(digits.trim_start_matches('0'), handle.vmid.to_string());

@@ -1,14 +1,14 @@
-//! What people write on guests.
+//! Labels of guests.
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{described, tags};
+use crate::config::{labels_of, tags};
 
 #[test]
 fn tags_and_lines_of_the_description_are_labels() {
     let test = proxmox();
-    look(&test, current("stopped"));
+    expect_status(&test, current("stopped"));
     let written = json!({
         "tags": "web;prod",
         "description": "# Blog\r\n drowse.host = blog.example.org\ndrowse.idle=10m\ndrowse.idle=1h\n\
@@ -28,8 +28,8 @@ fn tags_and_lines_of_the_description_are_labels() {
 
 proptest! {
     #[test]
-    fn no_text_makes_a_label_that_nobody_wrote(text in "(\\PC|\n|=){0,120}") {
-        for label in described(&text) {
+    fn any_text_yields_only_written_labels(text in "(\\PC|\n|=){0,120}") {
+        for label in labels_of(&text) {
             prop_assert!(label.name.starts_with("drowse."));
             prop_assert!(text.contains(&label.name) && text.contains(&label.value));
         }
@@ -39,9 +39,9 @@ proptest! {
     }
 
     #[test]
-    fn a_label_is_read_as_it_was_written(key in "[a-z][a-z0-9._-]{0,20}", value in "[!-~][ -~]{0,40}") {
+    fn a_label_is_parsed_unchanged(key in "[a-z][a-z0-9._-]{0,20}", value in "[!-~][ -~]{0,40}") {
         let value = value.trim_end();
-        let labels = described(&format!("text\ndrowse.{key}={value}\nmore"));
+        let labels = labels_of(&format!("text\ndrowse.{key}={value}\nmore"));
         prop_assert_eq!(labels.len(), 1);
         prop_assert_eq!(&labels[0].name, &format!("drowse.{key}"));
         prop_assert_eq!(&labels[0].value, value);

@@ -1,4 +1,4 @@
-//! All guests, and what changes among them.
+//! Listing guests, and watching them.
 
 use drowse_provider_sdk::{Status, testing::Report};
 
@@ -37,16 +37,16 @@ fn the_description_of_a_guest_with_the_tag_drowse_is_read_in_a_list() {
 }
 
 #[test]
-fn a_change_is_told_under_each_handle_and_once() {
+fn a_change_is_reported_once_per_handle() {
     let test = proxmox();
-    look(&test, current("stopped"));
-    look_at_machine(&test, current("stopped"));
+    expect_status(&test, current("stopped"));
+    expect_machine_status(&test, current("stopped"));
     let mut woken = guest("lxc", 100, "pve1");
     woken["status"] = json!("running");
     woken["uptime"] = json!(12);
     let both = data(json!([woken.clone(), guest("qemu", 101, "pve1")]));
     test.expect("api", LIST, both);
-    look(&test, current("running"));
+    expect_status(&test, current("running"));
     woken["uptime"] = json!(22);
     woken["cpu"] = json!(0.5);
     test.expect("api", LIST, data(json!([woken, guest("qemu", 101, "pve1")])));
@@ -61,46 +61,46 @@ fn a_change_is_told_under_each_handle_and_once() {
 }
 
 #[test]
-fn what_the_list_tells_too_late_is_not_told_and_what_it_never_tells_is() {
+fn stale_list_entries_are_not_reported_and_missed_changes_are() {
     let container = |status: &str| {
         let mut listed = guest("lxc", 100, "pve1");
         listed["status"] = json!(status);
         data(json!([listed]))
     };
     let test = Harness::<Proxmox>::new();
-    // It was started a moment before, and is killed before its node tells that.
+    // It was started just before, and is killed before its node reports that.
     test.expect("api", LIST, container("stopped"));
-    look(&test, current("running"));
+    expect_status(&test, current("running"));
     test.expect("api", LIST, container("stopped"));
-    look(&test, current("stopped"));
-    // Its node told once more of the life that is over.
+    expect_status(&test, current("stopped"));
+    // Its node reports the previous instance once more.
     test.expect("api", LIST, container("running"));
-    look(&test, current("stopped"));
+    expect_status(&test, current("stopped"));
     test.expect("api", LIST, container("stopped"));
     test.expect("api", LIST, old_error(500, "the end"));
     let watched = test.watch();
     let own = watched.observations().into_iter().filter(|seen| seen.handle == "100");
-    let told: Vec<_> = own.map(|seen| (&seen.status, seen.native_status.as_str())).collect();
-    assert_eq!(told, [(&Status::Stopped, "stopped")]);
+    let reported: Vec<_> = own.map(|seen| (&seen.status, seen.native_status.as_str())).collect();
+    assert_eq!(reported, [(&Status::Stopped, "stopped")]);
 }
 
 #[test]
-fn one_that_was_started_without_an_address_is_asked_until_it_has_one() {
+fn a_guest_started_without_an_address_is_polled_until_it_has_one() {
     let test = set_up(json!({ "patience": "0s" }));
-    look(&test, current("running"));
-    look(&test, current("running"));
+    expect_status(&test, current("running"));
+    expect_status(&test, current("running"));
     test.expect("api", &format!("GET {LXC}/config?current=1"), config());
     test.expect("api", &format!("GET {LXC}/interfaces"), data(json!(null)));
     let settings = json!({ "networks": ["10.0.0.0/24"] });
     assert!(test.start(("100", settings)).unwrap().addresses.is_empty());
-    for told in [data(json!(null)), interfaces("10.0.0.5/24")] {
+    for reported in [data(json!(null)), interfaces("10.0.0.5/24")] {
         test.expect("api", LIST, data(json!([guest("lxc", 100, "pve1")])));
-        look(&test, current("running"));
+        expect_status(&test, current("running"));
         test.expect("api", &format!("GET {LXC}/config?current=1"), config());
-        test.expect("api", &format!("GET {LXC}/interfaces"), told);
+        test.expect("api", &format!("GET {LXC}/interfaces"), reported);
     }
     test.expect("api", LIST, data(json!([guest("lxc", 100, "pve1")])));
-    look(&test, current("running"));
+    expect_status(&test, current("running"));
     test.expect("api", LIST, old_error(500, "the end"));
     let watched = test.watch();
     let first = watched.observations()[0];

@@ -1,4 +1,4 @@
-//! What virtual machines can that containers cannot.
+//! Virtual machines: pause, resume and guest agent.
 
 use drowse_provider_sdk::{Error, ErrorCode, Status, StopOptions};
 
@@ -20,23 +20,23 @@ fn agent(address: &str) -> Reply {
     ] }))
 }
 
-fn tells(test: &Harness<Proxmox>) {
+fn expect_addresses(test: &Harness<Proxmox>) {
     test.expect("api", &format!("GET {QEMU}/config?current=1"), machine_config());
     test.expect("api", AGENT, agent("10.0.0.6"));
 }
 
 #[test]
-fn a_machine_is_started_and_its_agent_is_waited_for() {
+fn a_start_of_a_machine_waits_for_its_agent() {
     let test = proxmox();
-    look_at_machine(&test, current("stopped"));
-    acts(&test, &post("start"), "qmstart", "OK");
-    look_at_machine(&test, monitor("running"));
+    expect_machine_status(&test, current("stopped"));
+    expect_action(&test, &post("start"), "qmstart", "OK");
+    expect_machine_status(&test, monitor("running"));
     test.expect("api", &format!("GET {QEMU}/config?current=1"), machine_config());
     test.expect("api", AGENT, old_error(500, "QEMU guest agent is not running"));
-    look_at_machine(&test, monitor("running"));
+    expect_machine_status(&test, monitor("running"));
     let failed = json!({ "result": { "error": { "class": "GenericError", "desc": "booting" } } });
     test.expect("api", AGENT, data(failed));
-    look_at_machine(&test, monitor("running"));
+    expect_machine_status(&test, monitor("running"));
     test.expect("api", AGENT, agent("10.0.0.6"));
     let seen = test.start("101").unwrap();
     assert_eq!(seen.addresses.len(), 1);
@@ -44,10 +44,10 @@ fn a_machine_is_started_and_its_agent_is_waited_for() {
 }
 
 #[test]
-fn a_machine_without_an_agent_or_a_written_address_says_what_to_set_up() {
+fn a_machine_without_agent_and_address_has_instructions() {
     let test = proxmox();
-    look_at_machine(&test, monitor("running"));
-    look_at_machine(&test, monitor("running"));
+    expect_machine_status(&test, monitor("running"));
+    expect_machine_status(&test, monitor("running"));
     test.expect("api", &format!("GET {QEMU}/config?current=1"), data(json!({ "agent": "0" })));
     let error = test.start("101").unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Unavailable);
@@ -55,10 +55,10 @@ fn a_machine_without_an_agent_or_a_written_address_says_what_to_set_up() {
 }
 
 #[test]
-fn a_request_that_the_router_was_not_granted_is_named() {
+fn a_request_without_a_grant_is_named() {
     let test = proxmox();
-    look_at_machine(&test, monitor("running"));
-    look_at_machine(&test, monitor("running"));
+    expect_machine_status(&test, monitor("running"));
+    expect_machine_status(&test, monitor("running"));
     test.expect("api", &format!("GET {QEMU}/config?current=1"), machine_config());
     let refusal = Error::new(ErrorCode::Denied, "add to the rules of it: \"GET /x\",");
     test.expect("api", AGENT, Reply::error(refusal));
@@ -70,8 +70,8 @@ fn a_request_that_the_router_was_not_granted_is_named() {
 #[test]
 fn a_missing_privilege_for_the_agent_is_named() {
     let test = proxmox();
-    look_at_machine(&test, monitor("running"));
-    look_at_machine(&test, monitor("running"));
+    expect_machine_status(&test, monitor("running"));
+    expect_machine_status(&test, monitor("running"));
     test.expect("api", &format!("GET {QEMU}/config?current=1"), machine_config());
     let words =
         "Permission check failed (/vms/101, VM.GuestAgent.Audit|VM.GuestAgent.Unrestricted)";
@@ -79,118 +79,118 @@ fn a_missing_privilege_for_the_agent_is_named() {
     let error = test.start("101").unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Denied);
     assert!(error.message().contains("VM.GuestAgent.Audit"), "{error}");
-    assert!(error.message().ends_with("or write the workload's `address`"), "{error}");
+    assert!(error.message().ends_with("or set the workload's `address`"), "{error}");
 }
 
 #[test]
-fn a_machine_is_held_and_goes_on() {
+fn a_machine_is_paused_and_resumed() {
     let test = proxmox();
-    look_at_machine(&test, monitor("running"));
-    acts(&test, &post("suspend"), "qmpause", "OK");
-    look_at_machine(&test, monitor("paused"));
+    expect_machine_status(&test, monitor("running"));
+    expect_action(&test, &post("suspend"), "qmpause", "OK");
+    expect_machine_status(&test, monitor("paused"));
     assert_eq!(test.pause("101").unwrap().status, Status::Paused);
-    look_at_machine(&test, monitor("paused"));
+    expect_machine_status(&test, monitor("paused"));
     assert_eq!(test.pause("101").unwrap().status, Status::Paused, "it is already");
-    look_at_machine(&test, monitor("paused"));
-    look_at_machine(&test, monitor("paused"));
-    acts(&test, &post("resume"), "qmresume", "OK");
-    look_at_machine(&test, monitor("running"));
-    tells(&test);
+    expect_machine_status(&test, monitor("paused"));
+    expect_machine_status(&test, monitor("paused"));
+    expect_action(&test, &post("resume"), "qmresume", "OK");
+    expect_machine_status(&test, monitor("running"));
+    expect_addresses(&test);
     assert_eq!(test.resume("101").unwrap().status, Status::Running);
     assert_eq!(forms(&test), ["", ""]);
 }
 
 #[test]
-fn a_start_continues_what_is_paused() {
+fn a_start_resumes_a_paused_machine() {
     let test = proxmox();
-    look_at_machine(&test, monitor("paused"));
-    acts(&test, &post("resume"), "qmresume", "OK");
-    look_at_machine(&test, monitor("running"));
-    tells(&test);
+    expect_machine_status(&test, monitor("paused"));
+    expect_action(&test, &post("resume"), "qmresume", "OK");
+    expect_machine_status(&test, monitor("running"));
+    expect_addresses(&test);
     assert_eq!(test.start("101").unwrap().status, Status::Running);
 }
 
 #[test]
-fn one_that_is_stopped_while_it_is_to_go_on_is_started() {
+fn a_machine_stopped_during_a_resume_is_started() {
     let test = proxmox();
-    look_at_machine(&test, monitor("paused"));
+    expect_machine_status(&test, monitor("paused"));
     test.expect("api", &post("resume"), old_error(500, "VM 101 not running"));
-    look_at_machine(&test, current("stopped"));
-    acts(&test, &post("start"), "qmstart", "OK");
-    look_at_machine(&test, monitor("running"));
-    tells(&test);
+    expect_machine_status(&test, current("stopped"));
+    expect_action(&test, &post("start"), "qmstart", "OK");
+    expect_machine_status(&test, monitor("running"));
+    expect_addresses(&test);
     assert_eq!(test.start("101").unwrap().status, Status::Running);
 }
 
 #[test]
-fn one_that_another_has_started_counts_though_its_task_failed() {
+fn a_machine_started_by_another_client_counts_despite_a_failed_task() {
     let test = proxmox();
-    look_at_machine(&test, current("stopped"));
-    acts(&test, &post("start"), "qmstart", "VM 101 already running");
-    look_at_machine(&test, monitor("running"));
-    look_at_machine(&test, monitor("running"));
-    tells(&test);
+    expect_machine_status(&test, current("stopped"));
+    expect_action(&test, &post("start"), "qmstart", "VM 101 already running");
+    expect_machine_status(&test, monitor("running"));
+    expect_machine_status(&test, monitor("running"));
+    expect_addresses(&test);
     assert_eq!(test.start("101").unwrap().status, Status::Running);
 }
 
 #[test]
-fn what_does_not_run_cannot_be_held_and_containers_never() {
+fn a_stopped_machine_and_containers_cannot_be_paused() {
     let test = proxmox();
-    look_at_machine(&test, current("stopped"));
+    expect_machine_status(&test, current("stopped"));
     assert_eq!(*test.pause("101").unwrap_err().code(), ErrorCode::Conflict);
     let error = test.pause("100").unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Unsupported);
-    assert!(error.message().contains("what it calls suspend ends it"), "{error}");
+    assert!(error.message().contains("its suspend ends it"), "{error}");
 }
 
 #[test]
 fn a_machine_under_backup_is_started_by_a_start() {
     let test = proxmox();
     let prelaunch = json!({ "status": "running", "qmpstatus": "prelaunch", "lock": "backup" });
-    look_at_machine(&test, data(prelaunch.clone()));
-    acts(&test, &post("start"), "qmstart", "OK");
-    look_at_machine(&test, monitor("running"));
-    tells(&test);
+    expect_machine_status(&test, data(prelaunch.clone()));
+    expect_action(&test, &post("start"), "qmstart", "OK");
+    expect_machine_status(&test, monitor("running"));
+    expect_addresses(&test);
     assert_eq!(test.start("101").unwrap().status, Status::Running);
-    look_at_machine(&test, data(prelaunch));
+    expect_machine_status(&test, data(prelaunch));
     assert_eq!(test.kill("101", None).unwrap().status, Status::Stopped, "it does not run");
 }
 
 #[test]
-fn a_paused_machine_goes_on_so_that_it_can_shut_down() {
+fn a_paused_machine_is_resumed_before_its_shutdown() {
     let test = proxmox();
-    look_at_machine(&test, monitor("paused"));
-    acts(&test, &post("resume"), "qmresume", "OK");
-    acts(&test, &post("shutdown"), "qmshutdown", "OK");
-    look_at_machine(&test, current("stopped"));
+    expect_machine_status(&test, monitor("paused"));
+    expect_action(&test, &post("resume"), "qmresume", "OK");
+    expect_action(&test, &post("shutdown"), "qmshutdown", "OK");
+    expect_machine_status(&test, current("stopped"));
     let seen = test.stop("101", StopOptions::new(std::time::Duration::from_millis(1500))).unwrap();
     assert_eq!(seen.status, Status::Stopped);
     assert_eq!(forms(&test), ["", "timeout=2&forceStop=1"]);
 }
 
 #[test]
-fn a_machine_is_suspended_to_disk_if_the_operator_says_so() {
+fn a_machine_is_suspended_to_disk_by_setting() {
     let test = set_up(json!({ "stop": "suspend-to-disk" }));
-    look_at_machine(&test, monitor("running"));
-    acts(&test, &post("suspend"), "qmsuspend", "OK");
-    look_at_machine(&test, data(json!({ "status": "stopped", "lock": "suspended" })));
+    expect_machine_status(&test, monitor("running"));
+    expect_action(&test, &post("suspend"), "qmsuspend", "OK");
+    expect_machine_status(&test, data(json!({ "status": "stopped", "lock": "suspended" })));
     let seen = test.stop("101", StopOptions::new(std::time::Duration::from_secs(10))).unwrap();
     assert_eq!(seen.status, Status::Stopped);
     assert_eq!(seen.detail.as_deref(), Some("suspended to disk"));
     assert_eq!(forms(&test), ["todisk=1"]);
-    look(&test, current("running"));
-    acts(&test, &format!("POST {LXC}/status/shutdown"), "vzshutdown", "OK");
-    look(&test, current("stopped"));
+    expect_status(&test, current("running"));
+    expect_action(&test, &format!("POST {LXC}/status/shutdown"), "vzshutdown", "OK");
+    expect_status(&test, current("stopped"));
     test.stop("100", StopOptions::new(std::time::Duration::from_secs(10))).unwrap();
 }
 
 #[test]
-fn a_machine_that_hangs_is_failed_and_one_in_between_a_conflict() {
+fn a_hanging_machine_is_failed_and_a_transition_is_a_conflict() {
     let test = proxmox();
-    look_at_machine(&test, monitor("io-error"));
+    expect_machine_status(&test, monitor("io-error"));
     test.expect("api", &format!("GET {QEMU}/config?current=1"), machine_config());
     let seen = test.status("101").unwrap();
     assert_eq!((seen.status, seen.native_status.as_str()), (Status::Failed, "io-error"));
-    look_at_machine(&test, monitor("save-vm"));
+    expect_machine_status(&test, monitor("save-vm"));
     assert_eq!(*test.start("101").unwrap_err().code(), ErrorCode::Conflict);
 }

@@ -16,14 +16,14 @@ fn task(test: &Harness<Proxmox>, reply: Reply) {
 
 fn begin() -> Harness<Proxmox> {
     let test = proxmox();
-    look(&test, current("stopped"));
+    expect_status(&test, current("stopped"));
     test.expect("api", START, data(json!(upid("pve1", "vzstart"))));
     test
 }
 
 fn runs(test: &Harness<Proxmox>) {
-    look(test, current("running"));
-    tells(test, "10.0.0.5/24");
+    expect_status(test, current("running"));
+    expect_addresses(test, "10.0.0.5/24");
     assert_eq!(test.start("100").unwrap().status, Status::Running);
 }
 
@@ -39,7 +39,7 @@ fn a_task_is_followed_to_its_end() {
 }
 
 #[test]
-fn warnings_are_a_success_and_an_unreadable_end_is_looked_up_at_the_guest() {
+fn warnings_succeed_and_an_unreadable_end_is_decided_by_the_guest() {
     for exit in ["WARNINGS: 2", "unexpected status"] {
         let test = begin();
         task(&test, ended(exit));
@@ -48,7 +48,7 @@ fn warnings_are_a_success_and_an_unreadable_end_is_looked_up_at_the_guest() {
 }
 
 #[test]
-fn a_gap_on_the_way_to_a_task_is_bridged() {
+fn a_temporarily_unreachable_task_is_followed() {
     let test = begin();
     task(&test, Reply::error(Error::unavailable("endpoint \"api\" cannot be reached")));
     task(&test, old_error(596, "Broken pipe"));
@@ -59,30 +59,30 @@ fn a_gap_on_the_way_to_a_task_is_bridged() {
 #[test]
 fn a_task_runs_on_its_own_node() {
     let test = proxmox();
-    look(&test, current("stopped"));
+    expect_status(&test, current("stopped"));
     test.expect("api", START, data(json!(upid("pve3", "vzstart"))));
     test.expect("api", &task_path("pve3", "vzstart"), ended("OK"));
     runs(&test);
 }
 
 #[test]
-fn a_task_that_goes_on_when_patience_is_over_is_a_start_under_way() {
+fn a_task_running_at_the_deadline_is_a_start_in_progress() {
     let test = set_up(json!({ "patience": "100ms", "poll": "1s" }));
-    look(&test, current("stopped"));
+    expect_status(&test, current("stopped"));
     test.expect("api", START, data(json!(upid("pve1", "vzstart"))));
     for _ in 0..3 {
         task(&test, data(json!({ "status": "running" })));
     }
-    look(&test, current("stopped"));
+    expect_status(&test, current("stopped"));
     let seen = test.start("100").unwrap();
     assert_eq!(seen.status, Status::Starting);
-    assert_eq!(seen.detail.as_deref(), Some("the task that starts it goes on"));
+    assert_eq!(seen.detail.as_deref(), Some("the start task is still running"));
 }
 
 #[test]
-fn what_is_no_task_is_a_defect() {
+fn an_invalid_upid_is_an_internal_error() {
     let test = proxmox();
-    look(&test, current("stopped"));
+    expect_status(&test, current("stopped"));
     test.expect("api", START, data(json!("UPID:../x:1:2:3:vzstart:100:root@pam:")));
     let error = test.start("100").unwrap_err();
     assert_eq!(*error.code(), ErrorCode::Internal);
@@ -91,7 +91,7 @@ fn what_is_no_task_is_a_defect() {
 
 proptest! {
     #[test]
-    fn a_upid_is_read_and_nothing_else_is(
+    fn only_a_valid_upid_is_parsed(
         node in "[a-z][a-z0-9-]{0,10}", pid in "[0-9A-F]{8}", kind in "[a-z]{2,10}", noise in "\\PC{0,60}"
     ) {
         let upid = format!("UPID:{node}:{pid}:{pid}:{pid}:{kind}:100:a@pve!t:");

@@ -1,4 +1,4 @@
-//! What guests use.
+//! Usage of guests.
 
 use super::*;
 
@@ -7,17 +7,17 @@ fn used(cpu: f64) -> Reply {
 }
 
 #[test]
-fn cpu_time_is_a_fraction_of_the_guest_s_cores() {
+fn cpu_time_is_a_fraction_of_the_guests_cores() {
     let test = proxmox();
-    look(&test, used(0.75));
+    expect_status(&test, used(0.75));
     let usage = test.usage("100").unwrap();
     assert_eq!((usage.cpu_percent, usage.memory), (Some(150.0), Some(1_048_576)));
 }
 
 #[test]
-fn a_first_sample_is_made_up_for_by_the_node_s_statistics() {
+fn a_first_sample_is_replaced_by_the_nodes_statistics() {
     let test = proxmox();
-    look(&test, used(0.0));
+    expect_status(&test, used(0.0));
     let mut busy = guest("lxc", 100, "pve1");
     busy["cpu"] = json!(0.25);
     test.expect("api", LIST, data(json!([busy])));
@@ -25,9 +25,9 @@ fn a_first_sample_is_made_up_for_by_the_node_s_statistics() {
 }
 
 #[test]
-fn what_does_not_run_uses_nothing() {
+fn a_stopped_guest_uses_nothing() {
     let test = proxmox();
-    look(&test, current("stopped"));
+    expect_status(&test, current("stopped"));
     let usage = test.usage("100").unwrap();
     assert_eq!((usage.cpu_percent, usage.memory), (Some(0.0), Some(0)));
 }

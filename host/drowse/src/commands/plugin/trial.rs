@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use drowse_config::{Config, Places, TrialFile};
-use drowse_conformance::{About, Check, Plan, Report, Stand, Verdict, Wish};
+use drowse_conformance::{About, Check, Plan, Report, TestHost, Verdict, Wish};
 use drowse_core::{Failure, Provider, ProviderName};
 use drowse_plugins::{
     EndpointWish, NetworkWish, PluginInfo, Plugins,
@@ -57,7 +57,7 @@ pub(crate) fn test(asked: &TestPlugin, output: &Output) -> Result<(), Error> {
     let file = asked.grants.as_deref().map(TrialFile::load).transpose().map_err(Error::new)?;
     let plan = Plan {
         settings: file.as_ref().map_or_else(|| json!({}), |file| file.provider.settings.clone()),
-        trial: file.as_ref().map(|file| file.trial.clone()),
+        test_target: file.as_ref().map(|file| file.trial.clone()),
     };
     let runtime = runtime()?;
     let (report, plugin) = runtime.block_on(async {
@@ -108,8 +108,8 @@ fn line(check: &Check, output: &Output) -> String {
     match &check.verdict {
         Verdict::Passed { note: None } => head,
         Verdict::Passed { note: Some(note) } => format!("{head} ({note})"),
-        Verdict::Failed { expected, came } => {
-            format!("{head}\n           expected  {expected}\n           came      {came}")
+        Verdict::Failed { expected, actual } => {
+            format!("{head}\n           expected  {expected}\n           actual    {actual}")
         }
         Verdict::Skipped { reason } => format!("{head}\n           {reason}"),
     }
@@ -118,13 +118,13 @@ fn line(check: &Check, output: &Output) -> String {
 // === impl Bench ===
 
 #[async_trait]
-impl Stand for Bench {
+impl TestHost for Bench {
     async fn load(&self) -> Result<About, String> {
         let info = self.plugins.inspect(&self.reference).await?;
         Ok(about(info))
     }
 
-    async fn bare(&self, settings: &Value) -> Result<Arc<dyn Provider>, Failure> {
+    async fn ungranted(&self, settings: &Value) -> Result<Arc<dyn Provider>, Failure> {
         let name = ProviderName::parse(BARE).expect("the name is one");
         let settings = ProviderSettings {
             name,
@@ -140,7 +140,7 @@ impl Stand for Bench {
     }
 
     async fn granted(&self) -> Result<Arc<dyn Provider>, Failure> {
-        let Some(file) = &self.file else { return self.bare(&json!({})).await };
+        let Some(file) = &self.file else { return self.ungranted(&json!({})).await };
         let settings = ProviderSettings { plugin: self.reference.clone(), ..file.provider.clone() };
         Ok(self.plugins.configured(settings).await?)
     }

@@ -65,12 +65,12 @@ fn a_check_is_told_with_what_to_do_about_it() {
     let plain = Output::plain();
     let told = line(&check(Verdict::Passed { note: Some("7 ms".to_owned()) }), &plain);
     assert_eq!(told, "passed   stop              what runs is stopped (7 ms)");
-    let (expected, came) = ("`stopped`".to_owned(), "Running".to_owned());
-    let told = line(&check(Verdict::Failed { expected, came }), &plain);
+    let (expected, actual) = ("`stopped`".to_owned(), "Running".to_owned());
+    let told = line(&check(Verdict::Failed { expected, actual }), &plain);
     assert_eq!(
         told,
         "FAILED   stop              what runs is stopped\n           expected  `stopped`\n           \
-         came      Running"
+         actual    Running"
     );
     let told = line(&check(Verdict::Skipped { reason: "say more".to_owned() }), &plain);
     assert!(told.ends_with("\n           say more"), "{told}");

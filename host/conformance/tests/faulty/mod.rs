@@ -1,4 +1,4 @@
-//! A provider that keeps every promise but the one whose check its lie is named after.
+//! A test provider with one deliberate fault, named after the check that must find it.
 
 mod platform;
 
@@ -12,7 +12,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use drowse_conformance::{About, Stand, UNKNOWN, Wish};
+use drowse_conformance::{About, TestHost, UNKNOWN, Wish};
 use drowse_core::{
     Ability, ErrorCode, Exit, Failure, Observation, Provider, ProviderEvent, ProviderName,
     ProviderState, RecreateOptions, RemoveOptions, Status, StopOptions, Target, Usage,
@@ -21,34 +21,34 @@ use platform::{Platform, failure};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-/// What runs the liar.
-pub(crate) struct Liar {
+/// Loads and configures the test provider.
+pub(crate) struct FaultyHost {
     platform: Arc<Platform>,
-    lie: &'static str,
+    fault: &'static str,
     disturbed: bool,
 }
 
-/// The provider itself.
-struct Teller {
+/// The test provider.
+struct FaultyProvider {
     name: ProviderName,
     platform: Arc<Platform>,
-    lie: &'static str,
+    fault: &'static str,
     granted: bool,
     faults: AtomicU64,
 }
 
-impl Liar {
-    pub(crate) fn honest() -> Self {
-        Self::lying("")
+impl FaultyHost {
+    pub(crate) fn faultless() -> Self {
+        Self::with_fault("")
     }
 
-    pub(crate) fn lying(lie: &'static str) -> Self {
-        Self { platform: Arc::new(Platform::new(lie)), lie, disturbed: true }
+    pub(crate) fn with_fault(fault: &'static str) -> Self {
+        Self { platform: Arc::new(Platform::new(fault)), fault, disturbed: true }
     }
 
-    /// Nobody can change its target but itself.
+    /// A host that cannot change the target without the provider.
     pub(crate) fn undisturbed() -> Self {
-        Self { disturbed: false, ..Self::honest() }
+        Self { disturbed: false, ..Self::faultless() }
     }
 
     pub(crate) fn runs(&self, runs: bool) {
@@ -63,15 +63,15 @@ impl Liar {
         self.platform.calls()
     }
 
-    fn lies(&self, lie: &str) -> bool {
-        self.lie == lie
+    fn has_fault(&self, fault: &str) -> bool {
+        self.fault == fault
     }
 
-    fn teller(&self, granted: bool) -> Arc<dyn Provider> {
-        Arc::new(Teller {
-            name: ProviderName::parse("liar").unwrap(),
+    fn provider(&self, granted: bool) -> Arc<dyn Provider> {
+        Arc::new(FaultyProvider {
+            name: ProviderName::parse("faulty").unwrap(),
             platform: self.platform.clone(),
-            lie: self.lie,
+            fault: self.fault,
             granted,
             faults: AtomicU64::new(0),
         })
@@ -83,10 +83,10 @@ fn closed() -> Value {
 }
 
 #[async_trait]
-impl Stand for Liar {
+impl TestHost for FaultyHost {
     async fn load(&self) -> Result<About, String> {
-        if self.lies("describe") {
-            return Err("it is not WASM".into());
+        if self.has_fault("describe") {
+            return Err("not a WASM module".into());
         }
         let mut abilities = vec![
             Ability::StopSignal,
@@ -101,21 +101,21 @@ impl Stand for Liar {
             Ability::Recreate,
             Ability::Fetch,
         ];
-        if self.lies("undeclared") {
+        if self.has_fault("undeclared") {
             abilities.retain(|ability| *ability != Ability::Kill);
         }
         let imports: BTreeSet<String> =
             ["types", "log", "http", "events"].map(str::to_owned).into();
         let wish = Wish { name: "engine".into(), interfaces: ["http"].into(), optional: false };
         Ok(About {
-            name: if self.lies("name") { "A Liar" } else { "liar" }.into(),
-            version: if self.lies("version") { "1" } else { "1.0.0" }.into(),
+            name: if self.has_fault("name") { "A FaultyHost" } else { "faulty" }.into(),
+            version: if self.has_fault("version") { "1" } else { "1.0.0" }.into(),
             abilities,
-            imports: Some(if self.lies("imports") { BTreeSet::new() } else { imports }),
-            wishes: vec![wish.clone(); if self.lies("wishes") { 2 } else { 1 }],
+            imports: Some(if self.has_fault("imports") { BTreeSet::new() } else { imports }),
+            wishes: vec![wish.clone(); if self.has_fault("wishes") { 2 } else { 1 }],
             flaws: Vec::new(),
             settings_schema: closed(),
-            target_schema: match self.lie {
+            target_schema: match self.fault {
                 "schemas" => json!({ "type": "table", "additionalProperties": false }),
                 "closed" => json!({ "type": "object" }),
                 _ => closed(),
@@ -123,28 +123,28 @@ impl Stand for Liar {
         })
     }
 
-    async fn bare(&self, settings: &Value) -> Result<Arc<dyn Provider>, Failure> {
-        let strange = settings.as_object().is_none_or(|entries| !entries.is_empty());
-        if strange && !self.lies("settings") {
+    async fn ungranted(&self, settings: &Value) -> Result<Arc<dyn Provider>, Failure> {
+        let unknown_key = settings.as_object().is_none_or(|entries| !entries.is_empty());
+        if unknown_key && !self.has_fault("settings") {
             return Err(failure(ErrorCode::InvalidRequest, "settings: unknown key"));
         }
-        if !strange && self.lies("configure") {
-            return Err(failure(ErrorCode::Internal, "called http where nothing may be called"));
+        if !unknown_key && self.has_fault("configure") {
+            return Err(failure(ErrorCode::Internal, "called http outside a call phase"));
         }
-        Ok(self.teller(false))
+        Ok(self.provider(false))
     }
 
     async fn granted(&self) -> Result<Arc<dyn Provider>, Failure> {
-        if self.lies("granted") {
-            return Err(failure(ErrorCode::InvalidRequest, "settings: not these"));
+        if self.has_fault("granted") {
+            return Err(failure(ErrorCode::InvalidRequest, "settings refused"));
         }
-        Ok(self.teller(true))
+        Ok(self.provider(true))
     }
 
     async fn disturb(&self) -> Option<Result<(), String>> {
         let disturb = || {
             self.platform.set(Status::Stopped);
-            if !self.lies("watch-disturbed") {
+            if !self.has_fault("watch-disturbed") {
                 self.platform.report();
             }
             Ok(())
@@ -153,14 +153,14 @@ impl Stand for Liar {
     }
 }
 
-impl Teller {
-    fn lies(&self, lie: &str) -> bool {
-        self.lie == lie
+impl FaultyProvider {
+    fn has_fault(&self, fault: &str) -> bool {
+        self.fault == fault
     }
 
-    /// What is refused before the platform is asked.
+    /// Refuses invalid settings and missing grants before the platform is called.
     fn admit(&self, target: &Target) -> Result<(), Failure> {
-        if target.settings != "{}" && !self.lies("target-settings") {
+        if target.settings != "{}" && !self.has_fault("target-settings") {
             return Err(failure(ErrorCode::InvalidRequest, "settings of target: unknown key"));
         }
         self.allowed()
@@ -170,34 +170,34 @@ impl Teller {
         if self.granted {
             return Ok(());
         }
-        if self.lies("ungranted-faults") {
+        if self.has_fault("ungranted-faults") {
             self.faults.fetch_add(1, Relaxed);
         }
-        if self.lies("ungranted") {
-            return Err(failure(ErrorCode::Internal, "unwrapped nothing"));
+        if self.has_fault("ungranted") {
+            return Err(failure(ErrorCode::Internal, "unwrap on None"));
         }
         Err(failure(ErrorCode::Denied, "endpoint engine is not granted"))
     }
 
-    /// The failure of a target that does not exist, as this liar tells it.
+    /// Whether the target exists; fails if the call is refused.
     fn known(&self, target: &Target) -> Result<bool, Failure> {
         self.admit(target)?;
         Ok(self.platform.exists(&target.handle))
     }
 
     fn not_found(&self) -> Failure {
-        if self.lies("failures") {
-            return failure(ErrorCode::NotFound, "there is none\nat backtrace");
+        if self.has_fault("failures") {
+            return failure(ErrorCode::NotFound, "no such target\nat backtrace");
         }
-        failure(ErrorCode::NotFound, "there is no such target")
+        failure(ErrorCode::NotFound, "no such target")
     }
 
     fn seen(&self, target: &Target) -> Observation {
         let mut seen = self.platform.observe(&target.handle);
-        if self.lies("observations") && seen.status == Status::Paused {
+        if self.has_fault("observations") && seen.status == Status::Paused {
             seen.handle = "another".into();
         }
-        if self.lies("addresses") && seen.status == Status::Stopped {
+        if self.has_fault("addresses") && seen.status == Status::Stopped {
             seen.addresses.push(Platform::address());
         }
         seen
@@ -205,25 +205,25 @@ impl Teller {
 }
 
 #[async_trait]
-impl Provider for Teller {
+impl Provider for FaultyProvider {
     fn name(&self) -> &ProviderName {
         &self.name
     }
 
     async fn start(&self, target: &Target) -> Result<Observation, Failure> {
-        if self.lies("ungranted-start") && !self.granted {
+        if self.has_fault("ungranted-start") && !self.granted {
             return Ok(self.seen(target));
         }
         if !self.known(target)? {
-            return match self.lie {
+            return match self.fault {
                 "unknown-start" => Ok(self.seen(target)),
                 _ => Err(self.not_found()),
             };
         }
         let before = self.seen(target);
         self.platform.start().await?;
-        let mut seen = if self.lies("start") { before } else { self.seen(target) };
-        if self.lies("start-addresses") {
+        let mut seen = if self.has_fault("start") { before } else { self.seen(target) };
+        if self.has_fault("start-addresses") {
             seen.addresses.clear();
         }
         Ok(seen)
@@ -231,14 +231,14 @@ impl Provider for Teller {
 
     async fn stop(&self, target: &Target, options: &StopOptions) -> Result<Observation, Failure> {
         if self.known(target)? {
-            if self.lies("stop-signal") && options.signal.is_some() {
-                return Err(failure(ErrorCode::InvalidRequest, "signal?"));
+            if self.has_fault("stop-signal") && options.signal.is_some() {
+                return Err(failure(ErrorCode::InvalidRequest, "signal not supported"));
             }
-            if self.lies("stop-now") && options.grace.is_zero() {
-                return Err(failure(ErrorCode::InvalidRequest, "take your time"));
+            if self.has_fault("stop-now") && options.grace.is_zero() {
+                return Err(failure(ErrorCode::InvalidRequest, "grace is zero"));
             }
             self.platform.stop().await?;
-        } else if self.lies("unknown-stop") {
+        } else if self.has_fault("unknown-stop") {
             return Err(failure(ErrorCode::Internal, "index out of bounds"));
         }
         Ok(self.seen(target))
@@ -246,7 +246,7 @@ impl Provider for Teller {
 
     async fn pause(&self, target: &Target) -> Result<Observation, Failure> {
         if !self.known(target)? {
-            return match self.lie {
+            return match self.fault {
                 "pause-unknown" => Ok(self.seen(target)),
                 _ => Err(self.not_found()),
             };
@@ -264,19 +264,19 @@ impl Provider for Teller {
     }
 
     async fn kill(&self, target: &Target, _: Option<&str>) -> Result<Observation, Failure> {
-        if self.lies("undeclared") {
+        if self.has_fault("undeclared") {
             return Ok(self.seen(target));
         }
         if self.known(target)? {
             self.platform.kill()?;
-        } else if self.lies("unknown-kill") {
+        } else if self.has_fault("unknown-kill") {
             return Err(failure(ErrorCode::Internal, "index out of bounds"));
         }
         Ok(self.seen(target))
     }
 
     async fn status(&self, target: &Target) -> Result<Observation, Failure> {
-        if self.lies("ungranted-status") && !self.granted {
+        if self.has_fault("ungranted-status") && !self.granted {
             self.admit(target).or_else(|failure| match failure.code {
                 ErrorCode::Denied => Ok(()),
                 _ => Err(failure),
@@ -285,11 +285,11 @@ impl Provider for Teller {
             let stopped = Observation { status: Status::Stopped, handle, ..self.seen(target) };
             return Ok(stopped);
         }
-        if !self.known(target)? && target.handle != "blog" && self.lies("unknown-status") {
+        if !self.known(target)? && target.handle != "blog" && self.has_fault("unknown-status") {
             return Err(self.not_found());
         }
-        if self.lies("crowd") && self.platform.is_crowded().await {
-            return Err(failure(ErrorCode::Unavailable, "one at a time"));
+        if self.has_fault("concurrent-status") && self.platform.has_concurrent_calls().await {
+            return Err(failure(ErrorCode::Unavailable, "too many calls"));
         }
         Ok(self.seen(target))
     }
@@ -303,7 +303,7 @@ impl Provider for Teller {
             let target = Target { handle: handle.into(), settings: "{}".into() };
             Observation { status: Status::Stopped, ..self.seen(&target) }
         };
-        Ok(match (cursor, self.lie) {
+        Ok(match (cursor, self.fault) {
             (None, _) => (vec![one("wiki"), one("shop")], Some("2".into())),
             (Some(_), "list") => (vec![one("mail")], None),
             (Some(_), "list-pages") => (vec![self.platform.observe("blog"), one("wiki")], None),
@@ -313,12 +313,12 @@ impl Provider for Teller {
 
     async fn logs(&self, target: &Target, lines: u32) -> Result<Vec<String>, Failure> {
         if !self.known(target)? {
-            return match self.lie {
+            return match self.fault {
                 "logs-unknown" => Ok(Vec::new()),
                 _ => Err(self.not_found()),
             };
         }
-        let lines = if self.lies("logs") { 9 } else { lines };
+        let lines = if self.has_fault("logs") { 9 } else { lines };
         Ok(vec!["a line".into(); lines as usize])
     }
 
@@ -326,7 +326,7 @@ impl Provider for Teller {
         if !self.known(target)? {
             return Err(self.not_found());
         }
-        if self.lies("fetch") {
+        if self.has_fault("fetch") {
             self.platform.recreate();
         }
         Ok(())
@@ -342,42 +342,46 @@ impl Provider for Teller {
 
     async fn remove(&self, target: &Target, _: &RemoveOptions) -> Result<(), Failure> {
         if !self.known(target)? {
-            return if self.lies("remove-again") { Err(self.not_found()) } else { Ok(()) };
+            return if self.has_fault("remove-again") { Err(self.not_found()) } else { Ok(()) };
         }
-        if !self.lies("remove") {
+        if !self.has_fault("remove") {
             self.platform.set(Status::Missing);
         }
         Ok(())
     }
 
     async fn exec(&self, target: &Target, command: &[String]) -> Result<Exit, Failure> {
-        let lines = if self.lies("exec-output") { 101 } else { 100 };
+        let lines = if self.has_fault("exec-output") { 101 } else { 100 };
         let fine = |status| Ok(Exit { status, output: vec!["a line".into(); lines] });
-        if command.is_empty() && !self.lies("exec-empty") {
-            return Err(failure(ErrorCode::InvalidRequest, "name a program"));
+        if command.is_empty() && !self.has_fault("exec-empty") {
+            return Err(failure(ErrorCode::InvalidRequest, "empty command"));
         }
         if !self.known(target)? {
-            return if self.lies("exec-unknown") { fine(127) } else { Err(self.not_found()) };
+            return if self.has_fault("exec-unknown") { fine(127) } else { Err(self.not_found()) };
         }
         match self.platform.now() {
-            Status::Running if self.lies("exec") => fine(0),
+            Status::Running if self.has_fault("exec") => fine(0),
             Status::Running => fine(7),
-            Status::Paused if self.lies("exec-paused") => fine(7),
-            Status::Stopped if self.lies("exec-stopped") => fine(7),
-            _ => Err(failure(ErrorCode::Conflict, "it does not run")),
+            Status::Paused if self.has_fault("exec-paused") => fine(7),
+            Status::Stopped if self.has_fault("exec-stopped") => fine(7),
+            _ => Err(failure(ErrorCode::Conflict, "the target does not run")),
         }
     }
 
     async fn usage(&self, target: &Target) -> Result<Usage, Failure> {
         let nothing = Usage { cpu_percent: Some(0.0), memory: Some(0) };
         if !self.known(target)? {
-            return if self.lies("usage-unknown") { Ok(nothing) } else { Err(self.not_found()) };
+            return if self.has_fault("usage-unknown") {
+                Ok(nothing)
+            } else {
+                Err(self.not_found())
+            };
         }
         let running = Usage { cpu_percent: Some(12.5), memory: Some(1 << 20) };
         Ok(match self.platform.now() {
-            Status::Running if self.lies("usage") => Usage::default(),
+            Status::Running if self.has_fault("usage") => Usage::default(),
             Status::Running => running,
-            _ if self.lies("usage-stopped") => running,
+            _ if self.has_fault("usage-stopped") => running,
             _ => nothing,
         })
     }
@@ -385,11 +389,11 @@ impl Provider for Teller {
     fn watch(&self) -> mpsc::Receiver<ProviderEvent> {
         let (events, receiver) = mpsc::channel(64);
         if self.granted {
-            if !self.lies("watch") {
+            if !self.has_fault("watch") {
                 events.try_send(ProviderEvent::Synced).unwrap();
             }
             self.platform.watched_by(events);
-        } else if self.lies("ungranted-watch") {
+        } else if self.has_fault("ungranted-watch") {
             let seen = self.platform.observe(UNKNOWN);
             events.try_send(ProviderEvent::Changed(seen)).unwrap();
         }
@@ -397,13 +401,13 @@ impl Provider for Teller {
     }
 
     fn state(&self) -> ProviderState {
-        let broken = self.lies("faults") && self.platform.calls() > 100 && self.granted;
+        let broken = self.has_fault("faults") && self.platform.calls() > 100 && self.granted;
         ProviderState {
-            plugin: Some("liar 1.0.0".into()),
+            plugin: Some("faulty 1.0.0".into()),
             origin: None,
             usable: true,
-            // A watch that is granted nothing answers that.
-            cause: (!self.granted && !self.lies("ungranted-watch"))
+            // A watch without grants reports its failure in the state.
+            cause: (!self.granted && !self.has_fault("ungranted-watch"))
                 .then(|| "watch: endpoint engine is not granted".into()),
             abilities: Vec::new(),
             faults: self.faults.load(Relaxed) + u64::from(broken),
@@ -411,5 +415,5 @@ impl Provider for Teller {
     }
 }
 
-/// What everything takes.
+/// Duration of every operation of the platform.
 pub(crate) const MOMENT: Duration = Duration::from_millis(10);

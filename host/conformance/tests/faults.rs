@@ -1,21 +1,21 @@
-//! A provider of a platform that exists only here tells lies, one at a time: each check finds the
-//! one that it is there for, and no other.
+//! Runs the suite on a provider with one fault at a time: the check of that name must fail, and no
+//! other.
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
-mod liar;
+mod faulty;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use drowse_conformance::{Plan, Report, Trial, Verdict, run};
+use drowse_conformance::{Plan, Report, TestTarget, Verdict, run};
 use drowse_core::{Ability, Target};
-use liar::Liar;
+use faulty::FaultyHost;
 use serde_json::json;
 
-fn trial() -> Trial {
-    Trial {
+fn test_target() -> TestTarget {
+    TestTarget {
         target: Target { handle: "blog".into(), settings: "{}".into() },
-        unknown: Target { handle: "nobody".into(), settings: "{}".into() },
+        unknown: Target { handle: "missing".into(), settings: "{}".into() },
         patience: Duration::from_secs(30),
         grace: Duration::from_secs(1),
         addresses: true,
@@ -27,9 +27,9 @@ fn trial() -> Trial {
     }
 }
 
-async fn report_of(liar: Liar, trial: Option<Trial>) -> Report {
-    let plan = Plan { settings: json!({}), trial };
-    run(&liar, &plan, &mut |_| {}).await
+async fn report_of(faulty: FaultyHost, test_target: Option<TestTarget>) -> Report {
+    let plan = Plan { settings: json!({}), test_target };
+    run(&faulty, &plan, &mut |_| {}).await
 }
 
 fn failed(report: &Report) -> Vec<&'static str> {
@@ -38,8 +38,8 @@ fn failed(report: &Report) -> Vec<&'static str> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_honest_provider_passes_every_check() {
-    let report = report_of(Liar::honest(), Some(trial())).await;
+async fn a_faultless_provider_passes_every_check() {
+    let report = report_of(FaultyHost::faultless(), Some(test_target())).await;
     let others: Vec<_> =
         report.checks.iter().filter(|it| !matches!(it.verdict, Verdict::Passed { .. })).collect();
     assert!(others.is_empty(), "{others:#?}");
@@ -49,15 +49,15 @@ async fn an_honest_provider_passes_every_check() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_check_finds_the_lie_that_it_is_there_for_and_no_other() {
-    let checks = report_of(Liar::honest(), Some(trial())).await.checks;
+async fn each_fault_fails_its_check_and_no_other() {
+    let checks = report_of(FaultyHost::faultless(), Some(test_target())).await.checks;
     let mut wrong = Vec::new();
     for name in checks.iter().map(|check| check.name) {
-        let failed = failed(&report_of(Liar::lying(name), Some(trial())).await);
+        let failed = failed(&report_of(FaultyHost::with_fault(name), Some(test_target())).await);
         let expected = match name {
-            // It may have ended before it is dropped: then the second one is one too many.
+            // `stop` may end before it is dropped; the second `stop` then fails, too.
             "stop-again" => vec!["stop-again", "stop-dropped"],
-            // It tells a wrong state there, too.
+            // The wrong state is also visible in this check.
             "start" => vec!["start", "start-and-stop"],
             name => vec![name],
         };
@@ -65,21 +65,21 @@ async fn every_check_finds_the_lie_that_it_is_there_for_and_no_other() {
             wrong.push((name, failed));
         }
     }
-    assert!(wrong.is_empty(), "lies and the checks that fail: {wrong:#?}");
+    assert!(wrong.is_empty(), "faults and the checks that fail: {wrong:#?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_found_out_is_skipped_and_says_why() {
-    let trial = Trial {
+async fn a_check_without_its_precondition_is_skipped_with_the_reason() {
+    let test_target = TestTarget {
         addresses: false,
         exec: None,
         without: vec![Ability::Pause],
         may_recreate: false,
         may_remove: false,
         keep_data: false,
-        ..trial()
+        ..test_target()
     };
-    let report = report_of(Liar::undisturbed(), Some(trial)).await;
+    let report = report_of(FaultyHost::undisturbed(), Some(test_target)).await;
     assert!(report.ok(), "{report:#?}");
     let reason = |name: &str| {
         let check = report.checks.iter().find(|check| check.name == name).unwrap();
@@ -105,43 +105,46 @@ async fn what_cannot_be_found_out_is_skipped_and_says_why() {
 
 #[tokio::test(start_paused = true)]
 async fn a_target_that_cannot_be_started_fails_one_check_and_skips_those_that_need_it_running() {
-    let report = report_of(Liar::lying("broken"), Some(trial())).await;
+    let report = report_of(FaultyHost::with_fault("broken"), Some(test_target())).await;
     let skipped = |name: &str| {
         let check = report.checks.iter().find(|check| check.name == name).unwrap();
-        matches!(&check.verdict, Verdict::Skipped { reason } if reason.contains("come to run"))
+        matches!(&check.verdict, Verdict::Skipped { reason } if reason.contains("reach running"))
     };
-    assert!(skipped("stop") && skipped("start-again") && skipped("crowd"), "{report:#?}");
+    assert!(
+        skipped("stop") && skipped("start-again") && skipped("concurrent-status"),
+        "{report:#?}"
+    );
     assert_eq!(failed(&report), ["start"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_target_is_left_as_it_was_found() {
     for runs in [false, true] {
-        let liar = Liar::honest();
-        liar.runs(runs);
-        let trial = Trial { may_remove: false, ..trial() };
-        let plan = Plan { settings: json!({}), trial: Some(trial) };
-        assert!(run(&liar, &plan, &mut |_| {}).await.ok());
-        assert_eq!(liar.is_running(), runs);
+        let faulty = FaultyHost::faultless();
+        faulty.runs(runs);
+        let test_target = TestTarget { may_remove: false, ..test_target() };
+        let plan = Plan { settings: json!({}), test_target: Some(test_target) };
+        assert!(run(&faulty, &plan, &mut |_| {}).await.ok());
+        assert_eq!(faulty.is_running(), runs);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_trial_nothing_is_asked_of_the_platform() {
-    let liar = Liar::honest();
-    let plan = Plan { settings: json!({}), trial: None };
-    let mut told = Vec::new();
-    let report = run(&liar, &plan, &mut |check| told.push(check.name)).await;
+async fn without_a_target_the_platform_is_not_called() {
+    let faulty = FaultyHost::faultless();
+    let plan = Plan { settings: json!({}), test_target: None };
+    let mut reported = Vec::new();
+    let report = run(&faulty, &plan, &mut |check| reported.push(check.name)).await;
     assert!(report.ok(), "{report:#?}");
-    assert_eq!(told.first(), Some(&"describe"));
-    assert_eq!(told.len(), report.checks.len(), "each is told as it ends");
-    assert_eq!(liar.calls_of_the_platform(), 0);
+    assert_eq!(reported.first(), Some(&"describe"));
+    assert_eq!(reported.len(), report.checks.len(), "each result is reported");
+    assert_eq!(faulty.calls_of_the_platform(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_plugin_that_cannot_be_loaded_is_one_failure_with_the_cause() {
-    let report = report_of(Liar::lying("describe"), Some(trial())).await;
+    let report = report_of(FaultyHost::with_fault("describe"), Some(test_target())).await;
     assert_eq!(report.checks.len(), 1);
     assert!(matches!(&report.checks[0].verdict,
-        Verdict::Failed { came, .. } if came == "it is not WASM"));
+        Verdict::Failed { actual, .. } if actual == "not a WASM module"));
 }

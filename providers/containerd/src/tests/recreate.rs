@@ -1,4 +1,4 @@
-//! What is done when a container is made anew, and how it is taken back.
+//! Recreations and their rollback.
 
 use drowse_provider_sdk::RecreateOptions;
 
@@ -18,22 +18,22 @@ fn options() -> RecreateOptions {
 }
 
 impl Script {
-    /// It runs, its image is here, and it is stopped.
+    /// The container runs, its image is local, and it is stopped.
     fn stopped_for_another(&self, old: &Container) -> &Self {
         self.container(old).held();
         image(self);
         self.task(proto::Status::Running);
         self.container(old).task(proto::Status::Running).ok(TASKS, "Kill").ok(TASKS, "Wait");
-        self.task(proto::Status::Stopped).taken_away()
+        self.task(proto::Status::Stopped).deleted()
     }
 
-    /// What the image's name stands for is held.
+    /// The current image is held by a lease.
     fn held(&self) -> &Self {
         self.named(1).ok(LEASES, "Create");
         self.call(CONTENT, "Write", Answer::status(6, "content sha256:…: already exists"))
     }
 
-    /// The image's name stands for the manifest of this number.
+    /// The image name refers to the manifest of this number.
     fn named(&self, number: u8) -> &Self {
         let digest = format!("sha256:{number:064x}");
         let target = Some(proto::Descriptor { digest, ..proto::Descriptor::default() });
@@ -41,12 +41,12 @@ impl Script {
         self.call(IMAGES, "Get", message(&proto::OneImage { image, update_mask: None }))
     }
 
-    /// It has failed, and the name still stands for the same.
+    /// The recreation failed, and the name still refers to the same image.
     fn name_is_right(&self) {
         self.named(1).ok(LEASES, "Delete");
     }
 
-    /// Its files are on top of the image with this number.
+    /// The container's files are on top of the image of this number.
     fn files_on(&self, number: u8) -> &Self {
         let info = proto::SnapshotInfo {
             name: "web".into(),
@@ -65,7 +65,7 @@ impl Script {
 }
 
 #[test]
-fn data_that_cannot_be_carried_has_the_old_one_run_again() {
+fn a_failed_data_transfer_is_rolled_back() {
     let test = Script::new(settings());
     let old = web(&[]);
     test.stopped_for_another(&old).files_on(9);
@@ -77,10 +77,10 @@ fn data_that_cannot_be_carried_has_the_old_one_run_again() {
     test.name_is_right();
     let error = test.0.recreate(template(), options()).unwrap_err();
     assert!(error.message().contains("no space left"), "{error}");
-    assert!(!error.message().contains("could not be put back"), "{error}");
-    assert!(test.asked("Containers/Delete").is_empty());
+    assert!(!error.message().contains("could not be restored"), "{error}");
+    assert!(test.requests_of("Containers/Delete").is_empty());
     let removed: Vec<_> = test
-        .asked("Snapshots/Remove")
+        .requests_of("Snapshots/Remove")
         .iter()
         .map(|ask| proto::Snapshot::decode(ask.as_slice()).unwrap().key)
         .collect();
@@ -88,16 +88,16 @@ fn data_that_cannot_be_carried_has_the_old_one_run_again() {
 }
 
 #[test]
-fn a_record_that_cannot_be_written_has_the_old_one_put_back_as_it_was() {
+fn a_failed_creation_restores_the_old_container() {
     let test = Script::new(settings());
-    let extension = proto::Any { type_url: "somebody's".into(), value: vec![1] };
+    let extension = proto::Any { type_url: "third-party".into(), value: vec![1] };
     let old = Container {
         extensions: [("own".to_owned(), extension)].into(),
         runtime: Some(proto::Runtime {
             name: "runsc".into(),
             options: Some(proto::Any::default()),
         }),
-        ..web(&[("of", "somebody")])
+        ..web(&[("of", "another")])
     };
     test.stopped_for_another(&old).files_on(3).ok(SNAPSHOTS, "Update").ok(SNAPSHOTS, "Update");
     test.ok(CONTAINERS, "Delete");
@@ -105,22 +105,22 @@ fn a_record_that_cannot_be_written_has_the_old_one_put_back_as_it_was() {
     test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
     test.ok(CONTAINERS, "Delete").ok(CONTAINERS, "Create");
     test.begun_again(&old);
-    // A newer one was pulled for it.
+    // A newer image was pulled for it.
     test.named(7).call(IMAGES, "Create", Answer::status(6, "already exists"));
     test.ok(IMAGES, "Update").ok(LEASES, "Delete");
     let error = test.0.recreate(template(), options()).unwrap_err();
     assert!(error.message().contains("no such runtime"), "{error}");
-    let created = test.asked("Containers/Create");
+    let created = test.requests_of("Containers/Create");
     let put_back = proto::OneContainer::decode(created[1].as_slice()).unwrap();
     assert_eq!(put_back.container.unwrap(), old);
-    let named = proto::OneImage::decode(test.asked("Images/Update")[0].as_slice()).unwrap();
+    let named = proto::OneImage::decode(test.requests_of("Images/Update")[0].as_slice()).unwrap();
     let named = named.image.unwrap();
     let target = (named.name.as_str(), named.target.unwrap().digest);
     assert_eq!(target, ("box:1", format!("sha256:{:064x}", 1)), "as before");
 }
 
 #[test]
-fn what_cannot_be_put_back_is_told_with_why_it_had_to_be() {
+fn a_failed_rollback_is_reported_with_the_first_error() {
     let test = Script::new(settings());
     let old = web(&[]);
     test.stopped_for_another(&old).files_on(3).ok(SNAPSHOTS, "Update").ok(SNAPSHOTS, "Update");
@@ -129,28 +129,28 @@ fn what_cannot_be_put_back_is_told_with_why_it_had_to_be() {
     test.call(IMAGES, "Get", Answer::status(14, "it is gone for long")).ok(LEASES, "Delete");
     let error = test.0.recreate(template(), options()).unwrap_err();
     assert!(error.message().contains("going down"), "{error}");
-    assert!(error.message().contains("could not be put back"), "{error}");
+    assert!(error.message().contains("could not be restored"), "{error}");
     assert!(error.message().contains("it is gone;"), "{error}");
     assert!(error.message().contains("it is gone for long"), "{error}");
 }
 
 #[test]
-fn what_cannot_be_made_touches_nothing() {
+fn a_recreation_that_cannot_succeed_changes_nothing() {
     let test = Script::new(settings());
     test.container(&web(&[]));
     let error = test.0.recreate("web", options()).unwrap_err();
-    assert!(error.message().contains("setting `image`"), "{error}");
+    assert!(error.message().contains("set `image`"), "{error}");
 
     let test = Script::new(json!({}));
     test.container(&web(&[])).held();
     image(&test);
     test.name_is_right();
     let error = test.0.recreate(template(), options()).unwrap_err();
-    assert!(error.message().contains("setting `network`"), "{error}");
+    assert!(error.message().contains("set `network`"), "{error}");
 }
 
 #[test]
-fn one_whose_making_anew_was_broken_off_is_made_of_what_it_left() {
+fn a_cancelled_recreation_is_continued_with_its_data() {
     let test = Script::new(settings());
     test.call(CONTAINERS, "Get", Answer::status(5, "no such container"));
     image(&test);
@@ -160,15 +160,15 @@ fn one_whose_making_anew_was_broken_off_is_made_of_what_it_left() {
         parent: format!("sha256:{parent:064x}"),
         labels: BTreeMap::new(),
     };
-    // The old one's files, and the new one's, on top of the image.
+    // The files of the old and the new container, on top of the image.
     let infos = vec![info("web", 9), info("web@0000000000000000", 3)];
     test.call(SNAPSHOTS, "List", message(&proto::SnapshotInfos { infos }));
     test.ok(SNAPSHOTS, "Update").ok(CONTAINERS, "Create");
-    // There is nothing in the old one's that the new one's have not.
+    // The old files contain nothing that the new ones lack.
     test.ok(SNAPSHOTS, "Update").ok(SNAPSHOTS, "Remove");
     test.container(&web(&[])).no_task();
     assert_eq!(test.0.recreate(template(), options()).unwrap().status, Status::Stopped);
-    let created = test.asked("Containers/Create");
+    let created = test.requests_of("Containers/Create");
     let made = proto::OneContainer::decode(created[0].as_slice()).unwrap().container.unwrap();
     assert_eq!(made.snapshot_key, "web@0000000000000000");
 }

@@ -1,4 +1,4 @@
-//! One target, `blog`, that takes a moment for everything.
+//! A simulated platform with one target, `blog`, on which every operation takes a moment.
 
 use std::{
     collections::BTreeMap,
@@ -14,11 +14,11 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::MOMENT;
 
-/// Longer than anybody in the tests is patient, and not for ever.
+/// Maximum duration of an operation; longer than the timeouts of the tests.
 const LOCKED: Duration = Duration::from_secs(40);
 
 pub(crate) struct Platform {
-    lie: &'static str,
+    fault: &'static str,
     calls: AtomicUsize,
     inside: AtomicUsize,
     target: Mutex<Target>,
@@ -26,11 +26,11 @@ pub(crate) struct Platform {
 
 struct Target {
     status: Status,
-    /// Counts incarnations.
+    /// Number of the incarnation.
     id: u64,
-    /// Counts starts.
-    life: u64,
-    /// Somebody starts or stops it, until then at most.
+    /// Number of starts.
+    starts: u64,
+    /// Deadline of a running start or stop.
     busy: Option<Instant>,
     watchers: Vec<mpsc::Sender<ProviderEvent>>,
 }
@@ -40,15 +40,15 @@ pub(crate) fn failure(code: ErrorCode, message: &str) -> Failure {
 }
 
 impl Platform {
-    pub(crate) fn new(lie: &'static str) -> Self {
+    pub(crate) fn new(fault: &'static str) -> Self {
         let watchers = Vec::new();
-        let target = Target { status: Status::Stopped, id: 1, life: 1, busy: None, watchers };
+        let target = Target { status: Status::Stopped, id: 1, starts: 1, busy: None, watchers };
         let (calls, inside) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { lie, calls, inside, target: Mutex::new(target) }
+        Self { fault, calls, inside, target: Mutex::new(target) }
     }
 
-    fn lies(&self, lie: &str) -> bool {
-        self.lie == lie
+    fn has_fault(&self, fault: &str) -> bool {
+        self.fault == fault
     }
 
     fn target(&self) -> MutexGuard<'_, Target> {
@@ -85,16 +85,16 @@ impl Platform {
             addresses: running.then(Self::address).into_iter().collect(),
             labels: BTreeMap::new(),
             detail: None,
-            attributes: BTreeMap::from([("started-at".into(), target.life.to_string())]),
+            attributes: BTreeMap::from([("started-at".into(), target.starts.to_string())]),
         }
     }
 
-    /// Where it is reached.
+    /// Address of the running target.
     pub(crate) fn address() -> Address {
         Address { host: "127.0.0.1".into(), port: Some(80), target_port: None }
     }
 
-    /// Tells everybody who watches.
+    /// Reports the target to all watchers.
     pub(crate) fn report(&self) {
         let seen = self.observe("blog");
         self.target()
@@ -106,16 +106,17 @@ impl Platform {
         self.target().watchers.push(watcher);
     }
 
-    /// Whether others ask at the same time.
-    pub(crate) async fn is_crowded(&self) -> bool {
+    /// Whether other calls are running.
+    pub(crate) async fn has_concurrent_calls(&self) -> bool {
         let others = self.inside.fetch_add(1, Relaxed);
         tokio::time::sleep(MOMENT).await;
         self.inside.fetch_sub(1, Relaxed);
         others > 0
     }
 
-    /// Whoever is dropped on the way leaves the door open, unless that is the lie.
-    async fn alone(&self, lie: &str) -> Result<(), Failure> {
+    /// Locks the target for one operation. A dropped operation releases the lock, unless that is
+    /// the fault.
+    async fn lock(&self, fault: &str) -> Result<(), Failure> {
         struct Inside<'p>(&'p Platform);
         impl Drop for Inside<'_> {
             fn drop(&mut self) {
@@ -126,11 +127,11 @@ impl Platform {
         {
             let mut target = self.target();
             if target.busy.is_some_and(|until| now < until) {
-                return Err(failure(ErrorCode::Conflict, "somebody else is at it"));
+                return Err(failure(ErrorCode::Conflict, "another operation is running"));
             }
             target.busy = Some(now + LOCKED);
         }
-        if self.lies(lie) {
+        if self.has_fault(fault) {
             tokio::time::sleep(MOMENT).await;
             drop(Inside(self));
         } else {
@@ -142,28 +143,28 @@ impl Platform {
 
     pub(crate) async fn start(&self) -> Result<(), Failure> {
         match self.now() {
-            Status::Running if self.lies("start-again") => self.target().life += 1,
+            Status::Running if self.has_fault("start-again") => self.target().starts += 1,
             Status::Running => {}
             Status::Paused => {
                 let mut target = self.target();
                 target.status = Status::Running;
-                target.life += u64::from(self.lies("start-paused"));
+                target.starts += u64::from(self.has_fault("start-paused"));
             }
-            _ if self.lies("broken") => {
-                return Err(failure(ErrorCode::Unavailable, "there is no power"));
+            _ if self.has_fault("broken") => {
+                return Err(failure(ErrorCode::Unavailable, "no power"));
             }
             _ => {
-                let door = self.alone("start-dropped").await;
-                if self.lies("start-twice") {
-                    door.map_err(|_| failure(ErrorCode::Internal, "a race"))?;
+                let lock = self.lock("start-dropped").await;
+                if self.has_fault("start-twice") {
+                    lock.map_err(|_| failure(ErrorCode::Internal, "a race"))?;
                 } else {
-                    door?;
+                    lock?;
                 }
                 let mut target = self.target();
                 target.status = Status::Running;
-                target.life += 1;
+                target.starts += 1;
                 drop(target);
-                if !self.lies("watch-start") {
+                if !self.has_fault("watch-start") {
                     self.report();
                 }
             }
@@ -173,17 +174,17 @@ impl Platform {
 
     pub(crate) async fn stop(self: &Arc<Self>) -> Result<(), Failure> {
         match self.now() {
-            Status::Stopped if self.lies("stop-again") => {
+            Status::Stopped if self.has_fault("stop-again") => {
                 return Err(failure(ErrorCode::Conflict, "it is stopped"));
             }
-            Status::Stopped if self.lies("start-and-stop") && self.target().busy.is_some() => {
+            Status::Stopped if self.has_fault("start-and-stop") && self.target().busy.is_some() => {
                 return Err(failure(ErrorCode::Internal, "a race"));
             }
             Status::Stopped => {}
-            Status::Paused if self.lies("stop-paused") => {
+            Status::Paused if self.has_fault("stop-paused") => {
                 return Err(failure(ErrorCode::Internal, "it is paused"));
             }
-            _ if self.lies("stop") => {
+            _ if self.has_fault("stop") => {
                 let later = self.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(MOMENT).await;
@@ -192,14 +193,14 @@ impl Platform {
                 });
             }
             _ => {
-                let door = self.alone("stop-dropped").await;
-                if self.lies("stop-twice") {
-                    door.map_err(|_| failure(ErrorCode::Internal, "a race"))?;
+                let lock = self.lock("stop-dropped").await;
+                if self.has_fault("stop-twice") {
+                    lock.map_err(|_| failure(ErrorCode::Internal, "a race"))?;
                 } else {
-                    door?;
+                    lock?;
                 }
                 self.set(Status::Stopped);
-                if !self.lies("watch-stop") {
+                if !self.has_fault("watch-stop") {
                     self.report();
                 }
             }
@@ -209,12 +210,12 @@ impl Platform {
 
     pub(crate) fn pause(&self) -> Result<(), Failure> {
         match self.now() {
-            Status::Running if self.lies("pause") => {}
-            Status::Paused if self.lies("pause-again") => {
+            Status::Running if self.has_fault("pause") => {}
+            Status::Paused if self.has_fault("pause-again") => {
                 return Err(failure(ErrorCode::Conflict, "it is paused"));
             }
             Status::Running | Status::Paused => self.set(Status::Paused),
-            _ if self.lies("pause-stopped") => {}
+            _ if self.has_fault("pause-stopped") => {}
             _ => return Err(failure(ErrorCode::Conflict, "it does not run")),
         }
         Ok(())
@@ -222,11 +223,11 @@ impl Platform {
 
     pub(crate) fn resume(&self) -> Result<(), Failure> {
         match self.now() {
-            Status::Running if self.lies("resume-running") => {
+            Status::Running if self.has_fault("resume-running") => {
                 return Err(failure(ErrorCode::Conflict, "it runs"));
             }
-            Status::Paused if self.lies("resume") => {
-                return Err(failure(ErrorCode::Internal, "it sleeps so well"));
+            Status::Paused if self.has_fault("resume") => {
+                return Err(failure(ErrorCode::Internal, "resume failed"));
             }
             Status::Running | Status::Paused => self.set(Status::Running),
             _ => return Err(failure(ErrorCode::Conflict, "it does not run")),
@@ -236,20 +237,20 @@ impl Platform {
 
     pub(crate) fn kill(&self) -> Result<(), Failure> {
         match self.now() {
-            Status::Stopped if self.lies("kill-again") => {
+            Status::Stopped if self.has_fault("kill-again") => {
                 return Err(failure(ErrorCode::Conflict, "it is stopped"));
             }
-            Status::Running if self.lies("kill") => {}
+            Status::Running if self.has_fault("kill") => {}
             _ => self.set(Status::Stopped),
         }
         Ok(())
     }
 
-    /// Another incarnation, in the state of this one.
+    /// Replaces the incarnation and keeps the status.
     pub(crate) fn recreate(&self) {
         let mut target = self.target();
         let stopped = target.status == Status::Stopped;
-        match (self.lie, stopped) {
+        match (self.fault, stopped) {
             ("recreate", false) => {}
             ("recreate-stopped", true) => {
                 target.id += 1;
