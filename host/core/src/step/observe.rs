@@ -1,168 +1,203 @@
-//! What the provider says by itself.
+//! Provider events and the results of status queries.
 
 use std::sync::Arc;
 
-use super::{Effect, Operation, Priority, machine::Machine, sleep::backoff};
+use super::{
+    Effect, Operation, Priority,
+    failure::backoff,
+    machine::Machine,
+    phase::{PhaseState, Progress, Recovery, WakeStage},
+};
 use crate::{
-    provider::{Observation, Status},
+    provider::{Failure, Observation, Status},
     spec::Adopt,
     words::Phase,
 };
 
 impl Machine<'_> {
+    /// Takes a provider event, which is a hint.
     pub(super) fn changed(&mut self, seen: &Observation) {
-        if let Some((_, operation)) = self.state.operation {
-            // The answer may be older than this.
-            self.state.missed |= match operation {
-                Operation::Start => gone(&seen.status),
-                Operation::Sleep | Operation::DeepSleep | Operation::Renew(_) => runs(&seen.status),
-            };
+        if let Some(operation) = self.state.operation() {
+            // The operation's result may be older than this event.
+            self.state.queries.defer_if(match operation {
+                Operation::Start => is_down(&seen.status),
+                Operation::Sleep | Operation::DeepSleep | Operation::Renew(_) => {
+                    is_up(&seen.status)
+                }
+            });
             return;
         }
-        let look = match self.state.phase() {
-            Phase::Draining | Phase::Stopping => false,
-            Phase::Waking if self.state.is_absent() => {
-                if !matches!(seen.status, Status::Missing | Status::Stopping) {
-                    self.target_is_back();
+        let query = match &self.state.phase {
+            PhaseState::Draining(_) | PhaseState::Stopping(_) => false,
+            PhaseState::Waking(waking) => match &waking.stage {
+                WakeStage::Queued(_) | WakeStage::Needs(_) => {
+                    self.state.queries.set_deferred(is_up(&seen.status));
+                    false
                 }
-                false
+                WakeStage::Launched(launch) => match launch.progress {
+                    Progress::Absent(_) => {
+                        self.look_for_target(&seen.status);
+                        false
+                    }
+                    Progress::Starting(_) | Progress::Probing { .. } => {
+                        self.effects.push(Effect::ProbeNow);
+                        self.differs(seen)
+                    }
+                },
+            },
+            PhaseState::Ready(_) => self.differs(seen),
+            PhaseState::Asleep => !matches!(seen.status, Status::Stopped | Status::Paused),
+            PhaseState::Failed(recovery) => {
+                let retries = matches!(recovery, Recovery::StopFailed { .. });
+                is_up(&seen.status) || retries || self.state.target.differs(seen)
             }
-            Phase::Waking if self.state.life.is_none() => {
-                self.state.missed = runs(&seen.status);
-                false
-            }
-            Phase::Waking => {
-                self.effects.push(Effect::ProbeNow);
-                self.differs(seen)
-            }
-            Phase::Ready => self.differs(seen),
-            Phase::Asleep => !matches!(seen.status, Status::Stopped | Status::Paused),
-            Phase::Failed => {
-                let retries = self.state.failed_stops > 0;
-                runs(&seen.status) || retries || self.state.target.differs(seen)
-            }
-            Phase::Missing => seen.status != Status::Missing,
+            PhaseState::Missing => seen.status != Status::Missing,
         };
-        if look {
-            self.look(Priority::Urgent);
+        if query {
+            self.query_status(Priority::Urgent);
         }
     }
 
+    /// Whether this is another instance than the one that is probed or ready.
     fn differs(&self, seen: &Observation) -> bool {
-        self.state.life.as_ref().is_none_or(|life| {
-            !runs(&seen.status) && life.status != seen.status
-                || life.native_id != seen.native_id
-                || life.addresses != seen.addresses
+        self.state.observation().is_none_or(|own| {
+            !is_up(&seen.status) && own.status != seen.status
+                || own.native_id != seen.native_id
+                || own.addresses != seen.addresses
         })
     }
 
-    pub(super) fn look(&mut self, priority: Priority) {
-        if self.state.operation.is_some() {
-            // What is seen now may be older than the answer to come.
-            self.state.missed = true;
-            return;
+    pub(super) fn query_status(&mut self, priority: Priority) {
+        if self.state.operation().is_some() {
+            // The query's result could be older than the operation's.
+            return self.state.queries.defer();
         }
-        // An urgent query does not wait for a routine one, which may wait for its turn.
-        if self.state.look.is_some_and(|(_, asked)| asked >= priority) {
-            self.state.look_again = self.state.look_again.max(Some(priority));
+        if self.state.queries.join(priority) {
             return;
         }
         let ticket = self.ticket();
-        self.state.look = Some((ticket, priority));
-        self.state.look_again = None;
-        self.state.missed = false;
-        self.disarm_look();
+        self.disarm_query_timer();
+        self.state.queries.sent(ticket, priority);
         self.effects.push(Effect::QueryStatus(ticket, priority));
     }
 
-    /// The provider could not say what it is. It is asked again until it can.
-    pub(super) fn not_looked(&mut self) {
-        self.state.owed = self.state.owed.saturating_add(1);
-        self.arm_look(backoff(self.state.owed));
+    pub(super) fn status_result(&mut self, ticket: u64, result: Result<Observation, Failure>) {
+        let Some(query) = self.state.queries.take(ticket) else { return };
+        match result {
+            _ if query.outdated => {}
+            // Counts even if an event arrived since the query was sent: with frequent events and
+            // slow queries no result would ever count.
+            Ok(seen) => self.observed(seen),
+            Err(_) => {
+                let failures = self.state.queries.failed();
+                self.arm_query_timer(backoff(failures));
+            }
+        }
+        if let Some(priority) = query.repeat {
+            self.query_status(priority);
+        }
     }
 
-    pub(super) fn looked(&mut self, seen: Observation) {
+    fn observed(&mut self, seen: Observation) {
         let adopts = self.policy.adopt != Adopt::Ignore && !self.policy.job;
-        let (ours, status) = (self.state.is_owned(), seen.status.clone());
-        let (restarted, replaced) = (self.is_restarted(&seen), self.is_replaced(&seen));
-        let removed = seen.status == Status::Missing && self.state.target.exists();
+        let (owned, status) = (self.state.is_owned(), seen.status.clone());
+        let restarted = self.restarted(&seen).is_some();
+        let replaced = self.state.target.is_replaced_by(&seen);
+        let removed = status == Status::Missing && self.state.target.exists();
+        let (up, down) = (is_up(&status), is_down(&status));
         self.record(&seen);
-        self.state.owed = 0;
-        self.state.unsure = false;
-        self.state.may_run &= !gone(&seen.status);
-        match self.state.phase() {
-            Phase::Draining | Phase::Stopping => {}
-            Phase::Waking if self.state.is_absent() => self.looked_for_target(&seen),
-            // Before the start it does not matter what it is, unless there will be none.
-            Phase::Waking if self.state.life.is_none() => self.state.missed = runs(&seen.status),
-            Phase::Waking if gone(&seen.status) => self.died_waking(&seen),
-            Phase::Waking if self.differs(&seen) && runs(&seen.status) => {
-                self.effects.push(Effect::StopProbe);
-                self.probe(seen);
-            }
-            Phase::Waking => {}
-            Phase::Ready if gone(&seen.status) || seen.status == Status::Stopping => {
+        self.state.queries.succeeded();
+        self.state.ownership.may_run &= !down;
+        if let PhaseState::Failed(recovery @ Recovery::Unverified) = &mut self.state.phase {
+            *recovery = Recovery::Settled;
+        }
+        match &self.state.phase {
+            PhaseState::Draining(_) | PhaseState::Stopping(_) => {}
+            PhaseState::Waking(waking) => match &waking.stage {
+                // The status before the start matters only if there will be no start.
+                WakeStage::Queued(_) | WakeStage::Needs(_) => {
+                    self.state.queries.set_deferred(up);
+                }
+                WakeStage::Launched(launch) => match launch.progress {
+                    Progress::Absent(_) => self.look_for_target_again(&status),
+                    Progress::Starting(_) | Progress::Probing { .. } if down => self.exited(&seen),
+                    Progress::Starting(_) | Progress::Probing { .. } => {
+                        if up && self.differs(&seen) {
+                            self.effects.push(Effect::StopProbe);
+                            self.probe(Arc::new(seen));
+                        }
+                    }
+                },
+            },
+            PhaseState::Ready(_) if down || status == Status::Stopping => {
                 self.record_stopped();
                 self.effects.push(Effect::CloseGate);
-                self.enter(resting_phase(&seen.status));
+                self.enter(resting_phase(&status));
             }
-            Phase::Ready if self.differs(&seen) => {
-                // Another life under the same name: it must show that it is ready.
+            PhaseState::Ready(_) if self.differs(&seen) => {
+                // Another instance under the same name: it has to pass the readiness check.
                 self.effects.push(Effect::CloseGate);
                 self.adopt(seen);
             }
-            Phase::Ready => self.state.life = Some(Arc::new(seen)),
-            Phase::Failed if self.state.failed_stops > 0 => self.slept_after_all(&seen),
-            Phase::Failed if runs(&seen.status) && self.state.is_owned() && !self.policy.job => {
+            PhaseState::Ready(_) => {
+                if let Some(ready) = self.state.phase.ready_mut() {
+                    ready.observation = Arc::new(seen);
+                }
+            }
+            PhaseState::Failed(Recovery::StopFailed { order, .. }) => {
+                let operation = order.operation;
+                self.verify_sleep(operation, &status);
+            }
+            PhaseState::Failed(_) if up && self.state.is_owned() && !self.policy.job => {
                 self.adopt(seen);
             }
-            Phase::Asleep | Phase::Missing | Phase::Failed
-                if runs(&seen.status) && (adopts || restarted) =>
+            PhaseState::Asleep | PhaseState::Missing | PhaseState::Failed(_)
+                if up && (adopts || restarted) =>
             {
                 self.adopt(seen);
             }
             // The failure was that of a target that is gone.
-            Phase::Failed if removed => {
-                self.state.light = false;
-                self.lift_cooldown(Phase::Missing);
+            PhaseState::Failed(_) if removed => {
+                self.state.light_sleep = false;
+                self.lift_cooldown(PhaseState::Missing);
             }
-            Phase::Failed if replaced => self.lift_cooldown(Phase::Asleep),
-            Phase::Asleep if seen.status == Status::Missing => {
-                self.state.light = false;
-                self.enter(Phase::Missing);
+            PhaseState::Failed(_) if replaced => self.lift_cooldown(PhaseState::Asleep),
+            PhaseState::Asleep if status == Status::Missing => {
+                self.state.light_sleep = false;
+                self.enter(PhaseState::Missing);
             }
-            Phase::Missing if seen.status != Status::Missing => {
-                self.state.failure = None;
-                self.state.rest_until = None;
-                self.enter(Phase::Asleep);
+            PhaseState::Missing if status != Status::Missing => {
+                self.state.failures.clear();
+                self.enter(PhaseState::Asleep);
             }
-            Phase::Asleep | Phase::Failed | Phase::Missing => {}
+            PhaseState::Asleep | PhaseState::Failed(_) | PhaseState::Missing => {}
         }
         if matches!(self.state.phase(), Phase::Asleep | Phase::Failed) {
             match status {
                 Status::Paused => {
-                    self.state.light |= (adopts || ours) && self.policy.deep_after.is_some();
+                    self.state.light_sleep |= (adopts || owned) && self.policy.deep_after.is_some();
                 }
-                Status::Stopped | Status::Failed => self.state.light = false,
+                Status::Stopped | Status::Failed => self.state.light_sleep = false,
                 _ => {}
             }
         }
     }
 }
 
-/// It does not serve and will not by itself.
-pub(super) fn gone(status: &Status) -> bool {
+/// The target does not serve, and will not without a start.
+pub(super) fn is_down(status: &Status) -> bool {
     matches!(status, Status::Stopped | Status::Paused | Status::Failed | Status::Missing)
 }
 
-/// Where one rests that the provider says this of.
-pub(super) fn resting_phase(status: &Status) -> Phase {
-    match status {
-        Status::Missing => Phase::Missing,
-        _ => Phase::Asleep,
-    }
+/// The target runs or starts.
+pub(super) fn is_up(status: &Status) -> bool {
+    matches!(status, Status::Running | Status::Starting)
 }
 
-pub(super) fn runs(status: &Status) -> bool {
-    matches!(status, Status::Running | Status::Starting)
+/// Maps a status to the phase of a workload at rest.
+pub(super) fn resting_phase(status: &Status) -> PhaseState {
+    match status {
+        Status::Missing => PhaseState::Missing,
+        _ => PhaseState::Asleep,
+    }
 }

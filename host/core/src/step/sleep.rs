@@ -1,11 +1,13 @@
-//! From the last who left until it sleeps, lightly or deeply.
+//! Sleep: idle time, vetoes, draining, and the provider call that stops or pauses the target.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{
     Effect, Force, Operation, Priority, Renewal,
+    failure::backoff,
     machine::Machine,
-    observe::{gone, resting_phase, runs},
+    observe::{is_down, is_up, resting_phase},
+    phase::{Draining, PhaseState, Recovery, SleepCall, SleepOrder, WakeStage},
 };
 use crate::{
     journal::{Cause, Kind, Source},
@@ -14,253 +16,258 @@ use crate::{
 };
 
 impl Machine<'_> {
-    /// The idle time may be over.
-    pub(super) fn idle_timer(&mut self) {
+    // --- idle time
+
+    pub(super) fn idle_timer_fired(&mut self) {
         let Some(idle) = self.policy.idle else { return };
-        if self.is_kept() {
+        if self.is_kept_awake() {
             return self.arm(idle);
         }
         let ticket = self.ticket();
-        self.state.question = Some(ticket);
-        self.effects.push(Effect::CheckSleep(ticket));
+        if let Some(ready) = self.state.phase.ready_mut() {
+            ready.sleep_check = Some(ticket);
+            self.effects.push(Effect::CheckSleep(ticket));
+        }
+    }
+
+    /// Ends the sleep check with this ticket. Returns whether it was in flight.
+    pub(super) fn end_sleep_check(&mut self, ticket: u64) -> bool {
+        let ready = self.state.phase.ready_mut();
+        ready.is_some_and(|ready| ready.sleep_check.take_if(|own| *own == ticket).is_some())
     }
 
     pub(super) fn may_sleep(&mut self) {
         match self.policy.idle {
-            Some(idle) if self.is_kept() => self.arm(idle),
-            _ => {
-                self.state.closing = Some(Arc::new(Cause::new(Source::Idle)));
-                self.effects.push(Effect::CloseGateIfIdle);
-            }
+            Some(idle) if self.is_kept_awake() => self.arm(idle),
+            _ => self.close_gate(Arc::new(Cause::new(Source::Idle)), Effect::CloseGateIfIdle),
         }
     }
 
-    pub(super) fn gate_busy(&mut self, again: Duration) {
-        self.state.closing = None;
-        let waits = self.state.timer.is_some() || self.state.question.is_some();
+    /// Closes the gate on a condition; the answer is [`Input::GateClosed`](super::Input) or
+    /// [`Input::GateBusy`](super::Input).
+    fn close_gate(&mut self, cause: Arc<Cause>, effect: Effect) {
+        if let Some(ready) = self.state.phase.ready_mut() {
+            ready.closing = Some(cause);
+            self.effects.push(effect);
+        }
+    }
+
+    pub(super) fn gate_closed(&mut self) {
+        if let Some(ready) = self.state.phase.ready_mut() {
+            let cause = ready.closing.take();
+            let cause = cause.unwrap_or_else(|| Arc::new(Cause::new(Source::Idle)));
+            self.begin_sleep(Operation::Sleep, cause);
+        }
+    }
+
+    pub(super) fn gate_busy(&mut self, idle_ends_in: Duration) {
+        let Some(ready) = self.state.phase.ready_mut() else { return };
+        ready.closing = None;
+        let waits = self.state.timer.is_some() || ready.sleep_check.is_some();
         if !waits && self.policy.idle.is_some() {
-            self.arm(again);
+            self.arm(idle_ends_in);
         }
     }
 
-    pub(super) fn released(&mut self, source: Source) {
-        self.state.held = self.state.held.saturating_sub(1);
-        if source == Source::Schedule {
-            self.state.scheduled = None;
-            self.state.overruled = false;
-        }
-        if self.is_kept() {
-            return;
-        }
-        match self.state.phase() {
-            Phase::Ready => self.effects.push(Effect::RestartIdleTime),
-            _ if !self.state.is_settled() => {}
-            // The timer was for the next try.
-            Phase::Asleep | Phase::Failed | Phase::Missing => self.disarm(),
-            Phase::Waking | Phase::Draining | Phase::Stopping => {}
-        }
-    }
+    // --- orders of the pool and of operators
 
     pub(super) fn evict(&mut self, cause: Arc<Cause>) {
-        match self.state.phase() {
-            _ if self.is_kept() => {}
-            Phase::Ready => {
-                self.state.closing = Some(cause);
-                self.effects.push(Effect::CloseGateIfEmpty);
-            }
-            _ if self.state.sleeps_lightly() => {
-                self.state.closing = Some(cause);
-                self.begin_sleep(Operation::DeepSleep);
-            }
-            _ => {}
+        if self.is_kept_awake() {
+            return;
         }
+        if self.state.sleeps_lightly() {
+            return self.begin_sleep(Operation::DeepSleep, cause);
+        }
+        self.close_gate(cause, Effect::CloseGateIfEmpty);
     }
 
     pub(super) fn operator_sleep(&mut self, cause: Arc<Cause>, force: Force) {
-        if self.state.scheduled.is_some() && !self.state.is_kept_awake(force) {
-            self.state.overruled = true;
+        self.state.holds.overrule(force);
+        if self.is_needed() {
+            return;
         }
-        match self.state.phase() {
-            _ if self.needed() => {}
-            _ if self.state.sleeps_lightly() => {
-                self.state.closing = Some(cause);
-                self.begin_sleep(Operation::DeepSleep);
-            }
-            Phase::Asleep | Phase::Missing => self.look(Priority::Urgent),
-            Phase::Draining => {
-                self.state.wake_wanted = None;
-                self.state.renewal = None;
+        if self.state.sleeps_lightly() {
+            return self.begin_sleep(Operation::DeepSleep, cause);
+        }
+        let may_run = self.state.ownership.may_run;
+        match &mut self.state.phase {
+            PhaseState::Asleep | PhaseState::Missing => self.query_status(Priority::Urgent),
+            PhaseState::Draining(draining) => {
+                (draining.wake_wanted, draining.renewal) = (None, None);
                 if force == Force::AtOnce {
-                    self.begin_sleep(Operation::Sleep);
+                    self.drained();
                 }
             }
-            Phase::Stopping => self.state.wake_wanted = None,
-            Phase::Ready => {
-                self.state.closing = Some(cause);
-                self.enter(Phase::Draining);
-                self.arm(force.drain(self.policy));
-                self.effects.push(Effect::CloseGate);
+            PhaseState::Stopping(call) | PhaseState::Failed(Recovery::CleaningUp(call)) => {
+                call.wake_wanted = None;
             }
-            Phase::Waking if !self.state.began && !self.state.adopted && !self.state.may_run => {
+            PhaseState::Ready(_) => {
+                self.drain(force, Draining { cause, renewal: None, wake_wanted: None })
+            }
+            PhaseState::Waking(waking)
+                if !may_run && !matches!(waking.stage, WakeStage::Launched(_)) =>
+            {
                 let why = "an operator put it to sleep before it was started";
-                self.end(Err(Arc::new(Failure::new(ErrorCode::Conflict, why))));
-                self.enter(Phase::Asleep);
+                self.end_record(Err(Arc::new(Failure::new(ErrorCode::Conflict, why))));
+                self.enter(PhaseState::Asleep);
             }
-            Phase::Waking => {
-                self.cancel_operation();
-                self.state.closing = Some(cause);
-                self.begin_sleep(Operation::DeepSleep);
+            PhaseState::Waking(_) | PhaseState::Failed(_) => {
+                self.cancel_start();
+                self.begin_sleep(Operation::DeepSleep, cause);
             }
-            Phase::Failed if self.state.operation.is_none() => {
-                self.state.closing = Some(cause);
-                self.begin_sleep(Operation::DeepSleep);
-            }
-            Phase::Failed => self.state.wake_wanted = None,
         }
     }
 
     pub(super) fn renew(&mut self, cause: Arc<Cause>, force: Force, renewal: Renewal) {
-        let phase = self.state.phase();
         if !self.state.may_be_renewed() {
             return;
         }
         let wakes = match renewal {
             Renewal::Restart => true,
-            Renewal::Recreate { .. } => matches!(phase, Phase::Ready | Phase::Waking),
+            Renewal::Recreate { .. } => {
+                matches!(self.state.phase(), Phase::Ready | Phase::Waking)
+            }
         };
-        self.state.closing = Some(cause.clone());
-        self.state.renewal = Some(renewal);
-        if phase == Phase::Ready {
-            self.enter(Phase::Draining);
-            self.arm(force.drain(self.policy));
-            self.effects.push(Effect::CloseGate);
-        } else {
-            self.cancel_operation();
-            self.begin_sleep(Operation::DeepSleep);
+        let wake_wanted = wakes.then(|| cause.clone());
+        if self.state.phase() == Phase::Ready {
+            return self.drain(force, Draining { cause, renewal: Some(renewal), wake_wanted });
         }
-        self.state.wake_wanted = wakes.then_some(cause);
+        self.cancel_start();
+        let operation = Operation::Renew(renewal);
+        self.call_sleep(SleepOrder { operation, cause }, 0, wake_wanted);
     }
 
-    /// Nobody is inside, or an operator would not wait any longer.
-    pub(super) fn begin_sleep(&mut self, operation: Operation) {
-        let cause = self.state.closing.take();
-        let cause = cause.unwrap_or_else(|| Arc::new(Cause::new(Source::Idle)));
-        let (kind, operation) = match self.state.renewal.take() {
-            Some(renewal) => (Kind::Restart, Operation::Renew(renewal)),
-            None => (Kind::Sleep, operation),
-        };
-        self.begin(kind, cause.clone());
-        self.ask_no_more();
-        self.enter(Phase::Stopping);
-        self.state.last_sleep = Some((operation, cause));
-        self.operate(operation);
+    fn drain(&mut self, force: Force, draining: Draining) {
+        self.enter(PhaseState::Draining(draining));
+        self.arm(force.drain_timeout(self.policy));
+        self.effects.push(Effect::CloseGate);
     }
 
-    pub(super) fn slept(&mut self, operation: Operation, result: Result<Observation, Failure>) {
-        let phase = self.state.phase();
-        match &result {
-            Ok(seen) => self.record(seen),
-            Err(failure) if failure.code == ErrorCode::NotFound => self.record_missing(),
-            Err(_) => {}
+    /// No visit is left inside, or the visits are cut off.
+    pub(super) fn drained(&mut self) {
+        let PhaseState::Draining(draining) = &self.state.phase else { return };
+        let Draining { cause, renewal, wake_wanted } = draining.clone();
+        let operation = renewal.map_or(Operation::Sleep, Operation::Renew);
+        self.call_sleep(SleepOrder { operation, cause }, 0, wake_wanted);
+    }
+
+    // --- the provider call
+
+    /// Begins a sleep that no wake follows.
+    pub(super) fn begin_sleep(&mut self, operation: Operation, cause: Arc<Cause>) {
+        self.call_sleep(SleepOrder { operation, cause }, 0, None);
+    }
+
+    /// Calls the provider for a sleep or renewal.
+    pub(super) fn call_sleep(
+        &mut self,
+        order: SleepOrder,
+        failed_attempts: u32,
+        wake_wanted: Option<Arc<Cause>>,
+    ) {
+        let operation = order.operation;
+        let kind = if operation.is_renewal() { Kind::Restart } else { Kind::Sleep };
+        if self.state.phase() == Phase::Waking {
+            let why = match kind {
+                Kind::Sleep => "it was put to sleep before it was ready",
+                _ => "something else began before this had ended",
+            };
+            self.end_record(Err(Arc::new(Failure::new(ErrorCode::Conflict, why))));
         }
-        match result {
-            _ if !matches!(phase, Phase::Stopping | Phase::Failed) => {}
-            Ok(seen) => self.sleeps(operation, &seen.status),
-            Err(Failure { code: ErrorCode::NotFound, .. }) if !operation.is_recreation() => {
-                self.sleeps(operation, &Status::Missing);
+        self.begin_record(kind, order.cause.clone());
+        self.leave_queue();
+        let ticket = self.ticket();
+        let call = SleepCall { ticket, order, failed_attempts, wake_wanted };
+        self.enter(PhaseState::Stopping(call));
+        self.operate(ticket, operation);
+    }
+
+    pub(super) fn sleep_result(&mut self, result: Result<Observation, Failure>) {
+        let (PhaseState::Stopping(call) | PhaseState::Failed(Recovery::CleaningUp(call))) =
+            &self.state.phase
+        else {
+            return;
+        };
+        let SleepCall { order, failed_attempts, wake_wanted, .. } = call.clone();
+        let operation = order.operation;
+        let failure = match result {
+            Ok(seen) => {
+                self.record(&seen);
+                return self.sleeps(operation, &seen.status, wake_wanted);
             }
-            // It is as it was, or half of it is done: a look tells, and nothing is tried again.
-            Err(failure) if operation.is_renewal() && self.state.wake_wanted.is_none() => {
-                self.state.may_run = true;
-                self.end(Err(Arc::new(failure)));
-                self.enter(Phase::Asleep);
-                self.state.missed = true;
+            Err(failure) => failure,
+        };
+        if failure.code == ErrorCode::NotFound {
+            self.record_missing();
+            if !operation.is_recreation() {
+                return self.sleeps(operation, &Status::Missing, wake_wanted);
             }
-            // A start makes it run from whatever state the failed stop left.
-            Err(failure) if self.state.wake_wanted.is_some() => {
-                self.state.may_run = true;
-                self.end(Err(Arc::new(failure)));
-                if let Some(cause) = self.state.wake_wanted.take() {
-                    self.begin_wake(cause);
-                }
+        }
+        self.state.ownership.may_run = true;
+        match wake_wanted {
+            // The target is unchanged, or half changed: a query tells. An order is not repeated.
+            None if operation.is_renewal() => {
+                self.end_record(Err(Arc::new(failure)));
+                self.enter(PhaseState::Asleep);
+                self.state.queries.defer();
             }
-            Err(failure) => {
-                self.state.may_run = true;
-                let attempts = self.state.failed_stops.saturating_add(1);
+            // A start makes the target run in whatever state the failed sleep left it.
+            Some(cause) => {
+                self.end_sleep_record(Err(Arc::new(failure)));
+                self.begin_wake(cause);
+            }
+            None => {
+                let attempts = failed_attempts.saturating_add(1);
                 let again = backoff(attempts);
                 let message =
                     format!("{}; going to sleep is tried again in {again:?}", failure.message);
                 let failure = Arc::new(Failure::new(failure.code, message));
-                self.enter(Phase::Failed);
-                self.state.failed_stops = attempts;
-                self.state.failure = Some(failure.clone());
+                let recorded = self.state.phase() == Phase::Stopping;
+                self.enter(PhaseState::Failed(Recovery::StopFailed { attempts, order }));
+                self.state.failures.sleep_failed(failure.clone());
                 self.arm(again);
-                self.end(Err(failure));
-                // It may sleep all the same, or there was nothing to put to sleep.
-                self.look(Priority::Urgent);
+                if recorded {
+                    self.end_record(Err(failure));
+                }
+                // The target may sleep all the same, or there was nothing to put to sleep.
+                self.query_status(Priority::Urgent);
             }
         }
     }
 
-    /// The provider could not put it to sleep, and this is what was seen then.
-    pub(super) fn slept_after_all(&mut self, seen: &Observation) {
-        let last = self.state.last_sleep.as_ref().map(|(operation, _)| *operation);
-        let operation = last.unwrap_or(Operation::Sleep);
-        let still_light = operation == Operation::DeepSleep && seen.status == Status::Paused;
-        if gone(&seen.status) && !still_light {
-            self.sleeps(operation, &seen.status);
+    /// Takes the status of a target that the provider failed to put to sleep.
+    pub(super) fn verify_sleep(&mut self, operation: Operation, status: &Status) {
+        let still_light = operation == Operation::DeepSleep && *status == Status::Paused;
+        if is_down(status) && !still_light {
+            self.sleeps(operation, status, None);
         }
     }
 
-    fn sleeps(&mut self, operation: Operation, status: &Status) {
-        let rests = self.state.phase() == Phase::Stopping || self.state.failed_stops > 0;
-        self.end(Ok(()));
-        self.state.failed_stops = 0;
-        self.state.began = false;
-        self.state.may_run = false;
-        // Made anew, it may run as it did before.
-        self.state.missed |= operation.is_renewal() && runs(status);
-        self.state.light =
-            operation == Operation::Sleep && self.policy.deep_after.is_some() && !ended(status);
-        if let Some(cause) = self.state.wake_wanted.take() {
+    /// The target sleeps.
+    fn sleeps(&mut self, operation: Operation, status: &Status, wake_wanted: Option<Arc<Cause>>) {
+        let cleaned_up = matches!(self.state.phase, PhaseState::Failed(Recovery::CleaningUp(_)));
+        self.end_sleep_record(Ok(()));
+        self.state.ownership.started = false;
+        self.state.ownership.may_run = false;
+        // A recreated target may run as it did before.
+        self.state.queries.defer_if(operation.is_renewal() && is_up(status));
+        let keeps_memory = !is_down(status) || *status == Status::Paused;
+        self.state.light_sleep =
+            operation == Operation::Sleep && self.policy.deep_after.is_some() && keeps_memory;
+        if let Some(cause) = wake_wanted {
             self.begin_wake(cause);
-        } else if rests {
-            self.state.failure = None;
-            self.state.rest_until = None;
+        } else if cleaned_up {
+            self.state.phase = PhaseState::Failed(Recovery::Settled);
+        } else {
+            self.state.failures.clear();
             self.enter(resting_phase(status));
         }
     }
-}
 
-// === impl Operation ===
-
-impl Operation {
-    /// It rests afterwards, unless somebody comes.
-    pub(crate) fn is_sleep(self) -> bool {
-        matches!(self, Self::Sleep | Self::DeepSleep)
+    /// Ends the record of a sleep or renewal. A clean-up has none, nor has a failed sleep.
+    fn end_sleep_record(&mut self, outcome: Result<(), Arc<Failure>>) {
+        if self.state.phase() == Phase::Stopping {
+            self.end_record(outcome);
+        }
     }
-
-    pub(super) fn is_renewal(self) -> bool {
-        matches!(self, Self::Renew(_))
-    }
-
-    fn is_recreation(self) -> bool {
-        matches!(self, Self::Renew(Renewal::Recreate { .. }))
-    }
-}
-
-/// It keeps nothing, not even its memory.
-fn ended(status: &Status) -> bool {
-    gone(status) && *status != Status::Paused
-}
-
-/// 1 s, doubling to 5 min.
-pub(super) fn backoff(attempts: u32) -> Duration {
-    doubled(Duration::from_secs(1), attempts.saturating_sub(1))
-}
-
-/// Doubled so many times, up to 5 min or what it was.
-pub(super) fn doubled(first: Duration, times: u32) -> Duration {
-    let most = Duration::from_secs(300).max(first);
-    first.saturating_mul(1 << times.min(16)).min(most)
 }

@@ -1,21 +1,24 @@
-//! What the provider's answers say about the target itself: whether it exists, whether it was
-//! replaced, and whether an instance that stopped was started again by hand.
+//! The target as the provider's results describe it: whether it exists, whether it was replaced,
+//! and whether an instance that stopped was started again by its platform or a user.
 //!
-//! Only answers of the provider count here. Events are hints and change nothing of it.
+//! Only results count here. Events are hints and change nothing of it.
 
 use std::time::Duration;
 
-use super::{Effect, Moment, Operation, State, machine::Machine, observe::runs};
-use crate::{
-    provider::{ErrorCode, Failure, Observation, Reason, Status},
-    words::Phase,
+use super::{
+    Effect, Moment,
+    machine::Machine,
+    observe::is_up,
+    phase::{PhaseState, Progress, Recovery},
 };
+use crate::provider::{ErrorCode, Failure, Observation, Reason, Status};
 
-/// A target that was removed may be recreated under its name: a wake waits this long for it.
+/// A removed target may be recreated under its name: a wake waits this long for it.
 pub(super) const ABSENCE: Duration = Duration::from_secs(3);
 /// Interval of the status queries while a wake waits for a removed target.
 const ABSENCE_POLL: Duration = Duration::from_millis(250);
-/// An instance that stops and is started again by hand within this time is the same instance.
+/// An instance that stops and is started again within this time, not by this router, is the same
+/// instance.
 const RESTART: Duration = Duration::from_secs(60);
 
 /// The target as the provider last described it.
@@ -23,7 +26,7 @@ const RESTART: Duration = Duration::from_secs(60);
 pub(super) struct Target {
     exists: bool,
     native_id: Option<String>,
-    /// When it was first found missing, if it existed before.
+    /// When the target was first found missing, if it existed before.
     missing_since: Option<Moment>,
     /// The target of the last failed wake: another one lifts the cool-down.
     failed: Option<String>,
@@ -35,14 +38,14 @@ pub(super) struct Target {
 
 /// An instance that stopped while it was awake.
 #[derive(Clone, Debug, PartialEq)]
-struct Stopped {
+pub(super) struct Stopped {
     native_id: String,
     at: Moment,
-    adopted: bool,
+    pub(super) adopted: bool,
 }
 
 impl Machine<'_> {
-    /// Records what an answer of the provider says about the target.
+    /// Records what a result says about the target.
     pub(super) fn record(&mut self, seen: &Observation) {
         if seen.status == Status::Missing {
             return self.record_missing();
@@ -70,107 +73,94 @@ impl Machine<'_> {
         target.failed = target.native_id.clone().filter(|_| !retried);
     }
 
-    /// Whether the cool-down is over because this target replaced the one that failed.
-    pub(super) fn is_replaced(&self, seen: &Observation) -> bool {
-        let (Some(failed), Some(id)) = (&self.state.target.failed, &seen.native_id) else {
-            return false;
-        };
-        failed != id && self.state.failed_stops == 0 && seen.status != Status::Missing
-    }
-
-    pub(super) fn lift_cooldown(&mut self, to: Phase) {
-        self.state.failure = None;
-        self.state.rest_until = None;
-        self.state.again_at = None;
+    pub(super) fn lift_cooldown(&mut self, to: PhaseState) {
+        self.state.failures.clear_with_retry();
         self.state.target.failed = None;
-        self.state.target.lifted = to == Phase::Asleep;
+        self.state.target.lifted = to == PhaseState::Asleep;
         self.enter(to);
     }
 
-    /// The platform was away when the wake failed, or the way to it: the next visitor's wake is
-    /// not put off.
-    pub(super) fn end_cooldown(&mut self) {
-        if self.state.phase() == Phase::Failed && self.state.failed_stops == 0 {
-            self.state.rest_until = None;
+    /// The platform, or the way to it, was down when the wake failed: the next visitor's wake is
+    /// not delayed.
+    pub(super) fn resynced(&mut self) {
+        let PhaseState::Failed(recovery) = &self.state.phase else { return };
+        if !matches!(recovery, Recovery::StopFailed { .. }) {
+            self.state.failures.end_cooldown();
         }
     }
 
     // --- a target that was removed
 
     /// Keeps a wake waiting whose target was removed a moment ago: recreating a target under its
-    /// name takes a moment. Says whether it waits.
+    /// name takes a moment. Returns whether the wake waits.
     pub(super) fn await_target(&mut self, absence: &str) -> bool {
         let Some(since) = self.state.target.missing_since else { return false };
-        let until = (since + ABSENCE).min(self.state.wake_until);
-        if until <= self.now || self.state.adopted {
+        let Some(launch) = self.state.phase.launch() else { return false };
+        let until = (since + ABSENCE).min(launch.deadline);
+        if until <= self.now || launch.provenance.adopted {
             return false;
         }
-        if self.state.life.take().is_some() {
+        if self.state.phase.is_probing() {
             self.effects.push(Effect::StopProbe);
         }
-        self.state.absent = Some(absence.into());
+        self.set_progress(Progress::Absent(absence.into()));
         self.arm(until - self.now);
-        self.arm_look(ABSENCE_POLL);
+        self.arm_query_timer(ABSENCE_POLL);
         true
     }
 
-    /// The status query of a waiting wake has been answered.
-    pub(super) fn looked_for_target(&mut self, seen: &Observation) {
-        match seen.status {
-            Status::Missing | Status::Stopping => self.arm_look(ABSENCE_POLL),
-            _ => self.target_is_back(),
+    /// Starts the target that the wake waits for, if it is back. Returns whether it is.
+    pub(super) fn look_for_target(&mut self, status: &Status) -> bool {
+        if matches!(status, Status::Missing | Status::Stopping) {
+            return false;
+        }
+        let deadline = self.state.phase.launch().map_or(self.now, |launch| launch.deadline);
+        self.arm(deadline.saturating_sub(self.now));
+        self.relaunch();
+        true
+    }
+
+    /// As [`Self::look_for_target`]; queries the status again if the target is not back.
+    pub(super) fn look_for_target_again(&mut self, status: &Status) {
+        if !self.look_for_target(status) {
+            self.arm_query_timer(ABSENCE_POLL);
         }
     }
 
-    /// The wake has waited long enough.
+    /// Fails a wake that has waited long enough for its target.
     pub(super) fn target_stays_away(&mut self, absence: &str) {
         let message = format!("{absence}; no other target of its name appeared in time");
         self.fail(Failure::new(ErrorCode::NotFound, message).because(Reason::Removed));
     }
 
-    /// Starts the target that a waiting wake has found.
-    pub(super) fn target_is_back(&mut self) {
-        self.state.absent = None;
-        self.arm(self.state.wake_until.saturating_sub(self.now));
-        self.operate(Operation::Start);
-    }
-
-    // --- an instance that was restarted by hand
+    // --- an instance that was restarted from outside
 
     /// Records the awake instance that was found stopped.
     pub(super) fn record_stopped(&mut self) {
-        let native_id = self.state.life.as_ref().and_then(|life| life.native_id.clone());
-        let (at, adopted) = (self.now, self.state.adopted);
+        let PhaseState::Ready(ready) = &self.state.phase else { return };
+        let native_id = ready.observation.native_id.clone();
+        let (at, adopted) = (self.now, ready.adopted);
         self.state.target.stopped = native_id.map(|native_id| Stopped { native_id, at, adopted });
     }
 
-    /// Whether this is the instance that stopped a moment ago, started again by hand.
-    pub(super) fn is_restarted(&self, seen: &Observation) -> bool {
-        self.restarted(seen).is_some()
-    }
-
-    /// Whether the restarted instance was adopted in the first place.
-    pub(super) fn restarted_adopted(&self, seen: &Observation) -> Option<bool> {
-        self.restarted(seen).map(|stopped| stopped.adopted)
-    }
-
-    fn restarted(&self, seen: &Observation) -> Option<&Stopped> {
+    /// The instance that stopped a moment ago, if it was started again from outside.
+    pub(super) fn restarted(&self, seen: &Observation) -> Option<&Stopped> {
         let recent = |stopped: &&Stopped| self.now.saturating_sub(stopped.at) <= RESTART;
         let stopped = self.state.target.stopped.as_ref().filter(recent)?;
         let same = seen.native_id.as_ref() == Some(&stopped.native_id);
-        (same && runs(&seen.status) && !self.policy.job).then_some(stopped)
+        (same && is_up(&seen.status) && !self.policy.job).then_some(stopped)
     }
 }
 
 // === impl Target ===
 
 impl Target {
-    /// It existed when the provider answered last.
+    /// Whether the target existed in the provider's last result.
     pub(super) fn exists(&self) -> bool {
         self.exists
     }
 
-    /// Whether a hint contradicts the last answer of the provider.
+    /// Whether a hint contradicts the provider's last result.
     pub(super) fn differs(&self, seen: &Observation) -> bool {
         let other = self.native_id.is_some()
             && seen.native_id.is_some()
@@ -178,22 +168,20 @@ impl Target {
         other || self.exists == (seen.status == Status::Missing)
     }
 
+    /// Whether this is another target than that of the failed wake: the cool-down is over.
+    pub(super) fn is_replaced_by(&self, seen: &Observation) -> bool {
+        let (Some(failed), Some(id)) = (&self.failed, &seen.native_id) else { return false };
+        failed != id && seen.status != Status::Missing
+    }
+
     /// The next instance begins.
     pub(super) fn forget_stopped(&mut self) {
         self.stopped = None;
     }
 
+    /// A wake has succeeded.
     pub(super) fn succeeded(&mut self) {
         self.failed = None;
         self.lifted = false;
-    }
-}
-
-// === impl State ===
-
-impl State {
-    /// A wake waits for a removed target to be recreated.
-    pub(super) fn is_absent(&self) -> bool {
-        self.absent.is_some()
     }
 }

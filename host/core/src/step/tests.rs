@@ -1,16 +1,23 @@
-//! The invariants of the phase machine, checked after every step of random histories.
+//! Invariants of the phase machine, checked after every step of random histories.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use super::*;
+use super::{
+    phase::{PhaseState, Recovery},
+    *,
+};
 use crate::{
-    journal::Source,
-    provider::{ErrorCode, Reason, Status},
+    journal::{Cause, Kind, Source},
+    provider::{ErrorCode, Failure, Observation, Reason, Status},
+    words::{Generation, Phase},
 };
 
 mod histories;
@@ -18,49 +25,50 @@ mod renewals;
 mod schedules;
 mod targets;
 
-/// What may happen to a workload; the world turns it into an input if it can happen now.
+/// What may happen to a workload. The world turns it into an input if it can happen now.
 #[derive(Clone, Debug)]
-enum Happening {
+enum Event {
     Visitor,
     VisitorLeaves,
     OperationEnds(Outcome),
-    LookEnds(Outcome),
-    LookTimerFires,
-    /// It needs others than before.
+    QueryEnds(Outcome),
+    QueryTimerFires,
+    /// The configured needs change.
     NeedsChange,
     ProbeEnds(bool),
     TimerFires,
-    Event(Status, u8),
+    /// The provider reports an event.
+    Reported(Status, u8),
     OperatorWake,
     OperatorSleep(Force),
     OperatorRenew(Force, Renewal),
     Evict,
     Suspicion,
-    Synced,
-    /// Somebody begins to need it.
+    RoutineQuery,
+    /// A dependent begins to need the workload.
     Hold,
-    /// Somebody does not need it any more.
+    /// A dependent no longer needs the workload.
     Release,
-    /// A window of its schedule opens, or closes.
+    /// A schedule window opens or closes.
     Window(bool),
-    /// The pool answers: a place, or none.
+    /// The pool grants or refuses a slot.
     SlotAnswered(bool),
-    /// What it needs is there, or will not come.
+    /// The needs are met or fail.
     NeedsEnd(bool),
-    /// The question whether it may sleep is answered.
-    QuestionEnds(bool),
-    /// An answer whose number or generation is of the past.
+    /// The sleep check ends, without a veto or with one.
+    SleepCheckEnds(bool),
+    /// A result with an outdated ticket or generation.
     Stale(u8),
     TimePasses(u16),
 }
 
 #[derive(Clone, Debug)]
 enum Outcome {
-    Seen(Status, u8),
+    Status(Status, u8),
     Error(ErrorCode),
 }
 
-/// Everything outside the machine, and the checks.
+/// The environment of the machine, and the checks.
 struct World {
     policy: Policy,
     state: State,
@@ -68,35 +76,35 @@ struct World {
     gate_open: bool,
     visits: BTreeMap<Generation, u32>,
     operation: Option<(u64, Operation)>,
-    look: Option<(u64, Priority)>,
+    query: Option<(u64, Priority)>,
     probe: Option<Generation>,
     timer: Option<(u64, Moment)>,
-    look_timer: Option<(u64, Moment)>,
-    question: Option<u64>,
-    asked_slot: Option<Generation>,
+    query_timer: Option<(u64, Moment)>,
+    sleep_check: Option<u64>,
+    requested_slot: Option<Generation>,
     slot: bool,
     needs: Option<Generation>,
     held: u32,
-    /// A window is open.
+    /// A schedule window is open.
     scheduled: bool,
     /// An operator has overruled the window.
     overruled: bool,
-    story: Option<Kind>,
-    /// How the last story ended.
-    ended: Option<Result<(), ErrorCode>>,
+    /// Kind of the open operation record.
+    record: Option<Kind>,
+    /// Outcome of the last operation record.
+    recorded: Option<Result<(), ErrorCode>>,
     last_left: Moment,
     starts: HashMap<Generation, u32>,
-    /// The life whose visits may be cut: an operator would not wait any longer, or somebody else
-    /// has put it to sleep.
+    /// Generation whose visits may be cut off: the drain timeout is over, or its instance has ended.
     forced: Option<Generation>,
-    /// The input of this step is an operator's order, or what came of it.
-    obeys: bool,
-    /// A stop that failed is tried again.
+    /// The input is an operator's order, or follows from one.
+    ordered: bool,
+    /// The input retries a stop that failed.
     retries: bool,
     steps: u64,
 }
 
-fn seen(status: Status, id: u8) -> Observation {
+fn observation(status: Status, id: u8) -> Observation {
     let exit = (status == Status::Stopped).then(|| ("exit-status".into(), "0".into()));
     Observation {
         handle: "blog".into(),
@@ -145,23 +153,23 @@ impl World {
             gate_open: false,
             visits: BTreeMap::new(),
             operation: None,
-            look: None,
+            query: None,
             probe: None,
             timer: None,
-            look_timer: None,
-            question: None,
-            asked_slot: None,
+            query_timer: None,
+            sleep_check: None,
+            requested_slot: None,
             slot: false,
             needs: None,
             held: 0,
             scheduled: false,
             overruled: false,
-            story: None,
-            ended: None,
+            record: None,
+            recorded: None,
             last_left: Duration::ZERO,
             starts: HashMap::new(),
             forced: None,
-            obeys: false,
+            ordered: false,
             retries: false,
             steps: 0,
         }
@@ -188,12 +196,12 @@ impl World {
                 self.forced = Some(self.state.generation());
             }
             self.retries = matches!(input, Input::Timer(_)) && self.state.phase() == Phase::Failed;
-            self.obeys = matches!(input, Input::Drained | Input::Renew(..))
+            self.ordered = matches!(input, Input::Drained | Input::Renew(..))
                 || matches!(input, Input::Timer(_)) && self.state.phase() == Phase::Draining;
             let old = self.state.clone();
             let was_ready = old.phase() == Phase::Ready && matches!(input, Input::StatusResult(..));
             let (state, effects) = step(&self.policy, old, input, self.now);
-            // What the visits inside were with is gone.
+            // The instance of the visits inside has ended.
             let gone = matches!(state.phase(), Phase::Asleep | Phase::Missing | Phase::Failed);
             if was_ready && gone {
                 self.forced = Some(state.generation());
@@ -222,14 +230,14 @@ impl World {
                             self.state.phase() == Phase::Failed || self.state.failure().is_some();
                         let cleans_up = failed || self.retries;
                         assert!(
-                            !self.is_kept() || self.policy.job || self.obeys || cleans_up,
+                            !self.is_kept() || self.policy.job || self.ordered || cleans_up,
                             "put to sleep while it is needed"
                         );
                     }
                 }
                 if operation == Operation::Start {
-                    assert!(self.slot, "started without a place");
-                    assert!(self.needs == Some(generation), "started without what it needs");
+                    assert!(self.slot, "started without a slot");
+                    assert!(self.needs == Some(generation), "started without its needs");
                 }
                 self.operation = Some((ticket, operation));
             }
@@ -237,9 +245,9 @@ impl World {
                 assert!(self.operation.take().is_some(), "nothing to cancel");
             }
             Effect::QueryStatus(ticket, priority) => {
-                let replaces = self.look.is_none_or(|(_, before)| before < priority);
-                assert!(replaces, "two looks at a time");
-                self.look = Some((ticket, priority));
+                let replaces = self.query.is_none_or(|(_, before)| before < priority);
+                assert!(replaces, "two status queries at a time");
+                self.query = Some((ticket, priority));
             }
             Effect::Probe(generation, _) => self.probe = Some(generation),
             Effect::StopProbe => self.probe = None,
@@ -270,31 +278,31 @@ impl World {
                 return Some(Input::GateClosed);
             }
             Effect::CheckSleep(ticket) => {
-                assert!(self.question.is_none(), "two questions at a time");
+                assert!(self.sleep_check.is_none(), "two sleep checks at a time");
                 if let Some(left) = self.busy() {
                     return Some(Input::StillBusy(ticket, left));
                 }
-                self.question = Some(ticket);
+                self.sleep_check = Some(ticket);
             }
-            Effect::CancelSleepCheck => self.question = None,
+            Effect::CancelSleepCheck => self.sleep_check = None,
             Effect::RestartIdleTime => self.last_left = self.now,
             Effect::BeginRecord(kind, _) => {
-                assert!(self.story.replace(kind).is_none(), "a story within a story");
+                assert!(self.record.replace(kind).is_none(), "two operation records at a time");
             }
             Effect::EndRecord(outcome) => {
-                assert!(self.story.take().is_some(), "the end of no story");
-                self.ended = Some(outcome.map_err(|failure| failure.code.clone()));
+                assert!(self.record.take().is_some(), "no operation record to end");
+                self.recorded = Some(outcome.map_err(|failure| failure.code.clone()));
             }
             Effect::RequestSlot(generation) => {
-                assert!(!self.slot && self.asked_slot.is_none(), "asked twice for a place");
-                self.asked_slot = Some(generation);
+                assert!(!self.slot && self.requested_slot.is_none(), "two requests for a slot");
+                self.requested_slot = Some(generation);
             }
             Effect::ClaimSlot => {
-                assert!(!self.slot, "two places");
-                (self.slot, self.asked_slot) = (true, None);
+                assert!(!self.slot, "two slots");
+                (self.slot, self.requested_slot) = (true, None);
             }
             Effect::KeepMemoryOnly | Effect::ReleaseSlot => {
-                (self.slot, self.asked_slot) = (false, None)
+                (self.slot, self.requested_slot) = (false, None)
             }
             Effect::TakeNeeds(generation) | Effect::KeepNeeds(generation) => {
                 assert_eq!(generation, self.state.generation());
@@ -304,20 +312,20 @@ impl World {
             Effect::ReleaseNeeds => {
                 assert!(self.needs.take().is_some(), "needs released twice");
                 let runs = self.operation.is_some() || self.gate_open;
-                assert!(!runs, "what it needs is released while it runs");
+                assert!(!runs, "needs released while it runs");
             }
             Effect::ArmTimer(ticket, after) => self.timer = Some((ticket, self.now + after)),
             Effect::DisarmTimer => self.timer = None,
             Effect::ArmQueryTimer(ticket, after) => {
-                self.look_timer = Some((ticket, self.now + after))
+                self.query_timer = Some((ticket, self.now + after))
             }
-            Effect::DisarmQueryTimer => self.look_timer = None,
+            Effect::DisarmQueryTimer => self.query_timer = None,
             Effect::ProbeNow | Effect::Publish => {}
         }
         None
     }
 
-    /// The idle time is over after this, if it is not over.
+    /// Rest of the idle time, unless it is over.
     fn busy(&self) -> Option<Duration> {
         let idle = self.policy.idle.expect("set");
         let left = idle.saturating_sub(self.now - self.last_left);
@@ -327,7 +335,7 @@ impl World {
         }
     }
 
-    /// What must hold after each step.
+    /// Checks the invariants.
     fn check(&self) {
         let phase = self.state.phase();
         assert_eq!(
@@ -338,50 +346,53 @@ impl World {
         match phase {
             Phase::Waking => {
                 assert!(self.timer.is_some(), "a wake without deadline");
-                let waits = self.asked_slot.is_some() || self.needs.is_some();
+                let waits = self.requested_slot.is_some() || self.needs.is_some();
                 assert!(waits || self.operation.is_some(), "nothing ends the wake");
             }
             Phase::Ready => {
-                let ends = self.timer.is_some() || self.question.is_some();
+                let ends = self.timer.is_some() || self.sleep_check.is_some();
                 assert!(ends, "ready without an idle timer");
-                assert!(self.slot && self.needs.is_some(), "ready without place or needs");
+                assert!(self.slot && self.needs.is_some(), "ready without slot or needs");
             }
             Phase::Draining => {
                 assert!(self.timer.is_some(), "draining without deadline");
-                assert!(self.inside() > 0, "draining with nobody inside");
+                assert!(self.inside() > 0, "draining without a visit inside");
             }
             Phase::Stopping => assert!(self.operation.is_some(), "nothing ends the stopping"),
             Phase::Asleep | Phase::Failed | Phase::Missing if self.operation.is_none() => {
-                let stuck = self.state.failed_stops > 0 || self.state.unsure;
-                let looks = self.look.is_some() || self.look_timer.is_some();
-                assert!(!self.state.unsure || looks, "nobody finds out whether it runs");
-                assert!(self.state.owed == 0 || looks, "a look that failed is not repeated");
+                let stuck = !self.state.phase.is_at_rest();
+                let queries = self.query.is_some() || self.query_timer.is_some();
+                let unverified = PhaseState::Failed(Recovery::Unverified);
+                let verified = self.state.phase != unverified;
+                assert!(verified || queries, "no query tells whether it runs");
+                let failed = self.state.queries.failures() > 0;
+                assert!(!failed || queries, "a failed query is not repeated");
                 assert!(stuck || !self.state.is_owned() || self.state.may_run);
-                assert!(stuck || !self.slot && self.asked_slot.is_none(), "it keeps its place");
-                assert!(stuck || self.needs.is_none(), "it keeps what it needs awake");
+                assert!(stuck || !self.slot && self.requested_slot.is_none(), "it keeps its slot");
+                assert!(stuck || self.needs.is_none(), "it keeps its needs");
                 let needed = self.is_kept() && !self.policy.job;
-                let ends = self.timer.is_some() || looks;
-                assert!(!needed || ends, "needed, and nobody wakes it");
-                assert!(stuck || self.story.is_none(), "a story without end");
+                let ends = self.timer.is_some() || queries;
+                assert!(!needed || ends, "needed, and never woken");
+                assert!(stuck || self.record.is_none(), "an operation record without end");
             }
             Phase::Asleep | Phase::Failed | Phase::Missing => {}
         }
         assert_eq!(self.held, self.state.needed_by());
         for (generation, starts) in &self.starts {
-            assert!(*starts <= 2, "{starts} starts in life {generation}");
+            assert!(*starts <= 2, "{starts} starts in generation {generation}");
         }
     }
 
-    fn happen(&mut self, happening: Happening) {
-        match happening {
-            Happening::Visitor if self.gate_open => {
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Visitor if self.gate_open => {
                 *self.visits.entry(self.state.generation()).or_default() += 1;
             }
-            Happening::Visitor => {
+            Event::Visitor => {
                 self.overruled = false;
                 self.input(Input::Wake(request()));
             }
-            Happening::VisitorLeaves => {
+            Event::VisitorLeaves => {
                 let Some(mut entry) = self.visits.first_entry() else { return };
                 *entry.get_mut() -= 1;
                 if *entry.get() == 0 {
@@ -392,7 +403,7 @@ impl World {
                     self.input(Input::Drained);
                 }
             }
-            Happening::OperationEnds(outcome) => {
+            Event::OperationEnds(outcome) => {
                 if let Some((ticket, operation)) = self.operation.take() {
                     if operation == Operation::Start && outcome.is_missing() {
                         // There was nothing to start.
@@ -401,12 +412,12 @@ impl World {
                     self.input(Input::OperationResult(ticket, outcome.result()));
                 }
             }
-            Happening::LookEnds(outcome) => {
-                if let Some((ticket, _)) = self.look.take() {
+            Event::QueryEnds(outcome) => {
+                if let Some((ticket, _)) = self.query.take() {
                     self.input(Input::StatusResult(ticket, outcome.result()));
                 }
             }
-            Happening::ProbeEnds(ready) => match (self.probe, ready) {
+            Event::ProbeEnds(ready) => match (self.probe, ready) {
                 (Some(generation), true) => {
                     self.probe = None;
                     self.input(Input::Ready(generation));
@@ -416,59 +427,59 @@ impl World {
                 }
                 (None, _) => {}
             },
-            Happening::TimerFires => {
+            Event::TimerFires => {
                 if let Some((ticket, at)) = self.timer.take() {
                     self.now = self.now.max(at);
                     self.input(Input::Timer(ticket));
                 }
             }
-            Happening::LookTimerFires => {
-                if let Some((ticket, at)) = self.look_timer.take() {
+            Event::QueryTimerFires => {
+                if let Some((ticket, at)) = self.query_timer.take() {
                     self.now = self.now.max(at);
                     self.input(Input::QueryTimer(ticket));
                 }
             }
-            Happening::NeedsChange => self.input(Input::NeedsChanged),
-            Happening::Event(status, id) => self.input(Input::Changed(seen(status, id))),
-            Happening::OperatorWake => {
+            Event::NeedsChange => self.input(Input::NeedsChanged),
+            Event::Reported(status, id) => self.input(Input::Changed(observation(status, id))),
+            Event::OperatorWake => {
                 self.overruled = false;
                 self.input(Input::Wake(operator()));
             }
-            Happening::OperatorSleep(force) => {
+            Event::OperatorSleep(force) => {
                 let others = self.held > u32::from(self.scheduled);
                 self.overruled |= self.scheduled && !others && force == Force::AtOnce;
                 self.input(Input::Sleep(operator(), force));
             }
-            Happening::OperatorRenew(force, renewal) => {
+            Event::OperatorRenew(force, renewal) => {
                 let (may, before) = (self.state.may_be_renewed(), self.state.clone());
                 self.input(Input::Renew(operator(), force, renewal));
                 assert!(may || before == self.state, "renewed on its way to sleep");
                 assert!(!may || self.state.is_renewed() || self.state.wake_wanted());
             }
-            Happening::Evict => self.input(Input::Evict(Arc::new(Cause::new(Source::Pool)))),
-            Happening::Window(true) if !self.scheduled => {
+            Event::Evict => self.input(Input::Evict(Arc::new(Cause::new(Source::Pool)))),
+            Event::Window(true) if !self.scheduled => {
                 (self.scheduled, self.overruled) = (true, false);
                 self.held += 1;
                 self.input(Input::Hold(Arc::new(Cause::new(Source::Schedule))));
             }
-            Happening::Window(false) if self.scheduled => {
+            Event::Window(false) if self.scheduled => {
                 (self.scheduled, self.overruled) = (false, false);
                 self.held -= 1;
                 self.input(Input::Release(Source::Schedule));
             }
-            Happening::Window(_) => {}
-            Happening::Hold => {
+            Event::Window(_) => {}
+            Event::Hold => {
                 self.overruled = false;
                 self.held += 1;
                 self.input(Input::Hold(Arc::new(Cause::new(Source::Dependency))));
             }
-            Happening::Release if self.held > u32::from(self.scheduled) => {
+            Event::Release if self.held > u32::from(self.scheduled) => {
                 self.held -= 1;
                 self.input(Input::Release(Source::Dependency));
             }
-            Happening::Release => {}
-            Happening::SlotAnswered(yes) => {
-                if let Some(generation) = self.asked_slot.take() {
+            Event::Release => {}
+            Event::SlotAnswered(yes) => {
+                if let Some(generation) = self.requested_slot.take() {
                     self.slot = yes;
                     let full = Failure::new(ErrorCode::Unavailable, "the queue is full");
                     self.input(match yes {
@@ -477,7 +488,7 @@ impl World {
                     });
                 }
             }
-            Happening::NeedsEnd(met) => {
+            Event::NeedsEnd(met) => {
                 if let Some(generation) = self.needs {
                     let gone = Failure::new(ErrorCode::NotFound, "db is missing");
                     self.input(match met {
@@ -486,24 +497,24 @@ impl World {
                     });
                 }
             }
-            Happening::QuestionEnds(may) => {
-                if let Some(ticket) = self.question.take() {
+            Event::SleepCheckEnds(may) => {
+                if let Some(ticket) = self.sleep_check.take() {
                     self.input(match may {
                         true => Input::MaySleep(ticket),
                         false => Input::Vetoed(ticket, "a job runs".into()),
                     });
                 }
             }
-            Happening::Suspicion => self.input(Input::Suspected(self.state.generation())),
-            Happening::Synced => self.input(Input::QueryStatus(Priority::Routine)),
-            Happening::Stale(kind) => self.stale(kind),
-            Happening::TimePasses(seconds) => {
+            Event::Suspicion => self.input(Input::Suspected(self.state.generation())),
+            Event::RoutineQuery => self.input(Input::QueryStatus(Priority::Routine)),
+            Event::Stale(kind) => self.stale(kind),
+            Event::TimePasses(seconds) => {
                 self.now += Duration::from_secs(seconds.into());
                 while self.timer.is_some_and(|(_, at)| at <= self.now) {
-                    self.happen(Happening::TimerFires);
+                    self.happen(Event::TimerFires);
                 }
-                while self.look_timer.is_some_and(|(_, at)| at <= self.now) {
-                    self.happen(Happening::LookTimerFires);
+                while self.query_timer.is_some_and(|(_, at)| at <= self.now) {
+                    self.happen(Event::QueryTimerFires);
                 }
             }
         }
@@ -512,7 +523,7 @@ impl World {
     fn stale(&mut self, kind: u8) {
         let before = self.state.clone();
         let old = Generation(before.generation().0.wrapping_sub(1));
-        let ok = || Ok(seen(Status::Stopped, 9));
+        let ok = || Ok(observation(Status::Stopped, 9));
         self.input(match kind % 13 {
             0 => Input::OperationResult(u64::MAX, ok()),
             1 => Input::StatusResult(u64::MAX, ok()),
@@ -528,10 +539,10 @@ impl World {
             11 => Input::QueryTimer(u64::MAX),
             _ => Input::Suspected(old),
         });
-        assert_eq!(before, self.state, "an answer of the past changed something");
+        assert_eq!(before, self.state, "an outdated result changed something");
     }
 
-    /// From here on everything goes well: whoever comes is served.
+    /// Lets everything succeed from here on, and checks that a visitor is served.
     fn converge(&mut self) {
         self.visits.clear();
         if !self.gate_open {
@@ -539,7 +550,7 @@ impl World {
         }
         let before = self.state.completed();
         self.now += Duration::from_secs(3600);
-        self.happen(Happening::Visitor);
+        self.happen(Event::Visitor);
         for _ in 0..40 {
             let ran = self.state.completed() > before;
             if self.gate_open || self.policy.job && ran {
@@ -550,19 +561,19 @@ impl World {
                 Some((_, Operation::Renew(Renewal::Recreate { .. }))) => Status::Running,
                 Some(_) => Status::Stopped,
             };
-            self.happen(Happening::OperationEnds(Outcome::Seen(status, 1)));
-            self.happen(Happening::SlotAnswered(true));
-            self.happen(Happening::NeedsEnd(true));
-            self.happen(Happening::ProbeEnds(true));
+            self.happen(Event::OperationEnds(Outcome::Status(status, 1)));
+            self.happen(Event::SlotAnswered(true));
+            self.happen(Event::NeedsEnd(true));
+            self.happen(Event::ProbeEnds(true));
             let status = if self.policy.job { Status::Stopped } else { Status::Running };
             if self.policy.job {
-                self.happen(Happening::Synced);
+                self.happen(Event::RoutineQuery);
             }
-            self.happen(Happening::LookEnds(Outcome::Seen(status, 1)));
-            self.happen(Happening::Visitor);
+            self.happen(Event::QueryEnds(Outcome::Status(status, 1)));
+            self.happen(Event::Visitor);
             self.now += Duration::from_secs(1);
-            if self.look_timer.is_some_and(|(_, at)| at <= self.now) {
-                self.happen(Happening::LookTimerFires);
+            if self.query_timer.is_some_and(|(_, at)| at <= self.now) {
+                self.happen(Event::QueryTimerFires);
             }
         }
         panic!("a visitor is never served: {:?}", self.state);
@@ -578,8 +589,8 @@ impl Outcome {
 
     fn result(self) -> Result<Observation, Failure> {
         match self {
-            Self::Seen(status, id) => Ok(seen(status, id)),
-            Self::Error(code) => Err(Failure::new(code, "it went wrong")),
+            Self::Seen(status, id) => Ok(observation(status, id)),
+            Self::Error(code) => Err(Failure::new(code, "the call failed")),
         }
     }
 }
@@ -599,7 +610,7 @@ fn status() -> impl Strategy<Value = Status> {
 
 fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
-        5 => (status(), 0..3u8).prop_map(|(status, id)| Outcome::Seen(status, id)),
+        5 => (status(), 0..3u8).prop_map(|(status, id)| Outcome::Status(status, id)),
         1 => Just(Outcome::Error(ErrorCode::Unavailable)),
         1 => Just(Outcome::Error(ErrorCode::Timeout)),
         1 => Just(Outcome::Error(ErrorCode::NotFound)),
@@ -613,36 +624,36 @@ fn renewal() -> impl Strategy<Value = (Force, Renewal)> {
     (force, prop_oneof![Just(Renewal::Restart), recreate])
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
+fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        6 => Just(Happening::Visitor),
-        6 => Just(Happening::VisitorLeaves),
-        6 => outcome().prop_map(Happening::OperationEnds),
-        3 => outcome().prop_map(Happening::LookEnds),
-        6 => any::<bool>().prop_map(Happening::ProbeEnds),
-        4 => Just(Happening::TimerFires),
-        2 => Just(Happening::LookTimerFires),
-        1 => Just(Happening::NeedsChange),
-        4 => (status(), 0..3u8).prop_map(|(status, id)| Happening::Event(status, id)),
-        1 => Just(Happening::OperatorWake),
-        1 => Just(Happening::OperatorSleep(Force::Drain)),
-        1 => Just(Happening::OperatorSleep(Force::AtOnce)),
-        2 => renewal().prop_map(|(force, renewal)| Happening::OperatorRenew(force, renewal)),
-        1 => Just(Happening::Evict),
-        1 => Just(Happening::Hold),
-        2 => Just(Happening::Release),
-        1 => any::<bool>().prop_map(Happening::Window),
-        5 => prop::bool::weighted(0.9).prop_map(Happening::SlotAnswered),
-        5 => prop::bool::weighted(0.9).prop_map(Happening::NeedsEnd),
-        3 => any::<bool>().prop_map(Happening::QuestionEnds),
-        1 => Just(Happening::Suspicion),
-        1 => Just(Happening::Synced),
-        2 => any::<u8>().prop_map(Happening::Stale),
-        2 => (0..120u16).prop_map(Happening::TimePasses),
+        6 => Just(Event::Visitor),
+        6 => Just(Event::VisitorLeaves),
+        6 => outcome().prop_map(Event::OperationEnds),
+        3 => outcome().prop_map(Event::QueryEnds),
+        6 => any::<bool>().prop_map(Event::ProbeEnds),
+        4 => Just(Event::TimerFires),
+        2 => Just(Event::QueryTimerFires),
+        1 => Just(Event::NeedsChange),
+        4 => (status(), 0..3u8).prop_map(|(status, id)| Event::Reported(status, id)),
+        1 => Just(Event::OperatorWake),
+        1 => Just(Event::OperatorSleep(Force::Drain)),
+        1 => Just(Event::OperatorSleep(Force::AtOnce)),
+        2 => renewal().prop_map(|(force, renewal)| Event::OperatorRenew(force, renewal)),
+        1 => Just(Event::Evict),
+        1 => Just(Event::Hold),
+        2 => Just(Event::Release),
+        1 => any::<bool>().prop_map(Event::Window),
+        5 => prop::bool::weighted(0.9).prop_map(Event::SlotAnswered),
+        5 => prop::bool::weighted(0.9).prop_map(Event::NeedsEnd),
+        3 => any::<bool>().prop_map(Event::SleepCheckEnds),
+        1 => Just(Event::Suspicion),
+        1 => Just(Event::RoutineQuery),
+        2 => any::<u8>().prop_map(Event::Stale),
+        2 => (0..120u16).prop_map(Event::TimePasses),
     ]
 }
 
-/// What operators may want.
+/// Policies that a configuration can give.
 fn policies() -> impl Strategy<Value = Policy> {
     let adopt = prop_oneof![Just(Adopt::Keep), Just(Adopt::Sleep), Just(Adopt::Ignore)];
     (adopt, any::<bool>(), prop::bool::weighted(0.1)).prop_map(|(adopt, tiers, job)| {
@@ -653,15 +664,15 @@ fn policies() -> impl Strategy<Value = Policy> {
 
 #[test]
 fn the_invariants_hold_in_every_history() {
-    // Without optimisation it is a tenth as fast.
+    // Unoptimised builds are ten times slower.
     let (cases, least) = if cfg!(debug_assertions) { (4_000, 0) } else { (40_000, 1_000_000) };
     let config = ProptestConfig { source_file: Some(file!()), ..ProptestConfig::with_cases(cases) };
-    let histories = (policies(), proptest::collection::vec(happening(), 1..120));
+    let histories = (policies(), proptest::collection::vec(event(), 1..120));
     let steps = AtomicU64::new(0);
     let result = TestRunner::new(config).run(&histories, |(policy, history)| {
         let mut world = World { policy, ..World::new() };
-        for happening in history {
-            world.happen(happening);
+        for event in history {
+            world.happen(event);
         }
         world.converge();
         steps.fetch_add(world.steps, Ordering::Relaxed);

@@ -1,11 +1,16 @@
-//! From the first who wants it until ready: place, needs, start, probe.
+//! A wake: slot, needs, start, readiness probe.
 
 use std::sync::Arc;
 
 use super::{
-    Effect, Operation, Origin, Priority, ReadyInstance, Slot,
+    Effect, Operation, Priority, ReadyInstance,
     machine::Machine,
-    observe::{gone, resting_phase},
+    observe::{is_down, resting_phase},
+    phase::{
+        Launch, PhaseState, Progress, Provenance, Ready, Recovery, SleepCall, SleepOrder,
+        WakeStage, Waking,
+    },
+    state::Slot,
 };
 use crate::{
     journal::{Cause, Kind, Source},
@@ -16,187 +21,196 @@ use crate::{
 impl Machine<'_> {
     pub(super) fn wake(&mut self, cause: Arc<Cause>) {
         let source = cause.source;
-        self.state.overruled = false;
-        match self.state.phase() {
-            // They want it awake from now on, though nobody is inside.
-            Phase::Ready if source.is_operator() || source == Source::Schedule => {
+        self.state.holds.restore_window();
+        match &self.state.phase {
+            // It is wanted from now on, although no visit is inside.
+            PhaseState::Ready(_) if source.is_operator() || source == Source::Schedule => {
                 self.effects.push(Effect::RestartIdleTime);
             }
-            Phase::Waking | Phase::Ready => {}
-            Phase::Draining | Phase::Stopping => self.want(cause),
-            Phase::Asleep | Phase::Failed | Phase::Missing => {
-                if !source.is_operator() && self.resting() {
+            PhaseState::Waking(_) | PhaseState::Ready(_) => {}
+            PhaseState::Draining(_) | PhaseState::Stopping(_) => self.want_wake(cause),
+            PhaseState::Asleep | PhaseState::Failed(_) | PhaseState::Missing => {
+                if !source.is_operator() && self.is_cooling_down() {
                     return;
                 }
-                if self.state.operation.is_some() {
-                    self.want(cause);
-                } else {
-                    self.begin_wake(cause);
+                match self.state.operation() {
+                    Some(_) => self.want_wake(cause),
+                    None => self.begin_wake(cause),
                 }
             }
         }
     }
 
-    fn want(&mut self, cause: Arc<Cause>) {
-        self.state.wake_wanted.get_or_insert(cause);
+    /// Keeps the first cause of a wake that follows the sleep in progress.
+    fn want_wake(&mut self, cause: Arc<Cause>) {
+        if let Some(wanted) = self.state.phase.wake_wanted_mut() {
+            wanted.get_or_insert(cause);
+        }
     }
 
     pub(super) fn begin_wake(&mut self, cause: Arc<Cause>) {
-        self.begin(Kind::Wake, cause);
-        self.new_life(false);
+        self.begin_record(Kind::Wake, cause.clone());
+        self.begin_generation(Waking { cause, stage: WakeStage::Queued(None) });
         if self.state.slot == Slot::Held {
-            return self.granted();
+            return self.slot_granted();
         }
-        self.state.slot = Slot::Asked;
+        self.state.slot = Slot::Requested;
         self.arm(self.policy.queue_timeout);
         self.effects.push(Effect::RequestSlot(self.state.generation));
     }
 
-    pub(super) fn granted(&mut self) {
+    pub(super) fn slot_granted(&mut self) {
         self.state.slot = Slot::Held;
+        self.set_stage(WakeStage::Needs(Arc::default()));
         self.arm(self.policy.needs_timeout);
-        self.state.needs = true;
+        self.state.holds_needs = true;
         self.effects.push(Effect::TakeNeeds(self.state.generation));
     }
 
-    pub(super) fn start(&mut self) {
-        self.state.began = true;
-        self.state.light = false;
-        self.state.wake_until = self.now + self.policy.wake_timeout;
+    pub(super) fn launch(&mut self) {
+        self.state.ownership.started = true;
+        self.state.light_sleep = false;
         self.arm(self.policy.wake_timeout);
-        self.operate(Operation::Start);
+        let ticket = self.ticket();
+        self.set_stage(WakeStage::Launched(Launch {
+            provenance: Provenance::default(),
+            deadline: self.now + self.policy.wake_timeout,
+            restarted: false,
+            progress: Progress::Starting(ticket),
+        }));
+        self.operate(ticket, Operation::Start);
     }
 
-    /// It runs although nobody here started it, or although its start seemed to have failed; or it
-    /// has changed while it was ready.
+    /// Starts the target once more within its wake.
+    pub(super) fn relaunch(&mut self) {
+        let ticket = self.ticket();
+        self.set_progress(Progress::Starting(ticket));
+        self.operate(ticket, Operation::Start);
+    }
+
+    /// Adopts a target that runs although this router did not start it, or whose start seemed to
+    /// fail, or that changed while it was ready.
     pub(super) fn adopt(&mut self, observation: Observation) {
-        self.begin(Kind::Adopt, Arc::new(Cause::new(Source::Reconciler)));
-        let same = |life: &Arc<Observation>| {
-            life.native_id.is_some() && life.native_id == observation.native_id
+        let cause = Arc::new(Cause::new(Source::Reconciler));
+        self.begin_record(Kind::Adopt, cause.clone());
+        let restarted = self.restarted(&observation).map(|stopped| stopped.adopted);
+        let same = |before: &Arc<Observation>| {
+            before.native_id.is_some() && before.native_id == observation.native_id
         };
-        let restarted = self.restarted_adopted(&observation);
-        let continued = self.state.life.as_ref().is_some_and(same) || restarted.is_some();
-        let ours = match self.state.phase() {
-            Phase::Ready => continued && !self.state.adopted,
-            Phase::Failed if self.state.is_owned() => true,
+        let continued = self.state.observation().is_some_and(same) || restarted.is_some();
+        let owned = match &self.state.phase {
+            PhaseState::Ready(ready) => continued && !ready.adopted,
+            PhaseState::Failed(_) if self.state.is_owned() => true,
             _ => restarted == Some(false),
         };
-        self.new_life(!ours);
-        self.state.continued = continued;
-        self.state.began = ours;
-        self.state.light = false;
-        self.state.wake_until = self.now + self.policy.wake_timeout;
+        let observation = Arc::new(observation);
+        let launch = Launch {
+            provenance: Provenance { adopted: !owned, continued },
+            deadline: self.now + self.policy.wake_timeout,
+            restarted: false,
+            progress: Progress::Probing { observation: observation.clone(), unready: None },
+        };
+        self.begin_generation(Waking { cause, stage: WakeStage::Launched(launch) });
+        self.state.ownership.started = owned;
+        self.state.light_sleep = false;
         self.arm(self.policy.wake_timeout);
         if self.state.slot != Slot::Held {
             self.state.slot = Slot::Held;
             self.effects.push(Effect::ClaimSlot);
         }
-        self.state.needs = true;
+        self.state.holds_needs = true;
         self.effects.push(Effect::KeepNeeds(self.state.generation));
         self.probe(observation);
     }
 
-    fn new_life(&mut self, adopted: bool) {
-        // What an earlier life held goes back first: this one takes what it needs anew.
-        if std::mem::take(&mut self.state.needs) {
-            self.effects.push(Effect::ReleaseNeeds);
-        }
-        self.enter(Phase::Waking);
+    fn begin_generation(&mut self, waking: Waking) {
+        // The new generation takes its own needs.
+        self.release_needs();
+        self.enter(PhaseState::Waking(waking));
         self.state.generation = self.state.generation.next();
-        self.state.born = self.now;
-        self.state.adopted = adopted;
-        self.state.continued = false;
-        self.state.last_sleep = None;
+        self.state.generation_since = self.now;
         self.state.target.forget_stopped();
-        self.state.began = false;
-        self.state.restarted = false;
-        self.state.wake_wanted = None;
-        self.state.closing = None;
-        self.state.renewal = None;
-        self.state.failure = None;
-        self.state.rest_until = None;
-        self.state.again_at = None;
+        self.state.ownership.started = false;
+        self.state.failures.clear_with_retry();
     }
 
-    pub(super) fn started(&mut self, result: Result<Observation, Failure>) {
-        if let Ok(seen) = &result {
-            self.record(seen);
-        }
+    pub(super) fn start_result(&mut self, result: Result<Observation, Failure>) {
         match result {
-            _ if self.state.phase() != Phase::Waking => {}
-            Ok(observation) if gone(&observation.status) => self.died_waking(&observation),
-            Ok(observation) => self.probe(observation),
+            Ok(seen) => {
+                self.record(&seen);
+                match is_down(&seen.status) {
+                    true => self.exited(&seen),
+                    false => self.probe(Arc::new(seen)),
+                }
+            }
             Err(failure) => {
-                // The platform may have done it all the same.
-                self.state.may_run |= !matches!(
+                // The platform may have started it all the same.
+                self.state.ownership.may_run |= !matches!(
                     failure.code,
                     ErrorCode::InvalidRequest | ErrorCode::Unsupported | ErrorCode::Denied
                 );
                 if failure.code == ErrorCode::NotFound {
-                    self.state.may_run = false;
+                    self.state.ownership.may_run = false;
                     self.record_missing();
                     if self.await_target(&failure.message) {
                         return;
                     }
                 }
                 self.fail(failure);
-                self.find_out();
+                self.verify();
             }
         }
     }
 
-    pub(super) fn probe(&mut self, observation: Observation) {
-        let life = Arc::new(observation);
-        self.state.may_run = false;
-        self.state.seen = None;
-        self.state.life = Some(life.clone());
-        self.effects.push(Effect::Probe(self.state.generation, life));
+    pub(super) fn probe(&mut self, observation: Arc<Observation>) {
+        self.state.ownership.may_run = false;
+        self.set_progress(Progress::Probing { observation: observation.clone(), unready: None });
+        self.effects.push(Effect::Probe(self.state.generation, observation));
     }
 
     pub(super) fn ready(&mut self) {
-        if self.policy.job {
-            return;
-        }
-        let Some(observation) = self.state.life.clone() else { return };
-        self.enter(Phase::Ready);
-        self.state.failed_wakes = 0;
+        let Some(launch) = self.state.phase.launch() else { return };
+        let Progress::Probing { observation, .. } = &launch.progress else { return };
+        let (provenance, observation) = (launch.provenance, observation.clone());
+        self.enter(PhaseState::Ready(Ready {
+            observation: observation.clone(),
+            adopted: provenance.adopted,
+            sleep_check: None,
+            closing: None,
+        }));
+        self.state.failures.wake_succeeded();
         self.state.target.succeeded();
-        self.state.life = Some(observation.clone());
-        let origin = match (self.state.continued, self.state.adopted) {
-            (true, _) => Origin::Continued,
-            (false, true) => Origin::Adopted,
-            (false, false) => Origin::Started,
-        };
         self.effects.push(Effect::OpenGate(ReadyInstance {
             generation: self.state.generation,
             observation,
-            origin,
+            origin: provenance.origin(),
         }));
-        self.end(Ok(()));
+        self.end_record(Ok(()));
     }
 
-    /// It was started and does not run any more. A job may have ended well; anything else is
-    /// started once more, and then the wake has failed.
-    pub(super) fn died_waking(&mut self, observation: &Observation) {
-        self.state.may_run = false;
+    /// The instance of the wake does not run any more. A job may have succeeded. Anything else is
+    /// started once more; after that the wake has failed.
+    pub(super) fn exited(&mut self, observation: &Observation) {
+        self.state.ownership.may_run = false;
         let exit = observation.attributes.get("exit-status").map(String::as_str);
         if self.policy.job && observation.status == Status::Stopped && matches!(exit, Some("0")) {
-            return self.completed();
+            return self.job_succeeded();
         }
-        if self.state.adopted {
-            return self.died_adopted(observation);
+        let Some(launch) = self.state.phase.launch() else { return };
+        if launch.provenance.adopted {
+            return self.adopted_exited(observation);
         }
+        let may_restart = !self.policy.job && !launch.restarted;
         let removed = "it was removed while it was woken";
         if observation.status == Status::Missing && self.await_target(removed) {
             return;
         }
-        let again = !self.policy.job && !self.state.restarted;
-        if again && observation.status != Status::Missing {
-            self.state.restarted = true;
-            self.state.life = None;
+        if may_restart && observation.status != Status::Missing {
             self.effects.push(Effect::StopProbe);
-            self.operate(Operation::Start);
-            return;
+            if let Some(launch) = self.state.phase.launch_mut() {
+                launch.restarted = true;
+            }
+            return self.relaunch();
         }
         let (code, reason) = match observation.status {
             Status::Missing => (ErrorCode::NotFound, Reason::Removed),
@@ -210,83 +224,109 @@ impl Machine<'_> {
         self.fail(Failure::new(code, message).because(reason));
     }
 
-    /// Nobody here is to blame, and the next visitor wakes it.
-    fn died_adopted(&mut self, observation: &Observation) {
+    /// An adopted instance ended before it was ready. The workload rests without a failure, and
+    /// the next visitor wakes it.
+    fn adopted_exited(&mut self, observation: &Observation) {
         let why = format!("it is {} before it was ready", observation.native_status);
         let failure = Failure::new(ErrorCode::Unavailable, why).because(Reason::Exited);
-        self.end(Err(Arc::new(failure)));
+        self.end_record(Err(Arc::new(failure)));
         self.enter(resting_phase(&observation.status));
     }
 
-    fn completed(&mut self) {
-        self.enter(Phase::Asleep);
-        self.state.failed_wakes = 0;
+    fn job_succeeded(&mut self) {
+        self.enter(PhaseState::Asleep);
+        self.state.failures.wake_succeeded();
         self.state.completed = Some(self.state.generation);
-        self.end(Ok(()));
+        self.end_record(Ok(()));
     }
 
+    /// Ends the wake with a failure.
     pub(super) fn fail(&mut self, failure: Failure) {
         let phase = match failure.code {
-            ErrorCode::NotFound if self.state.began => Phase::Missing,
-            _ => Phase::Failed,
+            ErrorCode::NotFound if self.state.ownership.started => PhaseState::Missing,
+            _ => PhaseState::Failed(Recovery::Settled),
         };
         let failure = Arc::new(failure);
         self.enter(phase);
         self.record_failure();
-        self.state.failure = Some(failure.clone());
-        self.state.rest_until = Some(self.now + self.policy.cooldown);
-        // Who is needed and cannot be woken is tried again less and less often; whoever comes
-        // does not wait for that.
-        let again = super::sleep::doubled(self.policy.cooldown, self.state.failed_wakes);
-        self.state.again_at = Some(self.now + again);
-        self.state.failed_wakes = self.state.failed_wakes.saturating_add(1);
-        self.end(Err(failure));
+        self.state.failures.wake_failed(failure.clone(), self.now, self.policy.cooldown);
+        self.end_record(Err(failure));
     }
 
     pub(super) fn wake_timed_out(&mut self) {
-        if let Some(absence) = self.state.absent.take() {
-            return self.target_stays_away(&absence);
-        }
-        let queued = self.state.slot == Slot::Asked;
-        let (limit, what) = if queued {
-            (self.policy.queue_timeout, "there was no place for it in its pool".to_owned())
-        } else if !self.state.began && !self.state.adopted {
-            let names: Vec<_> = self.state.missing_needs.iter().map(ToString::to_string).collect();
-            (
-                self.policy.needs_timeout,
-                format!("what it needs was not there: {}", names.join(", ")),
-            )
-        } else {
-            let what = match (&self.state.operation, &self.state.seen) {
-                (Some(_), _) => "the provider has not answered the start".to_owned(),
-                (None, Some(seen)) => format!("last seen: {seen}"),
-                (None, None) => "no probe has come back".to_owned(),
-            };
-            (self.policy.wake_timeout, what)
+        let PhaseState::Waking(Waking { cause, stage }) = &self.state.phase else { return };
+        let (limit, what) = match stage {
+            WakeStage::Queued(_) => {
+                (self.policy.queue_timeout, "there was no place for it in its pool".to_owned())
+            }
+            WakeStage::Needs(missing) => {
+                let names: Vec<_> = missing.iter().map(ToString::to_string).collect();
+                let what = format!("what it needs was not there: {}", names.join(", "));
+                (self.policy.needs_timeout, what)
+            }
+            WakeStage::Launched(launch) => {
+                let what = match &launch.progress {
+                    Progress::Absent(absence) => {
+                        let absence = absence.clone();
+                        return self.target_stays_away(&absence);
+                    }
+                    Progress::Starting(_) => "the provider has not answered the start".to_owned(),
+                    Progress::Probing { unready: Some(reason), .. } => {
+                        format!("last seen: {reason}")
+                    }
+                    Progress::Probing { unready: None, .. } => "no probe has come back".to_owned(),
+                };
+                (self.policy.wake_timeout, what)
+            }
         };
-        let stop = self.state.began;
-        let cause = self.state.cause.clone();
-        self.cancel_operation();
+        let (cause, queued) = (cause.clone(), matches!(stage, WakeStage::Queued(_)));
+        let cleans_up = self.state.ownership.started;
+        self.cancel_start();
         let message = format!("it was not ready within {limit:?}; {what}");
         let failure = Failure::new(ErrorCode::Timeout, message);
         self.fail(match queued {
             true => failure.because(Reason::PoolFull),
             false => failure,
         });
-        if !stop {
-            return self.find_out();
+        match cleans_up {
+            // A hung instance is not kept in memory: it would hang again.
+            true => self.clean_up(cause),
+            false => self.verify(),
         }
-        // What hangs must not be kept in memory: it would hang again.
-        self.state.last_sleep = cause.map(|cause| (Operation::DeepSleep, cause));
-        self.operate(Operation::DeepSleep);
     }
 
-    /// It has failed. If it may run somebody must look.
-    pub(super) fn find_out(&mut self) {
-        if self.state.may_run {
-            self.ask_no_more();
-            self.state.unsure = true;
-            self.look(Priority::Urgent);
+    /// Puts the instance of a failed wake into the deep sleep.
+    fn clean_up(&mut self, cause: Arc<Cause>) {
+        let (ticket, operation) = (self.ticket(), Operation::DeepSleep);
+        self.state.phase = PhaseState::Failed(Recovery::CleaningUp(SleepCall {
+            ticket,
+            order: SleepOrder { operation, cause },
+            failed_attempts: 0,
+            wake_wanted: None,
+        }));
+        self.operate(ticket, operation);
+    }
+
+    /// Queries the status after a failed wake, if the target may run.
+    pub(super) fn verify(&mut self) {
+        if self.state.ownership.may_run {
+            self.leave_queue();
+            if self.state.phase() == Phase::Failed {
+                self.state.phase = PhaseState::Failed(Recovery::Unverified);
+            }
+            self.query_status(Priority::Urgent);
+        }
+    }
+
+    fn set_stage(&mut self, stage: WakeStage) {
+        if let Some(current) = self.state.phase.stage_mut() {
+            *current = stage;
+        }
+    }
+
+    pub(super) fn set_progress(&mut self, progress: Progress) {
+        if let Some(launch) = self.state.phase.launch_mut() {
+            launch.progress = progress;
         }
     }
 }

@@ -173,7 +173,7 @@ fn seed() -> u64 {
 }
 
 #[test]
-fn a_thousand_workloads_lose_nobody_for_weeks() {
+fn a_thousand_workloads_lose_no_visitor_for_weeks() {
     // Without optimisation it is a tenth as fast.
     let (workloads, days) = if cfg!(debug_assertions) { (150, 3) } else { (1000, 14) };
     let workloads = setting("DROWSE_WORKLOADS").map_or(workloads, |count| count as usize);
@@ -188,7 +188,7 @@ fn a_thousand_workloads_lose_nobody_for_weeks() {
 }
 
 #[test]
-fn the_same_seed_is_the_same_history() {
+fn the_same_seed_gives_the_same_history() {
     let seed = seed();
     println!("DROWSE_SEED={seed}");
     let (first, second) = (simulate(seed, 60, 3), simulate(seed, 60, 3));

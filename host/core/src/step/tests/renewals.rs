@@ -1,4 +1,4 @@
-//! What an operator has restarted or made anew.
+//! Restarts and recreations by an operator.
 
 use super::{
     histories::{idle, ready, starting},
@@ -8,45 +8,45 @@ use super::{
 const RECREATE: Renewal = Renewal::Recreate { refresh: false };
 
 fn renew(world: &mut World, renewal: Renewal) {
-    world.happen(Happening::OperatorRenew(Force::Drain, renewal));
+    world.happen(Event::OperatorRenew(Force::Drain, renewal));
 }
 
 fn operation(world: &World) -> Option<Operation> {
     world.operation.map(|(_, operation)| operation)
 }
 
-/// What is asked for next is answered with this.
+/// The operation ends with this status.
 fn ends(world: &mut World, status: Status) {
-    world.happen(Happening::OperationEnds(Outcome::Seen(status, 1)));
+    world.happen(Event::OperationEnds(Outcome::Status(status, 1)));
 }
 
-/// Its next life gets its place and what it needs.
-fn next_life(world: &mut World) {
+/// The next generation gets its slot and needs, and is started.
+fn next_generation(world: &mut World) {
     assert_eq!((world.state.phase(), world.state.generation()), (Phase::Waking, Generation(2)));
-    world.happen(Happening::SlotAnswered(true));
-    world.happen(Happening::NeedsEnd(true));
+    world.happen(Event::SlotAnswered(true));
+    world.happen(Event::NeedsEnd(true));
     assert_eq!(operation(world), Some(Operation::Start));
 }
 
 #[test]
-fn a_restart_lets_visitors_end_and_wakes_it_again_though_nobody_asks() {
+fn a_restart_drains_visits_and_wakes_the_workload_without_a_visitor() {
     let mut world = ready();
-    world.happen(Happening::Visitor);
+    world.happen(Event::Visitor);
     renew(&mut world, Renewal::Restart);
     assert_eq!((world.state.phase(), operation(&world)), (Phase::Draining, None));
-    world.happen(Happening::VisitorLeaves);
+    world.happen(Event::VisitorLeaves);
     assert_eq!(operation(&world), Some(Operation::Renew(Renewal::Restart)));
     ends(&mut world, Status::Stopped);
-    next_life(&mut world);
+    next_generation(&mut world);
 }
 
 #[test]
-fn what_is_made_anew_awake_is_awake_afterwards_and_what_sleeps_sleeps_on() {
+fn recreation_keeps_an_awake_workload_awake_and_a_sleeping_one_asleep() {
     let mut world = ready();
     renew(&mut world, RECREATE);
     assert_eq!(operation(&world), Some(Operation::Renew(RECREATE)));
     ends(&mut world, Status::Running);
-    next_life(&mut world);
+    next_generation(&mut world);
 
     let mut world = World::new();
     renew(&mut world, RECREATE);
@@ -60,67 +60,67 @@ fn what_is_made_anew_awake_is_awake_afterwards_and_what_sleeps_sleeps_on() {
 }
 
 #[test]
-fn a_visitor_while_it_is_made_anew_is_served_afterwards() {
+fn a_visitor_during_recreation_is_served_after_it() {
     let mut world = World::new();
     renew(&mut world, RECREATE);
-    world.happen(Happening::Visitor);
+    world.happen(Event::Visitor);
     ends(&mut world, Status::Stopped);
     assert_eq!(world.state.phase(), Phase::Waking);
 }
 
 #[test]
-fn one_that_was_made_anew_and_runs_though_it_slept_is_found() {
+fn a_sleeping_workload_that_runs_after_recreation_is_adopted() {
     let mut world = World::new();
     renew(&mut world, RECREATE);
     ends(&mut world, Status::Running);
-    assert!(world.look.is_some());
-    world.happen(Happening::LookEnds(Outcome::Seen(Status::Running, 1)));
+    assert!(world.query.is_some());
+    world.happen(Event::QueryEnds(Outcome::Status(Status::Running, 1)));
     assert_eq!(world.state.phase(), Phase::Waking);
 }
 
 #[test]
-fn what_cannot_be_made_anew_is_woken_again_or_sleeps_on_and_visitors_are_not_told_of_it() {
-    let refused = || Happening::OperationEnds(Outcome::Error(ErrorCode::Denied));
+fn a_failed_recreation_is_not_repeated_and_not_shown_to_visitors() {
+    let refused = || Event::OperationEnds(Outcome::Error(ErrorCode::Denied));
     let mut world = ready();
     renew(&mut world, RECREATE);
     world.happen(refused());
-    next_life(&mut world);
+    next_generation(&mut world);
 
     let mut world = World::new();
     renew(&mut world, RECREATE);
     world.happen(refused());
     assert_eq!((world.state.phase(), world.state.failure()), (Phase::Asleep, None));
-    assert!(world.look.is_some(), "it may be half done");
-    world.happen(Happening::LookEnds(Outcome::Seen(Status::Stopped, 1)));
+    assert!(world.query.is_some(), "the recreation may be half done");
+    world.happen(Event::QueryEnds(Outcome::Status(Status::Stopped, 1)));
     assert_eq!((operation(&world), world.timer), (None, None), "an order is not repeated");
 }
 
 #[test]
-fn what_does_not_exist_cannot_be_made_anew_but_has_been_stopped() {
-    let not_found = || Happening::OperationEnds(Outcome::Error(ErrorCode::NotFound));
+fn a_missing_target_fails_a_recreation_and_passes_the_stop_of_a_restart() {
+    let not_found = || Event::OperationEnds(Outcome::Error(ErrorCode::NotFound));
     let mut world = World::new();
     renew(&mut world, RECREATE);
     world.happen(not_found());
-    assert_eq!(world.ended, Some(Err(ErrorCode::NotFound)));
+    assert_eq!(world.recorded, Some(Err(ErrorCode::NotFound)));
 
     let mut world = ready();
     renew(&mut world, Renewal::Restart);
     world.happen(not_found());
-    assert_eq!(world.ended, Some(Ok(())));
+    assert_eq!(world.recorded, Some(Ok(())));
     assert_eq!(world.state.phase(), Phase::Waking);
 }
 
 #[test]
-fn a_restart_of_what_starts_gives_the_start_up() {
+fn a_restart_cancels_the_start_in_flight() {
     let mut world = starting();
     renew(&mut world, Renewal::Restart);
     assert_eq!(operation(&world), Some(Operation::Renew(Renewal::Restart)));
     ends(&mut world, Status::Stopped);
-    next_life(&mut world);
+    next_generation(&mut world);
 }
 
 #[test]
-fn a_light_sleep_is_no_restart() {
+fn a_restart_from_the_light_sleep_stops_the_target() {
     let mut world = ready();
     idle(&mut world);
     ends(&mut world, Status::Paused);
@@ -128,20 +128,20 @@ fn a_light_sleep_is_no_restart() {
     renew(&mut world, Renewal::Restart);
     assert_eq!(operation(&world), Some(Operation::Renew(Renewal::Restart)));
     ends(&mut world, Status::Stopped);
-    next_life(&mut world);
+    next_generation(&mut world);
 }
 
 #[test]
-fn on_its_way_to_sleep_nothing_is_renewed_and_a_sleep_ends_a_renewal_that_has_not_begun() {
+fn no_renewal_begins_during_a_sleep_and_a_sleep_replaces_a_renewal_that_drains() {
     let mut world = ready();
     idle(&mut world);
     assert!(!world.state.may_be_renewed() && !world.state.is_renewed());
 
     let mut world = ready();
-    world.happen(Happening::Visitor);
+    world.happen(Event::Visitor);
     renew(&mut world, Renewal::Restart);
     assert!(!world.state.may_be_renewed() && world.state.is_renewed());
-    world.happen(Happening::OperatorSleep(Force::AtOnce));
+    world.happen(Event::OperatorSleep(Force::AtOnce));
     assert_eq!(operation(&world), Some(Operation::Sleep));
     ends(&mut world, Status::Stopped);
     assert_eq!(world.state.phase(), Phase::Asleep);

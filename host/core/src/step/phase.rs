@@ -1,0 +1,276 @@
+//! Phases with what exists only in them.
+//!
+//! An operation is in flight in three places only: a wake that starts its target, Stopping, and
+//! Failed while it cleans up. An operation record is open in Waking and Stopping, and nowhere else.
+
+use std::sync::Arc;
+
+use super::{Moment, Operation, Origin, Renewal, Stage};
+use crate::{
+    journal::Cause,
+    provider::Observation,
+    words::{Phase, WorkloadName},
+};
+
+/// A phase and its data.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) enum PhaseState {
+    #[default]
+    Asleep,
+    Waking(Waking),
+    Ready(Ready),
+    Draining(Draining),
+    Stopping(SleepCall),
+    Failed(Recovery),
+    Missing,
+}
+
+/// A wake, or the adoption of a running target.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Waking {
+    /// Cause of the operation record.
+    pub(super) cause: Arc<Cause>,
+    pub(super) stage: WakeStage,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum WakeStage {
+    /// Waits for a slot; queue position and length once the pool has reported them.
+    Queued(Option<(usize, usize)>),
+    /// Waits for these needs.
+    Needs(Arc<[WorkloadName]>),
+    Launched(Launch),
+}
+
+/// A wake from the first start call on, or an adoption.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Launch {
+    pub(super) provenance: Provenance,
+    /// Deadline for readiness, counted from the first start call.
+    pub(super) deadline: Moment,
+    /// The instance exited once, and was started again.
+    pub(super) restarted: bool,
+    pub(super) progress: Progress,
+}
+
+/// Where an instance comes from. All four combinations exist.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Provenance {
+    /// Found running, not started by this router: it is not stopped when it does not get ready.
+    pub(super) adopted: bool,
+    /// The previous generation's instance, changed or restarted by its platform.
+    pub(super) continued: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Progress {
+    /// The start with this ticket is in flight.
+    Starting(u64),
+    /// Waits for another target in place of a removed one; how its absence was found.
+    Absent(Arc<str>),
+    Probing {
+        observation: Arc<Observation>,
+        /// Failure of the last probe.
+        unready: Option<Arc<str>>,
+    },
+}
+
+/// The gate is open.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Ready {
+    pub(super) observation: Arc<Observation>,
+    pub(super) adopted: bool,
+    /// Ticket of the sleep check in flight.
+    pub(super) sleep_check: Option<u64>,
+    /// Cause of a sleep that begins if the gate can be closed.
+    pub(super) closing: Option<Arc<Cause>>,
+}
+
+/// The gate is closed on an operator's order, and visits are inside.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Draining {
+    pub(super) cause: Arc<Cause>,
+    /// Follows instead of a sleep.
+    pub(super) renewal: Option<Renewal>,
+    /// Cause of the wake that follows.
+    pub(super) wake_wanted: Option<Arc<Cause>>,
+}
+
+/// A sleep or renewal in flight.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SleepCall {
+    pub(super) ticket: u64,
+    pub(super) order: SleepOrder,
+    /// Attempts that have failed before this one.
+    pub(super) failed_attempts: u32,
+    /// Cause of the wake that follows.
+    pub(super) wake_wanted: Option<Arc<Cause>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SleepOrder {
+    pub(super) operation: Operation,
+    pub(super) cause: Arc<Cause>,
+}
+
+/// What is left to do after a failed wake or sleep.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Recovery {
+    /// Nothing.
+    Settled,
+    /// Query the status: the target of the failed wake may run.
+    Unverified,
+    /// Deep sleep after a wake that timed out, in flight.
+    CleaningUp(SleepCall),
+    /// Repeat a sleep that has failed `attempts` times, when the timer fires.
+    StopFailed { attempts: u32, order: SleepOrder },
+}
+
+// === impl PhaseState ===
+
+impl PhaseState {
+    pub(super) fn phase(&self) -> Phase {
+        match self {
+            Self::Asleep => Phase::Asleep,
+            Self::Waking(_) => Phase::Waking,
+            Self::Ready(_) => Phase::Ready,
+            Self::Draining(_) => Phase::Draining,
+            Self::Stopping(_) => Phase::Stopping,
+            Self::Failed(_) => Phase::Failed,
+            Self::Missing => Phase::Missing,
+        }
+    }
+
+    /// The provider call in flight, and its ticket.
+    pub(super) fn operation(&self) -> Option<(u64, Operation)> {
+        match self {
+            Self::Stopping(call) | Self::Failed(Recovery::CleaningUp(call)) => {
+                Some((call.ticket, call.order.operation))
+            }
+            _ => match self.launch()?.progress {
+                Progress::Starting(ticket) => Some((ticket, Operation::Start)),
+                Progress::Absent(_) | Progress::Probing { .. } => None,
+            },
+        }
+    }
+
+    /// No operation is in flight, and nothing is left to do.
+    pub(super) fn is_at_rest(&self) -> bool {
+        matches!(self, Self::Asleep | Self::Missing | Self::Failed(Recovery::Settled))
+    }
+
+    pub(super) fn stage(&self) -> Option<&WakeStage> {
+        match self {
+            Self::Waking(waking) => Some(&waking.stage),
+            _ => None,
+        }
+    }
+
+    pub(super) fn stage_mut(&mut self) -> Option<&mut WakeStage> {
+        match self {
+            Self::Waking(waking) => Some(&mut waking.stage),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_queued(&self) -> bool {
+        matches!(self.stage(), Some(WakeStage::Queued(_)))
+    }
+
+    pub(super) fn waits_for_needs(&self) -> bool {
+        matches!(self.stage(), Some(WakeStage::Needs(_)))
+    }
+
+    pub(super) fn launch(&self) -> Option<&Launch> {
+        match self.stage()? {
+            WakeStage::Launched(launch) => Some(launch),
+            WakeStage::Queued(_) | WakeStage::Needs(_) => None,
+        }
+    }
+
+    pub(super) fn launch_mut(&mut self) -> Option<&mut Launch> {
+        match self.stage_mut()? {
+            WakeStage::Launched(launch) => Some(launch),
+            WakeStage::Queued(_) | WakeStage::Needs(_) => None,
+        }
+    }
+
+    /// The wake waits for another target in place of a removed one.
+    pub(super) fn is_absent(&self) -> bool {
+        self.launch().is_some_and(|launch| matches!(launch.progress, Progress::Absent(_)))
+    }
+
+    pub(super) fn is_probing(&self) -> bool {
+        self.launch().is_some_and(|launch| matches!(launch.progress, Progress::Probing { .. }))
+    }
+
+    pub(super) fn ready_mut(&mut self) -> Option<&mut Ready> {
+        match self {
+            Self::Ready(ready) => Some(ready),
+            _ => None,
+        }
+    }
+
+    /// Observation of the instance that is probed or ready.
+    pub(super) fn observation(&self) -> Option<&Arc<Observation>> {
+        if let Self::Ready(ready) = self {
+            return Some(&ready.observation);
+        }
+        match &self.launch()?.progress {
+            Progress::Probing { observation, .. } => Some(observation),
+            Progress::Starting(_) | Progress::Absent(_) => None,
+        }
+    }
+
+    pub(super) fn wake_wanted(&self) -> Option<&Arc<Cause>> {
+        match self {
+            Self::Draining(draining) => draining.wake_wanted.as_ref(),
+            Self::Stopping(call) | Self::Failed(Recovery::CleaningUp(call)) => {
+                call.wake_wanted.as_ref()
+            }
+            _ => None,
+        }
+    }
+
+    /// Where the cause of a wake is kept until the workload sleeps.
+    pub(super) fn wake_wanted_mut(&mut self) -> Option<&mut Option<Arc<Cause>>> {
+        match self {
+            Self::Draining(draining) => Some(&mut draining.wake_wanted),
+            Self::Stopping(call) | Self::Failed(Recovery::CleaningUp(call)) => {
+                Some(&mut call.wake_wanted)
+            }
+            _ => None,
+        }
+    }
+}
+
+// === impl WakeStage ===
+
+impl WakeStage {
+    pub(super) fn shown(&self) -> Stage {
+        match self {
+            Self::Queued(position) => {
+                let (place, of) = position.unwrap_or((1, 1));
+                Stage::Queued { place, of }
+            }
+            Self::Needs(missing) => Stage::Needs(missing.clone()),
+            Self::Launched(launch) => match &launch.progress {
+                Progress::Starting(_) => Stage::Starting,
+                Progress::Absent(_) => Stage::Absent,
+                Progress::Probing { unready, .. } => Stage::Probing(unready.clone()),
+            },
+        }
+    }
+}
+
+// === impl Provenance ===
+
+impl Provenance {
+    pub(super) fn origin(self) -> Origin {
+        match (self.continued, self.adopted) {
+            (true, _) => Origin::Continued,
+            (false, true) => Origin::Adopted,
+            (false, false) => Origin::Started,
+        }
+    }
+}
