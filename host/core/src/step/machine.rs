@@ -120,10 +120,7 @@ impl Machine<'_> {
                 }
             }
             Input::QueryStatus(priority) => self.query_status(priority),
-            Input::Resynced => {
-                self.resynced();
-                self.query_status(Priority::Routine);
-            }
+            Input::Resynced => self.resynced(),
             Input::StatusResult(ticket, result) => self.status_result(ticket, result),
         }
     }
