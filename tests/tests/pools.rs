@@ -135,9 +135,9 @@ fn whoever_finds_the_pool_full_sees_its_place_and_comes_in_when_there_is_room() 
             scope.spawn(move || client::get(address, "w0.pool", "/slow?seconds=4", PATIENCE));
         router.wait_for_phase("w0", "ready", PATIENCE)?;
         let second = scope.spawn(move || client::get(address, "w1.pool", "/", PATIENCE));
-        let stage = until("w1 waits for a place", PATIENCE, || {
+        let stage = until("w1 waits for a slot", PATIENCE, || {
             let stage = router.workload("w1").ok()?["stage"].as_str()?.to_owned();
-            stage.contains("waits for a place").then_some(stage)
+            stage.contains("waits for a slot").then_some(stage)
         })?;
         ensure!(stage.contains("1 of 1"), "{stage}");
         let status = router.status()?;

@@ -170,7 +170,7 @@ impl Machine<'_> {
         if self.state.phase() == Phase::Waking {
             let why = match kind {
                 Kind::Sleep => "it was put to sleep before it was ready",
-                _ => "something else began before this had ended",
+                _ => "it was restarted or recreated before it was ready",
             };
             self.end_record(Err(Arc::new(Failure::new(ErrorCode::Conflict, why))));
         }
@@ -219,8 +219,7 @@ impl Machine<'_> {
             None => {
                 let attempts = failed_attempts.saturating_add(1);
                 let again = backoff(attempts);
-                let message =
-                    format!("{}; going to sleep is tried again in {again:?}", failure.message);
+                let message = format!("{}; the sleep is retried in {again:?}", failure.message);
                 let failure = Arc::new(Failure::new(failure.code, message));
                 let recorded = self.state.phase() == Phase::Stopping;
                 self.enter(PhaseState::Failed(Recovery::StopFailed { attempts, order }));

@@ -30,14 +30,16 @@ pub enum Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Queued { place, of } => write!(f, "waits for a place, {place} of {of}"),
+            Self::Queued { place, of } => {
+                write!(f, "waits for a slot in its pool, {place} of {of}")
+            }
             Self::Needs(names) => {
                 let names: Vec<_> = names.iter().map(WorkloadName::as_str).collect();
                 write!(f, "waits for {}", names.join(", "))
             }
             Self::Starting => f.write_str("is being started"),
-            Self::Absent => f.write_str("was removed; waits for a new one of its name"),
-            Self::Probing(None) => f.write_str("runs and is looked at"),
+            Self::Absent => f.write_str("was removed; waits for another target of its name"),
+            Self::Probing(None) => f.write_str("runs; waits for the first probe result"),
             Self::Probing(Some(seen)) => write!(f, "runs, not ready: {seen}"),
         }
     }

@@ -257,11 +257,11 @@ impl Machine<'_> {
         let PhaseState::Waking(Waking { cause, stage }) = &self.state.phase else { return };
         let (limit, what) = match stage {
             WakeStage::Queued(_) => {
-                (self.policy.queue_timeout, "there was no place for it in its pool".to_owned())
+                (self.policy.queue_timeout, "no slot in its pool was free".to_owned())
             }
             WakeStage::Needs(missing) => {
                 let names: Vec<_> = missing.iter().map(ToString::to_string).collect();
-                let what = format!("what it needs was not there: {}", names.join(", "));
+                let what = format!("its needs were not met: {}", names.join(", "));
                 (self.policy.needs_timeout, what)
             }
             WakeStage::Launched(launch) => {
@@ -272,9 +272,9 @@ impl Machine<'_> {
                     }
                     Progress::Starting(_) => "the provider has not answered the start".to_owned(),
                     Progress::Probing { unready: Some(reason), .. } => {
-                        format!("last seen: {reason}")
+                        format!("last probe: {reason}")
                     }
-                    Progress::Probing { unready: None, .. } => "no probe has come back".to_owned(),
+                    Progress::Probing { unready: None, .. } => "no probe has ended".to_owned(),
                 };
                 (self.policy.wake_timeout, what)
             }

@@ -1,22 +1,22 @@
-//! Addresses that are handed on at once, what the providers have said of them, and the bytes that
-//! are sent there.
+//! Addresses that are reassigned at once, the providers' results about them, and the bytes sent to
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use drowse_core::{Observation, Status, Visit};
 use tokio::time::Instant;
 
-use crate::sky::{Guest, Sky};
+use crate::world::{SimTarget, World};
 
 #[derive(Default)]
 pub(crate) struct Network {
-    /// Who has which address in truth.
+    /// The target that has an address, by address.
     taken: BTreeMap<String, String>,
-    /// What a provider has answered last of a target.
+    /// Last result of a provider, by target.
     answers: BTreeMap<String, Answer>,
-    /// Who has an address by the last answers.
+    /// Targets that have an address according to the last results, by address.
     holders: BTreeMap<String, BTreeSet<String>>,
-    /// When another holder was added to those that an address had.
+    /// When an address got a second holder, by address.
     disputes: BTreeMap<String, Instant>,
 }
 
@@ -31,33 +31,33 @@ struct Answer {
 // === impl Network ===
 
 impl Network {
-    /// A target that runs has the lowest address that is free; one that does not has none.
-    pub(crate) fn assign(&mut self, provider: &str, name: &str, guest: &mut Guest) {
-        let runs = matches!(guest.status, Status::Running | Status::Paused);
-        match &guest.address {
+    /// Gives a running target the lowest free address, and takes the address of another.
+    pub(crate) fn assign(&mut self, provider: &str, name: &str, target: &mut SimTarget) {
+        let runs = matches!(target.status, Status::Running | Status::Paused);
+        match &target.address {
             None if runs => {
                 let mut all = (2..).map(|number| format!("{provider}-{number}"));
                 let free = all.find(|host| !self.taken.contains_key(host));
                 let free: String = free.expect("there are enough");
                 self.taken.insert(free.clone(), name.to_owned());
-                guest.address = Some(free);
+                target.address = Some(free);
             }
             Some(host) if !runs => {
                 self.taken.remove(host);
-                guest.address = None;
+                target.address = None;
             }
             _ => {}
         }
     }
 
-    /// Another router begins, which has not been told anything.
+    /// Forgets all results: another router starts.
     pub(crate) fn begins(&mut self) {
         self.answers.clear();
         self.holders.clear();
         self.disputes.clear();
     }
 
-    /// A provider says what it has seen of a target when it was asked.
+    /// Records a provider's result about a target, and when it was requested.
     pub(crate) fn answers(&mut self, name: &str, asked: Instant, seen: &Observation) {
         let (before, host) = (self.answers.get(name).and_then(|it| it.host.as_ref()), host(seen));
         if let Some(before) = before.filter(|before| host != Some(*before))
@@ -81,8 +81,7 @@ impl Network {
         self.answers.insert(name.to_owned(), answer);
     }
 
-    /// Why no byte may go on this visit, which was entered at that time. `first`: it is the first
-    /// on a new connection.
+    /// Returns why no byte may be sent on this visit. `first`: the first one on a new connection.
     fn forbids(&self, name: &str, visit: &Visit, entered: Instant, first: bool) -> Option<String> {
         let now = Instant::now();
         let (host, _) = visit.upstream(80)?;
@@ -109,21 +108,21 @@ impl Network {
     }
 }
 
-/// Where a target is reached.
+/// Address of a running target.
 fn host(seen: &Observation) -> Option<&String> {
     let runs = seen.status == Status::Running;
     seen.addresses.first().filter(|_| runs).map(|address| &address.host)
 }
 
-// === impl Sky ===
+// === impl World ===
 
-impl Sky {
-    /// Who has this address in truth.
+impl World {
+    /// The target that has this address.
     pub(crate) fn holder(&self, host: &str) -> Option<String> {
         self.network().taken.get(host).cloned()
     }
 
-    /// Bytes go where this visit leads, which was entered at that time.
+    /// Sends bytes to the address of a visit, and checks that they may be sent.
     pub(crate) fn sends(&self, name: &str, visit: &Visit, entered: Instant, first: bool) {
         let forbidden = self.network().forbids(name, visit, entered, first);
         if let Some(why) = forbidden {
@@ -131,8 +130,9 @@ impl Sky {
         }
         let holder = visit.upstream(80).and_then(|(host, _)| self.holder(host));
         let mut record = self.record();
-        record.tally.sent += 1;
-        // Nobody has told of it yet.
-        record.tally.astray += u64::from(first && holder.is_some_and(|holder| holder != name));
+        record.counts.sent += 1;
+        // No provider has reported the new holder yet.
+        record.counts.misdirected +=
+            u64::from(first && holder.is_some_and(|holder| holder != name));
     }
 }

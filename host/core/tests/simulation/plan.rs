@@ -1,4 +1,4 @@
-//! Who lives in the simulated house: workloads, what they need, pools, times.
+//! The simulated configuration: workloads with needs, pools and schedules.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,18 +10,18 @@ use drowse_core::{
     SleepPlan, Target, Until, Veto, WakePlan, WorkloadName, WorkloadSpec,
 };
 
-use crate::dice::Dice;
+use crate::random::Random;
 
-/// The third one does not watch.
+/// Names of the providers; the third one reports no events.
 pub(crate) const PROVIDERS: [&str; 3] = ["alpha", "beta", "gamma"];
 pub(crate) const WATCHING: usize = 2;
-/// So many others may be behind one another.
+/// Longest chain of needs behind a workload.
 const DEPTH: usize = 3;
 
 pub(crate) struct Plan {
     pub(crate) pools: Vec<PoolSpec>,
     pub(crate) specs: Vec<WorkloadSpec>,
-    /// Who needs it awake.
+    /// Dependents that need a workload awake, by workload.
     pub(crate) dependents: BTreeMap<String, Vec<String>>,
 }
 
@@ -34,14 +34,14 @@ impl Plan {
         let mut depths: Vec<usize> = Vec::new();
         let mut dependents: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for number in 0..workloads {
-            let mut dice = Dice::of(seed, "plan", number as u64);
-            let mut spec = workload(&mut dice, number);
+            let mut random = Random::of(seed, "plan", number as u64);
+            let mut spec = workload(&mut random, number);
             let mut depth = 0;
-            for _ in 0..*dice.pick(&[0, 0, 0, 1, 1, 2]) {
+            for _ in 0..*random.pick(&[0, 0, 0, 1, 1, 2]) {
                 if specs.is_empty() {
                     break;
                 }
-                let other = dice.index(specs.len());
+                let other = random.index(specs.len());
                 let name = specs[other].name.clone();
                 let known = spec.needs.iter().any(|need| need.workload == name);
                 if known || depths[other] >= DEPTH {
@@ -51,7 +51,7 @@ impl Plan {
                 let job = specs[other].ready == ReadyCheck::Completed;
                 let until = match job {
                     true => Until::Completed,
-                    false => *dice.pick(&[Until::Healthy, Until::Healthy, Until::Started]),
+                    false => *random.pick(&[Until::Healthy, Until::Healthy, Until::Started]),
                 };
                 if !job {
                     let dependent = spec.name.to_string();
@@ -59,26 +59,26 @@ impl Plan {
                 }
                 spec.needs.push(Need { workload: name, until });
             }
-            if dice.chance(500) && !pools.is_empty() {
+            if random.chance(500) && !pools.is_empty() {
                 spec.pool = Some(Membership {
-                    pool: dice.pick(&pools).name.clone(),
-                    priority: *dice.pick(&[0, 0, 0, 0, 1, -1]),
-                    pinned: dice.chance(20),
-                    memory: Some(dice.below(4) << 20),
+                    pool: random.pick(&pools).name.clone(),
+                    priority: *random.pick(&[0, 0, 0, 0, 1, -1]),
+                    pinned: random.chance(20),
+                    memory: Some(random.below(4) << 20),
                 });
             }
             specs.push(spec);
             depths.push(depth);
         }
         for pool in &mut pools {
-            let largest = specs.iter().map(|spec| together(&specs, spec, &pool.name)).max();
+            let largest = specs.iter().map(|spec| awake_together(&specs, spec, &pool.name)).max();
             pool.awake = pool.awake.max(largest);
         }
         Self { pools, specs, dependents }
     }
 }
 
-/// Most are never awake at the same time, so there are far fewer places than that.
+/// Pools with far fewer slots than members: most members are never awake at the same time.
 fn pools(workloads: usize) -> Vec<PoolSpec> {
     let pool = |name: &str, share: usize, memory| PoolSpec {
         name: PoolName::parse(name).expect("a name"),
@@ -91,8 +91,8 @@ fn pools(workloads: usize) -> Vec<PoolSpec> {
     vec![pool("wide", 16, None), pool("narrow", 60, None), pool("heavy", 30, Some(memory))]
 }
 
-/// How many of the pool must be awake for this one.
-fn together(specs: &[WorkloadSpec], first: &WorkloadSpec, pool: &PoolName) -> usize {
+/// Number of the pool's members that must be awake for this workload.
+fn awake_together(specs: &[WorkloadSpec], first: &WorkloadSpec, pool: &PoolName) -> usize {
     let (mut seen, mut open) = (BTreeSet::new(), vec![first]);
     while let Some(spec) = open.pop() {
         if seen.insert(spec.name.clone()) {
@@ -107,27 +107,27 @@ fn together(specs: &[WorkloadSpec], first: &WorkloadSpec, pool: &PoolName) -> us
     specs.iter().filter(mine).count()
 }
 
-fn workload(dice: &mut Dice, number: usize) -> WorkloadSpec {
+fn workload(random: &mut Random, number: usize) -> WorkloadSpec {
     let name = format!("w{number:04}");
-    let provider = ProviderName::parse(PROVIDERS[dice.index(PROVIDERS.len())]).expect("a name");
+    let provider = ProviderName::parse(PROVIDERS[random.index(PROVIDERS.len())]).expect("a name");
     let target = Target { handle: name.clone(), settings: "{}".into() };
-    let minutes = |dice: &mut Dice, from: u64, to: u64| {
-        dice.between(Duration::from_secs(60 * from), Duration::from_secs(60 * to))
+    let minutes = |random: &mut Random, from: u64, to: u64| {
+        random.between(Duration::from_secs(60 * from), Duration::from_secs(60 * to))
     };
     let mut spec = WorkloadSpec::new(WorkloadName::parse(&name).expect("a name"), provider, target);
     spec.ready = ReadyCheck::Tcp { port: 80 };
-    spec.idle = Some(minutes(dice, 1, 8));
-    spec.adopt = *dice.pick(&[Adopt::Keep, Adopt::Sleep, Adopt::Ignore]);
+    spec.idle = Some(minutes(random, 1, 8));
+    spec.adopt = *random.pick(&[Adopt::Keep, Adopt::Sleep, Adopt::Ignore]);
     spec.wake = WakePlan {
-        timeout: dice.between(Duration::from_secs(60), Duration::from_secs(180)),
-        cooldown: dice.between(Duration::from_secs(2), Duration::from_secs(20)),
+        timeout: random.between(Duration::from_secs(60), Duration::from_secs(180)),
+        cooldown: random.between(Duration::from_secs(2), Duration::from_secs(20)),
     };
     let plan = |method| SleepPlan { method, signal: None, grace: Duration::from_secs(10) };
-    spec.sleep = plan(*dice.pick(&[SleepMethod::Stop, SleepMethod::Stop, SleepMethod::Kill]));
-    match dice.below(100) {
+    spec.sleep = plan(*random.pick(&[SleepMethod::Stop, SleepMethod::Stop, SleepMethod::Kill]));
+    match random.below(100) {
         0..20 => {
             spec.sleep = plan(SleepMethod::Pause);
-            let after = minutes(dice, 5, 120);
+            let after = minutes(random, 5, 120);
             spec.deeper = Some(Deeper { after, plan: plan(SleepMethod::Stop) });
         }
         20..24 => {
@@ -135,7 +135,7 @@ fn workload(dice: &mut Dice, number: usize) -> WorkloadSpec {
             spec.idle = None;
         }
         24..29 => {
-            let window = *dice.pick(&[
+            let window = *random.pick(&[
                 "08:00-18:00 UTC",
                 "mon-fri 07:00-12:30 UTC",
                 "sat,sun 10:00-14:00 UTC",
@@ -143,7 +143,7 @@ fn workload(dice: &mut Dice, number: usize) -> WorkloadSpec {
             spec.awake = vec![window.parse().expect("a window")];
         }
         29..34 => {
-            let alarm = *dice.pick(&["30 7 * * * UTC", "*/30 9-17 * * mon-fri UTC"]);
+            let alarm = *random.pick(&["30 7 * * * UTC", "*/30 9-17 * * mon-fri UTC"]);
             spec.alarms = vec![alarm.parse().expect("an alarm")];
         }
         34..36 => spec.idle = None,

@@ -1,4 +1,4 @@
-//! Providers that delay, fail, trap, hang, lie and lose events, and the looks from outside.
+//! Providers that delay, fail, trap, hang, report wrong statuses and lose events; and the prober.
 
 use std::{
     collections::BTreeMap,
@@ -17,29 +17,29 @@ use drowse_core::{
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    dice::Dice,
-    sky::{Guest, Sky},
+    random::Random,
+    world::{SimTarget, World},
 };
 
-/// One provider.
+/// A provider.
 pub(crate) struct Platform {
     name: ProviderName,
     watches: bool,
-    sky: Arc<Sky>,
-    /// To whoever watches now.
+    world: Arc<World>,
+    /// To the engine's current watch.
     events: Mutex<mpsc::Sender<ProviderEvent>>,
-    /// Its watch is broken: nothing is reported.
-    deaf: AtomicBool,
+    /// No events are reported.
+    watch_broken: AtomicBool,
 }
 
-/// Looks at the targets of all providers.
-pub(crate) struct Eyes(pub(crate) Arc<Sky>);
+/// Probes the targets of all providers.
+pub(crate) struct SimProber(pub(crate) Arc<World>);
 
-/// What becomes of a call.
+/// Outcome of a call.
 #[derive(Clone, Copy, PartialEq)]
 enum Outcome {
     Well,
-    /// And whether it was done all the same.
+    /// Whether the platform has done it all the same.
     Fails(Code, bool),
     Hangs(bool),
 }
@@ -53,26 +53,26 @@ enum Code {
 }
 
 /// A lifecycle call in flight.
-struct Flight<'a>(&'a Sky, &'a str);
+struct CallGuard<'a>(&'a World, &'a str);
 
 // === impl Platform ===
 
 impl Platform {
-    pub(crate) fn new(sky: Arc<Sky>, name: &str, watches: bool) -> Arc<Self> {
+    pub(crate) fn new(world: Arc<World>, name: &str, watches: bool) -> Arc<Self> {
         let (events, _) = mpsc::channel(1);
         Arc::new(Self {
             name: ProviderName::parse(name).expect("a name"),
             watches,
-            sky,
+            world,
             events: Mutex::new(events),
-            deaf: AtomicBool::new(false),
+            watch_broken: AtomicBool::new(false),
         })
     }
 
-    /// Something happened to a target: it is reported, perhaps late, twice or never.
-    pub(crate) fn happened(self: &Arc<Self>, name: &str) {
+    /// Reports a change of a target, perhaps late, twice or never.
+    pub(crate) fn report_change(self: &Arc<Self>, name: &str) {
         if self.watches {
-            tell(&self.sky, &self.events(), self.deaf.load(Ordering::Relaxed), name);
+            report(&self.world, &self.events(), self.watch_broken.load(Ordering::Relaxed), name);
         }
     }
 
@@ -80,39 +80,39 @@ impl Platform {
         self.events.lock().expect("no panic").clone()
     }
 
-    pub(crate) fn is_deaf(&self) -> bool {
-        self.deaf.load(Ordering::Relaxed)
+    pub(crate) fn is_watch_broken(&self) -> bool {
+        self.watch_broken.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn goes_deaf(&self) {
-        self.deaf.store(true, Ordering::Relaxed);
+    pub(crate) fn break_watch(&self) {
+        self.watch_broken.store(true, Ordering::Relaxed);
     }
 
-    /// Its watch works again, and says so.
-    pub(crate) async fn hears_again(&self) {
-        self.deaf.store(false, Ordering::Relaxed);
+    /// Repairs the watch, and reports that there was a gap.
+    pub(crate) async fn repair_watch(&self) {
+        self.watch_broken.store(false, Ordering::Relaxed);
         if self.watches {
-            // The engine has ended.
+            // Fails when the engine has ended.
             let _ = self.events().send(ProviderEvent::Synced).await;
         }
     }
 
-    /// Asks something of a target.
+    /// Starts a target, or ends it with this status.
     async fn operate(&self, name: &str, end: Option<Status>) -> Result<Observation, Failure> {
-        let sky = &*self.sky;
-        let mut dice = sky.fate(name, "operate");
-        let _flight = Flight::begin(sky, name, end.is_some());
-        sky.guest(name, |guest| guest.operations += 1);
-        let (delay, outcome) = draw(&mut dice, sky.is_calm());
+        let world = &*self.world;
+        let mut random = world.random_for(name, "operate");
+        let _guard = CallGuard::begin(world, name, end.is_some());
+        world.target(name, |target| target.operations += 1);
+        let (delay, outcome) = draw(&mut random, world.is_calm());
         tokio::time::sleep(delay).await;
-        if sky.guest(name, |guest| guest.status == Status::Missing) {
+        if world.target(name, |target| target.status == Status::Missing) {
             return match end {
-                Some(_) => Ok(answer(sky, name)),
+                Some(_) => Ok(answer(world, name)),
                 None => Err(Failure::new(ErrorCode::NotFound, format!("{name} does not exist"))),
             };
         }
         let idles =
-            sky.guest(name, |guest| !matches!(guest.status, Status::Running | Status::Paused));
+            world.target(name, |target| !matches!(target.status, Status::Running | Status::Paused));
         if end == Some(Status::Paused) && idles {
             let failure = format!("{name} does not run");
             return Err(Failure::new(ErrorCode::Conflict, failure));
@@ -121,55 +121,55 @@ impl Platform {
             matches!(outcome, Outcome::Well | Outcome::Fails(_, true) | Outcome::Hangs(true));
         if done {
             let told = outcome == Outcome::Well;
-            sky.guest(name, |guest| match &end {
-                Some(end) => puts_to_sleep(guest, end),
-                None => starts(guest, &mut dice, told, sky.is_calm()),
+            world.target(name, |target| match &end {
+                Some(end) => put_to_sleep(target, end),
+                None => starts(target, &mut random, told, world.is_calm()),
             });
             if self.watches {
-                tell(sky, &self.events(), self.deaf.load(Ordering::Relaxed), name);
+                report(world, &self.events(), self.watch_broken.load(Ordering::Relaxed), name);
             }
         }
         match outcome {
-            Outcome::Well => Ok(answer(sky, name)),
+            Outcome::Well => Ok(answer(world, name)),
             Outcome::Fails(code, _) => Err(code.failure(name)),
             Outcome::Hangs(_) => std::future::pending().await,
         }
     }
 }
 
-fn puts_to_sleep(guest: &mut Guest, end: &Status) {
-    if guest.status != Status::Stopped {
-        guest.dies();
-        guest.status = end.clone();
+fn put_to_sleep(target: &mut SimTarget, end: &Status) {
+    if target.status != Status::Stopped {
+        target.dies();
+        target.status = end.clone();
     }
-    guest.slept = true;
+    target.slept = true;
 }
 
-fn starts(guest: &mut Guest, dice: &mut Dice, told: bool, calm: bool) {
-    // What ran before we started it has its place in any case.
-    guest.ours = told && (guest.ours || guest.status != Status::Running);
-    guest.placed = guest.ours;
-    if guest.status != Status::Running {
-        let never = dice.chance(20) && !calm;
-        let longest = if dice.chance(900) { 200 } else { 30_000 };
-        let boot = dice.between(Duration::ZERO, Duration::from_millis(longest));
-        guest.runs((!never).then_some(boot));
-        if guest.job {
-            let after = dice.between(Duration::from_millis(100), Duration::from_secs(40));
-            let exit = if dice.chance(100) && !calm { 3 } else { 0 };
-            guest.ends = Some((Instant::now() + after, exit));
+fn starts(target: &mut SimTarget, random: &mut Random, told: bool, calm: bool) {
+    // A target that already ran has its slot in any case.
+    target.ours = told && (target.ours || target.status != Status::Running);
+    target.placed = target.ours;
+    if target.status != Status::Running {
+        let never = random.chance(20) && !calm;
+        let longest = if random.chance(900) { 200 } else { 30_000 };
+        let boot = random.between(Duration::ZERO, Duration::from_millis(longest));
+        target.runs((!never).then_some(boot));
+        if target.job {
+            let after = random.between(Duration::from_millis(100), Duration::from_secs(40));
+            let exit = if random.chance(100) && !calm { 3 } else { 0 };
+            target.ends = Some((Instant::now() + after, exit));
         }
     }
 }
 
-fn draw(dice: &mut Dice, calm: bool) -> (Duration, Outcome) {
-    let delay = match dice.below(100) {
-        0..90 => dice.between(Duration::ZERO, Duration::from_millis(500)),
-        90..98 => dice.between(Duration::ZERO, Duration::from_secs(5)),
-        _ => dice.between(Duration::ZERO, Duration::from_secs(20)),
+fn draw(random: &mut Random, calm: bool) -> (Duration, Outcome) {
+    let delay = match random.below(100) {
+        0..90 => random.between(Duration::ZERO, Duration::from_millis(500)),
+        90..98 => random.between(Duration::ZERO, Duration::from_secs(5)),
+        _ => random.between(Duration::ZERO, Duration::from_secs(20)),
     };
-    let done = dice.chance(500);
-    let outcome = match dice.below(1000) {
+    let done = random.chance(500);
+    let outcome = match random.below(1000) {
         _ if calm => Outcome::Well,
         0..15 => Outcome::Fails(Code::Unavailable, done),
         15..25 => Outcome::Fails(Code::Timeout, done),
@@ -181,30 +181,30 @@ fn draw(dice: &mut Dice, calm: bool) -> (Duration, Outcome) {
     (delay, outcome)
 }
 
-/// What an operation says at its end.
-fn answer(sky: &Sky, name: &str) -> Observation {
-    let seen = observe(sky, name);
-    sky.network().answers(name, Instant::now(), &seen);
+/// Result of an operation.
+fn answer(world: &World, name: &str) -> Observation {
+    let seen = observe(world, name);
+    world.network().answers(name, Instant::now(), &seen);
     seen
 }
 
-fn observe(sky: &Sky, name: &str) -> Observation {
-    let guest = sky.guest(name, |guest| guest.clone());
+fn observe(world: &World, name: &str) -> Observation {
+    let target = world.target(name, |target| target.clone());
     let mut attributes = BTreeMap::new();
-    if guest.status == Status::Stopped {
-        attributes.insert("exit-status".to_owned(), guest.exit.to_string());
+    if target.status == Status::Stopped {
+        attributes.insert("exit-status".to_owned(), target.exit.to_string());
     }
-    if guest.status == Status::Running {
-        attributes.insert("started-at".to_owned(), guest.runs.to_string());
+    if target.status == Status::Running {
+        attributes.insert("started-at".to_owned(), target.runs.to_string());
     }
-    let address = guest.address.filter(|_| guest.status == Status::Running);
+    let address = target.address.filter(|_| target.status == Status::Running);
     let address = address.map(|host| Address { host, port: None, target_port: None });
     Observation {
         handle: name.to_owned(),
-        native_status: format!("{:?}", guest.status).to_lowercase(),
+        native_status: format!("{:?}", target.status).to_lowercase(),
         addresses: address.into_iter().collect(),
-        status: guest.status,
-        native_id: Some(format!("{name}-{}", guest.id)),
+        status: target.status,
+        native_id: Some(format!("{name}-{}", target.id)),
         health: Health::None,
         labels: BTreeMap::new(),
         detail: None,
@@ -212,22 +212,22 @@ fn observe(sky: &Sky, name: &str) -> Observation {
     }
 }
 
-fn tell(sky: &Sky, events: &mpsc::Sender<ProviderEvent>, deaf: bool, name: &str) {
-    let mut dice = sky.fate(name, "tell");
-    let seen = observe(sky, name);
-    let calm = sky.is_calm();
-    if !calm && (deaf || dice.chance(30)) {
+fn report(world: &World, events: &mpsc::Sender<ProviderEvent>, watch_broken: bool, name: &str) {
+    let mut random = world.random_for(name, "tell");
+    let seen = observe(world, name);
+    let calm = world.is_calm();
+    if !calm && (watch_broken || random.chance(30)) {
         return;
     }
-    let times = if dice.chance(50) { 2 } else { 1 };
+    let times = if random.chance(50) { 2 } else { 1 };
     for _ in 0..times {
-        let late = if dice.chance(100) && !calm { 60_000 } else { 200 };
-        let delay = dice.between(Duration::ZERO, Duration::from_millis(late));
+        let late = if random.chance(100) && !calm { 60_000 } else { 200 };
+        let delay = random.between(Duration::ZERO, Duration::from_millis(late));
         let (events, event) = (events.clone(), ProviderEvent::Changed(seen.clone()));
-        sky.record().tally.events += 1;
+        world.record().counts.events += 1;
         tokio::spawn(async move {
             tokio::time::sleep(delay).await;
-            // The engine has ended.
+            // Fails when the engine has ended.
             let _ = events.send(event).await;
         });
     }
@@ -260,34 +260,35 @@ impl Provider for Platform {
     }
 
     async fn status(&self, target: &Target) -> Result<Observation, Failure> {
-        let (sky, name) = (&*self.sky, target.handle.as_str());
-        let mut dice = sky.fate(name, "status");
-        sky.record().tally.calls += 1;
+        let (world, name) = (&*self.world, target.handle.as_str());
+        let mut random = world.random_for(name, "status");
+        world.record().counts.calls += 1;
         let asked = Instant::now();
-        let operations = sky.guest(name, |guest| guest.operations);
-        let mut seen = observe(sky, name);
-        let calm = sky.is_calm();
-        let (delay, outcome) = draw(&mut dice, calm);
+        let operations = world.target(name, |target| target.operations);
+        let mut seen = observe(world, name);
+        let calm = world.is_calm();
+        let (delay, outcome) = draw(&mut random, calm);
         tokio::time::sleep(delay / 4).await;
         match outcome {
-            // A platform has much to do at the time at which a router begins.
-            _ if sky.has_just_begun() && dice.chance(300) => {
+            // Platforms are busy while a router starts.
+            _ if world.has_just_started() && random.chance(300) => {
                 return Err(Code::Unavailable.failure(name));
             }
             Outcome::Well => {}
             Outcome::Fails(code, _) => return Err(code.failure(name)),
             Outcome::Hangs(_) => return std::future::pending().await,
         }
-        if !calm && seen.status == Status::Running && dice.chance(5) {
-            // A lie.
-            sky.guest(name, |guest| guest.ours = false);
+        if !calm && seen.status == Status::Running && random.chance(5) {
+            // A wrong status.
+            world.target(name, |target| target.ours = false);
             seen.status = Status::Stopped;
         }
-        // One that an operation has overtaken does not count.
-        let overtaken =
-            |guest: &mut Guest| guest.starting || guest.ending || guest.operations != operations;
-        if !sky.guest(name, overtaken) {
-            sky.network().answers(name, asked, &seen);
+        // A result that an operation has overtaken does not count.
+        let overtaken = |target: &mut SimTarget| {
+            target.starting || target.ending || target.operations != operations
+        };
+        if !world.target(name, overtaken) {
+            world.network().answers(name, asked, &seen);
         }
         Ok(seen)
     }
@@ -301,11 +302,11 @@ impl Provider for Platform {
     }
 
     async fn usage(&self, target: &Target) -> Result<Usage, Failure> {
-        let mut dice = self.sky.fate(&target.handle, "usage");
-        if dice.chance(50) && !self.sky.is_calm() {
+        let mut random = self.world.random_for(&target.handle, "usage");
+        if random.chance(50) && !self.world.is_calm() {
             return Err(Code::Unavailable.failure(&target.handle));
         }
-        Ok(Usage { cpu_percent: None, memory: Some(dice.below(4) << 20) })
+        Ok(Usage { cpu_percent: None, memory: Some(random.below(4) << 20) })
     }
 
     fn watch(&self) -> mpsc::Receiver<ProviderEvent> {
@@ -326,53 +327,53 @@ impl Provider for Platform {
     }
 }
 
-// === impl Eyes ===
+// === impl SimProber ===
 
 #[async_trait]
-impl Prober for Eyes {
+impl Prober for SimProber {
     async fn probe(
         &self,
         check: &ReadyCheck,
         addresses: &[Address],
         _: &dyn DialPolicy,
     ) -> Result<(), String> {
-        let host = &addresses.first().ok_or("there is nothing to look at")?.host;
+        let host = &addresses.first().ok_or("there is no address to probe")?.host;
         let name = &self.0.holder(host).ok_or("no answer")?;
         if matches!(check, ReadyCheck::Http { path, .. } if path == "/busy") {
-            let mut dice = self.0.fate(name, "busy");
-            let busy = dice.chance(300) && !self.0.is_calm();
-            tokio::time::sleep(dice.between(Duration::ZERO, Duration::from_secs(5))).await;
+            let mut random = self.0.random_for(name, "busy");
+            let busy = random.chance(300) && !self.0.is_calm();
+            tokio::time::sleep(random.between(Duration::ZERO, Duration::from_secs(5))).await;
             return busy.then_some(()).ok_or_else(|| "204".to_owned());
         }
-        self.0.record().tally.probes += 1;
-        let ready = self.0.guest(name, |guest| guest.is_ready());
+        self.0.record().counts.probes += 1;
+        let ready = self.0.target(name, |target| target.is_ready());
         ready.then_some(()).ok_or_else(|| "refused".to_owned())
     }
 
     async fn players(&self, _: &[Address], _: u16, _: &dyn DialPolicy) -> Result<u32, String> {
-        Err("nobody plays here".to_owned())
+        Err("it is no game server".to_owned())
     }
 }
 
-// === impl Flight ===
+// === impl CallGuard ===
 
-impl<'a> Flight<'a> {
-    fn begin(sky: &'a Sky, name: &'a str, ends: bool) -> Self {
-        sky.record().tally.calls += 1;
-        if sky.guest(name, |guest| guest.starting || guest.ending) {
-            sky.violation(name, "two operations at a time");
+impl<'a> CallGuard<'a> {
+    fn begin(world: &'a World, name: &'a str, ends: bool) -> Self {
+        world.record().counts.calls += 1;
+        if world.target(name, |target| target.starting || target.ending) {
+            world.violation(name, "two operations at a time");
         }
         if ends {
-            sky.is_put_to_sleep(name);
+            world.check_sleep(name);
         }
-        sky.guest(name, |guest| (guest.starting, guest.ending) = (!ends, ends));
-        Self(sky, name)
+        world.target(name, |target| (target.starting, target.ending) = (!ends, ends));
+        Self(world, name)
     }
 }
 
-impl Drop for Flight<'_> {
+impl Drop for CallGuard<'_> {
     fn drop(&mut self) {
-        self.0.guest(self.1, |guest| (guest.starting, guest.ending) = (false, false));
+        self.0.target(self.1, |target| (target.starting, target.ending) = (false, false));
     }
 }
 

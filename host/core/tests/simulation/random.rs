@@ -1,21 +1,21 @@
-//! Chance that can be repeated: the same seed, stream and number always fall the same way, in
-//! whatever order they are asked for.
+//! Reproducible random numbers: a seed, stream and number determine the values, whatever the order
+//! of the requests.
 
 use std::time::Duration;
 
-/// A stream of numbers.
+/// A stream of random numbers.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Random(u64);
 
-// === impl Dice ===
+// === impl Random ===
 
-impl Dice {
+impl Random {
     pub(crate) fn of(seed: u64, stream: &str, number: u64) -> Self {
-        let mut dice = Self(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut random = Self(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         for byte in stream.bytes() {
-            dice.0 = dice.next() ^ u64::from(byte);
+            random.0 = random.next() ^ u64::from(byte);
         }
-        dice
+        random
     }
 
     /// SplitMix64.
@@ -27,17 +27,17 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 to `end`, without `end`.
+    /// A number below `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
 
-    /// True in so many of a thousand cases.
+    /// True in `per_mille` of a thousand cases.
     pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }
 
-    /// Whole milliseconds.
+    /// A duration in whole milliseconds.
     pub(crate) fn between(&mut self, from: Duration, to: Duration) -> Duration {
         let span = u64::try_from(to.saturating_sub(from).as_millis()).unwrap_or(u64::MAX);
         from + Duration::from_millis(self.below(span))

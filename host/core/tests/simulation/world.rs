@@ -1,4 +1,4 @@
-//! What is true in the simulated world, whatever anybody says, and what must never be.
+//! State of the simulated platforms, and violations of the invariants.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,75 +14,75 @@ use std::{
 use drowse_core::{Engine, Entry, Generation, Journal, Kind, Phase, Source, Status, WorkloadSpec};
 use tokio::time::Instant;
 
-use crate::{dice::Dice, network::Network, plan::Plan};
+use crate::{network::Network, plan::Plan, random::Random};
 
-/// Entries kept of each workload, to show what led to a violation.
-const REMEMBERED: usize = 12;
+/// Journal entries kept per workload, to show what led to a violation.
+const RECENT: usize = 12;
 
-/// Everything that all parts of the simulation know.
-pub(crate) struct Sky {
+/// State shared by all parts of the simulation.
+pub(crate) struct World {
     pub(crate) seed: u64,
     pub(crate) plan: Plan,
     pub(crate) began: Instant,
-    /// The providers are well and nobody comes.
+    /// Providers do not fail, and there are no visitors.
     pub(crate) calm: AtomicBool,
-    /// The router that runs now, and since when.
+    /// The current router's engine, and when it started.
     engine: Mutex<(Weak<Engine>, Instant)>,
-    guests: Mutex<BTreeMap<String, Guest>>,
+    targets: Mutex<BTreeMap<String, SimTarget>>,
     network: Mutex<Network>,
     record: Mutex<Record>,
 }
 
-/// One target as it is.
+/// The real state of a target.
 #[derive(Clone, Debug)]
-pub(crate) struct Guest {
+pub(crate) struct SimTarget {
     pub(crate) status: Status,
     pub(crate) id: u64,
-    /// When it answers; never when absent.
+    /// When it answers probes; never when absent.
     pub(crate) ready: Option<Instant>,
-    /// When it ends by itself, and how.
+    /// When a job exits, and with which status.
     pub(crate) ends: Option<(Instant, i32)>,
     pub(crate) exit: i32,
-    /// It runs because we have started it, it did not before, and we were told so.
+    /// A router started it, it did not run before, and the start was confirmed.
     pub(crate) ours: bool,
-    /// It is ours, and started by the router that runs now, which has counted its place.
+    /// As `ours`, by the current router, which has counted its slot.
     pub(crate) placed: bool,
-    /// So many times it was started.
+    /// Number of starts.
     pub(crate) runs: u64,
-    /// It does not run because we have put it to sleep.
+    /// A router has put it to sleep.
     pub(crate) slept: bool,
     pub(crate) starting: bool,
     pub(crate) ending: bool,
-    /// Counts what was asked of it, by kind.
+    /// Number of random draws, by kind.
     pub(crate) asked: BTreeMap<&'static str, u64>,
     pub(crate) job: bool,
-    /// Its address in its provider's network, while it has one.
+    /// Its address in its provider's network.
     pub(crate) address: Option<String>,
-    /// Lifecycle calls so far.
+    /// Number of lifecycle calls.
     pub(crate) operations: u64,
 }
 
-/// What happened, and what should not have.
+/// Counts, violations, and what is needed to find them.
 #[derive(Default)]
 pub(crate) struct Record {
-    pub(crate) tally: Tally,
+    pub(crate) counts: Counts,
     violations: Vec<String>,
-    /// Visits inside, by workload and life.
+    /// Visits inside, by workload and generation.
     inside: BTreeMap<(String, Generation), u32>,
-    /// Lives that an operator has put to sleep, whoever was inside.
+    /// Generations that an operator has put to sleep in spite of visits.
     forced: BTreeMap<String, Generation>,
-    lately: BTreeMap<String, VecDeque<Entry>>,
+    recent: BTreeMap<String, VecDeque<Entry>>,
     hashes: BTreeMap<String, DefaultHasher>,
 }
 
-/// How much there was of what.
+/// Number of things that happened.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Tally {
+pub(crate) struct Counts {
     pub(crate) calls: u64,
     pub(crate) events: u64,
     pub(crate) probes: u64,
     pub(crate) visits: u64,
-    pub(crate) turned: u64,
+    pub(crate) rejected: u64,
     pub(crate) timed_out: u64,
     pub(crate) abandoned: u64,
     pub(crate) wakes: u64,
@@ -91,22 +91,22 @@ pub(crate) struct Tally {
     pub(crate) evicted: u64,
     pub(crate) failed: u64,
     pub(crate) deaths: u64,
-    /// Pieces of requests.
+    /// Pieces of requests sent.
     pub(crate) sent: u64,
-    /// Of these, how many reached another target, as nobody had told of it.
-    pub(crate) astray: u64,
+    /// Of these, pieces that reached another target before its start was reported.
+    pub(crate) misdirected: u64,
     /// Dials and streams that ended with their instance.
     pub(crate) cut: u64,
-    /// Requests that waited until an address was confirmed.
+    /// Requests that waited for the confirmation of an address.
     pub(crate) disputed: u64,
 }
 
-// === impl Sky ===
+// === impl World ===
 
-impl Sky {
+impl World {
     pub(crate) fn new(seed: u64, plan: Plan) -> Arc<Self> {
-        let guests = plan.specs.iter().map(|spec| {
-            let guest = Guest {
+        let targets = plan.specs.iter().map(|spec| {
+            let target = SimTarget {
                 status: Status::Stopped,
                 id: 0,
                 ready: None,
@@ -123,16 +123,16 @@ impl Sky {
                 address: None,
                 operations: 0,
             };
-            (spec.name.to_string(), guest)
+            (spec.name.to_string(), target)
         });
-        let guests = Mutex::new(guests.collect());
+        let targets = Mutex::new(targets.collect());
         Arc::new(Self {
             seed,
             plan,
             began: Instant::now(),
             calm: AtomicBool::new(false),
             engine: Mutex::new((Weak::new(), Instant::now())),
-            guests,
+            targets,
             network: Mutex::default(),
             record: Mutex::default(),
         })
@@ -144,25 +144,25 @@ impl Sky {
     }
 
     pub(crate) fn engine(&self) -> Option<Arc<Engine>> {
-        self.engine.lock().expect("no panic while it was held").0.upgrade()
+        self.engine.lock().expect("not poisoned").0.upgrade()
     }
 
-    /// Another router begins: it counts lives anew, and nobody is inside.
+    /// Another router starts: it counts generations from 0, and no visit is inside.
     pub(crate) fn begins(&self, engine: &Arc<Engine>) {
         let now = (Arc::downgrade(engine), Instant::now());
-        *self.engine.lock().expect("no panic while it was held") = now;
+        *self.engine.lock().expect("not poisoned") = now;
         let mut record = self.record();
         record.inside.clear();
         record.forced.clear();
         drop(record);
         self.network().begins();
         for name in self.names() {
-            self.guest(&name, |guest| guest.placed = false);
+            self.target(&name, |target| target.placed = false);
         }
     }
 
-    pub(crate) fn has_just_begun(&self) -> bool {
-        let since = self.engine.lock().expect("no panic while it was held").1;
+    pub(crate) fn has_just_started(&self) -> bool {
+        let since = self.engine.lock().expect("not poisoned").1;
         since.elapsed() < Duration::from_secs(60)
     }
 
@@ -175,40 +175,40 @@ impl Sky {
     }
 
     pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().expect("no panic while it was held")
+        self.record.lock().expect("not poisoned")
     }
 
-    /// Changes one target, or looks at it.
-    pub(crate) fn guest<T>(&self, name: &str, change: impl FnOnce(&mut Guest) -> T) -> T {
-        let mut guests = self.guests.lock().expect("no panic while it was held");
-        let guest = guests.get_mut(name).expect("a known target");
-        guest.tick();
-        let changed = change(guest);
-        self.network().assign(self.spec(name).provider.as_str(), name, guest);
+    /// Reads or changes a target.
+    pub(crate) fn target<T>(&self, name: &str, change: impl FnOnce(&mut SimTarget) -> T) -> T {
+        let mut targets = self.targets.lock().expect("not poisoned");
+        let target = targets.get_mut(name).expect("a known target");
+        target.tick();
+        let changed = change(target);
+        self.network().assign(self.spec(name).provider.as_str(), name, target);
         changed
     }
 
     pub(crate) fn spec(&self, name: &str) -> &WorkloadSpec {
-        // They are named by their numbers.
+        // Workloads are named by their numbers.
         let number: usize = name.trim_start_matches('w').parse().expect("a number");
         &self.plan.specs[number]
     }
 
     pub(crate) fn network(&self) -> MutexGuard<'_, Network> {
-        self.network.lock().expect("no panic while it was held")
+        self.network.lock().expect("not poisoned")
     }
 
-    /// What falls for the next thing that is asked of it.
-    pub(crate) fn fate(&self, name: &str, what: &'static str) -> Dice {
-        let number = self.guest(name, |guest| {
-            let asked = guest.asked.entry(what).or_default();
+    /// Random numbers for the next call of this kind.
+    pub(crate) fn random_for(&self, name: &str, what: &'static str) -> Random {
+        let number = self.target(name, |target| {
+            let asked = target.asked.entry(what).or_default();
             *asked += 1;
             *asked
         });
-        Dice::of(self.seed, &format!("{what} {name}"), number)
+        Random::of(self.seed, &format!("{what} {name}"), number)
     }
 
-    /// Something happened that must not.
+    /// Records a violated invariant.
     pub(crate) fn violation(&self, name: &str, what: &str) {
         let elapsed = self.began.elapsed().as_secs();
         let (day, rest) = (elapsed / 86_400, elapsed % 86_400);
@@ -220,11 +220,11 @@ impl Sky {
         );
         if let Some(workload) = self.engine().and_then(|engine| engine.workload(name)) {
             let _ = write!(text, "\n  engine:   {:?}", workload.snapshot());
-            let guest = self.guest(name, |guest| guest.clone());
-            let _ = write!(text, "\n  platform: {guest:?}\n  spec: {:?}", workload.spec());
+            let target = self.target(name, |target| target.clone());
+            let _ = write!(text, "\n  platform: {target:?}\n  spec: {:?}", workload.spec());
         }
         let mut record = self.record();
-        for entry in record.lately.get(name).into_iter().flatten() {
+        for entry in record.recent.get(name).into_iter().flatten() {
             let at = |time: SystemTime| time.duration_since(self.wall() - self.began.elapsed());
             let seconds = |time| at(time).map_or(0.0, |since| since.as_secs_f64());
             let _ = write!(
@@ -242,7 +242,7 @@ impl Sky {
         record.violations.push(text);
     }
 
-    /// Panics with what went wrong, and how to see it again.
+    /// Panics if there was a violation, with the seed that repeats it.
     pub(crate) fn check(&self) {
         let violations = std::mem::take(&mut self.record().violations);
         if let Some(first) = violations.first() {
@@ -255,12 +255,12 @@ impl Sky {
     }
 
     pub(crate) fn entered(&self, name: &str, generation: Generation) {
-        let (ending, slept) = self.guest(name, |guest| (guest.ending, guest.slept));
+        let (ending, slept) = self.target(name, |target| (target.ending, target.slept));
         if ending || slept {
-            self.violation(name, "a visitor was let in to what we have put to sleep");
+            self.violation(name, "a visitor was admitted to a target that is put to sleep");
         }
         let mut record = self.record();
-        record.tally.visits += 1;
+        record.counts.visits += 1;
         *record.inside.entry((name.to_owned(), generation)).or_default() += 1;
     }
 
@@ -274,13 +274,13 @@ impl Sky {
         }
     }
 
-    /// An operator puts it to sleep, and does not wait for ever for those inside.
+    /// An operator puts it to sleep, with a limit for the visits inside.
     pub(crate) fn force(&self, name: &str, generation: Generation) {
         self.record().forced.insert(name.to_owned(), generation);
     }
 
-    /// We ask its platform to put it to sleep: nobody is inside, and nobody needs it.
-    pub(crate) fn is_put_to_sleep(&self, name: &str) {
+    /// Checks that a target that is put to sleep has no visit and is not needed.
+    pub(crate) fn check_sleep(&self, name: &str) {
         let Some(workload) = self.engine().and_then(|engine| engine.workload(name)) else { return };
         let snapshot = workload.snapshot();
         let record = self.record();
@@ -290,12 +290,13 @@ impl Sky {
         if let (Some(inside), false) = (inside, forced) {
             self.violation(name, &format!("put to sleep with {inside} visitors inside"));
         }
-        // What is left of a failed wake is cleaned up even if somebody waits for the next one.
+        // A failed wake is cleaned up even if a visitor waits for the next one.
         if snapshot.phase != Phase::Stopping {
             return;
         }
         for dependent in self.plan.dependents.get(name).into_iter().flatten() {
-            let runs = self.guest(dependent, |guest| guest.ours && guest.status == Status::Running);
+            let runs =
+                self.target(dependent, |target| target.ours && target.status == Status::Running);
             let phase = workload_phase(self, dependent);
             if runs && phase == Some(Phase::Ready) {
                 self.violation(
@@ -306,7 +307,7 @@ impl Sky {
         }
     }
 
-    /// What every workload has gone through, without what is random on purpose.
+    /// Hash of all journal entries, without the random correlation.
     pub(crate) fn hash(&self) -> u64 {
         let record = self.record();
         let mut whole = DefaultHasher::new();
@@ -317,21 +318,21 @@ impl Sky {
     }
 }
 
-pub(crate) fn workload_phase(sky: &Sky, name: &str) -> Option<Phase> {
-    Some(sky.engine()?.workload(name)?.snapshot().phase)
+pub(crate) fn workload_phase(world: &World, name: &str) -> Option<Phase> {
+    Some(world.engine()?.workload(name)?.snapshot().phase)
 }
 
-impl Journal for Sky {
+impl Journal for World {
     fn record(&self, entry: Entry) {
-        let mut record = Sky::record(self);
-        let tally = &mut record.tally;
+        let mut record = World::record(self);
+        let counts = &mut record.counts;
         match (entry.kind, entry.source, entry.failure.is_some()) {
-            (_, _, true) => tally.failed += 1,
-            (Kind::Wake, _, _) => tally.wakes += 1,
-            (Kind::Adopt, _, _) => tally.adopted += 1,
+            (_, _, true) => counts.failed += 1,
+            (Kind::Wake, _, _) => counts.wakes += 1,
+            (Kind::Adopt, _, _) => counts.adopted += 1,
             (Kind::Sleep, source, _) => {
-                tally.sleeps += 1;
-                tally.evicted += u64::from(source == Source::Pool);
+                counts.sleeps += 1;
+                counts.evicted += u64::from(source == Source::Pool);
             }
             _ => {}
         }
@@ -340,11 +341,11 @@ impl Journal for Sky {
         let failure = entry.failure.as_ref().map(|failure| failure.message.clone());
         (entry.kind.as_str(), entry.source, &entry.reference, entry.generation).hash(hasher);
         (failure, entry.began, entry.ended).hash(hasher);
-        let lately = record.lately.entry(name).or_default();
-        if lately.len() == REMEMBERED {
-            lately.pop_front();
+        let recent = record.recent.entry(name).or_default();
+        if recent.len() == RECENT {
+            recent.pop_front();
         }
-        lately.push_back(entry);
+        recent.push_back(entry);
     }
 
     fn recent(&self, _: Option<&str>, _: usize) -> Vec<Entry> {
@@ -352,10 +353,10 @@ impl Journal for Sky {
     }
 }
 
-// === impl Guest ===
+// === impl SimTarget ===
 
-impl Guest {
-    /// What ends by itself has ended.
+impl SimTarget {
+    /// Ends a job whose time is over.
     fn tick(&mut self) {
         if let (Status::Running, Some((at, exit))) = (&self.status, self.ends)
             && at <= Instant::now()
@@ -370,7 +371,7 @@ impl Guest {
         (self.ours, self.placed, self.slept) = (false, false, false);
     }
 
-    /// It runs from now on, and answers after so long.
+    /// Starts it; it answers probes after this time.
     pub(crate) fn runs(&mut self, boot: Option<Duration>) {
         self.status = Status::Running;
         self.runs += 1;

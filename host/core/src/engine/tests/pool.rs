@@ -212,7 +212,7 @@ async fn nobody_waits_for_a_place_longer_than_the_pool_allows() {
     let asked = Instant::now();
     let (why, _) = world.turned("w1").await;
     assert_eq!(asked.elapsed(), Duration::from_secs(20));
-    assert!(why.contains("there was no place for it in its pool"), "{why}");
+    assert!(why.contains("no slot in its pool was free"), "{why}");
     assert_eq!(queue(&world), [""; 0]);
 }
 

@@ -117,11 +117,11 @@ fn a_failed_stop_is_retried_and_reported() {
     idle(&mut world);
     world.happen(Event::OperationEnds(Outcome::Error(ErrorCode::Unavailable)));
     assert_eq!(world.state.phase(), Phase::Failed);
-    assert!(world.state.failure().expect("reported").message.contains("tried again in 1s"));
+    assert!(world.state.failure().expect("reported").message.contains("retried in 1s"));
     world.happen(Event::TimerFires);
     assert_eq!(world.state.phase(), Phase::Stopping);
     world.happen(Event::OperationEnds(Outcome::Error(ErrorCode::Unavailable)));
-    assert!(world.state.failure().expect("reported").message.contains("tried again in 2s"));
+    assert!(world.state.failure().expect("reported").message.contains("retried in 2s"));
     world.happen(Event::TimerFires);
     world.happen(Event::OperationEnds(Outcome::Status(Status::Stopped, 1)));
     assert_eq!(world.state.phase(), Phase::Asleep);

@@ -70,7 +70,7 @@ fn router() -> RouterStatus {
             WorkloadStatus { held: 1, ..workload("office", Phase::Ready) },
             WorkloadStatus { unasked: true, ..workload("byhand", Phase::Ready) },
             WorkloadStatus {
-                stage: Some("waits for a place, 2 of 3".to_owned()),
+                stage: Some("waits for a slot in its pool, 2 of 3".to_owned()),
                 needs: vec![WorkloadName::parse("db").unwrap()],
                 ..workload("game", Phase::Waking)
             },
@@ -119,7 +119,7 @@ wiki      missing  1m 1s  0       0        -          docker
 db        ready    1m 1s  0       0        -          docker    needed by game and its schedule
 office    ready    1m 1s  0       0        -          docker    kept awake by its schedule
 byhand    ready    1m 1s  0       0        -          docker    found running, nobody has come yet
-game      waking   1m 1s  0       0        -          docker    waits for a place, 2 of 3
+game      waking   1m 1s  0       0        -          docker    waits for a slot in its pool, 2 of 3
 newer     ready    1m 1s  0       0        -          docker    pulling: 2 of 3
 new       waking   1m 1s  0       0        -          docker    starting: pulling: 1 of 3
 shop      asleep   1m 1s  0       0        -          docker    lightly
