@@ -23,7 +23,7 @@
 //! query, and the query's result counts only if no operation began after the query was sent. A
 //! failed query is repeated with increasing intervals until one succeeds.
 //!
-//! In [`State`], each phase's variant holds what exists only in that phase (module `phase`). What
+//! In [`State`], each phase's variant holds the data of that phase (module `phase`). Data that
 //! outlives a phase has its own structure (modules `query`, `hold`, `failure`, `target`).
 
 use std::time::Duration;

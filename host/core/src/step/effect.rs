@@ -9,7 +9,7 @@ use crate::{
     words::Generation,
 };
 
-/// What the engine must do, in this order.
+/// An action of the engine. The effects of a step are carried out in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Begin an operation record.

@@ -9,7 +9,7 @@ use crate::{
     words::{Generation, WorkloadName},
 };
 
-/// What happened.
+/// An event that the machine reacts to.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A wake is wanted. An operator's wake ignores the cool-down.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Effect, Force, Input, Moment, Operation, Policy, Priority, State,
-    phase::{PhaseState, Progress, Recovery, WakeStage},
+    phase::{PhaseState, Recovery, WakeStage},
     state::Slot,
 };
 use crate::{
@@ -107,10 +107,9 @@ impl Machine<'_> {
             }
             Input::NotReady(of, reason) => {
                 if self.is_current(of)
-                    && let Some(launch) = self.state.phase.launch_mut()
-                    && let Progress::Probing { unready, .. } = &mut launch.progress
+                    && let Some(probe) = self.state.phase.probe_mut()
                 {
-                    *unready = Some(reason);
+                    probe.unready = Some(reason);
                 }
             }
             Input::Changed(observation) => self.changed(&observation),
@@ -271,7 +270,7 @@ impl Machine<'_> {
     // --- small steps
 
     pub(super) fn enter(&mut self, phase: PhaseState) {
-        if self.state.phase.is_probing() {
+        if self.state.phase.probe().is_some() {
             self.effects.push(Effect::StopProbe);
         }
         self.disarm();

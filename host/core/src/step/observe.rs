@@ -6,7 +6,7 @@ use super::{
     Effect, Operation, Priority,
     failure::backoff,
     machine::Machine,
-    phase::{PhaseState, Progress, Recovery, WakeStage},
+    phase::{Launch, PhaseState, Progress, Recovery, WakeStage},
 };
 use crate::{
     provider::{Failure, Observation, Status},
@@ -34,16 +34,14 @@ impl Machine<'_> {
                     self.state.queries.set_deferred(is_up(&seen.status));
                     false
                 }
-                WakeStage::Launched(launch) => match launch.progress {
-                    Progress::Absent(_) => {
-                        self.look_for_target(&seen.status);
-                        false
-                    }
-                    Progress::Starting(_) | Progress::Probing { .. } => {
-                        self.effects.push(Effect::ProbeNow);
-                        self.differs(seen)
-                    }
-                },
+                WakeStage::Launched(Launch { progress: Progress::Absent(_), .. }) => {
+                    self.look_for_target(&seen.status);
+                    false
+                }
+                WakeStage::Launched(_) | WakeStage::Adopted(_) => {
+                    self.effects.push(Effect::ProbeNow);
+                    self.differs(seen)
+                }
             },
             PhaseState::Ready(_) => self.differs(seen),
             PhaseState::Asleep => !matches!(seen.status, Status::Stopped | Status::Paused),
@@ -118,16 +116,16 @@ impl Machine<'_> {
                 WakeStage::Queued(_) | WakeStage::Needs(_) => {
                     self.state.queries.set_deferred(up);
                 }
-                WakeStage::Launched(launch) => match launch.progress {
-                    Progress::Absent(_) => self.look_for_target_again(&status),
-                    Progress::Starting(_) | Progress::Probing { .. } if down => self.exited(&seen),
-                    Progress::Starting(_) | Progress::Probing { .. } => {
-                        if up && self.differs(&seen) {
-                            self.effects.push(Effect::StopProbe);
-                            self.probe(Arc::new(seen));
-                        }
+                WakeStage::Launched(Launch { progress: Progress::Absent(_), .. }) => {
+                    self.look_for_target_again(&status);
+                }
+                WakeStage::Launched(_) | WakeStage::Adopted(_) if down => self.exited(&seen),
+                WakeStage::Launched(_) | WakeStage::Adopted(_) => {
+                    if up && self.differs(&seen) {
+                        self.effects.push(Effect::StopProbe);
+                        self.probe(Arc::new(seen));
                     }
-                },
+                }
             },
             PhaseState::Ready(_) if down || status == Status::Stopping => {
                 self.record_stopped();

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Moment, Operation, Origin, Renewal, Stage};
+use super::{Moment, Operation, Renewal, Stage};
 use crate::{
     journal::Cause,
     provider::Observation,
@@ -40,12 +40,15 @@ pub(super) enum WakeStage {
     /// Waits for these needs.
     Needs(Arc<[WorkloadName]>),
     Launched(Launch),
+    Adopted(Adoption),
 }
 
-/// A wake from the first start call on, or an adoption.
+/// A wake from the first start call on. Includes a running target that is taken over as started by
+/// this router.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Launch {
-    pub(super) provenance: Provenance,
+    /// It is the previous generation's instance, changed or restarted by its platform.
+    pub(super) continued: bool,
     /// Deadline for readiness, counted from the first start call.
     pub(super) deadline: Moment,
     /// The instance exited once, and was started again.
@@ -53,13 +56,13 @@ pub(super) struct Launch {
     pub(super) progress: Progress,
 }
 
-/// Where an instance comes from. All four combinations exist.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Provenance {
-    /// Found running, not started by this router: it is not stopped when it does not get ready.
-    pub(super) adopted: bool,
-    /// The previous generation's instance, changed or restarted by its platform.
+/// A target that was found running, not started by this router: it is only probed, and not stopped
+/// when it does not get ready.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Adoption {
+    /// As [`Launch::continued`].
     pub(super) continued: bool,
+    pub(super) probe: Probe,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -68,11 +71,15 @@ pub(super) enum Progress {
     Starting(u64),
     /// Waits for another target in place of a removed one; how its absence was found.
     Absent(Arc<str>),
-    Probing {
-        observation: Arc<Observation>,
-        /// Failure of the last probe.
-        unready: Option<Arc<str>>,
-    },
+    Probing(Probe),
+}
+
+/// A running instance that is probed.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Probe {
+    pub(super) observation: Arc<Observation>,
+    /// Failure of the last probe.
+    pub(super) unready: Option<Arc<str>>,
 }
 
 /// The gate is open.
@@ -113,7 +120,7 @@ pub(super) struct SleepOrder {
     pub(super) cause: Arc<Cause>,
 }
 
-/// What is left to do after a failed wake or sleep.
+/// Remaining work after a failed wake or sleep.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Recovery {
     /// Nothing.
@@ -149,7 +156,7 @@ impl PhaseState {
             }
             _ => match self.launch()?.progress {
                 Progress::Starting(ticket) => Some((ticket, Operation::Start)),
-                Progress::Absent(_) | Progress::Probing { .. } => None,
+                Progress::Absent(_) | Progress::Probing(_) => None,
             },
         }
     }
@@ -184,14 +191,14 @@ impl PhaseState {
     pub(super) fn launch(&self) -> Option<&Launch> {
         match self.stage()? {
             WakeStage::Launched(launch) => Some(launch),
-            WakeStage::Queued(_) | WakeStage::Needs(_) => None,
+            WakeStage::Queued(_) | WakeStage::Needs(_) | WakeStage::Adopted(_) => None,
         }
     }
 
     pub(super) fn launch_mut(&mut self) -> Option<&mut Launch> {
         match self.stage_mut()? {
             WakeStage::Launched(launch) => Some(launch),
-            WakeStage::Queued(_) | WakeStage::Needs(_) => None,
+            WakeStage::Queued(_) | WakeStage::Needs(_) | WakeStage::Adopted(_) => None,
         }
     }
 
@@ -200,8 +207,20 @@ impl PhaseState {
         self.launch().is_some_and(|launch| matches!(launch.progress, Progress::Absent(_)))
     }
 
-    pub(super) fn is_probing(&self) -> bool {
-        self.launch().is_some_and(|launch| matches!(launch.progress, Progress::Probing { .. }))
+    pub(super) fn probe(&self) -> Option<&Probe> {
+        match self.stage()? {
+            WakeStage::Launched(Launch { progress: Progress::Probing(probe), .. })
+            | WakeStage::Adopted(Adoption { probe, .. }) => Some(probe),
+            WakeStage::Queued(_) | WakeStage::Needs(_) | WakeStage::Launched(_) => None,
+        }
+    }
+
+    pub(super) fn probe_mut(&mut self) -> Option<&mut Probe> {
+        match self.stage_mut()? {
+            WakeStage::Launched(Launch { progress: Progress::Probing(probe), .. })
+            | WakeStage::Adopted(Adoption { probe, .. }) => Some(probe),
+            WakeStage::Queued(_) | WakeStage::Needs(_) | WakeStage::Launched(_) => None,
+        }
     }
 
     pub(super) fn ready_mut(&mut self) -> Option<&mut Ready> {
@@ -213,12 +232,9 @@ impl PhaseState {
 
     /// Observation of the instance that is probed or ready.
     pub(super) fn observation(&self) -> Option<&Arc<Observation>> {
-        if let Self::Ready(ready) = self {
-            return Some(&ready.observation);
-        }
-        match &self.launch()?.progress {
-            Progress::Probing { observation, .. } => Some(observation),
-            Progress::Starting(_) | Progress::Absent(_) => None,
+        match self {
+            Self::Ready(ready) => Some(&ready.observation),
+            _ => self.probe().map(|probe| &probe.observation),
         }
     }
 
@@ -232,7 +248,7 @@ impl PhaseState {
         }
     }
 
-    /// Where the cause of a wake is kept until the workload sleeps.
+    /// The cause of the wake that follows a sleep in progress; absent in other phases.
     pub(super) fn wake_wanted_mut(&mut self) -> Option<&mut Option<Arc<Cause>>> {
         match self {
             Self::Draining(draining) => Some(&mut draining.wake_wanted),
@@ -257,20 +273,17 @@ impl WakeStage {
             Self::Launched(launch) => match &launch.progress {
                 Progress::Starting(_) => Stage::Starting,
                 Progress::Absent(_) => Stage::Absent,
-                Progress::Probing { unready, .. } => Stage::Probing(unready.clone()),
+                Progress::Probing(probe) => Stage::Probing(probe.unready.clone()),
             },
+            Self::Adopted(adoption) => Stage::Probing(adoption.probe.unready.clone()),
         }
     }
 }
 
-// === impl Provenance ===
+// === impl Probe ===
 
-impl Provenance {
-    pub(super) fn origin(self) -> Origin {
-        match (self.continued, self.adopted) {
-            (true, _) => Origin::Continued,
-            (false, true) => Origin::Adopted,
-            (false, false) => Origin::Started,
-        }
+impl Probe {
+    pub(super) fn new(observation: Arc<Observation>) -> Self {
+        Self { observation, unready: None }
     }
 }

@@ -49,7 +49,7 @@ impl Queries {
         self.in_flight.take_if(|query| query.ticket == ticket)
     }
 
-    /// An operation begins: its result says what a query would have said, and the query in flight
+    /// An operation begins: its result replaces a query's, and the query in flight
     /// is outdated.
     pub(super) fn supersede(&mut self) {
         self.deferred = false;

@@ -105,7 +105,8 @@ impl Machine<'_> {
                 self.drain(force, Draining { cause, renewal: None, wake_wanted: None })
             }
             PhaseState::Waking(waking)
-                if !may_run && !matches!(waking.stage, WakeStage::Launched(_)) =>
+                if !may_run
+                    && matches!(waking.stage, WakeStage::Queued(_) | WakeStage::Needs(_)) =>
             {
                 let why = "an operator put it to sleep before it was started";
                 self.end_record(Err(Arc::new(Failure::new(ErrorCode::Conflict, why))));
@@ -205,7 +206,7 @@ impl Machine<'_> {
         }
         self.state.ownership.may_run = true;
         match wake_wanted {
-            // The target is unchanged, or half changed: a query tells. An order is not repeated.
+            // The target is unchanged or half changed: a query follows. An order is not repeated.
             None if operation.is_renewal() => {
                 self.end_record(Err(Arc::new(failure)));
                 self.enter(PhaseState::Asleep);

@@ -59,8 +59,8 @@ pub(super) enum Slot {
 pub(super) struct Ownership {
     /// A start was requested in this generation, and no sleep has succeeded since.
     pub(super) started: bool,
-    /// An operation failed that may have worked, or may have left the target running; no result
-    /// has told since.
+    /// An operation failed that may have worked, or may have left the target running, and the
+    /// status is not known since.
     pub(super) may_run: bool,
 }
 

@@ -45,7 +45,7 @@ pub(super) struct Stopped {
 }
 
 impl Machine<'_> {
-    /// Records what a result says about the target.
+    /// Records the target as a result describes it.
     pub(super) fn record(&mut self, seen: &Observation) {
         if seen.status == Status::Missing {
             return self.record_missing();
@@ -97,10 +97,10 @@ impl Machine<'_> {
         let Some(since) = self.state.target.missing_since else { return false };
         let Some(launch) = self.state.phase.launch() else { return false };
         let until = (since + ABSENCE).min(launch.deadline);
-        if until <= self.now || launch.provenance.adopted {
+        if until <= self.now {
             return false;
         }
-        if self.state.phase.is_probing() {
+        if self.state.phase.probe().is_some() {
             self.effects.push(Effect::StopProbe);
         }
         self.set_progress(Progress::Absent(absence.into()));

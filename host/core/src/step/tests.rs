@@ -25,7 +25,7 @@ mod renewals;
 mod schedules;
 mod targets;
 
-/// What may happen to a workload. The world turns it into an input if it can happen now.
+/// An event in the environment of a workload. The world turns it into an input if it can happen now.
 #[derive(Clone, Debug)]
 enum Event {
     Visitor,
@@ -367,7 +367,7 @@ impl World {
                 assert!(verified || queries, "no query tells whether it runs");
                 let failed = self.state.queries.failures() > 0;
                 assert!(!failed || queries, "a failed query is not repeated");
-                assert!(stuck || !self.state.is_owned() || self.state.may_run);
+                assert!(stuck || !self.state.is_owned() || self.state.ownership.may_run);
                 assert!(stuck || !self.slot && self.requested_slot.is_none(), "it keeps its slot");
                 assert!(stuck || self.needs.is_none(), "it keeps its needs");
                 let needed = self.is_kept() && !self.policy.job;
@@ -584,12 +584,12 @@ impl World {
 
 impl Outcome {
     fn is_missing(&self) -> bool {
-        matches!(self, Self::Seen(Status::Missing, _) | Self::Error(ErrorCode::NotFound))
+        matches!(self, Self::Status(Status::Missing, _) | Self::Error(ErrorCode::NotFound))
     }
 
     fn result(self) -> Result<Observation, Failure> {
         match self {
-            Self::Seen(status, id) => Ok(observation(status, id)),
+            Self::Status(status, id) => Ok(observation(status, id)),
             Self::Error(code) => Err(Failure::new(code, "the call failed")),
         }
     }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    Effect, Operation, Priority, ReadyInstance,
+    Effect, Operation, Origin, Priority, ReadyInstance,
     machine::Machine,
     observe::{is_down, resting_phase},
     phase::{
-        Launch, PhaseState, Progress, Provenance, Ready, Recovery, SleepCall, SleepOrder,
+        Adoption, Launch, PhaseState, Probe, Progress, Ready, Recovery, SleepCall, SleepOrder,
         WakeStage, Waking,
     },
     state::Slot,
@@ -73,7 +73,7 @@ impl Machine<'_> {
         self.arm(self.policy.wake_timeout);
         let ticket = self.ticket();
         self.set_stage(WakeStage::Launched(Launch {
-            provenance: Provenance::default(),
+            continued: false,
             deadline: self.now + self.policy.wake_timeout,
             restarted: false,
             progress: Progress::Starting(ticket),
@@ -104,13 +104,17 @@ impl Machine<'_> {
             _ => restarted == Some(false),
         };
         let observation = Arc::new(observation);
-        let launch = Launch {
-            provenance: Provenance { adopted: !owned, continued },
-            deadline: self.now + self.policy.wake_timeout,
-            restarted: false,
-            progress: Progress::Probing { observation: observation.clone(), unready: None },
+        let probe = Probe::new(observation.clone());
+        let stage = match owned {
+            true => WakeStage::Launched(Launch {
+                continued,
+                deadline: self.now + self.policy.wake_timeout,
+                restarted: false,
+                progress: Progress::Probing(probe),
+            }),
+            false => WakeStage::Adopted(Adoption { continued, probe }),
         };
-        self.begin_generation(Waking { cause, stage: WakeStage::Launched(launch) });
+        self.begin_generation(Waking { cause, stage });
         self.state.ownership.started = owned;
         self.state.light_sleep = false;
         self.arm(self.policy.wake_timeout);
@@ -164,17 +168,33 @@ impl Machine<'_> {
 
     pub(super) fn probe(&mut self, observation: Arc<Observation>) {
         self.state.ownership.may_run = false;
-        self.set_progress(Progress::Probing { observation: observation.clone(), unready: None });
+        let probe = Probe::new(observation.clone());
+        match self.state.phase.probe_mut() {
+            Some(current) => *current = probe,
+            None => self.set_progress(Progress::Probing(probe)),
+        }
         self.effects.push(Effect::Probe(self.state.generation, observation));
     }
 
     pub(super) fn ready(&mut self) {
-        let Some(launch) = self.state.phase.launch() else { return };
-        let Progress::Probing { observation, .. } = &launch.progress else { return };
-        let (provenance, observation) = (launch.provenance, observation.clone());
+        let (probe, adopted, continued) = match self.state.phase.stage() {
+            Some(WakeStage::Launched(Launch {
+                continued,
+                progress: Progress::Probing(probe),
+                ..
+            })) => (probe, false, *continued),
+            Some(WakeStage::Adopted(Adoption { continued, probe })) => (probe, true, *continued),
+            _ => return,
+        };
+        let origin = match (continued, adopted) {
+            (true, _) => Origin::Continued,
+            (false, true) => Origin::Adopted,
+            (false, false) => Origin::Started,
+        };
+        let observation = probe.observation.clone();
         self.enter(PhaseState::Ready(Ready {
             observation: observation.clone(),
-            adopted: provenance.adopted,
+            adopted,
             sleep_check: None,
             closing: None,
         }));
@@ -183,7 +203,7 @@ impl Machine<'_> {
         self.effects.push(Effect::OpenGate(ReadyInstance {
             generation: self.state.generation,
             observation,
-            origin: provenance.origin(),
+            origin,
         }));
         self.end_record(Ok(()));
     }
@@ -196,10 +216,9 @@ impl Machine<'_> {
         if self.policy.job && observation.status == Status::Stopped && matches!(exit, Some("0")) {
             return self.job_succeeded();
         }
-        let Some(launch) = self.state.phase.launch() else { return };
-        if launch.provenance.adopted {
+        let Some(launch) = self.state.phase.launch() else {
             return self.adopted_exited(observation);
-        }
+        };
         let may_restart = !self.policy.job && !launch.restarted;
         let removed = "it was removed while it was woken";
         if observation.status == Status::Missing && self.await_target(removed) {
@@ -264,17 +283,18 @@ impl Machine<'_> {
                 let what = format!("its needs were not met: {}", names.join(", "));
                 (self.policy.needs_timeout, what)
             }
-            WakeStage::Launched(launch) => {
-                let what = match &launch.progress {
-                    Progress::Absent(absence) => {
-                        let absence = absence.clone();
-                        return self.target_stays_away(&absence);
-                    }
-                    Progress::Starting(_) => "the provider has not answered the start".to_owned(),
-                    Progress::Probing { unready: Some(reason), .. } => {
-                        format!("last probe: {reason}")
-                    }
-                    Progress::Probing { unready: None, .. } => "no probe has ended".to_owned(),
+            WakeStage::Launched(Launch { progress: Progress::Absent(absence), .. }) => {
+                let absence = absence.clone();
+                return self.target_stays_away(&absence);
+            }
+            WakeStage::Launched(Launch { progress: Progress::Starting(_), .. }) => {
+                (self.policy.wake_timeout, "the provider has not answered the start".to_owned())
+            }
+            WakeStage::Launched(Launch { progress: Progress::Probing(probe), .. })
+            | WakeStage::Adopted(Adoption { probe, .. }) => {
+                let what = match &probe.unready {
+                    Some(reason) => format!("last probe: {reason}"),
+                    None => "no probe has ended".to_owned(),
                 };
                 (self.policy.wake_timeout, what)
             }

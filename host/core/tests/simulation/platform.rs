@@ -120,10 +120,10 @@ impl Platform {
         let done =
             matches!(outcome, Outcome::Well | Outcome::Fails(_, true) | Outcome::Hangs(true));
         if done {
-            let told = outcome == Outcome::Well;
+            let confirmed = outcome == Outcome::Well;
             world.target(name, |target| match &end {
                 Some(end) => put_to_sleep(target, end),
-                None => starts(target, &mut random, told, world.is_calm()),
+                None => starts(target, &mut random, confirmed, world.is_calm()),
             });
             if self.watches {
                 report(world, &self.events(), self.watch_broken.load(Ordering::Relaxed), name);
@@ -145,9 +145,9 @@ fn put_to_sleep(target: &mut SimTarget, end: &Status) {
     target.slept = true;
 }
 
-fn starts(target: &mut SimTarget, random: &mut Random, told: bool, calm: bool) {
+fn starts(target: &mut SimTarget, random: &mut Random, confirmed: bool, calm: bool) {
     // A target that already ran has its slot in any case.
-    target.ours = told && (target.ours || target.status != Status::Running);
+    target.ours = confirmed && (target.ours || target.status != Status::Running);
     target.placed = target.ours;
     if target.status != Status::Running {
         let never = random.chance(20) && !calm;
