@@ -16,6 +16,8 @@ pub mod variables {
     pub const HOSTILE: &str = "DROWSE_HOSTILE";
     /// The directory of providers built as dynamic libraries.
     pub const DYLIBS: &str = "DROWSE_DYLIBS";
+    /// The directory of compiled plugins that the end-to-end tests share.
+    pub const CACHE: &str = "DROWSE_CACHE";
     /// The file in which tests note that they were skipped.
     pub const SKIPPED: &str = "DROWSE_SKIPPED";
 }

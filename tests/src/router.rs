@@ -1,7 +1,7 @@
 //! The router as a program: a home with its TOML, started, asked and stopped.
 
 use std::{
-    fs,
+    env, fs,
     net::SocketAddr,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Programs, client, log::Log, ports, process::Process, until};
+use crate::{Programs, client, log::Log, ports, process::Process, programs::variables, until};
 
 /// A directory with everything a router keeps, and its configuration.
 pub struct Home {
@@ -51,8 +51,9 @@ impl Home {
     pub fn with_port(programs: &Programs, port: u16) -> Result<Self> {
         let dir = TempDir::with_prefix("drowse-")?;
         fs::create_dir(dir.path().join("plugins"))?;
+        let shared = env::var_os(variables::CACHE).map(PathBuf::from);
         Ok(Self {
-            cache: dir.path().join("cache"),
+            cache: shared.unwrap_or_else(|| dir.path().join("cache")),
             dir,
             program: programs.router.clone(),
             listener: ports::loopback(port),
@@ -61,7 +62,8 @@ impl Home {
         })
     }
 
-    /// Keeps compiled plugins here instead of inside the home.
+    /// Keeps compiled plugins in this directory. The default is the directory that the tests
+    /// share, so that each plugin is compiled once, and without one a directory of the home.
     #[must_use]
     pub fn cache(mut self, cache: &Path) -> Self {
         self.cache = cache.to_owned();

@@ -1,7 +1,7 @@
 //! What the contract promises, put to the test by `drowse plugin test` on every provider in the box
 //! and its real platform, as a component and as a dynamic library. What is skipped is known.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use drowse_tests::{
@@ -218,8 +218,7 @@ fn proxmox(
     skipped: &[&[&str]],
 ) -> Result<()> {
     let programs = Programs::from_env();
-    // Compiled once for all of these tests.
-    let home = Home::new(&programs)?.cache(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("pve"));
+    let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
     let fake = FakeProxmox::begin(generation)?;
     fake.add_container(100, &hello);

@@ -1,7 +1,7 @@
 //! What a plugin needs and was not granted is refused with the very line to add: pasted by a program
 //! that knows nothing of the providers, it works.
 
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use drowse_tests::{
@@ -20,11 +20,6 @@ const TIMES: usize = 3;
 
 const PROVIDERS: [&str; 6] =
     ["containerd", "docker", "http-waker", "process", "proxmox", "wake-on-lan"];
-
-/// A home whose plugins are compiled once for all of these tests.
-fn home(programs: &Programs) -> Result<Home> {
-    Ok(Home::new(programs)?.cache(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("grants")))
-}
 
 /// A message's line to add, and the configuration with it. `adapt` puts in what a message cannot know.
 fn paste(
@@ -91,7 +86,7 @@ fn found(home: &Home, tables: &str) -> Result<Vec<String>> {
 
 #[test]
 fn rules_are_not_missed_where_settings_say_that_something_else_is_sent() -> Result<()> {
-    let home = home(&Programs::from_env())?;
+    let home = Home::new(&Programs::from_env())?;
     let own = endpoint("api", "url = \"http://127.0.0.1:9\"", &["GET /v1/*", "PUT /v1/*"]);
     let provider = |settings: &str| {
         format!("[provider.p]\nplugin = \"http-waker\"\nsettings = {{ {settings} }}\n{own}")
@@ -107,7 +102,7 @@ fn rules_are_not_missed_where_settings_say_that_something_else_is_sent() -> Resu
 
 #[test]
 fn check_tells_the_line_of_each_rule_endpoint_and_command_that_a_plugin_asks_for() -> Result<()> {
-    let home = home(&Programs::from_env())?;
+    let home = Home::new(&Programs::from_env())?;
     home.configure("")?;
     let mut tried = 0;
     for plugin in PROVIDERS {
@@ -181,7 +176,7 @@ fn check_tells_the_line_of_each_rule_endpoint_and_command_that_a_plugin_asks_for
 
 #[test]
 fn check_tells_the_line_of_a_network_that_a_setting_names_and_nobody_granted() -> Result<()> {
-    let home = home(&Programs::from_env())?;
+    let home = Home::new(&Programs::from_env())?;
     home.configure("")?;
     let sheet = home.drowse(&["plugin", "inspect", "containerd"])?;
     let sheet = String::from_utf8(sheet.stdout)?;
@@ -309,8 +304,8 @@ fn a_container_of_docker_wakes_and_sleeps_when_each_refusal_was_pasted() -> Resu
             workload("target = \"grown\"\nsleep = { grace = \"1s\" }"),
         )
     };
-    let added = grow(home(&programs)?, tables(&[]), |line| line)?;
-    let spare = home(&programs)?;
+    let added = grow(Home::new(&programs)?, tables(&[]), |line| line)?;
+    let spare = Home::new(&programs)?;
     spare.configure("")?;
     let rules = rules(&spare, "docker", &added)?;
     let start = "POST /*/containers/*/start";
@@ -345,14 +340,14 @@ fn one_by_one(
     tables: impl Fn(&[&str]) -> String,
     tried: &[&str],
 ) -> Result<()> {
-    let spare = home(programs)?;
+    let spare = Home::new(programs)?;
     spare.configure("")?;
     let wishes = wishes(&spare, plugin)?;
     let all = wishes["endpoints"][0]["rules"].as_array().context("no rules")?;
     for rule in tried {
         let rest: Vec<&str> = all.iter().map(text).filter(|other| other != rule).collect();
         ensure!(rest.len() + 1 == all.len(), "{plugin} does not ask for {rule}");
-        let added = grow(home(programs)?, tables(&rest), |line| line)?;
+        let added = grow(Home::new(programs)?, tables(&rest), |line| line)?;
         let lines: Vec<&str> = added.iter().map(|(_, line)| line.as_str()).collect();
         assert_eq!(lines, [format!("{rule:?},")], "{plugin}");
     }
@@ -417,7 +412,7 @@ fn a_container_of_containerd_wakes_when_the_line_of_its_network_was_pasted() -> 
              settings = {{ image = {IMAGE:?}, network = \"lan\" }}"
         )),
     );
-    let home = home(&Programs::from_env())?;
+    let home = Home::new(&Programs::from_env())?;
     // Where the network's configuration and plugins are is this machine's own.
     let own = format!(
         "network.lan = {{ config = {:?}, plugins = [{PLUGINS:?}], results = {:?} }}",
@@ -438,7 +433,7 @@ fn a_container_of_containerd_wakes_when_the_line_of_its_network_was_pasted() -> 
 #[test]
 fn a_guest_of_proxmox_wakes_and_sleeps_when_the_missing_rule_was_pasted() -> Result<()> {
     let programs = Programs::from_env();
-    let place = home(&programs)?;
+    let place = Home::new(&programs)?;
     let hello = Hello::new(&programs, place.path(), Duration::ZERO)?;
     let fake = FakeProxmox::begin(Generation::New)?;
     fake.add_container(100, &hello);
@@ -476,7 +471,7 @@ fn a_guest_of_proxmox_wakes_and_sleeps_when_the_missing_rule_was_pasted() -> Res
 #[test]
 fn a_server_behind_a_waker_wakes_and_sleeps_when_each_refusal_was_pasted() -> Result<()> {
     let programs = Programs::from_env();
-    let home_of_it = home(&programs)?;
+    let home_of_it = Home::new(&programs)?;
     let hello = Hello::new(&programs, home_of_it.path(), Duration::ZERO)?;
     let plane = Plane::begin(&hello)?;
     let (name, key) = KEY;
@@ -487,7 +482,7 @@ fn a_server_behind_a_waker_wakes_and_sleeps_when_each_refusal_was_pasted() -> Re
         workload("target = \"lobby\""),
     );
     let added = grow(home_of_it, text, |line| line)?;
-    let spare = home(&programs)?;
+    let spare = Home::new(&programs)?;
     spare.configure("")?;
     let rules = rules(&spare, "http-waker", &added)?;
     have(&rules, &["GET /servers/*", "POST /servers/*/start", "POST /servers/*/stop"])
@@ -496,7 +491,7 @@ fn a_server_behind_a_waker_wakes_and_sleeps_when_each_refusal_was_pasted() -> Re
 #[test]
 fn a_machine_of_the_network_wakes_when_what_the_refusal_says_was_pasted() -> Result<()> {
     let programs = Programs::from_env();
-    let home_of_it = home(&programs)?;
+    let home_of_it = Home::new(&programs)?;
     let hello = Hello::new(&programs, home_of_it.path(), Duration::ZERO)?;
     let card = Card::begin(&hello, home_of_it.path().join("nas"))?;
     let sleep = format!(
@@ -525,7 +520,7 @@ fn a_machine_of_the_network_wakes_when_what_the_refusal_says_was_pasted() -> Res
 #[test]
 fn a_program_wakes_when_what_the_refusal_says_was_pasted() -> Result<()> {
     let programs = Programs::from_env();
-    let home_of_it = home(&programs)?;
+    let home_of_it = Home::new(&programs)?;
     let hello = Hello::new(&programs, home_of_it.path(), Duration::ZERO)?;
     // Its own line, as the operator would fill it in.
     let line = hello.provider();

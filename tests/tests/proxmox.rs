@@ -1,7 +1,7 @@
 //! Guests of Proxmox VE wake and sleep: the proxmox provider through the binary, before a fake that
 //! serves the published API. What the fake does not claim stands with it.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use drowse_tests::{
@@ -31,7 +31,7 @@ impl Site {
     fn new(generation: Generation) -> Result<Self> {
         let programs = Programs::from_env();
         // Compiled once for all of these tests.
-        let home = Home::new(&programs)?.cache(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("pve"));
+        let home = Home::new(&programs)?;
         let hello = Hello::new(&programs, home.path(), Duration::from_millis(200))?;
         let fake = FakeProxmox::begin(generation)?;
         fake.add_container(100, &hello);

@@ -34,7 +34,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 
 /// A home with the example backend asleep in it. Compiled providers stay for the next time.
 fn home(workspace: &Workspace, programs: &Programs, idle: &str) -> Result<(Home, Hello)> {
-    let cache = workspace.target().join("drowse-cache");
+    let cache = workspace.compiled();
     let home = Home::with_port(programs, ports::free_or_any(8080)?)?.cache(&cache);
     let hello = Hello::new(programs, home.path(), BOOT)?;
     home.configure(&[hello.provider(), hello.workload(idle)].concat())?;

@@ -10,11 +10,13 @@ mod apt;
 mod bench;
 mod build;
 mod chaos;
+mod compile;
 mod demo;
 mod interrupt;
 mod licences;
 mod run;
 mod soak;
+mod structure;
 mod test;
 mod tools;
 mod wasm;
@@ -48,6 +50,8 @@ enum Kind {
     /// The program inside the containers of the chaos.
     #[command(hide = true)]
     ChaosBackend(chaos::backend::Options),
+    /// Measure the structure of the source: file sizes, import circles, style of the prose.
+    Structure(structure::Options),
     /// Measure.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -72,6 +76,7 @@ fn run(task: Kind) -> anyhow::Result<()> {
         Kind::SoakBackend(options) => soak::backend::run(&options),
         Kind::Chaos(options) => chaos::run(&Workspace::find()?, &options),
         Kind::ChaosBackend(options) => chaos::backend::run(&options),
+        Kind::Structure(options) => structure::run(&Workspace::find()?, &options),
         Kind::Bench(bench) => bench::run(&Workspace::find()?, &bench),
     }
 }

@@ -1,9 +1,9 @@
 //! `cargo xtask test`: every check and every test.
 
-use std::{env, fs, process::Command};
+use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
-use drowse_tests::{Docker, Programs, needs, programs::variables};
+use drowse_tests::{Docker, Programs, needs, programs::variables as names};
 
 use crate::{
     apt::{self, Wanted},
@@ -12,6 +12,10 @@ use crate::{
     soak, tools,
     workspace::Workspace,
 };
+
+mod suites;
+
+use suites::{Times, Variables};
 
 /// What to run.
 #[derive(clap::Args)]
@@ -58,34 +62,42 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if let Some(lack) = Docker::lacks() {
         println!("    tests that need a Docker engine are skipped: {lack}");
     }
+    let mut times = Times::default();
     if let Some(filter) = &options.e2e {
-        return end_to_end(workspace, filter).map(|skipped| sum_up(&skipped));
+        let skipped = end_to_end(workspace, filter, &mut times)?;
+        sum_up(&skipped, &times);
+        return Ok(());
     }
     step("licences, bans and sources", || licences::check(workspace))?;
     step("formatting", || execute(workspace.cargo().args(["fmt", "--all", "--check"])))?;
     let programs = build::programs_for_tests(workspace)?;
+    let variables = variables(workspace, &programs);
     step("lints", || {
         let mut cargo = workspace.cargo();
+        cargo.envs(variables.iter().cloned());
         cargo.args(["clippy", "--locked", "--workspace", "--all-targets"]);
-        execute(with_programs(&mut cargo, workspace, &programs).args(["--", "--deny", "warnings"]))
+        execute(cargo.args(["--", "--deny", "warnings"]))
     })?;
     step("unit and property tests", || {
+        let arguments = ["--workspace", "--exclude", "drowse-tests"];
+        suites::run(workspace, &arguments, "", &variables, &mut times)
+    })?;
+    step("examples in the documentation of the crates", || {
         let mut cargo = workspace.cargo();
-        // What fails first hides nothing.
-        cargo.args(["test", "--locked", "--release", "--no-fail-fast"]);
-        cargo.args(["--workspace", "--exclude", "drowse-tests"]);
-        execute(with_programs(&mut cargo, workspace, &programs))
+        cargo.envs(variables.iter().cloned());
+        execute(cargo.args(["test", "--locked", "--release", "--workspace", "--doc", "--quiet"]))
     })?;
     step("the gate under loom", || loom(workspace))?;
-    let skipped = end_to_end(workspace, "")?;
+    let skipped = end_to_end(workspace, "", &mut times)?;
     step("a short soak", || soak::briefly(workspace, &programs))?;
     step("a short chaos", || chaos::briefly(workspace, &programs))?;
-    sum_up(&skipped);
+    sum_up(&skipped, &times);
     Ok(())
 }
 
-/// The last words: what could not be tested here is not to be overlooked.
-fn sum_up(skipped: &[String]) {
+/// Prints the slowest tests and, last, the tests that were skipped.
+fn sum_up(skipped: &[String], times: &Times) {
+    times.print_slowest();
     match skipped {
         [] => println!("\neverything passed"),
         skipped => {
@@ -95,19 +107,18 @@ fn sum_up(skipped: &[String]) {
     }
 }
 
-/// Runs them and returns which were skipped and why. Builds first: the tests of the crates leave a
-/// router of their own kind in place.
-fn end_to_end(workspace: &Workspace, filter: &str) -> Result<Vec<String>> {
+/// Runs the end-to-end tests and returns those that were skipped, each with the reason. Builds the
+/// programs first: the tests of the crates leave a router with other features in their place.
+fn end_to_end(workspace: &Workspace, filter: &str, times: &mut Times) -> Result<Vec<String>> {
     let programs = build::programs_for_tests(workspace)?;
     tools::ensure(workspace);
     let skipped = tempfile::NamedTempFile::new()?;
+    let mut variables = variables(workspace, &programs);
+    variables.push((names::CACHE, workspace.compiled()));
+    variables.push((names::SKIPPED, skipped.path().to_owned()));
+    variables.push(("PATH", tools::path(workspace)?.into()));
     step("end to end", || {
-        let mut cargo = workspace.cargo();
-        cargo.args(["test", "--locked", "--release", "--no-fail-fast"]);
-        cargo.args(["--package", "drowse-tests", filter]);
-        cargo.env(variables::SKIPPED, skipped.path());
-        cargo.env("PATH", tools::path(workspace)?);
-        execute(with_programs(&mut cargo, workspace, &programs))
+        suites::run(workspace, &["--package", "drowse-tests"], filter, &variables, times)
     })?;
     let noted = fs::read_to_string(skipped.path()).context("read which tests were skipped")?;
     Ok(noted.lines().map(str::to_owned).collect())
@@ -125,15 +136,13 @@ fn loom(workspace: &Workspace) -> Result<()> {
     execute(&mut cargo)
 }
 
-fn with_programs<'a>(
-    cargo: &'a mut Command,
-    workspace: &Workspace,
-    programs: &Programs,
-) -> &'a mut Command {
-    cargo
-        .env(variables::DYLIBS, workspace.dylibs())
-        .env(variables::ROUTER, &programs.router)
-        .env(variables::BUNDLE, &programs.bundle)
-        .env(variables::HELLO, &programs.hello)
-        .env(variables::HOSTILE, &programs.hostile)
+/// Where tests find the programs that they run.
+fn variables(workspace: &Workspace, programs: &Programs) -> Variables {
+    vec![
+        (names::DYLIBS, workspace.dylibs()),
+        (names::ROUTER, programs.router.clone()),
+        (names::BUNDLE, programs.bundle.clone()),
+        (names::HELLO, programs.hello.clone()),
+        (names::HOSTILE, programs.hostile.clone()),
+    ]
 }

@@ -11,6 +11,7 @@ use wit_component::ComponentEncoder;
 
 use crate::{
     apt,
+    compile::compile,
     run::{output, run, step},
     workspace::Workspace,
 };
@@ -117,7 +118,7 @@ fn has_target() -> bool {
 
 fn build_own(workspace: &Workspace, guests: &[Guest]) -> Result<PathBuf> {
     let mut command = workspace.cargo();
-    run(guest_arguments(&mut command, workspace, guests)?)?;
+    compile(guest_arguments(&mut command, workspace, guests)?)?;
     Ok(workspace.target().join(TARGET).join("provider"))
 }
 
@@ -134,7 +135,7 @@ fn build_debian(workspace: &Workspace, guests: &[Guest]) -> Result<PathBuf> {
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker()?)
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("CARGO");
-    run(&mut command)?;
+    compile(&mut command)?;
     Ok(target.join(TARGET).join("provider"))
 }
 

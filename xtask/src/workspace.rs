@@ -61,6 +61,11 @@ impl Workspace {
         self.target.join("drowse-dylibs")
     }
 
+    /// Plugins that the router has compiled, kept from one run to the next.
+    pub(crate) fn compiled(&self) -> PathBuf {
+        self.target.join("drowse-cache")
+    }
+
     /// A cargo command in the checkout that builds below the target directory.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = cargo();

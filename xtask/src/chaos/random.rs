@@ -41,7 +41,7 @@ pub(super) enum Wide {
 /// How long the engine is stopped.
 const FROZEN: Duration = Duration::from_secs(3);
 
-/// From the start of an engine that was killed until what it cannot start is recreated.
+/// From the start of an engine that had ended until the containers that it cannot start are recreated.
 const REPAIR: Duration = Duration::from_secs(2);
 
 /// Faults without end.
@@ -142,12 +142,11 @@ fn wide(round: &Round<'_>, fault: Wide) -> Result<()> {
             }
             stage.docker.start_again()?;
             open.step("engine started again");
-            if fault == Wide::EngineKilled {
-                // The visitors have it start what it can.
-                round.sleep(REPAIR)?;
-                for name in stage.replace_broken()? {
-                    open.step(format!("the engine cannot start {name} any more: recreated"));
-                }
+            // An engine that ends during a start can leave a task that it does not know afterwards.
+            // The visitors have it start the containers that it can.
+            round.sleep(REPAIR)?;
+            for name in stage.replace_broken()? {
+                open.step(format!("the engine cannot start {name} any more: recreated"));
             }
             open.whole_in(stage.own_time());
             Ok(())

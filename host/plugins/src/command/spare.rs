@@ -17,8 +17,9 @@ use super::{
     launcher::{self, Started},
 };
 
-/// From the start of a program to the start of the next launcher: the program's own start goes first.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Time between the start of a program and the start of the next launcher. A program that needs
+/// longer to become ready does not notice the two milliseconds that a launcher takes.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// At most one launcher without a command.
 #[derive(Default)]
