@@ -170,7 +170,7 @@ impl Survey {
     /// Looks at one function.
     fn body(&mut self, body: &FunctionBody<'_>) -> Result<(), Flaw> {
         let range = body.range();
-        within("bytes in one function", range.end.saturating_sub(range.start), BODY)?;
+        within("bytes in one function", range.len() as u64, BODY)?;
         for local in body.get_locals_reader()? {
             let (count, _) = local?;
             self.locals = self.locals.saturating_add(u64::from(count));
