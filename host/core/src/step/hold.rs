@@ -41,17 +41,17 @@ impl Holds {
         }
     }
 
-    /// Whether a hold withstands an operator's order. [`Force::AtOnce`] overrules a schedule.
-    pub(super) fn withstand(&self, force: Force) -> bool {
+    /// Whether a hold keep_awakes an operator's order. [`Force::AtOnce`] overrules a schedule.
+    pub(super) fn keep_awake(&self, force: Force) -> bool {
         let spared = |window: &WindowHold| window.overruled || force == Force::AtOnce;
         self.count > u32::from(self.window.as_ref().is_some_and(spared))
     }
 
     /// An operator orders a sleep: it overrules the schedule if that is the only hold.
     pub(super) fn overrule(&mut self, force: Force) {
-        let withstand = self.withstand(force);
+        let keep_awake = self.keep_awake(force);
         if let Some(window) = &mut self.window {
-            window.overruled |= !withstand;
+            window.overruled |= !keep_awake;
         }
     }
 

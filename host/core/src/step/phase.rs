@@ -266,8 +266,8 @@ impl WakeStage {
     pub(super) fn shown(&self) -> Stage {
         match self {
             Self::Queued(position) => {
-                let (place, of) = position.unwrap_or((1, 1));
-                Stage::Queued { place, of }
+                let (position, length) = position.unwrap_or((1, 1));
+                Stage::Queued { position, length }
             }
             Self::Needs(missing) => Stage::Needs(missing.clone()),
             Self::Launched(launch) => match &launch.progress {

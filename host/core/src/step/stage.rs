@@ -11,9 +11,9 @@ pub enum Stage {
     /// The wake waits for a slot of its pool.
     Queued {
         /// Position in the queue; the next one has 1.
-        place: usize,
+        position: usize,
         /// Length of the queue.
-        of: usize,
+        length: usize,
     },
     /// The wake waits for these needs.
     Needs(Arc<[WorkloadName]>),
@@ -30,8 +30,8 @@ pub enum Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Queued { place, of } => {
-                write!(f, "waits for a slot in its pool, {place} of {of}")
+            Self::Queued { position, length } => {
+                write!(f, "waits for a slot in its pool, {position} of {length}")
             }
             Self::Needs(names) => {
                 let names: Vec<_> = names.iter().map(WorkloadName::as_str).collect();

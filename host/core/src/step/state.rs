@@ -128,7 +128,7 @@ impl State {
     /// A dependent or schedule window keeps the workload awake against an operator's order.
     /// [`Force::AtOnce`] overrules a schedule.
     pub fn is_kept_awake(&self, force: Force) -> bool {
-        self.holds.withstand(force)
+        self.holds.keep_awake(force)
     }
 
     /// The workload is in the light sleep, from which a wake takes milliseconds, and at rest.

@@ -14,7 +14,8 @@ pub(crate) fn every_minute(world: &World) {
         };
         let awake = world.plan.specs.iter().filter(shares).filter(|spec| {
             world.target(spec.name.as_str(), |target| {
-                target.starting || target.ours && target.placed && target.status == Status::Running
+                target.starting
+                    || target.owned && target.has_slot && target.status == Status::Running
             })
         });
         let names: Vec<_> = awake.map(|spec| spec.name.as_str()).collect();
@@ -85,12 +86,12 @@ fn inconsistency(
         Phase::Ready if !runs => Some("it is ready, and does not run".to_owned()),
         Phase::Ready => {
             let never = spec.idle.is_none();
-            let fresh = spec.adopt == Adopt::Keep && !target.ours;
+            let fresh = spec.adopt == Adopt::Keep && !target.owned;
             let kept = status.held > 0 || never || fresh || tried;
             (!kept).then(|| "it is awake without a visit for a long time".to_owned())
         }
         Phase::Asleep | Phase::Failed if runs => {
-            let left_alone = spec.adopt == Adopt::Ignore && !target.ours;
+            let left_alone = spec.adopt == Adopt::Ignore && !target.owned;
             let job = spec.ready == ReadyCheck::Completed;
             (!left_alone && !job).then(|| format!("it is {} and runs", status.phase))
         }
@@ -107,7 +108,7 @@ fn inconsistency(
         Phase::Stopping if target.slept && status.phase_seconds < 60.0 => None,
         // Its dependents need it, and the pool is full of workloads that never sleep. It may run under
         // the ignore policy.
-        Phase::Waking if status.held > 0 && (!runs || !target.ours) => None,
+        Phase::Waking if status.held > 0 && (!runs || !target.owned) => None,
         phase => Some(format!("it is still {phase}")),
     }
 }

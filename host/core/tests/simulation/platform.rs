@@ -147,8 +147,8 @@ fn put_to_sleep(target: &mut SimTarget, end: &Status) {
 
 fn starts(target: &mut SimTarget, random: &mut Random, confirmed: bool, calm: bool) {
     // A target that already ran has its slot in any case.
-    target.ours = confirmed && (target.ours || target.status != Status::Running);
-    target.placed = target.ours;
+    target.owned = confirmed && (target.owned || target.status != Status::Running);
+    target.has_slot = target.owned;
     if target.status != Status::Running {
         let never = random.chance(20) && !calm;
         let longest = if random.chance(900) { 200 } else { 30_000 };
@@ -280,7 +280,7 @@ impl Provider for Platform {
         }
         if !calm && seen.status == Status::Running && random.chance(5) {
             // A wrong status.
-            world.target(name, |target| target.ours = false);
+            world.target(name, |target| target.owned = false);
             seen.status = Status::Stopped;
         }
         // A result that an operation has overtaken does not count.

@@ -186,7 +186,7 @@ pub(crate) async fn disturb(world: Arc<World>, platforms: Vec<Arc<Platform>>, nu
                 world.target(&name, |target| {
                     if matches!(target.status, Status::Stopped | Status::Paused) && !target.job {
                         target.runs(Some(Duration::from_secs(3)));
-                        target.ours = false;
+                        target.owned = false;
                     }
                 });
                 platform.report_change(&name);
@@ -285,7 +285,7 @@ fn reassign_address(
     });
     world.target(&new, |target| {
         target.runs(Some(Duration::from_millis(100)));
-        target.ours = false;
+        target.owned = false;
     });
     platform.report_change(&old);
     platform.report_change(&new);

@@ -44,9 +44,9 @@ pub(crate) struct SimTarget {
     pub(crate) ends: Option<(Instant, i32)>,
     pub(crate) exit: i32,
     /// A router started it, it did not run before, and the start was confirmed.
-    pub(crate) ours: bool,
-    /// As `ours`, by the current router, which has counted its slot.
-    pub(crate) placed: bool,
+    pub(crate) owned: bool,
+    /// As `owned`, by the current router, which has counted its slot.
+    pub(crate) has_slot: bool,
     /// Number of starts.
     pub(crate) runs: u64,
     /// A router has put it to sleep.
@@ -112,8 +112,8 @@ impl World {
                 ready: None,
                 ends: None,
                 exit: 0,
-                ours: false,
-                placed: false,
+                owned: false,
+                has_slot: false,
                 runs: 0,
                 slept: false,
                 starting: false,
@@ -157,7 +157,7 @@ impl World {
         drop(record);
         self.network().begins();
         for name in self.names() {
-            self.target(&name, |target| target.placed = false);
+            self.target(&name, |target| target.has_slot = false);
         }
     }
 
@@ -296,7 +296,7 @@ impl World {
         }
         for dependent in self.plan.dependents.get(name).into_iter().flatten() {
             let runs =
-                self.target(dependent, |target| target.ours && target.status == Status::Running);
+                self.target(dependent, |target| target.owned && target.status == Status::Running);
             let phase = workload_phase(self, dependent);
             if runs && phase == Some(Phase::Ready) {
                 self.violation(
@@ -368,7 +368,7 @@ impl SimTarget {
 
     pub(crate) fn dies(&mut self) {
         (self.status, self.ready, self.ends) = (Status::Stopped, None, None);
-        (self.ours, self.placed, self.slept) = (false, false, false);
+        (self.owned, self.has_slot, self.slept) = (false, false, false);
     }
 
     /// Starts it; it answers probes after this time.

@@ -128,7 +128,7 @@ fn a_program_learns_how_far_the_wake_has_come() {
     let snapshot = Snapshot {
         phase: Phase::Waking,
         generation: drowse_core::Generation(1),
-        stage: Some(Stage::Queued { place: 2, of: 5 }),
+        stage: Some(Stage::Queued { position: 2, length: 5 }),
         expected: Some(Duration::from_millis(8_250)),
         failure: None,
         since: std::time::Instant::now() - Duration::from_secs(3),

@@ -224,10 +224,10 @@ fn words(
 
 fn waking(stage: Option<&Stage>) -> String {
     match stage {
-        Some(Stage::Queued { place: 1, .. }) => {
+        Some(Stage::Queued { position: 1, .. }) => {
             "Only so many may be awake at a time. It is the next one.".to_owned()
         }
-        Some(Stage::Queued { place, of, .. }) => {
+        Some(Stage::Queued { position: place, length: of, .. }) => {
             format!("Only so many may be awake at a time. It is number {place} of {of} in line.")
         }
         Some(Stage::Needs(names)) => match &names[..] {
@@ -357,7 +357,9 @@ fn list<S: serde::Serializer>(lines: &Arc<[String]>, to: S) -> Result<S::Ok, S::
 impl Queue {
     pub(crate) fn of(snapshot: &Snapshot) -> Option<Self> {
         match snapshot.stage {
-            Some(Stage::Queued { place, of, .. }) if snapshot.phase == Phase::Waking => {
+            Some(Stage::Queued { position: place, length: of, .. })
+                if snapshot.phase == Phase::Waking =>
+            {
                 Some(Self { place, of })
             }
             _ => None,

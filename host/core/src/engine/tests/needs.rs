@@ -249,7 +249,7 @@ async fn a_visitor_finds_the_stages_of_its_wake_in_order() {
         let seen = snapshots.borrow_and_update().clone();
         let Some(stage) = seen.stage else { break };
         let word = match stage {
-            Stage::Queued { place, of } => {
+            Stage::Queued { position: place, length: of } => {
                 drop(old.take());
                 format!("queued {place}/{of}")
             }

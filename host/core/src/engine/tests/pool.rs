@@ -168,7 +168,7 @@ async fn everybody_in_the_queue_is_told_the_place_whenever_it_changes() {
     let world = World::with_pools(vec![pool(1)], specs);
     let visit = world.visit("w0").await.expect("admitted");
     let place = |name: &str| match world.snapshot(name).stage {
-        Some(Stage::Queued { place, of }) => (place, of),
+        Some(Stage::Queued { position, length }) => (position, length),
         stage => panic!("{name}: {stage:?}"),
     };
     let last = world.caller("w1");

@@ -119,7 +119,10 @@ async fn a_window_waits_its_turn_in_a_full_pool_and_nobody_is_put_out_for_it() {
     let visit = world.visit("used").await.expect("admitted");
     pass(Duration::from_secs(400)).await;
     assert_eq!(world.phase_of("used"), Phase::Ready);
-    assert!(matches!(world.snapshot("scheduled").stage, Some(Stage::Queued { place: 1, of: 1 })));
+    assert!(matches!(
+        world.snapshot("scheduled").stage,
+        Some(Stage::Queued { position: 1, length: 1 })
+    ));
     drop(visit);
     world.phase("scheduled", Phase::Ready).await;
 }

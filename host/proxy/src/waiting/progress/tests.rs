@@ -71,8 +71,8 @@ fn one_that_nobody_wants_is_told_to_go_to_sleep() {
 fn a_wake_is_told_stage_by_stage() {
     let needs: Arc<[_]> = Arc::from([name("db"), name("cache")]);
     for (stage, word, words, steps) in [
-        (Stage::Queued { place: 1, of: 3 }, "queued", "It is the next one.", ">.."),
-        (Stage::Queued { place: 2, of: 3 }, "queued", "number 2 of 3", ">.."),
+        (Stage::Queued { position: 1, length: 3 }, "queued", "It is the next one.", ">.."),
+        (Stage::Queued { position: 2, length: 3 }, "queued", "number 2 of 3", ">.."),
         (Stage::Needs(needs), "needs", "needs db and cache, which are woken first", ".."),
         (Stage::Starting, "starting", "is being started", ">."),
         (Stage::Absent, "starting", "a new one is waited for", ">."),
@@ -85,7 +85,7 @@ fn a_wake_is_told_stage_by_stage() {
         assert!((7.0..9.0).contains(&progress.elapsed.unwrap()));
         assert_eq!(progress.expected, Some(12.3));
     }
-    let queued = progress(&snapshot(Phase::Waking, Some(Stage::Queued { place: 2, of: 3 })));
+    let queued = progress(&snapshot(Phase::Waking, Some(Stage::Queued { position: 2, length: 3 })));
     assert_eq!(queued.queue, Some(Queue { place: 2, of: 3 }));
     assert_eq!(steps_of(&progress(&snapshot(Phase::Ready, None))), "++");
     assert_eq!(steps_of(&progress(&snapshot(Phase::Stopping, None))), ">..");
@@ -130,7 +130,7 @@ fn a_need_is_met_when_its_dependent_waits_for_it_no_more() {
     let waits = snapshot(Phase::Waking, Some(Stage::Needs(missing)));
     assert!(!met(&waits, &name("db")) && met(&waits, &name("cache")));
     assert!(met(&snapshot(Phase::Waking, Some(Stage::Starting)), &name("db")));
-    let queued = snapshot(Phase::Waking, Some(Stage::Queued { place: 1, of: 1 }));
+    let queued = snapshot(Phase::Waking, Some(Stage::Queued { position: 1, length: 1 }));
     assert!(!met(&queued, &name("db")));
     assert!(!met(&snapshot(Phase::Failed, None), &name("db")));
 }
