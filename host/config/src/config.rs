@@ -9,7 +9,7 @@ use std::{
 
 use drowse_core::{PoolName, PoolSpec, ProviderName, WorkloadName, WorkloadSpec};
 use drowse_plugins::{
-    LockPlace, Signer, Vouchers,
+    LockFile, Signer, TrustPolicy,
     settings::{PluginLimits, ProviderSettings},
 };
 use drowse_proxy::settings::{ListenerSettings, WaitingSettings};
@@ -38,7 +38,7 @@ pub struct Config {
     /// The directory of plugins.
     pub plugins: PathBuf,
     /// What must vouch for a plugin's file.
-    pub vouchers: Vouchers,
+    pub trust: TrustPolicy,
     /// Plugins may be dynamic libraries.
     pub allow_dylib: bool,
     /// The directory for compiled plugins.
@@ -77,7 +77,7 @@ pub struct Paths {
     /// Plugins may be dynamic libraries.
     pub allow_dylib: bool,
     /// What must vouch for a plugin's file.
-    pub vouchers: Vouchers,
+    pub trust: TrustPolicy,
     /// The directory for compiled plugins.
     pub cache: PathBuf,
     /// What all plugins together may use up.
@@ -126,7 +126,7 @@ impl Config {
     /// Reads a file, or every `*.toml` of a directory as if it were one.
     pub fn load(path: &Path, places: &Places) -> Result<Self, Mistakes> {
         let mut config = Self::parse(texts(path)?, places)?;
-        config.vouchers.lock = Some(lock(path));
+        config.trust.lock = Some(lock(path));
         Ok(config)
     }
 
@@ -160,7 +160,7 @@ impl Config {
         marks.extend(found.plugins.into_iter().map(|(name, place)| (Item::Plugin(name), place)));
         Ok(Self {
             plugins: plugins.flatten().unwrap_or(usual.plugins),
-            vouchers: Vouchers {
+            trust: TrustPolicy {
                 lock: None,
                 signers: signers.unwrap_or_default(),
                 signatures_required: signatures_required.unwrap_or_default(),
@@ -197,7 +197,7 @@ impl Config {
         Paths {
             plugins: self.plugins.clone(),
             allow_dylib: self.allow_dylib,
-            vouchers: self.vouchers.clone(),
+            trust: self.trust.clone(),
             cache: self.cache.clone(),
             plugin_limits: self.plugin_limits,
             control: self.control.clone(),
@@ -236,7 +236,7 @@ impl Paths {
         Self {
             plugins: if beside.is_dir() { beside } else { places.plugins() },
             allow_dylib: false,
-            vouchers: Vouchers::default(),
+            trust: TrustPolicy::default(),
             cache: places.cache(),
             plugin_limits: PluginLimits::default(),
             control: places.control(),
@@ -249,7 +249,7 @@ impl Paths {
     pub fn named(path: &Path, places: &Places) -> Result<Self, Mistakes> {
         let texts = texts(path)?;
         let mut paths = Self::usual(parent(&texts[0].0), places);
-        paths.vouchers.lock = Some(lock(path));
+        paths.trust.lock = Some(lock(path));
         for (file, (path, text)) in texts.into_iter().enumerate() {
             let mut source = Source { path, text, secrets: Vec::new() };
             let entries = tree::parse(file, &mut source, &mut Vec::new());
@@ -260,17 +260,16 @@ impl Paths {
 
     /// Takes over what stands in one file in this directory.
     fn read(&mut self, entries: &Entries, directory: &Path) {
-        let Self { plugins, allow_dylib, vouchers, cache, plugin_limits, control } = self;
+        let Self { plugins, allow_dylib, trust, cache, plugin_limits, control } = self;
         plugin_limits::take_over(plugin_limits, entries);
         for (key, place) in [("plugins", plugins), ("cache", cache), ("control", control)] {
             if let Some(Value::Text(said)) = entries.get(key).map(|entry| &entry.node.value) {
                 *place = directory.join(said);
             }
         }
-        for (key, flag) in [
-            ("allow-dylib", allow_dylib),
-            ("require-signatures", &mut vouchers.signatures_required),
-        ] {
+        for (key, flag) in
+            [("allow-dylib", allow_dylib), ("require-signatures", &mut trust.signatures_required)]
+        {
             if let Some(entry) = entries.get(key) {
                 *flag = matches!(entry.node.value, Value::Flag(true));
             }
@@ -280,7 +279,7 @@ impl Paths {
                 Value::Text(text) => text.parse::<Signer>().ok(),
                 _ => None,
             };
-            vouchers.signers = keys.iter().filter_map(signer).collect();
+            trust.signers = keys.iter().filter_map(signer).collect();
         }
     }
 }
@@ -375,9 +374,9 @@ fn texts(path: &Path) -> Result<Vec<(PathBuf, String)>, Mistakes> {
 }
 
 /// The lock file of a configuration: beside a file, by its name; in a directory, by ours.
-fn lock(path: &Path) -> LockPlace {
+fn lock(path: &Path) -> LockFile {
     let file = if path.is_dir() { path.join("drowse.lock") } else { path.with_extension("lock") };
-    LockPlace { file, configuration: path.to_owned() }
+    LockFile { file, configuration: path.to_owned() }
 }
 
 /// The directory that a file is in.

@@ -11,7 +11,7 @@ use std::{
 use drowse_config::{Config, Item, Mistakes, Paths, Places};
 use drowse_core::{ReadyCheck, SleepMethod, SleepPlan, StopOptions, Veto, WakePlan};
 use drowse_plugins::{
-    Reach,
+    AddressRule,
     settings::{Limits, PluginLimits, Secret, Transport, Trust},
 };
 use drowse_proxy::settings::HttpLimits;
@@ -99,7 +99,7 @@ fn grants_come_out_with_their_secrets_unread() {
     let remote = &config.providers[1];
     assert_eq!(remote.plugin, "/opt/pve.wasm");
     let reach = ["10.0.0.0/8", "::1", "10.0.0.1:8006", ".lan"];
-    let reach: Vec<Reach> = reach.iter().map(|text| text.parse().unwrap()).collect();
+    let reach: Vec<AddressRule> = reach.iter().map(|text| text.parse().unwrap()).collect();
     assert_eq!(remote.reach.as_ref(), Some(&reach));
     assert_eq!(config.providers[0].reach, None);
     let api = &remote.endpoints["api"];
@@ -333,8 +333,8 @@ fn paths_are_found_in_a_broken_configuration() {
     assert_eq!(paths.cache, Path::new("/my/cache"));
     assert_eq!(paths.plugins, directory.path().join("mine"));
     // Nor does a mistake make anybody trust more.
-    assert!(paths.vouchers.signatures_required && paths.vouchers.signers.is_empty());
-    assert_eq!(paths.vouchers.lock.unwrap().file, directory.path().join("drowse.lock"));
+    assert!(paths.trust.signatures_required && paths.trust.signers.is_empty());
+    assert_eq!(paths.trust.lock.unwrap().file, directory.path().join("drowse.lock"));
 }
 
 #[test]

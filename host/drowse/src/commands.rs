@@ -72,7 +72,7 @@ pub(crate) fn plugins(paths: Paths, runtime: &Handle) -> Result<Plugins, Error> 
         allow_dylib: paths.allow_dylib,
         cache: paths.cache,
         bundled: BUNDLED,
-        vouchers: paths.vouchers,
+        trust: paths.trust,
         state: None,
         launcher: Some(LAUNCHER.into()),
         limits: paths.plugin_limits,

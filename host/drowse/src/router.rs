@@ -126,7 +126,7 @@ impl Router {
 
     /// How long [`Router::shutdown`] takes at most.
     pub(crate) fn longest_end(&self) -> Duration {
-        LAST_REQUESTS + lives::LAST + self.plugins.longest_end() + LAST_PROCESSES + LAST_WORDS
+        LAST_REQUESTS + lives::LAST + self.plugins.max_shutdown_time() + LAST_PROCESSES + LAST_WORDS
     }
 
     /// Lets visitors finish, then ends everything. When `hurry` resolves, visitors are cut off and
@@ -150,7 +150,7 @@ impl Router {
             }
         }
         lives.end().await;
-        let last_processes = plugins.longest_end() + LAST_PROCESSES;
+        let last_processes = plugins.max_shutdown_time() + LAST_PROCESSES;
         let stopped = tokio::time::timeout(last_processes, plugins.shutdown());
         let stopped = tokio::select! {
             stopped = stopped => stopped.is_ok(),
@@ -264,7 +264,7 @@ fn plugins(
         allow_dylib: config.allow_dylib,
         cache: config.cache.clone(),
         bundled: BUNDLED,
-        vouchers: config.vouchers.clone(),
+        trust: config.trust.clone(),
         state,
         launcher: Some(LAUNCHER.into()),
         limits: config.plugin_limits,
@@ -273,7 +273,7 @@ fn plugins(
     });
     let plugins = plugins.map_err(Error::new)?;
     let configured = config.providers.iter().map(|provider| provider.name.to_string());
-    plugins.end_strangers(&configured.collect());
+    plugins.kill_orphans(&configured.collect());
     Ok(plugins)
 }
 

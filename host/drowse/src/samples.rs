@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drowse_plugins::{Kind, Load, PluginInfo};
+use drowse_plugins::{Load, PluginInfo, PluginKind};
 use serde_json::json;
 
 /// A plugin that asks for nothing.
@@ -11,7 +11,7 @@ pub(crate) fn plugin(name: &str) -> PluginInfo {
         name: name.to_owned(),
         version: "0.1.0".to_owned(),
         summary: String::new(),
-        kind: Kind::Component,
+        kind: PluginKind::Component,
         origin: "bundled".to_owned(),
         digest: String::new(),
         size: 1,

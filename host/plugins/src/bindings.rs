@@ -1,5 +1,5 @@
-//! The contract (`wit/v0.1`) in Rust, generated. What waits is asynchronous in the host and plain in
-//! the guest: a guest that waits is suspended, and dropped when its call is.
+//! Rust bindings generated from the contract (`wit/v0.1`). Blocking imports are async in the host
+//! and synchronous in the guest: a waiting guest is suspended, and dropped together with its call.
 
 #![allow(missing_docs, unreachable_pub)]
 

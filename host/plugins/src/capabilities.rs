@@ -1,4 +1,4 @@
-//! What a guest may import, one file each. Everything else does not exist for it.
+//! The interfaces that a guest may import, one file each.
 
 mod clock;
 mod command;

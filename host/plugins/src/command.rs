@@ -1,9 +1,10 @@
-//! The processes of one configured provider.
+//! The processes of one provider.
 //!
-//! They belong to its configuration: they outlive calls and replaced plugins and end with the
-//! router. A router that was killed leaves them running, and the next one finds them again. One
-//! granted command is one process at a time, with a process group of its own. What is left of the
-//! group when its first process has ended is killed, so that nothing of it keeps a port.
+//! Processes belong to the provider's configuration: they survive calls and plugin reloads and are
+//! stopped when the router stops. Processes that a killed router left running are adopted by the
+//! next one. Each granted command has at most one process at a time, in its own process group. When
+//! the first process of a group exits, the rest of the group is killed, so that none of it keeps a
+//! port open.
 
 mod launcher;
 mod limits;
@@ -41,86 +42,86 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::launcher::launched;
-pub(crate) use self::{process::Process, records::Records, signals::signal};
+pub(crate) use self::{process::Process, records::ProcessRecords, signals::signal};
 use self::{
-    restart::Minder,
-    spare::Spare,
-    start::{DEADLINE, STARTS, Start, Stuck},
+    restart::RestartWatcher,
+    spare::SpareLauncher,
+    start::{DEADLINE, STARTS, Start, StuckStart},
 };
 use crate::{
-    fault::clean,
+    fault::sanitize,
     grants::{toml_key, toml_string},
-    notes::Notes,
-    scope::wall_clock,
+    log_limiter::LogLimiter,
     settings::CommandGrant,
+    time::wall_clock,
 };
 
-/// The most that is given to a process to end by itself when the router ends.
+/// Maximum grace period of a process when the router stops.
 const LAST_GRACE: Duration = Duration::from_secs(300);
-/// A killed process is waited for this long: SIGKILL works unless the kernel itself holds it.
+/// Wait for the exit of a process after SIGKILL, which works unless the kernel blocks it.
 const KILL_TIME: Duration = Duration::from_secs(3);
-/// The same when the router has to hurry.
+/// The same in [`Processes::kill`], when the router must stop quickly.
 const KILL_MOMENT: Duration = Duration::from_millis(500);
-/// Where programs are looked up when the router itself has no `PATH`.
+/// `PATH` if the router has none.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// What a provider may run, and what of it runs.
+/// The granted commands of a provider and their processes.
 pub(crate) struct Processes {
     grants: BTreeMap<String, CommandGrant>,
-    starter: Starter,
+    launch_options: LaunchOptions,
     last_id: AtomicU64,
     table: Mutex<Table>,
-    /// By granted name: one start of a command at a time.
-    turns: BTreeMap<String, sync::Mutex<()>>,
-    /// Starts that may be in progress.
-    places: Arc<Semaphore>,
-    /// Starts in progress. Each ends by its deadline, or when the router ends.
+    /// Per command: serializes its starts.
+    start_locks: BTreeMap<String, sync::Mutex<()>>,
+    /// Permits for concurrent starts.
+    start_permits: Arc<Semaphore>,
+    /// Starts in progress. Each ends by its deadline, or when the router stops.
     starts: TaskTracker,
     closing: CancellationToken,
-    /// A launcher for the next start.
-    spare: Spare,
-    house: Arc<House>,
+    /// A prestarted launcher for the next start.
+    spare: SpareLauncher,
+    context: Arc<ProcessContext>,
 }
 
-/// By what programs begin, and what they get beside their grants.
+/// How programs are launched.
 #[derive(Clone, Debug)]
-pub(crate) struct Starter {
-    /// What sets limits. Without one a program that has any does not begin.
+pub(crate) struct LaunchOptions {
+    /// The executable that applies limits. Without it, a program with limits is not started.
     pub(crate) launcher: Option<PathBuf>,
-    /// The soft limit of open files; the router's own when absent.
+    /// Soft limit of open files; by default the router's own.
     pub(crate) files: Option<u64>,
-    /// A program that has not started by then is given up.
+    /// Timeout of a start.
     pub(crate) deadline: Duration,
 }
 
-/// What all processes of a provider share.
-struct House {
+/// State shared by all processes of a provider.
+struct ProcessContext {
     provider: String,
     changes: Changes,
-    notes: Arc<Notes>,
-    records: Arc<Records>,
+    log_limiter: Arc<LogLimiter>,
+    records: Arc<ProcessRecords>,
 }
 
 #[derive(Default)]
 struct Table {
-    /// By granted name: the running process, or the last that ended.
+    /// Per command: the running process, or the last one that exited.
     processes: BTreeMap<String, Arc<Process>>,
-    /// By granted name: what is started again when it ends by itself.
-    minders: BTreeMap<String, Minder>,
-    /// By granted name: the start that missed its deadline and cannot be ended.
-    stuck: BTreeMap<String, Stuck>,
-    /// The router ends: nothing is started any more.
+    /// Per command: the task that restarts it.
+    restart_watchers: BTreeMap<String, RestartWatcher>,
+    /// Per command: a start that timed out and cannot be killed.
+    stuck: BTreeMap<String, StuckStart>,
+    /// The router is stopping: no more starts.
     closed: bool,
 }
 
-/// What a plugin adds to a command: arguments and environment.
+/// Arguments and environment that a plugin adds to a command.
 #[derive(Clone, Default)]
 struct Extras {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
 }
 
-/// Counts starts and ends, and remembers which command the last one of each concerned.
+/// Counts starts and exits, and the number of the last one per command.
 pub(crate) struct Changes {
     by_command: Mutex<BTreeMap<String, u64>>,
     count: watch::Sender<u64>,
@@ -136,9 +137,9 @@ pub(crate) enum CommandError {
     NotFound(String),
 }
 
-// === impl Starter ===
+// === impl LaunchOptions ===
 
-impl Default for Starter {
+impl Default for LaunchOptions {
     fn default() -> Self {
         Self { launcher: None, files: None, deadline: DEADLINE }
     }
@@ -160,73 +161,77 @@ impl CommandError {
 // === impl Processes ===
 
 impl Processes {
-    /// Nothing runs yet, but what the records say.
+    /// Processes of a provider. Those in the records are not adopted before [`Processes::recover`].
     pub(crate) fn new(
         provider: &str,
         grants: BTreeMap<String, CommandGrant>,
-        starter: Starter,
-        notes: Arc<Notes>,
-        records: Arc<Records>,
+        launch_options: LaunchOptions,
+        log_limiter: Arc<LogLimiter>,
+        records: Arc<ProcessRecords>,
     ) -> Arc<Self> {
         let changes =
             Changes { by_command: Mutex::new(BTreeMap::new()), count: watch::Sender::new(0) };
-        let house = House { provider: provider.to_owned(), changes, notes, records };
+        let context =
+            ProcessContext { provider: provider.to_owned(), changes, log_limiter, records };
         Arc::new(Self {
-            turns: grants.keys().map(|command| (command.clone(), sync::Mutex::default())).collect(),
-            places: Arc::new(Semaphore::new(STARTS)),
+            start_locks: grants
+                .keys()
+                .map(|command| (command.clone(), sync::Mutex::default()))
+                .collect(),
+            start_permits: Arc::new(Semaphore::new(STARTS)),
             starts: TaskTracker::new(),
             closing: CancellationToken::new(),
-            spare: Spare::default(),
+            spare: SpareLauncher::default(),
             grants,
-            starter,
-            // Numbers of an earlier router are not used again.
+            launch_options,
+            // IDs of an earlier router are not reused.
             last_id: AtomicU64::new(wall_clock() / 1_000_000),
             table: Mutex::new(Table::default()),
-            house: Arc::new(house),
+            context: Arc::new(context),
         })
     }
 
-    /// Finds again what an earlier router has left running. What is not granted any more is ended.
-    /// Must be called within the runtime, and once.
+    /// Adopts processes that an earlier router left running, and stops those that are no longer
+    /// granted. Must be called once, within a tokio runtime.
     pub(crate) async fn recover(self: &Arc<Self>) {
-        let House { provider, records, .. } = &*self.house;
+        let ProcessContext { provider, records, .. } = &*self.context;
         for record in records.of(provider) {
             let (command, pid) = (record.command.as_str(), record.pid);
-            let Some(process) = Process::adopt(&record, &self.house).await else {
+            let Some(process) = Process::adopt(&record, &self.context).await else {
                 records.remove(provider, record.id);
                 continue;
             };
-            let taken = match self.table().processes.entry(record.command.clone()) {
-                Entry::Vacant(place) if self.grants.contains_key(command) => {
-                    place.insert(process.clone());
+            let adopted = match self.table().processes.entry(record.command.clone()) {
+                Entry::Vacant(entry) if self.grants.contains_key(command) => {
+                    entry.insert(process.clone());
                     true
                 }
                 _ => false,
             };
-            if taken {
+            if adopted {
                 tracing::info!(provider, command, pid, "process found running");
-                self.house.changes.happened(command);
+                self.context.changes.record(command);
             } else {
                 tracing::warn!(
                     provider,
                     command,
                     pid,
-                    "ending a process of an earlier configuration: the command is not granted any more"
+                    "stopping a process of an earlier configuration: its command is no longer granted"
                 );
-                self.end(&process).await;
+                self.stop(&process).await;
             }
         }
         records.written().await;
         self.refill();
     }
 
-    /// Every granted name.
+    /// Names of all granted commands.
     pub(crate) fn granted(&self) -> Vec<String> {
         self.grants.keys().cloned().collect()
     }
 
-    /// Starts the process of a command. A caller that gives up does not end the start. Must be called
-    /// within the runtime.
+    /// Starts the process of a command. Dropping the future does not cancel the start. Must be
+    /// called within a tokio runtime.
     pub(crate) async fn spawn(
         self: &Arc<Self>,
         command: &str,
@@ -237,12 +242,12 @@ impl Processes {
         self.check(command, grant, arguments, environment)?;
         let extras = Extras { arguments: arguments.to_vec(), environment: environment.to_vec() };
         let started = self.start(command, extras, None).await?;
-        started.ok_or_else(|| CommandError::Failed(broken_off(command)))
+        started.ok_or_else(|| CommandError::Failed(start_interrupted(command)))
     }
 
-    /// Starts the process of a command again, unless what a provider once started as `first` is not
-    /// wanted any more.
-    async fn again(
+    /// Restarts the process of a command, unless the process that a plugin started as `first` is no
+    /// longer watched.
+    async fn restart(
         self: &Arc<Self>,
         command: &str,
         first: u64,
@@ -260,60 +265,60 @@ impl Processes {
         let processes = self.clone();
         let start = Start { processes, command: command.to_owned(), extras, restarted };
         let started = self.starts.spawn(start.run()).await;
-        started.unwrap_or_else(|_| Err(CommandError::Failed(broken_off(command))))
+        started.unwrap_or_else(|_| Err(CommandError::Failed(start_interrupted(command))))
     }
 
     fn next_id(&self) -> u64 {
         self.last_id.fetch_add(1, Relaxed) + 1
     }
 
-    /// Sends a signal to the process of this number; nothing when it has ended. Whoever is told
-    /// anything but to pause and to go on is meant to end, and is not started again.
+    /// Sends a signal to the process of this ID; no effect if it has exited. Any signal except
+    /// SIGSTOP and SIGCONT is meant to stop it, so it is not restarted afterwards.
     pub(crate) fn signal(&self, id: u64, signal: Signal) -> Result<(), CommandError> {
         let Some(process) = self.by_id(id)? else { return Ok(()) };
         if ![Signal::STOP, Signal::CONT].contains(&signal) {
-            self.table().minders.remove(process.command());
+            self.table().restart_watchers.remove(process.command());
         }
         process.signal(signal);
         Ok(())
     }
 
-    /// The running process of a command, or the last that ended.
+    /// The running process of a command, or the last one that exited.
     pub(crate) fn find(&self, command: &str) -> Result<Option<Arc<Process>>, CommandError> {
         self.grant(command)?;
         Ok(self.table().processes.get(command).cloned())
     }
 
-    /// The process of this number. None when it ended and another took its place.
+    /// The process of this ID. None if it exited and the command was started again.
     pub(crate) fn by_id(&self, id: u64) -> Result<Option<Arc<Process>>, CommandError> {
         if id == 0 || id > self.last_id.load(Relaxed) {
-            return Err(CommandError::NotFound(format!("there never was a process {id}")));
+            return Err(CommandError::NotFound(format!("process {id} does not exist")));
         }
         Ok(self.table().processes.values().find(|process| process.id() == id).cloned())
     }
 
-    /// Waits for changes after `since`.
+    /// Waits for changes after number `since`.
     pub(crate) async fn changes(&self, since: u64) -> (u64, Vec<String>) {
-        let mut count = self.house.changes.count.subscribe();
-        // A number that was never given comes from an earlier life: begin anew.
+        let mut count = self.context.changes.count.subscribe();
+        // A number above the count is from an earlier router: start from 0.
         let since = if since > *count.borrow() { 0 } else { since };
-        // The sender lives in `self`, so this cannot fail.
+        // `self` holds the sender, so this cannot fail.
         let now = count.wait_for(|now| *now > since).await.map_or(since, |now| *now);
-        (now, self.house.changes.after(since))
+        (now, self.context.changes.after(since))
     }
 
-    /// Ends every process as its grant says: its signal to the group, SIGKILL after its grace.
-    /// Nothing can be started afterwards.
+    /// Stops every process as its grant defines: its signal to the group, SIGKILL after the grace
+    /// period. Nothing can be started afterwards.
     pub(crate) async fn shutdown(&self) {
         let running = self.close();
-        join_all(running.iter().map(|process| self.end(process))).await;
+        join_all(running.iter().map(|process| self.stop(process))).await;
         self.starts.close();
         self.starts.wait().await;
-        self.house.records.written().await;
+        self.context.records.written().await;
     }
 
-    /// Kills every process. Nothing can be started afterwards. False when one has not ended a moment
-    /// later.
+    /// Kills every process. Nothing can be started afterwards. False if one is still running after
+    /// [`KILL_MOMENT`].
     pub(crate) async fn kill(&self) -> bool {
         let running = self.close();
         let ends = running.iter().map(|process| {
@@ -321,27 +326,27 @@ impl Processes {
             tokio::time::timeout(KILL_MOMENT, process.wait())
         });
         let ended = join_all(ends).await.iter().all(Result::is_ok);
-        self.house.records.written().await;
+        self.context.records.written().await;
         ended
     }
 
-    /// Lets nothing start any more, and returns what runs.
+    /// Prevents further starts; returns the running processes.
     fn close(&self) -> Vec<Arc<Process>> {
         self.closing.cancel();
         drop(self.spare.take());
         let mut table = self.table();
         table.closed = true;
-        table.minders.clear();
-        let running = table.processes.values().filter(|process| process.ended().is_none());
+        table.restart_watchers.clear();
+        let running = table.processes.values().filter(|process| process.exit_status().is_none());
         running.cloned().collect()
     }
 
-    async fn end(&self, process: &Process) {
+    async fn stop(&self, process: &Process) {
         let end = self.grants.get(process.command()).map(|grant| &grant.end);
-        let wanted = end.and_then(|end| signal(end.signal.as_deref()?));
+        let stop_signal = end.and_then(|end| signal(end.signal.as_deref()?));
         let grace = end.map_or(Duration::ZERO, |end| end.grace).min(LAST_GRACE);
-        process.signal(wanted.unwrap_or(Signal::TERM));
-        // A stopped process would not see it.
+        process.signal(stop_signal.unwrap_or(Signal::TERM));
+        // A stopped process does not handle signals.
         process.signal(Signal::CONT);
         if tokio::time::timeout(grace, process.wait()).await.is_err() {
             process.signal(Signal::KILL);
@@ -349,20 +354,20 @@ impl Processes {
         }
     }
 
-    /// How long [`Processes::shutdown`] takes at most.
-    pub(crate) fn longest_end(&self) -> Duration {
+    /// Maximum duration of [`Processes::shutdown`].
+    pub(crate) fn max_shutdown_time(&self) -> Duration {
         let graces = self.grants.values().map(|grant| grant.end.grace.min(LAST_GRACE));
         graces.max().map_or(Duration::ZERO, |grace| grace + KILL_TIME)
     }
 
     fn grant(&self, command: &str) -> Result<&CommandGrant, CommandError> {
         self.grants.get(command).ok_or_else(|| {
-            let name = clean(command, 128);
+            let name = sanitize(command, 128);
             CommandError::Denied(format!(
                 "provider {:?}: command {name:?} is not granted: add to [provider.{}]: \
                  command.{} = {{ run = [\"/path/to/program\"] }}",
-                self.house.provider,
-                toml_key(&self.house.provider),
+                self.context.provider,
+                toml_key(&self.context.provider),
                 toml_key(&name)
             ))
         })
@@ -375,22 +380,25 @@ impl Processes {
         arguments: &[String],
         environment: &[(String, String)],
     ) -> Result<(), CommandError> {
-        let table =
-            format!("[provider.{}.command.{}]", toml_key(&self.house.provider), toml_key(command));
+        let table = format!(
+            "[provider.{}.command.{}]",
+            toml_key(&self.context.provider),
+            toml_key(command)
+        );
         if !arguments.is_empty() && !grant.extra_arguments {
             return Err(CommandError::Denied(format!(
                 "provider {:?}: arguments for command {command:?} are not granted: \
                  add to {table}: extra-arguments = true",
-                self.house.provider
+                self.context.provider
             )));
         }
         let foreign = |(name, _): &&(String, String)| !grant.extra_environment.contains(name);
         if let Some((name, _)) = environment.iter().find(foreign) {
-            let name = clean(name, 128);
+            let name = sanitize(name, 128);
             return Err(CommandError::Denied(format!(
                 "provider {:?}: variable {name:?} for command {command:?} is not granted: \
                  write in {table}: extra-environment = [{}]",
-                self.house.provider,
+                self.context.provider,
                 grant
                     .extra_environment
                     .iter()
@@ -403,7 +411,7 @@ impl Processes {
         let texts = arguments.iter().chain(environment.iter().map(|(_, value)| value));
         if texts.into_iter().any(|text| text.contains('\0')) {
             let message =
-                format!("command {command:?}: an argument or variable contains a zero byte");
+                format!("command {command:?}: an argument or variable contains a NUL byte");
             return Err(CommandError::Invalid(message));
         }
         Ok(())
@@ -414,13 +422,13 @@ impl Processes {
     }
 }
 
-fn broken_off(command: &str) -> String {
-    format!("command {command:?}: its start broke off")
+fn start_interrupted(command: &str) -> String {
+    format!("command {command:?}: its start was interrupted")
 }
 
-/// A pipe for output. Whoever writes holds the reading side as well: so nobody is ended by the
-/// router's end, and the next one can read on.
-fn channel() -> io::Result<(pipe::Receiver, File)> {
+/// A pipe for output. The write end is opened for reading too, so a program does not get SIGPIPE
+/// when the router exits, and the next router can continue reading.
+fn output_pipe() -> io::Result<(pipe::Receiver, File)> {
     let (output, input) = pipe_with(PipeFlags::CLOEXEC)?;
     let both = File::options()
         .read(true)
@@ -433,8 +441,8 @@ fn channel() -> io::Result<(pipe::Receiver, File)> {
 // === impl Changes ===
 
 impl Changes {
-    /// A process of this command started or ended.
-    pub(crate) fn happened(&self, command: &str) {
+    /// Counts a start or exit of this command.
+    pub(crate) fn record(&self, command: &str) {
         let mut by_command = self.by_command.lock().unwrap_or_else(PoisonError::into_inner);
         self.count.send_modify(|count| {
             *count += 1;

@@ -1,13 +1,13 @@
-//! Compiling components, in a process that may use only so much.
+//! Compilation of components, in a process with resource limits.
 //!
-//! A file of a megabyte can keep a compiler busy for minutes and fill gigabytes. So the file is
-//! measured before it is compiled ([`survey`]), and the compiler runs in a child process
-//! ([`process`]) whose memory and CPU time the kernel limits. The child gets the file on its standard
-//! input and hands the machine code back on its standard output, so the code comes from our own
-//! program and from nowhere else. Dropping the future that waits for it kills the child.
+//! A file of a megabyte can keep a compiler busy for minutes and use gigabytes. So the file is
+//! measured before it is compiled ([`module_stats`]), and the compiler runs in a child process
+//! ([`process`]) with kernel limits on memory and CPU time. The child receives the file on its
+//! standard input and returns the machine code on its standard output, so the code comes only from
+//! our own executable. Dropping the future kills the child.
 
+mod module_stats;
 mod process;
-mod survey;
 
 use std::{
     path::PathBuf,
@@ -20,18 +20,18 @@ use wasmtime::Engine;
 
 pub use self::process::compile_process;
 use crate::{
-    cache::Compiled,
-    load::{Source, check},
+    cache::CompiledCode,
+    load::{PluginSource, check},
     settings::CompileLimits,
 };
 
-/// Compilations at a time; more wait. Each may use the whole memory of its limit.
+/// Maximum concurrent compilations; further ones wait. Each may use its whole memory limit.
 const COMPILATIONS: usize = 2;
 
 /// Compiles components within limits.
 pub(crate) struct Compiler {
-    /// The program that compiles; this process does where there is none, without limits of memory
-    /// and time.
+    /// The executable that compiles; if absent, this process compiles without limits on memory and
+    /// time.
     program: Option<PathBuf>,
     limits: CompileLimits,
     permits: Semaphore,
@@ -40,18 +40,18 @@ pub(crate) struct Compiler {
 // === impl Compiler ===
 
 impl Compiler {
-    /// `program` begins with [`compile_process`].
+    /// `program` must call [`compile_process`] first.
     pub(crate) fn new(program: Option<PathBuf>, limits: CompileLimits) -> Self {
         Self { program, limits, permits: Semaphore::new(COMPILATIONS) }
     }
 
-    /// The machine code of a plugin for this engine. The error follows the plugin's name and says
-    /// what to do. Dropping the future ends the compilation.
+    /// Compiles a plugin for this engine. The error follows the plugin's name and says what to do.
+    /// Dropping the future cancels the compilation.
     pub(crate) async fn compile(
         &self,
         engine: &Engine,
-        source: &Arc<Source>,
-    ) -> Result<Compiled, String> {
+        source: &Arc<PluginSource>,
+    ) -> Result<CompiledCode, String> {
         check::is_wasm(&source.bytes)?;
         let _permit = self.permits.acquire().await.map_err(|error| error.to_string())?;
         let began = Instant::now();
@@ -59,8 +59,8 @@ impl Compiler {
             Some(program) => process::compile(program, self.limits, &source.bytes).await,
             None => {
                 let (engine, source) = (engine.clone(), source.clone());
-                let here = move || compile(&engine, &source.bytes);
-                tokio::task::spawn_blocking(here).await.unwrap_or_else(|_| Err(damaged()))
+                let compile_here = move || compile(&engine, &source.bytes);
+                tokio::task::spawn_blocking(compile_here).await.unwrap_or_else(|_| Err(damaged()))
             }
         };
         tracing::debug!(
@@ -74,17 +74,17 @@ impl Compiler {
 }
 
 /// Measures a file and compiles it. The error says what is wrong with the file.
-fn compile(engine: &Engine, bytes: &[u8]) -> Result<Compiled, String> {
-    survey::measure(bytes)?;
+fn compile(engine: &Engine, bytes: &[u8]) -> Result<CompiledCode, String> {
+    module_stats::measure(bytes)?;
     let component = check::component(bytes)?;
-    check::contract(survey::provider(&component)?.as_deref())?;
-    Compiled::compile(engine, &component)
+    check::contract(module_stats::provider(&component)?.as_deref())?;
+    CompiledCode::compile(engine, &component)
         .map_err(|error| format!("it is not a valid component: {}", crate::load::chain(&error)))
 }
 
-/// The parsers of other people's files are not ours; a panic there is a bad file.
+/// The parsers are third-party code; a panic in them means an invalid file.
 pub(crate) fn damaged() -> String {
-    "it cannot be read: it is damaged in an unusual way".to_owned()
+    "it cannot be parsed: the file is damaged".to_owned()
 }
 
 /// Whole milliseconds, for the log.

@@ -1,12 +1,12 @@
-//! The contract's records as core's, and back.
+//! Conversions between the contract's records and core's.
 
 use drowse_core::{ErrorCode, Exit, RecreateOptions, RemoveOptions, StopOptions, Target, Usage};
 
-use crate::{bindings::types, fault::clean};
+use crate::{bindings::types, fault::sanitize};
 
-/// Lines of a command's output that are kept.
+/// Maximum lines of a command's output.
 const EXIT_LINES: usize = 100;
-/// Where such a line is cut.
+/// Maximum bytes of such a line.
 const EXIT_LINE_BYTES: usize = 4 << 10;
 
 // === to the guest ===
@@ -49,14 +49,17 @@ pub(crate) fn attribute(name: impl Into<String>, value: impl Into<String>) -> ty
 
 // === from the guest ===
 
-/// With no more of the output than the contract allows.
+/// Truncates the output to the contract's limits.
 pub(crate) fn exit(exit: types::Exit) -> Exit {
     let skip = exit.output.len().saturating_sub(EXIT_LINES);
     let lines = exit.output.iter().skip(skip);
-    Exit { status: exit.status, output: lines.map(|line| clean(line, EXIT_LINE_BYTES)).collect() }
+    Exit {
+        status: exit.status,
+        output: lines.map(|line| sanitize(line, EXIT_LINE_BYTES)).collect(),
+    }
 }
 
-/// Without figures that are none.
+/// Drops percentages that are negative, infinite or not a number.
 pub(crate) fn usage(usage: types::ResourceUsage) -> Usage {
     let percent = |percent: &f64| percent.is_finite() && *percent >= 0.0;
     Usage { cpu_percent: usage.cpu_percent.filter(percent), memory: usage.memory }
@@ -72,6 +75,6 @@ pub(crate) fn error_code(code: types::ErrorCode) -> ErrorCode {
         types::ErrorCode::Unsupported => ErrorCode::Unsupported,
         types::ErrorCode::Internal => ErrorCode::Internal,
         types::ErrorCode::Denied => ErrorCode::Denied,
-        types::ErrorCode::Other(word) => ErrorCode::Other(clean(&word, 64)),
+        types::ErrorCode::Other(code) => ErrorCode::Other(sanitize(&code, 64)),
     }
 }

@@ -1,4 +1,4 @@
-//! Notices changes in directories of plugins, also in those that do not exist yet.
+//! Watches plugin directories for changes, including directories that do not exist yet.
 
 use std::{
     collections::BTreeSet,
@@ -13,77 +13,77 @@ use notify::{
 };
 use tokio::sync::Notify;
 
-/// Changes that come within this time are one change: a file is written in pieces.
-const QUIET: Duration = Duration::from_millis(100);
-/// But they are not waited for longer than this.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Changes within this time count as one: files are written in several steps.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// Maximum delay of a change by debouncing.
+const DEBOUNCE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Watches directories for changes of what is in them.
+/// A watcher of directories and files.
 pub(crate) struct Directories {
     watcher: Arc<Mutex<RecommendedWatcher>>,
     wanted: Arc<Mutex<BTreeSet<PathBuf>>>,
-    bell: Arc<Notify>,
+    notify: Arc<Notify>,
 }
 
 // === impl Directories ===
 
 impl Directories {
     pub(crate) fn new() -> notify::Result<Self> {
-        let bell = Arc::new(Notify::new());
+        let notify = Arc::new(Notify::new());
         let wanted = Arc::new(Mutex::new(BTreeSet::new()));
         let watcher = notify::recommended_watcher({
-            let (bell, wanted) = (bell.clone(), wanted.clone());
+            let (notify, wanted) = (notify.clone(), wanted.clone());
             move |event: notify::Result<Event>| {
-                // An error may have hidden a change.
+                // An error may hide a change.
                 if event.map_or(true, |event| event.need_rescan() || concerns(&event, &wanted)) {
-                    bell.notify_one();
+                    notify.notify_one();
                 }
             }
         })?;
-        Ok(Self { watcher: Arc::new(Mutex::new(watcher)), wanted, bell })
+        Ok(Self { watcher: Arc::new(Mutex::new(watcher)), wanted, notify })
     }
 
-    /// Watches this directory too, or this single file. Blocks for as long as the file system takes.
+    /// Also watches this directory or single file. Blocks on the file system.
     pub(crate) fn add(&self, dir: &Path) {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(dir.to_owned());
-        renew(&self.watcher, &self.wanted);
+        watch_existing(&self.watcher, &self.wanted);
     }
 
-    /// Waits until something has changed and then been quiet for a moment. For one caller, which
-    /// does not give it up.
+    /// Waits for a change and the following quiet period. Supports a single caller and is not
+    /// cancel-safe.
     pub(crate) async fn changed(&self) {
-        self.bell.notified().await;
+        self.notify.notified().await;
         let quiet =
-            async { while tokio::time::timeout(QUIET, self.bell.notified()).await.is_ok() {} };
-        // Whoever writes all the time is looked at all the same.
-        let _ = tokio::time::timeout(PATIENCE, quiet).await;
+            async { while tokio::time::timeout(DEBOUNCE, self.notify.notified()).await.is_ok() {} };
+        // Reported after the limit even if writes continue.
+        let _ = tokio::time::timeout(DEBOUNCE_LIMIT, quiet).await;
         let (watcher, wanted) = (self.watcher.clone(), self.wanted.clone());
-        // It fails only when the runtime ends.
-        let _ = tokio::task::spawn_blocking(move || renew(&watcher, &wanted)).await;
+        // Fails only if the runtime is shutting down.
+        let _ = tokio::task::spawn_blocking(move || watch_existing(&watcher, &wanted)).await;
     }
 }
 
-/// Watches what exists: each directory and, for the time that it does not exist or is replaced, its
-/// nearest existing ancestor.
-fn renew(watcher: &Mutex<RecommendedWatcher>, wanted: &Mutex<BTreeSet<PathBuf>>) {
+/// Watches each wanted directory and its parent, or the nearest existing ancestors, so that its
+/// creation or replacement is seen.
+fn watch_existing(watcher: &Mutex<RecommendedWatcher>, wanted: &Mutex<BTreeSet<PathBuf>>) {
     let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
     let wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for dir in wanted {
         let existing = dir.ancestors().filter(|ancestor| ancestor.is_dir());
-        for (place, ancestor) in existing.take(2).enumerate() {
+        for (depth, ancestor) in existing.take(2).enumerate() {
             if let Err(error) = watcher.watch(ancestor, RecursiveMode::NonRecursive)
-                && place == 0
+                && depth == 0
             {
                 let ancestor = ancestor.display();
-                tracing::warn!("changes of plugins in {ancestor} will not be noticed: {error}");
+                tracing::warn!("changes of plugins in {ancestor} cannot be watched: {error}");
             }
         }
     }
 }
 
-/// Whether this is a change in a wanted directory, or on the way to one.
+/// Whether an event affects a wanted path or one of its ancestors.
 fn concerns(event: &Event, wanted: &Mutex<BTreeSet<PathBuf>>) -> bool {
-    // Our own reading is no change.
+    // Reading is not a change.
     let harmless = matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write));
     let wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
     !harmless
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_noticed_also_in_a_directory_made_later() {
+    async fn files_in_a_directory_created_later_are_noticed() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path().canonicalize().unwrap();
         let dir = root.join("a/plugins");
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reading_is_no_change() {
+    async fn reading_a_file_is_not_reported() {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().canonicalize().unwrap();
         fs::write(dir.join("docker.wasm"), "x").unwrap();

@@ -1,5 +1,5 @@
-//! The way to a granted endpoint: its connections for HTTP and gRPC and the headers that the host
-//! adds, or its datagrams.
+//! Clients of granted endpoints: connections for HTTP and gRPC with the headers that the host adds,
+//! and datagrams.
 
 mod connect;
 mod datagrams;
@@ -32,34 +32,34 @@ use crate::{
     settings::{EndpointGrant, Transport},
 };
 
-/// Connections kept open to one endpoint while nothing is asked.
+/// Maximum idle connections per endpoint.
 const IDLE_CONNECTIONS: usize = 8;
-/// How long they are kept.
+/// Time until an idle connection is closed.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// A granted endpoint, ready to be called.
+/// A granted HTTP endpoint.
 pub(crate) struct Endpoint {
-    place: Place,
+    label: EndpointLabel,
     origin: String,
     base: String,
     headers: Vec<SecretHeader>,
     tokens: Option<Box<Tokens>>,
     timeout: Duration,
     client: Client<Connector, Full<Bytes>>,
-    /// For gRPC.
+    /// HTTP/2 client for gRPC.
     calls: grpc::Client,
 }
 
-/// What guests and operators are told of where an endpoint is.
-pub(crate) struct Place {
+/// Name and address of an endpoint in messages for guests and operators.
+pub(crate) struct EndpointLabel {
     name: String,
     url: String,
-    /// Why nothing could be sent the last time.
+    /// Cause of the last connection failure.
     cause: Mutex<String>,
 }
 
-/// A request that has passed the rules.
-pub(crate) struct Outgoing {
+/// A request that the rules allow.
+pub(crate) struct OutgoingRequest {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
@@ -67,25 +67,26 @@ pub(crate) struct Outgoing {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// Why there is no response. Texts do not say where the endpoint is: they go to the guest.
+/// Why there is no response. The messages go to the guest and do not contain the endpoint's
+/// address.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SendError {
-    /// Broken while sending or receiving.
+    /// The connection failed while sending or receiving.
     Broken(String),
-    /// It is not a request.
+    /// The request is invalid.
     Invalid(String),
     /// The server of a gRPC call answered with a status other than OK.
     Status { code: tonic::Code, message: String },
-    /// No response head in time.
+    /// The response head did not arrive in time.
     Timeout(String),
-    /// Nothing was sent.
+    /// The endpoint is unreachable; nothing was sent.
     Unavailable(String),
 }
 
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// The endpoint of this grant. Nothing is read or connected to before it is first used.
+    /// A client for this grant. Files are read and connections made on first use.
     pub(crate) fn new(name: &str, grant: &EndpointGrant) -> Self {
         let (origin, url) = match &grant.transport {
             Transport::Unix(path) => {
@@ -113,48 +114,54 @@ impl Endpoint {
         let calls =
             clients.http2_only(true).build(Connector::new(grant.transport.clone(), &[b"h2"]));
         Self {
-            place: Place::new(name, url),
+            label: EndpointLabel::new(name, url),
             origin,
             base: grant.base.clone(),
             headers: grant.headers.iter().map(|(n, s)| SecretHeader::new(n, s.clone())).collect(),
-            tokens: grant.token.as_deref().map(|giver| Box::new(Tokens::new(name, giver))),
+            tokens: grant
+                .token
+                .as_deref()
+                .map(|token_grant| Box::new(Tokens::new(name, token_grant))),
             timeout: grant.timeout,
             client,
             calls,
         }
     }
 
-    /// Where it is.
-    pub(crate) fn place(&self) -> &Place {
-        &self.place
+    /// Its label.
+    pub(crate) fn label(&self) -> &EndpointLabel {
+        &self.label
     }
 
-    /// Whether the host itself sets this header.
+    /// Whether the host sets this header.
     pub(crate) fn sets(&self, name: &HeaderName) -> bool {
         let token = self.tokens.is_some() && *name == header::AUTHORIZATION;
         token || self.headers.iter().any(|header| header.is(name))
     }
 
-    /// Sends a request; returns when the response's head is there. Dropping it abandons the
+    /// Sends a request and returns when the response head arrives. Dropping it closes the
     /// connection.
-    pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, SendError> {
+    pub(crate) async fn send(
+        &self,
+        outgoing: OutgoingRequest,
+    ) -> Result<Response<Incoming>, SendError> {
         let timeout = outgoing.timeout.map_or(self.timeout, |wanted| wanted.min(self.timeout));
         let (method, path) = (&outgoing.method, masked_url(&outgoing.path));
-        let asked = format!("{method} {path} on endpoint {:?}", self.place.name);
+        let asked = format!("{method} {path} on endpoint {:?}", self.label.name);
         let request = self.request(outgoing, &asked).await?;
         let late =
-            |_| SendError::Timeout(format!("{asked}: no answer within {}", seconds(timeout)));
+            |_| SendError::Timeout(format!("{asked}: no response within {}", seconds(timeout)));
         let answer = tokio::time::timeout(timeout, self.exchange(request)).await.map_err(late)?;
-        let response = answer.map_err(|error| self.explain(&asked, &error))?;
+        let response = answer.map_err(|error| self.send_error_of(&asked, &error))?;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(SendError::Broken(format!(
-                "{asked}: it answered with an upgrade, which is refused"
+                "{asked}: the response is an upgrade, which is refused"
             )));
         }
         Ok(response)
     }
 
-    /// Sends a request, and sends it again with the token that is asked for.
+    /// Sends a request, and again with a bearer token if the endpoint asks for one.
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
         let Some(tokens) = &self.tokens else { return self.client.request(request).await };
         let with = |token: Option<HeaderValue>| {
@@ -163,12 +170,12 @@ impl Endpoint {
             request
         };
         let response = self.client.request(with(tokens.latest())).await?;
-        match tokens.answer(response.status(), response.headers()).await {
+        match tokens.for_response(response.status(), response.headers()).await {
             Ok(Some(token)) => self.client.request(with(Some(token))).await,
             Ok(None) => Ok(response),
             Err(cause) => {
-                let (endpoint, url) = (&self.place.name, &self.place.url);
-                tracing::warn!(endpoint, url, cause, "an endpoint's token cannot be had");
+                let (endpoint, url) = (&self.label.name, &self.label.url);
+                tracing::warn!(endpoint, url, cause, "no token for an endpoint could be fetched");
                 Ok(response)
             }
         }
@@ -176,10 +183,10 @@ impl Endpoint {
 
     async fn request(
         &self,
-        outgoing: Outgoing,
+        outgoing: OutgoingRequest,
         asked: &str,
     ) -> Result<Request<Full<Bytes>>, SendError> {
-        let Outgoing { method, path, mut headers, body, .. } = outgoing;
+        let OutgoingRequest { method, path, mut headers, body, .. } = outgoing;
         let invalid = |what: &str| SendError::Invalid(format!("{asked}: {what}"));
         let method: Method = method.parse().map_err(|_| invalid("the method is not valid"))?;
         let uri: Uri = format!("{}{}{path}", self.origin, self.base)
@@ -193,40 +200,40 @@ impl Endpoint {
         Ok(request)
     }
 
-    /// Adds what the grant says.
+    /// Adds the headers of the grant.
     async fn add_headers(&self, headers: &mut HeaderMap) -> Result<(), SendError> {
         for header in &self.headers {
             let (name, value): (HeaderName, HeaderValue) =
-                header.read().await.map_err(|cause| self.place.unavailable(cause))?;
+                header.read().await.map_err(|cause| self.label.unavailable(cause))?;
             headers.insert(name, value);
         }
         Ok(())
     }
 
-    fn explain(&self, asked: &str, error: &Error) -> SendError {
-        let cause = innermost(error);
+    fn send_error_of(&self, asked: &str, error: &Error) -> SendError {
+        let cause = root_cause(error);
         if error.is_connect() {
-            self.place.unavailable(cause)
+            self.label.unavailable(cause)
         } else {
             SendError::Broken(format!("{asked}: the connection broke: {cause}"))
         }
     }
 }
 
-// === impl Place ===
+// === impl EndpointLabel ===
 
-impl Place {
+impl EndpointLabel {
     fn new(name: &str, url: String) -> Self {
         Self { name: name.to_owned(), url, cause: Mutex::new(String::new()) }
     }
 
-    /// What a guest is told when nothing can be sent. Where the endpoint is and what is wrong with
-    /// it or its secrets is not for guests.
+    /// The message for guests if the endpoint is unreachable. It contains neither the address nor
+    /// the cause, which may concern secrets.
     pub(crate) fn unreached(&self) -> String {
         format!("endpoint {:?} cannot be reached", self.name)
     }
 
-    /// The same for the operator.
+    /// The message for the operator, with address and cause.
     pub(crate) fn unreached_because(&self) -> String {
         let cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner);
         let (name, url) = (&self.name, &self.url);
@@ -239,8 +246,8 @@ impl Place {
     }
 }
 
-/// What all began with.
-fn innermost(error: &dyn StdError) -> String {
+/// The root cause of an error.
+fn root_cause(error: &dyn StdError) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
@@ -248,7 +255,7 @@ fn innermost(error: &dyn StdError) -> String {
     cause.to_string()
 }
 
-/// An address without the brackets of IPv6.
+/// A host without the brackets of IPv6.
 fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }

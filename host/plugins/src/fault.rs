@@ -1,4 +1,4 @@
-//! What goes wrong in an instance, in plain words.
+//! Faults of instances, with their messages.
 
 use std::time::Duration;
 
@@ -7,55 +7,55 @@ use wasmtime::Trap;
 
 use crate::settings::Limits;
 
-/// How an instance broke: after any of these it is never used again.
+/// Why an instance was ended. An instance is never reused after a fault. The messages follow the
+/// word "it" or "the plugin".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
-    /// It answered with more than that of it.
+    /// An answer larger than the contract allows.
     #[error("answered with {0} of more than {bytes}", bytes = size(*.1))]
     Answer(&'static str, u64),
-    /// All guests together already use this much.
+    /// The memory limit of all guests together is used up.
     #[error(
-        "got no memory: the calls of all providers together may use {} (plugin-limits.memory)",
+        "got no memory: all plugin calls together may use {} (plugin-limits.memory)",
         size(*.0)
     )]
     Ceiling(u64),
-    /// It computed longer than this, less what it was given back meanwhile.
+    /// CPU time above the limit, less the refund.
     #[error("used up its {} of CPU time (limits.cpu)", seconds(*.0))]
     Cpu(Duration),
-    /// Bytes over the border of a dynamic library that mean nothing there.
-    #[error("sent {0} that contract 0.1 does not know: build it anew with drowse-provider-sdk")]
+    /// Bytes from a dynamic library that cannot be decoded.
+    #[error("sent {0} that contract 0.1 does not define; rebuild it with drowse-provider-sdk")]
     Garbled(&'static str),
-    /// More linear memory than its limit.
+    /// Linear memory above the limit.
     #[error("used more than {} of memory (limits.memory)", size(*.0))]
     Memory(u64),
-    /// It called this in `describe` or `configure`.
-    #[error("called {0} where nothing outside may be called")]
-    Outside(&'static str),
-    /// A panic, with the message that it logged.
+    /// A call of an import during `describe` or `configure`.
+    #[error("called {0} in describe or configure, which may not call it")]
+    Initializing(&'static str),
+    /// A panic, with its logged message.
     #[error("panicked: {0}")]
     Panic(String),
-    /// An HTTP response larger than its limit.
+    /// A response larger than the limit.
     #[error("read a response larger than {} (limits.response)", size(*.0))]
     Response(u64),
-    /// More functions in a table than any provider has.
+    /// A table with more elements than allowed.
     #[error("used more than {0} table elements")]
     Table(usize),
-    /// The system has no thread for a dynamic library.
+    /// The system could not create a thread for a dynamic library.
     #[error("got no thread to run on: {0}")]
     Thread(String),
-    /// Calls of a dynamic library hang on all of its threads: nothing can end them.
+    /// All threads of a dynamic library are blocked, and a thread cannot be ended.
     #[error(
-        "hangs on all of its {0} threads (limits.calls), where nothing can end it: mend it and \
-         restart the router"
+        "blocks all of its {0} worker threads (limits.calls); fix the plugin and restart the router"
     )]
     Threads(usize),
-    /// Anything else that ends WASM.
+    /// Any other trap.
     #[error("trapped: {0}")]
     Trap(String),
-    /// It could not read what it was asked.
-    #[error("could not read what it was asked ({0}): build it anew with drowse-provider-sdk")]
+    /// The library could not decode its arguments.
+    #[error("could not decode its arguments ({0}); rebuild it with drowse-provider-sdk")]
     Unreadable(String),
-    /// The call took this long.
+    /// The call exceeded its wall-clock limit.
     #[error("did not answer within {}", seconds(*.0))]
     Wall(Duration),
 }
@@ -63,21 +63,28 @@ pub(crate) enum Fault {
 // === impl Fault ===
 
 impl Fault {
-    /// The fault behind an error of a call: what the host noted, else what the guest last said,
-    /// else the trap.
-    pub(crate) fn of(error: &wasmtime::Error, noted: Option<Self>, said: Option<String>) -> Self {
-        if let Some(fault) = noted {
+    /// The fault behind an error of a call: the fault that the host recorded, else a panic with the
+    /// last logged message, else the trap.
+    pub(crate) fn of(
+        error: &wasmtime::Error,
+        recorded: Option<Self>,
+        logged: Option<String>,
+    ) -> Self {
+        if let Some(fault) = recorded {
             return fault;
         }
-        match (error.downcast_ref::<Trap>(), said) {
-            (Some(Trap::UnreachableCodeReached), Some(said)) => Self::Panic(panic_message(&said)),
+        match (error.downcast_ref::<Trap>(), logged) {
+            (Some(Trap::UnreachableCodeReached), Some(logged)) => {
+                Self::Panic(panic_message(&logged))
+            }
             (Some(Trap::UnreachableCodeReached), None) => {
-                Self::Trap("aborted without a word".into())
+                Self::Trap("aborted without a message".into())
             }
             (Some(Trap::StackOverflow), _) => Self::Trap("its stack overflowed".into()),
-            // Compiled languages keep a second stack in linear memory; overflowing that looks so.
+            // Compilers keep a second stack in linear memory; its overflow is an out-of-bounds
+            // access.
             (Some(Trap::MemoryOutOfBounds), _) => {
-                Self::Trap("it reached outside its memory, as an overflowing stack does".into())
+                Self::Trap("it accessed memory out of bounds, possibly by a stack overflow".into())
             }
             (Some(trap), _) => Self::Trap(trap.to_string().replace("wasm trap: ", "")),
             (None, _) => Self::Trap(error.root_cause().to_string()),
@@ -93,23 +100,23 @@ impl Fault {
         }
     }
 
-    /// The fault for too much memory under these limits.
+    /// The fault for exceeding `limits.memory`.
     pub(crate) fn memory(limits: &Limits) -> Self {
         Self::Memory(limits.memory)
     }
 }
 
-/// What a panic hook logged, without the words that say that it was a panic. Rust's hooks write
-/// `panicked at PLACE:` and the message on the next line.
-pub(crate) fn panic_message(said: &str) -> String {
-    let said = said.strip_prefix("panicked").unwrap_or(said).trim_start_matches([':', ' ']);
-    match said.strip_prefix("at ").and_then(|said| said.split_once(":\n")) {
-        Some((place, message)) => clean(&format!("{message} (at {place})"), 1024),
-        None => clean(said, 1024),
+/// The message that a panic hook logged, without its prefix. Rust's hooks write `panicked at
+/// PLACE:` and the message on the next line.
+pub(crate) fn panic_message(logged: &str) -> String {
+    let text = logged.strip_prefix("panicked").unwrap_or(logged).trim_start_matches([':', ' ']);
+    match text.strip_prefix("at ").and_then(|text| text.split_once(":\n")) {
+        Some((place, message)) => sanitize(&format!("{message} (at {place})"), 1024),
+        None => sanitize(text, 1024),
     }
 }
 
-/// A duration as people write limits: `1 s`, `60 s`, `250 ms`.
+/// Formats a duration as limits are written: `1 s`, `60 s`, `250 ms`.
 pub(crate) fn seconds(duration: Duration) -> String {
     match duration.as_millis() {
         millis if millis % 1000 == 0 => format!("{} s", millis / 1000),
@@ -117,7 +124,7 @@ pub(crate) fn seconds(duration: Duration) -> String {
     }
 }
 
-/// A size as people write limits: `64 MiB`, `100 bytes`.
+/// Formats a size as limits are written: `64 MiB`, `100 bytes`.
 pub(crate) fn size(bytes: u64) -> String {
     match bytes {
         0 => "0 bytes".into(),
@@ -128,9 +135,9 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-/// A provider's text made fit for messages and logs: one line without hidden
-/// characters, cut at `limit` bytes.
-pub(crate) fn clean(text: &str, limit: usize) -> String {
+/// Makes a provider's text safe for messages and logs: one line, hidden characters escaped, at most
+/// `limit` bytes.
+pub(crate) fn sanitize(text: &str, limit: usize) -> String {
     let mut clean = String::with_capacity(text.len().min(limit));
     for c in text.chars() {
         if clean.len() >= limit {
@@ -151,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_named_as_people_write_them() {
+    fn messages_format_limits_as_the_configuration_does() {
         assert_eq!(
             Fault::Memory(64 << 20).to_string(),
             "used more than 64 MiB of memory (limits.memory)"
@@ -167,20 +174,20 @@ mod tests {
     }
 
     #[test]
-    fn an_abort_tells_what_the_panic_hook_logged() {
+    fn an_abort_reports_the_message_of_the_panic_hook() {
         let error = wasmtime::Error::from(Trap::UnreachableCodeReached);
         let fault = Fault::of(&error, None, Some("panicked: no such luck".into()));
         assert_eq!(fault, Fault::Panic("no such luck".into()));
         let rust = Some("panicked at src/lib.rs:7:9:\nno such luck".into());
         let fault = Fault::of(&error, None, rust);
         assert_eq!(fault, Fault::Panic("no such luck (at src/lib.rs:7:9)".into()));
-        let noted = Fault::of(&error, Some(Fault::Table(1)), Some("x".into()));
-        assert_eq!(noted, Fault::Table(1));
+        let recorded = Fault::of(&error, Some(Fault::Table(1)), Some("x".into()));
+        assert_eq!(recorded, Fault::Table(1));
     }
 
     #[test]
-    fn text_becomes_one_harmless_line() {
-        assert_eq!(clean("a\nb\u{1b}[31m\u{202e}c", 100), "a\\nb\\u{1b}[31m\\u{202e}c");
-        assert_eq!(clean("abcdef", 3), "abc…");
+    fn sanitized_text_is_one_line_without_hidden_characters() {
+        assert_eq!(sanitize("a\nb\u{1b}[31m\u{202e}c", 100), "a\\nb\\u{1b}[31m\\u{202e}c");
+        assert_eq!(sanitize("abcdef", 3), "abc…");
     }
 }

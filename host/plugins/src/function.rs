@@ -1,4 +1,4 @@
-//! The functions of the contract with their arguments, whatever a plugin is built as.
+//! The functions of the contract with their arguments, for components and dynamic libraries.
 
 use drowse_provider_abi as abi;
 use futures_util::future::BoxFuture;
@@ -10,16 +10,15 @@ use crate::{
     store::HostState,
 };
 
-/// What a guest answers: its result, or its own error.
+/// A guest's answer: the result, or the error that it returned.
 pub(crate) type Answer<R> = Result<R, types::Error>;
 
-/// A function of the contract that can be called. Serialised, it is its arguments one after the
-/// other.
+/// A function of the contract. Serialized, it is the sequence of its arguments.
 pub(crate) trait Function: Serialize + Send + Sync + 'static {
-    /// What it answers.
+    /// Its result.
     type Answer: DeserializeOwned + Send + 'static;
 
-    /// Its place in a dynamic library's table; absent when nothing is called.
+    /// Its entry in a dynamic library's table; none for [`ConfigureOnly`].
     const ENTRY: Option<abi::Function>;
 
     /// Calls it in an instance of a component.
@@ -30,9 +29,9 @@ pub(crate) trait Function: Serialize + Send + Sync + 'static {
     ) -> BoxFuture<'a, wasmtime::Result<Answer<Self::Answer>>>;
 }
 
-/// Nothing: an instance is made and configured, and that is all.
+/// Configures an instance and calls no function.
 #[derive(Serialize)]
-pub(crate) struct Nothing;
+pub(crate) struct ConfigureOnly;
 
 /// `describe`
 #[derive(Serialize)]
@@ -86,7 +85,7 @@ functions! {
     Usage { target: types::Target } -> types::ResourceUsage: |it| call_usage(&it.target);
 }
 
-impl Function for Nothing {
+impl Function for ConfigureOnly {
     type Answer = ();
     const ENTRY: Option<abi::Function> = None;
 

@@ -1,11 +1,11 @@
-//! The memory of all guests together, and each provider's share of it.
+//! The memory limit of all guests together, and each provider's share of it.
 //!
-//! `limits.memory` bounds one call, and `limits.calls` the calls of one provider; their product times
-//! the providers may be more than the machine has. So all calls draw on one ceiling. Half of it is
-//! divided evenly among the providers, and each one's part is its own; the other half goes to whoever
-//! asks first. So a provider that takes all it can get leaves the others their part.
+//! `limits.memory` bounds one call and `limits.calls` the calls of one provider; the product over
+//! all providers may exceed the machine's memory. So all calls draw on one shared limit. Half of it
+//! is divided evenly among the providers as guaranteed shares; the other half is first come, first
+//! served. So a provider that uses all it can get leaves the others their guaranteed share.
 //!
-//! A call that finds no room waits for a while, as others end, and then fails.
+//! A call that finds no memory waits up to [`WAIT`] for other calls to end and then fails.
 
 use std::{
     collections::BTreeMap,
@@ -18,10 +18,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// A call waits for memory for this long.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Maximum time that a call waits for memory.
+const WAIT: Duration = Duration::from_secs(5);
 
-/// The ceiling and what is used of it.
+/// The shared limit and its use.
 #[derive(Debug)]
 pub(crate) struct GuestMemory {
     limit: u64,
@@ -29,21 +29,21 @@ pub(crate) struct GuestMemory {
     freed: Notify,
 }
 
-/// Bytes used by each share.
+/// Bytes used per share.
 #[derive(Debug, Default)]
 struct Shares {
     used: BTreeMap<u64, u64>,
     next: u64,
 }
 
-/// One provider's part in the ceiling.
+/// One provider's share of the limit.
 #[derive(Debug)]
 pub(crate) struct Share {
     memory: Arc<GuestMemory>,
     id: u64,
 }
 
-/// What one instance has taken of its provider's share; given back when it is dropped.
+/// Bytes reserved by one instance; released on drop.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     share: Arc<Share>,
@@ -57,7 +57,7 @@ impl GuestMemory {
         Self { limit, shares: Mutex::default(), freed: Notify::new() }
     }
 
-    /// A share for one more provider.
+    /// A share for a new provider.
     pub(crate) fn share(self: &Arc<Self>) -> Arc<Share> {
         let mut shares = self.shares();
         let id = shares.next;
@@ -70,7 +70,7 @@ impl GuestMemory {
         self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes bytes for a share if there is room.
+    /// Reserves bytes for a share if the limits allow it.
     fn take(&self, id: u64, more: u64) -> bool {
         let mut shares = self.shares();
         let total = shares.used.values().fold(more, |sum, used| sum.saturating_add(*used));
@@ -78,16 +78,16 @@ impl GuestMemory {
         let own = self.limit / 2 / (shares.used.len() as u64).max(1);
         let beyond = |used: u64| used.saturating_sub(own);
         let others = shares.used.iter().filter(|(other, _)| **other != id);
-        let first_come =
+        let shared_use =
             others.fold(beyond(used), |sum, (_, used)| sum.saturating_add(beyond(*used)));
-        let fits = total <= self.limit && (used <= own || first_come <= self.limit / 2);
+        let fits = total <= self.limit && (used <= own || shared_use <= self.limit / 2);
         if fits {
             shares.used.insert(id, used);
         }
         fits
     }
 
-    fn give_back(&self, id: u64, bytes: u64) {
+    fn release(&self, id: u64, bytes: u64) {
         if let Some(used) = self.shares().used.get_mut(&id) {
             *used = used.saturating_sub(bytes);
         }
@@ -95,7 +95,7 @@ impl GuestMemory {
     }
 }
 
-/// Without a ceiling.
+/// Unlimited.
 impl Default for GuestMemory {
     fn default() -> Self {
         Self::new(u64::MAX)
@@ -105,12 +105,12 @@ impl Default for GuestMemory {
 // === impl Share ===
 
 impl Share {
-    /// The ceiling of all shares together.
+    /// The limit of all shares together, in bytes.
     pub(crate) fn limit(&self) -> u64 {
         self.memory.limit
     }
 
-    /// For an instance that has taken nothing yet.
+    /// An empty reservation for a new instance.
     pub(crate) fn reserve(self: &Arc<Self>) -> Reservation {
         Reservation { share: self.clone(), bytes: 0 }
     }
@@ -126,25 +126,25 @@ impl Drop for Share {
 // === impl Reservation ===
 
 impl Reservation {
-    /// Bytes taken so far.
+    /// Bytes reserved so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Takes more, and waits for that if need be. False when there was no room for too long.
+    /// Reserves `more` bytes, waiting up to [`WAIT`]. False if they did not become available.
     pub(crate) async fn grow(&mut self, more: u64) -> bool {
         let Share { memory, id } = &*self.share;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT;
         loop {
             let mut freed = std::pin::pin!(memory.freed.notified());
-            // What is given back from here on is not missed.
+            // Enabled before the check, so that no release is missed.
             freed.as_mut().enable();
             if memory.take(*id, more) {
                 self.bytes = self.bytes.saturating_add(more);
                 return true;
             }
-            let never = self.bytes.saturating_add(more) > memory.limit;
-            if never || timeout_at(deadline, freed).await.is_err() {
+            let impossible = self.bytes.saturating_add(more) > memory.limit;
+            if impossible || timeout_at(deadline, freed).await.is_err() {
                 return false;
             }
         }
@@ -154,7 +154,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            self.share.memory.give_back(self.share.id, self.bytes);
+            self.share.memory.release(self.share.id, self.bytes);
         }
     }
 }
@@ -166,7 +166,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[tokio::test(start_paused = true)]
-    async fn one_provider_alone_gets_all_of_it_and_no_more() {
+    async fn a_single_provider_may_use_the_whole_limit() {
         let memory = Arc::new(GuestMemory::new(100 * MIB));
         let share = memory.share();
         let mut calls: Vec<Reservation> = (0..4).map(|_| share.reserve()).collect();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_provider_that_takes_all_it_gets_leaves_the_others_their_part() {
+    async fn a_greedy_provider_leaves_the_others_their_guaranteed_share() {
         let memory = Arc::new(GuestMemory::new(120 * MIB));
         let (greedy, good, better) = (memory.share(), memory.share(), memory.share());
         let mut taken = Vec::new();
@@ -190,19 +190,19 @@ mod tests {
             }
             taken.push(call);
         }
-        // Its third of the one half, and the other half.
+        // A third of the guaranteed half, plus the other half.
         assert_eq!(taken.len(), 80);
         for share in [&good, &better] {
             let mut call = share.reserve();
-            assert!(call.grow(20 * MIB).await, "it is its own");
-            assert!(!call.grow(MIB).await, "and there is no more");
+            assert!(call.grow(20 * MIB).await, "the guaranteed share");
+            assert!(!call.grow(MIB).await, "the rest is used up");
             taken.push(call);
         }
         assert!(memory.shares().used.values().sum::<u64>() <= 120 * MIB);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_waits_until_another_one_has_ended() {
+    async fn a_call_waits_until_another_call_releases_memory() {
         let memory = Arc::new(GuestMemory::new(10 * MIB));
         let share = memory.share();
         let mut first = share.reserve();
@@ -210,18 +210,18 @@ mod tests {
         let mut second = share.reserve();
         let began = Instant::now();
         let end = async {
-            tokio::time::sleep(PATIENCE / 2).await;
+            tokio::time::sleep(WAIT / 2).await;
             drop(first);
         };
         let (grown, ()) = tokio::join!(second.grow(8 * MIB), end);
         assert!(grown);
-        assert_eq!(began.elapsed(), PATIENCE / 2);
+        assert_eq!(began.elapsed(), WAIT / 2);
         drop(second);
         assert_eq!(memory.shares().used.values().sum::<u64>(), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_never_fits_is_not_waited_for() {
+    async fn a_reservation_above_the_limit_fails_at_once() {
         let share = Arc::new(GuestMemory::new(10 * MIB)).share();
         let began = Instant::now();
         assert!(!share.reserve().grow(11 * MIB).await);

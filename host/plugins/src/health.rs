@@ -1,4 +1,4 @@
-//! How a provider is, for operators.
+//! Health of a provider, as operators see it.
 
 use std::{
     sync::{
@@ -10,10 +10,10 @@ use std::{
 
 use drowse_core::{ErrorCode, Failure};
 
-/// What was wrong longer ago is no news: somebody has looked, or it was nothing.
+/// Time after which a past failure is no longer reported.
 const RECENT: Duration = Duration::from_secs(3600);
 
-/// Faults and their causes, and whether the platform could be reached last.
+/// Fault count, causes of failures, and whether the platform was reachable last.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     faults: AtomicU64,
@@ -22,61 +22,61 @@ pub(crate) struct Health {
 
 #[derive(Debug, Default)]
 struct Causes {
-    /// What is wrong with the plugin, for as long as it is.
+    /// The current problem of the plugin.
     plugin: Option<String>,
-    /// What is wrong with `watch`, for as long as it is.
+    /// The current problem of `watch`.
     watch: Option<String>,
-    /// Why the platform could not be reached by the last call or by `watch`.
+    /// Why the last call or `watch` could not reach the platform.
     unreached: Option<String>,
-    /// What was wrong last, and when.
+    /// The last past failure and its time.
     last: Option<(String, Instant)>,
 }
 
 // === impl Health ===
 
 impl Health {
-    /// An instance trapped, hung or broke a limit.
+    /// Counts and records a fault: an instance trapped, hung or exceeded a limit.
     pub(crate) fn fault(&self, cause: String) {
         self.faults.fetch_add(1, Relaxed);
         self.note(cause);
     }
 
-    /// Something was wrong, once.
+    /// Records a failure that does not last.
     pub(crate) fn note(&self, cause: String) {
         self.causes(|causes| causes.last = Some((cause, Instant::now())));
     }
 
-    /// What is wrong with the plugin from now on; nothing when absent.
+    /// Sets or clears the problem of the plugin.
     pub(crate) fn plugin(&self, cause: Option<String>) {
         self.causes(|causes| causes.plugin = cause);
     }
 
-    /// What is wrong with `watch` from now on; nothing when absent.
+    /// Sets or clears the problem of `watch`.
     pub(crate) fn watch(&self, cause: Option<String>) {
         self.causes(|causes| causes.watch = cause);
     }
 
-    /// The platform could not be reached, until a later call reaches it.
+    /// Marks the platform unreachable until a call reaches it.
     pub(crate) fn unreached(&self, cause: String) {
         self.causes(|causes| causes.unreached = Some(cause));
     }
 
-    /// The platform was reached.
+    /// Marks the platform reachable.
     pub(crate) fn reached(&self) {
         self.causes(|causes| causes.unreached = None);
     }
 
-    /// A call has failed with the plugin's own error.
+    /// Updates reachability from an error that the plugin returned.
     pub(crate) fn answered(&self, failure: &Failure) {
         match failure.code {
             ErrorCode::Unavailable => self.unreached(failure.message.clone()),
-            // The platform was asked.
+            // The platform has answered.
             ErrorCode::NotFound | ErrorCode::Conflict => self.reached(),
             _ => {}
         }
     }
 
-    /// No call has failed to reach the platform since it was reached last.
+    /// Whether the platform was reachable last.
     pub(crate) fn is_reached(&self) -> bool {
         self.causes(|causes| causes.unreached.is_none())
     }
@@ -85,16 +85,16 @@ impl Health {
         self.faults.load(Relaxed)
     }
 
-    /// What is wrong now, else what was wrong in the last hour and how long ago.
+    /// The current problem, else the last failure within [`RECENT`] with its age.
     pub(crate) fn cause(&self) -> Option<String> {
         self.cause_at(Instant::now())
     }
 
     fn cause_at(&self, now: Instant) -> Option<String> {
         self.causes(|causes| {
-            let standing = [&causes.plugin, &causes.unreached, &causes.watch];
-            let standing = standing.into_iter().flatten().next().cloned();
-            standing.or_else(|| {
+            let current = [&causes.plugin, &causes.unreached, &causes.watch];
+            let current = current.into_iter().flatten().next().cloned();
+            current.or_else(|| {
                 let (cause, at) = causes.last.as_ref()?;
                 let passed = now.saturating_duration_since(*at);
                 (passed < RECENT).then(|| format!("{cause} ({} ago)", ago(passed)))
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_now_goes_before_what_was() {
+    fn current_problems_take_precedence_over_past_failures() {
         let health = Health::default();
         assert_eq!(health.cause(), None);
         health.fault("start blog: panicked: oh".into());
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_platform_that_answers_again_is_not_called_unreachable() {
+    fn a_platform_that_answers_again_is_reachable() {
         let health = Health::default();
         let failed = |code| health.answered(&Failure::new(code, "status blog: refused"));
         failed(ErrorCode::Unavailable);
@@ -144,7 +144,7 @@ mod tests {
             (false, "status blog: refused")
         );
         failed(ErrorCode::Internal);
-        assert!(!health.is_reached(), "nobody knows");
+        assert!(!health.is_reached(), "an internal error says nothing about reachability");
         failed(ErrorCode::NotFound);
         assert_eq!((health.is_reached(), health.cause()), (true, None));
         failed(ErrorCode::Unavailable);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_wrong_is_forgotten_after_an_hour_and_counted_for_ever() {
+    fn a_past_failure_is_dropped_after_an_hour_and_its_count_kept() {
         let health = Health::default();
         health.fault("start blog: panicked: oh".into());
         let later = |passed| health.cause_at(Instant::now() + passed);

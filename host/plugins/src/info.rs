@@ -1,4 +1,4 @@
-//! What a plugin says of itself, and what the host found out.
+//! Description of a plugin: its own statements and the host's findings.
 
 use std::{path::Path, time::Duration};
 
@@ -6,7 +6,7 @@ use drowse_core::Ability;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{bindings::types, fault::clean, grants::masked_url, load::Source};
+use crate::{bindings::types, fault::sanitize, grants::masked_url, load::PluginSource};
 
 /// A plugin as `drowse plugin list` and `inspect` show it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -17,26 +17,26 @@ pub struct PluginInfo {
     pub version: String,
     /// One sentence.
     pub summary: String,
-    /// What it is built as.
-    pub kind: Kind,
+    /// Component or dynamic library.
+    pub kind: PluginKind,
     /// `bundled`, or the file's path.
     pub origin: String,
     /// SHA-256 of the file, hexadecimal.
     pub digest: String,
     /// Bytes of the file.
     pub size: u64,
-    /// The version of the contract that it was built for.
+    /// Contract version that it was built for.
     pub contract: String,
-    /// What it can do besides start, stop and status.
+    /// Abilities besides start, stop and status.
     pub abilities: Vec<Ability>,
-    /// Endpoints it wants to call.
+    /// Endpoints that it requires or can use.
     pub endpoints: Vec<EndpointWish>,
-    /// Commands it wants to run.
+    /// Commands that it requires or can use.
     pub commands: Vec<CommandWish>,
-    /// Networks it wants to attach containers to.
+    /// Networks that it can attach containers to.
     pub networks: Vec<NetworkWish>,
-    /// Every interface that a component imports: what it could ever make use of. A dynamic library
-    /// can do whatever the router can.
+    /// Every interface that a component imports: the most it could ever use. Empty for a dynamic
+    /// library, which can do whatever the router can.
     pub imports: Vec<String>,
     /// JSON Schema of its settings.
     pub settings_schema: Value,
@@ -44,24 +44,24 @@ pub struct PluginInfo {
     pub target_schema: Value,
     /// How it was loaded.
     pub load: Load,
-    /// How long loading took, with `describe`.
+    /// Duration of loading, including `describe`.
     pub load_time: Duration,
 }
 
-/// What a plugin is built as.
+/// Build type of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A WASM component: confined to what it was granted.
+pub enum PluginKind {
+    /// A WASM component, confined to its grants.
     Component,
-    /// A dynamic library: trusted code that nothing confines.
+    /// A dynamic library: trusted code without a sandbox.
     Dylib,
 }
 
-// === impl Kind ===
+// === impl PluginKind ===
 
-impl Kind {
-    /// By the name of its file.
+impl PluginKind {
+    /// The kind for a file name: `.so` is a dynamic library.
     pub(crate) fn of_path(path: &Path) -> Self {
         match path.extension() {
             Some(end) if end == "so" => Self::Dylib,
@@ -74,69 +74,68 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Load {
-    /// From our compiled cache.
+    /// From the compiled cache.
     Cached,
-    /// Compiled now.
+    /// Compiled on loading.
     Compiled,
-    /// Opened, as it is machine code already.
+    /// Opened: a dynamic library needs no compilation.
     Opened,
 }
 
-/// An endpoint that a plugin wants to call.
+/// An endpoint that a plugin requires or can use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointWish {
     /// The name to grant.
     pub name: String,
-    /// What it is for.
+    /// Purpose, for the operator.
     pub purpose: String,
-    /// A usual place.
+    /// Suggested URL, masked.
     pub suggested_url: Option<String>,
-    /// What it needs there.
+    /// Rules that the plugin needs on this endpoint.
     pub rules: Vec<String>,
-    /// Settings of the provider that say what it sends: the rules are for what holds when nobody
-    /// writes them.
+    /// Names of provider settings that change the requests; the rules match their default values.
     pub rules_follow: Vec<String>,
     /// Works without it.
     pub optional: bool,
 }
 
-/// A command that a plugin wants to run.
+/// A command that a plugin requires or can use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandWish {
     /// The name to grant; `*` when the operator chooses.
     pub name: String,
-    /// What it is for.
+    /// Purpose, for the operator.
     pub purpose: String,
     /// Works without it.
     pub optional: bool,
 }
 
-/// A network that a plugin wants to attach containers to.
+/// A network that a plugin can attach containers to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkWish {
     /// The name to grant; `*` when the operator chooses.
     pub name: String,
-    /// What it is for.
+    /// Purpose, for the operator.
     pub purpose: String,
-    /// Works without it, as long as no setting names one.
+    /// Works without it unless a setting names one.
     pub optional: bool,
-    /// The setting of a provider or of a workload that names it.
+    /// Name of the provider or target setting that selects it.
     pub setting: Option<String>,
 }
 
 // === impl PluginInfo ===
 
 impl PluginInfo {
-    /// It is part of the router's own program.
+    /// Whether it is part of the router's executable.
     pub fn is_bundled(&self) -> bool {
-        self.origin == Source::BUNDLED
+        self.origin == PluginSource::BUNDLED
     }
 }
 
 // === impl EndpointWish ===
 
 impl EndpointWish {
-    /// It wants to send datagrams there; anything else is HTTP.
+    /// Whether the endpoint is for datagrams; otherwise it is HTTP.
     pub fn wants_datagrams(&self) -> bool {
         self.suggested_url.as_deref().is_some_and(|url| url.starts_with("udp://"))
     }
@@ -145,7 +144,7 @@ impl EndpointWish {
 // === impl NetworkWish ===
 
 impl NetworkWish {
-    /// The names of networks in these settings, of the provider or of a workload.
+    /// The network names that these provider or target settings select.
     pub fn named_in<'a>(&self, settings: &'a Value) -> Vec<&'a str> {
         match self.setting.as_ref().and_then(|setting| settings.get(setting)) {
             Some(Value::String(name)) => vec![name],
@@ -193,12 +192,12 @@ impl From<types::NetworkWish> for NetworkWish {
     }
 }
 
-/// What a plugin says of itself, as one harmless line.
+/// Makes a plugin's text one safe line.
 pub(crate) fn line(text: &str, limit: usize) -> String {
-    clean(&text.replace(['\n', '\r', '\t'], " "), limit)
+    sanitize(&text.replace(['\n', '\r', '\t'], " "), limit)
 }
 
-/// A plugin's schema with every text in it as one harmless line.
+/// Makes every text in a plugin's JSON Schema one safe line.
 pub(crate) fn schema(schema: Value) -> Value {
     match schema {
         Value::String(text) => Value::String(line(&text, 4096)),
@@ -210,7 +209,7 @@ pub(crate) fn schema(schema: Value) -> Value {
     }
 }
 
-/// The flags of `abilities` in the contract's order.
+/// The flags of `abilities`, in contract order.
 pub(crate) const ABILITIES: [(types::Abilities, Ability); 11] = [
     (types::Abilities::STOP_SIGNAL, Ability::StopSignal),
     (types::Abilities::PAUSE, Ability::Pause),
@@ -225,7 +224,7 @@ pub(crate) const ABILITIES: [(types::Abilities, Ability); 11] = [
     (types::Abilities::FETCH, Ability::Fetch),
 ];
 
-/// The abilities that `describe` gives.
+/// The abilities declared by `describe`.
 pub(crate) fn abilities(flags: types::Abilities) -> Vec<Ability> {
     let known = ABILITIES.into_iter();
     known.filter_map(|(flag, ability)| flags.contains(flag).then_some(ability)).collect()

@@ -1,23 +1,26 @@
 //! Provider plugins: WASM and dynamic libraries, supervision, grants and endpoints.
 //!
-//! [`Plugins`] finds and loads plugins and makes providers of them. A provider call runs in an
-//! instance of its own: made from a compiled component, configured, asked, and gone, within the
-//! provider's [`Limits`](settings::Limits). An instance reaches what its provider was granted by
-//! name and nothing else; whatever it does, nobody else notices.
+//! [`Plugins`] finds and loads plugins and builds providers from them. Each provider call runs in a
+//! fresh instance: instantiated from the compiled component, configured, called and dropped, within
+//! the provider's [`Limits`](settings::Limits). An instance reaches only what its provider was
+//! granted by name; a fault in one instance affects no other.
 //!
-//! Where the operator allows it a plugin may be a dynamic library, too: then the same holds for
-//! what it asks of the host, and nothing holds for what it does without asking.
+//! If the operator allows it, a plugin may also be a dynamic library. The host applies the same
+//! grants to its requests; code that bypasses the host is unrestricted.
 
 #![deny(unsafe_code)]
 
+mod address_policy;
 mod bindings;
 mod cache;
 mod capabilities;
 mod command;
 mod compile;
+mod context;
 mod convert;
+mod cpu_quota;
 mod directory;
-#[allow(unsafe_code, reason = "the border of dynamic libraries is C")]
+#[allow(unsafe_code, reason = "the ABI of dynamic libraries is C")]
 mod dylib;
 mod endpoint;
 mod fault;
@@ -27,32 +30,33 @@ pub mod grants;
 mod guest_memory;
 mod health;
 mod info;
-mod instance;
+mod invocation;
 mod load;
+mod log_limiter;
 mod machine;
-mod meter;
 mod network;
-mod notes;
-mod observed;
 mod plugins;
+mod progress;
 mod provider;
-mod rate;
-mod reach;
+mod provider_instance;
 mod runtime;
-mod said;
-mod scope;
-mod seat;
 pub mod settings;
 mod store;
 mod supervisor;
-mod vouch;
+mod time;
+mod token_bucket;
+mod trust;
+mod validate;
 mod wire;
 
+pub use address_policy::{AddressRule, InvalidAddressRule};
 pub use command::launched;
 pub use compile::compile_process;
-pub use dylib::Linked;
-pub use info::{CommandWish, EndpointWish, Kind, Load, NetworkWish, PluginInfo};
+pub use dylib::LinkedPlugin;
+pub use info::{CommandWish, EndpointWish, Load, NetworkWish, PluginInfo, PluginKind};
 pub use plugins::{Plugins, PluginsConfig, PluginsError};
 pub use provider::PluginProvider;
-pub use reach::{InvalidReach, Reach};
-pub use vouch::{Listed, Lock, LockPlace, Locked, Said, Signer, Verdict, Verification, Vouchers};
+pub use trust::{
+    ListedPlugin, Lock, LockFile, LockedPlugin, Signer, TrustPolicy, Verdict, Verification,
+    VerificationResult,
+};

@@ -1,4 +1,4 @@
-//! From bytes to a plugin that can be called.
+//! Loading: from the bytes of a file to a callable plugin.
 
 pub(crate) mod check;
 mod component;
@@ -15,79 +15,79 @@ pub(crate) use check::CONTRACT;
 pub(crate) use component::Component;
 
 use crate::{
+    address_policy::EndpointIndex,
     bindings::types,
-    cache::{Cache, hex},
-    command::{Records, Starter},
+    cache::{CompiledCache, hex},
+    command::{LaunchOptions, ProcessRecords},
     compile::{self, Compiler},
-    dylib::{self, Library, Linked},
+    context::{Grants, ProviderContext},
+    dylib::{self, Library, LinkedPlugin},
     function::Describe,
     grants::Rule,
     guest_memory::GuestMemory,
-    info::{self, EndpointWish, Kind, Load, PluginInfo},
-    instance::{self, INSIDE},
-    reach::Places,
+    info::{self, EndpointWish, Load, PluginInfo, PluginKind},
+    invocation::{self, INIT_TIMEOUT},
     runtime::Runtime,
-    scope::{Scope, Tenant},
     store::HostState,
 };
 
-/// Where plugins are loaded and run.
-pub(crate) struct House {
+/// What all plugins and providers of the router share.
+pub(crate) struct PluginHost {
     pub(crate) runtime: Runtime,
-    pub(crate) cache: Cache,
+    pub(crate) cache: CompiledCache,
     pub(crate) compiler: Compiler,
-    /// The memory of all guests.
+    /// Memory limit of all guests.
     pub(crate) memory: Arc<GuestMemory>,
-    /// What all providers must know of each other.
-    pub(crate) places: Arc<Places>,
-    /// By what programs begin.
-    pub(crate) starter: Starter,
-    /// Which programs run.
-    pub(crate) records: Arc<Records>,
+    /// Endpoints of all providers and listeners of the router.
+    pub(crate) endpoint_index: Arc<EndpointIndex>,
+    /// How granted programs are launched.
+    pub(crate) launch_options: LaunchOptions,
+    /// Records of running processes.
+    pub(crate) records: Arc<ProcessRecords>,
 }
 
-/// A plugin's file.
+/// The bytes of a plugin and their origin.
 #[derive(Clone)]
-pub(crate) struct Source {
-    pub(crate) kind: Kind,
+pub(crate) struct PluginSource {
+    pub(crate) kind: PluginKind,
     /// `bundled`, or the path.
     pub(crate) origin: String,
     pub(crate) bytes: Cow<'static, [u8]>,
     /// SHA-256, hexadecimal.
     pub(crate) digest: String,
-    /// What is linked into the router's own program needs no opening.
+    /// Set for a linked plugin, which needs no loading.
     linked: Option<Library>,
 }
 
-/// A plugin that can be called.
+/// A loaded plugin.
 pub(crate) struct Plugin {
     info: PluginInfo,
-    code: Code,
+    code: PluginCode,
 }
 
-/// What a plugin is built as.
-pub(crate) enum Code {
+/// The executable form of a plugin.
+pub(crate) enum PluginCode {
     Component(Box<Component>),
     Dylib(Library),
 }
 
-/// What the blocking part of loading yields.
-struct Ready {
-    code: Code,
-    kind: Kind,
+/// Result of the blocking part of loading.
+struct PreparedPlugin {
+    code: PluginCode,
+    kind: PluginKind,
     contract: String,
     imports: Vec<String>,
     load: Load,
 }
 
-// === impl Source ===
+// === impl PluginSource ===
 
-impl Source {
-    /// The origin of a plugin that is part of the router's own program.
+impl PluginSource {
+    /// Origin of plugins that are part of the router's executable.
     pub(crate) const BUNDLED: &str = "bundled";
 
     pub(crate) fn new(
-        kind: Kind,
+        kind: PluginKind,
         origin: impl Into<String>,
         bytes: impl Into<Cow<'static, [u8]>>,
     ) -> Self {
@@ -96,9 +96,9 @@ impl Source {
         Self { kind, origin: origin.into(), bytes, digest, linked: None }
     }
 
-    pub(crate) fn linked(linked: Linked) -> Self {
-        let Linked { name, library } = linked;
-        let source = Self::new(Kind::Dylib, Self::BUNDLED, name.as_bytes());
+    pub(crate) fn linked(linked: LinkedPlugin) -> Self {
+        let LinkedPlugin { name, library } = linked;
+        let source = Self::new(PluginKind::Dylib, Self::BUNDLED, name.as_bytes());
         Self { linked: Some(library), ..source }
     }
 }
@@ -114,30 +114,30 @@ impl Plugin {
     pub(crate) fn title(&self) -> String {
         let PluginInfo { name, version, .. } = &self.info;
         match self.info.kind {
-            Kind::Component => format!("{name} {version}"),
-            Kind::Dylib => format!("{name} {version} (dylib)"),
+            PluginKind::Component => format!("{name} {version}"),
+            PluginKind::Dylib => format!("{name} {version} (dylib)"),
         }
     }
 
-    pub(crate) fn code(&self) -> &Code {
+    pub(crate) fn code(&self) -> &PluginCode {
         &self.code
     }
 }
 
-/// Checks, compiles or takes from the cache, and asks what the plugin is. The error says what is
-/// wrong with the file and what to do.
-pub(crate) async fn load(house: &Arc<House>, source: Source) -> Result<Plugin, String> {
+/// Checks a plugin, compiles it or reads it from the cache, and calls `describe`. The error says
+/// what is wrong with the file and what to do.
+pub(crate) async fn load(host: &Arc<PluginHost>, source: PluginSource) -> Result<Plugin, String> {
     let began = Instant::now();
     let origin = source.origin.clone();
-    // Names from the file are among the words.
-    let wrong = |cause: String| format!("plugin {origin}: {}", info::line(&cause, 4096));
+    // The cause may contain names from the file.
+    let invalid = |cause: String| format!("plugin {origin}: {}", info::line(&cause, 4096));
     let (digest, size) = (source.digest.clone(), source.bytes.len() as u64);
     let source = Arc::new(source);
     let ready = match source.kind {
-        Kind::Component => component::ready(house, &source).await,
-        Kind::Dylib => blocking(move || library(&source)).await,
+        PluginKind::Component => component::prepare_plugin(host, &source).await,
+        PluginKind::Dylib => blocking(move || library(&source)).await,
     };
-    let ready = ready.map_err(wrong)?;
+    let ready = ready.map_err(invalid)?;
     let info = PluginInfo {
         name: String::new(),
         version: String::new(),
@@ -158,8 +158,8 @@ pub(crate) async fn load(house: &Arc<House>, source: Source) -> Result<Plugin, S
         load_time: Duration::ZERO,
     };
     let mut plugin = Plugin { info, code: ready.code };
-    let described = describe(house, &plugin).await.map_err(wrong)?;
-    accept(&mut plugin.info, described).map_err(wrong)?;
+    let described = describe(host, &plugin).await.map_err(invalid)?;
+    accept(&mut plugin.info, described).map_err(invalid)?;
     plugin.info.load_time = began.elapsed();
     tracing::info!(
         plugin = plugin.title(),
@@ -172,39 +172,39 @@ pub(crate) async fn load(house: &Arc<House>, source: Source) -> Result<Plugin, S
     Ok(plugin)
 }
 
-/// Does a part of loading on a thread that may block.
+/// Runs a part of loading on a blocking thread.
 async fn blocking<R: Send + 'static>(
     load: impl FnOnce() -> Result<R, String> + Send + 'static,
 ) -> Result<R, String> {
     tokio::task::spawn_blocking(load).await.unwrap_or_else(|_| Err(compile::damaged()))
 }
 
-fn library(source: &Source) -> Result<Ready, String> {
+fn library(source: &PluginSource) -> Result<PreparedPlugin, String> {
     let library = match source.linked {
         Some(library) => library,
         None => dylib::open(source)?,
     };
-    Ok(Ready {
+    Ok(PreparedPlugin {
         contract: library.contract(),
-        code: Code::Dylib(library),
-        kind: Kind::Dylib,
+        code: PluginCode::Dylib(library),
+        kind: PluginKind::Dylib,
         imports: Vec::new(),
         load: Load::Opened,
     })
 }
 
-/// An error with its causes in one line.
+/// Formats an error with its causes in one line.
 pub(crate) fn chain(error: &wasmtime::Error) -> String {
-    crate::fault::clean(&format!("{error:#}"), 1024)
+    crate::fault::sanitize(&format!("{error:#}"), 1024)
 }
 
-async fn describe(house: &House, plugin: &Plugin) -> Result<types::Description, String> {
-    let mut tenant = Tenant::nobody(&plugin.info.origin);
-    tenant.memory = house.memory.share();
-    let scope = Arc::new(Scope::new(Arc::new(tenant), &[]));
-    let state = HostState::new(scope, "describe", None);
-    let asked = instance::run(&house.runtime, plugin, state, None, Describe);
-    match tokio::time::timeout(INSIDE, asked).await {
+async fn describe(host: &PluginHost, plugin: &Plugin) -> Result<types::Description, String> {
+    let mut context = ProviderContext::without_grants(&plugin.info.origin);
+    context.memory = host.memory.share();
+    let grants = Arc::new(Grants::new(Arc::new(context), &[]));
+    let state = HostState::new(grants, "describe", None);
+    let asked = invocation::run(&host.runtime, plugin, state, None, Describe);
+    match tokio::time::timeout(INIT_TIMEOUT, asked).await {
         Ok(Ok(Ok(description))) => Ok(description),
         Ok(Ok(Err(error))) => Err(format!("describe: {}", error.message)),
         Ok(Err(fault)) => Err(format!("describe: it {fault}")),
@@ -212,8 +212,8 @@ async fn describe(house: &House, plugin: &Plugin) -> Result<types::Description, 
     }
 }
 
-/// Takes over what a plugin says of itself if it makes sense.
-fn accept(plugin: &mut PluginInfo, said: types::Description) -> Result<(), String> {
+/// Validates the result of `describe` and copies it to `plugin`.
+fn accept(plugin: &mut PluginInfo, description: types::Description) -> Result<(), String> {
     let line = |what: &str, text: &str| match text {
         "" => Err(format!("describe: its {what} is empty")),
         text => Ok(info::line(text, 256)),
@@ -223,23 +223,23 @@ fn accept(plugin: &mut PluginInfo, said: types::Description) -> Result<(), Strin
             .map_err(|error| format!("describe: its {what} schema is not JSON: {error}"))?;
         match schema {
             serde_json::Value::Object(_) | serde_json::Value::Bool(_) => Ok(info::schema(schema)),
-            _ => Err(format!("describe: its {what} schema is neither an object nor a truth value")),
+            _ => Err(format!("describe: its {what} schema is neither an object nor a boolean")),
         }
     };
-    plugin.name = line("name", &said.name)?;
-    plugin.version = line("version", &said.version)?;
-    plugin.summary = info::line(&said.summary, 256);
-    plugin.abilities = info::abilities(said.abilities);
-    plugin.settings_schema = schema("settings", &said.settings_schema)?;
-    plugin.target_schema = schema("target", &said.target_schema)?;
-    plugin.endpoints = said.endpoints.into_iter().map(EndpointWish::from).collect();
-    plugin.commands = said.commands.into_iter().map(info::CommandWish::from).collect();
-    plugin.networks = said.networks.into_iter().map(info::NetworkWish::from).collect();
+    plugin.name = line("name", &description.name)?;
+    plugin.version = line("version", &description.version)?;
+    plugin.summary = info::line(&description.summary, 256);
+    plugin.abilities = info::abilities(description.abilities);
+    plugin.settings_schema = schema("settings", &description.settings_schema)?;
+    plugin.target_schema = schema("target", &description.target_schema)?;
+    plugin.endpoints = description.endpoints.into_iter().map(EndpointWish::from).collect();
+    plugin.commands = description.commands.into_iter().map(info::CommandWish::from).collect();
+    plugin.networks = description.networks.into_iter().map(info::NetworkWish::from).collect();
     for wish in &plugin.endpoints {
         if wish.wants_datagrams() && !wish.rules.is_empty() {
             let name = &wish.name;
             return Err(format!(
-                "describe: endpoint {name:?}: it has rules and is for datagrams, which have none"
+                "describe: endpoint {name:?}: rules are not allowed on a datagram endpoint"
             ));
         }
         for rule in &wish.rules {
@@ -247,7 +247,9 @@ fn accept(plugin: &mut PluginInfo, said: types::Description) -> Result<(), Strin
                 .map_err(|flaw| format!("describe: endpoint {:?}: {flaw}", wish.name))?;
             if info::line(rule, 4096) != *rule {
                 let name = &wish.name;
-                return Err(format!("describe: endpoint {name:?}: {rule:?} is not plain text"));
+                return Err(format!(
+                    "describe: endpoint {name:?}: {rule:?} contains hidden characters"
+                ));
             }
         }
     }

@@ -1,9 +1,9 @@
-//! What this machine has.
+//! Memory of this machine.
 
 use std::{fs, path::Path};
 
-/// Bytes of memory that this process may count on: the machine's, or less where a cgroup allows less.
-/// None where the system does not say.
+/// Bytes of memory available to this process: the machine's total, or less if a cgroup limits it.
+/// None if the system does not report it.
 pub(crate) fn memory() -> Option<u64> {
     let machine = total(&fs::read_to_string("/proc/meminfo").ok()?)?;
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -11,15 +11,14 @@ pub(crate) fn memory() -> Option<u64> {
     Some(limit.map_or(machine, |limit| limit.min(machine)))
 }
 
-/// Bytes of memory by `/proc/meminfo`.
+/// Total bytes of memory in the text of `/proc/meminfo`.
 fn total(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1 << 10)
 }
 
-/// The lowest limit of a process whose `/proc/PID/cgroup` is this: of its cgroup, and of those above
-/// it.
+/// The lowest memory limit among the cgroup of `/proc/PID/cgroup` (`own`) and its ancestors.
 fn limit(mount: &Path, own: &str) -> Option<u64> {
     let path = |line: &str| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
@@ -44,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lowest_limit_of_a_cgroup_and_those_above_counts() {
+    fn the_lowest_limit_of_a_cgroup_and_its_ancestors_applies() {
         let mount = tempfile::tempdir().unwrap();
         let own = mount.path().join("system.slice/drowse.service");
         fs::create_dir_all(&own).unwrap();
@@ -58,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_version_of_cgroups_has_another_file() {
+    fn cgroups_of_version_1_use_another_file() {
         let mount = tempfile::tempdir().unwrap();
         let own = mount.path().join("memory/docker");
         fs::create_dir_all(&own).unwrap();
@@ -68,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_has_memory() {
+    fn total_memory_is_read_from_meminfo() {
         assert!(memory().unwrap() > 1 << 20);
         assert_eq!(total("MemTotal:        2048 kB\nMemFree: 7 kB\n"), Some(2 << 20));
         assert_eq!(total("nothing"), None);

@@ -1,22 +1,22 @@
-//! The networks of one configured provider: CNI configurations that the operator granted by name.
+//! The networks of one provider: CNI configurations that the operator granted by name.
 //!
 //! An attachment is added, checked and deleted by the plugins of a configuration's chain, as the
-//! CNI specification 1.0.0 says (<https://www.cni.dev/docs/spec/>). They run as the router's user.
-//! What an addition yields is kept in a file, for the plugins want it again. So adding is safe to
-//! repeat: what is attached already and passes the check is only looked up, and anything that an
-//! earlier life left is deleted first, since plugins refuse to add twice. And a late deletion for a
-//! namespace of an earlier life leaves alone what the next life has got.
+//! CNI specification 1.0.0 defines (<https://www.cni.dev/docs/spec/>). They run as the router's
+//! user. The result of ADD is cached in a file, because CHECK and DEL need it. So adding is
+//! idempotent: an existing attachment that passes CHECK is only looked up, and leftovers of an
+//! earlier instance are deleted first, since plugins refuse to add twice. A late DEL for the
+//! namespace of an earlier instance leaves the current attachment alone.
 //!
-//! A namespace is opened once, judged, and handed to the plugins as the open descriptor. The path that
-//! a result names is replaced by the one of the attachment before it is kept: a descriptor's number
-//! means nothing later.
+//! A namespace is opened once, checked, and passed to the plugins by its open descriptor. The path
+//! in a result is replaced by the path of the attachment before it is cached, because a
+//! descriptor's number has no meaning later.
 
+mod cached_result;
 mod chain;
-mod hardware;
-mod kept;
+mod keyed_mutex;
+mod mac_address;
 mod namespace;
 mod plugin;
-mod turn;
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
@@ -24,66 +24,66 @@ use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::{
+    cached_result::CachedResult,
     chain::Chain,
-    kept::Kept,
+    keyed_mutex::{KeyedGuard, KeyedMutex},
     namespace::Namespace,
     plugin::Verb,
-    turn::{Turn, Turns},
 };
 use crate::{
-    fault::clean,
+    fault::sanitize,
     grants::{network_line, toml_key},
     settings::NetworkGrant,
 };
 
-/// Chains of plugins that run at a time for one provider; more wait.
-const AT_A_TIME: usize = 8;
-/// Longest name of a container; with network and interface it must fit a file's name.
+/// Maximum concurrent plugin chains of one provider; further ones wait.
+const CONCURRENT_CHAINS: usize = 8;
+/// Maximum bytes of a container name; with network and interface it must fit a file name.
 const CONTAINER: usize = 160;
-/// Longest name of an interface in Linux.
+/// Maximum bytes of an interface name in Linux.
 const INTERFACE: usize = 15;
 
-/// What a provider may attach to.
+/// The granted networks of one provider.
 pub(crate) struct Networks {
     provider: String,
     grants: BTreeMap<String, NetworkGrant>,
-    turns: Turns,
-    places: Semaphore,
+    attachment_locks: KeyedMutex,
+    chain_permits: Semaphore,
 }
 
-/// What is attached to what.
+/// One attachment of a container to a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Attachment {
     /// The granted name.
     pub(crate) network: String,
     pub(crate) container: String,
-    /// Path of the network namespace; empty when it is gone.
+    /// Path of the network namespace; empty if it no longer exists.
     pub(crate) namespace: String,
     pub(crate) interface: String,
-    /// Ask for this address again.
+    /// Address to request again.
     pub(crate) address: Option<String>,
 }
 
-/// Why it was not attached, checked or detached.
+/// Why an attachment was not added, checked or deleted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NetworkError {
     Denied(String),
     /// A plugin or its configuration failed.
     Failed(String),
     Invalid(String),
-    /// It is not attached.
+    /// The attachment does not exist.
     NotFound(String),
     Timeout(String),
 }
 
-/// One attachment with all that its plugins are run by.
+/// One attachment with the parameters of its plugin runs.
 struct Run<'a> {
     attachment: &'a Attachment,
     grant: &'a NetworkGrant,
     chain: Chain,
-    hardware: String,
-    kept: PathBuf,
-    /// None when it is gone.
+    mac: String,
+    cache_file: PathBuf,
+    /// None if it no longer exists.
     namespace: Option<Namespace>,
 }
 
@@ -91,20 +91,21 @@ struct Run<'a> {
 
 impl Networks {
     pub(crate) fn new(provider: &str, grants: BTreeMap<String, NetworkGrant>) -> Self {
-        let (turns, places) = (Turns::default(), Semaphore::new(AT_A_TIME));
-        Self { provider: provider.to_owned(), grants, turns, places }
+        let (attachment_locks, chain_permits) =
+            (KeyedMutex::default(), Semaphore::new(CONCURRENT_CHAINS));
+        Self { provider: provider.to_owned(), grants, attachment_locks, chain_permits }
     }
 
-    /// Attaches and returns the addresses. One that is attached and in order stays as it is. A
-    /// failed attempt is undone.
+    /// Attaches and returns the addresses. An intact attachment is unchanged. A failed attempt is
+    /// undone.
     pub(crate) async fn add(&self, attachment: &Attachment) -> Result<Vec<IpAddr>, NetworkError> {
         let namespace = Namespace::open(&attachment.namespace)?;
         let inode = namespace.inode;
         let run = self.run(attachment, Some(namespace)).await?;
-        let _alone = self.alone(&run).await?;
-        if let Some(kept) = run.kept().await {
+        let _exclusive = self.exclusive(&run).await?;
+        if let Some(kept) = run.cached().await {
             let addresses = chain::addresses(&kept.result);
-            if kept.namespace == inode && !addresses.is_empty() && run.holds(&kept).await {
+            if kept.namespace == inode && !addresses.is_empty() && run.is_intact(&kept).await {
                 return Ok(addresses);
             }
             run.clear(Some(&kept.result)).await;
@@ -118,15 +119,15 @@ impl Networks {
             }
         };
         let addresses = chain::addresses(&result);
-        if let Err(error) = run.keep(inode, &result).await {
+        if let Err(error) = run.store(inode, &result).await {
             run.clear(Some(&result)).await;
-            return Err(run.failed(format!("its result cannot be kept: {error}")));
+            return Err(run.failed(format!("its result cannot be cached: {error}")));
         }
         Ok(addresses)
     }
 
-    /// Detaches. Success when it is not attached, or when another namespace is by now. All plugins
-    /// run, whatever one of them says.
+    /// Detaches. Succeeds if it is not attached, or if another namespace is attached by now. All
+    /// plugins run, even if one of them fails.
     pub(crate) async fn del(&self, attachment: &Attachment) -> Result<(), NetworkError> {
         let (namespace, denied) = match attachment.namespace.as_str() {
             "" => (None, None),
@@ -138,35 +139,39 @@ impl Networks {
             },
         };
         let run = self.run(attachment, namespace).await?;
-        let _alone = self.alone(&run).await?;
-        let kept = run.kept().await;
+        let _exclusive = self.exclusive(&run).await?;
+        let kept = run.cached().await;
         match (denied, &kept) {
-            // Another process has the number now: what was attached is gone.
+            // The PID was reused: the attached namespace no longer exists.
             (Some(_), Some(_)) => return Ok(()),
             (Some(denied), None) => return Err(denied),
-            (None, Some(kept)) if run.is_of_another(kept) => return Ok(()),
+            (None, Some(kept)) if run.is_of_other_namespace(kept) => return Ok(()),
             (None, _) => {}
         }
         run.del(kept.as_ref().map(|kept| &kept.result)).await
     }
 
-    /// Whether it is attached and in order.
+    /// Checks that it is attached and intact.
     pub(crate) async fn check(&self, attachment: &Attachment) -> Result<(), NetworkError> {
         let namespace = Namespace::open(&attachment.namespace)?;
         let inode = namespace.inode;
         let run = self.run(attachment, Some(namespace)).await?;
-        let _alone = self.alone(&run).await?;
-        match run.kept().await {
+        let _exclusive = self.exclusive(&run).await?;
+        match run.cached().await {
             Some(kept) if kept.namespace == inode => run.check(&kept.result).await,
-            _ => Err(NetworkError::NotFound(format!("{}: it is not attached", run.what()))),
+            _ => Err(NetworkError::NotFound(format!("{}: it is not attached", run.title()))),
         }
     }
 
-    /// Waits until nobody else is at this attachment, and until there is a place for its plugins.
-    async fn alone(&self, run: &Run<'_>) -> Result<(Turn<'_>, SemaphorePermit<'_>), NetworkError> {
-        let turn = self.turns.at(&run.kept).await;
-        let place = self.places.acquire().await.map_err(|_| run.failed("the router ends"))?;
-        Ok((turn, place))
+    /// Waits for exclusive access to this attachment and for a permit to run its plugins.
+    async fn exclusive(
+        &self,
+        run: &Run<'_>,
+    ) -> Result<(KeyedGuard<'_>, SemaphorePermit<'_>), NetworkError> {
+        let lock = self.attachment_locks.lock(&run.cache_file).await;
+        let permit =
+            self.chain_permits.acquire().await.map_err(|_| run.failed("the router is stopping"))?;
+        Ok((lock, permit))
     }
 
     async fn run<'a>(
@@ -182,26 +187,26 @@ impl Networks {
                 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         };
         if !name(container, CONTAINER) || !name(interface, INTERFACE) || interface == "lo" {
-            let (container, interface) = (clean(container, 256), clean(interface, 64));
+            let (container, interface) = (sanitize(container, 256), sanitize(interface, 64));
             return Err(NetworkError::Invalid(format!(
-                "network {network:?}: {container:?} cannot be a container's name, or \
-                 {interface:?} the name of its interface"
+                "network {network:?}: {container:?} is not a valid container name, or \
+                 {interface:?} not a valid interface name"
             )));
         }
         if let Some(address) = address.as_ref().filter(|it| it.parse::<IpAddr>().is_err()) {
-            let address = clean(address, 64);
-            return Err(NetworkError::Invalid(format!("{address:?} is not an address")));
+            let address = sanitize(address, 64);
+            return Err(NetworkError::Invalid(format!("{address:?} is not an IP address")));
         }
         let chain = Chain::read(&grant.config)
             .await
             .map_err(|flaw| NetworkError::Failed(format!("network {network:?}: {flaw}")))?;
-        let kept = grant.results.join(result_file(&chain.name, container, interface));
-        let hardware = hardware::address(&chain.name, container, interface);
-        Ok(Run { attachment, grant, chain, hardware, kept, namespace })
+        let cache_file = grant.results.join(result_file(&chain.name, container, interface));
+        let mac = mac_address::address(&chain.name, container, interface);
+        Ok(Run { attachment, grant, chain, mac, cache_file, namespace })
     }
 
     fn no_grant(&self, network: &str) -> NetworkError {
-        let network = clean(network, 128);
+        let network = sanitize(network, 128);
         NetworkError::Denied(format!(
             "provider {:?}: network {network:?} is not granted: add to [provider.{}]: {}",
             self.provider,
@@ -217,11 +222,11 @@ impl Run<'_> {
     async fn add(&self) -> Result<Map<String, Value>, NetworkError> {
         let mut result = None;
         for plugin in &self.chain.plugins {
-            let said = self.ask(Verb::Add, plugin, result.as_ref()).await?;
-            let said = serde_json::from_slice(&said).map_err(|error| {
-                self.failed(format!("plugin {:?} answered no result: {error}", plugin.kind))
+            let output = self.ask(Verb::Add, plugin, result.as_ref()).await?;
+            let added = serde_json::from_slice(&output).map_err(|error| {
+                self.failed(format!("plugin {:?} returned no result: {error}", plugin.kind))
             })?;
-            result = Some(said);
+            result = Some(added);
         }
         result.ok_or_else(|| self.failed("its configuration has no plugins"))
     }
@@ -236,11 +241,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn holds(&self, kept: &Kept) -> bool {
+    async fn is_intact(&self, kept: &CachedResult) -> bool {
         self.check(&kept.result).await.is_ok()
     }
 
-    /// In reverse, every one of them; then the result is forgotten, unless one failed.
+    /// Runs all plugins in reverse order; then removes the cached result, unless one failed.
     async fn del(&self, result: Option<&Map<String, Value>>) -> Result<(), NetworkError> {
         let mut failed = None;
         for plugin in self.chain.plugins.iter().rev() {
@@ -250,20 +255,20 @@ impl Run<'_> {
         }
         match failed {
             Some(error) => Err(error),
-            None => kept::remove(&self.kept).await.map_err(|error| {
-                self.failed(format!("its kept result cannot be taken away: {error}"))
+            None => cached_result::remove(&self.cache_file).await.map_err(|error| {
+                self.failed(format!("its cached result cannot be removed: {error}"))
             }),
         }
     }
 
-    /// Takes away what an earlier addition has left. Where that fails, the next addition tells.
+    /// Deletes leftovers of an earlier ADD. If that fails, the next ADD reports it.
     async fn clear(&self, result: Option<&Map<String, Value>>) {
         if let Err(left) = self.del(result).await {
-            tracing::warn!(?left, "{}: what was left cannot be taken away", self.what());
+            tracing::warn!(?left, "{}: leftovers cannot be deleted", self.title());
         }
     }
 
-    /// Sets up the container's own loopback interface, as every runtime does that makes networks.
+    /// Sets up the container's loopback interface, as container runtimes do.
     async fn loopback(&self) -> Result<(), NetworkError> {
         let Some(program) = plugin::find(&self.grant.plugins, "loopback").await else {
             return Ok(());
@@ -281,26 +286,25 @@ impl Run<'_> {
         result: Option<&Map<String, Value>>,
     ) -> Result<Vec<u8>, NetworkError> {
         let program = plugin::find(&self.grant.plugins, &plugin.kind).await.ok_or_else(|| {
-            let places: Vec<_> =
+            let directories: Vec<_> =
                 self.grant.plugins.iter().map(|path| path.display().to_string()).collect();
-            self.failed(format!("plugin {:?} is not in {}", plugin.kind, places.join(", ")))
+            self.failed(format!("plugin {:?} is not in {}", plugin.kind, directories.join(", ")))
         })?;
-        let (address, hardware) = (self.attachment.address.as_deref(), self.hardware.as_str());
-        let config = self.chain.config(plugin, result, address, hardware);
+        let (address, mac) = (self.attachment.address.as_deref(), self.mac.as_str());
+        let config = self.chain.config(plugin, result, address, mac);
         let namespace = self.namespace_path();
-        let hardware = Some(hardware);
-        plugin::run(&program, verb, &config, self.attachment, &namespace, hardware, self.grant)
-            .await
+        let mac = Some(mac);
+        plugin::run(&program, verb, &config, self.attachment, &namespace, mac, self.grant).await
     }
 
-    /// Where plugins open the namespace; empty when it is gone.
+    /// Path by which plugins open the namespace; empty if it no longer exists.
     fn namespace_path(&self) -> String {
         self.namespace.as_ref().map(Namespace::path).unwrap_or_default()
     }
 
-    /// Whether this belongs to another namespace than the attachment's, or than the one that was at
-    /// the attachment's path; an empty path asks for none.
-    fn is_of_another(&self, kept: &Kept) -> bool {
+    /// Whether the cached result belongs to another namespace than the attachment's, or than the
+    /// one that was at the attachment's path; an empty path matches any.
+    fn is_of_other_namespace(&self, kept: &CachedResult) -> bool {
         let path = self.attachment.namespace.as_str();
         match &self.namespace {
             Some(namespace) => kept.namespace != namespace.inode,
@@ -308,35 +312,36 @@ impl Run<'_> {
         }
     }
 
-    /// Writes down what an addition yielded, with the path of the attachment in it.
-    async fn keep(&self, inode: u64, result: &Map<String, Value>) -> std::io::Result<()> {
+    /// Caches the result of ADD, with the attachment's path in it.
+    async fn store(&self, inode: u64, result: &Map<String, Value>) -> std::io::Result<()> {
         let path = self.attachment.namespace.clone();
         let result = chain::with_sandbox(result, &self.namespace_path(), &path);
-        kept::write(&self.kept, &Kept { namespace: inode, path, result }).await
+        cached_result::write(&self.cache_file, &CachedResult { namespace: inode, path, result })
+            .await
     }
 
-    /// What an addition has yielded, with the path in it by which plugins open the namespace now: they
-    /// compare the two.
-    async fn kept(&self) -> Option<Kept> {
-        let mut kept = kept::read(&self.kept).await?;
-        if self.namespace.as_ref().is_some_and(|it| it.inode == kept.namespace) {
-            kept.result = chain::with_sandbox(&kept.result, &kept.path, &self.namespace_path());
+    /// The cached result of ADD, with the path by which plugins open the namespace now, because
+    /// they compare the two.
+    async fn cached(&self) -> Option<CachedResult> {
+        let mut cached = cached_result::read(&self.cache_file).await?;
+        if self.namespace.as_ref().is_some_and(|it| it.inode == cached.namespace) {
+            cached.result =
+                chain::with_sandbox(&cached.result, &cached.path, &self.namespace_path());
         }
-        Some(kept)
+        Some(cached)
     }
 
-    fn what(&self) -> String {
+    fn title(&self) -> String {
         let Attachment { network, container, .. } = self.attachment;
         format!("network {network:?}, container {container:?}")
     }
 
     fn failed(&self, what: impl std::fmt::Display) -> NetworkError {
-        NetworkError::Failed(format!("{}: {what}", self.what()))
+        NetworkError::Failed(format!("{}: {what}", self.title()))
     }
 }
 
-/// The file that keeps the result of one attachment. Names have no `@`, so no two attachments have the
-/// same file.
+/// Name of the file with the cached result of an attachment. Names contain no `@`, so it is unique.
 fn result_file(network: &str, container: &str, interface: &str) -> String {
     format!("{network}@{container}@{interface}")
 }

@@ -1,4 +1,4 @@
-//! Where plugins come from, and the providers made of them.
+//! The plugin registry: finds, verifies and loads plugins, and builds providers from them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,53 +21,53 @@ use tokio::{
 };
 
 use crate::{
-    cache::Cache,
-    command::{Processes, Records, Starter},
+    cache::CompiledCache,
+    command::{LaunchOptions, ProcessRecords, Processes},
     compile::Compiler,
     directory::Directories,
-    dylib::Linked,
+    dylib::LinkedPlugin,
     guest_memory::GuestMemory,
-    info::{Kind, PluginInfo},
-    load::{self, House, Plugin, Source},
-    notes::Notes,
+    info::{PluginInfo, PluginKind},
+    load::{self, Plugin, PluginHost, PluginSource},
+    log_limiter::LogLimiter,
     provider::PluginProvider,
     runtime::Runtime,
     settings::{Limits, PluginLimits, ProviderSettings},
-    vouch::{self, Listed, Said, Verification, Vouchers},
+    trust::{self, ListedPlugin, TrustPolicy, Verification, VerificationResult},
 };
 
-/// To watch a directory takes this long at most; then its plugin is loaded all the same.
-const NOTICE: Duration = Duration::from_secs(1);
+/// Maximum wait for adding a directory watch; then the plugin is loaded without it.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Where plugins come from.
+/// Configuration of [`Plugins`].
 #[derive(Clone, Debug)]
 pub struct PluginsConfig {
-    /// Files `NAME.wasm` and `NAME.so` in here go before bundled plugins. It may be made later.
+    /// Plugin directory: files `NAME.wasm` and `NAME.so` take precedence over bundled plugins. It
+    /// may be created later.
     pub dir: Option<PathBuf>,
-    /// Plugins may be dynamic libraries: trusted code that nothing confines.
+    /// Whether plugins may be dynamic libraries, which run without a sandbox.
     pub allow_dylib: bool,
-    /// Compiled plugins are kept in here, in a directory that must be ours alone.
+    /// Private directory of the compiled cache.
     pub cache: PathBuf,
-    /// Plugins that come with the router, by name.
+    /// Bundled plugins, by name.
     pub bundled: &'static [(&'static str, &'static [u8])],
-    /// What must vouch for a plugin before it is used.
-    pub vouchers: Vouchers,
-    /// Which granted programs run is kept in here, so that a router that follows one that was
-    /// killed finds them; nobody does when absent. A directory that is there and is this router's
-    /// alone.
+    /// Verification required before a plugin is used.
+    pub trust: TrustPolicy,
+    /// Private, existing directory for the records of running processes, from which the next router
+    /// finds the processes of one that was killed. Nothing is recorded when absent.
     pub state: Option<PathBuf>,
-    /// The program that sets the limits of granted programs and of compilations, one that begins
-    /// with [`launched`] and [`compile_process`]: the router itself. Without one, programs with
-    /// limits do not begin, and plugins are compiled in this process without limits.
+    /// The executable that applies limits to granted programs and compilations: one that calls
+    /// [`launched`] and [`compile_process`] first, as the router does. Without it, programs with
+    /// limits are not started, and plugins are compiled in this process without limits.
     ///
     /// [`launched`]: crate::launched
     /// [`compile_process`]: crate::compile_process
     pub launcher: Option<PathBuf>,
-    /// What all plugins together may use up.
+    /// Resource limits of all plugins together.
     pub limits: PluginLimits,
-    /// The soft limit of open files that granted programs get; the router's own when absent.
+    /// Soft limit of open files for granted programs; by default the router's own.
     pub files: Option<u64>,
-    /// Runs loading and `watch`; never a data-path thread's runtime.
+    /// Runtime for loading and `watch`; never the runtime of a data-path thread.
     pub runtime: Handle,
 }
 
@@ -76,31 +76,31 @@ pub struct PluginsConfig {
 #[error("the WASM runtime cannot be started: {0}")]
 pub struct PluginsError(String);
 
-/// Finds and loads plugins, makes providers of them, and replaces plugins whose file has changed.
-/// Dropping it stops the replacing; [`Plugins::shutdown`] stops what providers have started.
+/// Finds and loads plugins, builds providers from them, and reloads plugins whose files change.
+/// Dropping it stops reloading; [`Plugins::shutdown`] stops the processes of providers.
 pub struct Plugins {
-    shelf: Arc<Shelf>,
-    /// One for each provider, and one that looks at the directories.
-    keepers: Mutex<JoinSet<()>>,
+    registry: Arc<Registry>,
+    /// One task per provider, and one that forwards directory changes.
+    reload_tasks: Mutex<JoinSet<()>>,
 }
 
-struct Shelf {
+struct Registry {
     config: PluginsConfig,
-    house: Arc<House>,
+    host: Arc<PluginHost>,
     providers: Mutex<Vec<Arc<PluginProvider>>>,
-    /// Absent when the system does not tell of changes.
+    /// Absent if file system notifications are unavailable.
     directories: Option<Directories>,
-    /// A file has changed.
+    /// Notifies of file changes.
     changes: watch::Sender<()>,
-    /// It was said that the directory cannot be used.
-    complained: AtomicBool,
-    /// What is linked into the program.
-    linked: Mutex<Vec<Linked>>,
-    /// What is loaded, by digest and origin, as long as somebody uses it.
+    /// Whether the unreadable plugin directory has been logged.
+    warned_unreadable: AtomicBool,
+    /// Plugins linked into the executable.
+    linked: Mutex<Vec<LinkedPlugin>>,
+    /// Loaded plugins by digest and origin, while in use.
     loaded: Mutex<BTreeMap<(String, String), Loading>>,
 }
 
-/// A plugin that is loaded, or being loaded by the first that wants it.
+/// A plugin that is loaded, or being loaded by its first user.
 type Loading = Arc<OnceCell<Weak<Plugin>>>;
 
 // === impl Plugins ===
@@ -109,195 +109,198 @@ impl Plugins {
     /// Starts the WASM runtime.
     pub fn new(config: PluginsConfig) -> Result<Self, PluginsError> {
         let runtime = Runtime::new().map_err(|error| PluginsError(format!("{error:#}")))?;
-        let cache = Cache::open(&config.cache);
+        let cache = CompiledCache::open(&config.cache);
         let handle = config.runtime.clone();
-        let records = Arc::new(Records::open(config.state.as_deref()));
+        let records = Arc::new(ProcessRecords::open(config.state.as_deref()));
         let (launcher, files) = (config.launcher.clone(), config.files);
-        let starter = Starter { launcher, files, ..Starter::default() };
-        let house = House {
+        let launch_options = LaunchOptions { launcher, files, ..LaunchOptions::default() };
+        let host = PluginHost {
             runtime,
             cache,
             compiler: Compiler::new(config.launcher.clone(), config.limits.compile),
             memory: Arc::new(GuestMemory::new(config.limits.memory)),
-            places: Arc::default(),
-            starter,
+            endpoint_index: Arc::default(),
+            launch_options,
             records,
         };
         let directories = Directories::new()
             .inspect_err(|error| {
-                tracing::warn!("changed plugins are used only after a restart: {error}");
+                tracing::warn!("plugin changes take effect only after a restart: {error}");
             })
             .ok();
-        let shelf = Arc::new(Shelf {
+        let registry = Arc::new(Registry {
             config,
-            house: Arc::new(house),
+            host: Arc::new(host),
             providers: Mutex::new(Vec::new()),
             directories,
             changes: watch::Sender::new(()),
-            complained: AtomicBool::new(false),
+            warned_unreadable: AtomicBool::new(false),
             linked: Mutex::default(),
             loaded: Mutex::new(BTreeMap::new()),
         });
-        if let Some(dir) = &shelf.config.dir {
-            shelf.notice(dir);
+        if let Some(dir) = &registry.config.dir {
+            registry.watch_path(dir);
         }
-        if let Some(lock) = &shelf.config.vouchers.lock {
-            shelf.notice(&lock.file);
+        if let Some(lock) = &registry.config.trust.lock {
+            registry.watch_path(&lock.file);
         }
-        let mut keepers = JoinSet::new();
-        keepers.spawn_on(shelf.clone().look_out(), &handle);
-        Ok(Self { shelf, keepers: Mutex::new(keepers) })
+        let mut reload_tasks = JoinSet::new();
+        reload_tasks.spawn_on(registry.clone().forward_changes(), &handle);
+        Ok(Self { registry, reload_tasks: Mutex::new(reload_tasks) })
     }
 
-    /// Adds a plugin that is linked into the program. It goes before files and bundled plugins of its
-    /// name.
-    pub fn link(&self, plugin: Linked) {
-        self.shelf.linked().push(plugin);
+    /// Adds a plugin that is linked into the executable. It takes precedence over files and bundled
+    /// plugins of its name.
+    pub fn link(&self, plugin: LinkedPlugin) {
+        self.registry.linked().push(plugin);
     }
 
-    /// Where the router itself listens, with the ports that the kernel chose. No target may be there:
-    /// a request would come back without end.
+    /// Sets the router's own listen addresses, with the actual ports. They are refused as target
+    /// addresses, because requests would loop.
     pub fn set_listeners(&self, listeners: Vec<SocketAddr>) {
-        self.shelf.house.places.set_listeners(listeners);
+        self.registry.host.endpoint_index.set_listeners(listeners);
     }
 
-    /// Ends what an earlier router has left running for providers that are not configured any
-    /// more, in the background.
-    pub fn end_strangers(&self, configured: &BTreeSet<String>) {
-        let records = &self.shelf.house.records;
+    /// Stops, in the background, processes that an earlier router left running for providers that
+    /// are no longer configured.
+    pub fn kill_orphans(&self, configured: &BTreeSet<String>) {
+        let records = &self.registry.host.records;
         for provider in records.providers().difference(configured) {
-            let notes = Arc::new(Notes::new(provider, Limits::default().log_lines));
+            let log_limiter = Arc::new(LogLimiter::new(provider, Limits::default().log_lines));
             let left = Processes::new(
                 provider,
                 BTreeMap::new(),
-                Starter::default(),
-                notes,
+                LaunchOptions::default(),
+                log_limiter,
                 records.clone(),
             );
             let end = async move { left.recover().await };
-            self.keepers().spawn_on(end, &self.shelf.config.runtime);
+            self.reload_tasks().spawn_on(end, &self.registry.config.runtime);
         }
     }
 
-    /// The provider of these settings, with its plugin loaded if that is possible; else it exists
-    /// all the same and its state names the cause.
+    /// Creates a provider and loads its plugin. If that fails the provider exists all the same, and
+    /// its state contains the cause.
     pub async fn provider(&self, settings: ProviderSettings) -> Arc<PluginProvider> {
-        let shelf = &self.shelf;
+        let registry = &self.registry;
         let provider = Arc::new(PluginProvider::new(
-            shelf.house.clone(),
-            shelf.config.runtime.clone(),
+            registry.host.clone(),
+            registry.config.runtime.clone(),
             settings,
         ));
-        provider.seat().tenant.processes.recover().await;
-        shelf.providers().push(provider.clone());
+        provider.instance().context.processes.recover().await;
+        registry.providers().push(provider.clone());
         let (done, answer) = oneshot::channel();
-        let keep = shelf.clone().keep(provider.clone(), done);
-        self.keepers().spawn_on(keep, &shelf.config.runtime);
-        // The keeper answers or is gone; either way the provider's state tells.
+        let keep_loaded = registry.clone().keep_loaded(provider.clone(), done);
+        self.reload_tasks().spawn_on(keep_loaded, &registry.config.runtime);
+        // Sent or dropped; either way the provider's state has the outcome.
         let _ = answer.await;
         provider
     }
 
-    /// The same, if its plugin can be used and takes the settings. The failure is what it answered
-    /// to them, or why it cannot be asked.
+    /// As [`Plugins::provider`], but fails with the error of `configure`, or with the reason why
+    /// the plugin cannot be used.
     pub async fn configured(
         &self,
         settings: ProviderSettings,
     ) -> Result<Arc<PluginProvider>, Failure> {
         let provider = self.provider(settings).await;
-        match provider.seat().unusable() {
+        match provider.instance().unusable() {
             None => Ok(provider),
             Some(failure) => Err(failure),
         }
     }
 
-    /// Every plugin of the directory and every bundled one that no file replaces, by name. Of what
-    /// must not be used nothing is run.
-    pub async fn list(&self) -> Vec<Listed> {
-        let bundled = self.shelf.config.bundled.iter().map(|(name, _)| (*name).to_owned());
+    /// Every plugin of the directory, and every bundled one that no file replaces, by name. A
+    /// plugin that fails verification is not run.
+    pub async fn list(&self) -> Vec<ListedPlugin> {
+        let bundled = self.registry.config.bundled.iter().map(|(name, _)| (*name).to_owned());
         let mut names: BTreeSet<String> = bundled.collect();
-        names.extend(self.shelf.files());
+        names.extend(self.registry.files());
         let mut listed = Vec::with_capacity(names.len());
         for name in names {
-            let (said, info) = match self.shelf.judged(&name).await {
-                Ok((source, said)) => {
-                    let info = match said.refusal(&name, &source) {
+            let (verification, info) = match self.registry.verified(&name).await {
+                Ok((source, verification)) => {
+                    let info = match verification.refusal(&name, &source) {
                         Some(why) => Err(why),
                         None => self.loaded(source).await,
                     };
-                    (Some(said), info)
+                    (Some(verification), info)
                 }
                 Err(why) => (None, Err(why)),
             };
-            listed.push(Listed { name, said, info });
+            listed.push(ListedPlugin { name, verification, info });
         }
         listed
     }
 
-    /// What a plugin is, by name or path. The error says what is wrong and what to do.
+    /// The description of a plugin, by name or path. The error says what is wrong and what to do.
     pub async fn inspect(&self, reference: &str) -> Result<PluginInfo, String> {
-        self.loaded(self.shelf.find(reference).await?).await
+        self.loaded(self.registry.find(reference).await?).await
     }
 
-    /// What a plugin is and who vouches for it, by name or path. The error says why it cannot be
-    /// used at all and what to do; so it is with a dynamic library that somebody refuses, because
-    /// to ask what it is would run it.
+    /// The description and verification of a plugin, by name or path. The error says why it cannot
+    /// be used and what to do. A dynamic library that fails verification is an error, because
+    /// describing it would run it.
     pub async fn verify(&self, reference: &str) -> Result<Verification, String> {
-        let (source, said) = self.shelf.judged(reference).await?;
-        if source.kind == Kind::Dylib
-            && let Some(why) = said.refusal(reference, &source)
+        let (source, verification) = self.registry.verified(reference).await?;
+        if source.kind == PluginKind::Dylib
+            && let Some(why) = verification.refusal(reference, &source)
         {
             return Err(why);
         }
-        let locked_as = self.shelf.config.vouchers.name(reference);
-        Ok(Verification { locked_as, info: self.loaded(source).await?, said })
+        let locked_as = self.registry.config.trust.name(reference);
+        Ok(Verification { locked_as, info: self.loaded(source).await?, verification })
     }
 
-    async fn loaded(&self, source: Source) -> Result<PluginInfo, String> {
-        Ok(load::load(&self.shelf.house, source).await?.info().clone())
+    async fn loaded(&self, source: PluginSource) -> Result<PluginInfo, String> {
+        Ok(load::load(&self.registry.host, source).await?.info().clone())
     }
 
-    /// Ends every `watch` and every process of every provider.
+    /// Ends every `watch` and stops every process of every provider.
     pub async fn shutdown(&self) {
-        self.keepers().abort_all();
-        let providers = self.shelf.providers().clone();
+        self.reload_tasks().abort_all();
+        let providers = self.registry.providers().clone();
         let ends = providers.iter().map(|provider| provider.shutdown());
         futures_util::future::join_all(ends).await;
     }
 
-    /// Kills every process of every provider, and waits a moment for their ends. False when one has
-    /// not ended by then.
+    /// Kills every process of every provider and waits shortly for their exit. False if one is
+    /// still running.
     pub async fn kill(&self) -> bool {
-        let providers = self.shelf.providers().clone();
-        let ends = providers.iter().map(|provider| provider.seat().tenant.processes.kill());
+        let providers = self.registry.providers().clone();
+        let ends = providers.iter().map(|provider| provider.instance().context.processes.kill());
         futures_util::future::join_all(ends).await.into_iter().all(|ended| ended)
     }
 
-    /// How long [`Plugins::shutdown`] takes at most, by what processes are granted to end.
-    pub fn longest_end(&self) -> Duration {
-        let providers = self.shelf.providers();
-        let ends = providers.iter().map(|provider| provider.seat().tenant.processes.longest_end());
+    /// Maximum duration of [`Plugins::shutdown`], according to the grace periods of granted
+    /// commands.
+    pub fn max_shutdown_time(&self) -> Duration {
+        let providers = self.registry.providers();
+        let ends = providers
+            .iter()
+            .map(|provider| provider.instance().context.processes.max_shutdown_time());
         ends.max().unwrap_or_default()
     }
 
-    fn keepers(&self) -> MutexGuard<'_, JoinSet<()>> {
-        self.keepers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reload_tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.reload_tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Shelf ===
+// === impl Registry ===
 
-impl Shelf {
+impl Registry {
     fn providers(&self) -> MutexGuard<'_, Vec<Arc<PluginProvider>>> {
         self.providers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn linked(&self) -> MutexGuard<'_, Vec<Linked>> {
+    fn linked(&self) -> MutexGuard<'_, Vec<LinkedPlugin>> {
         self.linked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells those who keep plugins of every change.
-    async fn look_out(self: Arc<Self>) {
+    /// Forwards directory changes to the reload tasks.
+    async fn forward_changes(self: Arc<Self>) {
         let Some(directories) = &self.directories else { return };
         loop {
             directories.changed().await;
@@ -305,29 +308,33 @@ impl Shelf {
         }
     }
 
-    /// Loads the plugin of a provider, now and whenever a file has changed. A plugin that takes long
-    /// keeps nobody else waiting.
-    async fn keep(self: Arc<Self>, provider: Arc<PluginProvider>, done: oneshot::Sender<()>) {
+    /// Loads the plugin of a provider, now and after each file change. Providers load independently
+    /// of each other.
+    async fn keep_loaded(
+        self: Arc<Self>,
+        provider: Arc<PluginProvider>,
+        done: oneshot::Sender<()>,
+    ) {
         let mut changes = self.changes.subscribe();
-        let reference = &provider.seat().reference;
+        let reference = &provider.instance().reference;
         if is_path(reference)
             && let Some(dir) = absolute(Path::new(reference)).parent()
         {
-            let (shelf, dir) = (self.clone(), dir.to_owned());
-            let noticed = tokio::task::spawn_blocking(move || shelf.notice(&dir));
-            // Its file system may hang: then its changes are not noticed.
-            let _ = tokio::time::timeout(NOTICE, noticed).await;
+            let (registry, dir) = (self.clone(), dir.to_owned());
+            let noticed = tokio::task::spawn_blocking(move || registry.watch_path(&dir));
+            // The file system may hang; then changes are not noticed.
+            let _ = tokio::time::timeout(WATCH_TIMEOUT, noticed).await;
         }
         let mut done = Some(done);
         let mut found = self.find(reference).await;
         loop {
-            if let Some(newer) = self.overtaken(&provider, &found, &mut changes).await {
+            if let Some(newer) = self.adopt_unless_replaced(&provider, &found, &mut changes).await {
                 found = newer;
                 continue;
             }
-            // Nobody waits any more; the provider is served all the same.
+            // The caller may have given up; the provider is served all the same.
             let _ = done.take().map(|done| done.send(()));
-            // The sender is our own, so this goes on until we are given up.
+            // `self` holds the sender, so this runs until the task is aborted.
             if changes.changed().await.is_err() {
                 return;
             }
@@ -335,20 +342,20 @@ impl Shelf {
         }
     }
 
-    /// Lets a provider use what was found. Ends before that when something else is found by then:
-    /// that, and the older file is loaded no further.
-    async fn overtaken(
+    /// Adopts the found plugin, unless a different one is found meanwhile: then cancels and returns
+    /// that one.
+    async fn adopt_unless_replaced(
         self: &Arc<Self>,
         provider: &PluginProvider,
-        found: &Result<Source, String>,
+        found: &Result<PluginSource, String>,
         changes: &mut watch::Receiver<()>,
-    ) -> Option<Result<Source, String>> {
+    ) -> Option<Result<PluginSource, String>> {
         let mut adopted = pin!(self.adopt(provider, found));
         loop {
             tokio::select! {
                 () = &mut adopted => return None,
                 Ok(()) = changes.changed() => {
-                    let newer = self.find(&provider.seat().reference).await;
+                    let newer = self.find(&provider.instance().reference).await;
                     if !same(found, &newer) {
                         return Some(newer);
                     }
@@ -357,41 +364,41 @@ impl Shelf {
         }
     }
 
-    /// Watches a directory of plugins, or a single file. Blocks.
-    fn notice(&self, path: &Path) {
+    /// Watches a plugin directory or a single file. Blocks.
+    fn watch_path(&self, path: &Path) {
         if let Some(directories) = &self.directories {
             directories.add(&absolute(path));
         }
     }
 
-    /// Lets a provider use the file that was found.
-    async fn adopt(&self, provider: &PluginProvider, found: &Result<Source, String>) {
+    /// Loads the found plugin and switches the provider to it.
+    async fn adopt(&self, provider: &PluginProvider, found: &Result<PluginSource, String>) {
         let loaded = match found {
             Ok(source) => self.load(source).await,
             Err(cause) => Err(cause.clone()),
         };
-        provider.seat().adopt(loaded).await;
+        provider.instance().adopt(loaded).await;
     }
 
-    /// What this file is, loaded once for all who use it.
-    async fn load(&self, source: &Source) -> Result<Arc<Plugin>, String> {
+    /// The loaded plugin of a file, shared by all providers that use it.
+    async fn load(&self, source: &PluginSource) -> Result<Arc<Plugin>, String> {
         loop {
             let loading = self.loading(source);
             let mut own = None;
             let load = loading.get_or_try_init(|| async {
-                let plugin = load::load(&self.house, source.clone()).await?;
+                let plugin = load::load(&self.host, source.clone()).await?;
                 Ok::<_, String>(Arc::downgrade(own.insert(Arc::new(plugin))))
             });
             let shared = load.await?;
             if let Some(plugin) = shared.upgrade() {
                 return Ok(plugin);
             }
-            // Whoever has loaded it does not use it any more: it is loaded anew.
+            // Its last user has dropped it meanwhile: load it again.
         }
     }
 
-    /// The place of a file among what is loaded.
-    fn loading(&self, source: &Source) -> Loading {
+    /// The shared load state of a file.
+    fn loading(&self, source: &PluginSource) -> Loading {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.retain(|_, loading| match loading.get() {
             Some(plugin) => plugin.strong_count() > 0,
@@ -400,7 +407,7 @@ impl Shelf {
         loaded.entry((source.digest.clone(), source.origin.clone())).or_default().clone()
     }
 
-    /// The names of the files in the directory.
+    /// Names of the plugin files in the directory.
     fn files(&self) -> Vec<String> {
         let Some(entries) = self.config.dir.as_ref().and_then(|dir| fs::read_dir(dir).ok()) else {
             return Vec::new();
@@ -413,7 +420,7 @@ impl Shelf {
         names.filter_map(plugin).collect()
     }
 
-    /// Where a plugin's file would be: in the directory, or at the path itself.
+    /// Candidate paths of a plugin: in the directory, or the path itself.
     fn paths(&self, reference: &str) -> Vec<PathBuf> {
         if is_path(reference) {
             return vec![reference.into()];
@@ -423,75 +430,78 @@ impl Shelf {
             .collect()
     }
 
-    /// Why nothing in the directory of plugins can be used: a directory on the way to it cannot be
-    /// entered, as the home of another user. None when it can be entered, or does not exist.
-    fn closed(&self) -> Option<String> {
+    /// Why the plugin directory cannot be read: a directory above it is not accessible, for example
+    /// the home of another user. None if it can be read or does not exist.
+    fn unreadable_dir(&self) -> Option<String> {
         let dir = self.config.dir.as_ref()?;
         match fs::metadata(dir.join(".")) {
             Err(error)
                 if [io::ErrorKind::PermissionDenied, io::ErrorKind::NotADirectory]
                     .contains(&error.kind()) =>
             {
-                Some(format!("the directory of plugins {}: {error}", dir.display()))
+                Some(format!("the plugin directory {}: {error}", dir.display()))
             }
             _ => None,
         }
     }
 
-    /// The file at a path, if there is one and it may be used.
-    fn at(&self, path: &Path) -> Result<Option<Source>, String> {
+    /// The plugin file at a path, if it exists and may be used.
+    fn at(&self, path: &Path) -> Result<Option<PluginSource>, String> {
         let shown = path.display();
-        let kind = Kind::of_path(path);
-        if kind == Kind::Dylib && !self.config.allow_dylib && path.exists() {
+        let kind = PluginKind::of_path(path);
+        if kind == PluginKind::Dylib && !self.config.allow_dylib && path.exists() {
             return Err(format!(
-                "plugin {shown}: it is a dynamic library, trusted code that nothing confines, and \
-                 those are not allowed; if you trust it, add at the top of the router's \
-                 configuration: allow-dylib = true"
+                "plugin {shown}: it is a dynamic library, which runs without a sandbox, and \
+                 dynamic libraries are not allowed; if you trust it, add at the top of the \
+                 router's configuration: allow-dylib = true"
             ));
         }
-        let found = vouch::read(path, vouch::FILE_BYTES);
+        let found = trust::read(path, trust::FILE_BYTES);
         let found = found.map_err(|why| format!("plugin {shown}: {why}"))?;
-        Ok(found.map(|bytes| Source::new(kind, shown.to_string(), bytes)))
+        Ok(found.map(|bytes| PluginSource::new(kind, shown.to_string(), bytes)))
     }
 
-    /// The file of a plugin that may be used: in the directory, else bundled, else at the path.
-    async fn find(self: &Arc<Self>, reference: &str) -> Result<Source, String> {
-        self.reading(reference, |shelf, name| {
-            let source = shelf.read(name)?;
-            shelf.config.vouchers.vouch(name, &source)?;
+    /// The verified file of a plugin: from the directory, else bundled, or at the path.
+    async fn find(self: &Arc<Self>, reference: &str) -> Result<PluginSource, String> {
+        self.reading(reference, |registry, name| {
+            let source = registry.read(name)?;
+            registry.config.trust.enforce(name, &source)?;
             Ok(source)
         })
         .await
     }
 
-    /// The file of a plugin, and what is said of it.
-    async fn judged(self: &Arc<Self>, reference: &str) -> Result<(Source, Said), String> {
-        self.reading(reference, |shelf, name| {
-            let source = shelf.read(name)?;
-            let said = shelf.config.vouchers.say(name, &source);
-            Ok((source, said))
+    /// The file of a plugin with its verification result.
+    async fn verified(
+        self: &Arc<Self>,
+        reference: &str,
+    ) -> Result<(PluginSource, VerificationResult), String> {
+        self.reading(reference, |registry, name| {
+            let source = registry.read(name)?;
+            let verification = registry.config.trust.verify(name, &source);
+            Ok((source, verification))
         })
         .await
     }
 
-    /// Reads files where that may take its time.
+    /// Reads files on a blocking thread.
     async fn reading<R: Send + 'static>(
         self: &Arc<Self>,
         reference: &str,
         read: fn(&Self, &str) -> Result<R, String>,
     ) -> Result<R, String> {
-        let (shelf, name) = (self.clone(), reference.to_owned());
-        let found = tokio::task::spawn_blocking(move || read(&shelf, &name)).await;
+        let (registry, name) = (self.clone(), reference.to_owned());
+        let found = tokio::task::spawn_blocking(move || read(&registry, &name)).await;
         found.unwrap_or_else(|_| Err(format!("plugin {reference:?} cannot be read")))
     }
 
-    fn read(&self, reference: &str) -> Result<Source, String> {
+    fn read(&self, reference: &str) -> Result<PluginSource, String> {
         if let Some(linked) = self.linked().iter().find(|linked| linked.name == reference) {
-            return Ok(Source::linked(*linked));
+            return Ok(PluginSource::linked(*linked));
         }
         let paths = self.paths(reference);
-        let closed = if is_path(reference) { None } else { self.closed() };
-        if closed.is_none() {
+        let unreadable_dir = if is_path(reference) { None } else { self.unreadable_dir() };
+        if unreadable_dir.is_none() {
             for path in &paths {
                 if let Some(source) = self.at(path)? {
                     return Ok(source);
@@ -500,24 +510,24 @@ impl Shelf {
         }
         let bundled = self.config.bundled.iter().find(|(name, _)| *name == reference);
         if let Some((_, bytes)) = bundled {
-            if let Some(why) = closed
-                && !self.complained.swap(true, Relaxed)
+            if let Some(why) = unreadable_dir
+                && !self.warned_unreadable.swap(true, Relaxed)
             {
-                tracing::warn!("{why}; bundled plugins are used, and no others");
+                tracing::warn!("{why}; only bundled plugins are used");
             }
-            return Ok(Source::new(Kind::Component, Source::BUNDLED, *bytes));
+            return Ok(PluginSource::new(PluginKind::Component, PluginSource::BUNDLED, *bytes));
         }
-        if let Some(why) = closed {
+        if let Some(why) = unreadable_dir {
             return Err(format!(
-                "plugin {reference:?} is not bundled, and {why}; let the router's user enter it, or \
-                 name another directory by `plugins`"
+                "plugin {reference:?} is not bundled, and {why}; give the router's user access, or \
+                 set another directory with `plugins`"
             ));
         }
         let bundled: Vec<&str> = self.config.bundled.iter().map(|(name, _)| *name).collect();
         let bundled = bundled.join(", ");
         Err(match paths.first() {
             Some(path) if is_path(reference) => format!(
-                "plugin {}: there is no such file; put it there, or name a bundled plugin ({bundled})",
+                "plugin {}: file not found; put it there, or use a bundled plugin ({bundled})",
                 path.display()
             ),
             Some(path) => format!(
@@ -526,15 +536,15 @@ impl Shelf {
                 path.display()
             ),
             None => format!(
-                "plugin {reference:?} is not bundled and no directory of plugins is configured; \
+                "plugin {reference:?} is not bundled and no plugin directory is configured; \
                  set one, give a path, or use one of: {bundled}"
             ),
         })
     }
 }
 
-/// Whether two looks at the place of a plugin found the same.
-fn same(one: &Result<Source, String>, other: &Result<Source, String>) -> bool {
+/// Whether two lookups found the same plugin.
+fn same(one: &Result<PluginSource, String>, other: &Result<PluginSource, String>) -> bool {
     match (one, other) {
         (Ok(one), Ok(other)) => (&one.digest, &one.origin) == (&other.digest, &other.origin),
         (Err(one), Err(other)) => one == other,

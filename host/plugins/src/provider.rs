@@ -1,4 +1,4 @@
-//! A configured provider.
+//! Core's [`Provider`] for one configured plugin provider.
 
 use std::{
     net::SocketAddr,
@@ -20,103 +20,103 @@ use tokio::{
 
 use crate::{
     bindings::types,
+    context::ProviderContext,
     convert,
-    fault::{Fault, clean},
+    cpu_quota::ProviderCpuBudget,
+    fault::{Fault, sanitize},
     function::{
         Exec, Fetch, Function, Kill, List, Logs, Pause, Recreate, Remove, Resume, Start, Status,
         Stop, Usage,
     },
-    instance,
-    load::House,
-    meter::Account,
-    observed::{self, Origin},
-    scope::Tenant,
-    seat::Seat,
+    invocation,
+    load::PluginHost,
+    provider_instance::ProviderInstance,
     settings::ProviderSettings,
     store::HostState,
     supervisor,
+    validate::{self, Origin},
 };
 
-/// Events on their way to the engine; `emit` waits when there are as many.
+/// Capacity of the event channel to the engine; `emit` waits while it is full.
 const EVENTS: usize = 64;
 
-/// One configured provider: calls of [`Provider`] run in instances of its plugin. Exists also
+/// One configured provider: calls of [`Provider`] run in instances of its plugin. It exists even
 /// without a usable plugin; then every call fails with the cause.
 pub struct PluginProvider {
-    seat: Arc<Seat>,
-    /// Calls in flight.
-    turns: Semaphore,
+    instance: Arc<ProviderInstance>,
+    /// Permits for calls in flight.
+    call_permits: Semaphore,
     runtime: Handle,
-    /// The supervisors of `watch`; they end with this provider.
+    /// The supervisors of `watch`, aborted with this provider.
     watches: Mutex<JoinSet<()>>,
 }
 
-/// One call, for messages and bounds.
+/// One call: its label for messages, and its extra time.
 #[derive(Clone, Copy)]
 struct Call<'a> {
     operation: &'static str,
     target: Option<&'a Target>,
-    /// On top of the wall limit.
+    /// Added to the wall limit.
     extra: Duration,
 }
 
 // === impl PluginProvider ===
 
 impl PluginProvider {
-    pub(crate) fn new(house: Arc<House>, runtime: Handle, settings: ProviderSettings) -> Self {
+    pub(crate) fn new(host: Arc<PluginHost>, runtime: Handle, settings: ProviderSettings) -> Self {
         Self {
-            turns: Semaphore::new(settings.limits.calls.clamp(1, Semaphore::MAX_PERMITS)),
-            seat: Arc::new(Seat::new(house, settings)),
+            call_permits: Semaphore::new(settings.limits.calls.clamp(1, Semaphore::MAX_PERMITS)),
+            instance: Arc::new(ProviderInstance::new(host, settings)),
             runtime,
             watches: Mutex::new(JoinSet::new()),
         }
     }
 
-    pub(crate) fn seat(&self) -> &Seat {
-        &self.seat
+    pub(crate) fn instance(&self) -> &ProviderInstance {
+        &self.instance
     }
 
-    /// Ends `watch` and every process of the provider.
+    /// Ends `watch` and stops every process of the provider.
     pub(crate) async fn shutdown(&self) {
         self.watches.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
-        self.seat.tenant.processes.shutdown().await;
+        self.instance.context.processes.shutdown().await;
     }
 
-    /// Calls the plugin in an instance of its own.
+    /// Calls the plugin in a new instance.
     async fn call<F: Function>(&self, call: Call<'_>, function: F) -> Result<F::Answer, Failure> {
-        let seat = &*self.seat;
+        let instance = &*self.instance;
         let handle = call.target.map(|target| target.handle.as_str());
-        let active = seat.active.borrow().clone();
-        let limits = &seat.tenant.limits;
-        let doing = doing(call.operation, handle);
+        let active = instance.active.borrow().clone();
+        let limits = &instance.context.limits;
+        let operation = operation_label(call.operation, handle);
         let Some(active) = active else {
-            let cause = seat.tenant.health.cause().unwrap_or_default();
-            return Err(seat.failure(ErrorCode::Unavailable, &doing, &cause));
+            let cause = instance.context.health.cause().unwrap_or_default();
+            return Err(instance.failure(ErrorCode::Unavailable, &operation, &cause));
         };
-        let patience = Instant::now() + limits.wall;
-        let Ok(Ok(_turn)) = timeout_at(patience, self.turns.acquire()).await else {
-            let cause = format!("{} calls are in flight already (limits.calls)", limits.calls);
-            return Err(seat.failure(ErrorCode::Unavailable, &doing, &cause));
+        let deadline = Instant::now() + limits.wall;
+        let Ok(Ok(_turn)) = timeout_at(deadline, self.call_permits.acquire()).await else {
+            let cause = format!("all {} concurrent calls are in use (limits.calls)", limits.calls);
+            return Err(instance.failure(ErrorCode::Unavailable, &operation, &cause));
         };
-        if timeout_at(patience, paid(&seat.tenant.account)).await.is_err() {
-            let cause = "its calls have computed for more than a tenth of the time (limits.cpu)";
-            return Err(seat.failure(ErrorCode::Unavailable, &doing, cause));
+        if timeout_at(deadline, wait_for_budget(&instance.context.cpu_budget)).await.is_err() {
+            let cause = "its calls have used more than a tenth of the elapsed time as CPU time (limits.cpu)";
+            return Err(instance.failure(ErrorCode::Unavailable, &operation, cause));
         }
-        let state = HostState::new(active.scope.clone(), call.operation, handle);
+        let state = HostState::new(active.grants.clone(), call.operation, handle);
         let wall = limits.wall.saturating_add(call.extra);
-        let (runtime, settings) = (&seat.house.runtime, Some(seat.settings.as_str()));
-        let run = instance::run(runtime, &active.plugin, state, settings, function);
+        let (runtime, settings) = (&instance.host.runtime, Some(instance.settings.as_str()));
+        let run = invocation::run(runtime, &active.plugin, state, settings, function);
         match tokio::time::timeout(wall, run).await.unwrap_or(Err(Fault::Wall(wall))) {
             Ok(Ok(result)) => {
-                seat.tenant.health.reached();
+                instance.context.health.reached();
                 Ok(result)
             }
             Ok(Err(error)) => {
-                let failure = seat.refused(&doing, error);
-                seat.tenant.health.answered(&failure);
+                let failure = instance.refused(&operation, error);
+                instance.context.health.answered(&failure);
                 Err(failure)
             }
-            Err(fault) => Err(seat.broke(&doing, &fault)),
+            Err(fault) => Err(instance.broke(&operation, &fault)),
         }
     }
 
@@ -127,28 +127,30 @@ impl PluginProvider {
         function: impl Function<Answer = types::Observation>,
     ) -> Result<Observation, Failure> {
         let mut answer = self.call(call, function).await?;
-        self.seat.tenant.border.look_up(&mut answer.addresses).await;
-        self.judged(call, answer, observed::observation)
+        self.instance.context.address_policy.look_up(&mut answer.addresses).await;
+        self.validated(call, answer, validate::observation)
     }
 
-    /// What core gets of an answer.
-    fn judged<A, R>(
+    /// Validates an answer; an invalid one is a fault.
+    fn validated<A, R>(
         &self,
         call: Call<'_>,
         answer: A,
-        judge: impl FnOnce(&Tenant, Origin<'_>, A) -> Result<R, Fault>,
+        validate: impl FnOnce(&ProviderContext, Origin<'_>, A) -> Result<R, Fault>,
     ) -> Result<R, Failure> {
-        let doing = doing(call.operation, call.target.map(|target| target.handle.as_str()));
+        let operation =
+            operation_label(call.operation, call.target.map(|target| target.handle.as_str()));
         let settings = call.target.map(|target| target.settings.as_str());
-        let judged = judge(&self.seat.tenant, Origin { doing: &doing, settings }, answer);
-        judged.map_err(|fault| self.seat.broke(&doing, &fault))
+        let validated =
+            validate(&self.instance.context, Origin { operation: &operation, settings }, answer);
+        validated.map_err(|fault| self.instance.broke(&operation, &fault))
     }
 }
 
-/// Waits until what earlier calls have taken is paid for.
-async fn paid(account: &Account) {
+/// Waits until the CPU budget is no longer overdrawn.
+async fn wait_for_budget(cpu_budget: &ProviderCpuBudget) {
     loop {
-        let wait = account.overdrawn();
+        let wait = cpu_budget.overdraft();
         if wait.is_zero() {
             return;
         }
@@ -157,9 +159,9 @@ async fn paid(account: &Account) {
 }
 
 /// `start blog`, `list`
-fn doing(operation: &str, handle: Option<&str>) -> String {
+fn operation_label(operation: &str, handle: Option<&str>) -> String {
     match handle {
-        Some(handle) => format!("{operation} {}", clean(handle, 128)),
+        Some(handle) => format!("{operation} {}", sanitize(handle, 128)),
         None => operation.to_owned(),
     }
 }
@@ -173,7 +175,7 @@ impl<'a> Call<'a> {
 #[async_trait]
 impl Provider for PluginProvider {
     fn name(&self) -> &ProviderName {
-        &self.seat.name
+        &self.instance.name
     }
 
     async fn start(&self, target: &Target) -> Result<Observation, Failure> {
@@ -210,7 +212,7 @@ impl Provider for PluginProvider {
     ) -> Result<(Vec<Observation>, Option<String>), Failure> {
         let call = Call { operation: "list", target: None, extra: Duration::ZERO };
         let page = self.call(call, List { cursor: cursor.map(str::to_owned) }).await?;
-        self.judged(call, page, observed::page)
+        self.validated(call, page, validate::page)
     }
 
     async fn check_dial(
@@ -219,20 +221,20 @@ impl Provider for PluginProvider {
         host: &str,
         address: SocketAddr,
     ) -> Result<(), String> {
-        let tenant = &self.seat.tenant;
-        let judged = tenant.border.check_dial(host, address, &target.settings).await;
-        judged.inspect_err(|refusal| {
-            tenant.refused(&doing("connect to", Some(&target.handle)), refusal);
+        let context = &self.instance.context;
+        let validated = context.address_policy.check_dial(host, address, &target.settings).await;
+        validated.inspect_err(|refusal| {
+            context.refused(&operation_label("connect to", Some(&target.handle)), refusal);
         })
     }
 
     fn said(&self, target: &Target) -> Option<String> {
-        self.seat.tenant.said.of(&target.handle)
+        self.instance.context.progress.latest(&target.handle)
     }
 
     async fn logs(&self, target: &Target, lines: u32) -> Result<Vec<String>, Failure> {
         let logs = Logs { target: convert::target(target), lines };
-        Ok(observed::lines(self.call(Call::on("logs", target), logs).await?, lines))
+        Ok(validate::lines(self.call(Call::on("logs", target), logs).await?, lines))
     }
 
     async fn recreate(
@@ -270,36 +272,36 @@ impl Provider for PluginProvider {
         let (events, receiver) = mpsc::channel(EVENTS);
         let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
         while watches.try_join_next().is_some() {}
-        watches.spawn_on(supervisor::supervise(self.seat.clone(), events), &self.runtime);
+        watches.spawn_on(supervisor::supervise(self.instance.clone(), events), &self.runtime);
         receiver
     }
 
     fn calls(&self) -> usize {
-        self.seat.tenant.limits.calls
+        self.instance.context.limits.calls
     }
 
     fn refusal(&self, ability: Ability, target: &Target) -> Option<Failure> {
-        let active = self.seat.active.borrow().clone();
-        // Without a plugin the call itself tells what is wrong.
+        let active = self.instance.active.borrow().clone();
+        // Without a plugin the call itself reports the problem.
         let info = active.as_ref()?.plugin.info();
         if !info.abilities.contains(&ability) {
             return Some(self.cannot(ability.as_str(), target));
         }
-        let lack = active.as_ref()?.scope.lacks(ability, &info.endpoints)?;
-        let doing = doing(ability.as_str(), Some(&target.handle));
-        Some(self.seat.failure(ErrorCode::Denied, &doing, &lack))
+        let lack = active.as_ref()?.grants.missing_grant(ability, &info.endpoints)?;
+        let operation = operation_label(ability.as_str(), Some(&target.handle));
+        Some(self.instance.failure(ErrorCode::Denied, &operation, &lack))
     }
 
     fn state(&self) -> ProviderState {
-        let active = self.seat.active.borrow().clone();
+        let active = self.instance.active.borrow().clone();
         let info = active.as_ref().map(|active| active.plugin.info());
         ProviderState {
             plugin: active.as_ref().map(|active| active.plugin.title()),
             origin: info.map(|info| info.origin.clone()),
-            usable: active.is_some() && self.seat.tenant.health.is_reached(),
-            cause: self.seat.tenant.health.cause(),
+            usable: active.is_some() && self.instance.context.health.is_reached(),
+            cause: self.instance.context.health.cause(),
             abilities: info.map(|info| info.abilities.clone()).unwrap_or_default(),
-            faults: self.seat.tenant.health.faults(),
+            faults: self.instance.context.health.faults(),
         }
     }
 }

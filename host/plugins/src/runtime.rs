@@ -1,8 +1,8 @@
-//! The one WASM runtime of the router: two engines that share compiled code, their linkers, and
-//! the clock that interrupts guests.
+//! The router's WASM runtime: two engines that share compiled code, their linkers, and the epoch
+//! thread that interrupts guests.
 //!
-//! Instances come from a small pool, which is fastest; when it is in use up, or an instance may
-//! need more than a slot holds, they are made on demand.
+//! Instances come from a small pool, which is fastest. They are allocated on demand if the pool is
+//! in use or if an instance may need more than a slot holds.
 
 use std::{
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -15,42 +15,42 @@ use wasmtime::{
     component::{HasSelf, Linker},
 };
 
-use crate::{bindings, meter::TICK, store::HostState};
+use crate::{bindings, cpu_quota::TICK, store::HostState};
 
-/// Instances in the pool.
+/// Slots in the pool.
 const SLOTS: u32 = 48;
-/// Linear memory that a slot can hold.
+/// Maximum linear memory of a slot, in bytes.
 const SLOT_MEMORY: u64 = 64 << 20;
-/// Bytes of an instance's touched memory that its slot keeps, cleaned, for the next one.
-const KEPT: usize = 256 << 10;
-/// Core instances of one component: a wasip2 component has four.
+/// Bytes of a slot's touched memory that stay resident, zeroed, for the next instance.
+const RESIDENT: usize = 256 << 10;
+/// Maximum core instances of one component; a wasip2 component has four.
 const CORE_INSTANCES: u32 = 8;
-/// Tables of one component.
+/// Maximum tables of one component.
 const TABLES: u32 = 4;
 
-/// All that runs guests.
+/// Engines and epoch thread.
 pub(crate) struct Runtime {
-    pooled: Flavour,
-    on_demand: Flavour,
+    pooled: EngineLinker,
+    on_demand: EngineLinker,
     slots: Arc<Semaphore>,
-    _clock: Clock,
+    _epoch_thread: EpochThread,
 }
 
-/// An engine with its linker.
-pub(crate) struct Flavour {
+/// An engine and its linker.
+pub(crate) struct EngineLinker {
     linker: Linker<HostState>,
 }
 
-/// Where an instance gets its memory from.
-pub(crate) enum Place {
-    /// A slot of the pool, free again when the permit is dropped.
+/// Where an instance is allocated.
+pub(crate) enum InstanceSlot {
+    /// In a slot of the pool, freed when the permit is dropped.
     Pooled(OwnedSemaphorePermit),
-    /// Memory of its own.
+    /// In memory of its own.
     OnDemand,
 }
 
-/// Ticks both engines from a thread that ends with it.
-struct Clock {
+/// The thread that increments the epoch of both engines; dropping this ends it.
+struct EpochThread {
     ended: Arc<(Mutex<bool>, Condvar)>,
     thread: Option<JoinHandle<()>>,
 }
@@ -58,31 +58,32 @@ struct Clock {
 // === impl Runtime ===
 
 impl Runtime {
-    /// Starts the engines and their clock.
+    /// Creates the engines and starts the epoch thread.
     pub(crate) fn new() -> wasmtime::Result<Self> {
-        let pooled = Flavour::new(InstanceAllocationStrategy::Pooling(pool()))?;
-        let on_demand = Flavour::new(InstanceAllocationStrategy::OnDemand)?;
-        let clock = Clock::start(vec![pooled.engine().clone(), on_demand.engine().clone()])?;
+        let pooled = EngineLinker::new(InstanceAllocationStrategy::Pooling(pool()))?;
+        let on_demand = EngineLinker::new(InstanceAllocationStrategy::OnDemand)?;
+        let epoch_thread =
+            EpochThread::start(vec![pooled.engine().clone(), on_demand.engine().clone()])?;
         let slots = Arc::new(Semaphore::new(SLOTS as usize));
-        Ok(Self { pooled, on_demand, slots, _clock: clock })
+        Ok(Self { pooled, on_demand, slots, _epoch_thread: epoch_thread })
     }
 
-    /// The engine whose instances come from the pool.
-    pub(crate) fn pooled(&self) -> &Flavour {
+    /// The engine with pooled instances.
+    pub(crate) fn pooled(&self) -> &EngineLinker {
         &self.pooled
     }
 
-    /// The engine whose instances are made on demand.
-    pub(crate) fn on_demand(&self) -> &Flavour {
+    /// The engine with instances allocated on demand.
+    pub(crate) fn on_demand(&self) -> &EngineLinker {
         &self.on_demand
     }
 
-    /// A slot of the pool if one is free and large enough.
-    pub(crate) fn place(&self, memory: u64) -> Place {
+    /// A free slot of the pool if `memory` bytes fit; otherwise allocation on demand.
+    pub(crate) fn acquire_slot(&self, memory: u64) -> InstanceSlot {
         if memory > SLOT_MEMORY {
-            return Place::OnDemand;
+            return InstanceSlot::OnDemand;
         }
-        self.slots.clone().try_acquire_owned().map_or(Place::OnDemand, Place::Pooled)
+        self.slots.clone().try_acquire_owned().map_or(InstanceSlot::OnDemand, InstanceSlot::Pooled)
     }
 }
 
@@ -99,16 +100,17 @@ fn pool() -> PoolingAllocationConfig {
         .max_memory_size(SLOT_MEMORY as usize)
         .max_unused_warm_slots(8);
     if PoolingAllocationConfig::is_pagemap_scan_available() {
-        // Cleaning the pages that an instance has touched is cheaper than having the next one
-        // fault them in again.
-        pool.pagemap_scan(Enabled::Yes).linear_memory_keep_resident(KEPT).table_keep_resident(KEPT);
+        // Zeroing touched pages is cheaper than faulting them in again for the next instance.
+        pool.pagemap_scan(Enabled::Yes)
+            .linear_memory_keep_resident(RESIDENT)
+            .table_keep_resident(RESIDENT);
     }
     pool
 }
 
-// === impl Flavour ===
+// === impl EngineLinker ===
 
-impl Flavour {
+impl EngineLinker {
     fn new(allocation: InstanceAllocationStrategy) -> wasmtime::Result<Self> {
         Ok(Self { linker: linker(&engine(allocation)?)? })
     }
@@ -122,7 +124,7 @@ impl Flavour {
     }
 }
 
-/// An engine that only compiles. Its code fits the engines of a [`Runtime`].
+/// An engine that only compiles, with code compatible with the engines of a [`Runtime`].
 pub(crate) fn compiling_engine() -> wasmtime::Result<Engine> {
     engine(InstanceAllocationStrategy::OnDemand)
 }
@@ -140,7 +142,7 @@ fn engine(allocation: InstanceAllocationStrategy) -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
-/// Everything that a component may import: the capabilities, and WASI with nothing granted.
+/// A linker with all imports: the capabilities, and WASI without any grant.
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -157,17 +159,17 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     Ok(linker)
 }
 
-// === impl Clock ===
+// === impl EpochThread ===
 
-impl Clock {
+impl EpochThread {
     fn start(engines: Vec<Engine>) -> std::io::Result<Self> {
         let ended = Arc::new((Mutex::new(false), Condvar::new()));
         let watched = ended.clone();
         let thread = std::thread::Builder::new().name("drowse-epoch".into()).spawn(move || {
-            let (flag, bell) = &*watched;
+            let (flag, notify) = &*watched;
             let mut over = flag.lock().unwrap_or_else(PoisonError::into_inner);
             while !*over {
-                over = bell.wait_timeout(over, TICK).unwrap_or_else(PoisonError::into_inner).0;
+                over = notify.wait_timeout(over, TICK).unwrap_or_else(PoisonError::into_inner).0;
                 engines.iter().for_each(Engine::increment_epoch);
             }
         })?;
@@ -175,12 +177,12 @@ impl Clock {
     }
 }
 
-impl Drop for Clock {
+impl Drop for EpochThread {
     fn drop(&mut self) {
         *self.ended.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.ended.1.notify_all();
         if let Some(thread) = self.thread.take() {
-            // A panic of the clock's thread has nothing left to tell.
+            // A panic of this thread needs no further handling.
             let _ = thread.join();
         }
     }

@@ -1,13 +1,13 @@
-//! What the operator says of a provider: its plugin, its grants and its limits.
+//! Settings of a provider: its plugin, grants and limits.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use drowse_core::{ProviderName, StopOptions};
 use serde::{Deserialize, Serialize};
 
-use crate::{machine, reach::Reach};
+use crate::{address_policy::AddressRule, machine};
 
-/// One configured plugin instance.
+/// Settings of one configured provider.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProviderSettings {
     /// The configured name.
@@ -15,40 +15,40 @@ pub struct ProviderSettings {
     /// A plugin's name (`docker`: a file `docker.wasm` in the plugins directory, else the bundled
     /// one) or a path to a file.
     pub plugin: String,
-    /// What the plugin's `configure` gets: a JSON object.
+    /// Passed to the plugin's `configure`: a JSON object.
     pub settings: serde_json::Value,
-    /// Granted endpoints by the name the plugin calls them by.
+    /// Granted endpoints, by the name that the plugin uses.
     pub endpoints: BTreeMap<String, EndpointGrant>,
-    /// Granted commands by the name the plugin calls them by.
+    /// Granted commands, by the name that the plugin uses.
     pub commands: BTreeMap<String, CommandGrant>,
-    /// Granted networks by the name the plugin calls them by.
+    /// Granted networks, by the name that the plugin uses.
     pub networks: BTreeMap<String, NetworkGrant>,
-    /// Where its targets may be; this machine, private networks, and the names in its settings when
-    /// absent.
-    pub reach: Option<Vec<Reach>>,
-    /// What it may use up.
+    /// Allowed target addresses. By default this machine, private networks, and host names in the
+    /// provider's settings.
+    pub reach: Option<Vec<AddressRule>>,
+    /// Resource limits.
     pub limits: Limits,
 }
 
-/// A place outside that a provider may call.
+/// An endpoint that a provider may call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndpointGrant {
-    /// Where it is.
+    /// Transport and address.
     pub transport: Transport,
-    /// Path prefix put in front of every path, without a slash at the end; usually empty.
+    /// Prefix of every request path, without a trailing slash; usually empty.
     pub base: String,
     /// Headers the host adds to every request.
     pub headers: Vec<(String, Secret)>,
-    /// Allowed requests, `METHOD /path?query`; the plugin's own wishes when absent.
+    /// Allowed requests, as `METHOD /path?query`; by default those that the plugin requires.
     pub rules: Option<Vec<String>>,
-    /// Where the bearer tokens come from that the endpoint asks for. The router alone calls it, so
-    /// it has neither rules nor tokens of its own.
+    /// The token server for bearer tokens that the endpoint asks for. Only the router calls it, so
+    /// it has neither rules nor a token server of its own.
     pub token: Option<Box<EndpointGrant>>,
-    /// Until a response's head must be there, when the plugin names no shorter time.
+    /// Timeout of the response head, and upper limit of timeouts that the plugin sets.
     pub timeout: Duration,
 }
 
-/// How an endpoint is reached.
+/// Transport and address of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// `unix:///path`
@@ -66,12 +66,12 @@ pub enum Transport {
         host: String,
         /// TCP port.
         port: u16,
-        /// What makes the peer trustworthy.
+        /// Verification of the server's certificate.
         trust: Trust,
-        /// What makes the router trustworthy to the peer, if the peer asks.
+        /// Client certificate, if the server asks for one.
         identity: Option<Identity>,
     },
-    /// `udp://host:port`; takes datagrams and no HTTP.
+    /// `udp://host:port`; datagrams only.
     Udp {
         /// Host name or address, also a broadcast address.
         host: String,
@@ -80,44 +80,43 @@ pub enum Transport {
     },
 }
 
-/// What makes a TLS peer trustworthy.
+/// Verification of a TLS server's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// The system's certificate authorities.
     System,
-    /// The certificate authorities in this PEM file, and no others.
+    /// Only the certificate authorities in this PEM file.
     Ca(PathBuf),
-    /// Exactly the certificates with these SHA-256 digests, whatever they say.
+    /// Only certificates with these SHA-256 digests; their names and dates are not checked.
     Fingerprints(Vec<[u8; 32]>),
 }
 
-/// A certificate that the router shows, with its key. The files are read when the endpoint is first
-/// used, and never shown.
+/// A client certificate with its key. The files are read on the endpoint's first use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// PEM: the certificate, then those of the authorities between it and one that the peer knows.
+    /// PEM: the certificate, followed by its intermediate certificates.
     pub certificate: PathBuf,
-    /// PEM: its private key, without a password.
+    /// PEM: its private key, unencrypted.
     pub key: PathBuf,
 }
 
-/// A value that is read when it is used and never shown.
+/// A secret value, read on use and masked in debug output.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
     /// Written in the configuration.
     Literal(String),
     /// The environment variable of this name, with a prefix.
     Env {
-        /// Put in front, for instance `Bearer `.
+        /// Prefix of the value, for instance `Bearer `.
         prefix: String,
-        /// The variable.
+        /// Name of the variable.
         name: String,
     },
-    /// The content of this file without white space around it, with a prefix.
+    /// The trimmed content of this file, with a prefix.
     File {
-        /// Put in front.
+        /// Prefix of the value.
         prefix: String,
-        /// The file; looked at again every 5 s while it is used, so a rotated secret is seen.
+        /// The file; read again every 5 s while in use, so that a rotated secret is picked up.
         path: PathBuf,
     },
 }
@@ -127,50 +126,51 @@ pub enum Secret {
 pub struct CommandGrant {
     /// Absolute path, or a name looked up in the router's `PATH`.
     pub program: String,
-    /// Always given.
+    /// Arguments that are always passed.
     pub arguments: Vec<String>,
-    /// The whole environment, besides `PATH`; nothing is inherited.
+    /// The environment; nothing else is inherited except `PATH`.
     pub environment: BTreeMap<String, String>,
-    /// Where it starts; the router's working directory when absent.
+    /// Working directory; by default the router's.
     pub directory: Option<PathBuf>,
-    /// The plugin may append arguments.
+    /// Whether the plugin may append arguments.
     pub extra_arguments: bool,
-    /// Names the plugin may add to the environment.
+    /// Environment variables that the plugin may set.
     pub extra_environment: Vec<String>,
-    /// How it is ended with the router, by its signal's name. Five minutes of grace at most.
+    /// How it is stopped when the router stops: signal name and grace period, five minutes at most.
     pub end: StopOptions,
-    /// Whether it is started again when it ends by itself.
+    /// Whether it is restarted when it exits by itself.
     pub restart: Restart,
-    /// So often in a row; who has run for a minute begins a new row.
+    /// Maximum consecutive restarts; running for a minute resets the count.
     pub restart_limit: usize,
-    /// What it may use up.
+    /// Resource limits.
     pub limits: CommandLimits,
 }
 
-/// When a program that has ended by itself is started again.
+/// When a program that exited by itself is restarted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Restart {
-    /// The next visitor wakes it.
+    /// Never; the next wake starts it.
     #[default]
     Never,
-    /// When its exit status is not 0, or is not known, or a signal has ended it.
+    /// If its exit status is unknown or not 0, or a signal killed it.
     OnFailure,
-    /// However it has ended.
+    /// After every exit.
     Always,
 }
 
-/// What a program may use up. One that goes beyond is refused more, or ended, by the kernel.
+/// Resource limits of a program, enforced by the kernel: further use is refused, or the program is
+/// killed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandLimits {
-    /// Bytes of data of each process: `RLIMIT_DATA`.
+    /// Bytes of data per process: `RLIMIT_DATA`.
     pub memory: Option<u64>,
-    /// Computing time of each process in all, in whole seconds: `RLIMIT_CPU`.
+    /// Total CPU time per process, in whole seconds: `RLIMIT_CPU`.
     pub cpu: Option<Duration>,
-    /// Open files of each process: `RLIMIT_NOFILE`.
+    /// Open files per process: `RLIMIT_NOFILE`.
     pub files: Option<u64>,
-    /// Processes of the router's user, all together: `RLIMIT_NPROC`. Not for root.
+    /// Processes of the router's user in total: `RLIMIT_NPROC`. Not enforced for root.
     pub processes: Option<u64>,
-    /// The directory of a cgroup that it is put into, whose limits hold for all its processes
+    /// Directory of a cgroup that it is moved into, whose limits apply to all of its processes
     /// together.
     pub cgroup: Option<PathBuf>,
 }
@@ -180,44 +180,46 @@ pub struct CommandLimits {
 pub struct NetworkGrant {
     /// The CNI configuration: a `.conflist`, or a `.conf` with one plugin.
     pub config: PathBuf,
-    /// Where the CNI plugins are; the first directory that has one counts.
+    /// Directories of CNI plugins; the first that contains a plugin is used.
     pub plugins: Vec<PathBuf>,
-    /// The directory where the results of additions are kept until they are taken back.
+    /// Directory of the cached results of ADD, until DEL.
     pub results: PathBuf,
-    /// The time that one plugin may take.
+    /// Timeout of one CNI plugin run.
     pub timeout: Duration,
 }
 
-/// What one provider may use up. Whoever passes a limit is stopped; nobody else notices.
+/// Resource limits of one provider. Exceeding one ends the call and affects no other provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of linear memory of one instance.
+    /// Bytes of memories and tables of one instance.
     pub memory: u64,
-    /// CPU time of one instance at once. It gets a tenth of the time back in which it waits. All
-    /// calls together get ten times as much at once, and a tenth of the time that passes.
+    /// CPU time of one instance. A tenth of its waiting time is refunded. All calls together may
+    /// use ten times as much at once, and a tenth of the elapsed time.
     pub cpu: Duration,
-    /// Wall time of one call, on top of what the call itself is meant to take (a stop's grace).
+    /// Wall time of one call, plus the time that the call itself asks for (the grace period of a
+    /// stop).
     pub wall: Duration,
-    /// Calls in flight; more wait for their turn.
+    /// Maximum calls in flight; further ones wait.
     pub calls: usize,
-    /// Bytes of one HTTP response body, or of the messages of one gRPC call, handed to the plugin in
-    /// one call. `watch`, which reads for ever, gets so many a second and waits for more.
+    /// Maximum bytes of an HTTP response body, or of the messages of a gRPC call, per call of the
+    /// plugin. `watch`, which reads endlessly, may read as many per second and is delayed above
+    /// that.
     pub response: u64,
-    /// Log lines a second.
+    /// Maximum log lines a second.
     pub log_lines: u32,
 }
 
-/// What all plugins together may use up.
+/// Resource limits of all plugins together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PluginLimits {
-    /// Bytes of memory of all calls of all providers at a time. Half of it is divided evenly among
-    /// the providers, half of it goes to whoever asks first.
+    /// Bytes of memory of all calls of all providers. Half of it is divided evenly among the
+    /// providers, the other half is first come, first served.
     pub memory: u64,
-    /// What the compilation of one plugin may use up.
+    /// Limits of one compilation.
     pub compile: CompileLimits,
 }
 
-/// What the compilation of one plugin may use up. It is ended when it takes more.
+/// Resource limits of one compilation, which is killed when it exceeds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompileLimits {
     /// Bytes of data: `RLIMIT_DATA`.
@@ -230,7 +232,7 @@ pub struct CompileLimits {
 
 impl Default for PluginLimits {
     fn default() -> Self {
-        // A provider's call takes one or two megabytes, one in JavaScript or Python forty.
+        // A call takes 1 to 2 MB, or about 40 MB in JavaScript or Python.
         let memory = machine::memory().map_or(u64::MAX, |all| all / 4).clamp(64 << 20, 1 << 30);
         Self { memory, compile: CompileLimits::default() }
     }
@@ -258,7 +260,7 @@ impl fmt::Debug for Secret {
 
 // === impl CommandGrant ===
 
-/// With the names of the environment and without what they stand for.
+/// Masks the values of environment variables.
 impl fmt::Debug for CommandGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { program, arguments, environment, directory, .. } = self;

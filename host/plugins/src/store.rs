@@ -1,4 +1,4 @@
-//! What the host keeps beside one instance, and what bounds it.
+//! Host state of one instance, and its limits.
 
 use std::{sync::Arc, time::Instant};
 
@@ -9,113 +9,123 @@ use wasmtime::{ResourceLimiterAsync, Store, UpdateDeadline, component::ResourceT
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
-    fault::Fault, guest_memory::Reservation, meter::Meter, rate::Bucket, runtime::Flavour,
-    said::Saying, scope::Scope,
+    context::{Grants, ProviderContext},
+    cpu_quota::CallCpuQuota,
+    fault::Fault,
+    guest_memory::Reservation,
+    progress::ProgressReporter,
+    runtime::EngineLinker,
+    token_bucket::TokenBucket,
 };
 
-/// Function pointers and the like; a provider has hundreds.
+/// Maximum elements of a table. Providers use hundreds, mostly function pointers.
 const TABLE_ELEMENTS: usize = 100_000;
-/// Tables of one instance.
+/// Maximum tables of one instance.
 const TABLES: usize = 8;
-/// Bytes of one element.
+/// Bytes of one table element.
 const TABLE_ELEMENT: u64 = size_of::<usize>() as u64;
-/// Responses that an instance holds at a time.
+/// Maximum open responses of one instance.
 const RESPONSES: usize = 8;
 
-/// Responses and WASI handles that a guest may hold at a time.
+/// Maximum resources of one instance: responses, streams and WASI handles.
 const HANDLES: usize = 256;
-/// Random bytes that a component gets of WASI at once.
+/// Maximum random bytes per WASI call.
 const RANDOM: u64 = 64 << 10;
-/// Events a second from one `watch`; more wait.
+/// Maximum events a second from one `watch`; further ones wait.
 const EVENTS: u64 = 5_000;
 
-/// What belongs to one instance and its one call.
+/// Host state of one instance and its single call.
 pub(crate) struct HostState {
-    /// Whom it works for.
-    pub(crate) scope: Arc<Scope>,
-    /// What it was asked: `start`, `watch`.
+    /// Grants and context of the provider.
+    pub(crate) grants: Arc<Grants>,
+    /// The called operation, as `start` or `watch`.
     pub(crate) operation: &'static str,
     /// The handle the call is about.
     pub(crate) target: Option<String>,
-    /// For whoever waits for the call; absent where it is about no target.
-    pub(crate) saying: Option<Saying>,
-    /// It is being asked what it is or being configured: it may not call or wait for anything.
-    pub(crate) inside: bool,
-    /// How it broke, if it did.
+    /// Reports progress to visitors; absent in calls without a target.
+    pub(crate) progress: Option<ProgressReporter>,
+    /// `describe` or `configure` is running: imports that reach outside are refused.
+    pub(crate) initializing: bool,
+    /// The fault that ended the instance, if any.
     pub(crate) fault: Option<Fault>,
-    /// The last line it logged as an error: a panic hook's, if it panics.
+    /// The last error line that the guest logged: its panic message, if it panics.
     pub(crate) last_error: Option<String>,
-    /// Where `watch` reports; absent in every other call.
+    /// Receives the events of `watch`; absent in every other call.
     pub(crate) events: Option<mpsc::Sender<ProviderEvent>>,
-    /// Responses that the guest holds, among other things.
+    /// Resources that the guest holds.
     pub(crate) table: ResourceTable,
-    /// As many responses more as the guest may hold.
+    /// Permits for further open responses.
     pub(crate) held: Arc<Semaphore>,
-    pub(crate) meter: Arc<Meter>,
-    /// Events that `watch` emits in a second.
-    pub(crate) emitted: Bucket,
-    /// How often `watch` may say in a second that it may have missed something: each time every
-    /// target is looked at.
-    pub(crate) synced: Bucket,
-    /// Bytes of responses that `watch` reads in a second.
-    pub(crate) received: Bucket,
-    /// Its memories and tables, of which all guests together have only so much.
+    pub(crate) cpu_quota: Arc<CallCpuQuota>,
+    /// Rate limit of events from `watch`.
+    pub(crate) emitted: TokenBucket,
+    /// Rate limit of `synced` from `watch`: each one queries the status of every target.
+    pub(crate) synced: TokenBucket,
+    /// Rate limit of response bytes that `watch` reads.
+    pub(crate) received: TokenBucket,
+    /// Bytes of memories and tables, drawn from the shared limit of all guests.
     memory: Reservation,
-    /// Made when a component first asks for something of WASI.
+    /// Created on the first WASI call.
     wasi: Option<WasiCtx>,
 }
 
 // === impl HostState ===
 
 impl HostState {
-    /// The state of an instance that is made for one operation.
-    pub(crate) fn new(scope: Arc<Scope>, operation: &'static str, target: Option<&str>) -> Self {
-        let account = scope.tenant.account.clone();
-        let meter = Arc::new(Meter::new(scope.limits().cpu, Some(account)));
+    /// The state of a new instance for one operation.
+    pub(crate) fn new(grants: Arc<Grants>, operation: &'static str, target: Option<&str>) -> Self {
+        let cpu_budget = grants.context.cpu_budget.clone();
+        let cpu_quota = Arc::new(CallCpuQuota::new(grants.limits().cpu, Some(cpu_budget)));
         let mut table = ResourceTable::new();
-        let (now, received) = (Instant::now(), scope.limits().response);
+        let (now, received) = (Instant::now(), grants.limits().response);
         table.set_max_capacity(HANDLES);
-        let saying = target.map(|target| scope.tenant.said.begin(target));
-        let memory = scope.tenant.memory.reserve();
+        let progress = target.map(|target| grants.context.progress.begin_call(target));
+        let memory = grants.context.memory.reserve();
         Self {
-            scope,
+            grants,
             operation,
             target: target.map(str::to_owned),
-            saying,
-            inside: true,
+            progress,
+            initializing: true,
             fault: None,
             last_error: None,
             events: None,
             table,
-            meter,
-            emitted: Bucket::new(EVENTS, now),
-            synced: Bucket::new(1, now),
+            cpu_quota,
+            emitted: TokenBucket::new(EVENTS, now),
+            synced: TokenBucket::new(1, now),
             held: Arc::new(Semaphore::new(RESPONSES)),
-            received: Bucket::new(received, now),
+            received: TokenBucket::new(received, now),
             memory,
             wasi: None,
         }
     }
 
     /// `start blog`, `list`
-    pub(crate) fn doing(&self) -> String {
+    pub(crate) fn operation_label(&self) -> String {
         match &self.target {
-            Some(target) => format!("{} {}", self.operation, crate::fault::clean(target, 128)),
+            Some(target) => format!("{} {}", self.operation, crate::fault::sanitize(target, 128)),
             None => self.operation.to_owned(),
         }
     }
 
-    /// Breaks the instance when it is not in a call that may use what is outside.
-    pub(crate) fn outside(&mut self, function: &'static str) -> wasmtime::Result<()> {
-        if self.inside { Err(self.broke(Fault::Outside(function))) } else { Ok(()) }
+    /// The provider that the instance runs for.
+    pub(crate) fn context(&self) -> &Arc<ProviderContext> {
+        &self.grants.context
     }
 
-    /// Bounds what arrives: `size` more bytes of a response of which it has `taken` so many now.
+    /// Ends the instance with a fault if `describe` or `configure` is still running.
+    pub(crate) fn require_call_phase(&mut self, function: &'static str) -> wasmtime::Result<()> {
+        if self.initializing { Err(self.broke(Fault::Initializing(function))) } else { Ok(()) }
+    }
+
+    /// Limits response bytes: `size` more were read, `taken` in total from this response. `watch`
+    /// is delayed, any other call fails above the limit.
     pub(crate) async fn receive(&mut self, size: usize, taken: u64) -> wasmtime::Result<()> {
-        let allowed = self.scope.limits().response;
+        let allowed = self.grants.limits().response;
         if self.events.is_some() {
-            // `watch` reads for ever: too fast is slowed down, which its peer notices.
-            let wait = self.received.owe(size as u64, Instant::now());
+            // `watch` reads endlessly, so it is slowed down; the peer sees backpressure.
+            let wait = self.received.charge(size as u64, Instant::now());
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }
@@ -125,7 +135,7 @@ impl HostState {
         Ok(())
     }
 
-    /// Notes how it broke; returning the error from a host function ends the instance.
+    /// Records the fault; returning the error from a host function ends the instance.
     pub(crate) fn broke(&mut self, fault: Fault) -> wasmtime::Error {
         let error = wasmtime::Error::new(fault.clone());
         self.fault.get_or_insert(fault);
@@ -133,36 +143,37 @@ impl HostState {
     }
 }
 
-/// A store for this state: bounded in memory and CPU, on this flavour's engine.
-pub(crate) fn store(flavour: &Flavour, state: HostState) -> Store<HostState> {
-    let mut store = Store::new(flavour.engine(), state);
+/// A store for this state with limits on memory and CPU.
+pub(crate) fn store(engine_linker: &EngineLinker, state: HostState) -> Store<HostState> {
+    let mut store = Store::new(engine_linker.engine(), state);
     store.limiter_async(|state| state);
-    // What one call across the border may make the host allocate: a list may name the same guest
-    // memory many times over.
+    // Bounds what the host allocates for the arguments of one call: a list may reference the same
+    // guest memory many times.
     store.set_hostcall_fuel(
-        usize::try_from(store.data().scope.limits().memory).unwrap_or(usize::MAX),
+        usize::try_from(store.data().grants.limits().memory).unwrap_or(usize::MAX),
     );
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|mut context| {
         let state = context.data_mut();
-        if state.meter.may_go_on() {
+        if state.cpu_quota.may_continue() {
             return Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())));
         }
-        let cpu = state.scope.limits().cpu;
+        let cpu = state.grants.limits().cpu;
         Err(state.broke(Fault::Cpu(cpu)))
     });
     store
 }
 
 impl HostState {
-    /// All memories and tables of a component count together, and those of all instances.
+    /// Reserves bytes for a memory or table. The limits apply to the sum of one instance and to the
+    /// sum of all.
     async fn take(&mut self, more: u64) -> wasmtime::Result<bool> {
-        if self.memory.bytes().saturating_add(more) > self.scope.limits().memory {
-            let fault = Fault::memory(self.scope.limits());
+        if self.memory.bytes().saturating_add(more) > self.grants.limits().memory {
+            let fault = Fault::memory(self.grants.limits());
             return Err(self.broke(fault));
         }
         if !self.memory.grow(more).await {
-            let fault = Fault::Ceiling(self.scope.tenant.memory.limit());
+            let fault = Fault::Ceiling(self.context().memory.limit());
             return Err(self.broke(fault));
         }
         Ok(true)
@@ -189,7 +200,7 @@ impl ResourceLimiterAsync for HostState {
         if desired > TABLE_ELEMENTS {
             return Err(self.broke(Fault::Table(TABLE_ELEMENTS)));
         }
-        // Tables are memory, too.
+        // Tables count as memory.
         self.take(desired.saturating_sub(current) as u64 * TABLE_ELEMENT).await
     }
 
@@ -208,7 +219,7 @@ impl ResourceLimiterAsync for HostState {
 
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        // No arguments, environment, directories or sockets; standard streams lead nowhere.
+        // No arguments, environment, directories or sockets; standard streams are closed.
         let ctx = self.wasi.get_or_insert_with(|| {
             let mut wasi = WasiCtx::builder();
             wasi.allow_tcp(false).allow_udp(false).max_random_size(RANDOM).build()
@@ -220,17 +231,16 @@ impl WasiView for HostState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scope::Tenant;
 
     fn state() -> HostState {
-        let scope = Scope::new(Arc::new(Tenant::nobody("test")), &[]);
-        HostState::new(Arc::new(scope), "start", None)
+        let grants = Grants::new(Arc::new(ProviderContext::without_grants("test")), &[]);
+        HostState::new(Arc::new(grants), "start", None)
     }
 
     #[tokio::test]
     async fn tables_count_as_memory() {
         let mut state = state();
-        let limit = state.scope.limits().memory;
+        let limit = state.grants.limits().memory;
         let table = TABLE_ELEMENTS as u64 * TABLE_ELEMENT;
         for _ in 0..limit / table {
             assert!(state.table_growing(0, TABLE_ELEMENTS, None).await.unwrap());
@@ -242,16 +252,16 @@ mod tests {
     #[tokio::test]
     async fn memories_count_together() {
         let mut state = state();
-        let half = usize::try_from(state.scope.limits().memory / 2).unwrap();
+        let half = usize::try_from(state.grants.limits().memory / 2).unwrap();
         assert!(state.memory_growing(0, half, None).await.unwrap());
         assert!(state.memory_growing(0, half, None).await.unwrap());
         assert!(state.memory_growing(half, half + 1, None).await.is_err());
     }
 
     #[test]
-    fn before_its_call_an_instance_calls_nothing() {
+    fn imports_are_refused_before_the_call_phase() {
         let mut state = state();
-        assert!(state.outside("http.send").is_err());
-        assert_eq!(state.fault, Some(Fault::Outside("http.send")));
+        assert!(state.require_call_phase("http.send").is_err());
+        assert_eq!(state.fault, Some(Fault::Initializing("http.send")));
     }
 }

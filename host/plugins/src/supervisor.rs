@@ -1,9 +1,10 @@
-//! Keeps a provider's `watch` running.
+//! Supervises a provider's `watch`.
 //!
-//! It runs in one long-lived instance. When that breaks or returns it is begun anew after a pause
-//! that doubles from 100 ms to 30 s and is forgotten after a good minute, or when the plugin is
-//! replaced. A plugin that breaks at once time after time gets the longest pause straight away. One
-//! that answers `unsupported`, as its settings leave nothing to watch, is left alone.
+//! `watch` runs in one long-lived instance. When that faults or returns, it is restarted after a
+//! pause that doubles from 100 ms to 30 s and is reset after a healthy minute, or when the plugin
+//! is replaced. A plugin that faults immediately several times in a row gets the longest pause. A
+//! plugin that answers `unsupported`, because its settings leave nothing to watch, is not
+//! restarted.
 
 use std::{
     sync::Arc,
@@ -13,22 +14,24 @@ use std::{
 use drowse_core::ProviderEvent;
 use tokio::sync::mpsc;
 
-use crate::{bindings::types::ErrorCode, fault::seconds, seat::Seat};
+use crate::{bindings::types::ErrorCode, fault::seconds, provider_instance::ProviderInstance};
 
-const SHORTEST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(30);
-/// Running as long as this is being well again.
-const GOOD: Duration = Duration::from_secs(60);
-/// Breaking sooner than this is breaking at once.
-const AT_ONCE: Duration = Duration::from_secs(1);
-/// Breaking at once so many times in a row is a habit.
-const HABIT: u32 = 5;
+/// First pause.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+/// Upper limit of the pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// `watch` counts as healthy after running this long.
+const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+/// A fault sooner than this is an immediate one.
+const IMMEDIATE: Duration = Duration::from_secs(1);
+/// Consecutive immediate faults that count as a crash loop.
+const CRASH_LOOP: u32 = 5;
 
-/// The pause before the next try.
+/// The pause before the next restart.
 #[derive(Debug)]
 struct Pause {
     next: Duration,
-    at_once: u32,
+    immediate_failures: u32,
 }
 
 /// Why `watch` ended.
@@ -37,13 +40,16 @@ enum Ended {
     Over,
     /// The plugin cannot watch with these settings.
     Unable(String),
-    /// It has to be begun anew.
+    /// It must be restarted.
     Failed { cause: String, broke: bool },
 }
 
-/// Watches until the receiver is dropped. Dropping this future ends the instance.
-pub(crate) async fn supervise(seat: Arc<Seat>, events: mpsc::Sender<ProviderEvent>) {
-    let mut active = seat.active.subscribe();
+/// Runs `watch` until the receiver of events is dropped. Dropping this future ends the instance.
+pub(crate) async fn supervise(
+    instance: Arc<ProviderInstance>,
+    events: mpsc::Sender<ProviderEvent>,
+) {
+    let mut active = instance.active.subscribe();
     let mut pause = Pause::new();
     loop {
         let current = active.borrow_and_update().clone();
@@ -52,30 +58,32 @@ pub(crate) async fn supervise(seat: Arc<Seat>, events: mpsc::Sender<ProviderEven
             let Some(current) = current.filter(|current| current.watches()) else {
                 return std::future::pending().await;
             };
-            match seat.watch(&current, events.clone()).await {
+            match instance.watch(&current, events.clone()).await {
                 Ok(error) => {
-                    let cause =
-                        format!("watch: {}", seat.told(&crate::fault::clean(&error.message, 1024)));
+                    let cause = format!(
+                        "watch: {}",
+                        instance.for_operator(&crate::fault::sanitize(&error.message, 1024))
+                    );
                     if matches!(error.code, ErrorCode::Unsupported) {
                         return Ended::Unable(cause);
                     }
-                    tracing::warn!(provider = %seat.name, "{cause}");
+                    tracing::warn!(provider = %instance.name, "{cause}");
                     match error.code {
-                        ErrorCode::Unavailable => seat.tenant.health.unreached(cause.clone()),
-                        _ => seat.tenant.health.note(cause.clone()),
+                        ErrorCode::Unavailable => instance.context.health.unreached(cause.clone()),
+                        _ => instance.context.health.note(cause.clone()),
                     }
                     Ended::Failed { cause, broke: false }
                 }
-                // It broke because nobody listens any more.
+                // It faulted because the receiver is gone.
                 Err(_) if events.is_closed() => std::future::pending().await,
                 Err(fault) => {
-                    Ended::Failed { cause: seat.broke("watch", &fault).message, broke: true }
+                    Ended::Failed { cause: instance.broke("watch", &fault).message, broke: true }
                 }
             }
         };
         let well = async {
-            tokio::time::sleep(GOOD).await;
-            seat.tenant.health.watch(None);
+            tokio::time::sleep(HEALTHY_AFTER).await;
+            instance.context.health.watch(None);
             std::future::pending::<Ended>().await
         };
         let ended = tokio::select! {
@@ -87,24 +95,24 @@ pub(crate) async fn supervise(seat: Arc<Seat>, events: mpsc::Sender<ProviderEven
         let wait = match ended {
             Ended::Over => {
                 pause = Pause::new();
-                seat.tenant.health.watch(None);
+                instance.context.health.watch(None);
                 continue;
             }
             Ended::Unable(cause) => {
-                tracing::info!(provider = %seat.name, "changes are not watched for: {cause}");
-                seat.tenant.health.watch(Some(format!(
-                    "{cause}; until its settings or its plugin change, nobody watches for changes"
+                tracing::info!(provider = %instance.name, "changes are not watched: {cause}");
+                instance.context.health.watch(Some(format!(
+                    "{cause}; changes are not watched until its settings or its plugin change"
                 )));
                 None
             }
             Ended::Failed { cause, broke } => {
                 let wait = pause.after(began.elapsed(), broke);
-                seat.tenant.health.watch(pause.is_habit().then(|| {
+                instance.context.health.watch(pause.is_crash_loop().then(|| {
                     format!(
-                        "{cause}; it broke at once {} times in a row, so changes are watched for \
-                         again only every {}: replace the plugin",
-                        pause.at_once,
-                        seconds(LONGEST)
+                        "{cause}; it failed immediately {} times in a row, so it is restarted only \
+                         every {}: replace the plugin",
+                        pause.immediate_failures,
+                        seconds(LONGEST_PAUSE)
                     )
                 }));
                 Some(wait)
@@ -123,7 +131,7 @@ pub(crate) async fn supervise(seat: Arc<Seat>, events: mpsc::Sender<ProviderEven
                     return;
                 }
                 pause = Pause::new();
-                seat.tenant.health.watch(None);
+                instance.context.health.watch(None);
             }
             () = rest => {}
         }
@@ -134,22 +142,23 @@ pub(crate) async fn supervise(seat: Arc<Seat>, events: mpsc::Sender<ProviderEven
 
 impl Pause {
     fn new() -> Self {
-        Self { next: SHORTEST, at_once: 0 }
+        Self { next: SHORTEST_PAUSE, immediate_failures: 0 }
     }
 
-    /// The pause after a watch that lasted so long and broke, or returned an error.
+    /// The pause after a watch that ran for `lasted` and faulted (`broke`) or returned an error.
     fn after(&mut self, lasted: Duration, broke: bool) -> Duration {
-        if lasted >= GOOD {
+        if lasted >= HEALTHY_AFTER {
             *self = Self::new();
         }
-        self.at_once = if broke && lasted < AT_ONCE { self.at_once + 1 } else { 0 };
-        let wait = if self.is_habit() { LONGEST } else { self.next };
-        self.next = (self.next * 2).min(LONGEST);
+        self.immediate_failures =
+            if broke && lasted < IMMEDIATE { self.immediate_failures + 1 } else { 0 };
+        let wait = if self.is_crash_loop() { LONGEST_PAUSE } else { self.next };
+        self.next = (self.next * 2).min(LONGEST_PAUSE);
         wait
     }
 
-    fn is_habit(&self) -> bool {
-        self.at_once >= HABIT
+    fn is_crash_loop(&self) -> bool {
+        self.immediate_failures >= CRASH_LOOP
     }
 }
 
@@ -160,21 +169,21 @@ mod tests {
     const AGO: Duration = Duration::from_millis(3);
 
     #[test]
-    fn pauses_double_and_are_forgotten_after_a_good_minute() {
+    fn pauses_double_and_are_reset_after_a_healthy_minute() {
         let mut pause = Pause::new();
         let waits: Vec<u128> = (0..11).map(|_| pause.after(AGO, false).as_millis()).collect();
         assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000]);
-        assert!(!pause.is_habit(), "a platform that is away is no defect of the plugin");
-        assert_eq!(pause.after(GOOD, false), SHORTEST);
+        assert!(!pause.is_crash_loop(), "an unreachable platform is not a fault of the plugin");
+        assert_eq!(pause.after(HEALTHY_AFTER, false), SHORTEST_PAUSE);
     }
 
     #[test]
-    fn a_plugin_that_breaks_at_once_gets_the_longest_pause() {
+    fn a_crash_loop_gets_the_longest_pause() {
         let mut pause = Pause::new();
-        let waits: Vec<Duration> = (0..HABIT).map(|_| pause.after(AGO, true)).collect();
-        assert_eq!(*waits.last().unwrap(), LONGEST);
-        assert!(pause.is_habit());
-        assert_ne!(pause.after(AT_ONCE, true), Duration::ZERO);
-        assert!(!pause.is_habit(), "it lasted a while");
+        let waits: Vec<Duration> = (0..CRASH_LOOP).map(|_| pause.after(AGO, true)).collect();
+        assert_eq!(*waits.last().unwrap(), LONGEST_PAUSE);
+        assert!(pause.is_crash_loop());
+        assert_ne!(pause.after(IMMEDIATE, true), Duration::ZERO);
+        assert!(!pause.is_crash_loop(), "it ran longer than an immediate failure");
     }
 }

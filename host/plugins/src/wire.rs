@@ -1,4 +1,4 @@
-//! The contract's types as [`drowse_provider_abi`] writes and reads them.
+//! Serialization of the contract's types in the wire format of [`drowse_provider_abi`].
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -13,7 +13,7 @@ impl Serialize for Abilities {
 }
 
 impl<'de> Deserialize<'de> for Abilities {
-    /// What a later contract adds is not known here, and left out.
+    /// Ignores flags that a later contract adds.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bits = u32::deserialize(deserializer)?;
         let flags = info::ABILITIES.iter().enumerate();
@@ -32,7 +32,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_value_or_none(given in prop::collection::vec(any::<u8>(), 0..256)) {
+        fn arbitrary_bytes_decode_or_fail_without_panic(given in prop::collection::vec(any::<u8>(), 0..256)) {
             if let Ok(page) = read::<Answer<types::Page>>(&given) {
                 prop_assert!(bytes(&page).len() <= given.len());
             }
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn abilities_keep_their_places() {
+    fn abilities_keep_their_bit_positions() {
         let some = Abilities::STOP_SIGNAL | Abilities::LIST | Abilities::USAGE;
         assert_eq!(bytes(&some), bytes(&0b10_0000_1001_u32));
         assert_eq!(read::<Abilities>(&bytes(&some)), Ok(some));

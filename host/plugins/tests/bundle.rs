@@ -1,4 +1,4 @@
-//! The plugins that come with the router, from the directory that `DROWSE_BUNDLE` names.
+//! The bundled plugins, from the directory in `DROWSE_BUNDLE`.
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
@@ -10,7 +10,7 @@ use std::{
 use drowse_plugins::{Plugins, PluginsConfig};
 use tokio::runtime::Handle;
 
-/// The bundled plugins' files. None where they are not built, after saying so.
+/// The files of the bundled plugins. None, after logging a skip, if they are not built.
 fn bundled(test: &str) -> Option<Vec<PathBuf>> {
     let Some(dir) = env::var_os("DROWSE_BUNDLE") else {
         assert_ne!(env::var("CI").as_deref(), Ok("true"), "{test}: DROWSE_BUNDLE is not set");
@@ -34,7 +34,7 @@ async fn bundled_plugins_import_nothing_but_the_contract() {
         allow_dylib: false,
         cache: dir.path().join("compiled"),
         bundled: &[],
-        vouchers: drowse_plugins::Vouchers::default(),
+        trust: drowse_plugins::TrustPolicy::default(),
         state: None,
         launcher: None,
         limits: drowse_plugins::settings::PluginLimits::default(),
@@ -47,12 +47,12 @@ async fn bundled_plugins_import_nothing_but_the_contract() {
         let foreign = |import: &&String| !import.starts_with("drowse:provider/");
         let foreign: Vec<&String> = info.imports.iter().filter(foreign).collect();
         assert!(foreign.is_empty(), "{} imports {foreign:?}", file.display());
-        // What it does not import it can never do: an endpoint's user runs nothing, and the other
-        // way round.
+        // A missing import can never be used: a plugin with endpoints runs no commands, and vice
+        // versa.
         let imports = |name: &str| info.imports.contains(&format!("drowse:provider/{name}@0.1.0"));
         let (datagrams, others): (Vec<_>, Vec<_>) =
             info.endpoints.iter().partition(|wish| wish.wants_datagrams());
-        // Rules for gRPC begin with the service.
+        // gRPC rules begin with the service.
         let grpc = |rule: &String| rule.starts_with('/');
         let (grpc, http): (Vec<_>, Vec<_>) =
             others.into_iter().partition(|wish| wish.rules.iter().any(grpc));
@@ -64,8 +64,8 @@ async fn bundled_plugins_import_nothing_but_the_contract() {
 }
 
 #[test]
-fn bundled_plugins_do_not_tell_where_they_were_built() {
-    let Some(files) = bundled("bundled_plugins_do_not_tell_where_they_were_built") else { return };
+fn bundled_plugins_contain_no_build_paths() {
+    let Some(files) = bundled("bundled_plugins_contain_no_build_paths") else { return };
     let workspace =
         Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"))
             .join("../..")

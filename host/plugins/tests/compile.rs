@@ -1,4 +1,4 @@
-//! Compiling plugins in a process that may use only so much.
+//! Compilation of plugins in a process with resource limits.
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
@@ -18,7 +18,7 @@ use drowse_plugins::{Load, Plugins};
 use drowse_tests::{Programs, bombs};
 use support::{Stage, another, hostile, settings, start, until};
 
-/// Many times what the limits below allow.
+/// Needs many times what the limits below allow.
 const FUNCTIONS: usize = 190_000;
 
 /// Compiles with the built router, within these limits.
@@ -29,7 +29,7 @@ fn by_router(stage: &Stage, memory: u64, time: Duration) -> Plugins {
     })
 }
 
-/// A compiler that does what the script says.
+/// A compiler that runs this script.
 fn script(stage: &Stage, script: &str) -> PathBuf {
     let path = stage.path("compiler.sh");
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -48,44 +48,44 @@ async fn refusal(stage: &Stage, plugins: &Plugins, bytes: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plugin_that_a_child_process_compiled_is_kept_and_used() {
+async fn a_plugin_compiled_by_a_child_process_is_cached_and_used() {
     let stage = Stage::new();
     let plugins = by_router(&stage, 1 << 30, Duration::from_secs(60));
     assert_eq!(plugins.inspect("hostile").await.unwrap().load, Load::Compiled);
     assert_eq!(plugins.inspect("hostile").await.unwrap().load, Load::Cached);
     let provider = plugins.provider(settings()).await;
     start(&provider, "good:127.0.0.1:80").await.unwrap();
-    // A file that is no plugin is refused by the child in the same words.
+    // The child's refusal of an invalid file is passed on.
     let cause = refusal(&stage, &plugins, b"#!/bin/sh").await;
     assert!(cause.contains("bomb.wasm: it is not WASM; build it"), "{cause}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_compilation_that_takes_too_long_is_ended_and_named() {
+async fn a_compilation_above_its_cpu_limit_is_stopped_and_reported() {
     let stage = Stage::new();
     let plugins = by_router(&stage, 2 << 30, Duration::from_secs(1));
     let cause = refusal(&stage, &plugins, &bombs::functions(FUNCTIONS)).await;
-    let words = "bomb.wasm: compiling it took more than 1 s of CPU time and was ended \
+    let words = "bomb.wasm: compiling it took more than 1 s of CPU time and was stopped \
                  (plugin-limits.compile-time)";
     assert!(cause.contains(words), "{cause}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_compilation_that_takes_too_much_memory_is_ended_and_named() {
+async fn a_compilation_above_its_memory_limit_is_stopped_and_reported() {
     let stage = Stage::new();
     let plugins = by_router(&stage, 128 << 20, Duration::from_secs(60));
     let cause = refusal(&stage, &plugins, &bombs::functions(FUNCTIONS)).await;
-    let words = "bomb.wasm: compiling it took more than 128 MiB of memory and was ended \
+    let words = "bomb.wasm: compiling it took more than 128 MiB of memory and was stopped \
                  (plugin-limits.compile-memory)";
     assert!(cause.contains(words), "{cause}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_newer_file_ends_the_compilation_of_an_older_one() {
+async fn a_newer_file_cancels_the_compilation_of_an_older_one() {
     let stage = Stage::new();
     let good = another(hostile(), 1);
     stage.drop_in("hostile.wasm", &good);
-    // It is in the cache from here on.
+    // From here on it is in the cache.
     stage.plugins.inspect("hostile").await.unwrap();
     let mark = stage.path("compiler.pid");
     let plugins = by_script(&stage, &format!("echo $$ > {}; exec sleep 60", mark.display()));
@@ -102,7 +102,7 @@ async fn a_newer_file_ends_the_compilation_of_an_older_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unrelated_file_does_not_end_a_compilation() {
+async fn an_unrelated_file_does_not_cancel_a_compilation() {
     let stage = Stage::new();
     let (mark, again) = (stage.path("begun"), stage.path("again"));
     let text = format!(
@@ -118,7 +118,7 @@ async fn an_unrelated_file_does_not_end_a_compilation() {
         later.plugin = "other".into();
         let later = plugins.provider(later).await;
         fs::remove_file(stage.path("plugins/other.wasm")).unwrap();
-        // Every provider learns of a change at the same moment.
+        // Every provider is notified of a change at the same time.
         let missed = || later.state().cause.is_some_and(|cause| cause.contains("no file"));
         until("the change was noticed", missed).await;
     };
@@ -127,15 +127,15 @@ async fn an_unrelated_file_does_not_end_a_compilation() {
         () = other => {}
     }
     plugins.shutdown().await;
-    assert!(!again.exists(), "it was begun a second time");
+    assert!(!again.exists(), "it was started a second time");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_is_not_whole_is_not_loaded() {
+async fn an_incomplete_output_is_not_loaded() {
     for text in [
         "exit 0",
         "echo nonsense",
-        // A head that says that nothing follows, with a wrong digest.
+        // A header without a body and with a wrong digest.
         "head -c 41 /dev/zero",
         "head -c 41 /dev/zero; echo more",
         "echo out of order >&2; exit 3",
@@ -145,12 +145,12 @@ async fn an_answer_that_is_not_whole_is_not_loaded() {
         let plugins = by_script(&stage, text);
         let cause = plugins.inspect("hostile").await.expect_err("it is refused");
         assert!(cause.contains("cannot be compiled: the compiler ended ("), "{text}: {cause}");
-        assert_eq!(fs::read_dir(stage.path("compiled")).unwrap().count(), 0, "nothing is kept");
+        assert_eq!(fs::read_dir(stage.path("compiled")).unwrap().count(), 0, "nothing is cached");
     }
 }
 
 #[test]
-fn a_compiler_ends_when_nobody_waits_for_it_any_more() {
+fn a_compiler_exits_when_its_standard_input_is_closed() {
     let mut compiler = Command::new(Programs::from_env().router)
         .arg("compile-within-limits")
         .stdin(Stdio::piped())
@@ -164,7 +164,7 @@ fn a_compiler_ends_when_nobody_waits_for_it_any_more() {
     input.write_all(&order).unwrap();
     input.write_all(&file).unwrap();
     let own = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", compiler.id())).unwrap();
-    // It has taken the whole file, so it has its limits.
+    // It has read the whole file, so the limits are applied.
     assert_eq!(own("oom_score_adj").trim(), "1000");
     assert!(
         own("limits")
@@ -173,5 +173,5 @@ fn a_compiler_ends_when_nobody_waits_for_it_any_more() {
     );
     drop(input);
     let status = compiler.wait().unwrap();
-    assert_eq!(status.code(), Some(1), "it has not compiled to the end");
+    assert_eq!(status.code(), Some(1), "it has not finished compiling");
 }

@@ -20,7 +20,7 @@ use support::Stage;
 
 const CROWD: usize = 1000;
 
-/// Makes them without starting them.
+/// Creates the containers without starting them.
 fn create(socket: &Path) {
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -55,7 +55,7 @@ async fn a_thousand_containers_are_listed_and_watched_in_little_memory() {
     let Some(engine) = Docker::shared(test) else { return };
     let stage = Stage::new();
     let socket = engine.socket();
-    // A list of them all at once is larger than that when it is taken apart.
+    // The complete list would exceed this limit once parsed.
     let limits = Limits { memory: 4 << 20, response: 1 << 20, ..Limits::default() };
     let provider = support::docker_within(test, &stage, &[("engine", &socket)], limits).await;
     let Some(provider) = provider else { return };
@@ -83,7 +83,7 @@ async fn a_thousand_containers_are_listed_and_watched_in_little_memory() {
         assert_eq!(names.len(), CROWD);
         assert!(pages >= CROWD / 100, "{pages}");
     }
-    // Each of many changes is heard of.
+    // Every one of many changes is reported.
     let renamed: BTreeSet<String> = (0..100).map(|number| format!("known-{number}")).collect();
     for number in 0..100 {
         engine.run(&["rename", &format!("crowd-{number}"), &format!("known-{number}")]).unwrap();

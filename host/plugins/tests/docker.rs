@@ -1,4 +1,4 @@
-//! The docker provider as it comes with the router, on a real engine.
+//! The bundled docker provider with a real engine.
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
@@ -15,11 +15,11 @@ use drowse_plugins::PluginProvider;
 use drowse_tests::Docker;
 use support::{Stage, start, stop, target, until};
 
-/// Ends with status 7 when it is asked to, from when on it has said so.
+/// Exits with status 7 on SIGTERM, once it has logged that it is ready.
 const POLITE: &str = "trap 'exit 7' TERM; echo polite; while :; do sleep 0.05; done";
 
-/// The engine and a provider for it, with the endpoints of these names granted. None where that
-/// cannot be, after saying so.
+/// The engine and a provider for it with these endpoints granted. None, after logging a skip, if
+/// unavailable.
 async fn docker(
     test: &str,
     granted: &[&str],
@@ -41,8 +41,8 @@ fn command(words: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_command_tells_its_status_and_output() {
-    let test = "a_command_tells_its_status_and_output";
+async fn exec_returns_status_and_output() {
+    let test = "exec_returns_status_and_output";
     let Some((engine, _stage, provider)) = docker(test, &["engine", "exec"]).await else { return };
     create(engine, "exec", POLITE);
     let conflict = provider.exec(&target("exec"), &command(&["sh"])).await.unwrap_err();
@@ -62,8 +62,8 @@ async fn a_command_tells_its_status_and_output() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_command_without_its_own_grant_is_denied_with_the_line_to_add() {
-    let test = "a_command_without_its_own_grant_is_denied_with_the_line_to_add";
+async fn exec_without_its_grant_is_denied_with_the_line_to_add() {
+    let test = "exec_without_its_grant_is_denied_with_the_line_to_add";
     let Some((engine, _stage, provider)) = docker(test, &["engine"]).await else { return };
     create(engine, "denied", POLITE);
     start(&provider, "denied").await.unwrap();
@@ -75,8 +75,8 @@ async fn a_command_without_its_own_grant_is_denied_with_the_line_to_add() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn usage_tells_the_busy_from_the_idle() {
-    let test = "usage_tells_the_busy_from_the_idle";
+async fn usage_distinguishes_busy_and_idle_containers() {
+    let test = "usage_distinguishes_busy_and_idle_containers";
     let Some((engine, _stage, provider)) = docker(test, &["engine"]).await else { return };
     create(engine, "busy", "while :; do :; done");
     create(engine, "idle", "sleep 1000");
@@ -87,7 +87,7 @@ async fn usage_tells_the_busy_from_the_idle() {
     let busy = provider.usage(&target("busy")).await.unwrap();
     let idle = provider.usage(&target("idle")).await.unwrap();
     engine.run(&["kill", "busy", "idle"]).unwrap();
-    // However busy the machine is, it gets some of it, and at most one core.
+    // On a busy machine it still gets some CPU, and at most one core.
     let percent = busy.cpu_percent.unwrap();
     assert!((5.0..130.0).contains(&percent), "{busy:?}");
     assert!(idle.cpu_percent.unwrap() < 5.0, "{idle:?}");
@@ -99,8 +99,8 @@ async fn usage_tells_the_busy_from_the_idle() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_paused_is_continued_by_a_start_and_ended_by_stop_and_kill() {
-    let test = "what_is_paused_is_continued_by_a_start_and_ended_by_stop_and_kill";
+async fn a_paused_container_is_resumed_by_start_and_ended_by_stop_and_kill() {
+    let test = "a_paused_container_is_resumed_by_start_and_ended_by_stop_and_kill";
     let Some((engine, _stage, provider)) = docker(test, &["engine"]).await else { return };
     create(engine, "paused", POLITE);
     let lives = Cell::new(0);
@@ -121,7 +121,7 @@ async fn what_is_paused_is_continued_by_a_start_and_ended_by_stop_and_kill() {
     assert_eq!((seen.status, &seen.attributes["started-at"]), (Status::Running, &life));
     stop(&provider, "paused", Duration::ZERO).await.unwrap();
 
-    // Much longer than it needs, so that only a graceful end is this fast.
+    // Much longer than needed, so that only a graceful exit is this fast.
     let grace = Duration::from_secs(50);
     for signal in [None, Some("SIGTERM".to_owned())] {
         pause().await;
@@ -129,7 +129,7 @@ async fn what_is_paused_is_continued_by_a_start_and_ended_by_stop_and_kill() {
         let options = drowse_core::StopOptions { signal, grace };
         let seen = provider.stop(&target("paused"), &options).await.unwrap();
         assert_eq!(seen.status, Status::Stopped);
-        assert_eq!(seen.attributes["exit-status"], "7", "it ended by itself: {options:?}");
+        assert_eq!(seen.attributes["exit-status"], "7", "it exited by itself: {options:?}");
         assert!(began.elapsed() < grace);
     }
     pause().await;
@@ -137,5 +137,5 @@ async fn what_is_paused_is_continued_by_a_start_and_ended_by_stop_and_kill() {
     assert_eq!((seen.status, seen.attributes["exit-status"].as_str()), (Status::Stopped, "137"));
     let (listed, _) = provider.list(None).await.unwrap();
     let listed = listed.iter().find(|seen| seen.handle == "paused").unwrap();
-    assert_eq!(listed.attributes["exit-status"], "137", "the list says it, too");
+    assert_eq!(listed.attributes["exit-status"], "137", "the list reports it too");
 }

@@ -1,5 +1,5 @@
-//! Dynamic libraries: the same rules as components where the router is asked, and a border that
-//! holds whatever comes over it.
+//! Dynamic libraries: the same rules as for components at the host's imports, and an ABI that
+//! rejects invalid input.
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
@@ -18,13 +18,13 @@ use drowse_core::{
     Ability, ErrorCode, Failure, Provider as _, ProviderEvent, RecreateOptions, RemoveOptions,
     Status, StopOptions,
 };
-use drowse_plugins::{Kind, Load, PluginProvider, Plugins, settings::ProviderSettings};
+use drowse_plugins::{Load, PluginKind, PluginProvider, Plugins, settings::ProviderSettings};
 use drowse_tests::dylibs;
 use support::{Echo, Stage, grant, start, stop, target, until};
 
 const TEMPORARY: &str = env!("CARGO_TARGET_TMPDIR");
 
-/// A stage with the guest in its directory of plugins.
+/// A stage with the guest in its plugin directory.
 fn stage() -> Stage {
     let stage = Stage::new();
     stage.drop_in("guest.so", &fs::read(dylibs::built(dylibs::GUEST, TEMPORARY)).unwrap());
@@ -63,7 +63,7 @@ fn code(failed: &Result<impl Sized, Failure>) -> &ErrorCode {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_does_what_a_component_does() {
+async fn a_library_behaves_like_a_component() {
     let stage = stage();
     let echo = Echo::new(stage.dir.path());
     let provider = guest(&stage, |settings| {
@@ -82,7 +82,7 @@ async fn it_does_what_a_component_does() {
     let stopped = stop(&provider, "lamp", Duration::from_secs(7)).await.unwrap();
     assert_eq!(stopped.detail.unwrap(), "None 7000");
     assert_eq!(provider.logs(&target("lamp"), 2).await.unwrap(), ["line 0", "line 1"]);
-    // The memo outlives calls.
+    // The memo survives calls.
     assert_eq!(start(&provider, "count").await.unwrap().detail.unwrap(), "0");
     assert_eq!(start(&provider, "count").await.unwrap().detail.unwrap(), "1");
 
@@ -115,7 +115,7 @@ async fn it_does_what_a_component_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_reaches_through_the_router_only_what_was_granted() {
+async fn a_library_s_imports_reach_only_what_was_granted() {
     let stage = stage();
     let provider = guest(&stage, |_| {}).await;
     let failed = start(&provider, "get:/what").await;
@@ -135,7 +135,7 @@ async fn it_reaches_through_the_router_only_what_was_granted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn panics_stay_behind_the_border() {
+async fn panics_do_not_cross_the_abi() {
     let stage = stage();
     let provider = guest(&stage, |_| {}).await;
     for (handle, said) in [("panic", "panicked: no such luck (at "), ("sore", "panicked: ")] {
@@ -166,7 +166,7 @@ async fn panics_stay_behind_the_border() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn watch_reports_and_is_begun_anew_when_it_panics() {
+async fn watch_reports_and_is_restarted_when_it_panics() {
     let stage = stage();
     for watch in ["well", "panic"] {
         let provider = guest(&stage, |settings| {
@@ -185,7 +185,7 @@ async fn watch_reports_and_is_begun_anew_when_it_panics() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_is_given_up_unwinds_at_its_next_question() {
+async fn a_cancelled_call_unwinds_at_its_next_import() {
     let stage = stage();
     let provider = guest(&stage, |settings| settings.limits.calls = 1).await;
     let mark = stage.path("mark");
@@ -197,7 +197,7 @@ async fn a_call_that_is_given_up_unwinds_at_its_next_question() {
     until("it waits in the router", || says("begun")).await;
     call.abort();
     assert!(call.await.unwrap_err().is_cancelled());
-    // The one turn is free, and so is the thread.
+    // The single call permit is free, and so is the thread.
     assert!(start(&provider, "lamp").await.is_ok());
     until("what it held is dropped", || says("dropped")).await;
 
@@ -210,7 +210,7 @@ async fn a_call_that_is_given_up_unwinds_at_its_next_question() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_that_hang_keep_their_threads_until_none_is_left() {
+async fn hanging_calls_keep_their_threads_until_none_is_left() {
     let stage = stage();
     let provider = guest(&stage, |settings| {
         settings.limits.calls = 1;
@@ -227,20 +227,20 @@ async fn calls_that_hang_keep_their_threads_until_none_is_left() {
     let failed = start(&provider, "lamp").await;
     assert_eq!(code(&failed), &ErrorCode::Unavailable);
     let message = failed.unwrap_err().message;
-    assert!(message.contains("hangs on all of its 2 threads (limits.calls)"), "{message}");
-    assert!(provider.state().cause.unwrap().contains("hangs on all of its 2 threads"));
+    assert!(message.contains("blocks all of its 2 worker threads (limits.calls)"), "{message}");
+    assert!(provider.state().cause.unwrap().contains("blocks all of its 2 worker threads"));
 
-    // Nobody else notices, also not of the same library.
+    // Other providers are unaffected, even with the same library.
     let other = guest(&stage, |_| {}).await;
     assert!(start(&other, "lamp").await.is_ok());
 
     fs::remove_file(&held).unwrap();
-    // They find out by themselves; each try waits a while for a thread.
+    // They end by themselves; each attempt waits a while for a thread.
     while start(&provider, "lamp").await.is_err() {}
 }
 
 #[tokio::test]
-async fn it_is_refused_until_the_operator_allows_it() {
+async fn a_library_is_refused_until_the_operator_allows_it() {
     let stage = stage();
     let plugins = Stage::open_with(stage.dir.path(), false);
     let cause = refusal(&plugins, "guest").await;
@@ -254,20 +254,20 @@ async fn it_is_refused_until_the_operator_allows_it() {
     let info = stage.plugins.inspect("guest").await.unwrap();
     assert_eq!(
         (info.kind, info.load, info.contract.as_str()),
-        (Kind::Dylib, Load::Opened, "0.1.0")
+        (PluginKind::Dylib, Load::Opened, "0.1.0")
     );
     assert_eq!(stage.plugins.inspect(&path.display().to_string()).await.unwrap().name, "guest");
     let compiled: Vec<_> = fs::read_dir(stage.path("compiled")).unwrap().collect();
-    assert!(compiled.is_empty(), "the private copy is gone: {compiled:?}");
+    assert!(compiled.is_empty(), "no private copy is left: {compiled:?}");
 }
 
 #[tokio::test]
-async fn it_is_opened_from_memory_that_nobody_can_change_also_without_a_cache() {
+async fn a_library_is_opened_from_sealed_memory_even_without_a_cache() {
     let stage = stage();
     odd(&stage, "sealed", &["NAME=\"s\""]);
     let shared = stage.path("shared");
     fs::create_dir(&shared).unwrap();
-    // Whoever may write there could put another directory in the cache's place.
+    // With write access another user could replace the cache directory.
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).unwrap();
     let plugins = Stage::open_as(stage.dir.path(), |config| config.cache = shared.join("compiled"));
     assert_eq!(plugins.inspect("sealed").await.unwrap().name, "s");
@@ -279,14 +279,14 @@ async fn it_is_opened_from_memory_that_nobody_can_change_also_without_a_cache() 
 }
 
 #[tokio::test]
-async fn a_component_of_the_same_name_goes_first() {
+async fn a_component_of_the_same_name_takes_precedence() {
     let stage = stage();
     stage.drop_in("guest.wasm", support::hostile());
-    assert_eq!(stage.plugins.inspect("guest").await.unwrap().kind, Kind::Component);
+    assert_eq!(stage.plugins.inspect("guest").await.unwrap().kind, PluginKind::Component);
 }
 
 #[tokio::test]
-async fn what_does_not_fit_the_border_is_refused_with_the_reason() {
+async fn incompatible_libraries_are_refused_with_the_reason() {
     let stage = stage();
     odd(&stage, "later", &["MAJOR=2"]);
     odd(&stage, "nameless", &["SYMBOL=some_other_table"]);
@@ -298,7 +298,7 @@ async fn what_does_not_fit_the_border_is_refused_with_the_reason() {
     stage.drop_in("text.so", b"#!/bin/sh");
     for (name, expected) in [
         ("later", "it is built for contract 0.2.0, and this router speaks 0.1.0"),
-        ("nameless", "it does not export drowse_provider_table, so it is no drowse provider"),
+        ("nameless", "it does not export drowse_provider_table, so it is not a drowse provider"),
         ("empty", "its table of 24 bytes has no configure"),
         ("half", "it is not a complete dynamic library"),
         ("short", "it is not a complete dynamic library"),
@@ -311,7 +311,7 @@ async fn what_does_not_fit_the_border_is_refused_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_older_and_a_newer_library_work_as_far_as_both_know() {
+async fn older_and_newer_libraries_work_with_the_common_functions() {
     let stage = stage();
     odd(&stage, "older", &["FUNCTIONS=6"]);
     odd(&stage, "newer", &["FUNCTIONS=40", "MINOR=9"]);
@@ -319,7 +319,7 @@ async fn an_older_and_a_newer_library_work_as_far_as_both_know() {
         assert_eq!(stage.plugins.inspect(name).await.unwrap().contract, contract);
         let provider = stage.provider(|settings| settings.plugin = name.into()).await;
         assert_eq!(start(&provider, "x").await.unwrap().native_status, "up");
-        // It asks for a function that this router does not know.
+        // It calls an import that this router does not know.
         assert!(provider.status(&target("x")).await.is_ok());
         let failed = provider.logs(&target("x"), 1).await;
         assert_eq!(code(&failed), &ErrorCode::Unsupported, "{failed:?}");
@@ -327,7 +327,7 @@ async fn an_older_and_a_newer_library_work_as_far_as_both_know() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bytes_that_mean_nothing_fail_the_call_alone() {
+async fn invalid_bytes_fail_only_the_call() {
     let stage = stage();
     odd(&stage, "garbage", &["GARBAGE"]);
     let provider = stage.provider(|settings| settings.plugin = "garbage".into()).await;
@@ -345,7 +345,7 @@ async fn bytes_that_mean_nothing_fail_the_call_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn libraries_with_the_same_symbol_do_not_meet() {
+async fn libraries_with_the_same_symbols_are_independent() {
     let stage = stage();
     odd(&stage, "one", &["NAME=\"a\""]);
     odd(&stage, "two", &["NAME=\"b\""]);
@@ -355,7 +355,7 @@ async fn libraries_with_the_same_symbol_do_not_meet() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_newer_file_takes_over() {
+async fn a_newer_file_replaces_the_library() {
     let stage = stage();
     odd(&stage, "lamp", &["NAME=\"a\""]);
     let provider = stage.provider(|settings| settings.plugin = "lamp".into()).await;

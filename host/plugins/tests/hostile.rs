@@ -1,4 +1,4 @@
-//! Whatever a guest does stays inside, and its cause is named.
+//! Misbehaving guests: their faults are contained and their causes named.
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 const LONG: Duration = Duration::from_secs(300);
 
-/// The failure of one misdeed, with everything granted that the deed could need.
+/// The failure of one misbehaviour, with every grant that it could need.
 async fn failure_of(handle: &str) -> (Failure, drowse_core::ProviderState) {
     let stage = Stage::new();
     let echo = Echo::new(stage.dir.path());
@@ -23,9 +23,9 @@ async fn failure_of(handle: &str) -> (Failure, drowse_core::ProviderState) {
             settings.endpoints.insert("engine".into(), grant(&echo.socket));
         })
         .await;
-    assert_eq!(provider.state().cause, None, "nothing is wrong yet");
+    assert_eq!(provider.state().cause, None, "no fault yet");
     let failure = start(&provider, handle).await.expect_err("a misdeed fails");
-    // The next call gets an instance of its own.
+    // The next call gets a new instance.
     start(&provider, "good:127.0.0.1:80").await.expect("others are served");
     (failure, provider.state())
 }
@@ -48,7 +48,7 @@ fn assert_refused((failure, state): (Failure, drowse_core::ProviderState), words
     assert_eq!(failure.code, ErrorCode::Denied, "{failure}");
     assert!(failure.message.contains(words), "{failure}");
     assert_eq!(failure.message.matches("provider \"hostile\"").count(), 1, "{failure}");
-    assert_eq!(state.faults, 0, "a refusal breaks nothing");
+    assert_eq!(state.faults, 0, "a refusal is not a fault");
     assert!(state.cause.expect("the state names the refusal").contains(words));
 }
 
@@ -62,12 +62,12 @@ async fn an_endless_loop_ends_at_the_cpu_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn computing_in_pieces_ends_at_the_cpu_limit_all_the_same() {
+async fn computing_in_short_bursts_ends_at_the_cpu_limit() {
     assert_fault(failure_of("pieces").await, ErrorCode::Internal, "used up its 200 ms of CPU");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_provider_that_hoards_memory_leaves_others_their_part_of_the_ceiling() {
+async fn a_provider_that_hoards_memory_leaves_others_their_guaranteed_share() {
     const CEILING: u64 = 64 << 20;
     let stage = Stage::new();
     let plugins = Stage::open_as(stage.dir.path(), |config| config.limits.memory = CEILING);
@@ -75,7 +75,7 @@ async fn a_provider_that_hoards_memory_leaves_others_their_part_of_the_ceiling()
     let named = |name: &str| {
         let mut settings = settings();
         settings.name = name.to_owned().try_into().unwrap();
-        // What is held is held until the test ends it.
+        // Held until the test ends the calls.
         settings.limits.wall = LONG;
         let engine = EndpointGrant { timeout: LONG, ..grant(&echo.socket) };
         settings.endpoints.insert("engine".into(), engine);
@@ -84,7 +84,7 @@ async fn a_provider_that_hoards_memory_leaves_others_their_part_of_the_ceiling()
     let (greedy, good) = (plugins.provider(named("greedy")).await, named("good"));
     let good = plugins.provider(good).await;
 
-    // A quarter of the ceiling is the other provider's own.
+    // A quarter of the limit is the other provider's guaranteed share.
     let mut calls = JoinSet::new();
     for _ in 0..2 {
         let greedy = greedy.clone();
@@ -97,7 +97,7 @@ async fn a_provider_that_hoards_memory_leaves_others_their_part_of_the_ceiling()
     assert!(failure.message.contains(words), "{failure}");
     start(&good, "good:127.0.0.1:80").await.expect("others are served");
 
-    // What ends gives its memory back, and whoever waits gets it.
+    // Ended calls release their memory to waiting calls.
     calls.spawn({
         let greedy = greedy.clone();
         async move { start(&greedy, "hold:20").await }
@@ -109,7 +109,7 @@ async fn a_provider_that_hoards_memory_leaves_others_their_part_of_the_ceiling()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_calls_that_each_keep_their_limit_wait_for_each_other() {
+async fn calls_below_their_cpu_limit_wait_for_the_provider_budget() {
     let stage = Stage::new();
     let provider = stage
         .provider(|settings| {
@@ -117,17 +117,20 @@ async fn many_calls_that_each_keep_their_limit_wait_for_each_other() {
             settings.limits.wall = Duration::from_millis(100);
         })
         .await;
-    // Each takes its 20 ms, or as much more as a tick of the clock is late. On a busy machine one
-    // may reach the wall before.
+    // Each uses its 20 ms, or more if a tick is late. On a busy machine one may reach the wall
+    // limit before.
     let refused = loop {
         let failure = start(&provider, "loop").await.unwrap_err();
         if failure.code == ErrorCode::Unavailable {
             break failure;
         }
-        assert!(provider.state().faults < 1000, "nobody pays for them: {failure}");
+        assert!(provider.state().faults < 1000, "the calls are not charged: {failure}");
     };
-    assert!(refused.message.contains("a tenth of the time (limits.cpu)"), "{refused}");
-    assert!(provider.state().faults >= 2, "together they get more at once than one of them");
+    assert!(
+        refused.message.contains("a tenth of the elapsed time as CPU time (limits.cpu)"),
+        "{refused}"
+    );
+    assert!(provider.state().faults >= 2, "together they may use more at once than one of them");
     let served = async { while start(&provider, "good:127.0.0.1:80").await.is_err() {} };
     tokio::time::timeout(Duration::from_secs(30), served).await.expect("it is paid for in time");
 }
@@ -142,7 +145,7 @@ async fn a_memory_bomb_ends_at_the_memory_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn endless_recursion_ends_at_the_stack() {
+async fn endless_recursion_ends_at_the_stack_limit() {
     assert_fault(failure_of("stack").await, ErrorCode::Internal, "overflow");
 }
 
@@ -161,18 +164,18 @@ async fn an_endless_response_ends_at_the_response_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_panic_tells_its_message_and_place() {
+async fn a_panic_is_reported_with_message_and_location() {
     assert_fault(failure_of("panic").await, ErrorCode::Internal, "panicked: no such luck (at ");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn responses_that_are_held_have_a_limit() {
+async fn open_responses_are_limited() {
     let (failure, _) = failure_of("hoard").await;
-    assert!(failure.message.contains("too many responses are held"), "{failure}");
+    assert!(failure.message.contains("too many responses are open"), "{failure}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_endpoint_that_was_not_granted_is_refused_with_the_line_to_add() {
+async fn an_ungranted_endpoint_is_refused_with_the_line_to_add() {
     assert_refused(
         failure_of("ungranted").await,
         "endpoint \"nowhere\" is not granted: add to [provider.hostile]: endpoint.nowhere = { url = ",
@@ -180,7 +183,7 @@ async fn an_endpoint_that_was_not_granted_is_refused_with_the_line_to_add() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn datagrams_go_to_an_endpoint_that_is_granted_for_them_and_nowhere_else() {
+async fn datagrams_are_sent_only_to_endpoints_granted_for_them() {
     let card = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let port = card.local_addr().unwrap().port();
     let stage = Stage::new();
@@ -203,7 +206,7 @@ async fn datagrams_go_to_an_endpoint_that_is_granted_for_them_and_nowhere_else()
     for (endpoint, words) in [
         (
             "engine",
-            "\"engine\" takes http, not datagrams, by its url: change in [provider.hostile]: \
+            "\"engine\" takes http, not datagrams, according to its url: change in [provider.hostile]: \
                     endpoint.engine = { url = \"udp://host:port\" }",
         ),
         (
@@ -219,7 +222,7 @@ async fn datagrams_go_to_an_endpoint_that_is_granted_for_them_and_nowhere_else()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn http_to_an_endpoint_for_datagrams_is_refused_with_what_to_change() {
+async fn http_to_a_datagram_endpoint_is_refused_with_the_line_to_change() {
     let stage = Stage::new();
     let provider = stage
         .provider(|settings| {
@@ -230,18 +233,18 @@ async fn http_to_an_endpoint_for_datagrams_is_refused_with_what_to_change() {
         .await;
     let refusal = start(&provider, "get:/small").await.unwrap_err();
     assert_eq!(refusal.code, ErrorCode::Denied, "{refusal}");
-    let words = "\"engine\" takes datagrams, not http, by its url: change in [provider.hostile]: \
+    let words = "\"engine\" takes datagrams, not http, according to its url: change in [provider.hostile]: \
                  endpoint.engine = { url = \"unix:///run/engine.sock\" }";
     assert!(refusal.message.contains(words), "{refusal}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_command_that_was_not_granted_is_refused_with_the_line_to_add() {
+async fn an_ungranted_command_is_refused_with_the_line_to_add() {
     assert_refused(failure_of("command").await, "add to [provider.hostile]: command.sh = { run = ");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn own_credentials_are_refused() {
+async fn credentials_set_by_the_guest_are_refused() {
     assert_refused(
         failure_of("authorization").await,
         "header \"Authorization\" on endpoint \"engine\" is refused",
@@ -249,7 +252,7 @@ async fn own_credentials_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn headers_that_could_mean_another_request_are_refused() {
+async fn headers_that_change_routing_or_framing_are_refused() {
     let stage = Stage::new();
     let echo = Echo::new(stage.dir.path());
     let provider = stage
@@ -284,7 +287,7 @@ async fn a_body_that_no_rule_allows_is_refused() {
             settings.endpoints.insert("engine".into(), grant(&echo.socket));
         })
         .await;
-    // Old engines configured a container by the body of its start.
+    // Old engines configured a container by the body of its start request.
     let failure = start(&provider, "body:/v1.23/containers/a/start").await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::Denied, "{failure}");
     let add = "\"POST+body /*/containers/*/start\"";
@@ -293,12 +296,12 @@ async fn a_body_that_no_rule_allows_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_guest_does_before_its_call_is_a_fault() {
+async fn imports_during_describe_or_configure_are_a_fault() {
     for (misdeed, words) in [
-        ("sleep", "called clock.sleep where nothing outside may be called"),
-        ("http", "called http.send where nothing outside may be called"),
-        ("command", "called command.changes where nothing outside may be called"),
-        ("emit", "called events.synced where nothing outside may be called"),
+        ("sleep", "called clock.sleep in describe or configure, which may not call it"),
+        ("http", "called http.send in describe or configure, which may not call it"),
+        ("command", "called command.changes in describe or configure, which may not call it"),
+        ("emit", "called events.synced in describe or configure, which may not call it"),
     ] {
         let stage = Stage::new();
         let provider =
@@ -310,7 +313,7 @@ async fn what_a_guest_does_before_its_call_is_a_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_larger_than_any_target_needs_is_a_fault() {
+async fn an_oversized_answer_is_a_fault() {
     assert_fault(
         failure_of("labels").await,
         ErrorCode::Internal,
@@ -319,7 +322,7 @@ async fn an_answer_larger_than_any_target_needs_is_a_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_address_outside_the_reach_is_no_way_out() {
+async fn addresses_outside_the_reach_are_dropped() {
     let stage = Stage::new();
     let provider = stage.provider(|_| {}).await;
     let started = start(&provider, "good:169.254.169.254:80").await.unwrap();
@@ -337,11 +340,11 @@ async fn an_address_outside_the_reach_is_no_way_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_s_endpoint_is_a_target_however_it_was_configured() {
+async fn endpoints_are_refused_as_targets_in_any_notation() {
     let stage = Stage::new();
     let named = |settings: &mut drowse_plugins::settings::ProviderSettings| {
         let mut grant = grant(std::path::Path::new("/"));
-        // To a resolver, and without any network, this name leads to 127.0.0.1.
+        // Resolvers parse this name as 127.0.0.1 without any network access.
         grant.transport = Transport::Http { host: "127.1".into(), port: 2375 };
         settings.endpoints.insert("engine".into(), grant);
     };
@@ -356,7 +359,7 @@ async fn nobody_s_endpoint_is_a_target_however_it_was_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_is_judged_by_its_own_address_whatever_the_plugin_has_told() {
+async fn a_connection_is_checked_by_its_actual_address() {
     let stage = Stage::new();
     let provider = stage
         .provider(|settings| {
@@ -441,7 +444,7 @@ async fn spinning_guests_let_others_run() {
     let provider = stage
         .provider(|settings| {
             settings.limits.cpu = Duration::from_secs(2);
-            // A busy machine takes long to give every guest its time.
+            // A busy machine schedules guests slowly.
             settings.limits.wall = Duration::from_secs(120);
         })
         .await;
@@ -460,12 +463,12 @@ async fn spinning_guests_let_others_run() {
         let failure = spin.await.unwrap().unwrap_err();
         assert!(failure.message.contains("CPU time"), "{failure}");
     }
-    // Two workers, four spinning guests that yield every 10 ms and each run for 2 s.
-    assert!(served >= 20, "only {served} calls were served while guests span");
+    // Two workers and four spinning guests that yield every 10 ms and run for 2 s each.
+    assert!(served >= 20, "only {served} calls were served beside spinning guests");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dropped_call_ends_and_frees_its_turn() {
+async fn a_dropped_call_ends_and_releases_its_permit() {
     let stage = Stage::new();
     let provider = stage.provider(|settings| settings.limits.calls = 1).await;
     let hanging = tokio::time::timeout(Duration::from_millis(50), start(&provider, "hang")).await;
@@ -483,11 +486,11 @@ async fn more_calls_than_the_pool_has_slots_are_served() {
     for answer in futures_util::future::join_all(calls).await {
         answer.unwrap();
     }
-    assert!(began.elapsed() < Duration::from_secs(5), "they ran at the same time");
+    assert!(began.elapsed() < Duration::from_secs(5), "they ran concurrently");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_larger_memory_limit_than_a_slot_s_holds() {
+async fn a_memory_limit_above_the_pool_slot_size_applies() {
     let stage = Stage::new();
     let provider = stage.provider(|settings| settings.limits.memory = 128 << 20).await;
     let failure = start(&provider, "memory").await.unwrap_err();
@@ -495,7 +498,7 @@ async fn a_larger_memory_limit_than_a_slot_s_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guest_s_own_error_keeps_its_code_and_words() {
+async fn an_error_of_the_guest_keeps_its_code_and_message() {
     let (failure, state) = failure_of("error").await;
     assert_eq!(failure.code, ErrorCode::Conflict);
     assert_eq!(failure.message, "provider \"hostile\": start error: another operation is running");
@@ -503,7 +506,7 @@ async fn a_guest_s_own_error_keeps_its_code_and_words() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_socket_is_named_to_the_operator_and_not_to_the_guest() {
+async fn an_unreachable_socket_is_named_to_the_operator_only() {
     let stage = Stage::new();
     let socket = stage.path("nobody.sock");
     let provider = stage
@@ -518,7 +521,7 @@ async fn a_dead_socket_is_named_to_the_operator_and_not_to_the_guest() {
         socket.display()
     );
     assert!(failure.message.contains(&place), "{failure}");
-    // The guest repeats what it was told itself.
+    // The guest returns the message that it received.
     let told = start(&provider, "tell:/small").await.unwrap().detail.unwrap();
     assert_eq!(told, "endpoint \"engine\" cannot be reached");
 }
@@ -541,7 +544,7 @@ async fn the_host_adds_its_headers_and_base() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_endpoint_without_rules_or_wishes_lets_nothing_pass() {
+async fn an_endpoint_without_rules_or_requirements_allows_nothing() {
     let stage = Stage::new();
     let echo = Echo::new(stage.dir.path());
     let provider = stage
@@ -557,11 +560,11 @@ async fn an_endpoint_without_rules_or_wishes_lets_nothing_pass() {
     let failure = start(&provider, "get:/small").await.unwrap_err();
     assert!(failure.message.contains("\"GET /small\","), "{failure}");
     let failure = start(&provider, "ungranted").await.unwrap_err();
-    assert!(failure.message.contains("the plugin does not say what it needs there"), "{failure}");
+    assert!(failure.message.contains("the plugin does not declare its rules there"), "{failure}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_watch_that_traps_at_once_is_slowed_down_and_named() {
+async fn a_watch_in_a_crash_loop_is_slowed_down_and_reported() {
     let stage = Stage::new();
     let provider = stage.provider(|settings| settings.settings = json!({ "watch": "trap" })).await;
     let mut events = provider.watch();
@@ -579,7 +582,7 @@ async fn a_watch_that_traps_at_once_is_slowed_down_and_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_watch_that_answers_an_error_is_begun_anew_and_no_fault() {
+async fn a_watch_that_returns_an_error_is_restarted_without_a_fault() {
     let stage = Stage::new();
     let provider = stage.provider(|settings| settings.settings = json!({ "watch": "error" })).await;
     let mut events = provider.watch();
@@ -593,7 +596,7 @@ async fn a_watch_that_answers_an_error_is_begun_anew_and_no_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_watch_that_is_not_supported_is_left_alone_until_the_plugin_is_replaced() {
+async fn an_unsupported_watch_is_not_restarted_until_the_plugin_is_replaced() {
     let stage = Stage::new();
     stage.drop_in("hostile.wasm", hostile());
     let settings = json!({ "watch": "unsupported" });
@@ -602,32 +605,32 @@ async fn a_watch_that_is_not_supported_is_left_alone_until_the_plugin_is_replace
     for mark in 1..4 {
         assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)));
         let told = || provider.state().cause.unwrap_or_default();
-        until("the cause stands", || told().contains("nobody watches for changes")).await;
+        until("the cause stands", || told().contains("changes are not watched until")).await;
         assert!(told().starts_with("watch: not even that; "), "{}", told());
-        assert!(!told().contains("ago)"), "it is wrong now and for as long as it is: {}", told());
-        // Loading it takes longer than the pause after which it would be begun anew otherwise.
-        assert!(events.try_recv().is_err(), "it began once for each plugin");
+        assert!(!told().contains("ago)"), "a current problem has no age: {}", told());
+        // Loading takes longer than the pause before a restart would.
+        assert!(events.try_recv().is_err(), "it started once per plugin");
         stage.drop_in("hostile.wasm", &another(hostile(), mark));
     }
     assert_eq!(provider.state().faults, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_watch_that_nobody_listens_to_any_more_is_no_fault() {
+async fn a_watch_whose_receiver_is_dropped_is_not_a_fault() {
     let stage = Stage::new();
     let provider = stage.provider(|settings| settings.settings = json!({ "watch": "flood" })).await;
     for _ in 0..200 {
-        // It is in the midst of telling something.
+        // It is emitting an event.
         let mut events = provider.watch();
         events.recv().await.expect("it tells a lot");
     }
-    // The next watch begins after the others have been given up.
+    // The next watch starts after the others have been dropped.
     provider.watch().recv().await.expect("it tells a lot");
     assert_eq!((provider.state().faults, provider.state().cause), (0, None));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_configure_answers_is_told_with_its_code() {
+async fn an_error_of_configure_keeps_its_code() {
     let stage = Stage::new();
     let refused = |settings| {
         let own = drowse_plugins::settings::ProviderSettings { settings, ..support::settings() };
@@ -638,12 +641,12 @@ async fn what_configure_answers_is_told_with_its_code() {
     assert!(failure.message.contains("\"refuse\" is not welcome"), "{failure}");
     let failure = refused(json!({ "inside": "http" })).await.err().unwrap();
     assert_eq!(failure.code, ErrorCode::Internal, "{failure}");
-    assert!(failure.message.contains("nothing outside may be called"), "{failure}");
+    assert!(failure.message.contains("describe or configure, which may not call it"), "{failure}");
     assert!(refused(json!({})).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_watch_makes_everything_be_looked_at_again_only_once_a_second() {
+async fn synced_events_of_watch_are_limited_to_one_a_second() {
     let stage = Stage::new();
     let provider =
         stage.provider(|settings| settings.settings = json!({ "watch": "resync" })).await;
@@ -658,7 +661,7 @@ async fn a_watch_makes_everything_be_looked_at_again_only_once_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_events_waits_for_its_reader() {
+async fn emit_waits_while_the_event_channel_is_full() {
     let stage = Stage::new();
     let provider = stage.provider(|settings| settings.settings = json!({ "watch": "flood" })).await;
     let mut events = provider.watch();
@@ -666,14 +669,14 @@ async fn a_flood_of_events_waits_for_its_reader() {
     for _ in 0..1000 {
         assert!(matches!(events.recv().await, Some(ProviderEvent::Changed(_))));
     }
-    // Nobody reads: the guest waits, the provider serves.
+    // Events are not read: the guest waits, and the provider serves calls.
     let emitted = || async {
         let seen = provider.status(&target("emitted")).await.unwrap();
         seen.detail.unwrap().parse::<u64>().unwrap()
     };
     let mut before = emitted().await;
     let still = async {
-        // What fits between the guest and its reader is filled first.
+        // The channel between the guest and its reader fills first.
         loop {
             start(&provider, "slow:50:127.0.0.1:80").await.unwrap();
             let now = emitted().await;
@@ -684,7 +687,7 @@ async fn a_flood_of_events_waits_for_its_reader() {
         }
     };
     let waits_at = tokio::time::timeout(Duration::from_secs(30), still).await.expect("it waits");
-    assert!((1000..1200).contains(&waits_at), "it got to {waits_at} with 1,000 read");
+    assert!((1000..1200).contains(&waits_at), "it emitted {waits_at} events with 1,000 read");
     for _ in 0..10 {
         assert!(matches!(events.recv().await, Some(ProviderEvent::Changed(_))));
     }
@@ -692,7 +695,7 @@ async fn a_flood_of_events_waits_for_its_reader() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_command_s_output_is_cut_to_what_the_contract_allows() {
+async fn output_of_exec_is_truncated_to_the_contract_s_limits() {
     let stage = Stage::new();
     let provider = stage.provider(|settings| settings.limits.memory = 128 << 20).await;
     let command = ["sh".to_owned(), "-c".to_owned()];
@@ -703,7 +706,7 @@ async fn a_command_s_output_is_cut_to_what_the_contract_allows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_command_that_hangs_ends_at_the_wall_limit() {
+async fn a_hanging_exec_ends_at_the_wall_limit() {
     let stage = Stage::new();
     let provider =
         stage.provider(|settings| settings.limits.wall = Duration::from_millis(200)).await;
@@ -713,7 +716,7 @@ async fn a_command_that_hangs_ends_at_the_wall_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn figures_that_are_none_are_left_out() {
+async fn invalid_usage_figures_are_dropped() {
     let stage = Stage::new();
     let provider = stage.provider(|_| {}).await;
     for (handle, percent) in

@@ -1,5 +1,5 @@
-//! What a provider call costs over its endpoint's own time. Prints figures; the budgets are in the
-//! benchmarks, because a timed test fails on a busy machine.
+//! Overhead of a provider call above its endpoint's own time. Prints figures; the budgets are in
+//! the benchmarks, because a timed test fails on a busy machine.
 //!
 //! `cargo test --release -p drowse-plugins --test overhead -- --nocapture`
 
@@ -25,7 +25,7 @@ use support::{Echo, Stage, another, grant, hostile, start, target};
 const ROUNDS: usize = 3000;
 const PROVIDERS: u8 = 10;
 
-/// Median and 99th percentile of one thing done over and over.
+/// Median and 99th percentile of a repeated operation.
 async fn measure<F: Future<Output = ()> + Send>(
     what: &str,
     mut once: impl FnMut() -> F + Send,
@@ -49,19 +49,19 @@ fn resident() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// On a worker of the runtime, as the engine calls: a test's own thread is none.
+/// Runs on a runtime worker, as the engine does; a test's own thread is not one.
 async fn on_a_worker(what: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(what).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_call_costs() {
-    on_a_worker(costs_of_a_call()).await;
+async fn overhead_of_a_call() {
+    on_a_worker(measure_call()).await;
 }
 
-async fn costs_of_a_call() {
+async fn measure_call() {
     let stage = Stage::new();
-    // On a thread of its own: a platform is another process.
+    // On a separate thread, as a platform is another process.
     let platform =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let platform = platform.unwrap();
@@ -102,7 +102,7 @@ async fn costs_of_a_call() {
     driving.abort();
     platform.shutdown_background();
     println!("over the endpoint's own time: {:.1?}", call.saturating_sub(endpoint));
-    assert!(status < Duration::from_millis(50), "not a budget: a sign of something quite wrong");
+    assert!(status < Duration::from_millis(50), "not a budget, but a sign of a serious regression");
 
     let mut loads = Vec::new();
     for _ in 0..100 {
@@ -140,13 +140,13 @@ fn sleeper() -> CommandGrant {
     }
 }
 
-/// The provider `process` as both kinds of plugin.
+/// The provider `process` as component and as dynamic library.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_call_costs_as_component_and_as_dylib() {
-    on_a_worker(costs_as_component_and_as_dylib()).await;
+async fn overhead_of_a_call_as_component_and_as_dylib() {
+    on_a_worker(measure_component_and_dylib()).await;
 }
 
-async fn costs_as_component_and_as_dylib() {
+async fn measure_component_and_dylib() {
     let Some(bundle) = std::env::var_os(variables::BUNDLE) else {
         println!("left out: the bundled providers are built by `cargo xtask build`");
         return;

@@ -1,4 +1,4 @@
-//! Where plugins come from, how they are loaded, replaced and missed.
+//! Plugin files: finding, loading, replacing and missing ones.
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
@@ -33,7 +33,7 @@ async fn the_second_load_comes_from_the_cache() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tampered_cache_is_compiled_anew() {
+async fn a_tampered_cache_is_compiled_again() {
     let stage = Stage::new();
     assert_eq!(load(&stage.plugins).await, Load::Compiled);
     for file in fs::read_dir(stage.path("compiled")).unwrap() {
@@ -50,7 +50,7 @@ async fn a_tampered_cache_is_compiled_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_goes_before_the_bundled_plugin_and_leaves_it_again() {
+async fn a_file_replaces_the_bundled_plugin_until_it_is_removed() {
     let stage = Stage::new();
     let provider = stage.provider(|_| {}).await;
     assert_eq!(provider.state().origin.as_deref(), Some("bundled"));
@@ -65,14 +65,14 @@ async fn a_file_goes_before_the_bundled_plugin_and_leaves_it_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_newer_file_replaces_the_plugin_and_the_call_in_flight_is_answered() {
+async fn a_newer_file_replaces_the_plugin_and_calls_in_flight_finish() {
     let stage = Stage::new();
     stage.drop_in("hostile.wasm", &another(hostile(), 1));
     let echo = Echo::new(stage.dir.path());
     let provider = stage
         .provider(|settings| {
             let mut grant = grant(&echo.socket);
-            // Compiling takes its time on a busy machine.
+            // Compiling takes long on a busy machine.
             (grant.timeout, settings.limits.wall) = (LONG, LONG);
             settings.endpoints.insert("engine".into(), grant);
         })
@@ -80,7 +80,7 @@ async fn a_newer_file_replaces_the_plugin_and_the_call_in_flight_is_answered() {
     let mut events = provider.watch();
     assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)));
     assert!(matches!(events.recv().await, Some(ProviderEvent::Changed(_))));
-    // Compiled beforehand: on a busy machine that takes longer than the call.
+    // Compiled beforehand, because on a busy machine that takes longer than the call.
     let newer = stage.path("newer.wasm");
     fs::write(&newer, another(hostile(), 2)).unwrap();
     stage.plugins.inspect(newer.to_str().unwrap()).await.unwrap();
@@ -90,9 +90,9 @@ async fn a_newer_file_replaces_the_plugin_and_the_call_in_flight_is_answered() {
     });
     echo.held().await;
     stage.drop_in("hostile.wasm", &another(hostile(), 2));
-    // The watch begins anew on the newer plugin: that is how we know that it is in use.
+    // The restart of watch shows that the newer plugin is in use.
     assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)));
-    assert!(!flight.is_finished(), "the call began before and is still going on");
+    assert!(!flight.is_finished(), "the call started before and is still running");
     start(&provider, GOOD).await.unwrap();
     echo.release();
     flight.await.unwrap().expect("it is answered by the instance that it began in");
@@ -100,7 +100,7 @@ async fn a_newer_file_replaces_the_plugin_and_the_call_in_flight_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bad_newer_file_leaves_the_old_plugin_in_use_and_says_so() {
+async fn an_invalid_newer_file_leaves_the_old_plugin_in_use_and_is_reported() {
     let stage = Stage::new();
     stage.drop_in("hostile.wasm", &another(hostile(), 1));
     let provider = stage.provider(|_| {}).await;
@@ -116,7 +116,7 @@ async fn a_bad_newer_file_leaves_the_old_plugin_in_use_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_missing_plugin_is_used_as_soon_as_it_is_there() {
+async fn a_missing_plugin_is_loaded_when_its_file_appears() {
     let stage = Stage::new();
     let provider = stage.provider(|settings| settings.plugin = "later".into()).await;
     let state = provider.state();
@@ -129,13 +129,13 @@ async fn a_missing_plugin_is_used_as_soon_as_it_is_there() {
     assert!(failure.message.contains("is not bundled and there is no file"), "{failure}");
     let mut events = provider.watch();
     stage.drop_in("later.wasm", hostile());
-    assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)), "the watch began with it");
+    assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)), "its watch started");
     start(&provider, GOOD).await.unwrap();
     assert_eq!(provider.state().cause, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn settings_that_the_plugin_refuses_are_the_cause() {
+async fn settings_that_the_plugin_refuses_are_reported() {
     let stage = Stage::new();
     let provider = stage.provider(|settings| settings.settings = json!({ "refuse": true })).await;
     let state = provider.state();
@@ -148,7 +148,7 @@ async fn settings_that_the_plugin_refuses_are_the_cause() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rule_that_means_nothing_is_the_cause() {
+async fn an_invalid_rule_is_reported() {
     let stage = Stage::new();
     let provider = stage
         .provider(|settings| {
@@ -166,7 +166,7 @@ async fn a_rule_that_means_nothing_is_the_cause() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn list_and_inspect_tell_what_a_plugin_wants() {
+async fn list_and_inspect_show_a_plugin_s_requirements() {
     let stage = Stage::new();
     stage.drop_in("broken.wasm", b"no");
     let listed = stage.plugins.list().await;
@@ -189,7 +189,7 @@ async fn list_and_inspect_tell_what_a_plugin_wants() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plugin_that_takes_long_keeps_no_other_waiting() {
+async fn a_slow_compilation_does_not_delay_other_plugins() {
     let stage = Stage::new();
     let slow = stage.provider(|settings| {
         settings.name = "slow".to_owned().try_into().unwrap();
@@ -206,14 +206,14 @@ async fn a_plugin_that_takes_long_keeps_no_other_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn providers_that_begin_together_compile_their_plugin_once() {
+async fn providers_that_start_together_compile_their_plugin_once() {
     let stage = Stage::new();
     let providers = (0..4).map(|n| {
         stage.provider(move |settings| settings.name = format!("p{n}").try_into().unwrap())
     });
     let providers = futures_util::future::join_all(providers).await;
     assert!(providers.iter().all(|provider| provider.state().usable));
-    // The compiled code and its checksum were written by one of them.
+    // One of them wrote the compiled code and its checksum.
     assert_eq!(fs::read_dir(stage.path("compiled")).unwrap().count(), 2);
 }
 
@@ -235,21 +235,21 @@ async fn providers_of_a_cached_plugin_compile_nothing() {
         settings.name = format!("hostile-{n}").try_into().unwrap();
         assert!(next_start.provider(settings).await.state().usable);
     }
-    assert_eq!(cached(), before, "what is compiled anew is written anew");
+    assert_eq!(cached(), before, "a compilation would rewrite the files");
     assert_eq!(load(&next_start).await, Load::Cached);
 }
 
 #[tokio::test]
-async fn bundled_plugins_are_used_where_no_directory_can_be_entered() {
+async fn bundled_plugins_are_used_if_the_directory_is_not_accessible() {
     let home = tempfile::tempdir().unwrap();
-    // Root may enter every directory, but no file.
+    // Root may enter every directory, but a file is not one.
     let closed = home.path().join("closed");
     std::fs::write(&closed, "").unwrap();
     let plugins = Stage::open(&closed);
     let info = plugins.inspect("hostile").await.unwrap();
     assert_eq!(info.origin, "bundled");
     let again = plugins.inspect("hostile").await.unwrap();
-    assert_eq!(again.load, drowse_plugins::Load::Compiled, "nothing is kept");
+    assert_eq!(again.load, drowse_plugins::Load::Compiled, "nothing is cached");
     let other = plugins.inspect("other").await.unwrap_err();
     assert!(other.contains("is not bundled") && other.contains("closed/plugins"), "{other}");
 }

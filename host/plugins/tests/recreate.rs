@@ -1,4 +1,4 @@
-//! Containers of a real engine, made anew and taken away.
+//! Recreation and removal of containers of a real engine.
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
@@ -18,13 +18,13 @@ use drowse_tests::{
 use serde_json::{Value, json};
 use support::{Stage, start, target};
 
-/// Runs until it is asked to end.
+/// Runs until SIGTERM.
 const POLITE: &str = "trap 'exit 0' TERM; while :; do sleep 0.05; done";
 
-/// The rights to do everything here.
+/// Rules that allow everything used here.
 const GRANTS: [&str; 4] = ["engine", "exec", "recreate", "remove"];
 
-/// An engine, a witness before it, and a provider that calls it.
+/// An engine behind a recording proxy, and a provider that calls it.
 struct Scene {
     engine: &'static Docker,
     recorder: Recorder,
@@ -53,12 +53,12 @@ impl Scene {
         self.provider.remove(&target(name), &RemoveOptions { preserve_data }).await
     }
 
-    /// `docker` with these words.
+    /// Runs `docker` with these arguments.
     fn docker(&self, words: &[&str]) -> String {
         self.engine.run(words).unwrap()
     }
 
-    /// Makes a container of the image `web` that runs until it is asked to end.
+    /// Creates a container of the image `web` that runs until SIGTERM.
     fn create(&self, name: &str, options: &[&str]) {
         let words = [&["create", "--name", name], options, &["web", "/bin/sh", "-c", POLITE]];
         self.docker(&words.concat());
@@ -68,7 +68,7 @@ impl Scene {
         self.engine.inspect(name).unwrap()["Id"].as_str().unwrap().to_owned()
     }
 
-    /// The names of all containers that begin so.
+    /// Names of all containers with this prefix.
     fn containers(&self, beginning: &str) -> Vec<String> {
         let all = self.docker(&["ps", "--all", "--format", "{{.Names}}"]);
         let mut names: Vec<_> = all.lines().map(str::to_owned).collect();
@@ -80,7 +80,7 @@ impl Scene {
         self.docker(&["exec", name, "/bin/sh", "-c", script])
     }
 
-    /// An image that brings something of everything.
+    /// An image that uses every setting.
     fn image(&self, name: &str, more: &[&str]) {
         let maker = format!("maker-{}", name.replace(['/', ':'], "-"));
         self.docker(&["create", "--name", &maker, "web", "/bin/sh"]);
@@ -105,8 +105,8 @@ impl Scene {
     }
 }
 
-/// What of a container must not change, in one form: without ids and addresses that the engine
-/// chose, and lists in order where none was chosen.
+/// The parts of an inspected container that must not change, normalized: without IDs and addresses
+/// that the engine chose, and with unordered lists sorted.
 fn lasting(inspected: &Value) -> Value {
     let mut lasting = json!({});
     for key in ["Image", "Name", "Driver", "Platform"] {
@@ -114,7 +114,7 @@ fn lasting(inspected: &Value) -> Value {
     }
     let id = inspected["Id"].as_str().unwrap();
     let mut config = inspected["Config"].clone();
-    // A volume stands there when it was made, and is bound by its name since.
+    // A volume is in `Mounts` on creation, and bound by name afterwards.
     config["Volumes"] = Value::Null;
     config["Labels"].as_object_mut().unwrap().remove("io.drowse.recreated-from");
     if config["Hostname"].as_str().is_some_and(|name| id.starts_with(name)) {
@@ -144,7 +144,7 @@ fn lasting(inspected: &Value) -> Value {
         let aliases = network["Aliases"].as_array().into_iter().flatten();
         let aliases: BTreeSet<_> = aliases.filter_map(Value::as_str).collect();
         let aliases: Vec<_> = aliases.into_iter().filter(|alias| !id.starts_with(*alias)).collect();
-        // Nothing chosen is written as null or as an empty table.
+        // Defaults are written as null or as an empty table.
         let chosen = ["IPAMConfig", "DriverOpts"].map(|key| match &network[key] {
             value if *value == json!({}) => Value::Null,
             value => value.clone(),
@@ -161,8 +161,8 @@ fn sort(list: &mut Value) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_that_was_set_and_the_data_are_kept_again_and_again() {
-    let test = "everything_that_was_set_and_the_data_are_kept_again_and_again";
+async fn settings_and_data_are_kept_over_repeated_recreations() {
+    let test = "settings_and_data_are_kept_over_repeated_recreations";
     let Some(scene) = Scene::begin(test).await else { return };
     scene.image("everything:1", &[]);
     let net = format!("10.212.{}", 1 + std::process::id() % 250);
@@ -208,7 +208,7 @@ async fn everything_that_was_set_and_the_data_are_kept_again_and_again() {
     let first = scene.engine.inspect("everything").unwrap();
     let mut id = first["Id"].clone();
     let entry = json!([["everyone", "front-door"], [{ "IPv4Address": front }, null]]);
-    assert_eq!(lasting(&first)["Networks"]["front"], entry, "the comparison sees it");
+    assert_eq!(lasting(&first)["Networks"]["front"], entry, "the comparison covers it");
     for _ in 0..2 {
         let seen = scene.recreate("everything", false).await.unwrap();
         assert_eq!(seen.status, Status::Running);
@@ -227,8 +227,8 @@ async fn everything_that_was_set_and_the_data_are_kept_again_and_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_asleep_stays_asleep_and_has_a_new_name_for_itself() {
-    let test = "what_was_asleep_stays_asleep_and_has_a_new_name_for_itself";
+async fn a_stopped_container_stays_stopped_with_a_new_hostname() {
+    let test = "a_stopped_container_stays_stopped_with_a_new_hostname";
     let Some(scene) = Scene::begin(test).await else { return };
     scene.create("asleep", &[]);
     let old = scene.id("asleep");
@@ -243,8 +243,8 @@ async fn what_was_asleep_stays_asleep_and_has_a_new_name_for_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn links_and_shared_networks_hold_by_name() {
-    let test = "links_and_shared_networks_hold_by_name";
+async fn links_and_shared_networks_are_restored_by_name() {
+    let test = "links_and_shared_networks_are_restored_by_name";
     let Some(scene) = Scene::begin(test).await else { return };
     scene.create("host-of", &[]);
     start(&scene.provider, "host-of").await.unwrap();
@@ -255,8 +255,8 @@ async fn links_and_shared_networks_hold_by_name() {
         start(&scene.provider, name).await.unwrap();
     }
     let seen = scene.recreate("host-of", false).await.unwrap();
-    // They are bound to the old one, and find the new one when they are made anew. What lived in
-    // its process namespace has ended with it.
+    // They are bound to the old container, and find the new one once recreated. Processes in its
+    // PID namespace ended with it.
     assert_eq!(seen.attributes["dependants"], "linked, sidecar", "{seen:?}");
     for (name, status) in
         [("sidecar", Status::Running), ("linked", Status::Running), ("watcher", Status::Stopped)]
@@ -274,12 +274,12 @@ async fn links_and_shared_networks_hold_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_cannot_live_is_replaced_by_the_old_one() {
-    let test = "one_that_cannot_live_is_replaced_by_the_old_one";
+async fn a_recreated_container_that_exits_is_replaced_by_the_old_one() {
+    let test = "a_recreated_container_that_exits_is_replaced_by_the_old_one";
     let Some(scene) = Scene::begin(test).await else { return };
     scene.create("doomed", &["--volume", "/data"]);
     start(&scene.provider, "doomed").await.unwrap();
-    // It lives as long as it lived there once.
+    // It runs as long as it has never run there before.
     let once = "[ -e /data/once ] && { echo once is enough; exit 3; }; : >/data/once;";
     let script = format!("{once} {POLITE}");
     scene.docker(&["rm", "--force", "doomed"]);
@@ -294,14 +294,14 @@ async fn one_that_cannot_live_is_replaced_by_the_old_one() {
     .await;
     let error = scene.recreate("doomed", false).await.unwrap_err();
     assert!(error.message.contains("exited with status 3; it wrote: once is enough"), "{error}");
-    // It is the one that was there, and it was started again; that it ends at once is its own way.
+    // It is the old container, started again; that it exits at once is its own behaviour.
     assert_eq!(scene.id("doomed"), old);
     assert_eq!(scene.containers("doomed"), ["doomed"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wherever_it_is_broken_off_the_next_call_ends_well() {
-    let test = "wherever_it_is_broken_off_the_next_call_ends_well";
+async fn a_recreation_interrupted_at_any_step_succeeds_on_the_next_call() {
+    let test = "a_recreation_interrupted_at_any_step_succeeds_on_the_next_call";
     let Some(scene) = Scene::begin(test).await else { return };
     scene.docker(&["network", "create", "second"]);
     scene.create("broken", &["--volume", "/data", "--env", "KEEP=1"]);
@@ -317,16 +317,16 @@ async fn wherever_it_is_broken_off_the_next_call_ends_well() {
             let broken = scene.recreate("broken", false).await;
             assert!(!scene.recorder.is_to_cut(), "{step} was asked for");
             assert!(broken.is_err(), "{how:?} {step}: {broken:?}");
-            ends_well(&scene, &first, &format!("{how:?} {step}")).await;
+            assert_recreated(&scene, &first, &format!("{how:?} {step}")).await;
         }
         scene.recorder.cut(how, |asked| asked.method == "DELETE");
         let broken = scene.recreate("broken", false).await;
         assert!(broken.is_err(), "{how:?} DELETE: {broken:?}");
-        ends_well(&scene, &first, &format!("{how:?} DELETE")).await;
+        assert_recreated(&scene, &first, &format!("{how:?} DELETE")).await;
     }
 }
 
-async fn ends_well(scene: &Scene, first: &Value, what: &str) {
+async fn assert_recreated(scene: &Scene, first: &Value, what: &str) {
     let seen = scene.recreate("broken", false).await.unwrap_or_else(|it| panic!("{what}: {it}"));
     assert_eq!(seen.status, Status::Running, "{what}");
     assert_eq!(scene.containers("broken"), ["broken"], "{what}");
@@ -336,8 +336,8 @@ async fn ends_well(scene: &Scene, first: &Value, what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_image_is_pulled_when_its_registry_has_a_newer_one_and_not_else() {
-    let test = "an_image_is_pulled_when_its_registry_has_a_newer_one_and_not_else";
+async fn an_image_is_pulled_only_if_its_registry_has_a_newer_one() {
+    let test = "an_image_is_pulled_only_if_its_registry_has_a_newer_one";
     let Some(scene) = Scene::begin(test).await else { return };
     let Some(mut registry) = Registry::begin(test).unwrap() else { return };
     let name = format!("{}/team/fresh:1", registry.name());
@@ -358,25 +358,25 @@ async fn an_image_is_pulled_when_its_registry_has_a_newer_one_and_not_else() {
     let made_of = || scene.engine.inspect("fresh").unwrap()["Image"].as_str().unwrap().to_owned();
 
     scene.recreate("fresh", false).await.unwrap();
-    assert_eq!((made_of(), pulls()), (older, 0), "nobody asked for a newer one");
+    assert_eq!((made_of(), pulls()), (older, 0), "no refresh was requested");
     scene.recreate("fresh", true).await.unwrap();
     assert_eq!((made_of(), pulls()), (newer.clone(), 1));
     let config = scene.engine.inspect("fresh").unwrap()["Config"].clone();
-    assert_eq!(config["Labels"]["version"], "2", "the image's own label is the newer one's");
+    assert_eq!(config["Labels"]["version"], "2", "the label is the newer image's");
     assert_eq!(
         (&config["Labels"]["own"], config["Env"].to_string().contains("OWN=1")),
         (&json!("yes"), true)
     );
     scene.recreate("fresh", true).await.unwrap();
-    assert_eq!((made_of(), pulls()), (newer.clone(), 1), "it was the newest");
+    assert_eq!((made_of(), pulls()), (newer.clone(), 1), "it was the newest already");
     registry.stop().unwrap();
     scene.recreate("fresh", true).await.unwrap();
-    assert_eq!((made_of(), pulls()), (newer, 1), "what is here has to do");
+    assert_eq!((made_of(), pulls()), (newer, 1), "the local image is used");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_is_taken_away_leaves_its_data_or_takes_it_along() {
-    let test = "one_that_is_taken_away_leaves_its_data_or_takes_it_along";
+async fn removal_keeps_or_deletes_the_data_as_requested() {
+    let test = "removal_keeps_or_deletes_the_data_as_requested";
     let Some(scene) = Scene::begin(test).await else { return };
     for (preserve, recreated) in [(true, false), (true, true), (false, false), (false, true)] {
         scene.create("leaving", &["--volume", "/data", "--volume", "stays:/named"]);
@@ -393,9 +393,9 @@ async fn one_that_is_taken_away_leaves_its_data_or_takes_it_along() {
         assert!(scene.containers("leaving").is_empty());
         let is_there = |name: &String| scene.engine.run(&["volume", "inspect", name]).is_ok();
         let [stays, own] = volumes.as_slice() else { panic!("{volumes:?}") };
-        assert!(is_there(stays), "a volume with a name is nobody's alone");
+        assert!(is_there(stays), "a named volume is kept");
         assert_eq!(is_there(own), preserve, "recreated: {recreated}");
-        // Once more is no mistake.
+        // Removing it again succeeds.
         scene.remove("leaving", preserve).await.unwrap();
     }
 }

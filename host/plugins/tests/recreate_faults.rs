@@ -1,4 +1,4 @@
-//! The engine is killed while a container is made anew, and started again.
+//! The engine is killed while a container is recreated, and started again.
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
@@ -10,12 +10,12 @@ use drowse_core::{Provider as _, RecreateOptions, Status, StopOptions};
 use drowse_tests::{Docker, Recorder, recorder::Cut};
 use support::{Stage, start, target};
 
-/// Runs until it is asked to end.
+/// Runs until SIGTERM.
 const POLITE: &str = "trap 'exit 0' TERM; while :; do sleep 0.05; done";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_engine_killed_at_any_step_of_a_recreation_costs_one_more_call() {
-    let test = "an_engine_killed_at_any_step_of_a_recreation_costs_one_more_call";
+async fn a_recreation_interrupted_by_an_engine_crash_succeeds_on_the_next_call() {
+    let test = "a_recreation_interrupted_by_an_engine_crash_succeeds_on_the_next_call";
     let Some(engine) = Docker::shared(test) else { return };
     let stage = Stage::new();
     let recorder = Recorder::begin(&stage.path("docker.sock"), engine.socket()).unwrap();

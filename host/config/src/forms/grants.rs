@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use drowse_plugins::{
-    Reach, Signer,
+    AddressRule, Signer,
     grants::Rule,
     settings::{Restart, Secret},
 };
@@ -108,12 +108,12 @@ form!(
 );
 form!(
     /// Where targets may be.
-    REACH: Vec<Reach>,
+    REACH: Vec<AddressRule>,
     "list of networks and names",
     "a list of networks, addresses and names of hosts such as [\"10.0.0.0/8\", \"nas.lan\"]",
     |r, node| {
         let Value::List(items) = &node.value else { return r.mismatch(node, REACH.kind) };
-        each(items, |item| match text(r, item, TEXT.kind)?.parse::<Reach>() {
+        each(items, |item| match text(r, item, TEXT.kind)?.parse::<AddressRule>() {
             Ok(reach) => Some(reach),
             Err(error) => r.refuse(item, error.to_string()),
         })

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use drowse_config::{Config, Paths, Places};
-use drowse_plugins::{Lock, LockPlace, Locked, PluginInfo, Verdict, Verification};
+use drowse_plugins::{Lock, LockFile, LockedPlugin, PluginInfo, Verdict, Verification};
 use serde::Serialize;
 
 use crate::{
@@ -46,7 +46,7 @@ pub(crate) fn lock(named: &[String], config: &ConfigFile, output: &Output) -> Re
     let path = locate::config(config)?;
     let mut ground = Ground::of(&Config::load(&path, &Places::of_this_user()).map_err(Error::new)?);
     // What it says up to now refuses nothing that is accepted now.
-    let Some(place) = ground.paths.vouchers.lock.take() else {
+    let Some(place) = ground.paths.trust.lock.take() else {
         return Err(Error::new("this configuration has no place for a lock file"));
     };
     let before = place.read();
@@ -62,7 +62,7 @@ pub(crate) fn lock(named: &[String], config: &ConfigFile, output: &Output) -> Re
     for plugin in checked {
         match (plugin.problem, plugin.found) {
             (Some(problem), _) => problems.push(problem),
-            (None, Some(found)) => match found.said.signature {
+            (None, Some(found)) => match found.verification.signature {
                 Verdict::Refused(why) => {
                     problems.push(format!("plugin {}: it {why}", plugin.plugin));
                 }
@@ -124,9 +124,12 @@ fn check(ground: &Ground, named: &[String]) -> Result<Vec<Checked>, Error> {
         let mut checked = Vec::with_capacity(references.len());
         for plugin in references {
             checked.push(match plugins.verify(&plugin).await {
-                Ok(found) => {
-                    Checked { ok: found.said.holds(), plugin, found: Some(found), problem: None }
-                }
+                Ok(found) => Checked {
+                    ok: found.verification.holds(),
+                    plugin,
+                    found: Some(found),
+                    problem: None,
+                },
                 Err(problem) => Checked { ok: false, plugin, found: None, problem: Some(problem) },
             });
         }
@@ -136,12 +139,12 @@ fn check(ground: &Ground, named: &[String]) -> Result<Vec<Checked>, Error> {
 }
 
 /// Notes a file, and forgets about one where the bundled plugin is used.
-fn accept(held: &mut Lock, place: &LockPlace, name: String, info: PluginInfo) {
+fn accept(held: &mut Lock, place: &LockFile, name: String, info: PluginInfo) {
     if info.is_bundled() {
         held.forget(&name);
         return;
     }
-    held.accept(Locked {
+    held.accept(LockedPlugin {
         name,
         origin: place.relative(info.origin.as_ref()),
         version: info.version,
@@ -189,7 +192,7 @@ fn sheets(checked: &[Checked], output: &Output) -> String {
     let mut text = String::new();
     for plugin in checked {
         let title = output.paint(&plugin.plugin, Tone::Title);
-        let Some(Verification { info, said, .. }) = &plugin.found else {
+        let Some(Verification { info, verification, .. }) = &plugin.found else {
             let problem = plugin.problem.as_deref().unwrap_or_default();
             text.push_str(&format!(
                 "{title} {}\n  {problem}\n\n",
@@ -208,10 +211,10 @@ fn sheets(checked: &[Checked], output: &Output) -> String {
         if !info.is_bundled() {
             text.push_str("  can be written by root and the router's user alone\n");
         }
-        for verdict in [&said.lock, &said.signature] {
+        for verdict in [&verification.lock, &verification.signature] {
             text.push_str(&match verdict {
-                Verdict::Vouched(why) => format!("  {}\n", output.paint(why, Tone::Good)),
-                Verdict::Silent(why) => format!("  {}\n", output.paint(why, Tone::Quiet)),
+                Verdict::Verified(why) => format!("  {}\n", output.paint(why, Tone::Good)),
+                Verdict::NotChecked(why) => format!("  {}\n", output.paint(why, Tone::Quiet)),
                 Verdict::Refused(why) => format!("  {}\n", output.paint(why, Tone::Bad)),
             });
         }

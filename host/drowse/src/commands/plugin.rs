@@ -7,7 +7,7 @@ use std::path::Path;
 
 use drowse_config::Paths;
 use drowse_core::Ability;
-use drowse_plugins::{Kind, Listed, PluginInfo, Said, Verdict};
+use drowse_plugins::{ListedPlugin, PluginInfo, PluginKind, Verdict, VerificationResult};
 use serde::Serialize;
 
 use crate::{
@@ -32,7 +32,7 @@ struct Row {
     #[serde(flatten)]
     info: Option<PluginInfo>,
     #[serde(flatten)]
-    said: Option<Said>,
+    verification: Option<VerificationResult>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
@@ -82,7 +82,7 @@ fn looked_at(reference: &str, mut paths: Paths) -> (String, Paths) {
     if let Some(name) = name_in(&paths.plugins, Path::new(&reference)) {
         return (name, paths);
     }
-    paths.vouchers = paths.vouchers.of_path(&reference);
+    paths.trust = paths.trust.for_path(&reference);
     (reference, paths)
 }
 
@@ -98,27 +98,32 @@ fn name_in(directory: &Path, file: &Path) -> Option<String> {
 // === impl Row ===
 
 impl Row {
-    fn of(listed: Listed) -> Self {
-        let Listed { name, said, info } = listed;
+    fn of(listed: ListedPlugin) -> Self {
+        let ListedPlugin { name, verification, info } = listed;
         match info {
             // One `name` in the object: the one that a provider refers to.
-            Ok(info) => {
-                Self { name: None, info: Some(PluginInfo { name, ..info }), said, problem: None }
+            Ok(info) => Self {
+                name: None,
+                info: Some(PluginInfo { name, ..info }),
+                verification,
+                problem: None,
+            },
+            Err(problem) => {
+                Self { name: Some(name), info: None, verification, problem: Some(problem) }
             }
-            Err(problem) => Self { name: Some(name), info: None, said, problem: Some(problem) },
         }
     }
 }
 
 /// Who vouches for a file, in a word or two.
-fn vouched(said: Option<&Said>) -> Cell {
-    let Some(Said { lock, signature }) = said else { return Cell::from("-") };
+fn vouched(verification: Option<&VerificationResult>) -> Cell {
+    let Some(VerificationResult { lock, signature }) = verification else { return Cell::from("-") };
     let refused = |verdict: &Verdict| matches!(verdict, Verdict::Refused(_));
     if refused(lock) || refused(signature) {
         let by = if refused(lock) { "refused by lock" } else { "refused by key" };
         return Cell::from(by).in_tone(Tone::Bad);
     }
-    match [lock, signature].map(|verdict| matches!(verdict, Verdict::Vouched(_))) {
+    match [lock, signature].map(|verdict| matches!(verdict, Verdict::Verified(_))) {
         [true, true] => Cell::from("lock, key"),
         [true, false] => Cell::from("lock"),
         [false, true] => Cell::from("key"),
@@ -126,14 +131,14 @@ fn vouched(said: Option<&Said>) -> Cell {
     }
 }
 
-fn kind(kind: Kind) -> Cell {
+fn kind(kind: PluginKind) -> Cell {
     match kind {
-        Kind::Component => Cell::from("component"),
-        Kind::Dylib => Cell::from("dylib").in_tone(Tone::Bad),
+        PluginKind::Component => Cell::from("component"),
+        PluginKind::Dylib => Cell::from("dylib").in_tone(Tone::Bad),
     }
 }
 
-fn listing(listed: &[Listed], dir: &Path, output: &Output) -> String {
+fn listing(listed: &[ListedPlugin], dir: &Path, output: &Output) -> String {
     let dir = dir.display();
     if listed.is_empty() {
         return format!("No plugins: none in the box, none in {dir}.");
@@ -141,8 +146,8 @@ fn listing(listed: &[Listed], dir: &Path, output: &Output) -> String {
     let mut table =
         Table::new(&["PLUGIN", "VERSION", "KIND", "FROM", "VOUCHED FOR BY", "WHAT IT DOES"]);
     let mut problems = String::new();
-    for Listed { name, said, info } in listed {
-        let vouched = vouched(said.as_ref());
+    for ListedPlugin { name, verification, info } in listed {
+        let vouched = vouched(verification.as_ref());
         match info {
             Ok(info) => table.row([
                 Cell::from(name),
@@ -198,8 +203,8 @@ fn sheet(info: &PluginInfo, output: &Output) -> String {
     let abilities: Vec<_> = every.chain(info.abilities.iter().map(ability)).collect();
     text.push_str(&format!("can      {}\n", abilities.join(", ")));
     text.push_str(&match info.kind {
-        Kind::Component => format!("imports  {}\n", info.imports.join("\n         ")),
-        Kind::Dylib => format!("{}\n", output.paint(TRUSTED, Tone::Bad)),
+        PluginKind::Component => format!("imports  {}\n", info.imports.join("\n         ")),
+        PluginKind::Dylib => format!("{}\n", output.paint(TRUSTED, Tone::Bad)),
     });
 
     if !info.endpoints.is_empty() {

@@ -39,7 +39,7 @@ async fn desk(directory: &tempfile::TempDir) -> Desk {
         allow_dylib: false,
         cache: directory.path().join("cache"),
         bundled: &[],
-        vouchers: drowse_plugins::Vouchers::default(),
+        trust: drowse_plugins::TrustPolicy::default(),
         state: None,
         launcher: None,
         limits: drowse_plugins::settings::PluginLimits::default(),

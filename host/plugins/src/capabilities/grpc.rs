@@ -1,4 +1,4 @@
-//! gRPC to granted endpoints.
+//! gRPC calls to granted endpoints.
 
 use std::time::Duration;
 
@@ -8,55 +8,55 @@ use tokio::sync::OwnedSemaphorePermit;
 use tonic::Code;
 use wasmtime::component::Resource;
 
-use super::http::{failed, too_many};
+use super::http::{send_failed, too_many};
 use crate::{
     bindings::{grpc as wit, types},
     convert::{attribute, error},
     endpoint::{
         Endpoint,
-        grpc::{Calling, Messages, number},
+        grpc::{GrpcCall, Messages, number},
     },
-    fault::clean,
-    grants::{Called, toml_key},
+    fault::sanitize,
+    grants::{GrpcAttempt, toml_key},
     store::HostState,
 };
 
-/// Messages that are still coming. Dropping it cancels their call.
+/// An open message stream. Dropping it cancels its call.
 pub struct Stream {
     messages: Messages,
     endpoint: String,
     taken: u64,
-    /// It counts among the responses that the instance and the provider hold.
+    /// Permits of the instance's and the provider's limit of open responses.
     _held: [OwnedSemaphorePermit; 2],
 }
 
 impl wit::Host for HostState {
     async fn unary(&mut self, call: wit::Call) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
-        self.outside("grpc.unary")?;
-        let scope = self.scope.clone();
-        let (endpoint, calling) = match self.calling(&scope, call) {
+        self.require_call_phase("grpc.unary")?;
+        let grants = self.grants.clone();
+        let (endpoint, calling) = match self.calling(&grants, call) {
             Ok(allowed) => allowed,
             Err(error) => return Ok(Err(error)),
         };
-        // It counts as long as it may come; the answer itself is the guest's memory.
+        // Held until the answer arrives; from then on it is guest memory.
         let _held = match self.hold().await {
             Ok(held) => held,
             Err(error) => return Ok(Err(error)),
         };
-        Ok(endpoint.unary(calling).await.map(Into::into).map_err(failed))
+        Ok(endpoint.unary(calling).await.map(Into::into).map_err(send_failed))
     }
 
     async fn server_stream(
         &mut self,
         call: wit::Call,
     ) -> wasmtime::Result<Result<Resource<Stream>, types::Error>> {
-        self.outside("grpc.server-stream")?;
-        let scope = self.scope.clone();
+        self.require_call_phase("grpc.server-stream")?;
+        let grants = self.grants.clone();
         let name = call.endpoint.clone();
         let begun = async {
-            let (endpoint, calling) = self.calling(&scope, call)?;
+            let (endpoint, calling) = self.calling(&grants, call)?;
             let held = self.hold().await?;
-            let messages = endpoint.stream(calling).await.map_err(failed)?;
+            let messages = endpoint.stream(calling).await.map_err(send_failed)?;
             Ok(Stream { messages, endpoint: name, taken: 0, _held: held })
         };
         Ok(match begun.await {
@@ -71,13 +71,13 @@ impl wit::HostMessages for HostState {
         &mut self,
         stream: Resource<Stream>,
     ) -> wasmtime::Result<Result<Option<Vec<u8>>, types::Error>> {
-        let scope = self.scope.clone();
+        let grants = self.grants.clone();
         let stream = self.table.get_mut(&stream)?;
-        let Some(endpoint) = scope.tenant.endpoint(&stream.endpoint) else { return Ok(Ok(None)) };
+        let Some(endpoint) = grants.context.endpoint(&stream.endpoint) else { return Ok(Ok(None)) };
         let message = match stream.messages.next(endpoint).await {
             Ok(Some(message)) => message,
             Ok(None) => return Ok(Ok(None)),
-            Err(failure) => return Ok(Err(failed(failure))),
+            Err(failure) => return Ok(Err(send_failed(failure))),
         };
         stream.taken += message.len() as u64;
         let taken = stream.taken;
@@ -92,45 +92,48 @@ impl wit::HostMessages for HostState {
 }
 
 impl HostState {
-    /// The call and where it goes, if it may.
+    /// The call and its endpoint, if the grants allow it.
     fn calling<'a>(
         &self,
-        scope: &'a crate::scope::Scope,
+        grants: &'a crate::context::Grants,
         call: wit::Call,
-    ) -> Result<(&'a Endpoint, Calling), types::Error> {
+    ) -> Result<(&'a Endpoint, GrpcCall), types::Error> {
         let wit::Call { endpoint, method, metadata, message, timeout_ms } = call;
-        let called =
-            Called { provider: &scope.tenant.provider, endpoint: &endpoint, method: &method };
-        let allowed = scope.call(&called).and_then(|endpoint| {
+        let called = GrpcAttempt {
+            provider: &grants.context.provider,
+            endpoint: &endpoint,
+            method: &method,
+        };
+        let allowed = grants.endpoint_for_call(&called).and_then(|endpoint| {
             let metadata = self::metadata(&called, endpoint, &metadata)?;
             Ok((endpoint, metadata))
         });
         let (endpoint, metadata) = allowed.map_err(|refusal| {
-            scope.tenant.refused(&self.doing(), &refusal);
+            grants.context.refused(&self.operation_label(), &refusal);
             error(types::ErrorCode::Denied, refusal)
         })?;
         let timeout = timeout_ms.map(Duration::from_millis);
-        let limit = scope.limits().response;
-        Ok((endpoint, Calling { method, metadata, message, timeout, limit }))
+        let limit = grants.limits().response;
+        Ok((endpoint, GrpcCall { method, metadata, message, timeout, limit }))
     }
 }
 
-/// The guest's metadata, or the refusal. A name that begins with the called service's first word is
-/// the service's own business: `containerd-namespace` for `containerd.services.tasks.v1.Tasks`. What
-/// else goes with a call, credentials above all, is the operator's word.
+/// The guest's metadata, or the refusal. A plugin may set names that begin with the first word of
+/// the called service, as `containerd-namespace` for `containerd.services.tasks.v1.Tasks`. All
+/// other metadata, credentials above all, comes from the operator's grant.
 fn metadata(
-    called: &Called<'_>,
+    called: &GrpcAttempt<'_>,
     endpoint: &Endpoint,
     given: &[types::Attribute],
 ) -> Result<HeaderMap, String> {
-    let Called { provider, endpoint: at, method } = called;
+    let GrpcAttempt { provider, endpoint: at, method } = called;
     let mut metadata = HeaderMap::with_capacity(given.len());
     for types::Attribute { name, value } in given {
         let refused = |why: &str| {
-            let name = clean(name, 128);
+            let name = sanitize(name, 128);
             format!("provider {provider:?}: metadata {name:?} on endpoint {at:?} is refused: {why}")
         };
-        let name: HeaderName = name.parse().map_err(|_| refused("it is not a name"))?;
+        let name: HeaderName = name.parse().map_err(|_| refused("it is not a valid name"))?;
         if endpoint.sets(&name) {
             return Err(refused("the router sets it"));
         }
@@ -138,22 +141,22 @@ fn metadata(
             let (provider, at) = (toml_key(provider), toml_key(at));
             let own = format!("{}-", metadata_prefix(method));
             return Err(refused(&format!(
-                "a plugin may set what begins with {own:?}, after the service it calls, unless that \
-                 has a meaning of its own; what else the endpoint needs belongs into \
+                "a plugin may set names that begin with {own:?}, after the service it calls, \
+                 except reserved ones; set any other metadata in \
                  [provider.{provider}]: endpoint.{at}.headers"
             )));
         }
         if name.as_str().ends_with("-bin") {
-            return Err(refused("only text can be sent"));
+            return Err(refused("only text values can be sent"));
         }
-        let value =
-            HeaderValue::from_str(value).map_err(|_| refused("its value cannot be sent"))?;
+        let value = HeaderValue::from_str(value)
+            .map_err(|_| refused("its value is not a valid header value"))?;
         metadata.try_append(name, value).map_err(|_| refused("there are too many"))?;
     }
     Ok(metadata)
 }
 
-/// What a guest is told of a status other than OK.
+/// The contract error for a gRPC status other than OK.
 pub(super) fn status(code: Code, message: String) -> types::Error {
     let kind = match code {
         Code::NotFound => types::ErrorCode::NotFound,

@@ -1,4 +1,4 @@
-//! HTTP to granted endpoints.
+//! HTTP requests to granted endpoints.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use super::grpc::status;
 use crate::{
     bindings::{http as wit, types},
     convert::{attribute, error},
-    endpoint::{Endpoint, Outgoing, SendError},
-    fault::clean,
-    grants::{Asked, is_allowed_header, masked_url, toml_key},
+    endpoint::{Endpoint, OutgoingRequest, SendError},
+    fault::sanitize,
+    grants::{HttpAttempt, is_allowed_header, masked_url, toml_key},
     store::HostState,
 };
 
-/// A response whose body is still being read. Dropping it ends its connection.
+/// A response whose body is being read. Dropping it closes its connection.
 pub struct Incoming {
     status: u16,
     reason: Option<String>,
@@ -28,11 +28,11 @@ pub struct Incoming {
     piece: Bytes,
     taken: u64,
     asked: String,
-    /// It counts among those that the instance and the provider hold.
+    /// Permits of the instance's and the provider's limit of open responses.
     _held: [OwnedSemaphorePermit; 2],
 }
 
-/// Bytes of a status line's words.
+/// Maximum bytes of a reason phrase.
 const REASON: usize = 4 << 10;
 
 impl wit::Host for HostState {
@@ -40,7 +40,7 @@ impl wit::Host for HostState {
         &mut self,
         request: wit::Request,
     ) -> wasmtime::Result<Result<Resource<Incoming>, types::Error>> {
-        self.outside("http.send")?;
+        self.require_call_phase("http.send")?;
         let response = match self.exchange(request).await {
             Ok(response) => response,
             Err(error) => return Ok(Err(error)),
@@ -88,47 +88,48 @@ impl wit::HostResponse for HostState {
 }
 
 impl HostState {
-    /// One more response that the instance and its provider hold.
+    /// Permits for one more open response, of the instance and of the provider.
     pub(super) async fn hold(&mut self) -> Result<[OwnedSemaphorePermit; 2], types::Error> {
         let own = self.held.clone().try_acquire_owned().map_err(|_| too_many())?;
-        // Waits as long as the other instances hold as many as all may. It is never closed.
-        let all = self.scope.tenant.responses.clone();
+        // Waits while other instances hold the provider's whole limit. The semaphore is never
+        // closed.
+        let all = self.context().responses.clone();
         let all = all.acquire_owned().await.map_err(|_| too_many())?;
         Ok([own, all])
     }
 
     async fn exchange(&mut self, request: wit::Request) -> Result<Incoming, types::Error> {
-        let scope = self.scope.clone();
-        let asked = Asked {
-            provider: &scope.tenant.provider,
+        let grants = self.grants.clone();
+        let asked = HttpAttempt {
+            provider: &grants.context.provider,
             endpoint: &request.endpoint,
             method: &request.method,
             path: &request.path,
             body: !request.body.is_empty(),
             target: self.target.as_deref(),
         };
-        let allowed = scope.endpoint(&asked).and_then(|endpoint| {
+        let allowed = grants.endpoint_for(&asked).and_then(|endpoint| {
             let headers = headers(&asked, endpoint, &request.headers)?;
             Ok((endpoint, headers))
         });
         let (endpoint, headers) = allowed.map_err(|refusal| {
-            scope.tenant.refused(&self.doing(), &refusal);
+            grants.context.refused(&self.operation_label(), &refusal);
             error(types::ErrorCode::Denied, refusal)
         })?;
         let held = self.hold().await?;
         let asked = format!("{} {}", request.method, masked_url(&request.path));
-        let outgoing = Outgoing {
+        let outgoing = OutgoingRequest {
             method: request.method,
             path: request.path,
             headers,
             body: request.body,
             timeout: request.timeout_ms.map(Duration::from_millis),
         };
-        let (head, body) = endpoint.send(outgoing).await.map_err(failed)?.into_parts();
+        let (head, body) = endpoint.send(outgoing).await.map_err(send_failed)?.into_parts();
         Ok(Incoming {
             status: head.status.as_u16(),
             reason: reason(&head),
-            headers: shown(&head.headers),
+            headers: attributes(&head.headers),
             body,
             piece: Bytes::new(),
             taken: 0,
@@ -140,12 +141,12 @@ impl HostState {
 
 // === impl Incoming ===
 impl Incoming {
-    /// The next piece, none at the end.
+    /// The next chunk of at most `limit` bytes; none at the end.
     async fn next(&mut self, limit: u32) -> Result<Option<Bytes>, types::Error> {
         if limit == 0 {
             return Err(error(
                 types::ErrorCode::InvalidRequest,
-                "a piece of 0 bytes was asked for",
+                "the read limit must be greater than 0",
             ));
         }
         while self.piece.is_empty() {
@@ -153,7 +154,7 @@ impl Incoming {
                 None => return Ok(None),
                 Some(Ok(frame)) => self.piece = frame.into_data().unwrap_or_default(),
                 Some(Err(cause)) => {
-                    let message = format!("{}: the response broke off: {cause}", self.asked);
+                    let message = format!("{}: the response body ended early: {cause}", self.asked);
                     return Err(error(types::ErrorCode::Internal, message));
                 }
             }
@@ -166,51 +167,52 @@ impl Incoming {
 
 /// The guest's headers, or the refusal.
 fn headers(
-    asked: &Asked<'_>,
+    asked: &HttpAttempt<'_>,
     endpoint: &Endpoint,
     given: &[types::Attribute],
 ) -> Result<HeaderMap, String> {
-    let Asked { provider, endpoint: at, .. } = asked;
+    let HttpAttempt { provider, endpoint: at, .. } = asked;
     let mut headers = HeaderMap::with_capacity(given.len());
     for types::Attribute { name, value } in given {
         let refused = |why: &str| {
-            let name = clean(name, 128);
+            let name = sanitize(name, 128);
             format!("provider {provider:?}: header {name:?} on endpoint {at:?} is refused: {why}")
         };
-        let name: HeaderName = name.parse().map_err(|_| refused("it is not a header's name"))?;
+        let name: HeaderName =
+            name.parse().map_err(|_| refused("it is not a valid header name"))?;
         if endpoint.sets(&name) {
             return Err(refused("the router sets it"));
         }
         if !is_allowed_header(name.as_str()) {
             let (provider, at) = (toml_key(provider), toml_key(at));
             return Err(refused(&format!(
-                "a plugin may not set it; what the endpoint needs belongs into \
+                "a plugin may not set it; set headers that the endpoint needs in \
                  [provider.{provider}]: endpoint.{at}.headers"
             )));
         }
-        let value =
-            HeaderValue::from_str(value).map_err(|_| refused("its value cannot be sent"))?;
+        let value = HeaderValue::from_str(value)
+            .map_err(|_| refused("its value is not a valid header value"))?;
         headers.try_append(name, value).map_err(|_| refused("there are too many"))?;
     }
     Ok(headers)
 }
 
-/// The status line's own words.
+/// The reason phrase of the status line, if the server sent a non-standard one.
 fn reason(head: &http::response::Parts) -> Option<String> {
     let own = head.extensions.get::<ReasonPhrase>()?;
     let text = String::from_utf8_lossy(own.as_bytes());
     Some(text[..text.floor_char_boundary(REASON)].to_owned()).filter(|text| !text.is_empty())
 }
 
-fn shown(headers: &HeaderMap) -> Vec<types::Attribute> {
+fn attributes(headers: &HeaderMap) -> Vec<types::Attribute> {
     headers
         .iter()
         .map(|(name, value)| attribute(name.as_str(), String::from_utf8_lossy(value.as_bytes())))
         .collect()
 }
 
-/// What a guest is told when nothing came of what it sent.
-pub(super) fn failed(failure: SendError) -> types::Error {
+/// The contract error for a request or call that failed.
+pub(super) fn send_failed(failure: SendError) -> types::Error {
     match failure {
         SendError::Broken(message) => error(types::ErrorCode::Internal, message),
         SendError::Invalid(message) => error(types::ErrorCode::InvalidRequest, message),
@@ -221,7 +223,7 @@ pub(super) fn failed(failure: SendError) -> types::Error {
 }
 
 pub(super) fn too_many() -> types::Error {
-    error(types::ErrorCode::Internal, "too many responses are held at a time")
+    error(types::ErrorCode::Internal, "too many responses are open at the same time")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A small memory that outlives calls.
+//! A small key-value cache that survives calls.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ const KEYS: usize = 64;
 const KEY_BYTES: usize = 256;
 const VALUE_BYTES: usize = 16 << 10;
 
-/// At most 64 keys of 256 bytes with values of 16 KiB.
+/// Up to 64 keys of at most 256 bytes, with values of at most 16 KiB.
 #[derive(Debug, Default)]
 pub(crate) struct Memo(Mutex<BTreeMap<String, Vec<u8>>>);
 
@@ -36,15 +36,15 @@ impl Memo {
 
 impl memo::Host for HostState {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
-        Ok(self.scope.memo.with(|values| values.get(&key).cloned()))
+        Ok(self.grants.memo.with(|values| values.get(&key).cloned()))
     }
 
     fn set(&mut self, key: String, value: Vec<u8>) -> wasmtime::Result<bool> {
-        Ok(self.scope.memo.set(key, value))
+        Ok(self.grants.memo.set(key, value))
     }
 
     fn delete(&mut self, key: String) -> wasmtime::Result<()> {
-        self.scope.memo.with(|values| values.remove(&key));
+        self.grants.memo.with(|values| values.remove(&key));
         Ok(())
     }
 }
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_is_not_kept() {
+    fn oversized_entries_are_rejected() {
         let memo = Memo::default();
         assert!(!memo.set("k".repeat(257), Vec::new()));
         assert!(!memo.set("k".into(), vec![0; VALUE_BYTES + 1]));
@@ -62,7 +62,7 @@ mod tests {
             assert!(memo.set(n.to_string(), vec![1]));
         }
         assert!(!memo.set("one more".into(), Vec::new()));
-        assert!(memo.set("0".into(), vec![2]), "a known key may change");
+        assert!(memo.set("0".into(), vec![2]), "an existing key may be overwritten");
         assert_eq!(memo.with(|values| values["0"].clone()), [2]);
     }
 }

@@ -1,4 +1,4 @@
-//! Granted networks.
+//! CNI attachments to granted networks.
 
 use crate::{
     bindings::{network as wit, types},
@@ -12,12 +12,12 @@ impl wit::Host for HostState {
         &mut self,
         attachment: wit::Attachment,
     ) -> wasmtime::Result<Result<Vec<String>, types::Error>> {
-        self.outside("network.add")?;
-        let scope = self.scope.clone();
-        let added = scope.tenant.networks.add(&attachment.into()).await;
+        self.require_call_phase("network.add")?;
+        let grants = self.grants.clone();
+        let added = grants.context.networks.add(&attachment.into()).await;
         Ok(match added {
             Ok(addresses) => Ok(addresses.iter().map(ToString::to_string).collect()),
-            Err(failure) => Err(self.unattached(failure)),
+            Err(failure) => Err(self.network_error(failure)),
         })
     }
 
@@ -25,28 +25,28 @@ impl wit::Host for HostState {
         &mut self,
         attachment: wit::Attachment,
     ) -> wasmtime::Result<Result<(), types::Error>> {
-        self.outside("network.del")?;
-        let scope = self.scope.clone();
-        let deleted = scope.tenant.networks.del(&attachment.into()).await;
-        Ok(deleted.map_err(|failure| self.unattached(failure)))
+        self.require_call_phase("network.del")?;
+        let grants = self.grants.clone();
+        let deleted = grants.context.networks.del(&attachment.into()).await;
+        Ok(deleted.map_err(|failure| self.network_error(failure)))
     }
 
     async fn check(
         &mut self,
         attachment: wit::Attachment,
     ) -> wasmtime::Result<Result<(), types::Error>> {
-        self.outside("network.check")?;
-        let scope = self.scope.clone();
-        let checked = scope.tenant.networks.check(&attachment.into()).await;
-        Ok(checked.map_err(|failure| self.unattached(failure)))
+        self.require_call_phase("network.check")?;
+        let grants = self.grants.clone();
+        let checked = grants.context.networks.check(&attachment.into()).await;
+        Ok(checked.map_err(|failure| self.network_error(failure)))
     }
 }
 
 impl HostState {
-    fn unattached(&self, failure: NetworkError) -> types::Error {
+    fn network_error(&self, failure: NetworkError) -> types::Error {
         match failure {
             NetworkError::Denied(message) => {
-                self.scope.tenant.refused(&self.doing(), &message);
+                self.context().refused(&self.operation_label(), &message);
                 error(types::ErrorCode::Denied, message)
             }
             NetworkError::Failed(message) => error(types::ErrorCode::Unavailable, message),

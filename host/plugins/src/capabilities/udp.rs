@@ -1,6 +1,6 @@
-//! Datagrams to granted endpoints.
+//! UDP datagrams to granted endpoints.
 
-use super::http::failed;
+use super::http::send_failed;
 use crate::{
     bindings::{types, udp},
     convert::error,
@@ -13,12 +13,12 @@ impl udp::Host for HostState {
         endpoint: String,
         payload: Vec<u8>,
     ) -> wasmtime::Result<Result<(), types::Error>> {
-        self.outside("udp.send")?;
-        let scope = self.scope.clone();
-        Ok(match scope.datagrams(&endpoint) {
-            Ok(datagrams) => datagrams.send(&payload).await.map_err(failed),
+        self.require_call_phase("udp.send")?;
+        let grants = self.grants.clone();
+        Ok(match grants.datagrams(&endpoint) {
+            Ok(datagrams) => datagrams.send(&payload).await.map_err(send_failed),
             Err(refusal) => {
-                scope.tenant.refused(&self.doing(), &refusal);
+                grants.context.refused(&self.operation_label(), &refusal);
                 Err(error(types::ErrorCode::Denied, refusal))
             }
         })

@@ -1,17 +1,18 @@
-//! How granted programs start: within their limits, and apart from the router.
+//! Launching of granted programs within their limits, isolated from the router.
 //!
-//! Every program is started by a launcher: a process that enters the directory, sets the limits on
-//! itself and then becomes the program, under the process number and start time that it has. So
-//! neither the program nor a child that it starts at once is ever without its limits. The launcher is
-//! the router's own program, called by another word.
+//! Each program is started by a launcher: a process that enters the working directory, applies the
+//! limits to itself and then executes the program, keeping its PID and start time. So neither the
+//! program nor its children ever run without the limits. The launcher is the router's own
+//! executable, started with [`LAUNCHER_ARGUMENT`].
 //!
-//! A directory, a cgroup or a program's file may lie where a file system does not answer (FUSE, NFS).
-//! Only the launcher touches them, and it holds no descriptor of the router: the router waits for it
-//! on a socket, with a deadline, blocks no thread, and can end in the meantime.
+//! The directory, the cgroup or the program's file may be on a file system that hangs (FUSE, NFS).
+//! Only the launcher accesses them, and it holds no file descriptor of the router: the router waits
+//! for it on a socket with a timeout, blocks no thread, and can stop meanwhile.
 //!
-//! The launcher's standard input is that socket until the program starts. From it the launcher reads
-//! what to become, which arguments would tell everybody; on it, it says [`READY`] when all limits are
-//! set, and closes it by becoming the program. Anything else that it says is why it could not.
+//! Until the program starts, that socket is the launcher's standard input. The launcher reads the
+//! program, its arguments and its environment from it, because command line arguments are visible
+//! to all users. It writes [`READY`] once all limits are set, and the socket closes when the
+//! program is executed. Any other output is an error message.
 
 use std::{
     convert::Infallible,
@@ -34,14 +35,14 @@ use tokio::{
     process::Child,
 };
 
-use super::{DEFAULT_PATH, Extras, channel, limits::Bounds};
+use super::{DEFAULT_PATH, Extras, limits::Bounds, output_pipe};
 use crate::settings::CommandGrant;
 
-/// The first argument that makes a launcher of the router's program.
-const WORD: &str = "launch-within-limits";
-/// All limits are set, and the program is about to begin.
+/// First argument that makes the router's executable a launcher.
+const LAUNCHER_ARGUMENT: &str = "launch-within-limits";
+/// Sent when all limits are set and the program is about to be executed.
 const READY: u8 = 0;
-/// Longest answer that is read.
+/// Maximum bytes of an answer.
 const ANSWER: usize = 4 << 10;
 
 /// A program to start.
@@ -49,37 +50,37 @@ const ANSWER: usize = 4 << 10;
 pub(super) struct Launch {
     program: String,
     arguments: Vec<String>,
-    /// A later variable goes before an earlier one of its name.
+    /// A later variable overrides an earlier one of the same name.
     environment: Vec<(String, OsString)>,
     directory: Option<PathBuf>,
     bounds: Bounds,
 }
 
-/// A process that is about to become the program, or has become it.
-pub(super) struct Started {
-    /// Killed when it is dropped.
+/// A launcher, or the program that it has become.
+pub(super) struct StartedProcess {
+    /// Killed on drop.
     pub(super) child: Child,
-    /// What it writes.
+    /// Its output.
     pub(super) output: pipe::Receiver,
-    /// Where its launcher takes the order; absent when there is no launcher.
+    /// Socket of the launcher; absent if there is none.
     socket: Option<UnixStream>,
 }
 
-/// How far a start has come.
+/// Progress of a start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Step {
-    /// The launcher enters the directory and sets the limits.
+pub(super) enum StartStep {
+    /// The launcher enters the directory and applies the limits.
     #[default]
     Limits,
-    /// The launcher becomes the program.
+    /// The launcher executes the program.
     Program,
 }
 
 // === impl Launch ===
 
 impl Launch {
-    /// What is granted, with what a plugin adds. `files` is the soft limit of open files where the
-    /// grant has none; the router's own when absent.
+    /// Combines the grant with the plugin's additions. `files` is the soft limit of open files if
+    /// the grant has none; by default the router's own.
     pub(super) fn new(grant: &CommandGrant, extras: &Extras, files: Option<u64>) -> Self {
         let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
         let own = |(name, value): (&String, &String)| (name.clone(), value.into());
@@ -94,26 +95,30 @@ impl Launch {
         }
     }
 
-    /// Starts the program without a launcher. Blocks until it has started. Must be called within the
-    /// runtime.
-    pub(super) fn start(&self) -> io::Result<Started> {
+    /// Starts the program without a launcher. Blocks until it has started. Must be called within a
+    /// tokio runtime.
+    pub(super) fn start(&self) -> io::Result<StartedProcess> {
         if !self.bounds.are_none() {
-            let why = "it has limits, and there is no launcher to set them";
+            let why = "it has limits, and no launcher is configured to apply them";
             return Err(io::Error::other(why));
         }
         let mut command = self.command();
         command.stdin(Stdio::null());
         if let Some(directory) = &self.directory {
-            let found = directory.canonicalize().map_err(|why| lost(directory, &why))?;
+            let found = directory.canonicalize().map_err(|why| directory_error(directory, &why))?;
             command.current_dir(found);
         }
         spawn(command, None)
     }
 
-    /// Tells a launcher what to become, and returns when it has become it. The error says why it
-    /// could not; `step` tells how far it is, for a caller that gives up. Must be called within the
-    /// runtime. A launcher that was gone already is an error of the kind `UnexpectedEof`.
-    pub(super) async fn hand_over(&self, started: &mut Started, step: &mut Step) -> io::Result<()> {
+    /// Sends the program to a launcher and returns once it is executed. The error is the launcher's
+    /// message; `step` is the progress, for a caller that times out. Must be called within a tokio
+    /// runtime. A launcher that had exited already is an error of kind `UnexpectedEof`.
+    pub(super) async fn hand_over(
+        &self,
+        started: &mut StartedProcess,
+        step: &mut StartStep,
+    ) -> io::Result<()> {
         let Some(socket) = started.socket.take() else { return Ok(()) };
         let mut socket = tokio::net::UnixStream::from_std(socket)?;
         let order = serde_json::to_vec(self)?;
@@ -123,7 +128,7 @@ impl Launch {
         };
         let sent = sent.await;
         let mut answer = Vec::new();
-        let heard = async {
+        let read = async {
             let mut piece = [0; 256];
             loop {
                 let size = socket.read(&mut piece).await?;
@@ -132,15 +137,15 @@ impl Launch {
                 }
                 answer.extend_from_slice(&piece[..size]);
                 if answer == [READY] {
-                    *step = Step::Program;
+                    *step = StartStep::Program;
                 }
             }
         };
-        let heard = match sent {
-            Ok(()) => heard.await,
+        let read = match sent {
+            Ok(()) => read.await,
             Err(error) => Err(error),
         };
-        let why = match (answer.as_slice(), heard) {
+        let why = match (answer.as_slice(), read) {
             ([READY], Ok(())) => return Ok(()),
             ([READY, why @ ..] | why, Ok(())) if !why.is_empty() => {
                 String::from_utf8_lossy(why).into_owned()
@@ -153,7 +158,7 @@ impl Launch {
         Err(io::Error::other(why))
     }
 
-    /// The program by itself.
+    /// The program, without limits.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         let environment = self.environment.iter().map(|(name, value)| (name, value));
@@ -162,63 +167,63 @@ impl Launch {
     }
 }
 
-/// Starts a launcher, which waits for what it is to become. Blocks for as long as the start of the
-/// router's own program takes. Must be called within the runtime.
-pub(super) fn start(launcher: &Path) -> io::Result<Started> {
+/// Starts a launcher, which waits for its program. Blocks until the router's executable has
+/// started. Must be called within a tokio runtime.
+pub(super) fn start(launcher: &Path) -> io::Result<StartedProcess> {
     let (socket, theirs) = UnixStream::pair()?;
     socket.set_nonblocking(true)?;
     let mut command = Command::new(launcher);
-    command.arg(WORD).stdin(OwnedFd::from(theirs));
+    command.arg(LAUNCHER_ARGUMENT).stdin(OwnedFd::from(theirs));
     spawn(command, Some(socket)).map_err(|error| {
         io::Error::new(error.kind(), format!("its launcher {}: {error}", launcher.display()))
     })
 }
 
-/// Starts a process in a group of its own, with a pipe for what it writes. With the command our copies
-/// of the child's descriptors are closed, or its silence would not be seen.
-fn spawn(mut command: Command, socket: Option<UnixStream>) -> io::Result<Started> {
-    let (output, input) = channel()?;
+/// Starts a process in a new group with an output pipe. Dropping the command closes our copies of
+/// the child's descriptors; otherwise the end of its output would not be seen.
+fn spawn(mut command: Command, socket: Option<UnixStream>) -> io::Result<StartedProcess> {
+    let (output, input) = output_pipe()?;
     let errors = input.try_clone()?;
     command.stdout(input).stderr(errors).process_group(0);
     let child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;
-    Ok(Started { child, output, socket })
+    Ok(StartedProcess { child, output, socket })
 }
 
 /// The error for a directory that cannot be entered.
-fn lost(directory: &Path, why: &io::Error) -> io::Error {
+fn directory_error(directory: &Path, why: &io::Error) -> io::Error {
     io::Error::new(why.kind(), format!("its directory {}: {why}", directory.display()))
 }
 
-/// Becomes the program that this process was started for, if it is a launcher; returns only if it
-/// cannot. None in every other process.
+/// Executes the program that this process was started for, if it is a launcher; returns only on
+/// failure. None in every other process.
 ///
-/// A program that is to be a [`launcher`](crate::PluginsConfig::launcher) begins with it: what is done
-/// before is done again at every start of a granted program.
+/// An executable used as [`launcher`](crate::PluginsConfig::launcher) must call this first:
+/// everything before it runs at every start of a granted program.
 pub fn launched() -> Option<ExitCode> {
-    if env::args_os().nth(1)? != WORD {
+    if env::args_os().nth(1)? != LAUNCHER_ARGUMENT {
         return None;
     }
-    // A copy, which closes when the program begins and gets a standard input of its own.
+    // A duplicate that is closed on exec; the program gets another standard input.
     let socket = match io::stdin().as_fd().try_clone_to_owned() {
         Ok(socket) => UnixStream::from(socket),
         Err(_) => return Some(ExitCode::FAILURE),
     };
-    let Err(why) = obey(&socket);
+    let Err(why) = launch_program(&socket);
     if (&socket).write_all(why.to_string().as_bytes()).is_err() {
-        eprintln!("drowse {WORD}: the router starts programs by this word, and nobody else: {why}");
+        eprintln!("drowse {LAUNCHER_ARGUMENT}: for internal use by the router: {why}");
     }
     Some(ExitCode::FAILURE)
 }
 
-fn obey(mut socket: &UnixStream) -> io::Result<Infallible> {
+fn launch_program(mut socket: &UnixStream) -> io::Result<Infallible> {
     let mut order = Vec::new();
     socket.read_to_end(&mut order)?;
     let launch: Launch = serde_json::from_slice(&order)?;
     let mut command = launch.command();
-    // Opened now: its limits may leave no room for another file.
+    // Opened before the limits are applied, which may allow no further file.
     command.stdin(File::open("/dev/null")?);
     if let Some(directory) = &launch.directory {
-        env::set_current_dir(directory).map_err(|why| lost(directory, &why))?;
+        env::set_current_dir(directory).map_err(|why| directory_error(directory, &why))?;
     }
     launch.bounds.apply()?;
     socket.write_all(&[READY])?;

@@ -1,7 +1,7 @@
-//! What a program may use up, set by its launcher on itself before it becomes the program.
+//! Resource limits of a program, applied by its launcher to itself before it executes the program.
 //!
-//! A limit that cannot be set keeps the program from beginning: it was granted with the limit and not
-//! without it.
+//! If a limit cannot be applied the program is not started, because it was granted with the limit
+//! only.
 
 use std::{
     fs::OpenOptions,
@@ -14,22 +14,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::settings::CommandLimits;
 
-/// What is to be set.
+/// Limits to apply.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Bounds {
     limits: CommandLimits,
-    /// The soft limit of open files, where the grant has none and another one holds now.
+    /// Soft limit of open files if the grant has none and the current one differs.
     files: Option<u64>,
 }
 
 // === impl Bounds ===
 
 impl Bounds {
-    /// The soft limit of open files is `files` where the grant has none: the router has raised its
-    /// own, and programs expect the usual one.
+    /// Combines the grant's limits with `files`, the soft limit of open files if the grant has
+    /// none: the router raises its own, and programs expect the usual one.
     pub(super) fn new(limits: &CommandLimits, files: Option<u64>) -> Self {
         let mut limits = limits.clone();
-        // The launcher is in the program's directory.
+        // The launcher changes to the program's directory, so the path must be absolute.
         let absolute = |cgroup| path::absolute(&cgroup).unwrap_or(cgroup);
         limits.cgroup = limits.cgroup.map(absolute);
         let held = getrlimit(Resource::Nofile).current;
@@ -37,13 +37,13 @@ impl Bounds {
         Self { limits, files }
     }
 
-    /// There is nothing to set.
+    /// Whether there is nothing to apply.
     pub(super) fn are_none(&self) -> bool {
         *self == Self { limits: CommandLimits::default(), files: None }
     }
 
-    /// Sets them on this process, from which they go over to all that it starts. The error says which
-    /// one could not be set.
+    /// Applies the limits to this process and so to its children. The error names the limit that
+    /// failed.
     pub(super) fn apply(&self) -> io::Result<()> {
         let CommandLimits { memory, cpu, files, processes, cgroup } = &self.limits;
         if let Some(cgroup) = cgroup {
@@ -51,8 +51,8 @@ impl Bounds {
         }
         if processes.is_some() && rustix::process::geteuid().is_root() {
             return Err(io::Error::other(
-                "limits.processes: the kernel does not hold root to it; set pids.max in a cgroup and \
-                 name that as limits.cgroup, or run the router as another user",
+                "limits.processes: the kernel does not enforce it for root; set pids.max in a cgroup \
+                 and name that in limits.cgroup, or run the router as another user",
             ));
         }
         let cpu = cpu.map(|cpu| cpu.as_secs().max(1));
@@ -60,14 +60,14 @@ impl Bounds {
             ("cpu", Resource::Cpu, cpu),
             ("files", Resource::Nofile, *files),
             ("processes", Resource::Nproc, *processes),
-            // The last, as from here on the launcher itself is held to it.
+            // Last, because it applies to the launcher itself too.
             ("memory", Resource::Data, *memory),
         ] {
             let Some(limit) = limit else { continue };
             let both = Rlimit { current: Some(limit), maximum: Some(limit) };
             setrlimit(resource, both).map_err(|error| {
                 let error = io::Error::from(error);
-                io::Error::new(error.kind(), format!("limits.{name}: it cannot be set: {error}"))
+                io::Error::new(error.kind(), format!("limits.{name}: cannot be set: {error}"))
             })?;
         }
         if let Some(files) = self.files {
@@ -78,17 +78,17 @@ impl Bounds {
     }
 }
 
-/// Puts this process into a cgroup, of either version.
+/// Moves this process into a cgroup of either version.
 fn enter(cgroup: &Path) -> io::Result<()> {
     let file = cgroup.join("cgroup.procs");
-    // A file that is not there is not made: then this is no cgroup.
+    // Not created if missing: then the directory is not a cgroup.
     let opened = OpenOptions::new().write(true).open(&file);
     let own = std::process::id().to_string();
     opened.and_then(|mut file| file.write_all(own.as_bytes())).map_err(|error| {
         let file = file.display();
         io::Error::new(
             error.kind(),
-            format!("limits.cgroup: {file}: {error}; make the cgroup first"),
+            format!("limits.cgroup: {file}: {error}; create the cgroup first"),
         )
     })
 }

@@ -1,4 +1,4 @@
-//! One process: its end, its signals and the tail of its output.
+//! One process: its exit, its signals and the tail of its output.
 
 use std::{
     collections::VecDeque,
@@ -25,27 +25,27 @@ use tokio::{
 };
 
 use super::{
-    House,
-    records::Record,
-    stat::{self, Stat},
+    ProcessContext,
+    records::ProcessRecord,
+    stat::{self, ProcStat},
     usage::{self, Usage},
 };
-use crate::scope::wall_clock;
+use crate::time::wall_clock;
 
-/// Bytes of output that are kept.
+/// Bytes of output to keep.
 const TAIL: usize = 64 << 10;
-/// A thread that only waits needs little.
-const STACK: usize = 128 << 10;
-/// Output that is still on its way when a process has ended is waited for this long.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Stack size of threads that only wait, in bytes.
+const THREAD_STACK: usize = 128 << 10;
+/// Wait for remaining output after the exit.
+const OUTPUT_DRAIN: Duration = Duration::from_millis(500);
 
-/// A process of an earlier router is looked at for this long.
-const LOOK: Duration = Duration::from_secs(2);
+/// Timeout of inspecting a process of an earlier router.
+const ADOPT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The status of a process whose end nobody saw who could have asked for it.
+/// Exit status of a process that was not a child of this router.
 pub(super) const UNKNOWN: i32 = -1;
 
-/// A process that was started for a provider.
+/// A process of a provider's command.
 pub(crate) struct Process {
     id: u64,
     command: String,
@@ -54,128 +54,135 @@ pub(crate) struct Process {
     group: Arc<Group>,
     status: watch::Receiver<Option<i32>>,
     tail: Arc<Tail>,
-    /// Ends by itself when the process does; ends the process when it is dropped.
-    keeper: JoinHandle<()>,
+    /// Ends with the process; aborted when the process is dropped.
+    wait_task: JoinHandle<()>,
 }
 
-/// A process of an earlier router.
-struct Found {
+/// A process that an earlier router left running.
+struct OrphanProcess {
     pid: Pid,
     held: OwnedFd,
     paused: bool,
     output: Option<pipe::Receiver>,
 }
 
-/// Its process group, which is signalled only as long as the kernel cannot have given its number to
-/// another one.
-struct Group(Mutex<Signalled>);
+/// A process group, signalled only while the kernel cannot have reused its number.
+struct Group(Mutex<GroupState>);
 
-/// What was last done to a group.
+/// State of a process group.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Signalled {
+enum GroupState {
     Running,
     /// SIGSTOP was sent, and no SIGCONT since.
     Paused,
-    /// It may not be signalled any more.
+    /// The group may no longer be signalled.
     Ended,
 }
 
-/// The last bytes of output.
+/// The tail of the output.
 #[derive(Default)]
 struct Tail(Mutex<VecDeque<u8>>);
 
 // === impl Process ===
 
 impl Process {
-    /// Takes a started child into keeping, with the end of the pipe that it writes to.
-    /// Returns when it is noted for the next router.
+    /// Supervises a started child and the output pipe that it writes to. Returns once it is
+    /// recorded for the next router.
     pub(super) async fn watch(
         id: u64,
         command: &str,
         mut child: Child,
         output: pipe::Receiver,
-        house: &Arc<House>,
+        context: &Arc<ProcessContext>,
     ) -> io::Result<Arc<Self>> {
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| io::Error::other("it ended before it began"))?;
-        let group = Group::new(Signalled::Running);
+        let pid = pid.ok_or_else(|| io::Error::other("it exited before it started"))?;
+        let group = Group::new(GroupState::Running);
         let end = {
             let group = group.clone();
             async move { reap(pid, &mut child, &group).await }
         };
         let started_at = wall_clock() / 1_000_000;
-        // Not there yet, or ended at once: then there is nothing to be found again either.
-        if let Ok(stat) = Stat::of(pid) {
-            house.records.add(Record {
-                provider: house.provider.clone(),
+        // Fails if the process has exited already; then there is nothing to adopt later.
+        if let Ok(stat) = ProcStat::of(pid) {
+            context.records.add(ProcessRecord {
+                provider: context.provider.clone(),
                 command: command.to_owned(),
                 id,
                 pid: pid.as_raw_nonzero().get(),
                 began: stat.began,
-                boot: house.records.boot().to_owned(),
+                boot: context.records.boot().to_owned(),
                 started_at,
             });
         }
-        let process = Self::keep((id, command, pid, started_at), group, Some(output), end, house);
-        house.records.written().await;
+        let process =
+            Self::supervise((id, command, pid, started_at), group, Some(output), end, context);
+        context.records.written().await;
         Ok(process)
     }
 
-    /// Finds a process that an earlier router started and left running. None when it has ended, and
-    /// when it cannot be looked at.
-    pub(super) async fn adopt(record: &Record, house: &Arc<House>) -> Option<Arc<Self>> {
-        let look = tokio::task::spawn_blocking({
+    /// Adopts a process that an earlier router left running. None if it has exited or cannot be
+    /// inspected.
+    pub(super) async fn adopt(
+        record: &ProcessRecord,
+        context: &Arc<ProcessContext>,
+    ) -> Option<Arc<Self>> {
+        let inspection = tokio::task::spawn_blocking({
             let record = record.clone();
-            move || Found::of(&record)
+            move || OrphanProcess::of(&record)
         });
-        let Ok(found) = tokio::time::timeout(LOOK, look).await else {
+        let Ok(found) = tokio::time::timeout(ADOPT_TIMEOUT, inspection).await else {
             let (provider, pid) = (&record.provider, record.pid);
-            tracing::warn!(provider, pid, "a program that runs on cannot be looked at; left alone");
+            tracing::warn!(
+                provider,
+                pid,
+                "a process of an earlier router cannot be inspected and is left alone"
+            );
             return None;
         };
-        let Found { pid, held, paused, output } = found.ok()??;
-        let group = Group::new(if paused { Signalled::Paused } else { Signalled::Running });
+        let OrphanProcess { pid, held, paused, output } = found.ok()??;
+        let group = Group::new(if paused { GroupState::Paused } else { GroupState::Running });
         let end = {
             let group = group.clone();
             async move { gone(pid, held, group).await }
         };
         let name = (record.id, record.command.as_str(), pid, record.started_at);
-        Some(Self::keep(name, group, output, end, house))
+        Some(Self::supervise(name, group, output, end, context))
     }
 
-    fn keep(
+    fn supervise(
         (id, command, pid, started_at): (u64, &str, Pid, u64),
         group: Arc<Group>,
         output: Option<pipe::Receiver>,
         end: impl Future<Output = i32> + Send + 'static,
-        house: &Arc<House>,
+        context: &Arc<ProcessContext>,
     ) -> Arc<Self> {
         let tail = Arc::new(Tail::default());
         let reader = output.map(|output| tokio::spawn(tail.clone().follow(output)));
         let (sender, status) = watch::channel(None);
         let command = command.to_owned();
-        let keeper = {
-            let (command, house) = (command.clone(), house.clone());
+        let wait_task = {
+            let (command, context) = (command.clone(), context.clone());
             tokio::spawn(async move {
                 let status = end.await;
                 if let Some(reader) = reader {
                     let abort = reader.abort_handle();
-                    if tokio::time::timeout(LAST_WORDS, reader).await.is_err() {
+                    if tokio::time::timeout(OUTPUT_DRAIN, reader).await.is_err() {
                         abort.abort();
                     }
                 }
-                house.records.remove(&house.provider, id);
-                house.records.written().await;
-                if house.notes.admit("command") {
+                context.records.remove(&context.provider, id);
+                context.records.written().await;
+                if context.log_limiter.admit("command") {
                     let pid = pid.as_raw_nonzero().get();
-                    let provider = &house.provider;
+                    let provider = &context.provider;
                     tracing::info!(provider, command, pid, status, "process ended");
                 }
                 sender.send_replace(Some(status));
-                house.changes.happened(&command);
+                context.changes.record(&command);
             })
         };
-        Arc::new(Self { id, command, pid, started_at, group, status, tail, keeper })
+        Arc::new(Self { id, command, pid, started_at, group, status, tail, wait_task })
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -195,45 +202,45 @@ impl Process {
         self.started_at
     }
 
-    /// Its exit status, or 128 plus the signal, once it has ended.
-    pub(crate) fn ended(&self) -> Option<i32> {
+    /// Its exit status, or 128 plus the signal number, once it has exited.
+    pub(crate) fn exit_status(&self) -> Option<i32> {
         *self.status.borrow()
     }
 
-    /// Its exit status, for whoever waits for it without keeping it.
-    pub(super) fn ending(&self) -> watch::Receiver<Option<i32>> {
+    /// Its exit status as a channel, which does not keep the process alive.
+    pub(super) fn exit_watch(&self) -> watch::Receiver<Option<i32>> {
         self.status.clone()
     }
 
-    /// Waits until it has ended.
+    /// Waits for its exit.
     pub(crate) async fn wait(&self) -> i32 {
         let mut status = self.status.clone();
         let ended = status.wait_for(Option::is_some).await;
         ended.ok().and_then(|status| *status).unwrap_or(UNKNOWN)
     }
 
-    /// Sends a signal to its group; nothing when it has ended.
+    /// Signals its group; no effect after its exit.
     pub(crate) fn signal(&self, signal: Signal) {
         self.group.signal(self.pid, signal);
     }
 
-    /// It was stopped by a signal and not continued since.
+    /// Whether it was stopped by SIGSTOP and not continued since.
     pub(crate) fn paused(&self) -> bool {
-        self.group.get() == Signalled::Paused
+        self.group.get() == GroupState::Paused
     }
 
-    /// What its group uses; none when it has ended. Blocks for as long as a look at every process of
-    /// the machine takes.
+    /// Resource usage of its group; none after its exit. Blocks while reading `/proc` of every
+    /// process.
     pub(crate) fn usage(&self) -> io::Result<Option<Usage>> {
-        if self.group.get() == Signalled::Ended {
+        if self.group.get() == GroupState::Ended {
             return Ok(None);
         }
         let used = usage::of_group(self.pid)?;
-        // Only then it was our group that was looked at.
-        Ok((self.group.get() != Signalled::Ended).then_some(used))
+        // Checked again: otherwise the number may have been reused meanwhile.
+        Ok((self.group.get() != GroupState::Ended).then_some(used))
     }
 
-    /// The last bytes it wrote.
+    /// The last `limit` bytes of its output.
     pub(crate) fn output(&self, limit: usize) -> Vec<u8> {
         let tail = self.tail.bytes();
         let skip = tail.len().saturating_sub(limit);
@@ -243,27 +250,27 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.ended().is_none() {
+        if self.exit_status().is_none() {
             self.signal(Signal::KILL);
-            self.keeper.abort();
+            self.wait_task.abort();
         }
     }
 }
 
-// === impl Found ===
+// === impl OrphanProcess ===
 
-impl Found {
-    /// Looks at the process of a record. Blocks.
-    fn of(record: &Record) -> Option<Self> {
+impl OrphanProcess {
+    /// Finds the process of a record. Blocks.
+    fn of(record: &ProcessRecord) -> Option<Self> {
         let pid = Pid::from_raw(record.pid)?;
-        // From here on the number cannot become another's unnoticed.
+        // The open pidfd reveals whether the number is reused.
         let held = pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?;
-        let found = Stat::of(pid).ok().filter(|stat| stat.began == record.began)?;
+        let found = ProcStat::of(pid).ok().filter(|stat| stat.began == record.began)?;
         if found.state == 'Z' {
             return None;
         }
-        // It keeps its own pipe open, which can be read again if it still writes there. Anything
-        // else that it may have opened instead is not touched: its file system may not answer.
+        // The process keeps its own output pipe open, so it can be opened again. Any other file is
+        // left alone: its file system may hang.
         let output = |number| {
             let path = format!("/proc/{}/fd/{number}", record.pid);
             let target = std::fs::read_link(&path).ok()?;
@@ -279,27 +286,27 @@ impl Found {
     }
 }
 
-/// Waits for the end of a process, ends what is left of its group and takes its exit status.
+/// Waits for the exit of a child, kills the rest of its group and reaps it.
 async fn reap(pid: Pid, child: &mut Child, group: &Group) -> i32 {
     let status = match end(pid).await {
         Ok(()) => {
             group.close();
-            // The ended process still holds the number, so nobody else's group is hit. Usually
-            // nothing is left.
+            // The zombie still holds the number, so no other group is hit. Usually the group is
+            // empty.
             let _ = kill_process_group(pid, Signal::KILL);
             child.wait().await
         }
-        // No thread to wait in: it cannot be waited for without giving its number back.
+        // Without a waiting thread the child can only be reaped at once.
         Err(_) => {
             let status = child.wait().await;
             group.close();
             status
         }
     };
-    status.map_or(UNKNOWN, exit_status)
+    status.map_or(UNKNOWN, status_code)
 }
 
-/// Waits for the end of a process that is not our child, and ends what is left of its group.
+/// Waits for the exit of a process that is not our child, and kills the rest of its group.
 async fn gone(pid: Pid, held: OwnedFd, group: Arc<Group>) -> i32 {
     let end = in_thread(move || {
         while let Err(Errno::INTR) = poll(&mut [PollFd::new(&held, PollFlags::IN)], None) {}
@@ -308,13 +315,13 @@ async fn gone(pid: Pid, held: OwnedFd, group: Arc<Group>) -> i32 {
     });
     if let Err(error) = end.await {
         let pid = pid.as_raw_nonzero().get();
-        tracing::warn!(pid, %error, "the end of a program that runs on cannot be noticed");
+        tracing::warn!(pid, %error, "the exit of a process of an earlier router cannot be detected");
         std::future::pending::<()>().await;
     }
     UNKNOWN
 }
 
-/// Waits until the process has ended and leaves it to be reaped, so that its number stays taken.
+/// Waits for the exit of a child without reaping it, so that its number stays reserved.
 async fn end(pid: Pid) -> io::Result<()> {
     in_thread(move || {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -323,50 +330,50 @@ async fn end(pid: Pid) -> io::Result<()> {
     .await
 }
 
-/// Waits for the end of a process as only a thread can everywhere; it ends with the process.
+/// Runs a blocking wait on a new thread, which works on all systems.
 async fn in_thread(wait: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let (ended, end) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("drowse-process".into()).stack_size(STACK);
+    let thread = std::thread::Builder::new().name("drowse-process".into()).stack_size(THREAD_STACK);
     thread.spawn(move || {
         wait();
-        // Nobody waits any more when the router has ended first.
+        // The receiver is gone if the router has stopped.
         let _ = ended.send(());
     })?;
     end.await.map_err(io::Error::other)
 }
 
-fn exit_status(status: ExitStatus) -> i32 {
+fn status_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(UNKNOWN)
 }
 
 // === impl Group ===
 
 impl Group {
-    fn new(signalled: Signalled) -> Arc<Self> {
+    fn new(signalled: GroupState) -> Arc<Self> {
         Arc::new(Self(Mutex::new(signalled)))
     }
 
     fn signal(&self, pid: Pid, signal: Signal) {
         let mut signalled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *signalled == Signalled::Ended {
+        if *signalled == GroupState::Ended {
             return;
         }
-        // Fails only when the group is gone, which is no news to anybody.
+        // Fails only if the group is gone.
         let _ = kill_process_group(pid, signal);
         match signal {
-            Signal::STOP => *signalled = Signalled::Paused,
-            Signal::CONT => *signalled = Signalled::Running,
+            Signal::STOP => *signalled = GroupState::Paused,
+            Signal::CONT => *signalled = GroupState::Running,
             _ => {}
         }
     }
 
-    fn get(&self) -> Signalled {
+    fn get(&self) -> GroupState {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on the number may belong to others.
+    /// Marks the number as possibly reused.
     fn close(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Signalled::Ended;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = GroupState::Ended;
     }
 }
 

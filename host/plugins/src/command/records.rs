@@ -1,4 +1,5 @@
-//! Which processes run, on disk, so that a router that follows one that was killed finds them.
+//! Records of running processes on disk, from which the next router adopts processes of one that
+//! was killed.
 
 use std::{
     collections::BTreeSet,
@@ -18,57 +19,56 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::files;
 
-/// The file's name in the state directory.
+/// File name in the state directory.
 const FILE: &str = "processes.json";
-/// A write is waited for this long; then a start goes on, and the file is behind.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Maximum wait for a write; then a start continues although the file is behind.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The file, and what stands in it.
+/// The records, and the file that they are written to.
 #[derive(Default)]
-pub(crate) struct Records {
+pub(crate) struct ProcessRecords {
     boot: String,
     table: Arc<Mutex<Table>>,
-    /// Without one, what runs is not remembered.
+    /// Without it nothing is recorded.
     writer: Option<Writer>,
 }
 
 #[derive(Default)]
 struct Table {
-    records: Vec<Record>,
-    /// Counts changes.
+    records: Vec<ProcessRecord>,
+    /// Number of changes.
     version: u64,
 }
 
-/// A thread that writes the file: its file system may be slow, or not answer at all.
+/// A thread that writes the file, because its file system may be slow or hang.
 struct Writer {
     file: PathBuf,
-    /// There is something to write.
+    /// Wakes the thread after a change.
     changed: SyncSender<()>,
-    /// The version that was last written, or tried.
+    /// The last version that was written or failed.
     written: watch::Receiver<u64>,
-    complained: AtomicBool,
+    warned: AtomicBool,
 }
 
-/// A process that was started for a provider and not seen to end.
+/// A process whose exit has not been seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(super) struct ProcessRecord {
     pub(super) provider: String,
     pub(super) command: String,
     pub(super) id: u64,
     pub(super) pid: i32,
-    /// Ticks since the machine was started, by the kernel.
+    /// Start time in clock ticks since boot.
     pub(super) began: u64,
-    /// Which start of the machine.
+    /// Boot ID.
     pub(super) boot: String,
     /// Milliseconds since the epoch.
     pub(super) started_at: u64,
 }
 
-// === impl Records ===
+// === impl ProcessRecords ===
 
-impl Records {
-    /// What stands in the file of this directory. A file that cannot be read is said once, and
-    /// written anew.
+impl ProcessRecords {
+    /// Reads the file in this directory. If that fails, logs it and starts with no records.
     pub(crate) fn open(state: Option<&Path>) -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let boot = boot.trim().to_owned();
@@ -80,7 +80,7 @@ impl Records {
                 let file = file.as_deref().unwrap_or(Path::new(FILE)).display();
                 tracing::warn!(
                     %file, %error,
-                    "programs that an earlier router left running are not known; look for them"
+                    "processes that an earlier router left running are unknown; check for leftovers"
                 );
                 Vec::new()
             }
@@ -90,62 +90,64 @@ impl Records {
         let writer = file.and_then(|file| {
             Writer::start(file, table.clone())
                 .inspect_err(|error| {
-                    tracing::warn!("cannot note which programs run: no thread for it: {error}");
+                    tracing::warn!(
+                        "running processes are not recorded: cannot create a thread: {error}"
+                    );
                 })
                 .ok()
         });
         Self { boot, table, writer }
     }
 
-    /// What this provider had running.
-    pub(super) fn of(&self, provider: &str) -> Vec<Record> {
+    /// The processes of this provider.
+    pub(super) fn of(&self, provider: &str) -> Vec<ProcessRecord> {
         let table = self.table();
         table.records.iter().filter(|record| record.provider == provider).cloned().collect()
     }
 
-    /// The providers that have something running.
+    /// The providers with running processes.
     pub(crate) fn providers(&self) -> BTreeSet<String> {
         self.table().records.iter().map(|record| record.provider.clone()).collect()
     }
 
-    /// The present start of the machine; empty where the system does not tell.
+    /// The current boot ID; empty if the system does not provide it.
     pub(super) fn boot(&self) -> &str {
         &self.boot
     }
 
-    /// Adds a record. It is in the file once [`Records::written`] returns.
-    pub(super) fn add(&self, record: Record) {
+    /// Adds a record. It is on disk once [`ProcessRecords::written`] returns.
+    pub(super) fn add(&self, record: ProcessRecord) {
         self.change(|records| records.push(record));
     }
 
-    /// Removes a record. It is gone from the file once [`Records::written`] returns.
+    /// Removes a record. It is gone from disk once [`ProcessRecords::written`] returns.
     pub(super) fn remove(&self, provider: &str, id: u64) {
         self.change(|records| records.retain(|it| it.provider != provider || it.id != id));
     }
 
-    /// Waits until the file holds every change made so far, for a second at most.
+    /// Waits until all changes so far are on disk, for at most [`WRITE_TIMEOUT`].
     pub(super) async fn written(&self) {
         let Some(writer) = &self.writer else { return };
         let version = self.table().version;
         let mut written = writer.written.clone();
-        let done = timeout(PATIENCE, written.wait_for(|written| *written >= version)).await;
-        if done.is_err() && !writer.complained.swap(true, Relaxed) {
+        let done = timeout(WRITE_TIMEOUT, written.wait_for(|written| *written >= version)).await;
+        if done.is_err() && !writer.warned.swap(true, Relaxed) {
             tracing::warn!(
                 file = %writer.file.display(),
-                "noting which programs run takes longer than 1 s; is the state directory's \
-                 filesystem reachable? What is missing there is not found after a crash of the router"
+                "recording running processes takes longer than 1 s; is the state directory's \
+                 filesystem reachable? Unrecorded processes are not found after a crash of the router"
             );
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<Record>)) {
+    fn change(&self, change: impl FnOnce(&mut Vec<ProcessRecord>)) {
         let mut table = self.table();
         let before = table.records.len();
         change(&mut table.records);
         if table.records.len() != before {
             table.version += 1;
             if let Some(writer) = &self.writer {
-                // When it is full, the writer has not yet looked at what it was last told of.
+                // If the channel is full the writer will see this change too.
                 let _ = writer.changed.try_send(());
             }
         }
@@ -159,7 +161,7 @@ impl Records {
 // === impl Writer ===
 
 impl Writer {
-    /// Ends with what it belongs to.
+    /// Starts the thread, which ends when the records are dropped.
     fn start(file: PathBuf, table: Arc<Mutex<Table>>) -> io::Result<Self> {
         let (changed, changes) = sync_channel(1);
         let (sender, written) = watch::channel(0);
@@ -168,11 +170,11 @@ impl Writer {
             let file = file.clone();
             move || write_changes(&file, &table, &changes, &sender)
         })?;
-        Ok(Self { file, changed, written, complained: AtomicBool::new(false) })
+        Ok(Self { file, changed, written, warned: AtomicBool::new(false) })
     }
 }
 
-/// A few hundred bytes, at starts and ends alone.
+/// Writes a few hundred bytes at each start and exit.
 fn write_changes(
     file: &Path,
     table: &Mutex<Table>,
@@ -187,7 +189,7 @@ fn write_changes(
         if let Err(error) = text.and_then(|text| files::write(file, &text, 0o600)) {
             tracing::warn!(
                 file = %file.display(), %error,
-                "cannot note which programs run: they are not found after a crash of the router"
+                "cannot record running processes: they are not found after a crash of the router"
             );
         }
         written.send_replace(version);
@@ -198,8 +200,8 @@ fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whoever could write it could have any process ended, so it has to be ours alone.
-fn read(file: &Path) -> io::Result<Vec<Record>> {
+/// The file must be private: its content decides which processes are killed.
+fn read(file: &Path) -> io::Result<Vec<ProcessRecord>> {
     match files::read(file) {
         Ok(text) => serde_json::from_slice(&text).map_err(io::Error::other),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

@@ -1,7 +1,7 @@
-//! Starts programs again that have ended by themselves, as their grants say.
+//! Restarts programs that exited by themselves, as their grants define.
 //!
-//! What a provider has told to end is not started again; nor is what an earlier router has started,
-//! whose arguments nobody knows any more.
+//! A process that a plugin signalled to stop is not restarted; nor is one of an earlier router,
+//! whose added arguments are unknown.
 
 use std::{
     sync::{Arc, Weak},
@@ -13,22 +13,22 @@ use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use super::{Extras, Processes, process::UNKNOWN};
 use crate::settings::{CommandGrant, Restart};
 
-/// Before the first restart; each that follows in a row waits twice as long.
+/// Pause before the first restart; doubled for each consecutive one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// But no longer than this.
+/// Maximum pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Whoever ran for so long begins a new row.
-const LONG: Duration = Duration::from_secs(60);
+/// Running this long resets the count of consecutive restarts.
+const STABLE_AFTER: Duration = Duration::from_secs(60);
 
-/// Waits for the end of a command's process and starts it again. Dropping it gives that up.
-pub(super) struct Minder {
-    /// The number of the process that a provider started.
+/// Waits for the exit of a command's process and restarts it. Dropping it cancels that.
+pub(super) struct RestartWatcher {
+    /// ID of the process that a plugin started.
     pub(super) first: u64,
     task: JoinHandle<()>,
 }
 
-/// One command that is minded.
-struct Minded {
+/// State of the restart task.
+struct WatchedCommand {
     processes: Weak<Processes>,
     first: u64,
     command: String,
@@ -37,11 +37,11 @@ struct Minded {
     limit: usize,
 }
 
-// === impl Minder ===
+// === impl RestartWatcher ===
 
-impl Minder {
-    /// Minds a process that was started; none when its grant does not want that. Must be called
-    /// within the runtime.
+impl RestartWatcher {
+    /// Watches a started process; none if its grant has no restarts. Must be called within a tokio
+    /// runtime.
     pub(super) fn new(
         processes: &Arc<Processes>,
         (first, command): (u64, &str),
@@ -52,7 +52,7 @@ impl Minder {
         if grant.restart == Restart::Never {
             return None;
         }
-        let minded = Minded {
+        let watched = WatchedCommand {
             processes: Arc::downgrade(processes),
             first,
             command: command.to_owned(),
@@ -60,66 +60,67 @@ impl Minder {
             when: grant.restart,
             limit: grant.restart_limit,
         };
-        Some(Self { first, task: tokio::spawn(minded.mind(ended)) })
+        Some(Self { first, task: tokio::spawn(watched.watch(ended)) })
     }
 }
 
-impl Drop for Minder {
+impl Drop for RestartWatcher {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-// === impl Minded ===
+// === impl WatchedCommand ===
 
-impl Minded {
-    async fn mind(self, mut ended: watch::Receiver<Option<i32>>) {
-        let mut row = 0;
+impl WatchedCommand {
+    async fn watch(self, mut ended: watch::Receiver<Option<i32>>) {
+        let mut restarts = 0;
         loop {
             let began = Instant::now();
-            // Nobody keeps the process any more: the provider has gone.
+            // The process was dropped: the provider is gone.
             let Ok(status) = ended.wait_for(Option::is_some).await.map(|status| *status) else {
                 return;
             };
             let status = status.unwrap_or(UNKNOWN);
-            if !self.when.wants(status) {
+            if !self.when.applies_to(status) {
                 return;
             }
-            if began.elapsed() >= LONG {
-                row = 0;
+            if began.elapsed() >= STABLE_AFTER {
+                restarts = 0;
             }
             let command = &self.command;
-            if row >= self.limit {
+            if restarts >= self.limit {
                 tracing::error!(
                     command,
                     status,
-                    restarts = row,
-                    "process is not started again: it keeps ending; the next visitor starts it"
+                    restarts,
+                    "process is not restarted: it keeps exiting; the next wake starts it"
                 );
                 return;
             }
-            tokio::time::sleep(pause(row)).await;
-            row += 1;
+            tokio::time::sleep(pause(restarts)).await;
+            restarts += 1;
             let Some(processes) = self.processes.upgrade() else { return };
-            match processes.again(command, self.first, &self.extras).await {
-                Ok(Some(process)) => ended = process.ending(),
+            match processes.restart(command, self.first, &self.extras).await {
+                Ok(Some(process)) => ended = process.exit_watch(),
                 Ok(None) => return,
-                // What ended has ended: the next look comes at once, and waits longer.
-                Err(error) => tracing::warn!(command, "restart: {}", error.message()),
+                // The exit status is unchanged, so the next iteration follows at once, with a
+                // longer pause.
+                Err(error) => tracing::warn!(command, "restart failed: {}", error.message()),
             }
         }
     }
 }
 
-fn pause(row: usize) -> Duration {
-    let doubled = u32::try_from(row).ok().and_then(|row| 2_u32.checked_pow(row));
+fn pause(restarts: usize) -> Duration {
+    let doubled = u32::try_from(restarts).ok().and_then(|restarts| 2_u32.checked_pow(restarts));
     doubled.map_or(LONGEST_PAUSE, |times| FIRST_PAUSE.saturating_mul(times)).min(LONGEST_PAUSE)
 }
 
 // === impl Restart ===
 
 impl Restart {
-    fn wants(self, status: i32) -> bool {
+    fn applies_to(self, status: i32) -> bool {
         match self {
             Self::Never => false,
             Self::OnFailure => status != 0,

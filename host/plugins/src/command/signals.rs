@@ -1,8 +1,8 @@
-//! Signals by their names.
+//! Signals by name.
 
 use rustix::process::Signal;
 
-/// The signal of this name, signal(7). Real-time signals have none.
+/// The signal of this name, as in signal(7). Real-time signals are not supported.
 pub(crate) fn signal(name: &str) -> Option<Signal> {
     Some(match name {
         "SIGABRT" | "SIGIOT" => Signal::ABORT,

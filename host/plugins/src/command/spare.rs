@@ -1,7 +1,7 @@
-//! A launcher that is started ahead of time, so that a visitor does not wait for its start.
+//! A prestarted launcher, so that a wake does not wait for the launcher's start.
 //!
-//! It belongs to no command until it is handed one. It waits for that on its socket, and ends with
-//! the router, which holds the other end.
+//! It is not tied to a command until it receives one over its socket, and exits with the router,
+//! which holds the other end.
 
 use std::{
     io,
@@ -14,30 +14,30 @@ use std::{
 
 use super::{
     Processes,
-    launcher::{self, Started},
+    launcher::{self, StartedProcess},
 };
 
 /// Time between the start of a program and the start of the next launcher. A program that needs
 /// longer to become ready does not notice the two milliseconds that a launcher takes.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// At most one launcher without a command.
+/// At most one idle launcher.
 #[derive(Default)]
-pub(super) struct Spare {
-    launcher: Mutex<Option<Started>>,
-    /// One is being started.
+pub(super) struct SpareLauncher {
+    launcher: Mutex<Option<StartedProcess>>,
+    /// Whether one is being started.
     filling: AtomicBool,
 }
 
-// === impl Spare ===
+// === impl SpareLauncher ===
 
-impl Spare {
-    /// The launcher, if one is ready. It may have ended meanwhile.
-    pub(super) fn take(&self) -> Option<Started> {
+impl SpareLauncher {
+    /// The idle launcher, if one is ready. It may have exited meanwhile.
+    pub(super) fn take(&self) -> Option<StartedProcess> {
         self.launcher.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    pub(super) fn put(&self, launcher: Option<Started>) {
+    pub(super) fn put(&self, launcher: Option<StartedProcess>) {
         if launcher.is_some() {
             *self.launcher.lock().unwrap_or_else(PoisonError::into_inner) = launcher;
         }
@@ -48,9 +48,9 @@ impl Spare {
 // === impl Processes ===
 
 impl Processes {
-    /// Starts a launcher for the next start of a command, after a moment.
+    /// Starts a launcher for the next start, after a delay.
     pub(super) fn refill(self: &Arc<Self>) {
-        let Some(program) = self.starter.launcher.clone() else { return };
+        let Some(program) = self.launch_options.launcher.clone() else { return };
         if self.grants.is_empty() || self.spare.filling.swap(true, Relaxed) {
             return;
         }
@@ -67,7 +67,7 @@ impl Processes {
                 started = started => started,
             };
             if let Some(processes) = processes.upgrade() {
-                // Why it cannot start is told when a command needs one.
+                // A failure is reported when a command needs a launcher.
                 processes.spare.put(started.ok());
             }
         });

@@ -1,9 +1,9 @@
-//! One start of a command: its turn, its deadline, and what remains of a start that is stuck.
+//! One start of a command: serialization, deadline, and handling of starts that cannot be killed.
 //!
-//! A program can be impossible to start and to kill at the same time: a process that waits for a file
-//! system that does not answer may not even end by SIGKILL. Such a start keeps one of its provider's
-//! places until the kernel lets it go, and nothing else: later starts of its command are refused at
-//! once, and other commands and providers are not concerned.
+//! A program can be impossible to start and to kill at the same time: a process that waits for a
+//! hanging file system may not even be killed by SIGKILL. Such a start keeps one of its provider's
+//! permits until the kernel releases it, and nothing else: later starts of its command are refused
+//! at once, and other commands and providers are unaffected.
 
 use std::{
     future::Future,
@@ -20,29 +20,29 @@ use tokio::{
 };
 
 use super::{
-    CommandError, Extras, Processes, Starter, Table,
-    launcher::{self, Launch, Started, Step},
+    CommandError, Extras, LaunchOptions, Processes, Table,
+    launcher::{self, Launch, StartStep, StartedProcess},
     process::Process,
-    restart::Minder,
+    restart::RestartWatcher,
 };
 use crate::{fault::seconds, settings::CommandGrant};
 
-/// From the start of the launcher to the start of the program; usually two milliseconds.
+/// Timeout from the start of the launcher to the start of the program; usually two milliseconds.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
-/// Starts in progress at a time for one provider, stuck ones included.
+/// Maximum concurrent starts of one provider, including stuck ones.
 pub(super) const STARTS: usize = 8;
 
-/// A start that is wanted. It is carried out to its end, whether its caller waits or not.
+/// A requested start. It runs to its end, even if its caller gives up.
 pub(super) struct Start {
     pub(super) processes: Arc<Processes>,
     pub(super) command: String,
     pub(super) extras: Extras,
-    /// The process that a provider started, if this is a restart of the same command.
+    /// The ID of the process that a plugin started, if this is a restart of it.
     pub(super) restarted: Option<u64>,
 }
 
-/// A start that missed its deadline and has not ended since.
-pub(super) struct Stuck {
+/// A start that timed out and has not ended yet.
+pub(super) struct StuckStart {
     pid: Option<Pid>,
     /// Waits for its end.
     _task: JoinHandle<()>,
@@ -51,12 +51,12 @@ pub(super) struct Stuck {
 // === impl Start ===
 
 impl Start {
-    /// Starts the process. None if it is a restart that is not wanted any more.
+    /// Starts the process. None for a restart that is no longer wanted.
     pub(super) async fn run(self) -> Result<Option<Arc<Process>>, CommandError> {
         tokio::select! {
             biased;
-            // What has been started by then is killed by being dropped.
-            () = self.processes.closing.cancelled() => Err(ending(&self.command)),
+            // A process that was started meanwhile is killed on drop.
+            () = self.processes.closing.cancelled() => Err(shutting_down(&self.command)),
             started = self.begin() => started,
         }
     }
@@ -64,66 +64,80 @@ impl Start {
     async fn begin(&self) -> Result<Option<Arc<Process>>, CommandError> {
         let Self { processes, command, extras, restarted } = self;
         let grant = processes.grant(command)?;
-        let _turn = match processes.turns.get(command) {
-            Some(turn) => Some(turn.lock().await),
+        let _lock = match processes.start_locks.get(command) {
+            Some(lock) => Some(lock.lock().await),
             None => None,
         };
         if !self.is_wanted(&processes.table())? {
             return Ok(None);
         }
-        let place = self.place(grant).await?;
-        let Started { child, output, .. } = self.launch(grant, place).await?;
+        let permit = self.acquire_permit(grant).await?;
+        let StartedProcess { child, output, .. } = self.launch(grant, permit).await?;
         let id = processes.next_id();
-        let process = Process::watch(id, command, child, output, &processes.house).await;
+        let process = Process::watch(id, command, child, output, &processes.context).await;
         let process = process
             .map_err(|error| CommandError::Failed(format!("command {command:?}: {error}")))?;
         {
             let mut table = processes.table();
-            // Meanwhile a provider may have ended it. Dropped, the process is killed.
+            // A plugin may have stopped it meanwhile. The process is killed on drop.
             let wanted = self.is_wanted(&table);
             if !matches!(wanted, Ok(true)) {
-                processes.house.records.remove(&processes.house.provider, id);
+                processes.context.records.remove(&processes.context.provider, id);
                 return wanted.map(|_| None);
             }
             table.processes.insert(command.clone(), process.clone());
             if restarted.is_none() {
                 let started = (process.id(), command.as_str());
-                match Minder::new(processes, started, grant, extras.clone(), process.ending()) {
-                    Some(minder) => table.minders.insert(command.clone(), minder),
-                    None => table.minders.remove(command),
+                match RestartWatcher::new(
+                    processes,
+                    started,
+                    grant,
+                    extras.clone(),
+                    process.exit_watch(),
+                ) {
+                    Some(watcher) => table.restart_watchers.insert(command.clone(), watcher),
+                    None => table.restart_watchers.remove(command),
                 };
             }
         }
-        let house = &processes.house;
-        if house.notes.admit("command") {
-            let (provider, pid) = (&house.provider, process.pid());
+        let context = &processes.context;
+        if context.log_limiter.admit("command") {
+            let (provider, pid) = (&context.provider, process.pid());
             tracing::info!(%provider, command, pid, "process started");
         }
-        house.changes.happened(command);
+        context.changes.record(command);
         processes.refill();
         Ok(Some(process))
     }
 
-    /// Whether the table allows the start. False for a restart that is not wanted any more.
+    /// Whether the table allows the start. False for a restart that is no longer wanted.
     fn is_wanted(&self, table: &Table) -> Result<bool, CommandError> {
         let command = &self.command;
         if table.closed {
-            return Err(ending(command));
+            return Err(shutting_down(command));
         }
         if let Some(first) = self.restarted {
-            return Ok(table.minders.get(command).is_some_and(|minder| minder.first == first));
+            return Ok(table
+                .restart_watchers
+                .get(command)
+                .is_some_and(|watcher| watcher.first == first));
         }
-        if table.processes.get(command).is_some_and(|process| process.ended().is_none()) {
-            let message = format!("command {command:?} runs already: one command is one process");
+        if table.processes.get(command).is_some_and(|process| process.exit_status().is_none()) {
+            let message = format!(
+                "command {command:?} is already running: a command has one process at a time"
+            );
             return Err(CommandError::Conflict(message));
         }
         Ok(true)
     }
 
-    /// The right to start something. Fails when stuck starts have all of them, and when an earlier
-    /// start of this command is stuck.
-    async fn place(&self, grant: &CommandGrant) -> Result<OwnedSemaphorePermit, CommandError> {
-        let places = self.processes.places.clone();
+    /// A permit to start. Fails if stuck starts hold all permits, or if an earlier start of this
+    /// command is stuck.
+    async fn acquire_permit(
+        &self,
+        grant: &CommandGrant,
+    ) -> Result<OwnedSemaphorePermit, CommandError> {
+        let start_permits = self.processes.start_permits.clone();
         let stuck = {
             let table = self.processes.table();
             if let Some(stuck) = table.stuck.get(&self.command) {
@@ -138,94 +152,95 @@ impl Start {
             }
             table.stuck.len()
         };
-        let taken = || {
+        let no_permit = || {
             let stuck = self.processes.table().stuck.len();
             let why = format!(
-                "provider {:?} has {STARTS} starts in progress already, {stuck} of them stuck; are \
+                "provider {:?} already has {STARTS} starts in progress, {stuck} of them stuck; are \
                  their filesystems reachable?",
-                self.processes.house.provider
+                self.processes.context.provider
             );
             self.failed(grant, &why)
         };
         if stuck >= STARTS {
-            return Err(taken());
+            return Err(no_permit());
         }
-        match timeout(self.processes.starter.deadline, places.acquire_owned()).await {
-            Ok(Ok(place)) => Ok(place),
-            _ => Err(taken()),
+        match timeout(self.processes.launch_options.deadline, start_permits.acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(no_permit()),
         }
     }
 
-    /// Hands the command to a launcher and waits until that has become the program.
+    /// Passes the command to a launcher and waits until the program runs.
     async fn launch(
         &self,
         grant: &CommandGrant,
-        place: OwnedSemaphorePermit,
-    ) -> Result<Started, CommandError> {
-        let Starter { launcher, files, deadline: patience } = self.processes.starter.clone();
-        let deadline = Instant::now() + patience;
+        permit: OwnedSemaphorePermit,
+    ) -> Result<StartedProcess, CommandError> {
+        let LaunchOptions { launcher, files, deadline: allowed } =
+            self.processes.launch_options.clone();
+        let deadline = Instant::now() + allowed;
         let launch = Arc::new(Launch::new(grant, &self.extras, files));
-        let place = match self.processes.spare.take() {
-            Some(spare) => match self.hand_over(grant, &launch, spare, place, deadline).await? {
+        let permit = match self.processes.spare.take() {
+            Some(spare) => match self.hand_over(grant, &launch, spare, permit, deadline).await? {
                 Ok(started) => return Ok(started),
-                // Something has ended the launcher while it waited.
-                Err((error, place)) if error.kind() == ErrorKind::UnexpectedEof => place,
+                // The idle launcher was killed.
+                Err((error, permit)) if error.kind() == ErrorKind::UnexpectedEof => permit,
                 Err((error, _)) => return Err(self.failed(grant, &error)),
             },
-            None => place,
+            None => permit,
         };
         let mut begun = tokio::task::spawn_blocking({
             let launch = launch.clone();
             move || launcher.map_or_else(|| launch.start(), |launcher| launcher::start(&launcher))
         });
         let Ok(started) = timeout_at(deadline, &mut begun).await else {
-            // The result is dropped, and so killed.
-            self.stuck(None, async move { drop((begun.await, place)) });
-            return Err(self.failed(grant, &hung(patience)));
+            // The result is dropped, which kills it.
+            self.track_stuck(None, async move { drop((begun.await, permit)) });
+            return Err(self.failed(grant, &start_timed_out(allowed)));
         };
         let started = started.map_err(io::Error::other).and_then(|started| started);
         let started = started.map_err(|error| self.failed(grant, &error))?;
-        let handed = self.hand_over(grant, &launch, started, place, deadline).await?;
+        let handed = self.hand_over(grant, &launch, started, permit, deadline).await?;
         handed.map_err(|(error, _)| self.failed(grant, &error))
     }
 
-    /// The same with this launcher. The inner error is the launcher's; the outer one says that it
-    /// missed the deadline.
+    /// Starts the command with this launcher. The inner error is the launcher's; the outer error is
+    /// a timeout.
     async fn hand_over(
         &self,
         grant: &CommandGrant,
         launch: &Launch,
-        mut started: Started,
-        place: OwnedSemaphorePermit,
+        mut started: StartedProcess,
+        permit: OwnedSemaphorePermit,
         deadline: Instant,
-    ) -> Result<Result<Started, (io::Error, OwnedSemaphorePermit)>, CommandError> {
-        let mut step = Step::default();
+    ) -> Result<Result<StartedProcess, (io::Error, OwnedSemaphorePermit)>, CommandError> {
+        let mut step = StartStep::default();
         match timeout_at(deadline, launch.hand_over(&mut started, &mut step)).await {
             Ok(Ok(())) => return Ok(Ok(started)),
-            Ok(Err(error)) => return Ok(Err((error, place))),
+            Ok(Err(error)) => return Ok(Err((error, permit))),
             Err(_) => {}
         }
         let pid =
             started.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid {
-            // Not reaped yet, so the number is its own.
+            // Not reaped yet, so the number is not reused.
             let _ = kill_process_group(pid, Signal::KILL);
         }
-        self.stuck(pid, async move { drop((started.child.wait().await, place)) });
-        let patience = self.processes.starter.deadline;
+        self.track_stuck(pid, async move { drop((started.child.wait().await, permit)) });
+        let allowed = self.processes.launch_options.deadline;
         let why = match step {
-            Step::Program => hung(patience),
-            Step::Limits => format!(
-                "its launcher did not get as far as the program within {}; is the cgroup of its \
-                 limits frozen, or its directory's filesystem unreachable?",
-                seconds(patience)
+            StartStep::Program => start_timed_out(allowed),
+            StartStep::Limits => format!(
+                "its launcher did not start the program within {}; is the cgroup of its limits \
+                 frozen, or its directory's filesystem unreachable?",
+                seconds(allowed)
             ),
         };
         Err(self.failed(grant, &why))
     }
 
-    /// Keeps a start that missed its deadline in the books until it ends.
-    fn stuck(&self, pid: Option<Pid>, end: impl Future<Output = ()> + Send + 'static) {
+    /// Tracks a start that timed out until it ends.
+    fn track_stuck(&self, pid: Option<Pid>, end: impl Future<Output = ()> + Send + 'static) {
         let (processes, command) = (Arc::downgrade(&self.processes), self.command.clone());
         let mut table = self.processes.table();
         let task = tokio::spawn(async move {
@@ -234,11 +249,11 @@ impl Start {
                 processes.table().stuck.remove(&command);
             }
         });
-        // The task needs the table that is locked here, so it cannot have removed the entry yet.
-        table.stuck.insert(self.command.clone(), Stuck { pid, _task: task });
+        // The task needs the table lock held here, so it cannot have removed the entry yet.
+        table.stuck.insert(self.command.clone(), StuckStart { pid, _task: task });
     }
 
-    /// The program is named: the operator granted it, and it is what is wrong.
+    /// Names the program, which the operator granted.
     fn failed(&self, grant: &CommandGrant, why: &impl ToString) -> CommandError {
         CommandError::Failed(format!(
             "command {:?}: {} cannot be started: {}",
@@ -249,13 +264,13 @@ impl Start {
     }
 }
 
-fn hung(patience: Duration) -> String {
-    let within = seconds(patience);
+fn start_timed_out(allowed: Duration) -> String {
+    let within = seconds(allowed);
     format!("the program did not start within {within}; is its filesystem reachable?")
 }
 
-fn ending(command: &str) -> CommandError {
-    CommandError::Conflict(format!("command {command:?}: the router is ending"))
+fn shutting_down(command: &str) -> CommandError {
+    CommandError::Conflict(format!("command {command:?}: the router is stopping"))
 }
 
 #[cfg(test)]

@@ -1,62 +1,61 @@
-//! A process as Linux tells it in `/proc` (`proc_pid_stat(5)`).
+//! Process data from `/proc` (`proc_pid_stat(5)`).
 
 use std::{fs, io};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// One process, in the kernel's own units.
+/// One process, in the kernel's units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stat {
-    /// `R`, `S`, `D`, `T`, `Z` and their like.
+pub(super) struct ProcStat {
+    /// State letter: `R`, `S`, `D`, `T`, `Z` and others.
     pub(super) state: char,
     pub(super) group: i32,
-    /// CPU time of its own and of its children who ended and were waited for.
+    /// CPU time of itself and of its reaped children, in clock ticks.
     pub(super) ticks: u64,
-    /// Resident memory.
+    /// Resident memory, in pages.
     pub(super) pages: u64,
-    /// When it began, in ticks since the machine was started. With its number this tells it from
-    /// every other process until the machine is started again.
+    /// Start time in clock ticks since boot. Together with its PID it identifies the process until
+    /// the next boot.
     pub(super) began: u64,
 }
 
-/// Every process of the machine: its number, and what it is. Blocks a little.
-pub(super) fn all() -> io::Result<impl Iterator<Item = (Pid, Stat)>> {
+/// Every process of the machine with its PID. Blocks shortly.
+pub(super) fn all() -> io::Result<impl Iterator<Item = (Pid, ProcStat)>> {
     let entries = fs::read_dir("/proc")?.filter_map(Result::ok);
     let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
-    // One that ended meanwhile is no process any more.
-    Ok(pids.filter_map(|pid| Some((pid, Stat::of(pid).ok()?))))
+    // Processes that exited meanwhile are skipped.
+    Ok(pids.filter_map(|pid| Some((pid, ProcStat::of(pid).ok()?))))
 }
 
-/// Ends the members of a group whose first process has ended. One whose number was given to
-/// another process meanwhile is spared.
+/// Kills the members of a group whose leader has exited, except PIDs that were reused meanwhile.
 pub(super) fn end_group(group: Pid) {
     let Ok(all) = all() else { return };
     for (pid, stat) in all {
         if stat.group == group.as_raw_nonzero().get()
             && let Ok(held) = pidfd_open(pid, PidfdFlags::empty())
-            && Stat::of(pid).is_ok_and(|now| (now.group, now.began) == (stat.group, stat.began))
+            && ProcStat::of(pid).is_ok_and(|now| (now.group, now.began) == (stat.group, stat.began))
         {
             let _ = pidfd_send_signal(&held, Signal::KILL);
         }
     }
 }
 
-// === impl Stat ===
+// === impl ProcStat ===
 
-impl Stat {
+impl ProcStat {
     pub(super) fn of(pid: Pid) -> io::Result<Self> {
         let text = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero()))?;
         let stat = Self::parse(&String::from_utf8_lossy(&text));
-        stat.ok_or_else(|| io::Error::other("the kernel tells it in an unknown way"))
+        stat.ok_or_else(|| io::Error::other("unexpected format"))
     }
 
     fn parse(text: &str) -> Option<Self> {
-        // The name may contain anything, also parentheses and spaces: fields are counted from the
-        // last parenthesis, behind which stands field 3.
+        // The name may contain parentheses and spaces, so fields are counted from the last
+        // parenthesis, after which field 3 follows.
         let (_, rest) = text.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
-        // The times of children are signed; they are never negative.
+        // The times of children are signed but never negative.
         let ticks = (14..=17).map(number).sum::<Option<u64>>()?;
         Some(Self {
             state: fields.first()?.chars().next()?,
@@ -73,15 +72,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_cannot_move_the_fields() {
+    fn a_process_name_with_spaces_and_parentheses_is_parsed() {
         let rest = "S 1 77 77 0 -1 4194560 100 0 0 0 5 6 7 8 20 0 1 0 100 1000000 42 184467";
         for name in ["sh", "a) R 1 2 3", "((", "x y"] {
-            let stat = Stat::parse(&format!("4711 ({name}) {rest}")).unwrap();
-            let whole = Stat { state: 'S', group: 77, ticks: 26, pages: 42, began: 100 };
+            let stat = ProcStat::parse(&format!("4711 ({name}) {rest}")).unwrap();
+            let whole = ProcStat { state: 'S', group: 77, ticks: 26, pages: 42, began: 100 };
             assert_eq!(stat, whole, "{name}");
         }
         for broken in ["", "1 (sh", "1 (sh) S 1", "1 (sh) S 1 x 1 0 -1 0 0 0 0 0 5 6 7 8"] {
-            assert_eq!(Stat::parse(broken), None, "{broken}");
+            assert_eq!(ProcStat::parse(broken), None, "{broken}");
         }
     }
 }

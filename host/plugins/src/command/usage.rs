@@ -1,4 +1,4 @@
-//! What a process group uses.
+//! Resource usage of a process group.
 
 use std::{io, time::Duration};
 
@@ -9,17 +9,16 @@ use rustix::{
 
 use super::stat;
 
-/// What all members of a group use.
+/// Resource usage of all members of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// CPU time so far, also of ended members that were waited for.
+    /// CPU time so far, including reaped members.
     pub(crate) cpu: Duration,
-    /// Resident bytes; what members share counts for each of them.
+    /// Resident bytes; shared memory counts for each member.
     pub(crate) memory: u64,
 }
 
-/// What the group of this number uses. Looks at every process of the machine, so it blocks a
-/// little.
+/// Resource usage of a group. Reads `/proc` of every process, so it blocks shortly.
 pub(crate) fn of_group(group: Pid) -> io::Result<Usage> {
     let members = stat::all()?.filter(|(_, stat)| stat.group == group.as_raw_nonzero().get());
     let (ticks, pages) = members.fold((0u64, 0u64), |(ticks, pages), (_, stat)| {

@@ -1,13 +1,13 @@
-//! The compiler as a child process: the router's own program, called by another word.
+//! The compiler process: the router's own executable, started with [`COMPILER_ARGUMENT`].
 //!
-//! What the child is told is a head of three numbers (CPU time in seconds, memory in bytes, length of
-//! the file in bytes) and the file. What it answers is a head (a byte that says what follows, the
-//! length and the SHA-256 of what follows) and the machine code, or why the file cannot be compiled.
-//! An answer counts only when it is complete and the child has ended well.
+//! Its input is a header of three numbers (CPU time in seconds, memory in bytes, length of the file
+//! in bytes) and the file. Its output is a header (a byte for the kind, the length and the SHA-256
+//! of the body) and the body: the machine code, or an error message. An output is accepted only if
+//! it is complete and the child exited successfully.
 //!
-//! Before it looks at the file the child limits its own memory and CPU time, and gives way to whatever
-//! else wants to run. When the machine runs out of memory the kernel ends it before the router. It
-//! ends by itself when its standard input closes: then nobody waits for it any more.
+//! Before reading the file the child limits its own memory and CPU time and lowers its priority. If
+//! the machine runs out of memory the kernel kills it before the router. It exits when its standard
+//! input is closed, because then the router no longer waits for it.
 
 use std::{
     env, fs,
@@ -28,48 +28,48 @@ use tokio::{
 };
 
 use crate::{
-    cache::Compiled,
-    fault::{clean, seconds, size},
+    cache::CompiledCode,
+    fault::{sanitize, seconds, size},
     runtime,
     settings::CompileLimits,
-    vouch::FILE_BYTES,
+    trust::FILE_BYTES,
 };
 
-/// The first argument that makes a compiler of the router's program.
-const WORD: &str = "compile-within-limits";
-/// Threads of one compilation. More take more memory at a time.
+/// First argument that makes the router's executable a compiler.
+const COMPILER_ARGUMENT: &str = "compile-within-limits";
+/// Maximum threads of one compilation; more use more memory at the same time.
 const THREADS: usize = 4;
-/// How far the compiler gives way to others.
+/// Nice value of the compiler.
 const NICENESS: i32 = 5;
-/// The score by which the kernel chooses what to end when there is no memory left: first.
+/// OOM score adjustment: killed first.
 const OUT_OF_MEMORY_SCORE: &str = "1000";
-/// A compilation may take so many times its CPU time by the clock, and this long on top: it gives way
-/// to others.
+/// Wall-clock limit, as a multiple of the CPU limit plus [`WALL_ON_TOP`], because the compiler has
+/// low priority.
 const WALL: u32 = 5;
 const WALL_ON_TOP: Duration = Duration::from_secs(60);
-/// Bytes of what a compiler says on standard error that are read.
+/// Maximum bytes read from standard error.
 const COMPLAINT: u64 = 16 << 10;
-/// Longest machine code.
+/// Maximum bytes of machine code.
 const CODE: u64 = 1 << 30;
 
 const COMPILED: u8 = 0;
 const REFUSED: u8 = 1;
 const NO_MEMORY: u8 = 2;
-/// What the answer is, its length, its digest.
+/// Header bytes: kind, length, digest.
 const HEAD: usize = 1 + 8 + 32;
 
-/// Compiles a file in a child process that is this program. The error follows the plugin's name.
+/// Compiles a file in a child process of this executable. The error follows the plugin's name.
 /// Dropping the future kills the child.
 pub(super) async fn compile(
     program: &Path,
     limits: CompileLimits,
     bytes: &[u8],
-) -> Result<Compiled, String> {
+) -> Result<CompiledCode, String> {
     let wall = limits.time.saturating_mul(WALL).saturating_add(WALL_ON_TOP);
     let outcome = tokio::time::timeout(wall, exchange(program, limits, bytes)).await;
     let Ok(outcome) = outcome else {
         return Err(format!(
-            "compiling it took more than {} and was ended; the machine is very busy, or \
+            "compiling it took more than {} and was stopped; the machine is very busy, or \
              plugin-limits.compile-time is too short for it",
             seconds(wall)
         ));
@@ -80,15 +80,15 @@ pub(super) async fn compile(
     let kind = kind(&answer).filter(|_| status.success());
     answer.drain(..HEAD.min(answer.len()));
     match kind {
-        Some(COMPILED) => Ok(Compiled::from_compiler(answer)),
+        Some(COMPILED) => Ok(CompiledCode::from_compiler(answer)),
         Some(REFUSED) => Err(String::from_utf8_lossy(&answer).into_owned()),
         Some(NO_MEMORY) => Err(no_memory(limits)),
-        _ => Err(died(limits, status, &String::from_utf8_lossy(&complaint))),
+        _ => Err(no_output(limits, status, &String::from_utf8_lossy(&complaint))),
     }
 }
 
-/// Hands a compiler its work and waits until it has ended: its answer, what it complained of, and how
-/// it ended.
+/// Sends the work to a compiler and waits for its exit: returns its output, standard error and exit
+/// status.
 async fn exchange(
     program: &Path,
     limits: CompileLimits,
@@ -96,14 +96,14 @@ async fn exchange(
 ) -> io::Result<(Vec<u8>, Vec<u8>, ExitStatus)> {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS);
     let mut child = Command::new(program)
-        .arg(WORD)
+        .arg(COMPILER_ARGUMENT)
         .env_clear()
         .env("RAYON_NUM_THREADS", threads.to_string())
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // Ctrl-C on a terminal is for the router, which ends its compilers itself.
+        // Ctrl-C on a terminal must reach only the router, which kills its compilers itself.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
@@ -114,25 +114,25 @@ async fn exchange(
     let order = [limits.time.as_secs().max(1), limits.memory, bytes.len() as u64];
     let order = order.map(u64::to_le_bytes).concat();
     let (mut answer, mut complaint) = (Vec::new(), Vec::new());
-    let tell = async {
-        // One that ends early has its reason, which is told by how it ends.
+    let send = async {
+        // A write error means that the compiler exited early; its exit status has the reason.
         let _ = stdin.write_all(&order).await;
         let _ = stdin.write_all(bytes).await;
         let _ = stdin.flush().await;
     };
     let mut stdout = stdout.take(HEAD as u64 + CODE);
     let mut stderr = stderr.take(COMPLAINT);
-    let (told, heard, ()) =
-        tokio::join!(stdout.read_to_end(&mut answer), stderr.read_to_end(&mut complaint), tell);
-    told?;
-    heard?;
+    let (output_read, errors_read, ()) =
+        tokio::join!(stdout.read_to_end(&mut answer), stderr.read_to_end(&mut complaint), send);
+    output_read?;
+    errors_read?;
     let status = child.wait().await?;
-    // Its end would have ended the compiler.
+    // Kept open until here: closing it makes the compiler exit.
     drop(stdin);
     Ok((answer, complaint, status))
 }
 
-/// What an answer is, if it is whole.
+/// The kind of an output, if it is complete.
 fn kind(answer: &[u8]) -> Option<u8> {
     let (head, body) = answer.split_at_checked(HEAD)?;
     let length = u64::from_le_bytes(head[1..9].try_into().ok()?);
@@ -142,55 +142,55 @@ fn kind(answer: &[u8]) -> Option<u8> {
 
 fn no_memory(CompileLimits { memory, .. }: CompileLimits) -> String {
     format!(
-        "compiling it took more than {} of memory and was ended (plugin-limits.compile-memory)",
+        "compiling it took more than {} of memory and was stopped (plugin-limits.compile-memory)",
         size(memory)
     )
 }
 
-/// Why a compiler ended without an answer.
-fn died(limits: CompileLimits, status: ExitStatus, complaint: &str) -> String {
+/// The error for a compiler that exited without an output.
+fn no_output(limits: CompileLimits, status: ExitStatus, complaint: &str) -> String {
     let signal = status.signal();
     let is = |wanted: Signal| signal == Some(wanted.as_raw());
     if is(Signal::XCPU) {
         return format!(
-            "compiling it took more than {} of CPU time and was ended (plugin-limits.compile-time)",
+            "compiling it took more than {} of CPU time and was stopped (plugin-limits.compile-time)",
             seconds(limits.time)
         );
     }
-    // What Rust's allocator, and threads that get no stack, say.
+    // Messages of Rust's allocator, and of threads without a stack.
     let out_of_memory =
         ["memory allocation of", "Cannot allocate memory", "Resource temporarily unavailable"];
     if out_of_memory.iter().any(|words| complaint.contains(words)) {
         return no_memory(limits);
     }
     if is(Signal::KILL) {
-        return "compiling it was ended by the system, as happens when the machine has no memory \
-                left; a lower plugin-limits.compile-memory names the plugin that takes it"
+        return "compiling it was killed by the system, as when the machine has no memory left; \
+                with a lower plugin-limits.compile-memory the error names the plugin"
             .to_owned();
     }
-    let last = complaint.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no word");
-    format!("it cannot be compiled: the compiler ended ({status}): {}", clean(last, 512))
+    let last = complaint.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
+    format!("it cannot be compiled: the compiler ended ({status}): {}", sanitize(last, 512))
 }
 
 /// Compiles a plugin, if this process was started for that. None in every other process.
 ///
-/// A program that is to be a [`launcher`](crate::PluginsConfig::launcher) begins with it, beside
+/// An executable used as [`launcher`](crate::PluginsConfig::launcher) must call this first, beside
 /// [`launched`](crate::launched).
 pub fn compile_process() -> Option<ExitCode> {
-    if env::args_os().nth(1)? != WORD {
+    if env::args_os().nth(1)? != COMPILER_ARGUMENT {
         return None;
     }
     Some(match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("drowse {WORD}: the router compiles plugins by this word: {error}");
+            eprintln!("drowse {COMPILER_ARGUMENT}: for internal use by the router: {error}");
             ExitCode::FAILURE
         }
     })
 }
 
 fn serve() -> io::Result<()> {
-    // Without the standard library's buffer: a thread goes on reading.
+    // Without the standard library's buffer, because a thread continues reading.
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut order = [0; 24];
     input.read_exact(&mut order)?;
@@ -208,7 +208,7 @@ fn serve() -> io::Result<()> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     thread::Builder::new().name("drowse-parent".into()).spawn(move || {
-        // Nothing more comes: it ends when nobody waits any more.
+        // Returns only when the router closes the pipe.
         let _ = input.read(&mut [0]);
         std::process::exit(1);
     })?;
@@ -232,15 +232,15 @@ fn answer(kind: u8, body: &[u8]) -> io::Result<()> {
     output.flush()
 }
 
-/// Limits this process, for as long as it lives.
+/// Limits this process permanently.
 fn confine(time: u64, memory: u64) -> io::Result<()> {
-    // Both are a courtesy to others, and refused in some containers.
+    // Both only reduce interference, and some containers refuse them.
     let _ = nice(NICENESS);
     let _ = fs::write("/proc/self/oom_score_adj", OUT_OF_MEMORY_SCORE);
     for (resource, soft, hard) in [
         (Resource::Core, 0, 0),
         (Resource::Fsize, 0, 0),
-        // The soft one says by its signal which limit it was, should the hard one be needed.
+        // The soft limit sends SIGXCPU, which tells it from the hard limit's SIGKILL.
         (Resource::Cpu, time, time.saturating_add(5)),
         (Resource::Data, memory, memory),
     ] {

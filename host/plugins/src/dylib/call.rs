@@ -17,22 +17,22 @@ use crate::{
     store::HostState,
 };
 
-/// A call, and what answers the questions of the library meanwhile.
+/// A call, and the handler of its imports.
 pub(super) struct Call {
     library: Library,
     state: HostState,
     runtime: Handle,
-    /// Closed when nobody waits for the call any more.
-    given_up: oneshot::Sender<()>,
-    /// How it broke, where the state does not know better.
+    /// Closed when the caller has given up.
+    cancelled: oneshot::Sender<()>,
+    /// The error that ended it, unless the state has a fault.
     broken: Option<wasmtime::Error>,
 }
 
-/// What an entry answered, up to so many bytes.
-struct Taken {
+/// Receives the answer of an entry, up to `limit` bytes.
+struct AnswerBuffer {
     bytes: Vec<u8>,
     limit: usize,
-    too_much: bool,
+    exceeded: bool,
 }
 
 // === impl Call ===
@@ -42,39 +42,40 @@ impl Call {
         library: Library,
         state: HostState,
         runtime: Handle,
-        given_up: oneshot::Sender<()>,
+        cancelled: oneshot::Sender<()>,
     ) -> Self {
-        Self { library, state, runtime, given_up, broken: None }
+        Self { library, state, runtime, cancelled, broken: None }
     }
 
-    /// Configures, says so, calls the function, and lets the library forget what it made.
+    /// Configures the library, signals that, calls the function, and lets the library drop its
+    /// state.
     pub(super) fn of<F: Function>(
         &mut self,
         settings: Option<&str>,
         function: F,
         configured: impl FnOnce(),
     ) -> Result<Answer<F::Answer>, Fault> {
-        let meter = self.state.meter.clone();
-        let answer = meter.here(|| {
+        let cpu_quota = self.state.cpu_quota.clone();
+        let answer = cpu_quota.run_here(|| {
             let ready = match settings {
                 Some(settings) => self.enter::<()>(abi::Function::Configure, &settings)?,
                 None => Ok(()),
             };
-            self.state.inside = settings.is_none();
+            self.state.initializing = settings.is_none();
             configured();
             let answer = match (ready, F::ENTRY) {
                 (Err(error), _) => Ok(Err(error)),
                 (Ok(()), Some(entry)) => self.enter(entry, &function),
-                // There is nothing to call: what is wanted is no answer at all.
+                // Nothing to call; the answer has no bytes.
                 (Ok(()), None) => wire::read(&[]).map(Ok).map_err(garbled),
             };
             if settings.is_some() {
-                // What it answers to that changes nothing.
+                // Its answer is ignored.
                 let _ = self.enter::<()>(abi::Function::Forget, &());
             }
             answer
         });
-        self.state.scope.tenant.notes.settle(&self.state.doing());
+        self.state.context().log_limiter.report_dropped(&self.state.operation_label());
         answer
     }
 
@@ -85,47 +86,47 @@ impl Call {
         arguments: &impl Serialize,
     ) -> Result<Answer<R>, Fault> {
         let Some(entry) = self.library.entry(function) else { return Ok(Err(unsupported())) };
-        let limit = usize::try_from(self.state.scope.limits().memory).unwrap_or(usize::MAX);
-        let mut taken = Taken { bytes: Vec::new(), limit, too_much: false };
+        let limit = usize::try_from(self.state.grants.limits().memory).unwrap_or(usize::MAX);
+        let mut buffer = AnswerBuffer { bytes: Vec::new(), limit, exceeded: false };
         let arguments = wire::bytes(arguments);
         let host = abi::Host { context: ptr::from_mut(self).cast(), call: answer };
-        let sink = Sink { context: ptr::from_mut(&mut taken).cast(), take };
+        let sink = Sink { context: ptr::from_mut(&mut buffer).cast(), take };
         // SAFETY: a library that was opened keeps to the border's rules. Host, arguments and sink
-        // live until it returns, and nothing else touches `self` or `taken` meanwhile.
+        // live until it returns, and nothing else touches `self` or `buffer` meanwhile.
         let code = unsafe { entry(&host, Bytes::of(&arguments), sink) };
         if let Some(error) = self.broken.take() {
             return Err(Fault::of(&error, self.state.fault.take(), None));
         }
-        if taken.too_much {
-            return Err(Fault::memory(self.state.scope.limits()));
+        if buffer.exceeded {
+            return Err(Fault::memory(self.state.grants.limits()));
         }
-        let text = || String::from_utf8_lossy(&taken.bytes).into_owned();
+        let text = || String::from_utf8_lossy(&buffer.bytes).into_owned();
         match code {
-            abi::entry::ANSWERED => wire::read(&taken.bytes).map_err(garbled),
+            abi::entry::ANSWERED => wire::read(&buffer.bytes).map_err(garbled),
             abi::entry::PANICKED => Err(Fault::Panic(fault::panic_message(&text()))),
-            abi::entry::UNREADABLE => Err(Fault::Unreadable(fault::clean(&text(), 256))),
-            abi::entry::GIVEN_UP => Err(Fault::Trap("the call was given up".into())),
+            abi::entry::UNREADABLE => Err(Fault::Unreadable(fault::sanitize(&text(), 256))),
+            abi::entry::GIVEN_UP => Err(Fault::Trap("the call was cancelled".into())),
             _ => Err(Fault::Garbled("a return code")),
         }
     }
 
-    /// Answers a question of the library; none when the call is over.
+    /// Handles an import of the library; an error code if the call is over.
     fn serve(&mut self, function: &str, arguments: &[u8]) -> Result<Vec<u8>, u32> {
         if self.broken.is_some() {
             return Err(abi::host::GIVEN_UP);
         }
-        let Self { state, runtime, given_up, broken, .. } = self;
+        let Self { state, runtime, cancelled, broken, .. } = self;
         let served = runtime.block_on(async {
             tokio::select! {
                 biased;
-                () = given_up.closed() => None,
+                () = cancelled.closed() => None,
                 served = serve::serve(state, function, arguments) => Some(served),
             }
         });
         match served {
             Some(Ok(answer)) => Ok(answer),
-            Some(Err(serve::Unserved::Unknown)) => Err(abi::host::UNKNOWN),
-            Some(Err(serve::Unserved::Broken(error))) => {
+            Some(Err(serve::ImportError::Unknown)) => Err(abi::host::UNKNOWN),
+            Some(Err(serve::ImportError::Broken(error))) => {
                 *broken = Some(error);
                 Err(abi::host::GIVEN_UP)
             }
@@ -134,7 +135,7 @@ impl Call {
     }
 }
 
-/// What came is no answer of the contract's, whatever is wrong with it.
+/// The fault for an answer that cannot be decoded.
 fn garbled(_: String) -> Fault {
     Fault::Garbled("its answer")
 }
@@ -165,21 +166,21 @@ unsafe extern "C" fn answer(
             abi::host::ANSWERED
         }
         Ok(Err(code)) => code,
-        // The runtime has ended, and with it everything that could answer.
+        // The runtime has shut down.
         Err(_) => abi::host::GIVEN_UP,
     }
 }
 
-/// Keeps what an entry answers.
+/// Stores the answer of an entry.
 unsafe extern "C" fn take(context: *mut c_void, answer: Bytes) {
-    // SAFETY: the context is the `taken` of `enter`, which waits for the entry; the library lends
+    // SAFETY: the context is the `buffer` of `enter`, which waits for the entry; the library lends
     // the bytes.
-    let (taken, bytes) = unsafe {
-        (&mut *context.cast::<Taken>(), std::slice::from_raw_parts(answer.data, answer.len))
+    let (buffer, bytes) = unsafe {
+        (&mut *context.cast::<AnswerBuffer>(), std::slice::from_raw_parts(answer.data, answer.len))
     };
-    if bytes.len() > taken.limit {
-        taken.too_much = true;
+    if bytes.len() > buffer.limit {
+        buffer.exceeded = true;
     } else {
-        taken.bytes = bytes.to_vec();
+        buffer.bytes = bytes.to_vec();
     }
 }

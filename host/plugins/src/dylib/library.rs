@@ -23,38 +23,38 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     cache::hex,
-    load::{CONTRACT, Source},
+    load::{CONTRACT, PluginSource},
 };
 
 const BUILD: &str = "build it with drowse-provider-sdk by `cargo build --release --features \
                      drowse-provider-sdk/dylib`";
 
-/// What a library can do. Its code stays in memory for as long as the router runs.
+/// The function table of a library. Its code stays loaded until the router exits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Library {
     minor: u32,
     functions: [Option<Entry>; FUNCTIONS],
 }
 
-/// A plugin that is linked into the program itself: as much trusted code as a dynamic library, called
-/// over the same border.
+/// A plugin that is linked into the executable, called over the same ABI and trusted like a dynamic
+/// library.
 #[derive(Clone, Copy, Debug)]
-pub struct Linked {
+pub struct LinkedPlugin {
     pub(crate) name: &'static str,
     pub(crate) library: Library,
 }
 
-// === impl Linked ===
+// === impl LinkedPlugin ===
 
-impl Linked {
-    /// The plugin of this table under this name. The error says what is wrong with the table.
+impl LinkedPlugin {
+    /// A linked plugin with this table and name. The error says what is wrong with the table.
     ///
     /// # Safety
     ///
-    /// The table is one as [`drowse_provider_abi`] describes, such as the SDK makes of a provider,
-    /// and stays for ever.
+    /// The table must be valid as [`drowse_provider_abi`] describes, such as the SDK generates, and
+    /// live forever.
     pub unsafe fn new(name: &'static str, table: *const Table) -> Result<Self, String> {
-        // SAFETY: the caller's word.
+        // SAFETY: required of the caller.
         Ok(Self { name, library: unsafe { Library::of(table)? } })
     }
 }
@@ -62,7 +62,7 @@ impl Linked {
 // === impl Library ===
 
 impl Library {
-    /// The contract it is built for.
+    /// Contract version that it was built for.
     pub(crate) fn contract(&self) -> String {
         format!("0.{MAJOR}.{}", self.minor)
     }
@@ -76,7 +76,7 @@ impl Library {
     ///
     /// # Safety
     ///
-    /// It points to a table as [`drowse_provider_abi`] describes, of whatever version.
+    /// It must point to a table of any version, as [`drowse_provider_abi`] describes.
     unsafe fn of(table: *const Table) -> Result<Self, String> {
         if table.is_null() {
             return Err(format!("its table is missing; {BUILD}"));
@@ -91,11 +91,11 @@ impl Library {
             ));
         }
         let mut functions = [None; FUNCTIONS];
-        for (place, function) in functions.iter_mut().enumerate() {
-            let end = Table::HEAD + (place + 1) * size_of::<Option<Entry>>();
+        for (index, function) in functions.iter_mut().enumerate() {
+            let end = Table::HEAD + (index + 1) * size_of::<Option<Entry>>();
             if end <= size {
                 // SAFETY: it lies within the table.
-                *function = unsafe { (*table).functions[place] };
+                *function = unsafe { (*table).functions[index] };
             }
         }
         let library = Self { minor, functions };
@@ -112,9 +112,8 @@ impl Library {
     }
 }
 
-/// Opens a library from a copy in memory that cannot change any more, after a look at it. The same
-/// bytes are opened once.
-pub(crate) fn open(source: &Source) -> Result<Library, String> {
+/// Opens a library from a sealed copy in memory, after checking it. The same bytes are opened once.
+pub(crate) fn open(source: &PluginSource) -> Result<Library, String> {
     static OPENED: Mutex<BTreeMap<String, Library>> = Mutex::new(BTreeMap::new());
     let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(library) = opened.get(&source.digest) {
@@ -126,8 +125,8 @@ pub(crate) fn open(source: &Source) -> Result<Library, String> {
     Ok(library)
 }
 
-/// Is this a library for this border, and all of it? Looked at before anything of it runs: the
-/// system's loader takes a file's word for how long it is.
+/// Checks that the bytes are a complete library with our ABI, before any of its code runs: the
+/// system's loader trusts the lengths in a file.
 fn check(bytes: &[u8]) -> Result<(), String> {
     let broken =
         |what: &str| format!("it is not a complete dynamic library: {what}; copy it again");
@@ -140,40 +139,41 @@ fn check(bytes: &[u8]) -> Result<(), String> {
     for segment in file.elf_program_headers() {
         let (offset, size) = segment.file_range(endian);
         if offset.checked_add(size).is_none_or(|end| end > length) {
-            return Err(broken("a segment lies behind its end"));
+            return Err(broken("a segment exceeds the file"));
         }
     }
     let header = file.elf_header();
     let sections = u64::from(header.e_shnum(endian)) * u64::from(header.e_shentsize(endian));
     if header.e_shoff(endian).checked_add(sections).is_none_or(|end| end > length) {
-        return Err(broken("its table of sections lies behind its end"));
+        return Err(broken("its section table exceeds the file"));
     }
     let exported = file.dynamic_symbols().any(|it| it.is_definition() && it.name() == Ok(SYMBOL));
     if !exported {
-        return Err(format!("it does not export {SYMBOL}, so it is no drowse provider; {BUILD}"));
+        return Err(format!(
+            "it does not export {SYMBOL}, so it is not a drowse provider; {BUILD}"
+        ));
     }
     Ok(())
 }
 
 /// Opens the sealed copy of a library.
-fn load(source: &Source) -> Result<Library, String> {
+fn load(source: &PluginSource) -> Result<Library, String> {
     let copy = sealed(&source.bytes).map_err(|error| format!("its copy in memory: {error}"))?;
     let digest = digest(&copy).map_err(|error| format!("its copy in memory: {error}"))?;
     if digest != source.digest {
-        return Err("its copy in memory is not what was written".to_owned());
+        return Err("its copy in memory differs from the file".to_owned());
     }
     let opened = load_copy(format!("/proc/self/fd/{}", copy.as_raw_fd()).as_ref());
-    // The system's loader takes a path that it knows for the library that it has opened there. So
-    // no later copy may get this number.
+    // The system's loader identifies libraries by path, so no later copy may get this descriptor
+    // number.
     std::mem::forget(copy);
     opened
 }
 
-/// A file in memory with these bytes, which nobody can change.
+/// A sealed memory file with these bytes.
 fn sealed(bytes: &[u8]) -> io::Result<File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // A kernel may be told to refuse those that could be executed as programs; older kernels do not
-    // know the flag.
+    // Kernels may be configured to refuse executable ones; older kernels do not support the flag.
     let made = match memfd_create("drowse-plugin", flags | MemfdFlags::NOEXEC_SEAL) {
         Err(Errno::INVAL) => memfd_create("drowse-plugin", flags),
         made => made,
@@ -210,7 +210,7 @@ fn load_copy(path: &OsStr) -> Result<Library, String> {
             Err(error) => Err(format!("it does not export {SYMBOL}: {error}; {BUILD}")),
         }
     };
-    // Closing it would take away code that threads, and destructors of threads, still run.
+    // Closing it would unmap code that threads and thread-local destructors still run.
     std::mem::forget(opened);
     // SAFETY: so the table stays for ever, too.
     unsafe { Library::of(table?) }
@@ -248,36 +248,36 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_table_is_read_as_far_as_it_is_known() {
+    fn unknown_functions_of_a_newer_table_are_ignored() {
         let new = library(&table(size_of::<Table>() + 64, MAJOR, 7)).unwrap();
         assert!(new.entry(Function::Usage).is_some());
         assert_eq!(new.contract(), "0.1.7");
     }
 
     #[test]
-    fn what_is_no_table_for_us_is_refused() {
+    fn an_incompatible_table_is_refused() {
         let cause = library(&table(size_of::<Table>(), 2, 0)).unwrap_err();
         assert!(cause.starts_with("it is built for contract 0.2.0"), "{cause}");
         let cause = library(&table(Table::HEAD, MAJOR, 0)).unwrap_err();
         assert!(cause.starts_with("its table of 16 bytes has no describe"), "{cause}");
-        // SAFETY: null is looked for.
+        // SAFETY: a null pointer is checked for.
         let cause = unsafe { Library::of(std::ptr::null()) }.unwrap_err();
         assert!(cause.starts_with("its table is missing"), "{cause}");
     }
 
     #[test]
-    fn a_sealed_copy_cannot_be_changed_by_anybody() {
+    fn a_sealed_copy_cannot_be_modified() {
         let copy = sealed(b"machine code").unwrap();
         assert_eq!(digest(&copy).unwrap(), hex(&Sha256::digest(b"machine code")));
         assert!((&copy).write_all(b"other code").is_err());
         assert!(copy.set_len(3).is_err());
         let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
-        assert!(std::fs::write(path, "other code").is_err(), "nor over its path");
-        assert!(fcntl_add_seals(&copy, SealFlags::WRITE).is_err(), "the seals stay");
+        assert!(std::fs::write(path, "other code").is_err(), "neither by its path");
+        assert!(fcntl_add_seals(&copy, SealFlags::WRITE).is_err(), "the seals cannot be changed");
     }
 
     #[test]
-    fn what_is_no_library_is_refused_unopened() {
+    fn a_file_that_is_not_a_library_is_not_opened() {
         assert!(check(b"\0asm").unwrap_err().starts_with("it is not a dynamic library"));
         assert!(check(b"\x7fELF").unwrap_err().starts_with("it is not a complete"));
         let own = std::fs::read("/proc/self/exe").unwrap();

@@ -1,4 +1,4 @@
-//! What a dynamic library asks for by name, answered as a component's imports are.
+//! Imports of a dynamic library, by name, handled as a component's.
 
 use drowse_provider_abi::wire;
 use serde::{Serialize, de::DeserializeOwned};
@@ -10,15 +10,15 @@ use crate::{
     store::HostState,
 };
 
-/// Why there is no answer.
-pub(super) enum Unserved {
+/// Why an import was not answered.
+pub(super) enum ImportError {
     /// No such function.
     Unknown,
-    /// The call has to end; the state may know better why.
+    /// The call must end; the state may have the fault.
     Broken(wasmtime::Error),
 }
 
-/// A response as it goes over the border: its handle with what is read of it at once.
+/// A response on the wire: its handle with status, reason and headers.
 type Head = (u32, u16, Option<String>, Vec<types::Attribute>);
 
 /// Calls the import of this name.
@@ -26,7 +26,7 @@ pub(super) async fn serve(
     state: &mut HostState,
     function: &str,
     arguments: &[u8],
-) -> Result<Vec<u8>, Unserved> {
+) -> Result<Vec<u8>, ImportError> {
     Ok(match function {
         "log.write" => {
             let (level, message, fields) = read(state, arguments)?;
@@ -129,7 +129,7 @@ pub(super) async fn serve(
             let key = read(state, arguments)?;
             bytes(memo::Host::delete(state, key)?)
         }
-        _ => return Err(Unserved::Unknown),
+        _ => return Err(ImportError::Unknown),
     })
 }
 
@@ -148,14 +148,14 @@ async fn send(
 }
 
 fn read<T: DeserializeOwned>(state: &mut HostState, arguments: &[u8]) -> wasmtime::Result<T> {
-    wire::read(arguments).map_err(|_| state.broke(Fault::Garbled("a question's arguments")))
+    wire::read(arguments).map_err(|_| state.broke(Fault::Garbled("an import's arguments")))
 }
 
 fn bytes(answer: impl Serialize) -> Vec<u8> {
     wire::bytes(&answer)
 }
 
-impl From<wasmtime::Error> for Unserved {
+impl From<wasmtime::Error> for ImportError {
     fn from(error: wasmtime::Error) -> Self {
         Self::Broken(error)
     }

@@ -1,7 +1,7 @@
-//! Threads for calls that may block and cannot be ended.
+//! Threads for calls that may block and cannot be cancelled.
 //!
-//! A provider has so many; a thread that has nothing to do for a while ends. A call that hangs keeps
-//! its thread, whoever still waits for it.
+//! A provider has a limited number of threads; an idle thread exits after a while. A call that
+//! hangs keeps its thread, even if its caller has given up.
 
 use std::{
     fmt,
@@ -20,26 +20,26 @@ use tokio::{
 
 use crate::fault::Fault;
 
-/// A thread waits so long for more to do.
+/// Time until an idle thread exits.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// The threads of one provider.
 pub(crate) struct Threads {
     most: usize,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Waiting>>>,
 }
 
-/// The right to use a thread.
-pub(crate) struct Place {
+/// A permit to use a thread.
+pub(crate) struct ThreadPermit {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Does what there is to do, and returns what to do when the thread is free again.
+/// Runs the work, and returns what to run once the thread is free again.
 type Job = Box<dyn FnOnce() -> Done + Send>;
 type Done = Box<dyn FnOnce() + Send>;
 
-/// A thread that has nothing to do.
+/// An idle thread.
 struct Waiting {
     thread: ThreadId,
     jobs: SyncSender<Job>,
@@ -48,30 +48,31 @@ struct Waiting {
 // === impl Threads ===
 
 impl Threads {
-    /// For so many calls at a time, and a `watch`.
+    /// Threads for `calls` concurrent calls and one `watch`.
     pub(crate) fn new(calls: usize) -> Self {
         let most = calls.saturating_add(1).clamp(2, Semaphore::MAX_PERMITS);
-        Self { most, places: Arc::new(Semaphore::new(most)), idle: Arc::default() }
+        Self { most, permits: Arc::new(Semaphore::new(most)), idle: Arc::default() }
     }
 
-    /// Waits so long for a thread. The fault says that all of them hang: callers are fewer.
-    pub(crate) async fn place(&self, patience: Duration) -> Result<Place, Fault> {
-        match timeout(patience, self.places.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Place { _permit: permit }),
+    /// Waits up to `wait` for a permit. The fault says that all threads are blocked, since
+    /// there are never more callers than threads.
+    pub(crate) async fn acquire(&self, wait: Duration) -> Result<ThreadPermit, Fault> {
+        match timeout(wait, self.permits.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(ThreadPermit { _permit: permit }),
             _ => Err(Fault::Threads(self.most)),
         }
     }
 
-    /// Does this on a thread, and what it returns when that thread is free for the next.
+    /// Runs `work` on a thread, and its result once that thread is free for the next job.
     pub(crate) fn run<D: FnOnce() + Send + 'static>(
         &self,
-        place: Place,
+        permit: ThreadPermit,
         work: impl FnOnce() -> D + Send + 'static,
     ) -> Result<(), Fault> {
         let job: Job = Box::new(move || {
             let done = work();
             Box::new(move || {
-                drop(place);
+                drop(permit);
                 done();
             })
         });
@@ -95,14 +96,14 @@ impl fmt::Debug for Threads {
     }
 }
 
-/// Does one job after the other.
+/// Runs jobs until idle for [`IDLE`].
 fn serve(idle: Arc<Mutex<Vec<Waiting>>>, first: Job) {
     let thread = thread::current().id();
     let (sender, jobs) = sync_channel(1);
     let mut job = first;
     loop {
         let done = job();
-        // Free first: whoever hears of the end may want this thread at once.
+        // Listed as idle first: the caller may need this thread at once.
         lock(&idle).push(Waiting { thread, jobs: sender.clone() });
         done();
         job = match jobs.recv_timeout(IDLE) {
@@ -112,7 +113,7 @@ fn serve(idle: Arc<Mutex<Vec<Waiting>>>, first: Job) {
                 let mut waiting = lock(&idle);
                 let Some(own) = waiting.iter().position(|waiting| waiting.thread == thread) else {
                     drop(waiting);
-                    // Somebody has chosen this thread in this very moment.
+                    // A caller has just taken this thread from the list.
                     match jobs.recv() {
                         Ok(next) => {
                             job = next;
@@ -144,18 +145,18 @@ mod tests {
     use super::*;
 
     async fn on(threads: &Threads) -> ThreadId {
-        let place = threads.place(IDLE).await.unwrap();
+        let permit = threads.acquire(IDLE).await.unwrap();
         let (done, answer) = oneshot::channel();
         let work = || {
             let id = thread::current().id();
             move || done.send(id).unwrap()
         };
-        threads.run(place, work).unwrap();
+        threads.run(permit, work).unwrap();
         answer.await.unwrap()
     }
 
     #[tokio::test]
-    async fn calls_one_after_the_other_share_a_thread() {
+    async fn sequential_calls_share_a_thread() {
         let threads = Threads::new(4);
         let mut used = BTreeSet::new();
         for _ in 0..1000 {
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_thread_that_hangs_stays_counted_and_is_free_when_it_returns() {
+    async fn a_blocked_thread_keeps_its_permit_until_it_returns() {
         let threads = Threads::new(1);
         let (release, held) = mpsc::channel::<()>();
         let begun = Arc::new(Barrier::new(2));
@@ -175,12 +176,12 @@ mod tests {
             let _ = held.recv();
             || {}
         };
-        threads.run(threads.place(IDLE).await.unwrap(), work).unwrap();
+        threads.run(threads.acquire(IDLE).await.unwrap(), work).unwrap();
         begun.wait();
-        let _other = threads.place(IDLE).await.unwrap();
-        let none = threads.place(Duration::from_millis(1)).await;
+        let _other = threads.acquire(IDLE).await.unwrap();
+        let none = threads.acquire(Duration::from_millis(1)).await;
         assert_eq!(none.err(), Some(Fault::Threads(2)));
         drop(release);
-        assert!(threads.place(IDLE).await.is_ok());
+        assert!(threads.acquire(IDLE).await.is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! Connects to one endpoint, whatever the address in the request says.
+//! Connects to one endpoint, regardless of the request's URI.
 
 use std::{
     io,
@@ -27,23 +27,23 @@ use tower_service::Service;
 use super::{bare, permission, tls};
 use crate::settings::{Identity, Transport, Trust};
 
-/// Until a connection stands, with its TLS.
+/// Timeout of connecting, including TLS.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Makes connections to one place.
+/// Connects to one endpoint.
 #[derive(Clone)]
 pub(super) struct Connector {
-    place: Arc<Place>,
+    dialer: Arc<Dialer>,
 }
 
-struct Place {
+struct Dialer {
     transport: Transport,
-    /// What is spoken over TLS, where that has to be agreed on.
+    /// ALPN protocols.
     protocols: &'static [&'static [u8]],
     tls: OnceCell<Arc<ClientConfig>>,
 }
 
-/// A connection of any kind.
+/// A connection over any transport.
 pub(super) struct Stream(Box<dyn Io>);
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -54,7 +54,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 impl Connector {
     pub(super) fn new(transport: Transport, protocols: &'static [&'static [u8]]) -> Self {
-        Self { place: Arc::new(Place { transport, protocols, tls: OnceCell::new() }) }
+        Self { dialer: Arc::new(Dialer { transport, protocols, tls: OnceCell::new() }) }
     }
 }
 
@@ -68,18 +68,18 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let place = self.place.clone();
+        let dialer = self.dialer.clone();
         Box::pin(async move {
-            let stream = tokio::time::timeout(CONNECT, place.connect()).await;
+            let stream = tokio::time::timeout(CONNECT, dialer.connect()).await;
             let stream = stream.map_err(|_| io::Error::other("no connection within 10 s"))??;
             Ok(TokioIo::new(stream))
         })
     }
 }
 
-// === impl Place ===
+// === impl Dialer ===
 
-impl Place {
+impl Dialer {
     async fn connect(&self) -> io::Result<Stream> {
         match &self.transport {
             Transport::Unix(path) => match UnixStream::connect(path).await {
@@ -99,7 +99,7 @@ impl Place {
                 let stream = tcp(host, *port).await?;
                 Ok(Stream(Box::new(TlsConnector::from(config).connect(name, stream).await?)))
             }
-            Transport::Udp { .. } => Err(io::Error::other("it takes datagrams alone")),
+            Transport::Udp { .. } => Err(io::Error::other("it accepts datagrams only")),
         }
     }
 
@@ -117,8 +117,9 @@ impl Place {
     }
 }
 
-/// The operator wrote this host, so the connection is made wherever its name leads at the moment.
-/// Only addresses that a plugin reports are judged, by [`Border`](crate::reach::Border).
+/// The operator configured this host, so the connection is made to any address it resolves to. Only
+/// addresses that a plugin reports are checked, by
+/// [`AddressPolicy`](crate::address_policy::AddressPolicy).
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let stream = TcpStream::connect((bare(host), port)).await?;
     stream.set_nodelay(true)?;

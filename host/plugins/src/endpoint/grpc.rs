@@ -1,5 +1,5 @@
-//! gRPC calls to one endpoint. Messages are opaque bytes; framing, trailers and HTTP/2 are the
-//! library's.
+//! gRPC calls to one endpoint. Messages are opaque bytes; tonic handles framing, trailers and
+//! HTTP/2.
 
 use std::{error::Error as _, future::Future, time::Duration};
 
@@ -14,71 +14,71 @@ use tonic::{
     metadata::MetadataMap,
 };
 
-use super::{Connector, Endpoint, SendError, innermost};
-use crate::fault::{clean, seconds};
+use super::{Connector, Endpoint, SendError, root_cause};
+use crate::fault::{sanitize, seconds};
 
-/// A client that speaks HTTP/2 alone.
+/// An HTTP/2 client.
 pub(super) type Client = legacy::Client<Connector, tonic::body::Body>;
 
-/// The longest message of a server that goes with its status.
+/// Maximum bytes of a status message.
 const MESSAGE: usize = 4 << 10;
 
-/// So much later than here a server is told that the time is over. Else it would tell of that in words
-/// of its own at the very moment in which it is told here.
+/// Added to the timeout sent to the server, so that our own timeout is reported and not the
+/// server's message about its deadline.
 const LATER: Duration = Duration::from_secs(1);
 
-/// A call that has passed the rules.
-pub(crate) struct Calling {
+/// A call that the rules allow.
+pub(crate) struct GrpcCall {
     /// `/package.Service/Method`
     pub(crate) method: String,
     pub(crate) metadata: HeaderMap,
     pub(crate) message: Vec<u8>,
-    /// Until the answer, or until each message of a stream.
+    /// Timeout of the answer, or of each message of a stream.
     pub(crate) timeout: Option<Duration>,
-    /// The longest message that may come back.
+    /// Maximum bytes of a response message.
     pub(crate) limit: u64,
 }
 
-/// The messages of one call. Dropping it cancels the call.
+/// The message stream of one call. Dropping it cancels the call.
 pub(crate) struct Messages {
     state: State,
     asked: String,
-    /// Until each of them.
+    /// Timeout of each message.
     timeout: Option<Duration>,
 }
 
 enum State {
-    /// The server has not shown yet that it took the call: many begin only with the first message.
+    /// No response head yet: many servers send it only with the first message.
     Opening(AbortOnDropHandle<Result<Streaming<Bytes>, Status>>),
     Open(Box<Streaming<Bytes>>),
     Ended,
 }
 
-/// Takes and gives messages as they are.
+/// A codec that passes messages unchanged.
 #[derive(Clone, Copy)]
 struct Opaque;
 
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// Calls and waits for the one answer. Dropping it cancels the call.
-    pub(crate) async fn unary(&self, calling: Calling) -> Result<Bytes, SendError> {
+    /// Makes a unary call. Dropping it cancels the call.
+    pub(crate) async fn unary(&self, calling: GrpcCall) -> Result<Bytes, SendError> {
         let timeout = calling.timeout.map_or(self.timeout, |wanted| wanted.min(self.timeout));
         let asked = self.asked(&calling);
         let answer = async {
             let (mut client, mut request, path) = self.prepare(calling, &asked).await?;
             request.set_timeout(timeout.saturating_add(LATER));
             let answer = client.unary(request, path, Opaque).await;
-            answer.map_err(|status| self.told(&asked, &status))
+            answer.map_err(|status| self.send_error(&asked, &status))
         };
         let late =
-            |_| SendError::Timeout(format!("{asked}: no answer within {}", seconds(timeout)));
+            |_| SendError::Timeout(format!("{asked}: no response within {}", seconds(timeout)));
         Ok(tokio::time::timeout(timeout, answer).await.map_err(late)??.into_inner())
     }
 
-    /// Calls and hands out the messages as they come. The call has begun when this returns; whether
-    /// the server takes it is seen with the first message.
-    pub(crate) async fn stream(&self, calling: Calling) -> Result<Messages, SendError> {
+    /// Starts a server-streaming call. Returns without waiting for the server; a refusal by the
+    /// server is the error of the first message.
+    pub(crate) async fn stream(&self, calling: GrpcCall) -> Result<Messages, SendError> {
         let (asked, timeout) = (self.asked(&calling), calling.timeout);
         let (mut client, request, path) = self.prepare(calling, &asked).await?;
         let opening = tokio::spawn(async move {
@@ -87,21 +87,22 @@ impl Endpoint {
         Ok(Messages { state: State::Opening(AbortOnDropHandle::new(opening)), asked, timeout })
     }
 
-    fn asked(&self, calling: &Calling) -> String {
-        format!("{} on endpoint {:?}", calling.method, self.place.name)
+    fn asked(&self, calling: &GrpcCall) -> String {
+        format!("{} on endpoint {:?}", calling.method, self.label.name)
     }
 
     async fn prepare(
         &self,
-        calling: Calling,
+        calling: GrpcCall,
         asked: &str,
     ) -> Result<(Grpc<Client>, Request<Bytes>, PathAndQuery), SendError> {
-        let Calling { method, mut metadata, message, limit, .. } = calling;
+        let GrpcCall { method, mut metadata, message, limit, .. } = calling;
         let invalid = |what: &str| SendError::Invalid(format!("{asked}: {what}"));
-        let path = PathAndQuery::try_from(method).map_err(|_| invalid("it is no method"))?;
+        let path =
+            PathAndQuery::try_from(method).map_err(|_| invalid("the method is not valid"))?;
         let origin: Uri = format!("{}{}", self.origin, self.base)
             .parse()
-            .map_err(|_| invalid("the endpoint's url cannot be called"))?;
+            .map_err(|_| invalid("the endpoint's url is not valid for gRPC"))?;
         self.add_headers(&mut metadata).await?;
         let mut request = Request::new(Bytes::from(message));
         *request.metadata_mut() = MetadataMap::from_headers(metadata);
@@ -110,27 +111,27 @@ impl Endpoint {
         Ok((client, request, path))
     }
 
-    /// What a status means, from the server or from the way to it.
-    pub(crate) fn told(&self, asked: &str, status: &Status) -> SendError {
-        let Some(source) = status.source() else { return refused(asked, status) };
-        let cause = innermost(source);
+    /// The error for a status, from the server or from the connection.
+    pub(crate) fn send_error(&self, asked: &str, status: &Status) -> SendError {
+        let Some(source) = status.source() else { return status_error(asked, status) };
+        let cause = root_cause(source);
         if source.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect) {
-            return self.place.unavailable(cause);
+            return self.label.unavailable(cause);
         }
         SendError::Broken(format!("{asked}: the connection broke: {cause}"))
     }
 }
 
-/// What the server itself says.
-fn refused(asked: &str, status: &Status) -> SendError {
-    let said = clean(status.message(), MESSAGE);
-    SendError::Status { code: status.code(), message: format!("{asked}: {said}") }
+/// The error for a status that the server sent.
+fn status_error(asked: &str, status: &Status) -> SendError {
+    let message = sanitize(status.message(), MESSAGE);
+    SendError::Status { code: status.code(), message: format!("{asked}: {message}") }
 }
 
 // === impl Messages ===
 
 impl Messages {
-    /// The next message, none after the last. A timeout ends nothing: it may be asked for again.
+    /// The next message; none at the end. A timeout does not end the stream.
     pub(crate) async fn next(&mut self, endpoint: &Endpoint) -> Result<Option<Bytes>, SendError> {
         let Self { state, asked, timeout } = self;
         let next = within(*timeout, advance(state)).await;
@@ -141,7 +142,7 @@ impl Messages {
         if !matches!(next, Ok(Some(_))) {
             *state = State::Ended;
         }
-        next.map_err(|status| endpoint.told(asked, &status))
+        next.map_err(|status| endpoint.send_error(asked, &status))
     }
 }
 
@@ -158,7 +159,7 @@ async fn advance(state: &mut State) -> Result<Option<Bytes>, Status> {
     }
 }
 
-/// None when it took longer.
+/// None on timeout.
 async fn within<T>(timeout: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
     match timeout {
         Some(timeout) => tokio::time::timeout(timeout, work).await.ok(),
@@ -202,7 +203,7 @@ impl Decoder for Opaque {
     }
 }
 
-/// The number of a code on the wire.
+/// The number of a status code.
 pub(crate) fn number(code: Code) -> i32 {
     code as i32
 }

@@ -1,12 +1,12 @@
-//! What to do when the router may not connect to a Unix socket.
+//! Advice if the router may not connect to a Unix socket.
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
-/// The group may write, which connecting needs.
+/// Mode bit for writing by the group, which connecting requires.
 const GROUP_WRITES: u32 = 0o020;
 const GROUPS: &str = "/etc/group";
 
-/// The error with the group to join, where that is what lacks.
+/// Adds advice to a permission error: the group to join, or the user to run as.
 pub(super) fn explain(socket: &Path, error: io::Error) -> io::Error {
     if error.kind() != io::ErrorKind::PermissionDenied {
         return error;
@@ -20,14 +20,12 @@ pub(super) fn explain(socket: &Path, error: io::Error) -> io::Error {
         Ok(found) => {
             format!("run the router as the socket's owner (uid {}) or as root", found.uid())
         }
-        Err(_) => {
-            "a directory on the way to it cannot be entered: run the router as root".to_owned()
-        }
+        Err(_) => "a directory above it is not accessible: run the router as root".to_owned(),
     };
     io::Error::new(error.kind(), format!("{error}: {advice}"))
 }
 
-/// The name of a group, by the lines of `/etc/group`; its number when it has none there.
+/// The name of a group in the text of `/etc/group`, else its number.
 fn group_name(groups: &str, gid: u32) -> String {
     let line = groups.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let named = line.filter(|fields| fields.get(2).and_then(|it| it.parse().ok()) == Some(gid));
@@ -51,22 +49,27 @@ mod tests {
         assert_eq!(group_name(groups, 998), "docker");
         assert_eq!(group_name(groups, 7), "7");
 
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("engine.sock");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("engine.sock");
         let _listener = UnixListener::bind(&path).unwrap();
         let set = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         set(0o660);
-        let told = denied(&path);
+        let message = denied(&path);
         let own =
             group_name(&fs::read_to_string(GROUPS).unwrap(), fs::metadata(&path).unwrap().gid());
-        assert!(told.contains(&format!("add the router's user to group {own} and")), "{told}");
+        assert!(
+            message.contains(&format!("add the router's user to group {own} and")),
+            "{message}"
+        );
         set(0o600);
         assert!(denied(&path).contains("run the router as the socket's owner"));
-        assert!(denied(&place.path().join("nowhere")).contains("cannot be entered"));
+        assert!(
+            denied(&dir.path().join("nowhere")).contains("a directory above it is not accessible")
+        );
     }
 
     #[test]
-    fn another_error_stays_as_it_is() {
+    fn other_errors_are_unchanged() {
         let error = io::Error::from(io::ErrorKind::ConnectionRefused);
         let before = error.to_string();
         assert_eq!(explain(Path::new("/nowhere"), error).to_string(), before);

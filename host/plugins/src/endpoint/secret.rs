@@ -1,4 +1,4 @@
-//! Headers that the host adds, read when they are used.
+//! Headers that the host adds, with their secret values.
 
 use std::{
     fmt, fs, io,
@@ -12,7 +12,7 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::settings::Secret;
 
-/// How long the content of a file holds before it is looked at again.
+/// Time until a secret file is read again.
 const FRESH: Duration = Duration::from_secs(5);
 
 /// A header with its secret value.
@@ -20,7 +20,7 @@ pub(super) struct SecretHeader {
     name: Result<HeaderName, String>,
     secret: Secret,
     read: Mutex<Option<(HeaderValue, Instant)>>,
-    /// Kept by a thread that reads: a file system that hangs costs one thread, and not one for each
+    /// Held by the reading thread, so that a hanging file system blocks one thread and not one per
     /// request.
     reading: Arc<AsyncMutex<()>>,
 }
@@ -29,7 +29,7 @@ pub(super) struct SecretHeader {
 
 impl SecretHeader {
     pub(super) fn new(name: &str, secret: Secret) -> Self {
-        let name = name.parse().map_err(|_| format!("{name:?} cannot be the name of a header"));
+        let name = name.parse().map_err(|_| format!("{name:?} is not a valid header name"));
         Self { name, secret, read: Mutex::new(None), reading: Arc::default() }
     }
 
@@ -37,15 +37,16 @@ impl SecretHeader {
         self.name.as_ref() == Ok(name)
     }
 
-    /// Name and value. The error is the operator's: it says what is missing, and never shows the
-    /// value.
+    /// Name and value. The error is for the operator and never contains the value.
     pub(super) async fn read(&self) -> Result<(HeaderName, HeaderValue), String> {
         let name = self.name.clone()?;
         let value = match &self.secret {
             Secret::Literal(text) => header(&name, "", text)?,
             Secret::Env { prefix, name: variable } => {
                 let text = std::env::var(variable).map_err(|_| {
-                    format!("header {name}: the router's environment has no text in {variable:?}")
+                    format!(
+                        "header {name}: environment variable {variable:?} is not set or not text"
+                    )
                 })?;
                 header(&name, prefix, &text)?
             }
@@ -81,16 +82,16 @@ impl SecretHeader {
             format!("header {name}: its file {file} cannot be read: {error}")
         })?;
         let value = header(name, prefix, text.trim())?;
-        *self.kept() = Some((value.clone(), Instant::now()));
+        *self.cached() = Some((value.clone(), Instant::now()));
         Ok(value)
     }
 
     fn fresh(&self) -> Option<HeaderValue> {
-        let kept = self.kept();
-        kept.as_ref().filter(|(_, at)| at.elapsed() < FRESH).map(|(value, _)| value.clone())
+        let cached = self.cached();
+        cached.as_ref().filter(|(_, at)| at.elapsed() < FRESH).map(|(value, _)| value.clone())
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Option<(HeaderValue, Instant)>> {
+    fn cached(&self) -> std::sync::MutexGuard<'_, Option<(HeaderValue, Instant)>> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -105,8 +106,9 @@ impl fmt::Debug for SecretHeader {
 }
 
 fn header(name: &HeaderName, prefix: &str, text: &str) -> Result<HeaderValue, String> {
-    let mut value = HeaderValue::from_str(&format!("{prefix}{text}"))
-        .map_err(|_| format!("header {name}: its value contains what a header cannot carry"))?;
+    let mut value = HeaderValue::from_str(&format!("{prefix}{text}")).map_err(|_| {
+        format!("header {name}: its value contains characters that a header cannot carry")
+    })?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -116,7 +118,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_file_is_read_without_the_white_space_around_it_and_never_shown() {
+    async fn a_secret_file_is_trimmed_and_masked() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         std::fs::write(&path, " s3cret\n").unwrap();
@@ -128,10 +130,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_cannot_be_read_to_its_end_costs_one_thread() {
+    async fn a_hanging_secret_file_blocks_one_thread() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
-        // Reading a pipe waits until something writes to it, as reading from a network that is gone.
+        // Reading a pipe blocks until it is written to, like a hanging network file system.
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
         let secret = Secret::File { prefix: String::new(), path: path.clone() };
         let header = SecretHeader::new("x-key", secret);
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_value_that_would_add_a_header_is_refused_unseen() {
+    async fn a_value_with_line_breaks_is_refused_and_masked() {
         let header = SecretHeader::new("x-key", Secret::Literal("a\r\nx-evil: b".into()));
         let cause = header.read().await.unwrap_err();
         assert!(cause.contains("x-key") && !cause.contains("evil"), "{cause}");

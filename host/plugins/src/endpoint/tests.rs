@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::settings::{Identity, Trust};
 
-/// A TLS server with a certificate of its own for this name. Ends with the test.
+/// A TLS server with its own certificate for this name, stopped with the test.
 struct Server {
     port: u16,
     certificate: CertifiedKey<KeyPair>,
@@ -33,7 +33,7 @@ impl Server {
         Self::asking(name, None).await
     }
 
-    /// One that serves only whoever shows a certificate of this authority.
+    /// A server that requires a client certificate of this authority.
     async fn asking(name: &str, authority: Option<&Certificate>) -> Self {
         let certificate = generate_simple_self_signed([name.to_owned()]).unwrap();
         let key = PrivateKeyDer::Pkcs8(certificate.signing_key.serialize_der().into());
@@ -59,7 +59,7 @@ impl Server {
             while let Ok((stream, _)) = listener.accept().await {
                 let Ok(mut stream) = acceptor.accept(stream).await else { continue };
                 let mut request = [0; 1024];
-                // A peer that does not like what it sees goes away.
+                // A client may disconnect after the handshake.
                 let Ok(size) = stream.read(&mut request).await else { continue };
                 let switching = request[..size].starts_with(b"GET /upgrade ");
                 let answer: &[u8] = if switching {
@@ -68,7 +68,7 @@ impl Server {
                     b"HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
                 };
                 stream.write_all(answer).await.unwrap();
-                // The peer may have gone already.
+                // The client may have disconnected already.
                 let _ = stream.shutdown().await;
             }
         });
@@ -94,7 +94,8 @@ impl Server {
         Ok((status, response.into_body().collect().await.unwrap().to_bytes()))
     }
 
-    /// Why it cannot be reached, for the operator; the guest is told nothing of it.
+    /// The operator's message about the unreachable endpoint; checks that the guest's message
+    /// contains no cause.
     async fn unreached(&self, trust: Trust) -> String {
         self.unreached_as(trust, None).await
     }
@@ -102,9 +103,9 @@ impl Server {
     async fn unreached_as(&self, trust: Trust, identity: Option<Identity>) -> String {
         let endpoint = self.endpoint(trust, identity);
         let failure = endpoint.send(request("/")).await.unwrap_err();
-        let told = "endpoint \"pve\" cannot be reached";
-        assert_eq!(failure, SendError::Unavailable(told.into()));
-        endpoint.place().unreached_because()
+        let message = "endpoint \"pve\" cannot be reached";
+        assert_eq!(failure, SendError::Unavailable(message.into()));
+        endpoint.label().unreached_because()
     }
 
     fn endpoint(&self, trust: Trust, identity: Option<Identity>) -> Endpoint {
@@ -131,8 +132,8 @@ fn grant(transport: Transport) -> EndpointGrant {
     }
 }
 
-fn request(path: &str) -> Outgoing {
-    Outgoing {
+fn request(path: &str) -> OutgoingRequest {
+    OutgoingRequest {
         method: "GET".into(),
         path: path.into(),
         headers: HeaderMap::new(),
@@ -142,7 +143,7 @@ fn request(path: &str) -> Outgoing {
 }
 
 #[tokio::test]
-async fn the_authority_of_the_grant_is_trusted_and_no_other() {
+async fn only_the_authority_of_the_grant_is_trusted() {
     let (server, other) = (Server::new("localhost").await, Server::new("localhost").await);
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, server: &Server| -> PathBuf {
@@ -171,20 +172,20 @@ async fn an_authority_s_certificate_must_be_for_the_host() {
 }
 
 #[tokio::test]
-async fn a_fingerprint_is_trusted_whatever_the_certificate_says() {
+async fn a_fingerprint_is_trusted_regardless_of_the_certificate_s_name() {
     let server = Server::new("elsewhere.test").await;
     let (status, _) =
         server.get(Trust::Fingerprints(vec![server.fingerprint()]), "/").await.unwrap();
     assert_eq!(status, 302);
     let message = server.unreached(Trust::Fingerprints(vec![[7; 32], [8; 32]])).await;
     let shown = server.fingerprint().map(|byte| format!("{byte:02X}")).join(":");
-    assert!(message.contains(&shown), "the operator sees what is there: {message}");
+    assert!(message.contains(&shown), "the actual fingerprint is shown: {message}");
     let pinned = ["07"; 32].join(":");
-    assert!(message.contains(&pinned), "and what was expected: {message}");
+    assert!(message.contains(&pinned), "the expected one too: {message}");
 }
 
 #[tokio::test]
-async fn several_fingerprints_trust_several_certificates_and_no_others() {
+async fn only_certificates_of_the_listed_fingerprints_are_trusted() {
     let (old, new) = (Server::new("old.test").await, Server::new("new.test").await);
     let third = Server::new("third.test").await;
     let both = || Trust::Fingerprints(vec![old.fingerprint(), new.fingerprint()]);
@@ -199,7 +200,7 @@ async fn several_fingerprints_trust_several_certificates_and_no_others() {
 }
 
 #[tokio::test]
-async fn files_that_are_no_authorities_are_named_by_their_key() {
+async fn invalid_ca_files_are_named_with_their_key() {
     let server = Server::new("localhost").await;
     let dir = tempfile::tempdir().unwrap();
     let missing = server.unreached(Trust::Ca(dir.path().join("none.pem"))).await;
@@ -210,7 +211,7 @@ async fn files_that_are_no_authorities_are_named_by_their_key() {
     assert!(message.contains("it contains no certificate"), "{message}");
 }
 
-/// An authority, and the files of a certificate that it gave to a client.
+/// A certificate authority, and the files of a client certificate that it issued.
 fn client_of_an_authority(dir: &Path) -> (Certificate, Identity) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
@@ -228,7 +229,7 @@ fn client_of_an_authority(dir: &Path) -> (Certificate, Identity) {
 }
 
 #[tokio::test]
-async fn a_peer_that_asks_is_shown_the_router_s_certificate() {
+async fn a_server_that_asks_gets_the_client_certificate() {
     let dir = tempfile::tempdir().unwrap();
     let (authority, identity) = client_of_an_authority(dir.path());
     let server = Server::asking("localhost", Some(&authority)).await;
@@ -239,32 +240,32 @@ async fn a_peer_that_asks_is_shown_the_router_s_certificate() {
     let elsewhere = tempfile::tempdir().unwrap();
     let (_, stranger) = client_of_an_authority(elsewhere.path());
     let refused = server.get_as(trust(), Some(stranger), "/").await;
-    assert!(refused.is_err(), "with one of another authority: {refused:?}");
+    assert!(refused.is_err(), "with a certificate of another authority: {refused:?}");
 }
 
 #[tokio::test]
-async fn files_of_a_certificate_that_cannot_be_used_are_named_and_not_shown() {
+async fn invalid_client_certificate_files_are_named_and_not_shown() {
     let server = Server::new("localhost").await;
     let trust = || Trust::Fingerprints(vec![server.fingerprint()]);
     let dir = tempfile::tempdir().unwrap();
     let (_, right) = client_of_an_authority(dir.path());
     let other = tempfile::tempdir().unwrap();
     let (_, other) = client_of_an_authority(other.path());
-    let told = async |identity| server.unreached_as(trust(), Some(identity)).await;
+    let cause_with = async |identity| server.unreached_as(trust(), Some(identity)).await;
 
     let none = dir.path().join("none.pem");
     let identity = Identity { key: none.clone(), ..right.clone() };
-    let cause = told(identity).await;
+    let cause = cause_with(identity).await;
     let said = format!("tls: the file of `key` cannot be used: {}: ", none.display());
     assert!(cause.contains(&said), "{cause}");
     let identity = Identity { key: right.certificate.clone(), ..right.clone() };
-    let cause = told(identity).await;
+    let cause = cause_with(identity).await;
     assert!(cause.ends_with("it contains no private key"), "{cause}");
     let identity = Identity { certificate: right.key.clone(), ..right.clone() };
-    let cause = told(identity).await;
+    let cause = cause_with(identity).await;
     assert!(cause.contains("the file of `cert`") && cause.ends_with("no certificate"), "{cause}");
-    let cause = told(Identity { key: other.key, ..right.clone() }).await;
-    assert!(cause.contains("`cert` and `key` do not go together"), "{cause}");
+    let cause = cause_with(Identity { key: other.key, ..right.clone() }).await;
+    assert!(cause.contains("`cert` and `key` do not match"), "{cause}");
     let secret = std::fs::read_to_string(&right.key).unwrap();
     assert!(secret.lines().all(|line| !cause.contains(line)), "{cause}");
 }
@@ -280,31 +281,31 @@ async fn an_upgrade_is_refused() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_is_not_waited_for() {
+async fn a_slow_response_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let endpoint = Endpoint::new("pve", &grant(Transport::Http { host: "127.0.0.1".into(), port }));
     let outgoing =
-        Outgoing { timeout: Some(Duration::from_millis(50)), ..request("/slow?key=s3cret") };
+        OutgoingRequest { timeout: Some(Duration::from_millis(50)), ..request("/slow?key=s3cret") };
     let failure = endpoint.send(outgoing).await.unwrap_err();
-    let message = "GET /slow?key=<masked> on endpoint \"pve\": no answer within 50 ms";
+    let message = "GET /slow?key=<masked> on endpoint \"pve\": no response within 50 ms";
     assert_eq!(failure, SendError::Timeout(message.into()));
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_not_there_was_sent_nothing() {
+async fn an_unreachable_endpoint_is_reported_as_unavailable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let endpoint = Endpoint::new("pve", &grant(Transport::Http { host: "127.0.0.1".into(), port }));
     let failure = endpoint.send(request("/")).await.unwrap_err();
     assert_eq!(failure, SendError::Unavailable("endpoint \"pve\" cannot be reached".into()));
-    let cause = endpoint.place().unreached_because();
+    let cause = endpoint.label().unreached_because();
     assert!(cause.ends_with("cannot be reached: Connection refused (os error 111)"), "{cause}");
 }
 
 #[tokio::test]
-async fn a_secret_that_is_missing_is_named_to_the_operator_and_not_to_the_guest() {
+async fn a_missing_secret_is_reported_to_the_operator_only() {
     let mut grant = grant(Transport::Unix("/run/nobody.sock".into()));
     let path = PathBuf::from("/run/no-such-secret");
     let secret = crate::settings::Secret::File { prefix: String::new(), path };
@@ -312,6 +313,6 @@ async fn a_secret_that_is_missing_is_named_to_the_operator_and_not_to_the_guest(
     let endpoint = Endpoint::new("pve", &grant);
     let failure = endpoint.send(request("/")).await.unwrap_err();
     assert_eq!(failure, SendError::Unavailable("endpoint \"pve\" cannot be reached".into()));
-    let cause = endpoint.place().unreached_because();
+    let cause = endpoint.label().unreached_because();
     assert!(cause.contains("header x-api-key: its file /run/no-such-secret cannot be"), "{cause}");
 }

@@ -1,5 +1,5 @@
-//! What makes a TLS peer trustworthy: authorities, or certificates that are known. And what makes
-//! the router trustworthy to a peer that asks.
+//! TLS configuration of endpoints: verification of the server by certificate authorities or
+//! fingerprints, and the client certificate.
 
 use std::{fmt::Display, path::Path, sync::Arc};
 
@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 
 use crate::settings::{Identity, Trust};
 
-/// The client configuration for this trust and identity. Reads files: not for the runtime's threads.
+/// The client configuration for this verification and identity. Reads files: not for the runtime's
+/// threads.
 pub(super) fn config(trust: &Trust, identity: Option<&Identity>) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -37,7 +38,7 @@ pub(super) fn config(trust: &Trust, identity: Option<&Identity>) -> Result<Clien
         Some(identity) => {
             let (chain, key) = (certificates("cert", &identity.certificate)?, key(&identity.key)?);
             builder.with_client_auth_cert(chain, key).map_err(|error| {
-                format!("tls: the files of `cert` and `key` do not go together: {error}")
+                format!("tls: the files of `cert` and `key` do not match: {error}")
             })?
         }
     };
@@ -57,7 +58,7 @@ fn system() -> Result<RootCertStore, String> {
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
         let why = found.errors.first().map_or("none is installed".into(), ToString::to_string);
-        return Err(format!("tls: no certificate authority of the system can be used: {why}"));
+        return Err(format!("tls: no certificate authority of the system is usable: {why}"));
     }
     Ok(roots)
 }
@@ -70,7 +71,7 @@ fn authorities(path: &Path) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// At least one.
+/// The certificates of a PEM file, at least one.
 fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let found =
         CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
@@ -81,20 +82,20 @@ fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-/// For the operator: guests are not told why an endpoint cannot be reached.
+/// For the operator; guests do not see the cause.
 fn unusable(key: &str, path: &Path, why: &dyn Display) -> String {
     format!("tls: the file of `{key}` cannot be used: {}: {why}", path.display())
 }
 
-/// Trusts exactly these certificates, whatever they say of names, dates and issuers.
+/// Accepts certificates by fingerprint, without checking names, dates and issuers.
 #[derive(Debug)]
 struct Pinned {
     digests: Vec<[u8; 32]>,
     provider: Arc<CryptoProvider>,
 }
 
-/// As people write fingerprints.
-fn written(digest: &[u8; 32]) -> String {
+/// Formats a fingerprint, as `AB:CD:…`.
+fn formatted(digest: &[u8; 32]) -> String {
     digest.map(|byte| format!("{byte:02X}")).join(":")
 }
 
@@ -111,9 +112,11 @@ impl ServerCertVerifier for Pinned {
         if self.digests.contains(&digest) {
             return Ok(ServerCertVerified::assertion());
         }
-        let pinned = self.digests.iter().map(written).collect::<Vec<_>>().join(" or ");
-        let there = written(&digest);
-        Err(Error::General(format!("its certificate is {there}, and `fingerprint` says {pinned}")))
+        let pinned = self.digests.iter().map(formatted).collect::<Vec<_>>().join(" or ");
+        let actual = formatted(&digest);
+        Err(Error::General(format!(
+            "its certificate has fingerprint {actual}, and `fingerprint` allows {pinned}"
+        )))
     }
 
     fn verify_tls12_signature(

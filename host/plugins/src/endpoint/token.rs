@@ -1,9 +1,9 @@
-//! Bearer tokens that one place asks for and another one gives out, as registries of images do it.
+//! Bearer tokens of an endpoint, issued by a token server, as image registries use them.
 //!
-//! The place answers 401 and names a realm, a service and a scope (RFC 6750; the token
-//! authentication of the OCI distribution). If the realm is the one that the operator granted, it is
-//! asked for a token, which is kept until it expires and goes with the requests from then on. The
-//! guest sees neither the token nor what was shown for it.
+//! The endpoint responds 401 with a realm, a service and a scope (RFC 6750; the token
+//! authentication of the OCI distribution specification). If the realm is the granted token server,
+//! a token is requested from it, cached until it expires, and sent with further requests. The guest
+//! sees neither the token nor the credentials for it.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -15,43 +15,43 @@ use http_body_util::{BodyExt as _, Limited};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use super::{Endpoint, Outgoing};
-use crate::{fault::clean, grants::masked_url, settings::EndpointGrant};
+use super::{Endpoint, OutgoingRequest};
+use crate::{fault::sanitize, grants::masked_url, settings::EndpointGrant};
 
-/// Tokens that are kept: one for each repository that is read at a time.
+/// Maximum cached tokens: one per repository in use.
 const TOKENS: usize = 16;
-/// Bytes of the answer with a token.
+/// Maximum bytes of the token server's response.
 const ANSWER: usize = 64 << 10;
-/// A token that does not say how long it holds.
-const USUAL: Duration = Duration::from_secs(60);
-/// It is not used any more so short before its end.
-const MARGIN: Duration = Duration::from_secs(5);
+/// Lifetime of a token without `expires_in`.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
+/// Time before its expiry when a token is no longer used.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(5);
 
-/// The tokens for one endpoint.
+/// The tokens of one endpoint.
 pub(super) struct Tokens {
-    giver: Endpoint,
-    /// Where the giver is, as challenges name it.
+    token_server: Endpoint,
+    /// URL of the token server, as challenges name it.
     realm: String,
-    /// The latest used is the last.
-    kept: Mutex<Vec<Token>>,
+    /// Most recently used last.
+    cached: Mutex<Vec<Token>>,
 }
 
 struct Token {
-    wanted: Wanted,
+    scope: TokenScope,
     value: HeaderValue,
     until: Instant,
 }
 
-/// What a place wants a token for.
+/// Service and scope that a token is issued for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Wanted {
+struct TokenScope {
     service: Option<String>,
     scope: Option<String>,
 }
 
-/// A giver's answer.
+/// Response of the token server.
 #[derive(Deserialize)]
-struct Given {
+struct TokenResponse {
     token: Option<String>,
     access_token: Option<String>,
     expires_in: Option<u64>,
@@ -61,21 +61,20 @@ struct Given {
 
 impl Tokens {
     pub(super) fn new(name: &str, grant: &EndpointGrant) -> Self {
-        let giver = Endpoint::new(&format!("{name}.token"), grant);
-        let realm = plain(&format!("{}{}", giver.origin, giver.base));
-        Self { giver, realm, kept: Mutex::default() }
+        let token_server = Endpoint::new(&format!("{name}.token"), grant);
+        let realm = normalized(&format!("{}{}", token_server.origin, token_server.base));
+        Self { token_server, realm, cached: Mutex::default() }
     }
 
-    /// The token that was used last, if it still holds.
+    /// The most recently used token, if it is still valid.
     pub(super) fn latest(&self) -> Option<HeaderValue> {
-        let mut kept = self.kept();
-        kept.retain(|token| token.until > Instant::now());
-        Some(kept.last()?.value.clone())
+        let mut cached = self.cached();
+        cached.retain(|token| token.until > Instant::now());
+        Some(cached.last()?.value.clone())
     }
 
-    /// The token that this answer asks for; none if it asks for none, or for one of elsewhere. The
-    /// error is the operator's.
-    pub(super) async fn answer(
+    /// The token that a response asks for; none if it asks for none. The error is for the operator.
+    pub(super) async fn for_response(
         &self,
         status: StatusCode,
         headers: &HeaderMap,
@@ -83,46 +82,46 @@ impl Tokens {
         if status != StatusCode::UNAUTHORIZED {
             return Ok(None);
         }
-        let told = headers.get_all(header::WWW_AUTHENTICATE).iter();
-        let Some((realm, wanted)) = told.filter_map(challenge).next() else { return Ok(None) };
-        if plain(&realm) != self.realm {
+        let challenges = headers.get_all(header::WWW_AUTHENTICATE).iter();
+        let Some((realm, scope)) = challenges.filter_map(challenge).next() else { return Ok(None) };
+        if normalized(&realm) != self.realm {
             return Err(format!(
-                "it wants a token of {:?}, and `token.url` says {:?}",
-                clean(&masked_url(&realm), 256),
+                "it asks for a token of {:?}, and `token.url` is {:?}",
+                sanitize(&masked_url(&realm), 256),
                 self.realm
             ));
         }
-        if let Some(value) = self.keep(&wanted, None) {
+        if let Some(value) = self.use_token(&scope, None) {
             return Ok(Some(value));
         }
-        let token = self.give(&wanted).await?;
-        Ok(self.keep(&wanted, Some(token)))
+        let token = self.fetch(&scope).await?;
+        Ok(self.use_token(&scope, Some(token)))
     }
 
-    /// Makes a token the latest: a new one, or the one that is kept. Of these, the latest cannot be
-    /// what is wanted: it was refused.
-    fn keep(&self, wanted: &Wanted, new: Option<Token>) -> Option<HeaderValue> {
-        let mut kept = self.kept();
-        let at = kept.iter().position(|token| token.wanted == *wanted);
-        let refused = at.is_some_and(|at| at + 1 == kept.len());
-        let old = at.map(|at| kept.remove(at)).filter(|_| !refused);
+    /// Makes a token the most recently used: a new one, or the cached one for this scope. The most
+    /// recently used one is not taken from the cache: it was just refused.
+    fn use_token(&self, scope: &TokenScope, new: Option<Token>) -> Option<HeaderValue> {
+        let mut cached = self.cached();
+        let at = cached.iter().position(|token| token.scope == *scope);
+        let refused = at.is_some_and(|at| at + 1 == cached.len());
+        let old = at.map(|at| cached.remove(at)).filter(|_| !refused);
         let token = new.or(old)?;
         let value = token.value.clone();
-        if kept.len() >= TOKENS {
-            kept.remove(0);
+        if cached.len() >= TOKENS {
+            cached.remove(0);
         }
-        kept.push(token);
+        cached.push(token);
         Some(value)
     }
 
-    async fn give(&self, wanted: &Wanted) -> Result<Token, String> {
-        let Wanted { service, scope } = wanted;
-        let parameters = [("service", service), ("scope", scope)].into_iter();
+    async fn fetch(&self, scope: &TokenScope) -> Result<Token, String> {
+        let TokenScope { service, scope: name } = scope;
+        let parameters = [("service", service), ("scope", name)].into_iter();
         let parameters = parameters.filter_map(|(name, value)| {
             let value = utf8_percent_encode(value.as_deref()?, NON_ALPHANUMERIC);
             Some(format!("{name}={value}"))
         });
-        let outgoing = Outgoing {
+        let outgoing = OutgoingRequest {
             method: "GET".to_owned(),
             path: format!("?{}", parameters.collect::<Vec<_>>().join("&")),
             headers: HeaderMap::new(),
@@ -130,50 +129,55 @@ impl Tokens {
             timeout: None,
         };
         let asked = Instant::now();
-        // What it is told is for the guests of an endpoint, and this one has none.
-        let response = Box::pin(self.giver.send(outgoing)).await;
-        let response = response.map_err(|_| self.giver.place.unreached_because())?;
+        // The error is replaced: its message is for guests, which do not use the token server.
+        let response = Box::pin(self.token_server.send(outgoing)).await;
+        let response = response.map_err(|_| self.token_server.label.unreached_because())?;
         let status = response.status();
-        let failed = |what: &str| format!("{} gave no token: {what}", self.giver.place.url);
+        let failed =
+            |what: &str| format!("{} issued no token: {what}", self.token_server.label.url);
         if !status.is_success() {
-            return Err(failed(&format!("it answered {status}")));
+            return Err(failed(&format!("it responded {status}")));
         }
         let reading = Limited::new(response.into_body(), ANSWER).collect();
-        let body = tokio::time::timeout(self.giver.timeout, reading).await;
-        let body = body.map_err(|_| failed("its answer took too long"))?;
+        let body = tokio::time::timeout(self.token_server.timeout, reading).await;
+        let body = body.map_err(|_| failed("its response took too long"))?;
         let body = body.map_err(|error| failed(&error.to_string()))?.to_bytes();
-        // What is wrong with it is not told: the token is in it.
-        let given: Given =
-            serde_json::from_slice(&body).map_err(|_| failed("its answer is not understood"))?;
-        let token = given.token.or(given.access_token);
-        let token = token.ok_or_else(|| failed("there is none in its answer"))?;
+        // The parse error is not shown: it may contain the token.
+        let response: TokenResponse = serde_json::from_slice(&body)
+            .map_err(|_| failed("its response is not a token response"))?;
+        let token = response.token.or(response.access_token);
+        let token = token.ok_or_else(|| failed("its response contains no token"))?;
         let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-            .map_err(|_| failed("it contains what a header cannot carry"))?;
+            .map_err(|_| failed("it contains characters that a header cannot carry"))?;
         value.set_sensitive(true);
-        let holds = given.expires_in.map_or(USUAL, Duration::from_secs);
-        let until = asked.checked_add(holds.saturating_sub(MARGIN).min(USUAL * 60));
-        Ok(Token { wanted: wanted.clone(), value, until: until.unwrap_or(asked) })
+        let holds = response.expires_in.map_or(DEFAULT_LIFETIME, Duration::from_secs);
+        let until =
+            asked.checked_add(holds.saturating_sub(EXPIRY_MARGIN).min(DEFAULT_LIFETIME * 60));
+        Ok(Token { scope: scope.clone(), value, until: until.unwrap_or(asked) })
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<Token>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cached(&self) -> std::sync::MutexGuard<'_, Vec<Token>> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The realm of a challenge for a bearer token, and what it is wanted for.
-fn challenge(value: &HeaderValue) -> Option<(String, Wanted)> {
+/// Realm and scope of a bearer challenge.
+fn challenge(value: &HeaderValue) -> Option<(String, TokenScope)> {
     let challenges = http_auth::parse_challenges(value.to_str().ok()?).ok()?;
     let bearer = challenges.into_iter().find(|it| it.scheme.eq_ignore_ascii_case("bearer"))?;
-    let told = |name: &str| {
+    let parameter = |name: &str| {
         let mut params = bearer.params.iter();
         let (_, value) = params.find(|(own, _)| own.eq_ignore_ascii_case(name))?;
         Some(value.to_unescaped())
     };
-    Some((told("realm")?, Wanted { service: told("service"), scope: told("scope") }))
+    Some((
+        parameter("realm")?,
+        TokenScope { service: parameter("service"), scope: parameter("scope") },
+    ))
 }
 
-/// An address without the port that its scheme means anyway, and without a slash at its end.
-fn plain(url: &str) -> String {
+/// A URL in lower case without the scheme's default port and without a trailing slash.
+fn normalized(url: &str) -> String {
     let url = url.trim_end_matches('/');
     for (scheme, port) in [("https://", ":443"), ("http://", ":80")] {
         if let Some(rest) = url.strip_prefix(scheme) {

@@ -3,7 +3,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use super::*;
 
 #[test]
-fn a_file_is_replaced_as_a_whole_and_nothing_is_left_beside_it() {
+fn a_file_is_replaced_atomically_without_leftovers() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("notes");
     write(&file, b"first", 0o600).unwrap();
@@ -14,7 +14,7 @@ fn a_file_is_replaced_as_a_whole_and_nothing_is_left_beside_it() {
 }
 
 #[test]
-fn a_link_in_its_place_is_replaced_and_not_followed() {
+fn a_symbolic_link_is_replaced_and_not_followed() {
     let home = tempfile::tempdir().unwrap();
     let (file, precious) = (home.path().join("notes"), home.path().join("precious"));
     fs::write(&precious, "precious").unwrap();
@@ -26,7 +26,7 @@ fn a_link_in_its_place_is_replaced_and_not_followed() {
 }
 
 #[test]
-fn threads_that_write_the_same_file_each_write_a_whole_one() {
+fn concurrent_writers_leave_one_complete_file() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("notes");
     std::thread::scope(|scope| {
@@ -44,7 +44,7 @@ fn threads_that_write_the_same_file_each_write_a_whole_one() {
 }
 
 #[test]
-fn what_cannot_be_put_in_place_leaves_nothing_behind() {
+fn a_failed_rename_leaves_no_temporary_file() {
     let home = tempfile::tempdir().unwrap();
     let taken = home.path().join("taken");
     fs::create_dir(&taken).unwrap();

@@ -1,12 +1,12 @@
-//! URLs in messages: without what may be a secret.
+//! Masking of secrets in URLs, for messages.
 
 use std::ops::Range;
 
-/// What stands in a message where a secret was.
+/// Replaces secrets in messages.
 pub const MASK: &str = "<masked>";
 
-/// A URL, or a path with query, as it may be shown: user and password and the values of its query are
-/// replaced by [`MASK`].
+/// A URL, or a path with query, for messages: user, password and query values are replaced by
+/// [`MASK`].
 pub fn masked_url(url: &str) -> String {
     let mut shown = String::with_capacity(url.len());
     let mut at = 0;
@@ -19,15 +19,15 @@ pub fn masked_url(url: &str) -> String {
     shown
 }
 
-/// The parts of a URL, or of a path with query, that are not shown, in order: user and password, the
-/// values of the query, a query without keys, and the fragment.
+/// The ranges of a URL, or of a path with query, to mask, in order: user and password, query
+/// values, a query without keys, and the fragment.
 pub fn masked_parts(url: &str) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     let authority = url.find("://").map_or(0, |at| at + 3);
     let query = url.find(['?', '#']).unwrap_or(url.len());
     if authority > 0 {
-        // Readers disagree about where an authority with a slash in its password ends. Whatever stands
-        // in front of the last `@` may be a part of it.
+        // Parsers disagree about where an authority ends if the password contains a slash, so
+        // everything before the last `@` is masked.
         let end = query.max(authority);
         if let Some(at) = url[authority..end].rfind('@') {
             parts.push(authority..authority + at);
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn user_password_and_values_of_a_query_are_not_shown() {
+    fn user_password_and_query_values_are_masked() {
         for (url, shown) in [
             ("http://host:80/base", "http://host:80/base"),
             ("unix:///run/docker.sock", "unix:///run/docker.sock"),
@@ -83,7 +83,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_masked_and_a_secret_is_never_left(
+        fn secrets_are_masked_in_any_text(
             head in "(https?://)?[a-z@:/.]{0,8}", key in "[a-z]{0,3}", text in "\\PC*",
         ) {
             let _ = masked_url(&text);

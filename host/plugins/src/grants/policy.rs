@@ -1,4 +1,4 @@
-//! The rules of one endpoint, and what is said of what they do not allow.
+//! The rules of one endpoint, and the messages about requests that they do not allow.
 
 use std::fmt;
 
@@ -6,76 +6,76 @@ use drowse_provider_rules::{InvalidQuery, NormalizedPath, RequestQuery, Rule, ca
 
 use super::{masked_url, toml_key, toml_string};
 
-/// The rules of one endpoint, and where they come from.
+/// The rules of one endpoint, and their origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     rules: Vec<Rule>,
     origin: RulesOrigin,
-    /// What the plugin says it needs here, to be proposed for what is refused.
-    wished: Vec<Rule>,
+    /// Rules that the plugin requires, proposed for refused requests.
+    required: Vec<Rule>,
 }
 
-/// Who wrote the rules of an endpoint.
+/// Origin of an endpoint's rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RulesOrigin {
-    /// The operator, in the grant.
+    /// The operator's grant.
     Granted,
-    /// The plugin, in what it says it needs; the grant has no rules of its own.
-    Wished,
-    /// Nobody: the grant has none and the plugin does not name this endpoint.
-    Nobody,
+    /// The plugin's requirements; the grant has no rules.
+    Required,
+    /// None: the grant has no rules and the plugin does not declare the endpoint.
+    Undeclared,
 }
 
-/// What an HTTP request must be compared with, and whom to name when it is refused.
+/// An HTTP request to check, with the names for messages.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct HttpAttempt<'a> {
     /// The configured provider.
     pub provider: &'a str,
     /// The granted name.
     pub endpoint: &'a str,
     /// Upper case.
     pub method: &'a str,
-    /// Path and query as the provider wrote them.
+    /// Path and query as sent by the plugin.
     pub path: &'a str,
     /// It has a body.
     pub body: bool,
-    /// The target the call is about: a segment equal to it becomes `*` in the advice.
+    /// Handle of the call's target; an equal path segment becomes `*` in the proposed rule.
     pub target: Option<&'a str>,
 }
 
-/// What a gRPC call must be compared with, and whom to name when it is refused.
+/// A gRPC call to check, with the names for messages.
 #[derive(Clone, Copy, Debug)]
-pub struct Called<'a> {
+pub struct GrpcAttempt<'a> {
     /// The configured provider.
     pub provider: &'a str,
     /// The granted name.
     pub endpoint: &'a str,
-    /// `/package.Service/Method` as the provider wrote it.
+    /// `/package.Service/Method` as sent by the plugin.
     pub method: &'a str,
 }
 
 // === impl Policy ===
 
 impl Policy {
-    /// The policy of an endpoint: the operator's rules, else the plugin's own wishes for it.
-    pub fn new(granted: Option<Vec<Rule>>, wished: Option<Vec<Rule>>) -> Self {
-        let origin = match (&granted, &wished) {
+    /// The policy of an endpoint: the operator's rules, else those that the plugin requires.
+    pub fn new(granted: Option<Vec<Rule>>, required: Option<Vec<Rule>>) -> Self {
+        let origin = match (&granted, &required) {
             (Some(_), _) => RulesOrigin::Granted,
-            (None, Some(_)) => RulesOrigin::Wished,
-            (None, None) => RulesOrigin::Nobody,
+            (None, Some(_)) => RulesOrigin::Required,
+            (None, None) => RulesOrigin::Undeclared,
         };
-        let wished = wished.unwrap_or_default();
-        Self { rules: granted.unwrap_or_else(|| wished.clone()), origin, wished }
+        let required = required.unwrap_or_default();
+        Self { rules: granted.unwrap_or_else(|| required.clone()), origin, required }
     }
 
-    /// What the plugin says it needs here and these rules do not allow.
+    /// Rules that the plugin requires and these rules do not cover.
     pub fn lacks(&self) -> impl Iterator<Item = &Rule> {
-        self.wished.iter().filter(|wish| !self.rules.iter().any(|rule| rule.covers(wish)))
+        self.required.iter().filter(|wish| !self.rules.iter().any(|rule| rule.covers(wish)))
     }
 
-    /// Lets an HTTP request pass, or says why not and which line to add.
-    pub fn check(&self, asked: &Asked<'_>) -> Result<(), String> {
-        let Asked { provider, endpoint, method, path, body, .. } = *asked;
+    /// Allows an HTTP request, or fails with the reason and the line to add.
+    pub fn check(&self, asked: &HttpAttempt<'_>) -> Result<(), String> {
+        let HttpAttempt { provider, endpoint, method, path, body, .. } = *asked;
         let refused = |why: &dyn fmt::Display| {
             let path = shown(&masked_url(path));
             format!(
@@ -86,8 +86,8 @@ impl Policy {
             let method = shown(method);
             return Err(format!(
                 "provider {provider:?}: method {method} on endpoint {endpoint:?} is refused: \
-                 it is not one upper-case word, it opens a tunnel, or its answer repeats the request \
-                 with the credentials in it"
+                 it is not one upper-case word, it opens a tunnel, or its response repeats the \
+                 request with its credentials"
             ));
         }
         let clean = NormalizedPath::parse(path).map_err(|flaw| refused(&flaw))?;
@@ -97,7 +97,7 @@ impl Policy {
         let path = shown(&masked_url(path));
         let with_body = if body { " with a body" } else { "" };
         let what = format!("{method}{with_body} {path}");
-        let wish = self.wished.iter().find(|wish| wish.allows(method, &clean, body)).cloned();
+        let wish = self.required.iter().find(|wish| wish.allows(method, &clean, body)).cloned();
         let rule = wish.or_else(|| Rule::suggest(method, &clean, body, asked.target));
         Err(match (rule, clean.query()) {
             (Some(rule), _) => self.advice(provider, endpoint, &what, &rule.to_string()),
@@ -109,9 +109,9 @@ impl Policy {
         })
     }
 
-    /// Lets a gRPC call pass, or says why not and which line to add.
-    pub fn check_call(&self, called: &Called<'_>) -> Result<(), String> {
-        let Called { provider, endpoint, method } = *called;
+    /// Allows a gRPC call, or fails with the reason and the line to add.
+    pub fn check_call(&self, called: &GrpcAttempt<'_>) -> Result<(), String> {
+        let GrpcAttempt { provider, endpoint, method } = *called;
         if call(method).is_none() {
             let method = shown(method);
             return Err(format!(
@@ -122,7 +122,7 @@ impl Policy {
         if self.rules.iter().any(|rule| rule.allows_call(method)) {
             return Ok(());
         }
-        let wish = self.wished.iter().find(|wish| wish.allows_call(method)).map(Rule::to_string);
+        let wish = self.required.iter().find(|wish| wish.allows_call(method)).map(Rule::to_string);
         let rule = wish.unwrap_or_else(|| method.to_owned());
         Err(self.advice(provider, endpoint, &format!("gRPC call {method}"), &rule))
     }
@@ -134,27 +134,27 @@ impl Policy {
                 "provider {provider:?}: {what} is not granted on endpoint {endpoint:?}: {}",
                 add(provider, endpoint, &[rule]),
             ),
-            RulesOrigin::Wished => format!(
+            RulesOrigin::Required => format!(
                 "provider {provider:?}: {what} is not granted on endpoint {endpoint:?} and not \
-                 among the rules that the plugin asks for: add to {}: rules = [{}]",
+                 among the rules that the plugin requires: add to {}: rules = [{}]",
                 table(provider, endpoint),
                 self.rules.iter().map(quoted).chain([rule]).collect::<Vec<_>>().join(", "),
             ),
-            RulesOrigin::Nobody => format!(
+            RulesOrigin::Undeclared => format!(
                 "provider {provider:?}: {what} is not granted: endpoint {endpoint:?} has no rules \
-                 and the plugin does not say what it needs there: add to {}: rules = [{rule}]",
+                 and the plugin does not declare its rules there: add to {}: rules = [{rule}]",
                 table(provider, endpoint),
             ),
         }
     }
 }
 
-/// What to add to an endpoint that has rules: the line as it stands between its brackets.
+/// Advice for an endpoint with rules: the text to add between the brackets.
 fn add(provider: &str, endpoint: &str, rules: &[String]) -> String {
     format!("add to the rules of {}: {},", table(provider, endpoint), rules.join(", "))
 }
 
-/// The line with which an endpoint that has rules allows these, too.
+/// Advice that adds `rules` to an endpoint with rules.
 pub fn line_to_add(provider: &str, endpoint: &str, rules: &[&Rule]) -> String {
     add(provider, endpoint, &rules.iter().copied().map(quoted).collect::<Vec<_>>())
 }
@@ -167,15 +167,15 @@ fn quoted(rule: &Rule) -> String {
     toml_string(&rule.to_string())
 }
 
-/// What is said of a query that only `?*` lets pass.
+/// The refusal of a query that only `?*` allows.
 fn ambiguous(provider: &str, endpoint: &str, what: &str, flaw: InvalidQuery) -> String {
     format!(
         "provider {provider:?}: {what} is refused on endpoint {endpoint:?}: servers may read its \
-         query in different ways: {flaw}; only a rule that ends in `?*` lets it pass"
+         query in different ways: {flaw}; only a rule that ends in `?*` allows it"
     )
 }
 
-/// A provider's text made fit for a message: one line, not too long.
+/// Escapes and truncates a plugin's text for a message.
 fn shown(text: &str) -> String {
     text.chars().take(200).flat_map(char::escape_debug).collect()
 }

@@ -1,4 +1,4 @@
-//! Is this a plugin at all? Looked at before anything of it runs.
+//! Checks of a plugin file before any of its code runs.
 
 use std::borrow::Cow;
 
@@ -6,33 +6,33 @@ use wasmparser::{Parser, Payload};
 use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 
-/// The version of the contract that this router speaks.
+/// Contract version of this router.
 pub(crate) const CONTRACT: &str = "0.1.0";
-/// Versions with this beginning fit.
+/// Prefix of compatible versions.
 const COMPATIBLE: &str = "0.1.";
-/// What a plugin exports.
+/// Export of every plugin, without its version.
 pub(crate) const PROVIDER: &str = "drowse:provider/provider@";
-/// Where its imports come from.
+/// Package of the contract's imports.
 const OURS: &str = "drowse:provider/";
-/// Interfaces of the contract that this router offers.
+/// Interfaces that this router offers.
 const OFFERED: [&str; 10] =
     ["types", "log", "clock", "http", "grpc", "command", "network", "udp", "events", "memo"];
 
 const BUILD: &str = "build it with drowse-provider-sdk or wit-bindgen for wasm32-unknown-unknown \
                      or wasm32-wasip2";
 
-/// Fails unless it is a component or a core module, by its first bytes.
+/// Fails unless the file is a component or a core module, according to its first bytes.
 pub(crate) fn is_wasm(bytes: &[u8]) -> Result<(), String> {
     if !bytes.starts_with(b"\0asm") {
         return Err(format!("it is not WASM; {BUILD}"));
     }
     if !Parser::is_component(bytes) && !Parser::is_core_wasm(bytes) {
-        return Err(format!("it is WASM of a version that is not known here; {BUILD}"));
+        return Err(format!("it is WASM of an unsupported version; {BUILD}"));
     }
     Ok(())
 }
 
-/// The component that a file is, or that its core module becomes.
+/// The component in a file: the file itself, or the encoded core module.
 pub(crate) fn component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     if Parser::is_component(bytes) {
         return Ok(Cow::Borrowed(bytes));
@@ -54,16 +54,16 @@ pub(crate) fn component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
         .module(bytes)
         .and_then(|mut encoder| encoder.encode());
     encoded.map(Cow::Owned).map_err(|error| {
-        format!("its core module cannot become a component: {error:#}; build it against wit/v0.1")
+        format!("its core module cannot be converted to a component: {error:#}; build it against wit/v0.1")
     })
 }
 
-/// What matters of a core module.
+/// Properties of a core module.
 #[derive(Default)]
 struct Module {
-    /// It carries its component type.
+    /// Whether it contains its component type.
     typed: bool,
-    /// An import that only wasip1 has.
+    /// An import of wasip1, if any.
     wasip1: Option<String>,
 }
 
@@ -90,14 +90,14 @@ impl Module {
     }
 }
 
-/// The version of the contract that a compiled component exports, if this router speaks it.
+/// Contract version that a compiled component exports, if compatible.
 pub(super) fn contract_of(component: &Component) -> Result<String, String> {
     let ty = component.component_type();
     let mut exports = ty.exports(component.engine());
     contract(exports.find_map(|(name, _)| name.strip_prefix(PROVIDER)))
 }
 
-/// The version of the contract that a component exports, if this router speaks it.
+/// The exported contract version, if compatible.
 pub(crate) fn contract(version: Option<&str>) -> Result<String, String> {
     match version {
         Some(version) if version.starts_with(COMPATIBLE) => Ok(version.to_owned()),
@@ -106,12 +106,12 @@ pub(crate) fn contract(version: Option<&str>) -> Result<String, String> {
              build it against wit/v0.1, or use the router that it is made for"
         )),
         None => Err(format!(
-            "it does not export {PROVIDER}{CONTRACT}, so it is no drowse provider; {BUILD}"
+            "it does not export {PROVIDER}{CONTRACT}, so it is not a drowse provider; {BUILD}"
         )),
     }
 }
 
-/// The names of everything a component imports, if this router offers it.
+/// Names of all imports of a component, if this router offers them.
 pub(super) fn imports(component: &Component) -> Result<Vec<String>, String> {
     let ty = component.component_type();
     let engine = component.engine();

@@ -1,24 +1,24 @@
 use super::*;
 
-fn house() -> (tempfile::TempDir, Arc<House>) {
+fn host() -> (tempfile::TempDir, Arc<PluginHost>) {
     let dir = tempfile::tempdir().unwrap();
-    let cache = Cache::open(&dir.path().join("compiled"));
-    let house = House {
+    let cache = CompiledCache::open(&dir.path().join("compiled"));
+    let host = PluginHost {
         runtime: Runtime::new().unwrap(),
         cache,
         compiler: Compiler::new(None, crate::settings::CompileLimits::default()),
         memory: Arc::default(),
-        places: Arc::default(),
-        starter: Starter::default(),
+        endpoint_index: Arc::default(),
+        launch_options: LaunchOptions::default(),
         records: Arc::default(),
     };
-    (dir, Arc::new(house))
+    (dir, Arc::new(host))
 }
 
 async fn refusal(bytes: impl Into<Cow<'static, [u8]>>) -> String {
-    let (_dir, house) = house();
-    let source = Source::new(Kind::Component, "plugins/test.wasm", bytes);
-    load(&house, source).await.err().expect("it is refused")
+    let (_dir, host) = host();
+    let source = PluginSource::new(PluginKind::Component, "plugins/test.wasm", bytes);
+    load(&host, source).await.err().expect("it is refused")
 }
 
 async fn refusal_of_text(text: &str) -> String {
@@ -26,14 +26,14 @@ async fn refusal_of_text(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_not_wasm_is_named_so() {
+async fn a_file_that_is_not_wasm_is_refused() {
     let cause = refusal(&b"#!/bin/sh"[..]).await;
     assert!(cause.starts_with("plugin plugins/test.wasm: it is not WASM; build it"), "{cause}");
     assert!(refusal(&b""[..]).await.contains("it is not WASM"));
 }
 
 #[tokio::test]
-async fn half_a_file_is_refused() {
+async fn a_truncated_file_is_refused() {
     let whole = wat::parse_str("(module (memory 1) (func (export \"f\")))").unwrap();
     let half = whole[..whole.len() - 3].to_vec();
     assert!(refusal(half).await.contains("not a complete WASM file"));
@@ -43,7 +43,7 @@ async fn half_a_file_is_refused() {
 }
 
 #[tokio::test]
-async fn a_wasip1_module_gets_advice() {
+async fn a_wasip1_module_is_refused_with_the_target_to_use() {
     let cause = refusal_of_text(
         "(module (import \"wasi_snapshot_preview1\" \"fd_write\" (func (param i32 i32 i32 i32) (result i32))))",
     )
@@ -55,7 +55,7 @@ async fn a_wasip1_module_gets_advice() {
 }
 
 #[tokio::test]
-async fn a_module_without_a_component_type_gets_advice() {
+async fn a_module_without_a_component_type_is_refused_with_the_build_command() {
     let cause = refusal_of_text("(module (func (export \"start\")))").await;
     assert!(
         cause.contains("without a component type; build it with drowse-provider-sdk"),
@@ -70,7 +70,7 @@ async fn a_component_that_is_no_provider_is_refused() {
 }
 
 #[tokio::test]
-async fn another_contract_is_named_with_both_versions() {
+async fn an_incompatible_contract_is_refused_with_both_versions() {
     let cause = refusal_of_text(
         "(component (instance $p) (export \"drowse:provider/provider@0.2.0\" (instance $p)))",
     )
@@ -79,7 +79,7 @@ async fn another_contract_is_named_with_both_versions() {
 }
 
 #[tokio::test]
-async fn interfaces_that_are_not_offered_are_named() {
+async fn unknown_interfaces_of_the_contract_are_named() {
     for interface in ["shell", "files"] {
         let cause = refusal_of_text(&format!(
             "(component
@@ -95,7 +95,7 @@ async fn interfaces_that_are_not_offered_are_named() {
 }
 
 #[tokio::test]
-async fn imports_of_elsewhere_are_named() {
+async fn imports_of_other_packages_are_named() {
     let cause = refusal_of_text(
         "(component
             (import \"wasi:http/outgoing-handler@0.2.0\" (instance (export \"handle\" (func))))
@@ -115,13 +115,13 @@ async fn a_provider_without_the_functions_of_the_contract_is_refused() {
 }
 
 #[test]
-fn nothing_that_a_plugin_says_of_itself_moves_the_cursor() {
+fn texts_of_describe_contain_no_control_characters() {
     const EVIL: &str = "a\nb\u{1b}[2J\u{202e}";
     let mut info = info();
     let schema = serde_json::json!({
         "properties": { EVIL: { "description": EVIL, "enum": [EVIL], "default": EVIL } },
     });
-    let said = types::Description {
+    let description = types::Description {
         name: EVIL.into(),
         version: EVIL.into(),
         summary: EVIL.into(),
@@ -151,7 +151,7 @@ fn nothing_that_a_plugin_says_of_itself_moves_the_cursor() {
         target_schema: schema.to_string(),
         attributes: Vec::new(),
     };
-    accept(&mut info, said).unwrap();
+    accept(&mut info, description).unwrap();
     let (endpoint, command) = (&info.endpoints[0], &info.commands[0]);
     let network = &info.networks[0];
     let mut texts = vec![
@@ -181,8 +181,8 @@ fn nothing_that_a_plugin_says_of_itself_moves_the_cursor() {
 }
 
 #[test]
-fn an_endpoint_for_datagrams_has_no_rules() {
-    let said = |rules: &[&str]| types::Description {
+fn rules_on_a_datagram_endpoint_are_refused() {
+    let description = |rules: &[&str]| types::Description {
         name: "lamps".into(),
         version: "1".into(),
         summary: String::new(),
@@ -201,14 +201,14 @@ fn an_endpoint_for_datagrams_has_no_rules() {
         target_schema: "true".into(),
         attributes: Vec::new(),
     };
-    assert_eq!(accept(&mut info(), said(&[])), Ok(()));
-    let cause = accept(&mut info(), said(&["GET /a"])).unwrap_err();
-    assert!(cause.contains("\"lan\": it has rules and is for datagrams"), "{cause}");
+    assert_eq!(accept(&mut info(), description(&[])), Ok(()));
+    let cause = accept(&mut info(), description(&["GET /a"])).unwrap_err();
+    assert!(cause.contains("\"lan\": rules are not allowed on a datagram endpoint"), "{cause}");
 }
 
 #[test]
-fn a_rule_that_does_not_look_like_what_it_is_is_refused() {
-    let said = types::Description {
+fn a_rule_with_hidden_characters_is_refused() {
+    let description = types::Description {
         name: "evil".into(),
         version: "1".into(),
         summary: String::new(),
@@ -227,8 +227,8 @@ fn a_rule_that_does_not_look_like_what_it_is_is_refused() {
         target_schema: "true".into(),
         attributes: Vec::new(),
     };
-    let cause = accept(&mut info(), said).unwrap_err();
-    assert!(cause.contains("not plain text") && !cause.contains('\u{202e}'), "{cause}");
+    let cause = accept(&mut info(), description).unwrap_err();
+    assert!(cause.contains("contains hidden characters") && !cause.contains('\u{202e}'), "{cause}");
 }
 
 fn info() -> PluginInfo {
@@ -236,7 +236,7 @@ fn info() -> PluginInfo {
         name: String::new(),
         version: String::new(),
         summary: String::new(),
-        kind: Kind::Component,
+        kind: PluginKind::Component,
         origin: "bundled".into(),
         digest: String::new(),
         size: 0,

@@ -1,21 +1,21 @@
-//! A CNI configuration: a chain of plugins, and what each of them is asked with.
+//! A CNI configuration: a chain of plugins, and the input of each of them.
 
 use std::{net::IpAddr, path::Path};
 
 use serde_json::{Map, Value, json};
 
-/// Largest configuration that is read.
+/// Maximum bytes of a configuration.
 const CONFIG: u64 = 1 << 20;
-/// Most plugins in a chain.
+/// Maximum plugins in a chain.
 const PLUGINS: usize = 16;
 
-/// A configuration that has been read.
+/// A parsed configuration.
 #[derive(Debug)]
 pub(super) struct Chain {
     /// The network's name in the configuration.
     pub(super) name: String,
     version: String,
-    /// Its plugins know `CHECK`.
+    /// Whether its plugins support CHECK.
     pub(super) can_check: bool,
     pub(super) plugins: Vec<Plugin>,
 }
@@ -23,12 +23,12 @@ pub(super) struct Chain {
 /// One plugin of the chain.
 #[derive(Debug)]
 pub(super) struct Plugin {
-    /// Its program's name.
+    /// Name of its executable.
     pub(super) kind: String,
     config: Map<String, Value>,
-    /// It takes the wanted address as a capability.
+    /// Whether it has the capability `ips`, which passes the requested address.
     takes_ips: bool,
-    /// And the hardware address.
+    /// Whether it has the capability `mac`.
     takes_mac: bool,
 }
 
@@ -51,7 +51,7 @@ impl Chain {
         let config: Map<String, Value> =
             serde_json::from_slice(text).map_err(|error| error.to_string())?;
         let word = |key: &str| config.get(key).and_then(Value::as_str);
-        let name = word("name").filter(|name| is_name(name)).ok_or("it has no plain `name`")?;
+        let name = word("name").filter(|name| is_name(name)).ok_or("it has no valid `name`")?;
         let version = word("cniVersion").unwrap_or("0.2.0");
         let plugins = match config.get("plugins") {
             Some(Value::Array(plugins)) => plugins.iter().map(Plugin::parse).collect(),
@@ -59,38 +59,38 @@ impl Chain {
             None => Plugin::parse(&Value::Object(config.clone())).map(|only| vec![only]),
         }?;
         if plugins.is_empty() || plugins.len() > PLUGINS {
-            return Err(format!("it has {} plugins; 1 to {PLUGINS} can be run", plugins.len()));
+            return Err(format!("it has {} plugins; 1 to {PLUGINS} are allowed", plugins.len()));
         }
         let disabled = config.get("disableCheck").is_some_and(|held| *held == json!(true));
         Ok(Self {
             name: name.to_owned(),
             version: version.to_owned(),
-            can_check: !disabled && knows_check(version),
+            can_check: !disabled && supports_check(version),
             plugins,
         })
     }
 
-    /// What a plugin reads.
+    /// The input of a plugin.
     pub(super) fn config(
         &self,
         plugin: &Plugin,
         result: Option<&Map<String, Value>>,
         address: Option<&str>,
-        hardware: &str,
+        mac: &str,
     ) -> Value {
         let mut config = plugin.config.clone();
         config.remove("capabilities");
         config.insert("name".into(), self.name.as_str().into());
         config.insert("cniVersion".into(), self.version.as_str().into());
-        let mut wanted = Map::new();
+        let mut runtime_config = Map::new();
         if let Some(address) = address.filter(|_| plugin.takes_ips) {
-            wanted.insert("ips".into(), json!([address]));
+            runtime_config.insert("ips".into(), json!([address]));
         }
         if plugin.takes_mac {
-            wanted.insert("mac".into(), hardware.into());
+            runtime_config.insert("mac".into(), mac.into());
         }
-        if !wanted.is_empty() {
-            config.insert("runtimeConfig".into(), Value::Object(wanted));
+        if !runtime_config.is_empty() {
+            config.insert("runtimeConfig".into(), Value::Object(runtime_config));
         }
         if let Some(result) = result {
             config.insert("prevResult".into(), Value::Object(result.clone()));
@@ -98,7 +98,7 @@ impl Chain {
         Value::Object(config)
     }
 
-    /// What the plugin `loopback` reads.
+    /// The input of the plugin `loopback`.
     pub(super) fn loopback(&self) -> Value {
         json!({ "cniVersion": self.version, "name": "loopback", "type": "loopback" })
     }
@@ -108,9 +108,9 @@ impl Chain {
 
 impl Plugin {
     fn parse(config: &Value) -> Result<Self, String> {
-        let Value::Object(config) = config else { return Err("a plugin is not a table".into()) };
+        let Value::Object(config) = config else { return Err("a plugin is not an object".into()) };
         let kind = config.get("type").and_then(Value::as_str);
-        let kind = kind.filter(|kind| is_name(kind)).ok_or("a plugin has no plain `type`")?;
+        let kind = kind.filter(|kind| is_name(kind)).ok_or("a plugin has no valid `type`")?;
         let capabilities = config.get("capabilities");
         let takes = |what| capabilities.and_then(|held| held.get(what)) == Some(&json!(true));
         let (takes_ips, takes_mac) = (takes("ips"), takes("mac"));
@@ -118,21 +118,21 @@ impl Plugin {
     }
 }
 
-/// A name that is one component of a path.
+/// Whether a name is a single path component.
 fn is_name(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
-/// Since 0.4.0.
-fn knows_check(version: &str) -> bool {
+/// CHECK exists since CNI 0.4.0.
+fn supports_check(version: &str) -> bool {
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     (major, minor) >= (0, 4)
 }
 
-/// A result in which the container's namespace is at `to` and not at `from`.
+/// Replaces the namespace path `from` in a result by `to`.
 pub(super) fn with_sandbox(
     result: &Map<String, Value>,
     from: &str,
@@ -148,14 +148,14 @@ pub(super) fn with_sandbox(
     result
 }
 
-/// The container's addresses in a result, without prefix length.
+/// The container's addresses in a result, without prefix lengths.
 pub(super) fn addresses(result: &Map<String, Value>) -> Vec<IpAddr> {
     let list = |key: &str| result.get(key).and_then(Value::as_array).map(Vec::as_slice);
     let interfaces = list("interfaces").unwrap_or_default();
     let inside = |ip: &Value| {
         let index = ip.get("interface").and_then(Value::as_u64);
         let interface = index.and_then(|index| interfaces.get(usize::try_from(index).ok()?));
-        // Without interfaces, as old plugins answer, every address is the container's.
+        // In results without interfaces, as of old plugins, every address is the container's.
         interface.is_none_or(|interface| {
             interface.get("sandbox").and_then(Value::as_str).is_some_and(|it| !it.is_empty())
         })

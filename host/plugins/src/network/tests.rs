@@ -9,14 +9,15 @@ use tokio::process::{Child, Command};
 
 use super::*;
 
-/// A network of scripted plugins, and a process with a network namespace of its own.
+/// A network of scripted plugins, and a process in its own network namespace.
 struct Lan {
     dir: TempDir,
     networks: Networks,
     process: Child,
 }
 
-/// Writes down what it is asked and read. `add` and `check` are programs that say what comes of it.
+/// Creates a plugin script that records its environment and input. `add` and `check` are shell
+/// commands that produce its result.
 fn plugin(dir: &Path, name: &str, add: &str, check: &str) {
     let script = format!(
         "#!/bin/sh\necho \"$CNI_COMMAND {name} $CNI_CONTAINERID $CNI_IFNAME $CNI_ARGS\" >>\"{asked}\"\n\
@@ -39,7 +40,7 @@ impl Lan {
         let dir = TempDir::new().unwrap();
         fs::create_dir(dir.path().join("bin")).unwrap();
         plugin(dir.path(), "bridge", ONE, check);
-        // What it reads it has written down, so it can say it again.
+        // It has recorded its input, so it can echo it.
         let again = second_add
             .replace("SAME", &format!("cat \"{}/portmap.ADD\" | {SAME}", dir.path().display()));
         plugin(dir.path(), "portmap", &again, "true");
@@ -66,7 +67,7 @@ impl Lan {
         Self { dir, networks, process: process.spawn().unwrap() }
     }
 
-    /// Waits until the process has left the test's namespace.
+    /// Waits until the process is in its own namespace.
     async fn attachment(&self) -> Attachment {
         let path = format!("/proc/{}/ns/net", self.process.id().unwrap());
         while Namespace::open(&path).is_err() {
@@ -90,15 +91,15 @@ impl Lan {
         self.dir.path().join("results/lan@default-web@eth0").exists()
     }
 
-    /// What each plugin was asked to do, with the path that it was given and the inode that it found
-    /// there.
+    /// Per plugin run: the command, the namespace path and the inode found there.
     fn namespaces(&self) -> Vec<(String, String, String)> {
-        let told = fs::read_to_string(self.dir.path().join("asked.namespaces")).unwrap_or_default();
+        let recorded =
+            fs::read_to_string(self.dir.path().join("asked.namespaces")).unwrap_or_default();
         let parts = |line: &str| {
             let mut parts = line.splitn(3, ' ').map(str::to_owned);
             Some((parts.next()?, parts.next()?, parts.next()?))
         };
-        told.lines().filter_map(parts).collect()
+        recorded.lines().filter_map(parts).collect()
     }
 
     fn read(&self, what: &str) -> Value {
@@ -106,7 +107,7 @@ impl Lan {
     }
 }
 
-/// Making a network namespace needs root.
+/// Creating a network namespace requires root.
 fn may_unshare() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
@@ -116,7 +117,7 @@ fn may_unshare() -> bool {
 }
 
 #[tokio::test]
-async fn a_chain_is_added_in_order_and_taken_away_in_reverse() {
+async fn a_chain_is_added_in_order_and_deleted_in_reverse() {
     if !may_unshare() {
         return;
     }
@@ -127,7 +128,7 @@ async fn a_chain_is_added_in_order_and_taken_away_in_reverse() {
     assert_eq!(added, Ok(vec!["10.9.0.7".parse().unwrap()]), "the container's own, without prefix");
     let read = lan.read("bridge.ADD");
     assert_eq!(read["name"], "lan");
-    let mac = hardware::address("lan", "default-web", "eth0");
+    let mac = mac_address::address("lan", "default-web", "eth0");
     assert_eq!(read["runtimeConfig"], json!({ "ips": ["10.9.0.7"], "mac": mac }));
     assert_eq!(lan.read("portmap.ADD").get("runtimeConfig"), None);
     assert_eq!((&read["bridge"], read.get("capabilities")), (&json!("br0"), None));
@@ -152,7 +153,7 @@ async fn a_chain_is_added_in_order_and_taken_away_in_reverse() {
 }
 
 #[tokio::test]
-async fn what_is_attached_is_looked_up_and_what_is_not_in_order_is_made_anew() {
+async fn an_intact_attachment_is_reused_and_a_broken_one_recreated() {
     if !may_unshare() {
         return;
     }
@@ -176,7 +177,7 @@ async fn what_is_attached_is_looked_up_and_what_is_not_in_order_is_made_anew() {
 }
 
 #[tokio::test]
-async fn a_late_deletion_leaves_alone_what_the_next_life_has_got() {
+async fn a_late_deletion_leaves_the_next_instance_s_attachment_alone() {
     if !may_unshare() {
         return;
     }
@@ -193,7 +194,7 @@ async fn a_late_deletion_leaves_alone_what_the_next_life_has_got() {
     assert_eq!(lan.networks.del(&attachment).await, Ok(()));
     assert!(!lan.kept(), "its own");
 
-    // The same of one that is gone: its path is what is left of it.
+    // The same for a namespace that no longer exists: only its path is left.
     let mut lan = Lan::new("SAME", "true");
     let attachment = lan.attachment().await;
     lan.networks.add(&attachment).await.unwrap();
@@ -203,7 +204,7 @@ async fn a_late_deletion_leaves_alone_what_the_next_life_has_got() {
 }
 
 #[tokio::test]
-async fn calls_for_one_attachment_follow_one_another() {
+async fn calls_for_one_attachment_are_serialized() {
     if !may_unshare() {
         return;
     }
@@ -214,19 +215,19 @@ async fn calls_for_one_attachment_follow_one_another() {
         assert_eq!(added, Ok(vec!["10.9.0.7".parse().unwrap()]));
     }
     let adds = lan.asked().iter().filter(|it| it.starts_with("ADD bridge")).count();
-    assert_eq!(adds, 1, "the others have found it attached: {:?}", lan.asked());
+    assert_eq!(adds, 1, "the others found it attached: {:?}", lan.asked());
 }
 
 #[tokio::test]
-async fn a_plugin_that_fails_half_way_is_named_and_everything_is_undone() {
+async fn a_failing_plugin_is_named_and_the_chain_is_undone() {
     if !may_unshare() {
         return;
     }
     let lan = Lan::new(REFUSES, "true");
     let failed = lan.networks.add(&lan.attachment().await).await;
-    let Err(NetworkError::Failed(told)) = failed else { panic!("{failed:?}") };
+    let Err(NetworkError::Failed(message)) = failed else { panic!("{failed:?}") };
     assert_eq!(
-        told,
+        message,
         "network \"lan\", container \"default-web\": ADD by \"portmap\": code 11: no room (none at all)"
     );
     let asked = lan.asked();
@@ -235,7 +236,7 @@ async fn a_plugin_that_fails_half_way_is_named_and_everything_is_undone() {
 }
 
 #[tokio::test]
-async fn a_plugin_that_hangs_is_killed_and_one_that_is_not_there_is_named() {
+async fn a_hanging_plugin_is_killed_and_a_missing_one_is_named() {
     if !may_unshare() {
         return;
     }
@@ -245,12 +246,12 @@ async fn a_plugin_that_hangs_is_killed_and_one_that_is_not_there_is_named() {
     grant.timeout = Duration::from_millis(200);
     let late = lan.networks.add(&attachment).await;
     assert!(
-        matches!(&late, Err(NetworkError::Timeout(told)) if told.contains("portmap")),
+        matches!(&late, Err(NetworkError::Timeout(message)) if message.contains("portmap")),
         "{late:?}"
     );
     fs::remove_file(lan.dir.path().join("bin/portmap")).unwrap();
-    let told = format!("{:?}", lan.networks.add(&attachment).await);
-    assert!(told.contains("is not in /nowhere, "), "{told}");
+    let message = format!("{:?}", lan.networks.add(&attachment).await);
+    assert!(message.contains("is not in /nowhere, "), "{message}");
 }
 
 #[tokio::test]
@@ -281,12 +282,12 @@ async fn only_namespaces_of_containers_are_attached() {
     let missing = networks.check(&of(&other_kind)).await;
     assert!(matches!(missing, Err(NetworkError::NotFound(_))), "{missing:?}");
     let refused = networks.del(&of("")).await;
-    let Err(NetworkError::Denied(told)) = refused else { panic!("{refused:?}") };
-    assert!(told.contains("add to [provider.box]: network.lan = { config = "), "{told}");
+    let Err(NetworkError::Denied(message)) = refused else { panic!("{refused:?}") };
+    assert!(message.contains("add to [provider.box]: network.lan = { config = "), "{message}");
 }
 
 #[tokio::test]
-async fn nothing_is_taken_away_from_the_router_s_own_namespace() {
+async fn nothing_is_deleted_from_the_router_s_own_namespace() {
     let lan = Lan::new("SAME", "true");
     let attachment = Attachment {
         network: "lan".into(),
@@ -300,22 +301,23 @@ async fn nothing_is_taken_away_from_the_router_s_own_namespace() {
     assert_eq!(lan.asked(), [""; 0], "no plugin was asked");
 }
 
-/// Set for the copy of this program that runs in a network namespace of its own.
+/// Set for the copy of this test that runs in its own network namespace.
 const INSIDE: &str = "DROWSE_TEST_INSIDE_NAMESPACE";
 
 #[test]
-fn the_machine_s_namespace_is_refused_to_a_router_in_another_one() {
+fn the_machine_s_namespace_is_refused_to_a_router_in_another_namespace() {
     if std::env::var_os(INSIDE).is_some() {
         let refused = Namespace::open("/proc/1/ns/net").map(drop);
-        let Err(NetworkError::Denied(told)) = refused else { panic!("{refused:?}") };
-        assert!(told.contains("the machine's own"), "{told}");
+        let Err(NetworkError::Denied(message)) = refused else { panic!("{refused:?}") };
+        assert!(message.contains("the machine's own"), "{message}");
         return;
     }
     if !may_unshare() {
         return;
     }
-    let name = "network::tests::the_machine_s_namespace_is_refused_to_a_router_in_another_one";
-    // A shell that may be looked at is process 1 there, and stays in this test's network namespace.
+    let name =
+        "network::tests::the_machine_s_namespace_is_refused_to_a_router_in_another_namespace";
+    // An inspectable shell is process 1 there, and stays in this test's network namespace.
     let mut copy = std::process::Command::new("unshare");
     copy.args([
         "--pid",
@@ -327,16 +329,16 @@ fn the_machine_s_namespace_is_refused_to_a_router_in_another_one() {
     ]);
     copy.arg(std::env::current_exe().unwrap()).args(["--exact", name]);
     let output = copy.env(INSIDE, "yes").output().unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+    let log = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && log.contains("1 passed"), "{log}");
 }
 
 #[tokio::test]
-async fn plugins_get_the_namespace_that_was_judged_whatever_its_path_leads_to_meanwhile() {
+async fn plugins_get_the_checked_namespace_even_if_its_path_is_reused() {
     if !may_unshare() {
         return;
     }
-    // The first plugin ends the process: its number, and so its path, may be another's then.
+    // The first plugin kills the process, so its PID, and with it the path, may be reused.
     let mut lan = Lan::new("SAME", "true");
     let attachment = lan.attachment().await;
     let pid = lan.process.id().unwrap();
@@ -345,13 +347,13 @@ async fn plugins_get_the_namespace_that_was_judged_whatever_its_path_leads_to_me
     let inode = Namespace::open(&attachment.namespace).unwrap().inode.to_string();
     lan.networks.add(&attachment).await.unwrap();
     lan.process.wait().await.unwrap();
-    let told = lan.namespaces();
-    assert_eq!(told.len(), 2, "{told:?}");
-    for (verb, path, found) in &told {
-        assert_eq!((verb.as_str(), found), ("ADD", &inode), "{told:?}");
+    let runs = lan.namespaces();
+    assert_eq!(runs.len(), 2, "{runs:?}");
+    for (verb, path, found) in &runs {
+        assert_eq!((verb.as_str(), found), ("ADD", &inode), "{runs:?}");
         assert!(path.starts_with(&format!("/proc/{}/fd/", std::process::id())), "{path}");
     }
-    // It is gone: plugins are told so, and no path that could be another's.
+    // The namespace no longer exists: plugins get no path, which could be another's.
     assert_eq!(lan.networks.del(&attachment).await, Ok(()));
     for (verb, path, _) in &lan.namespaces()[2..] {
         assert_eq!((verb.as_str(), path.as_str()), ("DEL", ""), "{:?}", lan.namespaces());
@@ -359,18 +361,18 @@ async fn plugins_get_the_namespace_that_was_judged_whatever_its_path_leads_to_me
 }
 
 #[tokio::test]
-async fn a_result_names_the_namespace_by_the_path_that_plugins_get() {
+async fn a_result_contains_the_namespace_path_that_plugins_get() {
     if !may_unshare() {
         return;
     }
-    // As the plugin `bridge` answers, and what it compares.
+    // As the plugin `bridge` responds and compares.
     let answers = r#"echo "{\"cniVersion\":\"1.0.0\",\"interfaces\":[{\"name\":\"eth0\",\"sandbox\":\"$CNI_NETNS\"}],\"ips\":[{\"address\":\"10.9.0.7/24\",\"interface\":0}]}""#;
     let lan = Lan::new("SAME", "true");
     let compares =
         format!("grep -q \"\\\"$CNI_NETNS\\\"\" \"{}/bridge.CHECK\"", lan.dir.path().display());
     plugin(lan.dir.path(), "bridge", answers, &compares);
     let attachment = lan.attachment().await;
-    // Other descriptors are open when it is checked.
+    // CHECK runs with other open descriptors.
     lan.networks.add(&attachment).await.unwrap();
     let held = fs::File::open("/dev/null").unwrap();
     assert_eq!(lan.networks.check(&attachment).await, Ok(()));
@@ -383,7 +385,7 @@ async fn a_result_names_the_namespace_by_the_path_that_plugins_get() {
 }
 
 #[test]
-fn a_configuration_that_could_name_other_programs_or_files_is_refused() {
+fn a_configuration_with_paths_as_names_is_refused() {
     for config in [
         json!({ "plugins": [{ "type": "bridge" }] }),
         json!({ "name": "../x", "plugins": [{ "type": "bridge" }] }),
@@ -402,15 +404,15 @@ fn a_configuration_that_could_name_other_programs_or_files_is_refused() {
 }
 
 proptest! {
-    /// Names with every separator that they may have.
+    /// Names with all allowed separators.
     #[test]
-    fn two_attachments_have_one_file_only_if_they_are_one(
+    fn result_files_are_unique_per_attachment(
         one in ("[a-z][a-z._-]{0,4}", "[a-z][a-z._-]{0,4}", "[a-z][a-z._-]{0,4}"),
         other in ("[a-z][a-z._-]{0,4}", "[a-z][a-z._-]{0,4}", "[a-z][a-z._-]{0,4}"),
     ) {
         let file = |(a, b, c): &(String, String, String)| result_file(a, b, c);
         prop_assert_eq!(file(&one) == file(&other), one == other);
-        // The same letters, divided elsewhere.
+        // The same letters, divided differently.
         let whole = format!("{}-{}-{}", one.0, one.1, one.2);
         let parts: Vec<&str> = whole.splitn(3, '-').collect();
         if let [a, b, c] = parts[..] {
@@ -421,7 +423,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_chain_or_a_flaw(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "\\PC*") {
+    fn arbitrary_configurations_parse_or_fail_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "\\PC*") {
         let _ = Chain::parse(&bytes);
         let config = json!({ "name": text, "plugins": [{ "type": text }] }).to_string();
         if let Ok(chain) = Chain::parse(config.as_bytes()) {
@@ -431,9 +433,9 @@ proptest! {
     }
 }
 
-/// To be fuzzed: its corpus is replayed.
+/// A fuzz target whose corpus is replayed.
 #[test]
-fn fuzzed_bytes_are_a_chain_of_plain_names_or_a_flaw() {
+fn fuzzed_configurations_have_plain_names_or_fail() {
     bolero::check!().for_each(|bytes: &[u8]| {
         if let Ok(chain) = Chain::parse(bytes) {
             assert!(!chain.name.contains('/'));

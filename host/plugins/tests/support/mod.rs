@@ -1,4 +1,4 @@
-//! What the tests of this crate share: the hostile guest, providers made of it, and an endpoint.
+//! Shared test support: the hostile guest, providers that use it, and an endpoint.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::{
@@ -24,8 +24,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// The hostile guest: `hostile.wasm` in the directory that `DROWSE_HOSTILE` names, else built here
-/// once.
+/// The hostile guest: `hostile.wasm` in the directory of `DROWSE_HOSTILE`, else built once.
 pub(crate) fn hostile() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| {
@@ -52,12 +51,12 @@ fn build() -> PathBuf {
     target.join("wasm32-unknown-unknown/provider/drowse_hostile.wasm")
 }
 
-/// The same plugin with another digest: a custom section at its end.
+/// The same plugin with another digest, by a custom section at its end.
 pub(crate) fn another(bytes: &[u8], mark: u8) -> Vec<u8> {
     [bytes, &[0, 3, 1, b'x', mark]].concat()
 }
 
-/// A plugins directory, a cache, and what is made of them.
+/// A plugin directory, a cache, and the [`Plugins`] that use them.
 pub(crate) struct Stage {
     pub(crate) dir: TempDir,
     pub(crate) plugins: Plugins,
@@ -75,12 +74,12 @@ impl Stage {
         Self::open_with(root, true)
     }
 
-    /// With dynamic libraries, or without.
+    /// Allows dynamic libraries or not.
     pub(crate) fn open_with(root: &Path, allow_dylib: bool) -> Plugins {
         Self::open_as(root, |config| config.allow_dylib = allow_dylib)
     }
 
-    /// With something else than usual.
+    /// Opens with a modified configuration.
     pub(crate) fn open_as(root: &Path, change: impl FnOnce(&mut PluginsConfig)) -> Plugins {
         let bundled: Vec<(&'static str, &'static [u8])> = vec![("hostile", hostile())];
         let mut config = PluginsConfig {
@@ -88,7 +87,7 @@ impl Stage {
             allow_dylib: true,
             cache: root.join("compiled"),
             bundled: bundled.leak(),
-            vouchers: drowse_plugins::Vouchers::default(),
+            trust: drowse_plugins::TrustPolicy::default(),
             state: None,
             launcher: None,
             limits: PluginLimits::default(),
@@ -103,7 +102,7 @@ impl Stage {
         self.dir.path().join(name)
     }
 
-    /// Puts a file into the plugins directory as careful people do.
+    /// Puts a file into the plugin directory atomically.
     pub(crate) fn drop_in(&self, name: &str, bytes: &[u8]) {
         let half = self.path("half");
         std::fs::write(&half, bytes).unwrap();
@@ -148,13 +147,13 @@ pub(crate) fn grant(socket: &Path) -> EndpointGrant {
     }
 }
 
-/// The same to a real engine, which takes its time when it is busy.
+/// A grant for a real engine, which may be slow on a busy machine.
 pub(crate) fn grant_of_engine(socket: &Path) -> EndpointGrant {
     EndpointGrant { timeout: Duration::from_secs(60), ..grant(socket) }
 }
 
-/// The provider `docker` as it comes with the router, with these endpoints: name and socket. None
-/// where nothing was built, after saying so.
+/// The bundled provider `docker` with these endpoints: name and socket. None, after logging a skip,
+/// if it is not built.
 pub(crate) async fn docker(
     test: &str,
     stage: &Stage,
@@ -208,7 +207,7 @@ pub(crate) async fn stop(
     provider.stop(&target(handle), &StopOptions { signal: None, grace }).await
 }
 
-/// Waits until a state is seen.
+/// Waits for a condition.
 pub(crate) async fn until(what: &str, mut seen: impl FnMut() -> bool) {
     let wait = async {
         while !seen() {
@@ -220,8 +219,8 @@ pub(crate) async fn until(what: &str, mut seen: impl FnMut() -> bool) {
         .unwrap_or_else(|_| panic!("never: {what}"));
 }
 
-/// An endpoint that answers `/endless` without end, `/held` when it is told to, and anything else
-/// with the request itself as it arrived. Ends with the test.
+/// An endpoint that responds to `/endless` without end, to `/held` on request, and to anything else
+/// with the received request. Stopped with the test.
 pub(crate) struct Echo {
     pub(crate) socket: PathBuf,
     held: Arc<Notify>,
@@ -246,12 +245,12 @@ impl Echo {
         Self { socket, held, release, task }
     }
 
-    /// Waits until somebody has asked for `/held`.
+    /// Waits for a request to `/held`.
     pub(crate) async fn held(&self) {
         self.held.notified().await;
     }
 
-    /// Answers who has asked for `/held`.
+    /// Responds to the request to `/held`.
     pub(crate) fn release(&self) {
         self.release.notify_one();
     }

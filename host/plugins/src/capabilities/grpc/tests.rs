@@ -3,13 +3,13 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     bindings::grpc::Host as _,
-    scope::{Scope, Tenant},
+    context::{Grants, ProviderContext},
     settings::{EndpointGrant, Secret, Transport},
 };
 
 const METHOD: &str = "/containerd.services.tasks.v1.Tasks/Get";
 
-fn told(method: &str, name: &str, value: &str) -> Result<HeaderMap, String> {
+fn checked_metadata(method: &str, name: &str, value: &str) -> Result<HeaderMap, String> {
     let grant = EndpointGrant {
         transport: Transport::Unix("/run/daemon.sock".into()),
         base: String::new(),
@@ -18,13 +18,13 @@ fn told(method: &str, name: &str, value: &str) -> Result<HeaderMap, String> {
         token: None,
         timeout: Duration::from_secs(30),
     };
-    let called = Called { provider: "box", endpoint: "daemon", method };
+    let called = GrpcAttempt { provider: "box", endpoint: "daemon", method };
     metadata(&called, &Endpoint::new("daemon", &grant), &[attribute(name, value)])
 }
 
 #[test]
-fn a_plugin_sets_what_is_the_service_s_own_and_nothing_else() {
-    let set = told(METHOD, "Containerd-Namespace", "default").unwrap();
+fn a_plugin_sets_metadata_of_the_called_service_only() {
+    let set = checked_metadata(METHOD, "Containerd-Namespace", "default").unwrap();
     assert_eq!(set["containerd-namespace"], "default");
     for (name, why) in [
         ("authorization", "endpoint.daemon.headers"),
@@ -35,21 +35,21 @@ fn a_plugin_sets_what_is_the_service_s_own_and_nothing_else() {
         ("containerd", "endpoint.daemon.headers"),
         ("xcontainerd-a", "endpoint.daemon.headers"),
         ("containerd-lease", "the router sets it"),
-        ("containerd-a-bin", "only text"),
-        (":path", "not a name"),
-        ("containerd-a b", "not a name"),
+        ("containerd-a-bin", "only text values"),
+        (":path", "not a valid name"),
+        ("containerd-a b", "not a valid name"),
     ] {
-        let refusal = told(METHOD, name, "x").unwrap_err();
+        let refusal = checked_metadata(METHOD, name, "x").unwrap_err();
         assert!(refusal.contains(why), "{name}: {refusal}");
     }
-    assert!(told(METHOD, "containerd-namespace", "a\nb").is_err());
-    assert!(told("/grpc.health.v1.Health/Check", "grpc-timeout", "1n").is_err());
+    assert!(checked_metadata(METHOD, "containerd-namespace", "a\nb").is_err());
+    assert!(checked_metadata("/grpc.health.v1.Health/Check", "grpc-timeout", "1n").is_err());
 }
 
 #[tokio::test]
-async fn what_nobody_granted_is_refused_with_the_line_to_add() {
-    let scope = Scope::new(Arc::new(Tenant::nobody("box")), &[]);
-    let mut state = HostState::new(Arc::new(scope), "start", None);
+async fn calls_to_ungranted_endpoints_are_refused_with_the_line_to_add() {
+    let grants = Grants::new(Arc::new(ProviderContext::without_grants("box")), &[]);
+    let mut state = HostState::new(Arc::new(grants), "start", None);
     let call = || wit::Call {
         endpoint: "daemon".into(),
         method: METHOD.into(),
@@ -57,8 +57,11 @@ async fn what_nobody_granted_is_refused_with_the_line_to_add() {
         message: Vec::new(),
         timeout_ms: None,
     };
-    assert!(state.unary(call()).await.is_err(), "not while it is configured");
-    state.inside = false;
+    assert!(
+        state.unary(call()).await.is_err(),
+        "imports are refused before configure has returned"
+    );
+    state.initializing = false;
     for refused in [
         state.unary(call()).await.unwrap().unwrap_err(),
         state.server_stream(call()).await.unwrap().unwrap_err(),
@@ -69,11 +72,11 @@ async fn what_nobody_granted_is_refused_with_the_line_to_add() {
 }
 
 #[test]
-fn a_status_keeps_its_number() {
-    let told = status(Code::NotFound, "no such task".into());
-    assert!(matches!(told.code, types::ErrorCode::NotFound));
+fn the_grpc_status_code_is_passed_as_an_attribute() {
+    let error = status(Code::NotFound, "no such task".into());
+    assert!(matches!(error.code, types::ErrorCode::NotFound));
     assert_eq!(
-        (told.attributes[0].name.as_str(), told.attributes[0].value.as_str()),
+        (error.attributes[0].name.as_str(), error.attributes[0].value.as_str()),
         ("grpc-status", "5")
     );
 }

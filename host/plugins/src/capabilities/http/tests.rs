@@ -9,22 +9,22 @@ use tokio::{
 use super::*;
 use crate::{
     bindings::http::Host as _,
-    cache::Cache,
-    command::Starter,
+    cache::CompiledCache,
+    command::LaunchOptions,
     compile::Compiler,
+    context::{Grants, ProviderContext},
     guest_memory::GuestMemory,
     info::EndpointWish,
-    load::House,
+    load::PluginHost,
     runtime::Runtime,
-    scope::{Scope, Tenant},
     settings::{CompileLimits, EndpointGrant, Limits, ProviderSettings, Secret, Transport},
 };
 
-/// What the grant adds to each request.
+/// The header value that the grant adds to each request.
 const SECRET: &str = "c2VjcmV0";
 
-/// A provider with one endpoint, `registry`, that adds credentials, and the engine behind it: it keeps
-/// the head of each request and answers with it.
+/// A provider with one endpoint, `registry`, that adds credentials, and a server behind it that
+/// records the head of each request and echoes it in its response.
 struct Registry {
     state: HostState,
     heads: Arc<Mutex<Vec<String>>>,
@@ -52,7 +52,7 @@ impl Registry {
                 let answer = format!(
                     "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{head}"
                 );
-                // A client that goes away has its answer.
+                // The client may have closed the connection already.
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
@@ -74,20 +74,20 @@ impl Registry {
             reach: None,
             limits: Limits::default(),
         };
-        let house = House {
+        let host = PluginHost {
             runtime: Runtime::new().unwrap(),
-            cache: Cache::open(&dir.path().join("compiled")),
+            cache: CompiledCache::open(&dir.path().join("compiled")),
             compiler: Compiler::new(None, CompileLimits::default()),
             memory: Arc::new(GuestMemory::new(64 << 20)),
-            places: Arc::default(),
-            starter: Starter::default(),
+            endpoint_index: Arc::default(),
+            launch_options: LaunchOptions::default(),
             records: Arc::default(),
         };
-        let tenant = Arc::new(Tenant::new(&settings, &house).unwrap());
+        let context = Arc::new(ProviderContext::new(&settings, &host).unwrap());
         let wishes: &[EndpointWish] = &[];
-        let scope = Arc::new(Scope::new(tenant, wishes));
-        let mut state = HostState::new(scope, "start", None);
-        state.inside = false;
+        let grants = Arc::new(Grants::new(context, wishes));
+        let mut state = HostState::new(grants, "start", None);
+        state.initializing = false;
         Self { state, heads, task, _dir: dir }
     }
 
@@ -110,7 +110,7 @@ impl Registry {
         self.state.send(request).await.unwrap()
     }
 
-    /// What the engine was asked for, with all headers.
+    /// The request heads that the server received.
     fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }
@@ -123,7 +123,7 @@ impl Drop for Registry {
 }
 
 #[tokio::test]
-async fn credentials_for_one_registry_are_sent_with_images_of_no_other() {
+async fn credentials_are_sent_only_with_requests_that_the_rules_allow() {
     let rules =
         ["GET /*/distribution/ghcr.io/**", "POST /*/images/create?fromImage=ghcr.io/*&tag=*"];
     let mut registry = Registry::new(&rules);
@@ -165,7 +165,7 @@ async fn credentials_for_one_registry_are_sent_with_images_of_no_other() {
 }
 
 #[tokio::test]
-async fn no_rule_lets_a_plugin_read_what_the_router_adds() {
+async fn no_rule_lets_a_plugin_read_headers_that_the_router_adds() {
     let mut registry = Registry::new(&["* /**?*", "*+body /**?*"]);
     for method in ["TRACE", "TRACK", "CONNECT", "trace", "TRACE ", "TRACE\r\nX: y"] {
         let error = registry.send(method, "/", None, "").await.expect_err(method);
@@ -192,7 +192,7 @@ async fn no_rule_lets_a_plugin_read_what_the_router_adds() {
 }
 
 #[tokio::test]
-async fn a_plugin_sets_no_header_that_changes_where_or_how_a_request_is_read() {
+async fn a_plugin_sets_no_header_that_changes_routing_or_framing() {
     let mut registry = Registry::new(&["* /**?*", "*+body /**?*"]);
     for name in [
         "authorization",
@@ -236,7 +236,7 @@ async fn a_plugin_sets_no_header_that_changes_where_or_how_a_request_is_read() {
 }
 
 #[tokio::test]
-async fn messages_show_no_value_of_a_query() {
+async fn messages_mask_query_values() {
     let mut registry = Registry::new(&["GET /a?token=*"]);
     registry.task.abort();
     let _ = (&mut registry.task).await;
@@ -247,7 +247,7 @@ async fn messages_show_no_value_of_a_query() {
     assert!(!error.message.contains("s3cret"), "{error:?}");
 }
 
-fn told(words: Option<&str>) -> Option<String> {
+fn reason_phrase(words: Option<&str>) -> Option<String> {
     let mut response = http::Response::new(());
     if let Some(words) = words {
         let words = ReasonPhrase::try_from(words.as_bytes()).unwrap();
@@ -257,10 +257,10 @@ fn told(words: Option<&str>) -> Option<String> {
 }
 
 #[test]
-fn a_status_line_s_own_words_are_told_and_cut() {
-    assert_eq!(told(None), None, "its status' usual words");
-    assert_eq!(told(Some("")), None);
-    assert_eq!(told(Some("CT 100 already running")).unwrap(), "CT 100 already running");
+fn a_reason_phrase_is_passed_on_and_truncated() {
+    assert_eq!(reason_phrase(None), None, "the standard reason phrase");
+    assert_eq!(reason_phrase(Some("")), None);
+    assert_eq!(reason_phrase(Some("CT 100 already running")).unwrap(), "CT 100 already running");
     let long = "é".repeat(REASON);
-    assert_eq!(told(Some(&long)).unwrap(), "é".repeat(REASON / 2));
+    assert_eq!(reason_phrase(Some(&long)).unwrap(), "é".repeat(REASON / 2));
 }

@@ -2,14 +2,14 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use crate::{
     command::{
-        CommandError, Processes, Starter,
-        tests::{grant, starter, with},
+        CommandError, LaunchOptions, Processes,
+        tests::{grant, launch_options, with},
     },
-    notes::Notes,
+    log_limiter::LogLimiter,
     settings::{CommandGrant, CommandLimits},
 };
 
-/// The same grant with a limit, so that a launcher begins it.
+/// The grant with a limit, so that a launcher starts it.
 fn limited(grant: CommandGrant) -> CommandGrant {
     let limits = CommandLimits { files: Some(64), ..CommandLimits::default() };
     CommandGrant { limits, ..grant }
@@ -17,9 +17,9 @@ fn limited(grant: CommandGrant) -> CommandGrant {
 
 fn by(launcher: Option<PathBuf>, grant: CommandGrant) -> Arc<Processes> {
     let grants = BTreeMap::from([("blog".to_owned(), grant)]);
-    let notes = Arc::new(Notes::new("process", 20));
-    let starter = Starter { launcher, ..starter(None) };
-    Processes::new("process", grants, starter, notes, Arc::default())
+    let log_limiter = Arc::new(LogLimiter::new("process", 20));
+    let launch_options = LaunchOptions { launcher, ..launch_options(None) };
+    Processes::new("process", grants, launch_options, log_limiter, Arc::default())
 }
 
 async fn refused(processes: &Arc<Processes>) -> String {
@@ -30,7 +30,7 @@ async fn refused(processes: &Arc<Processes>) -> String {
     }
 }
 
-async fn says(grant: CommandGrant) -> String {
+async fn output(grant: CommandGrant) -> String {
     let process = with(grant).spawn("blog", &[], &[]).await.unwrap();
     assert_eq!(process.wait().await, 0);
     let output = String::from_utf8(process.output(64 << 10)).unwrap();
@@ -38,7 +38,7 @@ async fn says(grant: CommandGrant) -> String {
 }
 
 #[tokio::test]
-async fn a_program_with_limits_begins_as_one_without() {
+async fn a_program_with_limits_starts_in_the_same_environment() {
     let script = "echo $$; env | sort; readlink /proc/self/fd/0; ls /proc/self/fd; pwd; \
                   ps -o pgid= -p $$ | tr -d ' '; echo \"$0\"; cut -d ' ' -f 2 /proc/$$/stat; \
                   grep -E '^Sig(Blk|Ign)' /proc/self/status";
@@ -46,13 +46,13 @@ async fn a_program_with_limits_begins_as_one_without() {
     let mut plain = grant(script);
     plain.directory = Some(directory.path().to_owned());
     plain.environment.insert("ODD".into(), "a \\ \"b\" = \u{e9}".into());
-    let bare = says(plain.clone()).await;
+    let bare = output(plain.clone()).await;
     assert!(bare.contains("/dev/null") && bare.contains("GREETING=hello"), "{bare}");
-    assert_eq!(says(limited(plain)).await, bare);
+    assert_eq!(output(limited(plain)).await, bare);
 }
 
 #[tokio::test]
-async fn what_cannot_begin_is_told_in_the_same_words_with_limits_and_without() {
+async fn start_errors_are_the_same_with_limits_and_without() {
     let missing = CommandGrant { program: "/nonexistent/program".into(), ..grant("") };
     let nowhere = CommandGrant { program: "no-such-program-anywhere".into(), ..grant("") };
     let unfit = CommandGrant { program: "/etc/passwd".into(), ..grant("") };
@@ -65,11 +65,11 @@ async fn what_cannot_begin_is_told_in_the_same_words_with_limits_and_without() {
 }
 
 #[tokio::test]
-async fn without_a_launcher_nothing_with_limits_starts_and_with_a_broken_one_nothing_at_all() {
+async fn limits_require_a_launcher_and_a_broken_launcher_starts_nothing() {
     let sleeps = || grant("exec sleep 1000");
     let why = refused(&by(None, limited(sleeps()))).await;
-    assert!(why.contains("there is no launcher to set them"), "{why}");
-    by(None, sleeps()).spawn("blog", &[], &[]).await.expect("it needs no launcher");
+    assert!(why.contains("no launcher is configured to apply them"), "{why}");
+    by(None, sleeps()).spawn("blog", &[], &[]).await.expect("no launcher is needed");
     for (launcher, cause) in [
         ("/nonexistent/launcher", "its launcher /nonexistent/launcher: No such file"),
         ("/bin/true", "its launcher ended before the program started"),
@@ -82,20 +82,20 @@ async fn without_a_launcher_nothing_with_limits_starts_and_with_a_broken_one_not
 }
 
 #[tokio::test]
-async fn a_program_starts_the_same_way_with_a_launcher_and_without() {
+async fn a_program_starts_in_the_same_environment_with_a_launcher_and_without() {
     let script = "env | sort; readlink /proc/self/fd/0; pwd; ps -o pgid= -p $$ | tr -d ' '";
     let directory = tempfile::tempdir().unwrap();
     let plain = CommandGrant { directory: Some(directory.path().to_owned()), ..grant(script) };
-    let said = async |processes: Arc<Processes>| {
+    let output_of = async |processes: Arc<Processes>| {
         let process = processes.spawn("blog", &[], &[]).await.unwrap();
         assert_eq!(process.wait().await, 0);
         let output = String::from_utf8(process.output(64 << 10)).unwrap();
         output.replace(&process.pid().to_string(), "PID")
     };
-    let with_launcher = said(with(plain.clone())).await;
+    let with_launcher = output_of(with(plain.clone())).await;
     assert!(
         with_launcher.contains("PID") && with_launcher.contains("/dev/null"),
         "{with_launcher}"
     );
-    assert_eq!(said(by(None, plain)).await, with_launcher);
+    assert_eq!(output_of(by(None, plain)).await, with_launcher);
 }

@@ -22,7 +22,7 @@ async fn ended(processes: &Arc<Processes>) -> (i32, String) {
 }
 
 #[tokio::test]
-async fn limits_hold_from_the_first_instruction_on_also_for_what_a_program_starts_at_once() {
+async fn limits_apply_to_a_program_and_its_children_from_the_start() {
     let limits = CommandLimits {
         memory: Some(64 << 20),
         cpu: Some(Duration::from_secs(7)),
@@ -36,15 +36,15 @@ async fn limits_hold_from_the_first_instruction_on_also_for_what_a_program_start
         let lines: Vec<String> = lines.collect();
         assert!(all.iter().all(|limit| lines.iter().any(|it| it.contains(limit))), "{lines:#?}");
     };
-    // Again and again, as what begins at the same time is found out by chance.
+    // Repeated, because a race would show only sometimes.
     for _ in 0..20 {
-        let look = CommandGrant {
+        let direct = CommandGrant {
             program: "cat".into(),
             arguments: vec!["/proc/self/limits".into()],
             limits: limits.clone(),
             ..grant("")
         };
-        let (status, output) = ended(&with(look)).await;
+        let (status, output) = ended(&with(direct)).await;
         assert_eq!(status, 0, "{output}");
         held(&output);
         let (status, output) = ended(&limited("cat /proc/self/limits", limits.clone())).await;
@@ -54,14 +54,14 @@ async fn limits_hold_from_the_first_instruction_on_also_for_what_a_program_start
 }
 
 #[tokio::test]
-async fn who_computes_longer_than_its_limit_is_ended() {
+async fn a_program_above_its_cpu_limit_is_killed() {
     let limits = CommandLimits { cpu: Some(Duration::from_secs(1)), ..CommandLimits::default() };
     let (status, _) = ended(&limited("while :; do :; done", limits)).await;
     assert!([128 + 24, 128 + 9].contains(&status), "SIGXCPU or SIGKILL, not {status}");
 }
 
 #[tokio::test]
-async fn a_limit_that_cannot_be_set_keeps_the_program_from_running() {
+async fn a_program_is_not_started_if_a_limit_cannot_be_applied() {
     let refused =
         async |limits| match limited("exec sleep 1000", limits).spawn("blog", &[], &[]).await {
             Err(CommandError::Failed(why)) => why,
@@ -73,18 +73,18 @@ async fn a_limit_that_cannot_be_set_keeps_the_program_from_running() {
     assert!(why.contains("limits.cgroup: /nonexistent/cgroup/cgroup.procs"), "{why}");
     if rustix::process::geteuid().is_root() {
         let why = refused(CommandLimits { processes: Some(10), ..CommandLimits::default() }).await;
-        assert!(why.contains("does not hold root to it"), "{why}");
-        // Beyond what the kernel allows anybody.
+        assert!(why.contains("does not enforce it for root"), "{why}");
+        // Above the kernel's maximum.
         let why =
             refused(CommandLimits { files: Some(u64::MAX >> 2), ..CommandLimits::default() }).await;
-        assert!(why.contains("limits.files: it cannot be set"), "{why}");
+        assert!(why.contains("limits.files: cannot be set"), "{why}");
     }
 }
 
-/// A cgroup of the test's own; removed when it is empty.
+/// A cgroup for the test; removed once empty.
 struct Cgroup {
     path: PathBuf,
-    /// Where a hierarchy was mounted for it.
+    /// Mount point of a hierarchy that was mounted for it.
     mounted: Option<TempDir>,
 }
 
@@ -95,7 +95,7 @@ impl Cgroup {
             _ => ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"],
         };
         let mut roots = roots.into_iter().map(Path::new);
-        // Version 2 alone says which controllers there are.
+        // Only version 2 has `cgroup.controllers`.
         let fits = |root: &&Path| {
             root.join("cgroup.procs").exists()
                 && root.join("cgroup.controllers").exists() == (version == 2)
@@ -110,7 +110,7 @@ impl Cgroup {
     }
 }
 
-/// The hierarchy of version 2, which can stand beside that of version 1.
+/// Mounts the hierarchy of version 2, which can coexist with version 1.
 fn mounted() -> Option<TempDir> {
     let place = tempfile::tempdir().unwrap();
     let mut mount = Command::new("mount");
@@ -128,7 +128,7 @@ impl Drop for Cgroup {
 }
 
 #[tokio::test]
-async fn a_program_is_in_the_cgroup_that_its_grant_names_from_the_first_instruction_on() {
+async fn a_program_runs_in_its_cgroup_from_the_start() {
     for version in [1, 2] {
         let Some(cgroup) = Cgroup::of_version(version) else {
             drowse_tests::needs::skip(
@@ -140,14 +140,14 @@ async fn a_program_is_in_the_cgroup_that_its_grant_names_from_the_first_instruct
         let name = cgroup.path.file_name().unwrap().to_str().unwrap();
         let limits =
             CommandLimits { cgroup: Some(cgroup.path.clone()), ..CommandLimits::default() };
-        let look = CommandGrant {
+        let direct = CommandGrant {
             program: "cat".into(),
             arguments: vec!["/proc/self/cgroup".into()],
             limits: limits.clone(),
             ..grant("")
         };
         let child = CommandGrant { limits, ..grant("cat /proc/self/cgroup; :") };
-        for grant in [look, child] {
+        for grant in [direct, child] {
             let (status, held) = ended(&with(grant)).await;
             assert_eq!(status, 0, "{held}");
             assert!(held.lines().any(|line| line.ends_with(name)), "version {version}: {held}");

@@ -5,31 +5,37 @@ use drowse_tests::{HungFilesystem, needs};
 use super::*;
 use crate::{
     command::{
-        Starter,
-        tests::{grant, starter},
+        LaunchOptions,
+        tests::{grant, launch_options},
     },
-    notes::Notes,
+    log_limiter::LogLimiter,
     settings::CommandLimits,
 };
 
-/// Long enough for anything that is waited for here.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Enough for every launcher on a busy machine.
+/// Timeout of the test's waits.
+const TEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// A start timeout that suffices on a busy machine.
 const SHORT: Duration = Duration::from_millis(1500);
 
 fn processes(
     grants: impl IntoIterator<Item = (String, CommandGrant)>,
     launcher: bool,
 ) -> Arc<Processes> {
-    let mut starter = Starter { deadline: SHORT, ..starter(None) };
+    let mut launch_options = LaunchOptions { deadline: SHORT, ..launch_options(None) };
     if !launcher {
-        starter.launcher = None;
+        launch_options.launcher = None;
     }
-    let notes = Arc::new(Notes::new("process", 20));
-    Processes::new("process", grants.into_iter().collect(), starter, notes, Arc::default())
+    let log_limiter = Arc::new(LogLimiter::new("process", 20));
+    Processes::new(
+        "process",
+        grants.into_iter().collect(),
+        launch_options,
+        log_limiter,
+        Arc::default(),
+    )
 }
 
-/// A grant whose program lies on the file system.
+/// A grant whose program is on the hanging file system.
 fn on(hung: &HungFilesystem) -> CommandGrant {
     let program = hung.path().join("program").display().to_string();
     CommandGrant { program, ..grant("") }
@@ -49,14 +55,14 @@ async fn none_is_stuck(processes: &Processes) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, free).await.expect("the start ends");
+    timeout(TEST_TIMEOUT, free).await.expect("the start ends");
 }
 
-/// One thread runs everything here: whatever blocked it would be seen at once.
+/// On a single thread, so that anything that blocks is noticed.
 #[tokio::test]
-async fn a_program_on_a_filesystem_that_hangs_costs_its_own_command_alone() {
+async fn a_program_on_a_hanging_filesystem_affects_only_its_own_command() {
     if let Some(lack) = HungFilesystem::lacks() {
-        return needs::skip("a_program_on_a_filesystem_that_hangs", &lack);
+        return needs::skip("a_program_on_a_hanging_filesystem", &lack);
     }
     for launcher in [true, false] {
         let hung = HungFilesystem::mount().unwrap();
@@ -64,7 +70,7 @@ async fn a_program_on_a_filesystem_that_hangs_costs_its_own_command_alone() {
         let processes = processes(grants.map(|(name, it)| (name.to_owned(), it)), launcher);
         let (why, other) = tokio::join!(refused(&processes, "stuck"), async {
             tokio::time::sleep(SHORT / 10).await;
-            assert!(processes.find("stuck").unwrap().is_none(), "the table is free");
+            assert!(processes.find("stuck").unwrap().is_none(), "the table is not locked");
             let asked = Instant::now();
             let process = processes.spawn("blog", &[], &[]).await.unwrap();
             (process, asked.elapsed())
@@ -74,23 +80,23 @@ async fn a_program_on_a_filesystem_that_hangs_costs_its_own_command_alone() {
         assert!(other.1 < SHORT / 2, "another command waited {:?}", other.1);
 
         let asked = Instant::now();
-        let again = refused(&processes, "stuck").await;
-        assert!(again.contains("an earlier start is stuck and cannot be killed"), "{again}");
-        assert!(asked.elapsed() < SHORT / 2, "it is not tried again");
+        let second = refused(&processes, "stuck").await;
+        assert!(second.contains("an earlier start is stuck and cannot be killed"), "{second}");
+        assert!(asked.elapsed() < SHORT / 2, "refused without another attempt");
 
         drop(hung);
         none_is_stuck(&processes).await;
         let gone = refused(&processes, "stuck").await;
         assert!(gone.contains("No such file"), "{gone}");
-        timeout(PATIENCE, processes.shutdown()).await.expect("it ends");
-        assert!(other.0.ended().is_some());
+        timeout(TEST_TIMEOUT, processes.shutdown()).await.expect("it ends");
+        assert!(other.0.exit_status().is_some());
     }
 }
 
 #[tokio::test]
-async fn a_directory_on_a_filesystem_that_hangs_is_named_and_the_end_does_not_wait_for_it() {
+async fn a_hanging_working_directory_is_named_and_does_not_delay_shutdown() {
     if let Some(lack) = HungFilesystem::lacks() {
-        return needs::skip("a_directory_on_a_filesystem_that_hangs", &lack);
+        return needs::skip("a_hanging_working_directory", &lack);
     }
     let hung = HungFilesystem::mount().unwrap();
     let directory = Some(hung.path().join("directory"));
@@ -98,13 +104,13 @@ async fn a_directory_on_a_filesystem_that_hangs_is_named_and_the_end_does_not_wa
     let processes = processes([("blog".to_owned(), grant)], true);
     let why = refused(&processes, "blog").await;
     assert!(why.contains("its directory's filesystem unreachable?"), "{why}");
-    timeout(SHORT, processes.shutdown()).await.expect("it does not wait for what is stuck");
+    timeout(SHORT, processes.shutdown()).await.expect("shutdown does not wait for a stuck start");
 }
 
 #[tokio::test]
-async fn the_end_of_the_router_does_not_wait_for_a_start() {
+async fn shutdown_does_not_wait_for_a_start() {
     if let Some(lack) = HungFilesystem::lacks() {
-        return needs::skip("the_end_of_the_router_does_not_wait", &lack);
+        return needs::skip("shutdown_does_not_wait_for_a_start", &lack);
     }
     let hung = HungFilesystem::mount().unwrap();
     let processes = processes([("blog".to_owned(), on(&hung))], true);
@@ -122,9 +128,9 @@ async fn the_end_of_the_router_does_not_wait_for_a_start() {
 }
 
 #[tokio::test]
-async fn stuck_starts_are_bounded_and_one_more_is_refused_with_their_number() {
+async fn stuck_starts_are_limited_and_the_refusal_names_their_number() {
     if let Some(lack) = HungFilesystem::lacks() {
-        return needs::skip("stuck_starts_are_bounded", &lack);
+        return needs::skip("stuck_starts_are_limited", &lack);
     }
     let hung = HungFilesystem::mount().unwrap();
     let name = |number: usize| format!("stuck-{number}");
@@ -138,14 +144,14 @@ async fn stuck_starts_are_bounded_and_one_more_is_refused_with_their_number() {
         assert!(why.contains("did not start within"), "{why}");
     }
     let why = refused(&processes, &name(STARTS)).await;
-    assert!(why.contains("8 starts in progress already, 8 of them stuck"), "{why}");
+    assert!(why.contains("already has 8 starts in progress, 8 of them stuck"), "{why}");
     drop(hung);
     none_is_stuck(&processes).await;
     assert!(refused(&processes, &name(STARTS)).await.contains("No such file"));
 }
 
 #[tokio::test]
-async fn a_frozen_cgroup_is_named_and_blocks_nobody() {
+async fn a_frozen_cgroup_is_named_and_blocks_no_other_start() {
     let Some(cgroup) = Frozen::make() else {
         return needs::skip("a_frozen_cgroup_is_named", "no cgroup can be frozen here");
     };
@@ -154,26 +160,26 @@ async fn a_frozen_cgroup_is_named_and_blocks_nobody() {
     let processes = processes([("blog".to_owned(), grant)], true);
     let why = refused(&processes, "blog").await;
     assert!(why.contains("is the cgroup of its limits frozen"), "{why}");
-    let again = refused(&processes, "blog").await;
-    assert!(again.contains("an earlier start is stuck"), "{again}");
+    let second = refused(&processes, "blog").await;
+    assert!(second.contains("an earlier start is stuck"), "{second}");
     drop(cgroup.thawed());
     none_is_stuck(&processes).await;
 }
 
 #[tokio::test]
-async fn a_caller_that_gives_up_leaves_a_start_to_be_found() {
+async fn a_start_continues_after_its_caller_gave_up() {
     let processes = processes([("blog".to_owned(), grant("exec sleep 1000"))], true);
     let spawn = processes.spawn("blog", &[], &[]);
     let given_up = timeout(Duration::ZERO, spawn).await;
     assert!(given_up.is_err(), "a launcher takes longer");
-    let (_, changed) = timeout(PATIENCE, processes.changes(0)).await.unwrap();
+    let (_, changed) = timeout(TEST_TIMEOUT, processes.changes(0)).await.unwrap();
     assert_eq!(changed, ["blog"]);
     let process = processes.find("blog").unwrap().expect("it was started");
     processes.shutdown().await;
-    assert!(process.ended().is_some());
+    assert!(process.exit_status().is_some());
 }
 
-/// A cgroup of version 1 that is frozen.
+/// A frozen cgroup of version 1.
 struct Frozen(PathBuf);
 
 impl Frozen {
@@ -195,8 +201,8 @@ impl Frozen {
 impl Drop for Frozen {
     fn drop(&mut self) {
         let _ = std::fs::write(self.0.join("freezer.state"), "THAWED");
-        // Not before what was in it has ended.
-        let end = std::time::Instant::now() + PATIENCE;
+        // Fails until its processes have exited.
+        let end = std::time::Instant::now() + TEST_TIMEOUT;
         while std::fs::remove_dir(&self.0).is_err() && std::time::Instant::now() < end {
             std::thread::yield_now();
         }
@@ -204,7 +210,7 @@ impl Drop for Frozen {
 }
 
 #[tokio::test]
-async fn the_next_launcher_waits_already_and_one_that_was_ended_costs_nothing() {
+async fn a_prestarted_launcher_is_used_and_replaced_if_it_was_killed() {
     let grants = ["one", "two", "three"].map(|name| (name.to_owned(), grant("exec sleep 1000")));
     let processes = processes(grants, true);
     let waits = async || {
@@ -216,14 +222,14 @@ async fn the_next_launcher_waits_already_and_one_that_was_ended_costs_nothing() 
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        timeout(PATIENCE, ready).await.expect("a launcher waits")
+        timeout(TEST_TIMEOUT, ready).await.expect("a launcher waits")
     };
     processes.spawn("one", &[], &[]).await.unwrap();
     let spare = waits().await;
     let pid = spare.child.id();
     processes.spare.put(Some(spare));
     let second = processes.spawn("two", &[], &[]).await.unwrap();
-    assert_eq!(Some(second.pid()), pid, "the launcher has become the program");
+    assert_eq!(Some(second.pid()), pid, "the launcher became the program");
 
     let mut spare = waits().await;
     let pid = spare.child.id();
@@ -233,5 +239,5 @@ async fn the_next_launcher_waits_already_and_one_that_was_ended_costs_nothing() 
     let third = processes.spawn("three", &[], &[]).await.unwrap();
     assert_ne!(Some(third.pid()), pid);
     processes.shutdown().await;
-    assert!(processes.spare.take().is_none(), "none is left behind");
+    assert!(processes.spare.take().is_none(), "no launcher is left");
 }

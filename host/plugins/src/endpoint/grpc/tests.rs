@@ -27,10 +27,10 @@ use tonic::{
 use super::*;
 use crate::settings::{EndpointGrant, Secret, Transport, Trust};
 
-/// A gRPC server of the library's. Ends with the test.
+/// A tonic server, stopped with the test.
 struct Server {
     transport: Transport,
-    /// Hears of each call that was dropped.
+    /// Receives a message for each dropped call.
     dropped: mpsc::UnboundedReceiver<()>,
     task: JoinHandle<()>,
     _dir: TempDir,
@@ -39,12 +39,12 @@ struct Server {
 #[derive(Clone)]
 struct Service(mpsc::UnboundedSender<()>);
 
-/// Tells that it was dropped.
+/// Sends a message when dropped.
 struct Held(mpsc::UnboundedSender<()>);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Whether anybody listens is the test's business.
+        // The test may not receive it.
         let _ = self.0.send(());
     }
 }
@@ -69,11 +69,11 @@ impl UnaryService<Bytes> for Service {
                     Err(Status::unknown("never"))
                 }
                 message => {
-                    let said = |name: &str| {
+                    let metadata = |name: &str| {
                         let value = request.metadata().get(name);
                         value.and_then(|value| value.to_str().ok()).unwrap_or("-").to_owned()
                     };
-                    let names = [said("test-name"), said("authorization")].join(" ");
+                    let names = [metadata("test-name"), metadata("authorization")].join(" ");
                     Ok(Response::new([message, b" ", names.as_bytes()].concat().into()))
                 }
             }
@@ -121,7 +121,7 @@ impl Server {
         Self { transport: Transport::Unix(path), dropped, task, _dir: dir }
     }
 
-    /// With TLS; a client that does not ask for HTTP/2 is sent away.
+    /// With TLS; a client without HTTP/2 in ALPN is disconnected.
     async fn tls() -> Self {
         let made = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
@@ -180,7 +180,7 @@ async fn serve(service: Service, stream: impl AsyncRead + AsyncWrite + Send + Un
             })
         }
     });
-    // The client ends connections as it likes.
+    // The client may close the connection.
     let _ = http2::Builder::new(TokioExecutor::new())
         .serve_connection(TokioIo::new(stream), answer)
         .await;
@@ -197,9 +197,9 @@ fn grant(transport: Transport) -> EndpointGrant {
     }
 }
 
-fn calling(method: &str, message: &str) -> Calling {
+fn calling(method: &str, message: &str) -> GrpcCall {
     let name = HeaderName::from_static("test-name");
-    Calling {
+    GrpcCall {
         method: method.into(),
         metadata: [(name, HeaderValue::from_static("value"))].into_iter().collect(),
         message: message.into(),
@@ -208,12 +208,12 @@ fn calling(method: &str, message: &str) -> Calling {
     }
 }
 
-fn said(code: Code, method: &str, words: &str) -> SendError {
+fn status_error(code: Code, method: &str, words: &str) -> SendError {
     SendError::Status { code, message: format!("{method} on endpoint \"daemon\": {words}") }
 }
 
 #[tokio::test]
-async fn a_call_goes_there_with_its_metadata_and_the_grant_s_headers() {
+async fn a_call_carries_its_metadata_and_the_grant_s_headers() {
     for server in [Server::new(), Server::tls().await] {
         let endpoint = server.endpoint();
         for _ in 0..2 {
@@ -224,7 +224,7 @@ async fn a_call_goes_there_with_its_metadata_and_the_grant_s_headers() {
 }
 
 #[tokio::test]
-async fn a_status_is_told_with_its_code_and_one_line_of_words() {
+async fn a_status_keeps_its_code_and_a_one_line_message() {
     let server = Server::new();
     let endpoint = server.endpoint();
     let refused = endpoint.unary(calling("/test.v1.Echo/Say", "refuse")).await.unwrap_err();
@@ -234,29 +234,32 @@ async fn a_status_is_told_with_its_code_and_one_line_of_words() {
     assert!(message.starts_with("/test.v1.Echo/Say on endpoint \"daemon\": no such"), "{message}");
     assert!(!message.contains('\n'), "{message}");
     let unknown = endpoint.unary(calling("/test.v1.Echo/Shout", "x")).await.unwrap_err();
-    assert_eq!(unknown, said(Code::Unimplemented, "/test.v1.Echo/Shout", "unknown method"));
+    assert_eq!(unknown, status_error(Code::Unimplemented, "/test.v1.Echo/Shout", "unknown method"));
 }
 
 #[tokio::test]
-async fn a_message_larger_than_the_limit_is_not_taken() {
+async fn a_message_above_the_limit_is_refused() {
     let server = Server::new();
     let refused = server.endpoint().unary(calling("/test.v1.Echo/Say", "large")).await;
     let Err(SendError::Status { message, .. }) = refused else { panic!("{refused:?}") };
     assert!(message.contains("length too large"), "{message}");
-    let more = Calling { limit: 4 << 20, ..calling("/test.v1.Echo/Say", "large") };
+    let more = GrpcCall { limit: 4 << 20, ..calling("/test.v1.Echo/Say", "large") };
     assert_eq!(server.endpoint().unary(more).await.map(|it| it.len()), Ok(2 << 20));
 }
 
 #[tokio::test]
-async fn a_call_that_is_dropped_or_late_is_cancelled_at_the_server() {
+async fn a_dropped_or_late_call_is_cancelled_at_the_server() {
     let mut server = Server::new();
     let endpoint = server.endpoint();
-    let late = Calling {
+    let late = GrpcCall {
         timeout: Some(Duration::from_millis(50)),
         ..calling("/test.v1.Echo/Say", "hang")
     };
     let late = endpoint.unary(late).await.unwrap_err();
-    assert!(matches!(&late, SendError::Timeout(said) if said.contains("within 50 ms")), "{late:?}");
+    assert!(
+        matches!(&late, SendError::Timeout(message) if message.contains("within 50 ms")),
+        "{late:?}"
+    );
     server.dropped.recv().await.unwrap();
 
     let mut messages = endpoint.stream(calling("/test.v1.Echo/Tell", "silent")).await.unwrap();
@@ -270,12 +273,14 @@ async fn a_call_that_is_dropped_or_late_is_cancelled_at_the_server() {
 }
 
 #[tokio::test]
-async fn a_server_is_given_longer_than_we_wait_so_that_our_own_word_of_a_timeout_counts() {
-    let asked =
-        Calling { timeout: Some(Duration::from_secs(20)), ..calling("/test.v1.Echo/Say", "limit") };
+async fn the_server_s_deadline_is_later_than_the_client_s() {
+    let asked = GrpcCall {
+        timeout: Some(Duration::from_secs(20)),
+        ..calling("/test.v1.Echo/Say", "limit")
+    };
     let server = Server::new();
-    let told = server.endpoint().unary(asked).await.unwrap();
-    assert_eq!(told, "21000000u", "microseconds");
+    let timeout = server.endpoint().unary(asked).await.unwrap();
+    assert_eq!(timeout, "21000000u", "microseconds");
 }
 
 #[tokio::test]
@@ -295,15 +300,15 @@ async fn a_stream_is_read_to_its_end() {
         assert_eq!(messages.next(&endpoint).await, Ok(None));
     }
     let mut refused = endpoint.stream(calling("/test.v1.Echo/Tell", "refuse")).await.unwrap();
-    let told = refused.next(&endpoint).await.unwrap_err();
-    assert_eq!(told, said(Code::FailedPrecondition, "/test.v1.Echo/Tell", "not now"));
+    let error = refused.next(&endpoint).await.unwrap_err();
+    assert_eq!(error, status_error(Code::FailedPrecondition, "/test.v1.Echo/Tell", "not now"));
 }
 
 #[tokio::test]
-async fn where_nobody_listens_nothing_was_sent_and_only_the_operator_learns_the_place() {
+async fn the_address_of_an_unreachable_endpoint_is_shown_to_the_operator_only() {
     let endpoint = Endpoint::new("daemon", &grant(Transport::Unix("/nowhere/socket".into())));
-    let told = SendError::Unavailable("endpoint \"daemon\" cannot be reached".into());
-    assert_eq!(endpoint.unary(calling("/test.v1.Echo/Say", "x")).await, Err(told));
-    let cause = endpoint.place().unreached_because();
+    let error = SendError::Unavailable("endpoint \"daemon\" cannot be reached".into());
+    assert_eq!(endpoint.unary(calling("/test.v1.Echo/Say", "x")).await, Err(error));
+    let cause = endpoint.label().unreached_because();
     assert!(cause.contains("unix:///nowhere/socket cannot be reached: No such file"), "{cause}");
 }

@@ -14,7 +14,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use super::*;
 use crate::settings::{Secret, Transport};
 
-/// An HTTP server that answers like this. Ends with the test.
+/// An HTTP server with this response function, stopped with the test.
 struct Server {
     port: u16,
     _serving: JoinSet<()>,
@@ -63,22 +63,22 @@ fn status(code: u16, body: String) -> Response<String> {
     Response::builder().status(code).body(body).unwrap()
 }
 
-/// A registry that serves `/a` and `/b` to those who have the token for it, a giver of numbered
-/// tokens, and the endpoint between them.
+/// A registry that serves `/a` and `/b` with the matching token, a token server that issues
+/// numbered tokens, and an endpoint that uses both.
 struct Stage {
     endpoint: Endpoint,
-    /// Tokens given out.
-    given: Arc<AtomicUsize>,
-    /// Tokens up to this one are worth nothing.
-    worthless: Arc<AtomicUsize>,
+    /// Number of issued tokens.
+    issued: Arc<AtomicUsize>,
+    /// Tokens up to this number are revoked.
+    revoked: Arc<AtomicUsize>,
     _servers: [Server; 2],
 }
 
 impl Stage {
     async fn new(realm: Option<&str>, answer: fn(usize) -> Response<String>) -> Self {
-        let (given, worthless) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let numbers = given.clone();
-        let giver = Server::new(move |request| {
+        let (issued, revoked) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let numbers = issued.clone();
+        let token_server = Server::new(move |request| {
             assert_eq!(authorization(request), "Basic czNjcmV0");
             let query = request.uri().query().unwrap();
             let scope = query.strip_prefix("service=the%20registry&scope=repository%3A");
@@ -88,15 +88,16 @@ impl Stage {
         })
         .await;
         let realm = realm.map(str::to_owned);
-        let realm = realm.unwrap_or_else(|| format!("http://127.0.0.1:{}/token", giver.port));
-        let (bar, numbers) = (worthless.clone(), given.clone());
+        let realm =
+            realm.unwrap_or_else(|| format!("http://127.0.0.1:{}/token", token_server.port));
+        let (bar, numbers) = (revoked.clone(), issued.clone());
         let scopes = std::sync::Mutex::new(std::collections::BTreeMap::new());
         let registry = Server::new(move |request| {
             let scope = request.uri().path().trim_start_matches('/').to_owned();
             let shown = authorization(request).strip_prefix("Bearer t");
             let shown: Option<usize> = shown.and_then(|number| number.parse().ok());
             let mut scopes = scopes.lock().unwrap();
-            // A token is for what was asked for last when it was given out.
+            // A token is valid for the scope of the last request before it was issued.
             if let Some(number) = shown.filter(|number| *number == numbers.load(Relaxed)) {
                 scopes.entry(number).or_insert_with(|| scope.clone());
             }
@@ -107,27 +108,27 @@ impl Stage {
                     status(200, format!("{scope} for t{number}"))
                 }
                 _ => {
-                    let wanted = format!(
+                    let challenge = format!(
                         "Bearer realm=\"{realm}\", service=\"the registry\",\
                          scope=\"repository:{scope}:pull\""
                     );
                     let mut refused = status(401, String::new());
-                    let wanted = HeaderValue::from_str(&wanted).unwrap();
-                    refused.headers_mut().insert(header::WWW_AUTHENTICATE, wanted);
+                    let challenge = HeaderValue::from_str(&challenge).unwrap();
+                    refused.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
                     refused
                 }
             }
         })
         .await;
-        let mut giving = giver.grant("/token");
+        let mut giving = token_server.grant("/token");
         giving.headers.push(("authorization".into(), Secret::Literal("Basic czNjcmV0".into())));
         let grant = EndpointGrant { token: Some(Box::new(giving)), ..registry.grant("") };
         let endpoint = Endpoint::new("registry", &grant);
-        Self { endpoint, given, worthless, _servers: [registry, giver] }
+        Self { endpoint, issued, revoked, _servers: [registry, token_server] }
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
-        let outgoing = Outgoing {
+        let outgoing = OutgoingRequest {
             method: "GET".into(),
             path: path.into(),
             headers: HeaderMap::new(),
@@ -140,8 +141,8 @@ impl Stage {
         (status, String::from_utf8(body.to_vec()).unwrap())
     }
 
-    fn given(&self) -> usize {
-        self.given.load(Relaxed)
+    fn issued(&self) -> usize {
+        self.issued.load(Relaxed)
     }
 }
 
@@ -150,31 +151,31 @@ fn token(number: usize) -> Response<String> {
 }
 
 #[tokio::test]
-async fn a_place_that_wants_a_token_is_shown_one_as_long_as_it_holds() {
+async fn a_token_is_fetched_per_scope_and_reused() {
     let stage = Stage::new(None, token).await;
-    assert!(stage.endpoint.sets(&header::AUTHORIZATION), "no guest can set it");
+    assert!(stage.endpoint.sets(&header::AUTHORIZATION), "guests cannot set it");
     for _ in 0..3 {
         assert_eq!(stage.get("/a").await, (200, "a for t1".into()));
     }
-    assert_eq!(stage.given(), 1);
+    assert_eq!(stage.issued(), 1);
     assert_eq!(stage.get("/b").await, (200, "b for t2".into()));
-    assert_eq!(stage.get("/a").await, (200, "a for t1".into()), "it is kept");
-    assert_eq!(stage.given(), 2);
+    assert_eq!(stage.get("/a").await, (200, "a for t1".into()), "the first token is cached");
+    assert_eq!(stage.issued(), 2);
 }
 
 #[tokio::test]
-async fn a_token_that_is_refused_is_asked_for_once_more() {
+async fn a_refused_token_is_replaced_once() {
     let stage = Stage::new(None, token).await;
     assert_eq!(stage.get("/a").await.0, 200);
-    stage.worthless.store(1, Relaxed);
+    stage.revoked.store(1, Relaxed);
     assert_eq!(stage.get("/a").await, (200, "a for t2".into()));
-    stage.worthless.store(99, Relaxed);
-    assert_eq!(stage.get("/a").await.0, 401, "the guest is told");
-    assert_eq!(stage.given(), 3, "and nobody asks for ever");
+    stage.revoked.store(99, Relaxed);
+    assert_eq!(stage.get("/a").await.0, 401, "the response is passed to the guest");
+    assert_eq!(stage.issued(), 3, "and not retried again");
 }
 
 #[tokio::test]
-async fn a_token_is_not_used_beyond_its_end() {
+async fn an_expired_token_is_not_used() {
     let short =
         |number| status(200, format!("{{\"access_token\":\"t{number}\",\"expires_in\":0}}"));
     let stage = Stage::new(None, short).await;
@@ -183,16 +184,16 @@ async fn a_token_is_not_used_beyond_its_end() {
 }
 
 #[tokio::test]
-async fn nobody_is_asked_who_was_not_granted() {
+async fn an_ungranted_realm_is_not_contacted() {
     for realm in ["http://127.0.0.1:1/token", "https://elsewhere.example/token", "nonsense"] {
         let stage = Stage::new(Some(realm), token).await;
         assert_eq!(stage.get("/a").await.0, 401);
-        assert_eq!(stage.given(), 0);
+        assert_eq!(stage.issued(), 0);
     }
 }
 
 #[tokio::test]
-async fn what_a_giver_answers_instead_of_a_token_is_no_token() {
+async fn invalid_token_responses_are_refused() {
     let answers: [fn(usize) -> Response<String>; 5] = [
         |_| status(403, String::new()),
         |_| status(200, "{}".into()),
@@ -203,21 +204,21 @@ async fn what_a_giver_answers_instead_of_a_token_is_no_token() {
     for answer in answers {
         let stage = Stage::new(None, answer).await;
         assert_eq!(stage.get("/a").await.0, 401);
-        assert_eq!(stage.given(), 1);
+        assert_eq!(stage.issued(), 1);
     }
 }
 
 #[test]
-fn a_realm_is_the_same_however_its_port_is_written() {
-    assert_eq!(plain("https://Auth.docker.io:443/token/"), "https://auth.docker.io/token");
-    assert_eq!(plain("http://[::1]:80"), "http://[::1]");
-    assert_ne!(plain("https://a:8443/token"), plain("https://a/token"));
-    assert_ne!(plain("http://a:443/token"), plain("https://a/token"));
+fn realms_are_compared_without_default_ports() {
+    assert_eq!(normalized("https://Auth.docker.io:443/token/"), "https://auth.docker.io/token");
+    assert_eq!(normalized("http://[::1]:80"), "http://[::1]");
+    assert_ne!(normalized("https://a:8443/token"), normalized("https://a/token"));
+    assert_ne!(normalized("http://a:443/token"), normalized("https://a/token"));
 }
 
 proptest! {
     #[test]
-    fn whatever_is_wanted_is_a_challenge_or_none(text in "(Bearer )?(realm=)?[ -~]{0,60}") {
+    fn arbitrary_challenges_parse_or_are_ignored(text in "(Bearer )?(realm=)?[ -~]{0,60}") {
         if let Some((realm, _)) = challenge(&HeaderValue::from_str(&text).unwrap()) {
             prop_assert!(text.len() >= realm.len());
         }

@@ -5,19 +5,19 @@ use drowse_tests::bombs;
 use super::*;
 
 fn refusal(bytes: &[u8]) -> String {
-    measure(bytes).expect_err("it is more than is compiled")
+    measure(bytes).expect_err("it exceeds a limit")
 }
 
 fn fits(bytes: &[u8]) {
     measure(bytes).unwrap();
-    wasmparser::Validator::new().validate_all(bytes).expect("what the test builds is valid");
+    wasmparser::Validator::new().validate_all(bytes).expect("the test's module is valid");
 }
 
 #[test]
 fn functions_are_counted() {
     fits(&bombs::functions(1000));
     let cause = refusal(&bombs::functions(999_999));
-    assert!(cause.starts_with("it has more than 200000 functions, and a file"), "{cause}");
+    assert!(cause.starts_with("it has more than 200000 functions, which"), "{cause}");
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn the_functions_of_all_modules_are_counted_together() {
 
 #[test]
 fn the_branches_of_a_function_are_counted() {
-    // A block and the branch out of it are two.
+    // A block and the branch out of it count as two.
     fits(&bombs::branches(40_000));
     let cause = refusal(&bombs::branches(150_000));
     assert!(cause.contains("more than 100000 branches in one function"), "{cause}");
@@ -43,10 +43,10 @@ fn the_branches_of_a_function_are_counted() {
 }
 
 #[test]
-fn blocks_inside_each_other_are_counted() {
+fn nested_blocks_are_counted() {
     fits(&bombs::blocks(5_000));
     let cause = refusal(&bombs::blocks(20_000));
-    assert!(cause.contains("more than 10000 blocks inside each other"), "{cause}");
+    assert!(cause.contains("more than 10000 levels of nested blocks"), "{cause}");
 }
 
 #[test]
@@ -70,9 +70,9 @@ fn types_and_segments_are_counted() {
 }
 
 #[test]
-fn what_is_inside_each_other_is_counted() {
+fn nested_components_are_counted() {
     fits(&bombs::nested(20));
-    assert!(refusal(&bombs::nested(40)).contains("components inside each other"));
+    assert!(refusal(&bombs::nested(40)).contains("levels of nested components"));
     let many = format!("(component {})", "(core module)".repeat(1001));
     assert!(refusal(&wat::parse_str(many).unwrap()).contains("modules and components"));
 }

@@ -1,38 +1,39 @@
-//! What a file holds, counted before anything is compiled: a compiler takes time and memory for
-//! some of it out of all proportion to the file's size.
+//! Size limits of a file's contents, checked before compilation: some contents take time and memory
+//! out of proportion to the file's size.
 //!
-//! The limits are several times what components made from JavaScript or Python hold, which bring an
-//! interpreter of tens of thousands of functions with them.
+//! The limits are several times the contents of components built from JavaScript or Python, which
+//! include an interpreter of tens of thousands of functions.
 
 use wasmparser::{BinaryReaderError, FunctionBody, Operator, Parser, Payload, SectionLimited};
 
 use crate::load::check::PROVIDER;
 
-/// Functions with a body.
+/// Maximum functions with a body.
 const FUNCTIONS: u64 = 200_000;
-/// Types, of core modules and of components.
+/// Maximum types, of core modules and components.
 const TYPES: u64 = 100_000;
-/// Imports, exports, globals, tables, memories, aliases and the like: one limit for each.
+/// Maximum imports, and exports, and other definitions: globals, tables, memories, aliases and the
+/// like.
 const ENTRIES: u64 = 200_000;
-/// Segments of data and of elements.
+/// Maximum data and element segments.
 const SEGMENTS: u64 = 100_000;
-/// Bytes of one function.
+/// Maximum bytes of one function.
 const BODY: u64 = 2 << 20;
-/// Local variables of all functions; the format has a limit for one function.
+/// Maximum local variables of all functions; the format limits those of one function.
 const LOCALS: u64 = 10_000_000;
-/// Instructions that begin, end or choose a block in one function, with each target of a table of
-/// branches.
+/// Maximum instructions of one function that start, end or select a block, counting each target of
+/// a branch table.
 const BRANCHES: u64 = 100_000;
-/// Blocks inside each other in one function.
+/// Maximum nesting of blocks in one function.
 const DEPTH: u64 = 10_000;
-/// Core modules and components inside the file.
+/// Maximum core modules and components in the file.
 const NESTED: u64 = 1_000;
-/// Components inside each other.
+/// Maximum nesting of components.
 const LEVELS: u64 = 32;
 
-/// How much of everything a file holds.
+/// Counts of a file's contents.
 #[derive(Debug, Default)]
-struct Survey {
+struct ModuleStats {
     functions: u64,
     types: u64,
     imports: u64,
@@ -45,25 +46,25 @@ struct Survey {
 
 /// Why a file is not compiled.
 #[derive(Debug)]
-enum Flaw {
+enum MeasureError {
     Broken(BinaryReaderError),
     TooMuch { what: &'static str, limit: u64 },
 }
 
-/// Fails when a file holds more of something than is compiled, or cannot be parsed.
+/// Fails if a file exceeds a limit or cannot be parsed.
 pub(super) fn measure(bytes: &[u8]) -> Result<(), String> {
-    let mut survey = Survey::default();
+    let mut module_stats = ModuleStats::default();
     walk(bytes, |payload, level| {
-        within("components inside each other", level, LEVELS)?;
-        survey.add(payload)?;
+        within("levels of nested components", level, LEVELS)?;
+        module_stats.add(payload)?;
         match payload {
-            Payload::CodeSectionEntry(body) => survey.body(body),
+            Payload::CodeSectionEntry(body) => module_stats.body(body),
             _ => Ok(()),
         }
     })
 }
 
-/// The version of the contract that a component exports.
+/// Contract version that a component exports.
 pub(super) fn provider(component: &[u8]) -> Result<Option<String>, String> {
     let mut version = None;
     walk(component, |payload, level| {
@@ -78,10 +79,10 @@ pub(super) fn provider(component: &[u8]) -> Result<Option<String>, String> {
     Ok(version)
 }
 
-/// Visits the parts of a file and of what is inside it. The file itself is level 1.
+/// Visits the payloads of a file and of nested modules and components. The file itself is level 1.
 fn walk(
     bytes: &[u8],
-    mut visit: impl FnMut(&Payload<'_>, u64) -> Result<(), Flaw>,
+    mut visit: impl FnMut(&Payload<'_>, u64) -> Result<(), MeasureError>,
 ) -> Result<(), String> {
     let mut level = 0;
     let mut visit_all = || {
@@ -97,38 +98,38 @@ fn walk(
         }
         Ok(())
     };
-    visit_all().map_err(|flaw: Flaw| match flaw {
-        Flaw::Broken(error) if Parser::is_component(bytes) => {
+    visit_all().map_err(|flaw: MeasureError| match flaw {
+        MeasureError::Broken(error) if Parser::is_component(bytes) => {
             format!("it is not a valid component: {error}; copy or build it again")
         }
-        Flaw::Broken(error) => {
+        MeasureError::Broken(error) => {
             format!("it is not a complete WASM file: {error}; copy or build it again")
         }
-        Flaw::TooMuch { what, limit } => format!(
-            "it has more than {limit} {what}, and a file with so many is not compiled, as that \
-             could take minutes and gigabytes; split the plugin, or build it for size"
+        MeasureError::TooMuch { what, limit } => format!(
+            "it has more than {limit} {what}, which could take minutes and gigabytes to compile; \
+             split the plugin, or build it for size"
         ),
     })
 }
 
-/// Fails when there is more of something than its limit.
-fn within(what: &'static str, count: u64, limit: u64) -> Result<(), Flaw> {
-    if count <= limit { Ok(()) } else { Err(Flaw::TooMuch { what, limit }) }
+/// Fails if a count exceeds its limit.
+fn within(what: &'static str, count: u64, limit: u64) -> Result<(), MeasureError> {
+    if count <= limit { Ok(()) } else { Err(MeasureError::TooMuch { what, limit }) }
 }
 
-// === impl Flaw ===
+// === impl MeasureError ===
 
-impl From<BinaryReaderError> for Flaw {
+impl From<BinaryReaderError> for MeasureError {
     fn from(error: BinaryReaderError) -> Self {
         Self::Broken(error)
     }
 }
 
-// === impl Survey ===
+// === impl ModuleStats ===
 
-impl Survey {
-    /// Counts what a section holds.
-    fn add(&mut self, payload: &Payload<'_>) -> Result<(), Flaw> {
+impl ModuleStats {
+    /// Counts the entries of a section.
+    fn add(&mut self, payload: &Payload<'_>) -> Result<(), MeasureError> {
         let (what, count, more, limit) = match payload {
             Payload::TypeSection(it) => ("types", &mut self.types, count(it), TYPES),
             Payload::CoreTypeSection(it) => ("types", &mut self.types, count(it), TYPES),
@@ -167,8 +168,8 @@ impl Survey {
         ("definitions", &mut self.definitions, more, ENTRIES)
     }
 
-    /// Looks at one function.
-    fn body(&mut self, body: &FunctionBody<'_>) -> Result<(), Flaw> {
+    /// Measures one function.
+    fn body(&mut self, body: &FunctionBody<'_>) -> Result<(), MeasureError> {
         let range = body.range();
         within("bytes in one function", range.len() as u64, BODY)?;
         for local in body.get_locals_reader()? {
@@ -191,13 +192,14 @@ impl Survey {
             }
             branches += targets(&operator);
             within("branches in one function", branches, BRANCHES)?;
-            within("blocks inside each other", depth, DEPTH)?;
+            within("levels of nested blocks", depth, DEPTH)?;
         }
         Ok(())
     }
 }
 
-/// How many edges an instruction adds to its function's graph, beside the one to the next.
+/// The edges that an instruction adds to the control flow graph, besides the one to the next
+/// instruction.
 fn targets(operator: &Operator<'_>) -> u64 {
     match operator {
         Operator::Block { .. }

@@ -1,21 +1,22 @@
-//! The hardware address of a container's interface: the same in each of its lives.
+//! Stable MAC addresses of containers' interfaces.
 //!
-//! A container that wakes has a new interface, and usually the address that it had before. Whoever
-//! talked to its last life, the router's machine above all, knows that address by the hardware behind
-//! it, and asks there in vain until that is found to be gone, which takes up to half a minute. So what
-//! is asked for is what its last life had.
+//! A container that wakes has a new interface, usually with its previous IP address. Hosts that
+//! talked to its previous instance, above all the router's machine, have the old MAC address in
+//! their neighbour table and use it in vain until the entry expires, which takes up to half a
+//! minute. So the same MAC address is requested each time.
 
 use std::{fmt::Write as _, sync::LazyLock};
 
 use sha2::{Digest as _, Sha256};
 
-/// What tells this machine from others in the same network.
+/// Identifies this machine among others in the same network.
 static MACHINE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let places = ["/etc/machine-id", "/etc/hostname"];
-    places.iter().find_map(|place| std::fs::read(place).ok()).unwrap_or_default()
+    let files = ["/etc/machine-id", "/etc/hostname"];
+    files.iter().find_map(|file| std::fs::read(file).ok()).unwrap_or_default()
 });
 
-/// Of one container's interface in one network: unicast, locally administered (IEEE 802, §8.4).
+/// The MAC address of a container's interface in a network: unicast, locally administered (IEEE
+/// 802, §8.4).
 pub(super) fn address(network: &str, container: &str, interface: &str) -> String {
     of(&MACHINE, network, container, interface)
 }
@@ -38,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_interface_has_one_address_which_no_manufacturer_gives() {
+    fn each_interface_has_a_stable_locally_administered_address() {
         let own = of(b"one", "lan", "default-web", "eth0");
         assert_eq!(own, of(b"one", "lan", "default-web", "eth0"));
         assert_eq!(own.len(), "02:00:00:00:00:00".len());

@@ -1,8 +1,7 @@
-//! The lock file: the plugins that the operator has accepted, by their digests.
+//! The lock file: plugins that the operator has accepted, by digest.
 //!
-//! Bundled plugins do not stand in it: they are part of the router's own program and change with
-//! it. So a file that takes a bundled plugin's place must stand in it, and one that stands in it
-//! must not be missing.
+//! Bundled plugins are not listed: they are part of the router's executable and change with it. So
+//! a file that replaces a bundled plugin must be listed, and a listed file must exist.
 
 use std::{
     fmt::Write as _,
@@ -16,69 +15,68 @@ use super::{Verdict, owner};
 use crate::{
     files,
     grants::toml_string,
-    load::Source,
+    load::PluginSource,
     plugins::{absolute, is_path},
 };
 
-/// Largest lock file.
+/// Maximum bytes of a lock file.
 const LOCK_BYTES: u64 = 1 << 20;
 
-/// What `drowse plugin lock` writes at the top.
+/// Header that `drowse plugin lock` writes.
 const HEAD: &str = "\
-# The plugins that this configuration's router may use, as `drowse plugin lock` found them. Another
-# file in their place is refused until it is accepted by the same command.
+# Plugins that the router of this configuration may use, pinned by `drowse plugin lock`. A different
+# file is refused until it is accepted by the same command.
 ";
 
-/// Where the lock file of a configuration is.
+/// The lock file of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LockPlace {
-    /// The lock file, which need not exist.
+pub struct LockFile {
+    /// Path of the lock file, which need not exist.
     pub file: PathBuf,
-    /// The configuration, for the command that accepts a plugin.
+    /// Path of the configuration, for the command that accepts a plugin.
     pub configuration: PathBuf,
 }
 
-/// What stands in a lock file.
+/// Content of a lock file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
-    /// One for each file, by name.
+    /// Accepted plugins, sorted by name.
     #[serde(default)]
-    pub plugin: Vec<Locked>,
+    pub plugin: Vec<LockedPlugin>,
 }
 
-/// A plugin that was accepted.
+/// An accepted plugin.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Locked {
-    /// What providers call it: a name, or a path relative to the lock file.
+pub struct LockedPlugin {
+    /// Name that providers refer to, or a path relative to the lock file.
     pub name: String,
-    /// Its file, relative to the lock file.
+    /// Path of its file, relative to the lock file.
     pub origin: String,
-    /// The plugin's own version.
+    /// The plugin's version.
     pub version: String,
     /// SHA-256, hexadecimal.
     pub digest: String,
-    /// The version of the contract that it was built for.
+    /// Contract version that it was built for.
     pub contract: String,
 }
 
-// === impl LockPlace ===
+// === impl LockFile ===
 
-impl LockPlace {
-    /// What stands in the file; none when it does not exist. The error names the file and says what
-    /// to do.
+impl LockFile {
+    /// Reads the file; none if it does not exist. The error names the file and says what to do.
     pub fn read(&self) -> Result<Option<Lock>, String> {
-        let told = |why: String| format!("lock file {}: {why}", self.file.display());
-        let Some(text) = owner::read(&self.file, LOCK_BYTES).map_err(told)? else {
+        let error = |why: String| format!("lock file {}: {why}", self.file.display());
+        let Some(text) = owner::read(&self.file, LOCK_BYTES).map_err(error)? else {
             return Ok(None);
         };
-        let text = String::from_utf8(text).map_err(|_| told("it is not text".to_owned()))?;
-        let lock = toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
-            told(format!(
-                "line {line}: {}; write it anew with `{}`",
-                error.message().trim_end().replace('\n', " "),
+        let text = String::from_utf8(text).map_err(|_| error("it is not text".to_owned()))?;
+        let lock = toml::from_str(&text).map_err(|flaw| {
+            let line = flaw.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            error(format!(
+                "line {line}: {}; recreate it with `{}`",
+                flaw.message().trim_end().replace('\n', " "),
                 self.command("")
             ))
         })?;
@@ -90,28 +88,30 @@ impl LockPlace {
         files::write(&self.file, lock.text().as_bytes(), 0o644)
     }
 
-    /// The name that stands in the file for a plugin of this reference.
+    /// The name in the file for a plugin of this reference.
     pub fn name(&self, reference: &str) -> String {
         if is_path(reference) { self.relative(Path::new(reference)) } else { reference.to_owned() }
     }
 
-    /// A path relative to the file, where it is below its directory.
+    /// A path relative to the file, if it is below its directory.
     pub fn relative(&self, path: &Path) -> String {
         let (path, file) = (absolute(path), absolute(&self.file));
         let below = file.parent().and_then(|home| path.strip_prefix(home).ok());
         match below {
-            // A name without a slash would be a plugin's name.
+            // Without a slash it would be a plugin name.
             Some(below) if below.components().count() == 1 => format!("./{}", below.display()),
             Some(below) => below.display().to_string(),
             None => path.display().to_string(),
         }
     }
 
-    /// Whether the plugin is the one that was accepted.
-    pub(super) fn judge(&self, reference: &str, source: &Source) -> Verdict {
+    /// Whether the plugin is the accepted one.
+    pub(super) fn verify(&self, reference: &str, source: &PluginSource) -> Verdict {
         let lock = match self.read() {
             Ok(Some(lock)) => lock,
-            Ok(None) => return Verdict::Silent("has no lock file to be in".into()),
+            Ok(None) => {
+                return Verdict::NotChecked("is not checked, as there is no lock file".into());
+            }
             Err(why) => return Verdict::Refused(format!("cannot be looked up: {why}")),
         };
         let name = self.name(reference);
@@ -119,11 +119,11 @@ impl LockPlace {
         let (file, digest) = (self.file.display(), &source.digest);
         let command = self.command(reference);
         match held {
-            None if source.file().is_none() => {
-                Verdict::Silent("is part of the router's own program, which is not locked".into())
-            }
+            None if source.file().is_none() => Verdict::NotChecked(
+                "is part of the router's own program, which is not locked".into(),
+            ),
             None => Verdict::Refused(format!(
-                "is not in {file}, so nobody has accepted it (sha256 {digest}); if you have put it \
+                "is not in {file}, so it has not been accepted (sha256 {digest}); if you have put it \
                  there, accept it with `{command}`"
             )),
             Some(held) if source.file().is_none() => Verdict::Refused(format!(
@@ -136,11 +136,11 @@ impl LockPlace {
                  ({} {}); if you have replaced it, accept it with `{command}`",
                 held.digest, held.name, held.version
             )),
-            Some(_) => Verdict::Vouched(format!("is what {file} says")),
+            Some(_) => Verdict::Verified(format!("matches {file}")),
         }
     }
 
-    /// The command that accepts a plugin, or all of them.
+    /// The command that accepts a plugin, or all plugins if `reference` is empty.
     fn command(&self, reference: &str) -> String {
         let mut command = "drowse plugin lock".to_owned();
         for word in [reference, "--config"].into_iter().filter(|word| !word.is_empty()) {
@@ -154,26 +154,26 @@ impl LockPlace {
 // === impl Lock ===
 
 impl Lock {
-    /// Notes a plugin in place of what stood there under its name.
-    pub fn accept(&mut self, plugin: Locked) {
+    /// Adds a plugin, replacing the entry of its name.
+    pub fn accept(&mut self, plugin: LockedPlugin) {
         self.forget(&plugin.name);
         self.plugin.push(plugin);
         self.plugin.sort_by(|a, b| a.name.cmp(&b.name));
     }
 
-    /// Whether something stands there under this name.
-    pub fn holds(&self, name: &str) -> bool {
+    /// Whether there is an entry of this name.
+    pub fn contains(&self, name: &str) -> bool {
         self.plugin.iter().any(|held| held.name == name)
     }
 
-    /// Takes out what stands there under this name.
+    /// Removes the entry of this name.
     pub fn forget(&mut self, name: &str) {
         self.plugin.retain(|held| held.name != name);
     }
 
     fn text(&self) -> String {
         let mut text = HEAD.to_owned();
-        for Locked { name, origin, version, digest, contract } in &self.plugin {
+        for LockedPlugin { name, origin, version, digest, contract } in &self.plugin {
             text.push_str("\n[[plugin]]\n");
             for (key, value) in [
                 ("name", name),

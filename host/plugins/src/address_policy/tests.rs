@@ -31,11 +31,15 @@ fn settings(reach: Option<&[&str]>) -> ProviderSettings {
 }
 
 fn check(reach: Option<&[&str]>, host: &str, port: Option<u16>) -> Result<(), String> {
-    Border::new(&settings(reach), Arc::default()).check(host, port, r#"{"address":"pi.lan:80"}"#)
+    AddressPolicy::new(&settings(reach), Arc::default()).check(
+        host,
+        port,
+        r#"{"address":"pi.lan:80"}"#,
+    )
 }
 
 #[test]
-fn private_networks_and_this_machine_are_near() {
+fn private_networks_and_this_machine_are_allowed_by_default() {
     for host in [
         "10.1.2.3",
         "172.31.77.2",
@@ -56,7 +60,7 @@ fn private_networks_and_this_machine_are_near() {
     }
 }
 
-/// Metadata services, by their clouds' documentation.
+/// Metadata services, from their clouds' documentation.
 const METADATA: [&str; 18] = [
     "169.254.169.254",
     "169.254.169.252",
@@ -79,7 +83,7 @@ const METADATA: [&str; 18] = [
 ];
 
 #[test]
-fn no_setting_opens_the_way_to_metadata() {
+fn no_rule_allows_metadata_services() {
     for host in METADATA {
         let socket = match host.contains(':') {
             true => format!("[{host}]:80"),
@@ -115,7 +119,7 @@ fn forms_of(v4: Ipv4Addr) -> Vec<IpAddr> {
 }
 
 #[test]
-fn an_ipv4_address_in_ipv6_clothes_is_judged_by_what_it_is() {
+fn an_ipv4_address_embedded_in_ipv6_is_checked_as_ipv4() {
     let all: &[&str] = &["0.0.0.0/0", "::/0"];
     for form in forms_of(Ipv4Addr::new(169, 254, 169, 254)) {
         let refusal = check(Some(all), &form.to_string(), Some(80)).unwrap_err();
@@ -128,7 +132,7 @@ fn an_ipv4_address_in_ipv6_clothes_is_judged_by_what_it_is() {
 }
 
 #[test]
-fn link_local_addresses_are_refused_unless_they_are_named() {
+fn link_local_addresses_are_refused_unless_a_rule_names_them() {
     let all: &[&str] = &["0.0.0.0/0", "::/0"];
     for host in ["169.254.1.2", "fe80::1", "::ffff:169.254.1.2", "64:ff9b::169.254.1.2"] {
         for reach in [None, Some(all)] {
@@ -148,7 +152,7 @@ fn link_local_addresses_are_refused_unless_they_are_named() {
 }
 
 #[test]
-fn no_setting_opens_the_way_to_addresses_of_no_single_machine() {
+fn no_rule_allows_unspecified_broadcast_or_multicast_addresses() {
     let all: &[&str] = &["0.0.0.0/0", "::/0"];
     for host in ["0.0.0.0", "0.1.2.3", "::", "255.255.255.255", "224.0.0.1", "ff02::1"] {
         for reach in [None, Some(all)] {
@@ -159,7 +163,7 @@ fn no_setting_opens_the_way_to_addresses_of_no_single_machine() {
 }
 
 #[test]
-fn a_provider_s_own_endpoint_is_no_target() {
+fn a_provider_s_own_endpoint_is_refused() {
     let all: &[&str] = &["0.0.0.0/0", "::/0", "nas.lan", "localhost"];
     for host in ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1", "localhost"] {
         let refusal = check(Some(all), host, Some(2375)).unwrap_err();
@@ -174,61 +178,61 @@ fn a_provider_s_own_endpoint_is_no_target() {
     assert_eq!(check(None, "nas.lan", Some(80)), Ok(()));
 }
 
-/// An address as a plugin tells it.
+/// An address as a plugin reports it.
 fn at(host: &str, port: u16) -> types::Address {
     let (host, port) = (host.to_owned(), Some(port));
     types::Address { host, port, target_port: None, attributes: Vec::new() }
 }
 
-/// The border of a provider with an endpoint that is configured by a name. To a resolver, without
-/// any network, `127.1` leads to 127.0.0.1.
-fn named(places: &Arc<Places>) -> Border {
+/// The policy of a provider whose endpoint is configured by name. Resolvers parse `127.1` as
+/// 127.0.0.1 without any network access.
+fn policy_with_named_endpoint(endpoint_index: &Arc<EndpointIndex>) -> AddressPolicy {
     let mut settings = settings(Some(&["127.0.0.0/8", "10.0.0.0/8"]));
     let engine = settings.endpoints.get_mut("engine").unwrap();
     engine.transport = Transport::Http { host: "127.1".into(), port: 2375 };
-    Border::new(&settings, places.clone())
+    AddressPolicy::new(&settings, endpoint_index.clone())
 }
 
-async fn judged(border: &Border, host: &str, port: u16) -> Result<(), String> {
-    border.look_up(&mut vec![at(host, port)]).await;
-    border.check(host, Some(port), "{}")
+async fn evaluated(address_policy: &AddressPolicy, host: &str, port: u16) -> Result<(), String> {
+    address_policy.look_up(&mut vec![at(host, port)]).await;
+    address_policy.check(host, Some(port), "{}")
 }
 
 #[tokio::test]
-async fn an_endpoint_that_was_configured_by_a_name_is_no_target_by_its_address() {
-    let border = named(&Arc::default());
-    let refusal = judged(&border, "127.0.0.1", 2375).await.unwrap_err();
+async fn an_endpoint_configured_by_name_is_refused_by_its_address() {
+    let address_policy = policy_with_named_endpoint(&Arc::default());
+    let refusal = evaluated(&address_policy, "127.0.0.1", 2375).await.unwrap_err();
     assert!(refusal.contains("an endpoint of provider \"docker\""), "{refusal}");
-    assert_eq!(judged(&border, "127.0.0.1", 2374).await, Ok(()));
-    assert_eq!(judged(&border, "10.0.0.1", 2375).await, Ok(()));
+    assert_eq!(evaluated(&address_policy, "127.0.0.1", 2374).await, Ok(()));
+    assert_eq!(evaluated(&address_policy, "10.0.0.1", 2375).await, Ok(()));
 }
 
 #[tokio::test]
-async fn an_endpoint_of_another_provider_is_no_target() {
-    let places = Arc::default();
-    let _docker = named(&places);
+async fn an_endpoint_of_another_provider_is_refused() {
+    let endpoint_index = Arc::default();
+    let _docker = policy_with_named_endpoint(&endpoint_index);
     let mut other = settings(None);
     other.name = "process".to_owned().try_into().unwrap();
     other.endpoints.clear();
-    let other = Border::new(&other, places);
-    let refusal = judged(&other, "127.0.0.1", 2375).await.unwrap_err();
+    let other = AddressPolicy::new(&other, endpoint_index);
+    let refusal = evaluated(&other, "127.0.0.1", 2375).await.unwrap_err();
     assert!(refusal.contains("an endpoint of provider \"docker\""), "{refusal}");
 }
 
 #[tokio::test]
-async fn a_name_that_leads_to_metadata_is_refused_whoever_wrote_it() {
-    // 169.254.169.254 to a resolver.
+async fn a_name_that_resolves_to_metadata_is_refused_even_if_the_operator_wrote_it() {
+    // Resolvers parse this as 169.254.169.254.
     let reach = "169.254.43518".to_owned();
     let mut settings = settings(None);
     settings.settings = json!({ "host": reach });
-    let border = Border::new(&settings, Arc::default());
-    let refusal = judged(&border, "169.254.43518", 80).await.unwrap_err();
+    let address_policy = AddressPolicy::new(&settings, Arc::default());
+    let refusal = evaluated(&address_policy, "169.254.43518", 80).await.unwrap_err();
     assert!(refusal.contains("which gives out secrets"), "{refusal}");
 }
 
-/// What the kernel is about to connect to, for a host that was reported.
-async fn dialled(border: &Border, host: &str, address: &str) -> Result<(), String> {
-    border.check_dial(host, address.parse().unwrap(), "{}").await
+/// Checks a connection to `address` for a reported host.
+async fn dialled(address_policy: &AddressPolicy, host: &str, address: &str) -> Result<(), String> {
+    address_policy.check_dial(host, address.parse().unwrap(), "{}").await
 }
 
 /// This machine has 10.0.0.5, 203.0.113.5 and 2001:db8::5 beside loopback.
@@ -241,15 +245,19 @@ fn own(address: IpAddr) -> bool {
     address.is_loopback() || others.contains(&address)
 }
 
-fn on_machine(reach: Option<&[&str]>) -> Border {
-    Border::new(&settings(reach), Arc::new(Places::on_machine(own)))
+fn on_machine(reach: Option<&[&str]>) -> AddressPolicy {
+    AddressPolicy::new(&settings(reach), Arc::new(EndpointIndex::on_machine(own)))
 }
 
 #[tokio::test]
-async fn a_host_without_a_port_is_judged_with_the_port_that_is_connected_to() {
-    let border = on_machine(None);
-    assert_eq!(border.check("127.0.0.1", None, "{}"), Ok(()), "the route's port is not known yet");
-    assert_eq!(dialled(&border, "127.0.0.1", "127.0.0.1:80").await, Ok(()));
+async fn a_host_without_a_port_is_checked_with_the_port_of_the_connection() {
+    let address_policy = on_machine(None);
+    assert_eq!(
+        address_policy.check("127.0.0.1", None, "{}"),
+        Ok(()),
+        "the route's port is not known yet"
+    );
+    assert_eq!(dialled(&address_policy, "127.0.0.1", "127.0.0.1:80").await, Ok(()));
     for (host, address) in [
         ("127.0.0.1", "127.0.0.1:2375"),
         ("::ffff:127.0.0.1", "[::ffff:127.0.0.1]:2375"),
@@ -258,36 +266,37 @@ async fn a_host_without_a_port_is_judged_with_the_port_that_is_connected_to() {
         ("10.0.0.5", "10.0.0.5:2375"),
         ("nas.lan", "127.0.0.1:2375"),
     ] {
-        let refusal = dialled(&border, host, address).await.unwrap_err();
+        let refusal = dialled(&address_policy, host, address).await.unwrap_err();
         assert!(refusal.starts_with("provider \"docker\": a connection to "), "{refusal}");
         assert!(refusal.contains("an endpoint of provider \"docker\""), "{refusal}");
     }
 }
 
 #[tokio::test]
-async fn an_endpoint_on_this_machine_is_no_target_at_any_address_of_it() {
+async fn an_endpoint_on_this_machine_is_refused_at_every_local_address() {
     let all: &[&str] = &["0.0.0.0/0", "::/0"];
     for endpoint in ["127.0.0.1", "10.0.0.5", "::1", "203.0.113.5"] {
         let mut settings = settings(Some(all));
         let engine = settings.endpoints.get_mut("engine").unwrap();
         engine.transport = Transport::Http { host: endpoint.into(), port: 2375 };
-        let border = Border::new(&settings, Arc::new(Places::on_machine(own)));
+        let address_policy =
+            AddressPolicy::new(&settings, Arc::new(EndpointIndex::on_machine(own)));
         for host in ["127.0.0.1", "10.0.0.5", "::ffff:10.0.0.5", "203.0.113.5", "2001:db8::5"] {
-            let refusal = border.check(host, Some(2375), "{}").unwrap_err();
+            let refusal = address_policy.check(host, Some(2375), "{}").unwrap_err();
             assert!(refusal.contains("an endpoint of provider"), "{endpoint} {host}: {refusal}");
         }
         // A container behind a bridge of this machine.
-        assert_eq!(border.check("172.17.0.2", Some(2375), "{}"), Ok(()));
+        assert_eq!(address_policy.check("172.17.0.2", Some(2375), "{}"), Ok(()));
     }
 }
 
 #[tokio::test]
-async fn only_a_reach_that_names_the_socket_opens_an_endpoint_to_visitors() {
+async fn only_a_rule_for_the_exact_socket_allows_an_endpoint_as_target() {
     let reach: &[&str] = &["127.0.0.0/8", "127.0.0.1:2375"];
-    let border = on_machine(Some(reach));
-    assert_eq!(border.check("127.0.0.1", Some(2375), "{}"), Ok(()));
-    assert_eq!(dialled(&border, "127.0.0.1", "127.0.0.1:2375").await, Ok(()));
-    assert!(dialled(&border, "127.0.0.2", "127.0.0.2:2375").await.is_err());
+    let address_policy = on_machine(Some(reach));
+    assert_eq!(address_policy.check("127.0.0.1", Some(2375), "{}"), Ok(()));
+    assert_eq!(dialled(&address_policy, "127.0.0.1", "127.0.0.1:2375").await, Ok(()));
+    assert!(dialled(&address_policy, "127.0.0.2", "127.0.0.2:2375").await.is_err());
     assert!(
         dialled(&on_machine(Some(&["127.0.0.1"])), "127.0.0.1", "127.0.0.1:2375").await.is_err()
     );
@@ -297,13 +306,13 @@ async fn only_a_reach_that_names_the_socket_opens_an_endpoint_to_visitors() {
 }
 
 #[tokio::test]
-async fn the_router_s_own_listeners_are_no_target_whatever_is_configured() {
+async fn no_rule_allows_the_router_s_own_listeners() {
     let reach: &[&str] = &["0.0.0.0/0", "::/0", "127.0.0.1:8080", "10.0.0.5:8080", "[::1]:8080"];
-    let judged = async |listener: &str, address: &str| {
-        let border = on_machine(Some(reach));
-        border.places.set_listeners(vec![listener.parse().unwrap()]);
+    let evaluated = async |listener: &str, address: &str| {
+        let address_policy = on_machine(Some(reach));
+        address_policy.endpoint_index.set_listeners(vec![listener.parse().unwrap()]);
         let host = address.parse::<SocketAddr>().unwrap().ip().to_string();
-        dialled(&border, &host, address).await
+        dialled(&address_policy, &host, address).await
     };
     for (listener, address) in [
         ("0.0.0.0:8080", "127.0.0.1:8080"),
@@ -315,25 +324,25 @@ async fn the_router_s_own_listeners_are_no_target_whatever_is_configured() {
         ("[::ffff:10.0.0.5]:8080", "10.0.0.5:8080"),
         ("203.0.113.5:8080", "203.0.113.5:8080"),
     ] {
-        let refusal = judged(listener, address).await.unwrap_err();
+        let refusal = evaluated(listener, address).await.unwrap_err();
         assert!(
             refusal.contains("the router itself listens at"),
             "{listener} {address}: {refusal}"
         );
     }
-    // Sockets of others.
+    // Sockets that are not the router's.
     for (listener, address) in [
         ("0.0.0.0:8080", "127.0.0.1:8081"),
         ("0.0.0.0:8080", "10.0.0.9:8080"),
         ("203.0.113.5:8080", "127.0.0.1:8080"),
         ("0.0.0.0:8080", "[::1]:8080"),
     ] {
-        assert_eq!(judged(listener, address).await, Ok(()), "{listener} {address}");
+        assert_eq!(evaluated(listener, address).await, Ok(()), "{listener} {address}");
     }
 }
 
 #[tokio::test]
-async fn a_network_that_this_machine_belongs_to_does_not_open_the_machine() {
+async fn a_network_rule_does_not_allow_this_machine_s_address_in_it() {
     let lan = on_machine(Some(&["10.0.0.0/8", "nas.lan"]));
     assert_eq!(dialled(&lan, "10.0.0.9", "10.0.0.9:80").await, Ok(()));
     for (host, address) in [("10.0.0.5", "10.0.0.5:80"), ("nas.lan", "127.0.0.1:80")] {
@@ -352,9 +361,13 @@ async fn a_network_that_this_machine_belongs_to_does_not_open_the_machine() {
 }
 
 #[tokio::test]
-async fn a_name_is_judged_by_where_it_leads_when_the_connection_is_made() {
-    let border = on_machine(None);
-    assert_eq!(dialled(&border, "nas.lan", "192.0.2.7:80").await, Ok(()), "the operator wrote it");
+async fn a_name_is_checked_by_its_address_when_the_connection_is_made() {
+    let address_policy = on_machine(None);
+    assert_eq!(
+        dialled(&address_policy, "nas.lan", "192.0.2.7:80").await,
+        Ok(()),
+        "the operator wrote it"
+    );
     for (address, words) in [
         ("169.254.169.254:80", "which gives out secrets"),
         ("[::ffff:169.254.169.254]:80", "which gives out secrets"),
@@ -364,35 +377,39 @@ async fn a_name_is_judged_by_where_it_leads_when_the_connection_is_made() {
         ("[::1]:80", "::1 is this machine"),
         ("[64:ff9b::127.0.0.1]:80", "is this machine"),
     ] {
-        let refusal = dialled(&border, "nas.lan", address).await.unwrap_err();
+        let refusal = dialled(&address_policy, "nas.lan", address).await.unwrap_err();
         assert!(refusal.contains(words) && refusal.contains("nas.lan:"), "{refusal}");
     }
-    assert!(dialled(&border, "evil.example", "10.0.0.1:80").await.is_err());
-    assert!(dialled(&border, "a b", "10.0.0.1:80").await.is_err());
-    assert_eq!(dialled(&border, "nas.lan", "10.0.0.5:80").await, Ok(()), "in its own network");
+    assert!(dialled(&address_policy, "evil.example", "10.0.0.1:80").await.is_err());
+    assert!(dialled(&address_policy, "a b", "10.0.0.1:80").await.is_err());
+    assert_eq!(
+        dialled(&address_policy, "nas.lan", "10.0.0.5:80").await,
+        Ok(()),
+        "in the machine's own network"
+    );
     let mut settings = settings(None);
     settings.settings = json!({ "host": "localhost" });
-    let border = Border::new(&settings, Arc::new(Places::on_machine(own)));
-    assert_eq!(dialled(&border, "localhost", "127.0.0.1:80").await, Ok(()));
+    let address_policy = AddressPolicy::new(&settings, Arc::new(EndpointIndex::on_machine(own)));
+    assert_eq!(dialled(&address_policy, "localhost", "127.0.0.1:80").await, Ok(()));
 }
 
 #[test]
-fn a_name_is_followed_only_if_the_operator_wrote_it() {
+fn a_name_is_allowed_only_if_the_operator_wrote_it() {
     for host in ["nas.lan", "box.lan", "pi.lan", "Pi.Lan"] {
         assert_eq!(check(None, host, Some(80)), Ok(()), "{host}");
     }
-    // Some of these are addresses to a resolver.
+    // Resolvers parse some of these as addresses.
     for host in ["evil.example", "127.1", "2130706433", "0x7f000001", "localhost", "lan"] {
         assert!(check(None, host, Some(80)).is_err(), "{host}");
     }
     for host in ["", "a b", "a/b", "evil.example#nas.lan", "nas.lan:80", ".lan", "é.lan"] {
         let refusal = check(None, host, Some(80)).unwrap_err();
-        assert!(refusal.contains("neither an address nor the name"), "{refusal}");
+        assert!(refusal.contains("neither an address nor a host name"), "{refusal}");
     }
 }
 
 #[test]
-fn reach_replaces_what_is_near() {
+fn rules_replace_the_default() {
     let reach: &[&str] = &["203.0.113.0/24", "10.0.0.1", ".example.org", "nas.lan"];
     for host in ["203.0.113.7", "10.0.0.1", "a.example.org", "b.a.EXAMPLE.org", "nas.lan"] {
         assert_eq!(check(Some(reach), host, None), Ok(()), "{host}");
@@ -405,26 +422,26 @@ fn reach_replaces_what_is_near() {
 }
 
 #[test]
-fn what_is_neither_network_nor_name_is_refused() {
+fn text_that_is_not_an_address_rule_is_refused() {
     for text in
         ["", "10.0.0.0/33", "300.1.1.1", "*", "a b", "10.0.0.0/8,::1", "..", "-?", "1.2.3.4:x"]
     {
-        assert!(text.parse::<Reach>().is_err(), "{text:?}");
+        assert!(text.parse::<AddressRule>().is_err(), "{text:?}");
     }
-    let truncated: Reach = "10.1.2.3/8".parse().unwrap();
+    let truncated: AddressRule = "10.1.2.3/8".parse().unwrap();
     assert_eq!(truncated, "10.0.0.0/8".parse().unwrap());
 }
 
 proptest! {
     #[test]
-    fn whatever_passes_can_be_read_as_a_host(host in "\\PC{0,40}", port: Option<u16>) {
+    fn allowed_hosts_can_be_parsed(host in "\\PC{0,40}", port: Option<u16>) {
         let all: &[&str] = &["0.0.0.0/0", "::/0"];
         if check(Some(all), &host, port).is_ok() {
             prop_assert!(Host::parse(&host).is_some());
         }
     }
 
-    /// Whatever a provider reports, and wherever a name leads, in every form of an address.
+    /// For any reported host and any lookup result, in every form of an address.
     #[test]
     fn a_metadata_service_is_never_connected_to(n in 0..METADATA.len(), form in 0..11_usize, port: u16) {
         let address: IpAddr = METADATA[n].parse().unwrap();
@@ -432,26 +449,26 @@ proptest! {
             IpAddr::V4(v4) => forms_of(v4)[form],
             v6 => v6,
         };
-        let border = on_machine(Some(&["0.0.0.0/0", "::/0", "nas.lan"]));
+        let address_policy = on_machine(Some(&["0.0.0.0/0", "::/0", "nas.lan"]));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let socket = SocketAddr::new(address, port);
         for host in [address.to_string(), "nas.lan".to_owned()] {
-            let judged = runtime.block_on(border.check_dial(&host, socket, "{}"));
-            prop_assert!(judged.is_err());
+            let evaluated = runtime.block_on(address_policy.check_dial(&host, socket, "{}"));
+            prop_assert!(evaluated.is_err());
         }
     }
 
-    /// No address leads to the endpoint: in no form, and on no address of the machine.
+    /// In no form, and on no address of the machine.
     #[test]
     fn an_endpoint_is_never_connected_to(bits: u32, n in 0..4_usize, form in 0..11_usize) {
         let machine = [Ipv4Addr::from_bits(0x7f00_0000 | (bits >> 8)), Ipv4Addr::LOCALHOST,
             Ipv4Addr::new(10, 0, 0, 5), Ipv4Addr::new(203, 0, 113, 5)];
         let socket = SocketAddr::new(forms_of(machine[n])[form], 2375);
-        let border = on_machine(Some(&["0.0.0.0/0", "::/0"]));
+        let address_policy = on_machine(Some(&["0.0.0.0/0", "::/0"]));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let host = socket.ip().to_string();
-        let judged = runtime.block_on(border.check_dial(&host, socket, "{}"));
-        prop_assert!(judged.is_err());
+        let evaluated = runtime.block_on(address_policy.check_dial(&host, socket, "{}"));
+        prop_assert!(evaluated.is_err());
     }
 
     #[test]

@@ -1,16 +1,16 @@
-//! Which addresses are this machine's own.
+//! Addresses and names of this machine.
 
 use std::{
     io::ErrorKind,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
 };
 
-/// Whether what is sent to this address stays on this machine: loopback and the address of any of
-/// its interfaces, as they are now. The kernel's routing table says so: a datagram socket that is
-/// connected, and sends nothing, has the destination itself as its source there. Addresses of
-/// containers behind a bridge of this machine are not its own.
+/// Whether packets to this address stay on this machine: loopback, and the current addresses of all
+/// interfaces. Determined from the kernel's routing table: a connected datagram socket, which sends
+/// nothing, then has the destination as its source address. Addresses of containers behind a bridge
+/// of this machine are not included.
 ///
-/// An address counts as this machine's when the kernel cannot be asked.
+/// If the kernel cannot be asked, the address counts as this machine's.
 pub(super) fn is_local(address: IpAddr) -> bool {
     if address.is_loopback() || address.is_unspecified() {
         return true;
@@ -20,13 +20,13 @@ pub(super) fn is_local(address: IpAddr) -> bool {
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
     let source = UdpSocket::bind((any, 0)).and_then(|socket| {
-        // No port matters for a route.
+        // The port does not affect routing.
         socket.connect(SocketAddr::new(address, 9))?;
         socket.local_addr()
     });
     match source {
         Ok(source) => source.ip() == address,
-        // Without a route no connection would be made either.
+        // Without a route a connection would fail too.
         Err(error) => !matches!(
             error.kind(),
             ErrorKind::NetworkUnreachable
@@ -37,7 +37,7 @@ pub(super) fn is_local(address: IpAddr) -> bool {
     }
 }
 
-/// Whether a name is this machine's own: `localhost` (RFC 6761), or its host name, with any domain.
+/// Whether a name is this machine's: `localhost` (RFC 6761), or its host name, with any domain.
 pub(super) fn is_own_name(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     if name == "localhost" || name.ends_with(".localhost") {
@@ -53,8 +53,7 @@ pub(super) fn is_own_name(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// The addresses of this machine's interfaces, as the kernel lists them in `if_inet6` and in
-    /// the table `local` of `fib_trie`.
+    /// Addresses of this machine's interfaces, from `if_inet6` and the table `local` of `fib_trie`.
     fn listed() -> Vec<IpAddr> {
         let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
         let v6 = read("/proc/net/if_inet6");
@@ -72,11 +71,11 @@ mod tests {
     }
 
     #[test]
-    fn every_address_of_an_interface_is_this_machine_s() {
+    fn addresses_of_all_interfaces_are_local() {
         let listed = listed();
         assert!(listed.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)), "{listed:?}");
         for address in listed {
-            // A link-local address needs its interface, and is refused before it comes to this.
+            // A link-local address needs a scope, and is refused earlier.
             if !super::super::special::is_link_local(address) {
                 assert!(is_local(address), "{address}");
             }
@@ -86,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_has_the_names_that_it_gives_itself() {
+    fn localhost_and_the_host_name_are_own_names() {
         let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
         let own = own.trim().to_owned();
         for name in ["localhost", "LOCALHOST.", "blog.localhost", &own, &format!("{own}.lan")] {
@@ -98,8 +97,8 @@ mod tests {
     }
 
     #[test]
-    fn the_address_of_another_machine_is_not_this_machine_s() {
-        // Networks for documentation: nobody has these addresses.
+    fn addresses_of_other_machines_are_not_local() {
+        // Documentation networks, which no machine has.
         for address in ["192.0.2.1", "198.51.100.7", "2001:db8::1"] {
             assert!(!is_local(address.parse().unwrap()), "{address}");
         }

@@ -1,13 +1,12 @@
-//! Addresses that are no target whoever reports them, and the forms in which an address hides
-//! another one.
+//! Addresses that are never targets, and IPv6 forms that embed IPv4 addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Networks in which clouds give out credentials, configuration and user data, with the service
-/// that the cloud's documentation names. Those in 169.254.0.0/16 are listed as well: a provider's
-/// `reach` may permit other link-local addresses.
+/// Networks where clouds serve credentials, configuration and user data, with the service that the
+/// cloud's documentation names. Those in 169.254.0.0/16 are listed too, because a provider's
+/// `reach` may allow other link-local addresses.
 const METADATA: &[(IpNet, &str)] = &[
     // Also Azure, DigitalOcean, Google Cloud, Hetzner, Huawei, IBM, OpenStack, Oracle, Vultr.
     (v4([169, 254, 169, 254]), "the metadata service of most clouds"),
@@ -39,16 +38,16 @@ const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], prefix: u8) -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), prefix))
 }
 
-/// The address in its usual form, then every IPv4 address that a translator or tunnel on the way
-/// would send its packets to: IPv4-mapped and IPv4-compatible (RFC 4291), IPv4-translated (RFC 2765),
-/// NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056), ISATAP (RFC 5214), Teredo (RFC 4380).
-pub(super) fn forms(address: IpAddr) -> impl Iterator<Item = IpAddr> {
+/// The canonical address, then every IPv4 address that a translator or tunnel would send its
+/// packets to: IPv4-mapped and IPv4-compatible (RFC 4291), IPv4-translated (RFC 2765), NAT64 (RFC
+/// 6052, RFC 8215), 6to4 (RFC 3056), ISATAP (RFC 5214), Teredo (RFC 4380).
+pub(super) fn address_forms(address: IpAddr) -> impl Iterator<Item = IpAddr> {
     let address = address.to_canonical();
     let embedded = match address {
         IpAddr::V4(_) => [None, None],
         IpAddr::V6(v6) => embedded(v6),
     };
-    // Where there are several places for one, the others hold zeros.
+    // If a form has several positions, unused ones are zero.
     let embedded = embedded.into_iter().flatten().filter(|v4| !v4.is_unspecified());
     std::iter::once(address).chain(embedded.map(IpAddr::V4))
 }
@@ -58,13 +57,13 @@ fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     let at = |n: usize| Ipv4Addr::new(octets[n], octets[n + 1], octets[n + 2], octets[n + 3]);
     match segments {
         [0x64, 0xff9b, 0, 0, 0, 0, ..] => [Some(at(12)), None],
-        // With a prefix of 96 bits, and with one of 48, which leaves out the eighth octet.
+        // With a prefix of 96 bits, and of 48 bits, which skips the ninth octet.
         [0x64, 0xff9b, 1, ..] => {
             let split = Ipv4Addr::new(octets[6], octets[7], octets[9], octets[10]);
             [Some(at(12)), Some(split)]
         }
         [0x2002, ..] => [Some(at(2)), None],
-        // Server, and client with all bits inverted.
+        // The server, and the client with all bits inverted.
         [0x2001, 0, ..] => [Some(at(4)), Some(Ipv4Addr::from_bits(!at(12).to_bits()))],
         [0, 0, 0, 0, 0xffff, 0, ..] => [Some(at(12)), None],
         [0, 0, 0, 0, 0, 0, high, low] if (high, low) > (0, 1) => [Some(at(12)), None],
@@ -73,12 +72,11 @@ fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     }
 }
 
-/// Why no target can be at this address, whatever is configured. To be asked of every form.
-pub(super) fn never(address: IpAddr) -> Option<String> {
+/// Why no target may have this address under any configuration. Must be called for every form.
+pub(super) fn refused_always(address: IpAddr) -> Option<String> {
     if let Some((_, service)) = METADATA.iter().find(|(network, _)| network.contains(&address)) {
         return Some(format!(
-            "{address} is {service}, which gives out secrets; no target is there, and no setting \
-             permits it"
+            "{address} is {service}, which gives out secrets; no setting allows it as a target"
         ));
     }
     let nowhere = match address {
@@ -89,7 +87,7 @@ pub(super) fn never(address: IpAddr) -> Option<String> {
         .then(|| format!("no target can be at {address}, which belongs to no single machine"))
 }
 
-/// Whether an address is valid on one link only. Clouds keep their metadata there.
+/// Whether an address is link-local. Clouds serve metadata on link-local addresses.
 pub(super) fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local(),
@@ -102,8 +100,8 @@ pub(super) fn is_link_local_network(network: &IpNet) -> bool {
     is_link_local(network.network()) && is_link_local(network.broadcast())
 }
 
-/// Private networks and loopback.
-pub(super) fn is_near(address: IpAddr) -> bool {
+/// Whether an address is private, shared or loopback.
+pub(super) fn is_private_or_loopback(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             // 100.64.0.0/10 is shared address space (RFC 6598), which overlay networks use.

@@ -1,26 +1,26 @@
-//! Detached signatures of plugins: minisign's, in a file beside the plugin.
+//! Detached minisign signatures, in a file beside the plugin.
 
 use std::{fmt, path::Path, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use minisign_verify::{Error, PublicKey, Signature};
 
-use super::{Verdict, Vouchers};
+use super::{TrustPolicy, Verdict};
 use crate::info;
 
-/// Largest signature file: four lines.
+/// Maximum bytes of a signature file, which has four lines.
 const SIGNATURE_BYTES: usize = 8 << 10;
-/// What is put after the plugin's file name.
+/// Suffix of the signature file.
 const SUFFIX: &str = ".minisig";
 
-/// A minisign key whose signatures count.
+/// A minisign key whose signatures are accepted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Signer {
     id: KeyId,
     key: PublicKey,
 }
 
-/// A key's number, as minisign shows it.
+/// A key ID.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct KeyId(u64);
 
@@ -29,7 +29,7 @@ struct KeyId(u64);
 impl FromStr for Signer {
     type Err = &'static str;
 
-    /// Reads the second line of a `minisign.pub`.
+    /// Parses the second line of a `minisign.pub`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const WRONG: &str = "this is no minisign public key, which is the line of 56 characters \
                              that begins with RW in `minisign.pub`";
@@ -47,7 +47,7 @@ impl fmt::Debug for Signer {
 // === impl KeyId ===
 
 impl KeyId {
-    /// Of a key or a signature: two bytes of algorithm, then the number.
+    /// The ID in a key or signature: two bytes of algorithm, then eight of ID.
     fn of(base64: &str) -> Option<Self> {
         let bytes = STANDARD.decode(base64.trim()).ok()?;
         let number = bytes.get(2..10)?.try_into().ok()?;
@@ -61,32 +61,32 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// What the signature beside a file says of these bytes.
-pub(super) fn judge(vouchers: &Vouchers, file: &Path, bytes: &[u8]) -> Verdict {
-    let mut place = file.as_os_str().to_owned();
-    place.push(SUFFIX);
-    let place = Path::new(&place);
-    let known = vouchers.signers.iter().map(|signer| signer.id.to_string()).collect::<Vec<_>>();
+/// Verifies `bytes` with the signature beside a file.
+pub(super) fn verify(trust: &TrustPolicy, file: &Path, bytes: &[u8]) -> Verdict {
+    let mut path = file.as_os_str().to_owned();
+    path.push(SUFFIX);
+    let path = Path::new(&path);
+    let known = trust.signers.iter().map(|signer| signer.id.to_string()).collect::<Vec<_>>();
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    // Without a signature that counts.
-    let lacking = |what: String| match vouchers.signatures_required {
+    // Verdict without an accepted signature.
+    let lacking = |what: String| match trust.signatures_required {
         true => Verdict::Refused(format!(
             "{what}, and `require-signatures` asks for one by a key of `plugin-keys` ({known})"
         )),
-        false => Verdict::Silent(what),
+        false => Verdict::NotChecked(what),
     };
-    let text = match read(place) {
+    let text = match read(path) {
         Ok(Some(text)) => text,
-        Ok(None) => return lacking(format!("is not signed: there is no {}", place.display())),
-        Err(why) => return lacking(format!("is not signed: {}: {why}", place.display())),
+        Ok(None) => return lacking(format!("is not signed: there is no {}", path.display())),
+        Err(why) => return lacking(format!("is not signed: {}: {why}", path.display())),
     };
-    let place = place.display();
+    let path = path.display();
     let (signature, id) = match (Signature::decode(&text), text.lines().nth(1).and_then(KeyId::of))
     {
         (Ok(signature), Some(id)) => (signature, id),
-        _ => return lacking(format!("is not signed: {place} is no minisign signature")),
+        _ => return lacking(format!("is not signed: {path} is not a minisign signature")),
     };
-    let mut signers = vouchers.signers.iter().filter(|signer| signer.id == id).peekable();
+    let mut signers = trust.signers.iter().filter(|signer| signer.id == id).peekable();
     if signers.peek().is_none() {
         let unknown = format!("is signed by key {id}, which is not among `plugin-keys`");
         return lacking(unknown);
@@ -96,36 +96,36 @@ pub(super) fn judge(vouchers: &Vouchers, file: &Path, bytes: &[u8]) -> Verdict {
         match signer.key.verify(bytes, &signature, false) {
             Ok(()) => {
                 let comment = info::line(signature.trusted_comment(), 256);
-                return Verdict::Vouched(format!("is signed by key {id} ({comment})"));
+                return Verdict::Verified(format!("is signed by key {id} ({comment})"));
             }
             Err(error) => why = error,
         }
     }
     Verdict::Refused(match why {
         Error::UnexpectedAlgorithm => format!(
-            "is signed by key {id} in minisign's old form, which is not taken; sign it again \
+            "is signed by key {id} in minisign's legacy format, which is not accepted; sign it again \
              without `-l`"
         ),
         _ => format!(
-            "is not what key {id} has signed: the file or {place} was changed; fetch both again"
+            "is not what key {id} has signed: the file or {path} was changed; download both again"
         ),
     })
 }
 
-/// The text of a file that need not be trusted: what it says proves itself.
-fn read(place: &Path) -> Result<Option<String>, String> {
+/// Reads a file whose ownership need not be checked: the signature proves itself.
+fn read(path: &Path) -> Result<Option<String>, String> {
     use std::{
         fs::File,
         io::{ErrorKind, Read as _},
     };
-    match std::fs::metadata(place) {
+    match std::fs::metadata(path) {
         Ok(found) if found.is_file() => {}
         Ok(_) => return Err("it is not a file".to_owned()),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.to_string()),
     }
     let mut text = String::new();
-    let file = File::open(place).map_err(|error| error.to_string())?;
+    let file = File::open(path).map_err(|error| error.to_string())?;
     let read = file.take(SIGNATURE_BYTES as u64).read_to_string(&mut text);
     read.map(|_| Some(text)).map_err(|error| error.to_string())
 }

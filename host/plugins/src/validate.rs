@@ -1,42 +1,41 @@
-//! What a guest says of its targets, before anybody believes it: bounded, and within the border of
-//! its provider.
+//! Validation of a guest's observations: size limits, and the address policy of its provider.
 
 use drowse_core::{Address, Health, Observation, Status};
 
 use crate::{
     bindings::types,
-    fault::{Fault, clean},
-    scope::Tenant,
+    context::ProviderContext,
+    fault::{Fault, sanitize},
 };
 
-/// Bytes of one observation; each item of a list counts for [`ITEM`] more.
+/// Maximum bytes of one observation, counting [`ITEM`] more per list item.
 const OBSERVATION: usize = 256 << 10;
-/// What an item of a list takes beside its texts.
+/// Bytes counted per list item, in addition to its texts.
 const ITEM: usize = 64;
-/// Observations of a page.
+/// Maximum observations of a page.
 const PAGE: usize = 1000;
-/// Bytes of a page.
+/// Maximum bytes of a page.
 const PAGE_BYTES: usize = 8 << 20;
-/// Bytes of a page's cursor.
+/// Maximum bytes of a page's cursor.
 const CURSOR: usize = 4 << 10;
-/// Where a handle, a platform's id or an attribute is cut.
+/// Maximum bytes of a handle, a native id or an attribute; longer ones are truncated.
 const WORD: usize = 256;
-/// Where a written line is cut.
+/// Maximum bytes of a log line; longer ones are truncated.
 const LINE: usize = 8 << 10;
 
-/// Where an observation comes from, for messages and for what the operator wrote.
+/// The call that an observation comes from.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin<'a> {
     /// `status blog`
-    pub(crate) doing: &'a str,
-    /// What the operator wrote for the target. Absent where nothing is decided by the answer, as in
-    /// a hint of `watch`: then an address outside the border is left out without a word.
+    pub(crate) operation: &'a str,
+    /// The target's settings. Absent where nothing depends on the addresses, as in a hint of
+    /// `watch`; then refused addresses are dropped without a warning.
     pub(crate) settings: Option<&'a str>,
 }
 
-/// An observation as core's, without addresses outside the border.
+/// Converts an observation, dropping addresses that the policy refuses.
 pub(crate) fn observation(
-    tenant: &Tenant,
+    context: &ProviderContext,
     origin: Origin<'_>,
     observed: types::Observation,
 ) -> Result<Observation, Fault> {
@@ -45,25 +44,25 @@ pub(crate) fn observation(
     }
     let labels = observed.labels.into_iter().map(|label| (label.name, label.value));
     let attributes = observed.attributes.into_iter();
-    let attributes = attributes.map(|it| (clean(&it.name, WORD), clean(&it.value, WORD)));
-    let within = |address: &types::Address| {
+    let attributes = attributes.map(|it| (sanitize(&it.name, WORD), sanitize(&it.value, WORD)));
+    let allowed = |address: &types::Address| {
         let types::Address { host, port, .. } = address;
-        let judged = tenant.border.check(host, *port, origin.settings.unwrap_or("{}"));
-        if let (Err(refusal), Some(_)) = (&judged, origin.settings) {
-            tenant.refused(origin.doing, refusal);
+        let validated = context.address_policy.check(host, *port, origin.settings.unwrap_or("{}"));
+        if let (Err(refusal), Some(_)) = (&validated, origin.settings) {
+            context.refused(origin.operation, refusal);
         }
-        judged.is_ok()
+        validated.is_ok()
     };
     Ok(Observation {
-        handle: clean(&observed.handle, WORD),
+        handle: sanitize(&observed.handle, WORD),
         status: status(observed.status),
-        native_status: clean(&observed.native_status, 128),
-        native_id: observed.native_id.map(|id| clean(&id, WORD)),
+        native_status: sanitize(&observed.native_status, 128),
+        native_id: observed.native_id.map(|id| sanitize(&id, WORD)),
         health: health(observed.health),
         addresses: observed
             .addresses
             .into_iter()
-            .filter(within)
+            .filter(allowed)
             .map(|address| Address {
                 host: address.host,
                 port: address.port,
@@ -71,14 +70,14 @@ pub(crate) fn observation(
             })
             .collect(),
         labels: labels.collect(),
-        detail: observed.detail.map(|detail| clean(&detail, 1 << 10)),
+        detail: observed.detail.map(|detail| sanitize(&detail, 1 << 10)),
         attributes: attributes.collect(),
     })
 }
 
-/// A page as core's.
+/// Converts a page.
 pub(crate) fn page(
-    tenant: &Tenant,
+    context: &ProviderContext,
     origin: Origin<'_>,
     page: types::Page,
 ) -> Result<(Vec<Observation>, Option<String>), Fault> {
@@ -90,11 +89,11 @@ pub(crate) fn page(
     if next.as_ref().is_some_and(|next| next.len() > CURSOR) {
         return Err(Fault::Answer("a cursor", CURSOR as u64));
     }
-    let observations = observations.into_iter().map(|it| observation(tenant, origin, it));
+    let observations = observations.into_iter().map(|it| observation(context, origin, it));
     Ok((observations.collect::<Result<_, _>>()?, next))
 }
 
-/// No more lines than were asked for, and no endless one.
+/// The last `wanted` lines, each truncated to [`LINE`] bytes.
 pub(crate) fn lines(lines: Vec<String>, wanted: u32) -> Vec<String> {
     let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
     let skip = lines.len().saturating_sub(wanted);
@@ -136,7 +135,7 @@ fn status(status: types::Status) -> Status {
         types::Status::Stopped => Status::Stopped,
         types::Status::Failed => Status::Failed,
         types::Status::Missing => Status::Missing,
-        types::Status::Other(word) => Status::Other(clean(&word, 64)),
+        types::Status::Other(word) => Status::Other(sanitize(&word, 64)),
     }
 }
 
@@ -146,7 +145,7 @@ fn health(health: types::Health) -> Health {
         types::Health::Starting => Health::Starting,
         types::Health::Healthy => Health::Healthy,
         types::Health::Unhealthy => Health::Unhealthy,
-        types::Health::Other(word) => Health::Other(clean(&word, 64)),
+        types::Health::Other(word) => Health::Other(sanitize(&word, 64)),
     }
 }
 
@@ -168,9 +167,9 @@ mod tests {
         }
     }
 
-    fn judged(observed: types::Observation) -> Result<Observation, Fault> {
-        let origin = Origin { doing: "status web", settings: Some("{}") };
-        observation(&Tenant::nobody("test"), origin, observed)
+    fn validated(observed: types::Observation) -> Result<Observation, Fault> {
+        let origin = Origin { operation: "status web", settings: Some("{}") };
+        observation(&ProviderContext::without_grants("test"), origin, observed)
     }
 
     fn many(count: usize) -> Vec<types::Attribute> {
@@ -178,8 +177,8 @@ mod tests {
     }
 
     #[test]
-    fn more_than_any_target_has_is_a_fault() {
-        assert!(judged(types::Observation { labels: many(1000), ..observed() }).is_ok());
+    fn an_observation_above_the_limit_is_a_fault() {
+        assert!(validated(types::Observation { labels: many(1000), ..observed() }).is_ok());
         let address = |host: &str| types::Address {
             host: host.into(),
             port: None,
@@ -198,26 +197,30 @@ mod tests {
             types::Observation { status: types::Status::Other(long.clone()), ..observed() },
             types::Observation { health: types::Health::Other(long.clone()), ..observed() },
         ] {
-            assert!(matches!(judged(bad), Err(Fault::Answer("an observation", _))));
+            assert!(matches!(validated(bad), Err(Fault::Answer("an observation", _))));
         }
     }
 
     #[test]
     fn a_page_and_its_cursor_have_limits() {
-        let origin = Origin { doing: "list", settings: None };
-        let judged = |observations, next| {
-            page(&Tenant::nobody("test"), origin, types::Page { observations, next })
+        let origin = Origin { operation: "list", settings: None };
+        let validated = |observations, next| {
+            page(
+                &ProviderContext::without_grants("test"),
+                origin,
+                types::Page { observations, next },
+            )
         };
-        assert_eq!(judged(vec![observed(); 1000], Some("next".into())).unwrap().0.len(), 1000);
-        assert!(judged(vec![observed(); 1001], None).is_err());
+        assert_eq!(validated(vec![observed(); 1000], Some("next".into())).unwrap().0.len(), 1000);
+        assert!(validated(vec![observed(); 1001], None).is_err());
         let large = types::Observation { detail: Some("x".repeat(100 << 10)), ..observed() };
-        assert!(judged(vec![large; 100], None).is_err());
-        assert!(judged(Vec::new(), Some("x".repeat(5000))).is_err());
+        assert!(validated(vec![large; 100], None).is_err());
+        assert!(validated(Vec::new(), Some("x".repeat(5000))).is_err());
     }
 
     #[test]
-    fn an_address_outside_the_border_is_taken_away_and_told() {
-        let tenant = Tenant::nobody("test");
+    fn an_address_that_the_policy_refuses_is_dropped_and_reported() {
+        let context = ProviderContext::without_grants("test");
         let address = |host: &str| types::Address {
             host: host.into(),
             port: Some(80),
@@ -225,20 +228,20 @@ mod tests {
             attributes: Vec::new(),
         };
         let addresses = vec![address("169.254.169.254"), address("10.0.0.1"), address("8.8.8.8")];
-        let origin = Origin { doing: "status web", settings: Some("{}") };
+        let origin = Origin { operation: "status web", settings: Some("{}") };
         let seen = types::Observation { addresses, ..observed() };
-        let seen = observation(&tenant, origin, seen).unwrap();
+        let seen = observation(&context, origin, seen).unwrap();
         let hosts: Vec<&str> = seen.addresses.iter().map(|it| it.host.as_str()).collect();
         assert_eq!(hosts, ["10.0.0.1"]);
-        let cause = tenant.health.cause().unwrap();
+        let cause = context.health.cause().unwrap();
         assert!(cause.contains("a target at 8.8.8.8:80 is refused"), "{cause}");
     }
 
     #[test]
-    fn what_is_remembered_of_an_answer_is_short_and_harmless() {
+    fn texts_of_an_observation_are_truncated_and_sanitized() {
         let long = format!("\u{1b}[31m{}", "x".repeat(50 << 10));
         let attribute = types::Attribute { name: "image".into(), value: long.clone() };
-        let seen = judged(types::Observation {
+        let seen = validated(types::Observation {
             handle: long.clone(),
             native_id: Some(long),
             attributes: vec![attribute],
@@ -251,12 +254,12 @@ mod tests {
             assert!(word.len() <= WORD + "…".len(), "{}", word.len());
         }
         let usual = types::Observation { native_id: Some("4f5e".repeat(16)), ..observed() };
-        assert_eq!(judged(usual).unwrap().native_id, Some("4f5e".repeat(16)));
+        assert_eq!(validated(usual).unwrap().native_id, Some("4f5e".repeat(16)));
     }
 
     #[test]
-    fn an_address_in_a_hint_is_left_out_without_a_word() {
-        let tenant = Tenant::nobody("test");
+    fn a_refused_address_in_a_hint_is_dropped_without_a_warning() {
+        let context = ProviderContext::without_grants("test");
         let address = types::Address {
             host: "box.lan".into(),
             port: Some(80),
@@ -264,15 +267,15 @@ mod tests {
             attributes: Vec::new(),
         };
         let seen = || types::Observation { addresses: vec![address.clone()], ..observed() };
-        let hint = Origin { doing: "watch", settings: None };
-        assert!(observation(&tenant, hint, seen()).unwrap().addresses.is_empty());
-        assert_eq!(tenant.health.cause(), None);
-        let named = Origin { doing: "status web", settings: Some("{\"address\":\"box.lan\"}") };
-        assert_eq!(observation(&tenant, named, seen()).unwrap().addresses.len(), 1);
+        let hint = Origin { operation: "watch", settings: None };
+        assert!(observation(&context, hint, seen()).unwrap().addresses.is_empty());
+        assert_eq!(context.health.cause(), None);
+        let named = Origin { operation: "status web", settings: Some("{\"address\":\"box.lan\"}") };
+        assert_eq!(observation(&context, named, seen()).unwrap().addresses.len(), 1);
     }
 
     #[test]
-    fn lines_are_the_last_and_none_is_endless() {
+    fn the_last_lines_are_kept_and_truncated() {
         let written = (0..10).map(|n| n.to_string()).collect();
         assert_eq!(lines(written, 2), ["8", "9"]);
         assert_eq!(lines(vec!["é".repeat(9000)], 5)[0].len(), LINE);

@@ -1,4 +1,5 @@
-//! Who could have written a file: root and ourselves, or it is not used.
+//! File ownership checks: a file is used only if nobody but root and our own user could have
+//! written it.
 
 use std::{
     collections::BTreeSet,
@@ -10,13 +11,13 @@ use std::{
 
 use rustix::fs::OFlags;
 
-/// In such a directory only a file's owner may remove or replace it.
+/// In a sticky directory only a file's owner may remove or replace it.
 const STICKY: u32 = 0o1000;
-/// Writable by the group or by everybody.
+/// Writable by the group or by others.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// The content of a file of at most so many bytes that root and we alone could have written. None
-/// when there is no such file. The error says what is wrong and what to do.
+/// Reads a file of at most `limit` bytes that only root and our user could have written. None if
+/// the file does not exist. The error says what is wrong and what to do.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, String> {
     let opened = match open(path) {
         Ok(opened) => opened,
@@ -30,10 +31,10 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, String> {
     if found.len() > limit {
         return Err(format!("it is larger than {}", size(limit)));
     }
-    trusted(path, &found)?;
-    way(path)?;
+    check_permissions(path, &found)?;
+    check_path(path)?;
     let mut bytes = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0));
-    // It may grow while it is read.
+    // The file may grow while being read.
     opened.take(limit + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > limit {
         return Err(format!("it is larger than {}", size(limit)));
@@ -41,39 +42,38 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, String> {
     Ok(Some(bytes))
 }
 
-/// Opens it without waiting for whoever would write to a pipe of this name.
+/// Opens a file without blocking if it is a named pipe.
 fn open(path: &Path) -> io::Result<File> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
-/// Fails when somebody else could put another file in its place: by a directory on the way to it,
-/// or by a link.
-pub(crate) fn way(path: &Path) -> Result<(), String> {
-    let told = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
-    let named = std::path::absolute(path).map_err(|error| told(path, error))?;
-    let real = fs::canonicalize(path).map_err(|error| told(path, error))?;
+/// Fails if another user could replace the file, through a directory above it or a symbolic link.
+pub(crate) fn check_path(path: &Path) -> Result<(), String> {
+    let failed = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
+    let named = std::path::absolute(path).map_err(|error| failed(path, error))?;
+    let real = fs::canonicalize(path).map_err(|error| failed(path, error))?;
     let steps: BTreeSet<&Path> = named.ancestors().chain(real.ancestors()).collect();
     for step in steps {
-        let found = fs::symlink_metadata(step).map_err(|error| told(step, error))?;
+        let found = fs::symlink_metadata(step).map_err(|error| failed(step, error))?;
         if found.is_symlink() {
             owner(step, &found)?;
         }
         if step != named && step != real {
-            let found = fs::metadata(step).map_err(|error| told(step, error))?;
-            trusted(step, &found)?;
+            let found = fs::metadata(step).map_err(|error| failed(step, error))?;
+            check_permissions(step, &found)?;
         }
     }
     Ok(())
 }
 
-/// Fails when somebody else may write to a file or directory.
-fn trusted(path: &Path, found: &Metadata) -> Result<(), String> {
+/// Fails if another user may write to a file or directory.
+fn check_permissions(path: &Path, found: &Metadata) -> Result<(), String> {
     owner(path, found)?;
     let sticky = found.is_dir() && found.mode() & STICKY != 0;
     if found.mode() & OTHERS_WRITE != 0 && !sticky {
         return Err(format!(
-            "others may write to {} (mode {:04o}), so it could be anybody's; `chmod go-w {}`",
+            "others may write to {} (mode {:04o}), so others could have replaced it; run `chmod go-w {}`",
             path.display(),
             found.mode() & 0o7777,
             quoted(path)
@@ -82,7 +82,7 @@ fn trusted(path: &Path, found: &Metadata) -> Result<(), String> {
     Ok(())
 }
 
-/// Fails unless it belongs to root or to us.
+/// Fails unless it belongs to root or our user.
 fn owner(path: &Path, found: &Metadata) -> Result<(), String> {
     let user = rustix::process::geteuid().as_raw();
     if [0, user].contains(&found.uid()) {
@@ -90,15 +90,15 @@ fn owner(path: &Path, found: &Metadata) -> Result<(), String> {
     }
     let change = if found.is_symlink() { "chown -h" } else { "chown" };
     Err(format!(
-        "{} belongs to user {}, and what another user may change is not used; \
-         `{change} {user} {}` if it is meant to be yours",
+        "{} belongs to user {}, who could have replaced it; if it is yours, run \
+         `{change} {user} {}`",
         path.display(),
         found.uid(),
         quoted(path)
     ))
 }
 
-/// A path for a shell.
+/// Quotes a path for a shell.
 pub(super) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:".contains(c);

@@ -1,4 +1,5 @@
-//! Which places are the providers' and the router's own, and where names lead.
+//! The endpoints of all providers, the router's own listeners, and the addresses that host names
+//! resolve to.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,33 +10,33 @@ use std::{
 
 use futures_util::future::join_all;
 
-use super::{Host, machine, special::forms};
+use super::{Host, machine, special::address_forms};
 use crate::settings::{ProviderSettings, Transport};
 
-/// A name is looked up anew after this time.
-const FRESH: Duration = Duration::from_secs(10);
-/// A name that is not found in this time counts as what it was before.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Names that are remembered.
-const NAMES: usize = 1024;
+/// Time until a name is resolved again.
+const CACHE_TTL: Duration = Duration::from_secs(10);
+/// Timeout of a lookup; after it the previous addresses apply.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum cached names.
+const CACHED_NAMES: usize = 1024;
 
-/// What all providers of a router know together.
+/// Sockets that are refused as targets, shared by all providers of the router.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct EndpointIndex {
     known: Mutex<Known>,
-    /// Whether an address is this machine's own.
+    /// Whether an address is local; replaced in tests.
     is_local: fn(IpAddr) -> bool,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     endpoints: BTreeSet<Endpoint>,
-    /// Where the router itself listens.
+    /// The router's own listeners.
     listeners: Vec<SocketAddr>,
     names: BTreeMap<String, Found>,
 }
 
-/// An endpoint that is reached over the network.
+/// An endpoint that is reached over TCP.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Endpoint {
     provider: String,
@@ -49,43 +50,43 @@ struct Found {
     at: Instant,
 }
 
-/// A socket that is not for visitors.
+/// A socket that visitors' requests must not reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// The router listens there.
+pub(super) enum Occupied {
+    /// A listener of the router.
     Listener(SocketAddr),
     /// An endpoint of this provider.
     Endpoint(String),
 }
 
-// === impl Places ===
+// === impl EndpointIndex ===
 
-impl Default for Places {
+impl Default for EndpointIndex {
     fn default() -> Self {
         Self { known: Mutex::default(), is_local: machine::is_local }
     }
 }
 
-impl Places {
+impl EndpointIndex {
     #[cfg(test)]
     pub(super) fn on_machine(is_local: fn(IpAddr) -> bool) -> Self {
         Self { is_local, ..Self::default() }
     }
 
-    /// Takes note of where the router listens, instead of what was noted before.
+    /// Replaces the router's listeners.
     pub(crate) fn set_listeners(&self, listeners: Vec<SocketAddr>) {
         self.known().listeners = listeners;
     }
 
-    /// Whether an address is this machine's own, in any of its forms.
+    /// Whether an address is local, in any of its forms.
     pub(super) fn is_local(&self, address: IpAddr) -> bool {
-        forms(address).any(self.is_local)
+        address_forms(address).any(self.is_local)
     }
 
-    /// Takes note of a provider's endpoints.
+    /// Adds a provider's endpoints.
     pub(crate) fn add(&self, settings: &ProviderSettings) {
         let endpoint = |transport: &Transport| match transport {
-            // Visitors are sent to TCP ports.
+            // Targets have TCP ports.
             Transport::Unix(_) | Transport::Udp { .. } => None,
             Transport::Http { host, port } | Transport::Https { host, port, .. } => {
                 let provider = settings.name.as_str().to_owned();
@@ -93,23 +94,23 @@ impl Places {
             }
         };
         let endpoints = settings.endpoints.values();
-        let places = endpoints.flat_map(|grant| [Some(grant), grant.token.as_deref()]).flatten();
-        self.known().endpoints.extend(places.filter_map(|grant| endpoint(&grant.transport)));
+        let endpoints = endpoints.flat_map(|grant| [Some(grant), grant.token.as_deref()]).flatten();
+        self.known().endpoints.extend(endpoints.filter_map(|grant| endpoint(&grant.transport)));
     }
 
-    /// Looks up these names, and those of the endpoints at these ports, unless that was done a
-    /// moment ago.
+    /// Resolves these names and those of endpoints at these ports, unless they are cached.
     pub(crate) async fn look_up(&self, mut names: BTreeSet<String>, ports: &BTreeSet<u16>) {
         {
             let known = self.known();
             let endpoints = known.endpoints.iter().filter(|own| ports.contains(&own.port));
             let hosts = endpoints.map(|own| own.host.as_str());
             names.extend(hosts.filter(|host| is_name(host)).map(str::to_owned));
-            names.retain(|name| known.names.get(name).is_none_or(|it| it.at.elapsed() >= FRESH));
+            names
+                .retain(|name| known.names.get(name).is_none_or(|it| it.at.elapsed() >= CACHE_TTL));
         }
         let looks = names.into_iter().map(|name| async {
             let look = tokio::net::lookup_host((name.as_str(), 0));
-            let found = tokio::time::timeout(PATIENCE, look).await;
+            let found = tokio::time::timeout(LOOKUP_TIMEOUT, look).await;
             let addresses = found.ok().and_then(Result::ok);
             (addresses.map(|all| all.map(|it| it.ip().to_canonical()).collect()), name)
         });
@@ -118,21 +119,26 @@ impl Places {
         }
     }
 
-    /// Where a host is, as far as that is known.
+    /// Known addresses of a host.
     pub(super) fn addresses(&self, host: &Host<'_>) -> Vec<IpAddr> {
         self.known().addresses(host)
     }
 
-    /// Who has this port at one of these addresses, where `host` leads to, if a visitor must not
-    /// come there. An endpoint on this machine counts as reachable by every address of this machine,
-    /// as its service may listen on all of them; the router's own listeners are known exactly.
-    pub(super) fn taken(&self, host: &Host<'_>, addresses: &[IpAddr], port: u16) -> Option<Taken> {
+    /// The listener or endpoint at this port of one of these addresses, which `host` resolves to.
+    /// An endpoint on this machine matches every local address, because its service may listen on
+    /// all of them; the router's own listeners are matched exactly.
+    pub(super) fn occupied(
+        &self,
+        host: &Host<'_>,
+        addresses: &[IpAddr],
+        port: u16,
+    ) -> Option<Occupied> {
         let known = self.known();
         let listener = known.listeners.iter().filter(|own| own.port() == port).find(|own| {
             addresses.iter().any(|address| self.is_listening(own.ip().to_canonical(), *address))
         });
         if let Some(listener) = listener {
-            return Some(Taken::Listener(*listener));
+            return Some(Occupied::Listener(*listener));
         }
         let is_there = |own: &&Endpoint| {
             if let Host::Name(name) = host
@@ -144,17 +150,18 @@ impl Places {
             its.iter().any(|its| addresses.iter().any(|address| self.is_same(*its, *address)))
         };
         let mut endpoints = known.endpoints.iter().filter(|own| own.port == port);
-        endpoints.find(is_there).map(|own| Taken::Endpoint(own.provider.clone()))
+        endpoints.find(is_there).map(|own| Occupied::Endpoint(own.provider.clone()))
     }
 
-    /// Whether two addresses may lead to the same service.
+    /// Whether two addresses may reach the same service.
     fn is_same(&self, a: IpAddr, b: IpAddr) -> bool {
-        forms(a).any(|a| forms(b).any(|b| a == b)) || self.is_local(a) && self.is_local(b)
+        address_forms(a).any(|a| address_forms(b).any(|b| a == b))
+            || self.is_local(a) && self.is_local(b)
     }
 
-    /// Whether a socket that is bound to `own` accepts what is sent to `address`.
+    /// Whether a socket bound to `own` accepts connections to `address`.
     fn is_listening(&self, own: IpAddr, address: IpAddr) -> bool {
-        forms(address).any(|address| match own {
+        address_forms(address).any(|address| match own {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.is_ipv4() && (self.is_local)(address),
             IpAddr::V6(Ipv6Addr::UNSPECIFIED) => (self.is_local)(address),
             own => own == address,
@@ -173,11 +180,11 @@ fn is_name(host: &str) -> bool {
 // === impl Known ===
 
 impl Known {
-    /// A name that is not found now keeps where it led before.
+    /// Caches a lookup. A failed one keeps the previous addresses.
     fn learn(&mut self, name: String, addresses: Option<Vec<IpAddr>>) {
-        if self.names.len() >= NAMES && !self.names.contains_key(&name) {
-            self.names.retain(|_, found| found.at.elapsed() < FRESH);
-            if self.names.len() >= NAMES {
+        if self.names.len() >= CACHED_NAMES && !self.names.contains_key(&name) {
+            self.names.retain(|_, found| found.at.elapsed() < CACHE_TTL);
+            if self.names.len() >= CACHED_NAMES {
                 self.names.pop_first();
             }
         }

@@ -23,14 +23,14 @@ fn refusal(path: &Path) -> String {
 }
 
 #[test]
-fn what_root_and_we_alone_may_write_is_read() {
+fn a_file_that_only_root_and_our_user_may_write_is_read() {
     let (_home, file) = home();
     assert_eq!(read(&file, 100).unwrap().unwrap(), b"bytes");
     assert_eq!(read(&file.with_extension("none"), 100), Ok(None));
 }
 
 #[test]
-fn a_file_or_directory_that_others_may_write_to_is_refused_with_the_line_that_mends_it() {
+fn a_path_that_others_may_write_to_is_refused_with_the_chmod_command() {
     let (home, file) = home();
     for path in [file.as_path(), file.parent().unwrap(), home.path()] {
         let before = fs::metadata(path).unwrap().permissions();
@@ -46,7 +46,7 @@ fn a_file_or_directory_that_others_may_write_to_is_refused_with_the_line_that_me
 }
 
 #[test]
-fn a_directory_in_which_only_owners_replace_files_may_be_above() {
+fn a_sticky_directory_above_is_allowed() {
     let (home, file) = home();
     mode(home.path(), 0o1777);
     assert!(read(&file, 100).unwrap().is_some());
@@ -73,18 +73,18 @@ fn a_file_a_directory_or_a_link_of_another_user_is_refused() {
 }
 
 #[test]
-fn a_link_is_as_good_as_every_directory_on_the_way() {
+fn directories_of_a_link_and_of_its_target_are_checked() {
     let (_home, file) = home();
     let (elsewhere, other) = home_of_links(&file);
     assert!(read(&other, 100).unwrap().is_some());
     mode(elsewhere.path(), 0o777);
-    assert!(refusal(&other).contains("others may write"), "the link's place counts");
+    assert!(refusal(&other).contains("others may write"), "the link's directory is checked");
     mode(elsewhere.path(), 0o700);
     mode(file.parent().unwrap(), 0o777);
-    assert!(refusal(&other).contains("others may write"), "the file's place counts");
+    assert!(refusal(&other).contains("others may write"), "the file's directory is checked");
 }
 
-/// A link to the directory of this file, and the file by it.
+/// A link to the directory of this file, and the file's path through it.
 fn home_of_links(file: &Path) -> (tempfile::TempDir, std::path::PathBuf) {
     let elsewhere = tempfile::tempdir().unwrap();
     let link = elsewhere.path().join("linked");
@@ -93,7 +93,7 @@ fn home_of_links(file: &Path) -> (tempfile::TempDir, std::path::PathBuf) {
 }
 
 #[test]
-fn what_is_too_large_or_no_file_is_refused_without_waiting() {
+fn a_large_file_a_directory_or_a_pipe_is_refused_without_blocking() {
     let (home, file) = home();
     assert!(read(&file, 4).unwrap_err().contains("larger than"));
     assert!(refusal(home.path()).contains("not a file"));
