@@ -215,7 +215,7 @@ impl Containerd {
             "[provider.box]\nplugin = \"containerd\"\n\
              settings = {{ namespace = \"{}\", network = \"lan\"{settings} }}\n{keys}\
              endpoint.containerd = {{ url = \"unix://{}\" }}\n\
-             network.lan = {{ config = \"{}\", plugins = {plugins:?}, results = \"{}\" }}\n\n",
+             network.lan = {{ config = \"{}\", plugin-dirs = {plugins:?}, results-dir = \"{}\" }}\n\n",
             Self::NAMESPACE,
             self.socket().display(),
             config.display(),

@@ -108,7 +108,7 @@ impl Home {
     /// Writes the configuration: the home's own keys and the listener `web`, then these tables.
     pub fn configure(&self, tables: &str) -> Result<()> {
         let text = format!(
-            "plugins = {:?}\ncache = {:?}\nstate = {:?}\ncontrol = {:?}\n\n\
+            "plugin-dir = {:?}\ncache-dir = {:?}\nstate-dir = {:?}\ncontrol-socket = {:?}\n\n\
              [[listener]]\nname = \"web\"\nbind = \"{}\"\n\n{tables}",
             self.plugins(),
             self.cache,

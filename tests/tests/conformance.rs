@@ -155,7 +155,7 @@ fn of_containerd(daemon: &Containerd, name: &str, test: &str) -> String {
         "[provider.box]\nplugin = \"containerd\"\n\
          settings = {{ namespace = \"{namespace}\", network = \"lan\" }}\n\
          endpoint.containerd = {{ url = \"unix://{socket}\" }}\n\
-         network.lan = {{ config = {:?}, plugins = [{PLUGINS:?}], results = {:?} }}\n\n\
+         network.lan = {{ config = {:?}, plugin-dirs = [{PLUGINS:?}], results-dir = {:?} }}\n\n\
          [test]\ntarget = \"{name}\"\ngrace = \"1s\"\n\
          exec = [\"sh\", \"-c\", {MUCH:?}]\nexec-status = 7\n\
          disturb = [\"ctr\", \"--address\", \"{socket}\", \"--namespace\", \"{namespace}\",\
@@ -317,7 +317,7 @@ fn wake_on_lan(built: Built) -> Result<()> {
     let card = Card::begin(&hello, home.path().join("nas"))?;
     let grants = format!(
         "[provider.lan]\nplugin = \"wake-on-lan\"\nendpoint.lan = {{ url = {:?} }}\n\
-         command.sleep = {{ run = [\"touch\"], extra-arguments = true, directory = {:?} }}\n\n\
+         command.sleep = {{ run = [\"touch\"], allow-extra-arguments = true, directory = {:?} }}\n\n\
          [test]\ntarget = \"nas\"\n\
          settings = {{ mac = \"02:11:22:aa:bb:cc\", address = {:?} }}\n\
          unknown-settings = {{}}\n",

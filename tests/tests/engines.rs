@@ -145,8 +145,8 @@ fn every_request_is_one_that_the_provider_has_declared_for_that_endpoint() -> Re
         "declared",
         "docker",
         "declared",
-        "idle = \"2s\"\nready = { exec = [\"/bin/sh\", \"-c\", \"true\"] }\nbusy = { cpu-above = 90 }\n\
-         deeper = { after = \"1s\", method = \"stop\" }",
+        "idle = \"2s\"\nready = { exec = [\"/bin/sh\", \"-c\", \"true\"] }\nkeep-awake-if = { cpu-above = 90 }\n\
+         deep-sleep = { after = \"1s\", method = \"stop\" }",
     )
     .replace("sleep = { grace = \"10s\" }", "sleep = { method = \"pause\" }");
     home.configure(&tables)?;

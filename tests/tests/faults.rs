@@ -352,7 +352,7 @@ fn what_a_killed_router_had_woken_goes_to_sleep_though_nobody_comes() -> Result<
     let router = router(engine, name, "3s")?;
     assert_eq!(visit(&router)?.status, 200);
     let before = life(engine, name)?;
-    let noted = router.home().path().join("state/lives.json");
+    let noted = router.home().path().join("state/instances.json");
     until("the life is noted", PATIENCE, || {
         std::fs::read_to_string(&noted).ok()?.contains("web").then_some(())
     })?;

@@ -73,13 +73,13 @@ fn endpoint(name: &str, keys: &str, rules: &[&str]) -> String {
     format!("\n[provider.p.endpoint.{name}]\n{keys}\n{rules}")
 }
 
-/// What `check` says of grants: mistakes and doubts with a line to add.
+/// What `check` reports about grants: errors and warnings with a line to add.
 fn found(home: &Home, tables: &str) -> Result<Vec<String>> {
     home.configure(tables)?;
     let output = home.drowse(&["check", "--json"])?;
     let report: Value = serde_json::from_slice(&output.stdout)
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
-    let findings = ["mistakes", "doubts"].iter().flat_map(|kind| report[kind].as_array());
+    let findings = ["errors", "warnings"].iter().flat_map(|kind| report[kind].as_array());
     let messages = findings.flatten().map(|finding| text(&finding["message"]).to_owned());
     Ok(messages.filter(|it| it.contains("grant it with") || it.contains("add to the")).collect())
 }
@@ -197,7 +197,7 @@ fn check_tells_the_line_of_a_network_that_a_setting_names_and_nobody_granted() -
     for text in [tables(&format!("settings = {{ {named} }}"), ""), tables("", named)] {
         let said = found(&home, &text)?;
         ensure!(said.len() == 1 && said[0].contains("network `lan`"), "{said:?}");
-        ensure!(!home.drowse(&["check"])?.status.success(), "it is a mistake, not a doubt");
+        ensure!(!home.drowse(&["check"])?.status.success(), "it is an error, not a warning");
         let (pasted, (_, line)) = paste(&text, &said[0], |line| line)?;
         assert_eq!(line, "network.lan = { config = \"/etc/cni/net.d/10-drowse.conflist\" }");
         assert_eq!(found(&home, &pasted)?, [""; 0]);
@@ -361,7 +361,7 @@ fn a_container_of_containerd_wakes_and_sleeps_when_the_missing_rule_was_pasted()
         format!(
             "[provider.p]\nplugin = \"containerd\"\n\
              settings = {{ namespace = \"{}\", network = \"lan\" }}\n\
-             network.lan = {{ config = {:?}, plugins = [{PLUGINS:?}], results = {:?} }}\n{}{}",
+             network.lan = {{ config = {:?}, plugin-dirs = [{PLUGINS:?}], results-dir = {:?} }}\n{}{}",
             Containerd::NAMESPACE,
             daemon.network(),
             daemon.results(),
@@ -415,7 +415,7 @@ fn a_container_of_containerd_wakes_when_the_line_of_its_network_was_pasted() -> 
     let home = Home::new(&Programs::from_env())?;
     // Where the network's configuration and plugins are is this machine's own.
     let own = format!(
-        "network.lan = {{ config = {:?}, plugins = [{PLUGINS:?}], results = {:?} }}",
+        "network.lan = {{ config = {:?}, plugin-dirs = [{PLUGINS:?}], results-dir = {:?} }}",
         daemon.network(),
         daemon.results(),
     );
@@ -495,7 +495,7 @@ fn a_machine_of_the_network_wakes_when_what_the_refusal_says_was_pasted() -> Res
     let hello = Hello::new(&programs, home_of_it.path(), Duration::ZERO)?;
     let card = Card::begin(&hello, home_of_it.path().join("nas"))?;
     let sleep = format!(
-        "command.sleep = {{ run = [\"touch\"], extra-arguments = true, directory = {:?} }}",
+        "command.sleep = {{ run = [\"touch\"], allow-extra-arguments = true, directory = {:?} }}",
         home_of_it.path()
     );
     let text = format!(

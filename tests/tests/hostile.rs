@@ -83,7 +83,7 @@ fn router(engine: &Engine, tables: impl FnOnce(&Hello) -> String) -> Result<(Rou
         "{}{}\
          [provider.hostile]\nplugin = \"hostile\"\n\
          endpoint.engine = {{ url = \"unix://{}\" }}\n\
-         limits = {{ cpu = \"200ms\", wall = \"2s\", memory = \"32MiB\", response = \"4MiB\" }}\n\n\
+         limits = {{ cpu-time = \"200ms\", wall-time = \"2s\", memory = \"32MiB\", max-response-size = \"4MiB\" }}\n\n\
          {}",
         hello.provider(),
         hello.workload("never"),

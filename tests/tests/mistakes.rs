@@ -217,7 +217,8 @@ fn every_example_passes_the_check() -> Result<()> {
             }
         }
         let text = fs::read_to_string(home.config())?;
-        let own = "plugins = \"plugins\"\ncache = \"cache\"\ncontrol = \"control.sock\"\n";
+        let own =
+            "plugin-dir = \"plugins\"\ncache-dir = \"cache\"\ncontrol-socket = \"control.sock\"\n";
         fs::write(home.config(), [own, &text].concat())?;
         let output = home.drowse(&["check"])?;
         let said = said(&output);

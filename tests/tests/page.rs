@@ -112,7 +112,7 @@ fn a_visitor_watches_the_wake_and_arrives_at_the_very_address() -> Result<()> {
 
 #[test]
 fn the_second_wake_shows_the_usual_time_and_the_log_where_the_operator_lets_it() -> Result<()> {
-    let logs = "[waiting]\nlogs = 3\n";
+    let logs = "[waiting]\nlog-lines = 3\n";
     let Some((browser, router, _hello)) = open(Look::DESKTOP, Duration::from_secs(3), logs)? else {
         return Ok(());
     };

@@ -169,7 +169,7 @@ fn a_container_of_podman_that_works_is_not_put_to_sleep() -> Result<()> {
     engine.run(&["start", "works"])?;
     let spin = "while [ ! -e /done ]; do :; done";
     engine.run(&["exec", "--detach", "works", "sh", "-c", spin])?;
-    let more = "idle = \"500ms\"\nsleep = { grace = \"1s\" }\nbusy = { cpu-above = 20 }";
+    let more = "idle = \"500ms\"\nsleep = { grace = \"1s\" }\nkeep-awake-if = { cpu-above = 20 }";
     let router = router(engine, "works", more)?;
     assert_eq!(router.get("any.example", "/")?.status, 200);
     until("it is found busy", PATIENCE, || {

@@ -33,7 +33,7 @@ fn pool(workloads: usize, ceiling: usize, more: &str) -> Result<Router> {
     let home = Home::new(&programs)?;
     let hello = programs.hello.display().to_string();
     let mut commands = "[provider.process]\nplugin = \"process\"\n".to_owned();
-    let mut tables = format!("\n[pool.small]\nawake = {ceiling}\n{more}");
+    let mut tables = format!("\n[pool.small]\nmax-awake = {ceiling}\n{more}");
     for number in 0..workloads {
         let port = ports::free()?.to_string();
         let run = [hello.as_str(), "--port", &port];
@@ -76,7 +76,7 @@ fn visit(address: SocketAddr, number: usize, slow: bool) -> Result<Duration> {
 #[test]
 fn a_random_walk_over_fifty_workloads_never_has_more_than_ten_awake_and_loses_nobody() -> Result<()>
 {
-    let router = pool(WORKLOADS, CEILING, "patience = \"1m\"\n")?;
+    let router = pool(WORKLOADS, CEILING, "queue-timeout = \"1m\"\n")?;
     let (address, id) = (router.address(), router.id());
     let (ended, most) = (AtomicBool::new(false), AtomicUsize::new(0));
     let (waits, losses) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
@@ -153,7 +153,7 @@ fn whoever_finds_the_pool_full_sees_its_place_and_comes_in_when_there_is_room() 
 
 #[test]
 fn a_queue_that_is_full_refuses_the_next_wake_by_name() -> Result<()> {
-    let router = pool(3, 1, "queue = 1\n")?;
+    let router = pool(3, 1, "max-queued = 1\n")?;
     let address = router.address();
     thread::scope(|scope| -> Result<()> {
         let inside =

@@ -257,7 +257,7 @@ fn a_limit_that_cannot_be_set_is_named_and_nothing_runs_without_it() -> Result<(
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
-    let provider = granted(&hello, "limits = { files = 256, cgroup = \"/nonexistent\" }");
+    let provider = granted(&hello, "limits = { open-files = 256, cgroup = \"/nonexistent\" }");
     home.configure(&[provider, hello.workload("never")].concat())?;
     let router = home.start()?;
     assert_eq!(router.get("any.example", "/")?.status, 503);
@@ -271,7 +271,7 @@ fn what_a_visitor_wakes_has_its_limits_and_is_found_again_after_a_crash() -> Res
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
-    let provider = granted(&hello, "limits = { files = 256, cpu = \"1h\" }");
+    let provider = granted(&hello, "limits = { open-files = 256, cpu-time = \"1h\" }");
     home.configure(&[provider, hello.workload("never")].concat())?;
     let mut router = home.start()?;
     assert_eq!(router.get("any.example", "/")?.status, 200);

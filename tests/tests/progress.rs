@@ -19,8 +19,8 @@ fn operators_and_visitors_who_wait_are_told_what_the_provider_is_doing() -> Resu
     let backend = hello.spawn()?;
     let port = hello.port();
     home.configure(&format!(
-        "[waiting]\nlogs = 3\n\n\
-         [provider.hostile]\nplugin = \"hostile\"\nlimits = {{ wall = \"20s\" }}\n\n\
+        "[waiting]\nlog-lines = 3\n\n\
+         [provider.hostile]\nplugin = \"hostile\"\nlimits = {{ wall-time = \"20s\" }}\n\n\
          [workload.slow]\nprovider = \"hostile\"\ntarget = \"slow:3000:127.0.0.1:{port}\"\n\
          idle = \"never\"\n\n\
          [[route]]\nworkload = \"slow\"\nwaiting = \"page\"\nport = {port}\n"

@@ -97,7 +97,7 @@ fn a_visitor_wakes_a_container_which_sleeps_again() -> Result<()> {
 #[test]
 fn a_machine_is_paused_then_shut_down_and_woken_from_both() -> Result<()> {
     let keys = "target = \"qemu/101\"\nsleep = { method = \"pause\" }\n\
-                deeper = { after = \"2s\", grace = \"5s\" }";
+                deep-sleep = { after = \"2s\", grace = \"5s\" }";
     let (router, fake, hello) = Site::new(Generation::New)?.router(keys)?;
     ensure!(router.get("any.example", "/")?.status == 200, "{}", router.log().tail(40));
     until("it is paused", PATIENCE, || fake.is_paused(101).ok()?.then_some(()))?;

@@ -229,7 +229,7 @@ fn a_library_outside_the_directory_of_plugins_must_be_signed_where_that_is_requi
 
 #[test]
 fn a_plugin_that_keeps_the_compiler_busy_is_refused_by_every_command() -> Result<()> {
-    let (home, _hello) = home("plugin-limits.compile-time = \"1s\"\n")?;
+    let (home, _hello) = home("plugin-limits.compile-cpu-time = \"1s\"\n")?;
     late::put(&home, &bombs::functions(190_000))?;
     let name = late::file(&home).display().to_string();
     for words in [&["check"][..], &["plugin", "inspect", "late"], &["plugin", "test", "late"]] {
@@ -241,7 +241,7 @@ fn a_plugin_that_keeps_the_compiler_busy_is_refused_by_every_command() -> Result
         assert!(said.contains(&name), "{words:?}: {said}");
     }
     let listed = accepted(&home.drowse(&["plugin", "list"])?)?;
-    assert!(listed.contains("plugin-limits.compile-time"), "{listed}");
+    assert!(listed.contains("plugin-limits.compile-cpu-time"), "{listed}");
     // The router serves the others meanwhile, and a good file is used as soon as it is there.
     let router = home.start()?;
     let mark = router.log().mark();

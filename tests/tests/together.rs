@@ -96,7 +96,7 @@ fn a_light_sleep_becomes_a_deep_one_and_a_visitor_wakes_it_from_both() -> Result
     engine.create_web("deep", 0.0)?;
     let events = engine.events("deep")?;
     let tables =
-        workload("deep", "idle = \"500ms\"\ndeeper = { after = \"2s\", grace = \"1s\" }\n");
+        workload("deep", "idle = \"500ms\"\ndeep-sleep = { after = \"2s\", grace = \"1s\" }\n");
     let tables = tables.replace("{ grace = \"1s\" }\n", "{ method = \"pause\" }\n");
     let router = router(engine, false, &tables)?;
     ensure!(router.get("deep.test", "/")?.status == 200);

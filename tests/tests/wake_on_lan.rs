@@ -34,7 +34,7 @@ fn lan(card: &Card) -> String {
 #[test]
 fn a_visitor_wakes_a_machine_by_a_magic_packet_and_it_is_put_to_sleep_again() -> Result<()> {
     let (router, card, hello) = router(|home, card| {
-        let sleep = "run = [\"touch\"], extra-arguments = true";
+        let sleep = "run = [\"touch\"], allow-extra-arguments = true";
         let directory = home.path();
         format!("{}command.sleep = {{ {sleep}, directory = {directory:?} }}\n", lan(card))
     })?;

@@ -121,7 +121,7 @@ fn whoever_knows_a_password_that_htpasswd_wrote_is_let_in_and_wakes() -> Result<
     let users = home.path().join("family.users").display().to_string();
     htpasswd(&["-B", "-b", "-c", &users, "alice", "correct horse"])?;
     htpasswd(&["-5", "-b", &users, "bob", "battery staple"])?;
-    let auth = "[auth.family]\nusers = \"family.users\"\nrealm = \"home\"\nuser-header = \"Remote-User\"\n\n";
+    let auth = "[auth.family]\nusers-file = \"family.users\"\nrealm = \"home\"\nuser-header = \"Remote-User\"\n\n";
     home.configure(&[&mirror.provider(), auth, &mirror.workload("auth = \"family\"")].concat())?;
     let router = home.start()?;
     let url = router.url("/");
@@ -170,7 +170,7 @@ fn a_service_of_others_decides_who_comes_in() -> Result<()> {
     let config = nginx_config(home.path(), "judge", &server)?;
     let judge = serve("the judge", Command::new("nginx").args(["-c", &config]), port)?;
     let auth = format!(
-        "[auth.sso]\nforward = \"http://127.0.0.1:{port}/verify\"\nheaders = [\"Remote-User\"]\n\n"
+        "[auth.sso]\nforward = \"http://127.0.0.1:{port}/verify\"\ncopy-headers = [\"Remote-User\"]\n\n"
     );
     home.configure(&[mirror.provider(), auth, mirror.workload("auth = \"sso\"")].concat())?;
     let router = home.start()?;
@@ -250,9 +250,9 @@ fn who_may_wake_is_what_the_configuration_says() -> Result<()> {
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
     let port = hello.port();
     let tables = format!(
-        "trust = [\"127.0.0.0/8\"]\n\n{}[workload.hello]\nprovider = \"process\"\nidle = \"never\"\n\
+        "trusted-proxies = [\"127.0.0.0/8\"]\n\n{}[workload.hello]\nprovider = \"process\"\nidle = \"never\"\n\
          wake = {{ paths = [\"/app/*\"], probes = [{{ path = \"/healthz\", status = 204 }}], \
-         bots = \"ignore\", limit = \"3/1h\", client-limit = \"1/1h\" }}\n\n\
+         bots = \"ignore\", rate-limit = \"3/1h\", client-rate-limit = \"1/1h\" }}\n\n\
          [[route]]\nworkload = \"hello\"\nport = {port}\n\n\
          [[route]]\nhost = \"inside.test\"\nworkload = \"hello\"\nport = {port}\n\
          wake = {{ paths = [], from = [\"192.168.0.0/16\"] }}\n",

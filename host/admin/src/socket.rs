@@ -35,7 +35,7 @@ pub enum SocketError {
     /// Another router has it.
     #[error(
         "control socket {}: a router runs already, pid {pid}; stop it, or give this one another \
-         `control` path",
+         `control-socket` path",
         path.display()
     )]
     Taken {
@@ -46,7 +46,7 @@ pub enum SocketError {
     },
     /// Others could put a socket of their own in its place.
     #[error(
-        "control socket {}: {flaw}; give the router a `control` path in a directory that only its \
+        "control socket {}: {flaw}; give the router a `control-socket` path in a directory that only its \
          user can write to",
         path.display()
     )]
@@ -58,7 +58,7 @@ pub enum SocketError {
     },
     /// The operating system refused.
     #[error(
-        "control socket {}: cannot {attempt}: {source}; give the router a `control` path that its \
+        "control socket {}: cannot {attempt}: {source}; give the router a `control-socket` path that its \
          user can write to",
         path.display()
     )]

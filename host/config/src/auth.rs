@@ -11,11 +11,11 @@ use drowse_proxy::check_users;
 use drowse_routes::{Auth, AuthKind, BasicAuth, ForwardAuth};
 
 use crate::{
-    config::Found,
-    forms::{DURATION, HEADER, HEADER_NAMES, PATH, TEXT},
+    config::ConfigDraft,
     provider::url,
     read::{Reader, Section},
-    source::Place,
+    source::Span,
+    values::{DURATION, HEADER, HEADER_NAMES, PATH, TEXT},
     workload::unknown,
 };
 
@@ -25,11 +25,11 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const NONE: &str = "none";
 
 /// Reads every way to authenticate.
-pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
+pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut ConfigDraft) {
     for (name, section) in top.named(r, "auth") {
         if name == NONE {
             let message = "`none` means no authentication; call this one something else";
-            r.complain(section.place, message);
+            r.report(section.span, message);
         }
         let auth =
             kind(r, &section, name).map(|kind| Arc::new(Auth { name: name.to_owned(), kind }));
@@ -38,11 +38,11 @@ pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
 }
 
 /// What the key `auth` of a workload or route says, or what is usual when it is not there. The
-/// outer `None` is a mistake.
+/// outer `None` is an error.
 pub(crate) fn named(
     r: &mut Reader,
     section: &Section<'_>,
-    found: &Found,
+    found: &ConfigDraft,
     usual: Option<Arc<Auth>>,
 ) -> Option<Option<Arc<Auth>>> {
     let Some(name) = section.find(r, "auth", &TEXT)? else { return Some(usual) };
@@ -50,12 +50,12 @@ pub(crate) fn named(
         return Some(None);
     }
     match found.auths.get(&name) {
-        // One with a mistake, which is told where it stands, is as good as any.
+        // One with an error, which is told where it stands, is as good as any.
         Some(auth) => Some(auth.clone()),
         None => {
             let advice = unknown("auth", &name, found.auths.keys().map(String::as_str));
             let message = format!("there is no auth `{}`; {advice}", name.escape_debug());
-            r.complain(section.place_of("auth"), message);
+            r.report(section.span_of("auth"), message);
             None
         }
     }
@@ -63,7 +63,7 @@ pub(crate) fn named(
 
 /// Tells each route which headers authentication sets on any route to the same workload, so that no
 /// client can set them on another.
-pub(crate) fn settle(found: &mut Found) {
+pub(crate) fn settle(found: &mut ConfigDraft) {
     let mut vouched = HashMap::<WorkloadName, BTreeSet<String>>::new();
     for (route, _) in &found.routes {
         let headers = match route.auth.as_ref().map(|auth| &auth.kind) {
@@ -83,36 +83,37 @@ pub(crate) fn settle(found: &mut Found) {
 }
 
 fn kind(r: &mut Reader, section: &Section<'_>, name: &str) -> Option<AuthKind> {
-    let users = section.find(r, "users", &PATH);
+    let users = section.find(r, "users-file", &PATH);
     let realm = section.find(r, "realm", &TEXT);
     let user_header = section.find(r, "user-header", &HEADER);
     let forward = section.find(r, "forward", &TEXT);
-    let headers = section.find(r, "headers", &HEADER_NAMES);
+    let headers = section.find(r, "copy-headers", &HEADER_NAMES);
     let timeout = section.find(r, "timeout", &DURATION);
-    let (kind, unfit): (_, &[&str]) = match (section.has("users"), section.has("forward")) {
-        (true, false) => ("users", &["headers", "timeout"]),
+    let (kind, unfit): (_, &[&str]) = match (section.has("users-file"), section.has("forward")) {
+        (true, false) => ("users-file", &["copy-headers", "timeout"]),
         (false, true) => ("forward", &["realm", "user-header"]),
         _ => {
-            let message = format!("{} takes exactly one of `users` and `forward`", section.title);
-            r.complain(section.place, message);
+            let message =
+                format!("{} takes exactly one of `users-file` and `forward`", section.title);
+            r.report(section.span, message);
             return None;
         }
     };
     for key in unfit.iter().filter(|key| section.has(key)) {
-        r.complain(section.place_of(key), format!("`{key}` has no meaning with `{kind}`"));
+        r.report(section.span_of(key), format!("`{key}` has no meaning with `{kind}`"));
     }
-    if kind == "users" {
+    if kind == "users-file" {
         let users = users??;
         if let Err(why) = check_users(&users) {
-            r.complain(section.place_of("users"), why);
+            r.report(section.span_of("users-file"), why);
         }
-        let realm = self::realm(r, section.place_of("realm"), realm?, name)?;
+        let realm = self::realm(r, section.span_of("realm"), realm?, name)?;
         return Some(AuthKind::Basic(BasicAuth { users, realm, user_header: user_header? }));
     }
     let (host, port, path) = match url::http(&forward??) {
         Ok(parts) => parts,
         Err(why) => {
-            r.complain(section.place_of("forward"), format!("`forward`: {why}"));
+            r.report(section.span_of("forward"), format!("`forward`: {why}"));
             return None;
         }
     };
@@ -121,13 +122,13 @@ fn kind(r: &mut Reader, section: &Section<'_>, name: &str) -> Option<AuthKind> {
 }
 
 /// It stands in quotes in a header.
-fn realm(r: &mut Reader, place: Place, said: Option<String>, name: &str) -> Option<String> {
+fn realm(r: &mut Reader, span: Span, said: Option<String>, name: &str) -> Option<String> {
     let realm = said.unwrap_or_else(|| name.to_owned());
     let fits = |c: char| c == ' ' || (c.is_ascii_graphic() && !matches!(c, '"' | '\\'));
     if realm.len() > 100 || !realm.chars().all(fits) {
         let message = "`realm` is at most 100 letters, digits and signs of ASCII, without `\"` and \
                        `\\`";
-        r.complain(place, message);
+        r.report(span, message);
         return None;
     }
     Some(realm)

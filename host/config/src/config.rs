@@ -17,19 +17,18 @@ use drowse_routes::{Auth, Route};
 
 use crate::{
     auth,
-    forms::{COUNT, FLAG, PATH, SIGNERS, TEXT},
-    keys, listener,
-    mistake::{Mistake, Mistakes},
-    places::Places,
-    plugin_limits, pool, provider,
+    default_paths::DefaultPaths,
+    diagnostic::{Diagnostic, Diagnostics},
+    keys, listener, plugin_limits, pool, provider,
     read::{Reader, Section},
     route,
-    source::{Place, Source},
+    source::{Source, Span},
     tree::{self, DEFINED_TWICE, Entries, Node, Value},
+    values::{COUNT, FLAG, PATH, SIGNERS, TEXT},
     waiting, workload,
 };
 
-/// More mistakes than this are counted, not shown.
+/// More errors than this are counted, not shown.
 const SHOWN: usize = 100;
 
 /// Everything an operator says, ready for the crates that take it.
@@ -65,7 +64,7 @@ pub struct Config {
     pub workloads: Vec<WorkloadSpec>,
     /// Which visitor wants which workload, in the order of the files.
     pub routes: Vec<Route>,
-    places: BTreeMap<Item, Place>,
+    spans: BTreeMap<Item, Span>,
     sources: Vec<Source>,
 }
 
@@ -103,17 +102,17 @@ pub enum Item {
 
 /// What reading collects.
 #[derive(Default)]
-pub(crate) struct Found {
+pub(crate) struct ConfigDraft {
     pub(crate) listeners: Vec<ListenerSettings>,
-    pub(crate) providers: BTreeMap<ProviderName, (Option<ProviderSettings>, Place)>,
+    pub(crate) providers: BTreeMap<ProviderName, (Option<ProviderSettings>, Span)>,
     /// The key `plugin` of each provider.
-    pub(crate) plugins: BTreeMap<ProviderName, Place>,
+    pub(crate) plugins: BTreeMap<ProviderName, Span>,
     pub(crate) auths: BTreeMap<String, Option<Arc<Auth>>>,
     pub(crate) pools: BTreeMap<PoolName, Option<PoolSpec>>,
-    pub(crate) workloads: BTreeMap<WorkloadName, (Option<workload::Draft>, Place)>,
-    pub(crate) routes: Vec<(Route, Place)>,
-    /// Every listener's name, also of those with mistakes.
-    pub(crate) listener_names: Vec<(String, Place)>,
+    pub(crate) workloads: BTreeMap<WorkloadName, (Option<workload::Draft>, Span)>,
+    pub(crate) routes: Vec<(Route, Span)>,
+    /// Every listener's name, also of those with errors.
+    pub(crate) listener_names: Vec<(String, Span)>,
     /// A listener could not be read.
     pub(crate) broken_listeners: bool,
     /// A route could not be read.
@@ -124,40 +123,43 @@ pub(crate) struct Found {
 
 impl Config {
     /// Reads a file, or every `*.toml` of a directory as if it were one.
-    pub fn load(path: &Path, places: &Places) -> Result<Self, Mistakes> {
-        let mut config = Self::parse(texts(path)?, places)?;
+    pub fn load(path: &Path, defaults: &DefaultPaths) -> Result<Self, Diagnostics> {
+        let mut config = Self::parse(texts(path)?, defaults)?;
         config.trust.lock = Some(lock(path));
         Ok(config)
     }
 
     /// Reads texts as if they were the files of these names.
-    pub fn parse(texts: Vec<(PathBuf, String)>, places: &Places) -> Result<Self, Mistakes> {
+    pub fn parse(
+        texts: Vec<(PathBuf, String)>,
+        defaults: &DefaultPaths,
+    ) -> Result<Self, Diagnostics> {
         let (mut r, entries, broken) = open(texts);
         let top = r.root(&entries, &keys::ROUTER);
-        let plugins = top.find(&mut r, "plugins", &PATH);
+        let plugins = top.find(&mut r, "plugin-dir", &PATH);
         let signers = top.get(&mut r, "plugin-keys", &SIGNERS);
         let signatures_required = top.get(&mut r, "require-signatures", &FLAG);
         if signatures_required == Some(true) && signers.as_ref().is_some_and(Vec::is_empty) {
             let message = "`require-signatures` refuses every plugin as long as `plugin-keys` has \
                            no key; put in the keys whose signatures count";
-            r.complain(top.place_of("require-signatures"), message);
+            r.report(top.span_of("require-signatures"), message);
         }
         let allow_dylib = top.get(&mut r, "allow-dylib", &FLAG);
-        let cache = top.find(&mut r, "cache", &PATH);
+        let cache = top.find(&mut r, "cache-dir", &PATH);
         let plugin_limits = plugin_limits::read(&mut r, &top);
-        let state = top.find(&mut r, "state", &PATH);
-        let control = top.find(&mut r, "control", &PATH);
+        let state = top.find(&mut r, "state-dir", &PATH);
+        let control = top.find(&mut r, "control-socket", &PATH);
         let threads = top.find(&mut r, "threads", &COUNT);
         let log = top.get(&mut r, "log", &TEXT);
         let directory = r.sources[0].path.parent().unwrap_or(Path::new("")).to_owned();
         let waiting = waiting::read(&mut r, &top, &directory);
-        let found = Found::read(&mut r, &top);
-        let (log_place, waiting_place) = (top.place_of("log"), top.place_of("waiting"));
+        let found = ConfigDraft::read(&mut r, &top);
+        let (log_place, waiting_place) = (top.span_of("log"), top.span_of("waiting"));
 
         let sources = close(r, &broken)?;
-        let usual = Paths::usual(parent(&sources[0].path), places);
+        let usual = Paths::usual(parent(&sources[0].path), defaults);
         let mut marks = BTreeMap::from([(Item::Log, log_place), (Item::Waiting, waiting_place)]);
-        marks.extend(found.plugins.into_iter().map(|(name, place)| (Item::Plugin(name), place)));
+        marks.extend(found.plugins.into_iter().map(|(name, span)| (Item::Plugin(name), span)));
         Ok(Self {
             plugins: plugins.flatten().unwrap_or(usual.plugins),
             trust: TrustPolicy {
@@ -168,7 +170,7 @@ impl Config {
             allow_dylib: allow_dylib.unwrap_or_default(),
             cache: cache.flatten().unwrap_or(usual.cache),
             plugin_limits: plugin_limits.unwrap_or(usual.plugin_limits),
-            state: state.flatten().unwrap_or_else(|| places.state()),
+            state: state.flatten().unwrap_or_else(|| defaults.state()),
             control: control.flatten().unwrap_or(usual.control),
             threads: threads.flatten(),
             log: log.unwrap_or_default(),
@@ -182,12 +184,12 @@ impl Config {
                 &mut marks,
                 present(found.workloads)
                     .into_iter()
-                    .map(|(draft, place)| (draft.spec, place))
+                    .map(|(draft, span)| (draft.spec, span))
                     .collect(),
                 |it| Item::Workload(it.name.clone()),
             ),
             routes: found.routes.into_iter().map(|(route, _)| route).collect(),
-            places: marks,
+            spans: marks,
             sources,
         })
     }
@@ -205,20 +207,20 @@ impl Config {
     }
 
     /// Something that turned out to be wrong with an item later, at the item's place.
-    pub fn mistake(&self, item: &Item, message: impl Into<String>) -> Mistake {
-        match self.places.get(item) {
-            Some(place) => Mistake::at(&self.sources, *place, message.into()),
+    pub fn diagnostic(&self, item: &Item, message: impl Into<String>) -> Diagnostic {
+        match self.spans.get(item) {
+            Some(span) => Diagnostic::at(&self.sources, *span, message.into()),
             None => {
                 let file = self.sources[0].path.clone();
-                Mistake { file, position: None, message: message.into(), quote: None }
+                Diagnostic { file, position: None, message: message.into(), quote: None }
             }
         }
     }
 
-    /// What is no mistake and is perhaps not meant so.
-    pub fn doubts(&self) -> Vec<Mistake> {
-        let doubts = route::doubts(&self.routes).into_iter();
-        doubts.map(|(workload, text)| self.mistake(&Item::Workload(workload), text)).collect()
+    /// What is no error and is perhaps not meant so.
+    pub fn warnings(&self) -> Vec<Diagnostic> {
+        let warnings = route::warnings(&self.routes).into_iter();
+        warnings.map(|(workload, text)| self.diagnostic(&Item::Workload(workload), text)).collect()
     }
 
     /// The files it was read from.
@@ -231,24 +233,24 @@ impl Config {
 
 impl Paths {
     /// Where things are when the configuration in `directory` does not say.
-    pub fn usual(directory: &Path, places: &Places) -> Self {
+    pub fn usual(directory: &Path, defaults: &DefaultPaths) -> Self {
         let beside = directory.join("plugins");
         Self {
-            plugins: if beside.is_dir() { beside } else { places.plugins() },
+            plugins: if beside.is_dir() { beside } else { defaults.plugins() },
             allow_dylib: false,
             trust: TrustPolicy::default(),
-            cache: places.cache(),
+            cache: defaults.cache(),
             plugin_limits: PluginLimits::default(),
-            control: places.control(),
+            control: defaults.control(),
         }
     }
 
     /// Where the configuration at `path` says that things are, whatever else is in it: a running
     /// router must be reachable also when its file has been broken since. Fails only when the
     /// configuration cannot be read at all.
-    pub fn named(path: &Path, places: &Places) -> Result<Self, Mistakes> {
+    pub fn named(path: &Path, defaults: &DefaultPaths) -> Result<Self, Diagnostics> {
         let texts = texts(path)?;
-        let mut paths = Self::usual(parent(&texts[0].0), places);
+        let mut paths = Self::usual(parent(&texts[0].0), defaults);
         paths.trust.lock = Some(lock(path));
         for (file, (path, text)) in texts.into_iter().enumerate() {
             let mut source = Source { path, text, secrets: Vec::new() };
@@ -262,9 +264,11 @@ impl Paths {
     fn read(&mut self, entries: &Entries, directory: &Path) {
         let Self { plugins, allow_dylib, trust, cache, plugin_limits, control } = self;
         plugin_limits::take_over(plugin_limits, entries);
-        for (key, place) in [("plugins", plugins), ("cache", cache), ("control", control)] {
+        for (key, span) in
+            [("plugin-dir", plugins), ("cache-dir", cache), ("control-socket", control)]
+        {
             if let Some(Value::Text(said)) = entries.get(key).map(|entry| &entry.node.value) {
-                *place = directory.join(said);
+                *span = directory.join(said);
             }
         }
         for (key, flag) in
@@ -284,9 +288,9 @@ impl Paths {
     }
 }
 
-// === impl Found ===
+// === impl ConfigDraft ===
 
-impl Found {
+impl ConfigDraft {
     fn read(r: &mut Reader, top: &Section<'_>) -> Self {
         let mut found = Self::default();
         listener::read(r, top, &mut found);
@@ -301,16 +305,16 @@ impl Found {
     }
 }
 
-/// Lines that are not TOML, tables that are defined twice, and the number of complaints about both.
+/// Lines that are not TOML, tables that are defined twice, and the number of errors about both.
 pub(crate) struct Broken {
     lines: HashSet<(usize, usize)>,
     twice: Vec<String>,
-    complaints: usize,
+    errors: usize,
 }
 
 /// A reader of texts as if they were the files of these names, and what is in them.
 pub(crate) fn open(texts: Vec<(PathBuf, String)>) -> (Reader, Entries, Broken) {
-    let mut complaints = Vec::new();
+    let mut errors = Vec::new();
     let mut sources: Vec<Source> =
         texts.into_iter().map(|(path, text)| Source { path, text, secrets: Vec::new() }).collect();
     if sources.is_empty() {
@@ -319,56 +323,56 @@ pub(crate) fn open(texts: Vec<(PathBuf, String)>) -> (Reader, Entries, Broken) {
     let files = sources
         .iter_mut()
         .enumerate()
-        .map(|(file, source)| tree::parse(file, source, &mut complaints))
+        .map(|(file, source)| tree::parse(file, source, &mut errors))
         .collect();
     // What stands on a line that is not TOML was only guessed at: nothing more is said of it.
-    let lines = complaints.iter().map(|(place, _)| line(&sources, *place)).collect();
+    let lines = errors.iter().map(|(span, _)| line(&sources, *span)).collect();
     // The parser keeps only the keys of one of them, so keys seem to be missing.
-    let twice = complaints.iter().filter_map(|(place, message)| {
-        let name = sources[place.file].text.get(place.start..place.end)?;
+    let twice = errors.iter().filter_map(|(span, message)| {
+        let name = sources[span.file].text.get(span.start..span.end)?;
         message.contains(DEFINED_TWICE).then(|| format!(".{name}]"))
     });
-    let broken = Broken { lines, twice: twice.collect(), complaints: complaints.len() };
-    let entries = tree::merge(files, &sources, &mut complaints);
-    (Reader::new(sources, complaints), entries, broken)
+    let broken = Broken { lines, twice: twice.collect(), errors: errors.len() };
+    let entries = tree::merge(files, &sources, &mut errors);
+    (Reader::new(sources, errors), entries, broken)
 }
 
 /// The files that were read, or everything that is wrong with them.
-pub(crate) fn close(r: Reader, broken: &Broken) -> Result<Vec<Source>, Mistakes> {
-    let Reader { sources, mut complaints, .. } = r;
+pub(crate) fn close(r: Reader, broken: &Broken) -> Result<Vec<Source>, Diagnostics> {
+    let Reader { sources, mut errors, .. } = r;
     if !broken.lines.is_empty() {
-        let guesses = complaints.split_off(broken.complaints);
-        let sound = |(place, message): &tree::Complaint| {
-            !broken.lines.contains(&line(&sources, *place))
+        let guesses = errors.split_off(broken.errors);
+        let sound = |(span, message): &tree::Finding| {
+            !broken.lines.contains(&line(&sources, *span))
                 && !broken.twice.iter().any(|table| message.contains(table))
         };
-        complaints.extend(guesses.into_iter().filter(sound));
+        errors.extend(guesses.into_iter().filter(sound));
     }
-    if complaints.is_empty() {
+    if errors.is_empty() {
         return Ok(sources);
     }
-    complaints.sort();
-    complaints.dedup();
-    Err(mistakes(&sources, complaints))
+    errors.sort();
+    errors.dedup();
+    Err(diagnostics(&sources, errors))
 }
 
 /// The files of a configuration with what is in them; at least one.
-fn texts(path: &Path) -> Result<Vec<(PathBuf, String)>, Mistakes> {
-    let files = files(path).map_err(|error| Mistake::unreadable(path.to_owned(), &error))?;
+fn texts(path: &Path) -> Result<Vec<(PathBuf, String)>, Diagnostics> {
+    let files = files(path).map_err(|error| Diagnostic::unreadable(path.to_owned(), &error))?;
     if files.is_empty() {
         let why = io::Error::other("the directory holds no *.toml file");
-        return Err(Mistake::unreadable(path.to_owned(), &why).into());
+        return Err(Diagnostic::unreadable(path.to_owned(), &why).into());
     }
     let mut unreadable = Vec::new();
     let mut texts = Vec::new();
     for file in files {
         match fs::read_to_string(&file) {
             Ok(text) => texts.push((file, text)),
-            Err(error) => unreadable.push(Mistake::unreadable(file, &error)),
+            Err(error) => unreadable.push(Diagnostic::unreadable(file, &error)),
         }
     }
-    match Mistakes::new(unreadable) {
-        Some(mistakes) => Err(mistakes),
+    match Diagnostics::new(unreadable) {
+        Some(unreadable) => Err(unreadable),
         None => Ok(texts),
     }
 }
@@ -401,41 +405,41 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The line that a place begins on.
-fn line(sources: &[Source], place: Place) -> (usize, usize) {
-    (place.file, sources[place.file].line_range(place.start).start)
+fn line(sources: &[Source], span: Span) -> (usize, usize) {
+    (span.file, sources[span.file].line_range(span.start).start)
 }
 
-fn mistakes(sources: &[Source], complaints: Vec<tree::Complaint>) -> Mistakes {
-    let left = complaints.len().saturating_sub(SHOWN);
-    let mut mistakes: Vec<Mistake> = complaints
+fn diagnostics(sources: &[Source], errors: Vec<tree::Finding>) -> Diagnostics {
+    let left = errors.len().saturating_sub(SHOWN);
+    let mut shown: Vec<Diagnostic> = errors
         .into_iter()
         .take(SHOWN)
-        .map(|(place, message)| Mistake::at(sources, place, message))
+        .map(|(span, message)| Diagnostic::at(sources, span, message))
         .collect();
-    if let (Some(last), true) = (mistakes.last_mut(), left > 0) {
-        last.message.push_str(&format!(" (and {left} more mistakes after this one)"));
+    if let (Some(last), true) = (shown.last_mut(), left > 0) {
+        last.message.push_str(&format!(" (and {left} more errors after this one)"));
     }
     let nothing = || {
         let why = io::Error::other("nothing was read");
-        Mistakes::from(Mistake::unreadable(sources[0].path.clone(), &why))
+        Diagnostics::from(Diagnostic::unreadable(sources[0].path.clone(), &why))
     };
-    Mistakes::new(mistakes).unwrap_or_else(nothing)
+    Diagnostics::new(shown).unwrap_or_else(nothing)
 }
 
 fn mark<T>(
-    marks: &mut BTreeMap<Item, Place>,
-    items: Vec<(T, Place)>,
+    marks: &mut BTreeMap<Item, Span>,
+    items: Vec<(T, Span)>,
     name: impl Fn(&T) -> Item,
 ) -> Vec<T> {
     items
         .into_iter()
-        .map(|(item, place)| {
-            marks.insert(name(&item), place);
+        .map(|(item, span)| {
+            marks.insert(name(&item), span);
             item
         })
         .collect()
 }
 
-fn present<K, T>(items: BTreeMap<K, (Option<T>, Place)>) -> Vec<(T, Place)> {
-    items.into_values().filter_map(|(item, place)| Some((item?, place))).collect()
+fn present<K, T>(items: BTreeMap<K, (Option<T>, Span)>) -> Vec<(T, Span)> {
+    items.into_values().filter_map(|(item, span)| Some((item?, span))).collect()
 }

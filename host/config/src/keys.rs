@@ -1,11 +1,11 @@
 //! Every key of the configuration, documented where it is defined.
 
 use crate::{
-    forms::{
+    schema::{Kind, Table, default, optional, required},
+    values::{
         ADOPT, ALARMS, COUNT, DURATION, FLAG, IDLE, JSON, NEEDS, PATH, POOL_NAME, PORT, PRIORITY,
         RATE, SIGNERS, SIMILAR_PATHS, SIZE, TEXT, WAITING, WINDOWS,
     },
-    schema::{Kind, Table, default, optional, required},
 };
 
 pub(crate) mod life;
@@ -23,7 +23,7 @@ pub(crate) static ROUTER: Table = Table {
             with `/` is relative to the file it is written in.",
     keys: &[
         optional(
-            "plugins",
+            "plugin-dir",
             PATH.kind,
             "`plugins` beside the file if it exists, else `/var/lib/drowse/plugins` for root and \
              `$XDG_DATA_HOME/drowse/plugins` (`~/.local/share/drowse/plugins`) for others",
@@ -54,7 +54,7 @@ pub(crate) static ROUTER: Table = Table {
              are part of the router's program and need none.",
         ),
         optional(
-            "cache",
+            "cache-dir",
             PATH.kind,
             "`/var/cache/drowse` for root, `$XDG_CACHE_HOME/drowse` (`~/.cache/drowse`) for others",
             "Directory for compiled plugins. It is private to the router's user and can be \
@@ -67,14 +67,14 @@ pub(crate) static ROUTER: Table = Table {
             "What all plugins together may use up.",
         ),
         optional(
-            "state",
+            "state-dir",
             PATH.kind,
             "`/var/lib/drowse` for root, `$XDG_STATE_HOME/drowse` (`~/.local/state/drowse`) for others",
             "The directory for what is remembered over restarts: which workloads are awake because \
              somebody asked for them, and when they were used last.",
         ),
         optional(
-            "control",
+            "control-socket",
             PATH.kind,
             "`/run/drowse/control.sock` for root, `$XDG_RUNTIME_DIR/drowse/control.sock` for \
              others, `/tmp/drowse-UID/control.sock` where that is not set",
@@ -141,12 +141,17 @@ pub(crate) static WORKLOAD: Table = Table {
             "When it is truly ready, so that visitors are let in.",
         ),
         optional(
-            "deeper",
+            "deep-sleep",
             Kind::Table(&life::DEEPER),
             "one kind of sleep",
             "When and how its light sleep becomes a deeper one.",
         ),
-        default("busy", Kind::Table(&life::BUSY), "{}", "What keeps it awake though nobody comes."),
+        default(
+            "keep-awake-if",
+            Kind::Table(&life::BUSY),
+            "{}",
+            "What keeps it awake though nobody comes.",
+        ),
         default("wake", Kind::Table(&WAKE), "{}", "How it is woken, and by whom."),
         default(
             "adopt",
@@ -185,7 +190,7 @@ pub(crate) static WORKLOAD: Table = Table {
             "What it takes of its pool's memory.",
         ),
         default(
-            "awake",
+            "awake-during",
             WINDOWS.kind,
             "[]",
             "Times in which it is awake whether anybody comes or not, such as \
@@ -236,14 +241,14 @@ pub(crate) static WAKE: Table = Table {
         who::probes("none"),
         who::bots("`wake`"),
         optional(
-            "limit",
+            "rate-limit",
             RATE.kind,
             "no limit",
             "So often visitors may wake it, all together, in any stretch of that time; then they \
              get 429 until there is room again.",
         ),
         optional(
-            "client-limit",
+            "client-rate-limit",
             RATE.kind,
             "no limit",
             "So often one client may wake it: an address, or the /64 network of an IPv6 address. \
@@ -284,7 +289,7 @@ pub(crate) static ROUTE: Table = Table {
              Retry-After, `auto` is the page for a browser's navigation and `hold` for all else.",
         ),
         default(
-            "patience",
+            "hold-timeout",
             DURATION.kind,
             "\"1m\"",
             "A held visitor is turned away after this long.",

@@ -5,26 +5,25 @@ use std::collections::BTreeSet;
 use drowse_core::{Membership, Need, PoolName, PoolSpec, ReadyCheck, Until, WorkloadName, circle};
 
 use crate::{
-    config::Found,
-    forms::{COUNT, DURATION, FLAG, POOL_NAME, PRIORITY, SIZE},
+    config::ConfigDraft,
     read::{Reader, Section},
-    source::Place,
+    source::Span,
+    values::{COUNT, DURATION, FLAG, POOL_NAME, PRIORITY, SIZE},
     workload::{Draft, unknown},
 };
 
 /// Reads every pool.
-pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
+pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut ConfigDraft) {
     for (name, section) in top.named(r, "pool") {
-        let name = PoolName::parse(name)
-            .map_err(|error| r.complain(section.place, error.to_string()))
-            .ok();
-        let awake = section.find(r, "awake", &COUNT);
-        let memory = section.find(r, "memory", &SIZE);
-        let queue = section.get(r, "queue", &COUNT);
-        let patience = section.get(r, "patience", &DURATION);
-        if !section.has("awake") && !section.has("memory") {
-            let message = "a pool needs a ceiling: `awake`, `memory` or both";
-            r.complain(section.place, message);
+        let name =
+            PoolName::parse(name).map_err(|error| r.report(section.span, error.to_string())).ok();
+        let awake = section.find(r, "max-awake", &COUNT);
+        let memory = section.find(r, "max-memory", &SIZE);
+        let queue = section.get(r, "max-queued", &COUNT);
+        let patience = section.get(r, "queue-timeout", &DURATION);
+        if !section.has("max-awake") && !section.has("max-memory") {
+            let message = "a pool needs a ceiling: `max-awake`, `max-memory` or both";
+            r.report(section.span, message);
         }
         let Some(name) = name else { continue };
         let spec = (|| {
@@ -40,7 +39,7 @@ pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
     }
 }
 
-/// A workload's place in a pool. `None` when there is a mistake.
+/// A workload's place in a pool. `None` when there is an error.
 pub(crate) fn membership(r: &mut Reader, section: &Section<'_>) -> Option<Option<Membership>> {
     let pool = section.find(r, "pool", &POOL_NAME);
     let priority = section.find(r, "priority", &PRIORITY);
@@ -50,7 +49,7 @@ pub(crate) fn membership(r: &mut Reader, section: &Section<'_>) -> Option<Option
         for key in ["priority", "pinned", "memory"] {
             if section.has(key) {
                 let message = format!("`{key}` has no meaning without a `pool`");
-                r.complain(section.place_of(key), message);
+                r.report(section.span_of(key), message);
             }
         }
         return Some(None);
@@ -65,7 +64,7 @@ pub(crate) fn membership(r: &mut Reader, section: &Section<'_>) -> Option<Option
 
 /// Checks that pools and needed workloads exist, that needs fit what they name and do not go in a
 /// circle, that jobs are only what they can be, and that nothing is larger than its pool.
-pub(crate) fn settle(r: &mut Reader, found: &Found) {
+pub(crate) fn settle(r: &mut Reader, found: &ConfigDraft) {
     for (name, (draft, _)) in &found.workloads {
         let Some(draft) = draft else { continue };
         if let Some(membership) = &draft.spec.pool
@@ -74,21 +73,21 @@ pub(crate) fn settle(r: &mut Reader, found: &Found) {
             let known = found.pools.keys().map(PoolName::as_str);
             let advice = unknown("pool", membership.pool.as_str(), known);
             let message = format!("there is no pool `{}`; {advice}", membership.pool);
-            r.complain(draft.places.pool, message);
+            r.report(draft.spans.pool, message);
         }
-        for (need, place) in draft.spec.needs.iter().zip(&draft.places.needs) {
+        for (need, span) in draft.spec.needs.iter().zip(&draft.spans.needs) {
             if let Some(message) = unfit(found, need) {
-                r.complain(*place, message);
+                r.report(*span, message);
             }
         }
         if draft.spec.ready == ReadyCheck::Completed {
-            for (_, place) in found.routes.iter().filter(|(route, _)| route.workload == *name) {
+            for (_, span) in found.routes.iter().filter(|(route, _)| route.workload == *name) {
                 let message = format!("`{name}` is a job, and no route can lead to a job");
-                r.complain(*place, message);
+                r.report(*span, message);
             }
             if !draft.spec.awake.is_empty() {
-                let message = format!("`{name}` is a job, and `awake` cannot keep a job");
-                r.complain(draft.places.awake, message);
+                let message = format!("`{name}` is a job, and `awake-during` cannot keep a job");
+                r.report(draft.spans.awake, message);
             }
         }
         fits(r, found, draft);
@@ -99,15 +98,15 @@ pub(crate) fn settle(r: &mut Reader, found: &Found) {
         .filter_map(|(name, (draft, _))| Some((name, draft.as_ref()?.spec.needs.as_slice())));
     if let Some(circle) = circle(drafts) {
         let names: Vec<_> = circle.iter().map(WorkloadName::as_str).collect();
-        if let Some(place) = first_need(found, &circle) {
+        if let Some(span) = first_need(found, &circle) {
             let path = names.join(" → ");
-            r.complain(place, format!("workloads need each other in a circle: {path}"));
+            r.report(span, format!("workloads need each other in a circle: {path}"));
         }
     }
 }
 
 /// Why this need is none.
-fn unfit(found: &Found, need: &Need) -> Option<String> {
+fn unfit(found: &ConfigDraft, need: &Need) -> Option<String> {
     let wanted = &need.workload;
     let Some((other, _)) = found.workloads.get(wanted) else {
         let known = found.workloads.keys().map(WorkloadName::as_str);
@@ -127,15 +126,15 @@ fn unfit(found: &Found, need: &Need) -> Option<String> {
 }
 
 /// Where the first of a circle needs the second.
-fn first_need(found: &Found, circle: &[WorkloadName]) -> Option<Place> {
+fn first_need(found: &ConfigDraft, circle: &[WorkloadName]) -> Option<Span> {
     let [first, second, ..] = circle else { return None };
     let draft = found.workloads.get(first)?.0.as_ref()?;
-    let mut needs = draft.spec.needs.iter().zip(&draft.places.needs);
-    needs.find(|(need, _)| need.workload == *second).map(|(_, place)| *place)
+    let mut needs = draft.spec.needs.iter().zip(&draft.spans.needs);
+    needs.find(|(need, _)| need.workload == *second).map(|(_, span)| *span)
 }
 
 /// Complains of what can never be awake: together with what it needs it is larger than its pool.
-fn fits(r: &mut Reader, found: &Found, draft: &Draft) {
+fn fits(r: &mut Reader, found: &ConfigDraft, draft: &Draft) {
     let pool = draft.spec.pool.as_ref().map(|membership| &membership.pool);
     let Some(Some(pool)) = pool.and_then(|pool| found.pools.get(pool)) else { return };
     let (mut together, mut left) = (BTreeSet::new(), vec![&draft.spec]);
@@ -154,19 +153,19 @@ fn fits(r: &mut Reader, found: &Found, draft: &Draft) {
     let with = if places > 1 { " with what it needs" } else { "" };
     if let Some(most) = pool.awake.filter(|most| places > *most) {
         let message = format!(
-            "`{}`{with} takes {places} places of pool `{}`, which has {most}; raise its `awake`",
+            "`{}`{with} takes {places} places of pool `{}`, which has {most}; raise its `max-awake`",
             draft.spec.name, pool.name
         );
-        r.complain(draft.places.pool, message);
+        r.report(draft.spans.pool, message);
     }
     if let Some(most) = pool.memory.filter(|most| bytes > *most) {
         let message = format!(
-            "`{}`{with} takes {} MiB of pool `{}`, which has {} MiB; raise its `memory`",
+            "`{}`{with} takes {} MiB of pool `{}`, which has {} MiB; raise its `max-memory`",
             draft.spec.name,
             bytes.div_ceil(1 << 20),
             pool.name,
             most >> 20
         );
-        r.complain(draft.places.pool, message);
+        r.report(draft.spans.pool, message);
     }
 }

@@ -9,26 +9,26 @@ use drowse_plugins::settings::{
 };
 
 use crate::{
-    config::Found,
-    forms::{
+    config::ConfigDraft,
+    read::{Reader, Section},
+    values::{
         ARGUMENTS, COUNT, DURATION, FINGERPRINTS, FLAG, HEADERS, JSON, PATH, PATHS, REACH, RESTART,
         RULES, SIZE, TEXT, VARIABLES, WORDS,
     },
-    read::{Reader, Section},
 };
 
 pub(crate) mod url;
 
 /// Reads every provider.
-pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
+pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut ConfigDraft) {
     for (name, section) in top.named(r, "provider") {
         let name = ProviderName::parse(name)
-            .map_err(|error| r.complain(section.place, error.to_string()))
+            .map_err(|error| r.report(section.span, error.to_string()))
             .ok();
         let settings = provider(r, &section, name.clone());
         if let Some(name) = name {
-            found.plugins.insert(name.clone(), section.place_of("plugin"));
-            found.providers.insert(name, (settings, section.place));
+            found.plugins.insert(name.clone(), section.span_of("plugin"));
+            found.providers.insert(name, (settings, section.span));
         }
     }
 }
@@ -40,7 +40,7 @@ fn provider(
 ) -> Option<ProviderSettings> {
     let plugin = section.get(r, "plugin", &TEXT).map(|plugin| {
         if plugin.contains('/') || plugin.ends_with(".wasm") {
-            let directory = r.directory(section.place_of("plugin"));
+            let directory = r.directory(section.span_of("plugin"));
             directory.join(plugin).to_string_lossy().into_owned()
         } else {
             plugin
@@ -68,7 +68,7 @@ fn provider(
         .collect::<Vec<_>>()
         .into_iter()
         .collect();
-    let reach = section.find(r, "reach", &REACH);
+    let reach = section.find(r, "allow-addresses", &REACH);
     let limits = section.table(r, "limits").and_then(|section| limits(r, &section));
     Some(ProviderSettings {
         name: name?,
@@ -83,15 +83,15 @@ fn provider(
 }
 
 fn endpoint(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
-    let grant = place(r, section);
+    let grant = connection(r, section);
     let rules = section.find(r, "rules", &RULES);
     let token = section.has("token").then(|| {
         let section = section.table(r, "token")?;
-        let token = place(r, &section)?;
+        let token = connection(r, &section)?;
         if matches!(token.transport, Transport::Http { .. } | Transport::Https { .. }) {
             return Some(token);
         }
-        r.complain(section.place_of("url"), "tokens are given out over http and https".to_owned());
+        r.report(section.span_of("url"), "tokens are given out over http and https".to_owned());
         None
     });
     let grant = grant?;
@@ -99,7 +99,7 @@ fn endpoint(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
     if token.is_some() && own {
         let message = "the token goes where `headers.Authorization` would; keep one; what its giver \
                        wants to see belongs into `token.headers`";
-        r.complain(section.place_of("headers"), message);
+        r.report(section.span_of("headers"), message);
     }
     let token = match token {
         None => None,
@@ -109,11 +109,11 @@ fn endpoint(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
 }
 
 /// A place that the router calls, whoever has it called.
-fn place(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
+fn connection(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
     let url = section.get(r, "url", &TEXT).and_then(|text| match url::parse(&text) {
         Ok(url) => Some(url),
         Err(why) => {
-            r.complain(section.place_of("url"), format!("`url` in {}: {why}", section.title));
+            r.report(section.span_of("url"), format!("`url` in {}: {why}", section.title));
             None
         }
     });
@@ -129,13 +129,13 @@ fn place(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
     if !encrypted {
         for key in ["ca", "fingerprint", "cert", "key"].into_iter().filter(|key| section.has(key)) {
             let message = format!("`{key}` is for https; this url is not");
-            r.complain(section.place_of(key), message);
+            r.report(section.span_of(key), message);
         }
     }
     if matches!(url.transport, Transport::Udp { .. }) {
         for key in ["headers", "rules", "token"].into_iter().filter(|key| section.has(key)) {
             let message = format!("`{key}` is for http and https; datagrams have none");
-            r.complain(section.place_of(key), message);
+            r.report(section.span_of(key), message);
         }
     }
     let trust = match (ca?, fingerprint?) {
@@ -146,7 +146,7 @@ fn place(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
         _ if !encrypted => return None,
         (Some(_), Some(_)) => {
             let message = "`ca` and `fingerprint` exclude each other; keep one";
-            r.complain(section.place_of("fingerprint"), message);
+            r.report(section.span_of("fingerprint"), message);
             return None;
         }
     };
@@ -157,7 +157,7 @@ fn place(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
         (there, _) => {
             let (there, absent) = if there.is_some() { ("cert", "key") } else { ("key", "cert") };
             let message = format!("`{there}` without `{absent}`; a certificate needs both files");
-            r.complain(section.place_of(there), message);
+            r.report(section.span_of(there), message);
             return None;
         }
     };
@@ -179,8 +179,8 @@ fn command(r: &mut Reader, section: &Section<'_>) -> Option<CommandGrant> {
     let run = section.get(r, "run", &ARGUMENTS);
     let environment = section.get(r, "environment", &VARIABLES);
     let directory = section.find(r, "directory", &PATH);
-    let extra_arguments = section.get(r, "extra-arguments", &FLAG);
-    let extra_environment = section.get(r, "extra-environment", &WORDS);
+    let extra_arguments = section.get(r, "allow-extra-arguments", &FLAG);
+    let extra_environment = section.get(r, "allow-extra-environment", &WORDS);
     let restart = section.get(r, "restart", &RESTART);
     let restart_limit = section.get(r, "restart-limit", &COUNT);
     let limits = section.table(r, "limits").and_then(|section| command_limits(r, &section));
@@ -202,8 +202,8 @@ fn command(r: &mut Reader, section: &Section<'_>) -> Option<CommandGrant> {
 
 fn command_limits(r: &mut Reader, section: &Section<'_>) -> Option<CommandLimits> {
     let memory = section.find(r, "memory", &SIZE);
-    let cpu = section.find(r, "cpu", &DURATION);
-    let files = section.find(r, "files", &COUNT);
+    let cpu = section.find(r, "cpu-time", &DURATION);
+    let files = section.find(r, "open-files", &COUNT);
     let processes = section.find(r, "processes", &COUNT);
     let cgroup = section.find(r, "cgroup", &PATH);
     let count = |found: Option<usize>| found.and_then(|count| u64::try_from(count).ok());
@@ -218,19 +218,19 @@ fn command_limits(r: &mut Reader, section: &Section<'_>) -> Option<CommandLimits
 
 fn network(r: &mut Reader, section: &Section<'_>) -> Option<NetworkGrant> {
     let config = section.get(r, "config", &PATH);
-    let plugins = section.get(r, "plugins", &PATHS);
-    let results = section.get(r, "results", &PATH);
+    let plugins = section.get(r, "plugin-dirs", &PATHS);
+    let results = section.get(r, "results-dir", &PATH);
     let timeout = section.get(r, "timeout", &DURATION);
     Some(NetworkGrant { config: config?, plugins: plugins?, results: results?, timeout: timeout? })
 }
 
 fn limits(r: &mut Reader, section: &Section<'_>) -> Option<Limits> {
     let memory = section.get(r, "memory", &SIZE);
-    let cpu = section.get(r, "cpu", &DURATION);
-    let wall = section.get(r, "wall", &DURATION);
-    let calls = section.get(r, "calls", &COUNT);
-    let response = section.get(r, "response", &SIZE);
-    let log_lines = section.get(r, "log-lines", &COUNT);
+    let cpu = section.get(r, "cpu-time", &DURATION);
+    let wall = section.get(r, "wall-time", &DURATION);
+    let calls = section.get(r, "max-calls", &COUNT);
+    let response = section.get(r, "max-response-size", &SIZE);
+    let log_lines = section.get(r, "log-lines-per-second", &COUNT);
     Some(Limits {
         memory: memory?,
         cpu: cpu?,

@@ -1,4 +1,4 @@
-//! Reads tables by their schema. A mistake is noted and reading goes on, so that one look shows
+//! Reads tables by their schema. An error is noted and reading goes on, so that one look shows
 //! them all; what could not be read is `None`.
 
 use std::{
@@ -11,14 +11,14 @@ use toml::de::DeValue;
 use crate::{
     schema::{Key, Kind, Presence, Table, nearest},
     secrets,
-    source::{Place, Source},
-    tree::{Complaint, Entries, Node, Value, scalar},
+    source::{Source, Span},
+    tree::{Entries, Finding, Node, Value, scalar},
 };
 
 /// The files, and what is wrong with them so far.
 pub(crate) struct Reader {
     pub(crate) sources: Vec<Source>,
-    pub(crate) complaints: Vec<Complaint>,
+    pub(crate) errors: Vec<Finding>,
     /// The key being read, for people.
     subject: String,
     /// Values that stand for absent keys.
@@ -26,7 +26,7 @@ pub(crate) struct Reader {
 }
 
 /// One form that a value can have.
-pub(crate) struct Form<T> {
+pub(crate) struct ValueParser<T> {
     /// How the schema names it.
     pub(crate) kind: Kind,
     /// Turns a node into the value, or notes what is wrong with it.
@@ -39,7 +39,7 @@ pub(crate) struct Section<'n> {
     /// For people: `[workload.blog]`.
     pub(crate) title: String,
     /// What to point at when something is not there.
-    pub(crate) place: Place,
+    pub(crate) span: Span,
     entries: &'n Entries,
 }
 
@@ -49,19 +49,19 @@ static EMPTY: Entries = BTreeMap::new();
 
 impl Reader {
     /// A reader of these files.
-    pub(crate) fn new(sources: Vec<Source>, complaints: Vec<Complaint>) -> Self {
-        Self { sources, complaints, subject: String::new(), defaults: HashMap::new() }
+    pub(crate) fn new(sources: Vec<Source>, errors: Vec<Finding>) -> Self {
+        Self { sources, errors, subject: String::new(), defaults: HashMap::new() }
     }
 
     /// Notes something wrong at a place.
-    pub(crate) fn complain(&mut self, place: Place, message: impl Into<String>) {
-        self.complaints.push((place, message.into()));
+    pub(crate) fn report(&mut self, span: Span, message: impl Into<String>) {
+        self.errors.push((span, message.into()));
     }
 
     /// Notes that the value being read is not right, and why. `T` is whatever the caller needs.
     pub(crate) fn refuse<T>(&mut self, node: &Node, why: impl AsRef<str>) -> Option<T> {
         let message = format!("{}: {}", self.subject, why.as_ref());
-        self.complain(node.place, message);
+        self.report(node.span, message);
         None
     }
 
@@ -82,19 +82,19 @@ impl Reader {
     }
 
     /// The directory that relative paths at this place start from.
-    pub(crate) fn directory(&self, place: Place) -> &Path {
-        self.sources[place.file].path.parent().unwrap_or(Path::new(""))
+    pub(crate) fn directory(&self, span: Span) -> &Path {
+        self.sources[span.file].path.parent().unwrap_or(Path::new(""))
     }
 
     /// `file:line` of a place.
-    pub(crate) fn show(&self, place: Place) -> String {
-        self.sources[place.file].show(place)
+    pub(crate) fn show(&self, span: Span) -> String {
+        self.sources[span.file].show(span)
     }
 
     /// The top of the configuration.
     pub(crate) fn root<'n>(&mut self, entries: &'n Entries, table: &'static Table) -> Section<'n> {
-        let place = Place { file: 0, start: 0, end: 0 };
-        self.open(table, "the root table".to_owned(), place, entries)
+        let span = Span { file: 0, start: 0, end: 0 };
+        self.open(table, "the root table".to_owned(), span, entries)
     }
 
     /// Opens a table and notes the keys that nobody knows and those that are not there.
@@ -102,74 +102,74 @@ impl Reader {
         &mut self,
         table: &'static Table,
         title: String,
-        place: Place,
+        span: Span,
         entries: &'n Entries,
     ) -> Section<'n> {
         for (name, entry) in entries {
             if table.key(name).is_none() {
                 let advice = advice(table, name, &title);
-                self.complain(entry.key, format!("unknown key `{name}` in {title}; {advice}"));
+                self.report(entry.key, format!("unknown key `{name}` in {title}; {advice}"));
             }
         }
         for key in table.keys {
             if matches!(key.presence, Presence::Required) && !entries.contains_key(key.name) {
                 let (name, expected) = (key.name, key.kind.expected());
-                self.complain(place, format!("{title} needs `{name}`, {expected}"));
+                self.report(span, format!("{title} needs `{name}`, {expected}"));
             }
         }
-        Section { table, title, place, entries }
+        Section { table, title, span, entries }
     }
 
     fn table<'n>(
         &mut self,
         node: &'n Node,
-        place: Place,
+        span: Span,
         table: &'static Table,
         title: String,
     ) -> Option<Section<'n>> {
         let Value::Table(entries) = &node.value else {
-            let hint = as_table(node, place, table, &self.sources);
-            self.complain(
-                node.place,
+            let hint = as_table(node, span, table, &self.sources);
+            self.report(
+                node.span,
                 format!("{title}: expected a table of keys, found {}{hint}", found(node)),
             );
             return None;
         };
-        Some(self.open(table, title, place, entries))
+        Some(self.open(table, title, span, entries))
     }
 
-    fn default(&mut self, toml: &'static str, place: Place) -> Option<Node> {
+    fn default(&mut self, toml: &'static str, span: Span) -> Option<Node> {
         let node = self.defaults.entry(toml).or_insert_with(|| {
             let value = DeValue::parse(toml).ok()?.into_inner();
-            Some(usual(value, place))
+            Some(usual(value, span))
         });
-        node.clone().map(|node| Node { place, ..node })
+        node.clone().map(|node| Node { span, ..node })
     }
 }
 
 /// What holds where nothing is written.
-fn usual(value: DeValue<'_>, place: Place) -> Node {
+fn usual(value: DeValue<'_>, span: Span) -> Node {
     let value = match value {
         DeValue::Array(items) => {
-            Value::List(items.into_iter().map(|item| usual(item.into_inner(), place)).collect())
+            Value::List(items.into_iter().map(|item| usual(item.into_inner(), span)).collect())
         }
         value => scalar(value),
     };
-    Node { place, value, secret: false }
+    Node { span, value, secret: false }
 }
 
 // === impl Section ===
 
 impl<'n> Section<'n> {
     /// Where the key stands, or the table if it does not.
-    pub(crate) fn place_of(&self, key: &str) -> Place {
-        self.entries.get(key).map_or(self.place, |entry| entry.node.place)
+    pub(crate) fn span_of(&self, key: &str) -> Span {
+        self.entries.get(key).map_or(self.span, |entry| entry.node.span)
     }
 
     /// Where the items of a list stand, or nothing if the key is no list.
-    pub(crate) fn places_in(&self, key: &str) -> Vec<Place> {
+    pub(crate) fn spans_in(&self, key: &str) -> Vec<Span> {
         match self.entries.get(key).map(|entry| &entry.node.value) {
-            Some(Value::List(items)) => items.iter().map(|item| item.place).collect(),
+            Some(Value::List(items)) => items.iter().map(|item| item.span).collect(),
             _ => Vec::new(),
         }
     }
@@ -179,25 +179,30 @@ impl<'n> Section<'n> {
         self.entries.contains_key(key)
     }
 
-    /// The value of a key that is required or has a default. `None` when there is a mistake.
-    pub(crate) fn get<T>(&self, r: &mut Reader, key: &'static str, form: &Form<T>) -> Option<T> {
+    /// The value of a key that is required or has a default. `None` when there is an error.
+    pub(crate) fn get<T>(
+        &self,
+        r: &mut Reader,
+        key: &'static str,
+        form: &ValueParser<T>,
+    ) -> Option<T> {
         self.expect(key, form.kind);
         match (self.entries.get(key), self.presence(key)) {
             (Some(entry), _) => self.read(r, key, form, &entry.node),
             (None, Presence::Default(toml)) => {
-                let node = r.default(toml, self.place)?;
+                let node = r.default(toml, self.span)?;
                 self.read(r, key, form, &node)
             }
             (None, _) => None,
         }
     }
 
-    /// The value of a key that may be absent. `None` when there is a mistake.
+    /// The value of a key that may be absent. `None` when there is an error.
     pub(crate) fn find<T>(
         &self,
         r: &mut Reader,
         key: &'static str,
-        form: &Form<T>,
+        form: &ValueParser<T>,
     ) -> Option<Option<T>> {
         self.expect(key, form.kind);
         match self.entries.get(key) {
@@ -212,7 +217,7 @@ impl<'n> Section<'n> {
         let title = self.below(key);
         match self.entries.get(key) {
             Some(entry) => r.table(&entry.node, entry.key, table, title),
-            None => Some(r.open(table, title, self.place, &EMPTY)),
+            None => Some(r.open(table, title, self.span, &EMPTY)),
         }
     }
 
@@ -223,8 +228,8 @@ impl<'n> Section<'n> {
         let Value::Table(entries) = &entry.node.value else {
             let found = found(&entry.node);
             let title = table.title;
-            r.complain(
-                entry.node.place,
+            r.report(
+                entry.node.span,
                 format!("`{key}`: expected tables with names such as {title}, found {found}"),
             );
             return Vec::new();
@@ -251,16 +256,16 @@ impl<'n> Section<'n> {
                 Value::Table(_) => format!("there can be several: write [{title}], not {title}"),
                 _ => format!("`{key}`: expected [{title}] tables, found {found}"),
             };
-            r.complain(entry.key, message);
+            r.report(entry.key, message);
             return Vec::new();
         };
         items
             .iter()
-            .filter_map(|node| r.table(node, node.place, table, table.title.to_owned()))
+            .filter_map(|node| r.table(node, node.span, table, table.title.to_owned()))
             .collect()
     }
 
-    fn read<T>(&self, r: &mut Reader, key: &str, form: &Form<T>, node: &Node) -> Option<T> {
+    fn read<T>(&self, r: &mut Reader, key: &str, form: &ValueParser<T>, node: &Node) -> Option<T> {
         r.subject = format!("`{key}` in {}", self.title);
         (form.read)(r, node)
     }
@@ -310,7 +315,7 @@ pub(crate) fn found(node: &Node) -> String {
 
 /// A value that stands for a table, written as the table: `sleep = "pause"` is
 /// `sleep = { method = "pause" }`.
-fn as_table(node: &Node, key: Place, table: &Table, sources: &[Source]) -> String {
+fn as_table(node: &Node, key: Span, table: &Table, sources: &[Source]) -> String {
     let Value::Text(text) = &node.value else { return String::new() };
     let takes = |it: &&Key| match it.kind {
         Kind::Choice(words) => words.contains(&text.as_str()),

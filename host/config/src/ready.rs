@@ -5,9 +5,9 @@ use std::ops::RangeInclusive;
 use drowse_core::ReadyCheck;
 
 use crate::{
-    forms::{COMMAND_INSIDE, FLAG, PORT, STATUSES, TEXT},
     read::{Reader, Section},
-    source::Place,
+    source::Span,
+    values::{COMMAND_INSIDE, FLAG, PORT, STATUSES, TEXT},
 };
 
 /// When a workload is ready, perhaps without a port.
@@ -17,7 +17,7 @@ pub(crate) enum Ready {
     /// By something that has no port.
     Without(ReadyCheck),
     /// By something that has one, which the first route may name.
-    At { port: Option<u16>, place: Place, check: Check },
+    At { port: Option<u16>, span: Span, check: Check },
 }
 
 /// A check at a port.
@@ -74,20 +74,20 @@ pub(crate) fn read(r: &mut Reader, workload: &Section<'_>) -> Option<Ready> {
         return Some(Ready::Usual);
     }
     let section = workload.table(r, "ready")?;
-    let place = section.place;
+    let span = section.span;
     let http = section.find(r, "http", &TEXT);
     let exec = section.find(r, "exec", &COMMAND_INSIDE);
     let port = section.find(r, "port", &PORT);
     for key in FLAGS {
         if section.find(r, key, &FLAG).flatten() == Some(false) {
-            r.complain(section.place_of(key), format!("`{key}` is only ever true; take it out"));
+            r.report(section.span_of(key), format!("`{key}` is only ever true; take it out"));
             return None;
         }
     }
     let kinds: Vec<_> = KINDS.into_iter().filter(|key| section.has(key)).collect();
     let [kind] = kinds.as_slice() else {
         let kinds: Vec<_> = KINDS.iter().map(|kind| format!("`{kind}`")).collect();
-        r.complain(place, format!("`ready` takes exactly one of {}", kinds.join(", ")));
+        r.report(span, format!("`ready` takes exactly one of {}", kinds.join(", ")));
         return None;
     };
     let unfit: &[&str] = match *kind {
@@ -96,27 +96,27 @@ pub(crate) fn read(r: &mut Reader, workload: &Section<'_>) -> Option<Ready> {
         _ => &["port", "method", "status", "host", "header"],
     };
     for key in unfit.iter().filter(|key| section.has(key)) {
-        r.complain(section.place_of(key), format!("`{key}` has no meaning with `{kind}`"));
+        r.report(section.span_of(key), format!("`{key}` has no meaning with `{kind}`"));
     }
     Some(match *kind {
         "started" => Ready::Without(ReadyCheck::Started),
         "health" => Ready::Without(ReadyCheck::Health),
         "completed" => Ready::Without(ReadyCheck::Completed),
         "exec" => Ready::Without(ReadyCheck::Exec { command: exec?? }),
-        "tcp" => Ready::At { port: port?, place, check: Check::Tcp },
-        "minecraft" => Ready::At { port: port?, place, check: Check::Minecraft },
+        "tcp" => Ready::At { port: port?, span, check: Check::Tcp },
+        "minecraft" => Ready::At { port: port?, span, check: Check::Minecraft },
         _ => {
             let request = request(r, &section, &http??);
-            Ready::At { port: port?, place, check: Check::Http(request?) }
+            Ready::At { port: port?, span, check: Check::Http(request?) }
         }
     })
 }
 
 /// A path as `http` takes it.
-pub(crate) fn is_path(r: &mut Reader, place: Place, path: &str) -> bool {
+pub(crate) fn is_path(r: &mut Reader, span: Span, path: &str) -> bool {
     let fits = path.starts_with('/') && !path.contains(|c: char| c.is_whitespace() || c == '#');
     if !fits {
-        r.complain(place, "`http` takes a path that begins with `/`, such as \"/health\"");
+        r.report(span, "`http` takes a path that begins with `/`, such as \"/health\"");
     }
     fits
 }
@@ -126,10 +126,10 @@ fn request(r: &mut Reader, section: &Section<'_>, path: &str) -> Option<Request>
     let status = section.find(r, "status", &STATUSES);
     let host = section.find(r, "host", &TEXT);
     let header = section.find(r, "header", &TEXT);
-    let mut whole = is_path(r, section.place_of("http"), path);
+    let mut whole = is_path(r, section.span_of("http"), path);
     let mut fits = |r: &mut Reader, key: &str, fits: bool, message: &str| {
         if !fits {
-            r.complain(section.place_of(key), message);
+            r.report(section.span_of(key), message);
             whole = false;
         }
     };
@@ -149,7 +149,7 @@ fn request(r: &mut Reader, section: &Section<'_>, path: &str) -> Option<Request>
     });
     if let Some(Some((name, _))) = &header {
         let message = "`header` is a name or `name: value`, such as \"X-Ready: yes\"";
-        fits(r, "header", crate::forms::is_header_name(name), message);
+        fits(r, "header", crate::values::is_header_name(name), message);
     }
     let method = method?.unwrap_or_else(|| "GET".to_owned());
     let request =

@@ -25,7 +25,7 @@ pub(crate) struct Key {
 /// What a key takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// One value: its word in the reference, and how a mistake names it.
+    /// One value: its word in the reference, and how an error names it.
     Value { word: &'static str, expected: &'static str },
     /// One of these words.
     Choice(&'static [&'static str]),
@@ -40,7 +40,7 @@ pub(crate) enum Kind {
 /// What happens when a key is not there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Presence {
-    /// It is a mistake.
+    /// It is an error.
     Required,
     /// As if this TOML value were there.
     Default(&'static str),
@@ -156,22 +156,34 @@ impl Table {
     }
 }
 
-/// The one of `known` that somebody who wrote `name` meant, if it can be guessed.
+/// Returns the entry of `known` that was probably meant by `name`: a misspelling, a beginning, or the only
+/// one that ends with it, as `max-held` for `held`.
 pub fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let plain = |name: &str| name.to_ascii_lowercase().replace('_', "-");
     let name = plain(name);
-    known
-        .into_iter()
-        .map(|key| {
-            let held = plain(key);
-            let near = held == name || held.strip_suffix('s') == Some(&name);
-            let distance = if near { 0 } else { strsim::damerau_levenshtein(&held, &name) };
-            let begins = name.len() >= 3 && (held.starts_with(&name) || name.starts_with(&held));
-            (distance, begins, key)
-        })
+    let suffix = format!("-{name}");
+    let mut endings = Vec::new();
+    let candidates = known.into_iter().map(|key| {
+        let held = plain(key);
+        let singular = held.strip_suffix('s').unwrap_or(&held);
+        if held.ends_with(&suffix) || singular.ends_with(&suffix) {
+            endings.push(key);
+        }
+        let distance = match held == name || singular == name {
+            true => 0,
+            false => strsim::damerau_levenshtein(&held, &name),
+        };
+        let begins = name.len() >= 3 && (held.starts_with(&name) || name.starts_with(&held));
+        (distance, begins, key)
+    });
+    let near = candidates
         .filter(|(distance, begins, _)| *distance <= (name.chars().count() / 3).max(1) || *begins)
         .min_by_key(|(distance, begins, _)| (*distance, !*begins))
-        .map(|(_, _, key)| key)
+        .map(|(_, _, key)| key);
+    match (near, endings.as_slice()) {
+        (None, [only]) => Some(only),
+        (near, _) => near,
+    }
 }
 
 // === impl Kind ===
@@ -188,7 +200,7 @@ impl Kind {
         }
     }
 
-    /// How a mistake names what should have been there.
+    /// How an error names what should have been there.
     pub(crate) fn expected(self) -> String {
         match self {
             Self::Value { expected, .. } => expected.to_owned(),

@@ -16,7 +16,7 @@ pub(crate) fn is_secret(path: &[String], value: &Value) -> bool {
             matches!(value, Value::Text(url) if url.contains('@'))
         }
         ["provider", _, "plugin"]
-        | ["provider", _, "reach", ..]
+        | ["provider", _, "allow-addresses", ..]
         | ["provider", _, "limits", ..]
         | ["provider", _, "endpoint", _, "ca" | "fingerprint" | "rules" | "timeout"]
         | [
@@ -24,14 +24,14 @@ pub(crate) fn is_secret(path: &[String], value: &Value) -> bool {
             _,
             "command",
             _,
-            "run" | "directory" | "extra-arguments" | "extra-environment",
+            "run" | "directory" | "allow-extra-arguments" | "allow-extra-environment",
         ] => false,
         ["workload", _, key, ..] => *key == "settings",
         ["auth", _, "forward"] => matches!(value, Value::Text(url) if url.contains('@')),
-        ["auth", _, "users" | "realm" | "user-header" | "headers" | "timeout"] => false,
+        ["auth", _, "users-file" | "realm" | "user-header" | "copy-headers" | "timeout"] => false,
         [
-            "plugins" | "plugin-limits" | "allow-dylib" | "cache" | "state" | "control" | "threads"
-            | "log" | "listener" | "pool" | "route" | "waiting",
+            "plugin-dir" | "plugin-limits" | "allow-dylib" | "cache-dir" | "state-dir"
+            | "control-socket" | "threads" | "log" | "listener" | "pool" | "route" | "waiting",
             ..,
         ] => false,
         _ => true,

@@ -4,7 +4,7 @@ use std::{fmt, ops::Range, path::PathBuf};
 
 /// A stretch of one file's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct Span {
     /// Index of the file.
     pub(crate) file: usize,
     /// First byte.
@@ -32,14 +32,14 @@ pub struct Position {
     pub column: usize,
 }
 
-/// The line with a mistake in it, secrets masked.
+/// The line with an error in it, secrets masked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quote {
     /// The line as it may be shown.
     pub text: String,
-    /// Characters in front of the mistake.
+    /// Characters in front of the error.
     pub indent: usize,
-    /// Characters that are the mistake, at least one.
+    /// Characters that are the error, at least one.
     pub width: usize,
 }
 
@@ -48,7 +48,7 @@ const MASK: &str = "<masked>";
 
 // === impl Place ===
 
-impl Place {
+impl Span {
     /// A place in `file`.
     pub(crate) fn new(file: usize, span: Range<usize>) -> Self {
         Self { file, start: span.start, end: span.end }
@@ -74,16 +74,16 @@ impl Source {
     }
 
     /// `file:line` for a reference from elsewhere.
-    pub(crate) fn show(&self, place: Place) -> String {
-        format!("{}:{}", self.path.display(), self.position(place.start).line)
+    pub(crate) fn show(&self, span: Span) -> String {
+        format!("{}:{}", self.path.display(), self.position(span.start).line)
     }
 
     /// The line that begins the place, with the place marked.
-    pub(crate) fn quote(&self, place: Place) -> Quote {
-        let from = self.border(place.start);
+    pub(crate) fn quote(&self, span: Span) -> Quote {
+        let from = self.border(span.start);
         let start = self.line_start(from);
         let end = self.text[start..].find('\n').map_or(self.text.len(), |length| start + length);
-        let until = self.border(place.end).clamp(from, end);
+        let until = self.border(span.end).clamp(from, end);
 
         let hidden: Vec<_> =
             self.secrets.iter().filter(|secret| secret.start < end && start < secret.end).collect();

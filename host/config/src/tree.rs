@@ -9,13 +9,13 @@ use toml::de::{DeTable, DeValue};
 
 use crate::{
     secrets,
-    source::{Place, Source},
+    source::{Source, Span},
 };
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
-    pub(crate) place: Place,
+    pub(crate) span: Span,
     pub(crate) value: Value,
     /// Must not be shown.
     pub(crate) secret: bool,
@@ -42,30 +42,30 @@ pub(crate) type Entries = BTreeMap<String, Entry>;
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     /// Where the key stands.
-    pub(crate) key: Place,
+    pub(crate) key: Span,
     pub(crate) node: Node,
 }
 
 /// Something wrong at a place.
-pub(crate) type Complaint = (Place, String);
+pub(crate) type Finding = (Span, String);
 
 /// The words of a complaint about a key or table that a file defines twice.
 pub(crate) const DEFINED_TWICE: &str = "is defined twice";
 
-/// Parses one file and notes its secrets in it. What can be understood in spite of mistakes is
+/// Parses one file and notes its secrets in it. What can be understood in spite of errors is
 /// handed on.
-pub(crate) fn parse(file: usize, source: &mut Source, complaints: &mut Vec<Complaint>) -> Entries {
-    let (table, errors) = DeTable::parse_recoverable(&source.text);
+pub(crate) fn parse(file: usize, source: &mut Source, errors: &mut Vec<Finding>) -> Entries {
+    let (table, syntax_errors) = DeTable::parse_recoverable(&source.text);
     let mut path = Vec::new();
     let mut found = Vec::new();
     let entries = entries(file, table.into_inner(), &mut path, &mut found);
     entries.values().for_each(|entry| secrets_in_urls(&source.text, &entry.node, &mut found));
-    for error in &errors {
+    for error in &syntax_errors {
         let span = error.span().unwrap_or(0..0);
         found.extend(secrets::around_syntax_error(source, span.start));
-        let at = Place::new(file, span);
-        if !complaints.iter().any(|(place, _)| *place == at) {
-            complaints.push((at, syntax_message(source, at, error.message())));
+        let at = Span::new(file, span);
+        if !errors.iter().any(|(span, _)| *span == at) {
+            errors.push((at, syntax_message(source, at, error.message())));
         }
     }
     source.secrets = found;
@@ -76,7 +76,7 @@ pub(crate) fn parse(file: usize, source: &mut Source, complaints: &mut Vec<Compl
 fn secrets_in_urls(source: &str, node: &Node, found: &mut Vec<Range<usize>>) {
     match &node.value {
         Value::Text(text) if !node.secret => {
-            found.extend(secrets::in_url(source, node.place.start..node.place.end, text));
+            found.extend(secrets::in_url(source, node.span.start..node.span.end, text));
         }
         Value::List(items) => items.iter().for_each(|it| secrets_in_urls(source, it, found)),
         Value::Table(entries) => {
@@ -88,11 +88,7 @@ fn secrets_in_urls(source: &str, node: &Node, found: &mut Vec<Range<usize>>) {
 
 /// Puts the tables of several files together: lists are joined, named things come from any file
 /// but each from one only.
-pub(crate) fn merge(
-    files: Vec<Entries>,
-    sources: &[Source],
-    complaints: &mut Vec<Complaint>,
-) -> Entries {
+pub(crate) fn merge(files: Vec<Entries>, sources: &[Source], errors: &mut Vec<Finding>) -> Entries {
     let mut all = Entries::new();
     for (key, entry) in files.into_iter().flatten() {
         match all.entry(key) {
@@ -101,23 +97,17 @@ pub(crate) fn merge(
             }
             btree_map::Entry::Occupied(mut held) => {
                 let name = held.key().clone();
-                join(&name, held.get_mut(), entry, sources, complaints);
+                join(&name, held.get_mut(), entry, sources, errors);
             }
         }
     }
     all
 }
 
-fn join(
-    name: &str,
-    held: &mut Entry,
-    entry: Entry,
-    sources: &[Source],
-    complaints: &mut Vec<Complaint>,
-) {
-    let mut twice = |name: &str, first: Place, second: Place| {
+fn join(name: &str, held: &mut Entry, entry: Entry, sources: &[Source], errors: &mut Vec<Finding>) {
+    let mut twice = |name: &str, first: Span, second: Span| {
         let first = sources[first.file].show(first);
-        complaints.push((second, format!("`{name}` is defined in {first}, too; keep one of them")));
+        errors.push((second, format!("`{name}` is defined in {first}, too; keep one of them")));
     };
     match (&mut held.node.value, entry.node.value) {
         (Value::List(held), Value::List(more)) => held.extend(more),
@@ -145,24 +135,24 @@ fn entries(
 ) -> Entries {
     let mut entries = Entries::new();
     for (key, value) in table {
-        let place = Place::new(file, key.span());
+        let span = Span::new(file, key.span());
         let name = key.into_inner().into_owned();
         path.push(name.clone());
         let node = node(file, value.span(), value.into_inner(), path, secrets);
         path.pop();
-        entries.insert(name, Entry { key: place, node });
+        entries.insert(name, Entry { key: span, node });
     }
     entries
 }
 
 fn node(
     file: usize,
-    span: Range<usize>,
+    range: Range<usize>,
     value: DeValue<'_>,
     path: &mut Vec<String>,
     secrets: &mut Vec<Range<usize>>,
 ) -> Node {
-    let place = Place::new(file, span.clone());
+    let span = Span::new(file, range.clone());
     let mut secret = false;
     let value = match value {
         DeValue::Table(table) => Value::Table(entries(file, table, path, secrets)),
@@ -176,12 +166,12 @@ fn node(
             let value = scalar(other);
             secret = secrets::is_secret(path, &value);
             if secret {
-                secrets.push(span);
+                secrets.push(range);
             }
             value
         }
     };
-    Node { place, value, secret }
+    Node { span, value, secret }
 }
 
 /// A value without parts; lists and tables come out empty.
@@ -200,8 +190,8 @@ pub(crate) fn scalar(value: DeValue<'_>) -> Value {
     }
 }
 
-fn syntax_message(source: &Source, place: Place, message: &str) -> String {
-    let text = source.text.get(place.start..place.end).unwrap_or_default();
+fn syntax_message(source: &Source, span: Span, message: &str) -> String {
+    let text = source.text.get(span.start..span.end).unwrap_or_default();
     let message = message.trim_end();
     if message.starts_with("duplicate key") {
         return format!("`{text}` {DEFINED_TWICE}; keep one");

@@ -10,12 +10,12 @@ use drowse_core::Target;
 use drowse_plugins::settings::ProviderSettings;
 
 use crate::{
-    config::{Found, close, open},
-    forms::{ABILITIES, ARGUMENTS, COMMAND_INSIDE, COUNT, DURATION, FLAG, JSON, TEXT},
+    config::{ConfigDraft, close, open},
+    diagnostic::{Diagnostic, Diagnostics},
     keys::trial::TRIAL,
-    mistake::{Mistake, Mistakes},
     provider,
     read::{Reader, Section},
+    values::{ABILITIES, ARGUMENTS, COMMAND_INSIDE, COUNT, DURATION, FLAG, JSON, TEXT},
 };
 
 /// What such a file says.
@@ -33,26 +33,27 @@ pub struct TrialFile {
 
 impl TrialFile {
     /// Reads a file.
-    pub fn load(path: &Path) -> Result<Self, Mistakes> {
+    pub fn load(path: &Path) -> Result<Self, Diagnostics> {
         match fs::read_to_string(path) {
             Ok(text) => Self::parse(path.to_owned(), text),
             Err(error) => {
                 let message = format!("the file of grants cannot be read: {error}");
-                Err(Mistake { file: path.to_owned(), position: None, message, quote: None }.into())
+                Err(Diagnostic { file: path.to_owned(), position: None, message, quote: None }
+                    .into())
             }
         }
     }
 
     /// Reads a text as if it were the file of this name.
-    pub fn parse(path: PathBuf, text: String) -> Result<Self, Mistakes> {
+    pub fn parse(path: PathBuf, text: String) -> Result<Self, Diagnostics> {
         let file = path.clone();
         let (mut r, entries, broken) = open(vec![(path, text)]);
         let top = r.root(&entries, &TRIAL);
-        let mut found = Found::default();
+        let mut found = ConfigDraft::default();
         provider::read(&mut r, &top, &mut found);
         if found.providers.len() > 1 {
             let message = "one plugin is tested at a time: keep one [provider.NAME]";
-            r.complain(top.place_of("provider"), message);
+            r.report(top.span_of("provider"), message);
         }
         let tested = top.has("test").then(|| top.table(&mut r, "test")).flatten();
         let tested = tested.and_then(|section| test(&mut r, &section));
@@ -63,7 +64,7 @@ impl TrialFile {
             .map(|(provider, (trial, disturb))| Self { provider, trial, disturb })
             .ok_or_else(|| {
                 let message = "there is no provider in it; write one as [provider.NAME]".to_owned();
-                Mistake { file, position: None, message, quote: None }.into()
+                Diagnostic { file, position: None, message, quote: None }.into()
             })
     }
 }
@@ -73,7 +74,7 @@ fn test(r: &mut Reader, section: &Section<'_>) -> Option<(TestTarget, Option<Vec
     let settings = section.get(r, "settings", &JSON);
     let unknown = section.find(r, "unknown", &TEXT);
     let unknown_settings = section.find(r, "unknown-settings", &JSON);
-    let patience = section.get(r, "patience", &DURATION);
+    let patience = section.get(r, "timeout", &DURATION);
     let grace = section.get(r, "grace", &DURATION);
     let addresses = section.get(r, "addresses", &FLAG);
     let exec = section.find(r, "exec", &COMMAND_INSIDE);
@@ -85,7 +86,7 @@ fn test(r: &mut Reader, section: &Section<'_>) -> Option<(TestTarget, Option<Vec
     let keep_data = section.get(r, "keep-data", &FLAG);
     if section.has("exec-status") && !section.has("exec") {
         let message = "`exec-status` has no meaning without `exec`";
-        r.complain(section.place_of("exec-status"), message);
+        r.report(section.span_of("exec-status"), message);
     }
     let status = i32::try_from(exec_status?.unwrap_or(0)).ok()?;
     let settings = settings?.to_string();

@@ -5,8 +5,8 @@ use std::path::Path;
 use drowse_proxy::WaitingSettings;
 
 use crate::{
-    forms::{COUNT, FLAG, LINES, PATH, TEXT},
     read::{Reader, Section},
+    values::{COUNT, FLAG, LINES, PATH, TEXT},
 };
 
 /// Reads what waiting visitors get. Without a directory of themes, one that stands `beside` the
@@ -14,11 +14,11 @@ use crate::{
 pub(crate) fn read(r: &mut Reader, top: &Section<'_>, beside: &Path) -> Option<WaitingSettings> {
     let section = top.table(r, "waiting")?;
     let theme = section.get(r, "theme", &TEXT);
-    let themes = section.find(r, "themes", &PATH);
-    let logs = section.get(r, "logs", &LINES);
+    let themes = section.find(r, "theme-dir", &PATH);
+    let logs = section.get(r, "log-lines", &LINES);
     let live = section.get(r, "live", &FLAG);
-    let held = section.get(r, "held", &COUNT);
-    let streams = section.get(r, "streams", &COUNT);
+    let held = section.get(r, "max-held", &COUNT);
+    let streams = section.get(r, "max-streams", &COUNT);
     let beside = beside.join("themes");
     Some(WaitingSettings {
         theme: theme?,

@@ -6,10 +6,10 @@ use drowse_routes::rules::{AgentGlob, Bots, PathGlob, Probe, WakeLimits, WakeRul
 use ipnet::IpNet;
 
 use crate::{
-    forms::{
+    read::{Reader, Section},
+    values::{
         AGENT_GLOB, AGENT_GLOBS, BOTS, FLAG, METHODS, NETWORKS, PATH_GLOB, PATH_GLOBS, RATE, STATUS,
     },
-    read::{Reader, Section},
 };
 
 /// What one table says; `None` is what it does not say.
@@ -27,8 +27,8 @@ struct Said {
 /// The rules of a workload, from its table `wake`.
 pub(crate) fn of_workload(r: &mut Reader, section: &Section<'_>) -> Option<WakeRules> {
     let said = said(r, section);
-    let all = section.find(r, "limit", &RATE);
-    let client = section.find(r, "client-limit", &RATE);
+    let all = section.find(r, "rate-limit", &RATE);
+    let client = section.find(r, "client-rate-limit", &RATE);
     let limits = WakeLimits { all: all?, client: client? };
     Some(said?.over(&WakeRules { limits, ..WakeRules::default() }))
 }
@@ -51,8 +51,8 @@ fn said(r: &mut Reader, section: &Section<'_>) -> Option<Said> {
     let methods = section.find(r, "methods", &METHODS);
     let from = section.find(r, "from", &NETWORKS);
     let not_from = section.find(r, "not-from", &NETWORKS);
-    let agents = section.find(r, "agents", &AGENT_GLOBS);
-    let not_agents = section.find(r, "not-agents", &AGENT_GLOBS);
+    let agents = section.find(r, "user-agents", &AGENT_GLOBS);
+    let not_agents = section.find(r, "not-user-agents", &AGENT_GLOBS);
     let bots = section.find(r, "bots", &BOTS);
     let probes = match section.has("probes") {
         true => probes(r, section).map(Some),
@@ -78,14 +78,14 @@ fn probes(r: &mut Reader, section: &Section<'_>) -> Option<Vec<Probe>> {
 
 fn probe(r: &mut Reader, section: &Section<'_>) -> Option<Probe> {
     let path = section.find(r, "path", &PATH_GLOB);
-    let agent = section.find(r, "agent", &AGENT_GLOB);
+    let agent = section.find(r, "user-agent", &AGENT_GLOB);
     let status = section.get(r, "status", &STATUS);
-    let counts = section.get(r, "counts", &FLAG);
+    let counts = section.get(r, "counts-as-visit", &FLAG);
     let (path, agent) = (path?, agent?);
     if path.is_none() && agent.is_none() {
-        let message = "a probe is known by its `path`, its `agent` or both; without them nothing \
+        let message = "a probe is known by its `path`, its `user-agent` or both; without them nothing \
                        would wake the workload";
-        r.complain(section.place, message);
+        r.report(section.span, message);
         return None;
     }
     Some(Probe { path, agent, status: status?, counts: counts? })

@@ -10,15 +10,15 @@ use drowse_routes::{Auth, WakeRules};
 
 use crate::{
     auth,
-    config::Found,
-    forms::{ADOPT, ALARMS, DURATION, IDLE, JSON, NEEDS, TEXT, WINDOWS},
-    pool,
+    config::ConfigDraft,
+    duplicate_targets, pool,
     read::{Reader, Section},
     ready::{self, Check, Ready, Request},
-    rest::{self, Busy},
     schema::nearest,
-    source::Place,
-    twins, wake,
+    sleep::{self, Busy},
+    source::Span,
+    values::{ADOPT, ALARMS, DURATION, IDLE, JSON, NEEDS, TEXT, WINDOWS},
+    wake,
 };
 
 /// A workload before its routes are known.
@@ -30,55 +30,52 @@ pub(crate) struct Draft {
     pub(crate) auth: Option<Arc<Auth>>,
     ready: Ready,
     busy: Option<Busy>,
-    pub(crate) places: Places,
+    pub(crate) spans: Spans,
 }
 
 /// Where a workload names others.
-pub(crate) struct Places {
-    provider: Place,
-    pub(crate) target: Place,
+pub(crate) struct Spans {
+    provider: Span,
+    pub(crate) target: Span,
     /// One for each need.
-    pub(crate) needs: Vec<Place>,
-    pub(crate) pool: Place,
-    pub(crate) awake: Place,
+    pub(crate) needs: Vec<Span>,
+    pub(crate) pool: Span,
+    pub(crate) awake: Span,
 }
 
 /// Reads every workload.
-pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut Found) {
+pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut ConfigDraft) {
     for (name, section) in top.named(r, "workload") {
         let name = WorkloadName::parse(name)
-            .map_err(|error| r.complain(section.place, error.to_string()))
+            .map_err(|error| r.report(section.span, error.to_string()))
             .ok();
         let auth = auth::named(r, &section, found, None);
         let draft = workload(r, &section, name.clone(), auth);
         if let Some(name) = name {
-            found.workloads.insert(name, (draft, section.place));
+            found.workloads.insert(name, (draft, section.span));
         }
     }
 }
 
 /// Checks that the providers exist, and gives each workload the readiness its routes call for.
-pub(crate) fn settle(r: &mut Reader, found: &mut Found) {
-    twins::refuse(r, found);
+pub(crate) fn settle(r: &mut Reader, found: &mut ConfigDraft) {
+    duplicate_targets::refuse(r, found);
     for (name, (draft, _)) in &mut found.workloads {
         let Some(draft) = draft else { continue };
         if !found.providers.contains_key(&draft.spec.provider) {
             let known = found.providers.keys().map(ProviderName::as_str);
             let provider = draft.spec.provider.as_str();
             let advice = unknown("provider", provider, known);
-            r.complain(
-                draft.places.provider,
-                format!("there is no provider `{provider}`; {advice}"),
-            );
+            r.report(draft.spans.provider, format!("there is no provider `{provider}`; {advice}"));
         }
         let routed = found.routes.iter().find(|(route, _)| route.workload == *name);
         let routed = routed.map(|(route, _)| route.port);
-        let mut port_at = |port: Option<u16>, place: Place, key: &str| {
+        let mut port_at = |port: Option<u16>, span: Span, key: &str| {
             let port = port.or(routed);
             if port.is_none() && !found.broken_routes {
                 let message =
                     format!("no route leads to `{name}`, so its `{key}` needs a `port` to look at");
-                r.complain(place, message);
+                r.report(span, message);
             }
             port
         };
@@ -86,8 +83,8 @@ pub(crate) fn settle(r: &mut Reader, found: &mut Found) {
             (Ready::Without(check), _) => Some(check),
             (Ready::Usual, None) => Some(ReadyCheck::Started),
             (Ready::Usual, Some(port)) => Some(Check::Http(Request::get("/")).at(port)),
-            (Ready::At { port, place, check }, _) => {
-                port_at(port, place, "ready").map(|port| check.at(port))
+            (Ready::At { port, span, check }, _) => {
+                port_at(port, span, "ready").map(|port| check.at(port))
             }
         };
         if let Some(check) = check {
@@ -95,7 +92,7 @@ pub(crate) fn settle(r: &mut Reader, found: &mut Found) {
         }
         if let Some(busy) = draft.busy.take() {
             let port = match busy.needs_port() {
-                true => port_at(busy.port, busy.place, "busy"),
+                true => port_at(busy.port, busy.span, "keep-awake-if"),
                 false => None,
             };
             draft.spec.vetoes = busy.at(port);
@@ -107,7 +104,7 @@ pub(crate) fn settle(r: &mut Reader, found: &mut Found) {
 
 /// A process that ends with the router ends as its workload is stopped. The target of a workload is
 /// the name of its command where its provider runs commands.
-fn last_words(found: &mut Found) {
+fn last_words(found: &mut ConfigDraft) {
     for (draft, _) in found.workloads.values() {
         let Some(spec) = draft.as_ref().map(|draft| &draft.spec) else { continue };
         let plan = spec.deeper.as_ref().map_or(&spec.sleep, |deeper| &deeper.plan);
@@ -143,27 +140,27 @@ fn workload(
     name: Option<WorkloadName>,
     auth: Option<Option<Arc<Auth>>>,
 ) -> Option<Draft> {
-    let place = section.place_of("provider");
+    let span = section.span_of("provider");
     let provider =
         section.get(r, "provider", &TEXT).and_then(|text| match ProviderName::parse(&text) {
             Ok(name) => Some(name),
             Err(error) => {
-                r.complain(place, error.to_string());
+                r.report(span, error.to_string());
                 None
             }
         });
-    let target = section.place_of("target");
+    let target = section.span_of("target");
     let handle = section.find(r, "target", &TEXT);
     let settings = section.get(r, "settings", &JSON);
     let idle = section.get(r, "idle", &IDLE);
-    let sleep = section.table(r, "sleep").and_then(|section| rest::sleep(r, &section));
-    let deeper = rest::deeper(r, section, sleep.as_ref());
-    let busy = rest::busy(r, section);
+    let sleep = section.table(r, "sleep").and_then(|section| sleep::sleep(r, &section));
+    let deeper = sleep::deeper(r, section, sleep.as_ref());
+    let busy = sleep::busy(r, section);
     let ready = ready::read(r, section);
     let adopt = section.get(r, "adopt", &ADOPT);
     let needs = section.get(r, "needs", &NEEDS);
     let pool = pool::membership(r, section);
-    let awake = section.get(r, "awake", &WINDOWS);
+    let awake = section.get(r, "awake-during", &WINDOWS);
     let wake = section.table(r, "wake").and_then(|section| {
         let timeout = section.get(r, "timeout", &DURATION);
         let cooldown = section.get(r, "cooldown", &DURATION);
@@ -197,12 +194,12 @@ fn workload(
         auth: auth?,
         ready: ready?,
         busy: Some(busy?),
-        places: Places {
-            provider: place,
+        spans: Spans {
+            provider: span,
             target,
-            needs: section.places_in("needs"),
-            pool: section.place_of("pool"),
-            awake: section.place_of("awake"),
+            needs: section.spans_in("needs"),
+            pool: section.span_of("pool"),
+            awake: section.span_of("awake-during"),
         },
     })
 }

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use drowse_config::{Config, Places, reference};
+use drowse_config::{Config, DefaultPaths, reference};
 
 fn corpus(kind: &str) -> Vec<PathBuf> {
     let directory =
@@ -29,20 +29,20 @@ fn corpus(kind: &str) -> Vec<PathBuf> {
 #[test]
 fn every_valid_configuration_is_read() {
     for case in corpus("valid") {
-        if let Err(mistakes) = Config::load(&case, &Places::default()) {
-            panic!("{}:\n{mistakes}", case.display());
+        if let Err(errors) = Config::load(&case, &DefaultPaths::default()) {
+            panic!("{}:\n{errors}", case.display());
         }
     }
 }
 
 #[test]
-fn every_mistake_is_told_with_its_place_and_what_to_do() {
+fn every_error_names_its_place_and_what_to_do() {
     let update = env::var_os("UPDATE_EXPECTED").is_some();
     let mut wrong = Vec::new();
     for case in corpus("invalid") {
-        let told = match Config::load(&case, &Places::default()) {
+        let told = match Config::load(&case, &DefaultPaths::default()) {
             Ok(_) => panic!("{} was accepted", case.display()),
-            Err(mistakes) => mistakes.to_string(),
+            Err(errors) => errors.to_string(),
         };
         let parent = format!("{}/", case.parent().unwrap().display());
         let told = told.replace(&parent, "") + "\n";
@@ -59,15 +59,15 @@ fn every_mistake_is_told_with_its_place_and_what_to_do() {
 }
 
 #[test]
-fn no_secret_is_ever_told() {
+fn no_secret_is_ever_shown() {
     for case in ["grants", "secrets_are_masked", "secrets_in_broken_toml", "who"] {
         let file = Path::new(
             &std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"),
         )
         .join(format!("tests/invalid/{case}.toml"));
-        let mistakes = Config::load(&file, &Places::default()).unwrap_err();
-        assert!(!mistakes.to_string().contains("hunter2"), "{mistakes}");
-        assert!(!format!("{mistakes:?}").contains("hunter2"));
+        let errors = Config::load(&file, &DefaultPaths::default()).unwrap_err();
+        assert!(!errors.to_string().contains("hunter2"), "{errors}");
+        assert!(!format!("{errors:?}").contains("hunter2"));
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use drowse_config::{Config, Places, TrialFile};
+use drowse_config::{Config, DefaultPaths, TrialFile};
 
 /// A fingerprint in full. The documentation shortens it.
 const FINGERPRINT: (&str, &str) = (
@@ -129,7 +129,7 @@ fn every_toml_block_of_the_documentation_is_accepted() {
         let refused = if text.contains("[test]") {
             TrialFile::parse(file, text.replace(FINGERPRINT.0, FINGERPRINT.1)).err()
         } else {
-            Config::parse(vec![(file, completed(&text))], &Places::default()).err()
+            Config::parse(vec![(file, completed(&text))], &DefaultPaths::default()).err()
         };
         if let Some(refused) = refused {
             wrong.push(format!("{}:{line}:\n{refused}", page.display()));

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use drowse_config::{Config, Item, Mistakes, Paths, Places};
+use drowse_config::{Config, DefaultPaths, Diagnostics, Item, Paths};
 use drowse_core::{ReadyCheck, SleepMethod, SleepPlan, StopOptions, Veto, WakePlan};
 use drowse_plugins::{
     AddressRule,
@@ -26,13 +26,13 @@ fn valid(name: &str) -> Config {
         Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"))
             .join("tests/valid")
             .join(name);
-    Config::load(&file, &Places::default()).unwrap()
+    Config::load(&file, &DefaultPaths::default()).unwrap()
 }
 
-fn parse(text: &str) -> Result<Config, Mistakes> {
+fn parse(text: &str) -> Result<Config, Diagnostics> {
     Config::parse(
         vec![(PathBuf::from("/etc/drowse/drowse.toml"), text.to_owned())],
-        &Places::default(),
+        &DefaultPaths::default(),
     )
 }
 
@@ -207,7 +207,7 @@ fn authentication_is_the_workloads_unless_a_route_says_otherwise() {
 #[test]
 fn a_command_inside_a_container_keeps_its_path() {
     let text = "[provider.docker]\nplugin = \"docker\"\n[workload.a]\nprovider = \"docker\"\n\
-                ready = { exec = [\"./healthy\", \"\"] }\nbusy = { exec = [\"bin/busy\"] }\n";
+                ready = { exec = [\"./healthy\", \"\"] }\nkeep-awake-if = { exec = [\"bin/busy\"] }\n";
     let config = parse(text).unwrap();
     let exec = |command: &[&str]| ReadyCheck::Exec {
         command: command.iter().map(|word| (*word).to_owned()).collect(),
@@ -271,10 +271,10 @@ fn a_directory_is_read_as_one_configuration() {
 }
 
 #[test]
-fn a_mistake_found_later_is_told_at_the_items_place() {
+fn a_diagnostic_found_later_points_at_the_item() {
     let config = valid("docker.toml");
     let item = Item::Provider(config.providers[0].name.clone());
-    let told = config.mistake(&item, "the plugin does not want this").to_string();
+    let told = config.diagnostic(&item, "the plugin does not want this").to_string();
     assert!(told.contains("docker.toml:15:11: the plugin does not want this"), "{told}");
     assert!(told.contains("15 | [provider.docker]"), "{told}");
 }
@@ -282,9 +282,9 @@ fn a_mistake_found_later_is_told_at_the_items_place() {
 #[test]
 fn a_missing_file_and_an_empty_directory_say_so() {
     let directory = tempfile::tempdir().unwrap();
-    let missing = Config::load(&directory.path().join("no.toml"), &Places::default());
+    let missing = Config::load(&directory.path().join("no.toml"), &DefaultPaths::default());
     assert!(missing.unwrap_err().to_string().contains("drowse init"));
-    let empty = Config::load(directory.path(), &Places::default());
+    let empty = Config::load(directory.path(), &DefaultPaths::default());
     assert!(empty.unwrap_err().to_string().contains("no *.toml"));
 }
 
@@ -293,7 +293,7 @@ fn plugins_beside_the_configuration_go_before_the_users() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("drowse.toml");
     std::fs::write(&file, "").unwrap();
-    let user = Places { home: Some("/home/u".into()), ..Places::default() };
+    let user = DefaultPaths { home: Some("/home/u".into()), ..DefaultPaths::default() };
     let config = Config::load(&file, &user).unwrap();
     assert_eq!(config.plugins, Path::new("/home/u/.local/share/drowse/plugins"));
     std::fs::create_dir(directory.path().join("plugins")).unwrap();
@@ -305,34 +305,34 @@ fn plugins_beside_the_configuration_go_before_the_users() {
 fn limits_of_all_plugins_are_read() {
     let usual = PluginLimits::default();
     assert_eq!(parse("").unwrap().plugin_limits, usual);
-    let text = "[plugin-limits]\nmemory = \"96MiB\"\ncompile-time = \"2m\"\n";
+    let text = "[plugin-limits]\nmemory = \"96MiB\"\ncompile-cpu-time = \"2m\"\n";
     let limits = parse(text).unwrap().plugin_limits;
     assert_eq!(limits.memory, 96 << 20);
     assert_eq!(limits.compile.time, Duration::from_secs(120));
     assert_eq!(limits.compile.memory, usual.compile.memory);
-    let mistakes = parse("plugin-limits.memory = \"0B\"\n").unwrap_err().to_string();
-    assert!(mistakes.contains("`memory` in [plugin-limits]"), "{mistakes}");
+    let errors = parse("plugin-limits.memory = \"0B\"\n").unwrap_err().to_string();
+    assert!(errors.contains("`memory` in [plugin-limits]"), "{errors}");
 
     // Commands that look at plugins keep them also where something else is wrong.
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("drowse.toml");
     std::fs::write(&file, format!("idel = 10m\n{text}compile-memory = 7\n")).unwrap();
-    let paths = Paths::named(&file, &Places::default()).unwrap();
+    let paths = Paths::named(&file, &DefaultPaths::default()).unwrap();
     assert_eq!(paths.plugin_limits, limits);
 }
 
 #[test]
 fn paths_are_found_in_a_broken_configuration() {
     let directory = tempfile::tempdir().unwrap();
-    let broken = "control = \"my.sock\"\nidel = 10m\ncache = \"/my/cache\"\n\
+    let broken = "control-socket = \"my.sock\"\nidel = 10m\ncache-dir = \"/my/cache\"\n\
                   require-signatures = true\nplugin-keys = [\"RWnone\"]\n[[[\n";
     std::fs::write(directory.path().join("a.toml"), broken).unwrap();
-    std::fs::write(directory.path().join("b.toml"), "plugins = \"mine\"\n[provider").unwrap();
-    let paths = Paths::named(directory.path(), &Places::default()).unwrap();
+    std::fs::write(directory.path().join("b.toml"), "plugin-dir = \"mine\"\n[provider").unwrap();
+    let paths = Paths::named(directory.path(), &DefaultPaths::default()).unwrap();
     assert_eq!(paths.control, directory.path().join("my.sock"));
     assert_eq!(paths.cache, Path::new("/my/cache"));
     assert_eq!(paths.plugins, directory.path().join("mine"));
-    // Nor does a mistake make anybody trust more.
+    // Nor does an error make anybody trust more.
     assert!(paths.trust.signatures_required && paths.trust.signers.is_empty());
     assert_eq!(paths.trust.lock.unwrap().file, directory.path().join("drowse.lock"));
 }
@@ -342,7 +342,7 @@ fn paths_that_a_configuration_does_not_name_are_the_usual_ones() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("drowse.toml");
     std::fs::write(&file, "threads = [[[\n").unwrap();
-    let root = Places { root: true, ..Places::default() };
+    let root = DefaultPaths { root: true, ..DefaultPaths::default() };
     let paths = Paths::named(&file, &root).unwrap();
     assert_eq!(paths.control, Path::new("/run/drowse/control.sock"));
     assert_eq!(paths.plugins, Path::new("/var/lib/drowse/plugins"));
@@ -354,7 +354,7 @@ fn paths_that_a_configuration_does_not_name_are_the_usual_ones() {
 #[test]
 fn a_configuration_that_cannot_be_read_names_no_paths() {
     let directory = tempfile::tempdir().unwrap();
-    let missing = Paths::named(&directory.path().join("no.toml"), &Places::default());
+    let missing = Paths::named(&directory.path().join("no.toml"), &DefaultPaths::default());
     assert!(missing.unwrap_err().to_string().contains("no.toml"));
 }
 
@@ -365,11 +365,11 @@ fn every_key_can_be_looked_up() {
 }
 
 #[test]
-fn a_flood_of_mistakes_is_told_in_part() {
+fn a_flood_of_errors_is_shown_in_part() {
     let text: String = (0..5_000).map(|n| format!("made-up-{n} = 1\n")).collect();
-    let mistakes = parse(&text).unwrap_err();
-    assert_eq!(mistakes.iter().count(), 100);
-    assert!(mistakes.to_string().contains("4900 more"));
+    let errors = parse(&text).unwrap_err();
+    assert_eq!(errors.iter().count(), 100);
+    assert!(errors.to_string().contains("4900 more"));
 }
 
 /// Lines that a configuration is made of, so that random ones get past the parser.
@@ -452,16 +452,16 @@ fn line() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn any_lines_of_toml_are_read_or_refused(lines in prop::collection::vec(line(), 0..30)) {
-        if let Err(mistakes) = parse(&lines.join("\n")) {
-            prop_assert!(!mistakes.to_string().is_empty());
+        if let Err(errors) = parse(&lines.join("\n")) {
+            prop_assert!(!errors.to_string().is_empty());
         }
     }
 
     #[test]
     fn any_text_is_read_or_refused(text in any::<String>(), more in "[\\[\\]{}=\"'.a-z0-9\n #éß-]{0,200}") {
         for text in [text, more] {
-            if let Err(mistakes) = parse(&text) {
-                prop_assert!(!mistakes.to_string().is_empty());
+            if let Err(errors) = parse(&text) {
+                prop_assert!(!errors.to_string().is_empty());
             }
         }
     }
@@ -471,8 +471,8 @@ proptest! {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("drowse.toml");
         std::fs::write(&file, &bytes).unwrap();
-        if let Err(mistakes) = Config::load(&file, &Places::default()) {
-            prop_assert!(!mistakes.to_string().is_empty());
+        if let Err(errors) = Config::load(&file, &DefaultPaths::default()) {
+            prop_assert!(!errors.to_string().is_empty());
         }
     }
 
@@ -481,8 +481,8 @@ proptest! {
         let text = include_str!("invalid/secrets_are_masked.toml");
         let cut = cut.min(text.len());
         // A cut through the secret itself leaves a beginning that no test can tell from a word.
-        if text.is_char_boundary(cut) && let Err(mistakes) = parse(&text[..cut]) {
-            prop_assert!(!mistakes.to_string().contains("hunter"), "{mistakes}");
+        if text.is_char_boundary(cut) && let Err(errors) = parse(&text[..cut]) {
+            prop_assert!(!errors.to_string().contains("hunter"), "{errors}");
         }
     }
 }
@@ -492,8 +492,8 @@ proptest! {
 fn fuzzed_text_is_read_or_refused() {
     bolero::check!().for_each(|bytes: &[u8]| {
         let Ok(text) = std::str::from_utf8(bytes) else { return };
-        if let Err(mistakes) = parse(text) {
-            assert!(!mistakes.to_string().is_empty());
+        if let Err(errors) = parse(text) {
+            assert!(!errors.to_string().is_empty());
         }
     });
 }
@@ -510,18 +510,18 @@ fn a_half_protected_host_is_doubted_until_it_is_said_to_be_meant() {
              [[route]]\nworkload = \"app\"\nport = 80\npath = \"/admin\"\nauth = \"sso\"\n{said}"
         )
     };
-    let doubts = parse(&text("")).unwrap().doubts();
-    let [doubt] = &doubts[..] else { panic!("{doubts:?}") };
-    assert!(doubt.message.contains("/admin") && doubt.message.contains("similar-paths"));
+    let warnings = parse(&text("")).unwrap().warnings();
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(warning.message.contains("/admin") && warning.message.contains("similar-paths"));
     for said in ["refuse", "allow"] {
         let config = parse(&text(&format!("similar-paths = \"{said}\"\n"))).unwrap();
-        assert!(config.doubts().is_empty(), "{said}");
+        assert!(config.warnings().is_empty(), "{said}");
     }
 }
 
 #[test]
 fn waiting_visitors_get_what_the_operator_says() {
-    let config = parse("[waiting]\ntheme = \"terminal\"\nlogs = 5\nheld = 7\n").unwrap();
+    let config = parse("[waiting]\ntheme = \"terminal\"\nlog-lines = 5\nmax-held = 7\n").unwrap();
     assert_eq!(config.waiting.theme, "terminal");
     assert_eq!((config.waiting.logs, config.waiting.held), (5, 7));
     assert_eq!(parse("").unwrap().waiting, drowse_proxy::WaitingSettings::default());
@@ -533,6 +533,6 @@ fn themes_beside_the_configuration_are_found() {
     let file = directory.path().join("drowse.toml");
     std::fs::write(&file, "").unwrap();
     std::fs::create_dir(directory.path().join("themes")).unwrap();
-    let config = Config::load(&file, &Places::default()).unwrap();
+    let config = Config::load(&file, &DefaultPaths::default()).unwrap();
     assert_eq!(config.waiting.themes, Some(directory.path().join("themes")));
 }

@@ -9,7 +9,7 @@ use drowse_conformance::UNKNOWN;
 use drowse_core::Ability;
 
 fn read(text: &str) -> Result<TrialFile, String> {
-    TrialFile::parse("grants.toml".into(), text.into()).map_err(|mistakes| mistakes.to_string())
+    TrialFile::parse("grants.toml".into(), text.into()).map_err(|errors| errors.to_string())
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn a_provider_and_a_target_are_enough() {
 fn every_key_is_taken() {
     let file = read(
         "[provider.lamps]\nplugin = \"lamps\"\nendpoint.hub = { url = \"http://127.0.0.1:1\" }\n\
-         [test]\ntarget = \"desk\"\nsettings = { port = 80 }\nunknown = \"attic\"\nunknown-settings = {}\npatience = \"5s\"\n\
+         [test]\ntarget = \"desk\"\nsettings = { port = 80 }\nunknown = \"attic\"\nunknown-settings = {}\ntimeout = \"5s\"\n\
          grace = \"1s\"\naddresses = false\nexec = [\"sh\", \"-c\", \"exit 7\"]\nexec-status = 7\n\
          disturb = [\"./cut\", \"desk\"]\nwithout = [\"pause\", \"stop-signal\"]\n\
          may-recreate = true\nmay-remove = true\nkeep-data = true\n",
@@ -47,7 +47,7 @@ fn every_key_is_taken() {
 }
 
 #[test]
-fn mistakes_are_told_with_their_places_as_in_a_configuration() {
+fn errors_point_at_their_place_as_in_a_configuration() {
     for (text, place, told) in [
         ("[provider.a]\nplugin = \"a\"\n", "grants.toml:1:1", "needs `test`"),
         ("[test]\ntarget = \"desk\"\n", "grants.toml:1:1", "needs `provider`"),
@@ -77,8 +77,8 @@ fn mistakes_are_told_with_their_places_as_in_a_configuration() {
             "unknown key `workload`",
         ),
     ] {
-        let mistakes = read(text).unwrap_err();
-        assert!(mistakes.contains(place) && mistakes.contains(told), "{text}\n{mistakes}");
+        let errors = read(text).unwrap_err();
+        assert!(errors.contains(place) && errors.contains(told), "{text}\n{errors}");
     }
     let unreadable = TrialFile::load(Path::new("no-such-file.toml")).unwrap_err().to_string();
     assert!(unreadable.starts_with("no-such-file.toml: the file of grants cannot be read"));

@@ -15,7 +15,7 @@ mod tests;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  it is done, or all is well
-  1  it failed, `check` found mistakes, or a test failed
+  1  it failed, `check` found errors, or a test failed
   2  the command line makes no sense
   3  no router is running";
 
@@ -31,7 +31,7 @@ Examples:
 
 Exit codes:
   0  it is done, or all is well
-  1  it failed, `check` found mistakes, or a test failed
+  1  it failed, `check` found errors, or a test failed
   2  the command line makes no sense
   3  no router is running";
 

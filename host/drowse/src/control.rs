@@ -18,7 +18,7 @@ use tokio::sync::broadcast;
 mod tests;
 
 /// The running router, for operators.
-pub(crate) struct Desk {
+pub(crate) struct AdminControl {
     pub(crate) engine: Arc<Engine>,
     pub(crate) listeners: Vec<ListenerStatus>,
     pub(crate) configuration: Vec<PathBuf>,
@@ -36,10 +36,10 @@ enum Progress {
     Going,
 }
 
-// === impl Desk ===
+// === impl AdminControl ===
 
 #[async_trait]
-impl Control for Desk {
+impl Control for AdminControl {
     fn status(&self) -> RouterStatus {
         let providers = self.engine.providers();
         RouterStatus {
@@ -98,7 +98,7 @@ impl Control for Desk {
     }
 }
 
-impl Desk {
+impl AdminControl {
     fn find(&self, name: &str) -> Result<Arc<Workload>, Failure> {
         self.engine.workload(name).ok_or_else(|| {
             Failure::new(

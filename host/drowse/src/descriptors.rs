@@ -63,7 +63,7 @@ impl Descriptors {
         Self { programs: current, files }
     }
 
-    /// Lowers the `connections` of listeners to what the limit allows, and says so.
+    /// Lowers the `max-connections` of listeners to what the limit allows, and says so.
     pub(crate) fn share(self, config: &mut Config, threads: usize) {
         let Some(files) = self.files else { return };
         let kept = kept(config, threads);
@@ -74,7 +74,7 @@ impl Descriptors {
                 kept,
                 "connections lowered from {from} to {to}: no more fit into the limit of open files; \
                  raise the limit (LimitNOFILE= of the systemd unit, `ulimit -Hn` of the shell) or \
-                 set the listener's `connections`"
+                 set the listener's `max-connections`"
             );
         }
     }

@@ -3,7 +3,7 @@
 use std::{fmt, path::Path, process::ExitCode};
 
 use drowse_admin::ClientError;
-use drowse_config::Places;
+use drowse_config::DefaultPaths;
 use serde_json::{Value, json};
 
 /// One paragraph for people, the same for machines.
@@ -74,7 +74,7 @@ impl From<ClientError> for Error {
         };
         let mut message = error.to_string();
         if let ClientError::NotRunning { socket, .. } = &error {
-            let root = Places { root: true, ..Places::default() }.control();
+            let root = DefaultPaths { root: true, ..DefaultPaths::default() }.control();
             message.push_str(&hint(socket, &root).unwrap_or_default());
         }
         Self { exit, code, ..Self::new(message) }

@@ -113,18 +113,18 @@ fn ungranted(info: &PluginInfo, settings: &ProviderSettings, wish: &EndpointWish
 }
 
 /// What looks wrong now with the way to a place, and with what it is shown.
-fn way(place: &str, grant: &EndpointGrant, doubts: &mut Vec<String>) {
+fn way(place: &str, grant: &EndpointGrant, warnings: &mut Vec<String>) {
     match &grant.transport {
         Transport::Unix(path) if !path.exists() => {
-            doubts.push(format!("{place}: there is no socket {} now", path.display()));
+            warnings.push(format!("{place}: there is no socket {} now", path.display()));
         }
         Transport::Https { trust, identity, .. } => {
             let ca = if let Trust::Ca(path) = trust { Some(("ca", path)) } else { None };
             let own = identity.iter().flat_map(|it| [("cert", &it.certificate), ("key", &it.key)]);
-            let doubt = |(key, path): (&str, &PathBuf)| {
+            let warning = |(key, path): (&str, &PathBuf)| {
                 Some(format!("{place}: `{key}` {}", unreadable(path)?))
             };
-            doubts.extend(ca.into_iter().chain(own).filter_map(doubt));
+            warnings.extend(ca.into_iter().chain(own).filter_map(warning));
         }
         _ => {}
     }
@@ -136,7 +136,7 @@ fn way(place: &str, grant: &EndpointGrant, doubts: &mut Vec<String>) {
             Secret::File { path, .. } => unreadable(path),
             _ => None,
         };
-        doubts.extend(why.map(|why| format!("{place}: header `{header}`: {why}")));
+        warnings.extend(why.map(|why| format!("{place}: header `{header}`: {why}")));
     }
 }
 
@@ -146,14 +146,14 @@ fn open_rules(
     settings: &ProviderSettings,
     wish: &EndpointWish,
     grant: &EndpointGrant,
-    doubts: &mut Vec<String>,
+    warnings: &mut Vec<String>,
 ) {
     let name = &wish.name;
     let own = settings.settings.as_object().into_iter().flat_map(|held| held.keys());
     let followed = own.filter(|key| wish.rules_follow.contains(key)).collect::<Vec<_>>();
     if let (None, Some(setting)) = (&grant.rules, followed.first()) {
         let rules: Vec<_> = wish.rules.iter().map(|rule| toml_string(rule)).collect();
-        doubts.push(format!(
+        warnings.push(format!(
             "endpoint `{name}`: what is sent there follows the setting `{setting}`, and the endpoint \
              has no `rules`, so those hold that plugin `{}` asks for without it; write yours in [{}]: \
              rules = [{}]",
@@ -167,7 +167,7 @@ fn open_rules(
     }
     let rules = grant.rules.as_ref().unwrap_or(&wish.rules).iter();
     let open = rules.filter(|rule| rule.parse().is_ok_and(|rule: Rule| rule.allows_any_query()));
-    doubts.extend(open.map(|rule| {
+    warnings.extend(open.map(|rule| {
         format!(
             "endpoint `{name}`: the router adds credentials there, and rule {rule:?} lets any query \
              pass with them; write the keys that are needed in the place of `?*`, such as \
@@ -202,61 +202,63 @@ fn fewer_rules(
 }
 
 /// What is granted and looks wrong on this machine, now. It may be right where the router runs.
-pub(crate) fn doubts(info: &PluginInfo, settings: &ProviderSettings) -> Vec<String> {
-    let mut doubts = Vec::new();
+pub(crate) fn warnings(info: &PluginInfo, settings: &ProviderSettings) -> Vec<String> {
+    let mut warnings = Vec::new();
     for (name, grant) in &settings.endpoints {
         let (plugin, datagrams) = (&info.name, matches!(grant.transport, Transport::Udp { .. }));
         match info.endpoints.iter().find(|wish| wish.name == *name) {
             None => {
-                doubts.push(format!("endpoint `{name}`: plugin `{plugin}` does not ask for it"));
+                warnings.push(format!("endpoint `{name}`: plugin `{plugin}` does not ask for it"));
             }
-            Some(wish) if wish.wants_datagrams() && !datagrams => doubts.push(format!(
+            Some(wish) if wish.wants_datagrams() && !datagrams => warnings.push(format!(
                 "endpoint `{name}`: plugin `{plugin}` sends datagrams there; its url should begin \
                  with `udp://`"
             )),
-            Some(wish) if !wish.wants_datagrams() && datagrams => doubts.push(format!(
+            Some(wish) if !wish.wants_datagrams() && datagrams => warnings.push(format!(
                 "endpoint `{name}`: plugin `{plugin}` sends HTTP requests there, and its url is \
                  for datagrams"
             )),
             Some(wish) => {
-                doubts.extend(fewer_rules(info, settings, wish, grant));
-                open_rules(info, settings, wish, grant, &mut doubts);
+                warnings.extend(fewer_rules(info, settings, wish, grant));
+                open_rules(info, settings, wish, grant, &mut warnings);
             }
         }
-        way(&format!("endpoint `{name}`"), grant, &mut doubts);
+        way(&format!("endpoint `{name}`"), grant, &mut warnings);
         if let Some(token) = &grant.token {
-            way(&format!("endpoint `{name}`: `token`"), token, &mut doubts);
+            way(&format!("endpoint `{name}`: `token`"), token, &mut warnings);
         }
     }
     for (name, grant) in &settings.commands {
         if let Some(path) = grant.directory.as_ref().filter(|path| !path.is_dir()) {
-            doubts.push(format!("command `{name}`: there is no directory {} now", path.display()));
+            warnings
+                .push(format!("command `{name}`: there is no directory {} now", path.display()));
         }
         if let Some(path) = grant.limits.cgroup.as_ref().filter(|path| !path.is_dir()) {
-            doubts.push(format!("command `{name}`: there is no cgroup {} now", path.display()));
+            warnings.push(format!("command `{name}`: there is no cgroup {} now", path.display()));
         }
         if grant.limits.processes.is_some() && rustix::process::geteuid().is_root() {
-            doubts.push(format!(
+            warnings.push(format!(
                 "command `{name}`: `limits.processes` does not hold for root, so the program is \
                  not started; set pids.max in a cgroup and name that as `limits.cgroup`"
             ));
         }
         let asked = info.commands.iter().any(|wish| wish.name == "*" || wish.name == *name);
         if !asked {
-            doubts.push(format!("command `{name}`: plugin `{}` does not ask for it", info.name));
+            warnings.push(format!("command `{name}`: plugin `{}` does not ask for it", info.name));
         }
     }
     for (name, grant) in &settings.networks {
         let asked = info.networks.iter().any(|wish| wish.name == "*" || wish.name == *name);
         if !asked {
-            doubts.push(format!("network `{name}`: plugin `{}` does not ask for it", info.name));
+            warnings.push(format!("network `{name}`: plugin `{}` does not ask for it", info.name));
         }
-        doubts.extend(unreadable(&grant.config).map(|why| format!("network `{name}`: {why}")));
+        warnings.extend(unreadable(&grant.config).map(|why| format!("network `{name}`: {why}")));
         if !grant.plugins.iter().any(|directory| directory.is_dir()) {
-            doubts.push(format!("network `{name}`: none of the directories in `plugins` exists"));
+            warnings
+                .push(format!("network `{name}`: none of the directories in `plugin-dirs` exists"));
         }
     }
-    doubts
+    warnings
 }
 
 /// A plugin's wishes for endpoints as grants in TOML, for an operator to review.

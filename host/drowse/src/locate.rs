@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use drowse_config::{Paths, Places};
+use drowse_config::{DefaultPaths, Paths};
 
 use crate::{
     cli::{ConfigFile, Running},
@@ -42,10 +42,10 @@ pub(crate) fn control(named: &Running) -> Result<PathBuf, Error> {
 /// Where things are, with or without a configuration. One that is named must be there; what is
 /// wrong with its content is for others to tell.
 pub(crate) fn paths(named: &ConfigFile) -> Result<Paths, Error> {
-    let places = Places::of_this_user();
+    let places = DefaultPaths::of_this_user();
     match find(named).map(|path| Paths::named(&path, &places)) {
         Some(Ok(paths)) => Ok(paths),
-        Some(Err(mistakes)) if named.config.is_some() => Err(Error::new(mistakes)),
+        Some(Err(errors)) if named.config.is_some() => Err(Error::new(errors)),
         Some(Err(_)) | None => Ok(Paths::usual(Path::new(""), &places)),
     }
 }

@@ -7,20 +7,20 @@ use std::process::ExitCode;
 mod bundled;
 mod cli;
 mod commands;
+mod compatibility;
 mod control;
 mod descriptors;
 mod error;
-mod fit;
 mod grants;
-mod lives;
 mod locate;
 mod logging;
 mod output;
-mod place;
 mod router;
 #[cfg(test)]
 mod samples;
+mod saved_state;
 mod signals;
+mod state_dir;
 mod table;
 
 /// This very program, also when its file was replaced: what sets the limits of granted programs, and

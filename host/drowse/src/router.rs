@@ -22,10 +22,10 @@ use tokio::{
 use crate::{
     LAUNCHER,
     bundled::BUNDLED,
-    control::Desk,
+    control::AdminControl,
     error::Error,
-    lives::{self, Lives},
-    place::Place,
+    saved_state::{self, SavedState},
+    state_dir::StateDir,
 };
 
 /// Requests in flight have this long to end when the router ends.
@@ -50,14 +50,14 @@ pub(crate) struct Router {
     plugins: Arc<Plugins>,
     admin: Option<Admin>,
     /// Brings the providers that are not there yet.
-    late: Late,
-    lives: Lives,
+    pending: PendingProviders,
+    saved: SavedState,
     /// What the workloads live in; nothing else may keep it.
     _engine: Arc<Engine>,
 }
 
 /// Providers that took too long to be waited for. Dropping it gives them up.
-struct Late(Option<AbortHandle>);
+struct PendingProviders(Option<AbortHandle>);
 
 /// The control socket being served.
 struct Admin {
@@ -89,8 +89,8 @@ impl Router {
         // Clients may connect from here on; they wait in the kernel until the routes are there.
         let (proxy, listeners) = bind(&config, threads)?;
 
-        let place = place(&config.state);
-        let state = place.as_ref().map(|place| place.directory().to_owned());
+        let state_dir = open_state_dir(&config.state);
+        let state = state_dir.as_ref().map(|state_dir| state_dir.directory().to_owned());
         let plugins = Arc::new(plugins(&config, state, files, runtime)?);
         let own = proxy.listening().iter().map(|listening| listening.address);
         plugins.set_listeners(own.collect());
@@ -98,8 +98,8 @@ impl Router {
         let tables = tables(&config, &engine)?;
         // What runs is found as soon as there is a provider: the notes come first, times and
         // visitors when it is known what runs and what needs what.
-        let lives = Lives::keep(place, &engine, runtime);
-        let late = providers(&config, &plugins, &engine).await;
+        let saved = SavedState::keep(state_dir, &engine, runtime);
+        let pending = providers(&config, &plugins, &engine).await;
         engine.reconcile();
         engine.surveyed(FIRST_LOOKS).await;
         engine.start_clock();
@@ -113,28 +113,32 @@ impl Router {
 
         let admin = socket.map(|socket| {
             tracing::info!(socket = %socket.path().display(), "control socket is open");
-            let desk = Desk {
+            let control = AdminControl {
                 engine: engine.clone(),
                 listeners,
                 configuration: config.files().map(Path::to_owned).collect(),
                 started,
             };
-            Admin::start(socket, Arc::new(desk), runtime)
+            Admin::start(socket, Arc::new(control), runtime)
         });
-        Ok(Self { running, plugins, admin, late, lives, _engine: engine })
+        Ok(Self { running, plugins, admin, pending, saved, _engine: engine })
     }
 
     /// How long [`Router::shutdown`] takes at most.
     pub(crate) fn longest_end(&self) -> Duration {
-        LAST_REQUESTS + lives::LAST + self.plugins.max_shutdown_time() + LAST_PROCESSES + LAST_WORDS
+        LAST_REQUESTS
+            + saved_state::LAST
+            + self.plugins.max_shutdown_time()
+            + LAST_PROCESSES
+            + LAST_WORDS
     }
 
     /// Lets visitors finish, then ends everything. When `hurry` resolves, visitors are cut off and
     /// programs have a moment instead of their grace.
     pub(crate) async fn shutdown(self, hurry: impl Future<Output = ()>) {
-        let Self { running, plugins, admin, late, lives, _engine } = self;
+        let Self { running, plugins, admin, pending, saved, _engine } = self;
         tracing::info!("ending: no new visitors, requests in flight are finished");
-        drop(late);
+        drop(pending);
         let mut hurry = std::pin::pin!(hurry);
         let mut hasty = false;
         tokio::select! {
@@ -149,7 +153,7 @@ impl Router {
                 hasty = true;
             }
         }
-        lives.end().await;
+        saved.end().await;
         let last_processes = plugins.max_shutdown_time() + LAST_PROCESSES;
         let stopped = tokio::time::timeout(last_processes, plugins.shutdown());
         let stopped = tokio::select! {
@@ -181,9 +185,9 @@ async fn at_once(hurry: impl Future<Output = ()>, hasty: bool) {
 // === impl Admin ===
 
 impl Admin {
-    fn start(socket: ControlSocket, desk: Arc<Desk>, runtime: &Handle) -> Self {
+    fn start(socket: ControlSocket, control: Arc<AdminControl>, runtime: &Handle) -> Self {
         let (end, ended) = oneshot::channel::<()>();
-        let served = runtime.spawn(drowse_admin::serve(socket, desk, async {
+        let served = runtime.spawn(drowse_admin::serve(socket, control, async {
             // An end that was dropped is an end, too.
             let _ = ended.await;
         }));
@@ -207,9 +211,9 @@ impl Admin {
     }
 }
 
-// === impl Late ===
+// === impl PendingProviders ===
 
-impl Drop for Late {
+impl Drop for PendingProviders {
     fn drop(&mut self) {
         if let Some(task) = &self.0 {
             task.abort();
@@ -239,8 +243,8 @@ fn engine(config: &Config, runtime: &Handle) -> Result<Arc<Engine>, Error> {
 }
 
 /// The state directory, if it can be used.
-fn place(directory: &Path) -> Option<Arc<Place>> {
-    let opened = Place::open(directory);
+fn open_state_dir(directory: &Path) -> Option<Arc<StateDir>> {
+    let opened = StateDir::open(directory);
     let refused = |error: &io::Error| {
         tracing::warn!(
             "state directory {}: {error}; nothing is remembered over a restart: what is found \
@@ -279,7 +283,11 @@ fn plugins(
 
 /// Loads all providers at the same time. One that takes long is not waited for: visitors of the
 /// others come first.
-async fn providers(config: &Config, plugins: &Arc<Plugins>, engine: &Arc<Engine>) -> Late {
+async fn providers(
+    config: &Config,
+    plugins: &Arc<Plugins>,
+    engine: &Arc<Engine>,
+) -> PendingProviders {
     let mut loading = JoinSet::new();
     for settings in config.providers.clone() {
         let plugins = plugins.clone();
@@ -292,14 +300,14 @@ async fn providers(config: &Config, plugins: &Arc<Plugins>, engine: &Arc<Engine>
         }
     }
     if loading.is_empty() {
-        return Late(None);
+        return PendingProviders(None);
     }
     tracing::warn!(
         missing = loading.len(),
         "providers are still being loaded; whoever wants their workloads waits for that"
     );
     let engine = Arc::downgrade(engine);
-    let late = tokio::spawn(async move {
+    let pending = tokio::spawn(async move {
         while let Some(loaded) = loading.join_next().await {
             if let (Ok(provider), Some(engine)) = (loaded, engine.upgrade()) {
                 engine.add_provider(provider);
@@ -307,7 +315,7 @@ async fn providers(config: &Config, plugins: &Arc<Plugins>, engine: &Arc<Engine>
             }
         }
     });
-    Late(Some(late.abort_handle()))
+    PendingProviders(Some(pending.abort_handle()))
 }
 
 /// Binds the listeners that can be bound.

@@ -30,7 +30,7 @@ fn text(bytes: &[u8]) -> String {
 fn configured(more: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let toml = format!(
-        "control = \"control.sock\"\ncache = \"cache\"\nstate = \"state\"\nplugins = \"plugins\"\nthreads = 1\n{more}"
+        "control-socket = \"control.sock\"\ncache-dir = \"cache\"\nstate-dir = \"state\"\nplugin-dir = \"plugins\"\nthreads = 1\n{more}"
     );
     fs::write(directory.path().join("drowse.toml"), toml).unwrap();
     directory
@@ -174,19 +174,19 @@ fn a_command_line_that_makes_no_sense_is_exit_code_two() {
 }
 
 #[test]
-fn check_tells_every_mistake_for_people_and_for_machines() {
+fn check_reports_every_error_as_text_and_as_json() {
     let directory = configured("idel = 1\n[[listener]]\nname = \"web\"\nbind = 80\n");
     let output = drowse(directory.path(), &["check"]);
     assert_eq!(output.status.code(), Some(1));
     let told = text(&output.stdout);
-    for part in ["drowse.toml:6:1", "drowse.toml:9:8", "2 mistakes"] {
+    for part in ["drowse.toml:6:1", "drowse.toml:9:8", "2 errors"] {
         assert!(told.contains(part), "{part} in {told}");
     }
     let output = drowse(directory.path(), &["check", "--json"]);
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["ok"], false);
-    assert_eq!(report["mistakes"][1]["line"], 9);
+    assert_eq!(report["errors"][1]["line"], 9);
 }
 
 #[test]
@@ -199,13 +199,13 @@ fn check_finds_what_only_the_plugins_know() {
     let output = drowse(directory.path(), &["check"]);
     assert_eq!(output.status.code(), Some(1));
     let told = text(&output.stdout);
-    for part in ["drowse.toml:10:10", "none", "drowse.toml:12:10", "text.wasm", "2 mistakes"] {
+    for part in ["drowse.toml:10:10", "none", "drowse.toml:12:10", "text.wasm", "2 errors"] {
         assert!(told.contains(part), "{part} in {told}");
     }
 }
 
 #[test]
-fn a_misspelt_log_level_is_a_mistake_at_its_place() {
+fn a_misspelt_log_level_is_an_error_at_its_place() {
     let directory = configured(&format!("log = \"inof\"\n{LISTENER}"));
     for command in ["check", "run"] {
         let output = drowse(directory.path(), &[command]);
@@ -224,7 +224,7 @@ fn check_is_content_with_a_sound_configuration() {
 }
 
 #[test]
-fn run_with_mistakes_starts_nothing() {
+fn run_with_a_configuration_error_starts_nothing() {
     let directory = configured("[[listener]]\nname = \"web\"\n");
     let output = drowse(directory.path(), &["run"]);
     assert_eq!(output.status.code(), Some(1));

@@ -339,7 +339,7 @@ impl AddressPolicy {
             Some(_) => (format!("[..., {place}]"), ""),
             None => (format!("[{place}]"), " with every other place where its targets are"),
         };
-        format!("add to [provider.{}]: reach = {key}{table}", toml_key(&self.provider))
+        format!("add to [provider.{}]: allow-addresses = {key}{table}", toml_key(&self.provider))
     }
 
     /// Whether the settings contain this host name.

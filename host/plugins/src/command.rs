@@ -388,7 +388,7 @@ impl Processes {
         if !arguments.is_empty() && !grant.extra_arguments {
             return Err(CommandError::Denied(format!(
                 "provider {:?}: arguments for command {command:?} are not granted: \
-                 add to {table}: extra-arguments = true",
+                 add to {table}: allow-extra-arguments = true",
                 self.context.provider
             )));
         }
@@ -397,7 +397,7 @@ impl Processes {
             let name = sanitize(name, 128);
             return Err(CommandError::Denied(format!(
                 "provider {:?}: variable {name:?} for command {command:?} is not granted: \
-                 write in {table}: extra-environment = [{}]",
+                 write in {table}: allow-extra-environment = [{}]",
                 self.context.provider,
                 grant
                     .extra_environment

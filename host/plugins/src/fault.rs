@@ -21,7 +21,7 @@ pub(crate) enum Fault {
     )]
     Ceiling(u64),
     /// CPU time above the limit, less the refund.
-    #[error("used up its {} of CPU time (limits.cpu)", seconds(*.0))]
+    #[error("used up its {} of CPU time (limits.cpu-time)", seconds(*.0))]
     Cpu(Duration),
     /// Bytes from a dynamic library that cannot be decoded.
     #[error("sent {0} that contract 0.1 does not define; rebuild it with drowse-provider-sdk")]
@@ -36,7 +36,7 @@ pub(crate) enum Fault {
     #[error("panicked: {0}")]
     Panic(String),
     /// A response larger than the limit.
-    #[error("read a response larger than {} (limits.response)", size(*.0))]
+    #[error("read a response larger than {} (limits.max-response-size)", size(*.0))]
     Response(u64),
     /// A table with more elements than allowed.
     #[error("used more than {0} table elements")]
@@ -46,7 +46,7 @@ pub(crate) enum Fault {
     Thread(String),
     /// All threads of a dynamic library are blocked, and a thread cannot be ended.
     #[error(
-        "blocks all of its {0} worker threads (limits.calls); fix the plugin and restart the router"
+        "blocks all of its {0} worker threads (limits.max-calls); fix the plugin and restart the router"
     )]
     Threads(usize),
     /// Any other trap.
@@ -165,7 +165,7 @@ mod tests {
         );
         assert_eq!(
             Fault::Cpu(Duration::from_secs(1)).to_string(),
-            "used up its 1 s of CPU time (limits.cpu)"
+            "used up its 1 s of CPU time (limits.cpu-time)"
         );
         assert_eq!(
             Fault::Wall(Duration::from_millis(1500)).to_string(),

@@ -1,6 +1,6 @@
 //! The memory limit of all guests together, and each provider's share of it.
 //!
-//! `limits.memory` bounds one call and `limits.calls` the calls of one provider; the product over
+//! `limits.memory` bounds one call and `limits.max-calls` the calls of one provider; the product over
 //! all providers may exceed the machine's memory. So all calls draw on one shared limit. Half of it
 //! is divided evenly among the providers as guaranteed shares; the other half is first come, first
 //! served. So a provider that uses all it can get leaves the others their guaranteed share.

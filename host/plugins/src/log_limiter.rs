@@ -80,7 +80,7 @@ impl LogLimiter {
                 provider = self.provider,
                 operation,
                 dropped,
-                "log lines of the plugin were dropped (limits.log-lines)"
+                "log lines of the plugin were dropped (limits.log-lines-per-second)"
             );
         }
     }

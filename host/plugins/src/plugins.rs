@@ -520,7 +520,7 @@ impl Registry {
         if let Some(why) = unreadable_dir {
             return Err(format!(
                 "plugin {reference:?} is not bundled, and {why}; give the router's user access, or \
-                 set another directory with `plugins`"
+                 set another directory with `plugin-dir`"
             ));
         }
         let bundled: Vec<&str> = self.config.bundled.iter().map(|(name, _)| *name).collect();

@@ -95,11 +95,12 @@ impl PluginProvider {
         };
         let deadline = Instant::now() + limits.wall;
         let Ok(Ok(_turn)) = timeout_at(deadline, self.call_permits.acquire()).await else {
-            let cause = format!("all {} concurrent calls are in use (limits.calls)", limits.calls);
+            let cause =
+                format!("all {} concurrent calls are in use (limits.max-calls)", limits.calls);
             return Err(instance.failure(ErrorCode::Unavailable, &operation, &cause));
         };
         if timeout_at(deadline, wait_for_budget(&instance.context.cpu_budget)).await.is_err() {
-            let cause = "its calls have used more than a tenth of the elapsed time as CPU time (limits.cpu)";
+            let cause = "its calls have used more than a tenth of the elapsed time as CPU time (limits.cpu-time)";
             return Err(instance.failure(ErrorCode::Unavailable, &operation, cause));
         }
         let state = HostState::new(active.grants.clone(), call.operation, handle);

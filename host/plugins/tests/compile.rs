@@ -66,7 +66,7 @@ async fn a_compilation_above_its_cpu_limit_is_stopped_and_reported() {
     let plugins = by_router(&stage, 2 << 30, Duration::from_secs(1));
     let cause = refusal(&stage, &plugins, &bombs::functions(FUNCTIONS)).await;
     let words = "bomb.wasm: compiling it took more than 1 s of CPU time and was stopped \
-                 (plugin-limits.compile-time)";
+                 (plugin-limits.compile-cpu-time)";
     assert!(cause.contains(words), "{cause}");
 }
 

@@ -227,7 +227,7 @@ async fn hanging_calls_keep_their_threads_until_none_is_left() {
     let failed = start(&provider, "lamp").await;
     assert_eq!(code(&failed), &ErrorCode::Unavailable);
     let message = failed.unwrap_err().message;
-    assert!(message.contains("blocks all of its 2 worker threads (limits.calls)"), "{message}");
+    assert!(message.contains("blocks all of its 2 worker threads (limits.max-calls)"), "{message}");
     assert!(provider.state().cause.unwrap().contains("blocks all of its 2 worker threads"));
 
     // Other providers are unaffected, even with the same library.

@@ -127,7 +127,7 @@ async fn calls_below_their_cpu_limit_wait_for_the_provider_budget() {
         assert!(provider.state().faults < 1000, "the calls are not charged: {failure}");
     };
     assert!(
-        refused.message.contains("a tenth of the elapsed time as CPU time (limits.cpu)"),
+        refused.message.contains("a tenth of the elapsed time as CPU time (limits.cpu-time)"),
         "{refused}"
     );
     assert!(provider.state().faults >= 2, "together they may use more at once than one of them");
@@ -332,7 +332,10 @@ async fn addresses_outside_the_reach_are_dropped() {
     let started = start(&provider, "good:8.8.8.8:80").await.unwrap();
     assert!(started.addresses.is_empty());
     let cause = provider.state().cause.unwrap();
-    assert!(cause.contains("add to [provider.hostile]: reach = [\"8.8.8.8\"]"), "{cause}");
+    assert!(
+        cause.contains("add to [provider.hostile]: allow-addresses = [\"8.8.8.8\"]"),
+        "{cause}"
+    );
     let wider =
         stage.provider(|settings| settings.reach = Some(vec!["8.8.8.0/24".parse().unwrap()])).await;
     assert_eq!(start(&wider, "good:8.8.8.8:80").await.unwrap().addresses.len(), 1);
@@ -382,7 +385,11 @@ async fn a_connection_is_checked_by_its_actual_address() {
         ("127.0.0.1", "127.0.0.1:8080", "the router itself listens at 0.0.0.0:8080"),
         ("box.lan", "169.254.169.254:80", "which gives out secrets"),
         ("fd20:ce::254", "[fd20:ce::254]:80", "which gives out secrets"),
-        ("other.lan", "10.0.0.1:80", "add to [provider.hostile]: reach = [\"other.lan\"]"),
+        (
+            "other.lan",
+            "10.0.0.1:80",
+            "add to [provider.hostile]: allow-addresses = [\"other.lan\"]",
+        ),
     ] {
         let refusal = dial(host, address).await.unwrap_err();
         assert!(refusal.contains(words), "{host} {address}: {refusal}");

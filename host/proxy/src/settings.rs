@@ -67,7 +67,7 @@ pub struct HttpLimits {
 /// What waiting visitors get, on all listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingSettings {
-    /// How the page looks: a directory of this name in `themes`, or one in the box.
+    /// How the page looks: a directory of this name in `theme-dir`, or one in the box.
     pub theme: String,
     /// Where the operator's own themes are.
     pub themes: Option<PathBuf>,

@@ -160,7 +160,7 @@ async fn accept(door: Rc<Door>, entrance: Entrance) {
                     tracing::warn!(
                         listener = door.settings.name, %error,
                         "no connection accepted, trying again; when the limit of open files is \
-                         reached, raise it or lower the listener's `connections`"
+                         reached, raise it or lower the listener's `max-connections`"
                     );
                 }
                 failing = true;

@@ -32,7 +32,7 @@ pub struct WakeRules {
     pub not_from: Vec<IpNet>,
     /// Only these user agents wake; every one when empty.
     pub agents: Vec<AgentGlob>,
-    /// These user agents do not wake, whatever `agents` says.
+    /// These user agents do not wake, whatever `user-agents` says.
     pub not_agents: Vec<AgentGlob>,
     /// What is answered in place of a sleeping workload.
     pub probes: Vec<Probe>,
@@ -42,7 +42,7 @@ pub struct WakeRules {
     pub limits: WakeLimits,
 }
 
-/// Requests that only look whether somebody is there. At least one of `path` and `agent` is set.
+/// Requests that only look whether somebody is there. At least one of `path` and `user-agent` is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// Which paths; every one when absent.

@@ -12,7 +12,7 @@ pub struct Settings {
     /// How guests are stopped. Containers are always shut down.
     pub stop: StopMethod,
     /// Longest time for a start to wait until the guest runs and has an address; after that `watch`
-    /// polls it. The provider's `limits.wall` must be longer.
+    /// polls it. The provider's `limits.wall-time` must be longer.
     pub patience: Span,
     /// Longest pause between two queries of a task or of a changing guest.
     pub poll: Span,

@@ -171,7 +171,7 @@ impl<'a> Machine<'a> {
         let Some(request) = &self.settings.sleep else {
             return Err(Error::unsupported(
                 "no way to put it to sleep: add to the provider's table: \
-                 command.sleep = { run = [\"program\"], extra-arguments = true }; or grant an endpoint \
+                 command.sleep = { run = [\"program\"], allow-extra-arguments = true }; or grant an endpoint \
                  `agent` and set settings.sleep = { path = \"/machines/{name}/sleep\" }",
             ));
         };

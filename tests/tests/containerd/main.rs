@@ -186,7 +186,7 @@ fn what_computes_is_not_put_to_sleep_before_it_is_done() -> Result<()> {
     let home = Home::new(&Programs::from_env())?;
     let setting = Setting::new(daemon, "computing", "500ms");
     let tables = setting.tables(&daemon.network(), &[Path::new(PLUGINS)]);
-    let busy = "sleep = { grace = \"1s\" }\nbusy = { cpu-above = 20 }";
+    let busy = "sleep = { grace = \"1s\" }\nkeep-awake-if = { cpu-above = 20 }";
     let tables = tables.replace("sleep = { grace = \"1s\" }", busy);
     // It computes beside what serves, from its start on.
     let work = "/bin/httpd -f -p 80 -h /www & while ! test -e /done; do :; done; wait";

@@ -56,7 +56,10 @@ async fn a_directory_that_others_may_write_to_is_refused() {
         let error = ControlSocket::bind(&path).unwrap_err();
         assert!(matches!(error, SocketError::Exposed { .. }), "{error}");
         let told = error.to_string();
-        assert!(told.contains(&format!("{others:04o}")) && told.contains("`control`"), "{told}");
+        assert!(
+            told.contains(&format!("{others:04o}")) && told.contains("`control-socket`"),
+            "{told}"
+        );
     }
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
     ControlSocket::bind(&path).unwrap();
@@ -109,5 +112,5 @@ async fn a_directory_that_cannot_be_made_is_told_with_what_to_do() {
     fs::write(&file, "").unwrap();
     let error = ControlSocket::bind(&file.join("control.sock")).unwrap_err();
     assert!(error.to_string().contains("make its directory"), "{error}");
-    assert!(error.to_string().contains("`control` path"), "{error}");
+    assert!(error.to_string().contains("`control-socket` path"), "{error}");
 }

@@ -1,11 +1,11 @@
 //! The keys that say how a workload lives: how it sleeps, what it needs, whose place it takes.
 
 use crate::{
-    forms::{
+    schema::{Key, Table, default, optional, required},
+    values::{
         COMMAND_INSIDE, COUNT, DEEPER_METHOD, DURATION, FLAG, PERCENT, PORT, SIZE, SLEEP_METHOD,
         STATUSES, TEXT,
     },
-    schema::{Key, Table, default, optional, required},
 };
 
 /// What asks a workload to end.
@@ -42,10 +42,10 @@ pub(crate) static SLEEP: Table = Table {
     ],
 };
 
-/// `workload.NAME.deeper`
+/// `workload.NAME.deep-sleep`
 pub(crate) static DEEPER: Table = Table {
-    title: "[workload.NAME.deeper]",
-    about: "A second, deeper sleep: `sleep.method = \"pause\"` with `deeper = { after = \"2h\" }` \
+    title: "[workload.NAME.deep-sleep]",
+    about: "A second, deeper sleep: `sleep.method = \"pause\"` with `deep-sleep = { after = \"2h\" }` \
             wakes in milliseconds for two hours, and frees its memory after that. A visitor wakes \
             it from either.",
     keys: &[
@@ -61,9 +61,9 @@ pub(crate) static DEEPER: Table = Table {
     ],
 };
 
-/// `workload.NAME.busy`
+/// `workload.NAME.keep-awake-if`
 pub(crate) static BUSY: Table = Table {
-    title: "[workload.NAME.busy]",
+    title: "[workload.NAME.keep-awake-if]",
     about: "What keeps a workload awake although nobody comes. When the idle time is over, \
             everything named here is asked; if one says so it stays awake and is asked again a \
             minute later, or after the idle time if that is shorter.",
@@ -176,15 +176,25 @@ pub(crate) static POOL: Table = Table {
             see their place. A place is taken together with places for what the workload needs \
             of the same pool.",
     keys: &[
-        optional("awake", COUNT.kind, "no ceiling", "So many are awake at a time."),
+        optional("max-awake", COUNT.kind, "no ceiling", "So many are awake at a time."),
         optional(
-            "memory",
+            "max-memory",
             SIZE.kind,
             "no ceiling",
             "So much memory they use at a time, by the provider's word once they run, before \
              that by their own `memory`.",
         ),
-        default("queue", COUNT.kind, "64", "So many wakes wait for their turn; one more fails."),
-        default("patience", DURATION.kind, "\"2m\"", "So long a wake waits; then it has failed."),
+        default(
+            "max-queued",
+            COUNT.kind,
+            "64",
+            "So many wakes wait for their turn; one more fails.",
+        ),
+        default(
+            "queue-timeout",
+            DURATION.kind,
+            "\"2m\"",
+            "So long a wake waits; then it has failed.",
+        ),
     ],
 };

@@ -1,8 +1,8 @@
 //! The keys of a listener: where visitors come in.
 
 use crate::{
-    forms::{ADDRESS, COUNT, DURATION, IDLE, NETWORKS, PROTOCOL, SIZE, TEXT},
     schema::{Kind, Table, default, optional, required},
+    values::{ADDRESS, COUNT, DURATION, IDLE, NETWORKS, PROTOCOL, SIZE, TEXT},
 };
 
 /// `[[listener]]`
@@ -14,7 +14,7 @@ pub(crate) static LISTENER: Table = Table {
         required("bind", ADDRESS.kind, "Address and port."),
         default("protocol", PROTOCOL.kind, "\"http\"", "What it speaks: HTTP/1.1 in the clear."),
         default(
-            "trust",
+            "trusted-proxies",
             NETWORKS.kind,
             "[]",
             "Proxies in front of this one. Their `X-Forwarded-*` headers are believed and \
@@ -36,7 +36,7 @@ pub(crate) static LISTENER_LIMITS: Table = Table {
     about: "Bounds on the clients of a listener and on what they are connected to.",
     keys: &[
         default(
-            "connections",
+            "max-connections",
             COUNT.kind,
             "20000",
             "Client connections at a time; more wait in the kernel. Lowered at the start to what the limit \
@@ -49,9 +49,9 @@ pub(crate) static LISTENER_LIMITS: Table = Table {
             "From a request's first byte, or from a connection's begin, until the request's head \
              is complete.",
         ),
-        default("head-size", SIZE.kind, "\"64KiB\"", "Bytes of a request's head."),
+        default("max-head-size", SIZE.kind, "\"64KiB\"", "Bytes of a request's head."),
         default(
-            "keep-alive",
+            "keep-alive-timeout",
             DURATION.kind,
             "\"75s\"",
             "A client connection without a request is closed after this long.",
@@ -92,17 +92,17 @@ pub(crate) static LISTENER_LIMITS: Table = Table {
              has vanished is noticed by the kernel, sooner.",
         ),
         default(
-            "tunnel-idle",
+            "tunnel-idle-timeout",
             IDLE.kind,
             "\"never\"",
             "A WebSocket or other tunnel through which nothing passes for this long is closed, at \
              the latest after twice as long.",
         ),
         default(
-            "held",
+            "max-held",
             COUNT.kind,
             "16384",
-            "Visitors held at a time; one more is refused with 503. See `held` of `[waiting]`, \
+            "Visitors held at a time; one more is refused with 503. See `max-held` of `[waiting]`, \
              too.",
         ),
     ],

@@ -1,8 +1,8 @@
 //! The keys that say what all plugins together may use up.
 
 use crate::{
-    forms::{DURATION, SIZE},
     schema::{Table, default, optional},
+    values::{DURATION, SIZE},
 };
 
 /// `[plugin-limits]`
@@ -26,7 +26,7 @@ pub(crate) static PLUGIN_LIMITS: Table = Table {
              each in a process of its own.",
         ),
         default(
-            "compile-time",
+            "compile-cpu-time",
             DURATION.kind,
             "\"1m\"",
             "CPU time for the compilation of one plugin, in whole seconds (`RLIMIT_CPU`). By the \

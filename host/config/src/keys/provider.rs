@@ -1,11 +1,11 @@
 //! The keys of a provider: its plugin, its grants and its limits.
 
 use crate::{
-    forms::{
+    schema::{Key, Kind, Table, default, optional, required},
+    values::{
         ARGUMENTS, COUNT, DURATION, FINGERPRINTS, FLAG, HEADERS, JSON, PATH, PATHS, REACH, RESTART,
         RULES, SIZE, TEXT, VARIABLES, WORDS,
     },
-    schema::{Key, Kind, Table, default, optional, required},
 };
 
 /// `[provider.NAME]`
@@ -47,7 +47,7 @@ pub(crate) static PROVIDER: Table = Table {
             "Networks it may attach containers to, by the name the plugin calls them by.",
         ),
         optional(
-            "reach",
+            "allow-addresses",
             REACH.kind,
             "near places",
             "Where its targets may be: networks, addresses, addresses with a port, and names of hosts \
@@ -179,13 +179,13 @@ pub(crate) static COMMAND: Table = Table {
         default("environment", VARIABLES.kind, "{}", "Its environment. Never shown."),
         optional("directory", PATH.kind, "the router's", "The directory it starts in."),
         default(
-            "extra-arguments",
+            "allow-extra-arguments",
             FLAG.kind,
             "false",
             "The plugin may append arguments of its own.",
         ),
         default(
-            "extra-environment",
+            "allow-extra-environment",
             WORDS.kind,
             "[]",
             "Names of variables that the plugin may add.",
@@ -223,14 +223,14 @@ pub(crate) static COMMAND_LIMITS: Table = Table {
             "Memory that a process may write to (`RLIMIT_DATA`); it is refused more.",
         ),
         optional(
-            "cpu",
+            "cpu-time",
             DURATION.kind,
             "the router's",
             "Computing time of a process from begin to end, in whole seconds (`RLIMIT_CPU`); then \
              the kernel ends it. A share of the CPU is a matter for `cgroup`.",
         ),
         optional(
-            "files",
+            "open-files",
             COUNT.kind,
             "the soft limit that the router was started with",
             "Open files of a process (`RLIMIT_NOFILE`).",
@@ -265,13 +265,13 @@ pub(crate) static NETWORK: Table = Table {
             "The CNI configuration: a `.conflist`, or a `.conf` with one plugin.",
         ),
         default(
-            "plugins",
+            "plugin-dirs",
             PATHS.kind,
             "[\"/opt/cni/bin\", \"/usr/lib/cni\"]",
             "Directories with the CNI plugins; the first that has one counts.",
         ),
         default(
-            "results",
+            "results-dir",
             PATH.kind,
             "\"/var/lib/cni/drowse\"",
             "Directory where the plugins' answers are kept until the container is detached. It must \
@@ -289,7 +289,7 @@ pub(crate) static PROVIDER_LIMITS: Table = Table {
     keys: &[
         default("memory", SIZE.kind, "\"64MiB\"", "Memory of one call."),
         default(
-            "cpu",
+            "cpu-time",
             DURATION.kind,
             "\"1s\"",
             "Computing at once in one call; a tenth of the time it waits comes back. All calls \
@@ -297,20 +297,25 @@ pub(crate) static PROVIDER_LIMITS: Table = Table {
              it is used up, calls wait.",
         ),
         default(
-            "wall",
+            "wall-time",
             DURATION.kind,
             "\"2m\"",
             "One call from begin to end, on top of what it is meant to take, such as the grace \
              time of a stop.",
         ),
-        default("calls", COUNT.kind, "32", "Calls at a time; more wait for their turn."),
+        default("max-calls", COUNT.kind, "32", "Calls at a time; more wait for their turn."),
         default(
-            "response",
+            "max-response-size",
             SIZE.kind,
             "\"16MiB\"",
             "One HTTP response or the answer to one gRPC call; for a provider that watches its \
              platform, a second of it.",
         ),
-        default("log-lines", COUNT.kind, "20", "Lines logged in a second; the rest is counted."),
+        default(
+            "log-lines-per-second",
+            COUNT.kind,
+            "20",
+            "Lines logged in a second; the rest is counted.",
+        ),
     ],
 };

@@ -1,9 +1,9 @@
 //! The keys of a file for `drowse plugin test`.
 
 use crate::{
-    forms::{ABILITIES, ARGUMENTS, COMMAND_INSIDE, COUNT, DURATION, FLAG, JSON, TEXT},
     keys::provider,
     schema::{Kind, Table, default, optional, required},
+    values::{ABILITIES, ARGUMENTS, COMMAND_INSIDE, COUNT, DURATION, FLAG, JSON, TEXT},
 };
 
 /// The top of the file.
@@ -40,7 +40,7 @@ pub(crate) static TEST: Table = Table {
             "The settings that it would have.",
         ),
         default(
-            "patience",
+            "timeout",
             DURATION.kind,
             "\"1m\"",
             "How long the platform may take until what was asked of it is so, or is reported.",

@@ -1,8 +1,8 @@
 //! The keys that say what waiting visitors get.
 
 use crate::{
-    forms::{COUNT, FLAG, LINES, PATH, TEXT},
     schema::{Table, default, optional},
+    values::{COUNT, FLAG, LINES, PATH, TEXT},
 };
 
 /// `[waiting]`
@@ -15,17 +15,17 @@ pub(crate) static WAITING: Table = Table {
             "theme",
             TEXT.kind,
             "\"calm\"",
-            "How the page looks: a directory of this name in `themes`, or one of those in the \
+            "How the page looks: a directory of this name in `theme-dir`, or one of those in the \
              box, `calm` and `terminal`.",
         ),
         optional(
-            "themes",
+            "theme-dir",
             PATH.kind,
             "`themes` beside the file, if it exists",
             "Directory of themes of your own.",
         ),
         default(
-            "logs",
+            "log-lines",
             LINES.kind,
             "0",
             "The page shows so many of the workload's last log lines, where the provider has \
@@ -40,13 +40,13 @@ pub(crate) static WAITING: Table = Table {
              host are answered by the router. Switched off, the page reloads instead.",
         ),
         default(
-            "held",
+            "max-held",
             COUNT.kind,
             "16384",
             "Visitors held at a time, on all listeners; one more is refused with 503.",
         ),
         default(
-            "streams",
+            "max-streams",
             COUNT.kind,
             "4096",
             "Pages that follow a wake by a stream at a time; others look every few seconds.",

@@ -1,22 +1,22 @@
 //! The keys that say who may come in and who may wake.
 
 use crate::{
-    forms::{
+    schema::{Key, Kind, Table, default, optional, required},
+    values::{
         AGENT_GLOB, AGENT_GLOBS, BOTS, DURATION, FLAG, HEADER, HEADER_NAMES, METHODS, NETWORKS,
         PATH, PATH_GLOB, PATH_GLOBS, STATUS, TEXT,
     },
-    schema::{Key, Kind, Table, default, optional, required},
 };
 
 /// `[auth.NAME]`
 pub(crate) static AUTH: Table = Table {
     title: "[auth.NAME]",
     about: "One way to authenticate, for the workloads and routes that name it: exactly one of \
-            `users` and `forward`. It applies to every request, whether the workload is awake or \
+            `users-file` and `forward`. It applies to every request, whether the workload is awake or \
             not, and before anything is woken. See [who may wake](who-may-wake.md).",
     keys: &[
         optional(
-            "users",
+            "users-file",
             PATH.kind,
             "no such check",
             "File of users with the hashes of their passwords, as `htpasswd -B` writes it. Read \
@@ -26,14 +26,14 @@ pub(crate) static AUTH: Table = Table {
             "realm",
             TEXT.kind,
             "its name",
-            "What browsers show when they ask for the password. For `users`.",
+            "What browsers show when they ask for the password. For `users-file`.",
         ),
         optional(
             "user-header",
             HEADER.kind,
             "none",
             "Header that tells the workload the user's name, such as `Remote-User`. A client's \
-             own is taken away. For `users`.",
+             own is taken away. For `users-file`.",
         ),
         optional(
             "forward",
@@ -45,7 +45,7 @@ pub(crate) static AUTH: Table = Table {
              the request pass, every other answer is the client's.",
         ),
         optional(
-            "headers",
+            "copy-headers",
             HEADER_NAMES.kind,
             "none",
             "Headers of the service's answer that are copied to the workload's request, such as \
@@ -79,19 +79,19 @@ pub(crate) static PROXY_PROTOCOL: Table = Table {
 pub(crate) static PROBE: Table = Table {
     title: "[[workload.NAME.wake.probes]]",
     about: "Requests that only look whether somebody is there: at least one of `path` and \
-            `agent`. While the workload sleeps they are answered for it and do not wake it; while \
+            `user-agent`. While the workload sleeps they are answered for it and do not wake it; while \
             it is awake they reach it.",
     keys: &[
         optional("path", PATH_GLOB.kind, "every path", "A path, or `/health/*`."),
         optional(
-            "agent",
+            "user-agent",
             AGENT_GLOB.kind,
             "every user agent",
             "User agent, with `*` for any characters. Case makes no difference.",
         ),
         default("status", STATUS.kind, "200", "What is answered while it sleeps."),
         default(
-            "counts",
+            "counts-as-visit",
             FLAG.kind,
             "false",
             "One that reaches the workload keeps it awake, as a visit does.",
@@ -157,7 +157,7 @@ pub(crate) const fn not_from(otherwise: &'static str) -> Key {
 /// Only these user agents wake.
 pub(crate) const fn agents(otherwise: &'static str) -> Key {
     optional(
-        "agents",
+        "user-agents",
         AGENT_GLOBS.kind,
         otherwise,
         "Only these user agents wake, with `*` for any characters. Case makes no difference.",
@@ -167,10 +167,10 @@ pub(crate) const fn agents(otherwise: &'static str) -> Key {
 /// These user agents do not wake.
 pub(crate) const fn not_agents(otherwise: &'static str) -> Key {
     optional(
-        "not-agents",
+        "not-user-agents",
         AGENT_GLOBS.kind,
         otherwise,
-        "These user agents do not wake, whatever `agents` says.",
+        "These user agents do not wake, whatever `user-agents` says.",
     )
 }
 

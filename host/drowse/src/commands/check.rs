@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, path::PathBuf};
 
-use drowse_config::{Config, Item, Mistake, Places};
+use drowse_config::{Config, DefaultPaths, Diagnostic, Item};
 use drowse_core::{Provider, WorkloadName, WorkloadSpec};
 use drowse_plugins::settings::ProviderSettings;
 use serde::Serialize;
@@ -10,8 +10,9 @@ use serde::Serialize;
 use crate::{
     cli::ConfigFile,
     commands::{plugins, runtime},
+    compatibility,
     error::Error,
-    fit, grants, locate, logging,
+    grants, locate, logging,
     output::{Output, Tone},
 };
 
@@ -20,11 +21,11 @@ use crate::{
 struct Report {
     /// The configuration that was looked at.
     configuration: PathBuf,
-    /// Nothing is wrong; there may be doubts.
+    /// Nothing is wrong; there may be warnings.
     ok: bool,
-    mistakes: Vec<Finding>,
+    errors: Vec<Finding>,
     /// What looks wrong on this machine, now.
-    doubts: Vec<Finding>,
+    warnings: Vec<Finding>,
     /// Bytes of memory of the calls of all providers at a time; absent where the configuration cannot
     /// be read.
     plugin_memory: Option<u64>,
@@ -53,41 +54,41 @@ fn examine(path: PathBuf) -> Result<Report, Error> {
     let mut report = Report {
         configuration: path,
         ok: false,
-        mistakes: Vec::new(),
-        doubts: Vec::new(),
+        errors: Vec::new(),
+        warnings: Vec::new(),
         plugin_memory: None,
         summary: String::new(),
     };
-    let config = match Config::load(&report.configuration, &Places::of_this_user()) {
+    let config = match Config::load(&report.configuration, &DefaultPaths::of_this_user()) {
         Ok(config) => config,
-        Err(mistakes) => {
-            report.mistakes = mistakes.into_iter().map(Finding::from).collect();
+        Err(diagnostics) => {
+            report.errors = diagnostics.into_iter().map(Finding::from).collect();
             return Ok(report);
         }
     };
     if let Some(flaw) = logging::flaw(&config.log) {
-        report.mistakes.push(config.mistake(&Item::Log, flaw).into());
+        report.errors.push(config.diagnostic(&Item::Log, flaw).into());
     }
     if let Err(error) = config.waiting.check_theme() {
-        report.mistakes.push(config.mistake(&Item::Waiting, error.to_string()).into());
+        report.errors.push(config.diagnostic(&Item::Waiting, error.to_string()).into());
     }
     if config.listeners.is_empty() {
         let message = "there is no listener, so nothing is served; define one as [[listener]]";
         let file = report.configuration.clone();
         report
-            .mistakes
-            .push(Mistake { file, position: None, message: message.into(), quote: None }.into());
+            .errors
+            .push(Diagnostic { file, position: None, message: message.into(), quote: None }.into());
     }
-    report.doubts.extend(config.doubts().into_iter().map(Finding::from));
+    report.warnings.extend(config.warnings().into_iter().map(Finding::from));
     for workload in unused(&config) {
         let message = "no route leads to this workload, no workload needs it and no schedule wakes \
                        it: only `drowse wake` does; add a [[route]], or name it in another's `needs`";
         let item = Item::Workload(workload.clone());
-        report.doubts.push(config.mistake(&item, message).into());
+        report.warnings.push(config.diagnostic(&item, message).into());
     }
     report.plugin_memory = Some(config.plugin_limits.memory);
     ask_plugins(&config, &mut report)?;
-    report.ok = report.mistakes.is_empty();
+    report.ok = report.errors.is_empty();
     let count = |number: usize, word: &str| {
         format!("{number} {word}{}", if number == 1 { "" } else { "s" })
     };
@@ -121,33 +122,33 @@ fn ask_plugins(config: &Config, report: &mut Report) -> Result<(), Error> {
         for settings in &config.providers {
             let item = Item::Provider(settings.name.clone());
             let plugin = Item::Plugin(settings.name.clone());
-            let mut mistake =
-                |item: &Item, message| report.mistakes.push(config.mistake(item, message).into());
+            let mut error =
+                |item: &Item, message| report.errors.push(config.diagnostic(item, message).into());
             let info = match plugins.inspect(&settings.plugin).await {
                 Ok(info) => info,
                 Err(cause) => {
-                    mistake(&plugin, cause);
+                    error(&plugin, cause);
                     continue;
                 }
             };
             let state = plugins.provider(settings.clone()).await.state();
             if !state.usable {
                 let cause = state.cause.unwrap_or_else(|| "its plugin cannot be used".to_owned());
-                mistake(&plugin, cause);
+                error(&plugin, cause);
             }
-            grants::missing(&info, settings).into_iter().for_each(|it| mistake(&item, it));
+            grants::missing(&info, settings).into_iter().for_each(|it| error(&item, it));
             for workload in config.workloads.iter().filter(|it| it.provider == settings.name) {
                 let item = Item::Workload(workload.name.clone());
-                for flaw in fit::flaws(&info, settings, workload) {
-                    report.mistakes.push(config.mistake(&item, flaw).into());
+                for flaw in compatibility::flaws(&info, settings, workload) {
+                    report.errors.push(config.diagnostic(&item, flaw).into());
                 }
-                if let Some(doubt) = fit::doubt(&info, &config.pools, workload) {
-                    report.doubts.push(config.mistake(&item, doubt).into());
+                if let Some(warning) = compatibility::warning(&info, &config.pools, workload) {
+                    report.warnings.push(config.diagnostic(&item, warning).into());
                 }
             }
-            let doubts = grants::doubts(&info, settings).into_iter();
-            for doubt in doubts.chain(memory_doubt(config, settings)) {
-                report.doubts.push(config.mistake(&item, doubt).into());
+            let warnings = grants::warnings(&info, settings).into_iter();
+            for warning in warnings.chain(memory_warning(config, settings)) {
+                report.warnings.push(config.diagnostic(&item, warning).into());
             }
         }
         plugins.shutdown().await;
@@ -156,7 +157,7 @@ fn ask_plugins(config: &Config, report: &mut Report) -> Result<(), Error> {
 }
 
 /// A call that may take more than its provider can ever get of the memory for all calls.
-fn memory_doubt(config: &Config, settings: &ProviderSettings) -> Option<String> {
+fn memory_warning(config: &Config, settings: &ProviderSettings) -> Option<String> {
     let half = config.plugin_limits.memory / 2;
     let most = half + half / (config.providers.len() as u64).max(1);
     let memory = settings.limits.memory;
@@ -176,17 +177,17 @@ impl Report {
     fn text(&self, output: &Output) -> String {
         let mut text = String::new();
         for (word, tone, findings) in
-            [("mistake", Tone::Bad, &self.mistakes), ("doubt", Tone::Busy, &self.doubts)]
+            [("error", Tone::Bad, &self.errors), ("warning", Tone::Busy, &self.warnings)]
         {
             for finding in findings {
                 text.push_str(&format!("{}: {}\n\n", output.paint(word, tone), finding.text));
             }
         }
         let path = self.configuration.display();
-        text.push_str(&match self.mistakes.len() {
-            0 => format!("{path}: {}, {}", self.summary, output.paint("no mistakes", Tone::Good)),
-            1 => format!("{path}: 1 mistake"),
-            many => format!("{path}: {many} mistakes"),
+        text.push_str(&match self.errors.len() {
+            0 => format!("{path}: {}, {}", self.summary, output.paint("no errors", Tone::Good)),
+            1 => format!("{path}: 1 error"),
+            many => format!("{path}: {many} errors"),
         });
         text
     }
@@ -194,14 +195,14 @@ impl Report {
 
 // === impl Finding ===
 
-impl From<Mistake> for Finding {
-    fn from(mistake: Mistake) -> Self {
+impl From<Diagnostic> for Finding {
+    fn from(error: Diagnostic) -> Self {
         Self {
-            text: mistake.to_string(),
-            line: mistake.position.map(|position| position.line),
-            column: mistake.position.map(|position| position.column),
-            file: mistake.file,
-            message: mistake.message,
+            text: error.to_string(),
+            line: error.position.map(|position| position.line),
+            column: error.position.map(|position| position.column),
+            file: error.file,
+            message: error.message,
         }
     }
 }

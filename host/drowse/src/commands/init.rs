@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use drowse_config::{Paths, Places, doc};
+use drowse_config::{DefaultPaths, Paths, doc};
 use drowse_core::ProviderName;
 use drowse_plugins::{
     PluginInfo,
@@ -96,7 +96,7 @@ fn exists(path: &Path) -> Error {
 /// What the plugin says of itself; none when this build has no plugins in its box.
 fn describe(platform: &Platform) -> Result<Option<PluginInfo>, Error> {
     let runtime = runtime()?;
-    let places = Places::of_this_user();
+    let places = DefaultPaths::of_this_user();
     runtime.block_on(async {
         let (plugins_dir, cache) = (places.plugins(), places.cache());
         let paths = Paths { plugins: plugins_dir, cache, ..Paths::usual(Path::new(""), &places) };
@@ -191,7 +191,7 @@ fn other(toml: &mut String, plugin: &str, info: Option<&PluginInfo>) -> std::fmt
 fn listener(toml: &mut String) -> std::fmt::Result {
     writeln!(toml, "\n# Where visitors come in.\n[[listener]]\nname = \"web\"")?;
     writeln!(toml, "bind = \"127.0.0.1:8080\"  # \"0.0.0.0:8080\" for every network")?;
-    commented(toml, "[[listener]]", "trust", "trust = [\"10.0.0.0/8\"]")
+    commented(toml, "[[listener]]", "trusted-proxies", "trusted-proxies = [\"10.0.0.0/8\"]")
 }
 
 fn workload(toml: &mut String) -> std::fmt::Result {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use drowse_config::{Config, Paths, Places};
+use drowse_config::{Config, DefaultPaths, Paths};
 use drowse_plugins::{Lock, LockFile, LockedPlugin, PluginInfo, Verdict, Verification};
 use serde::Serialize;
 
@@ -44,7 +44,8 @@ struct Ground {
 
 pub(crate) fn lock(named: &[String], config: &ConfigFile, output: &Output) -> Result<(), Error> {
     let path = locate::config(config)?;
-    let mut ground = Ground::of(&Config::load(&path, &Places::of_this_user()).map_err(Error::new)?);
+    let mut ground =
+        Ground::of(&Config::load(&path, &DefaultPaths::of_this_user()).map_err(Error::new)?);
     // What it says up to now refuses nothing that is accepted now.
     let Some(place) = ground.paths.trust.lock.take() else {
         return Err(Error::new("this configuration has no place for a lock file"));
@@ -85,7 +86,7 @@ pub(crate) fn lock(named: &[String], config: &ConfigFile, output: &Output) -> Re
 pub(crate) fn verify(named: &[String], config: &ConfigFile, output: &Output) -> Result<(), Error> {
     let ground = match locate::find(config) {
         Some(path) => {
-            Ground::of(&Config::load(&path, &Places::of_this_user()).map_err(Error::new)?)
+            Ground::of(&Config::load(&path, &DefaultPaths::of_this_user()).map_err(Error::new)?)
         }
         None if named.is_empty() => return Err(locate::missing()),
         None => Ground::of_nothing(config)?,

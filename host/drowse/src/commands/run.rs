@@ -2,7 +2,7 @@
 
 use std::{num::NonZero, process, thread, time::Duration};
 
-use drowse_config::{Config, Item, Places};
+use drowse_config::{Config, DefaultPaths, Item};
 
 use crate::{
     cli::Run, commands::runtime, descriptors::Descriptors, error::Error, locate, logging,
@@ -16,11 +16,11 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(asked: &Run) -> Result<(), Error> {
     let path = locate::config(&asked.config)?;
-    let mut config = Config::load(&path, &Places::of_this_user()).map_err(|mistakes| {
-        Error::new(format!("{mistakes}\n\nNothing was started; `drowse check` looks again."))
+    let mut config = Config::load(&path, &DefaultPaths::of_this_user()).map_err(|errors| {
+        Error::new(format!("{errors}\n\nNothing was started; `drowse check` looks again."))
     })?;
     if let (None, Some(flaw)) = (&asked.log, logging::flaw(&config.log)) {
-        return Err(Error::new(config.mistake(&Item::Log, flaw)));
+        return Err(Error::new(config.diagnostic(&Item::Log, flaw)));
     }
     logging::begin(asked.log.as_deref().unwrap_or(&config.log), asked.log_format)?;
     tracing::info!(

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use drowse_config::{Config, Places};
+use drowse_config::{Config, DefaultPaths};
 use drowse_core::{
     Address, DialPolicy, Generation, Ground, MemoryJournal, Prober, ReadyCheck, Source,
 };
@@ -28,11 +28,12 @@ fn order(action: Action, wait: Option<Duration>) -> Order {
     Order { action, wait, source: Source::Cli }
 }
 
-/// A desk over a router with one workload, whose provider has no plugin.
-async fn desk(directory: &tempfile::TempDir) -> Desk {
+/// A control over a router with one workload, whose provider has no plugin.
+async fn control(directory: &tempfile::TempDir) -> AdminControl {
     let toml = "[provider.none]\nplugin = \"there-is-no-such-plugin\"\n\
                 [workload.blog]\nprovider = \"none\"\n";
-    let config = Config::parse(vec![("drowse.toml".into(), toml.to_owned())], &Places::default());
+    let config =
+        Config::parse(vec![("drowse.toml".into(), toml.to_owned())], &DefaultPaths::default());
     let config = config.unwrap();
     let plugins = Plugins::new(PluginsConfig {
         dir: Some(directory.path().join("plugins")),
@@ -59,7 +60,7 @@ async fn desk(directory: &tempfile::TempDir) -> Desk {
     for spec in config.workloads {
         engine.add_workload(spec).unwrap();
     }
-    Desk {
+    AdminControl {
         engine,
         listeners: Vec::new(),
         configuration: vec!["drowse.toml".into()],
@@ -70,7 +71,7 @@ async fn desk(directory: &tempfile::TempDir) -> Desk {
 #[tokio::test]
 async fn the_status_names_what_is_wrong_with_a_provider() {
     let directory = tempfile::tempdir().unwrap();
-    let status = desk(&directory).await.status();
+    let status = control(&directory).await.status();
     let provider = &status.providers[0];
     assert!(!provider.state.usable);
     assert!(provider.state.cause.as_ref().unwrap().contains("there-is-no-such-plugin"));
@@ -80,9 +81,9 @@ async fn the_status_names_what_is_wrong_with_a_provider() {
 #[tokio::test]
 async fn a_wake_that_is_waited_for_says_why_it_failed() {
     let directory = tempfile::tempdir().unwrap();
-    let desk = desk(&directory).await;
+    let control = control(&directory).await;
     let wake = order(Action::Wake, Some(Duration::from_secs(30)));
-    let failure = desk.operate("blog", wake).await.unwrap_err();
+    let failure = control.operate("blog", wake).await.unwrap_err();
     assert_ne!(failure.code, ErrorCode::Timeout, "{failure}");
     assert!(failure.message.contains("there-is-no-such-plugin"), "{failure}");
 }
@@ -90,9 +91,9 @@ async fn a_wake_that_is_waited_for_says_why_it_failed() {
 #[tokio::test]
 async fn a_workload_that_sleeps_is_asleep_at_once() {
     let directory = tempfile::tempdir().unwrap();
-    let desk = desk(&directory).await;
+    let control = control(&directory).await;
     let sleep = order(Action::Sleep { force: false }, Some(Duration::from_secs(30)));
-    let status = desk.operate("blog", sleep).await.unwrap();
+    let status = control.operate("blog", sleep).await.unwrap();
     assert_eq!(status.phase, Phase::Asleep);
 }
 
@@ -100,7 +101,7 @@ async fn a_workload_that_sleeps_is_asleep_at_once() {
 async fn a_workload_that_nobody_knows_is_not_found() {
     let directory = tempfile::tempdir().unwrap();
     let wake = order(Action::Wake, None);
-    let failure = desk(&directory).await.operate("wiki", wake).await.unwrap_err();
+    let failure = control(&directory).await.operate("wiki", wake).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::NotFound);
 }
 

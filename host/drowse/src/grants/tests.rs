@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use drowse_config::{Config, Places};
+use drowse_config::{Config, DefaultPaths};
 use drowse_plugins::CommandWish;
 
 use super::*;
@@ -28,7 +28,8 @@ fn info() -> PluginInfo {
 
 fn provider(toml: &str) -> ProviderSettings {
     let toml = format!("[provider.docker]\nplugin = \"docker\"\n{toml}");
-    let config = Config::parse(vec![("drowse.toml".into(), toml)], &Places::default()).unwrap();
+    let config =
+        Config::parse(vec![("drowse.toml".into(), toml)], &DefaultPaths::default()).unwrap();
     config.providers.into_iter().next().unwrap()
 }
 
@@ -80,8 +81,8 @@ fn a_network_is_missing_where_it_is_needed_or_named() {
 }
 
 #[test]
-fn what_looks_wrong_here_is_a_doubt() {
-    let told = doubts(
+fn what_looks_wrong_on_this_machine_is_a_warning() {
+    let told = warnings(
         &info(),
         &provider(
             "endpoint.engine = { url = \"unix:///nowhere/at-all.sock\" }\n\
@@ -91,7 +92,7 @@ fn what_looks_wrong_here_is_a_doubt() {
              } }\n\
              command.x = { run = [\"true\"], directory = \"/nowhere/site\", limits = { cgroup = \
              \"/nowhere/group\" } }\n\
-             network.lan = { config = \"/nowhere/lan.conflist\", plugins = [\"/nowhere/cni\"] }",
+             network.lan = { config = \"/nowhere/lan.conflist\", plugin-dirs = [\"/nowhere/cni\"] }",
         ),
     );
     let all = told.join("\n");
@@ -107,7 +108,7 @@ fn what_looks_wrong_here_is_a_doubt() {
         "/nowhere/group",
         "`lan`: plugin `docker` does not ask for it",
         "/nowhere/lan.conflist",
-        "directories in `plugins`",
+        "directories in `plugin-dirs`",
     ] {
         assert!(all.contains(part), "{part} in {all}");
     }
@@ -132,9 +133,9 @@ fn an_endpoint_for_datagrams_is_granted_without_rules_and_no_other_kind_will_do(
     let mut toml = String::new();
     write("docker", &[lan], &mut toml);
     assert!(!toml.contains("rules"), "{toml}");
-    assert_eq!(doubts(&info, &provider(&toml)), [""; 0]);
+    assert_eq!(warnings(&info, &provider(&toml)), [""; 0]);
 
-    let told = doubts(
+    let told = warnings(
         &info,
         &provider(
             "endpoint.lan.url = \"http://localhost\"\nendpoint.engine.url = \"udp://10.0.0.1:9\"",
@@ -151,7 +152,7 @@ fn rules_that_follow_settings_are_missed_where_nobody_wrote_those() {
         info.endpoints[0].rules_follow = settings.iter().map(|it| (*it).to_owned()).collect();
         let engine = "endpoint.engine = { url = \"http://localhost\", rules = [\"GET /mine\"] }";
         let granted = format!("{engine}\ncommand.x.run = [\"true\"]\n{written}");
-        doubts(&info, &provider(&granted))
+        warnings(&info, &provider(&granted))
     };
     let written = "settings.status.path = \"/mine\"";
     assert!(told(&[], written)[0].contains("asks for rules"), "they are always the same");
@@ -172,14 +173,14 @@ fn rules_that_must_be_written_are_told_where_a_setting_says_what_is_sent() {
         ))
     };
     let written = "settings.registries = { \"ghcr.io\" = \"registry\" }";
-    let [told] = doubts(&info, &granted("", written)).try_into().unwrap();
+    let [told] = warnings(&info, &granted("", written)).try_into().unwrap();
     assert!(told.contains("the setting `registries`"), "{told}");
     let line = "write yours in [provider.docker.endpoint.registry]: \
                 rules = [\"POST /pull?from=registry.example/*\"]";
     assert!(told.ends_with(line), "{told}");
-    assert!(doubts(&info, &granted("", "")).is_empty(), "nobody wrote it");
+    assert!(warnings(&info, &granted("", "")).is_empty(), "nobody wrote it");
     let own = ", rules = [\"POST /pull?from=ghcr.io/*\"]";
-    assert!(doubts(&info, &granted(own, written)).is_empty());
+    assert!(warnings(&info, &granted(own, written)).is_empty());
 }
 
 #[test]
@@ -187,7 +188,7 @@ fn a_rule_that_lets_any_query_pass_with_credentials_is_doubted() {
     let mut info = info();
     info.endpoints[0].rules.truncate(1);
     let told = |headers: &str, rules: &str| {
-        doubts(
+        warnings(
             &info,
             &provider(&format!(
                 "endpoint.engine = {{ url = \"http://localhost\", {headers}rules = [\"GET /containers/*/json\", {rules}] }}\n\
@@ -196,8 +197,8 @@ fn a_rule_that_lets_any_query_pass_with_credentials_is_doubted() {
         )
     };
     let secret = "headers = { X-Key = \"s3cret\" }, ";
-    let [doubt] = told(secret, "\"GET /**?*\"").try_into().unwrap();
-    assert!(doubt.contains("rule \"GET /**?*\" lets any query pass"), "{doubt}");
+    let [warning] = told(secret, "\"GET /**?*\"").try_into().unwrap();
+    assert!(warning.contains("rule \"GET /**?*\" lets any query pass"), "{warning}");
     assert!(told("", "\"GET /**?*\"").is_empty(), "nothing is added there");
     assert!(told(secret, "\"GET /a?b=*\"").is_empty(), "it says which keys");
 }
@@ -206,8 +207,9 @@ fn a_rule_that_lets_any_query_pass_with_credentials_is_doubted() {
 fn wishes_are_written_as_grants_that_the_reader_takes() {
     let mut toml = "[provider.docker]\nplugin = \"docker\"\n".to_owned();
     write("docker", &info().endpoints, &mut toml);
-    let config = Config::parse(vec![("drowse.toml".into(), toml.clone())], &Places::default());
-    let provider = config.unwrap_or_else(|mistakes| panic!("{mistakes}\n{toml}")).providers;
+    let config =
+        Config::parse(vec![("drowse.toml".into(), toml.clone())], &DefaultPaths::default());
+    let provider = config.unwrap_or_else(|errors| panic!("{errors}\n{toml}")).providers;
     let endpoints = &provider[0].endpoints;
     assert_eq!(endpoints.len(), 1, "the optional one is a comment: {toml}");
     assert_eq!(endpoints["engine"].rules.as_ref().unwrap(), &info().endpoints[0].rules);
@@ -216,7 +218,7 @@ fn wishes_are_written_as_grants_that_the_reader_takes() {
         .map(|line| line.strip_prefix("# ").filter(|rest| is_code(rest)).unwrap_or(line))
         .map(|line| format!("{line}\n"))
         .collect();
-    let config = Config::parse(vec![("drowse.toml".into(), uncommented)], &Places::default());
+    let config = Config::parse(vec![("drowse.toml".into(), uncommented)], &DefaultPaths::default());
     assert_eq!(config.unwrap().providers[0].endpoints.len(), 2);
 }
 

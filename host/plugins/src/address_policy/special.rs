@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Networks where clouds serve credentials, configuration and user data, with the service that the
 /// cloud's documentation names. Those in 169.254.0.0/16 are listed too, because a provider's
-/// `reach` may allow other link-local addresses.
+/// `allow-addresses` may allow other link-local addresses.
 const METADATA: &[(IpNet, &str)] = &[
     // Also Azure, DigitalOcean, Google Cloud, Hetzner, Huawei, IBM, OpenStack, Oracle, Vultr.
     (v4([169, 254, 169, 254]), "the metadata service of most clouds"),

@@ -56,7 +56,7 @@ fn private_networks_and_this_machine_are_allowed_by_default() {
     }
     for host in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2001:db8::1", "::ffff:8.8.8.8"] {
         let refusal = check(None, host, Some(80)).unwrap_err();
-        assert!(refusal.contains("add to [provider.docker]: reach = [\""), "{refusal}");
+        assert!(refusal.contains("add to [provider.docker]: allow-addresses = [\""), "{refusal}");
     }
 }
 
@@ -141,7 +141,7 @@ fn link_local_addresses_are_refused_unless_a_rule_names_them() {
                 refusal.contains("is link-local, where clouds keep their metadata"),
                 "{refusal}"
             );
-            assert!(refusal.contains("add to [provider.docker]: reach = ["), "{refusal}");
+            assert!(refusal.contains("add to [provider.docker]: allow-addresses = ["), "{refusal}");
         }
     }
     for reach in ["169.254.1.2", "169.254.1.0/24", "169.254.0.0/16", "169.254.1.2:80"] {
@@ -348,7 +348,7 @@ async fn a_network_rule_does_not_allow_this_machine_s_address_in_it() {
     for (host, address) in [("10.0.0.5", "10.0.0.5:80"), ("nas.lan", "127.0.0.1:80")] {
         let refusal = dialled(&lan, host, address).await.unwrap_err();
         assert!(
-            refusal.contains("is this machine: add to [provider.docker]: reach ="),
+            refusal.contains("is this machine: add to [provider.docker]: allow-addresses ="),
             "{refusal}"
         );
     }
@@ -373,7 +373,7 @@ async fn a_name_is_checked_by_its_address_when_the_connection_is_made() {
         ("[::ffff:169.254.169.254]:80", "which gives out secrets"),
         ("127.0.0.1:2375", "an endpoint of provider"),
         ("169.254.7.7:80", "is link-local"),
-        ("127.0.0.1:80", "127.0.0.1 is this machine: add to [provider.docker]: reach ="),
+        ("127.0.0.1:80", "127.0.0.1 is this machine: add to [provider.docker]: allow-addresses ="),
         ("[::1]:80", "::1 is this machine"),
         ("[64:ff9b::127.0.0.1]:80", "is this machine"),
     ] {
@@ -416,7 +416,7 @@ fn rules_replace_the_default() {
     }
     for host in ["10.0.0.2", "127.0.0.1", "example.org", "badexample.org", "box.lan"] {
         let refusal = check(Some(reach), host, None).unwrap_err();
-        assert!(refusal.contains("reach = [..., \""), "{refusal}");
+        assert!(refusal.contains("allow-addresses = [..., \""), "{refusal}");
     }
     assert!(check(Some(&[]), "10.0.0.1", None).is_err());
 }

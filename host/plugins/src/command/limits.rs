@@ -57,8 +57,8 @@ impl Bounds {
         }
         let cpu = cpu.map(|cpu| cpu.as_secs().max(1));
         for (name, resource, limit) in [
-            ("cpu", Resource::Cpu, cpu),
-            ("files", Resource::Nofile, *files),
+            ("cpu-time", Resource::Cpu, cpu),
+            ("open-files", Resource::Nofile, *files),
             ("processes", Resource::Nproc, *processes),
             // Last, because it applies to the launcher itself too.
             ("memory", Resource::Data, *memory),

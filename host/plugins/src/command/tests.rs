@@ -160,7 +160,7 @@ async fn ungranted_commands_and_additions_are_refused_with_the_line_to_add() {
     assert!(unknown.contains("add to [provider.process]: command.shop = { run = "), "{unknown}");
     let arguments = refusal(processes.spawn("blog", &["-x".into()], &[]).await);
     assert!(
-        arguments.ends_with("add to [provider.process.command.blog]: extra-arguments = true"),
+        arguments.ends_with("add to [provider.process.command.blog]: allow-extra-arguments = true"),
         "{arguments}"
     );
     let variable =

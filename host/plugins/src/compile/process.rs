@@ -70,7 +70,7 @@ pub(super) async fn compile(
     let Ok(outcome) = outcome else {
         return Err(format!(
             "compiling it took more than {} and was stopped; the machine is very busy, or \
-             plugin-limits.compile-time is too short for it",
+             plugin-limits.compile-cpu-time is too short for it",
             seconds(wall)
         ));
     };
@@ -153,7 +153,7 @@ fn no_output(limits: CompileLimits, status: ExitStatus, complaint: &str) -> Stri
     let is = |wanted: Signal| signal == Some(wanted.as_raw());
     if is(Signal::XCPU) {
         return format!(
-            "compiling it took more than {} of CPU time and was stopped (plugin-limits.compile-time)",
+            "compiling it took more than {} of CPU time and was stopped (plugin-limits.compile-cpu-time)",
             seconds(limits.time)
         );
     }

@@ -7,12 +7,13 @@ use super::*;
 use crate::samples;
 
 fn parse(text: &str) -> Config {
-    let read = Config::parse(vec![("drowse.toml".into(), text.to_owned())], &Places::default());
-    read.unwrap_or_else(|mistakes| panic!("{mistakes}\n\n{text}"))
+    let read =
+        Config::parse(vec![("drowse.toml".into(), text.to_owned())], &DefaultPaths::default());
+    read.unwrap_or_else(|errors| panic!("{errors}\n\n{text}"))
 }
 
 #[test]
-fn what_is_written_is_a_configuration_without_mistakes() {
+fn what_is_written_is_a_valid_configuration() {
     for platform in [Platform::Docker, Platform::Process] {
         let config = parse(&starter(&platform, None));
         assert_eq!(config.listeners.len(), 1);
@@ -26,7 +27,7 @@ fn what_is_commented_out_can_be_used_as_it_is() {
     for platform in [Platform::Docker, Platform::Process] {
         let text = starter(&platform, None);
         let code = |line: &str| {
-            ["trust =", "sleep =", "ready =", "waiting =", "environment ="]
+            ["trusted-proxies =", "sleep =", "ready =", "waiting =", "environment ="]
                 .iter()
                 .any(|begin| line.starts_with(begin))
         };
@@ -70,7 +71,7 @@ fn the_first_program_serves_a_directory_of_its_own() {
     for _ in 0..2 {
         write(&asked, &starter(&Platform::Process, None), &Output::plain()).unwrap();
     }
-    let config = Config::load(&file, &Places::default()).unwrap();
+    let config = Config::load(&file, &DefaultPaths::default()).unwrap();
     let served = config.providers[0].commands["hello"].directory.as_ref().unwrap();
     assert_eq!(std::fs::read_dir(served).unwrap().count(), 1);
     assert_eq!(served.parent(), Some(directory.path()));

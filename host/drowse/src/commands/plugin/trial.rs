@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use drowse_config::{Config, Places, TrialFile};
+use drowse_config::{Config, DefaultPaths, TrialFile};
 use drowse_conformance::{About, Check, Plan, Report, TestHost, Verdict, Wish};
 use drowse_core::{Failure, Provider, ProviderName};
 use drowse_plugins::{
@@ -220,8 +220,8 @@ fn flaws(info: &PluginInfo) -> Vec<String> {
     let mut text = format!("[provider.{BARE}]\nplugin = \"{BARE}\"\n");
     grants::write(BARE, &endpoints, &mut text);
     grants::write_networks(BARE, &networks, &mut text);
-    let parsed = Config::parse(vec![(PathBuf::from("grants"), text)], &Places::default());
-    let refused = parsed.err().into_iter().flatten().map(|mistake| mistake.message);
+    let parsed = Config::parse(vec![(PathBuf::from("grants"), text)], &DefaultPaths::default());
+    let refused = parsed.err().into_iter().flatten().map(|error| error.message);
     let settings: BTreeSet<_> = [&info.settings_schema, &info.target_schema]
         .into_iter()
         .flat_map(|schema| grants::properties(schema).into_keys())

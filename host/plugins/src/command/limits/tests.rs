@@ -77,7 +77,7 @@ async fn a_program_is_not_started_if_a_limit_cannot_be_applied() {
         // Above the kernel's maximum.
         let why =
             refused(CommandLimits { files: Some(u64::MAX >> 2), ..CommandLimits::default() }).await;
-        assert!(why.contains("limits.files: cannot be set"), "{why}");
+        assert!(why.contains("limits.open-files: cannot be set"), "{why}");
     }
 }
 

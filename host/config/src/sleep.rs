@@ -5,13 +5,13 @@ use std::ops::RangeInclusive;
 use drowse_core::{Deeper, ReadyCheck, SleepMethod, SleepPlan, Veto};
 
 use crate::{
-    forms::{
-        COMMAND_INSIDE, DEEPER_METHOD, DURATION, FLAG, PERCENT, PORT, SLEEP_METHOD, STATUSES, TEXT,
-    },
-    read::{Form, Reader, Section},
+    read::{Reader, Section, ValueParser},
     ready::is_path,
     signal,
-    source::Place,
+    source::Span,
+    values::{
+        COMMAND_INSIDE, DEEPER_METHOD, DURATION, FLAG, PERCENT, PORT, SLEEP_METHOD, STATUSES, TEXT,
+    },
 };
 
 /// What may speak against sleeping, perhaps without a port.
@@ -20,7 +20,7 @@ pub(crate) struct Busy {
     pub(crate) http: Option<(String, RangeInclusive<u16>)>,
     pub(crate) players: bool,
     pub(crate) port: Option<u16>,
-    pub(crate) place: Place,
+    pub(crate) span: Span,
 }
 
 /// `[workload.NAME.sleep]`
@@ -28,50 +28,54 @@ pub(crate) fn sleep(r: &mut Reader, section: &Section<'_>) -> Option<SleepPlan> 
     plan(r, section, &SLEEP_METHOD)
 }
 
-fn plan(r: &mut Reader, section: &Section<'_>, method: &Form<SleepMethod>) -> Option<SleepPlan> {
+fn plan(
+    r: &mut Reader,
+    section: &Section<'_>,
+    method: &ValueParser<SleepMethod>,
+) -> Option<SleepPlan> {
     let method = section.get(r, "method", method);
     let signal = section.find(r, "signal", &TEXT);
     let grace = section.get(r, "grace", &DURATION);
     let method = method?;
     if method == SleepMethod::Pause && section.has("signal") {
-        r.complain(section.place_of("signal"), "pausing sends no signal; take `signal` out");
+        r.report(section.span_of("signal"), "pausing sends no signal; take `signal` out");
     }
     if section.has("grace") && method != SleepMethod::Stop {
         let message = "only `stop` waits for its end; take `grace` out, or set `method = \"stop\"`";
-        r.complain(section.place_of("grace"), message);
+        r.report(section.span_of("grace"), message);
     }
     let signal = signal?;
     if let Some(flaw) = signal.as_deref().and_then(signal::flaw) {
-        r.complain(section.place_of("signal"), flaw);
+        r.report(section.span_of("signal"), flaw);
         return None;
     }
     Some(SleepPlan { method, signal, grace: grace? })
 }
 
-/// `[workload.NAME.deeper]`
+/// `[workload.NAME.deep-sleep]`
 pub(crate) fn deeper(
     r: &mut Reader,
     workload: &Section<'_>,
     light: Option<&SleepPlan>,
 ) -> Option<Option<Deeper>> {
-    if !workload.has("deeper") {
+    if !workload.has("deep-sleep") {
         return Some(None);
     }
-    let section = workload.table(r, "deeper")?;
+    let section = workload.table(r, "deep-sleep")?;
     let after = section.get(r, "after", &DURATION);
     let plan = plan(r, &section, &DEEPER_METHOD)?;
     if light.is_some_and(|light| light.method != SleepMethod::Pause) {
         let message = "there is no deeper sleep than `stop` and `kill`; set `sleep.method = \
-                       \"pause\"`, or take `deeper` out";
-        r.complain(section.place, message);
+                       \"pause\"`, or take `deep-sleep` out";
+        r.report(section.span, message);
         return None;
     }
     Some(Some(Deeper { after: after?, plan }))
 }
 
-/// `[workload.NAME.busy]`
+/// `[workload.NAME.keep-awake-if]`
 pub(crate) fn busy(r: &mut Reader, workload: &Section<'_>) -> Option<Busy> {
-    let section = workload.table(r, "busy")?;
+    let section = workload.table(r, "keep-awake-if")?;
     let cpu = section.find(r, "cpu-above", &PERCENT);
     let http = section.find(r, "http", &TEXT);
     let status = section.get(r, "status", &STATUSES);
@@ -80,17 +84,17 @@ pub(crate) fn busy(r: &mut Reader, workload: &Section<'_>) -> Option<Busy> {
     let port = section.find(r, "port", &PORT);
     let http = http?;
     if let Some(path) = &http
-        && !is_path(r, section.place_of("http"), path)
+        && !is_path(r, section.span_of("http"), path)
     {
         return None;
     }
     if http.is_none() && section.has("status") {
-        r.complain(section.place_of("status"), "`status` has no meaning without `http`");
+        r.report(section.span_of("status"), "`status` has no meaning without `http`");
     }
     if section.has("port") && http.is_none() && players.is_none_or(|players| players != Some(true))
     {
         let message = "`port` has no meaning without `http` or `players`";
-        r.complain(section.place_of("port"), message);
+        r.report(section.span_of("port"), message);
     }
     let mut vetoes = Vec::new();
     vetoes.extend(cpu?.map(Veto::CpuAbove));
@@ -100,7 +104,7 @@ pub(crate) fn busy(r: &mut Reader, workload: &Section<'_>) -> Option<Busy> {
         http: http.zip(status),
         players: players?.unwrap_or(false),
         port: port?,
-        place: section.place,
+        span: section.span,
     })
 }
 

@@ -12,14 +12,14 @@ use drowse_plugins::files;
 const LOCK: &str = "router.lock";
 
 /// The state directory, which is this router's alone until this is dropped.
-pub(crate) struct Place {
+pub(crate) struct StateDir {
     directory: PathBuf,
     _lock: File,
 }
 
-// === impl Place ===
+// === impl StateDir ===
 
-impl Place {
+impl StateDir {
     /// Makes the directory if it is not there. Fails when others could change what is in it, and
     /// when another router uses it.
     pub(crate) fn open(directory: &Path) -> io::Result<Self> {
@@ -31,9 +31,9 @@ impl Place {
         let lock = lock.open(directory.join(LOCK))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { directory, _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(io::Error::other(
-                "another router uses it: give this one another `state` directory",
-            )),
+            Err(TryLockError::WouldBlock) => {
+                Err(io::Error::other("another router uses it: give this one another `state-dir`"))
+            }
             Err(TryLockError::Error(error)) => Err(error),
         }
     }

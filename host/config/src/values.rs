@@ -1,4 +1,4 @@
-//! The forms that single values have: texts, numbers, durations, sizes, addresses, words.
+//! The values that single values have: texts, numbers, durations, sizes, addresses, words.
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
@@ -8,7 +8,7 @@ use drowse_routes::Waiting;
 use ipnet::IpNet;
 
 use crate::{
-    read::{Form, Reader},
+    read::{Reader, ValueParser},
     schema::{Kind, nearest},
     tree::{Node, Value},
     units,
@@ -28,12 +28,12 @@ pub(crate) use who::{
     SIMILAR_PATHS, STATUS,
 };
 
-/// A form by its word in the reference, what a mistake says was expected, and how it is read.
+/// A form by its word in the reference, what an error says was expected, and how it is read.
 macro_rules! form {
     ($(#[$doc:meta])* $name:ident: $type:ty, $word:literal, $expected:literal, $read:expr) => {
         $(#[$doc])*
-        pub(crate) const $name: Form<$type> =
-            Form { kind: Kind::Value { word: $word, expected: $expected }, read: $read };
+        pub(crate) const $name: ValueParser<$type> =
+            ValueParser { kind: Kind::Value { word: $word, expected: $expected }, read: $read };
     };
 }
 use form;
@@ -42,7 +42,7 @@ use form;
 macro_rules! choice {
     ($(#[$doc:meta])* $name:ident: $type:ty { $($word:literal => $value:expr),+ $(,)? }) => {
         $(#[$doc])*
-        pub(crate) const $name: Form<$type> = Form {
+        pub(crate) const $name: ValueParser<$type> = ValueParser {
             kind: Kind::Choice(&[$($word),+]),
             read: |r, node| match word(r, node, &[$($word),+])? {
                 $($word => Some($value),)+
@@ -116,7 +116,7 @@ form!(
     /// A path; a relative one starts at its file's directory.
     PATH: PathBuf, "path", "a path in quotes", |r, node| {
         let path = text(r, node, PATH.kind)?;
-        Some(r.directory(node.place).join(path))
+        Some(r.directory(node.span).join(path))
     }
 );
 form!(
@@ -244,13 +244,13 @@ choice!(
     }
 );
 
-/// Reads every item, so that every mistake is noted; `None` when there was one.
+/// Reads every item, so that every error is noted; `None` when there was one.
 fn each<'n, T>(items: &'n [Node], read: impl FnMut(&'n Node) -> Option<T>) -> Option<Vec<T>> {
     let read: Vec<Option<T>> = items.iter().map(read).collect();
     read.into_iter().collect()
 }
 
-/// A text that is not empty; `kind` is what a mistake says was expected.
+/// A text that is not empty; `kind` is what an error says was expected.
 fn text(r: &mut Reader, node: &Node, kind: Kind) -> Option<String> {
     match &node.value {
         Value::Text(text) if text.trim().is_empty() => r.refuse(node, "the text is empty"),

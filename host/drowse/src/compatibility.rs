@@ -20,7 +20,7 @@ pub(crate) fn flaws(
     let mut flaws = settings_flaws(info, &settings);
     flaws.extend(sleep_flaw(info, "sleep", &workload.sleep));
     flaws.extend(
-        workload.deeper.iter().filter_map(|deeper| sleep_flaw(info, "deeper", &deeper.plan)),
+        workload.deeper.iter().filter_map(|deeper| sleep_flaw(info, "deep-sleep", &deeper.plan)),
     );
     flaws.extend(signal_flaw(info, workload));
     flaws.extend(look_flaws(info, granted, workload));
@@ -29,7 +29,7 @@ pub(crate) fn flaws(
 }
 
 /// What is allowed and looks wrong: a share of its pool's memory that nobody ever knows.
-pub(crate) fn doubt(
+pub(crate) fn warning(
     info: &PluginInfo,
     pools: &[PoolSpec],
     workload: &WorkloadSpec,
@@ -90,8 +90,8 @@ fn look_flaws(
     let busy = |veto: &Veto| matches!(veto, Veto::Busy(check) if runs(check));
     let measured = vetoes.iter().any(|veto| matches!(veto, Veto::CpuAbove(_)));
     need("ready", runs(&workload.ready), Ability::Exec, "run commands; take another check");
-    need("busy", vetoes.iter().any(busy), Ability::Exec, "run commands; take `exec` out");
-    need("busy", measured, Ability::Usage, "tell CPU time; take `cpu-above` out");
+    need("keep-awake-if", vetoes.iter().any(busy), Ability::Exec, "run commands; take `exec` out");
+    need("keep-awake-if", measured, Ability::Usage, "tell CPU time; take `cpu-above` out");
     flaws
 }
 

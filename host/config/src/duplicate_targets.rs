@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
-use crate::{config::Found, read::Reader, workload::Draft};
+use crate::{config::ConfigDraft, read::Reader, workload::Draft};
 
 /// Complains of every workload whose target another has already.
-pub(crate) fn refuse(r: &mut Reader, found: &Found) {
+pub(crate) fn refuse(r: &mut Reader, found: &ConfigDraft) {
     let mut drafts: Vec<_> =
         found.workloads.values().filter_map(|(draft, _)| draft.as_ref()).collect();
-    drafts.sort_by_key(|draft| draft.places.target);
+    drafts.sort_by_key(|draft| draft.spans.target);
     let mut firsts: HashMap<_, &Draft> = HashMap::new();
     for draft in drafts {
         let (provider, handle) = (&draft.spec.provider, &draft.spec.target.handle);
@@ -21,9 +21,9 @@ pub(crate) fn refuse(r: &mut Reader, found: &Found) {
                      two routes may lead to one workload",
                     handle.escape_debug(),
                     first.spec.name,
-                    r.show(first.places.target),
+                    r.show(first.spans.target),
                 );
-                r.complain(draft.places.target, message);
+                r.report(draft.spans.target, message);
             }
         }
     }

@@ -14,7 +14,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::place::Place;
+use crate::state_dir::StateDir;
 
 /// Between two looks at who was visited.
 const ROUND: Duration = Duration::from_secs(5);
@@ -24,10 +24,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 const USED: Duration = Duration::from_secs(15);
 /// The last time of writing may take so long.
 pub(crate) const LAST: Duration = Duration::from_secs(1);
-const FILE: &str = "lives.json";
+const FILE: &str = "instances.json";
 
 /// The file being kept, if it can be.
-pub(crate) struct Lives(Option<Keeper>);
+pub(crate) struct SavedState(Option<Keeper>);
 
 struct Keeper {
     task: JoinHandle<()>,
@@ -40,15 +40,19 @@ struct Written {
     at: Instant,
 }
 
-// === impl Lives ===
+// === impl SavedState ===
 
-impl Lives {
+impl SavedState {
     /// Recalls what the file says, and keeps it from now on; without a place for it nothing is
     /// kept. Called before there are providers: what runs is found as soon as there is one.
-    pub(crate) fn keep(place: Option<Arc<Place>>, engine: &Arc<Engine>, runtime: &Handle) -> Self {
-        let Some(place) = place else { return Self(None) };
-        let shown = place.directory().display();
-        match read(&place) {
+    pub(crate) fn keep(
+        state_dir: Option<Arc<StateDir>>,
+        engine: &Arc<Engine>,
+        runtime: &Handle,
+    ) -> Self {
+        let Some(state_dir) = state_dir else { return Self(None) };
+        let shown = state_dir.directory().display();
+        match read(&state_dir) {
             Ok(notes) => engine.recall(notes),
             Err(error) => tracing::warn!(
                 "{shown}/{FILE}: {error}; what is found running is kept until somebody has visited \
@@ -58,7 +62,7 @@ impl Lives {
         let (changes, last) = (engine.changes(), Arc::new(Notify::new()));
         let engine = Arc::downgrade(engine);
         let task =
-            runtime.spawn(write_again_and_again(place.clone(), engine, changes, last.clone()));
+            runtime.spawn(write_again_and_again(state_dir.clone(), engine, changes, last.clone()));
         Self(Some(Keeper { task, last }))
     }
 
@@ -74,7 +78,7 @@ impl Lives {
 }
 
 async fn write_again_and_again(
-    place: Arc<Place>,
+    state_dir: Arc<StateDir>,
     engine: Weak<Engine>,
     mut changes: broadcast::Receiver<PhaseChange>,
     last: Arc<Notify>,
@@ -90,7 +94,7 @@ async fn write_again_and_again(
         };
         let Some(notes) = engine.upgrade().map(|engine| engine.lives()) else { return };
         if written.as_ref().is_none_or(|written| written.is_old(&notes, ends)) {
-            let (file, text) = (place.clone(), notes.clone());
+            let (file, text) = (state_dir.clone(), notes.clone());
             match tokio::task::spawn_blocking(move || write(&file, &text)).await {
                 Ok(Ok(())) => {
                     written = Some(Written { notes, at: Instant::now() });
@@ -99,7 +103,7 @@ async fn write_again_and_again(
                 Ok(Err(error)) if !complained => {
                     tracing::warn!(
                         "{}/{FILE}: {error}; after a restart idle times begin anew",
-                        place.directory().display()
+                        state_dir.directory().display()
                     );
                     complained = true;
                 }
@@ -118,16 +122,16 @@ async fn write_again_and_again(
     }
 }
 
-fn read(place: &Place) -> io::Result<Vec<LifeNote>> {
-    match fs::read(place.directory().join(FILE)) {
+fn read(state_dir: &StateDir) -> io::Result<Vec<LifeNote>> {
+    match fs::read(state_dir.directory().join(FILE)) {
         Ok(text) => serde_json::from_slice(&text).map_err(io::Error::other),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }
 
-fn write(place: &Place, notes: &[LifeNote]) -> io::Result<()> {
-    place.write(FILE, &serde_json::to_vec(notes)?)
+fn write(state_dir: &StateDir, notes: &[LifeNote]) -> io::Result<()> {
+    state_dir.write(FILE, &serde_json::to_vec(notes)?)
 }
 
 // === impl Written ===

@@ -4,7 +4,7 @@ use std::{env, path::PathBuf};
 
 /// What defaults depend on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Places {
+pub struct DefaultPaths {
     /// The user is root.
     pub root: bool,
     /// The user's home.
@@ -21,9 +21,9 @@ pub struct Places {
     pub user: u32,
 }
 
-// === impl Places ===
+// === impl DefaultPaths ===
 
-impl Places {
+impl DefaultPaths {
     /// This machine's and this user's.
     pub fn of_this_user() -> Self {
         let user = rustix::process::geteuid();

@@ -1,4 +1,4 @@
-//! The forms of values that say who may come in and who may wake.
+//! The values of values that say who may come in and who may wake.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use drowse_routes::{
 
 use super::{TEXT, choice, each, form, grants::is_header_name, text, word};
 use crate::{
-    read::{Form, Reader},
+    read::{Reader, ValueParser},
     schema::Kind,
     tree::{Node, Value},
     units,

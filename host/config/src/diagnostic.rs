@@ -2,11 +2,11 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use crate::source::{Place, Position, Quote, Source};
+use crate::source::{Position, Quote, Source, Span};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct Diagnostic {
     /// The file it is in.
     pub file: PathBuf,
     /// Where in the file; absent when it concerns the file as a whole.
@@ -19,19 +19,19 @@ pub struct Mistake {
 
 /// Everything that is wrong, in the order of the files; never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Mistakes(Vec<Mistake>);
+pub struct Diagnostics(Vec<Diagnostic>);
 
-// === impl Mistake ===
+// === impl Diagnostic ===
 
-impl Mistake {
-    /// A mistake at `place`.
-    pub(crate) fn at(sources: &[Source], place: Place, message: String) -> Self {
-        let source = &sources[place.file];
+impl Diagnostic {
+    /// An error at `place`.
+    pub(crate) fn at(sources: &[Source], span: Span, message: String) -> Self {
+        let source = &sources[span.file];
         Self {
             file: source.path.clone(),
-            position: Some(source.position(place.start)),
+            position: Some(source.position(span.start)),
             message,
-            quote: Some(source.quote(place)),
+            quote: Some(source.quote(span)),
         }
     }
 
@@ -50,7 +50,7 @@ impl Mistake {
     }
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
         let Some(Position { line, column }) = self.position else {
@@ -68,42 +68,42 @@ impl fmt::Display for Mistake {
     }
 }
 
-// === impl Mistakes ===
+// === impl Diagnostics ===
 
-impl Mistakes {
-    /// None when there are no mistakes.
-    pub(crate) fn new(mistakes: Vec<Mistake>) -> Option<Self> {
-        (!mistakes.is_empty()).then_some(Self(mistakes))
+impl Diagnostics {
+    /// None when there are no errors.
+    pub(crate) fn new(errors: Vec<Diagnostic>) -> Option<Self> {
+        (!errors.is_empty()).then_some(Self(errors))
     }
 
     /// Each of them.
-    pub fn iter(&self) -> std::slice::Iter<'_, Mistake> {
+    pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.0.iter()
     }
 }
 
-impl IntoIterator for Mistakes {
-    type Item = Mistake;
-    type IntoIter = std::vec::IntoIter<Mistake>;
+impl IntoIterator for Diagnostics {
+    type Item = Diagnostic;
+    type IntoIter = std::vec::IntoIter<Diagnostic>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
     }
 }
 
-impl From<Mistake> for Mistakes {
-    fn from(mistake: Mistake) -> Self {
-        Self(vec![mistake])
+impl From<Diagnostic> for Diagnostics {
+    fn from(error: Diagnostic) -> Self {
+        Self(vec![error])
     }
 }
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, mistake) in self.0.iter().enumerate() {
+        for (index, error) in self.0.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n\n")?;
             }
-            mistake.fmt(f)?;
+            error.fmt(f)?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The forms of values in grants: commands, headers, rules, certificates.
+//! The values of values in grants: commands, headers, rules, certificates.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -10,7 +10,7 @@ use drowse_plugins::{
 
 use super::{TEXT, choice, each, form, text, word};
 use crate::{
-    read::{Form, Reader},
+    read::{Reader, ValueParser},
     schema::{Kind, nearest},
     tree::{Node, Value},
 };
@@ -24,7 +24,7 @@ form!(
         let (program, arguments) = command(r, node, ARGUMENTS.kind)?;
         // A bare name is looked up in PATH; anything else is a path like every other.
         let program = if program.contains('/') {
-            r.directory(node.place).join(program).to_string_lossy().into_owned()
+            r.directory(node.span).join(program).to_string_lossy().into_owned()
         } else {
             program
         };
@@ -53,7 +53,7 @@ form!(
         for (name, entry) in entries {
             if name.is_empty() || name.contains(['=', '\0']) {
                 whole = false;
-                r.complain(entry.key, "this cannot be the name of an environment variable");
+                r.report(entry.key, "this cannot be the name of an environment variable");
             }
             match &entry.node.value {
                 Value::Text(text) if !text.contains('\0') => {
@@ -80,7 +80,7 @@ form!(
         for (name, entry) in entries {
             if !is_header_name(name) {
                 whole = false;
-                r.complain(entry.key, "this cannot be the name of a header");
+                r.report(entry.key, "this cannot be the name of a header");
             }
             match secret(r, &entry.node) {
                 Some(secret) => headers.push((name.clone(), secret)),
@@ -216,13 +216,13 @@ fn secret(r: &mut Reader, node: &Node) -> Option<Secret> {
             || "known keys are `env`, `file`, `prefix`".to_owned(),
             |near| format!("did you mean `{near}`?"),
         );
-        r.complain(entry.key, format!("unknown key `{name}` in a header's value; {advice}"));
+        r.report(entry.key, format!("unknown key `{name}` in a header's value; {advice}"));
     }
     let prefix = prefix?.unwrap_or_default();
     match (env?, file?) {
         (Some(name), None) if whole => Some(Secret::Env { prefix, name }),
         (None, Some(file)) if whole => {
-            let path = r.directory(node.place).join(Path::new(&file));
+            let path = r.directory(node.span).join(Path::new(&file));
             Some(Secret::File { prefix, path })
         }
         _ if !whole => None,

@@ -24,8 +24,8 @@ fn what_was_written_is_read_again_by_the_next_router_and_by_nobody_else() {
     let home = directory();
     let state = home.path().join("state");
     let notes = vec![note("blog", SystemTime::now()), note("wiki", SystemTime::UNIX_EPOCH)];
-    write(&Place::open(&state).expect("free"), &notes).expect("written");
-    assert_eq!(read(&Place::open(&state).expect("free")).expect("read"), notes);
+    write(&StateDir::open(&state).expect("free"), &notes).expect("written");
+    assert_eq!(read(&StateDir::open(&state).expect("free")).expect("read"), notes);
     let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
     assert_eq!((mode(&state), mode(&state.join(FILE))), (0o700, 0o600));
 }
@@ -33,10 +33,10 @@ fn what_was_written_is_read_again_by_the_next_router_and_by_nobody_else() {
 #[test]
 fn a_missing_file_is_an_empty_one_and_a_broken_one_is_told() {
     let home = directory();
-    let place = Place::open(home.path()).expect("free");
-    assert!(read(&place).expect("none").is_empty());
+    let state_dir = StateDir::open(home.path()).expect("free");
+    assert!(read(&state_dir).expect("none").is_empty());
     fs::write(home.path().join(FILE), b"{").expect("written");
-    assert!(read(&place).is_err());
+    assert!(read(&state_dir).is_err());
 }
 
 #[test]

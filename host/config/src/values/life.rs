@@ -1,10 +1,10 @@
-//! The forms of values that say how a workload lives.
+//! The values of values that say how a workload lives.
 
 use drowse_core::{Adopt, Alarm, Need, PoolName, Until, Window, WorkloadName};
 
 use super::{TEXT, choice, each, form, text, word};
 use crate::{
-    read::{Form, Reader, found},
+    read::{Reader, ValueParser, found},
     schema::Kind,
     tree::{Node, Value},
 };
@@ -88,7 +88,7 @@ fn need(r: &mut Reader, node: &Node) -> Option<Need> {
     };
     for (key, entry) in entries {
         if !matches!(key.as_str(), "workload" | "until") {
-            r.complain(
+            r.report(
                 entry.key,
                 format!("unknown key `{key}` in a need; known keys are `workload`, `until`"),
             );

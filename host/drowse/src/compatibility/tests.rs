@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use drowse_config::{Config, Places};
+use drowse_config::{Config, DefaultPaths};
 use drowse_plugins::{CommandWish, EndpointWish, NetworkWish};
 use serde_json::json;
 
@@ -14,7 +14,8 @@ fn info(abilities: &[Ability], target_schema: Value) -> PluginInfo {
 fn workload(keys: &str) -> WorkloadSpec {
     let toml =
         format!("[provider.pve]\nplugin = \"pve\"\n[workload.a]\nprovider = \"pve\"\n{keys}");
-    let config = Config::parse(vec![("drowse.toml".into(), toml)], &Places::default()).unwrap();
+    let config =
+        Config::parse(vec![("drowse.toml".into(), toml)], &DefaultPaths::default()).unwrap();
     config.workloads.into_iter().next().unwrap()
 }
 
@@ -25,7 +26,8 @@ fn told(info: &PluginInfo, workload: &WorkloadSpec) -> Vec<String> {
 
 fn provider(keys: &str) -> ProviderSettings {
     let toml = format!("[provider.pve]\nplugin = \"pve\"\n{keys}");
-    let config = Config::parse(vec![("drowse.toml".into(), toml)], &Places::default()).unwrap();
+    let config =
+        Config::parse(vec![("drowse.toml".into(), toml)], &DefaultPaths::default()).unwrap();
     config.providers.into_iter().next().unwrap()
 }
 
@@ -41,7 +43,7 @@ fn a_command_inside_needs_the_grant_that_is_named_like_the_ability() {
         optional: true,
     });
     let granted = provider("endpoint.exec.url = \"unix:///run/engine.sock\"");
-    for keys in ["busy.exec = [\"/bin/runs\"]", "ready.exec = [\"/bin/healthy\"]"] {
+    for keys in ["keep-awake-if.exec = [\"/bin/runs\"]", "ready.exec = [\"/bin/healthy\"]"] {
         let said = told(&info, &workload(keys));
         assert!(said.len() == 1 && said[0].contains("endpoint.exec = { url = "), "{said:?}");
         assert!(flaws(&info, &granted, &workload(keys)).is_empty(), "{keys}");
@@ -83,19 +85,19 @@ fn a_signal_that_the_router_cannot_send_is_told() {
 
 #[test]
 fn memory_that_nobody_tells_or_measures_is_a_doubt_where_it_has_a_ceiling() {
-    let toml = "[provider.pve]\nplugin = \"pve\"\n[pool.small]\nmemory = \"1GiB\"\n\
-                [pool.few]\nawake = 1\n[workload.a]\nprovider = \"pve\"\npool = \"small\"\n\
+    let toml = "[provider.pve]\nplugin = \"pve\"\n[pool.small]\nmax-memory = \"1GiB\"\n\
+                [pool.few]\nmax-awake = 1\n[workload.a]\nprovider = \"pve\"\npool = \"small\"\n\
                 [workload.b]\nprovider = \"pve\"\npool = \"few\"\n[workload.c]\n\
                 provider = \"pve\"\npool = \"small\"\nmemory = \"1MiB\"\n";
     let files = vec![("drowse.toml".into(), toml.to_owned())];
-    let config = Config::parse(files, &Places::default()).unwrap();
-    let doubtful = |info: &PluginInfo| -> Vec<&str> {
-        let doubtful = config.workloads.iter();
-        let doubtful = doubtful.filter(|it| doubt(info, &config.pools, it).is_some());
-        doubtful.map(|it| it.name.as_str()).collect()
+    let config = Config::parse(files, &DefaultPaths::default()).unwrap();
+    let without_memory = |info: &PluginInfo| -> Vec<&str> {
+        let without_memory = config.workloads.iter();
+        let without_memory = without_memory.filter(|it| warning(info, &config.pools, it).is_some());
+        without_memory.map(|it| it.name.as_str()).collect()
     };
-    assert_eq!(doubtful(&info(&[], json!({}))), ["a"]);
-    assert!(doubtful(&info(&[Ability::Usage], json!({}))).is_empty());
+    assert_eq!(without_memory(&info(&[], json!({}))), ["a"]);
+    assert!(without_memory(&info(&[Ability::Usage], json!({}))).is_empty());
 }
 
 #[test]

@@ -9,11 +9,11 @@ fn directory() -> tempfile::TempDir {
 #[test]
 fn two_routers_do_not_share_one_directory() {
     let home = directory();
-    let first = Place::open(home.path()).expect("free");
-    let second = Place::open(home.path()).err().expect("taken").to_string();
+    let first = StateDir::open(home.path()).expect("free");
+    let second = StateDir::open(home.path()).err().expect("taken").to_string();
     assert!(second.contains("another router"), "{second}");
     drop(first);
-    Place::open(home.path()).expect("free again");
+    StateDir::open(home.path()).expect("free again");
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn a_directory_that_others_may_write_to_is_refused() {
     let home = directory();
     let open = |mode| {
         fs::set_permissions(home.path(), fs::Permissions::from_mode(mode)).expect("ours");
-        Place::open(&home.path().join("state")).map(|_| ())
+        StateDir::open(&home.path().join("state")).map(|_| ())
     };
     open(0o700).expect("ours alone");
     let above = open(0o777).expect_err("exposed").to_string();
@@ -36,10 +36,10 @@ fn a_directory_that_others_may_write_to_is_refused() {
 #[test]
 fn a_link_in_its_place_is_not_followed() {
     let home = directory();
-    let place = Place::open(home.path()).expect("free");
+    let state_dir = StateDir::open(home.path()).expect("free");
     let other = home.path().join("other");
     fs::write(&other, "precious").expect("written");
     symlink(&other, home.path().join("notes")).expect("linked");
-    place.write("notes", b"").expect("written");
+    state_dir.write("notes", b"").expect("written");
     assert_eq!(fs::read_to_string(&other).expect("read"), "precious");
 }
