@@ -171,7 +171,7 @@ impl ModuleStats {
     /// Measures one function.
     fn body(&mut self, body: &FunctionBody<'_>) -> Result<(), MeasureError> {
         let range = body.range();
-        within("bytes in one function", range.len() as u64, BODY)?;
+        within("bytes in one function", range.end.saturating_sub(range.start), BODY)?;
         for local in body.get_locals_reader()? {
             let (count, _) = local?;
             self.locals = self.locals.saturating_add(u64::from(count));

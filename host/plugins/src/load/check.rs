@@ -52,7 +52,7 @@ pub(crate) fn component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     let encoded = ComponentEncoder::default()
         .validate(true)
         .module(bytes)
-        .and_then(|mut encoder| encoder.encode());
+        .and_then(|encoder| encoder.encode());
     encoded.map(Cow::Owned).map_err(|error| {
         format!("its core module cannot be converted to a component: {error:#}; build it against wit/v0.1")
     })
