@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Effect, Force, Input, Moment, Operation, Policy, Priority, State,
-    phase::{PhaseState, Recovery, WakeStage},
+    phase::{Depth, Ending, PhaseState, Recovery, WakeStage},
     state::Slot,
 };
 use crate::{
@@ -190,16 +190,17 @@ impl Machine<'_> {
             PhaseState::Draining(_) => self.drained(),
             PhaseState::Failed(Recovery::CleaningUp(_)) | PhaseState::Stopping(_) => {}
             // A start makes the target run in whatever state the failed sleep left it.
-            PhaseState::Failed(Recovery::StopFailed { .. }) if needed => {
+            PhaseState::Failed(Recovery::SleepFailed { .. }) if needed => {
                 let until = self.state.failures.cooldown_until();
                 match until.filter(|until| self.now < *until) {
                     Some(until) => self.arm(until - self.now),
                     None => self.begin_wake(self.state.holds.wake_cause()),
                 }
             }
-            PhaseState::Failed(Recovery::StopFailed { attempts, order }) => {
-                let (failed_attempts, order) = (*attempts, order.clone());
-                self.call_sleep(order, failed_attempts, None);
+            PhaseState::Failed(Recovery::SleepFailed { attempts, depth, cause }) => {
+                let ending = Ending::Sleep { depth: *depth, failed_attempts: *attempts };
+                let cause = cause.clone();
+                self.end_instance(ending, cause, None);
             }
             PhaseState::Failed(_) | PhaseState::Missing | PhaseState::Asleep if needed => {
                 if !self.is_cooling_down() {
@@ -207,7 +208,7 @@ impl Machine<'_> {
                 }
             }
             PhaseState::Asleep | PhaseState::Failed(_) if self.state.light_sleep => {
-                self.begin_sleep(Operation::DeepSleep, Arc::new(Cause::new(Source::Idle)));
+                self.begin_sleep(Depth::Deep, Arc::new(Cause::new(Source::Idle)));
             }
             PhaseState::Asleep | PhaseState::Failed(_) | PhaseState::Missing => {}
         }

@@ -35,7 +35,7 @@ impl Machine<'_> {
                     false
                 }
                 WakeStage::Launched(Launch { progress: Progress::Absent(_), .. }) => {
-                    self.look_for_target(&seen.status);
+                    self.start_if_back(&seen.status);
                     false
                 }
                 WakeStage::Launched(_) | WakeStage::Adopted(_) => {
@@ -46,7 +46,7 @@ impl Machine<'_> {
             PhaseState::Ready(_) => self.differs(seen),
             PhaseState::Asleep => !matches!(seen.status, Status::Stopped | Status::Paused),
             PhaseState::Failed(recovery) => {
-                let retries = matches!(recovery, Recovery::StopFailed { .. });
+                let retries = matches!(recovery, Recovery::SleepFailed { .. });
                 is_up(&seen.status) || retries || self.state.target.differs(seen)
             }
             PhaseState::Missing => seen.status != Status::Missing,
@@ -117,7 +117,7 @@ impl Machine<'_> {
                     self.state.queries.set_deferred(up);
                 }
                 WakeStage::Launched(Launch { progress: Progress::Absent(_), .. }) => {
-                    self.look_for_target_again(&status);
+                    self.start_if_back_or_poll(&status);
                 }
                 WakeStage::Launched(_) | WakeStage::Adopted(_) if down => self.exited(&seen),
                 WakeStage::Launched(_) | WakeStage::Adopted(_) => {
@@ -142,9 +142,9 @@ impl Machine<'_> {
                     ready.observation = Arc::new(seen);
                 }
             }
-            PhaseState::Failed(Recovery::StopFailed { order, .. }) => {
-                let operation = order.operation;
-                self.verify_sleep(operation, &status);
+            PhaseState::Failed(Recovery::SleepFailed { depth, .. }) => {
+                let depth = *depth;
+                self.verify_sleep(depth, &status);
             }
             PhaseState::Failed(_) if up && self.state.is_owned() && !self.policy.job => {
                 self.adopt(seen);

@@ -36,8 +36,4 @@ impl Operation {
     pub(super) fn is_renewal(self) -> bool {
         matches!(self, Self::Renew(_))
     }
-
-    pub(super) fn is_recreation(self) -> bool {
-        matches!(self, Self::Renew(Renewal::Recreate { .. }))
-    }
 }

@@ -20,7 +20,7 @@ pub(super) enum PhaseState {
     Waking(Waking),
     Ready(Ready),
     Draining(Draining),
-    Stopping(SleepCall),
+    Stopping(Stopping),
     Failed(Recovery),
     Missing,
 }
@@ -103,21 +103,33 @@ pub(super) struct Draining {
     pub(super) wake_wanted: Option<Arc<Cause>>,
 }
 
-/// A sleep or renewal in flight.
+/// A sleep or renewal is in flight.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct SleepCall {
+pub(super) struct Stopping {
     pub(super) ticket: u64,
-    pub(super) order: SleepOrder,
-    /// Attempts that have failed before this one.
-    pub(super) failed_attempts: u32,
+    pub(super) ending: Ending,
+    pub(super) cause: Arc<Cause>,
     /// Cause of the wake that follows.
     pub(super) wake_wanted: Option<Arc<Cause>>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct SleepOrder {
-    pub(super) operation: Operation,
-    pub(super) cause: Arc<Cause>,
+/// How an instance is ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Ending {
+    Sleep {
+        depth: Depth,
+        /// Attempts that have failed before this one.
+        failed_attempts: u32,
+    },
+    Renew(Renewal),
+}
+
+/// Depth of a sleep.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Depth {
+    /// The configured sleep: the light one of two, or the only one.
+    Light,
+    Deep,
 }
 
 /// Remaining work after a failed wake or sleep.
@@ -128,9 +140,18 @@ pub(super) enum Recovery {
     /// Query the status: the target of the failed wake may run.
     Unverified,
     /// Deep sleep after a wake that timed out, in flight.
-    CleaningUp(SleepCall),
+    CleaningUp(CleanUp),
     /// Repeat a sleep that has failed `attempts` times, when the timer fires.
-    StopFailed { attempts: u32, order: SleepOrder },
+    SleepFailed { attempts: u32, depth: Depth, cause: Arc<Cause> },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct CleanUp {
+    pub(super) ticket: u64,
+    /// Cause of the failed wake.
+    pub(super) cause: Arc<Cause>,
+    /// Cause of the wake that follows.
+    pub(super) wake_wanted: Option<Arc<Cause>>,
 }
 
 // === impl PhaseState ===
@@ -151,8 +172,9 @@ impl PhaseState {
     /// The provider call in flight, and its ticket.
     pub(super) fn operation(&self) -> Option<(u64, Operation)> {
         match self {
-            Self::Stopping(call) | Self::Failed(Recovery::CleaningUp(call)) => {
-                Some((call.ticket, call.order.operation))
+            Self::Stopping(stopping) => Some((stopping.ticket, stopping.ending.operation())),
+            Self::Failed(Recovery::CleaningUp(clean_up)) => {
+                Some((clean_up.ticket, Operation::DeepSleep))
             }
             _ => match self.launch()?.progress {
                 Progress::Starting(ticket) => Some((ticket, Operation::Start)),
@@ -241,9 +263,8 @@ impl PhaseState {
     pub(super) fn wake_wanted(&self) -> Option<&Arc<Cause>> {
         match self {
             Self::Draining(draining) => draining.wake_wanted.as_ref(),
-            Self::Stopping(call) | Self::Failed(Recovery::CleaningUp(call)) => {
-                call.wake_wanted.as_ref()
-            }
+            Self::Stopping(stopping) => stopping.wake_wanted.as_ref(),
+            Self::Failed(Recovery::CleaningUp(clean_up)) => clean_up.wake_wanted.as_ref(),
             _ => None,
         }
     }
@@ -252,9 +273,8 @@ impl PhaseState {
     pub(super) fn wake_wanted_mut(&mut self) -> Option<&mut Option<Arc<Cause>>> {
         match self {
             Self::Draining(draining) => Some(&mut draining.wake_wanted),
-            Self::Stopping(call) | Self::Failed(Recovery::CleaningUp(call)) => {
-                Some(&mut call.wake_wanted)
-            }
+            Self::Stopping(stopping) => Some(&mut stopping.wake_wanted),
+            Self::Failed(Recovery::CleaningUp(clean_up)) => Some(&mut clean_up.wake_wanted),
             _ => None,
         }
     }
@@ -276,6 +296,23 @@ impl WakeStage {
                 Progress::Probing(probe) => Stage::Probing(probe.unready.clone()),
             },
             Self::Adopted(adoption) => Stage::Probing(adoption.probe.unready.clone()),
+        }
+    }
+}
+
+// === impl Ending ===
+
+impl Ending {
+    /// The first attempt of a sleep.
+    pub(super) fn sleep(depth: Depth) -> Self {
+        Self::Sleep { depth, failed_attempts: 0 }
+    }
+
+    pub(super) fn operation(self) -> Operation {
+        match self {
+            Self::Sleep { depth: Depth::Light, .. } => Operation::Sleep,
+            Self::Sleep { depth: Depth::Deep, .. } => Operation::DeepSleep,
+            Self::Renew(renewal) => Operation::Renew(renewal),
         }
     }
 }

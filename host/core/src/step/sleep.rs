@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Effect, Force, Operation, Priority, Renewal,
+    Effect, Force, Priority, Renewal,
     failure::backoff,
     machine::Machine,
     observe::{is_down, is_up, resting_phase},
-    phase::{Draining, PhaseState, Recovery, SleepCall, SleepOrder, WakeStage},
+    phase::{Depth, Draining, Ending, PhaseState, Recovery, Stopping, WakeStage},
 };
 use crate::{
     journal::{Cause, Kind, Source},
@@ -56,7 +56,7 @@ impl Machine<'_> {
         if let Some(ready) = self.state.phase.ready_mut() {
             let cause = ready.closing.take();
             let cause = cause.unwrap_or_else(|| Arc::new(Cause::new(Source::Idle)));
-            self.begin_sleep(Operation::Sleep, cause);
+            self.begin_sleep(Depth::Light, cause);
         }
     }
 
@@ -76,7 +76,7 @@ impl Machine<'_> {
             return;
         }
         if self.state.sleeps_lightly() {
-            return self.begin_sleep(Operation::DeepSleep, cause);
+            return self.begin_sleep(Depth::Deep, cause);
         }
         self.close_gate(cause, Effect::CloseGateIfEmpty);
     }
@@ -87,7 +87,7 @@ impl Machine<'_> {
             return;
         }
         if self.state.sleeps_lightly() {
-            return self.begin_sleep(Operation::DeepSleep, cause);
+            return self.begin_sleep(Depth::Deep, cause);
         }
         let may_run = self.state.ownership.may_run;
         match &mut self.state.phase {
@@ -98,9 +98,8 @@ impl Machine<'_> {
                     self.drained();
                 }
             }
-            PhaseState::Stopping(call) | PhaseState::Failed(Recovery::CleaningUp(call)) => {
-                call.wake_wanted = None;
-            }
+            PhaseState::Stopping(stopping) => stopping.wake_wanted = None,
+            PhaseState::Failed(Recovery::CleaningUp(clean_up)) => clean_up.wake_wanted = None,
             PhaseState::Ready(_) => {
                 self.drain(force, Draining { cause, renewal: None, wake_wanted: None })
             }
@@ -114,7 +113,7 @@ impl Machine<'_> {
             }
             PhaseState::Waking(_) | PhaseState::Failed(_) => {
                 self.cancel_start();
-                self.begin_sleep(Operation::DeepSleep, cause);
+                self.begin_sleep(Depth::Deep, cause);
             }
         }
     }
@@ -134,8 +133,7 @@ impl Machine<'_> {
             return self.drain(force, Draining { cause, renewal: Some(renewal), wake_wanted });
         }
         self.cancel_start();
-        let operation = Operation::Renew(renewal);
-        self.call_sleep(SleepOrder { operation, cause }, 0, wake_wanted);
+        self.end_instance(Ending::Renew(renewal), cause, wake_wanted);
     }
 
     fn drain(&mut self, force: Force, draining: Draining) {
@@ -148,112 +146,126 @@ impl Machine<'_> {
     pub(super) fn drained(&mut self) {
         let PhaseState::Draining(draining) = &self.state.phase else { return };
         let Draining { cause, renewal, wake_wanted } = draining.clone();
-        let operation = renewal.map_or(Operation::Sleep, Operation::Renew);
-        self.call_sleep(SleepOrder { operation, cause }, 0, wake_wanted);
+        let ending = renewal.map_or(Ending::sleep(Depth::Light), Ending::Renew);
+        self.end_instance(ending, cause, wake_wanted);
     }
 
     // --- the provider call
 
     /// Begins a sleep that no wake follows.
-    pub(super) fn begin_sleep(&mut self, operation: Operation, cause: Arc<Cause>) {
-        self.call_sleep(SleepOrder { operation, cause }, 0, None);
+    pub(super) fn begin_sleep(&mut self, depth: Depth, cause: Arc<Cause>) {
+        self.end_instance(Ending::sleep(depth), cause, None);
     }
 
     /// Calls the provider for a sleep or renewal.
-    pub(super) fn call_sleep(
+    pub(super) fn end_instance(
         &mut self,
-        order: SleepOrder,
-        failed_attempts: u32,
+        ending: Ending,
+        cause: Arc<Cause>,
         wake_wanted: Option<Arc<Cause>>,
     ) {
-        let operation = order.operation;
-        let kind = if operation.is_renewal() { Kind::Restart } else { Kind::Sleep };
+        let (kind, interrupts) = match ending {
+            Ending::Sleep { .. } => (Kind::Sleep, "it was put to sleep before it was ready"),
+            Ending::Renew(_) => {
+                (Kind::Restart, "it was restarted or recreated before it was ready")
+            }
+        };
         if self.state.phase() == Phase::Waking {
-            let why = match kind {
-                Kind::Sleep => "it was put to sleep before it was ready",
-                _ => "it was restarted or recreated before it was ready",
-            };
-            self.end_record(Err(Arc::new(Failure::new(ErrorCode::Conflict, why))));
+            self.end_record(Err(Arc::new(Failure::new(ErrorCode::Conflict, interrupts))));
         }
-        self.begin_record(kind, order.cause.clone());
+        self.begin_record(kind, cause.clone());
         self.leave_queue();
         let ticket = self.ticket();
-        let call = SleepCall { ticket, order, failed_attempts, wake_wanted };
-        self.enter(PhaseState::Stopping(call));
-        self.operate(ticket, operation);
+        self.enter(PhaseState::Stopping(Stopping { ticket, ending, cause, wake_wanted }));
+        self.operate(ticket, ending.operation());
     }
 
     pub(super) fn sleep_result(&mut self, result: Result<Observation, Failure>) {
-        let (PhaseState::Stopping(call) | PhaseState::Failed(Recovery::CleaningUp(call))) =
-            &self.state.phase
-        else {
-            return;
+        let (ending, cause, wake_wanted) = match &self.state.phase {
+            PhaseState::Stopping(stopping) => {
+                (stopping.ending, stopping.cause.clone(), stopping.wake_wanted.clone())
+            }
+            PhaseState::Failed(Recovery::CleaningUp(clean_up)) => {
+                let ending = Ending::sleep(Depth::Deep);
+                (ending, clean_up.cause.clone(), clean_up.wake_wanted.clone())
+            }
+            _ => return,
         };
-        let SleepCall { order, failed_attempts, wake_wanted, .. } = call.clone();
-        let operation = order.operation;
         let failure = match result {
             Ok(seen) => {
                 self.record(&seen);
-                return self.sleeps(operation, &seen.status, wake_wanted);
+                return self.sleeps(ending, &seen.status, wake_wanted);
             }
             Err(failure) => failure,
         };
         if failure.code == ErrorCode::NotFound {
             self.record_missing();
-            if !operation.is_recreation() {
-                return self.sleeps(operation, &Status::Missing, wake_wanted);
+            // A missing target sleeps, and cannot be recreated.
+            if !matches!(ending, Ending::Renew(Renewal::Recreate { .. })) {
+                return self.sleeps(ending, &Status::Missing, wake_wanted);
             }
         }
         self.state.ownership.may_run = true;
-        match wake_wanted {
+        match (ending, wake_wanted) {
             // The target is unchanged or half changed: a query follows. An order is not repeated.
-            None if operation.is_renewal() => {
+            (Ending::Renew(_), None) => {
                 self.end_record(Err(Arc::new(failure)));
                 self.enter(PhaseState::Asleep);
                 self.state.queries.defer();
             }
             // A start makes the target run in whatever state the failed sleep left it.
-            Some(cause) => {
+            (_, Some(wanted)) => {
                 self.end_sleep_record(Err(Arc::new(failure)));
-                self.begin_wake(cause);
+                self.begin_wake(wanted);
             }
-            None => {
-                let attempts = failed_attempts.saturating_add(1);
-                let again = backoff(attempts);
-                let message = format!("{}; the sleep is retried in {again:?}", failure.message);
-                let failure = Arc::new(Failure::new(failure.code, message));
-                let recorded = self.state.phase() == Phase::Stopping;
-                self.enter(PhaseState::Failed(Recovery::StopFailed { attempts, order }));
-                self.state.failures.sleep_failed(failure.clone());
-                self.arm(again);
-                if recorded {
-                    self.end_record(Err(failure));
-                }
-                // The target may sleep all the same, or there was nothing to put to sleep.
-                self.query_status(Priority::Urgent);
+            (Ending::Sleep { depth, failed_attempts }, None) => {
+                self.sleep_failed(depth, failed_attempts.saturating_add(1), cause, failure);
             }
         }
+    }
+
+    /// Shows the failure of a sleep, and repeats the sleep with increasing intervals.
+    fn sleep_failed(&mut self, depth: Depth, attempts: u32, cause: Arc<Cause>, failure: Failure) {
+        let again = backoff(attempts);
+        let message = format!("{}; the sleep is retried in {again:?}", failure.message);
+        let failure = Arc::new(Failure::new(failure.code, message));
+        let recorded = self.state.phase() == Phase::Stopping;
+        self.enter(PhaseState::Failed(Recovery::SleepFailed { attempts, depth, cause }));
+        self.state.failures.sleep_failed(failure.clone());
+        self.arm(again);
+        if recorded {
+            self.end_record(Err(failure));
+        }
+        // The target may sleep all the same, or there was nothing to put to sleep.
+        self.query_status(Priority::Urgent);
     }
 
     /// Takes the status of a target that the provider failed to put to sleep.
-    pub(super) fn verify_sleep(&mut self, operation: Operation, status: &Status) {
-        let still_light = operation == Operation::DeepSleep && *status == Status::Paused;
+    pub(super) fn verify_sleep(&mut self, depth: Depth, status: &Status) {
+        let still_light = depth == Depth::Deep && *status == Status::Paused;
         if is_down(status) && !still_light {
-            self.sleeps(operation, status, None);
+            self.sleeps(Ending::sleep(depth), status, None);
         }
     }
 
-    /// The target sleeps.
-    fn sleeps(&mut self, operation: Operation, status: &Status, wake_wanted: Option<Arc<Cause>>) {
+    /// The target sleeps, or was renewed.
+    fn sleeps(&mut self, ending: Ending, status: &Status, wake_wanted: Option<Arc<Cause>>) {
         let cleaned_up = matches!(self.state.phase, PhaseState::Failed(Recovery::CleaningUp(_)));
         self.end_sleep_record(Ok(()));
         self.state.ownership.started = false;
         self.state.ownership.may_run = false;
-        // A recreated target may run as it did before.
-        self.state.queries.defer_if(operation.is_renewal() && is_up(status));
-        let keeps_memory = !is_down(status) || *status == Status::Paused;
-        self.state.light_sleep =
-            operation == Operation::Sleep && self.policy.deep_after.is_some() && keeps_memory;
+        self.state.light_sleep = match ending {
+            Ending::Sleep { depth: Depth::Light, .. } => {
+                let keeps_memory = !is_down(status) || *status == Status::Paused;
+                self.policy.deep_after.is_some() && keeps_memory
+            }
+            Ending::Sleep { depth: Depth::Deep, .. } => false,
+            Ending::Renew(_) => {
+                // A recreated target may run as it did before.
+                self.state.queries.defer_if(is_up(status));
+                false
+            }
+        };
         if let Some(cause) = wake_wanted {
             self.begin_wake(cause);
         } else if cleaned_up {

@@ -84,7 +84,7 @@ impl Machine<'_> {
     /// not delayed.
     pub(super) fn resynced(&mut self) {
         let PhaseState::Failed(recovery) = &self.state.phase else { return };
-        if !matches!(recovery, Recovery::StopFailed { .. }) {
+        if !matches!(recovery, Recovery::SleepFailed { .. }) {
             self.state.failures.end_cooldown();
         }
     }
@@ -110,7 +110,7 @@ impl Machine<'_> {
     }
 
     /// Starts the target that the wake waits for, if it is back. Returns whether it is.
-    pub(super) fn look_for_target(&mut self, status: &Status) -> bool {
+    pub(super) fn start_if_back(&mut self, status: &Status) -> bool {
         if matches!(status, Status::Missing | Status::Stopping) {
             return false;
         }
@@ -120,9 +120,9 @@ impl Machine<'_> {
         true
     }
 
-    /// As [`Self::look_for_target`]; queries the status again if the target is not back.
-    pub(super) fn look_for_target_again(&mut self, status: &Status) {
-        if !self.look_for_target(status) {
+    /// As [`Self::start_if_back`]; queries the status again if the target is not back.
+    pub(super) fn start_if_back_or_poll(&mut self, status: &Status) {
+        if !self.start_if_back(status) {
             self.arm_query_timer(ABSENCE_POLL);
         }
     }

@@ -7,8 +7,7 @@ use super::{
     machine::Machine,
     observe::{is_down, resting_phase},
     phase::{
-        Adoption, Launch, PhaseState, Probe, Progress, Ready, Recovery, SleepCall, SleepOrder,
-        WakeStage, Waking,
+        Adoption, CleanUp, Launch, PhaseState, Probe, Progress, Ready, Recovery, WakeStage, Waking,
     },
     state::Slot,
 };
@@ -317,14 +316,10 @@ impl Machine<'_> {
 
     /// Puts the instance of a failed wake into the deep sleep.
     fn clean_up(&mut self, cause: Arc<Cause>) {
-        let (ticket, operation) = (self.ticket(), Operation::DeepSleep);
-        self.state.phase = PhaseState::Failed(Recovery::CleaningUp(SleepCall {
-            ticket,
-            order: SleepOrder { operation, cause },
-            failed_attempts: 0,
-            wake_wanted: None,
-        }));
-        self.operate(ticket, operation);
+        let ticket = self.ticket();
+        let clean_up = CleanUp { ticket, cause, wake_wanted: None };
+        self.state.phase = PhaseState::Failed(Recovery::CleaningUp(clean_up));
+        self.operate(ticket, Operation::DeepSleep);
     }
 
     /// Queries the status after a failed wake, if the target may run.
