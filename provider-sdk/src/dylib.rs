@@ -106,7 +106,7 @@ unsafe fn enter<A: DeserializeOwned, R: Serialize>(
         Ok(Ok(bytes)) => (entry::ANSWERED, bytes),
         Ok(Err(error)) => (entry::UNREADABLE, error.into_bytes()),
         Err(panics::Ended::Panicked(message)) => (entry::PANICKED, message.into_bytes()),
-        Err(panics::Ended::GivenUp) => (entry::GIVEN_UP, Vec::new()),
+        Err(panics::Ended::Cancelled) => (entry::GIVEN_UP, Vec::new()),
     };
     // SAFETY: the sink is the router's for this entry, and takes one answer.
     unsafe { (answer.take)(answer.context, Bytes::of(&payload)) };

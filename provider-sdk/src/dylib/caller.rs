@@ -35,7 +35,7 @@ struct Messages {
 /// Why a call has no answer.
 enum Unanswered {
     /// The router has cancelled the call.
-    GivenUp,
+    Cancelled,
     /// The router does not know the function.
     Unknown,
 }
@@ -56,8 +56,8 @@ impl Caller {
         match self.ask(function, arguments) {
             Ok(answer) => answer,
             // A destructor calls while the call already unwinds.
-            Err(Unanswered::GivenUp) if thread::panicking() => R::default(),
-            Err(Unanswered::GivenUp) => panics::give_up(),
+            Err(Unanswered::Cancelled) if thread::panicking() => R::default(),
+            Err(Unanswered::Cancelled) => panics::cancel(),
             Err(Unanswered::Unknown) => panic!("this router has no function {function}"),
         }
     }
@@ -66,10 +66,10 @@ impl Caller {
     fn result<R: DeserializeOwned>(&self, function: &str, arguments: &impl Serialize) -> Result<R> {
         match self.ask::<Result<R, types::Error>>(function, arguments) {
             Ok(answer) => Ok(answer?),
-            Err(Unanswered::GivenUp) if thread::panicking() => {
+            Err(Unanswered::Cancelled) if thread::panicking() => {
                 Err(Error::timeout(format!("{function}: the call was cancelled")))
             }
-            Err(Unanswered::GivenUp) => panics::give_up(),
+            Err(Unanswered::Cancelled) => panics::cancel(),
             Err(Unanswered::Unknown) => Err(Error::unsupported(format!(
                 "{function}: not supported by this router; use a newer one"
             ))),
@@ -83,7 +83,7 @@ impl Caller {
     ) -> std::result::Result<R, Unanswered> {
         // SAFETY: not null only during its own entry, on the entry's thread.
         let Some(host) = (unsafe { self.0.get().as_ref() }) else {
-            return Err(Unanswered::GivenUp);
+            return Err(Unanswered::Cancelled);
         };
         let arguments = wire::bytes(arguments);
         let mut answer: Vec<u8> = Vec::new();
@@ -101,7 +101,7 @@ impl Caller {
                 }))
             }
             abi::host::UNKNOWN => Err(Unanswered::Unknown),
-            _ => Err(Unanswered::GivenUp),
+            _ => Err(Unanswered::Cancelled),
         }
     }
 }

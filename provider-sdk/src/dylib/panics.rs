@@ -11,11 +11,11 @@ pub(super) enum Ended {
     /// It panicked with this message, which includes the location.
     Panicked(String),
     /// The router cancelled the call, and the provider unwound at its next host call.
-    GivenUp,
+    Cancelled,
 }
 
-/// Panic payload of [`give_up`].
-struct GivenUp;
+/// Panic payload of [`cancel`].
+struct Cancelled;
 
 thread_local! {
     /// This thread is in a call.
@@ -33,19 +33,19 @@ pub(super) fn catch<R>(call: impl FnOnce() -> R) -> Result<R, Ended> {
     let ended = catch_unwind(AssertUnwindSafe(call));
     IN_CALL.set(false);
     ended.map_err(|payload| {
-        let given_up = payload.is::<GivenUp>();
+        let given_up = payload.is::<Cancelled>();
         // The payload's destructor could panic uncaught.
         std::mem::forget(payload);
         match given_up {
-            true => Ended::GivenUp,
+            true => Ended::Cancelled,
             false => Ended::Panicked(MESSAGE.take().unwrap_or_else(|| "no message".into())),
         }
     })
 }
 
 /// Unwinds this thread's call, which the router has cancelled.
-pub(super) fn give_up() -> ! {
-    resume_unwind(Box::new(GivenUp))
+pub(super) fn cancel() -> ! {
+    resume_unwind(Box::new(Cancelled))
 }
 
 /// Stores the panic message of a call instead of writing it to standard error, where its origin is

@@ -21,7 +21,7 @@ use drowse_provider_sdk::{
 };
 
 use crate::{
-    create::Blueprint,
+    create::NewContainer,
     daemon::{Daemon, Key},
     observe,
     proto::{self, Container, Process},
@@ -128,7 +128,7 @@ impl<'a> Target<'a> {
     fn ensure_started(&self) -> Result<()> {
         let container = match self.daemon.container(self.id)? {
             Some(container) => container,
-            None => self.blueprint(false)?.create()?,
+            None => self.new_container(false)?.create()?,
         };
         let network = self.network(&container)?;
         // Repeats only if another client changes the task in between.
@@ -267,8 +267,8 @@ impl<'a> Target<'a> {
     }
 
     /// The create request of the container; `refresh` always asks the registry for a newer image.
-    fn blueprint(&self, refresh: bool) -> Result<Blueprint<'a>> {
-        Blueprint::new(self.daemon, self.settings, self.id, self.own, refresh)
+    fn new_container(&self, refresh: bool) -> Result<NewContainer<'a>> {
+        NewContainer::new(self.daemon, self.settings, self.id, self.own, refresh)
     }
 
     fn attempt(&self, verb: &str) -> String {

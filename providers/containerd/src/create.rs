@@ -15,7 +15,7 @@ use crate::{
 pub(crate) const STOP_SIGNAL: &str = "io.containerd.image.config.stop-signal";
 
 /// A container to create, with everything but its snapshot.
-pub(crate) struct Blueprint<'a> {
+pub(crate) struct NewContainer<'a> {
     daemon: &'a Daemon,
     data: Data<'a>,
     pub(crate) container: Container,
@@ -30,9 +30,9 @@ pub(crate) fn image_of(own: &TargetSettings) -> Result<&str> {
     })
 }
 
-// === impl Blueprint ===
+// === impl NewContainer ===
 
-impl<'a> Blueprint<'a> {
+impl<'a> NewContainer<'a> {
     /// Uses the current image of the name.
     pub(crate) fn new(
         daemon: &'a Daemon,

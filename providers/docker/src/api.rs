@@ -6,7 +6,7 @@ use drowse_provider_sdk::{Endpoint, Error, Response, Result, encode, memo};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::model::{Inspect, Refusal};
+use crate::model::{ErrorBody, Inspect};
 
 /// Endpoint name of the engine in the grant.
 pub(crate) const ENDPOINT: &str = "engine";
@@ -85,7 +85,7 @@ impl Engine {
         let number = response.header("api-version").and_then(parse_number);
         let answer = Answer::read(response)?;
         if !(200..300).contains(&status) {
-            return Err(answer.refusal("ask the engine for its version"));
+            return Err(answer.to_error("ask the engine for its version"));
         }
         let number = number.ok_or_else(|| {
             Error::unavailable(
@@ -140,7 +140,7 @@ impl Engine {
         match answer.status {
             200 => Ok(Some(answer.response.json()?)),
             404 => Ok(None),
-            _ => Err(answer.refusal(&format!("inspect container {reference:?}"))),
+            _ => Err(answer.to_error(&format!("inspect container {reference:?}"))),
         }
     }
 
@@ -260,7 +260,7 @@ impl Answer {
                 ));
             }
         }
-        let message = match serde_json::from_slice::<Refusal>(&text) {
+        let message = match serde_json::from_slice::<ErrorBody>(&text) {
             Ok(refusal) => refusal.message,
             // A proxy in front of the engine answers with text or HTML.
             Err(_) => String::from_utf8_lossy(&text).into_owned(),
@@ -291,7 +291,7 @@ impl Answer {
     }
 
     /// The engine's error response as a failure of the attempted action.
-    pub(crate) fn refusal(&self, attempted: &str) -> Error {
+    pub(crate) fn to_error(&self, attempted: &str) -> Error {
         let (status, request) = (self.status, self.response.request());
         let reason = if self.message.is_empty() { "no reason given" } else { &self.message };
         let message = format!("{attempted}: {status} from {request}: {reason}");

@@ -102,7 +102,7 @@ impl<'a> Container<'a> {
                     let seen = self.observe_unpause(&answer)?;
                     match seen.status {
                         Status::Running => return Ok(seen),
-                        Status::Paused => return Err(answer.refusal(&attempt)),
+                        Status::Paused => return Err(answer.to_error(&attempt)),
                         _ => {}
                     }
                 }
@@ -121,7 +121,7 @@ impl<'a> Container<'a> {
                 }
                 // The response was for the previous container of this name.
                 Status::Stopped if answer.is_container_removed() => {
-                    refusal = Some(answer.refusal(&attempt));
+                    refusal = Some(answer.to_error(&attempt));
                     clock::sleep(FIRST_PAUSE);
                 }
                 // Another client is stopping the container.
@@ -130,12 +130,12 @@ impl<'a> Container<'a> {
                 }
                 // 404 for an existing container: a network or an image that it needs is missing.
                 _ if answer.status == 404 => {
-                    let message = answer.refusal(&attempt).message().to_owned();
+                    let message = answer.to_error(&attempt).message().to_owned();
                     return Err(
                         Error::invalid_request(message).with_attribute("http-status", "404")
                     );
                 }
-                _ => return Err(answer.refusal(&attempt)),
+                _ => return Err(answer.to_error(&attempt)),
             }
         }
         Err(refusal.unwrap_or_else(|| {
@@ -286,7 +286,7 @@ impl<'a> Container<'a> {
         }
         match seen.status {
             Status::Missing => Err(self.not_found(&attempt)),
-            Status::Running | Status::Paused => Err(answer.refusal(&attempt)),
+            Status::Running | Status::Paused => Err(answer.to_error(&attempt)),
             _ => Err(Error::conflict(format!(
                 "{attempt}: the container does not run (engine state {:?}); start it instead",
                 seen.native_status
@@ -313,7 +313,7 @@ impl<'a> Container<'a> {
         let seen = self.observe()?;
         match seen.status {
             Status::Missing => Err(self.not_found(&attempt)),
-            Status::Running => Err(created.refusal(&attempt)),
+            Status::Running => Err(created.to_error(&attempt)),
             _ => Err(Error::conflict(format!(
                 "{attempt}: the container does not run (engine state {:?}); start it first",
                 seen.native_status
@@ -327,7 +327,7 @@ impl<'a> Container<'a> {
         let sample = usage::sample(self.engine, &reference);
         let sample = sample.map_err(|error| error.context(&attempt))?;
         let refusal = match sample.is_done() {
-            false => Some(sample.refusal(&attempt)),
+            false => Some(sample.to_error(&attempt)),
             true => match usage::measure(self.engine, &reference, sample, &attempt)? {
                 Some(usage) => return Ok(usage),
                 None => None,
@@ -393,7 +393,7 @@ impl<'a> Container<'a> {
             }
             let seen = self.observe()?;
             if awake || seen.status != Status::Paused {
-                return Ok(Some(Refused { seen, why: answer.refusal(attempt) }));
+                return Ok(Some(Refused { seen, why: answer.to_error(attempt) }));
             }
             self.act(reference, "unpause", &[], None, attempt)?;
             awake = true;

@@ -80,7 +80,7 @@ fn follow(engine: &Engine, settings: &Settings, position: &mut Position) -> Resu
         .query("filters", filters.to_string());
     let answer = engine.send(&call).map_err(|error| error.context(ATTEMPT))?;
     if !answer.is_done() {
-        return Err(answer.refusal(ATTEMPT));
+        return Err(answer.to_error(ATTEMPT));
     }
     events::synced();
     for event in answer.response.values::<Event>() {

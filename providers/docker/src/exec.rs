@@ -35,7 +35,7 @@ pub(crate) fn run(engine: &Engine, created: Answer, attempt: &str) -> Result<Exi
     let answer =
         engine.send(&Call::post(&path).to(EXEC_ENDPOINT).body(body)).map_err(with_context)?;
     if !answer.is_done() {
-        return Err(answer.refusal(attempt));
+        return Err(answer.to_error(attempt));
     }
     let output = logs::last(answer.response, false, EXIT_LINES).map_err(with_context)?;
     let output = output.ok_or_else(|| {
@@ -52,7 +52,7 @@ fn exit_status(engine: &Engine, id: &str, attempt: &str) -> Result<i32> {
     loop {
         let answer = engine.send(&Call::get(&path).to(EXEC_ENDPOINT)).map_err(with_context)?;
         if !answer.is_done() {
-            return Err(answer.refusal(attempt));
+            return Err(answer.to_error(attempt));
         }
         let state: ExecState = answer.response.json().map_err(with_context)?;
         match (state.running, state.exit_code) {

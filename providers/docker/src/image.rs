@@ -46,7 +46,7 @@ impl<'a> Images<'a> {
         match answer.status {
             200 => Ok(Some(answer.response.json()?)),
             404 => Ok(None),
-            _ => Err(answer.refusal(&format!("inspect image {name:?}"))),
+            _ => Err(answer.to_error(&format!("inspect image {name:?}"))),
         }
     }
 
@@ -103,7 +103,7 @@ impl<'a> Images<'a> {
             Err(error) => return Ok(Lookup::Unknown(error.context(&attempt))),
         };
         if !answer.is_done() {
-            return Ok(Lookup::Unknown(answer.refusal(&attempt)));
+            return Ok(Lookup::Unknown(answer.to_error(&attempt)));
         }
         let manifest: Value = match answer.response.json() {
             Ok(manifest) => manifest,

@@ -7,8 +7,8 @@
 
 mod address;
 mod api;
-mod blueprint;
 mod control;
+mod create_request;
 mod events;
 mod exec;
 mod image;

@@ -47,7 +47,7 @@ pub(crate) fn labelled(engine: &Engine, label: &str, value: &str) -> Result<Opti
     let call = Call::get("/containers/json").query("all", "1").query("limit", "1");
     let answer = engine.send(&call.query("filters", filters.to_string()))?;
     if !answer.is_done() {
-        return Err(answer.refusal("find a container by its label"));
+        return Err(answer.to_error("find a container by its label"));
     }
     let items: Vec<Item> = answer.response.json()?;
     Ok(items.first().and_then(name).map(str::to_owned))
@@ -74,7 +74,7 @@ fn items(engine: &Engine, cursor: Option<&str>) -> Result<Vec<Item>> {
     if !answer.is_done() {
         // Status 404 or 500, by engine and version, if the container of the cursor is gone.
         let gone = cursor.is_some() && matches!(answer.status, 404 | 500);
-        let refusal = answer.refusal(ATTEMPT);
+        let refusal = answer.to_error(ATTEMPT);
         return Err(match gone {
             true => Error::conflict(format!(
                 "{}; the list changed meanwhile, start again from the first page",

@@ -37,7 +37,7 @@ pub(crate) fn tail(
         let answer = engine.send(&call.query("tail", lines.to_string()));
         let answer = answer.map_err(|error| error.context(attempt))?;
         if !answer.is_done() {
-            return Err(answer.refusal(attempt));
+            return Err(answer.to_error(attempt));
         }
         let written = last(answer.response, container.config.tty, lines as usize);
         if let Some(written) = written.map_err(|error| error.context(attempt))? {

@@ -221,7 +221,7 @@ pub(crate) struct PullStep {
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) progress_detail: PullProgress,
     #[serde(default)]
-    error_detail: Option<Refusal>,
+    error_detail: Option<ErrorBody>,
     #[serde(default)]
     error: Option<String>,
 }
@@ -238,7 +238,7 @@ pub(crate) struct PullProgress {
 
 /// An error response of the engine.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Refusal {
+pub(crate) struct ErrorBody {
     pub(crate) message: String,
 }
 

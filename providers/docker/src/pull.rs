@@ -44,7 +44,7 @@ pub(crate) fn pull(
     let call = call.query("tag", digest.unwrap_or(tag));
     let answer = engine.send(&call).map_err(with_context)?;
     if !answer.is_done() {
-        return Err(answer.refusal(&attempt));
+        return Err(answer.to_error(&attempt));
     }
     info!(image = name, tag = tag; "pulling the image");
     let mut progress = Progress::default();

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{Answer, Call, Engine, RECREATE_ENDPOINT},
-    blueprint::{self, Blueprint},
     control::Container,
+    create_request::{self, CreateRequest},
     image::Images,
     list,
     model::Created,
@@ -26,7 +26,7 @@ use crate::{
 pub(crate) const RECREATED_FROM: &str = "io.drowse.recreated-from";
 
 /// Name suffix of the old container while it is set aside, and whether it ran.
-pub(crate) const ASIDE: [(&str, bool); 2] = [(".drowse-ran", true), (".drowse-old", false)];
+pub(crate) const OLD_SUFFIXES: [(&str, bool); 2] = [(".drowse-ran", true), (".drowse-old", false)];
 
 /// Time for which the new container must run to count as running.
 const SETTLE_TIME: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ pub(crate) fn fetch(container: &Container<'_>, images: Images<'_>) -> Result<()>
     let fetched = || {
         let inspected = match engine.inspect_raw(handle)? {
             Some(inspected) => Some(inspected),
-            None => find_aside(engine, handle)?.map(|old| old.inspected),
+            None => find_old(engine, handle)?.map(|old| old.inspected),
         };
         inspected.map(|inspected| images.refresh(text(&inspected["Config"]["Image"]))).transpose()
     };
@@ -89,7 +89,7 @@ impl<'a> Recreation<'a> {
         let current =
             self.engine().inspect_raw(self.handle()).map_err(|error| self.with_context(error))?;
         let aside =
-            find_aside(self.engine(), self.handle()).map_err(|error| self.with_context(error))?;
+            find_old(self.engine(), self.handle()).map_err(|error| self.with_context(error))?;
         match (current, aside) {
             (None, None) => Err(self.container.not_found(&self.attempt)),
             (Some(current), None) => self.start_recreation(&current),
@@ -106,7 +106,7 @@ impl<'a> Recreation<'a> {
         // An earlier call may have failed after the stop.
         let ran = runs || memo::text(&self.cache_key()).is_some_and(|stopped| stopped == id);
         let old = Old { inspected: current.clone(), id, ran };
-        let blueprint = self.blueprint(&old)?;
+        let plan = self.plan(&old)?;
         if ran {
             memo::set(&self.cache_key(), &old.id);
         }
@@ -115,17 +115,18 @@ impl<'a> Recreation<'a> {
         if let Err(error) = stopped {
             return Err(self.roll_back(&old, None, self.with_context(error)));
         }
-        let suffix = ASIDE.iter().find(|(_, of)| *of == ran).map_or("", |(suffix, _)| *suffix);
+        let suffix =
+            OLD_SUFFIXES.iter().find(|(_, of)| *of == ran).map_or("", |(suffix, _)| *suffix);
         if let Err(error) = self.rename(&old.id, &format!("{}{suffix}", self.handle())) {
             return Err(self.roll_back(&old, None, error));
         }
-        self.build(&old, &blueprint)
+        self.build(&old, &plan)
     }
 
     /// The old container is set aside, and there is no new one.
     fn resume(&self, old: &Old) -> Result<Observation> {
-        match self.blueprint(old) {
-            Ok(blueprint) => self.build(old, &blueprint),
+        match self.plan(old) {
+            Ok(plan) => self.build(old, &plan),
             Err(error) => Err(self.roll_back(old, None, error)),
         }
     }
@@ -149,7 +150,7 @@ impl<'a> Recreation<'a> {
     }
 
     /// Checks everything that can be checked before the first change.
-    fn blueprint(&self, old: &Old) -> Result<Blueprint> {
+    fn plan(&self, old: &Old) -> Result<CreateRequest> {
         let engine = self.engine();
         let with_context = |error: Error| self.with_context(error);
         let name = text(&old.inspected["Config"]["Image"]);
@@ -172,21 +173,21 @@ impl<'a> Recreation<'a> {
             ))
         })?;
         let mut names = BTreeMap::new();
-        for companion in blueprint::companions(&old.inspected) {
-            names.insert(companion.to_owned(), self.companion(companion)?);
+        for namespace_owner in create_request::namespace_owners(&old.inspected) {
+            names.insert(namespace_owner.to_owned(), self.namespace_owner(namespace_owner)?);
         }
         let version = engine.version().map_err(with_context)?;
-        let mut blueprint = blueprint::derive(&old.inspected, &image, version, &names)
+        let mut plan = create_request::derive(&old.inspected, &image, version, &names)
             .map_err(|why| Error::invalid_request(format!("{}: {why}", self.attempt)))?;
-        if !blueprint.body["Labels"].is_object() {
-            blueprint.body["Labels"] = json!({});
+        if !plan.body["Labels"].is_object() {
+            plan.body["Labels"] = json!({});
         }
-        blueprint.body["Labels"][RECREATED_FROM] = json!(old.id);
-        Ok(blueprint)
+        plan.body["Labels"][RECREATED_FROM] = json!(old.id);
+        Ok(plan)
     }
 
     /// Name of a container whose network or namespaces this one shares.
-    fn companion(&self, id: &str) -> Result<String> {
+    fn namespace_owner(&self, id: &str) -> Result<String> {
         let engine = self.engine();
         if let Some(found) = engine.inspect(id).map_err(|error| self.with_context(error))? {
             return Ok(found.name.trim_start_matches('/').to_owned());
@@ -202,12 +203,12 @@ impl<'a> Recreation<'a> {
     }
 
     /// The old container is stopped and set aside: create the new one.
-    fn build(&self, old: &Old, blueprint: &Blueprint) -> Result<Observation> {
-        let new = match self.create(blueprint) {
+    fn build(&self, old: &Old, plan: &CreateRequest) -> Result<Observation> {
+        let new = match self.create(plan) {
             Ok(new) => new,
             Err(error) => return Err(self.roll_back(old, None, error)),
         };
-        let made = self.join(&new, blueprint).and_then(|()| self.start_new(old, &new));
+        let made = self.join(&new, plan).and_then(|()| self.start_new(old, &new));
         let seen = match made {
             Ok(seen) => seen,
             Err(error) => return Err(self.roll_back(old, Some(&new), error)),
@@ -223,23 +224,23 @@ impl<'a> Recreation<'a> {
         Ok(seen.with_attribute("dependants", left))
     }
 
-    fn create(&self, blueprint: &Blueprint) -> Result<String> {
+    fn create(&self, plan: &CreateRequest) -> Result<String> {
         let call = Call::post("/containers/create").to(RECREATE_ENDPOINT);
-        let answer = self.send(&call.query("name", self.handle()).body(blueprint.body.clone()))?;
+        let answer = self.send(&call.query("name", self.handle()).body(plan.body.clone()))?;
         if !answer.is_done() {
-            return Err(answer.refusal(&self.attempt));
+            return Err(answer.to_error(&self.attempt));
         }
         let Created { id } = answer.response.json().map_err(|error| self.with_context(error))?;
         Ok(id)
     }
 
-    fn join(&self, new: &str, blueprint: &Blueprint) -> Result<()> {
-        for (network, settings) in &blueprint.join {
+    fn join(&self, new: &str, plan: &CreateRequest) -> Result<()> {
+        for (network, settings) in &plan.join {
             let path = format!("/networks/{}/connect", encode(network));
             let body = json!({ "Container": new, "EndpointConfig": settings });
             let answer = self.send(&Call::post(&path).to(RECREATE_ENDPOINT).body(body))?;
             if !answer.is_done() {
-                return Err(answer.refusal(&self.attempt));
+                return Err(answer.to_error(&self.attempt));
             }
         }
         Ok(())
@@ -327,14 +328,14 @@ impl<'a> Recreation<'a> {
         match answer.status {
             404 => Ok(()),
             _ if answer.is_done() => Ok(()),
-            _ => Err(answer.refusal(&self.attempt)),
+            _ => Err(answer.to_error(&self.attempt)),
         }
     }
 
     fn rename(&self, id: &str, name: &str) -> Result<()> {
         let path = format!("/containers/{}/rename", encode(id));
         let answer = self.send(&Call::post(&path).to(RECREATE_ENDPOINT).query("name", name))?;
-        if answer.is_done() { Ok(()) } else { Err(answer.refusal(&self.attempt)) }
+        if answer.is_done() { Ok(()) } else { Err(answer.to_error(&self.attempt)) }
     }
 
     fn check_supported(&self, current: &Value, runs: bool) -> Result<()> {
@@ -373,8 +374,8 @@ impl<'a> Recreation<'a> {
 }
 
 /// The container that was set aside for one of this name.
-fn find_aside(engine: &Engine, handle: &str) -> Result<Option<Old>> {
-    for (suffix, ran) in ASIDE {
+fn find_old(engine: &Engine, handle: &str) -> Result<Option<Old>> {
+    for (suffix, ran) in OLD_SUFFIXES {
         if let Some(inspected) = engine.inspect_raw(&format!("{handle}{suffix}"))? {
             let id = text(&inspected["Id"]).to_owned();
             return Ok(Some(Old { inspected, id, ran }));

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::{
     api::{Call, REMOVE_ENDPOINT},
-    blueprint,
     control::Container,
-    recreate::ASIDE,
+    create_request,
+    recreate::OLD_SUFFIXES,
 };
 
 /// Grace time of a container without a stop timeout.
@@ -29,12 +29,12 @@ pub(crate) fn remove(container: &Container<'_>, preserve: bool) -> Result<()> {
     let attempt = container.attempt("remove");
     let with_context = |error: Error| error.context(&attempt);
     let mut volumes = BTreeSet::new();
-    let names = ASIDE.map(|(suffix, _)| format!("{}{suffix}", container.handle()));
+    let names = OLD_SUFFIXES.map(|(suffix, _)| format!("{}{suffix}", container.handle()));
     for name in names.iter().map(String::as_str).chain([container.handle()]) {
         let Some(inspected) = container.engine().inspect_raw(name).map_err(with_context)? else {
             continue;
         };
-        let own = blueprint::anonymous_volumes(&inspected);
+        let own = create_request::anonymous_volumes(&inspected);
         let ends_with_it = inspected["HostConfig"]["AutoRemove"] == true && !own.is_empty();
         if preserve && ends_with_it {
             return Err(Error::new(
@@ -89,7 +89,7 @@ fn delete(
             409 if !force => return Ok(false),
             // The removal is in progress.
             409 if deadline.left().is_some() => clock::sleep(PAUSE),
-            _ => return Err(answer.refusal(attempt)),
+            _ => return Err(answer.to_error(attempt)),
         }
     }
 }
@@ -105,6 +105,6 @@ fn delete_volume(container: &Container<'_>, name: &str, attempt: &str) -> Result
             Ok(())
         }
         _ if answer.is_done() => Ok(()),
-        _ => Err(answer.refusal(attempt)),
+        _ => Err(answer.to_error(attempt)),
     }
 }

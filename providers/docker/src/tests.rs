@@ -1,8 +1,8 @@
 //! Responses in `fixtures` were recorded from Docker 20.10 (API 1.41), without unused fields.
 
 mod addresses;
-mod blueprint;
 mod control;
+mod create_request;
 mod describe;
 mod events;
 mod exec;

@@ -39,7 +39,7 @@ pub(crate) fn measure(
     clock::sleep(SAMPLE_INTERVAL);
     let answer = sample(engine, reference).map_err(with_context)?;
     if !answer.is_done() {
-        return Err(answer.refusal(attempt));
+        return Err(answer.to_error(attempt));
     }
     Ok(match read(answer).map_err(with_context)? {
         None => None,

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::{
     answer::{AgentAnswer, AgentInterface, AgentResult, IpAddress, LxcInterface},
-    api::Refusal,
+    api::ApiError,
     config::{Config, without_prefix},
     guest::Guest,
     handle::Kind,
@@ -71,7 +71,7 @@ fn found(ips: Vec<IpAddr>) -> Lookup {
 
 fn interfaces(guest: &Guest, config: &Config) -> Result<Vec<Interface>, Unreported> {
     let attempt = "get its addresses";
-    let to_unreported = |refusal: Refusal| {
+    let to_unreported = |refusal: ApiError| {
         let status = refusal.status();
         let error = refusal.into_error(attempt);
         // A missing grant is permanent, whether the platform or the router refuses.

@@ -12,7 +12,7 @@ const MAX_ERROR_BODY: usize = 64 << 10;
 
 /// Why a request failed.
 #[derive(Clone, Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum ApiError {
     /// No response.
     NoResponse(Error),
     /// An error response, or a failed task.
@@ -40,16 +40,16 @@ struct Body {
 }
 
 /// Sends `GET`; the path begins after `/api2/json`.
-pub(crate) fn get<T: DeserializeOwned>(path: &str, query: &[(&str, &str)]) -> Result<T, Refusal> {
+pub(crate) fn get<T: DeserializeOwned>(path: &str, query: &[(&str, &str)]) -> Result<T, ApiError> {
     let mut request = Endpoint::new(ENDPOINT).get(&format!("/api2/json{path}"));
     for (name, value) in query {
         request = request.query(name, value);
     }
-    read(request.send().map_err(Refusal::NoResponse)?)
+    read(request.send().map_err(ApiError::NoResponse)?)
 }
 
 /// Sends `POST` with a form.
-pub(crate) fn post<T: DeserializeOwned>(path: &str, form: &[(&str, &str)]) -> Result<T, Refusal> {
+pub(crate) fn post<T: DeserializeOwned>(path: &str, form: &[(&str, &str)]) -> Result<T, ApiError> {
     let mut request = Endpoint::new(ENDPOINT).post(&format!("/api2/json{path}"));
     if !form.is_empty() {
         let pairs: Vec<_> = form
@@ -60,22 +60,22 @@ pub(crate) fn post<T: DeserializeOwned>(path: &str, form: &[(&str, &str)]) -> Re
             .header("content-type", "application/x-www-form-urlencoded")
             .body(pairs.join("&"));
     }
-    read(request.send().map_err(Refusal::NoResponse)?)
+    read(request.send().map_err(ApiError::NoResponse)?)
 }
 
-fn read<T: DeserializeOwned>(response: Response) -> Result<T, Refusal> {
+fn read<T: DeserializeOwned>(response: Response) -> Result<T, ApiError> {
     if !response.is_success() {
         return Err(parse_error(response));
     }
     let what = response.request().to_owned();
-    let body: Body = response.json().map_err(Refusal::NoResponse)?;
+    let body: Body = response.json().map_err(ApiError::NoResponse)?;
     serde_json::from_value(body.data).map_err(|error| {
-        Refusal::NoResponse(Error::internal(format!("{what}: unexpected response: {error}")))
+        ApiError::NoResponse(Error::internal(format!("{what}: unexpected response: {error}")))
     })
 }
 
 /// Newer versions report the error in JSON, older ones only in the status line.
-fn parse_error(response: Response) -> Refusal {
+fn parse_error(response: Response) -> ApiError {
     let (status, of) = (response.status(), response.request().to_owned());
     let status_text = response.reason();
     let body = response.bytes(MAX_ERROR_BODY).unwrap_or_default();
@@ -85,12 +85,12 @@ fn parse_error(response: Response) -> Refusal {
         ("", status_text) => status_text.unwrap_or_default().trim().to_owned(),
         (message, _) => message.to_owned(),
     };
-    Refusal::Response { status: Some(status), of, text, errors }
+    ApiError::Response { status: Some(status), of, text, errors }
 }
 
-// === impl Refusal ===
+// === impl ApiError ===
 
-impl Refusal {
+impl ApiError {
     /// A failed task.
     pub(crate) fn of_task(kind: &str, text: &str) -> Self {
         let (of, text) = (format!("task {kind}"), text.trim().to_owned());

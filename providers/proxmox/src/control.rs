@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use crate::{
     address::{self, Lookup},
     answer::Current,
-    api::Refusal,
+    api::ApiError,
     awaited::{self, Awaited},
     backoff::Backoff,
     config::Config,
@@ -55,7 +55,7 @@ impl<'a> Control<'a> {
     /// Current state with labels and, if running, addresses.
     pub(crate) fn status(&self) -> Result<Observation> {
         let attempt = self.attempt("query");
-        let to_error = |refusal: Refusal| refusal.into_error(&attempt);
+        let to_error = |refusal: ApiError| refusal.into_error(&attempt);
         let Some(current) = self.guest.current().map_err(to_error)? else {
             return Ok(Observation::missing(&self.target.handle));
         };
@@ -114,10 +114,10 @@ impl<'a> Control<'a> {
         action: &str,
         form: &[(&str, &str)],
         deadline: Deadline,
-    ) -> Result<End, Refusal> {
+    ) -> Result<End, ApiError> {
         let upid: String = self.guest.post(&format!("/status/{action}"), form)?;
         let task = Task::parse(&upid).ok_or_else(|| {
-            Refusal::NoResponse(Error::internal(format!("{action}: {upid:?} is not a task")))
+            ApiError::NoResponse(Error::internal(format!("{action}: {upid:?} is not a task")))
         })?;
         task.follow(self.backoff(), deadline)
     }

@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::{
     answer::{Current, Resource},
-    api::{self, Refusal},
+    api::{self, ApiError},
     config::Config,
     handle::{Handle, Kind},
-    memory::{self, Location},
+    location_cache::{self, Location},
 };
 
 /// Privilege to see a guest.
@@ -26,12 +26,12 @@ pub(crate) struct Guest {
 }
 
 /// Every guest that the token may see. Caches their locations.
-pub(crate) fn all() -> Result<Vec<Resource>, Refusal> {
+pub(crate) fn all() -> Result<Vec<Resource>, ApiError> {
     let mut all: Vec<Resource> = api::get("/cluster/resources", &[("type", "vm")])?;
     all.retain(|resource| Location::of(resource).is_some());
     all.sort_by_key(|resource| resource.vmid);
     let locations: Vec<Location> = all.iter().filter_map(Location::of).collect();
-    memory::remember(&locations);
+    location_cache::remember(&locations);
     Ok(all)
 }
 
@@ -40,8 +40,8 @@ pub(crate) fn all() -> Result<Vec<Resource>, Refusal> {
 impl Guest {
     /// The guest of this VMID. None if there is none; an error if the token could not see it.
     pub(crate) fn find(handle: Handle, attempt: &str) -> Result<Option<Self>, Error> {
-        let to_error = |refusal: Refusal| refusal.into_error(attempt);
-        let location = match memory::location_of(handle.vmid) {
+        let to_error = |refusal: ApiError| refusal.into_error(attempt);
+        let location = match location_cache::location_of(handle.vmid) {
             Some(location) => Some(location),
             None => look_up(handle.vmid).map_err(to_error)?,
         };
@@ -84,7 +84,7 @@ impl Guest {
     }
 
     /// Current status; None if the guest is gone.
-    pub(crate) fn current(&self) -> Result<Option<Current>, Refusal> {
+    pub(crate) fn current(&self) -> Result<Option<Current>, ApiError> {
         match self.get("/status/current") {
             Ok(current) => Ok(Some(current)),
             Err(refusal) if refusal.is_missing() => Ok(None),
@@ -93,12 +93,12 @@ impl Guest {
     }
 
     /// Its active configuration.
-    pub(crate) fn config(&self) -> Result<Config, Refusal> {
+    pub(crate) fn config(&self) -> Result<Config, ApiError> {
         // Without `current` the API includes pending changes.
         self.get("/config?current=1").map(|values| Config::new(self.kind, values))
     }
 
-    pub(crate) fn get<T: DeserializeOwned>(&self, tail: &str) -> Result<T, Refusal> {
+    pub(crate) fn get<T: DeserializeOwned>(&self, tail: &str) -> Result<T, ApiError> {
         self.on_current_node(|path| api::get(&format!("{path}{tail}"), &[]))
     }
 
@@ -106,12 +106,15 @@ impl Guest {
         &self,
         tail: &str,
         form: &[(&str, &str)],
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, ApiError> {
         self.on_current_node(|path| api::post(&format!("{path}{tail}"), form))
     }
 
     /// Sends to the last known node, and once more to the new one if the guest was migrated.
-    fn on_current_node<T>(&self, send: impl Fn(&str) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    fn on_current_node<T>(
+        &self,
+        send: impl Fn(&str) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
         match send(&self.path()) {
             Err(refusal) if refusal.is_moved() => match look_up(self.vmid)? {
                 Some(found) if found.kind == self.kind && found.node != self.node() => {
@@ -129,6 +132,6 @@ impl Guest {
     }
 }
 
-fn look_up(vmid: u32) -> Result<Option<Location>, Refusal> {
+fn look_up(vmid: u32) -> Result<Option<Location>, ApiError> {
     Ok(all()?.iter().find(|resource| resource.vmid == vmid).and_then(Location::of))
 }

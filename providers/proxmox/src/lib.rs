@@ -17,7 +17,7 @@ mod control;
 mod guest;
 mod handle;
 mod list;
-mod memory;
+mod location_cache;
 mod observe;
 mod settings;
 mod sleep;

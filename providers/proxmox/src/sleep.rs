@@ -9,7 +9,7 @@ use drowse_provider_sdk::{
 };
 
 use crate::{
-    answer::Current, api::Refusal, control::Control, handle::Kind, observe, settings::StopMethod,
+    answer::Current, api::ApiError, control::Control, handle::Kind, observe, settings::StopMethod,
     task::End,
 };
 
@@ -126,7 +126,7 @@ impl Control<'_> {
 
     fn wait_stopped(
         &self,
-        outcome: Result<End, Refusal>,
+        outcome: Result<End, ApiError>,
         deadline: Deadline,
         attempt: &str,
     ) -> Result<Option<Observation>> {
@@ -137,7 +137,7 @@ impl Control<'_> {
     /// an error its state decides.
     fn wait_until(
         &self,
-        outcome: Result<End, Refusal>,
+        outcome: Result<End, ApiError>,
         deadline: Deadline,
         attempt: &str,
         wanted: impl Fn(&Status) -> bool,
@@ -186,7 +186,7 @@ impl Control<'_> {
 }
 
 /// The guest did not shut down in time and was not stopped by force.
-fn is_shutdown_timeout(refusal: &Refusal) -> bool {
+fn is_shutdown_timeout(refusal: &ApiError) -> bool {
     let text = refusal.text();
     text.contains("powerdown failed") || text.contains("did not stop")
 }

@@ -4,7 +4,7 @@ use drowse_provider_sdk::{clock::Deadline, encode};
 
 use crate::{
     answer::TaskStatus,
-    api::{self, Refusal},
+    api::{self, ApiError},
     backoff::Backoff,
     handle::is_node,
 };
@@ -48,7 +48,7 @@ impl Task {
     }
 
     /// Follows the task to its end or until the deadline. The error has the task's own message.
-    pub(crate) fn follow(&self, mut backoff: Backoff, deadline: Deadline) -> Result<End, Refusal> {
+    pub(crate) fn follow(&self, mut backoff: Backoff, deadline: Deadline) -> Result<End, ApiError> {
         let path = format!("/nodes/{}/tasks/{}/status", encode(&self.node), encode(&self.upid));
         loop {
             match api::get::<TaskStatus>(&path, &[]) {
@@ -66,12 +66,12 @@ impl Task {
         }
     }
 
-    fn end(&self, exit: &str) -> Result<End, Refusal> {
+    fn end(&self, exit: &str) -> Result<End, ApiError> {
         match exit {
             "OK" => Ok(End::Success),
             warned if warned.starts_with("WARNINGS") => Ok(End::Success),
             "" | "unexpected status" => Ok(End::Unknown),
-            text => Err(Refusal::of_task(&self.kind, text)),
+            text => Err(ApiError::of_task(&self.kind, text)),
         }
     }
 }

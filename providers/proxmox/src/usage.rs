@@ -2,12 +2,12 @@
 
 use drowse_provider_sdk::{Error, Result, Status, Usage};
 
-use crate::{api::Refusal, control::Control, guest};
+use crate::{api::ApiError, control::Control, guest};
 
 /// Current usage. The API reports CPU time as a fraction of the guest's cores.
 pub(crate) fn of(control: &Control<'_>) -> Result<Usage> {
     let attempt = control.attempt("measure the usage of");
-    let to_error = |refusal: Refusal| refusal.into_error(&attempt);
+    let to_error = |refusal: ApiError| refusal.into_error(&attempt);
     let current = control.guest.current().map_err(to_error)?;
     let Some(current) = current else {
         return Err(Error::not_found(format!("{attempt}: there is no such guest")));

@@ -5,7 +5,7 @@ use drowse_provider_sdk::{Error, Observation, Result, Status, clock::Deadline};
 use crate::{
     address::Lookup,
     answer::Current,
-    api::Refusal,
+    api::ApiError,
     awaited,
     control::{Control, no_address},
     observe,
@@ -69,7 +69,7 @@ impl Control<'_> {
 
     /// Queries until the guest runs and has an address. After the deadline `watch` continues.
     fn wait_reachable(&self, end: End, deadline: Deadline, attempt: &str) -> Result<Observation> {
-        let to_error = |refusal: Refusal| refusal.into_error(attempt);
+        let to_error = |refusal: ApiError| refusal.into_error(attempt);
         let mut backoff = self.backoff();
         let mut config = None;
         loop {
@@ -118,7 +118,7 @@ impl Control<'_> {
 }
 
 /// Another client already started the guest to start, or stopped the one to resume.
-fn is_already_done(action: &str, refusal: &Refusal) -> bool {
+fn is_already_done(action: &str, refusal: &ApiError) -> bool {
     let text = refusal.text();
     let wanted = match action {
         "start" => "already running",

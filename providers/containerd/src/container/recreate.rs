@@ -12,7 +12,7 @@ use drowse_provider_sdk::{Error, Observation, RecreateOptions, Result, warn};
 
 use super::{Target, end::KILL_TIMEOUT};
 use crate::{
-    create::{self, Blueprint},
+    create::{self, NewContainer},
     daemon::{Daemon, Key},
     data::{Data, Files},
     fetch::Fetch,
@@ -27,7 +27,7 @@ const SETTLE_TIME: Duration = Duration::from_secs(1);
 /// A replacement of one container by another.
 struct Replacement<'a> {
     old: &'a Container,
-    new: &'a Blueprint<'a>,
+    new: &'a NewContainer<'a>,
     ran: bool,
     signal: Option<u32>,
     grace: Duration,
@@ -90,7 +90,7 @@ impl<'a> Target<'a> {
         let signal = options.stop.signal.as_deref().map(signals::number).transpose()?;
         let Some(old) = self.daemon.container(self.id)? else {
             // Also the state after a cancelled recreation; the next start would do this as well.
-            return self.blueprint(options.refresh)?.create().map(drop);
+            return self.new_container(options.refresh)?.create().map(drop);
         };
         let Some(image) = ImageRef::of(self)? else {
             return self.recreate_from_image(options, signal, &old);
@@ -117,15 +117,15 @@ impl<'a> Target<'a> {
         signal: Option<u32>,
         old: &Container,
     ) -> Result<()> {
-        let mut blueprint = self.blueprint(options.refresh)?;
+        let mut new_container = self.new_container(options.refresh)?;
         if let Some(address) = old.labels.get(observe::ADDRESS) {
-            blueprint.container.labels.insert(observe::ADDRESS.to_owned(), address.clone());
+            new_container.container.labels.insert(observe::ADDRESS.to_owned(), address.clone());
         }
-        self.network(&blueprint.container)?;
+        self.network(&new_container.container)?;
         let task = self.daemon.task(self.id)?;
         let ran = task.is_some_and(|task| task.status() == proto::Status::Running);
         let replacement =
-            Replacement { old, new: &blueprint, ran, signal, grace: options.stop.grace() };
+            Replacement { old, new: &new_container, ran, signal, grace: options.stop.grace() };
         let mut progress = Progress::default();
         if let Err(error) = self.replace(&replacement, &mut progress) {
             return Err(self.roll_back(&replacement, &progress, error));

@@ -40,7 +40,7 @@ impl Play {
         self.0.recreate("full", options(false))
     }
 
-    fn refusal(&self) -> Error {
+    fn error(&self) -> Error {
         self.recreate().unwrap_err()
     }
 
@@ -219,7 +219,7 @@ fn dependent_containers_are_named() {
 }
 
 #[test]
-fn a_companion_is_referenced_by_name() {
+fn a_namespace_owner_is_referenced_by_name() {
     let play = Play::new();
     let mut sidecar = full("exited", OLD);
     sidecar["HostConfig"]["NetworkMode"] = json!(format!("container:{WEB_ID}"));
@@ -235,7 +235,7 @@ fn a_companion_is_referenced_by_name() {
 }
 
 #[test]
-fn a_recreated_companion_is_found_by_its_label() {
+fn a_recreated_namespace_owner_is_found_by_its_label() {
     for successor in [json!([{ "Id": NEW, "Names": ["/web"] }]), json!([])] {
         let play = Play::new();
         let mut sidecar = full("exited", OLD);
@@ -247,7 +247,7 @@ fn a_recreated_companion_is_found_by_its_label() {
         let found = successor != json!([]);
         play.then("engine", &list, Reply::json(successor));
         if !found {
-            let error = play.refusal();
+            let error = play.error();
             assert!(error.message().ends_with("which is gone; recreate it manually"), "{error}");
             continue;
         }
@@ -267,7 +267,7 @@ fn a_recreated_companion_is_found_by_its_label() {
 fn a_missing_container_is_not_found() {
     let play = Play::new();
     play.found(None, None, None);
-    assert_eq!(*play.refusal().code(), ErrorCode::NotFound);
+    assert_eq!(*play.error().code(), ErrorCode::NotFound);
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn without_an_image_nothing_is_stopped() {
     let play = Play::new();
     play.found(Some(full("running", OLD)), None, None);
     play.then("recreate", IMAGE_BY_NAME, missing());
-    let error = play.refusal();
+    let error = play.error();
     assert_eq!(*error.code(), ErrorCode::InvalidRequest);
     assert_eq!(
         error.message(),
@@ -285,7 +285,7 @@ fn without_an_image_nothing_is_stopped() {
     play.found(Some(full("running", OLD)), None, None);
     play.then("recreate", IMAGE_BY_NAME, recorded(IMAGE));
     play.then("recreate", &by_id(), missing());
-    let error = play.refusal();
+    let error = play.error();
     assert!(error.message().ends_with("recreate the container manually"), "{error}");
 }
 
@@ -295,13 +295,13 @@ fn a_container_that_the_engine_removes_itself_is_refused() {
     let mut gone = full("running", OLD);
     gone["HostConfig"]["AutoRemove"] = json!(true);
     play.found(Some(gone), None, None);
-    let error = play.refusal();
+    let error = play.error();
     assert_eq!(*error.code(), ErrorCode::Unsupported);
     assert!(error.message().contains("`--rm`"), "{error}");
     let mut task = full("running", OLD);
     task["Config"]["Labels"]["com.docker.swarm.task.id"] = json!("x");
     play.found(Some(task), None, None);
-    assert!(play.refusal().message().ends_with("update the service"));
+    assert!(play.error().message().ends_with("update the service"));
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn without_the_grant_nothing_is_stopped_and_the_error_names_the_line_to_add() {
     let denied = "endpoint \"recreate\" is not granted: add to [provider.docker]: \
                   endpoint.recreate = { url = \"unix:///var/run/docker.sock\" }";
     play.then("recreate", IMAGE_BY_NAME, Reply::error(Error::denied(denied)));
-    let error = play.refusal();
+    let error = play.error();
     assert_eq!(*error.code(), ErrorCode::Denied);
     assert_eq!(error.message(), format!("recreate container \"full\": {denied}"));
 }
@@ -325,7 +325,7 @@ fn a_failed_creation_is_rolled_back() {
     play.renamed("full.drowse-ran");
     play.then("recreate", CREATE, refused(400, "invalid mount config"));
     play.expect_rollback(false);
-    let error = play.refusal();
+    let error = play.error();
     assert_eq!(*error.code(), ErrorCode::InvalidRequest);
     assert!(error.message().ends_with("invalid mount config"), "{error}");
     assert_eq!(play.0.memo("recreate full"), None);
@@ -339,7 +339,7 @@ fn a_failed_network_join_is_rolled_back() {
     play.then("recreate", CREATE, Reply::json(json!({ "Id": NEW })));
     play.then("recreate", JOIN, refused(404, "network back not found"));
     play.expect_rollback(true);
-    assert!(play.refusal().message().ends_with("network back not found"));
+    assert!(play.error().message().ends_with("network back not found"));
 }
 
 #[test]
@@ -350,7 +350,7 @@ fn a_failed_start_is_rolled_back() {
     play.then("engine", START, refused(500, "port is already allocated"));
     play.then("engine", &inspect("full"), Reply::json(full("created", NEW)));
     play.expect_rollback(true);
-    assert!(play.refusal().message().ends_with("port is already allocated"));
+    assert!(play.error().message().ends_with("port is already allocated"));
 
     play.found(Some(full("running", OLD)), None, None).prepared().stopped();
     play.renamed("full.drowse-ran").expect_create().started(NEW);
@@ -363,7 +363,7 @@ fn a_failed_start_is_rolled_back() {
     play.then("engine", &logs, Reply::status(200).body(written));
     play.expect_rollback(true);
     assert_eq!(
-        play.refusal().message(),
+        play.error().message(),
         "recreate container \"full\": the new container does not run: exited with status 1; \
          output: no such option; the old one is restored"
     );
@@ -376,12 +376,12 @@ fn a_container_that_cannot_be_stopped_or_renamed_keeps_running() {
     play.then("engine", "POST /containers/full/stop?t=5", refused(500, "cannot kill"));
     play.then("engine", &inspect("full"), Reply::json(full("running", OLD)));
     play.then("engine", &inspect("full"), Reply::json(full("running", OLD))).started(OLD);
-    assert!(play.refusal().message().ends_with("cannot kill"));
+    assert!(play.error().message().ends_with("cannot kill"));
 
     play.found(Some(full("running", OLD)), None, None).prepared().stopped();
     play.then("recreate", &rename("full.drowse-ran"), refused(409, "name taken"));
     play.then("engine", &inspect("full"), Reply::json(full("exited", OLD))).started(OLD);
-    assert!(play.refusal().message().ends_with("name taken"));
+    assert!(play.error().message().ends_with("name taken"));
 }
 
 #[test]
@@ -391,7 +391,7 @@ fn a_failed_rollback_is_reported_with_what_to_do() {
     play.renamed("full.drowse-ran");
     play.then("recreate", CREATE, Reply::error(Error::internal("the connection broke")));
     play.then("engine", &inspect("full"), Reply::error(Error::unavailable("connection refused")));
-    let error = play.refusal();
+    let error = play.error();
     assert_eq!(*error.code(), ErrorCode::Internal);
     assert_eq!(
         error.message(),
@@ -410,7 +410,7 @@ fn a_container_stopped_by_an_earlier_call_is_started_again() {
     let gone = || Reply::error(Error::unavailable("connection refused"));
     play.then("engine", "POST /containers/full/stop?t=5", gone());
     play.then("engine", &inspect("full"), gone());
-    assert_eq!(*play.refusal().code(), ErrorCode::Unavailable);
+    assert_eq!(*play.error().code(), ErrorCode::Unavailable);
 
     play.found(Some(full("exited", OLD)), None, None).prepared().stopped();
     play.renamed("full.drowse-ran")
@@ -442,7 +442,7 @@ fn an_unfinished_recreation_that_cannot_continue_is_rolled_back() {
     play.found(None, Some(aside("full.drowse-ran")), None);
     play.then("recreate", IMAGE_BY_NAME, missing());
     play.expect_rollback(false);
-    assert!(play.refusal().message().contains("no image"));
+    assert!(play.error().message().contains("no image"));
 }
 
 #[test]
@@ -464,7 +464,7 @@ fn a_running_new_container_is_kept_and_a_stopped_one_replaced() {
 fn an_unrelated_container_of_the_name_is_never_removed() {
     let play = Play::new();
     play.found(Some(full("exited", NEW)), Some(aside("full.drowse-ran")), None);
-    let error = play.refusal();
+    let error = play.error();
     assert_eq!(*error.code(), ErrorCode::Conflict);
     assert!(error.message().contains("\"full.drowse-ran\""), "{error}");
 }
@@ -476,7 +476,7 @@ fn an_old_container_that_cannot_be_removed_is_reported() {
     play.renamed("full.drowse-ran").expect_create().started(NEW).expect_running();
     let delete = format!("DELETE /containers/{OLD}?force=1");
     play.then("recreate", &delete, refused(500, "device busy"));
-    let error = play.refusal();
+    let error = play.error();
     assert!(
         error.message().contains("the new container is created, and the old one is left"),
         "{error}"

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{is_anonymous, is_blank};
-use crate::recreate::ASIDE;
+use crate::recreate::OLD_SUFFIXES;
 
 /// Namespaces that may be shared with another container.
 pub(super) const SHARED: [&str; 3] = ["IpcMode", "NetworkMode", "PidMode"];
@@ -111,7 +111,8 @@ fn as_requested(link: &str) -> Option<String> {
     let (other, alias) = link.split_once(':')?;
     let other = other.strip_prefix('/').unwrap_or(other);
     // The other container was recreated meanwhile: the engine keeps linking to the old one.
-    let other = ASIDE.iter().find_map(|(suffix, _)| other.strip_suffix(suffix)).unwrap_or(other);
+    let other =
+        OLD_SUFFIXES.iter().find_map(|(suffix, _)| other.strip_suffix(suffix)).unwrap_or(other);
     let alias = alias.rsplit('/').next()?;
     Some(format!("{other}:{alias}"))
 }

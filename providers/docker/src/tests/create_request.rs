@@ -13,7 +13,7 @@ use serde_json::Map;
 use super::*;
 use crate::{
     api::Version,
-    blueprint::{self, Blueprint},
+    create_request::{self, CreateRequest},
 };
 
 const FULL: &str = include_str!("../../fixtures/recreate/full.json");
@@ -23,17 +23,18 @@ fn read(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-fn derived(container: &Value, minor: u32) -> Blueprint {
-    let names =
-        blueprint::companions(container).into_iter().map(|id| (id.to_owned(), "other".to_owned()));
-    blueprint::derive(container, &read(IMAGE), Version::of_docker(1, minor), &names.collect())
+fn derived(container: &Value, minor: u32) -> CreateRequest {
+    let names = create_request::namespace_owners(container)
+        .into_iter()
+        .map(|id| (id.to_owned(), "other".to_owned()));
+    create_request::derive(container, &read(IMAGE), Version::of_docker(1, minor), &names.collect())
         .unwrap()
 }
 
 #[test]
 fn configured_values_are_kept_and_image_values_left_out() {
     let container = read(FULL);
-    let Blueprint { mut body, join } = derived(&container, 41);
+    let CreateRequest { mut body, join } = derived(&container, 41);
     let host = body.as_object_mut().unwrap().remove("HostConfig").unwrap();
     let expected = json!({
         "AttachStdin": false,
@@ -85,7 +86,7 @@ fn volume(container: &Value, place: &str) -> String {
 
 #[test]
 fn an_engine_that_takes_all_networks_at_once_gets_them() {
-    let Blueprint { body, join } = derived(&read(FULL), 44);
+    let CreateRequest { body, join } = derived(&read(FULL), 44);
     assert!(join.is_empty());
     assert_eq!(
         body["NetworkingConfig"]["EndpointsConfig"],
@@ -100,7 +101,7 @@ fn an_engine_that_takes_all_networks_at_once_gets_them() {
 
 #[test]
 fn a_container_without_settings_needs_only_its_image_name() {
-    let Blueprint { mut body, .. } =
+    let CreateRequest { mut body, .. } =
         derived(&read(include_str!("../../fixtures/recreate/defaults.json")), 41);
     let body = body.as_object_mut().unwrap();
     body.remove("HostConfig");
@@ -135,16 +136,17 @@ fn only_a_configured_mac_address_is_kept() {
 fn a_container_in_another_containers_network_has_no_hostname_and_ports() {
     let container = read(include_str!("../../fixtures/recreate/sidecar.json"));
     let id = "01a7dd1d6687df484172b4082fecf5522ba68dc3b30b9f4d135b41b69eee2bfe";
-    assert_eq!(blueprint::companions(&container), [id]);
+    assert_eq!(create_request::namespace_owners(&container), [id]);
     let body = derived(&container, 41).body;
     assert_eq!(body["HostConfig"]["NetworkMode"], "container:other");
     assert_eq!(body["HostConfig"]["PidMode"], "container:other");
     for key in ["Hostname", "Domainname", "ExposedPorts", "MacAddress", "NetworkingConfig"] {
         assert_eq!(body[key], Value::Null, "{key}");
     }
-    // A missing companion keeps its id.
+    // A missing namespace_owner keeps its id.
     let version = Version::of_docker(1, 41);
-    let body = blueprint::derive(&container, &read(IMAGE), version, &BTreeMap::new()).unwrap().body;
+    let body =
+        create_request::derive(&container, &read(IMAGE), version, &BTreeMap::new()).unwrap().body;
     assert_eq!(body["HostConfig"]["NetworkMode"], format!("container:{id}"));
 }
 
@@ -193,7 +195,8 @@ fn a_container_in_no_network_is_refused() {
     let mut container = read(FULL);
     container["NetworkSettings"]["Networks"] = json!({});
     let version = Version::of_docker(1, 41);
-    let why = blueprint::derive(&container, &read(IMAGE), version, &BTreeMap::new()).unwrap_err();
+    let why =
+        create_request::derive(&container, &read(IMAGE), version, &BTreeMap::new()).unwrap_err();
     assert!(why.ends_with("connect it to one first"), "{why}");
 }
 
@@ -302,7 +305,7 @@ fn rederived(config: &Value, image: &Value) -> Value {
     let image = json!({ "Config": image });
     let version = Version::of_docker(1, 41);
     let mut body =
-        blueprint::derive(&container(config), &image, version, &BTreeMap::new()).unwrap().body;
+        create_request::derive(&container(config), &image, version, &BTreeMap::new()).unwrap().body;
     body.as_object_mut().unwrap().remove("HostConfig");
     body
 }
@@ -345,10 +348,10 @@ proptest! {
         }
         for minor in [41, 44] {
             // An error is an accepted result, too.
-            let _ = blueprint::derive(&container, &image, Version::of_docker(1, minor), &BTreeMap::new());
+            let _ = create_request::derive(&container, &image, Version::of_docker(1, minor), &BTreeMap::new());
         }
-        blueprint::companions(&container);
-        blueprint::anonymous_volumes(&container);
+        create_request::namespace_owners(&container);
+        create_request::anonymous_volumes(&container);
     }
 }
 
