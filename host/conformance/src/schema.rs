@@ -1,5 +1,7 @@
 //! Checks that a value is JSON Schema (2020-12), by the shape that the meta-schema gives each
 //! keyword. Formats and regular expressions are not checked.
+//!
+//! The `jsonschema` crate would add 6.5 MB and some 50 crates to the router for this one check.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
 //! Manifests of images in registries and in containerd: OCI image specification, and Docker's older
-//! manifests.
+//! manifests. The types of `oci-spec` would add 1.2 MB to a component of 0.8 MB.
 
 use drowse_provider_sdk::{Error, Result};
 use serde::{Deserialize, de::DeserializeOwned};
