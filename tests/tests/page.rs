@@ -157,7 +157,7 @@ fn a_failed_wake_is_shown_and_tried_again_by_keyboard() -> Result<()> {
     browser.wait_for("It did not become ready in time.")?;
     browser.wait_for("The next try is in")?;
     browser.wait_for("If it keeps failing, tell the people who run this site.")?;
-    browser.wait_for("This page shows when that changes.")?;
+    browser.wait_for("This page updates by itself.")?;
     let page = browser.text()?;
     ensure!(!page.contains("127.0.0.1"), "no address is told: {page}");
     ensure!(!page.contains("opens by itself"), "nothing is promised: {page}");

@@ -240,7 +240,7 @@ fn a_locked_guest_is_a_conflict_until_the_lock_is_gone() -> Result<()> {
     let (router, fake, hello) = site.router("target = \"100\"")?;
     let answer = router.get("any.example", "/")?;
     ensure!(answer.status == 503, "{}: {}", answer.status, answer.text());
-    ensure!(answer.text().contains("Somebody else is working on it."), "{}", answer.text());
+    ensure!(answer.text().contains("Another operation on it is in progress."), "{}", answer.text());
     let told = failure(&router)?;
     ensure!(told.contains("CT is locked (backup)"), "{told}");
     ensure!(hello.starts()?.is_empty());

@@ -293,7 +293,7 @@ fn who_may_wake_is_what_the_configuration_says() -> Result<()> {
     sleep()?;
     let all = by("192.168.1.4", "inside.test", "/")?;
     assert_eq!(all.status, 429);
-    assert!(all.body.contains("its limit for all together"), "{}", all.body);
+    assert!(all.body.contains("its limit for all clients"), "{}", all.body);
     assert_eq!(hello.starts()?.len(), 3);
     Ok(())
 }

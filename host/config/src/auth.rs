@@ -64,21 +64,21 @@ pub(crate) fn named(
 /// Tells each route which headers authentication sets on any route to the same workload, so that no
 /// client can set them on another.
 pub(crate) fn settle(found: &mut ConfigDraft) {
-    let mut vouched = HashMap::<WorkloadName, BTreeSet<String>>::new();
+    let mut identity_headers = HashMap::<WorkloadName, BTreeSet<String>>::new();
     for (route, _) in &found.routes {
         let headers = match route.auth.as_ref().map(|auth| &auth.kind) {
             Some(AuthKind::Basic(basic)) => basic.user_header.as_slice(),
             Some(AuthKind::Forward(forward)) => &forward.headers,
             None => continue,
         };
-        vouched.entry(route.workload.clone()).or_default().extend(headers.iter().cloned());
+        identity_headers.entry(route.workload.clone()).or_default().extend(headers.iter().cloned());
     }
-    let vouched: HashMap<_, Arc<[String]>> = vouched
+    let identity_headers: HashMap<_, Arc<[String]>> = identity_headers
         .into_iter()
         .map(|(workload, headers)| (workload, headers.into_iter().collect()))
         .collect();
     for (route, _) in &mut found.routes {
-        route.vouched = vouched.get(&route.workload).cloned().unwrap_or_default();
+        route.identity_headers = identity_headers.get(&route.workload).cloned().unwrap_or_default();
     }
 }
 

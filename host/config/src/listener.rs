@@ -89,6 +89,6 @@ fn limits(r: &mut Reader, section: &Section<'_>) -> Option<HttpLimits> {
         tunnel_idle: tunnel_idle?,
         connect_timeout: connect_timeout?,
         response_timeout: response_timeout?,
-        held: held?,
+        max_held: held?,
     })
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use drowse_core::WorkloadName;
-use drowse_routes::{HostMatch, InvalidHost, InvalidPath, Route, half_protected, parse_path};
+use drowse_routes::{HostMatch, InvalidHost, InvalidPath, Route, parse_path, unprotected_parents};
 
 use crate::{
     auth,
@@ -55,7 +55,7 @@ pub(crate) fn warnings(routes: &[Route]) -> Vec<(WorkloadName, String)> {
         );
         (workload.clone(), message)
     };
-    half_protected(routes).into_iter().map(warning).collect()
+    unprotected_parents(routes).into_iter().map(warning).collect()
 }
 
 fn route(r: &mut Reader, section: &Section<'_>, found: &ConfigDraft) -> Option<Route> {
@@ -93,11 +93,11 @@ fn route(r: &mut Reader, section: &Section<'_>, found: &ConfigDraft) -> Option<R
         workload: workload?,
         port: port?,
         waiting: waiting?,
-        patience: patience?,
+        hold_timeout: patience?,
         wake: wake?,
         auth: auth?,
         similar_paths: similar_paths?,
-        vouched: Arc::default(),
+        identity_headers: Arc::default(),
     })
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn read(r: &mut Reader, top: &Section<'_>, beside: &Path) -> Option<W
         themes: themes?.or_else(|| beside.is_dir().then_some(beside)),
         logs: logs?,
         live: live?,
-        held: held?,
-        streams: streams?,
+        max_held: held?,
+        max_streams: streams?,
     })
 }

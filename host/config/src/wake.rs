@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use drowse_routes::rules::{AgentGlob, Bots, PathGlob, Probe, WakeLimits, WakeRules};
+use drowse_routes::rules::{AgentGlob, Bots, HealthCheck, PathGlob, WakeLimits, WakeRules};
 use ipnet::IpNet;
 
 use crate::{
@@ -20,7 +20,7 @@ struct Said {
     not_from: Option<Vec<IpNet>>,
     agents: Option<Vec<AgentGlob>>,
     not_agents: Option<Vec<AgentGlob>>,
-    probes: Option<Vec<Probe>>,
+    probes: Option<Vec<HealthCheck>>,
     bots: Option<Bots>,
 }
 
@@ -70,13 +70,13 @@ fn said(r: &mut Reader, section: &Section<'_>) -> Option<Said> {
     })
 }
 
-fn probes(r: &mut Reader, section: &Section<'_>) -> Option<Vec<Probe>> {
+fn probes(r: &mut Reader, section: &Section<'_>) -> Option<Vec<HealthCheck>> {
     let probes: Vec<_> =
         section.tables(r, "probes").iter().map(|section| probe(r, section)).collect();
     probes.into_iter().collect()
 }
 
-fn probe(r: &mut Reader, section: &Section<'_>) -> Option<Probe> {
+fn probe(r: &mut Reader, section: &Section<'_>) -> Option<HealthCheck> {
     let path = section.find(r, "path", &PATH_GLOB);
     let agent = section.find(r, "user-agent", &AGENT_GLOB);
     let status = section.get(r, "status", &STATUS);
@@ -88,7 +88,7 @@ fn probe(r: &mut Reader, section: &Section<'_>) -> Option<Probe> {
         r.report(section.span, message);
         return None;
     }
-    Some(Probe { path, agent, status: status?, counts: counts? })
+    Some(HealthCheck { path, agent, status: status?, counts_as_visit: counts? })
 }
 
 // === impl Said ===
@@ -105,7 +105,7 @@ impl Said {
             not_from: list(self.not_from, &under.not_from),
             agents: list(self.agents, &under.agents),
             not_agents: list(self.not_agents, &under.not_agents),
-            probes: list(self.probes, &under.probes),
+            health_checks: list(self.probes, &under.health_checks),
             bots: self.bots.unwrap_or(under.bots),
             limits: under.limits,
         }

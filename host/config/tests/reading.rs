@@ -157,13 +157,16 @@ fn who_may_wake_is_said_by_the_workload_and_over_it_by_each_route() {
     assert_eq!(rules.bots, Bots::Ignore);
     assert_eq!(rules.limits.all, Some(Rate { count: 10, per: Duration::from_secs(3600) }));
     assert_eq!(rules.limits.client, Some(Rate { count: 3, per: Duration::from_secs(600) }));
-    let [health, balancer] = rules.probes.as_slice() else { panic!("two probes") };
-    assert_eq!((health.status, health.counts, health.agent.is_none()), (204, false, true));
-    assert_eq!((balancer.status, balancer.counts, balancer.path.is_none()), (200, true, true));
+    let [health, balancer] = rules.health_checks.as_slice() else { panic!("two probes") };
+    assert_eq!((health.status, health.counts_as_visit, health.agent.is_none()), (204, false, true));
+    assert_eq!(
+        (balancer.status, balancer.counts_as_visit, balancer.path.is_none()),
+        (200, true, true)
+    );
     assert!(Arc::ptr_eq(&blog.wake, &public.wake), "the same rules are there once");
 
     assert_eq!(admin.wake.from, networks(&["192.168.1.0/24"]));
-    assert!(admin.wake.paths.is_empty() && admin.wake.probes.is_empty());
+    assert!(admin.wake.paths.is_empty() && admin.wake.health_checks.is_empty());
     assert_eq!(admin.wake.bots, Bots::Wake);
     assert_eq!(admin.wake.not_from, rules.not_from, "what it does not say is the workload's");
     assert_eq!(admin.wake.limits, rules.limits);
@@ -198,9 +201,9 @@ fn authentication_is_the_workloads_unless_a_route_says_otherwise() {
     assert_eq!(public.auth, None);
     // What tells who comes on one route is nobody's to say on another.
     for route in [blog, admin, public] {
-        assert_eq!(*route.vouched, ["remote-groups", "remote-user"]);
+        assert_eq!(*route.identity_headers, ["remote-groups", "remote-user"]);
     }
-    assert!(wiki.vouched.is_empty());
+    assert!(wiki.identity_headers.is_empty());
     assert_eq!(wiki.auth, None);
 }
 
@@ -523,7 +526,7 @@ fn a_half_protected_host_is_doubted_until_it_is_said_to_be_meant() {
 fn waiting_visitors_get_what_the_operator_says() {
     let config = parse("[waiting]\ntheme = \"terminal\"\nlog-lines = 5\nmax-held = 7\n").unwrap();
     assert_eq!(config.waiting.theme, "terminal");
-    assert_eq!((config.waiting.logs, config.waiting.held), (5, 7));
+    assert_eq!((config.waiting.logs, config.waiting.max_held), (5, 7));
     assert_eq!(parse("").unwrap().waiting, drowse_proxy::WaitingSettings::default());
 }
 

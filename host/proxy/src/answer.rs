@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::{
     headers::tokens,
     page::{Notice, Theme},
-    waiting::{Outlook, Queue, cause, stage},
+    progress::{PageState, QueuePosition, cause, stage},
     words::{seconds, spoken},
 };
 
@@ -64,7 +64,7 @@ struct Wake {
     #[serde(skip_serializing_if = "Option::is_none")]
     stage: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    queue: Option<Queue>,
+    queue: Option<QueuePosition>,
     /// Seconds since it began.
     elapsed: f64,
     /// Seconds that it usually takes.
@@ -135,7 +135,7 @@ impl Problem {
     fn at(mut self, workload: &WorkloadName, snapshot: &Snapshot) -> Self {
         self.wake = (snapshot.phase == Phase::Waking).then(|| Wake {
             stage: snapshot.stage.as_ref().map(stage),
-            queue: Queue::of(snapshot),
+            queue: QueuePosition::of(snapshot),
             elapsed: seconds(snapshot.since.elapsed()),
             expected: snapshot.expected.map(seconds),
         });
@@ -197,9 +197,9 @@ impl Problem {
             None => String::new(),
         };
         Notice {
-            state: if failed { Outlook::Failed } else { Outlook::Notice },
+            state: if failed { PageState::Failed } else { PageState::Notice },
             title: heading(self.status).unwrap_or(self.title),
-            says: &self.detail,
+            message: &self.detail,
             error: format!("{} {}", self.status.as_u16(), self.title),
             workload: self.workload.as_ref().map_or("", WorkloadName::as_str),
             phase: self.phase,
@@ -236,7 +236,7 @@ pub(crate) fn waiting_page(page: Bytes, theme: &Theme, reload: u64) -> Response<
 fn html(page: Bytes, theme: &Theme) -> Response<Bytes> {
     let mut response = no_store(HTML, page);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, theme.policy().clone());
+    headers.insert(CONTENT_SECURITY_POLICY, theme.content_security_policy().clone());
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     response
 }

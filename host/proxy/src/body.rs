@@ -15,7 +15,7 @@ use futures_util::Stream;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{client::Client, pool::Lease, who};
+use crate::{access, client::Client, pool::Lease};
 
 type BodyError = Box<dyn Error + Send + Sync>;
 
@@ -32,7 +32,7 @@ pub(crate) struct Upload {
     exchange: Option<Rc<Exchange>>,
     client: Rc<Client>,
     /// Names that no client may say anything under, also not behind the body.
-    vouched: Arc<[String]>,
+    identity_headers: Arc<[String]>,
 }
 
 /// The answer's body on its way to the client.
@@ -77,17 +77,22 @@ impl Exchange {
 impl Upload {
     pub(crate) fn new(body: Incoming, client: &Rc<Client>) -> Self {
         let inner = (!body.is_end_stream()).then_some(body);
-        Self { inner, exchange: None, client: client.clone(), vouched: Arc::default() }
+        Self { inner, exchange: None, client: client.clone(), identity_headers: Arc::default() }
     }
 
     /// Trailers of these names, in lower case, are left out.
-    pub(crate) fn leave_out(&mut self, vouched: &Arc<[String]>) {
-        self.vouched = vouched.clone();
+    pub(crate) fn leave_out(&mut self, identity_headers: &Arc<[String]>) {
+        self.identity_headers = identity_headers.clone();
     }
 
     /// No body at all.
     pub(crate) fn empty(client: &Rc<Client>) -> Self {
-        Self { inner: None, exchange: None, client: client.clone(), vouched: Arc::default() }
+        Self {
+            inner: None,
+            exchange: None,
+            client: client.clone(),
+            identity_headers: Arc::default(),
+        }
     }
 
     /// There is nothing to send.
@@ -136,7 +141,7 @@ impl Body for Upload {
         Poll::Ready(frame.map(|frame| {
             frame.map(|frame| match frame.into_trailers() {
                 Ok(mut trailers) => {
-                    who::strip_trailers(&self.vouched, &mut trailers);
+                    access::strip_trailers(&self.identity_headers, &mut trailers);
                     Frame::trailers(trailers)
                 }
                 Err(data) => data,

@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use drowse_core::Workload;
-use drowse_routes::{Entry, NoRoute};
+use drowse_routes::{Auth, Entry, NoRoute};
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{ACCEPT, SET_COOKIE},
@@ -14,14 +14,14 @@ use hyper::{body::Incoming, server::conn::http1, upgrade::OnUpgrade};
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
+    access::{self, Identity, WakePolicy, client_address, strip_identity_headers},
     answer::{Format, Problem, Reads, is_repeatable, reads},
     body::{Answered, Upload},
     client::Client,
     forward::Forward,
     headers::{self, Origin, Refused},
     settings::{HttpLimits, ListenerSettings},
-    waiting::{Visitor, live},
-    who::{self, Knock, Vouched},
+    waiting::{Visitor, endpoint},
     worker::Worker,
 };
 
@@ -100,7 +100,7 @@ impl Door {
                 let format = match reads {
                     Reads::Json => Format::Json,
                     Reads::Html => {
-                        Format::Html { theme: self.worker.feeds.lobby().theme(), repeatable }
+                        Format::Html { theme: self.worker.streams.room().theme(), repeatable }
                     }
                 };
                 let response = problem.response(format);
@@ -128,36 +128,40 @@ impl Door {
             let detail = "TRACE is not answered here.";
             return Err(Problem::only(METHODS, detail).into());
         }
-        if live::is_reserved(&self.worker.feeds, head.uri.path()) {
+        if endpoint::is_reserved(&self.worker.streams, head.uri.path()) {
             return Box::pin(self.follow(client, &host, &head)).await;
         }
         let entry = self.route(&host, &head)?;
         let (listener, workload) = (&self.settings.name, &entry.route.workload);
         let loops = &self.worker.loops;
         loops.check(&head.headers, listener, workload.as_str()).map_err(Ended::Problem)?;
-        who::strip_claims(&entry.route.vouched, &mut head.headers);
-        upload.leave_out(&entry.route.vouched);
-        let mut vouched = match &entry.route.auth {
-            Some(auth) => Box::pin(who::authenticate(self, client, auth, &host, &mut head)).await?,
-            None => Vouched::default(),
+        strip_identity_headers(&entry.route.identity_headers, &mut head.headers);
+        upload.leave_out(&entry.route.identity_headers);
+        let mut identity = match &entry.route.auth {
+            Some(auth) => Box::pin(self.authenticate(client, auth, &host, &mut head)).await?,
+            None => Identity::default(),
         };
-        std::mem::swap(cookies, &mut vouched.cookies);
-        let knock = Knock::new(self, client, &entry.route, &head);
+        std::mem::swap(cookies, &mut identity.cookies);
+        let address = || client_address(client.address, &self.settings.trust, &head.headers);
+        let policy = WakePolicy::classify(&entry.route, &head, address);
         let mut deadline = None;
-        let visit = match knock.enter(&entry.value) {
+        let visit = match policy.enter(&entry.value) {
             Some(visit) => visit,
             None => {
                 let visitor = Visitor {
-                    door: self,
+                    room: self.worker.streams.room(),
+                    access: &self.worker.access,
                     client,
+                    listener,
+                    held: &self.held,
                     entry: &entry,
-                    knock: &knock,
+                    policy: &policy,
                     host: &host,
                     method: &head.method,
                     headers: &head.headers,
-                    deadline: *deadline.insert(Instant::now() + entry.route.patience),
+                    deadline: *deadline.insert(Instant::now() + entry.route.hold_timeout),
                 };
-                Box::pin(visitor.let_in()).await?
+                Box::pin(visitor.admit()).await?
             }
         };
         tracing::debug!(
@@ -175,11 +179,36 @@ impl Door {
             via: &loops.pseudonym,
         };
         let protocols = headers::to_upstream(&mut head, &upload, &origin);
-        vouched.tell(&mut head.headers);
+        identity.add_to(&mut head.headers);
         let upgrade = protocols.zip(ours);
         let (door, entry, host) = (self, &entry, &host);
-        let forward = Forward { door, client, entry, host, knock, deadline, upgrade };
+        let forward = Forward { door, client, entry, host, policy, deadline, upgrade };
         forward.run(visit, head, upload).await
+    }
+
+    /// Authenticates a request, or ends it when its client disconnects.
+    async fn authenticate(
+        &self,
+        client: &Rc<Client>,
+        auth: &Auth,
+        host: &HeaderValue,
+        head: &mut request::Parts,
+    ) -> Result<Identity, Ended> {
+        let worker = &self.worker;
+        let address = client_address(client.address, &self.settings.trust, &head.headers);
+        let origin = Origin {
+            forwarded_for: &client.forwarded_for,
+            trusted: client.trusted,
+            host,
+            via: &worker.loops.pseudonym,
+        };
+        let authenticators = worker.access.authenticators();
+        let forward_auth = &worker.forward_auth;
+        tokio::select! {
+            biased;
+            result = access::authenticate(authenticators, forward_auth, auth, address, &origin, head) => result,
+            () = client.socket.clone().gone() => Err(Ended::Gone),
+        }
     }
 
     /// A page asks how far the wake has come.
@@ -194,9 +223,9 @@ impl Door {
             let entry = self.worker.route(listener, host.to_str().ok()?, path).ok()?;
             Some(entry.value.clone())
         };
-        let feeds = &self.worker.feeds;
-        let address = who::real_address(client.address, &self.settings.trust, &head.headers);
-        Ok(live::answer(feeds, client, address, listener, host, head, find).await?)
+        let streams = &self.worker.streams;
+        let address = client_address(client.address, &self.settings.trust, &head.headers);
+        Ok(endpoint::answer(streams, client, address, listener, host, head, find).await?)
     }
 
     fn route(

@@ -18,6 +18,7 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::time::Instant;
 
 use crate::{
+    access::WakePolicy,
     answer::Problem,
     body::{Answered, Exchange, Upload},
     client::Client,
@@ -27,7 +28,6 @@ use crate::{
     ramp::Step,
     tunnel, upstream,
     waiting::Visitor,
-    who::Knock,
     words::Chain,
 };
 
@@ -46,7 +46,7 @@ pub(crate) struct Forward<'a> {
     /// The host that the client asked for.
     pub(crate) host: &'a HeaderValue,
     /// How it came to the gate, should it come there again.
-    pub(crate) knock: Knock,
+    pub(crate) policy: WakePolicy,
     /// Until then it may be held, if it has been held before.
     pub(crate) deadline: Option<Instant>,
     /// The protocols that the client would switch to, and its side of the switch.
@@ -175,22 +175,25 @@ impl Forward<'_> {
             if over && !std::mem::take(&mut another_life) {
                 return Err(self.broken(&instance, &why));
             }
-            let visit = match self.knock.enter(&self.entry.value) {
+            let visit = match self.policy.enter(&self.entry.value) {
                 Some(visit) => visit,
                 None => {
-                    let patience = self.entry.route.patience;
-                    let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + patience);
+                    let limit = self.entry.route.hold_timeout;
+                    let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + limit);
                     let visitor = Visitor {
-                        door: self.door,
+                        room: self.door.worker.streams.room(),
+                        access: &self.door.worker.access,
                         client: self.client,
+                        listener: &self.door.settings.name,
+                        held: &self.door.held,
                         entry: self.entry,
-                        knock: &self.knock,
+                        policy: &self.policy,
                         host: self.host,
                         method: message.method(),
                         headers: message.headers(),
                         deadline,
                     };
-                    Box::pin(visitor.let_in()).await?
+                    Box::pin(visitor.admit()).await?
                 }
             };
             exchange = Exchange::new(visit, self.client);

@@ -15,6 +15,7 @@
 pub mod probe;
 pub mod settings;
 
+mod access;
 mod answer;
 mod bind;
 mod body;
@@ -25,6 +26,7 @@ mod forward;
 mod headers;
 mod page;
 mod pool;
+mod progress;
 mod ramp;
 mod server;
 mod suspicion;
@@ -32,7 +34,6 @@ mod tunnel;
 mod upstream;
 mod via;
 mod waiting;
-mod who;
 mod words;
 mod worker;
 
@@ -40,12 +41,12 @@ use std::sync::Arc;
 
 use drowse_core::Workload;
 
+pub use access::check_users;
 pub use bind::{BindError, Listening};
-pub use page::ThemeError;
+pub use page::{ThemeError, check_theme};
 pub use probe::NetProber;
 pub use server::{Proxy, Running};
 pub use settings::{HttpLimits, IDLE_UPSTREAMS, ListenerSettings, Protocol, WaitingSettings};
-pub use who::check_users;
 
 /// Every listener's routes, each leading to its workload.
 pub type Tables = drowse_routes::Tables<Arc<Workload>>;

@@ -1,9 +1,9 @@
-//! The pages that browsers get from us, made from a theme: while they wait, and when a request was
-//! not answered.
+//! The router's HTML pages, rendered by a theme: the waiting page, and the page of a rejected
+//! request.
 //!
-//! A theme is a directory with `page.html`, a template in the language of Jinja, and perhaps
-//! `style.css`. It says what the page looks like; what it knows comes from the router, and the
-//! script that keeps it up to date is the same for all. Two themes are in the box.
+//! A theme is a directory with `page.html`, a Jinja template, and optionally `style.css`. It
+//! determines the look. The router supplies the data, and one script for all themes keeps the
+//! waiting page up to date. Two themes are bundled.
 
 use std::{
     fmt, fs, io,
@@ -18,8 +18,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    progress::{Progress, samples},
     settings::WaitingSettings,
-    waiting::{Progress, samples},
     words::Chain,
 };
 
@@ -27,18 +27,18 @@ mod notice;
 mod view;
 
 pub(crate) use notice::Notice;
-use notice::Plain;
-pub(crate) use view::{Live, View};
+use notice::PlainPage;
+pub(crate) use view::{LiveUrls, View};
 
-/// The only script on any page of ours.
+/// The script of the waiting page. No other page has one.
 const SCRIPT: &str = include_str!("page/live.js");
-/// What a theme's directory holds.
+/// Files of a theme's directory.
 const PAGE: &str = "page.html";
 const STYLE: &str = "style.css";
-/// A theme's file is not larger than this.
-const LARGEST: u64 = 1 << 20;
+/// Maximum bytes of a theme's file.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The themes in the box: name, page, style. The first one is used when nothing else is said.
+/// The bundled themes: name, page, style. The first is the default.
 const BUNDLED: [(&str, &str, &str); 2] = [
     (
         "calm",
@@ -52,29 +52,29 @@ const BUNDLED: [(&str, &str, &str); 2] = [
     ),
 ];
 
-/// How our pages look.
+/// A validated theme.
 pub(crate) struct Theme {
     environment: Environment<'static>,
     style: String,
     policy: HeaderValue,
 }
 
-/// A theme that cannot be used, and where that was seen.
+/// A theme that cannot be used, with the location of the error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ThemeError {
     /// The theme's name.
     pub theme: String,
-    /// The file, if the mistake is in one.
+    /// The file that contains the error, if any does.
     pub file: Option<PathBuf>,
-    /// The line of the file, beginning with 1.
+    /// The line of the file, from 1.
     pub line: Option<usize>,
-    /// What is wrong.
+    /// The reason.
     pub message: String,
 }
 
-/// What a template is given.
+/// The variables of a template.
 #[derive(Serialize)]
-struct Given<'a, V> {
+struct TemplateContext<'a, V> {
     #[serde(flatten)]
     view: &'a V,
     head: Value,
@@ -82,25 +82,33 @@ struct Given<'a, V> {
     script: Value,
 }
 
-/// The data that the script begins with.
+/// The initial data of the script.
 #[derive(Serialize)]
-struct Begin<'a> {
+struct ScriptData<'a> {
     progress: &'a Progress,
-    live: Option<&'a Live>,
+    live: Option<&'a LiveUrls>,
     reload: u64,
+}
+
+/// Loads and validates the theme of these settings. Blocks.
+pub fn check_theme(settings: &WaitingSettings) -> Result<(), ThemeError> {
+    Theme::load(settings).map(drop)
 }
 
 // === impl Theme ===
 
 impl Theme {
-    /// The theme that the settings name, tried out.
+    /// Loads and validates the theme that the settings name.
     pub(crate) fn load(settings: &WaitingSettings) -> Result<Self, ThemeError> {
         let name = settings.theme.as_str();
         if let Some(themes) = &settings.themes {
             let mut parts = Path::new(name).components();
             let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
             if !plain {
-                return Err(ThemeError::new(name, "a theme's name is the name of a directory"));
+                return Err(ThemeError::new(
+                    name,
+                    "the name of a theme is a directory name without a path",
+                ));
             }
             let directory = themes.join(name);
             if directory.is_dir() {
@@ -112,13 +120,13 @@ impl Theme {
             None => {
                 let known: Vec<_> = BUNDLED.iter().map(|(held, ..)| format!("{held:?}")).collect();
                 let known = known.join(" and ");
-                let place = match &settings.themes {
+                let missing = match &settings.themes {
                     Some(themes) => {
                         format!("there is no directory {}", themes.join(name).display())
                     }
-                    None => "no directory of themes is configured".to_owned(),
+                    None => "no `themes` directory is configured".to_owned(),
                 };
-                let message = format!("{place}, and the themes in the box are {known}");
+                let message = format!("{missing}, and the bundled themes are {known}");
                 Err(ThemeError::new(name, message))
             }
         }
@@ -137,20 +145,20 @@ impl Theme {
             Err(why) if why.kind() == io::ErrorKind::NotFound => String::new(),
             Err(why) => return Err(at(STYLE, None, why.to_string())),
         };
-        if let Some(place) = style.to_ascii_lowercase().find("</style") {
-            let line = style[..place].matches('\n').count() + 1;
-            let message = "it becomes a part of the page and cannot hold \"</style\"".to_owned();
+        if let Some(index) = style.to_ascii_lowercase().find("</style") {
+            let line = style[..index].matches('\n').count() + 1;
+            let message =
+                "a style sheet is embedded in the page and must not contain \"</style\"".to_owned();
             return Err(at(STYLE, Some(line), message));
         }
-        let broken = |error: minijinja::Error| at(PAGE, error.line(), told(&error));
+        let broken = |error: minijinja::Error| at(PAGE, error.line(), describe(&error));
         let theme = Self::new(page, style).map_err(broken)?;
         for progress in samples() {
             let view = View::new(&progress, None);
             let page = theme.try_render(&view).map_err(broken)?;
             for (part, mark) in [("head", MARK), ("script", STATE)] {
                 if !page.contains(mark) {
-                    let message =
-                        format!("it does not place {{{{ {part} }}}}, which the page needs");
+                    let message = format!("the template must contain {{{{ {part} }}}}");
                     return Err(at(PAGE, None, message));
                 }
             }
@@ -162,12 +170,12 @@ impl Theme {
     }
 
     fn bundled(page: &'static str, style: &'static str) -> Self {
-        Self::new(page.to_owned(), style.to_owned()).expect("the tests load the themes in the box")
+        Self::new(page.to_owned(), style.to_owned()).expect("tests load the bundled themes")
     }
 
     fn new(page: String, style: String) -> Result<Self, minijinja::Error> {
         let mut environment = Environment::new();
-        // A name that does not exist is a mistake of the theme's, not an empty text.
+        // An undefined name is an error in the theme, not an empty string.
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.add_template_owned(PAGE, page)?;
         let digest = BASE64_STANDARD.encode(Sha256::digest(SCRIPT));
@@ -176,35 +184,38 @@ impl Theme {
              img-src data:; font-src data:; connect-src 'self'; base-uri 'none'; \
              form-action 'none'; frame-ancestors 'none'"
         );
-        let policy = HeaderValue::try_from(policy).expect("a digest in base64 is visible text");
+        let policy = HeaderValue::try_from(policy).expect("base64 is visible ASCII");
         Ok(Self { environment, style, policy })
     }
 
-    /// What the page may load and run: its own style and our script, nothing from elsewhere.
-    pub(crate) fn policy(&self) -> &HeaderValue {
+    /// The `Content-Security-Policy` of pages: inline styles and the router's script, and no
+    /// resource of another origin.
+    pub(crate) fn content_security_policy(&self) -> &HeaderValue {
         &self.policy
     }
 
-    /// The page of a workload that is not ready.
+    /// Renders the waiting page.
     pub(crate) fn render(&self, view: &View<'_>) -> Bytes {
-        let Progress { title, says, .. } = view.progress;
-        self.render_by(|theme| theme.try_render(view), Plain { title, says, reload: view.reload })
+        let Progress { title, message, .. } = view.progress;
+        let plain = PlainPage { title, message, reload: view.reload };
+        self.render_or_fall_back(|theme| theme.try_render(view), plain)
     }
 
-    /// The page of a request that was not answered.
+    /// Renders the page of a rejected request.
     pub(crate) fn render_notice(&self, notice: &Notice<'_>) -> Bytes {
-        let Notice { title, says, .. } = notice;
-        let plain = Plain { title, says, reload: None };
-        self.render_by(|theme| theme.try_render_notice(notice), plain)
+        let Notice { title, message, .. } = notice;
+        let plain = PlainPage { title, message, reload: None };
+        self.render_or_fall_back(|theme| theme.try_render_notice(notice), plain)
     }
 
-    fn render_by(
+    /// Falls back to the bundled theme, then to a page without a theme.
+    fn render_or_fall_back(
         &self,
         render: impl Fn(&Self) -> Result<String, minijinja::Error>,
-        plain: Plain<'_>,
+        plain: PlainPage<'_>,
     ) -> Bytes {
         let page = render(self).or_else(|error| {
-            tracing::warn!(error = told(&error), "the theme failed, showing the page in the box");
+            tracing::warn!(error = describe(&error), "theme failed, using the bundled theme");
             let (_, page, style) = BUNDLED[0];
             render(&Self::bundled(page, style))
         });
@@ -212,9 +223,13 @@ impl Theme {
     }
 
     fn try_render(&self, view: &View<'_>) -> Result<String, minijinja::Error> {
-        let begin = Begin { progress: view.progress, live: view.live.as_ref(), reload: view.again };
-        // Nothing in it may end the script element.
-        let data = serde_json::to_string(&begin).unwrap_or_default().replace('<', "\\u003c");
+        let data = ScriptData {
+            progress: view.progress,
+            live: view.live.as_ref(),
+            reload: view.retry_after,
+        };
+        // Escaped, so that no text ends the script element.
+        let data = serde_json::to_string(&data).unwrap_or_default().replace('<', "\\u003c");
         let head = match view.reload {
             Some(seconds) => format!("{MARK}{REFRESH}{seconds}\"></noscript>"),
             None => MARK.to_owned(),
@@ -222,7 +237,7 @@ impl Theme {
         self.fill(view, head, format!("{STATE}{data}</script>\n<script>{SCRIPT}</script>"))
     }
 
-    /// Nothing changes on it, so it has no script.
+    /// Renders a page without a script, because nothing on it changes.
     fn try_render_notice(&self, notice: &Notice<'_>) -> Result<String, minijinja::Error> {
         self.fill(notice, MARK.to_owned(), String::new())
     }
@@ -233,24 +248,24 @@ impl Theme {
         head: String,
         script: String,
     ) -> Result<String, minijinja::Error> {
-        let given = Given {
+        let context = TemplateContext {
             view,
             head: safe(head),
             style: safe(format!("<style>\n{}</style>", self.style)),
             script: safe(script),
         };
-        self.environment.get_template(PAGE)?.render(Serde(&given))
+        self.environment.get_template(PAGE)?.render(Serde(&context))
     }
 }
 
-/// How the head of every page begins.
+/// The start of every page's head.
 const MARK: &str = "<meta charset=\"utf-8\">\n\
     <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
     <meta name=\"color-scheme\" content=\"light dark\">\n\
     <meta name=\"robots\" content=\"noindex\">\n";
-/// What loads it again where there is no script.
+/// The reload of browsers without scripts.
 const REFRESH: &str = "<noscript><meta http-equiv=\"refresh\" content=\"";
-/// How the script's data begin.
+/// The start of the script's data.
 const STATE: &str = "<script type=\"application/json\" id=\"drowse-state\">";
 
 impl Default for Theme {
@@ -291,7 +306,7 @@ fn safe(html: String) -> Value {
 }
 
 /// The error with its causes, on one line.
-fn told(error: &minijinja::Error) -> String {
+fn describe(error: &minijinja::Error) -> String {
     let mut text = error.kind().to_string();
     if let Some(detail) = error.detail() {
         text = format!("{text}: {detail}");
@@ -303,8 +318,8 @@ fn told(error: &minijinja::Error) -> String {
 }
 
 fn text(file: &Path) -> io::Result<String> {
-    if fs::metadata(file)?.len() > LARGEST {
-        return Err(io::Error::other(format!("the file is larger than {LARGEST} bytes")));
+    if fs::metadata(file)?.len() > MAX_FILE_BYTES {
+        return Err(io::Error::other(format!("the file is larger than {MAX_FILE_BYTES} bytes")));
     }
     fs::read_to_string(file)
 }

@@ -1,28 +1,24 @@
-//! Looks at workloads over the network.
+//! Readiness probes of workloads over the network.
 
 mod http;
+mod limit;
 mod minecraft;
-
-use std::{io, time::Duration};
 
 use async_trait::async_trait;
 use drowse_core::{Address, DialPolicy, Prober, ReadyCheck};
-use tokio::time::timeout;
 
 use crate::upstream;
+use limit::within_limit;
 
-/// One look takes at most so long.
-const LIMIT: Duration = Duration::from_secs(1);
-
-/// Probes by TCP, HTTP and Minecraft's status request. It looks at the address that visitors would
-/// be sent to, and only where they would be sent.
+/// Probes by TCP, HTTP and Minecraft's status request. Connects to the addresses of visitors'
+/// requests, under their dial policy.
 #[derive(Clone, Debug, Default)]
 pub struct NetProber {}
 
 // === impl NetProber ===
 
 impl NetProber {
-    /// A prober; it has no state and needs a runtime with time and I/O when it is used.
+    /// A prober without state. Probing needs a Tokio runtime with time and I/O enabled.
     pub fn new() -> Self {
         Self::default()
     }
@@ -39,23 +35,23 @@ impl Prober for NetProber {
         match check {
             ReadyCheck::Started => Ok(()),
             ReadyCheck::Tcp { port } => {
-                let (host, port) = place(addresses, *port)?;
+                let (host, port) = upstream_address(addresses, *port)?;
                 let connect = upstream::open(host, port, policy);
-                within(&format!("connect {host}:{port}"), connect).await.map(drop)
+                within_limit(&format!("connect {host}:{port}"), connect).await.map(drop)
             }
             ReadyCheck::Http { port, method, path, status, host, header } => {
                 let header = header.as_ref().map(|(name, value)| (name.as_str(), value.as_deref()));
                 let expected = http::Expected { status: status.clone(), header };
-                let place = place(addresses, *port)?;
-                let question = http::Question { method, path, host: host.as_deref() };
-                http::look(place, policy, &question, &expected).await
+                let address = upstream_address(addresses, *port)?;
+                let request = http::ProbeRequest { method, path, host: host.as_deref() };
+                http::probe(address, policy, &request, &expected).await
             }
             ReadyCheck::Minecraft { port } => {
-                let place = place(addresses, *port)?;
-                within(minecraft::ATTEMPT, minecraft::look(place, policy)).await.map(drop)
+                let address = upstream_address(addresses, *port)?;
+                within_limit(minecraft::ATTEMPT, minecraft::status(address, policy)).await.map(drop)
             }
             ReadyCheck::Health | ReadyCheck::Completed | ReadyCheck::Exec { .. } => {
-                Err("only the provider can tell, not a look over the network".to_owned())
+                Err("only the provider can check this, not a network probe".to_owned())
             }
         }
     }
@@ -66,26 +62,19 @@ impl Prober for NetProber {
         port: u16,
         policy: &dyn DialPolicy,
     ) -> Result<u32, String> {
-        let place = place(addresses, port)?;
-        let status = within(minecraft::ATTEMPT, minecraft::look(place, policy)).await?;
+        let address = upstream_address(addresses, port)?;
+        let status = within_limit(minecraft::ATTEMPT, minecraft::status(address, policy)).await?;
         let online = status.players_online;
-        online.ok_or_else(|| format!("{}: it does not say who is online", minecraft::ATTEMPT))
+        online.ok_or_else(|| format!("{}: the status has no player count", minecraft::ATTEMPT))
     }
 }
 
-/// Where visitors of this port would be sent.
-fn place(addresses: &[Address], port: u16) -> Result<(&str, u16), String> {
+/// The address of visitors' requests for this port.
+fn upstream_address(addresses: &[Address], port: u16) -> Result<(&str, u16), String> {
     addresses
         .iter()
         .find_map(|address| address.socket(port))
         .ok_or_else(|| format!("the provider knows no address for port {port}"))
-}
-
-async fn within<T>(what: &str, look: impl Future<Output = io::Result<T>>) -> Result<T, String> {
-    match timeout(LIMIT, look).await {
-        Ok(seen) => seen.map_err(|error| format!("{what}: {error}")),
-        Err(_) => Err(format!("{what}: no answer within {} s", LIMIT.as_secs())),
-    }
 }
 
 #[cfg(test)]

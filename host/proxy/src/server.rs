@@ -17,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Tables,
+    access::AccessControl,
     bind::{BindError, Listening, bind},
     page::{Theme, ThemeError},
     settings::{ListenerSettings, WaitingSettings},
     via::Pseudonym,
-    waiting::Lobby,
-    who::Who,
+    waiting::WaitingRoom,
     worker::{self, Entrance},
 };
 
@@ -97,8 +97,8 @@ impl Proxy {
     /// Starts the threads. Each request is routed by the tables as they are when it arrives.
     pub fn run(self, tables: Arc<ArcSwap<Tables>>) -> io::Result<Running> {
         let (alive, ended) = mpsc::channel(1);
-        let lobby = Lobby::new(&self.waiting, self.theme)?;
-        let who = Who::new()?;
+        let waiting_room = WaitingRoom::new(&self.waiting, self.theme)?;
+        let access = AccessControl::new()?;
         let pseudonym = Pseudonym::random()?;
         let mut running = Running {
             listening: self.listening,
@@ -112,7 +112,7 @@ impl Proxy {
             .into_iter()
             .map(|Bound { settings, sockets }| {
                 let room = Arc::new(Semaphore::new(settings.limits.connections.max(1)));
-                let held = Arc::new(Semaphore::new(settings.limits.held));
+                let held = Arc::new(Semaphore::new(settings.limits.max_held));
                 (settings, sockets, room, held)
             })
             .collect();
@@ -125,7 +125,7 @@ impl Proxy {
                 })
                 .collect();
             let place = (number, self.threads);
-            let shared = (tables.clone(), lobby.clone(), who.clone(), pseudonym.clone());
+            let shared = (tables.clone(), waiting_room.clone(), access.clone(), pseudonym.clone());
             let thread = running.start(place, entrances, shared, alive.clone())?;
             running.threads.push(thread);
         }
@@ -162,7 +162,12 @@ impl Running {
         &self,
         (number, threads): (usize, usize),
         entrances: Vec<Entrance>,
-        (tables, lobby, who, pseudonym): (Arc<ArcSwap<Tables>>, Arc<Lobby>, Arc<Who>, Pseudonym),
+        (tables, waiting_room, access, pseudonym): (
+            Arc<ArcSwap<Tables>>,
+            Arc<WaitingRoom>,
+            Arc<AccessControl>,
+            Pseudonym,
+        ),
         alive: mpsc::Sender<()>,
     ) -> io::Result<JoinHandle<()>> {
         let (stop, kill) = (self.stop.clone(), self.kill.clone());
@@ -181,7 +186,7 @@ impl Running {
                     }
                 };
                 let _ = ready.send(Ok(()));
-                let shared = (lobby, who, pseudonym);
+                let shared = (waiting_room, access, pseudonym);
                 runtime.block_on(worker::run(entrances, tables, shared, threads, stop, kill));
                 // A name that is being resolved on another thread is not waited for.
                 runtime.shutdown_background();

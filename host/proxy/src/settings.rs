@@ -1,84 +1,84 @@
-//! What the operator says of a listener.
+//! The settings of listeners and of waiting visitors.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::page::{Theme, ThemeError};
-
-/// Idle connections to backends that all threads keep together at most.
+/// Maximum idle connections to backends, over all threads.
 pub const IDLE_UPSTREAMS: usize = 4096;
 
-/// One bound socket.
+/// The settings of one listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSettings {
-    /// The name that routes refer to.
+    /// The name by which routes refer to it.
     pub name: String,
-    /// Where it listens.
+    /// The address to bind.
     pub bind: SocketAddr,
-    /// What it speaks.
+    /// The protocol.
     pub protocol: Protocol,
-    /// Peers whose `X-Forwarded-*` headers are believed and extended; others' are replaced.
+    /// Networks of trusted proxies: their `X-Forwarded-*` headers are extended, those of other peers
+    /// are replaced.
     pub trust: Vec<IpNet>,
-    /// Peers that begin each connection with a PROXY protocol header (version 1 or 2). From others
-    /// it is not accepted.
+    /// Networks of peers that start every connection with a PROXY protocol header (version 1 or 2).
+    /// Other peers may not send one.
     pub proxy_protocol: Vec<IpNet>,
-    /// Bounds on clients and upstreams.
+    /// Limits on clients and upstreams.
     pub limits: HttpLimits,
 }
 
-/// What a listener speaks.
+/// The protocol of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// HTTP/1.1 in the clear.
+    /// HTTP/1.1 without TLS.
     Http,
 }
 
-/// Bounds on clients and upstreams of an HTTP listener.
+/// Limits on clients and upstreams of an HTTP listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpLimits {
-    /// Connections of clients at a time; more wait in the kernel's backlog.
+    /// Maximum open connections of clients; further ones wait in the kernel's backlog.
     pub connections: usize,
-    /// From a request's first byte (or the connection's begin) until its head is complete.
+    /// Maximum time from a request's first byte, or from the accept, until its head is complete.
     pub head_timeout: Duration,
-    /// Bytes of a request's head.
+    /// Maximum bytes of a request's head.
     pub head_bytes: usize,
-    /// A client connection without a request in flight is closed after this long.
+    /// Maximum time that a client connection stays open without a request.
     pub keep_alive: Duration,
-    /// A client sends nothing of a request's body for so long; then 408.
+    /// Maximum time without a byte of a request's body; then the client gets 408.
     pub body_timeout: Duration,
-    /// A client takes nothing of what is sent to it for so long; then it is cut off.
+    /// Maximum time in which a client accepts no byte of a response; then the connection is closed.
     pub send_timeout: Duration,
-    /// An upstream that has begun its response sends nothing of it for so long; then it is cut
-    /// off. Streams of events may be silent for a while.
+    /// Maximum time without a byte of a response that has begun; then the connection is closed.
+    /// Long, because event streams may be silent for a while.
     pub read_timeout: Duration,
-    /// Nothing passes through a tunnel for so long, at the latest twice as long; then it is
-    /// closed.
+    /// Time without a byte in either direction until a tunnel is closed; the close may take up to
+    /// twice as long.
     pub tunnel_idle: Option<Duration>,
-    /// Until a connection to an upstream stands.
+    /// Maximum time to connect to an upstream.
     pub connect_timeout: Duration,
-    /// From the last piece of the request that the upstream took until it takes the next one or
-    /// begins its response; then 504.
+    /// Maximum time from the last part of the request that the upstream accepted until it accepts
+    /// the next one or begins its response; then the client gets 504.
     pub response_timeout: Duration,
-    /// Visitors held at a time; one more is refused.
-    pub held: usize,
+    /// Maximum visitors held on this listener; another one is refused.
+    pub max_held: usize,
 }
 
-/// What waiting visitors get, on all listeners.
+/// The settings of waiting visitors, on all listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingSettings {
-    /// How the page looks: a directory of this name in `theme-dir`, or one in the box.
+    /// The theme of pages: a directory of this name in `theme-dir`, or a bundled theme.
     pub theme: String,
-    /// Where the operator's own themes are.
+    /// The directory of the operator's own themes.
     pub themes: Option<PathBuf>,
-    /// The page shows so many of a workload's last log lines. They may hold secrets.
+    /// Number of a workload's last log lines that the page shows; 0 shows none. Log lines may
+    /// contain secrets.
     pub logs: u32,
-    /// Pages learn of progress on the reserved path; otherwise they reload.
+    /// Pages get progress on the reserved path; otherwise they reload.
     pub live: bool,
-    /// Visitors held at a time, on all listeners; one more is refused.
-    pub held: usize,
-    /// Pages that follow along by a stream at a time; others look now and then.
-    pub streams: usize,
+    /// Maximum visitors held on all listeners; another one is refused.
+    pub max_held: usize,
+    /// Maximum open progress streams; further pages poll.
+    pub max_streams: usize,
 }
 
 // === impl HttpLimits ===
@@ -96,19 +96,12 @@ impl Default for HttpLimits {
             tunnel_idle: None,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(300),
-            held: 16_384,
+            max_held: 16_384,
         }
     }
 }
 
 // === impl WaitingSettings ===
-
-impl WaitingSettings {
-    /// Tries the theme out.
-    pub fn check_theme(&self) -> Result<(), ThemeError> {
-        Theme::load(self).map(drop)
-    }
-}
 
 impl Default for WaitingSettings {
     fn default() -> Self {
@@ -117,8 +110,8 @@ impl Default for WaitingSettings {
             themes: None,
             logs: 0,
             live: true,
-            held: 16_384,
-            streams: 4_096,
+            max_held: 16_384,
+            max_streams: 4_096,
         }
     }
 }

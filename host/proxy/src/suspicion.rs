@@ -1,39 +1,40 @@
-//! Signs that an instance may be gone before its provider has said so.
+//! Signs that an instance may have ended before its provider has reported it.
 //!
-//! A platform gives the address of a target that has ended to the next one within a tenth of a
-//! second, and its report may be late or lost. Connections that break off together, a dial that
-//! fails and a dial that meets silence are reasons to ask the provider. Until it has answered no
-//! other connection is made to the instance; at most once a second, as a backend may also be slow,
-//! restart by itself, or close its idle connections in bursts. Connections that stand are used
-//! meanwhile: they cannot lead to another target.
+//! A platform may assign the address of an ended target to another target within 100 ms, and its
+//! report may be late or lost. Several connections that break at once, a failed dial and an
+//! unanswered dial are reasons to query the provider. No new connection is made to the instance
+//! until the provider has answered. This happens at most once a second, because a backend may also
+//! be slow, restart by itself, or close idle connections in bursts. Open connections remain in use:
+//! they cannot lead to another target.
 
 use std::{cell::Cell, sync::Arc, time::Duration};
 
 use drowse_core::{Instance, Workload};
 use tokio::time::Instant;
 
-/// Connections that end within this time end together.
-const TOGETHER: Duration = Duration::from_millis(100);
-/// Signs hold up other dials at most this often.
-const PAUSE: Duration = Duration::from_secs(1);
-/// A dial that takes longer than this, beyond what dials take at the best, has met silence.
-const SILENCE: Duration = Duration::from_millis(50);
-/// A connection that stands only after this time, beyond what dials take at the best, may lead to
-/// another target than the one that was dialled: the kernel has sent the first packet again.
+/// Time within which broken connections count as broken at once.
+const BURST: Duration = Duration::from_millis(100);
+/// Minimum time between two confirmations that block other dials.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// Time beyond that of the fastest dial after which a dial counts as unanswered.
+const UNANSWERED: Duration = Duration::from_millis(50);
+/// Time beyond that of the fastest dial after which a connection may lead to another target than
+/// the dialled one: the kernel has retransmitted the first packet.
 const LATE: Duration = Duration::from_millis(200);
-/// A kernel sends the first packet again after 1 s (RFC 6298), wherever the instance is.
-const LATEST: Duration = Duration::from_millis(900);
+/// Maximum of both times: a kernel retransmits the first packet after 1 s (RFC 6298), for near and
+/// far instances.
+const MAX_LIMIT: Duration = Duration::from_millis(900);
 
-/// What one thread has met at one upstream.
+/// The signs that one thread has seen at one upstream.
 pub(crate) struct Suspicion {
     workload: Arc<Workload>,
-    /// Connections that have ended by themselves since then.
+    /// Connections that broke since `burst_began`.
     broken: Cell<u32>,
-    since: Cell<Instant>,
-    /// When other dials were held up last.
-    asked: Cell<Option<Instant>>,
-    /// The quickest dial.
-    quickest: Cell<Option<Duration>>,
+    burst_began: Cell<Instant>,
+    /// Time of the last confirmation that blocked other dials.
+    confirmed: Cell<Option<Instant>>,
+    /// Duration of the fastest dial.
+    fastest_dial: Cell<Option<Duration>>,
 }
 
 // === impl Suspicion ===
@@ -43,66 +44,66 @@ impl Suspicion {
         Self {
             workload: workload.clone(),
             broken: Cell::new(0),
-            since: Cell::new(Instant::now()),
-            asked: Cell::new(None),
-            quickest: Cell::new(None),
+            burst_began: Cell::new(Instant::now()),
+            confirmed: Cell::new(None),
+            fastest_dial: Cell::new(None),
         }
     }
 
-    /// A connection has ended though nobody here has ended it.
+    /// Records a connection that ended without being closed by the router.
     pub(crate) fn broke_off(&self, instance: &Instance) {
         let now = Instant::now();
-        if now.duration_since(self.since.get()) > TOGETHER {
-            self.since.set(now);
+        if now.duration_since(self.burst_began.get()) > BURST {
+            self.burst_began.set(now);
             self.broken.set(0);
         }
         self.broken.set(self.broken.get() + 1);
         if self.broken.get() > 1 {
-            self.ask(instance, "connections broke off together");
+            self.require_confirmation(instance, "several connections broke at once");
         }
     }
 
-    /// A dial has failed.
+    /// Records a failed dial.
     pub(crate) fn failed(&self, instance: &Instance) {
-        self.ask(instance, "it cannot be connected to");
+        self.require_confirmation(instance, "dial failed");
     }
 
-    /// A dial goes on for longer than [`silence`](Self::silence).
+    /// Records a dial that takes longer than [`silence`](Self::silence).
     pub(crate) fn is_silent(&self, instance: &Instance) {
-        self.ask(instance, "it does not answer a dial");
+        self.require_confirmation(instance, "dial unanswered");
     }
 
-    /// A dial has taken this long.
+    /// Records the duration of a successful dial.
     pub(crate) fn connected(&self, after: Duration) {
-        let quickest = self.quickest.get().map_or(after, |quickest| quickest.min(after));
-        self.quickest.set(Some(quickest));
+        let fastest = self.fastest_dial.get().map_or(after, |fastest| fastest.min(after));
+        self.fastest_dial.set(Some(fastest));
     }
 
-    /// After so long a dial has met silence.
+    /// Time after which a dial counts as unanswered.
     pub(crate) fn silence(&self) -> Duration {
-        self.beyond_usual(SILENCE)
+        self.limit_beyond_fastest(UNANSWERED)
     }
 
-    /// A dial that has taken this long may have been answered by another.
+    /// Whether a dial of this duration may have reached another target.
     pub(crate) fn is_late(&self, after: Duration) -> bool {
-        after >= self.beyond_usual(LATE)
+        after >= self.limit_beyond_fastest(LATE)
     }
 
-    fn beyond_usual(&self, limit: Duration) -> Duration {
-        let usual = self.quickest.get().unwrap_or_default().saturating_mul(2);
-        limit.saturating_add(usual).min(LATEST)
+    fn limit_beyond_fastest(&self, limit: Duration) -> Duration {
+        let margin = self.fastest_dial.get().unwrap_or_default().saturating_mul(2);
+        limit.saturating_add(margin).min(MAX_LIMIT)
     }
 
-    fn ask(&self, instance: &Instance, sign: &str) {
+    fn require_confirmation(&self, instance: &Instance, sign: &str) {
         let now = Instant::now();
-        let lately = self.asked.get().is_some_and(|at| now.duration_since(at) < PAUSE);
-        if lately || !instance.is_open() {
+        let recently = self.confirmed.get().is_some_and(|at| now.duration_since(at) < MIN_INTERVAL);
+        if recently || !instance.is_open() {
             return;
         }
-        self.asked.set(Some(now));
+        self.confirmed.set(Some(now));
         tracing::debug!(
             workload = %self.workload.name(), generation = %instance.generation(), sign,
-            "it may be gone, asking the provider"
+            "instance may have ended, querying the provider"
         );
         self.workload.require_confirmation();
     }

@@ -1,9 +1,9 @@
-//! The `Via` header (RFC 9110 §7.6.3): it tells each hop which proxies a message has passed, and
-//! by it a request is found that comes back to the router without end.
+//! The `Via` header (RFC 9110 §7.6.3), which lists the proxies that a message has passed, and the
+//! detection of forwarding loops by it.
 //!
-//! To upstreams the router calls itself `drowse-` and a number of its own, drawn when it starts, so
-//! that it finds itself again behind any other proxy and is not taken for another router in
-//! series. Clients are told `drowse` alone.
+//! To upstreams the router's pseudonym is `drowse-` and a random number, generated when it starts,
+//! so that it recognises its own entries and distinguishes them from those of other routers in
+//! series. Clients see `drowse` without a number.
 
 use std::{cell::Cell, io, time::Duration};
 
@@ -15,48 +15,48 @@ use tokio::time::Instant;
 
 use crate::answer::Problem;
 
-/// What the pseudonyms of all routers begin with.
-const FAMILY: &[u8] = b"drowse-";
-/// A request that has passed this router so often is refused. It may come back a few times: a
-/// workload can be a proxy itself that leads to other workloads.
-const OWN_HOPS: usize = 4;
-/// A request that has passed routers of this kind so often is refused: several that send it round
-/// in a circle, or one that is restarted meanwhile.
-const FAMILY_HOPS: usize = 16;
-/// Minimum time between two warnings of one thread.
+/// The prefix of all routers' pseudonyms.
+const PREFIX: &[u8] = b"drowse-";
+/// Times that a request may have passed this router; at this number it is refused. A few are
+/// legitimate: a workload can be a proxy to other workloads.
+const MAX_OWN_HOPS: usize = 4;
+/// Times that a request may have passed any drowse router; at this number it is refused. Detects a
+/// loop of several routers, and of a router that restarts meanwhile.
+const MAX_ROUTER_HOPS: usize = 16;
+/// Minimum time between two warnings per thread.
 const WARNING_PAUSE: Duration = Duration::from_secs(10);
 
 const RESPONSE: HeaderValue = HeaderValue::from_static("1.1 drowse");
-const OLD_RESPONSE: HeaderValue = HeaderValue::from_static("1.0 drowse");
+const HTTP_10_RESPONSE: HeaderValue = HeaderValue::from_static("1.0 drowse");
 
-/// How a router calls itself on the messages that it forwards.
+/// The name of a router in the `Via` headers of forwarded requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Pseudonym {
     name: String,
     request: HeaderValue,
-    old_request: HeaderValue,
+    http_10_request: HeaderValue,
 }
 
-/// One thread's view of loops.
+/// Refuses requests in a loop. One per thread.
 #[derive(Debug)]
 pub(crate) struct LoopGuard {
     pub(crate) pseudonym: Pseudonym,
     warned: Cell<Option<Instant>>,
 }
 
-/// How often a request has passed routers.
+/// The number of routers that a request has passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Hops {
-    /// This one.
+    /// Entries of this router.
     own: usize,
-    /// Of this kind, this one included.
-    family: usize,
+    /// Entries of all drowse routers, including this one.
+    all: usize,
 }
 
 // === impl Pseudonym ===
 
 impl Pseudonym {
-    /// One that no other router has.
+    /// A random pseudonym.
     pub(crate) fn random() -> io::Result<Self> {
         let mut bytes = [0; 8];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
@@ -66,21 +66,21 @@ impl Pseudonym {
     pub(crate) fn numbered(number: u64) -> Self {
         let name = format!("drowse-{number:016x}");
         let value = |version: &str| {
-            HeaderValue::try_from(format!("{version} {name}")).expect("letters, digits and a dash")
+            HeaderValue::try_from(format!("{version} {name}")).expect("visible ASCII")
         };
-        Self { request: value("1.1"), old_request: value("1.0"), name }
+        Self { request: value("1.1"), http_10_request: value("1.0"), name }
     }
 
-    /// The entry for a request that was received in this version.
+    /// The `Via` entry for a request received in this version.
     pub(crate) fn of_request(&self, version: Version) -> HeaderValue {
         match version {
-            Version::HTTP_10 => self.old_request.clone(),
+            Version::HTTP_10 => self.http_10_request.clone(),
             _ => self.request.clone(),
         }
     }
 
-    /// Counts the entries. What stands in comments counts as well: a proxy may have joined lines of
-    /// which one opens a comment and never closes it.
+    /// Counts the entries, including those in comments: a proxy may have joined lines, one of which
+    /// opens a comment without closing it.
     fn hops(&self, headers: &HeaderMap) -> Hops {
         let mut hops = Hops::default();
         let entries =
@@ -90,17 +90,17 @@ impl Pseudonym {
             let Some(by) = words.nth(1) else { continue };
             let by = by.split(|&b| b == b':' || b == b'(').next().unwrap_or_default();
             hops.own += usize::from(by.eq_ignore_ascii_case(self.name.as_bytes()));
-            let family = by.get(..FAMILY.len());
-            hops.family += usize::from(family.is_some_and(|it| it.eq_ignore_ascii_case(FAMILY)));
+            let prefix = by.get(..PREFIX.len());
+            hops.all += usize::from(prefix.is_some_and(|it| it.eq_ignore_ascii_case(PREFIX)));
         }
         hops
     }
 }
 
-/// The entry for a response that was received in this version.
+/// The `Via` entry for a response received in this version.
 pub(crate) fn of_response(version: Version) -> (HeaderName, HeaderValue) {
-    let old = version < Version::HTTP_11;
-    (VIA, if old { OLD_RESPONSE } else { RESPONSE })
+    let is_http_10 = version < Version::HTTP_11;
+    (VIA, if is_http_10 { HTTP_10_RESPONSE } else { RESPONSE })
 }
 
 // === impl LoopGuard ===
@@ -110,8 +110,7 @@ impl LoopGuard {
         Self { pseudonym, warned: Cell::new(None) }
     }
 
-    /// Refuses a request that has passed too many routers already. `workload` is where it is going
-    /// this time.
+    /// Refuses a request that has passed too many routers. Listener and workload are logged.
     pub(crate) fn check(
         &self,
         headers: &HeaderMap,
@@ -122,17 +121,17 @@ impl LoopGuard {
             return Ok(());
         }
         let hops = self.pseudonym.hops(headers);
-        let detail = if hops.own >= OWN_HOPS {
+        let detail = if hops.own >= MAX_OWN_HOPS {
             format!(
-                "This request has passed this router {} times already: what answers for the \
-                 workload sends it back here.",
+                "This request has passed this router {} times already: the workload's backend sends \
+                 it back here.",
                 hops.own
             )
-        } else if hops.family >= FAMILY_HOPS {
+        } else if hops.all >= MAX_ROUTER_HOPS {
             format!(
-                "This request has passed {} routers already: what answers for the workload sends it \
-                 round in a circle.",
-                hops.family
+                "This request has passed {} routers already: the workload's backend sends it in a \
+                 loop.",
+                hops.all
             )
         } else {
             return Ok(());
@@ -143,9 +142,9 @@ impl LoopGuard {
                 listener,
                 workload,
                 hops = hops.own,
-                routers = hops.family,
-                "request refused: it goes round in a loop; look at where the workload's backend \
-                 forwards to, and at its target and port"
+                routers = hops.all,
+                "request refused: forwarding loop; check where the workload's backend forwards to, \
+                 and the workload's target and port"
             );
         }
         Err(Box::new(Problem::new(StatusCode::LOOP_DETECTED, detail).code("loop")))

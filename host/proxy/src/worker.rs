@@ -26,6 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Tables,
+    access::{AccessControl, ForwardAuthClient},
     client::{Client, TooSlow, socket::ClientIo},
     clock::{Clock, TICK},
     door::Door,
@@ -33,8 +34,7 @@ use crate::{
     pool::Pool,
     settings::{IDLE_UPSTREAMS, ListenerSettings},
     via::{LoopGuard, Pseudonym},
-    waiting::{Feeds, Lobby},
-    who::{Asker, Who},
+    waiting::{ProgressStreams, WaitingRoom},
 };
 
 /// Ticks between two looks at the pool.
@@ -49,11 +49,9 @@ pub(crate) struct Worker {
     pub(crate) pool: Rc<Pool>,
     /// Clients and tunnels; stopping waits for them.
     pub(crate) tasks: TaskTracker,
-    /// What waiting pages are told.
-    pub(crate) feeds: Rc<Feeds>,
-    /// Who is let in, and who may wake.
-    pub(crate) who: Arc<Who>,
-    pub(crate) asker: Asker,
+    pub(crate) streams: Rc<ProgressStreams>,
+    pub(crate) access: Arc<AccessControl>,
+    pub(crate) forward_auth: ForwardAuthClient,
     pub(crate) loops: LoopGuard,
     tables: RefCell<Cache<Arc<ArcSwap<Tables>>, Arc<Tables>>>,
     clock: Clock,
@@ -91,7 +89,7 @@ struct Booked {
 pub(crate) async fn run(
     entrances: Vec<Entrance>,
     tables: Arc<ArcSwap<Tables>>,
-    (lobby, who, pseudonym): (Arc<Lobby>, Arc<Who>, Pseudonym),
+    (room, access, pseudonym): (Arc<WaitingRoom>, Arc<AccessControl>, Pseudonym),
     threads: usize,
     stop: CancellationToken,
     kill: CancellationToken,
@@ -104,9 +102,9 @@ pub(crate) async fn run(
     let worker = Rc::new(Worker {
         pool: Pool::new(&clock, threads, most_idle),
         tasks: TaskTracker::new(),
-        feeds: Feeds::new(&lobby, &stop),
-        who,
-        asker: Asker::new(),
+        streams: ProgressStreams::new(&room, &stop),
+        access,
+        forward_auth: ForwardAuthClient::new(),
         loops: LoopGuard::new(pseudonym),
         tables: RefCell::new(Cache::new(tables)),
         clock,

@@ -287,11 +287,11 @@ async fn a_new_table_is_used_by_the_next_request_of_an_open_connection() {
         workload: router.workload.name().clone(),
         port: 80,
         waiting: drowse_routes::Waiting::Hold,
-        patience: LONG,
+        hold_timeout: LONG,
         wake: Arc::default(),
         auth: None,
         similar_paths: None,
-        vouched: Arc::default(),
+        identity_headers: Arc::default(),
     };
     tables.store(Arc::new(Tables::build([(route, router.workload.clone())]).unwrap()));
     wire.send(GET).await;

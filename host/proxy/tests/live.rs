@@ -107,9 +107,14 @@ fn last_get(address: &str) -> String {
     get(address, "Connection: close\r\n")
 }
 
-async fn asleep(lobby: WaitingSettings) -> (Backend, Router) {
+async fn asleep(settings: WaitingSettings) -> (Backend, Router) {
     let (backend, _) = Backend::answering(OK).await;
-    let plan = Plan { waiting: Waiting::Page, eager: false, lobby, ..Plan::new(backend.address) };
+    let plan = Plan {
+        waiting: Waiting::Page,
+        eager: false,
+        waiting_settings: settings,
+        ..Plan::new(backend.address)
+    };
     let router = plan.run();
     (backend, router)
 }
@@ -228,8 +233,8 @@ async fn only_a_page_of_ours_may_follow() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn there_are_only_so_many_streams_and_one_that_ends_makes_room() {
-    let lobby = WaitingSettings { streams: 2, ..WaitingSettings::default() };
-    let (_backend, router) = asleep(lobby).await;
+    let settings = WaitingSettings { max_streams: 2, ..WaitingSettings::default() };
+    let (_backend, router) = asleep(settings).await;
     let page = Page::load(&router).await;
     let mut first = page.follow(&router).await;
     let mut second = page.follow(&router).await;
@@ -282,8 +287,8 @@ async fn streams_end_when_the_router_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn log_lines_are_shown_only_where_the_operator_says_so() {
     for (logs, lines) in [(0, Value::Array(Vec::new())), (2, serde_json::json!(["two", "three"]))] {
-        let lobby = WaitingSettings { logs, ..WaitingSettings::default() };
-        let (_backend, router) = asleep(lobby).await;
+        let settings = WaitingSettings { logs, ..WaitingSettings::default() };
+        let (_backend, router) = asleep(settings).await;
         let said = ["one", "\u{1b}[31mtwo\u{1b}[0m", "three"].map(str::to_owned);
         *router.fake.logs.lock().unwrap() = said.to_vec();
         let page = Page::load(&router).await;
@@ -295,8 +300,8 @@ async fn log_lines_are_shown_only_where_the_operator_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn new_log_lines_reach_the_page() {
-    let lobby = WaitingSettings { logs: 5, ..WaitingSettings::default() };
-    let (_backend, router) = asleep(lobby).await;
+    let settings = WaitingSettings { logs: 5, ..WaitingSettings::default() };
+    let (_backend, router) = asleep(settings).await;
     let mut stream = Page::load(&router).await.follow(&router).await;
     stream.next().await;
     router.fake.logs.lock().unwrap().push("listening soon".to_owned());
@@ -306,8 +311,8 @@ async fn new_log_lines_reach_the_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_provider_is_doing_is_the_last_line() {
-    let lobby = WaitingSettings { logs: 2, ..WaitingSettings::default() };
-    let (_backend, router) = asleep(lobby).await;
+    let settings = WaitingSettings { logs: 2, ..WaitingSettings::default() };
+    let (_backend, router) = asleep(settings).await;
     *router.fake.logs.lock().unwrap() = ["one", "two"].map(str::to_owned).to_vec();
     *router.fake.said.lock().unwrap() = Some("pulling: 2 of 3".to_owned());
     let page = Page::load(&router).await;
@@ -321,8 +326,8 @@ async fn what_the_provider_is_doing_is_the_last_line() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn switched_off_the_path_belongs_to_the_workload() {
-    let lobby = WaitingSettings { live: false, ..WaitingSettings::default() };
-    let (_backend, router) = asleep(lobby).await;
+    let settings = WaitingSettings { live: false, ..WaitingSettings::default() };
+    let (_backend, router) = asleep(settings).await;
     let page = Page::load(&router).await;
     assert_eq!(page.data["live"], Value::Null);
     router.fake.may_start.add_permits(1);

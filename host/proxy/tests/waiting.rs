@@ -105,8 +105,8 @@ async fn a_held_body_is_complete_although_it_was_watched_for_a_hang_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_visitors_patience_ends_in_504() {
     let (backend, _) = Backend::answering(OK).await;
-    let patience = Duration::from_millis(100);
-    let router = Plan { patience, eager: false, ..Plan::new(backend.address) }.run();
+    let hold_timeout = Duration::from_millis(100);
+    let router = Plan { hold_timeout, eager: false, ..Plan::new(backend.address) }.run();
     let answer = router.ask(LAST_GET).await;
     assert!(answer.starts_with("HTTP/1.1 504 Gateway Timeout"), "{answer}");
     assert!(answer.contains("application/problem+json"));
@@ -257,10 +257,13 @@ async fn a_client_is_told_to_continue_only_when_the_gate_has_opened() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_visitor_more_than_may_be_held_is_refused_by_name() {
     let (backend, _) = Backend::answering(OK).await;
-    let all = WaitingSettings { held: 3, ..WaitingSettings::default() };
-    let each = HttpLimits { held: 3, ..HttpLimits::default() };
-    for (lobby, limits) in [(all, HttpLimits::default()), (WaitingSettings::default(), each)] {
-        let router = Plan { eager: false, lobby, limits, ..Plan::new(backend.address) }.run();
+    let all = WaitingSettings { max_held: 3, ..WaitingSettings::default() };
+    let each = HttpLimits { max_held: 3, ..HttpLimits::default() };
+    for (waiting_settings, limits) in
+        [(all, HttpLimits::default()), (WaitingSettings::default(), each)]
+    {
+        let router =
+            Plan { eager: false, waiting_settings, limits, ..Plan::new(backend.address) }.run();
         let mut held = Vec::new();
         for _ in 0..3 {
             let mut wire = router.connect().await;
@@ -289,8 +292,8 @@ async fn one_visitor_more_than_may_be_held_is_refused_by_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_visitor_that_finds_the_queue_full_wakes_all_the_same() {
     let (backend, _) = Backend::answering(OK).await;
-    let lobby = WaitingSettings { held: 0, ..WaitingSettings::default() };
-    let router = Plan { eager: false, lobby, ..Plan::new(backend.address) }.run();
+    let waiting_settings = WaitingSettings { max_held: 0, ..WaitingSettings::default() };
+    let router = Plan { eager: false, waiting_settings, ..Plan::new(backend.address) }.run();
     assert!(router.ask(LAST_GET).await.starts_with("HTTP/1.1 503"));
     until(|| router.fake.starts() == 1).await;
 }

@@ -1,49 +1,49 @@
-//! Who is let in at all: what an operator says of authentication.
+//! The settings of authentication.
 
 use std::{path::PathBuf, time::Duration};
 
-/// One way to authenticate, for any number of routes.
+/// One `[auth.NAME]` table, for any number of routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
-    /// The operator's name for it.
+    /// NAME of the table.
     pub name: String,
-    /// How.
+    /// The method.
     pub kind: AuthKind,
 }
 
-/// How clients are authenticated.
+/// The method by which clients are authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthKind {
-    /// By name and password, HTTP's basic scheme (RFC 7617).
+    /// Name and password, by HTTP's basic scheme (RFC 7617).
     Basic(BasicAuth),
-    /// By asking somebody else about every request.
+    /// An external service that decides about every request.
     Forward(ForwardAuth),
 }
 
-/// Names and passwords from a file.
+/// Basic authentication with a user file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BasicAuth {
-    /// Lines of `name:hash`, as `htpasswd -B` writes them. Read again when it has changed.
+    /// The user file: lines of `name:hash`, as `htpasswd -B` writes them. Reloaded when it changes.
     pub users: PathBuf,
-    /// What browsers show when they ask for the password.
+    /// The realm, which some browsers show when they ask for the password.
     pub realm: String,
-    /// The header that tells the workload the user's name, in lower case. A client's own is taken
-    /// away.
+    /// The request header that carries the user's name to the workload, in lower case. Removed from
+    /// requests of clients.
     pub user_header: Option<String>,
 }
 
-/// Somebody else who is asked about every request.
+/// Forward authentication: an HTTP service that decides about every request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardAuth {
-    /// Where it listens, by HTTP in the clear.
+    /// Host of the service, which is reached by HTTP without TLS.
     pub host: String,
-    /// Its port.
+    /// Port of the service.
     pub port: u16,
-    /// Path and query to ask for.
+    /// Path and query of the requests to the service.
     pub path: String,
-    /// Headers of its answer that are copied to the workload's request, in lower case. A client's
-    /// own are taken away.
+    /// Headers of the service's response that are copied to the workload's request, in lower case.
+    /// Removed from requests of clients.
     pub headers: Vec<String>,
-    /// It must have answered after this long.
+    /// Time limit of the service's response.
     pub timeout: Duration,
 }

@@ -1,13 +1,13 @@
-//! Hosts: how routes name them and how they are compared.
+//! Host patterns of routes, and the comparison of hosts.
 
 use std::{borrow::Cow, fmt, net::Ipv6Addr};
 
 use crate::HostMatch;
 
-/// Longer than any host name can be.
-const LONGEST: usize = 253;
+/// Maximum bytes of a host name (RFC 1035).
+const MAX_HOST_BYTES: usize = 253;
 
-/// A host that a route cannot be for, with the reason.
+/// An invalid host pattern, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{host:?} is not a host: {reason}")]
 pub struct InvalidHost {
@@ -18,8 +18,8 @@ pub struct InvalidHost {
 // === impl HostMatch ===
 
 impl HostMatch {
-    /// Reads `*`, `*.example.org`, `example.org`, `192.0.2.1` or `[2001:db8::1]`. Case and a
-    /// trailing dot make no difference; a port is refused, for it belongs to the listener.
+    /// Parses `*`, `*.example.org`, `example.org`, `192.0.2.1` or `[2001:db8::1]`. Case and a
+    /// trailing dot are ignored; a port is an error, because it belongs to the listener.
     pub fn parse(host: &str) -> Result<Self, InvalidHost> {
         let fail = |reason| Err(InvalidHost { host: host.chars().take(300).collect(), reason });
         if host == "*" {
@@ -36,7 +36,7 @@ impl HostMatch {
         if name.is_empty() {
             return fail("it is empty; write '*' for every host");
         }
-        if name.len() > LONGEST {
+        if name.len() > MAX_HOST_BYTES {
             return fail("it is longer than 253 characters");
         }
         if name.contains('*') {
@@ -46,7 +46,7 @@ impl HostMatch {
             return fail("write the host alone, without scheme, user or path");
         }
         if name.contains(':') {
-            return fail("leave the port away, it belongs to the listener");
+            return fail("leave out the port, it belongs to the listener");
         }
         if !name.is_ascii() {
             return fail("write names outside ASCII in their 'xn--' form");
@@ -73,8 +73,8 @@ impl fmt::Display for HostMatch {
     }
 }
 
-/// What a client calls a host, as the table compares it: lower case, without port and trailing
-/// dot; an IPv6 address in brackets and in its canonical form.
+/// A host as the table compares it: lower case, without port and trailing dot; an IPv6 address in
+/// brackets and in canonical form.
 pub(crate) fn normalise(host: &str) -> Cow<'_, str> {
     if host.starts_with('[') {
         let literal = host.find(']').map_or(host, |end| &host[..=end]);
@@ -85,23 +85,22 @@ pub(crate) fn normalise(host: &str) -> Cow<'_, str> {
         _ => host,
     };
     let name = name.strip_suffix('.').unwrap_or(name);
-    if name.len() <= LONGEST && name.bytes().any(|b| b.is_ascii_uppercase()) {
+    if name.len() <= MAX_HOST_BYTES && name.bytes().any(|b| b.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase())
     } else {
         Cow::Borrowed(name)
     }
 }
 
-/// Every suffix of `host` that begins after a dot and has at most `labels` labels, longest first.
+/// The suffixes of `host` that begin after a dot and have at most `labels` labels, longest first.
 pub(crate) fn suffixes(host: &str, labels: usize) -> impl Iterator<Item = &str> {
     let mut dots = host.bytes().enumerate().rev().filter(|&(_, b)| b == b'.');
     let mut begin = match labels {
         0 => host.len(),
-        _ if host.len() > LONGEST => host.len(),
+        _ if host.len() > MAX_HOST_BYTES => host.len(),
         _ => dots.nth(labels - 1).map_or(0, |(position, _)| position + 1),
     };
-    // A wildcard stands for at least one label, so the whole host is no suffix of itself; what
-    // begins after a dot is one.
+    // A wildcard matches at least one label, so the whole host is not among the suffixes.
     let mut first = begin > 0 && begin < host.len();
     std::iter::from_fn(move || {
         if std::mem::take(&mut first) {

@@ -1,9 +1,8 @@
-//! Which workload a visitor wants, who is let in to it and who may wake it: matchers and the
-//! immutable [`Table`] of a listener, what an operator says of authentication ([`Auth`]), and the
-//! [`rules`] for waking.
+//! Routing: host and path matchers, the immutable [`Table`] of a listener, the settings of
+//! authentication ([`Auth`]) and the wake [`rules`].
 //!
-//! Precedence: an exact host before a wildcard, a longer wildcard before a shorter one, any host
-//! last; within a host the longer path prefix first.
+//! Precedence: an exact host before a wildcard, a longer wildcard before a shorter one, `*` last;
+//! within a host the longer path prefix first.
 
 #![forbid(unsafe_code)]
 
@@ -22,69 +21,70 @@ pub use auth::{Auth, AuthKind, BasicAuth, ForwardAuth};
 pub use host::InvalidHost;
 pub use path::{InvalidPath, parse_path};
 pub use rules::WakeRules;
-pub use table::{Conflict, Entry, NoRoute, Table, Tables, half_protected};
+pub use table::{Conflict, Entry, NoRoute, Table, Tables, unprotected_parents};
 
-/// One line of the table: match → workload.
+/// One route: listener, host and path → workload and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The listener it belongs to.
+    /// Name of the listener.
     pub listener: String,
-    /// Which hosts.
+    /// The hosts that match.
     pub host: HostMatch,
-    /// Path prefix on segment borders, beginning with `/`; `/` is every path.
+    /// Path prefix in whole segments, starting with `/`; `/` matches every path.
     pub path: String,
-    /// Who serves it.
+    /// The workload that serves the route.
     pub workload: WorkloadName,
     /// The workload's own port.
     pub port: u16,
-    /// What a visitor gets while the workload is not ready.
+    /// The treatment of visitors while the workload is not ready.
     pub waiting: Waiting,
-    /// A held visitor is turned away after this long.
-    pub patience: Duration,
-    /// Who may wake the workload.
+    /// Maximum time that a visitor is held.
+    pub hold_timeout: Duration,
+    /// The rules that decide which requests may wake the workload.
     pub wake: Arc<WakeRules>,
-    /// Who is let in at all; everybody when absent.
+    /// Authentication; none when absent.
     pub auth: Option<Arc<Auth>>,
-    /// What is done with paths that resemble this route's while it has an `auth`; `Refuse` when
+    /// The treatment of paths that resemble this route's, if it has an `auth`; `Refuse` when
     /// absent.
     pub similar_paths: Option<SimilarPaths>,
-    /// Headers, in lower case, by which authentication on any route tells the workload who comes.
-    /// A client's own are taken away on this one, too.
-    pub vouched: Arc<[String]>,
+    /// Headers, in lower case, in which authentication on any route of the workload reports the
+    /// user's identity. Removed from clients' requests on this route, with or without `auth`.
+    pub identity_headers: Arc<[String]>,
 }
 
-/// Which hosts a route serves. Compared without case, port and trailing dot.
+/// The hosts of a route. Compared without case, port and trailing dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostMatch {
     /// Every host.
     Any,
-    /// Exactly this one.
+    /// Exactly this host.
     Exact(String),
-    /// `*.example.org`: any number of labels in front of this suffix (`example.org`), at least one.
+    /// `*.example.org`: one label or more before this suffix (`example.org`).
     Wildcard(String),
 }
 
-/// What is done with paths that a backend may take for a protected route's, `/ADMIN` or
-/// `/admin.json` for `/admin`, and that lead to the same workload by a route with another `auth`.
+/// The treatment of paths that a backend may take for the path of a protected route, such as
+/// `/ADMIN` or `/admin.json` for `/admin`, and that match another route of the workload with a
+/// different `auth`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SimilarPaths {
-    /// No route is found for them.
+    /// They match no route.
     #[default]
     Refuse,
-    /// They go where their own route leads.
+    /// They match their own route.
     Allow,
 }
 
-/// What a visitor gets while the workload is not ready.
+/// The treatment of visitors while the workload is not ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Waiting {
-    /// A browser's navigation gets the page, everything else is held.
+    /// A browser's navigation gets the waiting page, every other request is held.
     #[default]
     Auto,
-    /// Held until ready, body unread.
+    /// The request is held until the workload is ready, with its body unread.
     Hold,
-    /// A page that follows along and opens by itself.
+    /// The waiting page, which shows progress and opens the workload when it is ready.
     Page,
-    /// 503 with Retry-After; the wake goes on.
+    /// 503 with `Retry-After`; the wake continues.
     Reject,
 }

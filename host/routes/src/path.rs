@@ -1,8 +1,8 @@
-//! Path prefixes: how they are written, how paths are compared and where a path may be cut.
+//! Path prefixes: their syntax, their normal form, and their comparison.
 
 use std::{borrow::Cow, fmt::Write};
 
-/// A path that cannot be a route's prefix, with the reason.
+/// An invalid path prefix, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path:?} is not a path prefix: {reason}")]
 pub struct InvalidPath {
@@ -10,33 +10,33 @@ pub struct InvalidPath {
     reason: &'static str,
 }
 
-/// What some servers do with a path before they look at its segments.
+/// A transformation that some servers apply to a path before they split it into segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Habit {
-    /// What follows a `;` in a segment is no part of its name (RFC 3986 §3.3).
+enum Quirk {
+    /// Drops the parameters of a segment, after its first `;` (RFC 3986 §3.3).
     Parameters = 1,
-    /// `%2F` is a slash.
+    /// Decodes `%2F` to a slash.
     Slashes = 2,
-    /// A backslash, encoded or not, is a slash.
+    /// Replaces backslashes, encoded or not, by slashes.
     Backslashes = 4,
-    /// As the first, after everything was decoded.
+    /// Drops parameters after decoding `%3B`.
     DecodedParameters = 8,
 }
 
-/// Checks a path prefix and returns it as it is compared, without a last slash: `/api/` and `/api`
-/// are the same, and so are `/%7ejoe` and `/~joe`.
+/// Parses a path prefix and returns its normal form, without a final slash: `/api/` and `/api` are
+/// equal, and so are `/%7ejoe` and `/~joe`.
 ///
-/// What needs percent-encoding in a request needs it here.
+/// Characters that need percent-encoding in a request need it here.
 pub fn parse_path(path: &str) -> Result<String, InvalidPath> {
     let fail = |reason| Err(InvalidPath { path: path.chars().take(200).collect(), reason });
     if !path.starts_with('/') {
         return fail("it must begin with '/'");
     }
     if path.contains(['?', '#']) {
-        return fail("a query or fragment is no part of a path");
+        return fail("a path has no query and no fragment");
     }
     if path.contains('*') {
-        return fail("it is a prefix as it is; leave the '*' away");
+        return fail("every path is a prefix; leave out the '*'");
     }
     if !path.bytes().all(|b| b.is_ascii_graphic()) {
         return fail("blanks and characters outside ASCII must be percent-encoded");
@@ -45,17 +45,19 @@ pub fn parse_path(path: &str) -> Result<String, InvalidPath> {
         return fail("it has an empty segment");
     }
     if has_dots(path) {
-        return fail("'.' and '..' are resolved before paths are compared, so no path has them");
+        return fail(
+            "'.' and '..' are resolved before paths are compared, so a prefix with them never matches",
+        );
     }
-    if readings(path).nth(1).is_some() {
-        return fail("some servers read it as another path, so no request gets there");
+    if interpretations(path).nth(1).is_some() {
+        return fail("some servers interpret it as another path, so no request matches it");
     }
     let path = normalise(path);
     Ok(if path == "/" { &path } else { trim(&path) }.to_owned())
 }
 
-/// A path as it is compared: dot segments resolved, several slashes taken for one, characters that
-/// need no percent-encoding decoded (RFC 3986 §6.2.2).
+/// The normal form of a path: dot segments resolved, repeated slashes merged, characters that need
+/// no percent-encoding decoded (RFC 3986 §6.2.2).
 pub(crate) fn normalise(path: &str) -> Cow<'_, str> {
     let Some(rest) = path.strip_prefix('/') else { return path.into() };
     if is_plain(path) {
@@ -79,21 +81,20 @@ pub(crate) fn normalise(path: &str) -> Cow<'_, str> {
     normal.into()
 }
 
-/// Every path that servers take this one for, first the one as which it is compared. There are
-/// several when it holds an encoded slash, a backslash or a `;`: what such a path leads to is known
-/// only where all of them lead to the same.
-pub(crate) fn readings(path: &str) -> impl Iterator<Item = Cow<'_, str>> {
-    let habits = Habit::all_for(path);
-    let others = (1..=Habit::ALL).filter(move |chosen| chosen & !habits == 0);
-    std::iter::once(normalise(path)).chain(others.map(|chosen| Habit::read(path, chosen).into()))
+/// The interpretations of a path by different servers, its normal form first. A path with an encoded
+/// slash, a backslash or a `;` has several. It is routed only if all of them match one route.
+pub(crate) fn interpretations(path: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let quirks = Quirk::all_for(path);
+    let others = (1..=Quirk::ALL).filter(move |chosen| chosen & !quirks == 0);
+    std::iter::once(normalise(path)).chain(others.map(|chosen| Quirk::apply(path, chosen).into()))
 }
 
-/// Segments of it are `.` or `..`, encoded or not.
+/// Whether a segment is `.` or `..`, encoded or not.
 pub(crate) fn has_dots(path: &str) -> bool {
     path.split('/').any(|segment| matches!(&*decode(segment), "." | ".."))
 }
 
-/// There is nothing to normalise.
+/// The path is in normal form already.
 fn is_plain(path: &str) -> bool {
     let mut before = 0;
     path.bytes().all(|b| {
@@ -103,7 +104,7 @@ fn is_plain(path: &str) -> bool {
     })
 }
 
-/// Decodes what needs no encoding, and writes the rest in upper case.
+/// Decodes escapes that are not needed, and writes the others in upper case.
 fn decode(segment: &str) -> Cow<'_, str> {
     if !segment.contains('%') {
         return segment.into();
@@ -132,25 +133,25 @@ fn decode(segment: &str) -> Cow<'_, str> {
     decoded.into()
 }
 
-/// Each segment without what comes after its first `;`.
+/// Each segment up to its first `;`.
 fn without_parameters(path: &str) -> String {
     let names: Vec<_> =
         path.split('/').map(|segment| segment.split(';').next().unwrap_or_default()).collect();
     names.join("/")
 }
 
-/// The prefix without its last slash: `/` becomes empty, every path begins with it.
+/// The prefix without its final slash: `/` becomes the empty prefix of every path.
 pub(crate) fn trim(path: &str) -> &str {
     path.strip_suffix('/').unwrap_or(path)
 }
 
-/// How many segments a trimmed prefix has.
+/// The number of segments of a trimmed prefix.
 pub(crate) fn depth(trimmed: &str) -> usize {
     trimmed.bytes().filter(|&b| b == b'/').count()
 }
 
-/// Every prefix of `path` with at most `depth` segments that ends on a segment's border, longest
-/// first, ending with the empty one.
+/// The prefixes of `path` in whole segments, at most `depth` of them, from the longest to the empty
+/// one.
 pub(crate) fn prefixes(path: &str, depth: usize) -> impl Iterator<Item = &str> {
     let mut end = Some(cut(path, depth));
     std::iter::from_fn(move || {
@@ -172,26 +173,26 @@ fn cut(path: &str, depth: usize) -> usize {
         .map_or(path.len(), |(position, _)| position)
 }
 
-// === impl Habit ===
+// === impl Quirk ===
 
-impl Habit {
+impl Quirk {
     const ALL: u8 = 15;
-    /// In the order in which servers that have several go about it.
+    /// In the order in which a server with several quirks applies them.
     const EACH: [Self; 4] =
         [Self::Parameters, Self::Slashes, Self::Backslashes, Self::DecodedParameters];
 
-    /// Those that make a difference to this path, as bits.
+    /// The quirks that change this path, as bits.
     fn all_for(path: &str) -> u8 {
         if !path.contains(['%', ';', '\\']) {
             return 0;
         }
         let upper = path.to_ascii_uppercase();
-        let here = |habit: &Self| habit.signs().iter().any(|sign| upper.contains(sign));
-        Self::EACH.iter().filter(|habit| here(habit)).fold(0, |all, habit| all | *habit as u8)
+        let here = |quirk: &Self| quirk.triggers().iter().any(|trigger| upper.contains(trigger));
+        Self::EACH.iter().filter(|quirk| here(quirk)).fold(0, |all, quirk| all | *quirk as u8)
     }
 
-    /// What it looks for, in upper case.
-    fn signs(&self) -> &'static [&'static str] {
+    /// The character sequences that the quirk changes, in upper case.
+    fn triggers(&self) -> &'static [&'static str] {
         match self {
             Self::Parameters => &[";"],
             Self::Slashes => &["%2F"],
@@ -200,11 +201,11 @@ impl Habit {
         }
     }
 
-    /// The path as a server with these habits reads it.
-    fn read(path: &str, chosen: u8) -> String {
+    /// The path as a server with these quirks interprets it.
+    fn apply(path: &str, chosen: u8) -> String {
         let mut text = path.to_owned();
-        for habit in Self::EACH.iter().filter(|habit| **habit as u8 & chosen != 0) {
-            text = match habit {
+        for quirk in Self::EACH.iter().filter(|quirk| **quirk as u8 & chosen != 0) {
+            text = match quirk {
                 Self::Parameters => without_parameters(&text),
                 Self::Slashes => text.replace("%2F", "/").replace("%2f", "/"),
                 Self::Backslashes => {

@@ -1,8 +1,9 @@
-//! Who may wake a workload: decided from a request's head and the client's address alone.
+//! The rules that decide which requests may wake a workload, from the request's head and the
+//! client's address.
 //!
-//! The rules say who may *wake*: once the workload is awake they keep nobody out. A request that
-//! is set aside ([`WakeRules::aside`]) is answered in place of a sleeping workload and, unless its
-//! probe says otherwise, keeps an awake one awake no longer.
+//! The rules apply to wakes only: an awake workload gets every request. A request with a
+//! [`LocalResponse`] is answered in place of a sleeping workload and, unless its health check
+//! counts as a visit, does not keep an awake workload awake.
 
 use std::{fmt, net::IpAddr, time::Duration};
 
@@ -13,13 +14,13 @@ mod glob;
 
 pub use glob::{AgentGlob, InvalidGlob, PathGlob};
 
-/// The page that crawlers ask for first (RFC 9309).
+/// The path that crawlers request first (RFC 9309).
 const ROBOTS: &str = "/robots.txt";
-/// What browsers ask for by themselves.
+/// The path that browsers request on their own.
 const ICON: &str = "/favicon.ico";
 
-/// Who may wake the workload of a route, and what is answered for it while it sleeps. The default
-/// lets everybody wake it.
+/// The wake rules of a route, and the local responses while its workload sleeps. By default every
+/// request wakes the workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WakeRules {
     /// Only these paths wake; every path when empty.
@@ -34,82 +35,84 @@ pub struct WakeRules {
     pub agents: Vec<AgentGlob>,
     /// These user agents do not wake, whatever `user-agents` says.
     pub not_agents: Vec<AgentGlob>,
-    /// What is answered in place of a sleeping workload.
-    pub probes: Vec<Probe>,
-    /// What crawlers, link previews and uptime monitors do.
+    /// Health checks that are answered in place of a sleeping workload.
+    pub health_checks: Vec<HealthCheck>,
+    /// The treatment of crawlers, link previews and uptime monitors.
     pub bots: Bots,
-    /// How often it may be woken.
+    /// The limits on the rate of wakes.
     pub limits: WakeLimits,
 }
 
-/// Requests that only look whether somebody is there. At least one of `path` and `user-agent` is set.
+/// Matches the health checks of load balancers and monitors. At least one of `path` and `user-agent` is
+/// set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
-    /// Which paths; every one when absent.
+pub struct HealthCheck {
+    /// The paths; every path when absent.
     pub path: Option<PathGlob>,
-    /// Which user agents; every one when absent.
+    /// The user agents; every one when absent.
     pub agent: Option<AgentGlob>,
-    /// What is answered while the workload sleeps.
+    /// The status of the response while the workload sleeps.
     pub status: u16,
-    /// One that is forwarded counts as a visit and keeps the workload awake.
-    pub counts: bool,
+    /// A health check that is forwarded to the workload counts as a visit and keeps it awake.
+    pub counts_as_visit: bool,
 }
 
-/// What crawlers, link previews and uptime monitors that say what they are do.
+/// The treatment of crawlers, link previews and uptime monitors that declare themselves in their
+/// user agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Bots {
-    /// They wake like everybody else.
+    /// They wake the workload like other clients.
     #[default]
     Wake,
-    /// They are told to come back later, and keep nothing awake.
+    /// They get 503 with `Retry-After`, and keep no workload awake.
     Ignore,
 }
 
-/// How often a workload may be woken by visitors.
+/// Limits on the rate at which visitors may wake a workload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WakeLimits {
-    /// By all of them together.
+    /// The limit for all clients together.
     pub all: Option<Rate>,
-    /// By one client: an address, or the /64 network of an IPv6 address.
+    /// The limit for one client: an IPv4 address, or the /64 network of an IPv6 address.
     pub client: Option<Rate>,
 }
 
-/// So many in any stretch of time as long as this.
+/// A maximum count in any window of a given length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// At least one.
+    /// Maximum wakes in a window; at least 1.
     pub count: u32,
-    /// More than nothing.
+    /// Length of the window; not zero.
     pub per: Duration,
 }
 
-/// What a request's head says, as far as rules look at it.
+/// The attributes of a request that rules match.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct RequestAttributes<'a> {
     /// The method.
     pub method: &'a str,
     /// The path as it was sent, without query.
     pub path: &'a str,
-    /// The `User-Agent`, empty when there is none.
-    pub agent: &'a [u8],
-    /// A person's browser says that it goes to this address.
-    pub navigates: bool,
+    /// The `User-Agent`; empty when absent.
+    pub user_agent: &'a [u8],
+    /// The browser declares a navigation by a person (`Sec-Fetch-Mode: navigate`).
+    pub is_navigation: bool,
 }
 
-/// How a request is treated that nobody has to be woken for.
+/// The response of the router in place of a sleeping workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Aside {
-    /// What is answered while the workload sleeps.
+pub struct LocalResponse {
+    /// The status.
     pub status: u16,
-    /// It is worth asking again later.
-    pub later: bool,
-    /// It keeps an awake workload awake, as a visit does.
-    pub counts: bool,
+    /// The response has a `Retry-After`.
+    pub retry_later: bool,
+    /// If the workload is awake, the forwarded request counts as a visit and keeps it awake.
+    pub counts_as_visit: bool,
 }
 
-/// What about a request may not wake.
+/// The attribute of a request for which the wake is denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Barred {
+pub enum WakeDenied {
     /// The path.
     Path,
     /// The method.
@@ -117,14 +120,14 @@ pub enum Barred {
     /// The client's address.
     Address,
     /// The user agent.
-    Agent,
+    UserAgent,
 }
 
 // === impl WakeRules ===
 
 impl WakeRules {
-    /// Everybody may wake: there is no need to look at the client.
-    pub fn is_open(&self) -> bool {
+    /// No rule can deny a wake, so [`deny_wake`](Self::deny_wake) need not be called.
+    pub fn allows_everyone(&self) -> bool {
         self.paths.is_empty()
             && self.methods.is_empty()
             && self.from.is_empty()
@@ -133,58 +136,67 @@ impl WakeRules {
             && self.not_agents.is_empty()
     }
 
-    /// False when no request for this path is ever set aside: there is no need to look further.
-    pub fn may_set_aside(&self, path: &str) -> bool {
-        !self.probes.is_empty() || self.bots == Bots::Ignore || matches!(path, ROBOTS | ICON)
+    /// False when no request for this path has a local response, so
+    /// [`local_response`](Self::local_response) need not be called.
+    pub fn may_respond_locally(&self, path: &str) -> bool {
+        !self.health_checks.is_empty() || self.bots == Bots::Ignore || matches!(path, ROBOTS | ICON)
     }
 
-    /// How a request is treated that nobody has to be woken for, if it is one: a probe, what
-    /// browsers and crawlers ask for by themselves, and bots if they are to be ignored.
-    pub fn aside(&self, asked: &Asked<'_>) -> Option<Aside> {
-        if let Some(probe) = self.probes.iter().find(|probe| probe.fits(asked)) {
-            return Some(Aside { status: probe.status, later: false, counts: probe.counts });
+    /// The local response to a request, if it has one: to health checks, to the paths that browsers
+    /// and crawlers request on their own, and to bots that are ignored.
+    pub fn local_response(&self, request: &RequestAttributes<'_>) -> Option<LocalResponse> {
+        if let Some(check) = self.health_checks.iter().find(|check| check.matches(request)) {
+            let HealthCheck { status, counts_as_visit, .. } = *check;
+            return Some(LocalResponse { status, retry_later: false, counts_as_visit });
         }
-        let wanted = asked.navigates || self.paths.iter().any(|glob| glob.is_exactly(asked.path));
-        match asked.path {
-            // There is no icon now; a page without one is no worse for it.
-            ICON if !wanted => Some(Aside { status: 404, later: false, counts: false }),
-            // "Not found" would invite the crawler to everything, "unavailable" keeps it away
-            // from everything until it has asked again (RFC 9309 §2.3.1).
-            ROBOTS if !wanted => Some(Aside { status: 503, later: true, counts: false }),
-            _ if self.bots == Bots::Ignore && bots::is_bot(asked.agent) => {
-                Some(Aside { status: 503, later: true, counts: false })
+        let counts_as_visit = false;
+        let wakes =
+            request.is_navigation || self.paths.iter().any(|glob| glob.is_exactly(request.path));
+        match request.path {
+            // Browsers show a page without its icon.
+            ICON if !wakes => {
+                Some(LocalResponse { status: 404, retry_later: false, counts_as_visit })
+            }
+            // After 404 a crawler requests every path; after 503 it requests none until it has
+            // fetched this one again (RFC 9309 §2.3.1).
+            ROBOTS if !wakes => {
+                Some(LocalResponse { status: 503, retry_later: true, counts_as_visit })
+            }
+            _ if self.bots == Bots::Ignore && bots::is_bot(request.user_agent) => {
+                Some(LocalResponse { status: 503, retry_later: true, counts_as_visit })
             }
             _ => None,
         }
     }
 
-    /// What about a request of this client may not wake, if anything.
-    pub fn bars(&self, asked: &Asked<'_>, client: IpAddr) -> Option<Barred> {
+    /// Whether a request of this client is denied the wake, and for which attribute.
+    pub fn deny_wake(&self, request: &RequestAttributes<'_>, client: IpAddr) -> Option<WakeDenied> {
         let client = client.to_canonical();
-        let inside = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&client));
-        if !self.from.is_empty() && !inside(&self.from) || inside(&self.not_from) {
-            return Some(Barred::Address);
+        let contain = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&client));
+        if !self.from.is_empty() && !contain(&self.from) || contain(&self.not_from) {
+            return Some(WakeDenied::Address);
         }
-        let fits = |globs: &[AgentGlob]| globs.iter().any(|glob| glob.fits(asked.agent));
-        if !self.agents.is_empty() && !fits(&self.agents) || fits(&self.not_agents) {
-            return Some(Barred::Agent);
+        let match_agent =
+            |globs: &[AgentGlob]| globs.iter().any(|glob| glob.matches(request.user_agent));
+        if !self.agents.is_empty() && !match_agent(&self.agents) || match_agent(&self.not_agents) {
+            return Some(WakeDenied::UserAgent);
         }
-        if !self.methods.is_empty() && !self.methods.iter().any(|held| held == asked.method) {
-            return Some(Barred::Method);
+        if !self.methods.is_empty() && !self.methods.iter().any(|held| held == request.method) {
+            return Some(WakeDenied::Method);
         }
-        if !self.paths.is_empty() && !self.paths.iter().any(|glob| glob.fits(asked.path)) {
-            return Some(Barred::Path);
+        if !self.paths.is_empty() && !self.paths.iter().any(|glob| glob.matches(request.path)) {
+            return Some(WakeDenied::Path);
         }
         None
     }
 }
 
-// === impl Probe ===
+// === impl HealthCheck ===
 
-impl Probe {
-    fn fits(&self, asked: &Asked<'_>) -> bool {
-        self.path.as_ref().is_none_or(|glob| glob.fits(asked.path))
-            && self.agent.as_ref().is_none_or(|glob| glob.fits(asked.agent))
+impl HealthCheck {
+    fn matches(&self, request: &RequestAttributes<'_>) -> bool {
+        self.path.as_ref().is_none_or(|glob| glob.matches(request.path))
+            && self.agent.as_ref().is_none_or(|glob| glob.matches(request.user_agent))
             && (self.path.is_some() || self.agent.is_some())
     }
 }
@@ -192,21 +204,21 @@ impl Probe {
 // === impl WakeLimits ===
 
 impl WakeLimits {
-    /// There is no limit.
+    /// Neither limit is set.
     pub fn is_none(&self) -> bool {
         self.all.is_none() && self.client.is_none()
     }
 }
 
-// === impl Barred ===
+// === impl WakeDenied ===
 
-impl fmt::Display for Barred {
+impl fmt::Display for WakeDenied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Path => "path",
             Self::Method => "method",
             Self::Address => "address",
-            Self::Agent => "user agent",
+            Self::UserAgent => "user agent",
         })
     }
 }

@@ -1,30 +1,30 @@
-//! Paths that a backend may take for a protected one although they are written differently.
+//! Paths that a backend may interpret as a protected path although they differ from it.
 //!
-//! A router compares paths with case and extension, as RFC 3986 has it. Many backends do not: for
-//! some of them `/ADMIN`, `/admin.json`, `/admin%20` or `/%2561dmin` is `/admin`.
+//! Routes compare paths with case and extension, as RFC 3986 defines. Many backends do not: some
+//! serve `/admin` for `/ADMIN`, `/admin.json`, `/admin%20` or `/%2561dmin`.
 
 use std::borrow::Cow;
 
-use crate::path::readings;
+use crate::path::interpretations;
 
-/// A path with escapes that is longer than this resembles everything: comparing it is too much
-/// work.
-const LONGEST: usize = 4096;
-/// Times that a path is decoded at most. Servers behind servers decode it twice.
-const ROUNDS: usize = 8;
+/// Maximum bytes of a path with escapes. A longer one counts as similar to every path, because
+/// comparing it takes too long.
+const MAX_PATH_BYTES: usize = 4096;
+/// Maximum times that a path is decoded. Servers behind proxies decode it twice.
+const MAX_DECODINGS: usize = 8;
 
-/// A path's segments as the most careless backend compares them: decoded, without case and without
-/// the blanks around them.
+/// The segments of a path as the most lenient backend compares them: decoded, in lower case and
+/// without surrounding blanks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Names(Vec<String>);
+pub(crate) struct Segments(Vec<String>);
 
-/// Whether `found` is true of any way in which a backend may read the path.
-pub(crate) fn any_reading(path: &str, mut found: impl FnMut(&Names) -> bool) -> bool {
-    for reading in readings(path) {
-        let mut text = reading;
-        for _ in 0..=ROUNDS {
-            if found(&Names::new(&text, false))
-                || (text.contains(';') && found(&Names::new(&text, true)))
+/// Whether `matches` is true for any interpretation of the path by a backend.
+pub(crate) fn any_interpretation(path: &str, mut matches: impl FnMut(&Segments) -> bool) -> bool {
+    for interpretation in interpretations(path) {
+        let mut text = interpretation;
+        for _ in 0..=MAX_DECODINGS {
+            if matches(&Segments::new(&text, false))
+                || (text.contains(';') && matches(&Segments::new(&text, true)))
             {
                 return true;
             }
@@ -37,12 +37,12 @@ pub(crate) fn any_reading(path: &str, mut found: impl FnMut(&Names) -> bool) -> 
     false
 }
 
-/// There is too much to compare.
+/// The path is too long to be compared.
 pub(crate) fn is_too_long(path: &str) -> bool {
-    path.len() > LONGEST && path.contains(['%', ';', '\\'])
+    path.len() > MAX_PATH_BYTES && path.contains(['%', ';', '\\'])
 }
 
-/// Decodes every escape, `%u0041` included. None when there is none.
+/// Decodes every escape, including `%u0041`. None if there is none.
 fn decode(text: &str) -> Option<String> {
     let (mut decoded, mut rest, mut any) = (Vec::with_capacity(text.len()), text, false);
     while let Some((before, after)) = rest.split_once('%') {
@@ -69,7 +69,7 @@ fn decode(text: &str) -> Option<String> {
     any.then(|| String::from_utf8_lossy(&decoded).into_owned())
 }
 
-/// Without case, and with full-width forms as the characters that they stand for.
+/// Folds case, and full-width forms to their ordinary characters.
 fn fold(character: char) -> impl Iterator<Item = char> {
     let plain = match character {
         '\u{ff01}'..='\u{ff5e}' => {
@@ -77,45 +77,46 @@ fn fold(character: char) -> impl Iterator<Item = char> {
         }
         other => other,
     };
-    // Upper case first: a long s and a dotless i have no lower case of their own.
+    // Upper case first: a long s and a dotless i have no lower case.
     plain.to_uppercase().flat_map(char::to_lowercase)
 }
 
-// === impl Names ===
+// === impl Segments ===
 
-impl Names {
-    /// Those of a prefix as it is compared.
+impl Segments {
+    /// The segments of a prefix in normal form.
     pub(crate) fn of_prefix(path: &str) -> Self {
         let decoded = decode(path);
         Self::new(decoded.as_deref().unwrap_or(path), false)
     }
 
-    /// The path's segments with dots resolved; each up to its first `;` if `cut` is set.
-    fn new(path: &str, cut: bool) -> Self {
-        let mut names: Vec<String> = Vec::new();
+    /// The path's segments with dots resolved, each up to its first `;` if `drop_parameters` is
+    /// set.
+    fn new(path: &str, drop_parameters: bool) -> Self {
+        let mut segments: Vec<String> = Vec::new();
         for segment in path.split(['/', '\\']) {
             let segment = match segment.split_once(';') {
-                Some((name, _)) if cut => name,
+                Some((name, _)) if drop_parameters => name,
                 _ => segment,
             };
             match segment.trim_matches(|c: char| c.is_whitespace() || c.is_control()) {
                 "" | "." => {}
-                ".." => drop(names.pop()),
-                name => names.push(name.chars().flat_map(fold).collect()),
+                ".." => drop(segments.pop()),
+                name => segments.push(name.chars().flat_map(fold).collect()),
             }
         }
-        Self(names)
+        Self(segments)
     }
 
-    /// These begin with segments that some backend takes for those of the prefix: after each name
-    /// may come what begins with a sign, such as an extension.
+    /// Whether some backend takes the first segments for those of the prefix: each may have a
+    /// suffix that begins with a punctuation character, such as an extension.
     pub(crate) fn resemble(&self, prefix: &Self) -> bool {
-        let same = |(name, wanted): (&String, &String)| {
-            let sign = |c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_');
+        let is_similar = |(name, wanted): (&String, &String)| {
+            let is_punctuation = |c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_');
             name.strip_prefix(wanted.as_str())
-                .is_some_and(|rest| rest.chars().next().is_none_or(sign))
+                .is_some_and(|rest| rest.chars().next().is_none_or(is_punctuation))
         };
-        self.0.len() >= prefix.0.len() && self.0.iter().zip(&prefix.0).all(same)
+        self.0.len() >= prefix.0.len() && self.0.iter().zip(&prefix.0).all(is_similar)
     }
 }
 
@@ -124,12 +125,12 @@ mod tests {
     use super::*;
 
     fn resembles(path: &str, prefix: &str) -> bool {
-        let prefix = Names::of_prefix(prefix);
-        any_reading(path, |names| names.resemble(&prefix))
+        let prefix = Segments::of_prefix(prefix);
+        any_interpretation(path, |segments| segments.resemble(&prefix))
     }
 
     #[test]
-    fn what_some_backend_takes_for_the_path_resembles_it() {
+    fn paths_that_some_backend_takes_for_another_resemble_it() {
         for path in [
             "/admin",
             "/ADMIN",
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn other_paths_do_not() {
+    fn other_paths_do_not_resemble_it() {
         for path in [
             "/",
             "*",
@@ -195,7 +196,7 @@ mod tests {
 
     #[test]
     fn only_long_paths_with_escapes_are_too_long() {
-        let long = "/a".repeat(LONGEST);
+        let long = "/a".repeat(MAX_PATH_BYTES);
         assert!(!is_too_long(&long) && !is_too_long("/a%20"));
         assert!(is_too_long(&format!("{long}%20")));
     }

@@ -1,4 +1,4 @@
-//! The immutable table: built once, read by every thread, swapped as a whole.
+//! The immutable routing table: built once, read by every thread, replaced as a whole.
 
 use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
 
@@ -8,12 +8,13 @@ use crate::{
     HostMatch, Route, SimilarPaths,
     host::{normalise, suffixes},
     path,
-    similar::{self, Names},
+    similar::{self, Segments},
 };
 
 /// The tables of all listeners.
 ///
-/// `T` is what a route leads to, found by name once when the table is built.
+/// `T` is the value of a route, such as a handle to its workload, resolved once when the table is
+/// built.
 #[derive(Clone, Debug)]
 pub struct Tables<T> {
     listeners: HashMap<String, Table<T>>,
@@ -26,69 +27,69 @@ pub struct Table<T> {
     exact: HashMap<Box<str>, Paths<T>>,
     wildcard: HashMap<Box<str>, Paths<T>>,
     any: Paths<T>,
-    /// Some route is for a part of the paths alone.
+    /// Some route has a path other than `/`.
     by_path: bool,
-    /// Some host has protected paths, see [`Guard`].
-    guarded: bool,
-    /// The most labels that a wildcard's suffix has.
+    /// Some host has protected paths, see [`ProtectedPath`].
+    has_protected: bool,
+    /// Maximum labels of a wildcard's suffix.
     labels: usize,
 }
 
-/// A route and what it leads to.
+/// A route with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<T> {
-    /// As it was given.
+    /// The route as it was configured.
     pub route: Route,
-    /// What it leads to.
+    /// The value of the route.
     pub value: T,
 }
 
-/// Why a request has no route.
+/// The reason why a request matches no route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoRoute {
-    /// There is none for its host and path.
+    /// No route has this host and path.
     Missing,
-    /// Servers read its path differently, and it would be on another route for some of them.
+    /// Servers interpret the path differently, and the interpretations match different routes.
     Ambiguous,
-    /// Its path resembles a protected one and would reach the same workload past its protection.
+    /// The path resembles a protected path and would reach the workload without its
+    /// authentication.
     Similar {
         /// The protected path.
         protected: String,
     },
 }
 
-/// Two routes claim the same visitors.
+/// Two routes with equal listener, host and path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Conflict {
-    /// The one that came first.
+    /// The route that is configured first.
     pub first: Route,
-    /// The one that came later.
+    /// The route that is configured later.
     pub second: Route,
 }
 
-/// The routes of one host by path prefix without last slash.
+/// The routes of one host by path prefix without final slash.
 #[derive(Clone, Debug)]
 struct Paths<T> {
     prefixes: HashMap<Box<str>, Arc<Entry<T>>>,
-    /// The most segments that a prefix has.
+    /// Maximum segments of a prefix.
     depth: usize,
-    /// By the workload that they guard.
-    guards: HashMap<WorkloadName, Vec<Guard<T>>>,
+    /// By the workload of the route.
+    protected: HashMap<WorkloadName, Vec<ProtectedPath<T>>>,
 }
 
-/// A route with an `auth` for a part of the paths: what resembles its path may not reach its
-/// workload by a route with another one.
+/// A route with an `auth` and a path other than `/`. Paths that resemble it may not reach its
+/// workload by a route with a different `auth`.
 #[derive(Clone, Debug)]
-struct Guard<T> {
-    names: Names,
+struct ProtectedPath<T> {
+    segments: Segments,
     entry: Arc<Entry<T>>,
 }
 
 // === impl Tables ===
 
 impl<T> Tables<T> {
-    /// Sorts routes by listener. Every pair of routes with the same listener, host and path is
-    /// reported, and then nothing is built.
+    /// Builds the tables. The error lists every pair of routes with equal listener, host and path.
     pub fn build(routes: impl IntoIterator<Item = (Route, T)>) -> Result<Self, Vec<Conflict>> {
         let mut listeners: HashMap<String, Table<T>> = HashMap::new();
         let mut conflicts = Vec::new();
@@ -106,7 +107,7 @@ impl<T> Tables<T> {
         }
     }
 
-    /// The table of this listener; an empty one when it has no routes.
+    /// The table of this listener; an empty table if it has no routes.
     pub fn listener(&self, name: &str) -> &Table<T> {
         self.listeners.get(name).unwrap_or(&self.empty)
     }
@@ -121,64 +122,65 @@ impl<T> Default for Tables<T> {
 // === impl Table ===
 
 impl<T> Table<T> {
-    /// The route for a visitor who asks for `path` (without query) of `host` (as the client says
-    /// it, empty when it says none). Paths are compared as servers resolve them. None is found for
-    /// a path that servers read differently where that makes a difference: behind an encoded
-    /// slash, a backslash or a `;` there may be a path that belongs to another route. Nor is one
-    /// found for a path that resembles a protected one, see [`SimilarPaths`].
+    /// Matches a request to a route. `host` is as the client sent it, empty if absent; `path` is
+    /// without query. Paths are compared in normal form. A path matches no route if servers
+    /// interpret it differently and the interpretations match different routes, as with an encoded
+    /// slash, a backslash or a `;`; or if it resembles a protected path, see [`SimilarPaths`].
     pub fn lookup(&self, host: &str, path: &str) -> Result<&Arc<Entry<T>>, NoRoute> {
         let host = normalise(host);
         if !self.by_path {
             return self.find(&host, path).ok_or(NoRoute::Missing);
         }
-        let mut readings = path::readings(path);
-        let first = readings.next().ok_or(NoRoute::Missing)?;
+        let mut interpretations = path::interpretations(path);
+        let first = interpretations.next().ok_or(NoRoute::Missing)?;
         let entry = self.find(&host, &first).ok_or(NoRoute::Missing)?;
-        let same = |path: Cow<'_, str>| {
+        let is_entry = |path: Cow<'_, str>| {
             self.find(&host, &path).is_some_and(|other| Arc::ptr_eq(other, entry))
         };
-        if !readings.all(same) {
+        if !interpretations.all(is_entry) {
             return Err(NoRoute::Ambiguous);
         }
-        match self.guarded.then(|| self.guard(&host, path, entry)).flatten() {
-            Some(guard) => Err(NoRoute::Similar { protected: guard.entry.route.path.clone() }),
+        match self.has_protected.then(|| self.bypassed(&host, path, entry)).flatten() {
+            Some(bypassed) => {
+                Err(NoRoute::Similar { protected: bypassed.entry.route.path.clone() })
+            }
             None => Ok(entry),
         }
     }
 
-    /// The guard that a request for this path would get past by this entry.
-    fn guard(&self, host: &str, path: &str, entry: &Arc<Entry<T>>) -> Option<&Guard<T>> {
+    /// The protected path whose authentication a request for this path would bypass by this entry.
+    fn bypassed(&self, host: &str, path: &str, entry: &Arc<Entry<T>>) -> Option<&ProtectedPath<T>> {
         let exact = self.exact.get(host).into_iter();
         let wildcard = suffixes(host, self.labels).filter_map(|suffix| self.wildcard.get(suffix));
-        let guards: Vec<_> = exact
+        let candidates: Vec<_> = exact
             .chain(wildcard)
             .chain([&self.any])
-            .filter_map(|paths| paths.guards.get(&entry.route.workload))
+            .filter_map(|paths| paths.protected.get(&entry.route.workload))
             .flatten()
-            .filter(|guard| guard.entry.route.auth != entry.route.auth)
+            .filter(|protected| protected.entry.route.auth != entry.route.auth)
             .collect();
-        if guards.is_empty() {
+        if candidates.is_empty() {
             return None;
         }
-        // Where another host's route goes before it, it guards nothing.
-        let counts = |guard: &Guard<T>| {
-            let found = self.find(host, &path::normalise(&guard.entry.route.path));
-            found.is_some_and(|found| Arc::ptr_eq(found, &guard.entry))
+        // A protected route that a route of a more specific host overrides is inactive.
+        let is_active = |protected: &ProtectedPath<T>| {
+            let found = self.find(host, &path::normalise(&protected.entry.route.path));
+            found.is_some_and(|found| Arc::ptr_eq(found, &protected.entry))
         };
         if similar::is_too_long(path) {
-            return guards.into_iter().find(|guard| counts(guard));
+            return candidates.into_iter().find(|protected| is_active(protected));
         }
-        let own = Names::of_prefix(&entry.route.path);
-        let mut passed = None;
-        similar::any_reading(path, |names| {
-            passed = guards.iter().copied().find(|guard| {
-                // A route for a path of its own that resembles the protected one is meant so.
-                let meant = own.resemble(&guard.names) && names.resemble(&own);
-                names.resemble(&guard.names) && !meant && counts(guard)
+        let own = Segments::of_prefix(&entry.route.path);
+        let mut bypassed = None;
+        similar::any_interpretation(path, |segments| {
+            bypassed = candidates.iter().copied().find(|protected| {
+                // A route whose own path resembles the protected one is intended.
+                let is_intended = own.resemble(&protected.segments) && segments.resemble(&own);
+                segments.resemble(&protected.segments) && !is_intended && is_active(protected)
             });
-            passed.is_some()
+            bypassed.is_some()
         });
-        passed
+        bypassed
     }
 
     fn find(&self, host: &str, path: &str) -> Option<&Arc<Entry<T>>> {
@@ -205,7 +207,7 @@ impl<T> Table<T> {
         };
         let conflict = paths.insert(route, value);
         self.by_path |= paths.depth > 0;
-        self.guarded |= !paths.guards.is_empty();
+        self.has_protected |= !paths.protected.is_empty();
         conflict
     }
 }
@@ -217,7 +219,7 @@ impl<T> Default for Table<T> {
             wildcard: HashMap::new(),
             any: Paths::default(),
             by_path: false,
-            guarded: false,
+            has_protected: false,
             labels: 0,
         }
     }
@@ -239,10 +241,10 @@ impl<T> Paths<T> {
         }
         self.depth = self.depth.max(path::depth(&prefix));
         let entry = Arc::new(Entry { route, value });
-        if entry.route.guards() {
-            let names = Names::of_prefix(&prefix);
-            let guards = self.guards.entry(entry.route.workload.clone()).or_default();
-            guards.push(Guard { names, entry: entry.clone() });
+        if entry.route.refuses_similar_paths() {
+            let segments = Segments::of_prefix(&prefix);
+            let protected = self.protected.entry(entry.route.workload.clone()).or_default();
+            protected.push(ProtectedPath { segments, entry: entry.clone() });
         }
         self.prefixes.insert(prefix, entry);
         None
@@ -251,41 +253,41 @@ impl<T> Paths<T> {
 
 impl<T> Default for Paths<T> {
     fn default() -> Self {
-        Self { prefixes: HashMap::new(), depth: 0, guards: HashMap::new() }
+        Self { prefixes: HashMap::new(), depth: 0, protected: HashMap::new() }
     }
 }
 
 // === impl Route ===
 
 impl Route {
-    /// What resembles its path is refused.
-    fn guards(&self) -> bool {
+    /// Paths that resemble the route's are refused.
+    fn refuses_similar_paths(&self) -> bool {
         self.auth.is_some()
             && !path::trim(&self.path).is_empty()
             && self.similar_paths.unwrap_or_default() == SimilarPaths::Refuse
     }
 }
 
-/// Pairs of a route that is protected and one above it, for the same host and workload, that is
-/// not or is protected otherwise. Without those whose `similar_paths` says that it is meant so.
-pub fn half_protected(routes: &[Route]) -> Vec<(&Route, &Route)> {
-    let place = |route: &Route| {
+/// Pairs of a protected route and a route of a parent path, for one host and workload, that has
+/// another `auth` or none. Routes with an explicit `similar_paths` are omitted.
+pub fn unprotected_parents(routes: &[Route]) -> Vec<(&Route, &Route)> {
+    let key = |route: &Route| {
         (route.listener.clone(), route.host.clone(), route.workload.clone(), route.path.clone())
     };
-    let places: HashMap<_, &Route> = routes.iter().map(|route| (place(route), route)).collect();
-    let above = |protected: &Route| {
+    let by_key: HashMap<_, &Route> = routes.iter().map(|route| (key(route), route)).collect();
+    let parent = |protected: &Route| {
         let depth = path::depth(path::trim(&protected.path));
         let prefixes = path::prefixes(path::trim(&protected.path), depth).skip(1);
         prefixes
             .filter_map(|prefix| {
                 let path = if prefix.is_empty() { "/" } else { prefix }.to_owned();
-                let (listener, host, workload, _) = place(protected);
-                places.get(&(listener, host, workload, path)).copied()
+                let (listener, host, workload, _) = key(protected);
+                by_key.get(&(listener, host, workload, path)).copied()
             })
             .find(|other| other.auth != protected.auth)
     };
     let protected = routes.iter().filter(|it| it.auth.is_some() && it.similar_paths.is_none());
-    protected.filter_map(|protected| Some((protected, above(protected)?))).collect()
+    protected.filter_map(|protected| Some((protected, parent(protected)?))).collect()
 }
 
 // === impl Conflict ===

@@ -69,7 +69,7 @@ fn examine(path: PathBuf) -> Result<Report, Error> {
     if let Some(flaw) = logging::flaw(&config.log) {
         report.errors.push(config.diagnostic(&Item::Log, flaw).into());
     }
-    if let Err(error) = config.waiting.check_theme() {
+    if let Err(error) = drowse_proxy::check_theme(&config.waiting) {
         report.errors.push(config.diagnostic(&Item::Waiting, error.to_string()).into());
     }
     if config.listeners.is_empty() {

@@ -1,20 +1,22 @@
-// Keeps the page of a waiting visitor up to date and brings the visitor to the same address when
-// it can be answered. Without it the page reloads by itself.
+// Keeps the waiting page up to date, and reloads the address when the workload is ready. In browsers
+// without scripts the page reloads periodically.
 (() => {
   "use strict";
-  const begin = JSON.parse(document.getElementById("drowse-state").textContent);
-  const live = begin.live;
+  const initial = JSON.parse(document.getElementById("drowse-state").textContent);
+  const live = initial.live;
+  // Milliseconds between two polls.
   const POLL = 5000;
-  // A stream says everything at once when it begins and that it is there every 15 seconds; it is
-  // doubted when it is silent for so long.
+  // Milliseconds without an event until the page polls beside the stream. A stream sends the whole
+  // state when it opens, and an event every 15 seconds.
   const SILENCE = 45000;
-  const FIRST_WORD = 8000;
-  const LONGEST = 60;
-  let state = begin.progress;
+  const FIRST_EVENT = 8000;
+  // Maximum seconds of a backoff.
+  const MAX_BACKOFF = 60;
+  let state = initial.progress;
   let since = performance.now();
   let source = null;
-  // Until then the stream is believed without a word.
-  let heard = 0;
+  // Time until which the stream counts as working without an event.
+  let trustedUntil = 0;
   let silent = false;
   let lost = 0;
   let timer = 0;
@@ -29,15 +31,15 @@
     if (whole < 7200) return plural(Math.floor(whole / 60), "minute");
     return plural(Math.floor(whole / 3600), "hour");
   };
-  const say = (part, text) => {
+  const setText = (part, text) => {
     for (const element of all(`[data-drowse="${part}"]`)) {
-      // A screen reader says again what is written again.
+      // Screen readers repeat text that is written again.
       if (element.textContent !== text) element.textContent = text;
     }
   };
 
-  // How often this address was loaded again in vain, so that a tab left open does not wake for ever.
-  const memory = {
+  // Counts the reloads of this address, so that an abandoned tab does not wake the workload for ever.
+  const reloads = {
     key: "drowse:" + location.pathname + location.search,
     read() {
       try {
@@ -51,47 +53,47 @@
       try {
         sessionStorage.setItem(this.key, JSON.stringify({ tries, at: Date.now() }));
       } catch {
-        // The browser forbids it; then it is not counted.
+        // Storage is disabled; the reload is not counted.
       }
     },
   };
 
-  // Query and fragment stay as they are, and no entry is added to the history.
-  const again = () => {
+  // Keeps query and fragment, and adds no entry to the history.
+  const reloadPage = () => {
     if (leaving) return;
     leaving = true;
     close();
     location.reload();
   };
 
-  // When the next try comes by itself: not before the router tries again, later each time.
+  // Time of the next automatic reload: after the router's own retry, and later each time.
   let next = null;
-  const plan = () => {
+  const scheduleReload = () => {
     next = null;
-    const { tries, at } = memory.read();
+    const { tries, at } = reloads.read();
     if (state.state === "failed") {
-      const patience = Math.min(5 * 2 ** Math.min(tries, 6), 300);
-      next = performance.now() + 1000 * Math.max(state.failure.retry_in || 0, patience);
+      const backoff = Math.min(5 * 2 ** Math.min(tries, 6), 300);
+      next = performance.now() + 1000 * Math.max(state.failure.retry_in || 0, backoff);
     } else if (state.state === "ready") {
-      // It was ready a moment ago, too, and then was not: no haste.
-      const hasty = Date.now() - at < 3000;
-      next = performance.now() + (hasty ? 1000 * Math.min(2 ** tries, LONGEST) : 0);
+      // The page reloaded a moment ago and the workload was not ready then: back off.
+      const repeated = Date.now() - at < 3000;
+      next = performance.now() + (repeated ? 1000 * Math.min(2 ** tries, MAX_BACKOFF) : 0);
     }
   };
-  const due = () => {
+  const reloadIfDue = () => {
     if (next === null || performance.now() < next || leaving) return;
-    // A failure is tried again only before somebody's eyes.
+    // A failed wake is retried only in a visible tab.
     if (state.state === "failed" && document.hidden) return;
-    memory.write(memory.read().tries + 1);
-    again();
+    reloads.write(reloads.read().tries + 1);
+    reloadPage();
   };
 
   const steps = (list) =>
-    list.map(({ says, state }) => {
+    list.map(({ message, state }) => {
       const item = document.createElement("li");
       item.dataset.state = state;
       if (state === "now") item.setAttribute("aria-current", "step");
-      item.append(says);
+      item.append(message);
       return item;
     });
   const tree = (list) => {
@@ -102,60 +104,60 @@
       const name = document.createElement("span");
       name.className = "name";
       name.append(need.name);
-      const words = document.createElement("span");
-      words.className = "says";
-      words.append(need.says);
-      item.append(name, " ", words);
+      const message = document.createElement("span");
+      message.className = "message";
+      message.append(need.message);
+      item.append(name, " ", message);
       if (need.needs.length) item.append(tree(need.needs));
       tops.append(item);
     }
     return tops;
   };
 
-  // What has come of the time it usually takes; slower and slower near the end, never there.
-  const part = (elapsed, expected) => {
+  // The share of the usual time for the progress bar: it slows down near the end and never reaches 1.
+  const progressShare = (elapsed, expected) => {
     const share = elapsed / expected;
     return share <= 0.9 ? share : 0.9 + 0.09 * (1 - Math.exp(-(share - 0.9) * 3));
   };
 
-  // What changes by itself between two events.
+  // Updates the elapsed time between two events.
   const tick = () => {
     if (state.elapsed !== null) {
       const elapsed = state.elapsed + seconds();
       const usually = state.expected === null ? "" : `, usually about ${spoken(state.expected)}`;
-      say("time", `${spoken(Math.floor(elapsed))} so far${usually}`);
+      setText("time", `${spoken(Math.floor(elapsed))} so far${usually}`);
       for (const bar of all('progress[data-drowse="bar"]')) {
         if (state.state === "ready") bar.value = 100;
         else if (state.expected === null) bar.removeAttribute("value");
-        else bar.value = 100 * part(elapsed, state.expected);
+        else bar.value = 100 * progressShare(elapsed, state.expected);
       }
     }
     if (state.state === "failed" && next !== null) {
       const left = Math.ceil((next - performance.now()) / 1000);
-      if (left > 0) say("next", `The next try is in ${spoken(left)}.`);
-      else say("next", document.hidden ? "The next try is when you look here." : "Trying again…");
+      if (left > 0) setText("next", `The next try is in ${spoken(left)}.`);
+      else setText("next", document.hidden ? "The next try is when this tab is visible." : "Trying again…");
     } else {
-      say("next", state.state === "asleep" ? "Nobody is waking it now." : "");
+      setText("next", state.state === "asleep" ? "It is not being woken." : "");
     }
-    if (source && !silent && performance.now() > heard) {
+    if (source && !silent && performance.now() > trustedUntil) {
       silent = true;
-      look();
+      poll();
     }
-    due();
+    reloadIfDue();
   };
 
   let shown = "";
   const show = () => {
     document.documentElement.dataset.state = state.state;
     document.title = state.title;
-    say("title", state.title);
-    say("says", state.says);
-    say("logs", state.logs.join("\n"));
+    setText("title", state.title);
+    setText("message", state.message);
+    setText("logs", state.logs.join("\n"));
     const lists = JSON.stringify([state.steps, state.needs]);
     if (lists !== shown) {
       shown = lists;
       for (const list of all('[data-drowse="steps"]')) list.replaceChildren(...steps(state.steps));
-      for (const place of all('[data-drowse="needs"]')) place.replaceChildren(tree(state.needs));
+      for (const list of all('[data-drowse="needs"]')) list.replaceChildren(tree(state.needs));
     }
     const has = {
       time: state.elapsed !== null,
@@ -169,127 +171,127 @@
       element.hidden = !has[element.dataset.drowseIf];
     }
     for (const log of all('[data-drowse="logs"]')) log.scrollTop = log.scrollHeight;
-    tellConnection();
+    showConnection();
     tick();
   };
-  const take = (text) => {
+  const update = (text) => {
     if (leaving) return;
     const before = state.state;
     state = JSON.parse(text);
     since = performance.now();
     lost = 0;
-    if (state.state !== before) plan();
+    if (state.state !== before) scheduleReload();
     show();
   };
 
-  // What the page does by itself. It promises to open only while somebody is waking the workload.
-  const words = {
-    live: ["This page follows along and opens by itself.", "This page shows when that changes."],
+  // Texts about the connection. During a wake the page announces that it opens by itself.
+  const connectionTexts = {
+    live: ["This page updates and opens by itself.", "This page updates by itself."],
     polling: [
-      "This page looks again every few seconds and opens by itself.",
-      "This page looks every few seconds whether that changes.",
+      "This page updates every few seconds and opens by itself.",
+      "This page updates every few seconds.",
     ],
     lost: "The connection is lost; this page keeps trying.",
     gone: "This page is loaded again in a moment.",
   };
   let connected = null;
-  const tellConnection = () => {
+  const showConnection = () => {
     if (connected === null) return;
     const opens = state.state === "working" || state.state === "ready";
-    const told = words[connected];
-    say("connection", Array.isArray(told) ? told[opens ? 0 : 1] : told);
+    const text = connectionTexts[connected];
+    setText("connection", Array.isArray(text) ? text[opens ? 0 : 1] : text);
   };
-  const connection = (how) => {
-    connected = how;
-    document.documentElement.dataset.connection = how;
-    tellConnection();
+  const setConnection = (kind) => {
+    connected = kind;
+    document.documentElement.dataset.connection = kind;
+    showConnection();
   };
-  const later = (wait, what) => {
+  const schedule = (wait, action) => {
     clearTimeout(timer);
-    timer = setTimeout(what, wait);
+    timer = setTimeout(action, wait);
   };
   const close = () => {
     clearTimeout(timer);
     if (source) source.close();
     source = null;
   };
-  // Somewhere between a half and the whole of it, so that a crowd does not come back as one.
-  const backoff = () => 1000 * Math.min(2 ** lost, LONGEST) * (0.5 + Math.random() / 2);
+  // With jitter between a half and the whole, so that many pages do not return at once.
+  const backoff = () => 1000 * Math.min(2 ** lost, MAX_BACKOFF) * (0.5 + Math.random() / 2);
 
-  // One look, when there is no stream or it says nothing.
-  const look = async () => {
-    let stranger = false;
+  // Polls the state once, if there is no stream or it is silent.
+  const poll = async () => {
+    let unknown = false;
     try {
       const answer = await fetch(live.state, { cache: "no-store", credentials: "same-origin" });
       const json = (answer.headers.get("content-type") || "").includes("json");
-      // Who answers does not know this page: the router was started anew, or it is too old.
-      stranger = answer.status < 500 && answer.status !== 429 && !(answer.ok && json);
+      // The server does not know this page: the router was restarted, or the signature has expired.
+      unknown = answer.status < 500 && answer.status !== 429 && !(answer.ok && json);
       if (!answer.ok || !json) throw new Error(answer.statusText);
-      take(await answer.text());
-      // Meanwhile a stream may have begun, which says everything from now on.
+      update(await answer.text());
+      // A stream that has opened meanwhile replaces polling.
       if (source && !silent) return;
-      connection("polling");
-      later(POLL, document.hidden || source ? look : follow);
+      setConnection("polling");
+      schedule(POLL, document.hidden || source ? poll : follow);
     } catch {
       lost += 1;
-      connection(stranger ? "gone" : "lost");
-      // Loaded again without anybody there to answer, this page would be lost, too.
-      const reload = () => (document.hidden ? look() : again());
-      later(stranger ? 500 + 1000 * Math.random() : backoff(), stranger ? reload : look);
+      setConnection(unknown ? "gone" : "lost");
+      // Reloading while no server answers would replace this page by the browser's error page.
+      const reload = () => (document.hidden ? poll() : reloadPage());
+      schedule(unknown ? 500 + 1000 * Math.random() : backoff(), unknown ? reload : poll);
     }
   };
   const follow = () => {
     close();
     if (leaving) return;
-    // A tab that nobody sees leaves the few connections that a browser has to the others.
-    if (document.hidden || !window.EventSource) return void look();
+    // A hidden tab polls: browsers have few connections per host.
+    if (document.hidden || !window.EventSource) return void poll();
     const own = new EventSource(live.events);
     source = own;
     let broken = false;
     silent = false;
-    heard = performance.now() + FIRST_WORD;
+    trustedUntil = performance.now() + FIRST_EVENT;
     const alive = () => {
       clearTimeout(timer);
       silent = false;
       broken = false;
-      heard = performance.now() + SILENCE;
-      connection("live");
+      trustedUntil = performance.now() + SILENCE;
+      setConnection("live");
     };
     own.addEventListener("alive", alive);
     own.addEventListener("progress", (event) => {
       alive();
-      take(event.data);
+      update(event.data);
     });
     own.addEventListener("error", () => {
       if (source !== own) return;
       if (own.readyState !== EventSource.CLOSED) {
-        // Streams end now and then, and the browser takes them up again by itself.
-        if (broken) connection("lost");
+        // The server ends streams after a while, and the browser reopens them.
+        if (broken) setConnection("lost");
         broken = true;
-        heard = Math.min(heard, performance.now() + FIRST_WORD);
+        trustedUntil = Math.min(trustedUntil, performance.now() + FIRST_EVENT);
         return;
       }
       lost += 1;
-      connection("lost");
+      setConnection("lost");
       close();
-      later(backoff(), look);
+      schedule(backoff(), poll);
     });
   };
 
   for (const link of all('[data-drowse="retry"]')) {
     link.addEventListener("click", (event) => {
       event.preventDefault();
-      memory.write(0);
-      again();
+      reloads.write(0);
+      reloadPage();
     });
   }
   setInterval(tick, 250);
-  plan();
+  scheduleReload();
   show();
   if (live) {
     document.addEventListener("visibilitychange", follow);
     window.addEventListener("pageshow", (event) => {
-      // Back from the history: what was known is old.
+      // Restored from the history: the state is outdated.
       if (event.persisted) {
         leaving = false;
         follow();
@@ -297,10 +299,10 @@
     });
     follow();
   } else {
-    connection("polling");
-    const wait = 1000 * (begin.reload * (0.75 + Math.random() / 2));
-    const reload = () => (document.hidden ? later(wait, reload) : again());
-    // What has failed or sleeps would be woken.
-    if (state.state === "working" || state.state === "ready") later(wait, reload);
+    setConnection("polling");
+    const wait = 1000 * (initial.reload * (0.75 + Math.random() / 2));
+    const reload = () => (document.hidden ? schedule(wait, reload) : reloadPage());
+    // In other states a reload would wake the workload.
+    if (state.state === "working" || state.state === "ready") schedule(wait, reload);
   }
 })();

@@ -1,48 +1,48 @@
-//! A page that says why a request was not answered.
+//! The page of a rejected request.
 
 use std::fmt;
 
 use drowse_core::Phase;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use crate::waiting::Outlook;
+use crate::progress::PageState;
 
-/// One such answer. A template sees the same names as for a waiting page, most of them empty.
+/// The page's data. Templates see all names of the waiting page, most of them empty.
 pub(crate) struct Notice<'a> {
-    pub(crate) state: Outlook,
+    pub(crate) state: PageState,
     pub(crate) title: &'a str,
-    pub(crate) says: &'a str,
-    /// The status with its words.
+    pub(crate) message: &'a str,
+    /// Status code and reason phrase.
     pub(crate) error: String,
-    /// Empty when it is about none.
+    /// The workload's name; empty if none is involved.
     pub(crate) workload: &'a str,
     pub(crate) phase: Option<Phase>,
-    /// A link that makes the same request again makes sense.
+    /// The page offers a link that repeats the request.
     pub(crate) retry: bool,
-    /// When that is worth it.
+    /// A sentence that says when to retry, or empty.
     pub(crate) next: String,
 }
 
-/// A page without a theme, for when no theme works.
-pub(super) struct Plain<'a> {
+/// A page without a theme, used when every theme fails.
+pub(super) struct PlainPage<'a> {
     pub(super) title: &'a str,
-    pub(super) says: &'a str,
-    /// Seconds until it loads itself again.
+    pub(super) message: &'a str,
+    /// Seconds until the browser reloads it.
     pub(super) reload: Option<u64>,
 }
 
-/// Text with everything escaped that means something in HTML.
+/// Text with the special characters of HTML escaped.
 struct Escaped<'a>(&'a str);
 
 // === impl Notice ===
 
 impl Notice<'_> {
-    /// Some to try a theme with.
+    /// Sample notices, with which themes are tested.
     pub(super) fn samples() -> [Notice<'static>; 2] {
         let missing = Notice {
-            state: Outlook::Notice,
+            state: PageState::Notice,
             title: "There is nothing here",
-            says: "Nothing is served here for host blog.example.org and this path.",
+            message: "Nothing is served here for host blog.example.org and this path.",
             error: "404 Not Found".to_owned(),
             workload: "",
             phase: None,
@@ -50,9 +50,9 @@ impl Notice<'_> {
             next: String::new(),
         };
         let failed = Notice {
-            state: Outlook::Failed,
+            state: PageState::Failed,
             title: "The app does not answer",
-            says: "The backend is ready but does not answer.",
+            message: "The backend is ready but does not answer.",
             error: "502 Bad Gateway".to_owned(),
             workload: "blog",
             phase: Some(Phase::Ready),
@@ -69,7 +69,7 @@ impl Serialize for Notice<'_> {
         let mut map = to.serialize_map(None)?;
         map.serialize_entry("state", &self.state)?;
         map.serialize_entry("title", self.title)?;
-        map.serialize_entry("says", self.says)?;
+        map.serialize_entry("message", self.message)?;
         map.serialize_entry("error", &self.error)?;
         map.serialize_entry("workload", self.workload)?;
         map.serialize_entry("phase", &self.phase)?;
@@ -87,9 +87,9 @@ impl Serialize for Notice<'_> {
     }
 }
 
-// === impl Plain ===
+// === impl PlainPage ===
 
-impl fmt::Display for Plain<'_> {
+impl fmt::Display for PlainPage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let title = Escaped(self.title);
         f.write_str("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n")?;
@@ -101,7 +101,7 @@ impl fmt::Display for Plain<'_> {
         }
         writeln!(f, "<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>")?;
         writeln!(f, "<main>\n<h1>{title}</h1>\n<div role=\"status\">")?;
-        writeln!(f, "<p>{}</p>", Escaped(self.says))?;
+        writeln!(f, "<p>{}</p>", Escaped(self.message))?;
         f.write_str("</div>\n</main>\n</body>\n</html>\n")
     }
 }
@@ -138,9 +138,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_cannot_become_markup() {
+    fn text_is_escaped() {
         let title = "<b>\"a\" & 'b'</b>";
-        let page = Plain { title, says: title, reload: None }.to_string();
+        let page = PlainPage { title, message: title, reload: None }.to_string();
         assert!(!page.contains("<b>") && !page.contains("http-equiv"));
         assert_eq!(page.matches("&lt;b&gt;&quot;a&quot; &amp; &#39;b&#39;&lt;/b&gt;").count(), 3);
     }

@@ -8,11 +8,11 @@ fn settings(theme: &str, themes: Option<&Path>) -> WaitingSettings {
 }
 
 fn page(theme: &Theme, progress: &Progress) -> String {
-    let live = Live { events: "/events?a=1&b=2".to_owned(), state: "/state".to_owned() };
+    let live = LiveUrls { events: "/events?a=1&b=2".to_owned(), state: "/state".to_owned() };
     theme.try_render(&View::new(progress, Some(live))).unwrap()
 }
 
-/// A directory of themes with one theme called `own`.
+/// A directory of themes with one theme named `own`.
 fn own(page: &str, style: Option<&str>) -> tempfile::TempDir {
     let themes = tempfile::tempdir().unwrap();
     let directory = themes.path().join("own");
@@ -33,7 +33,7 @@ fn refused(page: &str, style: Option<&str>) -> ThemeError {
 }
 
 #[test]
-fn every_theme_in_the_box_shows_everything_that_is_known() {
+fn every_bundled_theme_shows_all_progress() {
     let [full, failed, empty] = samples();
     for (name, ..) in BUNDLED {
         let theme = Theme::load(&settings(name, None)).unwrap();
@@ -44,8 +44,8 @@ fn every_theme_in_the_box_shows_everything_that_is_known() {
             "role=\"status\" aria-live=\"polite\"",
             "3 seconds so far, usually about 12 seconds",
             "value=\"29\"",
-            "<li data-state=\"now\" aria-current=\"step\">Waking what it needs</li>",
-            "<span class=\"name\">cache</span> <span class=\"says\">starting</span>",
+            "<li data-state=\"now\" aria-current=\"step\">Waking the apps that it needs</li>",
+            "<span class=\"name\">cache</span> <span class=\"message\">starting</span>",
             "prefers-color-scheme: dark",
             "prefers-reduced-motion",
             "two</pre>",
@@ -60,29 +60,36 @@ fn every_theme_in_the_box_shows_everything_that_is_known() {
         let shown = page(&theme, &empty);
         assert!(shown.contains("data-drowse-if=\"needs\" hidden"), "{shown}");
         let shown = shown.replace("url(#crescent)", "");
-        assert!(!shown.contains("src=") && !shown.contains("url("), "nothing comes from elsewhere");
+        assert!(
+            !shown.contains("src=") && !shown.contains("url("),
+            "no resource of another origin"
+        );
     }
 }
 
 #[test]
-fn without_a_script_the_page_reloads_by_itself_while_there_is_something_to_wait_for() {
+fn without_scripts_the_page_reloads_only_during_a_wake() {
     let [full, failed, empty] = samples();
     for (progress, seconds, reloads) in [(full, 3, 1), (failed, 10, 0), (empty, 2, 0)] {
         let view = View::new(&progress, None);
-        assert_eq!(view.again, seconds);
+        assert_eq!(view.retry_after, seconds);
         let shown = Theme::default().try_render(&view).unwrap();
         let refresh =
             format!("<noscript><meta http-equiv=\"refresh\" content=\"{seconds}\"></noscript>");
         assert_eq!(shown.matches(&refresh).count(), reloads, "{shown}");
-        assert_eq!(shown.matches("http-equiv").count(), reloads, "it would wake");
+        assert_eq!(
+            shown.matches("http-equiv").count(),
+            reloads,
+            "a reload would wake the workload"
+        );
     }
 }
 
 #[test]
-fn what_is_shown_cannot_become_markup_or_end_the_script() {
+fn text_is_escaped_in_markup_and_script() {
     let [mut full, ..] = samples();
     full.title = "</title></script><b>\"a\" & 'b'</b>".to_owned();
-    full.says = full.title.clone();
+    full.message = full.title.clone();
     full.logs = Arc::from(["</pre></script><b>".to_owned()]);
     for (name, ..) in BUNDLED {
         let theme = Theme::load(&settings(name, None)).unwrap();
@@ -97,7 +104,7 @@ fn what_is_shown_cannot_become_markup_or_end_the_script() {
 }
 
 #[test]
-fn every_theme_in_the_box_shows_an_answer_that_is_no_waiting_page() {
+fn every_bundled_theme_shows_rejected_requests() {
     let [missing, failed] = Notice::samples();
     for (name, ..) in BUNDLED {
         let theme = Theme::load(&settings(name, None)).unwrap();
@@ -112,7 +119,7 @@ fn every_theme_in_the_box_shows_an_answer_that_is_no_waiting_page() {
         ] {
             assert!(shown.contains(part), "{name}: {part} in {shown}");
         }
-        assert!(!shown.contains("<script"), "nothing changes on it");
+        assert!(!shown.contains("<script"), "nothing on it changes");
         let shown = theme.try_render_notice(&failed).unwrap();
         assert!(shown.contains("data-state=\"failed\""), "{shown}");
         assert!(shown.contains("It can be tried again in 5 seconds."), "{shown}");
@@ -120,7 +127,7 @@ fn every_theme_in_the_box_shows_an_answer_that_is_no_waiting_page() {
 }
 
 #[test]
-fn an_operators_theme_is_tried_with_answers_that_are_no_waiting_pages() {
+fn an_operators_theme_is_validated_with_rejected_requests() {
     let error =
         refused("{{ head }}{{ script }}\n{% if state == 'notice' %}{{ nowhere }}{% endif %}", None);
     assert_eq!(error.line, Some(2), "{error}");
@@ -133,9 +140,9 @@ fn an_operators_theme_is_tried_with_answers_that_are_no_waiting_pages() {
 }
 
 #[test]
-fn only_our_script_may_run() {
+fn the_content_security_policy_permits_only_the_routers_script() {
     let theme = Theme::default();
-    let policy = theme.policy().to_str().unwrap();
+    let policy = theme.content_security_policy().to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"), "{policy}");
     assert!(policy.contains("connect-src 'self'") && !policy.contains("script-src 'unsafe"));
     assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
@@ -143,7 +150,7 @@ fn only_our_script_may_run() {
 }
 
 #[test]
-fn an_operators_theme_goes_before_one_in_the_box() {
+fn an_operators_theme_overrides_a_bundled_one() {
     let themes = own("<head>{{ head }}</head><i>{{ title }}</i>{{ style }}{{ script }}", None);
     fs::rename(themes.path().join("own"), themes.path().join("calm")).unwrap();
     fs::write(themes.path().join("calm").join(STYLE), "i { color: red }").unwrap();
@@ -151,11 +158,11 @@ fn an_operators_theme_goes_before_one_in_the_box() {
     let [full, ..] = samples();
     let shown = page(&theme, &full);
     assert!(shown.contains("<i>blog is asleep</i><style>\ni { color: red }</style>"), "{shown}");
-    assert!(Theme::load(&settings("terminal", Some(themes.path()))).is_ok(), "from the box");
+    assert!(Theme::load(&settings("terminal", Some(themes.path()))).is_ok(), "bundled");
 }
 
 #[test]
-fn a_broken_theme_is_told_with_file_and_line() {
+fn the_error_of_a_broken_theme_names_file_and_line() {
     let error = refused("{{ head }}{{ script }}\n\n{% if title %}", None);
     assert_eq!(error.line, Some(3));
     let error = refused("{{ head }}{{ script }}\n<p>{{ titel }}</p>", None);
@@ -163,7 +170,7 @@ fn a_broken_theme_is_told_with_file_and_line() {
     assert!(error.to_string().contains("own/page.html:2: "), "{error}");
     let error =
         refused("{{ head }}\n{% if failure %}{{ failure.reasn }}{% endif %}{{ script }}", None);
-    assert_eq!(error.line, Some(2), "seen although most pages do not show it: {error}");
+    assert_eq!(error.line, Some(2), "found although most pages do not render this branch: {error}");
     let error = refused("<p>{{ title }}</p>{{ script }}", None);
     assert!(error.to_string().contains("{{ head }}"), "{error}");
     let error = refused("{{ head }}{{ title }}", None);
@@ -173,7 +180,7 @@ fn a_broken_theme_is_told_with_file_and_line() {
     let error = Theme::load(&settings("own", Some(Path::new("/nowhere")))).unwrap_err();
     assert!(error.to_string().contains("\"calm\" and \"terminal\""), "{error}");
     let error = Theme::load(&settings("../own", Some(Path::new("/")))).unwrap_err();
-    assert!(error.to_string().contains("name of a directory"), "{error}");
+    assert!(error.to_string().contains("directory name"), "{error}");
 }
 
 #[test]
@@ -185,7 +192,7 @@ fn a_theme_without_a_page_is_refused() {
 }
 
 #[test]
-fn a_theme_that_fails_later_leaves_the_one_in_the_box() {
+fn a_theme_that_fails_at_run_time_is_replaced_by_the_bundled_one() {
     let broken = "{{ head }}{{ script }}{% if title == 'no' %}{{ nowhere }}{% endif %}";
     let theme = Theme::new(broken.to_owned(), String::new()).unwrap();
     let [mut full, ..] = samples();

@@ -1,73 +1,73 @@
-//! What a theme's template sees.
+//! The data of the waiting page.
 
 use serde::Serialize;
 
 use crate::{
-    waiting::{Outlook, Progress},
+    progress::{PageState, Progress},
     words::spoken,
 };
 
-/// A page without a script is looked at again after so many seconds.
-const RELOAD: u64 = 2;
-/// When it usually takes longer, less often.
-const RELOAD_SLOWLY: f64 = 5.0;
-/// The longest time between two looks.
-const RELOAD_LAST: f64 = 60.0;
+/// Minimum seconds between two reloads of a page without scripts.
+const MIN_RELOAD: u64 = 2;
+/// Maximum seconds between two reloads during a wake.
+const MAX_WAKING_RELOAD: f64 = 5.0;
+/// Maximum seconds between two reloads after a failed wake.
+const MAX_FAILED_RELOAD: f64 = 60.0;
 
-/// Everything that a template may use. The progress, and what follows from it.
+/// The progress and the values derived from it, as templates see them.
 #[derive(Debug, Serialize)]
 pub(crate) struct View<'a> {
     #[serde(flatten)]
     pub(crate) progress: &'a Progress,
-    /// How long it has taken and how long it usually takes.
+    /// The elapsed and the usual time, as text.
     time: Option<String>,
-    /// How much of the usual time is over, from 0 to 99.
+    /// The elapsed share of the usual time, 0 to 99.
     percent: Option<u8>,
-    /// The visitor may want to try again.
+    /// The page offers a link to try again.
     retry: bool,
-    /// When that happens by itself.
+    /// A sentence that says when to retry, or empty.
     next: String,
-    /// The status of an answer that is no waiting page.
+    /// The status of a rejected request; none on a waiting page.
     error: Option<&'static str>,
-    /// A page without a script loads itself again after so many seconds. Not where that would
-    /// wake: it would do so again and again before nobody's eyes.
+    /// Seconds until a browser without scripts reloads the page. None where the reload would wake
+    /// the workload: an abandoned tab would wake it again and again.
     pub(crate) reload: Option<u64>,
-    /// It is worth loading again after so many seconds.
+    /// `Retry-After` in seconds.
     #[serde(skip)]
-    pub(crate) again: u64,
+    pub(crate) retry_after: u64,
     #[serde(skip)]
-    pub(crate) live: Option<Live>,
+    pub(crate) live: Option<LiveUrls>,
 }
 
-/// Where the script learns what has changed.
+/// The URLs from which the script gets progress.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Live {
-    /// The stream.
+pub(crate) struct LiveUrls {
+    /// The event stream.
     pub(crate) events: String,
-    /// One look.
+    /// The current state as JSON.
     pub(crate) state: String,
 }
 
 // === impl View ===
 
 impl<'a> View<'a> {
-    pub(crate) fn new(progress: &'a Progress, live: Option<Live>) -> Self {
-        let again = again(progress);
+    pub(crate) fn new(progress: &'a Progress, live: Option<LiveUrls>) -> Self {
+        let retry_after = retry_after(progress);
         let time = progress.elapsed.map(|elapsed| {
             let usually =
                 progress.expected.map(|usual| format!(", usually about {}", spoken(usual)));
             format!("{} so far{}", spoken(elapsed.floor()), usually.unwrap_or_default())
         });
         let percent = progress.elapsed.zip(progress.expected).map(|(elapsed, expected)| {
-            // At most 99, so it fits.
-            (100.0 * part(elapsed / expected.max(0.001))) as u8
+            // At most 99, so the cast is exact.
+            (100.0 * progress_share(elapsed / expected.max(0.001))) as u8
         });
         let (retry, next) = match progress.state {
-            Outlook::Failed => {
-                (true, format!("It can be tried again in {}.", spoken(again as f64)))
+            PageState::Failed => {
+                (true, format!("It can be tried again in {}.", spoken(retry_after as f64)))
             }
-            Outlook::Asleep => (true, "Nobody is waking it now.".to_owned()),
-            Outlook::Working | Outlook::Ready | Outlook::Notice => (false, String::new()),
+            PageState::Asleep => (true, "It is not being woken.".to_owned()),
+            PageState::Working | PageState::Ready | PageState::Notice => (false, String::new()),
         };
         Self {
             progress,
@@ -76,26 +76,26 @@ impl<'a> View<'a> {
             retry,
             next,
             error: None,
-            reload: (!retry).then_some(again),
-            again,
+            reload: (!retry).then_some(retry_after),
+            retry_after,
             live,
         }
     }
 }
 
-/// What has come of the usual time: slower and slower near the end, never there.
-fn part(share: f64) -> f64 {
+/// The share that a progress bar shows: it slows down near the end and never reaches 1.
+fn progress_share(share: f64) -> f64 {
     if share <= 0.9 { share } else { 0.9 + 0.09 * (1.0 - (-3.0 * (share - 0.9)).exp()) }
 }
 
-fn again(progress: &Progress) -> u64 {
+fn retry_after(progress: &Progress) -> u64 {
     let seconds = match (&progress.failure, progress.elapsed.zip(progress.expected)) {
-        (Some(setback), _) if progress.state == Outlook::Failed => {
-            setback.retry_in.map_or(0.0, |left| left.floor() + 1.0).min(RELOAD_LAST)
+        (Some(failure), _) if progress.state == PageState::Failed => {
+            failure.retry_in.map_or(0.0, |left| left.floor() + 1.0).min(MAX_FAILED_RELOAD)
         }
-        (_, Some((elapsed, expected))) => ((expected - elapsed) / 3.0).min(RELOAD_SLOWLY),
+        (_, Some((elapsed, expected))) => ((expected - elapsed) / 3.0).min(MAX_WAKING_RELOAD),
         _ => 0.0,
     };
-    // Between 0 and 60.
-    (seconds.max(0.0).ceil() as u64).max(RELOAD)
+    // At most 60, so the cast is exact.
+    (seconds.max(0.0).ceil() as u64).max(MIN_RELOAD)
 }

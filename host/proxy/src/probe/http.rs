@@ -1,4 +1,4 @@
-//! One look by HTTP: a request, and the head of its response.
+//! The HTTP probe: one request, and the head of its response.
 
 use std::{io, ops::RangeInclusive};
 
@@ -13,48 +13,48 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::within;
+use super::limit::within_limit;
 use crate::upstream;
 
-/// The request of one look.
-pub(super) struct Question<'a> {
+/// The request of a probe.
+pub(super) struct ProbeRequest<'a> {
     pub(super) method: &'a str,
     pub(super) path: &'a str,
-    /// The `Host` header; the address itself when absent.
+    /// The `Host` header; address and port when absent.
     pub(super) host: Option<&'a str>,
 }
 
-/// What makes a response's head one of a workload that is ready.
+/// The response of a workload that is ready.
 pub(super) struct Expected<'a> {
-    /// Any but 502, 503 and 504 when absent.
+    /// The statuses; when absent, all but 502, 503 and 504.
     pub(super) status: Option<RangeInclusive<u16>>,
-    /// A header that must be there, with this value if there is one.
+    /// A required header, and its value if one is required.
     pub(super) header: Option<(&'a str, Option<&'a str>)>,
 }
 
-/// Asks once. The error says what was seen instead.
-pub(super) async fn look(
+/// Probes once. The error describes the response that was received instead.
+pub(super) async fn probe(
     (address, port): (&str, u16),
     policy: &dyn DialPolicy,
-    &Question { method, path, host }: &Question<'_>,
+    &ProbeRequest { method, path, host }: &ProbeRequest<'_>,
     expected: &Expected<'_>,
 ) -> Result<(), String> {
-    let what = format!("{method} {path}");
-    let named = host.map_or_else(|| authority(address, port), str::to_owned);
+    let attempt = format!("{method} {path}");
+    let host = host.map_or_else(|| authority(address, port), str::to_owned);
     let request = Request::builder()
         .method(method)
         .uri(path)
-        .header(HOST, named)
+        .header(HOST, host)
         .header(USER_AGENT, "drowse-probe")
         .header(CONNECTION, "close")
         .body(Empty::<Bytes>::new())
-        .map_err(|error| format!("{what}: {error}"))?;
-    let asked = async {
+        .map_err(|error| format!("{attempt}: {error}"))?;
+    let response = async {
         let stream = upstream::open(address, port, policy).await?;
-        ask(stream, request).await
+        send(stream, request).await
     };
-    let seen = within(&what, asked).await?;
-    expected.compare(&seen).map_err(|seen| format!("{what}: {seen}"))
+    let response = within_limit(&attempt, response).await?;
+    expected.compare(&response).map_err(|difference| format!("{attempt}: {difference}"))
 }
 
 fn authority(host: &str, port: u16) -> String {
@@ -66,7 +66,7 @@ fn authority(host: &str, port: u16) -> String {
 }
 
 /// Sends a request and waits for the response's head.
-async fn ask(stream: TcpStream, request: Request<Empty<Bytes>>) -> io::Result<Response<Incoming>> {
+async fn send(stream: TcpStream, request: Request<Empty<Bytes>>) -> io::Result<Response<Incoming>> {
     let (mut requests, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let response = requests.send_request(request);
@@ -74,7 +74,7 @@ async fn ask(stream: TcpStream, request: Request<Empty<Bytes>>) -> io::Result<Re
     tokio::select! {
         biased;
         response = &mut response => response,
-        // The connection is over; what it has received is waiting.
+        // The connection has ended; a response that it received is still delivered.
         _ = &mut connection => response.await,
     }
     .map_err(io::Error::other)
@@ -83,9 +83,9 @@ async fn ask(stream: TcpStream, request: Request<Empty<Bytes>>) -> io::Result<Re
 // === impl Expected ===
 
 impl Expected<'_> {
-    /// The error says what was seen.
-    fn compare<B>(&self, seen: &Response<B>) -> Result<(), String> {
-        let status = seen.status();
+    /// The error describes the difference.
+    fn compare<B>(&self, response: &Response<B>) -> Result<(), String> {
+        let status = response.status();
         let ready = match &self.status {
             Some(expected) => expected.contains(&status.as_u16()),
             None => !matches!(status.as_u16(), 502..=504),
@@ -94,7 +94,7 @@ impl Expected<'_> {
             return Err(status.to_string());
         }
         let Some((name, wanted)) = self.header else { return Ok(()) };
-        let mut values = seen.headers().get_all(name).iter();
+        let mut values = response.headers().get_all(name).iter();
         let Some(first) = values.next() else {
             return Err(format!("{status} without the header {name}"));
         };

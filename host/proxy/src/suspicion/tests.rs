@@ -16,15 +16,16 @@ fn suspicion() -> (Arc<Engine>, Suspicion) {
     });
     let target = Target { handle: "app".into(), settings: "{}".into() };
     let (name, provider) = (WorkloadName::parse("app"), ProviderName::parse("fake"));
-    let spec = WorkloadSpec::new(name.expect("a name"), provider.expect("a name"), target);
-    let workload = engine.add_workload(spec).expect("a free name");
+    let spec =
+        WorkloadSpec::new(name.expect("a valid name"), provider.expect("a valid name"), target);
+    let workload = engine.add_workload(spec).expect("an unused name");
     (engine, Suspicion::new(&workload))
 }
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 #[tokio::test]
-async fn a_far_upstream_is_not_suspected_for_its_distance() {
+async fn the_limits_grow_with_the_fastest_dial() {
     let (_engine, suspicion) = suspicion();
     assert_eq!(suspicion.silence(), 50 * MILLISECOND);
     assert!(suspicion.is_late(200 * MILLISECOND) && !suspicion.is_late(199 * MILLISECOND));
@@ -35,7 +36,7 @@ async fn a_far_upstream_is_not_suspected_for_its_distance() {
 }
 
 #[tokio::test]
-async fn a_dial_whose_first_packet_was_sent_again_is_late_however_far_the_upstream_is() {
+async fn a_dial_with_a_retransmitted_packet_is_late_at_any_distance() {
     let (_engine, suspicion) = suspicion();
     suspicion.connected(Duration::from_secs(10));
     assert!(suspicion.is_late(Duration::from_secs(1)));

@@ -17,12 +17,12 @@ fn own() -> Pseudonym {
 }
 
 fn hops(lines: &[&str]) -> (usize, usize) {
-    let Hops { own, family } = own().hops(&headers(lines));
-    (own, family)
+    let Hops { own, all } = own().hops(&headers(lines));
+    (own, all)
 }
 
 #[test]
-fn entries_are_counted_in_every_form_that_a_proxy_may_give_them() {
+fn entries_are_counted_in_every_syntax() {
     let name = own().name;
     for entry in [
         format!("1.1 {name}"),
@@ -43,7 +43,7 @@ fn entries_are_counted_in_every_form_that_a_proxy_may_give_them() {
 }
 
 #[test]
-fn others_are_not_counted() {
+fn other_entries_are_not_counted() {
     let (own, other) = (own().name, Pseudonym::numbered(7).name);
     assert_eq!(hops(&[]), (0, 0));
     for none in ["", ",", "1.1", "1.1 squid", "1.1 drowse", &own, &format!("1.1 x{own}")] {
@@ -54,12 +54,12 @@ fn others_are_not_counted() {
 }
 
 #[test]
-fn no_two_routers_have_the_same_pseudonym() {
+fn pseudonyms_are_unique() {
     assert_ne!(Pseudonym::random().unwrap().name, Pseudonym::random().unwrap().name);
 }
 
 #[test]
-fn two_routers_in_series_are_no_loop_and_a_circle_of_them_is_one() {
+fn two_routers_in_series_are_no_loop_and_many_hops_are_one() {
     let guard = LoopGuard::new(own());
     let passed = |entries: usize, number: fn(usize) -> u64| {
         let mut headers = HeaderMap::new();
@@ -70,15 +70,15 @@ fn two_routers_in_series_are_no_loop_and_a_circle_of_them_is_one() {
         guard.check(&headers, "web", "app").map_err(|problem| problem.status().as_u16())
     };
     assert_eq!(passed(0, |_| 0), Ok(()));
-    assert_eq!(passed(OWN_HOPS - 1, |_| NUMBER), Ok(()));
-    assert_eq!(passed(OWN_HOPS, |_| NUMBER), Err(508));
+    assert_eq!(passed(MAX_OWN_HOPS - 1, |_| NUMBER), Ok(()));
+    assert_eq!(passed(MAX_OWN_HOPS, |_| NUMBER), Err(508));
     let others = |n| u64::try_from(n).unwrap();
-    assert_eq!(passed(FAMILY_HOPS - 1, others), Ok(()));
-    assert_eq!(passed(FAMILY_HOPS, others), Err(508));
+    assert_eq!(passed(MAX_ROUTER_HOPS - 1, others), Ok(()));
+    assert_eq!(passed(MAX_ROUTER_HOPS, others), Err(508));
 }
 
 proptest! {
-    /// Whatever proxies have written around them and however they have joined the lines.
+    /// For any entries of other proxies and any joining of lines.
     #[test]
     fn own_entries_are_never_overlooked(
         noise in proptest::collection::vec("[ -~\\t]{0,30}", 0..8),
@@ -94,7 +94,7 @@ proptest! {
     }
 
     #[test]
-    fn no_value_of_a_client_breaks_it(lines in proptest::collection::vec(
+    fn any_value_is_handled_without_panic(lines in proptest::collection::vec(
         proptest::collection::vec(any::<u8>(), 0..60), 0..6,
     )) {
         let mut headers = HeaderMap::new();

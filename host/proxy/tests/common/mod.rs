@@ -77,15 +77,15 @@ pub struct Router {
 pub struct Plan {
     pub backend: SocketAddr,
     pub waiting: Waiting,
-    pub patience: Duration,
+    pub hold_timeout: Duration,
     pub idle: Option<Duration>,
     pub limits: HttpLimits,
-    pub lobby: WaitingSettings,
+    pub waiting_settings: WaitingSettings,
     pub trust: Vec<ipnet::IpNet>,
     pub proxy_protocol: Vec<ipnet::IpNet>,
     pub wake: WakeRules,
     pub auth: Option<Auth>,
-    pub vouched: Vec<String>,
+    pub identity_headers: Vec<String>,
     /// Further routes to the workload, for these paths.
     pub paths: Vec<(&'static str, Option<Auth>)>,
     /// Starts end at once.
@@ -269,15 +269,15 @@ impl Plan {
         Self {
             backend,
             waiting: Waiting::Hold,
-            patience: 10 * LONG,
+            hold_timeout: 10 * LONG,
             idle: None,
             limits: HttpLimits::default(),
-            lobby: WaitingSettings::default(),
+            waiting_settings: WaitingSettings::default(),
             trust: Vec::new(),
             proxy_protocol: Vec::new(),
             wake: WakeRules::default(),
             auth: None,
-            vouched: Vec::new(),
+            identity_headers: Vec::new(),
             paths: Vec::new(),
             eager: true,
             threads: 2,
@@ -311,11 +311,11 @@ impl Plan {
             workload: name,
             port: 80,
             waiting: self.waiting,
-            patience: self.patience,
+            hold_timeout: self.hold_timeout,
             wake: Arc::new(self.wake),
             auth: self.auth.map(Arc::new),
             similar_paths: None,
-            vouched: self.vouched.into(),
+            identity_headers: self.identity_headers.into(),
         };
         let mut routes = vec![(route.clone(), workload.clone())];
         for (path, auth) in self.paths {
@@ -332,7 +332,7 @@ impl Plan {
             limits: self.limits,
         };
         let (mut proxy, failed) = Proxy::bind(vec![settings], self.threads);
-        proxy.waiting(self.lobby).unwrap();
+        proxy.waiting(self.waiting_settings).unwrap();
         assert!(failed.is_empty(), "{failed:?}");
         let address = proxy.listening()[0].address;
         let running = proxy.run(Arc::new(ArcSwap::from_pointee(tables))).unwrap();

@@ -6,9 +6,9 @@ fn suffixes_of(host: &str, labels: usize) -> Vec<&str> {
 
 #[test]
 fn hosts_are_compared_without_case_port_and_trailing_dot() {
-    for said in ["blog.example.org", "Blog.Example.ORG", "blog.example.org.", "blog.example.org:80"]
+    for host in ["blog.example.org", "Blog.Example.ORG", "blog.example.org.", "blog.example.org:80"]
     {
-        assert_eq!(normalise(said), "blog.example.org", "{said}");
+        assert_eq!(normalise(host), "blog.example.org", "{host}");
     }
     assert_eq!(normalise("BLOG.example.org.:8080"), "blog.example.org");
     assert_eq!(normalise("192.0.2.1:80"), "192.0.2.1");
@@ -25,9 +25,9 @@ fn ipv6_literals_are_compared_by_address() {
 }
 
 #[test]
-fn nonsense_stays_what_it_is() {
-    for said in ["", ":", "[", "[::1", "a:b:c", "..", "[zz]:80", "é"] {
-        let _ = normalise(said);
+fn malformed_hosts_do_not_panic() {
+    for host in ["", ":", "[", "[::1", "a:b:c", "..", "[zz]:80", "é"] {
+        let _ = normalise(host);
     }
     assert_eq!(normalise(""), "");
     assert_eq!(normalise("[::1"), "[::1");
@@ -44,7 +44,7 @@ fn suffixes_begin_after_dots_longest_first() {
 }
 
 #[test]
-fn a_host_is_shown_as_it_is_written() {
+fn a_host_is_displayed_as_configured() {
     for host in ["*", "*.example.org", "example.org", "[::1]", "192.0.2.1"] {
         assert_eq!(HostMatch::parse(host).unwrap().to_string(), host);
     }
@@ -52,7 +52,7 @@ fn a_host_is_shown_as_it_is_written() {
 }
 
 #[test]
-fn what_cannot_be_a_host_is_refused_with_the_reason() {
+fn an_invalid_host_is_refused_with_the_reason() {
     let long = format!("{}.org", "a".repeat(64));
     for (host, reason) in [
         ("", "empty"),

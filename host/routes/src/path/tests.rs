@@ -5,14 +5,14 @@ fn all(path: &str, depth: usize) -> Vec<&str> {
 }
 
 #[test]
-fn a_last_slash_makes_no_difference() {
+fn a_final_slash_is_ignored() {
     assert_eq!(parse_path("/api/").unwrap(), "/api");
     assert_eq!(parse_path("/api").unwrap(), "/api");
     assert_eq!(parse_path("/").unwrap(), "/");
 }
 
 #[test]
-fn paths_are_compared_in_one_form() {
+fn paths_are_compared_in_normal_form() {
     for (path, form) in [
         ("/a/b/", "/a/b/"),
         ("/", "/"),
@@ -38,8 +38,8 @@ fn paths_are_compared_in_one_form() {
 }
 
 #[test]
-fn a_path_that_servers_read_differently_has_all_of_their_readings() {
-    for (path, readings_of_it) in [
+fn a_path_has_the_interpretations_of_all_servers() {
+    for (path, expected) in [
         ("/admin%2Fusers", &["/admin%2Fusers", "/admin/users"][..]),
         ("/admin\\users", &["/admin\\users", "/admin/users"]),
         ("/admin%5cusers", &["/admin%5Cusers", "/admin/users"]),
@@ -47,29 +47,32 @@ fn a_path_that_servers_read_differently_has_all_of_their_readings() {
         ("/admin%3bx/users", &["/admin%3Bx/users", "/admin/users"]),
         ("/a/..%2fb", &["/a/..%2Fb", "/b"]),
         ("/a/..;/b", &["/a/..;/b", "/b"]),
-        // The parameter is cut off before anything is decoded, or afterwards, or not at all.
+        // Parameters are dropped before decoding, after decoding, or never.
         ("/a;%2Fb", &["/a;%2Fb", "/a", "/a;/b", "/a/b"]),
         ("/a/..;%2F..%2Fx/b", &["/a/..;%2F..%2Fx/b", "/b", "/a/x/b", "/x/b"]),
     ] {
         let mut all: Vec<String> = Vec::new();
-        for reading in readings(path) {
-            if !all.iter().any(|held| *held == reading) {
-                all.push(reading.into_owned());
+        for interpretation in interpretations(path) {
+            if !all.iter().any(|held| *held == interpretation) {
+                all.push(interpretation.into_owned());
             }
         }
-        assert_eq!(all[0], readings_of_it[0], "{path}");
-        for reading in readings_of_it {
-            assert!(all.iter().any(|held| held == reading), "{reading} of {path}: {all:?}");
+        assert_eq!(all[0], expected[0], "{path}");
+        for interpretation in expected {
+            assert!(
+                all.iter().any(|held| held == interpretation),
+                "{interpretation} of {path}: {all:?}"
+            );
         }
         assert!(all.len() <= 4, "{path}: {all:?}");
     }
     for path in ["/a/b", "/a/../b", "/caf%C3%A9", "/a%20b", "*", ""] {
-        assert_eq!(readings(path).count(), 1, "{path}");
+        assert_eq!(interpretations(path).count(), 1, "{path}");
     }
 }
 
 #[test]
-fn prefixes_end_on_borders_longest_first() {
+fn prefixes_consist_of_whole_segments_longest_first() {
     assert_eq!(all("/a/b/c", 9), ["/a/b/c", "/a/b", "/a", ""]);
     assert_eq!(all("/a/b/c", 2), ["/a/b", "/a", ""]);
     assert_eq!(all("/a/b/c", 0), [""]);
@@ -78,19 +81,19 @@ fn prefixes_end_on_borders_longest_first() {
 }
 
 #[test]
-fn a_target_that_is_no_path_has_only_itself_and_the_root() {
+fn a_target_that_is_not_a_path_has_only_itself_and_the_root() {
     assert_eq!(all("*", 3), ["*"]);
     assert_eq!(all("*", 0), [""]);
     assert_eq!(all("", 3), [""]);
 }
 
 #[test]
-fn what_cannot_be_a_prefix_is_refused_with_the_reason() {
+fn an_invalid_prefix_is_refused_with_the_reason() {
     for (path, reason) in [
         ("api", "begin"),
         ("", "begin"),
         ("/api?x", "query"),
-        ("/api/*", "prefix as it is"),
+        ("/api/*", "every path is a prefix"),
         ("/a b", "percent-encoded"),
         ("/é", "percent-encoded"),
         ("/a//b", "empty segment"),

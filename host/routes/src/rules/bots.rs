@@ -1,8 +1,9 @@
-//! Programs that visit by themselves and say so in their user agent.
+//! Detection of programs that declare themselves in their user agent: crawlers, link previews and
+//! uptime monitors.
 
-/// Words that stand in the user agents of such programs and in no browser's, in lower case.
+/// Words, in lower case, that occur in the user agents of such programs and in no browser's.
 const WORDS: &[&str] = &[
-    // Most crawlers and many others are called one of these.
+    // Generic names of crawlers.
     "crawler",
     "spider",
     "slurp",
@@ -43,7 +44,7 @@ const WORDS: &[&str] = &[
     "elb-healthchecker",
     "googlehc/",
     "check_http",
-    // Those who look through the whole net.
+    // Internet scanners.
     "zgrab",
     "masscan",
     "censysinspect",
@@ -52,15 +53,16 @@ const WORDS: &[&str] = &[
     "nmap scripting engine",
 ];
 
-/// Whether this user agent says that it is a crawler, a link preview or an uptime monitor.
+/// Whether the user agent is a crawler's, a link preview's or an uptime monitor's. Only its first
+/// 512 bytes are searched.
 pub(super) fn is_bot(agent: &[u8]) -> bool {
     let agent = &agent[..agent.len().min(512)];
     let agent = String::from_utf8_lossy(agent).to_ascii_lowercase();
-    WORDS.iter().any(|word| agent.contains(word)) || names_itself_bot(&agent)
+    WORDS.iter().any(|word| agent.contains(word)) || has_word_ending_in_bot(&agent)
 }
 
-/// `bot` at the end of a word: `Googlebot/2.1`, `Better Uptime Bot`. Cubot makes telephones.
-fn names_itself_bot(agent: &str) -> bool {
+/// `bot` ends a word: `Googlebot/2.1`, `Better Uptime Bot`. `Cubot` is excluded, a brand of phones.
+fn has_word_ending_in_bot(agent: &str) -> bool {
     agent.match_indices("bot").any(|(at, _)| {
         let ends = !agent[at + 3..].starts_with(|c: char| c.is_ascii_alphabetic());
         ends && !agent[..at].ends_with("cu")

@@ -1,32 +1,32 @@
-//! The patterns of rules: paths and user agents.
+//! The patterns of rules, for paths and user agents.
 
 use std::fmt;
 
-use crate::path::{has_dots, normalise, readings};
+use crate::path::{has_dots, interpretations, normalise};
 
-/// Longer patterns are mistakes.
-const LONGEST: usize = 200;
-/// So much of a user agent is looked at.
-const AGENT: usize = 1024;
+/// Maximum bytes of a pattern.
+const MAX_PATTERN_BYTES: usize = 200;
+/// Bytes of a user agent that are compared; the rest is ignored.
+const MAX_AGENT_BYTES: usize = 1024;
 
-/// A path as it stands, or everything below one: `/app/*`.
+/// A path, or with a final `*` every path below one: `/app/*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathGlob {
-    /// As it was written, without the star.
+    /// The pattern as written, without the star.
     text: Box<str>,
-    /// As it is compared, with its last slash when it is a prefix.
-    form: Box<str>,
+    /// The pattern in normal form; a prefix with its final slash.
+    normal: Box<str>,
     prefix: bool,
 }
 
-/// A user agent with `*` for any run of characters; case makes no difference.
+/// A user agent with `*` for any sequence of characters; case is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentGlob {
     text: Box<str>,
     lower: Box<[u8]>,
 }
 
-/// A pattern that cannot be used, with the reason.
+/// An invalid pattern, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{pattern:?} is not a pattern: {reason}")]
 pub struct InvalidGlob {
@@ -37,18 +37,19 @@ pub struct InvalidGlob {
 // === impl PathGlob ===
 
 impl PathGlob {
-    /// Reads `/app` (this path alone) or `/app/*` (every path below it; not `/app`, but `/app/`).
-    /// Compared as routes' paths are: what needs percent-encoding in a request needs it here.
+    /// Parses `/app` (this path only) or `/app/*` (every path below it: not `/app`, but `/app/`).
+    /// Compared in normal form like routes: characters that need percent-encoding in a request need
+    /// it here.
     pub fn parse(pattern: &str) -> Result<Self, InvalidGlob> {
         let fail = |reason| Err(InvalidGlob::new(pattern, reason));
         if !pattern.starts_with('/') {
             return fail("it must begin with '/'");
         }
-        if pattern.len() > LONGEST {
+        if pattern.len() > MAX_PATTERN_BYTES {
             return fail("it is longer than 200 characters");
         }
         if pattern.contains(['?', '#']) {
-            return fail("a query or fragment is no part of a path");
+            return fail("a path has no query and no fragment");
         }
         if !pattern.bytes().all(|b| b.is_ascii_graphic()) {
             return fail("blanks and characters outside ASCII must be percent-encoded");
@@ -67,23 +68,23 @@ impl PathGlob {
         if has_dots(text) {
             return fail("'.' and '..' are resolved before paths are compared");
         }
-        if readings(text).nth(1).is_some() {
-            return fail("some servers read it as another path, so nothing is known to be meant");
+        if interpretations(text).nth(1).is_some() {
+            return fail("some servers interpret it as another path, so no request matches it");
         }
-        Ok(Self { text: text.into(), form: (&*normalise(text)).into(), prefix })
+        Ok(Self { text: text.into(), normal: (&*normalise(text)).into(), prefix })
     }
 
-    /// Whether the path is meant, however servers read it: `/app/../admin` and `/app/..%2Fadmin`
-    /// are not below `/app`.
-    pub fn fits(&self, path: &str) -> bool {
-        readings(path).all(|path| {
-            if self.prefix { path.starts_with(&*self.form) } else { *path == *self.form }
+    /// Whether the pattern matches every interpretation of the path: `/app/../admin` and
+    /// `/app/..%2Fadmin` are not below `/app`.
+    pub fn matches(&self, path: &str) -> bool {
+        interpretations(path).all(|path| {
+            if self.prefix { path.starts_with(&*self.normal) } else { *path == *self.normal }
         })
     }
 
-    /// Whether this path is meant by name.
+    /// Whether the pattern is exactly this path, without a star.
     pub fn is_exactly(&self, path: &str) -> bool {
-        !self.prefix && self.fits(path)
+        !self.prefix && self.matches(path)
     }
 }
 
@@ -97,26 +98,27 @@ impl fmt::Display for PathGlob {
 // === impl AgentGlob ===
 
 impl AgentGlob {
-    /// Reads a pattern such as `curl/*` or `*Uptime*`. Without `*` the whole user agent is meant.
+    /// Parses a pattern such as `curl/*` or `*Uptime*`. Without `*` it matches the whole user agent.
     pub fn parse(pattern: &str) -> Result<Self, InvalidGlob> {
         let fail = |reason| Err(InvalidGlob::new(pattern, reason));
         if pattern.is_empty() {
-            return fail("it is empty; '*' is every user agent");
+            return fail("it is empty; '*' matches every user agent");
         }
-        if pattern.len() > LONGEST {
+        if pattern.len() > MAX_PATTERN_BYTES {
             return fail("it is longer than 200 characters");
         }
         if !pattern.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
-            return fail("it holds what no user agent holds");
+            return fail("it contains a character that no user agent contains");
         }
         Ok(Self { text: pattern.into(), lower: pattern.to_ascii_lowercase().as_bytes().into() })
     }
 
-    /// Whether the user agent is meant. What comes after its first kilobyte is not looked at.
-    pub fn fits(&self, agent: &[u8]) -> bool {
-        let (pattern, agent) = (&*self.lower, &agent[..agent.len().min(AGENT)]);
+    /// Whether the user agent matches. Only its first kilobyte is compared.
+    pub fn matches(&self, agent: &[u8]) -> bool {
+        let (pattern, agent) = (&*self.lower, &agent[..agent.len().min(MAX_AGENT_BYTES)]);
         let (mut p, mut a) = (0, 0);
-        // Where to go on when what follows the last star does not fit.
+        // The position after the last star, and the position in the agent to resume from when the
+        // part after the star does not match.
         let mut star: Option<(usize, usize)> = None;
         while a < agent.len() {
             match pattern.get(p) {
@@ -150,7 +152,7 @@ impl fmt::Display for AgentGlob {
 
 impl InvalidGlob {
     fn new(pattern: &str, reason: &'static str) -> Self {
-        Self { pattern: pattern.chars().take(LONGEST + 1).collect(), reason }
+        Self { pattern: pattern.chars().take(MAX_PATTERN_BYTES + 1).collect(), reason }
     }
 }
 

@@ -14,11 +14,11 @@ fn route(host: &str, path: &str, workload: &str) -> Route {
         workload: WorkloadName::parse(workload).unwrap(),
         port: 80,
         waiting: Waiting::Auto,
-        patience: Duration::from_secs(60),
+        hold_timeout: Duration::from_secs(60),
         wake: Arc::default(),
         auth: None,
         similar_paths: None,
-        vouched: Arc::default(),
+        identity_headers: Arc::default(),
     }
 }
 
@@ -35,7 +35,7 @@ fn found<'a>(table: &'a Table<()>, host: &str, path: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn an_exact_host_wins_over_wildcards_and_a_longer_wildcard_over_a_shorter() {
+fn an_exact_host_precedes_wildcards_and_a_longer_wildcard_a_shorter() {
     let table = table(&[
         ("*", "/", "any"),
         ("*.example.org", "/", "wide"),
@@ -52,7 +52,7 @@ fn an_exact_host_wins_over_wildcards_and_a_longer_wildcard_over_a_shorter() {
 }
 
 #[test]
-fn a_path_prefix_ends_on_a_segments_border() {
+fn a_path_prefix_matches_whole_segments() {
     let table = table(&[("a.org", "/api", "api"), ("a.org", "/api/v2/", "v2")]);
     assert_eq!(found(&table, "a.org", "/api"), Some("api"));
     assert_eq!(found(&table, "a.org", "/api/"), Some("api"));
@@ -64,14 +64,14 @@ fn a_path_prefix_ends_on_a_segments_border() {
 }
 
 #[test]
-fn a_host_without_a_fitting_path_leaves_the_visitor_to_the_next_host() {
+fn a_host_without_a_matching_path_falls_through_to_the_next_host() {
     let table = table(&[("a.org", "/api", "api"), ("*", "/", "rest")]);
     assert_eq!(found(&table, "a.org", "/api/x"), Some("api"));
     assert_eq!(found(&table, "a.org", "/x"), Some("rest"));
 }
 
 #[test]
-fn a_path_leads_where_servers_resolve_it_to() {
+fn paths_are_matched_with_dots_and_escapes_resolved() {
     let table =
         table(&[("a.org", "/", "all"), ("a.org", "/open", "open"), ("a.org", "/~j", "joe")]);
     assert_eq!(found(&table, "a.org", "/open/../secret"), Some("all"));
@@ -80,12 +80,16 @@ fn a_path_leads_where_servers_resolve_it_to() {
     assert_eq!(found(&table, "a.org", "//open"), Some("open"));
     assert_eq!(found(&table, "a.org", "/%6fpen"), Some("open"));
     assert_eq!(found(&table, "a.org", "/%7Ej/x"), Some("joe"));
-    assert_eq!(found(&table, "a.org", "/open/..%2fsecret"), None, "nobody knows where to");
+    assert_eq!(
+        found(&table, "a.org", "/open/..%2fsecret"),
+        None,
+        "servers interpret it differently"
+    );
     assert_eq!(found(&table, "a.org", "/open/..;/secret"), None);
 }
 
 #[test]
-fn what_may_be_a_path_of_another_route_is_nobodys() {
+fn a_path_whose_interpretations_match_different_routes_matches_none() {
     let table = table(&[("a.org", "/", "all"), ("a.org", "/admin", "admin")]);
     for path in [
         "/admin%2Fusers",
@@ -100,7 +104,11 @@ fn what_may_be_a_path_of_another_route_is_nobodys() {
     ] {
         assert_eq!(found(&table, "a.org", path), None, "{path}");
     }
-    assert_eq!(found(&table, "a.org", "/projects/a%2Fb;c"), Some("all"), "all lead there");
+    assert_eq!(
+        found(&table, "a.org", "/projects/a%2Fb;c"),
+        Some("all"),
+        "all interpretations match it"
+    );
     assert_eq!(found(&table, "a.org", "/admin/a%2Fb\\c;d"), Some("admin"));
 }
 
@@ -119,44 +127,47 @@ fn table_of(routes: &[Route]) -> Table<()> {
 }
 
 #[test]
-fn what_resembles_a_protected_path_is_not_served_past_its_protection() {
+fn a_path_that_resembles_a_protected_one_does_not_bypass_its_auth() {
     let routes = [route("a.org", "/", "app"), protected("a.org", "/admin", "app")];
     let table = table_of(&routes);
     for path in ["/ADMIN", "/admin.json", "/admin%20", "/admin.", "/%2561dmin", "/Admin/users"] {
         let similar = NoRoute::Similar { protected: "/admin".to_owned() };
         assert_eq!(table.lookup("a.org", path), Err(similar), "{path}");
     }
-    let port = |path| table.lookup("a.org", path).map(|entry| entry.route.auth.is_some());
-    assert_eq!(port("/admin/users"), Ok(true));
+    let is_protected = |path| table.lookup("a.org", path).map(|entry| entry.route.auth.is_some());
+    assert_eq!(is_protected("/admin/users"), Ok(true));
     for path in ["/", "/administrator", "/x/ADMIN", "/admin-panel.json"] {
-        assert_eq!(port(path), Ok(false), "{path}");
+        assert_eq!(is_protected(path), Ok(false), "{path}");
     }
     let long = format!("/{}%20", "a".repeat(10_000));
     assert!(table.lookup("a.org", &long).is_err(), "too long to be compared");
 }
 
 #[test]
-fn similar_paths_are_served_where_they_lead_past_no_protection() {
-    let lead = |routes: &[Route], path: &str| table_of(routes).lookup("a.org", path).is_ok();
+fn similar_paths_match_where_no_auth_is_bypassed() {
+    let matches = |routes: &[Route], path: &str| table_of(routes).lookup("a.org", path).is_ok();
     let (open, admin) = (route("a.org", "/", "app"), protected("a.org", "/admin", "app"));
     let allowing = Route { similar_paths: Some(SimilarPaths::Allow), ..admin.clone() };
-    assert!(lead(&[open.clone(), allowing], "/ADMIN"), "the operator wants it so");
+    assert!(matches(&[open.clone(), allowing], "/ADMIN"), "the operator allows it");
     let whole = protected("a.org", "/", "app");
-    assert!(lead(&[whole, admin.clone()], "/ADMIN"), "it is protected in the same way");
-    assert!(lead(&[route("a.org", "/", "other"), admin.clone()], "/ADMIN"), "another workload");
-    assert!(lead(&[open.clone(), route("a.org", "/admin", "app")], "/ADMIN"), "nothing protects");
+    assert!(matches(&[whole, admin.clone()], "/ADMIN"), "both have equal `auth`");
+    assert!(matches(&[route("a.org", "/", "other"), admin.clone()], "/ADMIN"), "another workload");
+    assert!(
+        matches(&[open.clone(), route("a.org", "/admin", "app")], "/ADMIN"),
+        "no route has an `auth`"
+    );
     let script = route("a.org", "/admin.js", "app");
     let routes = [open.clone(), admin.clone(), script];
-    assert!(lead(&routes, "/admin.js"), "it has a route of its own");
-    assert!(!lead(&routes, "/admin.json") && !lead(&routes, "/ADMIN.js"));
+    assert!(matches(&routes, "/admin.js"), "the path has its own route");
+    assert!(!matches(&routes, "/admin.json") && !matches(&routes, "/ADMIN.js"));
     let public = route("a.org", "/admin/public", "app");
     let routes = [open, admin, public];
-    assert!(lead(&routes, "/admin/public/x"));
-    assert!(!lead(&routes, "/admin/public/%252e%252e/users"), "some servers decode it twice");
+    assert!(matches(&routes, "/admin/public/x"));
+    assert!(!matches(&routes, "/admin/public/%252e%252e/users"), "some servers decode it twice");
 }
 
 #[test]
-fn a_guard_counts_for_the_hosts_that_its_route_answers() {
+fn a_protected_path_applies_to_the_hosts_of_its_route() {
     let routes = [
         route("*", "/", "app"),
         protected("*.a.org", "/admin", "app"),
@@ -165,31 +176,38 @@ fn a_guard_counts_for_the_hosts_that_its_route_answers() {
     let table = table_of(&routes);
     assert!(table.lookup("x.a.org", "/ADMIN").is_err());
     assert!(table.lookup("x.org", "/ADMIN").is_ok());
-    assert!(table.lookup("b.a.org", "/admin").unwrap().route.auth.is_none(), "its host goes first");
+    assert!(
+        table.lookup("b.a.org", "/admin").unwrap().route.auth.is_none(),
+        "the exact host precedes the wildcard"
+    );
     assert!(table.lookup("b.a.org", "/ADMIN").is_ok());
 }
 
 #[test]
-fn a_host_that_is_half_protected_is_found() {
+fn unprotected_parents_of_protected_routes_are_found() {
     let (open, admin) = (route("a.org", "/", "app"), protected("a.org", "/x/admin", "app"));
-    let said = Route { similar_paths: Some(SimilarPaths::Refuse), ..admin.clone() };
+    let explicit = Route { similar_paths: Some(SimilarPaths::Refuse), ..admin.clone() };
     let whole = protected("a.org", "/", "app");
-    let pairs = |routes: &[Route]| half_protected(routes).len();
-    assert_eq!(half_protected(&[open.clone(), admin.clone()]), [(&admin, &open)]);
-    assert_eq!(pairs(&[open.clone(), said]), 0);
+    let pairs = |routes: &[Route]| unprotected_parents(routes).len();
+    assert_eq!(unprotected_parents(&[open.clone(), admin.clone()]), [(&admin, &open)]);
+    assert_eq!(pairs(&[open.clone(), explicit]), 0);
     assert_eq!(pairs(&[whole, admin.clone()]), 0);
     assert_eq!(pairs(&[route("b.org", "/", "app"), admin.clone()]), 0);
     assert_eq!(pairs(&[route("a.org", "/", "other"), admin.clone()]), 0);
-    assert_eq!(pairs(&[route("a.org", "/x/admin/open", "app"), admin]), 0, "below is on purpose");
+    assert_eq!(
+        pairs(&[route("a.org", "/x/admin/open", "app"), admin]),
+        0,
+        "a child route is intended"
+    );
 }
 
-/// A way to write a path differently that some backend does not notice.
+/// Rewrites a path in a way that some backend ignores.
 fn disguise(path: &str, trick: usize, at: usize) -> String {
     // Only names are rewritten, not the slashes between them.
-    let places: Vec<_> = path.char_indices().filter(|(_, c)| *c != '/').collect();
-    let (place, character) = places[at % places.len()];
-    let with = |text: String| format!("{}{text}{}", &path[..place], &path[place + 1..]);
-    // Behind a plain name: behind dots it would be another path.
+    let positions: Vec<_> = path.char_indices().filter(|(_, c)| *c != '/').collect();
+    let (position, character) = positions[at % positions.len()];
+    let with = |text: String| format!("{}{text}{}", &path[..position], &path[position + 1..]);
+    // After a plain name only: after dots it would be another path.
     let plain = |end: &usize| {
         let name = path[..*end].rsplit('/').next().unwrap_or_default();
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"~-".contains(&b))
@@ -226,9 +244,9 @@ fn disguise(path: &str, trick: usize, at: usize) -> String {
 }
 
 proptest! {
-    /// However a protected path is written, it is found protected or not at all.
+    /// A rewritten protected path matches the protected route or none.
     #[test]
-    fn no_disguise_of_a_protected_path_reaches_the_open_route(
+    fn a_rewritten_protected_path_never_matches_the_unprotected_route(
         prefix in prop::sample::select(vec!["/admin", "/api/users", "/~joe/x-1", "/a"]),
         rest in prop::sample::select(vec!["", "/", "/list", "/a/b.html"]),
         tricks in prop::collection::vec((0_usize..20, any::<usize>()), 0..4),
@@ -244,7 +262,7 @@ proptest! {
         }
     }
 
-    /// A path whose names are other ones is served.
+    /// A path with different names is served.
     #[test]
     fn other_paths_are_served_beside_a_protected_one(
         name in "[a-z][a-z0-9_-]{0,8}", more in "(/[a-zA-Z0-9._~-]{1,6}){0,3}",
@@ -252,7 +270,7 @@ proptest! {
         prop_assume!(name != "admin");
         let table = table_of(&[route("a.org", "/", "app"), protected("a.org", "/admin", "app")]);
         let path = format!("/{name}{more}");
-        // Dots may lead anywhere.
+        // Dot segments may resolve to any path.
         prop_assume!(!path.contains(".."));
         let found = table.lookup("a.org", &path).map(|entry| entry.route.auth.is_some());
         prop_assert_eq!(found, Ok(false), "{}", path);
@@ -260,13 +278,13 @@ proptest! {
 }
 
 #[test]
-fn where_paths_make_no_difference_every_path_is_passed_on() {
+fn a_host_without_path_routes_matches_every_path() {
     let table = table(&[("a.org", "/", "all")]);
     assert_eq!(found(&table, "a.org", "/a/..%2fb"), Some("all"));
 }
 
 #[test]
-fn routes_whose_paths_mean_the_same_are_a_conflict() {
+fn routes_with_equal_normal_paths_are_a_conflict() {
     let routes = ["/%7ejoe", "/~joe/"].map(|path| (route("a.org", path, "w"), ()));
     assert_eq!(Tables::build(routes).unwrap_err().len(), 1);
 }
@@ -297,8 +315,7 @@ fn listeners_do_not_see_each_others_routes() {
     assert!(tables.listener("none").lookup("a.org", "/").is_err());
 }
 
-/// What the table must answer, said the slow way: of all routes that fit, the one with the best
-/// host, then the one with the longest path.
+/// A naive matcher: of all matching routes the one with the best host, then with the longest path.
 fn naive<'a>(routes: &'a [Route], host: &str, path: &str) -> Option<&'a Route> {
     let host = host.to_ascii_lowercase();
     let host = host.split(':').next().unwrap_or_default();
@@ -348,26 +365,30 @@ fn some_odd_path() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..9).prop_map(|pieces| format!("/{}", pieces.concat()))
 }
 
-/// How servers read a path before they resolve its dots.
+/// Interpretations of a path by servers before they resolve its dots.
 const SERVERS: [fn(&str) -> String; 6] = [
-    // As it is written.
+    // Unchanged.
     str::to_owned,
     // Go: decoded.
     |path| slashes(path).replace("%3B", ";"),
-    // Tomcat: parameters cut off first.
-    |path| slashes(&uncut(path)).replace("%3B", ";"),
-    // Others cut them off last.
-    |path| uncut(&slashes(path).replace("%3B", ";")),
-    // IIS: backslashes are slashes.
+    // Tomcat: parameters dropped before decoding.
+    |path| slashes(&without_parameters(path)).replace("%3B", ";"),
+    // Others: parameters dropped after decoding.
+    |path| without_parameters(&slashes(path).replace("%3B", ";")),
+    // IIS: backslashes replaced by slashes.
     |path| slashes(path).replace("%3B", ";").replace("%5C", "\\").replace('\\', "/"),
-    |path| uncut(&slashes(&path.replace('\\', "/").replace("%5C", "/")).replace("%3B", ";")),
+    |path| {
+        without_parameters(
+            &slashes(&path.replace('\\', "/").replace("%5C", "/")).replace("%3B", ";"),
+        )
+    },
 ];
 
 fn slashes(path: &str) -> String {
     path.replace("%2F", "/").replace("%2f", "/")
 }
 
-fn uncut(path: &str) -> String {
+fn without_parameters(path: &str) -> String {
     let names: Vec<_> = path.split('/').map(|segment| segment.split(';').next().unwrap()).collect();
     names.join("/")
 }
@@ -385,9 +406,9 @@ fn some_route() -> impl Strategy<Value = Route> {
 
 proptest! {
     #[test]
-    fn the_table_answers_as_the_slow_matcher_does(
+    fn the_table_matches_like_the_naive_matcher(
         routes in prop::collection::vec(some_route(), 0..30),
-        questions in prop::collection::vec(
+        requests in prop::collection::vec(
             (some_host(), some_path(), prop::sample::select(vec!["", ":80", ".", ".:8080"])),
             1..20,
         ),
@@ -401,17 +422,17 @@ proptest! {
             distinct.push(route);
         }
         let table = built(distinct.iter().map(|route| (route.clone(), ())));
-        for (host, path, tail) in questions {
+        for (host, path, tail) in requests {
             let host = format!("{host}{tail}");
             let expected = naive(&distinct, &host, &path).map(|route| route.port);
-            let answered = table.lookup(&host, &path).ok().map(|entry| entry.route.port);
-            prop_assert_eq!(answered, expected, "{} {}", host, path);
+            let matched = table.lookup(&host, &path).ok().map(|entry| entry.route.port);
+            prop_assert_eq!(matched, expected, "{} {}", host, path);
         }
     }
 
-    /// Whatever a server makes of a path, it is on the route that was found.
+    /// Every interpretation of a path is on the route that it matched.
     #[test]
-    fn nobody_gets_past_a_route_by_writing_a_path_in_another_way(
+    fn a_rewritten_path_never_matches_a_route_of_another_path(
         routes in prop::collection::vec(some_route(), 1..8),
         paths in prop::collection::vec(some_odd_path(), 1..20),
     ) {
@@ -428,14 +449,14 @@ proptest! {
             let Ok(entry) = table.lookup("h", &path) else { continue };
             for server in SERVERS {
                 let resolved = server(&path);
-                let meant = naive(&distinct, "h", &resolved).map(|route| route.port);
-                prop_assert_eq!(meant, Some(entry.route.port), "{} as {}", path, resolved);
+                let expected = naive(&distinct, "h", &resolved).map(|route| route.port);
+                prop_assert_eq!(expected, Some(entry.route.port), "{} as {}", path, resolved);
             }
         }
     }
 
     #[test]
-    fn whatever_a_client_says_is_survived(host in ".{0,300}", path in ".{0,300}") {
+    fn any_host_and_path_are_handled_without_panic(host in ".{0,300}", path in ".{0,300}") {
         let table = table(&[("*.example.org", "/a/b", "w"), ("a.org", "/a", "v"), ("*", "/c", "u")]);
         let _ = table.lookup(&host, &path);
     }
@@ -447,7 +468,7 @@ fn every_pair_of_equal_routes_is_a_conflict() {
     assert_eq!(Tables::build(routes).unwrap_err().len(), 49);
 }
 
-/// Not a limit, a look: run with `--ignored --nocapture` in release.
+/// Prints figures; run with `--ignored --nocapture` in release.
 #[test]
 #[ignore = "prints figures; nothing to check"]
 fn figures_at_100_000_routes() {

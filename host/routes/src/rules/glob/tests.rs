@@ -7,31 +7,31 @@ fn path(pattern: &str) -> PathGlob {
 }
 
 fn agent(pattern: &str, agent: &str) -> bool {
-    AgentGlob::parse(pattern).unwrap().fits(agent.as_bytes())
+    AgentGlob::parse(pattern).unwrap().matches(agent.as_bytes())
 }
 
 #[test]
-fn a_path_without_a_star_is_that_path_alone() {
-    assert!(path("/app").fits("/app"));
-    assert!(path("/app").fits("/%61pp") && path("/caf%c3%a9").fits("/caf%C3%A9"));
+fn a_path_without_a_star_matches_that_path_only() {
+    assert!(path("/app").matches("/app"));
+    assert!(path("/app").matches("/%61pp") && path("/caf%c3%a9").matches("/caf%C3%A9"));
     for other in ["/app/", "/app/x", "/apple", "/", "/APP", "/app;x", "/app%2F"] {
-        assert!(!path("/app").fits(other), "{other}");
+        assert!(!path("/app").matches(other), "{other}");
     }
 }
 
 #[test]
-fn a_path_with_a_star_is_everything_below() {
+fn a_path_with_a_star_matches_every_path_below() {
     for below in ["/app/", "/app/x", "/app/x/y", "/app/..x", "/app/.well-known/a", "/app/..."] {
-        assert!(path("/app/*").fits(below), "{below}");
+        assert!(path("/app/*").matches(below), "{below}");
     }
     for other in ["/app", "/apple/x", "/", "/other/app/x"] {
-        assert!(!path("/app/*").fits(other), "{other}");
+        assert!(!path("/app/*").matches(other), "{other}");
     }
-    assert!(path("/*").fits("/") && path("/*").fits("/any/thing"));
+    assert!(path("/*").matches("/") && path("/*").matches("/any/thing"));
 }
 
 #[test]
-fn a_path_is_below_what_every_server_takes_it_to_be_below() {
+fn a_path_matches_only_if_every_interpretation_matches() {
     for elsewhere in [
         "/app/../admin",
         "/app/..",
@@ -41,15 +41,15 @@ fn a_path_is_below_what_every_server_takes_it_to_be_below() {
         "/app/..;/admin",
         "/app/..%2fadmin",
     ] {
-        assert!(!path("/app/*").fits(elsewhere), "{elsewhere}");
+        assert!(!path("/app/*").matches(elsewhere), "{elsewhere}");
     }
     for below in ["/app/./x", "/app/x/%2e", "/app/x/..", "/x/../app/y", "//app//y", "/app/a%2Fb"] {
-        assert!(path("/app/*").fits(below), "{below}");
+        assert!(path("/app/*").matches(below), "{below}");
     }
 }
 
 #[test]
-fn patterns_that_no_path_fits_are_refused() {
+fn patterns_that_match_no_path_are_refused() {
     for wrong in [
         "", "app", "*", "/app*", "/*/x", "/a/*/*", "/a?b", "/a#b", "/a b", "/ä", "/../x", "/a/.",
         "/a//b", "/a;b", "/a%2Fb/*",
@@ -71,33 +71,35 @@ fn user_agents_are_compared_whole_and_without_case() {
 }
 
 #[test]
-fn of_an_endless_user_agent_only_the_first_kilobyte_is_looked_at() {
+fn only_the_first_kilobyte_of_a_user_agent_is_compared() {
     let agent = |filling: usize| format!("{}needle", "x".repeat(filling));
     let glob = AgentGlob::parse("*needle*").unwrap();
-    assert!(glob.fits(agent(1000).as_bytes()));
-    assert!(!glob.fits(agent(1 << 20).as_bytes()));
+    assert!(glob.matches(agent(1000).as_bytes()));
+    assert!(!glob.matches(agent(1 << 20).as_bytes()));
 }
 
 #[test]
-fn user_agent_patterns_that_nobody_fits_are_refused() {
+fn user_agent_patterns_that_match_nothing_are_refused() {
     assert!(AgentGlob::parse("").is_err());
     assert!(AgentGlob::parse("a\nb").is_err());
     assert!(AgentGlob::parse(&"x".repeat(300)).is_err());
 }
 
-/// As the pattern reads, without regard to cost.
-fn plainly(pattern: &[u8], agent: &[u8]) -> bool {
+/// A naive matcher to compare with.
+fn matches_naively(pattern: &[u8], agent: &[u8]) -> bool {
     match pattern {
         [] => agent.is_empty(),
-        [b'*', rest @ ..] => (0..=agent.len()).any(|skip| plainly(rest, &agent[skip..])),
+        [b'*', rest @ ..] => (0..=agent.len()).any(|skip| matches_naively(rest, &agent[skip..])),
         [wanted, rest @ ..] => match agent {
-            [first, after @ ..] => first.eq_ignore_ascii_case(wanted) && plainly(rest, after),
+            [first, after @ ..] => {
+                first.eq_ignore_ascii_case(wanted) && matches_naively(rest, after)
+            }
             [] => false,
         },
     }
 }
 
-/// Where a path leads, with its dots followed.
+/// The path with dot segments resolved.
 fn resolved(path: &str) -> String {
     let decoded = path.replace("%2e", ".").replace("%2E", ".");
     let mut resolved: Vec<&str> = Vec::new();
@@ -113,17 +115,17 @@ fn resolved(path: &str) -> String {
     format!("/{}{last}", resolved.join("/"))
 }
 
-/// To be fuzzed: its corpus is replayed.
+/// Fuzz target; `cargo test` replays its corpus.
 #[test]
-fn fuzzed_paths_fit_no_pattern_that_they_do_not_stay_below() {
+fn fuzzed_paths_match_no_prefix_that_they_leave() {
     let glob = PathGlob::parse("/app/*").unwrap();
-    bolero::check!().for_each(|asked: &[u8]| {
-        let Ok(asked) = std::str::from_utf8(asked) else { return };
-        if asked.starts_with('/') && glob.fits(asked) {
-            assert!(resolved(asked).starts_with("/app/"), "{asked:?}");
+    bolero::check!().for_each(|bytes: &[u8]| {
+        let Ok(path) = std::str::from_utf8(bytes) else { return };
+        if path.starts_with('/') && glob.matches(path) {
+            assert!(resolved(path).starts_with("/app/"), "{path:?}");
         }
-        let _ = PathGlob::parse(asked).map(|glob| glob.fits(asked));
-        let _ = AgentGlob::parse(asked).map(|glob| glob.fits(asked.as_bytes()));
+        let _ = PathGlob::parse(path).map(|glob| glob.matches(path));
+        let _ = AgentGlob::parse(path).map(|glob| glob.matches(path.as_bytes()));
     });
 }
 
@@ -131,22 +133,22 @@ proptest! {
     #[test]
     fn user_agent_patterns_mean_what_they_say(pattern in "[aB*]{1,8}", agent in "[Aab]{0,10}") {
         let glob = AgentGlob::parse(&pattern).unwrap();
-        prop_assert_eq!(glob.fits(agent.as_bytes()), plainly(pattern.as_bytes(), agent.as_bytes()));
+        prop_assert_eq!(glob.matches(agent.as_bytes()), matches_naively(pattern.as_bytes(), agent.as_bytes()));
     }
 
     #[test]
     fn any_bytes_can_be_a_user_agent(pattern in "[ -~]{1,30}", agent: Vec<u8>) {
         let glob = AgentGlob::parse(&pattern).unwrap();
-        let _ = glob.fits(&agent);
-        prop_assert!(AgentGlob::parse("*").unwrap().fits(&agent));
+        let _ = glob.matches(&agent);
+        prop_assert!(AgentGlob::parse("*").unwrap().matches(&agent));
     }
 
     #[test]
     fn what_is_below_stays_below(base in "/[a-z]{1,4}(/[a-z]{1,4}){0,2}", rest in "[a-z./%2eE]{0,12}") {
         let glob = PathGlob::parse(&format!("{base}/*")).unwrap();
-        let asked = format!("{base}/{rest}");
-        prop_assert_eq!(glob.fits(&asked), resolved(&asked).starts_with(&format!("{base}/")));
-        prop_assert!(!glob.fits(&base));
+        let path = format!("{base}/{rest}");
+        prop_assert_eq!(glob.matches(&path), resolved(&path).starts_with(&format!("{base}/")));
+        prop_assert!(!glob.matches(&base));
     }
 
     #[test]
