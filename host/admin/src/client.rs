@@ -1,4 +1,4 @@
-//! Talks to a running router.
+//! The client of the API.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -12,15 +12,15 @@ use tokio::{net::UnixStream, time::timeout};
 
 use crate::{
     problem::Problem,
-    socket::{directory, exposed},
-    types::{Order, RouterStatus},
+    socket::{directory, exposure},
+    types::{OperationRequest, RouterStatus},
 };
 
-/// What a router that is well says at once.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Maximum time of a request, beyond its `wait`.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The largest answer: a router with a hundred thousand workloads.
-const LARGEST: usize = 256 << 20;
+/// Maximum bytes of a response: the status of a router with 100,000 workloads.
+const MAX_RESPONSE_BYTES: usize = 256 << 20;
 
 const SEGMENT: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'@');
@@ -31,11 +31,11 @@ pub struct Client {
     socket: PathBuf,
 }
 
-/// Why a router did not answer as asked.
+/// The reason why a request failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// No router listens there.
+    /// No router listens on the socket.
     #[error(
         "no router answers at {}: {source}; start one with `drowse run`, or name its socket with \
          --control",
@@ -44,41 +44,41 @@ pub enum ClientError {
     NotRunning {
         /// The control socket.
         socket: PathBuf,
-        /// What happened.
+        /// The error.
         source: io::Error,
     },
-    /// Only the router's user may ask.
+    /// The socket's mode permits only the router's user.
     #[error(
-        "the control socket {} is another user's: run this as the router's user, with sudo if that \
-         is root",
+        "the control socket {} belongs to another user: run this command as the router's user, with \
+         sudo if that is root",
         socket.display()
     )]
     NotAllowed {
         /// The control socket.
         socket: PathBuf,
     },
-    /// Another user could have put the socket there, or listens on it.
+    /// Another user could have created the socket, or listens on it.
     #[error(
-        "the control socket {}: {flaw}; nothing was sent to it, as it may be a program that only \
-         looks like the router: run this as the router's user, or name the router's socket with \
-         --control",
+        "the control socket {}: {flaw}; nothing was sent to it, because another program may \
+         impersonate the router: run this command as the router's user, or name the router's socket \
+         with --control",
         socket.display()
     )]
     Untrusted {
         /// The control socket.
         socket: PathBuf,
-        /// Who it belongs to.
+        /// The flaw of its directory or owner.
         flaw: String,
     },
-    /// The router said no.
+    /// The router refused the request.
     #[error(transparent)]
     Refused(#[from] Problem),
-    /// The connection broke, or what listens there is no router.
+    /// The connection failed, or the listener is not a router.
     #[error("router at {}: {message}", socket.display())]
     Broken {
         /// The control socket.
         socket: PathBuf,
-        /// What happened.
+        /// The error.
         message: String,
     },
 }
@@ -86,26 +86,29 @@ pub enum ClientError {
 // === impl Client ===
 
 impl Client {
-    /// A client of the router behind this socket. Connects with each call.
+    /// A client of the router behind this socket. Connects for each request.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
         Self { socket: socket.into() }
     }
 
-    /// The whole router.
+    /// The status of the router.
     pub async fn status(&self) -> Result<RouterStatus, ClientError> {
-        self.ask(Method::GET, "/v0/status", PATIENCE).await
+        self.send(Method::GET, "/v0/status", REQUEST_TIMEOUT).await
     }
 
-    /// One workload.
+    /// The status of one workload.
     pub async fn workload(&self, name: &str) -> Result<WorkloadStatus, ClientError> {
         let name = utf8_percent_encode(name, SEGMENT);
-        self.ask(Method::GET, &format!("/v0/workloads/{name}"), PATIENCE).await
+        self.send(Method::GET, &format!("/v0/workloads/{name}"), REQUEST_TIMEOUT).await
     }
 
-    /// Does to a workload what is ordered; returns when it is done if the order says how long that
-    /// may take.
-    pub async fn operate(&self, name: &str, order: Order) -> Result<WorkloadStatus, ClientError> {
-        let Order { action, wait, source } = order;
+    /// Operates on a workload. With `wait`, returns when the operation is complete.
+    pub async fn operate(
+        &self,
+        name: &str,
+        request: OperationRequest,
+    ) -> Result<WorkloadStatus, ClientError> {
+        let OperationRequest { action, wait, source } = request;
         let (name, verb) = (utf8_percent_encode(name, SEGMENT), action.verb());
         let mut path = format!("/v0/workloads/{name}/{verb}?source={source}");
         if let Some(wait) = wait {
@@ -117,7 +120,7 @@ impl Client {
         if action.refresh() {
             path.push_str("&refresh=true");
         }
-        self.ask(Method::POST, &path, PATIENCE + wait.unwrap_or_default()).await
+        self.send(Method::POST, &path, REQUEST_TIMEOUT + wait.unwrap_or_default()).await
     }
 
     /// The latest operations, newest first.
@@ -130,18 +133,18 @@ impl Client {
         if let Some(name) = workload {
             path.push_str(&format!("&workload={}", utf8_percent_encode(name, SEGMENT)));
         }
-        self.ask(Method::GET, &path, PATIENCE).await
+        self.send(Method::GET, &path, REQUEST_TIMEOUT).await
     }
 
-    async fn ask<T: DeserializeOwned>(
+    async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
-        patience: Duration,
+        limit: Duration,
     ) -> Result<T, ClientError> {
-        match timeout(patience, self.exchange(method, path)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(self.broken(format!("no answer within {} s", patience.as_secs()))),
+        match timeout(limit, self.exchange(method, path)).await {
+            Ok(result) => result,
+            Err(_) => Err(self.broken(format!("no answer within {} s", limit.as_secs()))),
         }
     }
 
@@ -150,7 +153,7 @@ impl Client {
         method: Method,
         path: &str,
     ) -> Result<T, ClientError> {
-        self.trust_directory()?;
+        self.check_directory()?;
         let stream = UnixStream::connect(&self.socket).await.map_err(|source| {
             let socket = self.socket.clone();
             match source.kind() {
@@ -158,7 +161,7 @@ impl Client {
                 _ => ClientError::NotRunning { socket, source },
             }
         })?;
-        self.trust(stream.peer_cred().map_err(|error| self.broken(error))?.uid())?;
+        self.check_peer(stream.peer_cred().map_err(|error| self.broken(error))?.uid())?;
         let (mut requests, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream))
                 .await
@@ -170,41 +173,41 @@ impl Client {
             .body(Empty::<bytes::Bytes>::new())
             .map_err(|error| self.broken(error))?;
 
-        // The connection is driven here and nowhere else, so that nothing outlives the call. It
-        // ends when `requests` is dropped.
-        let answer = async move {
+        // The connection is driven by this future, so that no task outlives the call. It ends when
+        // `requests` is dropped.
+        let response = async move {
             let response = requests.send_request(request).await.map_err(|e| e.to_string())?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), LARGEST).collect().await;
+            let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await;
             Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))
         };
-        let (answer, ended): (Result<_, String>, _) = tokio::join!(answer, connection);
-        let (status, body) = answer.map_err(|error| match ended {
+        let (response, ended): (Result<_, String>, _) = tokio::join!(response, connection);
+        let (status, body) = response.map_err(|error| match ended {
             Err(ended) if !ended.is_canceled() => self.broken(ended),
             _ => self.broken(error),
         })?;
         if status == StatusCode::OK {
             return serde_json::from_slice(&body)
-                .map_err(|error| self.broken(format!("an answer that makes no sense: {error}")));
+                .map_err(|error| self.broken(format!("invalid response: {error}")));
         }
         match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) => Err(problem.into()),
-            Err(_) => Err(self.broken(format!("{status} from something that is no router"))),
+            Err(_) => Err(self.broken(format!("{status} from a server that is not a router"))),
         }
     }
 
-    /// Fails when another user could have put a socket of their own there. A directory that is missing
-    /// or may not be looked at is left to the attempt to connect.
-    fn trust_directory(&self) -> Result<(), ClientError> {
+    /// Fails if another user could have created the socket. A directory that is missing or unreadable is
+    /// no error here: the attempt to connect reports it.
+    fn check_directory(&self) -> Result<(), ClientError> {
         let user = rustix::process::geteuid().as_raw();
-        match exposed(directory(&self.socket), &[0, user]) {
+        match exposure(directory(&self.socket), &[0, user]) {
             Ok(Some(flaw)) => Err(self.untrusted(flaw)),
             Ok(None) | Err(_) => Ok(()),
         }
     }
 
-    /// Fails unless the process that listens belongs to root or to this user.
-    fn trust(&self, peer: u32) -> Result<(), ClientError> {
+    /// Fails unless the listening process belongs to root or to this user.
+    fn check_peer(&self, peer: u32) -> Result<(), ClientError> {
         if [0, rustix::process::geteuid().as_raw()].contains(&peer) {
             return Ok(());
         }

@@ -9,21 +9,21 @@ use axum::{
 use drowse_core::{ErrorCode, Failure, Reason};
 use serde::{Deserialize, Serialize};
 
-/// Why a request was not carried out.
+/// The error response of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// Always `about:blank`: the code says which kind of problem it is.
+    /// Always `about:blank`: the kind of problem is in `code`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The status in words.
+    /// The reason phrase of the status.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What was attempted, what happened, what to do.
+    /// The attempt, the error and the advice.
     pub detail: String,
     /// One of the stable codes, for instance `not_found`.
     pub code: ErrorCode,
-    /// Which of several causes of the code it is, where one is known.
+    /// The specific reason, for codes with several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
 }
@@ -31,7 +31,7 @@ pub struct Problem {
 // === impl Problem ===
 
 impl Problem {
-    /// A problem of this kind.
+    /// A problem with the status of this code.
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         let status = match code {
             ErrorCode::InvalidRequest => StatusCode::BAD_REQUEST,
@@ -53,7 +53,7 @@ impl Problem {
         }
     }
 
-    /// The same problem with another status, where the code alone would be misleading.
+    /// Replaces the status, for codes that stand for several.
     pub(crate) fn with_status(self, status: StatusCode) -> Self {
         let title = status.canonical_reason().unwrap_or_default().to_owned();
         Self { title, status: status.as_u16(), ..self }

@@ -1,4 +1,4 @@
-//! The parameters of requests.
+//! The query parameters of requests.
 
 use std::time::Duration;
 
@@ -7,49 +7,56 @@ use percent_encoding::percent_decode_str;
 
 use crate::{
     problem::Problem,
-    types::{Action, Order},
+    types::{Action, OperationRequest},
 };
 
-/// Nobody waits for longer than this in one request.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
-/// So many operations are told when nobody says how many.
-const USUAL: usize = 100;
-/// So many at most.
-const MOST: usize = 10_000;
+/// Maximum of `wait`.
+pub const MAX_WAIT: Duration = Duration::from_secs(3600);
+/// Operations in a response without `limit`.
+const DEFAULT_LIMIT: usize = 100;
+/// Maximum of `limit`.
+const MAX_LIMIT: usize = 10_000;
 
-/// `wait=SECONDS`, with decimals if need be, `source=cli`, and `true` or `false` for what the action
-/// has of `force` and `refresh`.
-pub(crate) fn order(query: Option<&str>, action: Action) -> Result<Order, Problem> {
-    let mut order = Order { action, wait: None, source: Source::Api };
+/// Parses `wait=SECONDS` (decimals allowed), `source=cli`, and `force` and `refresh` (`true` or
+/// `false`) where the action has them.
+pub(crate) fn operation_request(
+    query: Option<&str>,
+    action: Action,
+) -> Result<OperationRequest, Problem> {
+    let mut request = OperationRequest { action, wait: None, source: Source::Api };
     for (name, value) in parameters(query) {
-        match (name, &*value, &mut order.action) {
-            ("wait", text, _) => order.wait = Some(wait(text)?),
-            ("source", "cli", _) => order.source = Source::Cli,
-            ("source", "api", _) => order.source = Source::Api,
-            ("force", "true" | "false", Action::Sleep { force: wish })
-            | ("force", "true" | "false", Action::Restart { force: wish })
-            | ("force", "true" | "false", Action::Recreate { force: wish, .. })
-            | ("refresh", "true" | "false", Action::Recreate { refresh: wish, .. }) => {
-                *wish = value == "true";
+        match (name, &*value, &mut request.action) {
+            ("wait", text, _) => request.wait = Some(wait(text)?),
+            ("source", "cli", _) => request.source = Source::Cli,
+            ("source", "api", _) => request.source = Source::Api,
+            ("force", "true" | "false", Action::Sleep { force: flag })
+            | ("force", "true" | "false", Action::Restart { force: flag })
+            | ("force", "true" | "false", Action::Recreate { force: flag, .. })
+            | ("refresh", "true" | "false", Action::Recreate { refresh: flag, .. }) => {
+                *flag = value == "true";
             }
             ("source" | "force" | "refresh", ..) => {
-                return Err(refused(format!("{name}={value:?} makes no sense here")));
+                return Err(refused(format!("{name}={value:?} is not valid for this action")));
             }
-            _ => return Err(refused(format!("there is no parameter {name:?} here"))),
+            _ => return Err(refused(format!("unknown parameter {name:?}"))),
         }
     }
-    Ok(order)
+    Ok(request)
 }
 
-/// `workload=NAME` and `limit=NUMBER`.
+/// Parses `workload=NAME` and `limit=NUMBER`.
 pub(crate) fn operations(query: Option<&str>) -> Result<(Option<String>, usize), Problem> {
-    let (mut workload, mut limit) = (None, USUAL);
+    let (mut workload, mut limit) = (None, DEFAULT_LIMIT);
     for (name, value) in parameters(query) {
         match name {
             "workload" => workload = Some(value),
             "limit" => match value.parse() {
-                Ok(number @ 1..=MOST) => limit = number,
-                _ => return Err(refused(format!("limit={value:?}: write a number up to {MOST}"))),
+                Ok(number @ 1..=MAX_LIMIT) => limit = number,
+                _ => {
+                    return Err(refused(format!(
+                        "limit={value:?}: write a number up to {MAX_LIMIT}"
+                    )));
+                }
             },
             _ => {
                 let detail = format!("the parameters are `workload` and `limit`, not {name:?}");
@@ -71,7 +78,7 @@ fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, String)> {
 fn wait(text: &str) -> Result<Duration, Problem> {
     let seconds: Option<f64> = text.parse().ok();
     let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    duration.filter(|duration| *duration <= LONGEST_WAIT).ok_or_else(|| {
+    duration.filter(|duration| *duration <= MAX_WAIT).ok_or_else(|| {
         refused(format!("wait={text:?}: write seconds, such as wait=60, up to 3600"))
     })
 }

@@ -1,4 +1,4 @@
-//! The API itself. What it controls is for the binary to say: it implements [`Control`].
+//! The HTTP server of the API. The binary implements [`Control`], which the API calls.
 
 use std::sync::Arc;
 
@@ -20,51 +20,55 @@ use crate::{
     problem::Problem,
     query,
     socket::ControlSocket,
-    types::{Action, Order, RouterStatus},
+    types::{Action, OperationRequest, RouterStatus},
 };
 
 #[cfg(test)]
 mod tests;
 
-/// What the API controls.
+/// The router as the API controls it.
 #[async_trait]
 pub trait Control: Send + Sync + 'static {
-    /// The whole router.
+    /// The status of the router.
     fn status(&self) -> RouterStatus;
 
-    /// One workload. `not_found` when there is none of this name.
+    /// The status of one workload. Fails with `not_found` if no workload has this name.
     fn workload(&self, name: &str) -> Result<WorkloadStatus, Failure>;
 
-    /// Does to a workload what is ordered. With `wait` it returns when that is done (a workload that
-    /// is woken, restarted or was awake is ready), or a failure that says why it is not,
-    /// [`ErrorCode::Timeout`] when it takes longer.
-    async fn operate(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure>;
+    /// Operates on a workload. With `wait` it returns when the operation is complete (a workload that
+    /// is woken, restarted, or recreated while awake is ready), or fails with the reason;
+    /// [`ErrorCode::Timeout`] if the operation takes longer than `wait`.
+    async fn operate(
+        &self,
+        name: &str,
+        request: OperationRequest,
+    ) -> Result<WorkloadStatus, Failure>;
 
-    /// The latest operations, newest first, of one workload if one is named. `not_found` when
-    /// there is no such workload.
+    /// The latest operations, newest first, of all workloads or of one. Fails with `not_found` if no
+    /// workload has this name.
     fn operations(&self, workload: Option<&str>, limit: usize) -> Result<Vec<Entry>, Failure>;
 
-    /// Phase changes from now on.
+    /// Subscribes to phase changes.
     fn changes(&self) -> broadcast::Receiver<PhaseChange>;
 }
 
 type Shared = Arc<dyn Control>;
 
-/// Serves the API until `end` resolves and the requests in flight are answered, then removes the
-/// socket. Dropping it stops the listening at once.
+/// Serves the API until `end` resolves and all requests in flight are complete, then removes the
+/// socket. Dropping the future closes the listener at once.
 pub async fn serve(
     socket: ControlSocket,
     control: Arc<dyn Control>,
     end: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let (listener, held) = socket.into_parts();
+    let (listener, files) = socket.into_parts();
     let served = axum::serve(listener, router(control)).with_graceful_shutdown(end).await;
-    drop(held);
+    drop(files);
     served
 }
 
 pub(crate) fn router(control: Arc<dyn Control>) -> Router {
-    let router = Action::GENTLE.into_iter().fold(Router::new(), |router, action| {
+    let router = Action::ALL.into_iter().fold(Router::new(), |router, action| {
         let path = format!("/v0/workloads/{{name}}/{}", action.verb());
         router.route(&path, post(move |control, name, query| operate(action, control, name, query)))
     });
@@ -73,8 +77,8 @@ pub(crate) fn router(control: Arc<dyn Control>) -> Router {
         .route("/v0/workloads/{name}", get(workload))
         .route("/v0/operations", get(operations))
         .route("/v0/events", get(events))
-        .fallback(nothing_here)
-        .method_not_allowed_fallback(wrong_method)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
         .with_state(control)
 }
 
@@ -95,8 +99,8 @@ async fn operate(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<WorkloadStatus>, Problem> {
-    let order = query::order(query.as_deref(), action)?;
-    Ok(Json(control.operate(&name, order).await?))
+    let request = query::operation_request(query.as_deref(), action)?;
+    Ok(Json(control.operate(&name, request).await?))
 }
 
 async fn operations(
@@ -107,8 +111,8 @@ async fn operations(
     Ok(Json(control.operations(workload.as_deref(), limit)?))
 }
 
-/// Phase changes as they happen: each an event `phase` with a [`PhaseChange`] as data; `missed`
-/// with a number when the reader was too slow for some.
+/// Streams phase changes: events `phase` with a [`PhaseChange`] as data, and `missed` with the number
+/// of events that a slow client has missed.
 async fn events(State(control): State<Shared>) -> impl IntoResponse {
     let changes = futures_util::stream::unfold(control.changes(), |mut changes| async move {
         let event = match changes.recv().await {
@@ -123,12 +127,12 @@ async fn events(State(control): State<Shared>) -> impl IntoResponse {
     Sse::new(changes).keep_alive(KeepAlive::default())
 }
 
-async fn nothing_here(uri: Uri) -> Problem {
+async fn not_found(uri: Uri) -> Problem {
     let path = uri.path();
     Problem::new(ErrorCode::NotFound, format!("{path}: the admin API has no such path"))
 }
 
-async fn wrong_method(uri: Uri) -> Problem {
-    let detail = format!("{}: the admin API does not answer this method here", uri.path());
+async fn method_not_allowed(uri: Uri) -> Problem {
+    let detail = format!("{}: the admin API has no such method for this path", uri.path());
     Problem::new(ErrorCode::InvalidRequest, detail).with_status(StatusCode::METHOD_NOT_ALLOWED)
 }

@@ -1,4 +1,4 @@
-//! The control socket: one router at a time, its user alone.
+//! The control socket: bound by one router at a time, accessible to its user only.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
@@ -17,22 +17,23 @@ mod tests;
 #[derive(Debug)]
 pub struct ControlSocket {
     listener: UnixListener,
-    held: Held,
+    files: SocketFiles,
 }
 
-/// The socket's file and the lock beside it, which the kernel takes back from a dead router.
+/// The socket's file and its lock file. The kernel releases the lock of a router that has died. Dropping
+/// this removes both files.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct SocketFiles {
     path: PathBuf,
     lock: PathBuf,
-    _file: File,
+    _lock_file: File,
 }
 
-/// Why the control socket could not be bound.
+/// The reason why the control socket could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {
-    /// Another router has it.
+    /// Another router has bound it.
     #[error(
         "control socket {}: a router runs already, pid {pid}; stop it, or give this one another \
          `control-socket` path",
@@ -41,10 +42,10 @@ pub enum SocketError {
     Taken {
         /// The socket.
         path: PathBuf,
-        /// The other router's process, `unknown` if it did not say.
+        /// The process ID of the other router, or `unknown`.
         pid: String,
     },
-    /// Others could put a socket of their own in its place.
+    /// Another user could replace the socket by one of their own.
     #[error(
         "control socket {}: {flaw}; give the router a `control-socket` path in a directory that only its \
          user can write to",
@@ -53,10 +54,10 @@ pub enum SocketError {
     Exposed {
         /// The socket.
         path: PathBuf,
-        /// What is wrong with its directory.
+        /// The flaw of its directory.
         flaw: String,
     },
-    /// The operating system refused.
+    /// A system call failed.
     #[error(
         "control socket {}: cannot {attempt}: {source}; give the router a `control-socket` path that its \
          user can write to",
@@ -65,9 +66,9 @@ pub enum SocketError {
     Io {
         /// The socket.
         path: PathBuf,
-        /// What was attempted.
+        /// The attempt.
         attempt: &'static str,
-        /// What happened.
+        /// The error.
         source: io::Error,
     },
 }
@@ -75,9 +76,9 @@ pub enum SocketError {
 // === impl ControlSocket ===
 
 impl ControlSocket {
-    /// Binds the socket with mode 0600, in a directory that is made with mode 0700 if it is not
-    /// there and that nobody else may write to. What a dead router left is replaced. Needs a tokio
-    /// runtime.
+    /// Binds the socket with mode 0600. Creates its directory with mode 0700 if necessary; an existing
+    /// one must not be writable for other users. Replaces the files of a router that has died. Needs
+    /// a Tokio runtime.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
         let fail =
             |attempt| move |source| SocketError::Io { path: path.to_owned(), attempt, source };
@@ -86,14 +87,14 @@ impl ControlSocket {
             .recursive(true)
             .mode(0o700)
             .create(directory)
-            .map_err(fail("make its directory"))?;
+            .map_err(fail("create its directory"))?;
         let user = rustix::process::geteuid().as_raw();
-        if let Some(flaw) = exposed(directory, &[user]).map_err(fail("look at its directory"))? {
+        if let Some(flaw) = exposure(directory, &[user]).map_err(fail("check its directory"))? {
             return Err(SocketError::Exposed { path: path.to_owned(), flaw });
         }
-        let lock = beside(path, ".lock");
+        let lock = with_suffix(path, ".lock");
         let mut file = loop {
-            let file = open(&lock).map_err(fail("open the lock beside it"))?;
+            let file = open(&lock).map_err(fail("open its lock file"))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
@@ -101,50 +102,53 @@ impl ControlSocket {
                     return Err(SocketError::Taken { path, pid: owner(&lock) });
                 }
                 Err(TryLockError::Error(error)) => {
-                    return Err(fail("lock the lock beside it")(error));
+                    return Err(fail("lock its lock file")(error));
                 }
             }
-            // A router that just ended may have removed the file that we locked.
+            // A router that exits at this moment may have removed the locked file.
             if is_at(&file, &lock) {
                 break file;
             }
         };
         file.set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(fail("write the lock beside it"))?;
-        let held = Held { path: path.to_owned(), lock, _file: file };
+            .map_err(fail("write its lock file"))?;
+        let files = SocketFiles { path: path.to_owned(), lock, _lock_file: file };
 
-        // Bound where nobody else can look and moved when it is private, so that there is no moment
-        // in which others could connect.
-        let fresh = beside(path, ".new");
+        // Bound in a private directory and moved once its mode is set, so that other users can
+        // connect at no time.
+        let fresh = with_suffix(path, ".new");
         let bound = fresh.join("s");
-        clear(&fresh).map_err(fail("remove what is in its way"))?;
-        DirBuilder::new().mode(0o700).create(&fresh).map_err(fail("make room for it"))?;
+        remove_stale(&fresh).map_err(fail("remove an old file at its path"))?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&fresh)
+            .map_err(fail("create a directory to bind it in"))?;
         let listener = UnixListener::bind(&bound).map_err(fail("bind it"))?;
         fs::set_permissions(&bound, Permissions::from_mode(0o600))
             .and_then(|()| fs::rename(&bound, path))
             .and_then(|()| fs::remove_dir(&fresh))
-            .map_err(fail("make it private"))?;
-        Ok(Self { listener, held })
+            .map_err(fail("set its mode"))?;
+        Ok(Self { listener, files })
     }
 
-    /// Where it is.
+    /// The socket's path.
     pub fn path(&self) -> &Path {
-        &self.held.path
+        &self.files.path
     }
 
-    pub(crate) fn into_parts(self) -> (UnixListener, Held) {
-        (self.listener, self.held)
+    pub(crate) fn into_parts(self) -> (UnixListener, SocketFiles) {
+        (self.listener, self.files)
     }
 }
 
-// === impl Held ===
+// === impl SocketFiles ===
 
-impl Drop for Held {
+impl Drop for SocketFiles {
     fn drop(&mut self) {
         for path in [&self.path, &self.lock] {
             if let Err(error) = fs::remove_file(path) {
-                tracing::debug!(path = %path.display(), %error, "could not remove");
+                tracing::debug!(path = %path.display(), %error, "cannot remove the control socket's file");
             }
         }
     }
@@ -158,9 +162,9 @@ pub(crate) fn directory(socket: &Path) -> &Path {
     }
 }
 
-/// Why users other than these could change what is in a directory. The name itself may be a link of
-/// another user.
-pub(crate) fn exposed(directory: &Path, users: &[u32]) -> io::Result<Option<String>> {
+/// The reason why users other than these could change the contents of a directory, if there is one.
+/// The path itself may be a symbolic link of another user.
+pub(crate) fn exposure(directory: &Path, users: &[u32]) -> io::Result<Option<String>> {
     let found = fs::metadata(directory)?;
     let mode = found.mode() & 0o7777;
     let shown = directory.display();
@@ -174,8 +178,8 @@ pub(crate) fn exposed(directory: &Path, users: &[u32]) -> io::Result<Option<Stri
     })
 }
 
-/// Removes what a router left that died while it bound its socket.
-fn clear(path: &Path) -> io::Result<()> {
+/// Removes the files of a router that died while it bound its socket.
+fn remove_stale(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
@@ -213,8 +217,8 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(end);
+    name.push(suffix);
     name.into()
 }

@@ -1,62 +1,62 @@
-//! What the API answers with.
+//! The types of the API.
 
 use std::{path::PathBuf, time::Duration};
 
 use drowse_core::{PoolStatus, ProviderName, ProviderState, Source, WorkloadStatus};
 use serde::{Deserialize, Serialize};
 
-/// The whole router at one moment.
+/// The status of the router.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RouterStatus {
     /// The router's version.
     pub version: String,
-    /// The router's process.
+    /// The router's process ID.
     pub pid: u32,
     /// Seconds since it started.
     pub uptime_seconds: f64,
-    /// The files it was configured by.
+    /// The configuration files.
     pub configuration: Vec<PathBuf>,
-    /// Where visitors come in.
+    /// The listeners.
     pub listeners: Vec<ListenerStatus>,
-    /// Who starts and stops workloads.
+    /// The providers.
     pub providers: Vec<ProviderStatus>,
-    /// What sleeps and wakes.
+    /// The workloads.
     pub workloads: Vec<WorkloadStatus>,
-    /// Ceilings that workloads share.
+    /// The pools.
     pub pools: Vec<PoolStatus>,
 }
 
-/// What is to be done to a workload.
+/// A request to operate on a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order {
-    /// What.
+pub struct OperationRequest {
+    /// The action.
     pub action: Action,
-    /// Return when it is done, within this time.
+    /// Maximum time to wait for completion; `None` does not wait.
     pub wait: Option<Duration>,
-    /// Who gives the order: an operator at the command line, or a program.
+    /// The origin of the request: the command line or the API.
     pub source: Source,
 }
 
-/// What can be done to a workload.
+/// An action on a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It is woken.
+    /// Wakes the workload.
     Wake,
-    /// It is put to sleep.
+    /// Puts the workload to sleep.
     Sleep {
-        /// Whoever is inside is cut off.
+        /// Open visits are closed.
         force: bool,
     },
-    /// It is stopped and woken again.
+    /// Stops the workload and wakes it again.
     Restart {
-        /// Whoever is inside is cut off.
+        /// Open visits are closed.
         force: bool,
     },
-    /// It is made anew, and woken again if it was awake.
+    /// Recreates the workload, and wakes it again if it was awake.
     Recreate {
-        /// Whoever is inside is cut off.
+        /// Open visits are closed.
         force: bool,
-        /// What it is made of is fetched again.
+        /// The image or other artifacts are fetched again.
         refresh: bool,
     },
 }
@@ -64,15 +64,15 @@ pub enum Action {
 // === impl Action ===
 
 impl Action {
-    /// Each of them, as gently as it goes.
-    pub(crate) const GENTLE: [Self; 4] = [
+    /// All actions, without `force` and `refresh`.
+    pub(crate) const ALL: [Self; 4] = [
         Self::Wake,
         Self::Sleep { force: false },
         Self::Restart { force: false },
         Self::Recreate { force: false, refresh: false },
     ];
 
-    /// Its word in paths.
+    /// The last segment of the action's path.
     pub(crate) fn verb(self) -> &'static str {
         match self {
             Self::Wake => "wake",
@@ -94,25 +94,25 @@ impl Action {
     }
 }
 
-/// One listener.
+/// The status of a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerStatus {
     /// Its name.
     pub name: String,
-    /// The address: what it is bound to, else what it was meant to be bound to.
+    /// The bound address, or the configured one if it could not be bound.
     pub address: String,
-    /// What it speaks.
+    /// The protocol.
     pub protocol: String,
-    /// Why it is not served; absent when it is.
+    /// The reason why it is not served; absent when it is.
     pub problem: Option<String>,
 }
 
-/// One provider.
+/// The status of a provider.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ProviderStatus {
     /// Its name.
     pub name: ProviderName,
-    /// How it is.
+    /// The provider's state.
     #[serde(flatten)]
     pub state: ProviderState,
 }

@@ -342,7 +342,7 @@ pub(crate) struct NewPlugin {
 
 fn wait(text: &str) -> Result<Duration, String> {
     let wait = drowse_config::duration(text)?;
-    if wait > drowse_admin::LONGEST_WAIT {
+    if wait > drowse_admin::MAX_WAIT {
         return Err("an hour is the longest".to_owned());
     }
     Ok(wait)

@@ -7,7 +7,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use drowse_admin::{Action, Control, ListenerStatus, Order, ProviderStatus, RouterStatus};
+use drowse_admin::{
+    Action, Control, ListenerStatus, OperationRequest, ProviderStatus, RouterStatus,
+};
 use drowse_core::{
     Cause, Correlation, Engine, Entry, ErrorCode, Failure, Force, Kind, Phase, PhaseChange,
     Renewal, Snapshot, Workload, WorkloadStatus,
@@ -64,7 +66,11 @@ impl Control for AdminControl {
         Ok(self.find(name)?.status())
     }
 
-    async fn operate(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
+    async fn operate(
+        &self,
+        name: &str,
+        order: OperationRequest,
+    ) -> Result<WorkloadStatus, Failure> {
         let workload = self.find(name)?;
         let before = workload.snapshot();
         match order.action {
@@ -112,7 +118,7 @@ impl AdminControl {
         &self,
         workload: &Workload,
         before: &Snapshot,
-        order: Order,
+        order: OperationRequest,
         force: Force,
         renewal: Renewal,
     ) -> Result<WorkloadStatus, Failure> {

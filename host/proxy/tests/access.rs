@@ -1,4 +1,4 @@
-//! Who is let in, and who may wake.
+//! Access control: authentication, wake rules and limits, client addresses.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -27,10 +27,10 @@ fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|word| word.parse().ok()).expect(answer)
 }
 
-async fn guarded(wake: WakeRules) -> (Backend, mpsc::Receiver<String>, Router) {
-    let (backend, told) = Backend::answering(OK).await;
+async fn router_with(wake: WakeRules) -> (Backend, mpsc::Receiver<String>, Router) {
+    let (backend, requests) = Backend::answering(OK).await;
     let router = Plan { wake, ..Plan::new(backend.address) }.run();
-    (backend, told, router)
+    (backend, requests, router)
 }
 
 async fn put_to_sleep(router: &Router) {
@@ -48,9 +48,10 @@ fn only_from(network: &str) -> WakeRules {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_may_not_wake_is_refused_while_it_sleeps_and_comes_in_while_it_is_awake() {
+async fn a_request_that_may_not_wake_gets_403_while_asleep_and_passes_while_awake() {
     let paths = vec![PathGlob::parse("/login").unwrap()];
-    let (_backend, _told, router) = guarded(WakeRules { paths, ..WakeRules::default() }).await;
+    let (_backend, _requests, router) =
+        router_with(WakeRules { paths, ..WakeRules::default() }).await;
     let refused = router.ask(&get("/other", "")).await;
     assert_eq!(status(&refused), 403, "{refused}");
     assert!(refused.contains("This path may not wake app."), "{refused}");
@@ -66,10 +67,10 @@ async fn whoever_may_not_wake_is_refused_while_it_sleeps_and_comes_in_while_it_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_may_not_wake_may_wait_for_a_wake_that_is_under_way() {
+async fn a_request_that_may_not_wake_joins_a_wake_in_progress() {
     let methods = vec!["POST".to_owned()];
     let wake = WakeRules { methods, ..WakeRules::default() };
-    let (backend, _told) = Backend::answering(OK).await;
+    let (backend, _requests) = Backend::answering(OK).await;
     let router = Plan { wake, eager: false, ..Plan::new(backend.address) }.run();
     assert_eq!(status(&router.ask(LAST_GET).await), 403);
     let post = "POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 0\r\n\r\n";
@@ -86,7 +87,7 @@ async fn whoever_may_not_wake_may_wait_for_a_wake_that_is_under_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_probe_is_answered_for_a_sleeping_backend_and_reaches_one_that_is_awake() {
+async fn a_health_check_gets_a_local_response_while_asleep_and_reaches_an_awake_backend() {
     let check = HealthCheck {
         path: Some(PathGlob::parse("/healthz").unwrap()),
         agent: None,
@@ -107,20 +108,20 @@ async fn a_probe_is_answered_for_a_sleeping_backend_and_reaches_one_that_is_awak
     assert_eq!((router.fake.starts(), backend.accepted()), (0, 0));
 
     assert_eq!(status(&router.ask(LAST_GET).await), 200);
-    assert!(router.ask(&get("/healthz", "")).await.ends_with("hi"), "the backend's own answer");
-    // Probes that come much more often than the idle time is long do not keep it awake.
+    assert!(router.ask(&get("/healthz", "")).await.ends_with("hi"), "the backend's response");
+    // Health checks at a fraction of the idle time do not keep it awake.
     let mut pace = tokio::time::interval(Duration::from_millis(20));
     let mut asleep = router.workload.watch();
     let slept = async { asleep.wait_for(|now| now.phase == Phase::Asleep).await.map(drop) };
     tokio::pin!(slept);
-    let probe = get("/healthz", "");
+    let check = get("/healthz", "");
     within(async {
         loop {
             tokio::select! {
                 biased;
                 slept = &mut slept => return slept.unwrap(),
                 _ = pace.tick() => {
-                    let answer = router.ask(&probe).await;
+                    let answer = router.ask(&check).await;
                     assert!([200, 204].contains(&status(&answer)), "{answer}");
                 }
             }
@@ -131,9 +132,9 @@ async fn a_probe_is_answered_for_a_sleeping_backend_and_reaches_one_that_is_awak
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_browsers_and_crawlers_ask_for_by_themselves_wakes_nobody() {
-    let (_backend, _told, router) =
-        guarded(WakeRules { bots: Bots::Ignore, ..WakeRules::default() }).await;
+async fn automatic_requests_of_browsers_and_crawlers_do_not_wake() {
+    let (_backend, _requests, router) =
+        router_with(WakeRules { bots: Bots::Ignore, ..WakeRules::default() }).await;
     let icon = router.ask(&get("/favicon.ico", "Sec-Fetch-Mode: no-cors\r\n")).await;
     assert_eq!(status(&icon), 404);
     let robots = router.ask(&get("/robots.txt", "")).await;
@@ -142,7 +143,7 @@ async fn what_browsers_and_crawlers_ask_for_by_themselves_wakes_nobody() {
     let bot = router.ask(&get("/", "User-Agent: Googlebot/2.1\r\n")).await;
     assert_eq!(status(&bot), 503);
     assert_eq!(router.fake.starts(), 0);
-    // A person goes there.
+    // A navigation by a person.
     let person = router.ask(&get("/robots.txt", "Sec-Fetch-Mode: navigate\r\n")).await;
     assert_eq!(status(&person), 200, "{person}");
     router.phase(Phase::Ready).await;
@@ -150,15 +151,19 @@ async fn what_browsers_and_crawlers_ask_for_by_themselves_wakes_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_wakes_too_often_is_told_when_to_come_back() {
+async fn a_client_over_the_wake_limit_gets_retry_after() {
     let limits = WakeLimits { all: None, client: Some(Rate { count: 1, per: HOUR }) };
-    let (backend, _told) = Backend::answering(OK).await;
+    let (backend, _requests) = Backend::answering(OK).await;
     let wake = WakeRules { limits, ..WakeRules::default() };
     let trust = loopback_trusted();
     let router = Plan { wake, trust, ..Plan::new(backend.address) }.run();
     let by = |client: &str| get("/", &format!("X-Forwarded-For: {client}\r\n"));
     for _ in 0..5 {
-        assert_eq!(status(&router.ask(&by("192.0.2.1")).await), 200, "awake, nothing is counted");
+        assert_eq!(
+            status(&router.ask(&by("192.0.2.1")).await),
+            200,
+            "an awake workload is not woken, so nothing is counted"
+        );
     }
     put_to_sleep(&router).await;
     let refused = router.ask(&by("192.0.2.1")).await;
@@ -169,17 +174,21 @@ async fn a_client_that_wakes_too_often_is_told_when_to_come_back() {
     assert!(refused.contains("You have woken app 1 time within 1 hour"), "{refused}");
     assert!(refused.contains("\"code\":\"wake-limit\""), "{refused}");
     assert_eq!(router.fake.starts(), 1);
-    assert_eq!(status(&router.ask(&by("192.0.2.2")).await), 200, "another client may");
+    assert_eq!(
+        status(&router.ask(&by("192.0.2.2")).await),
+        200,
+        "another client has its own limit"
+    );
     assert_eq!(router.fake.starts(), 2);
-    assert_eq!(status(&router.ask(&by("192.0.2.1")).await), 200, "it is awake now");
+    assert_eq!(status(&router.ask(&by("192.0.2.1")).await), 200, "the workload is awake now");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_who_come_at_once_one_pays_for_the_wake() {
+async fn of_many_simultaneous_requests_one_is_charged_for_the_wake() {
     let rate = Some(Rate { count: 1, per: HOUR });
     let limits = WakeLimits { all: rate, client: rate };
     let wake = WakeRules { limits, ..WakeRules::default() };
-    let (backend, _told) = Backend::answering(OK).await;
+    let (backend, _requests) = Backend::answering(OK).await;
     let router = Plan { wake, eager: false, ..Plan::new(backend.address) }.run();
     let mut visitors = JoinSet::new();
     for _ in 0..50 {
@@ -201,8 +210,8 @@ async fn of_many_who_come_at_once_one_pays_for_the_wake() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rules_look_at_the_client_behind_trusted_proxies_and_believe_nobody_else() {
-    let (backend, _told) = Backend::answering(OK).await;
+async fn rules_match_the_client_behind_trusted_proxies_only() {
+    let (backend, _requests) = Backend::answering(OK).await;
     let wake = only_from("192.0.2.0/24");
     let plan = Plan { wake: wake.clone(), trust: loopback_trusted(), ..Plan::new(backend.address) };
     let router = plan.run();
@@ -213,21 +222,21 @@ async fn rules_look_at_the_client_behind_trusted_proxies_and_believe_nobody_else
     assert_eq!(status(&router.ask(&by("203.0.113.9, 192.0.2.1, 127.0.0.3")).await), 200);
 
     let router = Plan { wake, ..Plan::new(backend.address) }.run();
-    assert_eq!(status(&router.ask(&by("192.0.2.1")).await), 403, "nobody is trusted here");
+    assert_eq!(status(&router.ask(&by("192.0.2.1")).await), 403, "no proxy is trusted here");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_tells_by_the_proxy_protocol_who_the_client_is() {
-    let (backend, mut told) = Backend::answering(OK).await;
+async fn the_proxy_protocol_supplies_the_client_address() {
+    let (backend, mut requests) = Backend::answering(OK).await;
     let proxy_protocol = loopback_trusted();
     let wake = only_from("192.0.2.0/24");
     let router = Plan { wake, proxy_protocol, ..Plan::new(backend.address) }.run();
     let line = |client: &str| format!("PROXY TCP4 {client} 198.51.100.1 4711 80\r\n{LAST_GET}");
     assert_eq!(status(&router.ask(&line("203.0.113.9")).await), 403);
     assert_eq!(status(&router.ask(&line("192.0.2.1")).await), 200);
-    assert!(told.recv().await.unwrap().contains("x-forwarded-for: 192.0.2.1\r\n"));
+    assert!(requests.recv().await.unwrap().contains("x-forwarded-for: 192.0.2.1\r\n"));
 
-    // Version 2, in the smallest pieces, with an extension and the request right behind it.
+    // Version 2, one byte at a time, with an extension and followed by the request.
     let mut binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x10".to_vec();
     binary.extend([192, 0, 2, 7, 198, 51, 100, 1, 0x12, 0x67, 0, 80, 4, 0, 1, 0]);
     binary.extend(LAST_GET.as_bytes());
@@ -238,17 +247,17 @@ async fn a_proxy_tells_by_the_proxy_protocol_who_the_client_is() {
         tokio::task::yield_now().await;
     }
     assert_eq!(status(&wire.rest().await), 200);
-    assert!(told.recv().await.unwrap().contains("x-forwarded-for: 192.0.2.7\r\n"));
+    assert!(requests.recv().await.unwrap().contains("x-forwarded-for: 192.0.2.7\r\n"));
 
-    // The proxy looks for itself whether we are there.
+    // A health check of the proxy itself.
     let own = router.ask(&format!("PROXY UNKNOWN\r\n{LAST_GET}")).await;
     assert_eq!(status(&own), 200);
-    assert!(told.recv().await.unwrap().contains("x-forwarded-for: 127.0.0.1\r\n"));
+    assert!(requests.recv().await.unwrap().contains("x-forwarded-for: 127.0.0.1\r\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_proxy_protocol_is_required_of_those_who_speak_it_and_refused_from_others() {
-    let (backend, _told) = Backend::answering(OK).await;
+async fn the_proxy_protocol_is_required_from_configured_peers_and_refused_from_others() {
+    let (backend, _requests) = Backend::answering(OK).await;
     let limits = HttpLimits { head_timeout: Duration::from_millis(300), ..HttpLimits::default() };
     let plan = || Plan { limits: limits.clone(), ..Plan::new(backend.address) };
     let router = Plan { proxy_protocol: loopback_trusted(), ..plan() }.run();
@@ -268,10 +277,10 @@ async fn the_proxy_protocol_is_required_of_those_who_speak_it_and_refused_from_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_may_not_wake_does_not_wake_when_the_wake_that_it_waits_for_comes_to_nothing() {
+async fn a_request_that_may_not_wake_does_not_restart_a_cancelled_wake() {
     let methods = vec!["POST".to_owned()];
     let wake = WakeRules { methods, ..WakeRules::default() };
-    let (backend, _told) = Backend::answering(OK).await;
+    let (backend, _requests) = Backend::answering(OK).await;
     let router = Plan { wake, eager: false, ..Plan::new(backend.address) }.run();
     router.engine.wake("app", Cause::new(Source::Cli)).unwrap();
     router.phase(Phase::Waking).await;
@@ -282,14 +291,14 @@ async fn whoever_may_not_wake_does_not_wake_when_the_wake_that_it_waits_for_come
     let answer = joiner.rest().await;
     assert_eq!(status(&answer), 403, "{answer}");
     assert_eq!(router.workload.snapshot().phase, Phase::Asleep);
-    assert_eq!(router.fake.starts(), 1, "the operator's");
+    assert_eq!(router.fake.starts(), 1, "the start of the operator's wake");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_limit_is_asked_again_when_the_wake_that_was_joined_comes_to_nothing() {
+async fn the_limit_applies_again_when_a_joined_wake_is_cancelled() {
     let limits = WakeLimits { all: Some(Rate { count: 1, per: HOUR }), client: None };
     let wake = WakeRules { limits, ..WakeRules::default() };
-    let (backend, _told) = Backend::answering(OK).await;
+    let (backend, _requests) = Backend::answering(OK).await;
     let router = Plan { wake, eager: false, ..Plan::new(backend.address) }.run();
     let mut visitors = Vec::new();
     router.engine.wake("app", Cause::new(Source::Cli)).unwrap();
@@ -302,7 +311,7 @@ async fn a_limit_is_asked_again_when_the_wake_that_was_joined_comes_to_nothing()
     until(|| router.workload.waiting() == 2).await;
     let cause = Cause::new(Source::Cli);
     router.engine.sleep("app", cause, Force::Drain).unwrap();
-    // One of them pays for the next wake, and the other one joins it.
+    // One visitor is charged for the next wake, the other joins it.
     router.fake.may_start.add_permits(100);
     for wire in &mut visitors {
         let answer = wire.rest().await;
@@ -314,8 +323,8 @@ async fn a_limit_is_asked_again_when_the_wake_that_was_joined_comes_to_nothing()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wake_that_was_asked_for_while_it_drained_is_paid_for_once() {
-    let (backend, mut requests) = (
+async fn a_wake_requested_while_draining_is_charged_once() {
+    let (backend, mut visitors) = (
         Backend::new(|mut wire| async move {
             while let Some(head) = wire.try_head().await {
                 if head.contains("/slow") {
@@ -337,17 +346,17 @@ async fn a_wake_that_was_asked_for_while_it_drained_is_paid_for_once() {
     download.head().await;
     router.engine.sleep("app", Cause::new(Source::Cli), Force::Drain).unwrap();
     router.phase(Phase::Draining).await;
-    // The first one pays while it drains, the second one comes while it stops.
+    // The first request is charged while draining, the second arrives while stopping.
     for waiting in 1..=2 {
         let mut wire = router.connect().await;
-        requests.spawn(async move {
+        visitors.spawn(async move {
             wire.send(LAST_GET).await;
             wire.rest().await
         });
         until(|| router.workload.waiting() == waiting).await;
     }
     drop(download);
-    while let Some(answer) = within(requests.join_next()).await {
+    while let Some(answer) = within(visitors.join_next()).await {
         let answer = answer.unwrap();
         assert_eq!(status(&answer), 200, "{answer}");
     }
@@ -355,9 +364,10 @@ async fn a_wake_that_was_asked_for_while_it_drained_is_paid_for_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_journal_says_what_woke_it_where_wakes_are_counted() {
+async fn the_journal_names_the_request_of_a_rate_limited_wake() {
     let limits = WakeLimits { all: Some(Rate { count: 1, per: HOUR }), client: None };
-    let (_backend, _told, router) = guarded(WakeRules { limits, ..WakeRules::default() }).await;
+    let (_backend, _requests, router) =
+        router_with(WakeRules { limits, ..WakeRules::default() }).await;
     assert_eq!(status(&router.ask(LAST_GET).await), 200);
     let entries = router.engine.journal().recent(Some("app"), 10);
     let woken = entries.iter().find(|entry| entry.kind == Kind::Wake).unwrap();
@@ -381,9 +391,9 @@ fn basic(users: PathBuf) -> Auth {
 const ALICE: &str = "Authorization: Basic YWxpY2U6Y29ycmVjdCBob3JzZQ==\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_password_nothing_wakes_and_nobody_comes_in() {
+async fn without_the_password_nothing_wakes_and_no_request_passes() {
     let directory = tempfile::tempdir().unwrap();
-    let (backend, mut told) = Backend::answering(OK).await;
+    let (backend, mut requests) = Backend::answering(OK).await;
     let router = Plan { auth: Some(family(&directory)), ..Plan::new(backend.address) }.run();
     let refused = router.ask(LAST_GET).await;
     assert_eq!(status(&refused), 401);
@@ -392,28 +402,32 @@ async fn without_the_password_nothing_wakes_and_nobody_comes_in() {
     assert_eq!(status(&router.ask(&get("/", wrong)).await), 401);
     assert_eq!(router.fake.starts(), 0);
 
-    // What a client says of itself, and what it would have taken away on the way, changes nothing.
-    let lies = "Remote-User: root\r\nRemote_User: root\r\nConnection: remote-user\r\n";
-    let request = format!("GET / HTTP/1.1\r\nHost: app.test\r\n{ALICE}{lies}\r\n");
+    // Forged identity headers, and `Connection` options that name them, have no effect.
+    let forged = "Remote-User: root\r\nRemote_User: root\r\nConnection: remote-user\r\n";
+    let request = format!("GET / HTTP/1.1\r\nHost: app.test\r\n{ALICE}{forged}\r\n");
     let mut wire = router.connect().await;
     wire.send(&request).await;
     assert!(wire.head().await.starts_with("HTTP/1.1 200"));
-    let seen = told.recv().await.unwrap();
+    let seen = requests.recv().await.unwrap();
     assert!(seen.contains("remote-user: alice\r\n"), "{seen}");
     assert!(!seen.contains("root") && !seen.contains("authorization"), "{seen}");
 
-    assert_eq!(status(&router.ask(LAST_GET).await), 401, "awake or not");
+    assert_eq!(
+        status(&router.ask(LAST_GET).await),
+        401,
+        "authentication applies to an awake workload as well"
+    );
     assert_eq!(backend.accepted(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_route_without_authentication_lets_nobody_say_who_they_are() {
-    let (backend, mut told) = Backend::answering(OK).await;
+async fn a_route_without_authentication_strips_identity_headers() {
+    let (backend, mut requests) = Backend::answering(OK).await;
     let identity_headers = vec!["remote-user".to_owned()];
     let router = Plan { identity_headers, ..Plan::new(backend.address) }.run();
     let request = get("/", "Remote-User: root\r\nREMOTE_USER: root\r\nX-Other: kept\r\n");
     assert_eq!(status(&router.ask(&request).await), 200);
-    let seen = told.recv().await.unwrap();
+    let seen = requests.recv().await.unwrap();
     assert!(!seen.contains("root") && seen.contains("x-other: kept"), "{seen}");
 }
 
@@ -424,9 +438,9 @@ fn with_password(client: &str, text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_wrong_passwords_delays_only_the_client_that_sends_it() {
+async fn a_flood_of_wrong_passwords_delays_only_its_sender() {
     let directory = tempfile::tempdir().unwrap();
-    let (backend, _told) = Backend::answering(OK).await;
+    let (backend, _requests) = Backend::answering(OK).await;
     let (auth, trust) = (Some(family(&directory)), loopback_trusted());
     let router = Plan { auth, trust, ..Plan::new(backend.address) }.run();
     let mut flood = JoinSet::new();
@@ -458,9 +472,9 @@ async fn a_flood_of_wrong_passwords_delays_only_the_client_that_sends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_tries_more_passwords_by_claiming_other_addresses() {
+async fn forged_addresses_do_not_evade_the_password_pause() {
     let directory = tempfile::tempdir().unwrap();
-    let (backend, _told) = Backend::answering(OK).await;
+    let (backend, _requests) = Backend::answering(OK).await;
     let router = Plan { auth: Some(family(&directory)), ..Plan::new(backend.address) }.run();
     let mut statuses = Vec::new();
     for n in 0..40 {
@@ -472,9 +486,9 @@ async fn nobody_tries_more_passwords_by_claiming_other_addresses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_protected_path_in_another_spelling_does_not_take_the_open_route() {
+async fn a_rewritten_protected_path_does_not_match_the_unprotected_route() {
     let directory = tempfile::tempdir().unwrap();
-    let (backend, mut told) = Backend::answering(OK).await;
+    let (backend, mut requests) = Backend::answering(OK).await;
     let paths = vec![("/admin", Some(family(&directory)))];
     let router = Plan { paths, ..Plan::new(backend.address) }.run();
     assert_eq!(status(&router.ask(&get("/admin", "")).await), 401);
@@ -487,18 +501,18 @@ async fn a_protected_path_in_another_spelling_does_not_take_the_open_route() {
         let refused = status(&router.ask(&get(path, "")).await);
         assert!([401, 404].contains(&refused), "{path}: {refused}");
     }
-    assert_eq!(router.fake.starts(), 0, "none of them wakes");
+    assert_eq!(router.fake.starts(), 0, "none of these requests wakes");
     assert_eq!(status(&router.ask(&get("/administrator", "")).await), 200);
     assert_eq!(status(&router.ask(&get("/admin/x", ALICE)).await), 200);
     for path in ["/administrator", "/admin/x"] {
-        assert!(told.recv().await.unwrap().starts_with(&format!("GET {path} HTTP/1.1\r\n")));
+        assert!(requests.recv().await.unwrap().starts_with(&format!("GET {path} HTTP/1.1\r\n")));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_in_any_form_is_authenticated_and_reaches_what_was_authenticated() {
+async fn a_request_in_any_syntax_reaches_the_target_that_was_authenticated() {
     let directory = tempfile::tempdir().unwrap();
-    let (backend, mut told) = Backend::answering(OK).await;
+    let (backend, mut requests) = Backend::answering(OK).await;
     let paths = vec![("/admin", Some(family(&directory)))];
     let router = Plan { paths, ..Plan::new(backend.address) }.run();
     let upgrade = "Host: app.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
@@ -528,18 +542,18 @@ async fn a_request_in_any_form_is_authenticated_and_reaches_what_was_authenticat
 
     let request = "GET http://app.test?x=1 HTTP/1.1\r\nHost: b.test\r\nConnection: close\r\n\r\n";
     assert_eq!(status(&router.ask(request).await), 200);
-    let seen = told.recv().await.unwrap();
+    let seen = requests.recv().await.unwrap();
     assert!(seen.starts_with("GET /?x=1 HTTP/1.1\r\n"), "{seen}");
     assert!(seen.contains("host: app.test\r\n") && !seen.contains("b.test"), "{seen}");
     let open = get("/", "X-Original-URL: /admin\r\nX-Rewrite-URL: /admin\r\n");
     assert_eq!(status(&router.ask(&open).await), 200);
-    let seen = told.recv().await.unwrap();
-    assert!(!seen.contains("admin"), "some backends would serve it: {seen}");
+    let seen = requests.recv().await.unwrap();
+    assert!(!seen.contains("admin"), "some backends would serve that path: {seen}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trace_is_not_answered_because_it_would_show_what_is_added_for_the_workload() {
-    let (backend, _told) = Backend::answering(OK).await;
+async fn trace_is_refused_because_the_response_would_reveal_added_headers() {
+    let (backend, _requests) = Backend::answering(OK).await;
     let router = Plan::new(backend.address).run();
     let answer =
         router.ask("TRACE / HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n").await;
@@ -549,16 +563,16 @@ async fn trace_is_not_answered_because_it_would_show_what_is_added_for_the_workl
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_says_in_trailers_who_they_are() {
-    let (tell, mut told) = mpsc::channel(1);
+async fn identity_headers_are_stripped_from_trailers() {
+    let (sender, mut requests) = mpsc::channel(1);
     let backend = Backend::new(move |mut wire| {
-        let tell = tell.clone();
+        let sender = sender.clone();
         async move {
             wire.head().await;
             wire.expect("1\r\na\r\n").await;
             let trailers = wire.head().await;
             wire.send(OK).await;
-            let _ = tell.send(trailers).await;
+            let _ = sender.send(trailers).await;
         }
     })
     .await;
@@ -571,32 +585,32 @@ async fn nobody_says_in_trailers_who_they_are() {
          Remote_User: root\r\nX-Forwarded-For: 10.0.0.1\r\nX-Kept: 1\r\n\r\n"
     );
     assert_eq!(status(&router.ask(&request).await), 200);
-    assert_eq!(told.recv().await.unwrap(), "0\r\nx-kept: 1\r\n\r\n");
+    assert_eq!(requests.recv().await.unwrap(), "0\r\nx-kept: 1\r\n\r\n");
 }
 
-/// Answers every question with the next of these, and tells what it was asked.
-async fn judge(answers: &'static [&'static str]) -> (Backend, mpsc::Receiver<String>) {
-    let (tell, told) = mpsc::channel(100);
-    let turn = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+/// A forward authentication service: sends these responses in turn and records the requests.
+async fn auth_service(responses: &'static [&'static str]) -> (Backend, mpsc::Receiver<String>) {
+    let (sender, requests) = mpsc::channel(100);
+    let next = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let backend = Backend::new(move |mut wire: Wire| {
-        let (tell, turn) = (tell.clone(), turn.clone());
+        let (sender, next) = (sender.clone(), next.clone());
         async move {
             while let Some(head) = wire.try_head().await {
-                let turn = turn.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                // The test may not want to know.
-                let _ = tell.send(head).await;
-                wire.send(answers[turn % answers.len()]).await;
+                let index = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                // The test may ignore the requests.
+                let _ = sender.send(head).await;
+                wire.send(responses[index % responses.len()]).await;
             }
         }
     })
     .await;
-    (backend, told)
+    (backend, requests)
 }
 
-fn forward(judge: std::net::SocketAddr, timeout: Duration) -> Auth {
+fn forward(service: std::net::SocketAddr, timeout: Duration) -> Auth {
     let settings = ForwardAuth {
-        host: judge.ip().to_string(),
-        port: judge.port(),
+        host: service.ip().to_string(),
+        port: service.port(),
         path: "/verify?x=1".into(),
         headers: vec!["remote-user".into()],
         timeout,
@@ -609,20 +623,20 @@ const LOGIN: &str = "HTTP/1.1 302 Found\r\nLocation: https://login.test/?rd=1\r\
                      Set-Cookie: state=1\r\nKeep-Alive: timeout=5\r\nContent-Length: 5\r\n\r\nlogin";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_decides_about_every_request_before_anything_wakes() {
-    let (judge, mut asked) = judge(&[LOGIN, YES, YES, LOGIN]).await;
-    let (backend, mut told) = Backend::answering(OK).await;
-    let auth = Some(forward(judge.address, Duration::from_secs(10)));
+async fn the_service_decides_about_every_request_before_a_wake() {
+    let (service, mut auth_requests) = auth_service(&[LOGIN, YES, YES, LOGIN]).await;
+    let (backend, mut requests) = Backend::answering(OK).await;
+    let auth = Some(forward(service.address, Duration::from_secs(10)));
     let router = Plan { auth, ..Plan::new(backend.address) }.run();
 
-    let sent_away = router.ask(&get("/write?title=a", "Cookie: session=1\r\n")).await;
-    assert_eq!(status(&sent_away), 302, "{sent_away}");
-    assert!(sent_away.contains("location: https://login.test/?rd=1\r\n"), "{sent_away}");
-    assert!(sent_away.contains("set-cookie: state=1\r\n") && sent_away.ends_with("login"));
-    assert!(!sent_away.contains("keep-alive"), "{sent_away}");
+    let redirect = router.ask(&get("/write?title=a", "Cookie: session=1\r\n")).await;
+    assert_eq!(status(&redirect), 302, "{redirect}");
+    assert!(redirect.contains("location: https://login.test/?rd=1\r\n"), "{redirect}");
+    assert!(redirect.contains("set-cookie: state=1\r\n") && redirect.ends_with("login"));
+    assert!(!redirect.contains("keep-alive"), "{redirect}");
     assert_eq!(router.fake.starts(), 0);
-    let question = asked.recv().await.unwrap();
-    assert!(question.starts_with("GET /verify?x=1 HTTP/1.1\r\n"), "{question}");
+    let auth_request = auth_requests.recv().await.unwrap();
+    assert!(auth_request.starts_with("GET /verify?x=1 HTTP/1.1\r\n"), "{auth_request}");
     for line in [
         "x-forwarded-method: GET",
         "x-forwarded-uri: /write?title=a",
@@ -630,35 +644,38 @@ async fn a_service_decides_about_every_request_before_anything_wakes() {
         "x-forwarded-for: 127.0.0.1",
         "cookie: session=1",
     ] {
-        assert!(question.contains(&format!("{line}\r\n")), "{line} in {question}");
+        assert!(auth_request.contains(&format!("{line}\r\n")), "{line} in {auth_request}");
     }
 
-    let lies = "Remote-User: root\r\nConnection: remote-user\r\n";
+    let forged = "Remote-User: root\r\nConnection: remote-user\r\n";
     let request =
-        format!("POST / HTTP/1.1\r\nHost: app.test\r\n{lies}Content-Length: 3\r\n\r\nabc");
+        format!("POST / HTTP/1.1\r\nHost: app.test\r\n{forged}Content-Length: 3\r\n\r\nabc");
     let mut wire = router.connect().await;
     wire.send(&request).await;
     assert!(wire.head().await.starts_with("HTTP/1.1 200"));
-    let seen = told.recv().await.unwrap();
+    let seen = requests.recv().await.unwrap();
     assert!(seen.contains("remote-user: alice\r\n") && !seen.contains("root"), "{seen}");
-    let question = asked.recv().await.unwrap();
-    assert!(question.contains("x-forwarded-method: POST\r\n"), "{question}");
-    assert!(!question.contains("content-length: 3") && !question.contains("root"), "{question}");
+    let auth_request = auth_requests.recv().await.unwrap();
+    assert!(auth_request.contains("x-forwarded-method: POST\r\n"), "{auth_request}");
+    assert!(
+        !auth_request.contains("content-length: 3") && !auth_request.contains("root"),
+        "{auth_request}"
+    );
 
-    // Awake, it is asked as well, and on the connection that it has.
+    // The service is asked for an awake workload as well, on its idle connection.
     assert_eq!(status(&router.ask(LAST_GET).await), 200);
     assert_eq!(status(&router.ask(LAST_GET).await), 302);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_the_service_renews_reaches_the_client_whatever_the_answer_is() {
+async fn a_renewed_session_cookie_reaches_the_client_with_every_response() {
     const RENEWED: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nRemote-User: alice\r\n\
                            Set-Cookie: session=2; HttpOnly\r\nSet-Cookie: other=1\r\n\r\n";
-    let (judge, _asked) = judge(&[RENEWED]).await;
-    let (backend, mut told) =
+    let (service, _auth_requests) = auth_service(&[RENEWED]).await;
+    let (backend, mut requests) =
         Backend::answering("HTTP/1.1 200 OK\r\nSet-Cookie: own=1\r\nContent-Length: 0\r\n\r\n")
             .await;
-    let auth = Some(forward(judge.address, HOUR));
+    let auth = Some(forward(service.address, HOUR));
     let plan = Plan { auth, eager: false, waiting: Waiting::Page, ..Plan::new(backend.address) };
     let router = plan.run();
     let page = router.ask(LAST_GET).await;
@@ -669,16 +686,16 @@ async fn a_session_that_the_service_renews_reaches_the_client_whatever_the_answe
     for cookie in ["own=1", "session=2; HttpOnly", "other=1"] {
         assert!(answer.contains(&format!("set-cookie: {cookie}\r\n")), "{cookie}: {answer}");
     }
-    let seen = told.recv().await.unwrap();
+    let seen = requests.recv().await.unwrap();
     assert!(seen.contains("remote-user: alice") && !seen.contains("session=2"), "{seen}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_reach_the_service_though_it_gives_the_workload_others() {
+async fn the_clients_credentials_reach_the_service_and_the_services_reach_the_workload() {
     const TOKEN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nAuthorization: Bearer new\r\n\r\n";
-    let (judge, mut asked) = judge(&[TOKEN]).await;
-    let (backend, mut told) = Backend::answering(OK).await;
-    let Auth { name, kind: AuthKind::Forward(settings) } = forward(judge.address, HOUR) else {
+    let (service, mut auth_requests) = auth_service(&[TOKEN]).await;
+    let (backend, mut requests) = Backend::answering(OK).await;
+    let Auth { name, kind: AuthKind::Forward(settings) } = forward(service.address, HOUR) else {
         unreachable!()
     };
     let headers = vec!["authorization".to_owned(), "remote-user".to_owned()];
@@ -688,45 +705,45 @@ async fn credentials_reach_the_service_though_it_gives_the_workload_others() {
         Plan { auth, identity_headers: headers.clone(), ..Plan::new(backend.address) }.run();
     let lines = "Authorization: Bearer old\r\nRemote-User: root\r\n";
     assert_eq!(status(&router.ask(&get("/", lines)).await), 200);
-    let question = asked.recv().await.unwrap();
-    assert!(question.contains("authorization: Bearer old") && !question.contains("root"));
-    let seen = told.recv().await.unwrap();
+    let auth_request = auth_requests.recv().await.unwrap();
+    assert!(auth_request.contains("authorization: Bearer old") && !auth_request.contains("root"));
+    let seen = requests.recv().await.unwrap();
     assert!(seen.contains("authorization: Bearer new") && !seen.contains("old"), "{seen}");
 
-    // On a route without authentication they are the client's and the workload's affair.
+    // On a route without authentication the client's credentials reach the workload.
     let router = Plan { identity_headers: headers, ..Plan::new(backend.address) }.run();
     assert_eq!(status(&router.ask(&get("/", lines)).await), 200);
-    let seen = told.recv().await.unwrap();
+    let seen = requests.recv().await.unwrap();
     assert!(seen.contains("authorization: Bearer old") && !seen.contains("root"), "{seen}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_whose_idle_connection_has_died_is_asked_once_more() {
-    // Every connection is good for one answer and closed under the next question.
-    let judge = Backend::new(|mut wire| async move {
+async fn a_request_to_the_service_is_retried_if_the_idle_connection_was_closed() {
+    // Every connection serves one request and is closed under the next.
+    let service = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.send(YES).await;
         let _ = wire.0.peek(&mut [0]).await;
     })
     .await;
-    let (backend, _told) = Backend::answering(OK).await;
-    let auth = Some(forward(judge.address, HOUR));
+    let (backend, _requests) = Backend::answering(OK).await;
+    let auth = Some(forward(service.address, HOUR));
     let router = Plan { auth, threads: 1, ..Plan::new(backend.address) }.run();
     for connections in 1..=5 {
         let answer = router.ask(LAST_GET).await;
         assert_eq!(status(&answer), 200, "{answer}");
-        assert_eq!(judge.accepted(), connections);
+        assert_eq!(service.accepted(), connections);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_does_not_answer_lets_nobody_in() {
+async fn requests_are_refused_while_the_service_does_not_respond() {
     let silent = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.closed().await;
     })
     .await;
-    let (backend, _told) = Backend::answering(OK).await;
+    let (backend, _requests) = Backend::answering(OK).await;
     let auth = Some(forward(silent.address, Duration::from_millis(200)));
     let router = Plan { auth, ..Plan::new(backend.address) }.run();
     let answer = router.ask(LAST_GET).await;
@@ -737,18 +754,21 @@ async fn a_service_that_does_not_answer_lets_nobody_in() {
     let router = Plan { auth, ..Plan::new(backend.address) }.run();
     let answer = router.ask(LAST_GET).await;
     assert_eq!(status(&answer), 502, "{answer}");
-    assert!(!answer.contains("127.0.0.1"), "visitors are not told where it is: {answer}");
+    assert!(
+        !answer.contains("127.0.0.1"),
+        "the service's address is not shown to visitors: {answer}"
+    );
     assert_eq!(router.fake.starts(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_visitor_that_leaves_is_not_waited_with() {
+async fn a_disconnected_client_ends_its_authentication() {
     let silent = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.closed().await;
     })
     .await;
-    let (backend, _told) = Backend::answering(OK).await;
+    let (backend, _requests) = Backend::answering(OK).await;
     let auth = Some(forward(silent.address, HOUR));
     let router = Plan { auth, waiting: Waiting::Hold, ..Plan::new(backend.address) }.run();
     let mut wire = router.connect().await;

@@ -1,5 +1,5 @@
-//! Where a request may go: to addresses that the provider permits at the moment of the connection,
-//! and not round in a loop.
+//! Destinations of requests: addresses that the provider permits at the time of the dial, and no
+//! forwarding loops.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -13,16 +13,16 @@ use std::{
 use common::{Backend, LAST_GET, Plan};
 use tokio::{io::copy_bidirectional, net::TcpStream};
 
-/// The last answer on its connection.
+/// A response that closes the connection.
 const LAST_OK: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
 
-/// Passes bytes on in both directions, as a proxy that says nothing of itself.
+/// A TCP relay, which adds no `Via` header.
 async fn relay(to: Arc<OnceLock<SocketAddr>>) -> Backend {
     Backend::new(move |mut wire| {
         let to = to.clone();
         async move {
             let mut other = TcpStream::connect(*to.get().unwrap()).await.unwrap();
-            // Either side may end it as it likes.
+            // Either side may end the connection.
             let _ = copy_bidirectional(&mut wire.0, &mut other).await;
         }
     })
@@ -36,34 +36,34 @@ fn via(head: &str) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_connection_is_made_to_an_address_that_the_provider_refuses() {
-    let (backend, _told) = Backend::answering(LAST_OK).await;
+    let (backend, _requests) = Backend::answering(LAST_OK).await;
     let router = Plan::new(backend.address).run();
     *router.fake.refused.lock().unwrap() = Some(backend.address);
-    // A name to the router, and 127.0.0.1 to its resolver.
+    // A name for the router; the resolver maps it to 127.0.0.1.
     *router.fake.host.lock().unwrap() = Some("127.1".to_owned());
     let answer = router.ask(LAST_GET).await;
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
-    assert!(!answer.contains("127."), "visitors are not told addresses: {answer}");
+    assert!(!answer.contains("127."), "addresses are not shown to visitors: {answer}");
     assert_eq!(backend.accepted(), 0);
     let dials = router.fake.dials.lock().unwrap().clone();
     assert!(dials.contains(&("127.1".to_owned(), backend.address)), "{dials:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_changes_its_meaning_is_judged_again_at_the_next_connection() {
-    let (backend, _told) = Backend::answering(LAST_OK).await;
+async fn a_name_is_resolved_and_checked_again_for_the_next_connection() {
+    let (backend, _requests) = Backend::answering(LAST_OK).await;
     let router = Plan::new(backend.address).run();
     *router.fake.host.lock().unwrap() = Some("127.1".to_owned());
     assert!(router.ask(LAST_GET).await.starts_with("HTTP/1.1 200 "));
-    // From here on the name means, to the policy, an address that is not for visitors.
+    // From here on the policy refuses the name's address.
     *router.fake.refused.lock().unwrap() = Some(backend.address);
     assert!(router.ask(LAST_GET).await.starts_with("HTTP/1.1 502 "));
     assert_eq!(backend.accepted(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_in_ipv6_form_is_judged_and_connected_to_as_the_ipv4_address_that_it_is() {
-    let (backend, _told) = Backend::answering(LAST_OK).await;
+async fn an_ipv4_mapped_ipv6_address_is_checked_and_dialled_as_ipv4() {
+    let (backend, _requests) = Backend::answering(LAST_OK).await;
     let router = Plan::new(backend.address).run();
     *router.fake.host.lock().unwrap() = Some("::ffff:127.0.0.1".to_owned());
     assert!(router.ask(LAST_GET).await.starts_with("HTTP/1.1 200 "));
@@ -72,7 +72,7 @@ async fn an_address_in_ipv6_form_is_judged_and_connected_to_as_the_ipv4_address_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_comes_back_through_another_proxy_ends_with_508() {
+async fn a_request_that_returns_through_another_proxy_gets_508() {
     let router_address = Arc::new(OnceLock::new());
     let relay = relay(router_address.clone()).await;
     let router = Plan::new(relay.address).run();
@@ -85,14 +85,14 @@ async fn a_request_that_comes_back_through_another_proxy_ends_with_508() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_routers_in_series_serve_a_request_and_each_tells_of_itself() {
-    let (backend, mut told) = Backend::answering(LAST_OK).await;
+async fn two_routers_in_series_serve_a_request_and_each_adds_a_via_entry() {
+    let (backend, mut requests) = Backend::answering(LAST_OK).await;
     let inner = Plan::new(backend.address).run();
     let outer = Plan::new(inner.address).run();
     let answer = outer.ask(LAST_GET).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert_eq!(via(&answer), ["1.1 drowse", "1.1 drowse"]);
-    let head = told.recv().await.unwrap();
+    let head = requests.recv().await.unwrap();
     let hops = via(&head);
     assert_eq!(hops.len(), 2, "{head}");
     assert!(hops.iter().all(|hop| hop.starts_with("1.1 drowse-")), "{head}");

@@ -1,5 +1,4 @@
-//! Addresses that lead to another backend, or nowhere, while requests are on their way: who gets
-//! which bytes.
+//! Addresses that change hands during requests: no byte of a request reaches another backend.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -17,13 +16,13 @@ use drowse_core::{Phase, Status};
 use socket2::{Domain, Socket, Type};
 use tokio::sync::mpsc;
 
-/// Far more than a report takes, and less than a kernel waits before it tries to connect again.
+/// Longer than a provider's report takes, and shorter than the kernel's first SYN retransmission.
 const AT_ONCE: Duration = Duration::from_millis(900);
 
 const UPLOAD: &str = "POST / HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\
                       Content-Length: 8\r\n\r\nprecious";
 
-/// An address where nobody answers: its queue is full, and the kernel drops what else comes.
+/// An address that does not answer: its accept queue is full, and the kernel drops further SYNs.
 struct Silent {
     listener: TcpListener,
     address: SocketAddr,
@@ -43,12 +42,12 @@ impl Silent {
         Self { listener: socket.into(), address, queued }
     }
 
-    /// Another backend has the address now: it accepts whatever comes, for this long. Returns what
-    /// it was sent, but for what fills the queue.
-    async fn handed_on(self, time: Duration) -> Vec<u8> {
+    /// Passes the address to another backend, which accepts connections for this time. Returns the
+    /// bytes that it received, without those of the queued connections.
+    async fn hand_over(self, time: Duration) -> Vec<u8> {
         drop(self.queued);
-        let stranger = move || {
-            let (end, mut heard) = (Instant::now() + time, Vec::new());
+        let other_backend = move || {
+            let (end, mut received) = (Instant::now() + time, Vec::new());
             self.listener.set_nonblocking(true).unwrap();
             let mut streams = Vec::new();
             while Instant::now() < end {
@@ -57,18 +56,18 @@ impl Silent {
                     streams.push(stream);
                 }
                 for mut stream in &streams {
-                    // It has closed, or says nothing.
-                    let _ = stream.read_to_end(&mut heard);
+                    // The connection may be closed or silent.
+                    let _ = stream.read_to_end(&mut received);
                 }
                 std::thread::sleep(Duration::from_millis(1));
             }
-            heard
+            received
         };
-        tokio::task::spawn_blocking(stranger).await.unwrap()
+        tokio::task::spawn_blocking(other_backend).await.unwrap()
     }
 }
 
-/// A backend that tells what it is sent and answers when it has the upload.
+/// A backend that responds after it has received the upload.
 async fn taking_uploads() -> Backend {
     Backend::new(|mut wire| async move {
         wire.head().await;
@@ -78,7 +77,7 @@ async fn taking_uploads() -> Backend {
     .await
 }
 
-fn looks(router: &Router) -> usize {
+fn queries(router: &Router) -> usize {
     router.fake.looks.load(Ordering::SeqCst)
 }
 
@@ -95,31 +94,31 @@ async fn a_dial_ends_with_the_instance_it_was_made_for() {
     let head = wire.head().await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
-    let heard = silent.handed_on(Duration::from_millis(1500)).await;
-    assert_eq!(String::from_utf8_lossy(&heard), "", "the dial has outlived its instance");
+    let heard = silent.hand_over(Duration::from_millis(1500)).await;
+    assert_eq!(String::from_utf8_lossy(&heard), "", "the dial outlived its instance");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_answers_a_dial_late_gets_nothing_before_the_provider_has_spoken() {
+async fn a_late_connection_gets_no_bytes_before_the_provider_has_confirmed_the_address() {
     let (silent, next) = (Silent::new(), taking_uploads().await);
     let router = Plan::new(silent.address).run();
     let mut wire = router.connect().await;
-    let before = looks(&router);
+    let before = queries(&router);
     wire.send(UPLOAD).await;
-    // The silence itself was a reason to ask.
-    until(|| looks(&router) > before).await;
+    // The unanswered dial causes a query.
+    until(|| queries(&router) > before).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    // No event tells of it.
+    // Without an event.
     router.fake.ends(next.address);
-    let stranger = tokio::spawn(silent.handed_on(Duration::from_secs(3)));
+    let other_backend = tokio::spawn(silent.hand_over(Duration::from_secs(3)));
     let head = wire.head().await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    assert_eq!(String::from_utf8_lossy(&stranger.await.unwrap()), "");
+    assert_eq!(String::from_utf8_lossy(&other_backend.await.unwrap()), "");
     assert_eq!(router.fake.starts(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silence_is_a_reason_to_ask_the_provider() {
+async fn an_unanswered_dial_causes_a_query_of_the_provider() {
     let (silent, next) = (Silent::new(), taking_uploads().await);
     let router = Plan::new(silent.address).run();
     router.engine.wake("app", drowse_core::Cause::new(drowse_core::Source::Cli)).unwrap();
@@ -131,14 +130,14 @@ async fn silence_is_a_reason_to_ask_the_provider() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kept_connection_is_closed_when_its_address_is_gone() {
+async fn an_idle_connection_is_closed_when_its_address_has_changed() {
     let (closed, mut closes) = mpsc::channel(1);
     let first = Backend::new(move |mut wire| {
         let closed = closed.clone();
         async move {
             wire.head().await;
             wire.send(OK).await;
-            // A second request would be told.
+            // Reports a second request.
             let _ = closed.send(wire.try_head().await).await;
         }
     })
@@ -163,8 +162,8 @@ const SWITCH: &str =
     "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_end_when_the_network_of_their_backend_is_gone() {
-    // What the backend says last, and whether it has closed its side.
+async fn responses_end_when_the_backend_becomes_unreachable() {
+    // Request, start and last bytes of the response, and whether the backend has closed its side.
     for (request, begin, last, closes) in [
         (GET, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "5\r\nlast.\r\n", false),
         (GET, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", "last.", false),
@@ -196,7 +195,7 @@ async fn streams_end_when_the_network_of_their_backend_is_gone() {
         router.fake.report().await;
         let rest = rest(&mut wire).await;
         assert!(begun.elapsed() < AT_ONCE, "{begin:?}: {:?}", begun.elapsed());
-        assert!(!rest.contains("0\r\n\r\n"), "{begin:?} looks as if it were complete");
+        assert!(!rest.contains("0\r\n\r\n"), "{begin:?} must not look complete");
         until(|| router.visits() == 0).await;
     }
 }
@@ -204,7 +203,7 @@ async fn streams_end_when_the_network_of_their_backend_is_gone() {
 const UPGRADE: &str = "GET /socket HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\n\
                        Upgrade: websocket\r\n\r\n";
 
-/// Everything until the peer closes, politely or not.
+/// All bytes until the peer closes or resets the connection.
 async fn rest(wire: &mut Wire) -> String {
     let mut heard = Vec::new();
     let _ = within(tokio::io::AsyncReadExt::read_to_end(&mut wire.0, &mut heard)).await;
@@ -212,22 +211,22 @@ async fn rest(wire: &mut Wire) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_ends_with_the_instance_and_its_client_is_told() {
-    let (told, mut tells) = mpsc::channel(1);
+async fn an_upload_ends_with_the_instance_and_its_client_gets_502() {
+    let (sender, mut received) = mpsc::channel(1);
     let backend = Backend::new(move |mut wire| {
-        let told = told.clone();
+        let sender = sender.clone();
         async move {
             wire.head().await;
             wire.expect("half").await;
-            told.send(String::new()).await.unwrap();
-            told.send(rest(&mut wire).await).await.unwrap();
+            sender.send(String::new()).await.unwrap();
+            sender.send(rest(&mut wire).await).await.unwrap();
         }
     })
     .await;
     let router = Plan::new(backend.address).run();
     let mut wire = router.connect().await;
     wire.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 8\r\n\r\nhalf").await;
-    within(tells.recv()).await.unwrap();
+    within(received.recv()).await.unwrap();
     *router.fake.status.lock().unwrap() = Status::Stopped;
     let begun = Instant::now();
     router.fake.report().await;
@@ -235,12 +234,16 @@ async fn an_upload_ends_with_the_instance_and_its_client_is_told() {
     assert!(head.starts_with("HTTP/1.1 502"), "{head}");
     assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
     let _ = tokio::io::AsyncWriteExt::write_all(&mut wire.0, b"rest").await;
-    assert_eq!(within(tells.recv()).await.unwrap(), "", "bytes after its end");
+    assert_eq!(
+        within(received.recv()).await.unwrap(),
+        "",
+        "no bytes after the end of the instance"
+    );
     until(|| router.visits() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_break_off_together_are_a_reason_to_ask_the_provider() {
+async fn connections_that_break_at_once_cause_a_query_of_the_provider() {
     let (together, _) = tokio::sync::broadcast::channel::<()>(1);
     let (end, arrive) = (together.clone(), std::sync::Arc::new(tokio::sync::Barrier::new(4)));
     let backend = Backend::new(move |mut wire| {
@@ -265,19 +268,19 @@ async fn connections_that_break_off_together_are_a_reason_to_ask_the_provider() 
         wire.expect("hi").await;
     }
     until(|| router.visits() == 0).await;
-    let before = looks(&router);
+    let before = queries(&router);
     *router.fake.status.lock().unwrap() = Status::Stopped;
     drop(together.send(()));
-    // Nobody asks for anything meanwhile.
+    // No client sends a request meanwhile.
     router.phase(Phase::Asleep).await;
-    assert!(looks(&router) - before <= 2, "{} times", looks(&router) - before);
+    assert!(queries(&router) - before <= 2, "{} times", queries(&router) - before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backend_that_closes_one_idle_connection_is_not_asked_about() {
+async fn one_closed_idle_connection_causes_no_query() {
     let (closes, closed) = (mpsc::channel::<()>(1), mpsc::channel::<()>(1));
     let (close, mut close_now) = closes;
-    let (tell, mut told) = closed;
+    let (report, mut reports) = closed;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let backend = tokio::spawn(async move {
@@ -287,16 +290,16 @@ async fn a_backend_that_closes_one_idle_connection_is_not_asked_about() {
         close_now.recv().await.unwrap();
         tokio::io::AsyncWriteExt::shutdown(&mut wire.0).await.unwrap();
         wire.closed().await;
-        tell.send(()).await.unwrap();
+        report.send(()).await.unwrap();
     });
     let router = Plan { threads: 1, ..Plan::new(address) }.run();
     let mut wire = router.connect().await;
     wire.send(GET).await;
     wire.head().await;
     wire.expect("hi").await;
-    let before = looks(&router);
+    let before = queries(&router);
     close.send(()).await.unwrap();
-    within(told.recv()).await.unwrap();
-    assert_eq!(looks(&router), before);
+    within(reports.recv()).await.unwrap();
+    assert_eq!(queries(&router), before);
     backend.await.unwrap();
 }

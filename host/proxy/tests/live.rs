@@ -1,4 +1,4 @@
-//! Live progress on the reserved path: what a waiting page is told.
+//! Live progress of waiting pages on the reserved path.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -12,12 +12,12 @@ use drowse_proxy::WaitingSettings;
 use drowse_routes::Waiting;
 use serde_json::Value;
 
-/// A waiting page as its script reads it.
+/// The data of a waiting page.
 struct Page {
     data: Value,
 }
 
-/// A stream of events.
+/// An event stream.
 struct Stream(Wire);
 
 /// One event.
@@ -37,21 +37,21 @@ impl Page {
         Self { data: serde_json::from_str(data).unwrap() }
     }
 
-    fn address(&self, which: &str) -> &str {
+    fn url(&self, which: &str) -> &str {
         self.data["live"][which].as_str().unwrap()
     }
 
     async fn follow(&self, router: &Router) -> Stream {
-        Stream::open(router, self.address("events"), "").await
+        Stream::open(router, self.url("events"), "").await
     }
 }
 
 // === impl Stream ===
 
 impl Stream {
-    async fn open(router: &Router, address: &str, lines: &str) -> Self {
+    async fn open(router: &Router, url: &str, lines: &str) -> Self {
         let mut wire = router.connect().await;
-        wire.send(get(address, lines)).await;
+        wire.send(get(url, lines)).await;
         let head = wire.head().await;
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         assert!(head.contains("content-type: text/event-stream"), "{head}");
@@ -59,7 +59,7 @@ impl Stream {
         Self(wire)
     }
 
-    /// One chunk's text: an event or a comment.
+    /// The text of one chunk: an event or a comment.
     async fn chunk(&mut self) -> String {
         let mut size = String::new();
         while !size.ends_with("\r\n") {
@@ -73,7 +73,7 @@ impl Stream {
     async fn next(&mut self) -> Event {
         loop {
             let chunk = self.chunk().await;
-            assert!(!chunk.is_empty(), "the stream has ended");
+            assert!(!chunk.is_empty(), "the stream must not end");
             if chunk.starts_with("event: alive\n") {
                 continue;
             }
@@ -88,7 +88,7 @@ impl Stream {
         }
     }
 
-    /// The event that says this phase.
+    /// The next event with this phase.
     async fn phase(&mut self, phase: &str) -> Event {
         loop {
             let event = self.next().await;
@@ -99,12 +99,12 @@ impl Stream {
     }
 }
 
-fn get(address: &str, lines: &str) -> String {
-    format!("GET {address} HTTP/1.1\r\nHost: app.test\r\n{lines}\r\n")
+fn get(url: &str, lines: &str) -> String {
+    format!("GET {url} HTTP/1.1\r\nHost: app.test\r\n{lines}\r\n")
 }
 
-fn last_get(address: &str) -> String {
-    get(address, "Connection: close\r\n")
+fn last_get(url: &str) -> String {
+    get(url, "Connection: close\r\n")
 }
 
 async fn asleep(settings: WaitingSettings) -> (Backend, Router) {
@@ -120,34 +120,34 @@ async fn asleep(settings: WaitingSettings) -> (Backend, Router) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_follows_the_wake_until_it_is_ready() {
+async fn a_page_gets_progress_until_the_workload_is_ready() {
     let (_backend, router) = asleep(WaitingSettings::default()).await;
     let page = Page::load(&router).await;
     assert_eq!(page.data["progress"]["phase"], "waking");
     let mut stream = page.follow(&router).await;
     let first = stream.next().await;
-    assert_eq!(first.data["phase"], "waking", "the state now comes at once");
+    assert_eq!(first.data["phase"], "waking", "the current state is sent at once");
     assert!(first.data["elapsed"].is_number());
     router.fake.may_start.add_permits(1);
     let ready = stream.phase("ready").await;
     assert_ne!(ready.id, first.id);
     assert_eq!(ready.data["state"], "ready");
-    assert_eq!(router.visits(), 0, "who looks is no visit");
+    assert_eq!(router.visits(), 0, "a progress stream is not a visit");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_asks_after_the_gate_has_opened_learns_that_it_has() {
+async fn a_page_that_subscribes_after_the_gate_has_opened_gets_ready() {
     let (_backend, router) = asleep(WaitingSettings::default()).await;
     let page = Page::load(&router).await;
     router.fake.may_start.add_permits(1);
     router.phase(Phase::Ready).await;
     assert_eq!(page.follow(&router).await.next().await.data["state"], "ready");
-    let answer = router.ask(&last_get(page.address("state"))).await;
+    let answer = router.ask(&last_get(page.url("state"))).await;
     assert!(answer.contains("application/json") && answer.contains("\"state\":\"ready\""));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_is_taken_up_again_begins_with_the_state_now() {
+async fn a_reopened_stream_starts_with_the_current_state() {
     let (_backend, router) = asleep(WaitingSettings::default()).await;
     let page = Page::load(&router).await;
     let mut stream = page.follow(&router).await;
@@ -156,12 +156,12 @@ async fn a_stream_that_is_taken_up_again_begins_with_the_state_now() {
     router.fake.may_start.add_permits(1);
     router.phase(Phase::Ready).await;
     let line = format!("Last-Event-ID: {last}\r\n");
-    let mut again = Stream::open(&router, page.address("events"), &line).await;
+    let mut again = Stream::open(&router, page.url("events"), &line).await;
     assert_eq!(again.next().await.data["phase"], "ready");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_joins_others_is_told_the_time_that_has_passed() {
+async fn a_new_subscriber_gets_the_elapsed_time() {
     let (backend, _) = Backend::answering(OK).await;
     let waiting = Waiting::Page;
     let plan = Plan { waiting, eager: false, threads: 1, ..Plan::new(backend.address) };
@@ -169,14 +169,14 @@ async fn a_page_that_joins_others_is_told_the_time_that_has_passed() {
     let page = Page::load(&router).await;
     let mut first = page.follow(&router).await;
     first.next().await;
-    // Nothing happens but time.
+    // Only time passes.
     tokio::time::sleep(Duration::from_millis(700)).await;
-    let told = page.follow(&router).await.next().await;
-    assert!(told.data["elapsed"].as_f64().unwrap() >= 0.7, "{}", told.data);
+    let event = page.follow(&router).await.next().await;
+    assert!(event.data["elapsed"].as_f64().unwrap() >= 0.7, "{}", event.data);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_only_looks_wakes_nothing_and_keeps_nothing_awake() {
+async fn progress_streams_wake_nothing_and_keep_nothing_awake() {
     let (backend, _) = Backend::answering(OK).await;
     let idle = Some(Duration::from_millis(200));
     let plan = Plan { waiting: Waiting::Page, eager: false, idle, ..Plan::new(backend.address) };
@@ -185,16 +185,16 @@ async fn who_only_looks_wakes_nothing_and_keeps_nothing_awake() {
     let mut stream = page.follow(&router).await;
     router.fake.may_start.add_permits(1);
     stream.phase("ready").await;
-    // It goes to sleep under the eyes of the page.
+    // The workload goes to sleep while the stream is open.
     stream.phase("asleep").await;
     assert_eq!((router.fake.starts(), router.fake.stops()), (1, 1));
-    let answer = router.ask(&last_get(page.address("state"))).await;
+    let answer = router.ask(&last_get(page.url("state"))).await;
     assert!(answer.contains("\"phase\":\"asleep\""), "{answer}");
     assert_eq!(router.fake.starts(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_is_told_with_the_time_of_the_next_try_and_no_detail() {
+async fn a_failure_has_a_reason_and_a_retry_time_but_no_details() {
     let (_backend, router) = asleep(WaitingSettings::default()).await;
     let message = "connect unix:///var/run/engine.sock 172.17.0.2: refused";
     let page = Page::load(&router).await;
@@ -209,30 +209,30 @@ async fn a_failure_is_told_with_the_time_of_the_next_try_and_no_detail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_page_of_ours_may_follow() {
+async fn only_signed_urls_get_progress() {
     let (_backend, router) = asleep(WaitingSettings::default()).await;
     let page = Page::load(&router).await;
-    let address = page.address("events").to_owned();
-    let place = "/.well-known/drowse/waiting/events";
-    for address in [
-        place.to_owned(),
-        format!("{place}?route=%2F"),
-        format!("{place}?route=%2F&key=00"),
-        address.replace("route=%2F", "route=%2Fother"),
+    let url = page.url("events").to_owned();
+    let endpoint = "/.well-known/drowse/waiting/events";
+    for url in [
+        endpoint.to_owned(),
+        format!("{endpoint}?route=%2F"),
+        format!("{endpoint}?route=%2F&key=00"),
+        url.replace("route=%2F", "route=%2Fother"),
         "/.well-known/drowse/other".to_owned(),
     ] {
-        let answer = router.ask(&last_get(&address)).await;
-        assert!(answer.starts_with("HTTP/1.1 404"), "{address}: {answer}");
+        let answer = router.ask(&last_get(&url)).await;
+        assert!(answer.starts_with("HTTP/1.1 404"), "{url}: {answer}");
     }
-    let post = last_get(&address).replace("GET", "POST");
+    let post = last_get(&url).replace("GET", "POST");
     let refused = router.ask(&post).await;
     assert!(refused.starts_with("HTTP/1.1 405") && refused.contains("allow: GET, HEAD\r\n"));
-    let other = last_get(&address).replace("app.test", "other.test");
+    let other = last_get(&url).replace("app.test", "other.test");
     assert!(router.ask(&other).await.starts_with("HTTP/1.1 404"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn there_are_only_so_many_streams_and_one_that_ends_makes_room() {
+async fn the_number_of_streams_is_limited_and_a_closed_stream_frees_its_place() {
     let settings = WaitingSettings { max_streams: 2, ..WaitingSettings::default() };
     let (_backend, router) = asleep(settings).await;
     let page = Page::load(&router).await;
@@ -240,16 +240,16 @@ async fn there_are_only_so_many_streams_and_one_that_ends_makes_room() {
     let mut second = page.follow(&router).await;
     first.next().await;
     second.next().await;
-    let full = router.ask(&last_get(page.address("events"))).await;
+    let full = router.ask(&last_get(page.url("events"))).await;
     assert!(full.starts_with("HTTP/1.1 503") && full.contains("streams-full"), "{full}");
-    let answer = router.ask(&last_get(page.address("state"))).await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "looking now and then is always possible");
+    let answer = router.ask(&last_get(page.url("state"))).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "polling is always possible");
     drop(first);
-    // The router notices that the client has gone.
+    // The router notices the disconnect.
     common::within(async {
         loop {
             let mut wire = router.connect().await;
-            wire.send(get(page.address("events"), "")).await;
+            wire.send(get(page.url("events"), "")).await;
             if wire.head().await.starts_with("HTTP/1.1 200") {
                 return;
             }
@@ -259,7 +259,7 @@ async fn there_are_only_so_many_streams_and_one_that_ends_makes_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_streams_are_told_the_same_and_all_of_them() {
+async fn every_change_reaches_all_streams() {
     let (_backend, router) = asleep(WaitingSettings::default()).await;
     let page = Page::load(&router).await;
     let mut streams = Vec::new();
@@ -276,21 +276,21 @@ async fn many_streams_are_told_the_same_and_all_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_end_when_the_router_does() {
+async fn streams_end_at_shutdown() {
     let (_backend, router) = asleep(WaitingSettings::default()).await;
     let mut stream = Page::load(&router).await.follow(&router).await;
     stream.next().await;
-    assert!(router.shutdown(common::LONG).await, "nothing had to be cut off");
-    assert_eq!(stream.chunk().await, "", "it ends as it should");
+    assert!(router.shutdown(common::LONG).await, "shutdown was graceful");
+    assert_eq!(stream.chunk().await, "", "the stream ends with an empty chunk");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn log_lines_are_shown_only_where_the_operator_says_so() {
+async fn log_lines_are_shown_only_if_configured() {
     for (logs, lines) in [(0, Value::Array(Vec::new())), (2, serde_json::json!(["two", "three"]))] {
         let settings = WaitingSettings { logs, ..WaitingSettings::default() };
         let (_backend, router) = asleep(settings).await;
-        let said = ["one", "\u{1b}[31mtwo\u{1b}[0m", "three"].map(str::to_owned);
-        *router.fake.logs.lock().unwrap() = said.to_vec();
+        let logs_of_app = ["one", "\u{1b}[31mtwo\u{1b}[0m", "three"].map(str::to_owned);
+        *router.fake.logs.lock().unwrap() = logs_of_app.to_vec();
         let page = Page::load(&router).await;
         assert_eq!(page.data["progress"]["logs"], lines);
         assert_eq!(page.follow(&router).await.next().await.data["logs"], lines);
@@ -310,7 +310,7 @@ async fn new_log_lines_reach_the_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_provider_is_doing_is_the_last_line() {
+async fn the_providers_own_progress_is_the_last_line() {
     let settings = WaitingSettings { logs: 2, ..WaitingSettings::default() };
     let (_backend, router) = asleep(settings).await;
     *router.fake.logs.lock().unwrap() = ["one", "two"].map(str::to_owned).to_vec();
@@ -325,7 +325,7 @@ async fn what_the_provider_is_doing_is_the_last_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn switched_off_the_path_belongs_to_the_workload() {
+async fn without_live_progress_the_reserved_path_reaches_the_workload() {
     let settings = WaitingSettings { live: false, ..WaitingSettings::default() };
     let (_backend, router) = asleep(settings).await;
     let page = Page::load(&router).await;
@@ -337,7 +337,7 @@ async fn switched_off_the_path_belongs_to_the_workload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_other_path_belongs_to_the_workload() {
+async fn every_other_path_reaches_the_workload() {
     let (_backend, router) = asleep(WaitingSettings::default()).await;
     router.workload.wake(drowse_core::Cause::new(drowse_core::Source::Request));
     router.fake.may_start.add_permits(1);

@@ -1,4 +1,4 @@
-//! What a visitor meets at a closed gate.
+//! Visitors at a closed gate: held requests, the waiting page, rejections and their limits.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -20,21 +20,21 @@ async fn asleep(waiting: Waiting) -> (Backend, common::Router) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_visitor_is_answered_by_the_woken_backend() {
-    let (backend, mut told) = Backend::answering(OK).await;
+    let (backend, mut requests) = Backend::answering(OK).await;
     let router = Plan { eager: false, ..Plan::new(backend.address) }.run();
     let mut wire = router.connect().await;
     wire.send(GET).await;
     until(|| router.fake.starts() == 1 && router.workload.waiting() == 1).await;
-    assert_eq!(router.visits(), 0, "waiting is no visit");
+    assert_eq!(router.visits(), 0, "a held request is not a visit");
     router.fake.may_start.add_permits(1);
     assert!(wire.head().await.starts_with("HTTP/1.1 200 OK"));
     wire.expect("hi").await;
-    assert!(told.recv().await.unwrap().starts_with("GET / HTTP/1.1"));
+    assert!(requests.recv().await.unwrap().starts_with("GET / HTTP/1.1"));
     until(|| router.visits() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_held_visitors_are_one_start() {
+async fn two_hundred_held_visitors_cause_one_start() {
     let (_backend, router) = asleep(Waiting::Hold).await;
     let mut visitors = JoinSet::new();
     for _ in 0..200 {
@@ -53,10 +53,10 @@ async fn two_hundred_held_visitors_are_one_start() {
     assert_eq!(router.fake.starts(), 1);
 }
 
-/// The ways in which hyper looks, or does not look, at a client that is being served. The last
-/// leaves bytes in the kernel, as many as surely fit in front of the end.
+/// Covers all states in which hyper does or does not read from a client during a request. The last
+/// one leaves bytes in the kernel's buffer, few enough for the end of the stream to be seen.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_held_visitor_that_leaves_frees_its_place_and_the_wake_goes_on() {
+async fn a_held_visitor_that_disconnects_is_released_and_the_wake_continues() {
     let post = "POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 300000\r\n";
     for request in [
         GET.to_owned(),
@@ -78,7 +78,7 @@ async fn a_held_visitor_that_leaves_frees_its_place_and_the_wake_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_held_body_is_complete_although_it_was_watched_for_a_hang_up() {
+async fn a_held_body_is_complete_although_the_socket_is_watched_for_a_disconnect() {
     let backend = Backend::new(|mut wire| async move {
         assert!(wire.head().await.contains("content-length: 300000"));
         let body = wire.exactly(300_000).await;
@@ -90,7 +90,7 @@ async fn a_held_body_is_complete_although_it_was_watched_for_a_hang_up() {
     let mut wire = router.connect().await;
     wire.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 300000\r\n\r\n").await;
     let body: Vec<u8> = (0..300_000).map(|n| b'a' + (n % 26) as u8).collect();
-    // Piece by piece, so that the watch sees many arrivals.
+    // In parts, so that the watch sees many arrivals.
     for piece in body[..100_000].chunks(10_000) {
         wire.send(piece).await;
         tokio::task::yield_now().await;
@@ -103,7 +103,7 @@ async fn a_held_body_is_complete_although_it_was_watched_for_a_hang_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_held_visitors_patience_ends_in_504() {
+async fn a_held_visitor_gets_504_after_the_hold_timeout() {
     let (backend, _) = Backend::answering(OK).await;
     let hold_timeout = Duration::from_millis(100);
     let router = Plan { hold_timeout, eager: false, ..Plan::new(backend.address) }.run();
@@ -115,7 +115,7 @@ async fn a_held_visitors_patience_ends_in_504() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_wake_is_told_without_the_operators_details() {
+async fn a_failed_wake_is_reported_without_the_operators_details() {
     let (_backend, router) = asleep(Waiting::Hold).await;
     let message = "connect unix:///var/run/engine.sock 172.17.0.2: refused";
     *router.fake.refusal.lock().unwrap() = Some(Failure::new(ErrorCode::Unavailable, message));
@@ -128,7 +128,7 @@ async fn a_failed_wake_is_told_without_the_operators_details() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_wakes_and_reloads_and_is_no_visit() {
+async fn the_waiting_page_wakes_reloads_and_is_no_visit() {
     let (_backend, router) = asleep(Waiting::Page).await;
     let answer = router.ask(LAST_GET).await;
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable"), "{answer}");
@@ -162,7 +162,7 @@ async fn a_rejected_visitor_wakes_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn auto_shows_browsers_the_page_and_holds_everybody_else() {
+async fn auto_shows_browsers_the_page_and_holds_other_clients() {
     let (_backend, router) = asleep(Waiting::Auto).await;
     let browser = |line: &str| {
         format!("GET / HTTP/1.1\r\nHost: app.test\r\n{line}\r\nConnection: close\r\n\r\n")
@@ -189,19 +189,19 @@ async fn auto_shows_browsers_the_page_and_holds_everybody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rejected_uploads_answer_arrives_and_the_client_may_finish_its_sentence() {
+async fn the_response_to_a_rejected_upload_arrives_and_the_client_may_finish_sending() {
     let (_backend, router) = asleep(Waiting::Reject).await;
     let mut wire = router.connect().await;
     wire.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 8000000\r\n\r\n").await;
     assert!(wire.head().await.starts_with("HTTP/1.1 503"));
-    // Fails with a reset when the connection is closed under it.
+    // Fails with a reset if the router closes the connection during the upload.
     wire.send(vec![b'x'; 8_000_000]).await;
     wire.0.shutdown().await.unwrap();
     wire.rest().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_route_holds_what_a_page_would_lose() {
+async fn a_page_route_holds_requests_that_a_page_cannot_replace() {
     let backend = Backend::new(|mut wire| async move {
         let head = wire.head().await;
         if head.starts_with("POST") {
@@ -228,11 +228,11 @@ async fn a_page_route_holds_what_a_page_would_lose() {
     }
 }
 
-/// A client that asks first waits for the gate before it sends its body, RFC 9110 §10.1.1.
+/// A client that sends `Expect: 100-continue` sends its body when the gate opens (RFC 9110 §10.1.1).
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_is_told_to_continue_only_when_the_gate_has_opened() {
+async fn a_client_gets_100_continue_only_after_the_gate_has_opened() {
     let backend = Backend::new(|mut wire| async move {
-        assert!(!wire.head().await.contains("expect:"), "answered by the router");
+        assert!(!wire.head().await.contains("expect:"), "the router responds to it");
         assert_eq!(wire.exactly(300_000).await, "x".repeat(300_000));
         wire.send(OK).await;
     })
@@ -246,7 +246,11 @@ async fn a_client_is_told_to_continue_only_when_the_gate_has_opened() {
     until(|| router.workload.waiting() == 1 && router.fake.starts() == 1).await;
     let mut early = [0; 1];
     let silent = wire.0.try_read(&mut early).unwrap_err();
-    assert_eq!(silent.kind(), std::io::ErrorKind::WouldBlock, "nothing is said while it is held");
+    assert_eq!(
+        silent.kind(),
+        std::io::ErrorKind::WouldBlock,
+        "no bytes are sent while the request is held"
+    );
     router.fake.may_start.add_permits(1);
     assert_eq!(wire.head().await, "HTTP/1.1 100 Continue\r\n\r\n");
     wire.send("x".repeat(300_000)).await;
@@ -255,7 +259,7 @@ async fn a_client_is_told_to_continue_only_when_the_gate_has_opened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_visitor_more_than_may_be_held_is_refused_by_name() {
+async fn a_visitor_beyond_the_maximum_gets_queue_full() {
     let (backend, _) = Backend::answering(OK).await;
     let all = WaitingSettings { max_held: 3, ..WaitingSettings::default() };
     let each = HttpLimits { max_held: 3, ..HttpLimits::default() };
@@ -275,7 +279,7 @@ async fn one_visitor_more_than_may_be_held_is_refused_by_name() {
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(answer.contains("retry-after: ") && answer.contains("\"code\":\"queue-full\""));
         assert!(answer.contains("the queue of waiting visitors is full"), "{answer}");
-        // A place that is given up is there for the next one.
+        // A released place is free for the next visitor.
         drop(held.pop());
         until(|| router.workload.waiting() == 2).await;
         let mut next = router.connect().await;
@@ -290,7 +294,7 @@ async fn one_visitor_more_than_may_be_held_is_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_visitor_that_finds_the_queue_full_wakes_all_the_same() {
+async fn a_visitor_that_gets_queue_full_still_wakes_the_workload() {
     let (backend, _) = Backend::answering(OK).await;
     let waiting_settings = WaitingSettings { max_held: 0, ..WaitingSettings::default() };
     let router = Plan { eager: false, waiting_settings, ..Plan::new(backend.address) }.run();
@@ -299,7 +303,7 @@ async fn a_visitor_that_finds_the_queue_full_wakes_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_is_told_how_far_the_wake_has_come() {
+async fn a_problem_response_contains_the_progress_of_the_wake() {
     let (_backend, router) = asleep(Waiting::Reject).await;
     let answer = router.ask(LAST_GET).await;
     assert!(answer.contains("application/problem+json"), "{answer}");

@@ -12,7 +12,7 @@ use super::*;
 /// A user that is neither root nor this one.
 const ANOTHER: u32 = 4711;
 
-async fn refused(socket: &std::path::Path) -> String {
+async fn untrusted(socket: &std::path::Path) -> String {
     match Client::new(socket).status().await {
         Err(error @ ClientError::Untrusted { .. }) => error.to_string(),
         other => panic!("{other:?}"),
@@ -29,36 +29,36 @@ async fn a_socket_in_a_directory_of_another_user_is_not_used() {
     let listener = UnixListener::bind(&socket).unwrap();
     listener.set_nonblocking(true).unwrap();
     chown(directory.path(), Some(ANOTHER), None).unwrap();
-    let why = refused(&socket).await;
+    let why = untrusted(&socket).await;
     assert!(why.contains("belongs to another user") && why.contains("nothing was sent"), "{why}");
-    assert!(listener.accept().is_err(), "it was not even connected to");
+    assert!(listener.accept().is_err(), "no connection was made");
 
-    // A link of another user is as good as a directory of theirs.
+    // A symbolic link of another user is refused like a directory of theirs.
     let real = tempfile::tempdir().unwrap();
     let _listener = UnixListener::bind(real.path().join("control.sock")).unwrap();
     let links = tempfile::tempdir().unwrap();
     let link = links.path().join("drowse");
     std::os::unix::fs::symlink(real.path(), &link).unwrap();
     std::os::unix::fs::lchown(&link, Some(ANOTHER), None).unwrap();
-    assert!(refused(&link.join("control.sock")).await.contains("belongs to another user"));
+    assert!(untrusted(&link.join("control.sock")).await.contains("belongs to another user"));
 }
 
 #[tokio::test]
-async fn a_socket_in_a_directory_that_others_may_write_to_is_not_used() {
+async fn a_socket_in_a_directory_writable_for_others_is_not_used() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("control.sock");
     let _listener = UnixListener::bind(&socket).unwrap();
     for others in [0o777, 0o1777, 0o770] {
         fs::set_permissions(directory.path(), Permissions::from_mode(others)).unwrap();
-        let why = refused(&socket).await;
+        let why = untrusted(&socket).await;
         assert!(why.contains("others may write to its directory"), "{why}");
     }
 }
 
-/// The directory is right, and yet another user's process listens: it got in there before the
-/// directory was what it is.
+/// A process of another user listens although the directory is private: it bound the socket before
+/// the mode was set.
 #[tokio::test]
-async fn a_process_of_another_user_is_not_spoken_to() {
+async fn nothing_is_sent_to_a_process_of_another_user() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -80,15 +80,15 @@ async fn a_process_of_another_user_is_not_spoken_to() {
         std::io::BufRead::lines(std::io::BufReader::new(listener.stdout.take().unwrap()));
     assert_eq!(lines.next().unwrap().unwrap(), "up");
     fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
-    let why = refused(&socket).await;
+    let why = untrusted(&socket).await;
     assert!(why.contains("a process of user 4711 listens on it"), "{why}");
     assert_eq!(lines.next().unwrap().unwrap(), "0", "nothing was sent");
     listener.wait().unwrap();
 }
 
 #[tokio::test]
-async fn a_directory_that_is_not_there_means_that_no_router_runs() {
+async fn without_the_directory_no_router_is_running() {
     let directory = tempfile::tempdir().unwrap();
-    let nowhere = Client::new(directory.path().join("none/control.sock")).status().await;
-    assert!(matches!(nowhere, Err(ClientError::NotRunning { .. })), "{nowhere:?}");
+    let result = Client::new(directory.path().join("none/control.sock")).status().await;
+    assert!(matches!(result, Err(ClientError::NotRunning { .. })), "{result:?}");
 }

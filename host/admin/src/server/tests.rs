@@ -11,10 +11,10 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::client::{Client, ClientError};
 
-/// Knows one workload, and remembers what it was asked.
+/// A control with one workload, which records the requests.
 #[derive(Default)]
-struct Scripted {
-    asked: Mutex<Vec<(String, Order)>>,
+struct FakeControl {
+    requests: Mutex<Vec<(String, OperationRequest)>>,
     changes: OnceLock<broadcast::Sender<PhaseChange>>,
 }
 
@@ -61,13 +61,13 @@ fn woken() -> Entry {
     }
 }
 
-/// At the command line, with a wait.
-fn order(action: Action, wait: Option<Duration>) -> Order {
-    Order { action, wait, source: Source::Cli }
+/// A request of the command line.
+fn request(action: Action, wait: Option<Duration>) -> OperationRequest {
+    OperationRequest { action, wait, source: Source::Cli }
 }
 
 #[async_trait]
-impl Control for Scripted {
+impl Control for FakeControl {
     fn status(&self) -> RouterStatus {
         RouterStatus {
             version: "0.1.0".to_owned(),
@@ -88,9 +88,13 @@ impl Control for Scripted {
         }
     }
 
-    async fn operate(&self, name: &str, order: Order) -> Result<WorkloadStatus, Failure> {
-        self.asked.lock().unwrap().push((name.to_owned(), order));
-        match (order.action, name) {
+    async fn operate(
+        &self,
+        name: &str,
+        request: OperationRequest,
+    ) -> Result<WorkloadStatus, Failure> {
+        self.requests.lock().unwrap().push((name.to_owned(), request));
+        match (request.action, name) {
             (Action::Sleep { .. }, _) => {
                 Err(Failure::new(ErrorCode::Timeout, "still stopping after 1 s"))
             }
@@ -110,10 +114,10 @@ impl Control for Scripted {
     }
 }
 
-/// A client of a router that lives as long as the test.
+/// A server and its client, for the duration of a test.
 struct Fixture {
     client: Client,
-    control: Arc<Scripted>,
+    control: Arc<FakeControl>,
     end: oneshot::Sender<()>,
     served: tokio::task::JoinHandle<std::io::Result<()>>,
     directory: tempfile::TempDir,
@@ -126,7 +130,7 @@ impl Fixture {
         let socket = ControlSocket::bind(&directory.path().join("control.sock")).unwrap();
         let path = socket.path().to_owned();
         let client = Client::new(&path);
-        let control = Arc::new(Scripted::default());
+        let control = Arc::new(FakeControl::default());
         let (end, ended) = oneshot::channel();
         let served = tokio::spawn(serve(socket, control.clone(), async {
             ended.await.ok();
@@ -136,44 +140,44 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn a_status_comes_back_as_it_was_given() {
+async fn the_status_reaches_the_client_unchanged() {
     let fixture = Fixture::start();
     let status = fixture.client.status().await.unwrap();
     assert_eq!((status.pid, status.workloads.len()), (7, 1));
     assert_eq!(status.workloads[0].generation, Generation(3));
     let workload = fixture.client.workload("n1/104").await.unwrap();
     assert_eq!(workload.name.as_str(), "n1/104");
-    let nobody = fixture.client.workload("wiki").await.unwrap_err();
-    assert!(matches!(nobody, ClientError::Refused(problem) if problem.status == 404));
+    let unknown = fixture.client.workload("wiki").await.unwrap_err();
+    assert!(matches!(unknown, ClientError::Refused(problem) if problem.status == 404));
 }
 
 #[tokio::test]
 async fn a_name_with_slashes_and_a_wait_reach_the_control() {
     let fixture = Fixture::start();
     let wait = Some(Duration::from_millis(1500));
-    let wake = order(Action::Wake, wait);
+    let wake = request(Action::Wake, wait);
     let status = fixture.client.operate("n1/104", wake).await.unwrap();
     assert_eq!(status.phase, Phase::Ready);
-    assert_eq!(*fixture.control.asked.lock().unwrap(), [("n1/104".to_owned(), wake)]);
+    assert_eq!(*fixture.control.requests.lock().unwrap(), [("n1/104".to_owned(), wake)]);
 }
 
 #[tokio::test]
-async fn a_failure_comes_back_with_its_code_and_its_words() {
+async fn a_failure_reaches_the_client_with_code_and_message() {
     let fixture = Fixture::start();
-    let [wake, sleep, ..] = Action::GENTLE.map(|action| order(action, None));
+    let [wake, sleep, ..] = Action::ALL.map(|action| request(action, None));
     let Err(ClientError::Refused(problem)) = fixture.client.operate("wiki", wake).await else {
-        panic!("it was let in")
+        panic!("the request must fail")
     };
     assert_eq!((problem.status, &problem.code), (404, &ErrorCode::NotFound));
     assert_eq!(problem.detail, "there is no such workload");
     let Err(ClientError::Refused(problem)) = fixture.client.operate("wiki", sleep).await else {
-        panic!("it was let in")
+        panic!("the request must fail")
     };
     assert_eq!((problem.status, problem.code), (504, ErrorCode::Timeout));
 }
 
 #[tokio::test]
-async fn when_the_router_ends_the_socket_is_gone_and_the_client_says_so() {
+async fn a_stopped_router_removes_the_socket_and_the_client_reports_it() {
     let Fixture { client, end, served, directory, .. } = Fixture::start();
     end.send(()).unwrap();
     served.await.unwrap().unwrap();
@@ -184,7 +188,7 @@ async fn when_the_router_ends_the_socket_is_gone_and_the_client_says_so() {
 }
 
 #[tokio::test]
-async fn a_path_or_method_that_is_not_there_is_a_problem_too() {
+async fn an_unknown_path_or_method_is_a_problem() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let fixture = Fixture::start();
     for (head, status) in [("GET /v0/nothing", "404"), ("DELETE /v0/status", "405")] {
@@ -200,27 +204,27 @@ async fn a_path_or_method_that_is_not_there_is_a_problem_too() {
 }
 
 #[tokio::test]
-async fn an_order_to_sleep_by_force_reaches_the_control() {
+async fn a_forced_sleep_reaches_the_control() {
     let fixture = Fixture::start();
-    let sleep = order(Action::Sleep { force: true }, Some(Duration::from_secs(1)));
+    let sleep = request(Action::Sleep { force: true }, Some(Duration::from_secs(1)));
     fixture.client.operate("n1/104", sleep).await.unwrap_err();
-    assert_eq!(*fixture.control.asked.lock().unwrap(), [("n1/104".to_owned(), sleep)]);
+    assert_eq!(*fixture.control.requests.lock().unwrap(), [("n1/104".to_owned(), sleep)]);
 }
 
 #[tokio::test]
-async fn orders_to_restart_and_to_make_anew_reach_the_control() {
+async fn restart_and_recreate_reach_the_control() {
     let fixture = Fixture::start();
-    let restart = order(Action::Restart { force: true }, None);
-    let recreate = order(Action::Recreate { force: false, refresh: true }, None);
+    let restart = request(Action::Restart { force: true }, None);
+    let recreate = request(Action::Recreate { force: false, refresh: true }, None);
     fixture.client.operate("n1/104", restart).await.unwrap();
     fixture.client.operate("n1/104", recreate).await.unwrap();
-    let orders: Vec<Order> =
-        fixture.control.asked.lock().unwrap().iter().map(|(_, order)| *order).collect();
-    assert_eq!(orders, [restart, recreate]);
+    let requests: Vec<OperationRequest> =
+        fixture.control.requests.lock().unwrap().iter().map(|(_, request)| *request).collect();
+    assert_eq!(requests, [restart, recreate]);
 }
 
 #[tokio::test]
-async fn operations_come_back_as_many_as_were_asked_for() {
+async fn operations_are_limited_to_the_requested_number() {
     let fixture = Fixture::start();
     let entries = fixture.client.operations(Some("n1/104"), 3).await.unwrap();
     assert_eq!((entries.len(), entries[0].kind), (3, Kind::Wake));
@@ -228,7 +232,7 @@ async fn operations_come_back_as_many_as_were_asked_for() {
 }
 
 #[tokio::test]
-async fn phase_changes_are_told_as_events_and_a_slow_reader_learns_what_it_missed() {
+async fn phase_changes_are_streamed_and_a_slow_client_gets_the_number_missed() {
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     let fixture = Fixture::start();
     let stream = tokio::net::UnixStream::connect(&fixture.socket).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use drowse_admin::{Action, Client, Order};
+use drowse_admin::{Action, Client, OperationRequest};
 use drowse_core::{Source, WorkloadStatus};
 
 use crate::{
@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 pub(crate) fn operate(operate: &Operate, action: Action, output: &Output) -> Result<(), Error> {
     let client = client(&operate.running)?;
-    let order = Order { action, wait: operate.wait, source: Source::Cli };
+    let order = OperationRequest { action, wait: operate.wait, source: Source::Cli };
     let name = &operate.name;
     let status = runtime()?.block_on(async {
         tokio::select! {

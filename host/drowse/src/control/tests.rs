@@ -24,8 +24,8 @@ impl Prober for Blind {
 }
 
 /// An operator's, with this wait.
-fn order(action: Action, wait: Option<Duration>) -> Order {
-    Order { action, wait, source: Source::Cli }
+fn order(action: Action, wait: Option<Duration>) -> OperationRequest {
+    OperationRequest { action, wait, source: Source::Cli }
 }
 
 /// A control over a router with one workload, whose provider has no plugin.

@@ -1,4 +1,4 @@
-//! A router with a scripted provider in front of scripted backends, all on loopback.
+//! A router with a fake provider and scripted backends, all on loopback.
 
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
@@ -29,43 +29,43 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Longer than anything here takes.
+/// Longer than any step of a test takes.
 pub const LONG: Duration = Duration::from_secs(20);
 
-/// A platform with one target.
+/// A fake platform with one target.
 pub struct Fake {
     name: ProviderName,
-    /// Where the target is reached after its next start.
+    /// The target's address after its next start.
     pub address: Mutex<SocketAddr>,
     pub status: Mutex<Status>,
-    /// It runs and is reached nowhere.
+    /// The target runs without an address.
     pub unreachable: AtomicBool,
     events: mpsc::Sender<ProviderEvent>,
     reported: Mutex<Option<mpsc::Receiver<ProviderEvent>>>,
-    /// How often somebody asked for it.
+    /// Number of status queries.
     pub looks: AtomicUsize,
-    /// One permit for each start that may end.
+    /// One permit for each start that may complete.
     pub may_start: Semaphore,
-    /// Starts work, and what was started has ended when somebody looks.
+    /// Starts succeed, and the target has exited at the next query.
     pub ends_at_once: AtomicBool,
-    /// What the next starts say instead.
+    /// The failure of the next starts.
     pub refusal: Mutex<Option<Failure>>,
     pub starts: AtomicUsize,
     pub stops: AtomicUsize,
-    /// What the target has logged, and how often somebody asked.
+    /// The target's log lines, and the number of requests for them.
     pub logs: Mutex<Vec<String>>,
-    /// What it is doing for the target.
+    /// The provider's report of its own progress.
     pub said: Mutex<Option<String>>,
     pub asked: AtomicUsize,
-    /// The host that is reported instead of the address's own.
+    /// The reported host, in place of the address.
     pub host: Mutex<Option<String>>,
-    /// Where no connection may be made.
+    /// The address that the dial policy refuses.
     pub refused: Mutex<Option<SocketAddr>>,
-    /// Each connection that was judged: the reported host and the address.
+    /// The dials that were checked: reported host and address.
     pub dials: Mutex<Vec<(String, SocketAddr)>>,
 }
 
-/// A router with one workload called `app`.
+/// A router with one workload named `app`.
 pub struct Router {
     pub address: SocketAddr,
     pub engine: Arc<Engine>,
@@ -88,7 +88,7 @@ pub struct Plan {
     pub identity_headers: Vec<String>,
     /// Further routes to the workload, for these paths.
     pub paths: Vec<(&'static str, Option<Auth>)>,
-    /// Starts end at once.
+    /// Starts complete at once.
     pub eager: bool,
     pub threads: usize,
 }
@@ -100,13 +100,13 @@ pub struct Backend {
     task: JoinHandle<()>,
 }
 
-/// A port that refuses connections and that nobody else gets meanwhile.
+/// A reserved port that refuses connections.
 pub struct Refusing {
     pub address: SocketAddr,
     _socket: Socket,
 }
 
-/// A raw connection that is read in pieces that make sense.
+/// A raw connection, read in protocol units.
 pub struct Wire(pub TcpStream);
 
 // === impl Fake ===
@@ -144,14 +144,14 @@ impl Fake {
         self.stops.load(Ordering::SeqCst)
     }
 
-    /// It has ended without being told to, and is reached elsewhere after its next start.
+    /// Exits without a stop; the target has another address after its next start.
     pub fn ends(&self, next: SocketAddr) {
         let mut status = self.status.lock().unwrap();
         *self.address.lock().unwrap() = next;
         *status = Status::Stopped;
     }
 
-    /// Reports what it is now.
+    /// Sends an event with the current observation.
     pub async fn report(&self) {
         let target = Target { handle: "app".into(), settings: "{}".into() };
         self.events.send(ProviderEvent::Changed(self.observe(&target))).await.unwrap();
@@ -237,7 +237,7 @@ impl Provider for Fake {
     async fn check_dial(&self, _: &Target, host: &str, address: SocketAddr) -> Result<(), String> {
         self.dials.lock().unwrap().push((host.to_owned(), address));
         match *self.refused.lock().unwrap() {
-            Some(refused) if refused == address => Err(format!("{address} is not for visitors")),
+            Some(refused) if refused == address => Err(format!("{address} is refused")),
             _ => Ok(()),
         }
     }
@@ -347,7 +347,7 @@ impl Router {
         Wire(TcpStream::connect(self.address).await.unwrap())
     }
 
-    /// One request on a connection of its own, and everything that comes back.
+    /// Sends one request on a new connection and returns all bytes of the response.
     pub async fn ask(&self, request: &str) -> String {
         let mut wire = self.connect().await;
         wire.send(request).await;
@@ -402,21 +402,21 @@ impl Backend {
         Self { address, accepted, task }
     }
 
-    /// Answers every request without a body with the same bytes, and tells what it was asked.
-    pub async fn answering(answer: &'static str) -> (Self, mpsc::Receiver<String>) {
-        let (tell, told) = mpsc::channel(1000);
+    /// Responds to every request without a body with these bytes, and reports the requests.
+    pub async fn answering(response: &'static str) -> (Self, mpsc::Receiver<String>) {
+        let (sender, requests) = mpsc::channel(1000);
         let backend = Self::new(move |mut wire| {
-            let tell = tell.clone();
+            let sender = sender.clone();
             async move {
                 while let Some(head) = wire.try_head().await {
-                    // The test may not want to know.
-                    let _ = tell.send(head).await;
-                    wire.send(answer).await;
+                    // The test may ignore the requests.
+                    let _ = sender.send(head).await;
+                    wire.send(response).await;
                 }
             }
         })
         .await;
-        (backend, told)
+        (backend, requests)
     }
 
     pub fn accepted(&self) -> usize {
@@ -439,7 +439,7 @@ impl Refusing {
         Self { address, _socket: socket }
     }
 
-    /// Accepts connections on it until the listener is dropped.
+    /// Accepts connections on the port until the listener is dropped.
     pub fn listen(&self) -> TcpListener {
         let socket = Self::bound(self.address);
         socket.set_nonblocking(true).unwrap();
@@ -462,7 +462,7 @@ impl Wire {
         within(self.0.write_all(bytes.as_ref())).await.unwrap();
     }
 
-    /// A message's head with its empty line, or nothing when the peer closes before it.
+    /// The head of a message with its empty line. None if the peer closes before it.
     pub async fn try_head(&mut self) -> Option<String> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -489,14 +489,14 @@ impl Wire {
         assert_eq!(self.exactly(text.len()).await, text);
     }
 
-    /// Everything until the peer closes.
+    /// All bytes until the peer closes.
     pub async fn rest(&mut self) -> String {
         let mut bytes = Vec::new();
         within(self.0.read_to_end(&mut bytes)).await.unwrap();
         String::from_utf8(bytes).unwrap()
     }
 
-    /// The peer has closed, politely or not.
+    /// Waits until the peer closes or resets the connection.
     pub async fn closed(&mut self) {
         let mut scrap = [0; 1024];
         loop {
@@ -508,15 +508,15 @@ impl Wire {
     }
 }
 
-/// Nothing here may hang.
-pub async fn within<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LONG, what).await.expect("it happens in time")
+/// Fails the test if the future takes longer than [`LONG`].
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, future).await.expect("done in time")
 }
 
-/// Waits for something that cannot be waited for otherwise.
-pub async fn until(mut seen: impl FnMut() -> bool) {
+/// Polls a condition that has no event to wait for.
+pub async fn until(mut condition: impl FnMut() -> bool) {
     within(async {
-        while !seen() {
+        while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     })
@@ -526,5 +526,5 @@ pub async fn until(mut seen: impl FnMut() -> bool) {
 pub const GET: &str = "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n";
 pub const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 
-/// A GET after whose answer the connection closes.
+/// A GET whose response closes the connection.
 pub const LAST_GET: &str = "GET / HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n";
