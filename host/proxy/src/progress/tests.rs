@@ -136,7 +136,7 @@ fn a_need_is_met_when_its_dependent_no_longer_waits_for_it() {
     let waits = snapshot(Phase::Waking, Some(Stage::Needs(missing)));
     assert!(!is_met(&waits, &name("db")) && is_met(&waits, &name("cache")));
     assert!(is_met(&snapshot(Phase::Waking, Some(Stage::Starting)), &name("db")));
-    let queued = snapshot(Phase::Waking, Some(Stage::Queued { place: 1, of: 1 }));
+    let queued = snapshot(Phase::Waking, Some(Stage::Queued { position: 1, length: 1 }));
     assert!(!is_met(&queued, &name("db")));
     assert!(!is_met(&snapshot(Phase::Failed, None), &name("db")));
 }
