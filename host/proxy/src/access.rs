@@ -25,7 +25,7 @@ pub use auth::check_users;
 pub(crate) use auth::{ForwardAuthClient, authenticate};
 pub(crate) use client_address::{client_address, client_network};
 pub(crate) use identity::{Identity, strip_identity_headers, strip_trailers};
-pub(crate) use wake_policy::{ClosedGateAction, WakePolicy};
+pub(crate) use wake_policy::{ClosedGateAction, Denied, WakePolicy};
 
 /// Access state that all threads share.
 pub(crate) struct AccessControl {

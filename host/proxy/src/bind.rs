@@ -1,4 +1,4 @@
-//! Taking the sockets.
+//! Binding listening sockets.
 
 use std::{
     io::{self, ErrorKind},
@@ -10,31 +10,33 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::settings::ListenerSettings;
 
-/// Connections that the kernel completes before we accept them.
+/// Maximum completed connections in the kernel's accept queue.
 const BACKLOG: i32 = 4096;
-/// A peer that has said nothing for so long is asked whether it is still there.
-const ALIVE_AFTER: Duration = Duration::from_secs(60);
-const ALIVE_EVERY: Duration = Duration::from_secs(15);
-const ALIVE_TRIES: u32 = 4;
+/// Idle time of a connection before the first keepalive probe.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
+/// Time between two keepalive probes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Unanswered keepalive probes after which the connection is closed.
+const KEEPALIVE_RETRIES: u32 = 4;
 
-/// A listener that is bound.
+/// A bound listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listening {
     /// The listener's name.
     pub name: String,
-    /// Where it listens; the port is the kernel's choice if it was configured as 0.
+    /// The address; its port was chosen by the kernel if it was configured as 0.
     pub address: SocketAddr,
 }
 
-/// A listener that could not be bound, with what to do about it.
+/// A listener that could not be bound. The message says what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("listener {listener:?}: bind {address}: {source}: {}", advice(source.kind()))]
 pub struct BindError {
     /// The listener's name.
     pub listener: String,
-    /// Where it was to listen.
+    /// The configured address.
     pub address: SocketAddr,
-    /// What the system said.
+    /// The system's error.
     pub source: io::Error,
 }
 
@@ -56,15 +58,15 @@ fn advice(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// One listening socket for each thread, all on the same address.
+/// Binds one listening socket for each thread, all on the same address.
 pub(crate) fn bind(
     settings: &ListenerSettings,
     threads: usize,
 ) -> Result<(SocketAddr, Vec<TcpListener>), BindError> {
     let error =
         |source| BindError { listener: settings.name.clone(), address: settings.bind, source };
-    // Sockets that share a port by SO_REUSEPORT are not told of each other; without it the
-    // kernel says whether somebody else, perhaps another router, is there already.
+    // With SO_REUSEPORT the kernel does not report another process on the port, such as a second
+    // router. A first attempt without it does.
     if settings.bind.port() != 0 {
         socket(settings.bind, false).map_err(error)?;
     }
@@ -79,7 +81,7 @@ pub(crate) fn bind(
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket(address, true)?;
-    // Accepted connections inherit these.
+    // Accepted connections inherit these options.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&keepalive())?;
     socket.set_nonblocking(true)?;
@@ -87,9 +89,12 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// How peers that say nothing are asked whether they are still there.
+/// Keepalive probes, by which the kernel notices peers that have vanished.
 pub(crate) fn keepalive() -> TcpKeepalive {
-    TcpKeepalive::new().with_time(ALIVE_AFTER).with_interval(ALIVE_EVERY).with_retries(ALIVE_TRIES)
+    TcpKeepalive::new()
+        .with_time(KEEPALIVE_TIME)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES)
 }
 
 fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {

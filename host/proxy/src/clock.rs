@@ -1,4 +1,4 @@
-//! A coarse clock for deadlines that are looked at in sweeps: reading it costs a load.
+//! A coarse clock for deadlines that are checked in sweeps. Reading it costs one load.
 
 use std::{
     sync::{
@@ -8,17 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between two sweeps.
+/// Time between two sweeps.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 
-/// Ticks since a thread began, as of its last sweep or accepted connection.
+/// Ticks since the thread started, as of its last sweep or accepted connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
-    began: Instant,
+    started: Instant,
     now: Arc<AtomicU32>,
 }
 
-/// A moment in ticks.
+/// A time, in ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tick(u32);
 
@@ -26,12 +26,12 @@ pub(crate) struct Tick(u32);
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), now: Arc::default() }
+        Self { started: Instant::now(), now: Arc::default() }
     }
 
-    /// Looks at the real clock.
+    /// Updates the clock from the system's.
     pub(crate) fn advance(&self) {
-        let ticks = self.began.elapsed().as_millis() / TICK.as_millis();
+        let ticks = self.started.elapsed().as_millis() / TICK.as_millis();
         self.now.store(u32::try_from(ticks).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
@@ -39,7 +39,7 @@ impl Clock {
         Tick(self.now.load(Ordering::Relaxed))
     }
 
-    /// Whether more than `limit` has passed since `then`; true a tick late, never early.
+    /// Whether more than `limit` has passed since `then`. May be late by one tick, never early.
     pub(crate) fn passed(&self, then: Tick, limit: Duration) -> bool {
         let age = self.now().0.saturating_sub(then.0);
         u128::from(age) > limit.as_millis().div_ceil(TICK.as_millis())

@@ -1,40 +1,44 @@
 //! Listeners, protocols and waiting visitors of drowse.
 //!
-//! [`Proxy::bind`] takes the sockets, [`Proxy::run`] serves them: one thread per core, each with a
-//! current-thread runtime, a listening socket of its own per listener (`SO_REUSEPORT`) and a pool
-//! of connections to upstreams. Nothing on the way of a request is shared between threads but the
-//! route table and the workloads' gates.
+//! [`Proxy::bind`] binds the sockets, [`Proxy::run`] serves them: one thread per core, each with a
+//! current-thread runtime, its own listening socket per listener (`SO_REUSEPORT`) and its own pool
+//! of connections to upstreams. On the path of a request the threads share only the route table and
+//! the workloads' gates.
 //!
-//! What a request goes through: its route is looked up, the workload's gate entered, the request
-//! forwarded and the answer streamed back; the visit is held until the last byte of both bodies.
-//! A visitor at a closed gate is held with its body unread, shown a page that follows along, or
-//! turned away with 503, as the route says; each of these wakes the workload.
+//! - `accept` accepts connections and reads PROXY protocol headers, whatever protocol follows.
+//! - `http` serves a connection: routing, authentication, admission, forwarding to the upstream.
+//! - `admission` matches a route and admits visitors at the gate, whatever the protocol. Every wake
+//!   for a visitor begins there.
+//! - `access` authenticates requests and decides whether they may wake; `waiting` and `page` serve
+//!   visitors that wait.
+//!
+//! A visit is held until the last byte of both bodies. A visitor at a closed gate is held with its
+//! body unread, shown a waiting page, or rejected with 503, as its route configures; each of these
+//! wakes the workload.
 
 #![forbid(unsafe_code)]
 
 pub mod probe;
 pub mod settings;
 
+mod accept;
 mod access;
-mod answer;
+mod admission;
 mod bind;
-mod body;
 mod client;
 mod clock;
-mod door;
-mod forward;
-mod headers;
+mod dial;
+mod format;
+mod http;
 mod page;
-mod pool;
 mod progress;
-mod ramp;
+mod proxy_protocol;
 mod server;
+mod slow_start;
 mod suspicion;
-mod tunnel;
-mod upstream;
+mod thread;
 mod via;
 mod waiting;
-mod words;
 mod worker;
 
 use std::sync::Arc;

@@ -18,9 +18,9 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    format::ErrorChain,
     progress::{Progress, samples},
     settings::WaitingSettings,
-    words::Chain,
 };
 
 mod notice;
@@ -312,7 +312,7 @@ fn describe(error: &minijinja::Error) -> String {
         text = format!("{text}: {detail}");
     }
     if let Some(cause) = std::error::Error::source(error) {
-        text = format!("{text}: {}", Chain(cause));
+        text = format!("{text}: {}", ErrorChain(cause));
     }
     text
 }

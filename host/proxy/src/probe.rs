@@ -7,7 +7,7 @@ mod minecraft;
 use async_trait::async_trait;
 use drowse_core::{Address, DialPolicy, Prober, ReadyCheck};
 
-use crate::upstream;
+use crate::dial::dial;
 use limit::within_limit;
 
 /// Probes by TCP, HTTP and Minecraft's status request. Connects to the addresses of visitors'
@@ -36,7 +36,7 @@ impl Prober for NetProber {
             ReadyCheck::Started => Ok(()),
             ReadyCheck::Tcp { port } => {
                 let (host, port) = upstream_address(addresses, *port)?;
-                let connect = upstream::open(host, port, policy);
+                let connect = dial(host, port, policy);
                 within_limit(&format!("connect {host}:{port}"), connect).await.map(drop)
             }
             ReadyCheck::Http { port, method, path, status, host, header } => {

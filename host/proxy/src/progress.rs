@@ -8,7 +8,7 @@ use drowse_core::{
 };
 use serde::Serialize;
 
-use crate::words::seconds;
+use crate::format::seconds;
 
 mod samples;
 

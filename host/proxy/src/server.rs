@@ -1,4 +1,4 @@
-//! From settings to threads that serve.
+//! Binding the listeners, and running the threads that serve them.
 
 use std::{
     io, mem,
@@ -21,12 +21,12 @@ use crate::{
     bind::{BindError, Listening, bind},
     page::{Theme, ThemeError},
     settings::{ListenerSettings, WaitingSettings},
+    thread::{self, BoundListener, Shared},
     via::Pseudonym,
     waiting::WaitingRoom,
-    worker::{self, Entrance},
 };
 
-/// Listeners that are bound and not served yet. Clients that connect wait in the kernel.
+/// Bound listeners that are not served yet. Clients that connect wait in the kernel's backlog.
 #[derive(Debug)]
 pub struct Proxy {
     bound: Vec<Bound>,
@@ -36,14 +36,14 @@ pub struct Proxy {
     theme: Theme,
 }
 
-/// Listeners that are served. Dropping it ends every connection at once; see
-/// [`Running::shutdown`].
+/// Served listeners. Dropping it closes every connection at once; see [`Running::shutdown`] for a
+/// graceful end.
 #[derive(Debug)]
 pub struct Running {
     listening: Vec<Listening>,
     stop: CancellationToken,
     kill: CancellationToken,
-    /// Closed when every thread has ended.
+    /// Closed once every thread has ended.
     ended: mpsc::Receiver<()>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -57,8 +57,8 @@ struct Bound {
 // === impl Proxy ===
 
 impl Proxy {
-    /// Binds every listener once for each of `threads` threads. A listener that cannot be bound
-    /// is reported and left out; the others are not concerned.
+    /// Binds every listener, with one socket for each of `threads` threads. A listener that cannot
+    /// be bound is reported and left out; the others are bound.
     pub fn bind(settings: Vec<ListenerSettings>, threads: usize) -> (Self, Vec<BindError>) {
         let threads = threads.max(1);
         let mut proxy = Self {
@@ -81,29 +81,35 @@ impl Proxy {
         (proxy, failed)
     }
 
-    /// What waiting visitors get. The error tells why the theme is not used; the one in the box
-    /// is used then.
+    /// Sets what waiting visitors are shown. On an error the bundled theme is used instead of the
+    /// configured one.
     pub fn waiting(&mut self, settings: WaitingSettings) -> Result<(), ThemeError> {
         let loaded = Theme::load(&settings);
         self.waiting = settings;
         loaded.map(|theme| self.theme = theme)
     }
 
-    /// What is bound, with the ports that the kernel chose.
+    /// The bound listeners, with the ports that the kernel chose.
     pub fn listening(&self) -> &[Listening] {
         &self.listening
     }
 
-    /// Starts the threads. Each request is routed by the tables as they are when it arrives.
+    /// Starts the threads. A request is routed by the tables of the moment it arrives.
     pub fn run(self, tables: Arc<ArcSwap<Tables>>) -> io::Result<Running> {
         let (alive, ended) = mpsc::channel(1);
-        let waiting_room = WaitingRoom::new(&self.waiting, self.theme)?;
-        let access = AccessControl::new()?;
-        let pseudonym = Pseudonym::random()?;
-        let mut running = Running {
-            listening: self.listening,
+        let shared = Shared {
+            tables,
+            waiting_room: WaitingRoom::new(&self.waiting, self.theme)?,
+            access: AccessControl::new()?,
+            pseudonym: Pseudonym::random()?,
+            threads: self.threads,
             stop: CancellationToken::new(),
             kill: CancellationToken::new(),
+        };
+        let mut running = Running {
+            listening: self.listening,
+            stop: shared.stop.clone(),
+            kill: shared.kill.clone(),
             ended,
             threads: Vec::with_capacity(self.threads),
         };
@@ -111,23 +117,24 @@ impl Proxy {
             .bound
             .into_iter()
             .map(|Bound { settings, sockets }| {
-                let room = Arc::new(Semaphore::new(settings.limits.connections.max(1)));
+                let connections = Arc::new(Semaphore::new(settings.limits.connections.max(1)));
                 let held = Arc::new(Semaphore::new(settings.limits.max_held));
-                (settings, sockets, room, held)
+                (settings, sockets, connections, held)
             })
             .collect();
         for number in 0..self.threads {
-            let entrances = bound
+            let listeners = bound
                 .iter_mut()
-                .filter_map(|(settings, sockets, room, held)| {
-                    let (settings, room, held) = (settings.clone(), room.clone(), held.clone());
-                    Some(Entrance { settings, listener: sockets.pop()?, room, held })
+                .filter_map(|(settings, sockets, connections, held)| {
+                    Some(BoundListener {
+                        settings: settings.clone(),
+                        socket: sockets.pop()?,
+                        connections: connections.clone(),
+                        held: held.clone(),
+                    })
                 })
                 .collect();
-            let place = (number, self.threads);
-            let shared = (tables.clone(), waiting_room.clone(), access.clone(), pseudonym.clone());
-            let thread = running.start(place, entrances, shared, alive.clone())?;
-            running.threads.push(thread);
+            running.threads.push(start(number, listeners, shared.clone(), alive.clone())?);
         }
         Ok(running)
     }
@@ -136,13 +143,14 @@ impl Proxy {
 // === impl Running ===
 
 impl Running {
-    /// What is served.
+    /// The served listeners.
     pub fn listening(&self) -> &[Listening] {
         &self.listening
     }
 
-    /// Accepts nobody any more, closes idle connections, lets requests and tunnels end and closes
-    /// what is left after `deadline`. True when nothing had to be cut off.
+    /// Stops accepting, closes idle connections, waits for requests and tunnels to end, and closes
+    /// the connections that are left after `deadline`. True if none was left. Dropping the future
+    /// closes every connection at once.
     pub async fn shutdown(mut self, deadline: Duration) -> bool {
         self.stop.cancel();
         let graceful = tokio::time::timeout(deadline, self.ended.recv()).await.is_ok();
@@ -157,43 +165,6 @@ impl Running {
         }
         graceful
     }
-
-    fn start(
-        &self,
-        (number, threads): (usize, usize),
-        entrances: Vec<Entrance>,
-        (tables, waiting_room, access, pseudonym): (
-            Arc<ArcSwap<Tables>>,
-            Arc<WaitingRoom>,
-            Arc<AccessControl>,
-            Pseudonym,
-        ),
-        alive: mpsc::Sender<()>,
-    ) -> io::Result<JoinHandle<()>> {
-        let (stop, kill) = (self.stop.clone(), self.kill.clone());
-        let (ready, begun) = blocking::sync_channel(1);
-        let thread =
-            std::thread::Builder::new().name(format!("drowse-data-{number}")).spawn(move || {
-                let _alive = alive;
-                let runtime = match Builder::new_current_thread()
-                    .enable_all()
-                    .build_local(LocalOptions::default())
-                {
-                    Ok(runtime) => runtime,
-                    Err(error) => {
-                        let _ = ready.send(Err(error));
-                        return;
-                    }
-                };
-                let _ = ready.send(Ok(()));
-                let shared = (waiting_room, access, pseudonym);
-                runtime.block_on(worker::run(entrances, tables, shared, threads, stop, kill));
-                // A name that is being resolved on another thread is not waited for.
-                runtime.shutdown_background();
-            })?;
-        begun.recv().map_err(io::Error::other)??;
-        Ok(thread)
-    }
 }
 
 impl Drop for Running {
@@ -201,4 +172,34 @@ impl Drop for Running {
         self.stop.cancel();
         self.kill.cancel();
     }
+}
+
+/// Starts one thread. It holds `alive` until it ends.
+fn start(
+    number: usize,
+    listeners: Vec<BoundListener>,
+    shared: Shared,
+    alive: mpsc::Sender<()>,
+) -> io::Result<JoinHandle<()>> {
+    let (ready, started) = blocking::sync_channel(1);
+    let thread =
+        std::thread::Builder::new().name(format!("drowse-data-{number}")).spawn(move || {
+            let _alive = alive;
+            let runtime = match Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default())
+            {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                    return;
+                }
+            };
+            let _ = ready.send(Ok(()));
+            runtime.block_on(thread::run(listeners, shared));
+            // Does not wait for names that are being resolved on blocking threads.
+            runtime.shutdown_background();
+        })?;
+    started.recv().map_err(io::Error::other)??;
+    Ok(thread)
 }

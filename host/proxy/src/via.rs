@@ -8,12 +8,10 @@
 use std::{cell::Cell, io, time::Duration};
 
 use http::{
-    HeaderMap, HeaderValue, StatusCode, Version,
+    HeaderMap, HeaderValue, Version,
     header::{HeaderName, VIA},
 };
 use tokio::time::Instant;
-
-use crate::answer::Problem;
 
 /// The prefix of all routers' pseudonyms.
 const PREFIX: &[u8] = b"drowse-";
@@ -51,6 +49,13 @@ struct Hops {
     own: usize,
     /// Entries of all drowse routers, including this one.
     all: usize,
+}
+
+/// The request has passed too many routers.
+#[derive(Debug)]
+pub(crate) struct ForwardingLoop {
+    /// Describes the loop, for the client.
+    pub(crate) detail: String,
 }
 
 // === impl Pseudonym ===
@@ -116,7 +121,7 @@ impl LoopGuard {
         headers: &HeaderMap,
         listener: &str,
         workload: &str,
-    ) -> Result<(), Box<Problem>> {
+    ) -> Result<(), ForwardingLoop> {
         if !headers.contains_key(VIA) {
             return Ok(());
         }
@@ -147,7 +152,7 @@ impl LoopGuard {
                  and the workload's target and port"
             );
         }
-        Err(Box::new(Problem::new(StatusCode::LOOP_DETECTED, detail).code("loop")))
+        Err(ForwardingLoop { detail })
     }
 }
 

@@ -13,8 +13,7 @@ mod stream;
 mod stream_limit;
 mod subscriber;
 mod urls;
-mod visitor;
 
 pub(crate) use room::WaitingRoom;
 pub(crate) use stream::ProgressStreams;
-pub(crate) use visitor::Visitor;
+pub(crate) use urls::PageLocation;

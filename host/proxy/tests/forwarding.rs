@@ -1,4 +1,4 @@
-//! What passes through the open gate, on the wire.
+//! Forwarding through the open gate, as seen on the wire.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -9,14 +9,14 @@ use common::{Backend, GET, LAST_GET, OK, Plan, until, within};
 const OLD_GET: &str = "GET / HTTP/1.0\r\nHost: app.test\r\n\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_is_introduced_and_its_host_kept() {
-    let (backend, mut told) = Backend::answering(OK).await;
+async fn a_request_is_forwarded_with_its_host_and_the_clients_address() {
+    let (backend, mut requests) = Backend::answering(OK).await;
     let router = Plan::new(backend.address).run();
     let request = "GET /a?b=c HTTP/1.1\r\nHost: App.Test:8080\r\nX-Forwarded-For: 1.2.3.4\r\n\
                    Connection: close, x-gone\r\nX-Gone: 1\r\nCookie: k=v\r\n\r\n";
     let answer = router.ask(request).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nhi"));
-    let head = told.recv().await.unwrap();
+    let head = requests.recv().await.unwrap();
     assert!(head.starts_with("GET /a?b=c HTTP/1.1\r\n"), "{head}");
     for line in [
         "host: App.Test:8080",
@@ -31,8 +31,8 @@ async fn a_request_is_introduced_and_its_host_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_sides_keep_their_connections() {
-    let (backend, _told) = Backend::answering(OK).await;
+async fn client_and_upstream_connections_are_reused() {
+    let (backend, _requests) = Backend::answering(OK).await;
     let router = Plan { threads: 1, ..Plan::new(backend.address) }.run();
     let mut wire = router.connect().await;
     for _ in 0..5 {
@@ -68,8 +68,8 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_host_is_not_found_and_named() {
-    let (backend, _told) = Backend::answering(OK).await;
+async fn an_unknown_host_is_404_and_named() {
+    let (backend, _requests) = Backend::answering(OK).await;
     let router = Plan::new(backend.address).run();
     let answer =
         router.ask("GET / HTTP/1.1\r\nHost: other.test\r\nConnection: close\r\n\r\n").await;
@@ -79,8 +79,8 @@ async fn an_unknown_host_is_not_found_and_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_no_server_should_guess_at_is_refused() {
-    let (backend, _told) = Backend::answering(OK).await;
+async fn ambiguous_requests_are_refused() {
+    let (backend, _requests) = Backend::answering(OK).await;
     let router = Plan::new(backend.address).run();
     for (request, status) in [
         ("GET / HTTP/1.1\r\n\r\n", 400),
@@ -105,7 +105,7 @@ async fn what_no_server_should_guess_at_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_length_beside_chunks_does_not_frame_the_request() {
+async fn a_content_length_beside_chunked_does_not_frame_the_request() {
     let backend = Backend::new(|mut wire| async move {
         let head = wire.head().await;
         assert!(head.contains("transfer-encoding: chunked") && !head.contains("content-length"));
@@ -126,8 +126,8 @@ async fn a_length_beside_chunks_does_not_frame_the_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_length_beside_chunks_does_not_frame_the_response() {
-    let (backend, _told) = Backend::answering(
+async fn a_content_length_beside_chunked_does_not_frame_the_response() {
+    let (backend, _requests) = Backend::answering(
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n\
          5\r\nhello\r\n0\r\n\r\n",
     )
@@ -139,7 +139,7 @@ async fn a_length_beside_chunks_does_not_frame_the_response() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn get_with_a_chunked_body_keeps_it() {
+async fn a_get_with_a_chunked_body_keeps_it() {
     let backend = Backend::new(|mut wire| async move {
         assert!(wire.head().await.contains("transfer-encoding: chunked"));
         wire.expect("3\r\nabc\r\n0\r\n\r\n").await;
@@ -154,7 +154,7 @@ async fn get_with_a_chunked_body_keeps_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_without_a_body_are_understood() {
+async fn responses_without_a_body_are_relayed() {
     for (method, answer, kept) in [
         ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", "content-length: 1000"),
         ("HEAD", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "200 OK"),
@@ -162,7 +162,7 @@ async fn answers_without_a_body_are_understood() {
         ("GET", "HTTP/1.1 304 Not Modified\r\nEtag: \"e\"\r\n\r\n", "etag: \"e\""),
         ("GET", "HTTP/1.1 200 Fine By Me\r\nContent-Length: 0\r\n\r\n", "200 Fine By Me"),
     ] {
-        let (backend, _told) = Backend::answering(answer).await;
+        let (backend, _requests) = Backend::answering(answer).await;
         let router = Plan::new(backend.address).run();
         let mut wire = router.connect().await;
         for _ in 0..2 {
@@ -175,8 +175,8 @@ async fn answers_without_a_body_are_understood() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_http_1_0_client_gets_what_it_understands() {
-    let (backend, mut told) = Backend::answering(
+async fn an_http_1_0_client_gets_an_http_1_0_response() {
+    let (backend, mut requests) = Backend::answering(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     )
     .await;
@@ -184,11 +184,11 @@ async fn an_http_1_0_client_gets_what_it_understands() {
     let answer = router.ask(OLD_GET).await;
     assert!(answer.starts_with("HTTP/1.0 200 OK"), "{answer}");
     assert!(answer.ends_with("\r\n\r\nhello") && !answer.contains("chunked"), "{answer}");
-    assert!(told.recv().await.unwrap().starts_with("GET / HTTP/1.1\r\n"));
+    assert!(requests.recv().await.unwrap().starts_with("GET / HTTP/1.1\r\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_ends_with_the_upstreams_connection_is_whole() {
+async fn a_response_that_ends_with_the_upstreams_connection_is_complete() {
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.send("HTTP/1.0 200 OK\r\nServer: old\r\n\r\nall of it").await;
@@ -201,7 +201,7 @@ async fn an_answer_that_ends_with_the_upstreams_connection_is_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chunked_body_arrives_after_an_answer_in_http_1_0() {
+async fn a_chunked_request_body_arrives_after_a_response_in_http_1_0() {
     let backend = Backend::new(|mut wire| async move {
         while let Some(head) = wire.try_head().await {
             if head.starts_with("POST") {
@@ -226,7 +226,7 @@ async fn a_chunked_body_arrives_after_an_answer_in_http_1_0() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trailers_pass_both_ways() {
+async fn trailers_are_forwarded_in_both_directions() {
     let backend = Backend::new(|mut wire| async move {
         let head = wire.head().await;
         assert!(head.contains("trailer: x-up") && head.contains("te: trailers"), "{head}");
@@ -246,7 +246,7 @@ async fn trailers_pass_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_expects_it_is_told_to_go_on_when_the_backend_is_there() {
+async fn a_client_gets_100_continue_when_the_backend_is_ready() {
     let backend = Backend::new(|mut wire| async move {
         assert!(!wire.head().await.contains("expect"));
         wire.expect("body").await;
@@ -271,7 +271,7 @@ async fn a_client_that_expects_it_is_told_to_go_on_when_the_backend_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_early_answer_arrives_although_the_upload_goes_on() {
+async fn an_early_response_arrives_during_the_upload() {
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.exactly(1000).await;
@@ -305,8 +305,8 @@ async fn an_early_answer_arrives_although_the_upload_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_goes_on_after_the_answer_is_over_is_ended() {
-    // The upstream answers, keeps its connection and never reads on.
+async fn an_upload_that_continues_after_the_response_is_ended() {
+    // The upstream responds, keeps its connection open and does not read the rest.
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.send(OK).await;
@@ -328,8 +328,8 @@ async fn an_upload_that_goes_on_after_the_answer_is_over_is_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn informational_answers_do_not_disturb() {
-    let (backend, _told) = Backend::answering(
+async fn informational_responses_are_skipped() {
+    let (backend, _requests) = Backend::answering(
         "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
     )
     .await;
@@ -338,8 +338,8 @@ async fn informational_answers_do_not_disturb() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trusted_peers_word_on_its_clients_is_passed_on() {
-    let (backend, mut told) = Backend::answering(OK).await;
+async fn the_forwarded_headers_of_a_trusted_proxy_are_kept() {
+    let (backend, mut requests) = Backend::answering(OK).await;
     let trust = vec!["127.0.0.0/8".parse().unwrap()];
     let router = Plan { trust, ..Plan::new(backend.address) }.run();
     router
@@ -348,20 +348,20 @@ async fn a_trusted_peers_word_on_its_clients_is_passed_on() {
              X-Forwarded-Proto: https\r\nConnection: close\r\n\r\n",
         )
         .await;
-    let head = told.recv().await.unwrap();
+    let head = requests.recv().await.unwrap();
     assert!(head.contains("x-forwarded-for: 198.51.100.7, 127.0.0.1\r\n"), "{head}");
     assert!(head.contains("x-forwarded-proto: https\r\n"), "{head}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_no_http_is_502() {
+async fn a_response_that_is_not_http_is_502() {
     for garbage in [
         "SSH-2.0-x\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
     ] {
-        let (backend, _told) = Backend::answering(garbage).await;
+        let (backend, _requests) = Backend::answering(garbage).await;
         let router = Plan::new(backend.address).run();
         let answer = router
             .ask("POST / HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
@@ -373,7 +373,7 @@ async fn an_answer_that_is_no_http_is_502() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_breaks_off_is_not_made_to_look_whole() {
+async fn an_incomplete_response_does_not_look_complete() {
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
@@ -386,7 +386,7 @@ async fn an_answer_that_breaks_off_is_not_made_to_look_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_head_of_an_answer_arrives_although_its_body_breaks_off_at_once() {
+async fn the_head_of_a_response_arrives_although_its_body_ends_early() {
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\n").await;

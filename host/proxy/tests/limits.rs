@@ -1,4 +1,4 @@
-//! Slow, greedy and silent peers are bounded, and stopping loses nobody.
+//! Limits on slow, greedy and silent peers, and a shutdown that loses no request.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -25,8 +25,8 @@ fn limits() -> HttpLimits {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_does_not_finish_its_head_is_closed() {
-    let (backend, _told) = Backend::answering(OK).await;
+async fn a_client_that_does_not_finish_its_request_head_is_disconnected() {
+    let (backend, _requests) = Backend::answering(OK).await;
     let limits = HttpLimits { head_timeout: SHORT, ..limits() };
     let router = Plan { limits, ..Plan::new(backend.address) }.run();
     let mut silent = router.connect().await;
@@ -34,7 +34,7 @@ async fn a_client_that_does_not_finish_its_head_is_closed() {
     slow.send("GET / HTTP/1.1\r\nHost: a").await;
     silent.closed().await;
     slow.closed().await;
-    // The head's time begins with its first byte, also on a connection that was used before.
+    // The head timeout begins with the head's first byte, on a reused connection too.
     let mut used = router.connect().await;
     used.send(GET).await;
     used.head().await;
@@ -44,7 +44,7 @@ async fn a_client_that_does_not_finish_its_head_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_idle_client_is_closed_and_a_waiting_one_is_not() {
+async fn an_idle_client_is_disconnected_and_a_waiting_one_is_not() {
     let go_on = Arc::new(Notify::new());
     let gate = go_on.clone();
     let backend = Backend::new(move |mut wire| {
@@ -73,8 +73,8 @@ async fn an_idle_client_is_closed_and_a_waiting_one_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_that_is_too_large_is_431() {
-    let (backend, _told) = Backend::answering(OK).await;
+async fn a_request_head_that_is_too_large_is_431() {
+    let (backend, _requests) = Backend::answering(OK).await;
     let limits = HttpLimits { head_bytes: 8 << 10, ..limits() };
     let router = Plan { limits, ..Plan::new(backend.address) }.run();
     let mut wire = router.connect().await;
@@ -117,8 +117,8 @@ async fn a_backend_that_does_not_answer_is_504_and_its_connection_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_beyond_the_limit_wait_for_a_place() {
-    let (backend, _told) = Backend::answering(OK).await;
+async fn connections_beyond_the_limit_wait_in_the_backlog() {
+    let (backend, _requests) = Backend::answering(OK).await;
     let limits = HttpLimits { connections: 2, ..limits() };
     let router = Plan { limits, threads: 1, ..Plan::new(backend.address) }.run();
     let mut inside = Vec::new();
@@ -133,13 +133,13 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
     third.send(GET).await;
     let mut byte = [0];
     let early = tokio::time::timeout(SHORT, third.0.read(&mut byte)).await;
-    assert!(early.is_err(), "the third is not served while two are inside");
+    assert!(early.is_err(), "the third connection waits while two are open");
     inside.pop();
     assert!(third.head().await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stopping_lets_requests_end_and_refuses_new_ones() {
+async fn shutdown_completes_requests_and_refuses_new_ones() {
     let go_on = Arc::new(Notify::new());
     let gate = go_on.clone();
     let backend = Backend::new(move |mut wire| {
@@ -168,14 +168,14 @@ async fn stopping_lets_requests_end_and_refuses_new_ones() {
     go_on.notify_one();
     busy.expect("cd").await;
     busy.closed().await;
-    assert!(within(stopped).await.unwrap(), "nothing was cut off");
+    assert!(within(stopped).await.unwrap(), "no connection was closed early");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_has_spoken_before_the_stop_is_served() {
-    let (backend, _told) = Backend::answering(OK).await;
+async fn a_request_that_was_sent_before_shutdown_is_served() {
+    let (backend, _requests) = Backend::answering(OK).await;
     let mut router = Plan::new(backend.address).run();
-    // Awake beforehand, so that the answer does not depend on the wake.
+    // Awake before the test, so that the response does not depend on the wake.
     router.ask(LAST_GET).await;
     let mut early = router.connect().await;
     early.send(GET).await;
@@ -189,8 +189,8 @@ async fn a_client_that_has_spoken_before_the_stop_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_has_arrived_before_the_stop_on_an_open_connection_is_served() {
-    let (backend, _told) = Backend::answering(OK).await;
+async fn a_request_that_arrived_on_an_open_connection_before_shutdown_is_served() {
+    let (backend, _requests) = Backend::answering(OK).await;
     let mut router = Plan { threads: 1, ..Plan::new(backend.address) }.run();
     let mut open = Vec::new();
     for _ in 0..200 {
@@ -200,7 +200,7 @@ async fn a_request_that_has_arrived_before_the_stop_on_an_open_connection_is_ser
         wire.expect("hi").await;
         open.push(wire);
     }
-    // More than the one thread can have read when it hears of the stop.
+    // More than the one thread can have read when it notices the shutdown.
     for wire in &open {
         assert_eq!(wire.0.try_write(GET.as_bytes()).unwrap(), GET.len());
     }
@@ -216,7 +216,7 @@ async fn a_request_that_has_arrived_before_the_stop_on_an_open_connection_is_ser
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stopping_ends_what_outlasts_the_deadline() {
+async fn shutdown_closes_connections_that_outlast_the_deadline() {
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.closed().await;
@@ -233,7 +233,7 @@ async fn stopping_ends_what_outlasts_the_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_that_cannot_be_bound_does_not_concern_the_others() {
+async fn a_listener_that_cannot_be_bound_does_not_affect_the_others() {
     let taken = StdListener::bind("127.0.0.1:0").unwrap();
     let listener = |name: &str, bind| ListenerSettings {
         name: name.into(),
@@ -263,7 +263,7 @@ async fn a_listener_that_cannot_be_bound_does_not_concern_the_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_table_is_used_by_the_next_request_of_an_open_connection() {
-    let (backend, _told) = Backend::answering(OK).await;
+    let (backend, _requests) = Backend::answering(OK).await;
     let router = Plan::new(backend.address).run();
     let settings = ListenerSettings {
         name: "web".into(),

@@ -1,4 +1,4 @@
-//! Whoever stops in the middle of an exchange is waited for as long as its limit says.
+//! Peers that stall in the middle of an exchange: each side has its own time limit.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ use tokio::{
 };
 
 const SHORT: Duration = Duration::from_millis(300);
-/// Long enough for every short limit to pass, and for somebody to notice.
+/// Long enough for every short limit to pass, and for a sweep to notice.
 const PAUSE: Duration = Duration::from_millis(1200);
 
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\n\
@@ -27,14 +27,14 @@ fn router(backend: &Backend, limits: HttpLimits) -> Router {
     Plan { limits, ..Plan::new(backend.address) }.run()
 }
 
-/// Writes for as long as the peer takes it.
+/// Writes until the peer no longer reads.
 async fn flood(writer: &mut (impl AsyncWriteExt + Unpin)) {
     let piece = vec![b'x'; 64 << 10];
     while writer.write_all(&piece).await.is_ok() {}
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_stops_in_the_middle_of_its_body_is_408() {
+async fn a_client_that_stalls_in_its_request_body_gets_408() {
     let (closed, mut closes) = tokio::sync::mpsc::channel(1);
     let backend = Backend::new(move |mut wire| {
         let closed = closed.clone();
@@ -59,7 +59,7 @@ async fn a_client_that_stops_in_the_middle_of_its_body_is_408() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_body_that_moves_arrives() {
+async fn a_slow_request_body_that_makes_progress_arrives() {
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.expect("slowly").await;
@@ -78,7 +78,7 @@ async fn a_slow_body_that_moves_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backend_that_takes_nothing_of_an_upload_is_504() {
+async fn a_backend_that_does_not_read_the_upload_is_504() {
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;
         std::future::pending::<()>().await;
@@ -97,7 +97,7 @@ async fn a_backend_that_takes_nothing_of_an_upload_is_504() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backend_that_takes_nothing_does_not_keep_the_visit_of_a_client_that_has_left() {
+async fn the_visit_of_a_disconnected_client_ends_although_the_backend_does_not_read() {
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;
         std::future::pending::<()>().await;
@@ -106,16 +106,16 @@ async fn a_backend_that_takes_nothing_does_not_keep_the_visit_of_a_client_that_h
     let router = router(&backend, HttpLimits::default());
     let mut wire = router.connect().await;
     wire.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 500000000\r\n\r\n").await;
-    assert!(timeout(PAUSE, flood(&mut wire.0)).await.is_err(), "everything is full");
+    assert!(timeout(PAUSE, flood(&mut wire.0)).await.is_err(), "all buffers are full");
     assert_eq!(router.visits(), 1);
-    // It leaves without a word that would have to wait behind what was not taken.
+    // It resets the connection: a FIN would wait behind the unread bytes.
     SockRef::from(&wire.0).set_linger(Some(Duration::ZERO)).unwrap();
     drop(wire);
     until(|| router.visits() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
+async fn a_client_that_does_not_read_its_response_is_disconnected() {
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 500000000\r\n\r\n").await;
@@ -131,7 +131,7 @@ async fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backend_that_falls_silent_in_the_middle_of_its_answer_is_cut_off() {
+async fn a_backend_that_stalls_in_its_response_body_is_disconnected() {
     let (closed, mut closes) = tokio::sync::mpsc::channel(1);
     let backend = Backend::new(move |mut wire| {
         let closed = closed.clone();
@@ -151,12 +151,12 @@ async fn a_backend_that_falls_silent_in_the_middle_of_its_answer_is_cut_off() {
     until(|| router.visits() == 0).await;
 }
 
-/// By so many bytes more at a time, it is found out what a router holds for a client that takes
-/// nothing.
+/// Step in bytes by which the test finds out how much the router buffers for a client that does
+/// not read.
 const STEP: usize = 32 << 10;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_client_gets_all_that_there_was_of_an_answer_that_broke_off() {
+async fn a_slow_client_gets_every_byte_of_an_incomplete_response() {
     let (closed, mut closes) = tokio::sync::mpsc::channel(1);
     let backend = Backend::new(move |mut wire| {
         let closed = closed.clone();
@@ -175,11 +175,11 @@ async fn a_slow_client_gets_all_that_there_was_of_an_answer_that_broke_off() {
     for size in (0..).step_by(STEP) {
         let mut wire = router.connect().await;
         wire.send(format!("GET /{size} HTTP/1.1\r\nHost: app.test\r\n\r\n")).await;
-        // The router has read everything as soon as it closes the connection to the backend.
+        // Once the router closes the connection to the backend, it has read every byte.
         let held = timeout(PAUSE, closes.recv()).await.is_ok();
         wire.head().await;
         let mut body = Vec::new();
-        // The end is an error or not; what came before it counts.
+        // The stream may end with an error; the bytes before it count.
         let _ = within(wire.0.read_to_end(&mut body)).await;
         assert_eq!(body.len(), size);
         if !held {
@@ -189,7 +189,7 @@ async fn a_slow_client_gets_all_that_there_was_of_an_answer_that_broke_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_still_being_taken_is_not_cut_off_for_the_next_request() {
+async fn a_response_that_is_still_being_read_is_not_closed_by_the_next_requests_deadline() {
     let backend = Backend::new(|mut wire| async move {
         while let Some(head) = wire.try_head().await {
             let size: usize = head.split(['/', ' ']).nth(2).unwrap().parse().unwrap();
@@ -206,7 +206,7 @@ async fn an_answer_that_is_still_being_taken_is_not_cut_off_for_the_next_request
         within(wire.0.peek(&mut [0])).await.unwrap();
         wire
     };
-    // The visit ends with the last byte that the router was given.
+    // The visit ends with the last byte that the router received.
     let held = async || timeout(PAUSE, until(|| router.visits() == 0)).await.is_ok();
     let mut size = 0;
     loop {
@@ -219,7 +219,7 @@ async fn an_answer_that_is_still_being_taken_is_not_cut_off_for_the_next_request
         }
         size += STEP;
     }
-    // How much of it the sockets take differs from connection to connection.
+    // The sockets buffer a different amount on each connection.
     let mut wire = loop {
         size -= STEP;
         let wire = ask(size).await;
@@ -229,8 +229,8 @@ async fn an_answer_that_is_still_being_taken_is_not_cut_off_for_the_next_request
         drop(wire);
         until(|| router.visits() == 0).await;
     };
-    // The next request begins and does not go on; in the time that it would have had, nothing of
-    // the answer is taken.
+    // The next request begins and stalls. For the time that it would have had, the client reads
+    // nothing of the response.
     wire.send("GET").await;
     tokio::time::sleep(PAUSE).await;
     wire.head().await;
@@ -240,7 +240,7 @@ async fn an_answer_that_is_still_being_taken_is_not_cut_off_for_the_next_request
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_of_events_may_be_silent_and_so_may_the_body_beside_it() {
+async fn an_event_stream_and_the_request_body_beside_it_may_be_silent() {
     let backend = Backend::new(|mut wire| async move {
         let head = wire.head().await;
         wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n").await;
@@ -277,7 +277,7 @@ async fn a_stream_of_events_may_be_silent_and_so_may_the_body_beside_it() {
     }
 }
 
-/// A tunnel through a router with these limits.
+/// Opens a tunnel through a router with these limits.
 async fn tunnel(limits: HttpLimits) -> (Router, Backend, Wire) {
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;
@@ -298,7 +298,7 @@ async fn tunnel(limits: HttpLimits) -> (Router, Backend, Wire) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_tunnel_stays_open_unless_told_otherwise() {
+async fn a_silent_tunnel_stays_open_unless_tunnel_idle_is_set() {
     let short = HttpLimits {
         body_timeout: SHORT,
         response_timeout: SHORT,
@@ -319,7 +319,7 @@ async fn a_silent_tunnel_stays_open_unless_told_otherwise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tunnel_whose_client_takes_nothing_is_closed() {
+async fn a_tunnel_whose_client_does_not_read_is_closed() {
     let limits = HttpLimits { send_timeout: SHORT, ..HttpLimits::default() };
     let (router, _backend, mut wire) = tunnel(limits).await;
     wire.send("flood").await;
@@ -328,7 +328,7 @@ async fn a_tunnel_whose_client_takes_nothing_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tunnel_whose_backend_takes_nothing_is_closed() {
+async fn a_tunnel_whose_backend_does_not_read_is_closed() {
     let limits = HttpLimits { response_timeout: SHORT, ..HttpLimits::default() };
     let (router, _backend, mut wire) = tunnel(limits).await;
     wire.send("hello").await;

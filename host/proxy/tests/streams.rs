@@ -1,5 +1,5 @@
-//! Bodies stream: what a slow reader does not take is not taken from the writer either. Alone in
-//! its process, because it looks at the process's memory.
+//! Bodies are streamed with backpressure: the router reads no more than the slow side takes. This test
+//! is alone in its process because it measures the process's memory.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -15,17 +15,17 @@ use tokio::{
 
 const SIZE: usize = 64 << 20;
 const PIECE: usize = 64 << 10;
-/// What may be in the buffers of two sockets' both ends, and ours.
+/// Maximum bytes in the buffers of both sockets and the router.
 const BUFFERED: usize = 32 << 20;
 
-/// The most memory this process ever had, in bytes.
+/// The peak resident memory of this process, in bytes.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
 }
 
-/// Writes until everything is written or nothing has moved for half a second.
+/// Writes until every byte is written or half a second has passed without progress.
 async fn fill(writer: &mut (impl AsyncWriteExt + Unpin), piece: &[u8]) -> usize {
     let mut written = 0;
     while written < SIZE {
@@ -51,7 +51,7 @@ async fn drain(reader: &mut (impl AsyncReadExt + Unpin), size: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sixty_four_mebibytes_pass_both_ways_without_being_kept() {
+async fn sixty_four_mebibytes_are_streamed_in_both_directions_without_buffering() {
     let (stalled, mut stalls) = tokio::sync::mpsc::channel(1);
     let client_is_stuck = Arc::new(Notify::new());
     let gate = client_is_stuck.clone();
@@ -80,19 +80,25 @@ async fn sixty_four_mebibytes_pass_both_ways_without_being_kept() {
     let router = Plan::new(backend.address).run();
     let before = peak();
 
-    // Down: the client reads nothing at first.
+    // Download: the client reads nothing at first.
     let mut wire = router.connect().await;
     wire.send(GET).await;
     wire.head().await;
     let written = within(stalls.recv()).await.unwrap();
-    assert!(written < BUFFERED, "{written} bytes left the backend and nobody read them");
+    assert!(
+        written < BUFFERED,
+        "{written} bytes left the backend although the client did not read"
+    );
     drain(&mut wire.0, SIZE).await;
 
-    // Up: the backend reads nothing at first.
+    // Upload: the backend reads nothing at first.
     wire.send(format!("PUT / HTTP/1.1\r\nHost: app.test\r\nContent-Length: {SIZE}\r\n\r\n")).await;
     let piece = vec![b'z'; PIECE];
     let written = fill(&mut wire.0, &piece).await;
-    assert!(written < BUFFERED, "{written} bytes left the client and nobody read them");
+    assert!(
+        written < BUFFERED,
+        "{written} bytes left the client although the backend did not read"
+    );
     client_is_stuck.notify_one();
     for _ in 0..(SIZE - written) / PIECE {
         wire.send(&piece).await;
@@ -100,5 +106,5 @@ async fn sixty_four_mebibytes_pass_both_ways_without_being_kept() {
     wire.send(&piece[..(SIZE - written) % PIECE]).await;
     assert!(wire.head().await.starts_with("HTTP/1.1 200"));
     let grown = peak() - before;
-    assert!(grown < BUFFERED, "{grown} bytes of memory for bodies that pass through");
+    assert!(grown < BUFFERED, "{grown} bytes of memory for streamed bodies");
 }

@@ -1,4 +1,4 @@
-//! A visit is held until the last byte, and no longer.
+//! A visit is held until the last byte of its exchange, and no longer.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -21,18 +21,18 @@ const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: app.test\r\nConnection: keep-
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
                       Upgrade: websocket\r\n\r\n";
 
-/// Sleeps soon after the last visit.
+/// A router whose workload sleeps soon after the last visit.
 fn drowsy(backend: &Backend) -> Router {
     Plan { idle: Some(Duration::from_millis(50)), ..Plan::new(backend.address) }.run()
 }
 
-/// Long enough for a wrong stop to happen: several idle times.
+/// Waits for several idle times: long enough for a wrong stop.
 async fn several_idle_times() {
     tokio::time::sleep(Duration::from_millis(400)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_sleeps_during_a_slow_download() {
+async fn no_workload_sleeps_during_a_slow_download() {
     let go_on = Arc::new(Notify::new());
     let gate = go_on.clone();
     let backend = Backend::new(move |mut wire| {
@@ -60,7 +60,7 @@ async fn nothing_sleeps_during_a_slow_download() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_sleeps_during_a_slow_upload() {
+async fn no_workload_sleeps_during_a_slow_upload() {
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.expect("firstfinal").await;
@@ -80,11 +80,11 @@ async fn nothing_sleeps_during_a_slow_upload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_sleeps_while_a_tunnel_is_open_on_either_half() {
+async fn no_workload_sleeps_while_one_half_of_a_tunnel_is_open() {
     let backend = Backend::new(|mut wire| async move {
         let head = wire.head().await;
         assert!(head.contains("connection: upgrade\r\n") && head.contains("upgrade: websocket"));
-        // The first words come along with the switch.
+        // The first bytes arrive together with the switch.
         wire.send(format!("{SWITCH}hello")).await;
         wire.expect("to the end").await;
         let rest = wire.rest().await;
@@ -109,7 +109,7 @@ async fn nothing_sleeps_while_a_tunnel_is_open_on_either_half() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tunnel_that_the_client_tears_down_is_left() {
+async fn a_tunnel_that_the_client_resets_ends_its_visit() {
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.send(SWITCH).await;
@@ -126,7 +126,7 @@ async fn a_tunnel_that_the_client_tears_down_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tunnel_whose_backend_has_closed_does_not_swallow_what_the_client_says() {
+async fn a_client_can_still_send_in_a_tunnel_whose_backend_has_closed_its_side() {
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.send(SWITCH).await;
@@ -147,8 +147,8 @@ async fn a_tunnel_whose_backend_has_closed_does_not_swallow_what_the_client_says
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_upgrade_is_an_answer_like_any_other() {
-    let (backend, _told) =
+async fn the_response_to_a_refused_upgrade_is_relayed() {
+    let (backend, _requests) =
         Backend::answering("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno").await;
     let router = Plan::new(backend.address).run();
     let mut wire = router.connect().await;
@@ -161,7 +161,7 @@ async fn a_refused_upgrade_is_an_answer_like_any_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_leaves_takes_its_request_along() {
+async fn the_request_of_a_client_that_disconnects_ends() {
     let (arrived, mut arrivals) = tokio::sync::mpsc::channel(10);
     let (left, mut leaves) = tokio::sync::mpsc::channel(10);
     let backend = Backend::new(move |mut wire| {
@@ -183,7 +183,7 @@ async fn a_client_that_leaves_takes_its_request_along() {
         "GET /begun HTTP/1.1\r\nHost: app.test\r\n\r\n",
         "POST /silent HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9\r\n\r\npart",
         "POST /begun HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9\r\n\r\npart",
-        // The next request is there already.
+        // The next request has already arrived.
         "GET /silent HTTP/1.1\r\nHost: app.test\r\n\r\nGET /next HTTP/1.1\r\n",
         "GET /begun HTTP/1.1\r\nHost: app.test\r\n\r\nGET /next HTTP/1.1\r\n",
     ] {
@@ -195,7 +195,7 @@ async fn a_client_that_leaves_takes_its_request_along() {
         within(arrivals.recv()).await.unwrap();
         assert_eq!(router.visits(), 1);
         if request.starts_with("GET") {
-            // The next one begins while this one is served.
+            // The next request begins while this one is served.
             wire.send("GET").await;
         }
         drop(wire);
@@ -205,9 +205,9 @@ async fn a_client_that_leaves_takes_its_request_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_idle_connection_is_replaced_and_nobody_notices() {
-    // Closes each connection after one answer without saying so, and tells when the router has
-    // closed it too.
+async fn a_dead_idle_connection_is_replaced_without_an_error() {
+    // Closes each connection after one response without `Connection: close`, and reports when the
+    // router has closed it too.
     let (closed, mut closes) = tokio::sync::mpsc::channel(20);
     let backend = Backend::new(move |mut wire| {
         let closed = closed.clone();
@@ -236,8 +236,7 @@ async fn a_dead_idle_connection_is_replaced_and_nobody_notices() {
         assert!(head.starts_with("HTTP/1.1 200"), "request {n}: {head}");
         wire.expect("hi").await;
         until(|| backend.accepted() == n + 1).await;
-        // The pool has to have seen, or not seen, the close: both must do for a GET; a POST is
-        // only safe when it was seen.
+        // A GET must succeed whether or not the pool has noticed the close; a POST only if it has.
         if n % 2 == 0 {
             for _ in seen..=n {
                 within(closes.recv()).await.unwrap();
@@ -248,8 +247,8 @@ async fn a_dead_idle_connection_is_replaced_and_nobody_notices() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_get_on_a_connection_that_dies_under_it_is_sent_again() {
-    // Every connection answers once and dies at the second request, unread.
+async fn a_get_on_a_reused_connection_that_closes_is_sent_again() {
+    // Every connection serves one request and closes at the second, unread.
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.send(OK).await;
@@ -268,7 +267,7 @@ async fn a_get_on_a_connection_that_dies_under_it_is_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backend_that_has_vanished_is_woken_again_and_the_upload_arrives() {
+async fn a_vanished_backend_is_woken_again_and_the_upload_arrives() {
     let port = Refusing::new();
     let first = Backend::on(port.listen(), |mut wire| async move {
         wire.head().await;
@@ -299,7 +298,7 @@ async fn a_backend_that_has_vanished_is_woken_again_and_the_upload_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backend_that_runs_and_refuses_is_502() {
+async fn a_running_backend_that_refuses_connections_is_502() {
     let refusing = Refusing::new();
     let router = Plan::new(refusing.address).run();
     let answer = router.ask(LAST_GET).await;
@@ -311,7 +310,7 @@ async fn a_backend_that_runs_and_refuses_is_502() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_next_life_is_given_its_own_time_to_be_reached() {
+async fn the_next_instance_has_its_own_time_limit_to_be_reachable() {
     let (old, new) = (Refusing::new(), Refusing::new());
     let router = Plan { eager: false, ..Plan::new(old.address) }.run();
     router.fake.may_start.add_permits(1);
@@ -323,7 +322,7 @@ async fn the_next_life_is_given_its_own_time_to_be_reached() {
     let mut wire = router.connect().await;
     wire.send(LAST_GET).await;
     until(|| router.fake.starts() == 2).await;
-    // Longer than an upstream that cannot be reached is given.
+    // Longer than the limit for an unreachable upstream.
     tokio::time::sleep(Duration::from_millis(700)).await;
     let looks = router.fake.looks.load(Ordering::SeqCst);
     router.fake.may_start.add_permits(1);
@@ -337,7 +336,7 @@ async fn the_next_life_is_given_its_own_time_to_be_reached() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_visitor_does_not_start_again_and_again_what_ends_as_soon_as_it_is_ready() {
+async fn one_visitor_does_not_start_a_workload_repeatedly_that_ends_once_ready() {
     let nowhere = Refusing::new();
     let router = Plan { eager: false, ..Plan::new(nowhere.address) }.run();
     let mut wire = router.connect().await;
@@ -350,8 +349,8 @@ async fn one_visitor_does_not_start_again_and_again_what_ends_as_soon_as_it_is_r
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_time_that_connecting_takes_counts() {
-    // Its queue is full and nobody accepts: the kernel drops what else comes.
+async fn the_time_to_connect_counts_against_the_limit() {
+    // The accept queue is full: the kernel drops further connections.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
     socket.listen(0).unwrap();
@@ -365,11 +364,11 @@ async fn the_time_that_connecting_takes_counts() {
     let begun = Instant::now();
     let answer = router.ask(LAST_GET).await;
     assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
-    assert!(begun.elapsed() < 2 * connect_timeout, "tried once and looked at, that was enough");
+    assert!(begun.elapsed() < 2 * connect_timeout, "one attempt and one status query");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_get_that_kills_its_new_connection_is_not_sent_there_again() {
+async fn a_get_that_closes_a_new_connection_is_not_sent_to_the_same_instance_again() {
     for answer in ["", "HTTP/1.1 200 O", "SSH-2.0-x\r\n\r\n"] {
         let backend = Backend::new(move |mut wire| async move {
             wire.head().await;
@@ -377,8 +376,8 @@ async fn a_get_that_kills_its_new_connection_is_not_sent_there_again() {
         })
         .await;
         let router = Plan::new(backend.address).run();
-        let told = router.ask(LAST_GET).await;
-        assert!(told.starts_with("HTTP/1.1 502 Bad Gateway"), "{answer:?}: {told}");
+        let response = router.ask(LAST_GET).await;
+        assert!(response.starts_with("HTTP/1.1 502 Bad Gateway"), "{answer:?}: {response}");
         assert_eq!(backend.accepted(), 1, "{answer:?}");
         assert_eq!(router.fake.starts(), 1);
         until(|| router.visits() == 0).await;
@@ -386,7 +385,7 @@ async fn a_get_that_kills_its_new_connection_is_not_sent_there_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_get_that_is_answered_with_garbage_on_an_idle_connection_is_not_sent_again() {
+async fn a_get_with_a_malformed_response_on_an_idle_connection_is_not_sent_again() {
     let backend = Backend::new(|mut wire| async move {
         wire.head().await;
         wire.send(OK).await;
@@ -405,7 +404,7 @@ async fn a_get_that_is_answered_with_garbage_on_an_idle_connection_is_not_sent_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_get_whose_backend_dies_under_it_is_served_by_the_next_life() {
+async fn a_get_whose_instance_ends_is_served_by_the_next_instance() {
     let (arrived, mut arrivals) = tokio::sync::mpsc::channel(1);
     let dies = Arc::new(Notify::new());
     let death = dies.clone();
@@ -422,12 +421,12 @@ async fn a_get_whose_backend_dies_under_it_is_served_by_the_next_life() {
     let mut wire = router.connect().await;
     wire.send(LAST_GET).await;
     within(arrivals.recv()).await.unwrap();
-    let (second, _told) = Backend::answering(OK).await;
-    // Longer than an upstream that cannot be reached is given.
+    let (second, _requests) = Backend::answering(OK).await;
+    // Longer than the limit for an unreachable upstream.
     tokio::time::sleep(Duration::from_millis(700)).await;
     let looks = router.fake.looks.load(Ordering::SeqCst);
     dies.notify_one();
-    // The provider hears of it later than the visitor.
+    // The provider notices the end later than the visitor.
     until(|| router.fake.looks.load(Ordering::SeqCst) > looks).await;
     {
         let mut status = router.fake.status.lock().unwrap();
@@ -439,7 +438,7 @@ async fn a_get_whose_backend_dies_under_it_is_served_by_the_next_life() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_to_a_backend_that_goes_to_sleep_are_closed() {
+async fn idle_connections_to_a_workload_that_falls_asleep_are_closed() {
     let (closed, mut closes) = tokio::sync::mpsc::channel(1);
     let backend = Backend::new(move |mut wire| {
         let closed = closed.clone();

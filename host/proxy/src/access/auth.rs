@@ -25,7 +25,7 @@ pub(crate) use forward::ForwardAuthClient;
 pub use users::check_users;
 
 use super::identity::Identity;
-use crate::{door::Ended, headers::Origin};
+use crate::http::{headers::Origin, rejection::Rejection};
 
 /// The basic authenticators of all `[auth.NAME]` tables, shared by all threads.
 pub(crate) struct Authenticators {
@@ -45,7 +45,7 @@ pub(crate) async fn authenticate(
     client: IpAddr,
     origin: &Origin<'_>,
     head: &mut request::Parts,
-) -> Result<Identity, Ended> {
+) -> Result<Identity, Rejection> {
     match &auth.kind {
         AuthKind::Basic(settings) => {
             let basic = authenticators.basic(&auth.name, settings);

@@ -5,14 +5,14 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use http::HeaderMap;
 use ipnet::IpNet;
 
-use crate::headers::{X_FORWARDED_FOR, trusts};
+use crate::{client::is_trusted, http::headers::X_FORWARDED_FOR};
 
 /// The right-most address of `X-Forwarded-For` that is not a trusted proxy's. Entries to the left
 /// of it were written by an untrusted sender. `peer` is the connection's address, as reported by
 /// the PROXY protocol where the listener uses it.
 pub(crate) fn client_address(peer: IpAddr, trust: &[IpNet], headers: &HeaderMap) -> IpAddr {
     let mut client = peer;
-    if !trusts(trust, client) {
+    if !is_trusted(trust, client) {
         return client;
     }
     for value in headers.get_all(X_FORWARDED_FOR).iter().rev() {
@@ -25,7 +25,7 @@ pub(crate) fn client_address(peer: IpAddr, trust: &[IpNet], headers: &HeaderMap)
                 // The proxy that wrote the malformed entry is the last known address.
                 None => return client,
             }
-            if !trusts(trust, client) {
+            if !is_trusted(trust, client) {
                 return client;
             }
         }

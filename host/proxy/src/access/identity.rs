@@ -5,7 +5,7 @@ use http::{
     header::{AUTHORIZATION, COOKIE},
 };
 
-use crate::headers::is_introduction;
+use crate::http::headers::is_origin_header;
 
 /// The result of a successful authentication.
 #[derive(Default)]
@@ -43,7 +43,7 @@ pub(crate) fn strip_trailers(names: &[String], trailers: &mut HeaderMap) {
         strip(trailers, name);
     }
     let introductions: Vec<_> =
-        trailers.keys().filter(|name| is_introduction(name.as_str())).cloned().collect();
+        trailers.keys().filter(|name| is_origin_header(name.as_str())).cloned().collect();
     for name in introductions {
         trailers.remove(name);
     }

@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use drowse_core::{Cause, Workload, WorkloadName};
+use drowse_core::{Workload, WorkloadName};
 use drowse_routes::rules::{Rate, WakeLimits};
 
 use super::client_address::client_network;
-use crate::words::period;
+use crate::format::exact;
 
 /// Maximum clients with a history, per workload. When it is full, the client whose last wake is
 /// oldest is dropped. Only clients that woke the workload have a history, so they are few.
@@ -43,14 +43,14 @@ pub(crate) struct LimitExceeded {
 // === impl WakeRateLimiter ===
 
 impl WakeRateLimiter {
-    /// Wakes the workload for this client and charges the client for it. Does neither while a wake
-    /// is under way, or while the pause after a failed one lasts.
-    pub(super) fn wake(
+    /// Charges the client for a wake and begins it by calling `wake`. Does neither while a wake is
+    /// under way, or while the pause after a failed one lasts.
+    pub(super) fn charge(
         &self,
         workload: &Arc<Workload>,
         limits: &WakeLimits,
         client: IpAddr,
-        cause: impl FnOnce() -> Cause,
+        wake: impl FnOnce(),
     ) -> Result<(), LimitExceeded> {
         // Held over the wake: of many simultaneous requests one is charged.
         let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,7 +63,7 @@ impl WakeRateLimiter {
             None => histories.entry(workload.name().clone()).or_default(),
         };
         history.charge(limits, client, Instant::now())?;
-        workload.wake(cause());
+        wake();
         Ok(())
     }
 }
@@ -132,9 +132,9 @@ fn time_until_room(times: &mut VecDeque<Instant>, rate: Rate, now: Instant) -> O
 
 impl LimitExceeded {
     /// The explanation for the visitor.
-    pub(super) fn explain(&self, workload: &WorkloadName) -> String {
+    pub(crate) fn explain(&self, workload: &WorkloadName) -> String {
         let Self { per_client, rate: Rate { count, per }, .. } = self;
-        let (per, times) = (period(*per), if *count == 1 { "time" } else { "times" });
+        let (per, times) = (exact(*per), if *count == 1 { "time" } else { "times" });
         if *per_client {
             format!(
                 "You have woken {workload} {count} {times} within {per}, its limit for one client."

@@ -2,23 +2,12 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use bytes::Bytes;
-use drowse_core::{Cause, Visit, Workload};
+use super::rate_limit::{LimitExceeded, WakeRateLimiter};
+use drowse_core::{Visit, Workload};
 use drowse_routes::{
     Entry, Route,
     rules::{LocalResponse, RequestAttributes, WakeDenied},
 };
-use http::{
-    HeaderMap, HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, RETRY_AFTER, USER_AGENT},
-    request,
-};
-
-use super::rate_limit::WakeRateLimiter;
-use crate::{answer::Problem, door::Ended};
-
-/// `Retry-After` in seconds of a local response to a crawler.
-const CRAWLER_RETRY_AFTER: u64 = 600;
 
 /// A request's classification before the gate.
 #[derive(Clone, Copy, Debug)]
@@ -43,28 +32,31 @@ pub(crate) enum ClosedGateAction {
     Join,
 }
 
+/// Why a request may neither wake the workload nor wait for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Denied {
+    /// The router responds in the workload's place.
+    Locally(LocalResponse),
+    /// The policy denies the wake, and no other request has begun one.
+    Wake(WakeDenied),
+    /// The workload has been woken too often.
+    RateLimit(LimitExceeded),
+}
+
 // === impl WakePolicy ===
 
 impl WakePolicy {
-    /// Classifies a request as its client sent it. `client` is called only where a rule looks at
-    /// the client's address.
-    pub(crate) fn classify(
+    /// Classifies a request. `attributes` and `client` are called only where a rule needs the
+    /// request's attributes, or the client's address.
+    pub(crate) fn classify<'a>(
         route: &Route,
-        head: &request::Parts,
+        path: &str,
+        attributes: impl FnOnce() -> RequestAttributes<'a>,
         client: impl Fn() -> IpAddr,
     ) -> Self {
         let rules = &route.wake;
-        let path = match head.uri.path() {
-            "*" => "/",
-            path => path,
-        };
         if rules.may_respond_locally(path) || !rules.allows_everyone() {
-            let request = RequestAttributes {
-                method: head.method.as_str(),
-                path,
-                user_agent: head.headers.get(USER_AGENT).map_or(&[], HeaderValue::as_bytes),
-                is_navigation: is_declared_navigation(&head.headers),
-            };
+            let request = attributes();
             if let Some(response) = rules.local_response(&request) {
                 return Self::LocalResponse(response);
             }
@@ -83,55 +75,25 @@ impl WakePolicy {
         }
     }
 
-    /// Decides at a closed gate. Where a rate limit counts wakes, this also wakes the workload,
-    /// with this cause. The error is the response for the client.
+    /// Decides at a closed gate. Where a rate limit counts wakes, a permitted wake is charged, and
+    /// begun by calling `wake`.
     pub(crate) fn at_closed_gate(
         &self,
         rate_limiter: &WakeRateLimiter,
         entry: &Entry<Arc<Workload>>,
-        cause: impl FnOnce() -> Cause,
-    ) -> Result<ClosedGateAction, Ended> {
+        wake: impl FnOnce(),
+    ) -> Result<ClosedGateAction, Denied> {
         let workload = &entry.value;
-        let name = workload.name();
         match self {
-            Self::LocalResponse(response) => Err(Ended::Response(Box::new(render(response)))),
+            Self::LocalResponse(response) => Err(Denied::Locally(*response)),
             Self::WakeDenied(_) if workload.snapshot().is_coming() => Ok(ClosedGateAction::Join),
-            Self::WakeDenied(denied) => {
-                let detail = format!("This {denied} may not wake {name}.");
-                let problem = Problem::new(StatusCode::FORBIDDEN, detail).code("may-not-wake");
-                Err(problem.of(name, workload.snapshot().phase).into())
-            }
+            Self::WakeDenied(denied) => Err(Denied::Wake(*denied)),
             Self::MayWake { charged: None } => Ok(ClosedGateAction::Wake),
             Self::MayWake { charged: Some(client) } => {
                 let limits = &entry.route.wake.limits;
-                match rate_limiter.wake(workload, limits, *client, cause) {
-                    Ok(()) => Ok(ClosedGateAction::Join),
-                    Err(exceeded) => {
-                        let detail = exceeded.explain(name);
-                        Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
-                            .code("wake-limit")
-                            .of(name, workload.snapshot().phase)
-                            .retry_after(exceeded.retry_after)
-                            .into())
-                    }
-                }
+                let charged = rate_limiter.charge(workload, limits, *client, wake);
+                charged.map(|()| ClosedGateAction::Join).map_err(Denied::RateLimit)
             }
         }
     }
-}
-
-/// The browser declares that a person navigates to this address. Browsers without
-/// `Sec-Fetch-Mode` are not recognised: they request icons on their own like the others.
-fn is_declared_navigation(headers: &HeaderMap) -> bool {
-    headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate")
-}
-
-fn render(local: &LocalResponse) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::from_u16(local.status).unwrap_or(StatusCode::OK);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if local.retry_later {
-        response.headers_mut().insert(RETRY_AFTER, CRAWLER_RETRY_AFTER.into());
-    }
-    response
 }

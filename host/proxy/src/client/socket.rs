@@ -1,4 +1,4 @@
-//! A client's socket, as hyper reads and writes it.
+//! A client's socket: I/O for hyper, and the state that deadlines depend on.
 
 use std::{
     io::{self, IoSlice, Read},
@@ -20,68 +20,69 @@ use tokio::{
 
 use crate::clock::{Clock, Tick};
 
-/// After an answer that came before the end of the request, what still arrives is thrown away for
-/// so long; closing at once would reset the connection and the client might lose the answer.
+/// How long bytes are read and discarded after a response that ended before its request. Closing
+/// at once would reset the connection, and the client might lose the response.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// At most so many bytes are read at once when readiness is not known.
-const UNANNOUNCED: usize = 32 << 10;
-/// In place of the moment since which a client is stuck.
-const NOT_STUCK: u32 = u32::MAX;
+/// Maximum bytes of one read when readiness is not known.
+const MAX_UNANNOUNCED_READ: usize = 32 << 10;
+/// Value of `blocked_since` while writes make progress.
+const NOT_BLOCKED: u32 = u32::MAX;
 
-/// The socket, shared by hyper, which owns reading and writing, and by whoever waits for the
-/// client to hang up. Used on the thread of its runtime alone, where readiness cannot change
-/// between a call and the next.
-pub(crate) struct Socket {
+/// The socket, shared by hyper, which reads and writes, and by futures that wait for the client to
+/// disconnect. Used only on the thread of its runtime, where readiness cannot change between two
+/// calls.
+pub(crate) struct ClientSocket {
     stream: TcpStream,
     clock: Clock,
-    /// Bytes may be there although readiness was cleared.
+    /// There may be bytes to read although readiness was cleared.
     unread: AtomicBool,
-    /// hyper waits for bytes, so that it will see the end of them.
+    /// hyper waits for readiness, so it notices the end of the stream.
     watched: AtomicBool,
-    pace: AtomicU8,
+    state: AtomicU8,
+    /// The tick since which the state holds.
     since: AtomicU32,
-    /// Since when the client takes nothing of what is to be written, or [`NOT_STUCK`].
-    stuck: AtomicU32,
+    /// The tick since which the client does not read, or [`NOT_BLOCKED`].
+    blocked_since: AtomicU32,
 }
 
-/// What hyper reads and writes.
-pub(crate) struct ClientIo(pub(crate) Arc<Socket>);
+/// The I/O object for hyper.
+pub(crate) struct ClientIo(pub(crate) Arc<ClientSocket>);
 
-/// What the client is expected to do.
+/// The client's next expected action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pace {
+pub(crate) enum ClientState {
     /// Finish a request's head.
-    Head = 0,
-    /// Nothing: a request is being served.
-    Busy = 1,
+    SendingHead = 0,
+    /// Nothing: an exchange is in progress.
+    AwaitingResponse = 1,
     /// Begin a request, or close.
     Idle = 2,
 }
 
-// === impl Socket ===
+// === impl ClientSocket ===
 
-impl Socket {
+impl ClientSocket {
     pub(super) fn new(stream: TcpStream, clock: &Clock) -> Self {
         Self {
             stream,
             unread: AtomicBool::new(false),
             watched: AtomicBool::new(false),
-            pace: AtomicU8::new(Pace::Head as u8),
+            state: AtomicU8::new(ClientState::SendingHead as u8),
             since: AtomicU32::new(clock.now().to_raw()),
-            stuck: AtomicU32::new(NOT_STUCK),
+            blocked_since: AtomicU32::new(NOT_BLOCKED),
             clock: clock.clone(),
         }
     }
 
-    /// Resolves when the client has closed its side. A client that closes only its writing side
-    /// before the answer counts as gone. An end that comes after more unread bytes than the
-    /// kernel takes has not arrived yet and cannot be seen.
-    pub(crate) async fn gone(self: Arc<Self>) {
+    /// Resolves when the client has closed its side of the connection. A client that closes only
+    /// its writing side before the response counts as disconnected. The end of the stream is not
+    /// noticed while more unread bytes precede it than the kernel buffers.
+    pub(crate) async fn closed(self: Arc<Self>) {
         loop {
             match self.stream.ready(Interest::READABLE).await {
                 Ok(ready) if !ready.is_read_closed() => {
-                    self.clear();
+                    self.clear_readiness();
                     self.unread.store(true, Ordering::Relaxed);
                 }
                 Ok(_) | Err(_) => return,
@@ -89,29 +90,29 @@ impl Socket {
         }
     }
 
-    /// hyper notices when the client hangs up. It does not while bytes wait that it has no use
-    /// for yet: a body that goes nowhere, or the next request.
+    /// hyper notices when the client disconnects. It does not while unread bytes precede the end:
+    /// a body that the upstream does not read, or a pipelined request.
     pub(crate) fn is_watched(&self) -> bool {
         self.watched.load(Ordering::Relaxed)
     }
 
-    /// The kernel holds bytes that nobody has read.
+    /// The kernel holds unread bytes.
     pub(crate) fn has_unread(&self) -> bool {
         let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
         peeked.is_ok_and(|count| count > 0)
     }
 
-    /// Throws away what still arrives until the client closes, for a while.
+    /// Reads and discards bytes until the client closes, at most for [`LINGER`].
     pub(crate) async fn linger(&self) {
         let _ = SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
-        let mut scrap = vec![0; 16 << 10];
+        let mut discarded = vec![0; 16 << 10];
         let drain = async {
             loop {
-                match (&*SockRef::from(&self.stream)).read(&mut scrap) {
+                match (&*SockRef::from(&self.stream)).read(&mut discarded) {
                     Ok(0) => return,
                     Ok(_) => tokio::task::consume_budget().await,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        self.clear();
+                        self.clear_readiness();
                         if self.stream.readable().await.is_err() {
                             return;
                         }
@@ -124,60 +125,59 @@ impl Socket {
         let _ = tokio::time::timeout(LINGER, drain).await;
     }
 
-    /// Says that there is nothing to read until the kernel reports anew.
-    fn clear(&self) {
+    /// Clears read readiness until the kernel reports it again.
+    fn clear_readiness(&self) {
         let _: io::Result<()> =
             self.stream.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
     }
 
-    pub(super) fn pace(&self) -> Pace {
-        match self.pace.load(Ordering::Relaxed) {
-            0 => Pace::Head,
-            1 => Pace::Busy,
-            _ => Pace::Idle,
+    pub(crate) fn state(&self) -> ClientState {
+        match self.state.load(Ordering::Relaxed) {
+            0 => ClientState::SendingHead,
+            1 => ClientState::AwaitingResponse,
+            _ => ClientState::Idle,
         }
     }
 
-    pub(super) fn set(&self, pace: Pace) {
-        self.pace.store(pace as u8, Ordering::Relaxed);
+    pub(crate) fn set_state(&self, state: ClientState) {
+        self.state.store(state as u8, Ordering::Relaxed);
         self.since.store(self.clock.now().to_raw(), Ordering::Relaxed);
     }
 
     fn has_read(&self) {
         self.watched.store(false, Ordering::Relaxed);
-        if self.pace() == Pace::Idle {
-            self.set(Pace::Head);
+        if self.state() == ClientState::Idle {
+            self.set_state(ClientState::SendingHead);
         }
     }
 
-    /// A client that takes its answer slowly is not idle, and need not finish its next request
-    /// meanwhile.
+    /// A client that still reads a response is not idle, and its next request is not late.
     fn has_written(&self) {
-        self.stuck.store(NOT_STUCK, Ordering::Relaxed);
-        if self.pace() != Pace::Busy {
+        self.blocked_since.store(NOT_BLOCKED, Ordering::Relaxed);
+        if self.state() != ClientState::AwaitingResponse {
             self.since.store(self.clock.now().to_raw(), Ordering::Relaxed);
         }
     }
 
-    /// The kernel takes no more for the client at the moment.
+    /// The kernel's send buffer is full.
     fn has_not_written(&self) {
-        if !self.is_stuck() {
-            self.stuck.store(self.clock.now().to_raw(), Ordering::Relaxed);
+        if !self.is_write_blocked() {
+            self.blocked_since.store(self.clock.now().to_raw(), Ordering::Relaxed);
         }
     }
 
-    /// Something waits to be written.
-    pub(crate) fn is_stuck(&self) -> bool {
-        self.stuck.load(Ordering::Relaxed) != NOT_STUCK
+    /// Bytes wait for the client to read.
+    pub(crate) fn is_write_blocked(&self) -> bool {
+        self.blocked_since.load(Ordering::Relaxed) != NOT_BLOCKED
     }
 
-    /// Something has waited to be written for longer than this.
-    pub(super) fn is_stuck_for(&self, limit: Duration) -> bool {
-        self.is_stuck() && self.has_passed(&self.stuck, limit)
+    /// Bytes have waited for the client to read for longer than `limit`.
+    pub(crate) fn is_write_blocked_for(&self, limit: Duration) -> bool {
+        self.is_write_blocked() && self.has_passed(&self.blocked_since, limit)
     }
 
-    /// Nothing has changed in what the client is expected to do for longer than this.
-    pub(super) fn is_at_its_pace_for(&self, limit: Duration) -> bool {
+    /// The client's state has not changed for longer than `limit`.
+    pub(crate) fn has_been_in_state_for(&self, limit: Duration) -> bool {
         self.has_passed(&self.since, limit)
     }
 
@@ -185,14 +185,14 @@ impl Socket {
         self.clock.passed(Tick::from_raw(since.load(Ordering::Relaxed)), limit)
     }
 
-    /// What the client has not taken is thrown away when the connection is closed.
-    pub(super) fn forget_unsent(&self) {
+    /// Unsent bytes are discarded when the connection is closed.
+    pub(crate) fn discard_unsent(&self) {
         let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
-    /// Reads although readiness was cleared by `gone`.
+    /// Reads although [`closed`](Self::closed) has cleared readiness.
     fn read_unannounced(&self, buf: &mut ReadBuf<'_>) -> Option<io::Result<()>> {
-        let room = buf.remaining().min(UNANNOUNCED);
+        let room = buf.remaining().min(MAX_UNANNOUNCED_READ);
         let socket = SockRef::from(&self.stream);
         match (&*socket).read(buf.initialize_unfilled_to(room)) {
             Ok(n) => {
@@ -235,9 +235,9 @@ impl AsyncRead for ClientIo {
             ready?;
             match socket.stream.try_read_buf(buf) {
                 Ok(n) => {
-                    // A short read has emptied the socket; the next call need not ask the kernel.
+                    // A short read has emptied the socket, which saves a system call.
                     if 0 < n && n < room {
-                        socket.clear();
+                        socket.clear_readiness();
                     }
                     if n > 0 {
                         socket.has_read();

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::{
+    format::approximate,
     progress::{PageState, Progress},
-    words::spoken,
 };
 
 /// Minimum seconds between two reloads of a page without scripts.
@@ -55,8 +55,8 @@ impl<'a> View<'a> {
         let retry_after = retry_after(progress);
         let time = progress.elapsed.map(|elapsed| {
             let usually =
-                progress.expected.map(|usual| format!(", usually about {}", spoken(usual)));
-            format!("{} so far{}", spoken(elapsed.floor()), usually.unwrap_or_default())
+                progress.expected.map(|usual| format!(", usually about {}", approximate(usual)));
+            format!("{} so far{}", approximate(elapsed.floor()), usually.unwrap_or_default())
         });
         let percent = progress.elapsed.zip(progress.expected).map(|(elapsed, expected)| {
             // At most 99, so the cast is exact.
@@ -64,7 +64,7 @@ impl<'a> View<'a> {
         });
         let (retry, next) = match progress.state {
             PageState::Failed => {
-                (true, format!("It can be tried again in {}.", spoken(retry_after as f64)))
+                (true, format!("It can be tried again in {}.", approximate(retry_after as f64)))
             }
             PageState::Asleep => (true, "It is not being woken.".to_owned()),
             PageState::Working | PageState::Ready | PageState::Notice => (false, String::new()),

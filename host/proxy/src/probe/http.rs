@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::limit::within_limit;
-use crate::upstream;
+use crate::dial::dial;
 
 /// The request of a probe.
 pub(super) struct ProbeRequest<'a> {
@@ -50,7 +50,7 @@ pub(super) async fn probe(
         .body(Empty::<Bytes>::new())
         .map_err(|error| format!("{attempt}: {error}"))?;
     let response = async {
-        let stream = upstream::open(address, port, policy).await?;
+        let stream = dial(address, port, policy).await?;
         send(stream, request).await
     };
     let response = within_limit(&attempt, response).await?;

@@ -11,7 +11,7 @@ use drowse_core::DialPolicy;
 use serde_json::{Map, Value};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use crate::upstream;
+use crate::dial::dial;
 
 /// The name of the probe in error messages.
 pub(super) const ATTEMPT: &str = "minecraft status";
@@ -45,7 +45,7 @@ pub(super) async fn status(
     (host, port): (&str, u16),
     policy: &dyn DialPolicy,
 ) -> io::Result<Status> {
-    request_status(upstream::open(host, port, policy).await?, host, port).await
+    request_status(dial(host, port, policy).await?, host, port).await
 }
 
 async fn request_status(

@@ -6,7 +6,7 @@ use tokio::{
 };
 
 use super::{limit::LIMIT, *};
-use crate::upstream::tests::{Anywhere, Nowhere};
+use crate::dial::tests::{Anywhere, Nowhere};
 
 /// Responds to one connection with these bytes and returns the request's head.
 async fn backend(response: &'static str) -> (Vec<Address>, tokio::task::JoinHandle<String>) {

@@ -22,9 +22,8 @@ use super::{
     urls::{EVENTS, PageLocation, RESERVED, STATE, parameter},
 };
 use crate::{
-    answer::{Problem, no_store},
-    body::Answered,
-    client::Client,
+    http::rejection::{ProblemDetails, no_store},
+    http::{connection::HttpConnection, response_body::ResponseBody},
     progress::Progress,
 };
 
@@ -49,21 +48,22 @@ pub(crate) fn is_reserved(streams: &ProgressStreams, path: &str) -> bool {
 /// Answers a request below the reserved path. `find` returns the workload of a route's path.
 pub(crate) async fn answer(
     streams: &ProgressStreams,
-    client: &Rc<Client>,
+    connection: &Rc<HttpConnection>,
     address: IpAddr,
     listener: &str,
     host: &HeaderValue,
     head: &request::Parts,
     find: impl FnOnce(&str) -> Option<Arc<Workload>>,
-) -> Result<Response<Answered>, Problem> {
-    let not_found = || Problem::new(StatusCode::NOT_FOUND, "There is nothing at this address.");
+) -> Result<Response<ResponseBody>, ProblemDetails> {
+    let not_found =
+        || ProblemDetails::new(StatusCode::NOT_FOUND, "There is nothing at this address.");
     let resource = match head.uri.path() {
         EVENTS => Resource::Events,
         STATE => Resource::State,
         _ => return Err(not_found()),
     };
     if !matches!(head.method, Method::GET | Method::HEAD) {
-        return Err(Problem::only("GET, HEAD", "This address is read-only."));
+        return Err(ProblemDetails::only("GET, HEAD", "This address is read-only."));
     }
     let query = head.uri.query().unwrap_or_default();
     let path = parameter(query, "route").ok_or_else(not_found)?;
@@ -75,26 +75,26 @@ pub(crate) async fn answer(
     let workload = find(&path).ok_or_else(not_found)?;
     match resource {
         Resource::Events if head.method == Method::GET => {
-            events(streams, client, address, &workload).await
+            events(streams, connection, address, &workload).await
         }
         _ => {
             let log_tail = streams.room().log_tail(&workload).await;
             let state = serde_json::to_vec(&Progress::of(&workload, log_tail)).unwrap_or_default();
             let content_type = HeaderValue::from_static("application/json");
             let response = no_store(content_type, Bytes::from(state));
-            Ok(response.map(|body| Answered::ours(body, client)))
+            Ok(response.map(|body| ResponseBody::bytes(body, connection)))
         }
     }
 }
 
 async fn events(
     streams: &ProgressStreams,
-    client: &Rc<Client>,
+    connection: &Rc<HttpConnection>,
     address: IpAddr,
     workload: &Arc<Workload>,
-) -> Result<Response<Answered>, Problem> {
+) -> Result<Response<ResponseBody>, ProblemDetails> {
     let permit = streams.room().stream_limit().acquire(address).ok_or_else(|| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many waiting pages are open.")
+        ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE, "Too many waiting pages are open.")
             .code("streams-full")
             .retry_after(STREAMS_FULL_RETRY)
     })?;
@@ -105,7 +105,7 @@ async fn events(
         let event = subscriber.next().await?;
         Some((event, (subscriber, progress, permit)))
     });
-    let mut response = Response::new(Answered::live(events, client));
+    let mut response = Response::new(ResponseBody::stream(events, connection));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -35,7 +35,7 @@ pub(crate) struct WaitingRoom {
 }
 
 /// Permission to hold one visitor.
-pub(super) struct HoldPermit {
+pub(crate) struct HoldPermit {
     _total: OwnedSemaphorePermit,
     _listener: OwnedSemaphorePermit,
 }
@@ -73,7 +73,7 @@ impl WaitingRoom {
 
     /// A permit to hold one more visitor of a listener. None if the limit of the listener or the
     /// common limit is reached.
-    pub(super) fn hold(&self, listener: &Arc<Semaphore>) -> Option<HoldPermit> {
+    pub(crate) fn hold(&self, listener: &Arc<Semaphore>) -> Option<HoldPermit> {
         Some(HoldPermit {
             _listener: listener.clone().try_acquire_owned().ok()?,
             _total: self.held.clone().try_acquire_owned().ok()?,
@@ -81,7 +81,7 @@ impl WaitingRoom {
     }
 
     /// The waiting page for a route of this listener and host, and its `Retry-After` in seconds.
-    pub(super) async fn page(
+    pub(crate) async fn page(
         &self,
         workload: &Arc<Workload>,
         location: &PageLocation<'_>,

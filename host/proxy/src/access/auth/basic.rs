@@ -22,8 +22,7 @@ use crate::{
         client_address::client_network,
         identity::{Identity, strip},
     },
-    answer::Problem,
-    door::Ended,
+    http::rejection::{ProblemDetails, Rejection},
 };
 
 /// `Retry-After` of a client with too many checks in the queue.
@@ -92,7 +91,7 @@ impl BasicAuthenticator {
         self: &Arc<Self>,
         client: IpAddr,
         headers: &mut HeaderMap,
-    ) -> Result<Identity, Ended> {
+    ) -> Result<Identity, Rejection> {
         if let Some(name) = &self.settings.user_header {
             strip(headers, name);
         }
@@ -119,17 +118,17 @@ impl BasicAuthenticator {
             Err(Denied::TooMany(pause)) => {
                 let detail = "Too many passwords from your address were wrong or are still being \
                               checked. Wait before you try again.";
-                let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
+                let problem = ProblemDetails::new(StatusCode::TOO_MANY_REQUESTS, detail);
                 Err(problem.code("too-many-passwords").retry_after(pause).into())
             }
             Err(Denied::Busy) => {
                 let detail = "Too many passwords are being checked.";
-                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+                let problem = ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE, detail);
                 Err(problem.retry_after(Duration::from_secs(1)).into())
             }
             Err(Denied::NoUsers) => {
                 let detail = "Passwords cannot be checked at the moment.";
-                Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into())
+                Err(ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE, detail).into())
             }
         }
     }
@@ -207,9 +206,9 @@ impl BasicAuthenticator {
         }
     }
 
-    fn challenge(&self) -> Problem {
+    fn challenge(&self) -> ProblemDetails {
         let detail = "This site needs a name and a password.";
-        let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
+        let problem = ProblemDetails::new(StatusCode::UNAUTHORIZED, detail);
         let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", self.settings.realm);
         match HeaderValue::try_from(challenge) {
             Ok(challenge) => problem.challenge(challenge),

@@ -23,10 +23,9 @@ use tokio::time::timeout;
 
 use crate::{
     access::identity::{Identity, strip, strip_identity_headers},
-    answer::Problem,
-    door::Ended,
-    headers::{Origin, X_FORWARDED_HOST, to_client, to_upstream},
-    words::Chain,
+    format::ErrorChain,
+    http::headers::{Origin, X_FORWARDED_HOST, to_client, to_upstream},
+    http::rejection::{ProblemDetails, Rejection},
 };
 
 /// Maximum bytes of a response body that is relayed, such as a login page.
@@ -105,7 +104,7 @@ impl ForwardAuthClient {
         client: IpAddr,
         origin: &Origin<'_>,
         head: &mut request::Parts,
-    ) -> Result<Identity, Ended> {
+    ) -> Result<Identity, Rejection> {
         strip_identity_headers(&settings.headers, &mut head.headers);
         let request = auth_request(settings, origin, head);
         let error = match self.send(settings, request).await {
@@ -140,7 +139,7 @@ impl ForwardAuthClient {
             "request refused: the authentication service does not respond"
         );
         let detail = "The authentication service does not respond.";
-        Err(Problem::new(status, detail).into())
+        Err(ProblemDetails::new(status, detail).into())
     }
 
     /// Sends the request within the service's timeout. Retries once if the connection ended before
@@ -164,7 +163,7 @@ impl ForwardAuthClient {
         request: Request<Empty<Bytes>>,
     ) -> Result<Response<Full<Bytes>>, RequestError> {
         let failed = |error: hyper_util::client::legacy::Error| RequestError::Failed {
-            error: Chain(&error).to_string(),
+            error: ErrorChain(&error).to_string(),
             broke_off: !error.is_connect() && broke_off(&error),
         };
         let (head, body) = self.client.request(request).await.map_err(failed)?.into_parts();
@@ -246,7 +245,7 @@ fn identity(names: &[String], response: &HeaderMap) -> Identity {
 }
 
 /// The service's response as the client's.
-fn relay(auth: &str, response: Response<Full<Bytes>>) -> Result<Identity, Ended> {
+fn relay(auth: &str, response: Response<Full<Bytes>>) -> Result<Identity, Rejection> {
     let (mut head, body) = response.into_parts();
     if let Err(malformed) = to_client(&mut head, &body, None) {
         tracing::warn!(
@@ -255,10 +254,10 @@ fn relay(auth: &str, response: Response<Full<Bytes>>) -> Result<Identity, Ended>
             "request refused: malformed response of the authentication service"
         );
         let detail = "The authentication service sent a malformed response.";
-        return Err(Problem::new(StatusCode::BAD_GATEWAY, detail).into());
+        return Err(ProblemDetails::new(StatusCode::BAD_GATEWAY, detail).into());
     }
     let bytes = body.into_inner().unwrap_or_default();
-    Err(Ended::Response(Box::new(Response::from_parts(head, bytes))))
+    Err(Rejection::Response(Box::new(Response::from_parts(head, bytes))))
 }
 
 #[cfg(test)]

@@ -3,8 +3,13 @@ use std::fs;
 use http::HeaderValue;
 
 use super::*;
-use crate::{access::auth::password_queue::MAX_PER_CLIENT, answer::Format};
+use crate::{
+    access::auth::password_queue::MAX_PER_CLIENT,
+    http::negotiation::{MediaType, Negotiated},
+    page::Theme,
+};
 
+const JSON: Negotiated = Negotiated { media_type: MediaType::Json, repeatable: true };
 const ALICE: &str = "alice:$2y$05$NidkWKTLC3s0Ws5JSWJmsOUHgU0gIgrwocu9l.y/NSPz27uhzz2si\n";
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 /// `alice:correct horse`
@@ -38,8 +43,8 @@ async fn status_from(client: IpAddr, basic: &Arc<BasicAuthenticator>, authorizat
     let mut headers = headers(&[("authorization", authorization)]);
     match basic.authenticate(client, &mut headers).await {
         Ok(_) => 200,
-        Err(Ended::Response(page)) => page.status().as_u16(),
-        Err(Ended::Problem(problem)) => problem.status().as_u16(),
+        Err(Rejection::Response(page)) => page.status().as_u16(),
+        Err(Rejection::Problem(problem)) => problem.status().as_u16(),
         Err(_) => 0,
     }
 }
@@ -61,11 +66,11 @@ async fn a_correct_password_is_accepted_and_not_sent_to_the_workload() {
 #[tokio::test]
 async fn a_request_without_the_correct_password_gets_a_challenge() {
     let (_directory, basic) = basic(ALICE);
-    let Err(Ended::Problem(problem)) = basic.authenticate(CLIENT, &mut HeaderMap::new()).await
+    let Err(Rejection::Problem(problem)) = basic.authenticate(CLIENT, &mut HeaderMap::new()).await
     else {
         panic!("a request without a password is refused")
     };
-    let page = problem.response(Format::Json);
+    let page = problem.render(JSON, &Theme::default());
     assert_eq!(page.status(), 401);
     assert_eq!(page.headers()["www-authenticate"], "Basic realm=\"home\", charset=\"UTF-8\"");
     for wrong in [
@@ -150,10 +155,10 @@ async fn after_ten_wrong_passwords_a_client_must_wait_and_others_need_not() {
     }
     prolong_pause(&basic);
     let mut request = headers(&[("authorization", CORRECT)]);
-    let Err(Ended::Problem(problem)) = basic.authenticate(CLIENT, &mut request).await else {
+    let Err(Rejection::Problem(problem)) = basic.authenticate(CLIENT, &mut request).await else {
         panic!("during its pause the client is refused even with the correct password")
     };
-    let answer = problem.response(Format::Json);
+    let answer = problem.render(JSON, &Theme::default());
     assert_eq!(answer.status(), 429);
     assert_eq!(answer.headers()["retry-after"], "60");
     assert_eq!(status_from(OTHER, &basic, CORRECT).await, 200);
