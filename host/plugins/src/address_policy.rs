@@ -6,55 +6,29 @@
 //! [`AddressPolicy::check`]). When a connection is made, [`AddressPolicy::check_dial`] checks the
 //! socket address that is passed to the kernel: port included, and after the last name resolution.
 
-mod endpoint_index;
+pub(crate) mod endpoint_index;
 mod machine;
+pub(crate) mod rule;
 mod special;
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    str::FromStr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
-use ipnet::IpNet;
-
-pub(crate) use self::endpoint_index::EndpointIndex;
 use self::{
-    endpoint_index::Occupied,
-    special::{
-        address_forms, is_link_local, is_link_local_network, is_private_or_loopback, refused_always,
-    },
+    endpoint_index::{EndpointIndex, Occupied},
+    rule::{AddressRule, Destination, Host, is_name, parse},
+    special::{address_forms, is_link_local, is_private_or_loopback, refused_always},
 };
 use crate::{
-    bindings::types,
     grants::{toml_key, toml_string},
     settings::ProviderSettings,
 };
 
-/// Maximum bytes of a host name.
-const NAME_BYTES: usize = 253;
 /// Maximum host names in one answer; a target has one or two.
 const ANSWER_NAMES: usize = 8;
-
-/// A rule that allows target addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AddressRule {
-    /// `10.0.0.0/8`, `127.0.0.1`
-    Network(IpNet),
-    /// `127.0.0.1:8006`, even if it is an endpoint of a provider.
-    Socket(SocketAddr),
-    /// `box.lan`, or `.lan` for every name with that suffix.
-    Name(String),
-}
-
-/// Text that is not an address rule.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is neither a network such as 10.0.0.0/8, nor an address, with or without a port, nor a \
-     host name"
-)]
-pub struct InvalidAddressRule(String);
 
 /// The address policy of one provider.
 #[derive(Debug, Default)]
@@ -66,113 +40,6 @@ pub(crate) struct AddressPolicy {
     written_names: BTreeSet<String>,
     /// Endpoints of all providers, which are refused as targets.
     endpoint_index: Arc<EndpointIndex>,
-}
-
-/// An address that requests would be sent to.
-struct Destination<'a> {
-    /// Host as reported by the provider.
-    host: Host<'a>,
-    /// Resolved addresses of the host, as far as known.
-    addresses: Vec<IpAddr>,
-    /// Absent if the route's port applies.
-    port: Option<u16>,
-}
-
-// === impl AddressRule ===
-
-impl AddressRule {
-    fn contains(&self, to: &Destination<'_>) -> bool {
-        match (self, &to.host) {
-            (Self::Network(network), Host::Address(address)) => network.contains(address),
-            (Self::Socket(socket), Host::Address(address)) => {
-                socket.ip() == *address && to.port.is_none_or(|port| port == socket.port())
-            }
-            (Self::Name(own), Host::Name(name)) => match own.strip_prefix('.') {
-                Some(_) => name.len() > own.len() && ends_with(name, own),
-                None => own.eq_ignore_ascii_case(name),
-            },
-            _ => false,
-        }
-    }
-
-    /// Whether this rule is limited to link-local addresses, including this one.
-    fn allows_link_local(&self, address: IpAddr) -> bool {
-        match self {
-            Self::Network(network) => network.contains(&address) && is_link_local_network(network),
-            Self::Socket(socket) => socket.ip() == address,
-            Self::Name(_) => false,
-        }
-    }
-
-    /// Whether this rule explicitly allows an address of the router's machine: loopback, or exactly
-    /// this address. A network that happens to contain the machine's address does not.
-    fn allows_this_machine(&self, address: IpAddr, host: &Host<'_>) -> bool {
-        match (self, host) {
-            (Self::Network(network), _) => {
-                network.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST))
-                    || network.contains(&IpAddr::V6(Ipv6Addr::LOCALHOST))
-                    || network.prefix_len() == network.max_prefix_len()
-                        && address_forms(address).any(|form| network.contains(&form))
-            }
-            (Self::Socket(socket), _) => address_forms(address).any(|form| socket.ip() == form),
-            (Self::Name(own), Host::Name(name)) => {
-                own.eq_ignore_ascii_case("localhost") && own.eq_ignore_ascii_case(name)
-            }
-            (Self::Name(_), Host::Address(_)) => false,
-        }
-    }
-}
-
-fn ends_with(name: &str, end: &str) -> bool {
-    name.get(name.len() - end.len()..).is_some_and(|it| it.eq_ignore_ascii_case(end))
-}
-
-impl FromStr for AddressRule {
-    type Err = InvalidAddressRule;
-
-    fn from_str(text: &str) -> Result<Self, InvalidAddressRule> {
-        if let Ok(network) = text.parse::<IpNet>() {
-            return Ok(Self::Network(network.trunc()));
-        }
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Self::Network(address.to_canonical().into()));
-        }
-        if let Ok(socket) = text.parse::<SocketAddr>() {
-            return Ok(Self::Socket(SocketAddr::new(socket.ip().to_canonical(), socket.port())));
-        }
-        let letters = text.bytes().any(|byte| byte.is_ascii_alphabetic());
-        if letters && is_name(text.strip_prefix('.').unwrap_or(text)) {
-            return Ok(Self::Name(text.to_owned()));
-        }
-        Err(InvalidAddressRule(text.chars().take(200).collect()))
-    }
-}
-
-/// A parsed host.
-#[derive(Clone, Copy)]
-enum Host<'a> {
-    Address(IpAddr),
-    Name(&'a str),
-}
-
-impl<'a> Host<'a> {
-    fn parse(host: &'a str) -> Option<Self> {
-        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-        match bare.parse::<IpAddr>() {
-            // An IPv4-mapped IPv6 address is checked as IPv4.
-            Ok(address) => Some(Self::Address(address.to_canonical())),
-            Err(_) => is_name(host).then_some(Self::Name(host)),
-        }
-    }
-}
-
-fn parse(host: &str) -> Result<Host<'_>, String> {
-    Host::parse(host).ok_or_else(|| "it is neither an address nor a host name".to_owned())
-}
-
-fn is_name(text: &str) -> bool {
-    let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    (1..=NAME_BYTES).contains(&text.len()) && text.bytes().all(letter) && !text.starts_with('.')
 }
 
 // === impl AddressPolicy ===
@@ -191,10 +58,14 @@ impl AddressPolicy {
     }
 
     /// Resolves the host names of an answer, and those of endpoints at the same ports. Names above
-    /// [`ANSWER_NAMES`] are dropped.
-    pub(crate) async fn look_up(&self, addresses: &mut Vec<types::Address>) {
+    /// [`ANSWER_NAMES`] are dropped. `host_and_port` reads an address of the answer.
+    pub(crate) async fn look_up<A>(
+        &self,
+        addresses: &mut Vec<A>,
+        host_and_port: impl Fn(&A) -> (&str, Option<u16>),
+    ) {
         let mut names = BTreeSet::new();
-        addresses.retain(|address| match Host::parse(&address.host) {
+        addresses.retain(|address| match Host::parse(host_and_port(address).0) {
             Some(Host::Name(name)) => {
                 names.len() < ANSWER_NAMES && {
                     names.insert(name.to_ascii_lowercase());
@@ -203,7 +74,7 @@ impl AddressPolicy {
             }
             _ => true,
         });
-        let ports = addresses.iter().filter_map(|address| address.port).collect();
+        let ports = addresses.iter().filter_map(|address| host_and_port(address).1).collect();
         self.endpoint_index.look_up(names, &ports).await;
     }
 
@@ -328,7 +199,7 @@ impl AddressPolicy {
     }
 
     fn refusal(&self, what: &str, at: &str, why: &str) -> String {
-        let (provider, at) = (&self.provider, crate::fault::sanitize(at, 300));
+        let (provider, at) = (&self.provider, crate::text::sanitize(at, 300));
         format!("provider {provider:?}: {what} {at} is refused: {why}")
     }
 

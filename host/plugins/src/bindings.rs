@@ -17,8 +17,8 @@ wasmtime::component::bindgen!({
     exports: { default: async },
     additional_derives: [serde::Serialize, serde::Deserialize],
     with: {
-        "drowse:provider/grpc.messages": crate::capabilities::grpc::Stream,
-        "drowse:provider/http.response": crate::capabilities::http::Incoming,
+        "drowse:provider/grpc.messages": crate::resources::MessageStream,
+        "drowse:provider/http.response": crate::resources::IncomingResponse,
     },
 });
 

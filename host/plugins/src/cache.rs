@@ -19,7 +19,8 @@ use wasmtime::{Engine, component::Component};
 
 use crate::{
     files::{check_private, read, write},
-    trust,
+    text::hex,
+    trust::owner::check_path,
 };
 
 /// Maximum files; the oldest are removed first. A plugin has two.
@@ -179,7 +180,7 @@ fn make_private(dir: &Path) -> io::Result<()> {
         return Err(io::Error::other("it is not a directory"));
     }
     check_private(&found)?;
-    trust::check_path(dir).map_err(io::Error::other)
+    check_path(dir).map_err(io::Error::other)
 }
 
 /// The content of `code`, if it matches the checksum in `sum` and both are private.
@@ -190,15 +191,6 @@ fn read_verified(code: &Path, sum: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it does not match its checksum"));
     }
     Ok(bytes)
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -2,13 +2,12 @@
 
 mod clock;
 mod command;
+mod errors;
 mod events;
-#[allow(unreachable_pub, reason = "generated code re-exports its messages type")]
-pub mod grpc;
-#[allow(unreachable_pub, reason = "generated code re-exports its response type")]
-pub mod http;
+mod grpc;
+mod http;
 pub(crate) mod log;
-pub(crate) mod memo;
+mod memo;
 mod network;
 mod udp;
 

@@ -6,23 +6,21 @@
 //! the first process of a group exits, the rest of the group is killed, so that none of it keeps a
 //! port open.
 
-mod launcher;
+pub(crate) mod launcher;
 mod limits;
 mod process;
-mod records;
+pub(crate) mod records;
 mod restart;
+mod shared;
 mod signals;
 mod spare;
 mod start;
 mod stat;
+mod state;
 mod usage;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    fs::File,
-    io,
-    os::fd::AsRawFd as _,
-    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -31,28 +29,28 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use rustix::{
-    pipe::{PipeFlags, pipe_with},
-    process::Signal,
-};
-use tokio::{
-    net::unix::pipe,
-    sync::{self, Semaphore, watch},
-};
+use rustix::process::Signal;
+use tokio::sync::{self, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::launcher::launched;
-pub(crate) use self::{process::Process, records::ProcessRecords, signals::signal};
 use self::{
-    restart::RestartWatcher,
+    launcher::{Extras, LaunchOptions},
+    records::ProcessRecords,
+    shared::{Changes, ProcessContext},
     spare::SpareLauncher,
-    start::{DEADLINE, STARTS, Start, StuckStart},
+    start::{STARTS, Start},
+    state::Table,
+};
+pub(crate) use self::{
+    process::Process,
+    signals::signal,
+    state::{CommandError, Processes},
 };
 use crate::{
-    fault::sanitize,
     grants::{toml_key, toml_string},
     log_limiter::LogLimiter,
     settings::CommandGrant,
+    text::sanitize,
     time::wall_clock,
 };
 
@@ -62,102 +60,6 @@ const LAST_GRACE: Duration = Duration::from_secs(300);
 const KILL_TIME: Duration = Duration::from_secs(3);
 /// The same in [`Processes::kill`], when the router must stop quickly.
 const KILL_MOMENT: Duration = Duration::from_millis(500);
-/// `PATH` if the router has none.
-const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-
-/// The granted commands of a provider and their processes.
-pub(crate) struct Processes {
-    grants: BTreeMap<String, CommandGrant>,
-    launch_options: LaunchOptions,
-    last_id: AtomicU64,
-    table: Mutex<Table>,
-    /// Per command: serializes its starts.
-    start_locks: BTreeMap<String, sync::Mutex<()>>,
-    /// Permits for concurrent starts.
-    start_permits: Arc<Semaphore>,
-    /// Starts in progress. Each ends by its deadline, or when the router stops.
-    starts: TaskTracker,
-    closing: CancellationToken,
-    /// A prestarted launcher for the next start.
-    spare: SpareLauncher,
-    context: Arc<ProcessContext>,
-}
-
-/// How programs are launched.
-#[derive(Clone, Debug)]
-pub(crate) struct LaunchOptions {
-    /// The executable that applies limits. Without it, a program with limits is not started.
-    pub(crate) launcher: Option<PathBuf>,
-    /// Soft limit of open files; by default the router's own.
-    pub(crate) files: Option<u64>,
-    /// Timeout of a start.
-    pub(crate) deadline: Duration,
-}
-
-/// State shared by all processes of a provider.
-struct ProcessContext {
-    provider: String,
-    changes: Changes,
-    log_limiter: Arc<LogLimiter>,
-    records: Arc<ProcessRecords>,
-}
-
-#[derive(Default)]
-struct Table {
-    /// Per command: the running process, or the last one that exited.
-    processes: BTreeMap<String, Arc<Process>>,
-    /// Per command: the task that restarts it.
-    restart_watchers: BTreeMap<String, RestartWatcher>,
-    /// Per command: a start that timed out and cannot be killed.
-    stuck: BTreeMap<String, StuckStart>,
-    /// The router is stopping: no more starts.
-    closed: bool,
-}
-
-/// Arguments and environment that a plugin adds to a command.
-#[derive(Clone, Default)]
-struct Extras {
-    arguments: Vec<String>,
-    environment: Vec<(String, String)>,
-}
-
-/// Counts starts and exits, and the number of the last one per command.
-pub(crate) struct Changes {
-    by_command: Mutex<BTreeMap<String, u64>>,
-    count: watch::Sender<u64>,
-}
-
-/// Why a process was not started, found or signalled.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum CommandError {
-    Conflict(String),
-    Denied(String),
-    Failed(String),
-    Invalid(String),
-    NotFound(String),
-}
-
-// === impl LaunchOptions ===
-
-impl Default for LaunchOptions {
-    fn default() -> Self {
-        Self { launcher: None, files: None, deadline: DEADLINE }
-    }
-}
-
-// === impl CommandError ===
-
-impl CommandError {
-    fn message(&self) -> &str {
-        let (Self::Conflict(message)
-        | Self::Denied(message)
-        | Self::Failed(message)
-        | Self::Invalid(message)
-        | Self::NotFound(message)) = self;
-        message
-    }
-}
-
 // === impl Processes ===
 
 impl Processes {
@@ -424,37 +326,6 @@ impl Processes {
 
 fn start_interrupted(command: &str) -> String {
     format!("command {command:?}: its start was interrupted")
-}
-
-/// A pipe for output. The write end is opened for reading too, so a program does not get SIGPIPE
-/// when the router exits, and the next router can continue reading.
-fn output_pipe() -> io::Result<(pipe::Receiver, File)> {
-    let (output, input) = pipe_with(PipeFlags::CLOEXEC)?;
-    let both = File::options()
-        .read(true)
-        .write(true)
-        .open(format!("/proc/self/fd/{}", input.as_raw_fd()))
-        .unwrap_or_else(|_| File::from(input));
-    Ok((pipe::Receiver::from_owned_fd(output)?, both))
-}
-
-// === impl Changes ===
-
-impl Changes {
-    /// Counts a start or exit of this command.
-    pub(crate) fn record(&self, command: &str) {
-        let mut by_command = self.by_command.lock().unwrap_or_else(PoisonError::into_inner);
-        self.count.send_modify(|count| {
-            *count += 1;
-            by_command.insert(command.to_owned(), *count);
-        });
-    }
-
-    fn after(&self, since: u64) -> Vec<String> {
-        let by_command = self.by_command.lock().unwrap_or_else(PoisonError::into_inner);
-        let later = by_command.iter().filter(|(_, at)| **at > since);
-        later.map(|(command, _)| command.clone()).collect()
-    }
 }
 
 #[cfg(test)]

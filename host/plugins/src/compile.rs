@@ -6,8 +6,9 @@
 //! standard input and returns the machine code on its standard output, so the code comes only from
 //! our own executable. Dropping the future kills the child.
 
+mod component;
 mod module_stats;
-mod process;
+pub(crate) mod process;
 
 use std::{
     path::PathBuf,
@@ -18,12 +19,8 @@ use std::{
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 
-pub use self::process::compile_process;
-use crate::{
-    cache::CompiledCode,
-    load::{PluginSource, check},
-    settings::CompileLimits,
-};
+use self::component::compile;
+use crate::{cache::CompiledCode, load::check, settings::CompileLimits, source::PluginSource};
 
 /// Maximum concurrent compilations; further ones wait. Each may use its whole memory limit.
 const COMPILATIONS: usize = 2;
@@ -40,7 +37,7 @@ pub(crate) struct Compiler {
 // === impl Compiler ===
 
 impl Compiler {
-    /// `program` must call [`compile_process`] first.
+    /// `program` must call [`process::compile_process`] first.
     pub(crate) fn new(program: Option<PathBuf>, limits: CompileLimits) -> Self {
         Self { program, limits, permits: Semaphore::new(COMPILATIONS) }
     }
@@ -71,15 +68,6 @@ impl Compiler {
         );
         compiled
     }
-}
-
-/// Measures a file and compiles it. The error says what is wrong with the file.
-fn compile(engine: &Engine, bytes: &[u8]) -> Result<CompiledCode, String> {
-    module_stats::measure(bytes)?;
-    let component = check::component(bytes)?;
-    check::contract(module_stats::provider(&component)?.as_deref())?;
-    CompiledCode::compile(engine, &component)
-        .map_err(|error| format!("it is not a valid component: {}", crate::load::chain(&error)))
 }
 
 /// The parsers are third-party code; a panic in them means an invalid file.

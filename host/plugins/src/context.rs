@@ -6,19 +6,18 @@ use drowse_core::Ability;
 use tokio::sync::Semaphore;
 
 use crate::{
-    address_policy::AddressPolicy,
-    capabilities::memo::Memo,
-    command::{LaunchOptions, Processes},
+    address_policy::{AddressPolicy, endpoint_index::EndpointIndex},
+    command::{Processes, launcher::LaunchOptions, records::ProcessRecords},
     cpu_quota::ProviderCpuBudget,
-    dylib::Threads,
-    endpoint::{Datagrams, Endpoint, EndpointLabel},
+    dylib::threads::Threads,
+    endpoint::{Endpoint, datagrams::Datagrams, label::EndpointLabel},
     fault::Fault,
     grants::{GrpcAttempt, HttpAttempt, Policy, Rule, toml_key, toml_string},
     guest_memory::{GuestMemory, Share},
     health::Health,
     info::EndpointWish,
-    load::PluginHost,
     log_limiter::LogLimiter,
+    memo::Memo,
     network::Networks,
     progress::Progress,
     settings::{Limits, ProviderSettings, Transport},
@@ -26,6 +25,19 @@ use crate::{
 
 /// Maximum open responses of all instances of a provider; further ones wait.
 const RESPONSES: usize = 64;
+
+/// Resources that all providers of the router share.
+#[derive(Default)]
+pub(crate) struct SharedResources {
+    /// Memory limit of all guests.
+    pub(crate) memory: Arc<GuestMemory>,
+    /// Endpoints of all providers and listeners of the router.
+    pub(crate) endpoint_index: Arc<EndpointIndex>,
+    /// How granted programs are launched.
+    pub(crate) launch_options: LaunchOptions,
+    /// Records of running processes.
+    pub(crate) records: Arc<ProcessRecords>,
+}
 
 /// State that lives as long as the provider's configuration, whichever plugin file serves it.
 pub(crate) struct ProviderContext {
@@ -67,7 +79,10 @@ pub(crate) struct Grants {
 
 impl ProviderContext {
     /// The context of a provider. The error names the rule that cannot be parsed.
-    pub(crate) fn new(settings: &ProviderSettings, host: &PluginHost) -> Result<Self, String> {
+    pub(crate) fn new(
+        settings: &ProviderSettings,
+        shared: &SharedResources,
+    ) -> Result<Self, String> {
         let name = settings.name.as_str();
         let mut endpoints = BTreeMap::new();
         let mut datagrams = BTreeMap::new();
@@ -99,19 +114,19 @@ impl ProviderContext {
             processes: Processes::new(
                 name,
                 settings.commands.clone(),
-                host.launch_options.clone(),
+                shared.launch_options.clone(),
                 log_limiter.clone(),
-                host.records.clone(),
+                shared.records.clone(),
             ),
             networks: Networks::new(name, settings.networks.clone()),
             log_limiter,
             progress: Arc::default(),
             health: Health::default(),
-            address_policy: AddressPolicy::new(settings, host.endpoint_index.clone()),
+            address_policy: AddressPolicy::new(settings, shared.endpoint_index.clone()),
             responses: Arc::new(Semaphore::new(RESPONSES)),
             threads: Threads::new(settings.limits.calls),
             cpu_budget: Arc::new(ProviderCpuBudget::new(settings.limits.cpu)),
-            memory: host.memory.share(),
+            memory: shared.memory.share(),
             started: Instant::now(),
         })
     }
@@ -204,15 +219,15 @@ impl Grants {
     }
 
     /// The endpoint, if it allows the request; otherwise the refusal with the line to add.
-    pub(crate) fn endpoint_for(&self, asked: &HttpAttempt<'_>) -> Result<&Endpoint, String> {
-        let (endpoint, policy) = self.http_endpoint(asked.endpoint)?;
-        policy.check(asked).map(|()| endpoint)
+    pub(crate) fn endpoint_for(&self, attempt: &HttpAttempt<'_>) -> Result<&Endpoint, String> {
+        let (endpoint, policy) = self.http_endpoint(attempt.endpoint)?;
+        policy.check(attempt).map(|()| endpoint)
     }
 
     /// The endpoint, if it allows the gRPC call; otherwise the refusal with the line to add.
-    pub(crate) fn endpoint_for_call(&self, called: &GrpcAttempt<'_>) -> Result<&Endpoint, String> {
-        let (endpoint, policy) = self.http_endpoint(called.endpoint)?;
-        policy.check_call(called).map(|()| endpoint)
+    pub(crate) fn endpoint_for_call(&self, attempt: &GrpcAttempt<'_>) -> Result<&Endpoint, String> {
+        let (endpoint, policy) = self.http_endpoint(attempt.endpoint)?;
+        policy.check_call(attempt).map(|()| endpoint)
     }
 
     fn http_endpoint(&self, name: &str) -> Result<(&Endpoint, &Policy), String> {
@@ -250,7 +265,7 @@ impl Grants {
 
     fn no_endpoint(&self, endpoint: &str, scheme: &str) -> String {
         let provider = &self.context.provider;
-        let endpoint = crate::fault::sanitize(endpoint, 128);
+        let endpoint = crate::text::sanitize(endpoint, 128);
         format!(
             "provider {provider:?}: endpoint {endpoint:?} is not granted: add to [provider.{}]: \
              endpoint.{} = {{ url = {} }}",

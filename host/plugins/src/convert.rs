@@ -2,7 +2,7 @@
 
 use drowse_core::{ErrorCode, Exit, RecreateOptions, RemoveOptions, StopOptions, Target, Usage};
 
-use crate::{bindings::types, fault::sanitize};
+use crate::{bindings::types, text::sanitize};
 
 /// Maximum lines of a command's output.
 const EXIT_LINES: usize = 100;

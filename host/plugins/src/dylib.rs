@@ -7,23 +7,16 @@
 //! a provider are blocked its calls fail.
 
 mod call;
-mod library;
+pub(crate) mod library;
 mod serve;
-mod threads;
+pub(crate) mod threads;
 
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 
-pub use library::LinkedPlugin;
-pub(crate) use library::{Library, open};
-pub(crate) use threads::Threads;
-
 use crate::{
-    bindings::types,
-    convert,
-    dylib::call::Call,
+    dylib::{call::Call, library::Library},
     fault::Fault,
-    function::{Answer, Function},
-    invocation::INIT_TIMEOUT,
+    function::{Answer, Function, INIT_TIMEOUT},
     store::HostState,
 };
 
@@ -61,10 +54,4 @@ pub(crate) async fn run<F: Function>(
     let answer = answer.await;
     drop(caller);
     answer.unwrap_or_else(|_| Err(Fault::Trap("the thread of the call has ended".into())))
-}
-
-/// The error of a function that the library does not have.
-fn unsupported() -> types::Error {
-    let message = "the plugin is built for an older contract without this function";
-    convert::error(types::ErrorCode::Unsupported, message)
 }

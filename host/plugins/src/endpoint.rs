@@ -2,18 +2,15 @@
 //! and datagrams.
 
 mod connect;
-mod datagrams;
+pub(crate) mod datagrams;
 pub(crate) mod grpc;
+pub(crate) mod label;
 mod permission;
 mod secret;
 mod tls;
 mod token;
 
-use std::{
-    error::Error as StdError,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
@@ -24,12 +21,16 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
-pub(crate) use self::datagrams::Datagrams;
-use self::{connect::Connector, secret::SecretHeader, token::Tokens};
+use self::{
+    connect::{Connector, GrpcClient},
+    label::{EndpointLabel, SendError, bracketed, root_cause},
+    secret::SecretHeader,
+    token::Tokens,
+};
 use crate::{
-    fault::seconds,
     grants::masked_url,
     settings::{EndpointGrant, Transport},
+    text::seconds,
 };
 
 /// Maximum idle connections per endpoint.
@@ -47,15 +48,7 @@ pub(crate) struct Endpoint {
     timeout: Duration,
     client: Client<Connector, Full<Bytes>>,
     /// HTTP/2 client for gRPC.
-    calls: grpc::Client,
-}
-
-/// Name and address of an endpoint in messages for guests and operators.
-pub(crate) struct EndpointLabel {
-    name: String,
-    url: String,
-    /// Cause of the last connection failure.
-    cause: Mutex<String>,
+    calls: GrpcClient,
 }
 
 /// A request that the rules allow.
@@ -65,22 +58,6 @@ pub(crate) struct OutgoingRequest {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
     pub(crate) timeout: Option<Duration>,
-}
-
-/// Why there is no response. The messages go to the guest and do not contain the endpoint's
-/// address.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum SendError {
-    /// The connection failed while sending or receiving.
-    Broken(String),
-    /// The request is invalid.
-    Invalid(String),
-    /// The server of a gRPC call answered with a status other than OK.
-    Status { code: tonic::Code, message: String },
-    /// The response head did not arrive in time.
-    Timeout(String),
-    /// The endpoint is unreachable; nothing was sent.
-    Unavailable(String),
 }
 
 // === impl Endpoint ===
@@ -147,15 +124,16 @@ impl Endpoint {
     ) -> Result<Response<Incoming>, SendError> {
         let timeout = outgoing.timeout.map_or(self.timeout, |wanted| wanted.min(self.timeout));
         let (method, path) = (&outgoing.method, masked_url(&outgoing.path));
-        let asked = format!("{method} {path} on endpoint {:?}", self.label.name);
-        let request = self.request(outgoing, &asked).await?;
-        let late =
-            |_| SendError::Timeout(format!("{asked}: no response within {}", seconds(timeout)));
+        let description = format!("{method} {path} on endpoint {:?}", self.label.name);
+        let request = self.request(outgoing, &description).await?;
+        let late = |_| {
+            SendError::Timeout(format!("{description}: no response within {}", seconds(timeout)))
+        };
         let answer = tokio::time::timeout(timeout, self.exchange(request)).await.map_err(late)?;
-        let response = answer.map_err(|error| self.send_error_of(&asked, &error))?;
+        let response = answer.map_err(|error| self.send_error_of(&description, &error))?;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(SendError::Broken(format!(
-                "{asked}: the response is an upgrade, which is refused"
+                "{description}: the response is an upgrade, which is refused"
             )));
         }
         Ok(response)
@@ -184,10 +162,10 @@ impl Endpoint {
     async fn request(
         &self,
         outgoing: OutgoingRequest,
-        asked: &str,
+        description: &str,
     ) -> Result<Request<Full<Bytes>>, SendError> {
         let OutgoingRequest { method, path, mut headers, body, .. } = outgoing;
-        let invalid = |what: &str| SendError::Invalid(format!("{asked}: {what}"));
+        let invalid = |what: &str| SendError::Invalid(format!("{description}: {what}"));
         let method: Method = method.parse().map_err(|_| invalid("the method is not valid"))?;
         let uri: Uri = format!("{}{}{path}", self.origin, self.base)
             .parse()
@@ -210,58 +188,14 @@ impl Endpoint {
         Ok(())
     }
 
-    fn send_error_of(&self, asked: &str, error: &Error) -> SendError {
+    fn send_error_of(&self, description: &str, error: &Error) -> SendError {
         let cause = root_cause(error);
         if error.is_connect() {
             self.label.unavailable(cause)
         } else {
-            SendError::Broken(format!("{asked}: the connection broke: {cause}"))
+            SendError::Broken(format!("{description}: the connection broke: {cause}"))
         }
     }
-}
-
-// === impl EndpointLabel ===
-
-impl EndpointLabel {
-    fn new(name: &str, url: String) -> Self {
-        Self { name: name.to_owned(), url, cause: Mutex::new(String::new()) }
-    }
-
-    /// The message for guests if the endpoint is unreachable. It contains neither the address nor
-    /// the cause, which may concern secrets.
-    pub(crate) fn unreached(&self) -> String {
-        format!("endpoint {:?} cannot be reached", self.name)
-    }
-
-    /// The message for the operator, with address and cause.
-    pub(crate) fn unreached_because(&self) -> String {
-        let cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner);
-        let (name, url) = (&self.name, &self.url);
-        format!("endpoint {name:?} at {url} cannot be reached: {cause}")
-    }
-
-    fn unavailable(&self, cause: String) -> SendError {
-        *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = cause;
-        SendError::Unavailable(self.unreached())
-    }
-}
-
-/// The root cause of an error.
-fn root_cause(error: &dyn StdError) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
-}
-
-/// A host without the brackets of IPv6.
-fn bare(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
-}
-
-fn bracketed(host: &str) -> String {
-    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
 }
 
 #[cfg(test)]

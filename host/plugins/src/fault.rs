@@ -5,7 +5,7 @@ use std::time::Duration;
 use drowse_core::ErrorCode;
 use wasmtime::Trap;
 
-use crate::settings::Limits;
+use crate::text::{sanitize, seconds, size};
 
 /// Why an instance was ended. An instance is never reused after a fault. The messages follow the
 /// word "it" or "the plugin".
@@ -99,11 +99,6 @@ impl Fault {
             _ => ErrorCode::Internal,
         }
     }
-
-    /// The fault for exceeding `limits.memory`.
-    pub(crate) fn memory(limits: &Limits) -> Self {
-        Self::Memory(limits.memory)
-    }
 }
 
 /// The message that a panic hook logged, without its prefix. Rust's hooks write `panicked at
@@ -114,43 +109,6 @@ pub(crate) fn panic_message(logged: &str) -> String {
         Some((place, message)) => sanitize(&format!("{message} (at {place})"), 1024),
         None => sanitize(text, 1024),
     }
-}
-
-/// Formats a duration as limits are written: `1 s`, `60 s`, `250 ms`.
-pub(crate) fn seconds(duration: Duration) -> String {
-    match duration.as_millis() {
-        millis if millis % 1000 == 0 => format!("{} s", millis / 1000),
-        millis => format!("{millis} ms"),
-    }
-}
-
-/// Formats a size as limits are written: `64 MiB`, `100 bytes`.
-pub(crate) fn size(bytes: u64) -> String {
-    match bytes {
-        0 => "0 bytes".into(),
-        _ if bytes.is_multiple_of(1 << 30) => format!("{} GiB", bytes >> 30),
-        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
-        _ if bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
-        _ => format!("{bytes} bytes"),
-    }
-}
-
-/// Makes a provider's text safe for messages and logs: one line, hidden characters escaped, at most
-/// `limit` bytes.
-pub(crate) fn sanitize(text: &str, limit: usize) -> String {
-    let mut clean = String::with_capacity(text.len().min(limit));
-    for c in text.chars() {
-        if clean.len() >= limit {
-            clean.push('…');
-            break;
-        }
-        if drowse_core::text::is_hidden(c) {
-            clean.extend(c.escape_default());
-        } else {
-            clean.push(c);
-        }
-    }
-    clean
 }
 
 #[cfg(test)]
@@ -183,11 +141,5 @@ mod tests {
         assert_eq!(fault, Fault::Panic("no such luck (at src/lib.rs:7:9)".into()));
         let recorded = Fault::of(&error, Some(Fault::Table(1)), Some("x".into()));
         assert_eq!(recorded, Fault::Table(1));
-    }
-
-    #[test]
-    fn sanitized_text_is_one_line_without_hidden_characters() {
-        assert_eq!(sanitize("a\nb\u{1b}[31m\u{202e}c", 100), "a\\nb\\u{1b}[31m\\u{202e}c");
-        assert_eq!(sanitize("abcdef", 3), "abc…");
     }
 }

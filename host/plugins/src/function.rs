@@ -1,5 +1,7 @@
 //! The functions of the contract with their arguments, for components and dynamic libraries.
 
+use std::time::Duration;
+
 use drowse_provider_abi as abi;
 use futures_util::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
@@ -9,6 +11,9 @@ use crate::{
     bindings::{Guest, types},
     store::HostState,
 };
+
+/// Time limit of `describe` and `configure`, which may not call imports and so finish fast.
+pub(crate) const INIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A guest's answer: the result, or the error that it returned.
 pub(crate) type Answer<R> = Result<R, types::Error>;

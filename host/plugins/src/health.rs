@@ -144,7 +144,7 @@ mod tests {
             (false, "status blog: refused")
         );
         failed(ErrorCode::Internal);
-        assert!(!health.is_reached(), "an internal error says nothing about reachability");
+        assert!(!health.is_reached(), "an internal error does not change reachability");
         failed(ErrorCode::NotFound);
         assert_eq!((health.is_reached(), health.cause()), (true, None));
         failed(ErrorCode::Unavailable);

@@ -6,7 +6,10 @@ use drowse_core::Ability;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{bindings::types, fault::sanitize, grants::masked_url, load::PluginSource};
+use crate::{bindings::types, grants::masked_url, text::sanitize};
+
+/// Origin of plugins that are part of the router's executable.
+pub(crate) const BUNDLED: &str = "bundled";
 
 /// A plugin as `drowse plugin list` and `inspect` show it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -128,7 +131,7 @@ pub struct NetworkWish {
 impl PluginInfo {
     /// Whether it is part of the router's executable.
     pub fn is_bundled(&self) -> bool {
-        self.origin == PluginSource::BUNDLED
+        self.origin == BUNDLED
     }
 }
 

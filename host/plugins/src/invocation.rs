@@ -1,19 +1,17 @@
 //! One invocation: instantiate the plugin, configure it, call one function, drop the instance.
 
-use std::time::Duration;
+use wasmtime::{Store, UpdateDeadline};
 
 use crate::{
     cpu_quota::Exhausted,
     dylib,
     fault::Fault,
-    function::{Answer, Function},
-    load::{Component, Plugin, PluginCode},
-    runtime::{InstanceSlot, Runtime},
-    store::{self, HostState},
+    function::{Answer, Function, INIT_TIMEOUT},
+    load::component::Component,
+    plugin::{Plugin, PluginCode},
+    runtime::{EngineLinker, InstanceSlot, Runtime},
+    store::HostState,
 };
-
-/// Time limit of `describe` and `configure`, which may not call imports and so finish fast.
-pub(crate) const INIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Instantiates the plugin, passes it its settings if there are any, and calls one of its
 /// functions. The error is the fault that ended the instance. Dropping the future ends the call and
@@ -47,7 +45,7 @@ async fn component<F: Function>(
         _ => (component.on_demand(runtime).map_err(trapped)?, runtime.on_demand(), None),
     };
     let cpu_quota = state.cpu_quota.clone();
-    let mut store = store::store(engine_linker, state);
+    let mut store = self::store(engine_linker, state);
     let outcome = cpu_quota
         .drive(async {
             let instance = pre.instantiate_async(&mut store).await?;
@@ -68,4 +66,25 @@ async fn component<F: Function>(
     state.context().log_limiter.report_dropped(&state.operation_label());
     let outcome = outcome.map_err(|Exhausted| Fault::Cpu(state.grants.limits().cpu))?;
     outcome.map_err(|error| Fault::of(&error, state.fault.take(), state.last_error.take()))
+}
+
+/// A store for this state with limits on memory and CPU.
+fn store(engine_linker: &EngineLinker, state: HostState) -> Store<HostState> {
+    let mut store = Store::new(engine_linker.engine(), state);
+    store.limiter_async(|state| state);
+    // Bounds what the host allocates for the arguments of one call: a list may reference the same
+    // guest memory many times.
+    store.set_hostcall_fuel(
+        usize::try_from(store.data().grants.limits().memory).unwrap_or(usize::MAX),
+    );
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|mut context| {
+        let state = context.data_mut();
+        if state.cpu_quota.may_continue() {
+            return Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())));
+        }
+        let cpu = state.grants.limits().cpu;
+        Err(state.broke(Fault::Cpu(cpu)))
+    });
+    store
 }

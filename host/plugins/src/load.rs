@@ -1,75 +1,28 @@
 //! Loading: from the bytes of a file to a callable plugin.
 
 pub(crate) mod check;
-mod component;
+pub(crate) mod component;
 
 use std::{
-    borrow::Cow,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use sha2::{Digest, Sha256};
-
-pub(crate) use check::CONTRACT;
-pub(crate) use component::Component;
-
+use self::component::{PreparedComponent, blocking, prepare_component};
 use crate::{
-    address_policy::EndpointIndex,
     bindings::types,
-    cache::{CompiledCache, hex},
-    command::{LaunchOptions, ProcessRecords},
-    compile::{self, Compiler},
+    compile,
     context::{Grants, ProviderContext},
-    dylib::{self, Library, LinkedPlugin},
-    function::Describe,
+    dylib::library,
+    function::{Describe, INIT_TIMEOUT},
     grants::Rule,
-    guest_memory::GuestMemory,
+    host::PluginHost,
     info::{self, EndpointWish, Load, PluginInfo, PluginKind},
-    invocation::{self, INIT_TIMEOUT},
-    runtime::Runtime,
+    invocation,
+    plugin::{Plugin, PluginCode},
+    source::PluginSource,
     store::HostState,
 };
-
-/// What all plugins and providers of the router share.
-pub(crate) struct PluginHost {
-    pub(crate) runtime: Runtime,
-    pub(crate) cache: CompiledCache,
-    pub(crate) compiler: Compiler,
-    /// Memory limit of all guests.
-    pub(crate) memory: Arc<GuestMemory>,
-    /// Endpoints of all providers and listeners of the router.
-    pub(crate) endpoint_index: Arc<EndpointIndex>,
-    /// How granted programs are launched.
-    pub(crate) launch_options: LaunchOptions,
-    /// Records of running processes.
-    pub(crate) records: Arc<ProcessRecords>,
-}
-
-/// The bytes of a plugin and their origin.
-#[derive(Clone)]
-pub(crate) struct PluginSource {
-    pub(crate) kind: PluginKind,
-    /// `bundled`, or the path.
-    pub(crate) origin: String,
-    pub(crate) bytes: Cow<'static, [u8]>,
-    /// SHA-256, hexadecimal.
-    pub(crate) digest: String,
-    /// Set for a linked plugin, which needs no loading.
-    linked: Option<Library>,
-}
-
-/// A loaded plugin.
-pub(crate) struct Plugin {
-    info: PluginInfo,
-    code: PluginCode,
-}
-
-/// The executable form of a plugin.
-pub(crate) enum PluginCode {
-    Component(Box<Component>),
-    Dylib(Library),
-}
 
 /// Result of the blocking part of loading.
 struct PreparedPlugin {
@@ -78,50 +31,6 @@ struct PreparedPlugin {
     contract: String,
     imports: Vec<String>,
     load: Load,
-}
-
-// === impl PluginSource ===
-
-impl PluginSource {
-    /// Origin of plugins that are part of the router's executable.
-    pub(crate) const BUNDLED: &str = "bundled";
-
-    pub(crate) fn new(
-        kind: PluginKind,
-        origin: impl Into<String>,
-        bytes: impl Into<Cow<'static, [u8]>>,
-    ) -> Self {
-        let bytes = bytes.into();
-        let digest = hex(&Sha256::digest(&bytes));
-        Self { kind, origin: origin.into(), bytes, digest, linked: None }
-    }
-
-    pub(crate) fn linked(linked: LinkedPlugin) -> Self {
-        let LinkedPlugin { name, library } = linked;
-        let source = Self::new(PluginKind::Dylib, Self::BUNDLED, name.as_bytes());
-        Self { linked: Some(library), ..source }
-    }
-}
-
-// === impl Plugin ===
-
-impl Plugin {
-    pub(crate) fn info(&self) -> &PluginInfo {
-        &self.info
-    }
-
-    /// `docker 0.1.0`
-    pub(crate) fn title(&self) -> String {
-        let PluginInfo { name, version, .. } = &self.info;
-        match self.info.kind {
-            PluginKind::Component => format!("{name} {version}"),
-            PluginKind::Dylib => format!("{name} {version} (dylib)"),
-        }
-    }
-
-    pub(crate) fn code(&self) -> &PluginCode {
-        &self.code
-    }
 }
 
 /// Checks a plugin, compiles it or reads it from the cache, and calls `describe`. The error says
@@ -134,8 +43,8 @@ pub(crate) async fn load(host: &Arc<PluginHost>, source: PluginSource) -> Result
     let (digest, size) = (source.digest.clone(), source.bytes.len() as u64);
     let source = Arc::new(source);
     let ready = match source.kind {
-        PluginKind::Component => component::prepare_plugin(host, &source).await,
-        PluginKind::Dylib => blocking(move || library(&source)).await,
+        PluginKind::Component => prepare_component(host, &source).await.map(PreparedPlugin::from),
+        PluginKind::Dylib => blocking(move || prepare_library(&source)).await,
     };
     let ready = ready.map_err(invalid)?;
     let info = PluginInfo {
@@ -172,17 +81,18 @@ pub(crate) async fn load(host: &Arc<PluginHost>, source: PluginSource) -> Result
     Ok(plugin)
 }
 
-/// Runs a part of loading on a blocking thread.
-async fn blocking<R: Send + 'static>(
-    load: impl FnOnce() -> Result<R, String> + Send + 'static,
-) -> Result<R, String> {
-    tokio::task::spawn_blocking(load).await.unwrap_or_else(|_| Err(compile::damaged()))
+impl From<PreparedComponent> for PreparedPlugin {
+    fn from(prepared: PreparedComponent) -> Self {
+        let PreparedComponent { component, contract, imports, load } = prepared;
+        let code = PluginCode::Component(Box::new(component));
+        Self { code, kind: PluginKind::Component, contract, imports, load }
+    }
 }
 
-fn library(source: &PluginSource) -> Result<PreparedPlugin, String> {
+fn prepare_library(source: &PluginSource) -> Result<PreparedPlugin, String> {
     let library = match source.linked {
         Some(library) => library,
-        None => dylib::open(source)?,
+        None => library::open(&source.digest, &source.bytes)?,
     };
     Ok(PreparedPlugin {
         contract: library.contract(),
@@ -193,18 +103,13 @@ fn library(source: &PluginSource) -> Result<PreparedPlugin, String> {
     })
 }
 
-/// Formats an error with its causes in one line.
-pub(crate) fn chain(error: &wasmtime::Error) -> String {
-    crate::fault::sanitize(&format!("{error:#}"), 1024)
-}
-
 async fn describe(host: &PluginHost, plugin: &Plugin) -> Result<types::Description, String> {
     let mut context = ProviderContext::without_grants(&plugin.info.origin);
-    context.memory = host.memory.share();
+    context.memory = host.shared.memory.share();
     let grants = Arc::new(Grants::new(Arc::new(context), &[]));
     let state = HostState::new(grants, "describe", None);
-    let asked = invocation::run(&host.runtime, plugin, state, None, Describe);
-    match tokio::time::timeout(INIT_TIMEOUT, asked).await {
+    let invocation = invocation::run(&host.runtime, plugin, state, None, Describe);
+    match tokio::time::timeout(INIT_TIMEOUT, invocation).await {
         Ok(Ok(Ok(description))) => Ok(description),
         Ok(Ok(Err(error))) => Err(format!("describe: {}", error.message)),
         Ok(Err(fault)) => Err(format!("describe: it {fault}")),

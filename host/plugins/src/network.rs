@@ -11,6 +11,8 @@
 //! in a result is replaced by the path of the attachment before it is cached, because a
 //! descriptor's number has no meaning later.
 
+pub(crate) mod attachment;
+mod blocking;
 mod cached_result;
 mod chain;
 mod keyed_mutex;
@@ -24,16 +26,18 @@ use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::{
+    attachment::{Attachment, NetworkError},
+    blocking::BlockingTasks,
     cached_result::CachedResult,
     chain::Chain,
     keyed_mutex::{KeyedGuard, KeyedMutex},
     namespace::Namespace,
-    plugin::Verb,
+    plugin::{Plugins, Verb},
 };
 use crate::{
-    fault::sanitize,
     grants::{network_line, toml_key},
     settings::NetworkGrant,
+    text::sanitize,
 };
 
 /// Maximum concurrent plugin chains of one provider; further ones wait.
@@ -49,37 +53,13 @@ pub(crate) struct Networks {
     grants: BTreeMap<String, NetworkGrant>,
     attachment_locks: KeyedMutex,
     chain_permits: Semaphore,
-}
-
-/// One attachment of a container to a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Attachment {
-    /// The granted name.
-    pub(crate) network: String,
-    pub(crate) container: String,
-    /// Path of the network namespace; empty if it no longer exists.
-    pub(crate) namespace: String,
-    pub(crate) interface: String,
-    /// Address to request again.
-    pub(crate) address: Option<String>,
-}
-
-/// Why an attachment was not added, checked or deleted.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum NetworkError {
-    Denied(String),
-    /// A plugin or its configuration failed.
-    Failed(String),
-    Invalid(String),
-    /// The attachment does not exist.
-    NotFound(String),
-    Timeout(String),
+    blocking: BlockingTasks,
 }
 
 /// One attachment with the parameters of its plugin runs.
 struct Run<'a> {
     attachment: &'a Attachment,
-    grant: &'a NetworkGrant,
+    plugins: Plugins<'a>,
     chain: Chain,
     mac: String,
     cache_file: PathBuf,
@@ -93,7 +73,8 @@ impl Networks {
     pub(crate) fn new(provider: &str, grants: BTreeMap<String, NetworkGrant>) -> Self {
         let (attachment_locks, chain_permits) =
             (KeyedMutex::default(), Semaphore::new(CONCURRENT_CHAINS));
-        Self { provider: provider.to_owned(), grants, attachment_locks, chain_permits }
+        let blocking = BlockingTasks::default();
+        Self { provider: provider.to_owned(), grants, attachment_locks, chain_permits, blocking }
     }
 
     /// Attaches and returns the addresses. An intact attachment is unchanged. A failed attempt is
@@ -103,12 +84,12 @@ impl Networks {
         let inode = namespace.inode;
         let run = self.run(attachment, Some(namespace)).await?;
         let _exclusive = self.exclusive(&run).await?;
-        if let Some(kept) = run.cached().await {
-            let addresses = chain::addresses(&kept.result);
-            if kept.namespace == inode && !addresses.is_empty() && run.is_intact(&kept).await {
+        if let Some(cached) = run.cached().await {
+            let addresses = chain::addresses(&cached.result);
+            if cached.namespace == inode && !addresses.is_empty() && run.is_intact(&cached).await {
                 return Ok(addresses);
             }
-            run.clear(Some(&kept.result)).await;
+            run.clear(Some(&cached.result)).await;
         }
         run.loopback().await?;
         let result = match run.add().await {
@@ -140,15 +121,15 @@ impl Networks {
         };
         let run = self.run(attachment, namespace).await?;
         let _exclusive = self.exclusive(&run).await?;
-        let kept = run.cached().await;
-        match (denied, &kept) {
+        let cached = run.cached().await;
+        match (denied, &cached) {
             // The PID was reused: the attached namespace no longer exists.
             (Some(_), Some(_)) => return Ok(()),
             (Some(denied), None) => return Err(denied),
-            (None, Some(kept)) if run.is_of_other_namespace(kept) => return Ok(()),
+            (None, Some(cached)) if run.is_of_other_namespace(cached) => return Ok(()),
             (None, _) => {}
         }
-        run.del(kept.as_ref().map(|kept| &kept.result)).await
+        run.del(cached.as_ref().map(|cached| &cached.result)).await
     }
 
     /// Checks that it is attached and intact.
@@ -158,7 +139,7 @@ impl Networks {
         let run = self.run(attachment, Some(namespace)).await?;
         let _exclusive = self.exclusive(&run).await?;
         match run.cached().await {
-            Some(kept) if kept.namespace == inode => run.check(&kept.result).await,
+            Some(cached) if cached.namespace == inode => run.check(&cached.result).await,
             _ => Err(NetworkError::NotFound(format!("{}: it is not attached", run.title()))),
         }
     }
@@ -202,7 +183,8 @@ impl Networks {
             .map_err(|flaw| NetworkError::Failed(format!("network {network:?}: {flaw}")))?;
         let cache_file = grant.results.join(result_file(&chain.name, container, interface));
         let mac = mac_address::address(&chain.name, container, interface);
-        Ok(Run { attachment, grant, chain, mac, cache_file, namespace })
+        let plugins = Plugins { grant, blocking: &self.blocking };
+        Ok(Run { attachment, plugins, chain, mac, cache_file, namespace })
     }
 
     fn no_grant(&self, network: &str) -> NetworkError {
@@ -241,8 +223,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn is_intact(&self, kept: &CachedResult) -> bool {
-        self.check(&kept.result).await.is_ok()
+    async fn is_intact(&self, cached: &CachedResult) -> bool {
+        self.check(&cached.result).await.is_ok()
     }
 
     /// Runs all plugins in reverse order; then removes the cached result, unless one failed.
@@ -270,13 +252,14 @@ impl Run<'_> {
 
     /// Sets up the container's loopback interface, as container runtimes do.
     async fn loopback(&self) -> Result<(), NetworkError> {
-        let Some(program) = plugin::find(&self.grant.plugins, "loopback").await else {
+        let program = self.plugins.find("loopback").await.map_err(|error| self.failed(error))?;
+        let Some(program) = program else {
             return Ok(());
         };
         let config = self.chain.loopback();
         let lo = Attachment { interface: "lo".to_owned(), ..self.attachment.clone() };
         let namespace = self.namespace_path();
-        plugin::run(&program, Verb::Add, &config, &lo, &namespace, None, self.grant).await.map(drop)
+        self.plugins.run(&program, Verb::Add, &config, &lo, &namespace, None).await.map(drop)
     }
 
     async fn ask(
@@ -285,16 +268,17 @@ impl Run<'_> {
         plugin: &chain::Plugin,
         result: Option<&Map<String, Value>>,
     ) -> Result<Vec<u8>, NetworkError> {
-        let program = plugin::find(&self.grant.plugins, &plugin.kind).await.ok_or_else(|| {
+        let program = self.plugins.find(&plugin.kind).await.map_err(|error| self.failed(error))?;
+        let program = program.ok_or_else(|| {
             let directories: Vec<_> =
-                self.grant.plugins.iter().map(|path| path.display().to_string()).collect();
+                self.plugins.grant.plugins.iter().map(|path| path.display().to_string()).collect();
             self.failed(format!("plugin {:?} is not in {}", plugin.kind, directories.join(", ")))
         })?;
         let (address, mac) = (self.attachment.address.as_deref(), self.mac.as_str());
         let config = self.chain.config(plugin, result, address, mac);
         let namespace = self.namespace_path();
         let mac = Some(mac);
-        plugin::run(&program, verb, &config, self.attachment, &namespace, mac, self.grant).await
+        self.plugins.run(&program, verb, &config, self.attachment, &namespace, mac).await
     }
 
     /// Path by which plugins open the namespace; empty if it no longer exists.
@@ -304,11 +288,11 @@ impl Run<'_> {
 
     /// Whether the cached result belongs to another namespace than the attachment's, or than the
     /// one that was at the attachment's path; an empty path matches any.
-    fn is_of_other_namespace(&self, kept: &CachedResult) -> bool {
+    fn is_of_other_namespace(&self, cached: &CachedResult) -> bool {
         let path = self.attachment.namespace.as_str();
         match &self.namespace {
-            Some(namespace) => kept.namespace != namespace.inode,
-            None => !path.is_empty() && !kept.path.is_empty() && kept.path != path,
+            Some(namespace) => cached.namespace != namespace.inode,
+            None => !path.is_empty() && !cached.path.is_empty() && cached.path != path,
         }
     }
 

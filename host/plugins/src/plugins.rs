@@ -22,18 +22,22 @@ use tokio::{
 
 use crate::{
     cache::CompiledCache,
-    command::{LaunchOptions, ProcessRecords, Processes},
+    command::{Processes, launcher::LaunchOptions, records::ProcessRecords},
     compile::Compiler,
+    context::SharedResources,
     directory::Directories,
-    dylib::LinkedPlugin,
+    dylib::library::LinkedPlugin,
     guest_memory::GuestMemory,
-    info::{PluginInfo, PluginKind},
-    load::{self, Plugin, PluginHost, PluginSource},
+    host::PluginHost,
+    info::{BUNDLED, PluginInfo, PluginKind},
+    load,
     log_limiter::LogLimiter,
+    plugin::Plugin,
     provider::PluginProvider,
     runtime::Runtime,
     settings::{Limits, PluginLimits, ProviderSettings},
-    trust::{self, ListedPlugin, TrustPolicy, Verification, VerificationResult},
+    source::{FILE_BYTES, PluginSource, absolute, is_path},
+    trust::{ListedPlugin, TrustPolicy, Verification, VerificationResult, owner},
 };
 
 /// Maximum wait for adding a directory watch; then the plugin is loaded without it.
@@ -118,10 +122,12 @@ impl Plugins {
             runtime,
             cache,
             compiler: Compiler::new(config.launcher.clone(), config.limits.compile),
-            memory: Arc::new(GuestMemory::new(config.limits.memory)),
-            endpoint_index: Arc::default(),
-            launch_options,
-            records,
+            shared: SharedResources {
+                memory: Arc::new(GuestMemory::new(config.limits.memory)),
+                endpoint_index: Arc::default(),
+                launch_options,
+                records,
+            },
         };
         let directories = Directories::new()
             .inspect_err(|error| {
@@ -158,13 +164,13 @@ impl Plugins {
     /// Sets the router's own listen addresses, with the actual ports. They are refused as target
     /// addresses, because requests would loop.
     pub fn set_listeners(&self, listeners: Vec<SocketAddr>) {
-        self.registry.host.endpoint_index.set_listeners(listeners);
+        self.registry.host.shared.endpoint_index.set_listeners(listeners);
     }
 
     /// Stops, in the background, processes that an earlier router left running for providers that
     /// are no longer configured.
     pub fn kill_orphans(&self, configured: &BTreeSet<String>) {
-        let records = &self.registry.host.records;
+        let records = &self.registry.host.shared.records;
         for provider in records.providers().difference(configured) {
             let log_limiter = Arc::new(LogLimiter::new(provider, Limits::default().log_lines));
             let left = Processes::new(
@@ -456,7 +462,7 @@ impl Registry {
                  router's configuration: allow-dylib = true"
             ));
         }
-        let found = trust::read(path, trust::FILE_BYTES);
+        let found = owner::read(path, FILE_BYTES);
         let found = found.map_err(|why| format!("plugin {shown}: {why}"))?;
         Ok(found.map(|bytes| PluginSource::new(kind, shown.to_string(), bytes)))
     }
@@ -515,7 +521,7 @@ impl Registry {
             {
                 tracing::warn!("{why}; only bundled plugins are used");
             }
-            return Ok(PluginSource::new(PluginKind::Component, PluginSource::BUNDLED, *bytes));
+            return Ok(PluginSource::new(PluginKind::Component, BUNDLED, *bytes));
         }
         if let Some(why) = unreadable_dir {
             return Err(format!(
@@ -550,12 +556,4 @@ fn same(one: &Result<PluginSource, String>, other: &Result<PluginSource, String>
         (Err(one), Err(other)) => one == other,
         _ => false,
     }
-}
-
-pub(crate) fn is_path(reference: &str) -> bool {
-    reference.contains('/') || reference.ends_with(".wasm") || reference.ends_with(".so")
-}
-
-pub(crate) fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

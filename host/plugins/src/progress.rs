@@ -54,7 +54,7 @@ impl Progress {
 impl ProgressReporter {
     /// Replaces the call's line.
     pub(crate) fn report(&self, line: &str) {
-        let line = crate::fault::sanitize(line, LINE_BYTES);
+        let line = crate::text::sanitize(line, LINE_BYTES);
         self.progress.lines().insert(self.call.clone(), line);
     }
 }

@@ -23,17 +23,18 @@ use crate::{
     context::ProviderContext,
     convert,
     cpu_quota::ProviderCpuBudget,
-    fault::{Fault, sanitize},
+    fault::Fault,
     function::{
         Exec, Fetch, Function, Kill, List, Logs, Pause, Recreate, Remove, Resume, Start, Status,
         Stop, Usage,
     },
+    host::PluginHost,
     invocation,
-    load::PluginHost,
     provider_instance::ProviderInstance,
     settings::ProviderSettings,
     store::HostState,
     supervisor,
+    text::sanitize,
     validate::{self, Origin},
 };
 
@@ -128,7 +129,11 @@ impl PluginProvider {
         function: impl Function<Answer = types::Observation>,
     ) -> Result<Observation, Failure> {
         let mut answer = self.call(call, function).await?;
-        self.instance.context.address_policy.look_up(&mut answer.addresses).await;
+        self.instance
+            .context
+            .address_policy
+            .look_up(&mut answer.addresses, |it| (it.host.as_str(), it.port))
+            .await;
         self.validated(call, answer, validate::observation)
     }
 

@@ -11,12 +11,14 @@ use crate::{
     context::{Grants, ProviderContext},
     convert,
     cpu_quota::CallCpuQuota,
-    fault::{Fault, sanitize},
+    fault::Fault,
     function::{ConfigureOnly, Watch},
+    host::PluginHost,
     invocation,
-    load::{Plugin, PluginHost},
+    plugin::Plugin,
     settings::ProviderSettings,
     store::HostState,
+    text::sanitize,
 };
 
 /// Maximum bytes of a guest's message in a failure.
@@ -51,7 +53,7 @@ impl ProviderInstance {
     /// A provider with these settings and no plugin loaded yet.
     pub(crate) fn new(host: Arc<PluginHost>, settings: ProviderSettings) -> Self {
         let name = settings.name.as_str();
-        let (context, invalid) = match ProviderContext::new(&settings, &host) {
+        let (context, invalid) = match ProviderContext::new(&settings, &host.shared) {
             Ok(context) => (context, None),
             Err(invalid) => (ProviderContext::without_grants(name), Some(invalid)),
         };
@@ -115,10 +117,11 @@ impl ProviderInstance {
         let grants = Arc::new(Grants::new(self.context.clone(), &plugin.info().endpoints));
         let state = HostState::new(grants.clone(), "configure", None);
         let settings = Some(self.settings.as_str());
-        let asked = invocation::run(&self.host.runtime, &plugin, state, settings, ConfigureOnly);
+        let invocation =
+            invocation::run(&self.host.runtime, &plugin, state, settings, ConfigureOnly);
         let wall = self.context.limits.wall;
         let title = plugin.title();
-        match tokio::time::timeout(wall, asked).await.unwrap_or(Err(Fault::Wall(wall))) {
+        match tokio::time::timeout(wall, invocation).await.unwrap_or(Err(Fault::Wall(wall))) {
             Ok(Ok(())) => Ok(Active { plugin, grants }),
             Ok(Err(error)) => {
                 self.record_refusal(convert::error_code(error.code));
@@ -160,8 +163,8 @@ impl ProviderInstance {
         // calls.
         state.cpu_quota = Arc::new(CallCpuQuota::new(self.context.limits.cpu, None));
         let (runtime, settings) = (&self.host.runtime, Some(self.settings.as_str()));
-        let asked = invocation::run(runtime, &active.plugin, state, settings, Watch {});
-        Ok(asked.await?.err().unwrap_or_else(|| {
+        let invocation = invocation::run(runtime, &active.plugin, state, settings, Watch {});
+        Ok(invocation.await?.err().unwrap_or_else(|| {
             convert::error(
                 types::ErrorCode::Internal,
                 "it returned without an error, which the contract does not allow",

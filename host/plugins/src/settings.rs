@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 use drowse_core::{ProviderName, StopOptions};
 use serde::{Deserialize, Serialize};
 
-use crate::{address_policy::AddressRule, machine};
+use crate::{address_policy::rule::AddressRule, machine};
 
 /// Settings of one configured provider.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use async_trait::async_trait;
 use drowse_core::ProviderEvent;
 use tokio::sync::{Semaphore, mpsc};
-use wasmtime::{ResourceLimiterAsync, Store, UpdateDeadline, component::ResourceTable};
+use wasmtime::{ResourceLimiterAsync, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
@@ -14,7 +14,6 @@ use crate::{
     fault::Fault,
     guest_memory::Reservation,
     progress::ProgressReporter,
-    runtime::EngineLinker,
     token_bucket::TokenBucket,
 };
 
@@ -104,7 +103,7 @@ impl HostState {
     /// `start blog`, `list`
     pub(crate) fn operation_label(&self) -> String {
         match &self.target {
-            Some(target) => format!("{} {}", self.operation, crate::fault::sanitize(target, 128)),
+            Some(target) => format!("{} {}", self.operation, crate::text::sanitize(target, 128)),
             None => self.operation.to_owned(),
         }
     }
@@ -143,33 +142,12 @@ impl HostState {
     }
 }
 
-/// A store for this state with limits on memory and CPU.
-pub(crate) fn store(engine_linker: &EngineLinker, state: HostState) -> Store<HostState> {
-    let mut store = Store::new(engine_linker.engine(), state);
-    store.limiter_async(|state| state);
-    // Bounds what the host allocates for the arguments of one call: a list may reference the same
-    // guest memory many times.
-    store.set_hostcall_fuel(
-        usize::try_from(store.data().grants.limits().memory).unwrap_or(usize::MAX),
-    );
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|mut context| {
-        let state = context.data_mut();
-        if state.cpu_quota.may_continue() {
-            return Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())));
-        }
-        let cpu = state.grants.limits().cpu;
-        Err(state.broke(Fault::Cpu(cpu)))
-    });
-    store
-}
-
 impl HostState {
     /// Reserves bytes for a memory or table. The limits apply to the sum of one instance and to the
     /// sum of all.
     async fn take(&mut self, more: u64) -> wasmtime::Result<bool> {
         if self.memory.bytes().saturating_add(more) > self.grants.limits().memory {
-            let fault = Fault::memory(self.grants.limits());
+            let fault = Fault::Memory(self.grants.limits().memory);
             return Err(self.broke(fault));
         }
         if !self.memory.grow(more).await {

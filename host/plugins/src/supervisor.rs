@@ -14,7 +14,11 @@ use std::{
 use drowse_core::ProviderEvent;
 use tokio::sync::mpsc;
 
-use crate::{bindings::types::ErrorCode, fault::seconds, provider_instance::ProviderInstance};
+use crate::{
+    bindings::types::ErrorCode,
+    provider_instance::ProviderInstance,
+    text::{sanitize, seconds},
+};
 
 /// First pause.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -62,7 +66,7 @@ pub(crate) async fn supervise(
                 Ok(error) => {
                     let cause = format!(
                         "watch: {}",
-                        instance.for_operator(&crate::fault::sanitize(&error.message, 1024))
+                        instance.for_operator(&sanitize(&error.message, 1024))
                     );
                     if matches!(error.code, ErrorCode::Unsupported) {
                         return Ended::Unable(cause);

@@ -3,25 +3,23 @@
 //! A file is read once; the verified bytes are the bytes that are loaded.
 
 mod lock;
-mod owner;
+pub(crate) mod owner;
 mod signature;
+mod verdict;
 
 use std::path::Path;
 
 use serde::Serialize;
 
-pub(crate) use self::owner::{check_path, read};
 pub use self::{
     lock::{Lock, LockFile, LockedPlugin},
     signature::Signer,
+    verdict::Verdict,
 };
 use crate::{
     info::{PluginInfo, PluginKind},
-    load::PluginSource,
+    source::PluginSource,
 };
-
-/// Maximum bytes of a plugin file.
-pub(crate) const FILE_BYTES: u64 = 64 << 20;
 
 /// Verification that plugin files must pass. Plugins in the router's executable need none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,18 +66,6 @@ pub struct VerificationResult {
     pub signature: Verdict,
 }
 
-/// Verdict of one check, with a text that follows the word "it".
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "verdict", content = "why", rename_all = "kebab-case")]
-pub enum Verdict {
-    /// The file passed the check.
-    Verified(String),
-    /// The check does not apply.
-    NotChecked(String),
-    /// The file must not be used.
-    Refused(String),
-}
-
 // === impl TrustPolicy ===
 
 impl TrustPolicy {
@@ -121,7 +107,9 @@ impl TrustPolicy {
     /// Verdict of the signature.
     fn signature(&self, source: &PluginSource) -> Verdict {
         match source.file() {
-            Some(file) => signature::verify(self, file, &source.bytes),
+            Some(file) => {
+                signature::verify(&self.signers, self.signatures_required, file, &source.bytes)
+            }
             None => Verdict::NotChecked("is part of the router's own program".into()),
         }
     }
@@ -153,20 +141,6 @@ impl VerificationResult {
     /// The reason why the file of this reference must not be used, if any.
     pub(crate) fn refusal(&self, reference: &str, source: &PluginSource) -> Option<String> {
         self.refused().map(|why| format!("plugin {}: it {why}", source.title(reference)))
-    }
-}
-
-// === impl PluginSource ===
-
-impl PluginSource {
-    /// Path of its file; none if it is bundled.
-    fn file(&self) -> Option<&Path> {
-        (self.origin != Self::BUNDLED).then(|| Path::new(&self.origin))
-    }
-
-    /// Its name in messages.
-    fn title<'a>(&'a self, reference: &'a str) -> &'a str {
-        if self.file().is_some() { &self.origin } else { reference }
     }
 }
 

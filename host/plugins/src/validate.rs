@@ -2,11 +2,7 @@
 
 use drowse_core::{Address, Health, Observation, Status};
 
-use crate::{
-    bindings::types,
-    context::ProviderContext,
-    fault::{Fault, sanitize},
-};
+use crate::{bindings::types, context::ProviderContext, fault::Fault, text::sanitize};
 
 /// Maximum bytes of one observation, counting [`ITEM`] more per list item.
 const OBSERVATION: usize = 256 << 10;

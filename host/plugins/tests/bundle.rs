@@ -67,7 +67,7 @@ async fn bundled_plugins_import_nothing_but_the_contract() {
 fn bundled_plugins_contain_no_build_paths() {
     let Some(files) = bundled("bundled_plugins_contain_no_build_paths") else { return };
     let workspace =
-        Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"))
+        Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it for tests"))
             .join("../..")
             .canonicalize()
             .unwrap();

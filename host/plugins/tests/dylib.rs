@@ -194,19 +194,19 @@ async fn a_cancelled_call_unwinds_at_its_next_import() {
         async move { start(&provider, &handle).await }
     });
     let says = |word: &str| fs::read_to_string(&mark).is_ok_and(|said| said == word);
-    until("it waits in the router", || says("begun")).await;
+    until("it waits in an import", || says("begun")).await;
     call.abort();
     assert!(call.await.unwrap_err().is_cancelled());
     // The single call permit is free, and so is the thread.
     assert!(start(&provider, "lamp").await.is_ok());
-    until("what it held is dropped", || says("dropped")).await;
+    until("its values are dropped", || says("dropped")).await;
 
     let provider =
         guest(&stage, |settings| settings.limits.wall = Duration::from_millis(300)).await;
     fs::remove_file(&mark).unwrap();
     let failed = start(&provider, &format!("wait:{}", mark.display())).await;
     assert_eq!(code(&failed), &ErrorCode::Timeout);
-    until("what it held is dropped", || says("dropped")).await;
+    until("its values are dropped", || says("dropped")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -93,7 +93,7 @@ async fn a_provider_that_hoards_memory_leaves_others_their_guaranteed_share() {
     }
     let failure = start(&greedy, "hold:20").await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::Unavailable, "{failure}");
-    let words = "calls of all providers together may use 64 MiB (plugin-limits.memory)";
+    let words = "all plugin calls together may use 64 MiB (plugin-limits.memory)";
     assert!(failure.message.contains(words), "{failure}");
     start(&good, "good:127.0.0.1:80").await.expect("others are served");
 
@@ -529,8 +529,8 @@ async fn an_unreachable_socket_is_named_to_the_operator_only() {
     );
     assert!(failure.message.contains(&place), "{failure}");
     // The guest returns the message that it received.
-    let told = start(&provider, "tell:/small").await.unwrap().detail.unwrap();
-    assert_eq!(told, "endpoint \"engine\" cannot be reached");
+    let message = start(&provider, "tell:/small").await.unwrap().detail.unwrap();
+    assert_eq!(message, "endpoint \"engine\" cannot be reached");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -578,7 +578,7 @@ async fn a_watch_in_a_crash_loop_is_slowed_down_and_reported() {
     for _ in 0..5 {
         assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)));
     }
-    until("the state says so", || {
+    until("the state has the cause", || {
         provider.state().cause.is_some_and(|cause| cause.contains("every 30 s"))
     })
     .await;
@@ -597,8 +597,8 @@ async fn a_watch_that_returns_an_error_is_restarted_without_a_fault() {
         assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)));
     }
     // Until the next watch has reached the platform.
-    let told = || provider.state().cause.unwrap_or_default();
-    until("the cause stands", || told().contains("watch: the platform is away")).await;
+    let cause = || provider.state().cause.unwrap_or_default();
+    until("the cause is set", || cause().contains("watch: the platform is away")).await;
     assert_eq!(provider.state().faults, 0);
 }
 
@@ -611,10 +611,10 @@ async fn an_unsupported_watch_is_not_restarted_until_the_plugin_is_replaced() {
     let mut events = provider.watch();
     for mark in 1..4 {
         assert!(matches!(events.recv().await, Some(ProviderEvent::Synced)));
-        let told = || provider.state().cause.unwrap_or_default();
-        until("the cause stands", || told().contains("changes are not watched until")).await;
-        assert!(told().starts_with("watch: not even that; "), "{}", told());
-        assert!(!told().contains("ago)"), "a current problem has no age: {}", told());
+        let cause = || provider.state().cause.unwrap_or_default();
+        until("the cause is set", || cause().contains("changes are not watched until")).await;
+        assert!(cause().starts_with("watch: not even that; "), "{}", cause());
+        assert!(!cause().contains("ago)"), "a current problem has no age: {}", cause());
         // Loading takes longer than the pause before a restart would.
         assert!(events.try_recv().is_err(), "it started once per plugin");
         stage.drop_in("hostile.wasm", &another(hostile(), mark));
@@ -629,10 +629,10 @@ async fn a_watch_whose_receiver_is_dropped_is_not_a_fault() {
     for _ in 0..200 {
         // It is emitting an event.
         let mut events = provider.watch();
-        events.recv().await.expect("it tells a lot");
+        events.recv().await.expect("it emits events");
     }
     // The next watch starts after the others have been dropped.
-    provider.watch().recv().await.expect("it tells a lot");
+    provider.watch().recv().await.expect("it emits events");
     assert_eq!((provider.state().faults, provider.state().cause), (0, None));
 }
 

@@ -105,7 +105,7 @@ async fn an_invalid_newer_file_leaves_the_old_plugin_in_use_and_is_reported() {
     stage.drop_in("hostile.wasm", &another(hostile(), 1));
     let provider = stage.provider(|_| {}).await;
     stage.drop_in("hostile.wasm", &hostile()[..hostile().len() / 2]);
-    until("the cause is told", || provider.state().cause.is_some()).await;
+    until("the cause is reported", || provider.state().cause.is_some()).await;
     let state = provider.state();
     let cause = state.cause.unwrap();
     assert!(cause.contains("hostile.wasm") && cause.contains("stays in use"), "{cause}");

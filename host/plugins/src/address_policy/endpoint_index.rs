@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::join_all;
 
-use super::{Host, machine, special::address_forms};
+use super::{machine, rule::Host, special::address_forms};
 use crate::settings::{ProviderSettings, Transport};
 
 /// Time until a name is resolved again.

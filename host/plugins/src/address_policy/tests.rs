@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde_json::json;
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use super::*;
 use crate::settings::{EndpointGrant, Limits, Transport};
 
@@ -178,12 +180,6 @@ fn a_provider_s_own_endpoint_is_refused() {
     assert_eq!(check(None, "nas.lan", Some(80)), Ok(()));
 }
 
-/// An address as a plugin reports it.
-fn at(host: &str, port: u16) -> types::Address {
-    let (host, port) = (host.to_owned(), Some(port));
-    types::Address { host, port, target_port: None, attributes: Vec::new() }
-}
-
 /// The policy of a provider whose endpoint is configured by name. Resolvers parse `127.1` as
 /// 127.0.0.1 without any network access.
 fn policy_with_named_endpoint(endpoint_index: &Arc<EndpointIndex>) -> AddressPolicy {
@@ -194,7 +190,7 @@ fn policy_with_named_endpoint(endpoint_index: &Arc<EndpointIndex>) -> AddressPol
 }
 
 async fn evaluated(address_policy: &AddressPolicy, host: &str, port: u16) -> Result<(), String> {
-    address_policy.look_up(&mut vec![at(host, port)]).await;
+    address_policy.look_up(&mut vec![(host, Some(port))], |it| *it).await;
     address_policy.check(host, Some(port), "{}")
 }
 

@@ -6,8 +6,8 @@ use crate::{
     bindings::{command as wit, types},
     command::{CommandError, Process, signal},
     convert::error,
-    fault::sanitize,
     store::HostState,
+    text::sanitize,
 };
 
 /// Maximum bytes of output in one answer.

@@ -4,31 +4,18 @@ use std::time::Duration;
 
 use drowse_provider_rules::{is_allowed_metadata, metadata_prefix};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tokio::sync::OwnedSemaphorePermit;
-use tonic::Code;
 use wasmtime::component::Resource;
 
-use super::http::{send_failed, too_many};
+use super::errors::{send_failed, too_many};
 use crate::{
     bindings::{grpc as wit, types},
-    convert::{attribute, error},
-    endpoint::{
-        Endpoint,
-        grpc::{GrpcCall, Messages, number},
-    },
-    fault::sanitize,
+    convert::error,
+    endpoint::{Endpoint, grpc::GrpcCall},
     grants::{GrpcAttempt, toml_key},
+    resources::MessageStream,
     store::HostState,
+    text::sanitize,
 };
-
-/// An open message stream. Dropping it cancels its call.
-pub struct Stream {
-    messages: Messages,
-    endpoint: String,
-    taken: u64,
-    /// Permits of the instance's and the provider's limit of open responses.
-    _held: [OwnedSemaphorePermit; 2],
-}
 
 impl wit::Host for HostState {
     async fn unary(&mut self, call: wit::Call) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
@@ -49,7 +36,7 @@ impl wit::Host for HostState {
     async fn server_stream(
         &mut self,
         call: wit::Call,
-    ) -> wasmtime::Result<Result<Resource<Stream>, types::Error>> {
+    ) -> wasmtime::Result<Result<Resource<MessageStream>, types::Error>> {
         self.require_call_phase("grpc.server-stream")?;
         let grants = self.grants.clone();
         let name = call.endpoint.clone();
@@ -57,7 +44,7 @@ impl wit::Host for HostState {
             let (endpoint, calling) = self.calling(&grants, call)?;
             let held = self.hold().await?;
             let messages = endpoint.stream(calling).await.map_err(send_failed)?;
-            Ok(Stream { messages, endpoint: name, taken: 0, _held: held })
+            Ok(MessageStream { messages, endpoint: name, taken: 0, _permits: held })
         };
         Ok(match begun.await {
             Ok(stream) => self.table.push(stream).map_err(|_| too_many()),
@@ -69,7 +56,7 @@ impl wit::Host for HostState {
 impl wit::HostMessages for HostState {
     async fn next(
         &mut self,
-        stream: Resource<Stream>,
+        stream: Resource<MessageStream>,
     ) -> wasmtime::Result<Result<Option<Vec<u8>>, types::Error>> {
         let grants = self.grants.clone();
         let stream = self.table.get_mut(&stream)?;
@@ -85,7 +72,7 @@ impl wit::HostMessages for HostState {
         Ok(Ok(Some(message.into())))
     }
 
-    async fn drop(&mut self, stream: Resource<Stream>) -> wasmtime::Result<()> {
+    async fn drop(&mut self, stream: Resource<MessageStream>) -> wasmtime::Result<()> {
         self.table.delete(stream)?;
         Ok(())
     }
@@ -99,13 +86,13 @@ impl HostState {
         call: wit::Call,
     ) -> Result<(&'a Endpoint, GrpcCall), types::Error> {
         let wit::Call { endpoint, method, metadata, message, timeout_ms } = call;
-        let called = GrpcAttempt {
+        let attempt = GrpcAttempt {
             provider: &grants.context.provider,
             endpoint: &endpoint,
             method: &method,
         };
-        let allowed = grants.endpoint_for_call(&called).and_then(|endpoint| {
-            let metadata = self::metadata(&called, endpoint, &metadata)?;
+        let allowed = grants.endpoint_for_call(&attempt).and_then(|endpoint| {
+            let metadata = self::metadata(&attempt, endpoint, &metadata)?;
             Ok((endpoint, metadata))
         });
         let (endpoint, metadata) = allowed.map_err(|refusal| {
@@ -122,11 +109,11 @@ impl HostState {
 /// the called service, as `containerd-namespace` for `containerd.services.tasks.v1.Tasks`. All
 /// other metadata, credentials above all, comes from the operator's grant.
 fn metadata(
-    called: &GrpcAttempt<'_>,
+    attempt: &GrpcAttempt<'_>,
     endpoint: &Endpoint,
     given: &[types::Attribute],
 ) -> Result<HeaderMap, String> {
-    let GrpcAttempt { provider, endpoint: at, method } = called;
+    let GrpcAttempt { provider, endpoint: at, method } = attempt;
     let mut metadata = HeaderMap::with_capacity(given.len());
     for types::Attribute { name, value } in given {
         let refused = |why: &str| {
@@ -154,27 +141,6 @@ fn metadata(
         metadata.try_append(name, value).map_err(|_| refused("there are too many"))?;
     }
     Ok(metadata)
-}
-
-/// The contract error for a gRPC status other than OK.
-pub(super) fn status(code: Code, message: String) -> types::Error {
-    let kind = match code {
-        Code::NotFound => types::ErrorCode::NotFound,
-        Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => {
-            types::ErrorCode::Conflict
-        }
-        Code::InvalidArgument | Code::OutOfRange => types::ErrorCode::InvalidRequest,
-        Code::Unavailable | Code::ResourceExhausted => types::ErrorCode::Unavailable,
-        Code::DeadlineExceeded => types::ErrorCode::Timeout,
-        Code::PermissionDenied | Code::Unauthenticated => types::ErrorCode::Denied,
-        Code::Unimplemented => types::ErrorCode::Unsupported,
-        Code::Ok | Code::Cancelled | Code::Unknown | Code::Internal | Code::DataLoss => {
-            types::ErrorCode::Internal
-        }
-    };
-    let mut error = error(kind, message);
-    error.attributes.push(attribute("grpc-status", number(code).to_string()));
-    error
 }
 
 #[cfg(test)]

@@ -9,28 +9,16 @@ use hyper::ext::ReasonPhrase;
 use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::Resource;
 
-use super::grpc::status;
+use super::errors::{send_failed, too_many};
 use crate::{
     bindings::{http as wit, types},
     convert::{attribute, error},
-    endpoint::{Endpoint, OutgoingRequest, SendError},
-    fault::sanitize,
+    endpoint::{Endpoint, OutgoingRequest},
     grants::{HttpAttempt, is_allowed_header, masked_url, toml_key},
+    resources::IncomingResponse,
     store::HostState,
+    text::sanitize,
 };
-
-/// A response whose body is being read. Dropping it closes its connection.
-pub struct Incoming {
-    status: u16,
-    reason: Option<String>,
-    headers: Vec<types::Attribute>,
-    body: hyper::body::Incoming,
-    piece: Bytes,
-    taken: u64,
-    asked: String,
-    /// Permits of the instance's and the provider's limit of open responses.
-    _held: [OwnedSemaphorePermit; 2],
-}
 
 /// Maximum bytes of a reason phrase.
 const REASON: usize = 4 << 10;
@@ -39,7 +27,7 @@ impl wit::Host for HostState {
     async fn send(
         &mut self,
         request: wit::Request,
-    ) -> wasmtime::Result<Result<Resource<Incoming>, types::Error>> {
+    ) -> wasmtime::Result<Result<Resource<IncomingResponse>, types::Error>> {
         self.require_call_phase("http.send")?;
         let response = match self.exchange(request).await {
             Ok(response) => response,
@@ -50,24 +38,28 @@ impl wit::Host for HostState {
 }
 
 impl wit::HostResponse for HostState {
-    async fn status(&mut self, response: Resource<Incoming>) -> wasmtime::Result<u16> {
+    async fn status(&mut self, response: Resource<IncomingResponse>) -> wasmtime::Result<u16> {
         Ok(self.table.get(&response)?.status)
     }
 
-    async fn reason(&mut self, response: Resource<Incoming>) -> wasmtime::Result<Option<String>> {
+    async fn reason(
+        &mut self,
+        response: Resource<IncomingResponse>,
+    ) -> wasmtime::Result<Option<String>> {
         Ok(self.table.get(&response)?.reason.clone())
     }
 
     async fn headers(
         &mut self,
-        response: Resource<Incoming>,
+        response: Resource<IncomingResponse>,
     ) -> wasmtime::Result<Vec<types::Attribute>> {
-        Ok(self.table.get(&response)?.headers.clone())
+        let headers = &self.table.get(&response)?.headers;
+        Ok(headers.iter().map(|(name, value)| attribute(name, value)).collect())
     }
 
     async fn read(
         &mut self,
-        response: Resource<Incoming>,
+        response: Resource<IncomingResponse>,
         limit: u32,
     ) -> wasmtime::Result<Result<Option<Vec<u8>>, types::Error>> {
         let response = self.table.get_mut(&response)?;
@@ -81,7 +73,7 @@ impl wit::HostResponse for HostState {
         Ok(Ok(Some(piece.to_vec())))
     }
 
-    async fn drop(&mut self, response: Resource<Incoming>) -> wasmtime::Result<()> {
+    async fn drop(&mut self, response: Resource<IncomingResponse>) -> wasmtime::Result<()> {
         self.table.delete(response)?;
         Ok(())
     }
@@ -98,9 +90,9 @@ impl HostState {
         Ok([own, all])
     }
 
-    async fn exchange(&mut self, request: wit::Request) -> Result<Incoming, types::Error> {
+    async fn exchange(&mut self, request: wit::Request) -> Result<IncomingResponse, types::Error> {
         let grants = self.grants.clone();
-        let asked = HttpAttempt {
+        let attempt = HttpAttempt {
             provider: &grants.context.provider,
             endpoint: &request.endpoint,
             method: &request.method,
@@ -108,8 +100,8 @@ impl HostState {
             body: !request.body.is_empty(),
             target: self.target.as_deref(),
         };
-        let allowed = grants.endpoint_for(&asked).and_then(|endpoint| {
-            let headers = headers(&asked, endpoint, &request.headers)?;
+        let allowed = grants.endpoint_for(&attempt).and_then(|endpoint| {
+            let headers = headers(&attempt, endpoint, &request.headers)?;
             Ok((endpoint, headers))
         });
         let (endpoint, headers) = allowed.map_err(|refusal| {
@@ -117,7 +109,7 @@ impl HostState {
             error(types::ErrorCode::Denied, refusal)
         })?;
         let held = self.hold().await?;
-        let asked = format!("{} {}", request.method, masked_url(&request.path));
+        let description = format!("{} {}", request.method, masked_url(&request.path));
         let outgoing = OutgoingRequest {
             method: request.method,
             path: request.path,
@@ -126,21 +118,22 @@ impl HostState {
             timeout: request.timeout_ms.map(Duration::from_millis),
         };
         let (head, body) = endpoint.send(outgoing).await.map_err(send_failed)?.into_parts();
-        Ok(Incoming {
+        Ok(IncomingResponse {
             status: head.status.as_u16(),
             reason: reason(&head),
-            headers: attributes(&head.headers),
+            headers: header_pairs(&head.headers),
             body,
             piece: Bytes::new(),
             taken: 0,
-            asked,
-            _held: held,
+            description,
+            _permits: held,
         })
     }
 }
 
-// === impl Incoming ===
-impl Incoming {
+// === impl IncomingResponse ===
+
+impl IncomingResponse {
     /// The next chunk of at most `limit` bytes; none at the end.
     async fn next(&mut self, limit: u32) -> Result<Option<Bytes>, types::Error> {
         if limit == 0 {
@@ -154,7 +147,8 @@ impl Incoming {
                 None => return Ok(None),
                 Some(Ok(frame)) => self.piece = frame.into_data().unwrap_or_default(),
                 Some(Err(cause)) => {
-                    let message = format!("{}: the response body ended early: {cause}", self.asked);
+                    let message =
+                        format!("{}: the response body ended early: {cause}", self.description);
                     return Err(error(types::ErrorCode::Internal, message));
                 }
             }
@@ -167,11 +161,11 @@ impl Incoming {
 
 /// The guest's headers, or the refusal.
 fn headers(
-    asked: &HttpAttempt<'_>,
+    attempt: &HttpAttempt<'_>,
     endpoint: &Endpoint,
     given: &[types::Attribute],
 ) -> Result<HeaderMap, String> {
-    let HttpAttempt { provider, endpoint: at, .. } = asked;
+    let HttpAttempt { provider, endpoint: at, .. } = attempt;
     let mut headers = HeaderMap::with_capacity(given.len());
     for types::Attribute { name, value } in given {
         let refused = |why: &str| {
@@ -204,26 +198,13 @@ fn reason(head: &http::response::Parts) -> Option<String> {
     Some(text[..text.floor_char_boundary(REASON)].to_owned()).filter(|text| !text.is_empty())
 }
 
-fn attributes(headers: &HeaderMap) -> Vec<types::Attribute> {
+fn header_pairs(headers: &HeaderMap) -> Vec<(String, String)> {
     headers
         .iter()
-        .map(|(name, value)| attribute(name.as_str(), String::from_utf8_lossy(value.as_bytes())))
+        .map(|(name, value)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
         .collect()
-}
-
-/// The contract error for a request or call that failed.
-pub(super) fn send_failed(failure: SendError) -> types::Error {
-    match failure {
-        SendError::Broken(message) => error(types::ErrorCode::Internal, message),
-        SendError::Invalid(message) => error(types::ErrorCode::InvalidRequest, message),
-        SendError::Status { code, message } => status(code, message),
-        SendError::Timeout(message) => error(types::ErrorCode::Timeout, message),
-        SendError::Unavailable(message) => error(types::ErrorCode::Unavailable, message),
-    }
-}
-
-pub(super) fn too_many() -> types::Error {
-    error(types::ErrorCode::Internal, "too many responses are open at the same time")
 }
 
 #[cfg(test)]

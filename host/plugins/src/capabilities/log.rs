@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::{
     bindings::{log, types},
-    fault::sanitize,
     store::HostState,
+    text::sanitize,
 };
 
 /// Maximum bytes of a message.

@@ -3,7 +3,7 @@
 use crate::{
     bindings::{network as wit, types},
     convert::error,
-    network::{Attachment, NetworkError},
+    network::attachment::{Attachment, NetworkError},
     store::HostState,
 };
 

@@ -1,6 +1,6 @@
 //! UDP datagrams to granted endpoints.
 
-use super::http::send_failed;
+use super::errors::send_failed;
 use crate::{
     bindings::{types, udp},
     convert::error,

@@ -21,13 +21,15 @@ use std::{
     fs::File,
     io::{self, Read as _, Write as _},
     os::{
-        fd::{AsFd as _, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
         unix::{net::UnixStream, process::CommandExt as _},
     },
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
+    time::Duration,
 };
 
+use rustix::pipe::{PipeFlags, pipe_with};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -35,7 +37,7 @@ use tokio::{
     process::Child,
 };
 
-use super::{DEFAULT_PATH, Extras, limits::Bounds, output_pipe};
+use super::limits::Bounds;
 use crate::settings::CommandGrant;
 
 /// First argument that makes the router's executable a launcher.
@@ -44,6 +46,29 @@ const LAUNCHER_ARGUMENT: &str = "launch-within-limits";
 const READY: u8 = 0;
 /// Maximum bytes of an answer.
 const ANSWER: usize = 4 << 10;
+
+/// `PATH` if the router has none.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Timeout from the start of the launcher to the start of the program; usually two milliseconds.
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
+/// How programs are launched.
+#[derive(Clone, Debug)]
+pub(crate) struct LaunchOptions {
+    /// The executable that applies limits. Without it, a program with limits is not started.
+    pub(crate) launcher: Option<PathBuf>,
+    /// Soft limit of open files; by default the router's own.
+    pub(crate) files: Option<u64>,
+    /// Timeout of a start.
+    pub(crate) deadline: Duration,
+}
+
+/// Arguments and environment that a plugin adds to a command.
+#[derive(Clone, Default)]
+pub(super) struct Extras {
+    pub(super) arguments: Vec<String>,
+    pub(super) environment: Vec<(String, String)>,
+}
 
 /// A program to start.
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,6 +99,14 @@ pub(super) enum StartStep {
     Limits,
     /// The launcher executes the program.
     Program,
+}
+
+// === impl LaunchOptions ===
+
+impl Default for LaunchOptions {
+    fn default() -> Self {
+        Self { launcher: None, files: None, deadline: DEADLINE }
+    }
 }
 
 // === impl Launch ===
@@ -187,6 +220,18 @@ fn spawn(mut command: Command, socket: Option<UnixStream>) -> io::Result<Started
     command.stdout(input).stderr(errors).process_group(0);
     let child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;
     Ok(StartedProcess { child, output, socket })
+}
+
+/// A pipe for output. The write end is opened for reading too, so a program does not get SIGPIPE
+/// when the router exits, and the next router can continue reading.
+fn output_pipe() -> io::Result<(pipe::Receiver, File)> {
+    let (output, input) = pipe_with(PipeFlags::CLOEXEC)?;
+    let both = File::options()
+        .read(true)
+        .write(true)
+        .open(format!("/proc/self/fd/{}", input.as_raw_fd()))
+        .unwrap_or_else(|_| File::from(input));
+    Ok((pipe::Receiver::from_owned_fd(output)?, both))
 }
 
 /// The error for a directory that cannot be entered.

@@ -25,8 +25,8 @@ use tokio::{
 };
 
 use super::{
-    ProcessContext,
     records::ProcessRecord,
+    shared::ProcessContext,
     stat::{self, ProcStat},
     usage::{self, Usage},
 };

@@ -8,9 +8,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::{sync::watch, time::Instant};
 
-use super::{Extras, Processes, process::UNKNOWN};
+use super::{
+    launcher::Extras,
+    process::UNKNOWN,
+    state::{Processes, RestartWatcher},
+};
 use crate::settings::{CommandGrant, Restart};
 
 /// Pause before the first restart; doubled for each consecutive one.
@@ -19,13 +23,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Running this long resets the count of consecutive restarts.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
-
-/// Waits for the exit of a command's process and restarts it. Dropping it cancels that.
-pub(super) struct RestartWatcher {
-    /// ID of the process that a plugin started.
-    pub(super) first: u64,
-    task: JoinHandle<()>,
-}
 
 /// State of the restart task.
 struct WatchedCommand {
@@ -61,12 +58,6 @@ impl RestartWatcher {
             limit: grant.restart_limit,
         };
         Some(Self { first, task: tokio::spawn(watched.watch(ended)) })
-    }
-}
-
-impl Drop for RestartWatcher {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

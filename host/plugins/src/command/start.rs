@@ -8,29 +8,29 @@
 use std::{
     future::Future,
     io::{self, ErrorKind},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     sync::OwnedSemaphorePermit,
-    task::JoinHandle,
     time::{Instant, timeout, timeout_at},
 };
 
 use super::{
-    CommandError, Extras, LaunchOptions, Processes, Table,
-    launcher::{self, Launch, StartStep, StartedProcess},
+    launcher::{self, Extras, Launch, LaunchOptions, StartStep, StartedProcess},
     process::Process,
-    restart::RestartWatcher,
+    state::{CommandError, Processes, RestartWatcher, StuckStart, Table},
 };
-use crate::{fault::seconds, settings::CommandGrant};
+use crate::{settings::CommandGrant, text::seconds};
 
-/// Timeout from the start of the launcher to the start of the program; usually two milliseconds.
-pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// Maximum concurrent starts of one provider, including stuck ones.
 pub(super) const STARTS: usize = 8;
+
+/// Time between the start of a program and the start of the next launcher. A program that needs
+/// longer to become ready does not notice the two milliseconds that a launcher takes.
+const REFILL_DELAY: Duration = Duration::from_millis(5);
 
 /// A requested start. It runs to its end, even if its caller gives up.
 pub(super) struct Start {
@@ -39,13 +39,6 @@ pub(super) struct Start {
     pub(super) extras: Extras,
     /// The ID of the process that a plugin started, if this is a restart of it.
     pub(super) restarted: Option<u64>,
-}
-
-/// A start that timed out and has not ended yet.
-pub(super) struct StuckStart {
-    pid: Option<Pid>,
-    /// Waits for its end.
-    _task: JoinHandle<()>,
 }
 
 // === impl Start ===
@@ -261,6 +254,35 @@ impl Start {
             grant.program,
             why.to_string()
         ))
+    }
+}
+
+// === impl Processes ===
+
+impl Processes {
+    /// Starts a launcher for the next start, after a delay.
+    pub(super) fn refill(self: &Arc<Self>) {
+        let Some(program) = self.launch_options.launcher.clone() else { return };
+        if self.grants.is_empty() || self.spare.filling.swap(true, Relaxed) {
+            return;
+        }
+        let (closing, processes) = (self.closing.clone(), Arc::downgrade(self));
+        let started = async move {
+            tokio::time::sleep(REFILL_DELAY).await;
+            let started = tokio::task::spawn_blocking(move || launcher::start(&program));
+            started.await.map_err(io::Error::other).and_then(|started| started)
+        };
+        self.starts.spawn(async move {
+            let started = tokio::select! {
+                biased;
+                () = closing.cancelled() => return,
+                started = started => started,
+            };
+            if let Some(processes) = processes.upgrade() {
+                // A failure is reported when a command needs a launcher.
+                processes.spare.put(started.ok());
+            }
+        });
     }
 }
 

@@ -29,10 +29,10 @@ use tokio::{
 
 use crate::{
     cache::CompiledCode,
-    fault::{sanitize, seconds, size},
     runtime,
     settings::CompileLimits,
-    trust::FILE_BYTES,
+    source::FILE_BYTES,
+    text::{sanitize, seconds, size},
 };
 
 /// First argument that makes the router's executable a compiler.
@@ -213,7 +213,7 @@ fn serve() -> io::Result<()> {
         std::process::exit(1);
     })?;
     let engine = runtime::compiling_engine().map_err(|error| format!("{error:#}"));
-    let compiled = engine.and_then(|engine| super::compile(&engine, &bytes));
+    let compiled = engine.and_then(|engine| super::component::compile(&engine, &bytes));
     drop(bytes);
     match &compiled {
         Ok(compiled) => answer(COMPILED, compiled.bytes()),
@@ -240,7 +240,7 @@ fn confine(time: u64, memory: u64) -> io::Result<()> {
     for (resource, soft, hard) in [
         (Resource::Core, 0, 0),
         (Resource::Fsize, 0, 0),
-        // The soft limit sends SIGXCPU, which tells it from the hard limit's SIGKILL.
+        // The soft limit sends SIGXCPU, which distinguishes it from the hard limit's SIGKILL.
         (Resource::Cpu, time, time.saturating_add(5)),
         (Resource::Data, memory, memory),
     ] {

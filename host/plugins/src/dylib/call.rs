@@ -10,11 +10,14 @@ use drowse_provider_abi::{self as abi, Bytes, Sink, wire};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{runtime::Handle, sync::oneshot};
 
-use super::{Library, serve, unsupported};
+use super::{library::Library, serve};
 use crate::{
+    bindings::types,
+    convert,
     fault::{self, Fault},
     function::{Answer, Function},
     store::HostState,
+    text,
 };
 
 /// A call, and the handler of its imports.
@@ -98,13 +101,13 @@ impl Call {
             return Err(Fault::of(&error, self.state.fault.take(), None));
         }
         if buffer.exceeded {
-            return Err(Fault::memory(self.state.grants.limits()));
+            return Err(Fault::Memory(self.state.grants.limits().memory));
         }
-        let text = || String::from_utf8_lossy(&buffer.bytes).into_owned();
+        let message = || String::from_utf8_lossy(&buffer.bytes).into_owned();
         match code {
             abi::entry::ANSWERED => wire::read(&buffer.bytes).map_err(garbled),
-            abi::entry::PANICKED => Err(Fault::Panic(fault::panic_message(&text()))),
-            abi::entry::UNREADABLE => Err(Fault::Unreadable(fault::sanitize(&text(), 256))),
+            abi::entry::PANICKED => Err(Fault::Panic(fault::panic_message(&message()))),
+            abi::entry::UNREADABLE => Err(Fault::Unreadable(text::sanitize(&message(), 256))),
             abi::entry::GIVEN_UP => Err(Fault::Trap("the call was cancelled".into())),
             _ => Err(Fault::Garbled("a return code")),
         }
@@ -133,6 +136,12 @@ impl Call {
             None => Err(abi::host::GIVEN_UP),
         }
     }
+}
+
+/// The error of a function that the library does not have.
+fn unsupported() -> types::Error {
+    let message = "the plugin is built for an older contract without this function";
+    convert::error(types::ErrorCode::Unsupported, message)
 }
 
 /// The fault for an answer that cannot be decoded.

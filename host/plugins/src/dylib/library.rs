@@ -21,10 +21,7 @@ use rustix::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    cache::hex,
-    load::{CONTRACT, PluginSource},
-};
+use crate::{load::check::CONTRACT, text::hex};
 
 const BUILD: &str = "build it with drowse-provider-sdk by `cargo build --release --features \
                      drowse-provider-sdk/dylib`";
@@ -113,15 +110,15 @@ impl Library {
 }
 
 /// Opens a library from a sealed copy in memory, after checking it. The same bytes are opened once.
-pub(crate) fn open(source: &PluginSource) -> Result<Library, String> {
+pub(crate) fn open(digest: &str, bytes: &[u8]) -> Result<Library, String> {
     static OPENED: Mutex<BTreeMap<String, Library>> = Mutex::new(BTreeMap::new());
     let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(library) = opened.get(&source.digest) {
+    if let Some(library) = opened.get(digest) {
         return Ok(*library);
     }
-    check(&source.bytes)?;
-    let library = load(source)?;
-    opened.insert(source.digest.clone(), library);
+    check(bytes)?;
+    let library = load(digest, bytes)?;
+    opened.insert(digest.to_owned(), library);
     Ok(library)
 }
 
@@ -157,10 +154,10 @@ fn check(bytes: &[u8]) -> Result<(), String> {
 }
 
 /// Opens the sealed copy of a library.
-fn load(source: &PluginSource) -> Result<Library, String> {
-    let copy = sealed(&source.bytes).map_err(|error| format!("its copy in memory: {error}"))?;
+fn load(expected: &str, bytes: &[u8]) -> Result<Library, String> {
+    let copy = sealed(bytes).map_err(|error| format!("its copy in memory: {error}"))?;
     let digest = digest(&copy).map_err(|error| format!("its copy in memory: {error}"))?;
-    if digest != source.digest {
+    if digest != expected {
         return Err("its copy in memory differs from the file".to_owned());
     }
     let opened = load_copy(format!("/proc/self/fd/{}", copy.as_raw_fd()).as_ref());
@@ -199,8 +196,8 @@ fn digest(mut file: &File) -> io::Result<String> {
 }
 
 fn load_copy(path: &OsStr) -> Result<Library, String> {
-    // SAFETY: the operator has allowed dynamic libraries, this one is built for this border, and
-    // nobody can change its copy. What it does when it is opened is its own affair.
+    // SAFETY: the operator has allowed dynamic libraries, this one is built for this ABI, and its
+    // copy is sealed. Its initializers are trusted code.
     let opened = unsafe { Opened::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
     let opened = opened.map_err(|error| format!("it cannot be opened: {error}"))?;
     // SAFETY: the symbol is a function of this type in every version of the border.

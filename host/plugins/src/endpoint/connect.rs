@@ -11,7 +11,10 @@ use std::{
 use futures_util::future::BoxFuture;
 use http::Uri;
 use hyper_util::{
-    client::legacy::connect::{Connected, Connection},
+    client::legacy::{
+        Client,
+        connect::{Connected, Connection},
+    },
     rt::TokioIo,
 };
 use rustls::ClientConfig;
@@ -24,11 +27,14 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use super::{bare, permission, tls};
+use super::{label::bare, permission, tls};
 use crate::settings::{Identity, Transport, Trust};
 
 /// Timeout of connecting, including TLS.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// An HTTP/2 client.
+pub(super) type GrpcClient = Client<Connector, tonic::body::Body>;
 
 /// Connects to one endpoint.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::net::{UdpSocket, lookup_host};
 
-use super::{EndpointLabel, SendError, bare, bracketed};
+use super::label::{EndpointLabel, SendError, bare, bracketed};
 use crate::token_bucket::TokenBucket;
 
 /// Maximum bytes of a datagram that is not fragmented on Ethernet: 1,500 bytes minus the headers of

@@ -14,11 +14,12 @@ use tonic::{
     metadata::MetadataMap,
 };
 
-use super::{Connector, Endpoint, SendError, root_cause};
-use crate::fault::{sanitize, seconds};
-
-/// An HTTP/2 client.
-pub(super) type Client = legacy::Client<Connector, tonic::body::Body>;
+use super::{
+    Endpoint,
+    connect::GrpcClient,
+    label::{SendError, root_cause},
+};
+use crate::text::{sanitize, seconds};
 
 /// Maximum bytes of a status message.
 const MESSAGE: usize = 4 << 10;
@@ -42,7 +43,7 @@ pub(crate) struct GrpcCall {
 /// The message stream of one call. Dropping it cancels the call.
 pub(crate) struct Messages {
     state: State,
-    asked: String,
+    description: String,
     /// Timeout of each message.
     timeout: Option<Duration>,
 }
@@ -64,40 +65,45 @@ impl Endpoint {
     /// Makes a unary call. Dropping it cancels the call.
     pub(crate) async fn unary(&self, calling: GrpcCall) -> Result<Bytes, SendError> {
         let timeout = calling.timeout.map_or(self.timeout, |wanted| wanted.min(self.timeout));
-        let asked = self.asked(&calling);
+        let description = self.description(&calling);
         let answer = async {
-            let (mut client, mut request, path) = self.prepare(calling, &asked).await?;
+            let (mut client, mut request, path) = self.prepare(calling, &description).await?;
             request.set_timeout(timeout.saturating_add(LATER));
             let answer = client.unary(request, path, Opaque).await;
-            answer.map_err(|status| self.send_error(&asked, &status))
+            answer.map_err(|status| self.send_error(&description, &status))
         };
-        let late =
-            |_| SendError::Timeout(format!("{asked}: no response within {}", seconds(timeout)));
+        let late = |_| {
+            SendError::Timeout(format!("{description}: no response within {}", seconds(timeout)))
+        };
         Ok(tokio::time::timeout(timeout, answer).await.map_err(late)??.into_inner())
     }
 
     /// Starts a server-streaming call. Returns without waiting for the server; a refusal by the
     /// server is the error of the first message.
     pub(crate) async fn stream(&self, calling: GrpcCall) -> Result<Messages, SendError> {
-        let (asked, timeout) = (self.asked(&calling), calling.timeout);
-        let (mut client, request, path) = self.prepare(calling, &asked).await?;
+        let (description, timeout) = (self.description(&calling), calling.timeout);
+        let (mut client, request, path) = self.prepare(calling, &description).await?;
         let opening = tokio::spawn(async move {
             Ok(client.server_streaming(request, path, Opaque).await?.into_inner())
         });
-        Ok(Messages { state: State::Opening(AbortOnDropHandle::new(opening)), asked, timeout })
+        Ok(Messages {
+            state: State::Opening(AbortOnDropHandle::new(opening)),
+            description,
+            timeout,
+        })
     }
 
-    fn asked(&self, calling: &GrpcCall) -> String {
+    fn description(&self, calling: &GrpcCall) -> String {
         format!("{} on endpoint {:?}", calling.method, self.label.name)
     }
 
     async fn prepare(
         &self,
         calling: GrpcCall,
-        asked: &str,
-    ) -> Result<(Grpc<Client>, Request<Bytes>, PathAndQuery), SendError> {
+        description: &str,
+    ) -> Result<(Grpc<GrpcClient>, Request<Bytes>, PathAndQuery), SendError> {
         let GrpcCall { method, mut metadata, message, limit, .. } = calling;
-        let invalid = |what: &str| SendError::Invalid(format!("{asked}: {what}"));
+        let invalid = |what: &str| SendError::Invalid(format!("{description}: {what}"));
         let path =
             PathAndQuery::try_from(method).map_err(|_| invalid("the method is not valid"))?;
         let origin: Uri = format!("{}{}", self.origin, self.base)
@@ -112,20 +118,20 @@ impl Endpoint {
     }
 
     /// The error for a status, from the server or from the connection.
-    pub(crate) fn send_error(&self, asked: &str, status: &Status) -> SendError {
-        let Some(source) = status.source() else { return status_error(asked, status) };
+    pub(crate) fn send_error(&self, description: &str, status: &Status) -> SendError {
+        let Some(source) = status.source() else { return status_error(description, status) };
         let cause = root_cause(source);
         if source.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect) {
             return self.label.unavailable(cause);
         }
-        SendError::Broken(format!("{asked}: the connection broke: {cause}"))
+        SendError::Broken(format!("{description}: the connection broke: {cause}"))
     }
 }
 
 /// The error for a status that the server sent.
-fn status_error(asked: &str, status: &Status) -> SendError {
+fn status_error(description: &str, status: &Status) -> SendError {
     let message = sanitize(status.message(), MESSAGE);
-    SendError::Status { code: status.code(), message: format!("{asked}: {message}") }
+    SendError::Status { code: status.code(), message: format!("{description}: {message}") }
 }
 
 // === impl Messages ===
@@ -133,16 +139,16 @@ fn status_error(asked: &str, status: &Status) -> SendError {
 impl Messages {
     /// The next message; none at the end. A timeout does not end the stream.
     pub(crate) async fn next(&mut self, endpoint: &Endpoint) -> Result<Option<Bytes>, SendError> {
-        let Self { state, asked, timeout } = self;
+        let Self { state, description, timeout } = self;
         let next = within(*timeout, advance(state)).await;
         let Some(next) = next else {
             let time = seconds(timeout.unwrap_or_default());
-            return Err(SendError::Timeout(format!("{asked}: no message within {time}")));
+            return Err(SendError::Timeout(format!("{description}: no message within {time}")));
         };
         if !matches!(next, Ok(Some(_))) {
             *state = State::Ended;
         }
-        next.map_err(|status| endpoint.send_error(asked, &status))
+        next.map_err(|status| endpoint.send_error(description, &status))
     }
 }
 

@@ -138,8 +138,8 @@ mod tests {
         let secret = Secret::File { prefix: String::new(), path: path.clone() };
         let header = SecretHeader::new("x-key", secret);
         for _ in 0..20 {
-            let asked = tokio::time::timeout(Duration::from_millis(2), header.read()).await;
-            assert!(asked.is_err(), "it waits");
+            let read = tokio::time::timeout(Duration::from_millis(2), header.read()).await;
+            assert!(read.is_err(), "it waits");
         }
         assert_eq!(Arc::strong_count(&header.reading), 2, "one thread waits");
         let writer = tokio::task::spawn_blocking(move || fs::write(path, "s3cret"));

@@ -16,7 +16,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::{Endpoint, OutgoingRequest};
-use crate::{fault::sanitize, grants::masked_url, settings::EndpointGrant};
+use crate::{grants::masked_url, settings::EndpointGrant, text::sanitize};
 
 /// Maximum cached tokens: one per repository in use.
 const TOKENS: usize = 16;
@@ -128,7 +128,7 @@ impl Tokens {
             body: Vec::new(),
             timeout: None,
         };
-        let asked = Instant::now();
+        let requested_at = Instant::now();
         // The error is replaced: its message is for guests, which do not use the token server.
         let response = Box::pin(self.token_server.send(outgoing)).await;
         let response = response.map_err(|_| self.token_server.label.unreached_because())?;
@@ -151,9 +151,9 @@ impl Tokens {
             .map_err(|_| failed("it contains characters that a header cannot carry"))?;
         value.set_sensitive(true);
         let holds = response.expires_in.map_or(DEFAULT_LIFETIME, Duration::from_secs);
-        let until =
-            asked.checked_add(holds.saturating_sub(EXPIRY_MARGIN).min(DEFAULT_LIFETIME * 60));
-        Ok(Token { scope: scope.clone(), value, until: until.unwrap_or(asked) })
+        let until = requested_at
+            .checked_add(holds.saturating_sub(EXPIRY_MARGIN).min(DEFAULT_LIFETIME * 60));
+        Ok(Token { scope: scope.clone(), value, until: until.unwrap_or(requested_at) })
     }
 
     fn cached(&self) -> std::sync::MutexGuard<'_, Vec<Token>> {

@@ -4,7 +4,10 @@ use std::fmt;
 
 use drowse_provider_rules::{InvalidQuery, NormalizedPath, RequestQuery, Rule, call, is_method};
 
-use super::{masked_url, toml_key, toml_string};
+use super::{
+    mask::masked_url,
+    toml::{toml_key, toml_string},
+};
 
 /// The rules of one endpoint, and their origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,8 +77,8 @@ impl Policy {
     }
 
     /// Allows an HTTP request, or fails with the reason and the line to add.
-    pub fn check(&self, asked: &HttpAttempt<'_>) -> Result<(), String> {
-        let HttpAttempt { provider, endpoint, method, path, body, .. } = *asked;
+    pub fn check(&self, attempt: &HttpAttempt<'_>) -> Result<(), String> {
+        let HttpAttempt { provider, endpoint, method, path, body, .. } = *attempt;
         let refused = |why: &dyn fmt::Display| {
             let path = shown(&masked_url(path));
             format!(
@@ -98,7 +101,7 @@ impl Policy {
         let with_body = if body { " with a body" } else { "" };
         let what = format!("{method}{with_body} {path}");
         let wish = self.required.iter().find(|wish| wish.allows(method, &clean, body)).cloned();
-        let rule = wish.or_else(|| Rule::suggest(method, &clean, body, asked.target));
+        let rule = wish.or_else(|| Rule::suggest(method, &clean, body, attempt.target));
         Err(match (rule, clean.query()) {
             (Some(rule), _) => self.advice(provider, endpoint, &what, &rule.to_string()),
             (None, RequestQuery::Ambiguous(flaw)) => ambiguous(provider, endpoint, &what, *flaw),
@@ -110,8 +113,8 @@ impl Policy {
     }
 
     /// Allows a gRPC call, or fails with the reason and the line to add.
-    pub fn check_call(&self, called: &GrpcAttempt<'_>) -> Result<(), String> {
-        let GrpcAttempt { provider, endpoint, method } = *called;
+    pub fn check_call(&self, attempt: &GrpcAttempt<'_>) -> Result<(), String> {
+        let GrpcAttempt { provider, endpoint, method } = *attempt;
         if call(method).is_none() {
             let method = shown(method);
             return Err(format!(

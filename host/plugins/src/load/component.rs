@@ -4,15 +4,17 @@ use std::sync::{Arc, OnceLock};
 
 use wasmtime::component;
 
-use super::{
-    CONTRACT, PluginCode, PluginHost, PluginSource, PreparedPlugin, blocking, chain, check,
-};
+use super::check::{self, CONTRACT};
 use crate::{
     bindings::PluginPre,
     cache::{CacheKey, CompiledCode},
-    info::{Load, PluginKind},
+    compile,
+    host::PluginHost,
+    info::Load,
     runtime::{EngineLinker, Runtime},
+    source::PluginSource,
     store::HostState,
+    text::error_chain,
 };
 
 /// A component, linked for instantiation.
@@ -42,11 +44,19 @@ impl Component {
     }
 }
 
+/// Result of preparing a component.
+pub(super) struct PreparedComponent {
+    pub(super) component: Component,
+    pub(super) contract: String,
+    pub(super) imports: Vec<String>,
+    pub(super) load: Load,
+}
+
 /// Reads a plugin from the cache, else compiles it. Dropping the future stops the compilation.
-pub(super) async fn prepare_plugin(
+pub(super) async fn prepare_component(
     host: &Arc<PluginHost>,
     source: &Arc<PluginSource>,
-) -> Result<PreparedPlugin, String> {
+) -> Result<PreparedComponent, String> {
     let engine = host.runtime.on_demand().engine();
     let key = CacheKey::new(&source.digest, engine);
     let cached_plugin = {
@@ -67,7 +77,7 @@ pub(super) async fn prepare_plugin(
 }
 
 /// Reads a plugin from the cache, if it is there and can be linked.
-fn cached(host: &PluginHost, source: &PluginSource, key: &CacheKey) -> Option<PreparedPlugin> {
+fn cached(host: &PluginHost, source: &PluginSource, key: &CacheKey) -> Option<PreparedComponent> {
     let compiled = host.cache.read(key)?;
     link(&host.runtime, &compiled, Load::Cached)
         .inspect_err(|cause| {
@@ -83,19 +93,23 @@ fn cached(host: &PluginHost, source: &PluginSource, key: &CacheKey) -> Option<Pr
 }
 
 /// Links a compiled component for one of the engines, after checking its imports and exports.
-fn link(runtime: &Runtime, compiled: &CompiledCode, load: Load) -> Result<PreparedPlugin, String> {
+fn link(
+    runtime: &Runtime,
+    compiled: &CompiledCode,
+    load: Load,
+) -> Result<PreparedComponent, String> {
     let (engine_linker, component) = match compiled.load(runtime.pooled().engine()) {
         Ok(component) => (runtime.pooled(), component),
         Err(misfit) => {
             tracing::debug!("a plugin exceeds a pool slot and is allocated on demand: {misfit:#}");
             let component = compiled.load(runtime.on_demand().engine());
-            (runtime.on_demand(), component.map_err(|error| chain(&error))?)
+            (runtime.on_demand(), component.map_err(|error| error_chain(&error))?)
         }
     };
     let contract = check::contract_of(&component)?;
     let imports = check::imports(&component)?;
     let pre = prepare(engine_linker, &component).map_err(|error| {
-        let cause = chain(&error);
+        let cause = error_chain(&error);
         format!("it does not fit contract {}: {cause}; build it against wit/v0.1", CONTRACT)
     })?;
     let component = if std::ptr::eq(engine_linker, runtime.pooled()) {
@@ -103,8 +117,7 @@ fn link(runtime: &Runtime, compiled: &CompiledCode, load: Load) -> Result<Prepar
     } else {
         Component { pooled: None, on_demand: OnceLock::from(pre) }
     };
-    let code = PluginCode::Component(Box::new(component));
-    Ok(PreparedPlugin { code, kind: PluginKind::Component, contract, imports, load })
+    Ok(PreparedComponent { component, contract, imports, load })
 }
 
 fn prepare(
@@ -112,4 +125,11 @@ fn prepare(
     component: &component::Component,
 ) -> wasmtime::Result<PluginPre<HostState>> {
     PluginPre::new(engine_linker.linker().instantiate_pre(component)?)
+}
+
+/// Runs a part of loading on a blocking thread.
+pub(super) async fn blocking<R: Send + 'static>(
+    load: impl FnOnce() -> Result<R, String> + Send + 'static,
+) -> Result<R, String> {
+    tokio::task::spawn_blocking(load).await.unwrap_or_else(|_| Err(compile::damaged()))
 }

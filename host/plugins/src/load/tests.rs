@@ -1,4 +1,7 @@
+use std::borrow::Cow;
+
 use super::*;
+use crate::{cache::CompiledCache, compile::Compiler, context::SharedResources, runtime::Runtime};
 
 fn host() -> (tempfile::TempDir, Arc<PluginHost>) {
     let dir = tempfile::tempdir().unwrap();
@@ -7,10 +10,7 @@ fn host() -> (tempfile::TempDir, Arc<PluginHost>) {
         runtime: Runtime::new().unwrap(),
         cache,
         compiler: Compiler::new(None, crate::settings::CompileLimits::default()),
-        memory: Arc::default(),
-        endpoint_index: Arc::default(),
-        launch_options: LaunchOptions::default(),
-        records: Arc::default(),
+        shared: SharedResources::default(),
     };
     (dir, Arc::new(host))
 }

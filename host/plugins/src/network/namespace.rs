@@ -11,8 +11,8 @@ use std::{
 
 use rustix::fs::{OFlags, fstatfs};
 
-use super::NetworkError;
-use crate::fault::sanitize;
+use super::attachment::NetworkError;
+use crate::text::sanitize;
 
 /// Magic number of the namespace file system: `NSFS_MAGIC` in `linux/magic.h`.
 const NSFS: u64 = 0x6e73_6673;

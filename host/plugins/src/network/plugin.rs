@@ -12,10 +12,13 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{Attachment, NetworkError};
+use super::{
+    attachment::{Attachment, NetworkError},
+    blocking::BlockingTasks,
+};
 use crate::{
-    fault::{sanitize, seconds},
     settings::NetworkGrant,
+    text::{sanitize, seconds},
 };
 
 /// Maximum bytes of a plugin's output.
@@ -54,103 +57,114 @@ impl Verb {
     }
 }
 
-/// The executable of a plugin, in the first of these directories that contains it.
-pub(super) async fn find(directories: &[PathBuf], kind: &str) -> Option<PathBuf> {
-    for directory in directories {
-        let path = directory.join(kind);
-        if tokio::fs::metadata(&path).await.is_ok_and(|found| found.is_file()) {
-            return Some(path);
-        }
-    }
-    None
+/// The plugins of a granted network, and the limit on blocking threads that start them.
+pub(super) struct Plugins<'a> {
+    pub(super) grant: &'a NetworkGrant,
+    pub(super) blocking: &'a BlockingTasks,
 }
 
-/// Runs a plugin for an attachment whose namespace is open at this path, with this MAC address if
-/// its interface can have one, and returns its output. The process is killed on drop and on
-/// timeout.
-pub(super) async fn run(
-    program: &Path,
-    verb: Verb,
-    config: &Value,
-    attachment: &Attachment,
-    namespace: &str,
-    mac: Option<&str>,
-    grant: &NetworkGrant,
-) -> Result<Vec<u8>, NetworkError> {
-    let name = program.file_name().unwrap_or_default().to_string_lossy();
-    let Attachment { network, container, .. } = attachment;
-    let what = format!("network {network:?}, container {container:?}: {} by {name:?}", verb.word());
-    let exchange = exchange(program, verb, config, attachment, namespace, mac, grant);
-    let exchanged = tokio::time::timeout(grant.timeout, exchange).await.map_err(|_| {
-        NetworkError::Timeout(format!("{what}: it did not exit within {}", seconds(grant.timeout)))
-    })?;
-    let (status, output, errors) =
-        exchanged.map_err(|error| NetworkError::Failed(format!("{what}: {error}")))?;
-    if output.len() as u64 > ANSWER {
-        return Err(NetworkError::Failed(format!("{what}: its output exceeds 1 MiB")));
-    }
-    if status.success() {
-        return Ok(output);
-    }
-    let why = match serde_json::from_slice::<ErrorResult>(&output) {
-        Ok(ErrorResult { code, msg, details }) if !msg.is_empty() => {
-            let details = if details.is_empty() { details } else { format!(" ({details})") };
-            format!("code {code}: {msg}{details}")
-        }
-        _ => format!("{status}: {}", String::from_utf8_lossy(&errors).trim()),
-    };
-    Err(NetworkError::Failed(format!("{what}: {}", sanitize(&why, MESSAGE))))
-}
+// === impl Plugins ===
 
-async fn exchange(
-    program: &Path,
-    verb: Verb,
-    config: &Value,
-    attachment: &Attachment,
-    namespace: &str,
-    mac: Option<&str>,
-    grant: &NetworkGrant,
-) -> std::io::Result<(std::process::ExitStatus, Vec<u8>, Vec<u8>)> {
-    let Attachment { container, interface, address, .. } = attachment;
-    let directories = std::env::join_paths(&grant.plugins).map_err(std::io::Error::other)?;
-    let mut arguments = "IgnoreUnknown=1".to_owned();
-    if let Some(address) = address {
-        arguments.push_str(&format!(";IP={address}"));
+impl Plugins<'_> {
+    /// The executable of a plugin, in the first of the granted directories that contains it.
+    pub(super) async fn find(&self, kind: &str) -> std::io::Result<Option<PathBuf>> {
+        let paths: Vec<PathBuf> = self.grant.plugins.iter().map(|dir| dir.join(kind)).collect();
+        let is_file = |path: &PathBuf| path.metadata().is_ok_and(|found| found.is_file());
+        let find = move || paths.into_iter().find(is_file);
+        self.blocking.run(self.grant.timeout, find).await
     }
-    if let Some(mac) = mac {
-        arguments.push_str(&format!(";MAC={mac}"));
-    }
-    let mut command = Command::new(program);
-    command
-        .env_clear()
-        .env("PATH", PATH)
-        .env("CNI_COMMAND", verb.word())
-        .env("CNI_CONTAINERID", container)
-        .env("CNI_NETNS", namespace)
-        .env("CNI_IFNAME", interface)
-        .env("CNI_ARGS", arguments)
-        .env("CNI_PATH", directories)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    // The file system of the executable may hang, and with it the thread that starts it.
-    let mut child = tokio::task::spawn_blocking(move || command.spawn())
-        .await
-        .map_err(std::io::Error::other)??;
-    let text = config.to_string();
-    let stdin = child.stdin.take();
-    let write = async {
-        if let Some(mut stdin) = stdin {
-            // A plugin need not read all of its input.
-            let _ = stdin.write_all(text.as_bytes()).await;
+
+    /// Runs a plugin for an attachment whose namespace is open at this path, with this MAC address if
+    /// its interface can have one, and returns its output. The process is killed on drop and on
+    /// timeout.
+    pub(super) async fn run(
+        &self,
+        program: &Path,
+        verb: Verb,
+        config: &Value,
+        attachment: &Attachment,
+        namespace: &str,
+        mac: Option<&str>,
+    ) -> Result<Vec<u8>, NetworkError> {
+        let grant = self.grant;
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        let Attachment { network, container, .. } = attachment;
+        let what =
+            format!("network {network:?}, container {container:?}: {} by {name:?}", verb.word());
+        let exchange = self.exchange(program, verb, config, attachment, namespace, mac);
+        let exchanged = tokio::time::timeout(grant.timeout, exchange).await.map_err(|_| {
+            NetworkError::Timeout(format!(
+                "{what}: it did not exit within {}",
+                seconds(grant.timeout)
+            ))
+        })?;
+        let (status, output, errors) =
+            exchanged.map_err(|error| NetworkError::Failed(format!("{what}: {error}")))?;
+        if output.len() as u64 > ANSWER {
+            return Err(NetworkError::Failed(format!("{what}: its output exceeds 1 MiB")));
         }
-    };
-    let Child { stdout, stderr, .. } = &mut child;
-    let (stdout, stderr) = (stdout.take(), stderr.take());
-    let ((), output, errors) =
-        tokio::join!(write, first(stdout, ANSWER + 1), first(stderr, MESSAGE as u64));
-    Ok((child.wait().await?, output?, errors?))
+        if status.success() {
+            return Ok(output);
+        }
+        let why = match serde_json::from_slice::<ErrorResult>(&output) {
+            Ok(ErrorResult { code, msg, details }) if !msg.is_empty() => {
+                let details = if details.is_empty() { details } else { format!(" ({details})") };
+                format!("code {code}: {msg}{details}")
+            }
+            _ => format!("{status}: {}", String::from_utf8_lossy(&errors).trim()),
+        };
+        Err(NetworkError::Failed(format!("{what}: {}", sanitize(&why, MESSAGE))))
+    }
+
+    async fn exchange(
+        &self,
+        program: &Path,
+        verb: Verb,
+        config: &Value,
+        attachment: &Attachment,
+        namespace: &str,
+        mac: Option<&str>,
+    ) -> std::io::Result<(std::process::ExitStatus, Vec<u8>, Vec<u8>)> {
+        let Attachment { container, interface, address, .. } = attachment;
+        let directories =
+            std::env::join_paths(&self.grant.plugins).map_err(std::io::Error::other)?;
+        let mut arguments = "IgnoreUnknown=1".to_owned();
+        if let Some(address) = address {
+            arguments.push_str(&format!(";IP={address}"));
+        }
+        if let Some(mac) = mac {
+            arguments.push_str(&format!(";MAC={mac}"));
+        }
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", PATH)
+            .env("CNI_COMMAND", verb.word())
+            .env("CNI_CONTAINERID", container)
+            .env("CNI_NETNS", namespace)
+            .env("CNI_IFNAME", interface)
+            .env("CNI_ARGS", arguments)
+            .env("CNI_PATH", directories)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        // The file system of the executable may hang, and with it the thread that starts it.
+        let mut child = self.blocking.run(self.grant.timeout, move || command.spawn()).await??;
+        let text = config.to_string();
+        let stdin = child.stdin.take();
+        let write = async {
+            if let Some(mut stdin) = stdin {
+                // A plugin need not read all of its input.
+                let _ = stdin.write_all(text.as_bytes()).await;
+            }
+        };
+        let Child { stdout, stderr, .. } = &mut child;
+        let (stdout, stderr) = (stdout.take(), stderr.take());
+        let ((), output, errors) =
+            tokio::join!(write, first(stdout, ANSWER + 1), first(stderr, MESSAGE as u64));
+        Ok((child.wait().await?, output?, errors?))
+    }
 }
 
 /// Reads the first `limit` bytes; then the pipe is closed, which ends the writer.

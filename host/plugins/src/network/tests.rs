@@ -240,7 +240,7 @@ async fn a_hanging_plugin_is_killed_and_a_missing_one_is_named() {
     if !may_unshare() {
         return;
     }
-    let mut lan = Lan::new("sleep 600", "true");
+    let mut lan = Lan::new("exec sleep 600", "true");
     let attachment = lan.attachment().await;
     let grant = lan.networks.grants.get_mut("lan").unwrap();
     grant.timeout = Duration::from_millis(200);

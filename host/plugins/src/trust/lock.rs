@@ -11,12 +11,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Verdict, owner};
+use super::{owner, verdict::Verdict};
 use crate::{
     files,
     grants::toml_string,
-    load::PluginSource,
-    plugins::{absolute, is_path},
+    source::{PluginSource, absolute, is_path},
 };
 
 /// Maximum bytes of a lock file.

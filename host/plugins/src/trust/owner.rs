@@ -1,5 +1,5 @@
-//! File ownership checks: a file is used only if nobody but root and our own user could have
-//! written it.
+//! File ownership checks: a file is used only if no user but root and our own could have written
+//! it.
 
 use std::{
     collections::BTreeSet,

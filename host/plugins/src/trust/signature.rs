@@ -5,7 +5,7 @@ use std::{fmt, path::Path, str::FromStr};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use minisign_verify::{Error, PublicKey, Signature};
 
-use super::{TrustPolicy, Verdict};
+use super::verdict::Verdict;
 use crate::info;
 
 /// Maximum bytes of a signature file, which has four lines.
@@ -62,14 +62,14 @@ impl fmt::Display for KeyId {
 }
 
 /// Verifies `bytes` with the signature beside a file.
-pub(super) fn verify(trust: &TrustPolicy, file: &Path, bytes: &[u8]) -> Verdict {
+pub(super) fn verify(signers: &[Signer], required: bool, file: &Path, bytes: &[u8]) -> Verdict {
     let mut path = file.as_os_str().to_owned();
     path.push(SUFFIX);
     let path = Path::new(&path);
-    let known = trust.signers.iter().map(|signer| signer.id.to_string()).collect::<Vec<_>>();
+    let known = signers.iter().map(|signer| signer.id.to_string()).collect::<Vec<_>>();
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     // Verdict without an accepted signature.
-    let lacking = |what: String| match trust.signatures_required {
+    let lacking = |what: String| match required {
         true => Verdict::Refused(format!(
             "{what}, and `require-signatures` asks for one by a key of `plugin-keys` ({known})"
         )),
@@ -86,13 +86,13 @@ pub(super) fn verify(trust: &TrustPolicy, file: &Path, bytes: &[u8]) -> Verdict 
         (Ok(signature), Some(id)) => (signature, id),
         _ => return lacking(format!("is not signed: {path} is not a minisign signature")),
     };
-    let mut signers = trust.signers.iter().filter(|signer| signer.id == id).peekable();
-    if signers.peek().is_none() {
+    let mut matching = signers.iter().filter(|signer| signer.id == id).peekable();
+    if matching.peek().is_none() {
         let unknown = format!("is signed by key {id}, which is not among `plugin-keys`");
         return lacking(unknown);
     }
     let mut why = Error::InvalidSignature;
-    for signer in signers {
+    for signer in matching {
         match signer.key.verify(bytes, &signature, false) {
             Ok(()) => {
                 let comment = info::line(signature.trusted_comment(), 256);

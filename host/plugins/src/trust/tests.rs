@@ -110,7 +110,7 @@ fn an_unlisted_file_is_refused_even_if_it_replaces_a_bundled_plugin() {
 #[test]
 fn a_bundled_plugin_is_not_checked_unless_a_file_is_locked() {
     let dir = PluginDir::new();
-    let bundled = PluginSource::new(PluginKind::Component, PluginSource::BUNDLED, BYTES);
+    let bundled = PluginSource::new(PluginKind::Component, crate::info::BUNDLED, BYTES);
     let trust = TrustPolicy { signatures_required: true, ..dir.locked(&"0".repeat(64)) };
     assert_eq!(trust.enforce("docker", &bundled), Ok(()));
     let why = trust.enforce("late", &bundled).unwrap_err();

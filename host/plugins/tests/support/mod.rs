@@ -41,7 +41,7 @@ fn build() -> PathBuf {
         .args(["build", "--quiet", "--package", "drowse-hostile"])
         .args(["--target", "wasm32-unknown-unknown", "--profile", "provider", "--target-dir"])
         .arg(&target)
-        .current_dir(std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"))
+        .current_dir(std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it for tests"))
         .status()
         .expect("cargo runs");
     assert!(

@@ -1,9 +1,13 @@
 use std::sync::Arc;
 
+use tonic::Code;
+
 use super::*;
 use crate::{
     bindings::grpc::Host as _,
+    capabilities::errors::status,
     context::{Grants, ProviderContext},
+    convert::attribute,
     settings::{EndpointGrant, Secret, Transport},
 };
 

@@ -9,15 +9,10 @@ use tokio::{
 use super::*;
 use crate::{
     bindings::http::Host as _,
-    cache::CompiledCache,
-    command::LaunchOptions,
-    compile::Compiler,
-    context::{Grants, ProviderContext},
+    context::{Grants, ProviderContext, SharedResources},
     guest_memory::GuestMemory,
     info::EndpointWish,
-    load::PluginHost,
-    runtime::Runtime,
-    settings::{CompileLimits, EndpointGrant, Limits, ProviderSettings, Secret, Transport},
+    settings::{EndpointGrant, Limits, ProviderSettings, Secret, Transport},
 };
 
 /// The header value that the grant adds to each request.
@@ -74,16 +69,11 @@ impl Registry {
             reach: None,
             limits: Limits::default(),
         };
-        let host = PluginHost {
-            runtime: Runtime::new().unwrap(),
-            cache: CompiledCache::open(&dir.path().join("compiled")),
-            compiler: Compiler::new(None, CompileLimits::default()),
+        let shared = SharedResources {
             memory: Arc::new(GuestMemory::new(64 << 20)),
-            endpoint_index: Arc::default(),
-            launch_options: LaunchOptions::default(),
-            records: Arc::default(),
+            ..SharedResources::default()
         };
-        let context = Arc::new(ProviderContext::new(&settings, &host).unwrap());
+        let context = Arc::new(ProviderContext::new(&settings, &shared).unwrap());
         let wishes: &[EndpointWish] = &[];
         let grants = Arc::new(Grants::new(context, wishes));
         let mut state = HostState::new(grants, "start", None);
@@ -97,7 +87,7 @@ impl Registry {
         path: &str,
         header: Option<(&str, &str)>,
         body: &str,
-    ) -> Result<Resource<Incoming>, types::Error> {
+    ) -> Result<Resource<IncomingResponse>, types::Error> {
         let headers = header.map(|(name, value)| attribute(name, value));
         let request = wit::Request {
             endpoint: "registry".into(),
