@@ -3,14 +3,14 @@
 //!
 //! The rules themselves are in `drowse-provider-rules`, which the SDK's test harness uses too.
 
-mod mask;
 mod policy;
 mod toml;
 
-pub use drowse_provider_rules::{InvalidRule, Rule, is_allowed_header, is_method};
+pub use drowse_provider_rules::{
+    InvalidRule, MASK, Rule, is_allowed_header, is_method, masked_parts, masked_url,
+};
 
 pub use self::{
-    mask::{MASK, masked_parts, masked_url},
     policy::{GrpcAttempt, HttpAttempt, Policy, RulesOrigin, line_to_add},
     toml::{toml_key, toml_string},
 };

@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod headers;
+mod mask;
 mod path;
 mod query;
 
@@ -29,6 +30,7 @@ use std::{fmt, str::FromStr};
 use self::query::QueryPattern;
 pub use self::{
     headers::{HEADERS, is_allowed_header, is_allowed_metadata, metadata_prefix},
+    mask::{MASK, masked_parts, masked_url},
     path::{InvalidPath, NormalizedPath},
     query::{InvalidQuery, RequestQuery},
 };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use drowse_provider_rules::masked_url;
 use serde::Serialize;
 
 use super::{Response, encode};
@@ -77,12 +78,7 @@ impl Request {
     /// Method, path and query keys for messages; values may be secret and are masked.
     fn masked(&self) -> String {
         let http::Request { method, path, .. } = &self.wire;
-        let Some((path, query)) = path.split_once('?') else { return format!("{method} {path}") };
-        let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-            Some((key, _)) => format!("{key}=<masked>"),
-            None => "<masked>".to_owned(),
-        });
-        format!("{method} {path}?{}", pairs.collect::<Vec<_>>().join("&"))
+        format!("{method} {}", masked_url(path))
     }
 
     /// Sends the request and returns when the response's head has arrived, with any status.

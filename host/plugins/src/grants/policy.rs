@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use drowse_provider_rules::{InvalidQuery, NormalizedPath, RequestQuery, Rule, call, is_method};
-
-use super::{
-    mask::masked_url,
-    toml::{toml_key, toml_string},
+use drowse_provider_rules::{
+    InvalidQuery, NormalizedPath, RequestQuery, Rule, call, is_method, masked_url,
 };
+
+use super::toml::{toml_key, toml_string};
 
 /// The rules of one endpoint, and their origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
