@@ -28,6 +28,7 @@ mod bind;
 mod client;
 mod clock;
 mod dial;
+mod failure_log;
 mod format;
 mod http;
 mod page;

@@ -10,7 +10,7 @@ use std::{
 use tokio::{sync::Notify, task::AbortHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{client::TooSlow, clock::Clock};
+use crate::{client::TooSlow, clock::Clock, failure_log::FailureLog};
 
 /// At shutdown, the maximum time for a client that has connected or begun a request to finish the
 /// request's head.
@@ -32,6 +32,7 @@ pub(crate) struct Worker {
     pub(crate) clock: Clock,
     /// Cancelled at shutdown: no further connection is accepted, no further request is read.
     pub(crate) stop: CancellationToken,
+    pub(crate) failures: Rc<FailureLog>,
     connections: RefCell<HashMap<u64, OpenConnection>>,
     next_id: Cell<u64>,
     /// Notified for each connection that is added.
@@ -58,6 +59,7 @@ impl Worker {
             tasks: TaskTracker::new(),
             clock: Clock::new(),
             stop,
+            failures: Rc::default(),
             connections: RefCell::default(),
             next_id: Cell::new(0),
             connected: Notify::new(),

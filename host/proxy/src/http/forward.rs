@@ -27,7 +27,9 @@ use super::{
     response_body::ResponseBody,
     tunnel, upstream,
 };
-use crate::{dial, format::ErrorChain, slow_start::Permit, worker::Worker};
+use crate::{
+    dial, failure_log::FailureKind, format::ErrorChain, slow_start::Permit, worker::Worker,
+};
 
 /// How long an instance may refuse connections while its provider reports it as running. The
 /// provider may notice the end of an instance a moment after the visitor does.
@@ -182,10 +184,13 @@ impl<'a> Forward<'a> {
         }
         let (workload, instance) = (visit.workload().clone(), visit.instance().clone());
         if instance.is_open() && !mem::replace(&mut self.logged, true) {
-            tracing::info!(
-                workload = %workload.name(), %generation, error,
-                "upstream does not respond though ready, asking the provider"
-            );
+            let kind = FailureKind::Unreachable;
+            self.worker.failures.record(workload.name(), kind, &error, || {
+                tracing::info!(
+                    workload = %workload.name(), %generation, error,
+                    "upstream does not respond though ready, asking the provider"
+                );
+            });
         }
         message.body_mut().assign_to(None);
         drop(exchange);
@@ -327,13 +332,15 @@ impl<'a> Forward<'a> {
 
     fn warn(&self, generation: Generation, error: &str) {
         let route = &self.entry.route;
-        tracing::warn!(
-            workload = %route.workload,
-            %generation,
-            route = %format_args!("{}{}", route.host, route.path),
-            error,
-            "upstream failed"
-        );
+        self.worker.failures.record(&route.workload, FailureKind::Failed, error, || {
+            tracing::warn!(
+                workload = %route.workload,
+                %generation,
+                route = %format_args!("{}{}", route.host, route.path),
+                error,
+                "upstream failed"
+            );
+        });
     }
 }
 
