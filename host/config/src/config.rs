@@ -19,24 +19,27 @@ use crate::{
     auth,
     default_paths::DefaultPaths,
     diagnostic::{Diagnostic, Diagnostics},
-    keys, listener, plugin_limits, pool, provider,
-    read::{Reader, Section},
+    listener,
+    plugin_limits::{self, PluginLimitsTable},
+    pool, provider,
+    read::Reader,
+    root::Root,
     route,
+    schema::{Schema, Table as _},
     source::{Source, Span},
     tree::{self, DEFINED_TWICE, Entries, Node, Value},
-    values::{COUNT, FLAG, PATH, SIGNERS, TEXT},
-    waiting, workload,
+    workload,
 };
 
-/// More errors than this are counted, not shown.
+/// Maximum number of errors that are shown; the rest is counted.
 const SHOWN: usize = 100;
 
-/// Everything an operator says, ready for the crates that take it.
+/// The settings of the router, ready for the crates that take them.
 #[derive(Debug)]
 pub struct Config {
     /// The directory of plugins.
     pub plugins: PathBuf,
-    /// What must vouch for a plugin's file.
+    /// The lock file and the signatures that plugins are checked against.
     pub trust: TrustPolicy,
     /// Plugins may be dynamic libraries.
     pub allow_dylib: bool,
@@ -44,25 +47,25 @@ pub struct Config {
     pub cache: PathBuf,
     /// What all plugins together may use up.
     pub plugin_limits: PluginLimits,
-    /// The directory for what is remembered over restarts.
+    /// The directory for state that survives restarts.
     pub state: PathBuf,
     /// The control socket.
     pub control: PathBuf,
     /// Threads that serve visitors; one for each core when absent.
     pub threads: Option<usize>,
-    /// What is logged, as a filter for `tracing`.
+    /// The log filter, for `tracing`.
     pub log: String,
     /// What waiting visitors get.
     pub waiting: WaitingSettings,
-    /// Where visitors come in, in the order of the files.
+    /// In the order of the files.
     pub listeners: Vec<ListenerSettings>,
-    /// Who starts and stops workloads, by name.
+    /// Sorted by name.
     pub providers: Vec<ProviderSettings>,
-    /// Ceilings that workloads share, by name.
+    /// Sorted by name.
     pub pools: Vec<PoolSpec>,
-    /// What sleeps and wakes, by name.
+    /// Sorted by name.
     pub workloads: Vec<WorkloadSpec>,
-    /// Which visitor wants which workload, in the order of the files.
+    /// In the order of the files.
     pub routes: Vec<Route>,
     spans: BTreeMap<Item, Span>,
     sources: Vec<Source>,
@@ -85,7 +88,7 @@ pub struct Paths {
     pub control: PathBuf,
 }
 
-/// Something that stands in the configuration.
+/// A part of the configuration to which a [`Diagnostic`] can point.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
     /// The log filter.
@@ -96,26 +99,32 @@ pub enum Item {
     Provider(ProviderName),
     /// The key `plugin` of a provider.
     Plugin(ProviderName),
+    /// An endpoint of a provider, by its name.
+    Endpoint(ProviderName, String),
+    /// A command of a provider, by its name.
+    Command(ProviderName, String),
+    /// A network of a provider, by its name.
+    Network(ProviderName, String),
     /// A workload.
     Workload(WorkloadName),
 }
 
-/// What reading collects.
+/// The configuration while it is read.
 #[derive(Default)]
 pub(crate) struct ConfigDraft {
     pub(crate) listeners: Vec<ListenerSettings>,
     pub(crate) providers: BTreeMap<ProviderName, (Option<ProviderSettings>, Span)>,
-    /// The key `plugin` of each provider.
-    pub(crate) plugins: BTreeMap<ProviderName, Span>,
+    /// Where the parts of the providers are written.
+    pub(crate) items: Vec<(Item, Span)>,
     pub(crate) auths: BTreeMap<String, Option<Arc<Auth>>>,
     pub(crate) pools: BTreeMap<PoolName, Option<PoolSpec>>,
     pub(crate) workloads: BTreeMap<WorkloadName, (Option<workload::Draft>, Span)>,
     pub(crate) routes: Vec<(Route, Span)>,
-    /// Every listener's name, also of those with errors.
+    /// All names of listeners, including invalid ones.
     pub(crate) listener_names: Vec<(String, Span)>,
-    /// A listener could not be read.
+    /// A listener is invalid.
     pub(crate) broken_listeners: bool,
-    /// A route could not be read.
+    /// A route is invalid.
     pub(crate) broken_routes: bool,
 }
 
@@ -134,62 +143,56 @@ impl Config {
         texts: Vec<(PathBuf, String)>,
         defaults: &DefaultPaths,
     ) -> Result<Self, Diagnostics> {
-        let (mut r, entries, broken) = open(texts);
-        let top = r.root(&entries, &keys::ROUTER);
-        let plugins = top.find(&mut r, "plugin-dir", &PATH);
-        let signers = top.get(&mut r, "plugin-keys", &SIGNERS);
-        let signatures_required = top.get(&mut r, "require-signatures", &FLAG);
-        if signatures_required == Some(true) && signers.as_ref().is_some_and(Vec::is_empty) {
-            let message = "`require-signatures` refuses every plugin as long as `plugin-keys` has \
-                           no key; put in the keys whose signatures count";
-            r.report(top.span_of("require-signatures"), message);
+        let (mut r, entries, broken) = open(texts, Root::SCHEMA);
+        let mut root: Root = r.root(&entries);
+        let signers = root.plugin_keys.value.take();
+        let signatures_required = root.require_signatures.value.unwrap_or_default();
+        if signatures_required && signers.as_ref().is_some_and(Vec::is_empty) {
+            let message = "`require-signatures` refuses every plugin while `plugin-keys` has no key; \
+                           add the public keys of trusted signers";
+            r.report(root.require_signatures.mark.span, message);
         }
-        let allow_dylib = top.get(&mut r, "allow-dylib", &FLAG);
-        let cache = top.find(&mut r, "cache-dir", &PATH);
-        let plugin_limits = plugin_limits::read(&mut r, &top);
-        let state = top.find(&mut r, "state-dir", &PATH);
-        let control = top.find(&mut r, "control-socket", &PATH);
-        let threads = top.find(&mut r, "threads", &COUNT);
-        let log = top.get(&mut r, "log", &TEXT);
+        let plugin_limits = root.plugin_limits.value.take().and_then(PluginLimitsTable::settings);
         let directory = r.sources[0].path.parent().unwrap_or(Path::new("")).to_owned();
-        let waiting = waiting::read(&mut r, &top, &directory);
-        let found = ConfigDraft::read(&mut r, &top);
-        let (log_place, waiting_place) = (top.span_of("log"), top.span_of("waiting"));
+        let waiting = root.waiting.value.take().and_then(|table| table.settings(&directory));
+        let draft = ConfigDraft::read(&mut r, &mut root);
 
         let sources = close(r, &broken)?;
-        let usual = Paths::usual(parent(&sources[0].path), defaults);
-        let mut marks = BTreeMap::from([(Item::Log, log_place), (Item::Waiting, waiting_place)]);
-        marks.extend(found.plugins.into_iter().map(|(name, span)| (Item::Plugin(name), span)));
+        let paths = Paths::defaults(parent(&sources[0].path), defaults);
+        let mut spans = BTreeMap::from([
+            (Item::Log, root.log.mark.span),
+            (Item::Waiting, root.waiting.mark.span),
+        ]);
+        spans.extend(draft.items);
         Ok(Self {
-            plugins: plugins.flatten().unwrap_or(usual.plugins),
+            plugins: root.plugin_dir.value.flatten().unwrap_or(paths.plugins),
             trust: TrustPolicy {
                 lock: None,
                 signers: signers.unwrap_or_default(),
-                signatures_required: signatures_required.unwrap_or_default(),
+                signatures_required,
             },
-            allow_dylib: allow_dylib.unwrap_or_default(),
-            cache: cache.flatten().unwrap_or(usual.cache),
-            plugin_limits: plugin_limits.unwrap_or(usual.plugin_limits),
-            state: state.flatten().unwrap_or_else(|| defaults.state()),
-            control: control.flatten().unwrap_or(usual.control),
-            threads: threads.flatten(),
-            log: log.unwrap_or_default(),
+            allow_dylib: root.allow_dylib.value.unwrap_or_default(),
+            cache: root.cache_dir.value.flatten().unwrap_or(paths.cache),
+            plugin_limits: plugin_limits.unwrap_or(paths.plugin_limits),
+            state: root.state_dir.value.flatten().unwrap_or_else(|| defaults.state()),
+            control: root.control_socket.value.flatten().unwrap_or(paths.control),
+            threads: root.threads.value.flatten(),
+            log: root.log.value.unwrap_or_default(),
             waiting: waiting.unwrap_or_default(),
-            listeners: found.listeners,
-            pools: found.pools.into_values().flatten().collect(),
-            providers: mark(&mut marks, present(found.providers), |it: &ProviderSettings| {
-                Item::Provider(it.name.clone())
-            }),
-            workloads: mark(
-                &mut marks,
-                present(found.workloads)
-                    .into_iter()
-                    .map(|(draft, span)| (draft.spec, span))
-                    .collect(),
-                |it| Item::Workload(it.name.clone()),
-            ),
-            routes: found.routes.into_iter().map(|(route, _)| route).collect(),
-            spans: marks,
+            listeners: draft.listeners,
+            pools: draft.pools.into_values().flatten().collect(),
+            providers: draft.providers.into_values().filter_map(|(settings, _)| settings).collect(),
+            workloads: draft
+                .workloads
+                .into_values()
+                .filter_map(|(draft, span)| {
+                    let spec = draft?.spec;
+                    spans.insert(Item::Workload(spec.name.clone()), span);
+                    Some(spec)
+                })
+                .collect(),
+            routes: draft.routes.into_iter().map(|(route, _)| route).collect(),
+            spans,
             sources,
         })
     }
@@ -206,7 +209,7 @@ impl Config {
         }
     }
 
-    /// Something that turned out to be wrong with an item later, at the item's place.
+    /// A diagnostic that points at an item, for errors that are found later.
     pub fn diagnostic(&self, item: &Item, message: impl Into<String>) -> Diagnostic {
         match self.spans.get(item) {
             Some(span) => Diagnostic::at(&self.sources, *span, message.into()),
@@ -217,10 +220,27 @@ impl Config {
         }
     }
 
-    /// What is no error and is perhaps not meant so.
+    /// Valid settings that are probably not intended.
     pub fn warnings(&self) -> Vec<Diagnostic> {
-        let warnings = route::warnings(&self.routes).into_iter();
-        warnings.map(|(workload, text)| self.diagnostic(&Item::Workload(workload), text)).collect()
+        let mut warnings = route::warnings(&self.routes);
+        warnings.extend(self.unused().map(|workload| {
+            let message = "no route leads to this workload, no workload needs it and no schedule \
+                           wakes it: only `drowse wake` does; add a [[route]], or name it in the \
+                           `needs` of another";
+            (workload.clone(), message.to_owned())
+        }));
+        let point_at = |(workload, message)| self.diagnostic(&Item::Workload(workload), message);
+        warnings.into_iter().map(point_at).collect()
+    }
+
+    /// Workloads that only a command of the operator wakes.
+    fn unused(&self) -> impl Iterator<Item = &WorkloadName> {
+        let routed = self.routes.iter().map(|route| &route.workload);
+        let needed = self.workloads.iter().flat_map(|it| it.needs.iter().map(|it| &it.workload));
+        let used: HashSet<_> = routed.chain(needed).collect();
+        let scheduled = |it: &WorkloadSpec| !it.awake.is_empty() || !it.alarms.is_empty();
+        let unused = self.workloads.iter().filter(move |it| !used.contains(&it.name));
+        unused.filter(move |it| !scheduled(it)).map(|it| &it.name)
     }
 
     /// The files it was read from.
@@ -232,8 +252,8 @@ impl Config {
 // === impl Paths ===
 
 impl Paths {
-    /// Where things are when the configuration in `directory` does not say.
-    pub fn usual(directory: &Path, defaults: &DefaultPaths) -> Self {
+    /// The paths for a configuration in `directory` that does not set them.
+    pub fn defaults(directory: &Path, defaults: &DefaultPaths) -> Self {
         let beside = directory.join("plugins");
         Self {
             plugins: if beside.is_dir() { beside } else { defaults.plugins() },
@@ -245,30 +265,29 @@ impl Paths {
         }
     }
 
-    /// Where the configuration at `path` says that things are, whatever else is in it: a running
-    /// router must be reachable also when its file has been broken since. Fails only when the
-    /// configuration cannot be read at all.
-    pub fn named(path: &Path, defaults: &DefaultPaths) -> Result<Self, Diagnostics> {
+    /// The paths of the configuration at `path`, even if other parts of it are invalid: a running router
+    /// must be reachable after its file has been broken. Fails only if no file can be read.
+    pub fn load(path: &Path, defaults: &DefaultPaths) -> Result<Self, Diagnostics> {
         let texts = texts(path)?;
-        let mut paths = Self::usual(parent(&texts[0].0), defaults);
+        let mut paths = Self::defaults(parent(&texts[0].0), defaults);
         paths.trust.lock = Some(lock(path));
         for (file, (path, text)) in texts.into_iter().enumerate() {
             let mut source = Source { path, text, secrets: Vec::new() };
-            let entries = tree::parse(file, &mut source, &mut Vec::new());
+            let entries = tree::parse(file, &mut source, Root::SCHEMA, &mut Vec::new());
             paths.read(&entries, parent(&source.path));
         }
         Ok(paths)
     }
 
-    /// Takes over what stands in one file in this directory.
+    /// Takes over the paths of one file in this directory.
     fn read(&mut self, entries: &Entries, directory: &Path) {
         let Self { plugins, allow_dylib, trust, cache, plugin_limits, control } = self;
         plugin_limits::take_over(plugin_limits, entries);
         for (key, span) in
             [("plugin-dir", plugins), ("cache-dir", cache), ("control-socket", control)]
         {
-            if let Some(Value::Text(said)) = entries.get(key).map(|entry| &entry.node.value) {
-                *span = directory.join(said);
+            if let Some(Value::Text(written)) = entries.get(key).map(|entry| &entry.node.value) {
+                *span = directory.join(written);
             }
         }
         for (key, flag) in
@@ -291,29 +310,31 @@ impl Paths {
 // === impl ConfigDraft ===
 
 impl ConfigDraft {
-    fn read(r: &mut Reader, top: &Section<'_>) -> Self {
-        let mut found = Self::default();
-        listener::read(r, top, &mut found);
-        provider::read(r, top, &mut found);
-        auth::read(r, top, &mut found);
-        pool::read(r, top, &mut found);
-        workload::read(r, top, &mut found);
-        route::read(r, top, &mut found);
-        auth::settle(&mut found);
-        workload::settle(r, &mut found);
-        found
+    fn read(r: &mut Reader, root: &mut Root) -> Self {
+        let mut draft = Self::default();
+        listener::read(r, root, &mut draft);
+        let providers = root.provider.value.take().flatten().unwrap_or_default();
+        provider::read(r, providers, &mut draft);
+        auth::read(r, root, &mut draft);
+        pool::read(r, root, &mut draft);
+        workload::read(r, root, &mut draft);
+        route::read(r, root, &mut draft);
+        auth::settle(&mut draft);
+        workload::settle(r, &mut draft);
+        draft
     }
 }
 
-/// Lines that are not TOML, tables that are defined twice, and the number of errors about both.
+/// The syntax errors of a configuration: lines that are not TOML, tables that are defined twice, and the
+/// number of errors about both.
 pub(crate) struct Broken {
     lines: HashSet<(usize, usize)>,
     twice: Vec<String>,
     errors: usize,
 }
 
-/// A reader of texts as if they were the files of these names, and what is in them.
-pub(crate) fn open(texts: Vec<(PathBuf, String)>) -> (Reader, Entries, Broken) {
+/// Parses texts as if they were the files of these names.
+pub(crate) fn open(texts: Vec<(PathBuf, String)>, root: &Schema) -> (Reader, Entries, Broken) {
     let mut errors = Vec::new();
     let mut sources: Vec<Source> =
         texts.into_iter().map(|(path, text)| Source { path, text, secrets: Vec::new() }).collect();
@@ -323,11 +344,11 @@ pub(crate) fn open(texts: Vec<(PathBuf, String)>) -> (Reader, Entries, Broken) {
     let files = sources
         .iter_mut()
         .enumerate()
-        .map(|(file, source)| tree::parse(file, source, &mut errors))
+        .map(|(file, source)| tree::parse(file, source, root, &mut errors))
         .collect();
-    // What stands on a line that is not TOML was only guessed at: nothing more is said of it.
+    // Values on a line that is not TOML are guesses, and other errors about them are left out.
     let lines = errors.iter().map(|(span, _)| line(&sources, *span)).collect();
-    // The parser keeps only the keys of one of them, so keys seem to be missing.
+    // The parser keeps only the keys of one of two equal tables, so keys seem to be missing.
     let twice = errors.iter().filter_map(|(span, message)| {
         let name = sources[span.file].text.get(span.start..span.end)?;
         message.contains(DEFINED_TWICE).then(|| format!(".{name}]"))
@@ -337,7 +358,7 @@ pub(crate) fn open(texts: Vec<(PathBuf, String)>) -> (Reader, Entries, Broken) {
     (Reader::new(sources, errors), entries, broken)
 }
 
-/// The files that were read, or everything that is wrong with them.
+/// The files that were read, or all errors in them.
 pub(crate) fn close(r: Reader, broken: &Broken) -> Result<Vec<Source>, Diagnostics> {
     let Reader { sources, mut errors, .. } = r;
     if !broken.lines.is_empty() {
@@ -356,7 +377,7 @@ pub(crate) fn close(r: Reader, broken: &Broken) -> Result<Vec<Source>, Diagnosti
     Err(diagnostics(&sources, errors))
 }
 
-/// The files of a configuration with what is in them; at least one.
+/// The files of a configuration with their texts; at least one.
 fn texts(path: &Path) -> Result<Vec<(PathBuf, String)>, Diagnostics> {
     let files = files(path).map_err(|error| Diagnostic::unreadable(path.to_owned(), &error))?;
     if files.is_empty() {
@@ -377,7 +398,7 @@ fn texts(path: &Path) -> Result<Vec<(PathBuf, String)>, Diagnostics> {
     }
 }
 
-/// The lock file of a configuration: beside a file, by its name; in a directory, by ours.
+/// The lock file of a configuration: beside a file with its name, `drowse.lock` in a directory.
 fn lock(path: &Path) -> LockFile {
     let file = if path.is_dir() { path.join("drowse.lock") } else { path.with_extension("lock") };
     LockFile { file, configuration: path.to_owned() }
@@ -424,22 +445,4 @@ fn diagnostics(sources: &[Source], errors: Vec<tree::Finding>) -> Diagnostics {
         Diagnostics::from(Diagnostic::unreadable(sources[0].path.clone(), &why))
     };
     Diagnostics::new(shown).unwrap_or_else(nothing)
-}
-
-fn mark<T>(
-    marks: &mut BTreeMap<Item, Span>,
-    items: Vec<(T, Span)>,
-    name: impl Fn(&T) -> Item,
-) -> Vec<T> {
-    items
-        .into_iter()
-        .map(|(item, span)| {
-            marks.insert(name(&item), span);
-            item
-        })
-        .collect()
-}
-
-fn present<K, T>(items: BTreeMap<K, (Option<T>, Span)>) -> Vec<(T, Span)> {
-    items.into_values().filter_map(|(item, span)| Some((item?, span))).collect()
 }

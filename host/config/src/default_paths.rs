@@ -1,13 +1,13 @@
-//! Where things are on a machine when the configuration does not say.
+//! Default paths of the machine and the user.
 
 use std::{env, path::PathBuf};
 
-/// What defaults depend on.
+/// The environment that default paths depend on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DefaultPaths {
     /// The user is root.
     pub root: bool,
-    /// The user's home.
+    /// The user's home directory.
     pub home: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`
     pub runtime: Option<PathBuf>,
@@ -17,14 +17,14 @@ pub struct DefaultPaths {
     pub data: Option<PathBuf>,
     /// `XDG_STATE_HOME`
     pub state: Option<PathBuf>,
-    /// The user's number.
+    /// The user's ID.
     pub user: u32,
 }
 
 // === impl DefaultPaths ===
 
 impl DefaultPaths {
-    /// This machine's and this user's.
+    /// The environment of this process.
     pub fn of_this_user() -> Self {
         let user = rustix::process::geteuid();
         let path = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -39,7 +39,8 @@ impl DefaultPaths {
         }
     }
 
-    /// The control socket. Root's is the same in a service and in a shell.
+    /// The control socket. Root's does not depend on the environment, which differs between a service and a
+    /// shell.
     pub fn control(&self) -> PathBuf {
         match &self.runtime {
             _ if self.root => "/run/drowse/control.sock".into(),
@@ -58,7 +59,7 @@ impl DefaultPaths {
         }
     }
 
-    /// The directory for what is remembered over restarts.
+    /// The directory for state that survives restarts.
     pub fn state(&self) -> PathBuf {
         let home = || self.home.as_ref().map(|home| home.join(".local/state"));
         match self.state.clone().or_else(home) {
@@ -68,7 +69,7 @@ impl DefaultPaths {
         }
     }
 
-    /// The directory of plugins, when there is none beside the configuration.
+    /// The directory of plugins, unless there is one beside the configuration.
     pub fn plugins(&self) -> PathBuf {
         let home = || self.home.as_ref().map(|home| home.join(".local/share"));
         match self.data.clone().or_else(home) {

@@ -1,30 +1,30 @@
-//! What is wrong with a configuration, told so that it can be mended.
+//! Errors and warnings about a configuration.
 
 use std::{fmt, io, path::PathBuf};
 
 use crate::source::{Position, Quote, Source, Span};
 
-/// One thing that is wrong.
+/// An error or a warning about a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The file it is in.
+    /// The file it is about.
     pub file: PathBuf,
-    /// Where in the file; absent when it concerns the file as a whole.
+    /// The place in the file; absent if it is about the whole file.
     pub position: Option<Position>,
-    /// What is wrong and what to do.
+    /// The problem and what to do about it.
     pub message: String,
-    /// The line it is in. Secrets are masked.
+    /// The line at the position. Secrets are masked.
     pub quote: Option<Quote>,
 }
 
-/// Everything that is wrong, in the order of the files; never empty.
+/// All errors of a configuration, in the order of the files; never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Diagnostics(Vec<Diagnostic>);
 
 // === impl Diagnostic ===
 
 impl Diagnostic {
-    /// An error at `place`.
+    /// A diagnostic that points at `span`.
     pub(crate) fn at(sources: &[Source], span: Span, message: String) -> Self {
         let source = &sources[span.file];
         Self {
@@ -35,7 +35,7 @@ impl Diagnostic {
         }
     }
 
-    /// A file that could not be read.
+    /// A file that cannot be read.
     pub(crate) fn unreadable(file: PathBuf, error: &io::Error) -> Self {
         let advice = match error.kind() {
             io::ErrorKind::NotFound => {
@@ -71,12 +71,12 @@ impl fmt::Display for Diagnostic {
 // === impl Diagnostics ===
 
 impl Diagnostics {
-    /// None when there are no errors.
-    pub(crate) fn new(errors: Vec<Diagnostic>) -> Option<Self> {
-        (!errors.is_empty()).then_some(Self(errors))
+    /// `None` if there are none.
+    pub(crate) fn new(diagnostics: Vec<Diagnostic>) -> Option<Self> {
+        (!diagnostics.is_empty()).then_some(Self(diagnostics))
     }
 
-    /// Each of them.
+    /// Each diagnostic.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.0.iter()
     }
@@ -92,18 +92,18 @@ impl IntoIterator for Diagnostics {
 }
 
 impl From<Diagnostic> for Diagnostics {
-    fn from(error: Diagnostic) -> Self {
-        Self(vec![error])
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self(vec![diagnostic])
     }
 }
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
+        for (index, diagnostic) in self.0.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n\n")?;
             }
-            error.fmt(f)?;
+            diagnostic.fmt(f)?;
         }
         Ok(())
     }

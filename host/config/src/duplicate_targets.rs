@@ -1,13 +1,13 @@
-//! Two workloads with one target: each would put it to sleep while the other's visitors are inside.
+//! Workloads with the same target: each would put it to sleep while the other has visitors.
 
 use std::collections::{HashMap, hash_map::Entry};
 
 use crate::{config::ConfigDraft, read::Reader, workload::Draft};
 
-/// Complains of every workload whose target another has already.
-pub(crate) fn refuse(r: &mut Reader, found: &ConfigDraft) {
+/// Reports every workload whose target belongs to another one.
+pub(crate) fn report(r: &mut Reader, config: &ConfigDraft) {
     let mut drafts: Vec<_> =
-        found.workloads.values().filter_map(|(draft, _)| draft.as_ref()).collect();
+        config.workloads.values().filter_map(|(draft, _)| draft.as_ref()).collect();
     drafts.sort_by_key(|draft| draft.spans.target);
     let mut firsts: HashMap<_, &Draft> = HashMap::new();
     for draft in drafts {
@@ -17,7 +17,7 @@ pub(crate) fn refuse(r: &mut Reader, found: &ConfigDraft) {
             Entry::Occupied(first) => {
                 let first = first.get();
                 let message = format!(
-                    "`{}` of provider `{provider}` is the target of workload `{}` in {} already; \
+                    "`{}` of provider `{provider}` is already the target of workload `{}` in {}; \
                      two routes may lead to one workload",
                     handle.escape_debug(),
                     first.spec.name,

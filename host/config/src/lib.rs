@@ -1,8 +1,9 @@
-//! TOML to the typed settings of drowse, every error reported with its place.
+//! Reads TOML into the typed settings of drowse. Every error is reported with its place.
 //!
-//! [`Config::load`] reads a file or a directory of `*.toml` files and answers with settings that
-//! every other crate can use as they are, or with everything that is wrong. The keys and their
-//! documentation are one table, from which [`reference()`] writes the page for people.
+//! [`Config::load`] reads a file or a directory of `*.toml` files and returns settings that every other
+//! crate can use as they are, or all errors in them. Each table is declared once, by `table!`: the doc
+//! comment, parser and default of a key stand together, and [`reference()`] writes the page of all keys
+//! from the same declarations.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +12,6 @@ mod config;
 mod default_paths;
 mod diagnostic;
 mod duplicate_targets;
-mod keys;
 mod listener;
 mod plugin_limits;
 mod pool;
@@ -19,6 +19,7 @@ mod provider;
 mod read;
 mod ready;
 mod reference;
+mod root;
 mod route;
 mod schema;
 mod secrets;

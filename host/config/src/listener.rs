@@ -4,91 +4,155 @@ use drowse_proxy::settings::{HttpLimits, ListenerSettings};
 
 use crate::{
     config::ConfigDraft,
-    read::{Reader, Section},
-    values::{ADDRESS, COUNT, DURATION, IDLE, NETWORKS, PROTOCOL, SIZE, TEXT},
+    read::{Nested, Reader},
+    root::Root,
+    schema::table,
+    values::{
+        BindAddress, Count, DurationOrNever, DurationText, Networks, ProtocolName, Size, Text,
+    },
 };
 
-/// Reads every listener.
-pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut ConfigDraft) {
-    let errors = r.errors.len();
-    let sections = top.tables(r, "listener");
-    found.broken_listeners |= sections.is_empty() && r.errors.len() > errors;
-    for section in sections {
-        let name = section.get(r, "name", &TEXT);
-        let settings = listener(r, &section, name.clone());
+table! {
+    /// One bound socket.
+    pub(crate) struct ListenerTable("[[listener]]") {
+        /// The name by which routes refer to it.
+        name: Text, required;
+        /// Address and port.
+        bind: BindAddress, required;
+        /// The protocol of its clients: HTTP/1.1 without TLS.
+        protocol: ProtocolName = "\"http\"";
+        /// Networks of trusted proxies in front of the router. Their `X-Forwarded-*` headers are believed
+        /// and extended; those of other clients are replaced.
+        trusted_proxies: Networks = "[]";
+        /// Proxies that report their client by the PROXY protocol.
+        proxy_protocol: Nested<ProxyProtocolTable>, otherwise "not spoken";
+        /// Limits on clients and on connections to workloads.
+        limits: Nested<LimitsTable> = "{}";
+    }
+}
+
+table! {
+    /// Proxies in front of the router that report their client by the PROXY protocol (version 1 or 2).
+    pub(crate) struct ProxyProtocolTable("[listener.proxy-protocol]") {
+        /// Their networks. Every connection from there must begin with the protocol's header, and none
+        /// from elsewhere may.
+        from: Networks, required;
+    }
+}
+
+table! {
+    /// Limits on the clients of a listener and on its connections to workloads.
+    pub(crate) struct LimitsTable("[listener.limits]") {
+        /// Maximum number of client connections; more wait in the kernel. Lowered at start to what the
+        /// limit of open files allows.
+        max_connections: Count = "20000";
+        /// Time from a request's first byte, or from the start of a connection, until the request's head
+        /// is complete.
+        head_timeout: DurationText = "\"15s\"";
+        /// Maximum size of a request's head.
+        max_head_size: Size = "\"64KiB\"";
+        /// A client connection without a request is closed after this time.
+        keep_alive_timeout: DurationText = "\"75s\"";
+        /// Time until a connection to a workload is established.
+        connect_timeout: DurationText = "\"5s\"";
+        /// Time from the last piece of a request that the workload took until it takes the next one or
+        /// its response begins; then the client gets 504.
+        response_timeout: DurationText = "\"5m\"";
+        /// A client that sends no more of its request's body for this time gets 408. Once the response
+        /// has begun, `read-timeout` applies to both sides.
+        body_timeout: DurationText = "\"1m\"";
+        /// A client that takes no more of its response for this time is disconnected. A paused media
+        /// player does that.
+        send_timeout: DurationText = "\"5m\"";
+        /// A workload that has begun its response and sends no more of it for this time is disconnected.
+        /// Server-sent events may be silent for long; the kernel notices a workload that has vanished
+        /// sooner.
+        read_timeout: DurationText = "\"1h\"";
+        /// A WebSocket or other tunnel without traffic for this time is closed, at the latest after twice
+        /// the time.
+        tunnel_idle_timeout: DurationOrNever = "\"never\"";
+        /// Maximum number of held visitors; one more is refused with 503. See also `max-held` of
+        /// `[waiting]`.
+        max_held: Count = "16384";
+    }
+}
+
+/// Reads all listeners.
+pub(crate) fn read(r: &mut Reader, root: &mut Root, draft: &mut ConfigDraft) {
+    let Some(tables) = root.listener.value.take() else {
+        draft.broken_listeners = true;
+        return;
+    };
+    for table in tables.unwrap_or_default() {
+        let Some(table) = table else {
+            draft.broken_listeners = true;
+            continue;
+        };
+        let (name, bind) = (table.name.value.clone(), table.bind.mark);
+        let span = table.name.mark.span;
+        let settings = table.settings(r);
         if let Some(name) = name {
-            let span = section.span_of("name");
-            if let Some((_, first)) = found.listener_names.iter().find(|(held, _)| *held == name) {
+            if let Some((_, first)) = draft.listener_names.iter().find(|(held, _)| *held == name) {
                 let first = r.show(*first);
                 r.report(span, format!("listener `{name}` is defined in {first}, too"));
             }
-            found.listener_names.push((name, span));
+            draft.listener_names.push((name, span));
         }
-        found.broken_listeners |= settings.is_none();
+        draft.broken_listeners |= settings.is_none();
         if let Some(settings) = settings {
-            let twin = found.listeners.iter().find(|held| held.bind == settings.bind);
-            if let Some(twin) = twin {
-                let message = format!("listener `{}` has this address already", twin.name);
-                r.report(section.span_of("bind"), message);
+            let first = draft.listeners.iter().find(|held| held.bind == settings.bind);
+            if let Some(first) = first {
+                let message = format!("listener `{}` has this address already", first.name);
+                r.report(bind.span, message);
             }
-            found.listeners.push(settings);
+            draft.listeners.push(settings);
         }
     }
 }
 
-fn listener(
-    r: &mut Reader,
-    section: &Section<'_>,
-    name: Option<String>,
-) -> Option<ListenerSettings> {
-    let bind = section.get(r, "bind", &ADDRESS);
-    let protocol = section.get(r, "protocol", &PROTOCOL);
-    let trust = section.get(r, "trusted-proxies", &NETWORKS);
-    let proxy_protocol = match section.has("proxy-protocol") {
-        true => section.table(r, "proxy-protocol").and_then(|it| it.get(r, "from", &NETWORKS)),
-        false => Some(Vec::new()),
-    };
-    let limits = section.table(r, "limits").and_then(|section| limits(r, &section));
-    Some(ListenerSettings {
-        name: name?,
-        bind: bind?,
-        protocol: protocol?,
-        trust: trust?,
-        proxy_protocol: proxy_protocol?,
-        limits: limits?,
-    })
+// === impl ListenerTable ===
+
+impl ListenerTable {
+    fn settings(self, r: &mut Reader) -> Option<ListenerSettings> {
+        let limits = self.limits.value.and_then(|limits| limits.settings(r));
+        let proxy_protocol = match self.proxy_protocol.value? {
+            Some(table) => table.from.value?,
+            None => Vec::new(),
+        };
+        Some(ListenerSettings {
+            name: self.name.value?,
+            bind: self.bind.value?,
+            protocol: self.protocol.value?,
+            trust: self.trusted_proxies.value?,
+            proxy_protocol,
+            limits: limits?,
+        })
+    }
 }
 
-fn limits(r: &mut Reader, section: &Section<'_>) -> Option<HttpLimits> {
-    let connections = section.get(r, "max-connections", &COUNT);
-    let head_timeout = section.get(r, "head-timeout", &DURATION);
-    let head_bytes = section.get(r, "max-head-size", &SIZE);
-    let keep_alive = section.get(r, "keep-alive-timeout", &DURATION);
-    let body_timeout = section.get(r, "body-timeout", &DURATION);
-    let send_timeout = section.get(r, "send-timeout", &DURATION);
-    let read_timeout = section.get(r, "read-timeout", &DURATION);
-    let tunnel_idle = section.get(r, "tunnel-idle-timeout", &IDLE);
-    let connect_timeout = section.get(r, "connect-timeout", &DURATION);
-    let response_timeout = section.get(r, "response-timeout", &DURATION);
-    let held = section.get(r, "max-held", &COUNT);
-    let head_bytes = head_bytes?;
-    // Heads are held in memory, and hyper reads them with a buffer of at least 8 KiB.
-    if !(8 << 10..=16 << 20).contains(&head_bytes) {
-        let message = "`max-head-size` must be between 8KiB and 16MiB";
-        r.report(section.span_of("max-head-size"), message);
-        return None;
+// === impl LimitsTable ===
+
+impl LimitsTable {
+    fn settings(self, r: &mut Reader) -> Option<HttpLimits> {
+        let head_bytes = self.max_head_size.value?;
+        // Heads are held in memory, and hyper reads them with a buffer of at least 8 KiB.
+        if !(8 << 10..=16 << 20).contains(&head_bytes) {
+            let message = "`max-head-size` must be between 8KiB and 16MiB";
+            r.report(self.max_head_size.mark.span, message);
+            return None;
+        }
+        Some(HttpLimits {
+            connections: self.max_connections.value?,
+            head_timeout: self.head_timeout.value?,
+            head_bytes: usize::try_from(head_bytes).ok()?,
+            keep_alive: self.keep_alive_timeout.value?,
+            body_timeout: self.body_timeout.value?,
+            send_timeout: self.send_timeout.value?,
+            read_timeout: self.read_timeout.value?,
+            tunnel_idle: self.tunnel_idle_timeout.value?,
+            connect_timeout: self.connect_timeout.value?,
+            response_timeout: self.response_timeout.value?,
+            max_held: self.max_held.value?,
+        })
     }
-    Some(HttpLimits {
-        connections: connections?,
-        head_timeout: head_timeout?,
-        head_bytes: usize::try_from(head_bytes).ok()?,
-        keep_alive: keep_alive?,
-        body_timeout: body_timeout?,
-        send_timeout: send_timeout?,
-        read_timeout: read_timeout?,
-        tunnel_idle: tunnel_idle?,
-        connect_timeout: connect_timeout?,
-        response_timeout: response_timeout?,
-        max_held: held?,
-    })
 }

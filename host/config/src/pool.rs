@@ -6,82 +6,110 @@ use drowse_core::{Membership, Need, PoolName, PoolSpec, ReadyCheck, Until, Workl
 
 use crate::{
     config::ConfigDraft,
-    read::{Reader, Section},
+    read::{Field, Reader},
+    root::Root,
+    schema::table,
     source::Span,
-    values::{COUNT, DURATION, FLAG, POOL_NAME, PRIORITY, SIZE},
+    values::{Count, DurationText, Size},
     workload::{Draft, unknown},
 };
 
-/// Reads every pool.
-pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut ConfigDraft) {
-    for (name, section) in top.named(r, "pool") {
-        let name =
-            PoolName::parse(name).map_err(|error| r.report(section.span, error.to_string())).ok();
-        let awake = section.find(r, "max-awake", &COUNT);
-        let memory = section.find(r, "max-memory", &SIZE);
-        let queue = section.get(r, "max-queued", &COUNT);
-        let patience = section.get(r, "queue-timeout", &DURATION);
-        if !section.has("max-awake") && !section.has("max-memory") {
-            let message = "a pool needs a ceiling: `max-awake`, `max-memory` or both";
-            r.report(section.span, message);
-        }
-        let Some(name) = name else { continue };
-        let spec = (|| {
-            Some(PoolSpec {
-                name: name.clone(),
-                awake: awake?,
-                memory: memory?,
-                queue: queue?,
-                patience: patience?,
-            })
-        })();
-        found.pools.insert(name, spec);
+table! {
+    /// A capacity limit that workloads share, for more workloads than fit at a time. A wake that would
+    /// exceed it first puts unused workloads to sleep: the lowest priority first, then the longest idle.
+    /// If all are in use, the wake is queued and visitors see its position. A workload enters its pool
+    /// together with what it needs of the same pool.
+    pub(crate) struct PoolTable("[pool.NAME]") {
+        /// Maximum number of awake workloads.
+        max_awake: Count, otherwise "no limit";
+        /// Maximum memory of awake workloads: as reported by the provider once they run, before that
+        /// their own `memory`.
+        max_memory: Size, otherwise "no limit";
+        /// Maximum number of queued wakes; one more fails.
+        max_queued: Count = "64";
+        /// A queued wake fails after this time.
+        queue_timeout: DurationText = "\"2m\"";
     }
 }
 
-/// A workload's place in a pool. `None` when there is an error.
-pub(crate) fn membership(r: &mut Reader, section: &Section<'_>) -> Option<Option<Membership>> {
-    let pool = section.find(r, "pool", &POOL_NAME);
-    let priority = section.find(r, "priority", &PRIORITY);
-    let pinned = section.find(r, "pinned", &FLAG);
-    let memory = section.find(r, "memory", &SIZE);
-    let Some(pool) = pool? else {
-        for key in ["priority", "pinned", "memory"] {
-            if section.has(key) {
-                let message = format!("`{key}` has no meaning without a `pool`");
-                r.report(section.span_of(key), message);
-            }
+/// Reads all pools.
+pub(crate) fn read(r: &mut Reader, root: &mut Root, draft: &mut ConfigDraft) {
+    for (name, table) in root.pool.value.take().flatten().unwrap_or_default() {
+        let span = table.heading.span;
+        let name = PoolName::parse(&name).map_err(|error| r.report(span, error.to_string())).ok();
+        if !table.max_awake.mark.written && !table.max_memory.mark.written {
+            r.report(span, "a pool needs a limit: `max-awake`, `max-memory` or both");
         }
-        return Some(None);
-    };
-    Some(Some(Membership {
-        pool,
-        priority: priority?.unwrap_or(0),
-        pinned: pinned?.unwrap_or(false),
-        memory: memory?,
-    }))
+        let Some(name) = name else { continue };
+        draft.pools.insert(name.clone(), table.spec(name));
+    }
 }
 
-/// Checks that pools and needed workloads exist, that needs fit what they name and do not go in a
-/// circle, that jobs are only what they can be, and that nothing is larger than its pool.
-pub(crate) fn settle(r: &mut Reader, found: &ConfigDraft) {
-    for (name, (draft, _)) in &found.workloads {
+// === impl PoolTable ===
+
+impl PoolTable {
+    fn spec(self, name: PoolName) -> Option<PoolSpec> {
+        Some(PoolSpec {
+            name,
+            awake: self.max_awake.value?,
+            memory: self.max_memory.value?,
+            queue: self.max_queued.value?,
+            patience: self.queue_timeout.value?,
+        })
+    }
+}
+
+/// The keys of a workload about its pool.
+pub(crate) struct MembershipKeys {
+    pub(crate) pool: Field<Option<PoolName>>,
+    pub(crate) priority: Field<Option<i32>>,
+    pub(crate) pinned: Field<Option<bool>>,
+    pub(crate) memory: Field<Option<u64>>,
+}
+
+// === impl MembershipKeys ===
+
+impl MembershipKeys {
+    /// The workload's membership in a pool. The outer `None` is an error.
+    pub(crate) fn settings(self, r: &mut Reader) -> Option<Option<Membership>> {
+        let Some(pool) = self.pool.value? else {
+            for mark in [self.priority.mark, self.pinned.mark, self.memory.mark] {
+                if mark.written {
+                    let message = format!("`{}` has no meaning without a `pool`", mark.key);
+                    r.report(mark.span, message);
+                }
+            }
+            return Some(None);
+        };
+        Some(Some(Membership {
+            pool,
+            priority: self.priority.value?.unwrap_or(0),
+            pinned: self.pinned.value?.unwrap_or(false),
+            memory: self.memory.value?,
+        }))
+    }
+}
+
+/// Checks that pools and needed workloads exist, that needs match the kind of workload and have no cycle,
+/// that jobs have no route and no schedule, and that each workload fits into its pool.
+pub(crate) fn settle(r: &mut Reader, config: &ConfigDraft) {
+    for (name, (draft, _)) in &config.workloads {
         let Some(draft) = draft else { continue };
         if let Some(membership) = &draft.spec.pool
-            && !found.pools.contains_key(&membership.pool)
+            && !config.pools.contains_key(&membership.pool)
         {
-            let known = found.pools.keys().map(PoolName::as_str);
+            let known = config.pools.keys().map(PoolName::as_str);
             let advice = unknown("pool", membership.pool.as_str(), known);
             let message = format!("there is no pool `{}`; {advice}", membership.pool);
             r.report(draft.spans.pool, message);
         }
         for (need, span) in draft.spec.needs.iter().zip(&draft.spans.needs) {
-            if let Some(message) = unfit(found, need) {
+            if let Some(message) = unfit(config, need) {
                 r.report(*span, message);
             }
         }
         if draft.spec.ready == ReadyCheck::Completed {
-            for (_, span) in found.routes.iter().filter(|(route, _)| route.workload == *name) {
+            for (_, span) in config.routes.iter().filter(|(route, _)| route.workload == *name) {
                 let message = format!("`{name}` is a job, and no route can lead to a job");
                 r.report(*span, message);
             }
@@ -90,26 +118,26 @@ pub(crate) fn settle(r: &mut Reader, found: &ConfigDraft) {
                 r.report(draft.spans.awake, message);
             }
         }
-        fits(r, found, draft);
+        fits(r, config, draft);
     }
-    let drafts = found
+    let drafts = config
         .workloads
         .iter()
         .filter_map(|(name, (draft, _))| Some((name, draft.as_ref()?.spec.needs.as_slice())));
     if let Some(circle) = circle(drafts) {
         let names: Vec<_> = circle.iter().map(WorkloadName::as_str).collect();
-        if let Some(span) = first_need(found, &circle) {
+        if let Some(span) = first_need(config, &circle) {
             let path = names.join(" → ");
             r.report(span, format!("workloads need each other in a circle: {path}"));
         }
     }
 }
 
-/// Why this need is none.
-fn unfit(found: &ConfigDraft, need: &Need) -> Option<String> {
+/// Why a need cannot be fulfilled.
+fn unfit(config: &ConfigDraft, need: &Need) -> Option<String> {
     let wanted = &need.workload;
-    let Some((other, _)) = found.workloads.get(wanted) else {
-        let known = found.workloads.keys().map(WorkloadName::as_str);
+    let Some((other, _)) = config.workloads.get(wanted) else {
+        let known = config.workloads.keys().map(WorkloadName::as_str);
         let advice = unknown("workload", wanted.as_str(), known);
         return Some(format!("it needs `{wanted}`, which is no workload; {advice}"));
     };
@@ -125,18 +153,18 @@ fn unfit(found: &ConfigDraft, need: &Need) -> Option<String> {
     }
 }
 
-/// Where the first of a circle needs the second.
-fn first_need(found: &ConfigDraft, circle: &[WorkloadName]) -> Option<Span> {
+/// Where the first workload of a cycle needs the second.
+fn first_need(config: &ConfigDraft, circle: &[WorkloadName]) -> Option<Span> {
     let [first, second, ..] = circle else { return None };
-    let draft = found.workloads.get(first)?.0.as_ref()?;
+    let draft = config.workloads.get(first)?.0.as_ref()?;
     let mut needs = draft.spec.needs.iter().zip(&draft.spans.needs);
     needs.find(|(need, _)| need.workload == *second).map(|(_, span)| *span)
 }
 
-/// Complains of what can never be awake: together with what it needs it is larger than its pool.
-fn fits(r: &mut Reader, found: &ConfigDraft, draft: &Draft) {
+/// Reports a workload that can never be awake: together with what it needs it exceeds its pool.
+fn fits(r: &mut Reader, config: &ConfigDraft, draft: &Draft) {
     let pool = draft.spec.pool.as_ref().map(|membership| &membership.pool);
-    let Some(Some(pool)) = pool.and_then(|pool| found.pools.get(pool)) else { return };
+    let Some(Some(pool)) = pool.and_then(|pool| config.pools.get(pool)) else { return };
     let (mut together, mut left) = (BTreeSet::new(), vec![&draft.spec]);
     let (mut places, mut bytes) = (0usize, 0u64);
     while let Some(spec) = left.pop() {
@@ -147,7 +175,7 @@ fn fits(r: &mut Reader, found: &ConfigDraft, draft: &Draft) {
             places += 1;
             bytes = bytes.saturating_add(own.memory.unwrap_or(0));
         }
-        let needed = spec.needs.iter().filter_map(|need| found.workloads.get(&need.workload));
+        let needed = spec.needs.iter().filter_map(|need| config.workloads.get(&need.workload));
         left.extend(needed.filter_map(|(other, _)| other.as_ref().map(|other| &other.spec)));
     }
     let with = if places > 1 { " with what it needs" } else { "" };

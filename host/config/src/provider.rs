@@ -9,234 +9,426 @@ use drowse_plugins::settings::{
 };
 
 use crate::{
-    config::ConfigDraft,
-    read::{Reader, Section},
+    config::{ConfigDraft, Item},
+    read::{Field, Named, Nested, Reader},
+    schema::table,
+    source::Span,
     values::{
-        ARGUMENTS, COUNT, DURATION, FINGERPRINTS, FLAG, HEADERS, JSON, PATH, PATHS, REACH, RESTART,
-        RULES, SIZE, TEXT, VARIABLES, WORDS,
+        AddressRules, Count, DurationText, FilePath, FilePaths, Fingerprints, Flag, Headers, Json,
+        Program, RestartPolicy, Rules, Size, Text, Texts, UrlText, Variables,
     },
 };
 
 pub(crate) mod url;
 
-/// Reads every provider.
-pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut ConfigDraft) {
-    for (name, section) in top.named(r, "provider") {
-        let name = ProviderName::parse(name)
-            .map_err(|error| r.report(section.span, error.to_string()))
-            .ok();
-        let settings = provider(r, &section, name.clone());
+table! {
+    /// A plugin that starts and stops workloads on one platform, and everything it may do. It can call
+    /// and run only what is granted here. `drowse plugin inspect` lists what a plugin requires.
+    pub(crate) struct ProviderTable("[provider.NAME]", secret) {
+        /// A plugin's name (`docker` is `docker.wasm` in the plugin directory, else the bundled one), or
+        /// the path of a file.
+        plugin: Text, required;
+        /// The plugin's own settings; `drowse plugin inspect` lists them. The plugin sees them, so they
+        /// must not hold secrets.
+        settings: Json = "{}", secret;
+        /// Endpoints that it may call, by the plugin's names for them.
+        endpoint: Named<EndpointTable>, otherwise "none";
+        /// Programs that it may run, by the plugin's names for them.
+        command: Named<CommandTable>, otherwise "none";
+        /// Networks to which it may attach containers, by the plugin's names for them.
+        network: Named<NetworkTable>, otherwise "none";
+        /// Addresses that its targets may have: networks, addresses, addresses with a port, and host names
+        /// (`.lan` for all names that end so). Without it: this machine, private networks, and the names
+        /// in the settings. An endpoint of a provider is allowed only if its address and port are listed;
+        /// a link-local address only if it is listed; addresses of this machine only if loopback or the
+        /// addresses themselves are. Metadata services of clouds and the router's own listeners are never
+        /// allowed.
+        allow_addresses: AddressRules, otherwise "private addresses";
+        /// Its resource limits.
+        limits: Nested<LimitsTable> = "{}";
+    }
+}
+
+table! {
+    /// An endpoint that the provider may call. The router connects and adds the credentials; the plugin
+    /// sees neither.
+    pub(crate) struct EndpointTable("[provider.NAME.endpoint.NAME]", secret) {
+        /// `unix:///path`, `http://host:port` or `https://host:port`, with a path prefix if all requests
+        /// are below one. `udp://host:port`, which may be a broadcast address, for plugins that send
+        /// datagrams.
+        url: UrlText, required, url;
+        /// For `http`, `https` and `unix`. Allowed requests: `METHOD /path`, or `METHOD+body /path` for
+        /// those that carry a body. `*` is any method or one path segment, a final `**` any rest.
+        /// `METHOD /path?all=1&limit=*` allows these keys of a query with these values, `?*` any query;
+        /// without `?` there may be none: see [permissions](permissions.md#rules). For gRPC:
+        /// `/package.Service/Method` or `/package.Service/*`.
+        rules: Rules, otherwise "what the plugin requires";
+        /// Token server, if the endpoint requires bearer tokens, as image registries do.
+        token: Nested<TokenTable>, otherwise "none";
+    } shared { connection: ConnectionTable }
+}
+
+table! {
+    /// A server that issues bearer tokens for the endpoint. When the endpoint answers 401 and names this
+    /// URL as the realm, the router requests a token here, caches it while it is valid, and adds it to
+    /// the endpoint's requests. The plugin sees none of it.
+    pub(crate) struct TokenTable("[provider.NAME.endpoint.NAME.token]", secret) {
+        /// The URL as the endpoint names it: `https://auth.docker.io/token` for Docker Hub,
+        /// `https://ghcr.io/token` for GitHub's registry.
+        url: UrlText, required, url;
+    } shared { connection: ConnectionTable }
+}
+
+table! {
+    /// The keys that endpoints and token servers share.
+    pub(crate) struct ConnectionTable("", secret) {
+        /// PEM file of the only trusted certificate authorities. For `https`.
+        ca: FilePath, otherwise "the system's authorities";
+        /// SHA-256 digest of the only accepted certificate, whatever its name and issuer; or a list, for a
+        /// certificate that is about to be renewed, or for several nodes. For `https`.
+        fingerprint: Fingerprints, otherwise "none";
+        /// PEM file of the router's client certificate with its intermediate certificates. For `https`;
+        /// with `key`.
+        cert: FilePath, otherwise "none";
+        /// PEM file of the private key of `cert`, without a password. Its content is never shown.
+        key: FilePath, otherwise "none";
+        /// For `http`, `https` and `unix`. Headers that the router adds: a text,
+        /// `{ env = "NAME", prefix = "Bearer " }` or `{ file = "path", prefix = "…" }`. Never shown.
+        headers: Headers = "{}", secret;
+        /// Time until a response begins or a gRPC call is answered, unless the plugin sets a shorter one;
+        /// for datagrams, until the host name is resolved.
+        timeout: DurationText = "\"30s\"";
+    }
+}
+
+table! {
+    /// A program that the provider may run. It inherits only `PATH` from the router, and ends with the
+    /// router: as the workload of its name is stopped, else by SIGTERM and after ten seconds by SIGKILL.
+    /// A router that is killed leaves it running, and the next one finds it again.
+    pub(crate) struct CommandTable("[provider.NAME.command.NAME]", secret) {
+        /// Program and arguments. There is no shell.
+        run: Program, required;
+        /// Its environment. Never shown.
+        environment: Variables = "{}", secret;
+        /// The directory in which it starts.
+        directory: FilePath, otherwise "the router's";
+        /// The plugin may append its own arguments.
+        allow_extra_arguments: Flag = "false";
+        /// Names of variables that the plugin may add.
+        allow_extra_environment: Texts = "[]";
+        /// Whether it is restarted when it ends without being stopped: `never` leaves that to the next
+        /// visitor, `on-failure` restarts it unless its exit status is 0, `always` in any case. The first
+        /// restart comes after 100 ms, each that follows after twice as long, up to 30 s.
+        restart: RestartPolicy = "\"never\"";
+        /// Maximum number of consecutive restarts; then the next visitor starts it. A minute of running
+        /// resets the count.
+        restart_limit: Count = "10";
+        /// Its resource limits.
+        limits: Nested<CommandLimitsTable> = "{}";
+    }
+}
+
+table! {
+    /// Resource limits of a granted program. All but `cgroup` apply to each of its processes separately.
+    /// If a limit cannot be set, the program is not started.
+    pub(crate) struct CommandLimitsTable("[provider.NAME.command.NAME.limits]") {
+        /// Maximum writable memory of a process (`RLIMIT_DATA`).
+        memory: Size, otherwise "the router's";
+        /// Total CPU time of a process, in whole seconds (`RLIMIT_CPU`); then the kernel ends it. To limit
+        /// the share of the CPU use `cgroup`.
+        cpu_time: DurationText, otherwise "the router's";
+        /// Maximum number of open files of a process (`RLIMIT_NOFILE`).
+        open_files: Count, otherwise "the soft limit that the router was started with";
+        /// Maximum number of processes and threads of the router's user (`RLIMIT_NPROC`). The kernel does
+        /// not apply it to root, so this is refused for root.
+        processes: Count, otherwise "the router's";
+        /// Directory of a cgroup, of either version, for the program: its limits apply to all of its
+        /// processes together. It must exist, and the router must be allowed to write to its
+        /// `cgroup.procs`.
+        cgroup: FilePath, otherwise "the router's";
+    }
+}
+
+table! {
+    /// A network to which the provider may attach containers. The router runs the CNI plugins of the
+    /// configuration as its own user, which must be root for most of them.
+    pub(crate) struct NetworkTable("[provider.NAME.network.NAME]") {
+        /// The CNI configuration: a `.conflist`, or a `.conf` with one plugin.
+        config: FilePath, required;
+        /// Directories with the CNI plugins, searched in this order.
+        plugin_dirs: FilePaths = "[\"/opt/cni/bin\", \"/usr/lib/cni\"]";
+        /// Directory for the plugins' results until the container is detached. It must outlive the
+        /// router.
+        results_dir: FilePath = "\"/var/lib/cni/drowse\"";
+        /// Time that one CNI plugin may take.
+        timeout: DurationText = "\"30s\"";
+    }
+}
+
+table! {
+    /// Resource limits of a provider. A call that exceeds one is ended; other providers are not affected.
+    pub(crate) struct LimitsTable("[provider.NAME.limits]") {
+        /// Maximum memory of one call.
+        memory: Size = "\"64MiB\"";
+        /// CPU time of one call; a tenth of the time that it waits is given back. All calls together have
+        /// ten times as much, and a tenth of the elapsed time is given back; when it is used up, calls
+        /// wait.
+        cpu_time: DurationText = "\"1s\"";
+        /// Maximum duration of one call, in addition to the time that the operation itself is given, such
+        /// as the grace time of a stop.
+        wall_time: DurationText = "\"2m\"";
+        /// Maximum number of calls at a time; more are queued.
+        max_calls: Count = "32";
+        /// Maximum size of one HTTP response or gRPC response; for a provider that watches its platform,
+        /// per second.
+        max_response_size: Size = "\"16MiB\"";
+        /// Maximum number of log lines in a second; the rest is counted.
+        log_lines_per_second: Count = "20";
+    }
+}
+
+/// Reads all providers.
+pub(crate) fn read(r: &mut Reader, tables: Vec<(String, ProviderTable)>, config: &mut ConfigDraft) {
+    for (name, table) in tables {
+        let span = table.heading.span;
+        let name =
+            ProviderName::parse(&name).map_err(|error| r.report(span, error.to_string())).ok();
+        if let Some(name) = &name {
+            table.mark(name, &mut config.items);
+        }
+        let settings = table.settings(r, name.clone());
         if let Some(name) = name {
-            found.plugins.insert(name.clone(), section.span_of("plugin"));
-            found.providers.insert(name, (settings, section.span));
+            config.providers.insert(name, (settings, span));
         }
     }
 }
 
-fn provider(
-    r: &mut Reader,
-    section: &Section<'_>,
-    name: Option<ProviderName>,
-) -> Option<ProviderSettings> {
-    let plugin = section.get(r, "plugin", &TEXT).map(|plugin| {
-        if plugin.contains('/') || plugin.ends_with(".wasm") {
-            let directory = r.directory(section.span_of("plugin"));
-            directory.join(plugin).to_string_lossy().into_owned()
-        } else {
-            plugin
-        }
-    });
-    let settings = section.get(r, "settings", &JSON);
-    let endpoints: Option<_> = section
-        .named(r, "endpoint")
-        .into_iter()
-        .map(|(name, section)| Some((name.to_owned(), endpoint(r, &section)?)))
-        .collect::<Vec<_>>()
-        .into_iter()
-        .collect();
-    let commands: Option<_> = section
-        .named(r, "command")
-        .into_iter()
-        .map(|(name, section)| Some((name.to_owned(), command(r, &section)?)))
-        .collect::<Vec<_>>()
-        .into_iter()
-        .collect();
-    let networks: Option<_> = section
-        .named(r, "network")
-        .into_iter()
-        .map(|(name, section)| Some((name.to_owned(), network(r, &section)?)))
-        .collect::<Vec<_>>()
-        .into_iter()
-        .collect();
-    let reach = section.find(r, "allow-addresses", &REACH);
-    let limits = section.table(r, "limits").and_then(|section| limits(r, &section));
-    Some(ProviderSettings {
-        name: name?,
-        plugin: plugin?,
-        settings: settings?,
-        endpoints: endpoints?,
-        commands: commands?,
-        networks: networks?,
-        reach: reach?,
-        limits: limits?,
-    })
+// === impl ProviderTable ===
+
+impl ProviderTable {
+    /// Notes where the parts of the provider are written.
+    fn mark(&self, name: &ProviderName, items: &mut Vec<(Item, Span)>) {
+        items.push((Item::Provider(name.clone()), self.heading.span));
+        items.push((Item::Plugin(name.clone()), self.plugin.mark.span));
+        let endpoints = self.endpoint.value.iter().flatten().flatten();
+        items.extend(endpoints.map(|(endpoint, table)| {
+            (Item::Endpoint(name.clone(), endpoint.clone()), table.heading.span)
+        }));
+        let commands = self.command.value.iter().flatten().flatten();
+        items.extend(commands.map(|(command, table)| {
+            (Item::Command(name.clone(), command.clone()), table.heading.span)
+        }));
+        let networks = self.network.value.iter().flatten().flatten();
+        items.extend(networks.map(|(network, table)| {
+            (Item::Network(name.clone(), network.clone()), table.heading.span)
+        }));
+    }
+
+    fn settings(self, r: &mut Reader, name: Option<ProviderName>) -> Option<ProviderSettings> {
+        let plugin = self.plugin.value.map(|plugin| {
+            if plugin.contains('/') || plugin.ends_with(".wasm") {
+                let directory = r.directory(self.plugin.mark.span);
+                directory.join(plugin).to_string_lossy().into_owned()
+            } else {
+                plugin
+            }
+        });
+        let endpoints = each(self.endpoint, |table| table.grant(r));
+        let commands = each(self.command, CommandTable::grant);
+        let networks = each(self.network, NetworkTable::grant);
+        Some(ProviderSettings {
+            name: name?,
+            plugin: plugin?,
+            settings: self.settings.value?,
+            endpoints: endpoints?,
+            commands: commands?,
+            networks: networks?,
+            reach: self.allow_addresses.value?,
+            limits: self.limits.value.and_then(LimitsTable::settings)?,
+        })
+    }
 }
 
-fn endpoint(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
-    let grant = connection(r, section);
-    let rules = section.find(r, "rules", &RULES);
-    let token = section.has("token").then(|| {
-        let section = section.table(r, "token")?;
-        let token = connection(r, &section)?;
-        if matches!(token.transport, Transport::Http { .. } | Transport::Https { .. }) {
-            return Some(token);
+/// The grants of named tables, each by its name; `None` if one of them is invalid.
+fn each<T, G, C: FromIterator<(String, G)>>(
+    field: Field<Option<Vec<(String, T)>>>,
+    mut grant: impl FnMut(T) -> Option<G>,
+) -> Option<C> {
+    let tables = field.value?.unwrap_or_default();
+    let grants: Vec<_> =
+        tables.into_iter().map(|(name, table)| Some((name, grant(table)?))).collect();
+    grants.into_iter().collect()
+}
+
+// === impl EndpointTable ===
+
+impl EndpointTable {
+    fn grant(self, r: &mut Reader) -> Option<EndpointGrant> {
+        let headers = self.connection.headers.mark.span;
+        for mark in [self.rules.mark, self.token.mark] {
+            if mark.written && self.url.value.as_deref().is_some_and(url::is_datagrams) {
+                let message = format!("`{}` is for http and https; datagrams have none", mark.key);
+                r.report(mark.span, message);
+            }
         }
-        r.report(section.span_of("url"), "tokens are given out over http and https".to_owned());
+        let grant = self.connection.grant(r, &self.heading.title, self.url);
+        let token = self.token.value.map(|table| table.map(|table| table.grant(r)));
+        let grant = grant?;
+        let own = grant.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        if self.token.mark.written && own {
+            let message = "the token is sent as the header `Authorization`, so `headers` cannot set \
+                           it; put credentials for the token server into `token.headers`";
+            r.report(headers, message);
+        }
+        let token = match token? {
+            None => None,
+            Some(token) => Some(Box::new(token?)),
+        };
+        Some(EndpointGrant { rules: self.rules.value?, token, ..grant })
+    }
+}
+
+// === impl TokenTable ===
+
+impl TokenTable {
+    fn grant(self, r: &mut Reader) -> Option<EndpointGrant> {
+        let span = self.url.mark.span;
+        let grant = self.connection.grant(r, &self.heading.title, self.url)?;
+        if matches!(grant.transport, Transport::Http { .. } | Transport::Https { .. }) {
+            return Some(grant);
+        }
+        r.report(span, "tokens are requested over http and https");
         None
-    });
-    let grant = grant?;
-    let own = grant.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-    if token.is_some() && own {
-        let message = "the token goes where `headers.Authorization` would; keep one; what its giver \
-                       wants to see belongs into `token.headers`";
-        r.report(section.span_of("headers"), message);
     }
-    let token = match token {
-        None => None,
-        Some(token) => Some(Box::new(token?)),
-    };
-    Some(EndpointGrant { rules: rules?, token, ..grant })
 }
 
-/// A place that the router calls, whoever has it called.
-fn connection(r: &mut Reader, section: &Section<'_>) -> Option<EndpointGrant> {
-    let url = section.get(r, "url", &TEXT).and_then(|text| match url::parse(&text) {
-        Ok(url) => Some(url),
-        Err(why) => {
-            r.report(section.span_of("url"), format!("`url` in {}: {why}", section.title));
-            None
-        }
-    });
-    let ca = section.find(r, "ca", &PATH);
-    let fingerprint = section.find(r, "fingerprint", &FINGERPRINTS);
-    let certificate = section.find(r, "cert", &PATH);
-    let key = section.find(r, "key", &PATH);
-    let headers = section.get(r, "headers", &HEADERS);
-    let timeout = section.get(r, "timeout", &DURATION);
+// === impl ConnectionTable ===
 
-    let url = url?;
-    let encrypted = matches!(url.transport, Transport::Https { .. });
-    if !encrypted {
-        for key in ["ca", "fingerprint", "cert", "key"].into_iter().filter(|key| section.has(key)) {
-            let message = format!("`{key}` is for https; this url is not");
-            r.report(section.span_of(key), message);
+impl ConnectionTable {
+    /// A grant without rules and token.
+    fn grant(self, r: &mut Reader, title: &str, url: Field<String>) -> Option<EndpointGrant> {
+        let Self { ca, fingerprint, cert, key, headers, timeout, .. } = self;
+        let parsed = url.value.and_then(|text| match url::parse(&text) {
+            Ok(url) => Some(url),
+            Err(why) => {
+                r.report(url.mark.span, format!("`url` in {title}: {why}"));
+                None
+            }
+        });
+        let url = parsed?;
+        let encrypted = matches!(url.transport, Transport::Https { .. });
+        if !encrypted {
+            for mark in [ca.mark, fingerprint.mark, cert.mark, key.mark] {
+                if mark.written {
+                    let message = format!("`{}` is for https; this url is not", mark.key);
+                    r.report(mark.span, message);
+                }
+            }
         }
+        if matches!(url.transport, Transport::Udp { .. }) && headers.mark.written {
+            let message = "`headers` is for http and https; datagrams have none";
+            r.report(headers.mark.span, message);
+        }
+        let trust = match (ca.value?, fingerprint.value?) {
+            (None, None) => Trust::System,
+            (Some(file), None) => Trust::Ca(file),
+            (None, Some(digests)) => Trust::Fingerprints(digests),
+            // Reported above: neither of them is for this url.
+            _ if !encrypted => return None,
+            (Some(_), Some(_)) => {
+                let message = "`ca` and `fingerprint` exclude each other; keep one";
+                r.report(fingerprint.mark.span, message);
+                return None;
+            }
+        };
+        let identity = match (cert.value?, key.value?) {
+            (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
+            (None, None) => None,
+            _ if !encrypted => return None,
+            (written, _) => {
+                let (written, absent) =
+                    if written.is_some() { (cert.mark, "key") } else { (key.mark, "cert") };
+                let message =
+                    format!("`{}` without `{absent}`; a certificate needs both files", written.key);
+                r.report(written.span, message);
+                return None;
+            }
+        };
+        let transport = match url.transport {
+            Transport::Https { host, port, .. } => Transport::Https { host, port, trust, identity },
+            other => other,
+        };
+        Some(EndpointGrant {
+            transport,
+            base: url.base,
+            headers: headers.value?,
+            rules: None,
+            token: None,
+            timeout: timeout.value?,
+        })
     }
-    if matches!(url.transport, Transport::Udp { .. }) {
-        for key in ["headers", "rules", "token"].into_iter().filter(|key| section.has(key)) {
-            let message = format!("`{key}` is for http and https; datagrams have none");
-            r.report(section.span_of(key), message);
-        }
+}
+
+// === impl CommandTable ===
+
+impl CommandTable {
+    fn grant(self) -> Option<CommandGrant> {
+        let mut run = self.run.value?.into_iter();
+        let program = run.next()?;
+        Some(CommandGrant {
+            program,
+            arguments: run.collect(),
+            environment: self.environment.value?,
+            directory: self.directory.value?.filter(|path| path != Path::new("")),
+            extra_arguments: self.allow_extra_arguments.value?,
+            extra_environment: self.allow_extra_environment.value?,
+            end: StopOptions { signal: None, grace: SleepPlan::default().grace },
+            restart: self.restart.value?,
+            restart_limit: self.restart_limit.value?,
+            limits: self.limits.value.and_then(CommandLimitsTable::settings)?,
+        })
     }
-    let trust = match (ca?, fingerprint?) {
-        (None, None) => Trust::System,
-        (Some(file), None) => Trust::Ca(file),
-        (None, Some(digests)) => Trust::Fingerprints(digests),
-        // Said already: neither of them is for this url.
-        _ if !encrypted => return None,
-        (Some(_), Some(_)) => {
-            let message = "`ca` and `fingerprint` exclude each other; keep one";
-            r.report(section.span_of("fingerprint"), message);
-            return None;
-        }
-    };
-    let identity = match (certificate?, key?) {
-        (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
-        (None, None) => None,
-        _ if !encrypted => return None,
-        (there, _) => {
-            let (there, absent) = if there.is_some() { ("cert", "key") } else { ("key", "cert") };
-            let message = format!("`{there}` without `{absent}`; a certificate needs both files");
-            r.report(section.span_of(there), message);
-            return None;
-        }
-    };
-    let transport = match url.transport {
-        Transport::Https { host, port, .. } => Transport::Https { host, port, trust, identity },
-        other => other,
-    };
-    Some(EndpointGrant {
-        transport,
-        base: url.base,
-        headers: headers?,
-        rules: None,
-        token: None,
-        timeout: timeout?,
-    })
 }
 
-fn command(r: &mut Reader, section: &Section<'_>) -> Option<CommandGrant> {
-    let run = section.get(r, "run", &ARGUMENTS);
-    let environment = section.get(r, "environment", &VARIABLES);
-    let directory = section.find(r, "directory", &PATH);
-    let extra_arguments = section.get(r, "allow-extra-arguments", &FLAG);
-    let extra_environment = section.get(r, "allow-extra-environment", &WORDS);
-    let restart = section.get(r, "restart", &RESTART);
-    let restart_limit = section.get(r, "restart-limit", &COUNT);
-    let limits = section.table(r, "limits").and_then(|section| command_limits(r, &section));
-    let mut run = run?.into_iter();
-    let program = run.next()?;
-    Some(CommandGrant {
-        program,
-        arguments: run.collect(),
-        environment: environment?,
-        directory: directory?.filter(|path| path != Path::new("")),
-        extra_arguments: extra_arguments?,
-        extra_environment: extra_environment?,
-        end: StopOptions { signal: None, grace: SleepPlan::default().grace },
-        restart: restart?,
-        restart_limit: restart_limit?,
-        limits: limits?,
-    })
+// === impl CommandLimitsTable ===
+
+impl CommandLimitsTable {
+    fn settings(self) -> Option<CommandLimits> {
+        let count = |written: Option<usize>| written.and_then(|count| u64::try_from(count).ok());
+        Some(CommandLimits {
+            memory: self.memory.value?,
+            cpu: self.cpu_time.value?,
+            files: count(self.open_files.value?),
+            processes: count(self.processes.value?),
+            cgroup: self.cgroup.value?,
+        })
+    }
 }
 
-fn command_limits(r: &mut Reader, section: &Section<'_>) -> Option<CommandLimits> {
-    let memory = section.find(r, "memory", &SIZE);
-    let cpu = section.find(r, "cpu-time", &DURATION);
-    let files = section.find(r, "open-files", &COUNT);
-    let processes = section.find(r, "processes", &COUNT);
-    let cgroup = section.find(r, "cgroup", &PATH);
-    let count = |found: Option<usize>| found.and_then(|count| u64::try_from(count).ok());
-    Some(CommandLimits {
-        memory: memory?,
-        cpu: cpu?,
-        files: count(files?),
-        processes: count(processes?),
-        cgroup: cgroup?,
-    })
+// === impl NetworkTable ===
+
+impl NetworkTable {
+    fn grant(self) -> Option<NetworkGrant> {
+        Some(NetworkGrant {
+            config: self.config.value?,
+            plugins: self.plugin_dirs.value?,
+            results: self.results_dir.value?,
+            timeout: self.timeout.value?,
+        })
+    }
 }
 
-fn network(r: &mut Reader, section: &Section<'_>) -> Option<NetworkGrant> {
-    let config = section.get(r, "config", &PATH);
-    let plugins = section.get(r, "plugin-dirs", &PATHS);
-    let results = section.get(r, "results-dir", &PATH);
-    let timeout = section.get(r, "timeout", &DURATION);
-    Some(NetworkGrant { config: config?, plugins: plugins?, results: results?, timeout: timeout? })
-}
+// === impl LimitsTable ===
 
-fn limits(r: &mut Reader, section: &Section<'_>) -> Option<Limits> {
-    let memory = section.get(r, "memory", &SIZE);
-    let cpu = section.get(r, "cpu-time", &DURATION);
-    let wall = section.get(r, "wall-time", &DURATION);
-    let calls = section.get(r, "max-calls", &COUNT);
-    let response = section.get(r, "max-response-size", &SIZE);
-    let log_lines = section.get(r, "log-lines-per-second", &COUNT);
-    Some(Limits {
-        memory: memory?,
-        cpu: cpu?,
-        wall: wall?,
-        calls: calls?,
-        response: response?,
-        log_lines: u32::try_from(log_lines?).ok()?,
-    })
+impl LimitsTable {
+    fn settings(self) -> Option<Limits> {
+        Some(Limits {
+            memory: self.memory.value?,
+            cpu: self.cpu_time.value?,
+            wall: self.wall_time.value?,
+            calls: self.max_calls.value?,
+            response: self.max_response_size.value?,
+            log_lines: u32::try_from(self.log_lines_per_second.value?).ok()?,
+        })
+    }
 }

@@ -1,71 +1,113 @@
-//! Reads tables by their schema. An error is noted and reading goes on, so that one look shows
-//! them all; what could not be read is `None`.
+//! Reads tables by their declarations.
+//!
+//! An error is reported and reading goes on, so that one run shows all errors; a value that could not be
+//! read is `None`.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::Path,
-};
+use std::{collections::HashMap, marker::PhantomData, path::Path};
 
 use toml::de::DeValue;
 
 use crate::{
-    schema::{Key, Kind, Presence, Table, nearest},
+    root::Root,
+    schema::{Key, Kind, Presence, Schema, Table, nearest},
     secrets,
     source::{Source, Span},
     tree::{Entries, Finding, Node, Value, scalar},
 };
 
-/// The files, and what is wrong with them so far.
+/// The files, and the errors in them so far.
 pub(crate) struct Reader {
     pub(crate) sources: Vec<Source>,
     pub(crate) errors: Vec<Finding>,
-    /// The key being read, for people.
-    subject: String,
-    /// Values that stand for absent keys.
+    subject: Subject,
+    /// Parsed default values, by their TOML.
     defaults: HashMap<&'static str, Option<Node>>,
 }
 
-/// One form that a value can have.
-pub(crate) struct ValueParser<T> {
-    /// How the schema names it.
-    pub(crate) kind: Kind,
-    /// Turns a node into the value, or notes what is wrong with it.
-    pub(crate) read: fn(&mut Reader, &Node) -> Option<T>,
+/// The key that is being read.
+#[derive(Clone)]
+struct Subject {
+    /// The title of its table.
+    table: String,
+    key: &'static str,
+    /// The key itself, or its table if the key is absent.
+    span: Span,
+}
+
+/// One type of value. Implemented by types that only name it.
+pub(crate) trait ValueParser {
+    type Value;
+    /// The type's name in the reference and in errors.
+    const KIND: Kind;
+
+    /// Parses a value, or reports an error.
+    fn parse(r: &mut Reader, node: &Node) -> Option<Self::Value>;
+}
+
+/// A table below another.
+pub(crate) struct Nested<T>(PhantomData<T>);
+
+/// Tables with names of the operator's choice.
+pub(crate) struct Named<T>(PhantomData<T>);
+
+/// A list of tables.
+pub(crate) struct Tables<T>(PhantomData<T>);
+
+/// The value of a key.
+pub(crate) struct Field<T> {
+    /// `None` if there is an error in it, which has been reported.
+    pub(crate) value: Option<T>,
+    pub(crate) mark: Mark,
+}
+
+/// A key and where it is written.
+#[derive(Clone, Copy)]
+pub(crate) struct Mark {
+    pub(crate) key: &'static str,
+    /// The value, or the table if the key is absent.
+    pub(crate) span: Span,
+    /// The operator wrote the key.
+    pub(crate) written: bool,
+}
+
+/// The title and place of a table.
+#[derive(Clone)]
+pub(crate) struct Heading {
+    /// With the operator's names, for instance `[workload.blog]`.
+    pub(crate) title: String,
+    /// Where errors about absent keys point.
+    pub(crate) span: Span,
 }
 
 /// A table that is being read.
 pub(crate) struct Section<'n> {
-    table: &'static Table,
-    /// For people: `[workload.blog]`.
-    pub(crate) title: String,
-    /// What to point at when something is not there.
-    pub(crate) span: Span,
+    heading: Heading,
     entries: &'n Entries,
 }
-
-static EMPTY: Entries = BTreeMap::new();
 
 // === impl Reader ===
 
 impl Reader {
     /// A reader of these files.
     pub(crate) fn new(sources: Vec<Source>, errors: Vec<Finding>) -> Self {
-        Self { sources, errors, subject: String::new(), defaults: HashMap::new() }
+        let subject = Subject { table: String::new(), key: "", span: Span::START };
+        Self { sources, errors, subject, defaults: HashMap::new() }
     }
 
-    /// Notes something wrong at a place.
+    /// Reports an error.
     pub(crate) fn report(&mut self, span: Span, message: impl Into<String>) {
         self.errors.push((span, message.into()));
     }
 
-    /// Notes that the value being read is not right, and why. `T` is whatever the caller needs.
+    /// Reports that the value being read is invalid. `T` is whatever the caller needs.
     pub(crate) fn refuse<T>(&mut self, node: &Node, why: impl AsRef<str>) -> Option<T> {
-        let message = format!("{}: {}", self.subject, why.as_ref());
+        let Subject { table, key, .. } = &self.subject;
+        let message = format!("`{key}` in {table}: {}", why.as_ref());
         self.report(node.span, message);
         None
     }
 
-    /// Notes that the value being read is of another kind.
+    /// Reports that the value being read is of another kind.
     pub(crate) fn mismatch<T>(&mut self, node: &Node, kind: Kind) -> Option<T> {
         let hint = match (&node.value, kind.word()) {
             (Value::Integer(number), "duration") => {
@@ -91,209 +133,217 @@ impl Reader {
         self.sources[span.file].show(span)
     }
 
-    /// The top of the configuration.
-    pub(crate) fn root<'n>(&mut self, entries: &'n Entries, table: &'static Table) -> Section<'n> {
-        let span = Span { file: 0, start: 0, end: 0 };
-        self.open(table, "the root table".to_owned(), span, entries)
+    /// Reads the top of a file.
+    pub(crate) fn root<T: Table>(&mut self, entries: &Entries) -> T {
+        let heading = Heading { title: "the root table".to_owned(), span: Span::START };
+        self.open(heading, entries)
     }
 
-    /// Opens a table and notes the keys that nobody knows and those that are not there.
-    fn open<'n>(
-        &mut self,
-        table: &'static Table,
-        title: String,
-        span: Span,
-        entries: &'n Entries,
-    ) -> Section<'n> {
+    /// Reads a table. Reports unknown and missing keys.
+    fn open<T: Table>(&mut self, heading: Heading, entries: &Entries) -> T {
+        let Heading { title, span } = &heading;
         for (name, entry) in entries {
-            if table.key(name).is_none() {
-                let advice = advice(table, name, &title);
+            if T::SCHEMA.key(name).is_none() {
+                let advice = advice(T::SCHEMA, name, title);
                 self.report(entry.key, format!("unknown key `{name}` in {title}; {advice}"));
             }
         }
-        for key in table.keys {
-            if matches!(key.presence, Presence::Required) && !entries.contains_key(key.name) {
-                let (name, expected) = (key.name, key.kind.expected());
-                self.report(span, format!("{title} needs `{name}`, {expected}"));
+        for Key { name, kind, presence, .. } in T::SCHEMA.keys() {
+            if matches!(presence, Presence::Required) && !entries.contains_key(name) {
+                self.report(*span, format!("{title} needs `{name}`, {}", kind.expected()));
             }
         }
-        Section { table, title, span, entries }
+        T::read(self, &Section { heading, entries })
     }
 
-    fn table<'n>(
-        &mut self,
-        node: &'n Node,
-        span: Span,
-        table: &'static Table,
-        title: String,
-    ) -> Option<Section<'n>> {
+    fn table<T: Table>(&mut self, node: &Node, heading: Heading) -> Option<T> {
         let Value::Table(entries) = &node.value else {
-            let hint = as_table(node, span, table, &self.sources);
+            let hint = as_table(node, heading.span, T::SCHEMA, &self.sources);
+            let found = found(node);
+            let title = heading.title;
             self.report(
                 node.span,
-                format!("{title}: expected a table of keys, found {}{hint}", found(node)),
+                format!("{title}: expected a table of keys, found {found}{hint}"),
             );
             return None;
         };
-        Some(self.open(table, title, span, entries))
+        Some(self.open(heading, entries))
     }
 
     fn default(&mut self, toml: &'static str, span: Span) -> Option<Node> {
         let node = self.defaults.entry(toml).or_insert_with(|| {
             let value = DeValue::parse(toml).ok()?.into_inner();
-            Some(usual(value, span))
+            Some(default_node(value, span))
         });
         node.clone().map(|node| Node { span, ..node })
     }
 }
 
-/// What holds where nothing is written.
-fn usual(value: DeValue<'_>, span: Span) -> Node {
+fn default_node(value: DeValue<'_>, span: Span) -> Node {
     let value = match value {
-        DeValue::Array(items) => {
-            Value::List(items.into_iter().map(|item| usual(item.into_inner(), span)).collect())
-        }
+        DeValue::Array(items) => Value::List(
+            items.into_iter().map(|item| default_node(item.into_inner(), span)).collect(),
+        ),
         value => scalar(value),
     };
     Node { span, value, secret: false }
 }
 
-// === impl Section ===
+// === impl Subject ===
 
-impl<'n> Section<'n> {
-    /// Where the key stands, or the table if it does not.
-    pub(crate) fn span_of(&self, key: &str) -> Span {
-        self.entries.get(key).map_or(self.span, |entry| entry.node.span)
-    }
-
-    /// Where the items of a list stand, or nothing if the key is no list.
-    pub(crate) fn spans_in(&self, key: &str) -> Vec<Span> {
-        match self.entries.get(key).map(|entry| &entry.node.value) {
-            Some(Value::List(items)) => items.iter().map(|item| item.span).collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// Whether the operator wrote the key.
-    pub(crate) fn has(&self, key: &str) -> bool {
-        self.entries.contains_key(key)
-    }
-
-    /// The value of a key that is required or has a default. `None` when there is an error.
-    pub(crate) fn get<T>(
-        &self,
-        r: &mut Reader,
-        key: &'static str,
-        form: &ValueParser<T>,
-    ) -> Option<T> {
-        self.expect(key, form.kind);
-        match (self.entries.get(key), self.presence(key)) {
-            (Some(entry), _) => self.read(r, key, form, &entry.node),
-            (None, Presence::Default(toml)) => {
-                let node = r.default(toml, self.span)?;
-                self.read(r, key, form, &node)
-            }
-            (None, _) => None,
-        }
-    }
-
-    /// The value of a key that may be absent. `None` when there is an error.
-    pub(crate) fn find<T>(
-        &self,
-        r: &mut Reader,
-        key: &'static str,
-        form: &ValueParser<T>,
-    ) -> Option<Option<T>> {
-        self.expect(key, form.kind);
-        match self.entries.get(key) {
-            Some(entry) => self.read(r, key, form, &entry.node).map(Some),
-            None => Some(None),
-        }
-    }
-
-    /// The table under a key, an empty one if it is absent.
-    pub(crate) fn table(&self, r: &mut Reader, key: &'static str) -> Option<Section<'n>> {
-        let Kind::Table(table) = self.kind(key) else { return None };
-        let title = self.below(key);
-        match self.entries.get(key) {
-            Some(entry) => r.table(&entry.node, entry.key, table, title),
-            None => Some(r.open(table, title, self.span, &EMPTY)),
-        }
-    }
-
-    /// The named tables under a key.
-    pub(crate) fn named(&self, r: &mut Reader, key: &'static str) -> Vec<(&'n str, Section<'n>)> {
-        let Kind::Named(table) = self.kind(key) else { return Vec::new() };
-        let Some(entry) = self.entries.get(key) else { return Vec::new() };
-        let Value::Table(entries) = &entry.node.value else {
-            let found = found(&entry.node);
-            let title = table.title;
-            r.report(
-                entry.node.span,
-                format!("`{key}`: expected tables with names such as {title}, found {found}"),
-            );
-            return Vec::new();
-        };
-        let below = self.below(key);
-        let below = below.trim_end_matches(']');
-        entries
-            .iter()
-            .filter_map(|(name, entry)| {
-                let title = format!("{below}.{name}]");
-                Some((name.as_str(), r.table(&entry.node, entry.key, table, title)?))
-            })
-            .collect()
-    }
-
-    /// The tables listed under a key.
-    pub(crate) fn tables(&self, r: &mut Reader, key: &'static str) -> Vec<Section<'n>> {
-        let Kind::Tables(table) = self.kind(key) else { return Vec::new() };
-        let Some(entry) = self.entries.get(key) else { return Vec::new() };
-        let Value::List(items) = &entry.node.value else {
-            let found = found(&entry.node);
-            let title = self.below(key);
-            let message = match entry.node.value {
-                Value::Table(_) => format!("there can be several: write [{title}], not {title}"),
-                _ => format!("`{key}`: expected [{title}] tables, found {found}"),
-            };
-            r.report(entry.key, message);
-            return Vec::new();
-        };
-        items
-            .iter()
-            .filter_map(|node| r.table(node, node.span, table, table.title.to_owned()))
-            .collect()
-    }
-
-    fn read<T>(&self, r: &mut Reader, key: &str, form: &ValueParser<T>, node: &Node) -> Option<T> {
-        r.subject = format!("`{key}` in {}", self.title);
-        (form.read)(r, node)
-    }
-
-    fn below(&self, key: &str) -> String {
-        match self.title.strip_prefix('[') {
+impl Subject {
+    /// The title of the table under this key.
+    fn below(&self) -> String {
+        let key = self.key;
+        match self.table.strip_prefix('[') {
             Some(title) => format!("[{}.{key}]", title.trim_matches(['[', ']'])),
             None => format!("[{key}]"),
         }
     }
+}
 
-    fn presence(&self, key: &str) -> Presence {
-        self.table.key(key).map_or(Presence::Required, |key| key.presence)
+// === impl Section ===
+
+impl Section<'_> {
+    pub(crate) fn heading(&self) -> Heading {
+        self.heading.clone()
     }
 
-    fn kind(&self, key: &str) -> Kind {
-        let key = self.table.key(key);
-        debug_assert!(key.is_some(), "the schema of {} does not have this key", self.table.title);
-        key.map_or(Kind::Choice(&[]), |key| key.kind)
+    /// Reads a key that must be there; its absence has been reported.
+    pub(crate) fn required<P: ValueParser>(
+        &self,
+        r: &mut Reader,
+        key: &'static str,
+    ) -> Field<P::Value> {
+        let value = self.written::<P>(r, key).flatten();
+        Field { value, mark: self.mark(key) }
     }
 
-    /// The schema says the same as the code that reads.
-    fn expect(&self, key: &str, kind: Kind) {
-        debug_assert_eq!(self.kind(key).word(), kind.word(), "{}: {key}", self.table.title);
+    /// Reads a key with a default value.
+    pub(crate) fn with_default<P: ValueParser>(
+        &self,
+        r: &mut Reader,
+        key: &'static str,
+        default: &'static str,
+    ) -> Field<P::Value> {
+        let value = match self.written::<P>(r, key) {
+            Some(value) => value,
+            None => {
+                let default = r.default(default, self.heading.span);
+                default.and_then(|node| self.parse::<P>(r, key, self.heading.span, &node))
+            }
+        };
+        Field { value, mark: self.mark(key) }
+    }
+
+    /// Reads a key that may be absent.
+    pub(crate) fn optional<P: ValueParser>(
+        &self,
+        r: &mut Reader,
+        key: &'static str,
+    ) -> Field<Option<P::Value>> {
+        let value = match self.written::<P>(r, key) {
+            Some(value) => value.map(Some),
+            None => Some(None),
+        };
+        Field { value, mark: self.mark(key) }
+    }
+
+    /// The value of a key that is there. The inner `None` is an error.
+    fn written<P: ValueParser>(
+        &self,
+        r: &mut Reader,
+        key: &'static str,
+    ) -> Option<Option<P::Value>> {
+        let entry = self.entries.get(key)?;
+        Some(self.parse::<P>(r, key, entry.key, &entry.node))
+    }
+
+    fn parse<P: ValueParser>(
+        &self,
+        r: &mut Reader,
+        key: &'static str,
+        span: Span,
+        node: &Node,
+    ) -> Option<P::Value> {
+        r.subject = Subject { table: self.heading.title.clone(), key, span };
+        P::parse(r, node)
+    }
+
+    fn mark(&self, key: &'static str) -> Mark {
+        match self.entries.get(key) {
+            Some(entry) => Mark { key, span: entry.node.span, written: true },
+            None => Mark { key, span: self.heading.span, written: false },
+        }
     }
 }
 
-/// Names a value for people.
+// === impl Nested ===
+
+impl<T: Table> ValueParser for Nested<T> {
+    type Value = T;
+    const KIND: Kind = Kind::Table(T::SCHEMA);
+
+    fn parse(r: &mut Reader, node: &Node) -> Option<T> {
+        let heading = Heading { title: r.subject.below(), span: r.subject.span };
+        r.table(node, heading)
+    }
+}
+
+// === impl Named ===
+
+impl<T: Table> ValueParser for Named<T> {
+    /// The names and their tables, without values that are no tables.
+    type Value = Vec<(String, T)>;
+    const KIND: Kind = Kind::Named(T::SCHEMA);
+
+    fn parse(r: &mut Reader, node: &Node) -> Option<Self::Value> {
+        let subject = r.subject.clone();
+        let Value::Table(entries) = &node.value else {
+            let (key, title, found) = (subject.key, T::SCHEMA.title, found(node));
+            let message =
+                format!("`{key}`: expected tables with names such as {title}, found {found}");
+            r.report(node.span, message);
+            return None;
+        };
+        let below = subject.below();
+        let below = below.trim_end_matches(']');
+        let mut tables = Vec::new();
+        for (name, entry) in entries {
+            let heading = Heading { title: format!("{below}.{name}]"), span: entry.key };
+            tables.extend(r.table(&entry.node, heading).map(|table| (name.clone(), table)));
+        }
+        Some(tables)
+    }
+}
+
+// === impl Tables ===
+
+impl<T: Table> ValueParser for Tables<T> {
+    /// `None` for an item that is no table.
+    type Value = Vec<Option<T>>;
+    const KIND: Kind = Kind::Tables(T::SCHEMA);
+
+    fn parse(r: &mut Reader, node: &Node) -> Option<Self::Value> {
+        let Value::List(items) = &node.value else {
+            let (found, title) = (found(node), r.subject.below());
+            let message = match node.value {
+                Value::Table(_) => format!("there can be several: write [{title}], not {title}"),
+                _ => format!("`{}`: expected [{title}] tables, found {found}", r.subject.key),
+            };
+            r.report(r.subject.span, message);
+            return None;
+        };
+        let mut tables = Vec::new();
+        for item in items {
+            let heading = Heading { title: T::SCHEMA.title.to_owned(), span: item.span };
+            tables.push(r.table(item, heading));
+        }
+        Some(tables)
+    }
+}
+
+/// A description of a value.
 pub(crate) fn found(node: &Node) -> String {
     match &node.value {
         Value::Text(_) if node.secret => "a text".to_owned(),
@@ -315,15 +365,15 @@ pub(crate) fn found(node: &Node) -> String {
 
 /// A value that stands for a table, written as the table: `sleep = "pause"` is
 /// `sleep = { method = "pause" }`.
-fn as_table(node: &Node, key: Span, table: &Table, sources: &[Source]) -> String {
+fn as_table(node: &Node, key: Span, table: &Schema, sources: &[Source]) -> String {
     let Value::Text(text) = &node.value else { return String::new() };
-    let takes = |it: &&Key| match it.kind {
+    let takes = |it: &Key| match it.kind {
         Kind::Choice(words) => words.contains(&text.as_str()),
         Kind::Value { .. } => it.name == "http" && text.starts_with('/'),
         _ => false,
     };
     let key = sources[key.file].text.get(key.start..key.end);
-    let (Some(key), Some(inner)) = (key, table.keys.iter().find(takes)) else {
+    let (Some(key), Some(inner)) = (key, table.keys().into_iter().find(takes)) else {
         return String::new();
     };
     if node.secret {
@@ -333,11 +383,11 @@ fn as_table(node: &Node, key: Span, table: &Table, sources: &[Source]) -> String
 }
 
 /// What to do about an unknown key.
-fn advice(table: &Table, name: &str, title: &str) -> String {
+fn advice(table: &Schema, name: &str, title: &str) -> String {
     if let Some(near) = table.nearest(name).or_else(|| table.synonym(name)) {
         return format!("did you mean `{near}`?");
     }
-    for key in table.keys {
+    for key in table.keys() {
         if let Kind::Table(inner) = key.kind
             && inner.key(name).is_some()
         {
@@ -345,11 +395,11 @@ fn advice(table: &Table, name: &str, title: &str) -> String {
         }
     }
     if title.starts_with('[')
-        && let Some(near) = nearest(name, crate::keys::ROUTER.keys.iter().map(|key| key.name))
+        && let Some(near) = nearest(name, Root::SCHEMA.keys().iter().map(|key| key.name))
         && near == name
     {
         return format!("`{near}` belongs to the top of the file, before the first [table]");
     }
-    let known: Vec<_> = table.keys.iter().map(|key| format!("`{}`", key.name)).collect();
+    let known: Vec<_> = table.keys().iter().map(|key| format!("`{}`", key.name)).collect();
     format!("known keys are {}", known.join(", "))
 }

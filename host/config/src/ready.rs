@@ -5,18 +5,53 @@ use std::ops::RangeInclusive;
 use drowse_core::ReadyCheck;
 
 use crate::{
-    read::{Reader, Section},
+    read::Reader,
+    schema::table,
     source::Span,
-    values::{COMMAND_INSIDE, FLAG, PORT, STATUSES, TEXT},
+    values::{CommandInside, Flag, Port, Statuses, Text, is_header_name},
 };
 
-/// When a workload is ready, perhaps without a port.
+table! {
+    /// When a workload is ready for requests: exactly one of `http`, `tcp`, `health`, `minecraft`,
+    /// `exec`, `completed` and `started`. A web server often accepts connections long before it answers
+    /// requests, so `tcp` is not enough for one.
+    pub(crate) struct ReadyTable("[workload.NAME.ready]") {
+        /// Path of a request that must be answered.
+        http: Text, otherwise "no such check";
+        /// A connection must be accepted.
+        tcp: Flag, otherwise "no such check";
+        /// The platform's own health check must pass, such as a container's `HEALTHCHECK`.
+        health: Flag, otherwise "no such check";
+        /// A Minecraft server (Java edition) must answer a status request.
+        minecraft: Flag, otherwise "no such check";
+        /// A command, run inside the workload by its provider, must end with exit status 0.
+        exec: CommandInside, otherwise "no such check";
+        /// The workload is a job: it must run and end with exit status 0. For what others need, such as a
+        /// migration; no route can lead to it.
+        completed: Flag, otherwise "no such check";
+        /// The provider must report that the workload runs.
+        started: Flag, otherwise "no such check";
+        /// The workload's own port to check. For `http`, `tcp` and `minecraft`.
+        port: Port, otherwise "the port of the first route to the workload";
+        /// Method of the request. For `http`.
+        method: Text, otherwise "`GET`";
+        /// Statuses that count as ready. For `http`.
+        status: Statuses, otherwise "any but 502, 503 and 504";
+        /// `Host` header of the request. For `http`.
+        host: Text, otherwise "its address";
+        /// A header that the response must have, `X-Ready`, or have with this value, `X-Ready: yes`. For
+        /// `http`.
+        header: Text, otherwise "none";
+    }
+}
+
+/// When a workload is ready, before its port is known.
 pub(crate) enum Ready {
-    /// By what leads to it.
-    Usual,
-    /// By something that has no port.
+    /// Depends on whether a route leads to it.
+    Default,
+    /// A check without a port.
     Without(ReadyCheck),
-    /// By something that has one, which the first route may name.
+    /// A check at a port, which the first route may name.
     At { port: Option<u16>, span: Span, check: Check },
 }
 
@@ -27,7 +62,7 @@ pub(crate) enum Check {
     Http(Request),
 }
 
-/// A request and what its answer must be.
+/// A request and the required response.
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
@@ -35,9 +70,6 @@ pub(crate) struct Request {
     pub(crate) host: Option<String>,
     pub(crate) header: Option<(String, Option<String>)>,
 }
-
-const KINDS: [&str; 7] = ["http", "tcp", "health", "minecraft", "exec", "completed", "started"];
-const FLAGS: [&str; 5] = ["tcp", "health", "minecraft", "completed", "started"];
 
 // === impl Check ===
 
@@ -57,7 +89,7 @@ impl Check {
 // === impl Request ===
 
 impl Request {
-    /// A plain one.
+    /// A GET request for which every status but 502, 503 and 504 counts.
     pub(crate) fn get(path: &str) -> Self {
         Self {
             method: "GET".to_owned(),
@@ -69,90 +101,101 @@ impl Request {
     }
 }
 
-pub(crate) fn read(r: &mut Reader, workload: &Section<'_>) -> Option<Ready> {
-    if !workload.has("ready") {
-        return Some(Ready::Usual);
-    }
-    let section = workload.table(r, "ready")?;
-    let span = section.span;
-    let http = section.find(r, "http", &TEXT);
-    let exec = section.find(r, "exec", &COMMAND_INSIDE);
-    let port = section.find(r, "port", &PORT);
-    for key in FLAGS {
-        if section.find(r, key, &FLAG).flatten() == Some(false) {
-            r.report(section.span_of(key), format!("`{key}` is only ever true; take it out"));
+// === impl ReadyTable ===
+
+impl ReadyTable {
+    pub(crate) fn settings(self, r: &mut Reader) -> Option<Ready> {
+        let span = self.heading.span;
+        for flag in [&self.tcp, &self.health, &self.minecraft, &self.completed, &self.started] {
+            if flag.value == Some(Some(false)) {
+                let message = format!("`{}` is only ever true; take it out", flag.mark.key);
+                r.report(flag.mark.span, message);
+                return None;
+            }
+        }
+        let all = [
+            self.http.mark,
+            self.tcp.mark,
+            self.health.mark,
+            self.minecraft.mark,
+            self.exec.mark,
+            self.completed.mark,
+            self.started.mark,
+        ];
+        let written: Vec<_> = all.iter().filter(|mark| mark.written).map(|mark| mark.key).collect();
+        let [kind] = written.as_slice() else {
+            let all: Vec<_> = all.iter().map(|mark| format!("`{}`", mark.key)).collect();
+            r.report(span, format!("`ready` takes exactly one of {}", all.join(", ")));
             return None;
+        };
+        let of_http = [self.method.mark, self.status.mark, self.host.mark, self.header.mark];
+        let of_port = [self.port.mark];
+        let (of_port, of_http): (&[_], &[_]) = match *kind {
+            "http" => (&[], &[]),
+            "tcp" | "minecraft" => (&[], &of_http),
+            _ => (&of_port, &of_http),
+        };
+        for mark in of_port.iter().chain(of_http).filter(|mark| mark.written) {
+            r.report(mark.span, format!("`{}` has no meaning with `{kind}`", mark.key));
         }
+        Some(match *kind {
+            "started" => Ready::Without(ReadyCheck::Started),
+            "health" => Ready::Without(ReadyCheck::Health),
+            "completed" => Ready::Without(ReadyCheck::Completed),
+            "exec" => Ready::Without(ReadyCheck::Exec { command: self.exec.value?? }),
+            "tcp" => Ready::At { port: self.port.value?, span, check: Check::Tcp },
+            "minecraft" => Ready::At { port: self.port.value?, span, check: Check::Minecraft },
+            _ => {
+                let port = self.port.value;
+                Ready::At { check: Check::Http(self.request(r)?), port: port?, span }
+            }
+        })
     }
-    let kinds: Vec<_> = KINDS.into_iter().filter(|key| section.has(key)).collect();
-    let [kind] = kinds.as_slice() else {
-        let kinds: Vec<_> = KINDS.iter().map(|kind| format!("`{kind}`")).collect();
-        r.report(span, format!("`ready` takes exactly one of {}", kinds.join(", ")));
-        return None;
-    };
-    let unfit: &[&str] = match *kind {
-        "http" => &[],
-        "tcp" | "minecraft" => &["method", "status", "host", "header"],
-        _ => &["port", "method", "status", "host", "header"],
-    };
-    for key in unfit.iter().filter(|key| section.has(key)) {
-        r.report(section.span_of(key), format!("`{key}` has no meaning with `{kind}`"));
-    }
-    Some(match *kind {
-        "started" => Ready::Without(ReadyCheck::Started),
-        "health" => Ready::Without(ReadyCheck::Health),
-        "completed" => Ready::Without(ReadyCheck::Completed),
-        "exec" => Ready::Without(ReadyCheck::Exec { command: exec?? }),
-        "tcp" => Ready::At { port: port?, span, check: Check::Tcp },
-        "minecraft" => Ready::At { port: port?, span, check: Check::Minecraft },
-        _ => {
-            let request = request(r, &section, &http??);
-            Ready::At { port: port?, span, check: Check::Http(request?) }
+
+    fn request(self, r: &mut Reader) -> Option<Request> {
+        let path = self.http.value??;
+        let mut valid = is_path(r, self.http.mark.span, &path);
+        let mut check = |span, is_valid: bool, message: &str| {
+            if !is_valid {
+                r.report(span, message);
+                valid = false;
+            }
+        };
+        if let Some(Some(method)) = &self.method.value {
+            let capital = method.bytes().all(|c| c.is_ascii_uppercase());
+            let message = "`method` is written in capital letters, such as \"GET\"";
+            check(self.method.mark.span, capital, message);
         }
-    })
+        if let Some(Some(host)) = &self.host.value {
+            let graphic = host.chars().all(|c| c.is_ascii_graphic());
+            check(self.host.mark.span, graphic, "this is not a valid host name");
+        }
+        let header = self.header.value.map(|header| {
+            header.map(|text| match text.split_once(':') {
+                Some((name, value)) => (name.trim().to_owned(), Some(value.trim().to_owned())),
+                None => (text.trim().to_owned(), None),
+            })
+        });
+        if let Some(Some((name, _))) = &header {
+            let message = "`header` is a name or `name: value`, such as \"X-Ready: yes\"";
+            check(self.header.mark.span, is_header_name(name), message);
+        }
+        let request = Request {
+            method: self.method.value?.unwrap_or_else(|| "GET".to_owned()),
+            path,
+            status: self.status.value?,
+            host: self.host.value?,
+            header: header?,
+        };
+        valid.then_some(request)
+    }
 }
 
-/// A path as `http` takes it.
+/// Whether `http` can be this path. Reports an error if not.
 pub(crate) fn is_path(r: &mut Reader, span: Span, path: &str) -> bool {
-    let fits = path.starts_with('/') && !path.contains(|c: char| c.is_whitespace() || c == '#');
-    if !fits {
+    let is_valid = path.starts_with('/') && !path.contains(|c: char| c.is_whitespace() || c == '#');
+    if !is_valid {
         r.report(span, "`http` takes a path that begins with `/`, such as \"/health\"");
     }
-    fits
-}
-
-fn request(r: &mut Reader, section: &Section<'_>, path: &str) -> Option<Request> {
-    let method = section.find(r, "method", &TEXT);
-    let status = section.find(r, "status", &STATUSES);
-    let host = section.find(r, "host", &TEXT);
-    let header = section.find(r, "header", &TEXT);
-    let mut whole = is_path(r, section.span_of("http"), path);
-    let mut fits = |r: &mut Reader, key: &str, fits: bool, message: &str| {
-        if !fits {
-            r.report(section.span_of(key), message);
-            whole = false;
-        }
-    };
-    if let Some(Some(method)) = &method {
-        let capital = method.bytes().all(|c| c.is_ascii_uppercase());
-        fits(r, "method", capital, "`method` is written in capital letters, such as \"GET\"");
-    }
-    if let Some(Some(host)) = &host {
-        let graphic = host.chars().all(|c| c.is_ascii_graphic());
-        fits(r, "host", graphic, "this cannot be the name of a host");
-    }
-    let header = header.map(|header| {
-        header.map(|text| match text.split_once(':') {
-            Some((name, value)) => (name.trim().to_owned(), Some(value.trim().to_owned())),
-            None => (text.trim().to_owned(), None),
-        })
-    });
-    if let Some(Some((name, _))) = &header {
-        let message = "`header` is a name or `name: value`, such as \"X-Ready: yes\"";
-        fits(r, "header", crate::values::is_header_name(name), message);
-    }
-    let method = method?.unwrap_or_else(|| "GET".to_owned());
-    let request =
-        Request { method, path: path.to_owned(), status: status?, host: host?, header: header? };
-    whole.then_some(request)
+    is_valid
 }

@@ -1,42 +1,11 @@
-//! What must never be quoted, decided by where it stands: everything an operator may have written
-//! under a provider that is not known to be harmless, and everything under a name that is not
-//! known at all.
+//! The masking of secrets in quotes: the credentials of URLs, and lines that are not TOML. Values of
+//! secret keys are found by [`Schema::is_secret`](crate::schema::Schema::is_secret).
 
 use std::ops::Range;
 
 use drowse_plugins::grants::{masked_parts, masked_url};
 
-use crate::{source::Source, tree::Value};
-
-/// Whether the scalar at `path` may be a secret.
-pub(crate) fn is_secret(path: &[String], value: &Value) -> bool {
-    let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    match path.as_slice() {
-        ["provider", _, "endpoint", _, "url"] => {
-            matches!(value, Value::Text(url) if url.contains('@'))
-        }
-        ["provider", _, "plugin"]
-        | ["provider", _, "allow-addresses", ..]
-        | ["provider", _, "limits", ..]
-        | ["provider", _, "endpoint", _, "ca" | "fingerprint" | "rules" | "timeout"]
-        | [
-            "provider",
-            _,
-            "command",
-            _,
-            "run" | "directory" | "allow-extra-arguments" | "allow-extra-environment",
-        ] => false,
-        ["workload", _, key, ..] => *key == "settings",
-        ["auth", _, "forward"] => matches!(value, Value::Text(url) if url.contains('@')),
-        ["auth", _, "users-file" | "realm" | "user-header" | "copy-headers" | "timeout"] => false,
-        [
-            "plugin-dir" | "plugin-limits" | "allow-dylib" | "cache-dir" | "state-dir"
-            | "control-socket" | "threads" | "log" | "listener" | "pool" | "route" | "waiting",
-            ..,
-        ] => false,
-        _ => true,
-    }
-}
+use crate::source::Source;
 
 /// Whether a text is a URL: it begins with a scheme.
 fn is_url(text: &str) -> bool {
@@ -46,13 +15,12 @@ fn is_url(text: &str) -> bool {
     })
 }
 
-/// A text as it may be shown: of a URL without user, password and the values of its query.
+/// A text without its secrets: user, password and query values of a URL are masked.
 pub(crate) fn shown(text: &str) -> String {
     if is_url(text) { masked_url(text) } else { text.to_owned() }
 }
 
-/// The stretches of a quoted URL at `span` that are hidden, all of it where it is written with
-/// escapes.
+/// The masked byte ranges of a quoted URL at `span`: all of it if it is written with escapes.
 pub(crate) fn in_url(source: &str, span: Range<usize>, text: &str) -> Vec<Range<usize>> {
     let parts = if is_url(text) { masked_parts(text) } else { Vec::new() };
     let raw = source.get(span.clone()).unwrap_or_default();
@@ -66,7 +34,7 @@ pub(crate) fn in_url(source: &str, span: Range<usize>, text: &str) -> Vec<Range<
     }
 }
 
-/// What is hidden of a line that is not TOML: a secret may stand there without its quotes.
+/// The masked byte range of a line that is not TOML: a secret may be there without quotes.
 pub(crate) fn around_syntax_error(source: &Source, offset: usize) -> Option<Range<usize>> {
     let line = source.line_range(offset);
     let text = &source.text[line.clone()];

@@ -1,117 +1,164 @@
-//! How a workload is put to sleep, and what speaks against it.
+//! How a workload is put to sleep, and what keeps it awake.
 
 use std::ops::RangeInclusive;
 
 use drowse_core::{Deeper, ReadyCheck, SleepMethod, SleepPlan, Veto};
 
 use crate::{
-    read::{Reader, Section, ValueParser},
+    read::{Field, Reader},
     ready::is_path,
+    schema::table,
     signal,
     source::Span,
     values::{
-        COMMAND_INSIDE, DEEPER_METHOD, DURATION, FLAG, PERCENT, PORT, SLEEP_METHOD, STATUSES, TEXT,
+        CommandInside, DeepMethod, DurationText, Flag, Method, Percent, Port, Statuses, Text,
     },
 };
 
-/// What may speak against sleeping, perhaps without a port.
-pub(crate) struct Busy {
-    pub(crate) vetoes: Vec<Veto>,
-    pub(crate) http: Option<(String, RangeInclusive<u16>)>,
-    pub(crate) players: bool,
+table! {
+    /// How a workload is put to sleep.
+    pub(crate) struct SleepTable("[workload.NAME.sleep]") {
+        /// `stop` asks the workload to end and kills it after the grace time, `pause` keeps it in memory,
+        /// `kill` ends it at once.
+        method: Method = "\"stop\"";
+    } shared { end: EndTable }
+}
+
+table! {
+    /// A second, deeper sleep: `sleep.method = "pause"` with `deep-sleep = { after = "2h" }` wakes in
+    /// milliseconds for two hours, and then frees the workload's memory. A visitor wakes it from either.
+    pub(crate) struct DeepSleepTable("[workload.NAME.deep-sleep]") {
+        /// Time in the light sleep before the deep one.
+        after: DurationText, required;
+        /// `stop` asks the workload to end and kills it after the grace time, `kill` ends it at once.
+        method: DeepMethod = "\"stop\"";
+    } shared { end: EndTable }
+}
+
+table! {
+    /// The keys that both sleeps share.
+    pub(crate) struct EndTable("") {
+        /// The signal for `stop` and `kill`, such as `SIGTERM`.
+        signal: Text, otherwise "the platform's default";
+        /// Time for the workload to end by itself, for `stop`. A program of this machine that the router
+        /// runs also has it, five minutes at most, when the router ends.
+        grace: DurationText = "\"10s\"";
+    }
+}
+
+table! {
+    /// Conditions that keep a workload awake without visitors. They are checked when the idle time is
+    /// over; if one of them holds, the workload stays awake and they are checked again after a minute, or
+    /// after the idle time if that is shorter.
+    pub(crate) struct KeepAwakeTable("[workload.NAME.keep-awake-if]") {
+        /// The provider reports a higher CPU usage than this percentage of one core.
+        cpu_above: Percent, otherwise "not checked";
+        /// Path of a request that is answered with one of `status` while the workload is busy.
+        http: Text, otherwise "not checked";
+        /// Statuses that mean that the workload is busy. For `http`.
+        status: Statuses = "200";
+        /// A command, run inside the workload by its provider, that ends with exit status 0 while the
+        /// workload is busy.
+        exec: CommandInside, otherwise "not checked";
+        /// Players are online. For a Minecraft server.
+        players: Flag, otherwise "not checked";
+        /// The workload's own port to query. For `http` and `players`.
+        port: Port, otherwise "the port of the first route to the workload";
+    }
+}
+
+/// Conditions that keep a workload awake, before their port is known.
+pub(crate) struct KeepAwake {
+    vetoes: Vec<Veto>,
+    http: Option<(String, RangeInclusive<u16>)>,
+    players: bool,
     pub(crate) port: Option<u16>,
     pub(crate) span: Span,
 }
 
-/// `[workload.NAME.sleep]`
-pub(crate) fn sleep(r: &mut Reader, section: &Section<'_>) -> Option<SleepPlan> {
-    plan(r, section, &SLEEP_METHOD)
+// === impl SleepTable ===
+
+impl SleepTable {
+    pub(crate) fn settings(self, r: &mut Reader) -> Option<SleepPlan> {
+        self.end.plan(r, self.method)
+    }
 }
 
-fn plan(
-    r: &mut Reader,
-    section: &Section<'_>,
-    method: &ValueParser<SleepMethod>,
-) -> Option<SleepPlan> {
-    let method = section.get(r, "method", method);
-    let signal = section.find(r, "signal", &TEXT);
-    let grace = section.get(r, "grace", &DURATION);
-    let method = method?;
-    if method == SleepMethod::Pause && section.has("signal") {
-        r.report(section.span_of("signal"), "pausing sends no signal; take `signal` out");
+// === impl DeepSleepTable ===
+
+impl DeepSleepTable {
+    /// The settings beside this light sleep.
+    pub(crate) fn settings(self, r: &mut Reader, light: Option<&SleepPlan>) -> Option<Deeper> {
+        let plan = self.end.plan(r, self.method)?;
+        if light.is_some_and(|light| light.method != SleepMethod::Pause) {
+            let message = "there is no deeper sleep than `stop` and `kill`; set `sleep.method = \
+                           \"pause\"`, or take `deep-sleep` out";
+            r.report(self.heading.span, message);
+            return None;
+        }
+        Some(Deeper { after: self.after.value?, plan })
     }
-    if section.has("grace") && method != SleepMethod::Stop {
-        let message = "only `stop` waits for its end; take `grace` out, or set `method = \"stop\"`";
-        r.report(section.span_of("grace"), message);
-    }
-    let signal = signal?;
-    if let Some(flaw) = signal.as_deref().and_then(signal::flaw) {
-        r.report(section.span_of("signal"), flaw);
-        return None;
-    }
-    Some(SleepPlan { method, signal, grace: grace? })
 }
 
-/// `[workload.NAME.deep-sleep]`
-pub(crate) fn deeper(
-    r: &mut Reader,
-    workload: &Section<'_>,
-    light: Option<&SleepPlan>,
-) -> Option<Option<Deeper>> {
-    if !workload.has("deep-sleep") {
-        return Some(None);
+// === impl EndTable ===
+
+impl EndTable {
+    fn plan(self, r: &mut Reader, method: Field<SleepMethod>) -> Option<SleepPlan> {
+        let Self { signal, grace, .. } = self;
+        let method = method.value?;
+        if method == SleepMethod::Pause && signal.mark.written {
+            r.report(signal.mark.span, "pausing sends no signal; take `signal` out");
+        }
+        if grace.mark.written && method != SleepMethod::Stop {
+            let message =
+                "only `stop` has a grace time; take `grace` out, or set `method = \"stop\"`";
+            r.report(grace.mark.span, message);
+        }
+        let name = signal.value?;
+        if let Some(flaw) = name.as_deref().and_then(signal::flaw) {
+            r.report(signal.mark.span, flaw);
+            return None;
+        }
+        Some(SleepPlan { method, signal: name, grace: grace.value? })
     }
-    let section = workload.table(r, "deep-sleep")?;
-    let after = section.get(r, "after", &DURATION);
-    let plan = plan(r, &section, &DEEPER_METHOD)?;
-    if light.is_some_and(|light| light.method != SleepMethod::Pause) {
-        let message = "there is no deeper sleep than `stop` and `kill`; set `sleep.method = \
-                       \"pause\"`, or take `deep-sleep` out";
-        r.report(section.span, message);
-        return None;
-    }
-    Some(Some(Deeper { after: after?, plan }))
 }
 
-/// `[workload.NAME.keep-awake-if]`
-pub(crate) fn busy(r: &mut Reader, workload: &Section<'_>) -> Option<Busy> {
-    let section = workload.table(r, "keep-awake-if")?;
-    let cpu = section.find(r, "cpu-above", &PERCENT);
-    let http = section.find(r, "http", &TEXT);
-    let status = section.get(r, "status", &STATUSES);
-    let exec = section.find(r, "exec", &COMMAND_INSIDE);
-    let players = section.find(r, "players", &FLAG);
-    let port = section.find(r, "port", &PORT);
-    let http = http?;
-    if let Some(path) = &http
-        && !is_path(r, section.span_of("http"), path)
-    {
-        return None;
+// === impl KeepAwakeTable ===
+
+impl KeepAwakeTable {
+    pub(crate) fn settings(self, r: &mut Reader) -> Option<KeepAwake> {
+        let http = self.http.value?;
+        if let Some(path) = &http
+            && !is_path(r, self.http.mark.span, path)
+        {
+            return None;
+        }
+        if http.is_none() && self.status.mark.written {
+            r.report(self.status.mark.span, "`status` has no meaning without `http`");
+        }
+        let players = self.players.value;
+        if self.port.mark.written && http.is_none() && players != Some(Some(true)) {
+            let message = "`port` has no meaning without `http` or `players`";
+            r.report(self.port.mark.span, message);
+        }
+        let mut vetoes = Vec::new();
+        vetoes.extend(self.cpu_above.value?.map(Veto::CpuAbove));
+        let exec = self.exec.value?;
+        vetoes.extend(exec.map(|command| Veto::Busy(ReadyCheck::Exec { command })));
+        Some(KeepAwake {
+            vetoes,
+            http: http.zip(self.status.value),
+            players: players?.unwrap_or(false),
+            port: self.port.value?,
+            span: self.heading.span,
+        })
     }
-    if http.is_none() && section.has("status") {
-        r.report(section.span_of("status"), "`status` has no meaning without `http`");
-    }
-    if section.has("port") && http.is_none() && players.is_none_or(|players| players != Some(true))
-    {
-        let message = "`port` has no meaning without `http` or `players`";
-        r.report(section.span_of("port"), message);
-    }
-    let mut vetoes = Vec::new();
-    vetoes.extend(cpu?.map(Veto::CpuAbove));
-    vetoes.extend(exec?.map(|command| Veto::Busy(ReadyCheck::Exec { command })));
-    Some(Busy {
-        vetoes,
-        http: http.zip(status),
-        players: players?.unwrap_or(false),
-        port: port?,
-        span: section.span,
-    })
 }
 
-// === impl Busy ===
+// === impl KeepAwake ===
 
-impl Busy {
-    /// Everything that is asked, at this port.
+impl KeepAwake {
+    /// All conditions, at this port.
     pub(crate) fn at(self, port: Option<u16>) -> Vec<Veto> {
         let mut vetoes = self.vetoes;
         if let (Some((path, status)), Some(port)) = (self.http, port) {
@@ -130,7 +177,7 @@ impl Busy {
         vetoes
     }
 
-    /// Something is asked at a port.
+    /// Whether a condition is checked at a port.
     pub(crate) fn needs_port(&self) -> bool {
         self.http.is_some() || self.players
     }

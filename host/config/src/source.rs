@@ -1,8 +1,8 @@
-//! The files of a configuration, and places in them.
+//! The files of a configuration, and spans of their text.
 
 use std::{fmt, ops::Range, path::PathBuf};
 
-/// A stretch of one file's text.
+/// A span of one file's text, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Span {
     /// Index of the file.
@@ -17,9 +17,9 @@ pub(crate) struct Span {
 pub(crate) struct Source {
     /// As the operator named it.
     pub(crate) path: PathBuf,
-    /// All of it.
+    /// The content.
     pub(crate) text: String,
-    /// Stretches that are never shown.
+    /// Byte ranges that are masked in quotes.
     pub(crate) secrets: Vec<Range<usize>>,
 }
 
@@ -32,24 +32,27 @@ pub struct Position {
     pub column: usize,
 }
 
-/// The line with an error in it, secrets masked.
+/// The line that a diagnostic points at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quote {
-    /// The line as it may be shown.
+    /// The line with its secrets masked.
     pub text: String,
-    /// Characters in front of the error.
+    /// Number of characters before the marked ones.
     pub indent: usize,
-    /// Characters that are the error, at least one.
+    /// Number of marked characters, at least one.
     pub width: usize,
 }
 
-/// What stands in a quote where a secret was.
+/// Replaces a secret in a quote.
 const MASK: &str = "<masked>";
 
-// === impl Place ===
+// === impl Span ===
 
 impl Span {
-    /// A place in `file`.
+    /// The start of the first file.
+    pub(crate) const START: Self = Self { file: 0, start: 0, end: 0 };
+
+    /// A span of `file`.
     pub(crate) fn new(file: usize, span: Range<usize>) -> Self {
         Self { file, start: span.start, end: span.end }
     }
@@ -57,7 +60,7 @@ impl Span {
 
 // === impl Source ===
 
-/// Without the text, which has secrets in it.
+/// Without the text, which can hold secrets.
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Source").field("path", &self.path).finish_non_exhaustive()
@@ -65,7 +68,7 @@ impl fmt::Debug for Source {
 }
 
 impl Source {
-    /// Where `offset` is for people.
+    /// The line and column of `offset`.
     pub(crate) fn position(&self, offset: usize) -> Position {
         let offset = self.border(offset);
         let start = self.line_start(offset);
@@ -73,12 +76,12 @@ impl Source {
         Position { line, column: self.text[start..offset].chars().count() + 1 }
     }
 
-    /// `file:line` for a reference from elsewhere.
+    /// `file:line` for a reference in a message.
     pub(crate) fn show(&self, span: Span) -> String {
         format!("{}:{}", self.path.display(), self.position(span.start).line)
     }
 
-    /// The line that begins the place, with the place marked.
+    /// The first line of the span, with the span marked.
     pub(crate) fn quote(&self, span: Span) -> Quote {
         let from = self.border(span.start);
         let start = self.line_start(from);

@@ -1,4 +1,4 @@
-//! A configuration as a tree of values that know their places. Several files become one tree.
+//! A configuration as a tree of values with their places. Several files become one tree.
 
 use std::{
     collections::{BTreeMap, btree_map},
@@ -8,16 +8,17 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 use crate::{
+    schema::Schema,
     secrets,
     source::{Source, Span},
 };
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) span: Span,
     pub(crate) value: Value,
-    /// Must not be shown.
+    /// Must be masked.
     pub(crate) secret: bool,
 }
 
@@ -26,10 +27,10 @@ pub(crate) struct Node {
 pub(crate) enum Value {
     Text(String),
     Integer(i128),
-    /// As it was written.
+    /// As written.
     Float(String),
     Flag(bool),
-    /// As it was written.
+    /// As written.
     Date(String),
     List(Vec<Node>),
     Table(Entries),
@@ -41,24 +42,38 @@ pub(crate) type Entries = BTreeMap<String, Entry>;
 /// A key with its value.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    /// Where the key stands.
+    /// The place of the key.
     pub(crate) key: Span,
     pub(crate) node: Node,
 }
 
-/// Something wrong at a place.
+/// An error and its place.
 pub(crate) type Finding = (Span, String);
 
-/// The words of a complaint about a key or table that a file defines twice.
+/// The message about a key or table that a file defines twice.
 pub(crate) const DEFINED_TWICE: &str = "is defined twice";
 
-/// Parses one file and notes its secrets in it. What can be understood in spite of errors is
-/// handed on.
-pub(crate) fn parse(file: usize, source: &mut Source, errors: &mut Vec<Finding>) -> Entries {
+/// One file being parsed.
+struct Parser<'s> {
+    file: usize,
+    root: &'s Schema,
+    /// The keys above the value being parsed.
+    path: Vec<String>,
+    /// The values that must not be shown.
+    secrets: Vec<Range<usize>>,
+}
+
+/// Parses one file and notes its secrets in it. The valid parts of a file with errors are returned.
+pub(crate) fn parse(
+    file: usize,
+    source: &mut Source,
+    root: &Schema,
+    errors: &mut Vec<Finding>,
+) -> Entries {
     let (table, syntax_errors) = DeTable::parse_recoverable(&source.text);
-    let mut path = Vec::new();
-    let mut found = Vec::new();
-    let entries = entries(file, table.into_inner(), &mut path, &mut found);
+    let mut parser = Parser { file, root, path: Vec::new(), secrets: Vec::new() };
+    let entries = parser.entries(table.into_inner());
+    let mut found = parser.secrets;
     entries.values().for_each(|entry| secrets_in_urls(&source.text, &entry.node, &mut found));
     for error in &syntax_errors {
         let span = error.span().unwrap_or(0..0);
@@ -72,7 +87,7 @@ pub(crate) fn parse(file: usize, source: &mut Source, errors: &mut Vec<Finding>)
     entries
 }
 
-/// Notes the parts of the URLs below a node that must not be shown.
+/// Notes the parts of the URLs below a node that must be masked.
 fn secrets_in_urls(source: &str, node: &Node, found: &mut Vec<Range<usize>>) {
     match &node.value {
         Value::Text(text) if !node.secret => {
@@ -86,8 +101,7 @@ fn secrets_in_urls(source: &str, node: &Node, found: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Puts the tables of several files together: lists are joined, named things come from any file
-/// but each from one only.
+/// Merges the tables of several files: lists are joined, and each named table comes from one file.
 pub(crate) fn merge(files: Vec<Entries>, sources: &[Source], errors: &mut Vec<Finding>) -> Entries {
     let mut all = Entries::new();
     for (key, entry) in files.into_iter().flatten() {
@@ -127,51 +141,42 @@ fn join(name: &str, held: &mut Entry, entry: Entry, sources: &[Source], errors: 
     }
 }
 
-fn entries(
-    file: usize,
-    table: DeTable<'_>,
-    path: &mut Vec<String>,
-    secrets: &mut Vec<Range<usize>>,
-) -> Entries {
-    let mut entries = Entries::new();
-    for (key, value) in table {
-        let span = Span::new(file, key.span());
-        let name = key.into_inner().into_owned();
-        path.push(name.clone());
-        let node = node(file, value.span(), value.into_inner(), path, secrets);
-        path.pop();
-        entries.insert(name, Entry { key: span, node });
-    }
-    entries
-}
+// === impl Parser ===
 
-fn node(
-    file: usize,
-    range: Range<usize>,
-    value: DeValue<'_>,
-    path: &mut Vec<String>,
-    secrets: &mut Vec<Range<usize>>,
-) -> Node {
-    let span = Span::new(file, range.clone());
-    let mut secret = false;
-    let value = match value {
-        DeValue::Table(table) => Value::Table(entries(file, table, path, secrets)),
-        DeValue::Array(array) => Value::List(
-            array
-                .into_iter()
-                .map(|item| node(file, item.span(), item.into_inner(), path, secrets))
-                .collect(),
-        ),
-        other => {
-            let value = scalar(other);
-            secret = secrets::is_secret(path, &value);
-            if secret {
-                secrets.push(range);
-            }
-            value
+impl Parser<'_> {
+    fn entries(&mut self, table: DeTable<'_>) -> Entries {
+        let mut entries = Entries::new();
+        for (key, value) in table {
+            let span = Span::new(self.file, key.span());
+            let name = key.into_inner().into_owned();
+            self.path.push(name.clone());
+            let node = self.node(value.span(), value.into_inner());
+            self.path.pop();
+            entries.insert(name, Entry { key: span, node });
         }
-    };
-    Node { span, value, secret }
+        entries
+    }
+
+    fn node(&mut self, range: Range<usize>, value: DeValue<'_>) -> Node {
+        let span = Span::new(self.file, range.clone());
+        let mut secret = false;
+        let value = match value {
+            DeValue::Table(table) => Value::Table(self.entries(table)),
+            DeValue::Array(array) => Value::List(
+                array.into_iter().map(|item| self.node(item.span(), item.into_inner())).collect(),
+            ),
+            other => {
+                let value = scalar(other);
+                let text = if let Value::Text(text) = &value { Some(text.as_str()) } else { None };
+                secret = self.root.is_secret(&self.path, text);
+                if secret {
+                    self.secrets.push(range);
+                }
+                value
+            }
+        };
+        Node { span, value, secret }
+    }
 }
 
 /// A value without parts; lists and tables come out empty.
@@ -197,11 +202,11 @@ fn syntax_message(source: &Source, span: Span, message: &str) -> String {
         return format!("`{text}` {DEFINED_TWICE}; keep one");
     }
     if message.contains("string values must be quoted") {
-        return "a text must stand in double quotes".to_owned();
+        return "a text must be in double quotes".to_owned();
     }
     if message.starts_with("invalid basic string") || message.starts_with("invalid literal string")
     {
-        return "this text is never closed, or holds what a text cannot hold".to_owned();
+        return "this text is not closed, or holds a character that it cannot hold".to_owned();
     }
     let message = message.strip_suffix(", expected nothing").unwrap_or(message);
     let number = message.contains("float") || message.contains("integer");

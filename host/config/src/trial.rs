@@ -12,20 +12,65 @@ use drowse_plugins::settings::ProviderSettings;
 use crate::{
     config::{ConfigDraft, close, open},
     diagnostic::{Diagnostic, Diagnostics},
-    keys::trial::TRIAL,
-    provider,
-    read::{Reader, Section},
-    values::{ABILITIES, ARGUMENTS, COMMAND_INSIDE, COUNT, DURATION, FLAG, JSON, TEXT},
+    provider::{self, ProviderTable},
+    read::{Named, Nested, Reader},
+    schema::{Table as _, table},
+    values::{Abilities, CommandInside, Count, DurationText, Flag, Json, Program, Text},
 };
 
-/// What such a file says.
+table! {
+    /// A provider, as in the router's configuration, and a target of it to test on.
+    pub(crate) struct TrialRoot("The file", secret) {
+        /// The provider: one, with the grants of the plugin under test.
+        provider: Named<ProviderTable>, required;
+        /// The target to test on.
+        test: Nested<TestTable>, required;
+    }
+}
+
+table! {
+    /// A target that may be started and stopped at will, and its properties.
+    pub(crate) struct TestTable("[test]", secret) {
+        /// Its handle.
+        target: Text, required;
+        /// Its settings for the provider.
+        settings: Json = "{}", secret;
+        /// A valid handle of a target that does not exist.
+        unknown: Text, otherwise "a made-up name";
+        /// The settings of that target.
+        unknown_settings: Json, otherwise "those of the target", secret;
+        /// Time for the platform to carry out an operation and to report it.
+        timeout: DurationText = "\"1m\"";
+        /// The grace time of stops.
+        grace: DurationText = "\"10s\"";
+        /// The provider reports addresses of the running target.
+        addresses: Flag = "true";
+        /// A command to run inside the target.
+        exec: CommandInside, otherwise "no command is run";
+        /// The exit status of `exec`.
+        exec_status: Count, otherwise "0";
+        /// A program with its arguments that stops or kills the running target without the provider:
+        /// `watch` must report it.
+        disturb: Program, otherwise "no disturbance";
+        /// Abilities of the plugin that these settings or grants leave out.
+        without: Abilities = "[]";
+        /// The target may be recreated.
+        may_recreate: Flag = "false";
+        /// The target may be removed at the end.
+        may_remove: Flag = "false";
+        /// A removed target leaves its data.
+        keep_data: Flag = "false";
+    }
+}
+
+/// The content of such a file.
 #[derive(Debug)]
 pub struct TrialFile {
     /// The provider. Its plugin is the one that the command line names.
     pub provider: ProviderSettings,
     /// The target to test on.
     pub trial: TestTarget,
-    /// A program with its arguments that changes the target behind the provider's back.
+    /// A program with its arguments that changes the target without the provider.
     pub disturb: Option<Vec<String>>,
 }
 
@@ -47,18 +92,17 @@ impl TrialFile {
     /// Reads a text as if it were the file of this name.
     pub fn parse(path: PathBuf, text: String) -> Result<Self, Diagnostics> {
         let file = path.clone();
-        let (mut r, entries, broken) = open(vec![(path, text)]);
-        let top = r.root(&entries, &TRIAL);
-        let mut found = ConfigDraft::default();
-        provider::read(&mut r, &top, &mut found);
-        if found.providers.len() > 1 {
+        let (mut r, entries, broken) = open(vec![(path, text)], TrialRoot::SCHEMA);
+        let root: TrialRoot = r.root(&entries);
+        let mut draft = ConfigDraft::default();
+        provider::read(&mut r, root.provider.value.unwrap_or_default(), &mut draft);
+        if draft.providers.len() > 1 {
             let message = "one plugin is tested at a time: keep one [provider.NAME]";
-            r.report(top.span_of("provider"), message);
+            r.report(root.provider.mark.span, message);
         }
-        let tested = top.has("test").then(|| top.table(&mut r, "test")).flatten();
-        let tested = tested.and_then(|section| test(&mut r, &section));
+        let tested = root.test.value.and_then(|table| table.trial(&mut r));
         close(r, &broken)?;
-        let provider = found.providers.into_values().find_map(|(provider, _)| provider);
+        let provider = draft.providers.into_values().find_map(|(provider, _)| provider);
         provider
             .zip(tested)
             .map(|(provider, (trial, disturb))| Self { provider, trial, disturb })
@@ -69,42 +113,34 @@ impl TrialFile {
     }
 }
 
-fn test(r: &mut Reader, section: &Section<'_>) -> Option<(TestTarget, Option<Vec<String>>)> {
-    let target = section.get(r, "target", &TEXT);
-    let settings = section.get(r, "settings", &JSON);
-    let unknown = section.find(r, "unknown", &TEXT);
-    let unknown_settings = section.find(r, "unknown-settings", &JSON);
-    let patience = section.get(r, "timeout", &DURATION);
-    let grace = section.get(r, "grace", &DURATION);
-    let addresses = section.get(r, "addresses", &FLAG);
-    let exec = section.find(r, "exec", &COMMAND_INSIDE);
-    let exec_status = section.find(r, "exec-status", &COUNT);
-    let disturb = section.find(r, "disturb", &ARGUMENTS);
-    let without = section.get(r, "without", &ABILITIES);
-    let may_recreate = section.get(r, "may-recreate", &FLAG);
-    let may_remove = section.get(r, "may-remove", &FLAG);
-    let keep_data = section.get(r, "keep-data", &FLAG);
-    if section.has("exec-status") && !section.has("exec") {
-        let message = "`exec-status` has no meaning without `exec`";
-        r.report(section.span_of("exec-status"), message);
+// === impl TestTable ===
+
+impl TestTable {
+    /// The test, and the program that disturbs it.
+    fn trial(self, r: &mut Reader) -> Option<(TestTarget, Option<Vec<String>>)> {
+        if self.exec_status.mark.written && !self.exec.mark.written {
+            let message = "`exec-status` has no meaning without `exec`";
+            r.report(self.exec_status.mark.span, message);
+        }
+        let status = i32::try_from(self.exec_status.value?.unwrap_or(0)).ok()?;
+        let settings = self.settings.value?.to_string();
+        let unknown_settings = self.unknown_settings.value?;
+        let unknown = Target {
+            handle: self.unknown.value?.unwrap_or_else(|| UNKNOWN.to_owned()),
+            settings: unknown_settings.map_or_else(|| settings.clone(), |own| own.to_string()),
+        };
+        let trial = TestTarget {
+            target: Target { handle: self.target.value?, settings },
+            unknown,
+            patience: self.timeout.value?,
+            grace: self.grace.value?,
+            addresses: self.addresses.value?,
+            exec: self.exec.value?.map(|command| (command, status)),
+            without: self.without.value?,
+            may_recreate: self.may_recreate.value?,
+            may_remove: self.may_remove.value?,
+            keep_data: self.keep_data.value?,
+        };
+        Some((trial, self.disturb.value?))
     }
-    let status = i32::try_from(exec_status?.unwrap_or(0)).ok()?;
-    let settings = settings?.to_string();
-    let unknown = Target {
-        handle: unknown?.unwrap_or_else(|| UNKNOWN.to_owned()),
-        settings: unknown_settings?.map_or_else(|| settings.clone(), |own| own.to_string()),
-    };
-    let trial = TestTarget {
-        target: Target { handle: target?, settings },
-        unknown,
-        patience: patience?,
-        grace: grace?,
-        addresses: addresses?,
-        exec: exec?.map(|command| (command, status)),
-        without: without?,
-        may_recreate: may_recreate?,
-        may_remove: may_remove?,
-        keep_data: keep_data?,
-    };
-    Some((trial, disturb?))
 }

@@ -1,6 +1,11 @@
-//! The values that single values have: texts, numbers, durations, sizes, addresses, words.
+//! The types that single values have: texts, numbers, durations, sizes, addresses, words.
 
-use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    path::PathBuf,
+    time::Duration,
+};
 
 use drowse_core::{Ability, SleepMethod};
 use drowse_proxy::settings::Protocol;
@@ -14,130 +19,158 @@ use crate::{
     units,
 };
 
+mod access;
 mod grants;
-mod life;
-mod who;
+mod lifecycle;
 
-pub(crate) use grants::is_header_name;
+pub(crate) use access::{
+    AgentPattern, AgentPatterns, BotPolicy, HeaderName, HeaderNames, Methods, PathPattern,
+    PathPatterns, RateLimit, SimilarPathsPolicy, Status,
+};
 pub(crate) use grants::{
-    ARGUMENTS, COMMAND_INSIDE, FINGERPRINTS, HEADERS, REACH, RESTART, RULES, SIGNERS, VARIABLES,
+    AddressRules, CommandInside, Fingerprints, Headers, Program, PublicKeys, RestartPolicy, Rules,
+    Variables, is_header_name,
 };
-pub(crate) use life::{ADOPT, ALARMS, NEEDS, PERCENT, POOL_NAME, PRIORITY, WINDOWS};
-pub(crate) use who::{
-    AGENT_GLOB, AGENT_GLOBS, BOTS, HEADER, HEADER_NAMES, METHODS, PATH_GLOB, PATH_GLOBS, RATE,
-    SIMILAR_PATHS, STATUS,
+pub(crate) use lifecycle::{
+    AdoptPolicy, Needs, Percent, PoolReference, Priority, Schedules, Windows,
 };
 
-/// A form by its word in the reference, what an error says was expected, and how it is read.
-macro_rules! form {
-    ($(#[$doc:meta])* $name:ident: $type:ty, $word:literal, $expected:literal, $read:expr) => {
-        $(#[$doc])*
-        pub(crate) const $name: ValueParser<$type> =
-            ValueParser { kind: Kind::Value { word: $word, expected: $expected }, read: $read };
+/// Declares a type of value: its name in the reference, the description of it in an error, and its
+/// parser.
+macro_rules! value {
+    (
+        $(#[doc = $doc:literal])*
+        $name:ident: $type:ty, $word:literal, $expected:literal, $parse:expr
+    ) => {
+        $(#[doc = $doc])*
+        pub(crate) struct $name;
+
+        impl ValueParser for $name {
+            type Value = $type;
+            const KIND: Kind = Kind::Value { word: $word, expected: $expected };
+
+            fn parse(r: &mut Reader, node: &Node) -> Option<$type> {
+                let parse: fn(&mut Reader, &Node) -> Option<$type> = $parse;
+                parse(r, node)
+            }
+        }
     };
 }
-use form;
+use value;
 
-/// A form that is one of a few words.
+/// Declares a type of value that is one of a few words.
 macro_rules! choice {
-    ($(#[$doc:meta])* $name:ident: $type:ty { $($word:literal => $value:expr),+ $(,)? }) => {
-        $(#[$doc])*
-        pub(crate) const $name: ValueParser<$type> = ValueParser {
-            kind: Kind::Choice(&[$($word),+]),
-            read: |r, node| match word(r, node, &[$($word),+])? {
-                $($word => Some($value),)+
-                _ => None,
-            },
-        };
+    (
+        $(#[doc = $doc:literal])*
+        $name:ident: $type:ty { $($word:literal => $value:expr),+ $(,)? }
+    ) => {
+        $(#[doc = $doc])*
+        pub(crate) struct $name;
+
+        impl ValueParser for $name {
+            type Value = $type;
+            const KIND: Kind = Kind::Choice(&[$($word),+]);
+
+            fn parse(r: &mut Reader, node: &Node) -> Option<$type> {
+                match word(r, node, &[$($word),+])? {
+                    $($word => Some($value),)+
+                    _ => None,
+                }
+            }
+        }
     };
 }
 use choice;
 
-form!(
+value!(
     /// Any text but the empty one.
-    TEXT: String, "text", "a text in quotes", |r, node| text(r, node, TEXT.kind)
+    Text: String, "text", "a text in quotes", |r, node| text(r, node, Text::KIND)
 );
-form!(
+value!(
+    /// A URL. Its parts are checked where it is used.
+    UrlText: String, "URL", "a URL in quotes", |r, node| text(r, node, UrlText::KIND)
+);
+value!(
     /// True or false.
-    FLAG: bool, "true or false", "true or false", |r, node| match node.value {
+    Flag: bool, "true or false", "true or false", |r, node| match node.value {
         Value::Flag(flag) => Some(flag),
-        _ => r.mismatch(node, FLAG.kind),
+        _ => r.mismatch(node, Flag::KIND),
     }
 );
-form!(
+value!(
     /// At least one of something.
-    COUNT: usize, "number", "a whole number from 1 to 1000000", |r, node| match node.value {
+    Count: usize, "number", "a whole number from 1 to 1000000", |r, node| match node.value {
         Value::Integer(number @ 1..=1_000_000) => usize::try_from(number).ok(),
-        _ => r.mismatch(node, COUNT.kind),
+        _ => r.mismatch(node, Count::KIND),
     }
 );
-form!(
+value!(
     /// A few lines, or none.
-    LINES: u32, "number", "a whole number from 0 to 100", |r, node| match node.value {
+    LineCount: u32, "number", "a whole number from 0 to 100", |r, node| match node.value {
         Value::Integer(number @ 0..=100) => u32::try_from(number).ok(),
-        _ => r.mismatch(node, LINES.kind),
+        _ => r.mismatch(node, LineCount::KIND),
     }
 );
-form!(
+value!(
     /// A TCP port.
-    PORT: u16, "port", "a port from 1 to 65535", |r, node| match node.value {
+    Port: u16, "port", "a port from 1 to 65535", |r, node| match node.value {
         Value::Integer(number @ 1..=65_535) => u16::try_from(number).ok(),
-        _ => r.mismatch(node, PORT.kind),
+        _ => r.mismatch(node, Port::KIND),
     }
 );
-form!(
+value!(
     /// A time longer than nothing.
-    DURATION: Duration, "duration", "a duration such as \"10m\", \"1h30m\" or \"500ms\"", duration
+    DurationText: Duration, "duration", "a duration such as \"10m\", \"1h30m\" or \"500ms\"", duration
 );
-form!(
+value!(
     /// A duration, or never.
-    IDLE: Option<Duration>,
+    DurationOrNever: Option<Duration>,
     "duration or `never`",
     "a duration such as \"10m\", or \"never\"",
     |r, node| match &node.value {
         Value::Text(text) if text == "never" => Some(None),
         Value::Text(_) => duration(r, node).map(Some),
-        Value::Integer(_) => r.mismatch(node, DURATION.kind),
-        _ => r.mismatch(node, IDLE.kind),
+        Value::Integer(_) => r.mismatch(node, DurationText::KIND),
+        _ => r.mismatch(node, DurationOrNever::KIND),
     }
 );
-form!(
+value!(
     /// Bytes, at least one.
-    SIZE: u64, "size", "a size such as \"64MiB\" or \"16MB\"", |r, node| match &node.value {
+    Size: u64, "size", "a size such as \"64MiB\" or \"16MB\"", |r, node| match &node.value {
         Value::Text(text) => match units::size(text) {
-            Ok(0) => r.refuse(node, "nothing fits in no bytes at all"),
+            Ok(0) => r.refuse(node, "must be greater than zero, for example 64MiB"),
             Ok(bytes) => Some(bytes),
             Err(why) => r.refuse(node, format!("\"{text}\" is not a size: {why}")),
         },
-        _ => r.mismatch(node, SIZE.kind),
+        _ => r.mismatch(node, Size::KIND),
     }
 );
-form!(
+value!(
     /// A path; a relative one starts at its file's directory.
-    PATH: PathBuf, "path", "a path in quotes", |r, node| {
-        let path = text(r, node, PATH.kind)?;
+    FilePath: PathBuf, "path", "a path in quotes", |r, node| {
+        let path = text(r, node, FilePath::KIND)?;
         Some(r.directory(node.span).join(path))
     }
 );
-form!(
+value!(
     /// Paths, at least one.
-    PATHS: Vec<PathBuf>, "list of paths", "a list of paths such as [\"/opt/cni/bin\"]", |r, node| {
+    FilePaths: Vec<PathBuf>, "list of paths", "a list of paths such as [\"/opt/cni/bin\"]", |r, node| {
         match &node.value {
             Value::List(items) if items.is_empty() => {
                 r.refuse(node, "the list is empty; name a directory")
             }
-            Value::List(items) => each(items, |item| (PATH.read)(r, item)),
-            _ => r.mismatch(node, PATHS.kind),
+            Value::List(items) => each(items, |item| FilePath::parse(r, item)),
+            _ => r.mismatch(node, FilePaths::KIND),
         }
     }
 );
-form!(
+value!(
     /// An address to listen on.
-    ADDRESS: SocketAddr,
+    BindAddress: SocketAddr,
     "address",
     "an address with a port such as \"0.0.0.0:8080\" or \"[::]:8080\"",
     |r, node| {
-        let text = text(r, node, ADDRESS.kind)?;
+        let text = text(r, node, BindAddress::KIND)?;
         if let Ok(address) = text.parse() {
             return Some(address);
         }
@@ -153,17 +186,16 @@ form!(
         )
     }
 );
-form!(
+value!(
     /// Networks, or single addresses.
-    NETWORKS: Vec<IpNet>,
+    Networks: Vec<IpNet>,
     "list of networks",
     "a list of networks such as [\"10.0.0.0/8\", \"127.0.0.1\"]",
     |r, node| {
-        let Value::List(items) = &node.value else { return r.mismatch(node, NETWORKS.kind) };
-        each(items, |item| {
-            let text = text(r, item, TEXT.kind)?;
+        list(r, node, Networks::KIND, |r, item| {
+            let text = text(r, item, Text::KIND)?;
             let network = text.parse().ok();
-            network.or_else(|| Some(IpNet::from(text.parse::<std::net::IpAddr>().ok()?))).or_else(
+            network.or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?))).or_else(
                 || {
                     let text = text.escape_debug();
                     r.refuse(item, format!("\"{text}\" is not a network such as \"10.0.0.0/8\""))
@@ -172,22 +204,20 @@ form!(
         })
     }
 );
-form!(
+value!(
     /// Texts.
-    WORDS: Vec<String>, "list of texts", "a list of texts such as [\"a\", \"b\"]", |r, node| {
-        let Value::List(items) = &node.value else { return r.mismatch(node, WORDS.kind) };
-        each(items, |item| text(r, item, TEXT.kind))
+    Texts: Vec<String>, "list of texts", "a list of texts such as [\"a\", \"b\"]", |r, node| {
+        list(r, node, Texts::KIND, |r, item| text(r, item, Text::KIND))
     }
 );
-form!(
+value!(
     /// What a provider may be unable to do.
-    ABILITIES: Vec<Ability>,
+    Abilities: Vec<Ability>,
     "list of abilities",
     "a list of abilities such as [\"pause\", \"exec\"]",
     |r, node| {
-        let Value::List(items) = &node.value else { return r.mismatch(node, ABILITIES.kind) };
-        each(items, |item| {
-            let word = text(r, item, TEXT.kind)?;
+        list(r, node, Abilities::KIND, |r, item| {
+            let word = text(r, item, Text::KIND)?;
             let ability = serde_json::from_value(word.as_str().into());
             ability.map_or_else(
                 |_| {
@@ -200,27 +230,27 @@ form!(
         })
     }
 );
-form!(
+value!(
     /// One status, or a range of them.
-    STATUSES: RangeInclusive<u16>,
+    Statuses: RangeInclusive<u16>,
     "status or range",
     "a status such as 200 or a range such as \"200-399\"",
     statuses
 );
-form!(
+value!(
     /// A table that goes to a plugin as it is.
-    JSON: serde_json::Value, "table", "a table", |r, node| match node.value {
+    Json: serde_json::Value, "table", "a table", |r, node| match node.value {
         Value::Table(_) => json(r, node),
-        _ => r.mismatch(node, JSON.kind),
+        _ => r.mismatch(node, Json::KIND),
     }
 );
 choice!(
     /// What a listener speaks.
-    PROTOCOL: Protocol { "http" => Protocol::Http }
+    ProtocolName: Protocol { "http" => Protocol::Http }
 );
 choice!(
     /// What a visitor gets while a workload wakes.
-    WAITING: Waiting {
+    WaitingMode: Waiting {
         "auto" => Waiting::Auto,
         "page" => Waiting::Page,
         "hold" => Waiting::Hold,
@@ -229,7 +259,7 @@ choice!(
 );
 choice!(
     /// How a workload is put to sleep.
-    SLEEP_METHOD: SleepMethod {
+    Method: SleepMethod {
         "stop" => SleepMethod::Stop,
         "pause" => SleepMethod::Pause,
         "kill" => SleepMethod::Kill,
@@ -238,19 +268,32 @@ choice!(
 
 choice!(
     /// How a light sleep becomes a deeper one.
-    DEEPER_METHOD: SleepMethod {
+    DeepMethod: SleepMethod {
         "stop" => SleepMethod::Stop,
         "kill" => SleepMethod::Kill,
     }
 );
 
-/// Reads every item, so that every error is noted; `None` when there was one.
+/// Parses the items of a list, or reports that the value is none.
+fn list<T>(
+    r: &mut Reader,
+    node: &Node,
+    kind: Kind,
+    mut item: impl FnMut(&mut Reader, &Node) -> Option<T>,
+) -> Option<Vec<T>> {
+    match &node.value {
+        Value::List(items) => each(items, |node| item(r, node)),
+        _ => r.mismatch(node, kind),
+    }
+}
+
+/// Parses every item, so that every error is reported; `None` if there was one.
 fn each<'n, T>(items: &'n [Node], read: impl FnMut(&'n Node) -> Option<T>) -> Option<Vec<T>> {
     let read: Vec<Option<T>> = items.iter().map(read).collect();
     read.into_iter().collect()
 }
 
-/// A text that is not empty; `kind` is what an error says was expected.
+/// A text that is not empty; an error names `kind` as what was expected.
 fn text(r: &mut Reader, node: &Node, kind: Kind) -> Option<String> {
     match &node.value {
         Value::Text(text) if text.trim().is_empty() => r.refuse(node, "the text is empty"),
@@ -261,9 +304,9 @@ fn text(r: &mut Reader, node: &Node, kind: Kind) -> Option<String> {
 }
 
 fn duration(r: &mut Reader, node: &Node) -> Option<Duration> {
-    let Value::Text(text) = &node.value else { return r.mismatch(node, DURATION.kind) };
+    let Value::Text(text) = &node.value else { return r.mismatch(node, DurationText::KIND) };
     match units::duration(text) {
-        Ok(Duration::ZERO) => r.refuse(node, "a duration of nothing"),
+        Ok(Duration::ZERO) => r.refuse(node, "must be greater than zero, for example 15s"),
         Ok(duration) => Some(duration),
         Err(why) => r.refuse(node, format!("\"{}\" is not a duration: {why}", text.escape_debug())),
     }
@@ -298,7 +341,7 @@ fn statuses(r: &mut Reader, node: &Node) -> Option<RangeInclusive<u16>> {
     };
     match range.filter(fits) {
         Some(range) => Some(range),
-        None => r.mismatch(node, STATUSES.kind),
+        None => r.mismatch(node, Statuses::KIND),
     }
 }
 

@@ -3,37 +3,88 @@
 use std::sync::Arc;
 
 use drowse_core::{
-    ProviderName, ReadyCheck, SleepMethod, StopOptions, Target, WakePlan, WorkloadName,
-    WorkloadSpec,
+    ProviderName, ReadyCheck, SleepMethod, StopOptions, Target, WorkloadName, WorkloadSpec,
 };
 use drowse_routes::{Auth, WakeRules};
 
 use crate::{
     auth,
     config::ConfigDraft,
-    duplicate_targets, pool,
-    read::{Reader, Section},
-    ready::{self, Check, Ready, Request},
-    schema::nearest,
-    sleep::{self, Busy},
+    duplicate_targets,
+    pool::{self, MembershipKeys},
+    read::{Nested, Reader},
+    ready::{Check, Ready, ReadyTable, Request},
+    root::Root,
+    schema::{nearest, table},
+    sleep::{DeepSleepTable, KeepAwake, KeepAwakeTable, SleepTable},
     source::Span,
-    values::{ADOPT, ALARMS, DURATION, IDLE, JSON, NEEDS, TEXT, WINDOWS},
-    wake,
+    values::{
+        AdoptPolicy, DurationOrNever, Flag, Json, Needs, PoolReference, Priority, Size, Text,
+        Windows,
+    },
+    wake::WorkloadWakeTable,
 };
+
+table! {
+    /// One thing that sleeps and wakes. You choose its name, which stays when its container is
+    /// recreated.
+    pub(crate) struct WorkloadTable("[workload.NAME]") {
+        /// The provider that starts and stops it.
+        provider: Text, required;
+        /// The provider's name for it: a container's name, a command's name.
+        target: Text, otherwise "the workload's name";
+        /// Settings for this provider; `drowse plugin inspect` lists them.
+        settings: Json = "{}", secret;
+        /// Sleeps after this time without visits, or `never`.
+        idle: DurationOrNever = "\"10m\"";
+        /// How it is put to sleep.
+        sleep: Nested<SleepTable> = "{}";
+        /// When it is ready, so that visitors are let in.
+        ready: Nested<ReadyTable>, otherwise "`{ http = \"/\" }` when a route leads to it, else `{ started = true }`";
+        /// When and how its light sleep becomes a deeper one.
+        deep_sleep: Nested<DeepSleepTable>, otherwise "one kind of sleep";
+        /// Conditions that keep it awake without visitors.
+        keep_awake_if: Nested<KeepAwakeTable> = "{}";
+        /// How it is woken, and by whom.
+        wake: Nested<WorkloadWakeTable> = "{}";
+        /// What happens when it is found running though the router did not start it. `keep` serves it,
+        /// and its idle time begins when the first visitor has left; `sleep` serves it, and the idle time
+        /// begins at once; `ignore` leaves it alone until a visitor needs it.
+        adopt: AdoptPolicy = "\"keep\"";
+        /// Other workloads that must be awake before this one is started, and for as long as it is awake:
+        /// names, or `{ workload = "db", until = "started" }`. `until` is `healthy` (ready by its own
+        /// check), `started` (reported as running by the provider) or `completed` (a job that has run).
+        /// The `depends_on` of a compose project counts, too.
+        needs: Needs = "[]";
+        /// The `[pool.NAME]` whose capacity it shares.
+        pool: PoolReference, otherwise "no limit";
+        /// Precedence in its pool: a higher one is let in first and put to sleep last.
+        priority: Priority, otherwise "0";
+        /// It is never put to sleep to make room for another.
+        pinned: Flag, otherwise "false";
+        /// Memory that it takes of its pool.
+        memory: Size, otherwise "what the provider measures once it runs";
+        /// Times in which it is awake regardless of visitors, such as
+        /// `["mon-fri 08:00-18:00 Europe/Berlin"]`.
+        awake_during: Windows = "[]";
+        /// How visitors authenticate on its routes: the name of an `[auth.NAME]`.
+        auth: Text, otherwise "none";
+    }
+}
 
 /// A workload before its routes are known.
 pub(crate) struct Draft {
     pub(crate) spec: WorkloadSpec,
-    /// Who may wake it, unless a route says otherwise.
+    /// Who may wake it, unless a route overrides that.
     pub(crate) rules: Arc<WakeRules>,
-    /// How visitors authenticate, unless a route says otherwise.
+    /// How visitors authenticate, unless a route overrides that.
     pub(crate) auth: Option<Arc<Auth>>,
     ready: Ready,
-    busy: Option<Busy>,
+    keep_awake: Option<KeepAwake>,
     pub(crate) spans: Spans,
 }
 
-/// Where a workload names others.
+/// Where the keys of a workload are written.
 pub(crate) struct Spans {
     provider: Span,
     pub(crate) target: Span,
@@ -43,46 +94,44 @@ pub(crate) struct Spans {
     pub(crate) awake: Span,
 }
 
-/// Reads every workload.
-pub(crate) fn read(r: &mut Reader, top: &Section<'_>, found: &mut ConfigDraft) {
-    for (name, section) in top.named(r, "workload") {
-        let name = WorkloadName::parse(name)
-            .map_err(|error| r.report(section.span, error.to_string()))
-            .ok();
-        let auth = auth::named(r, &section, found, None);
-        let draft = workload(r, &section, name.clone(), auth);
+/// Reads all workloads.
+pub(crate) fn read(r: &mut Reader, root: &mut Root, config: &mut ConfigDraft) {
+    for (name, table) in root.workload.value.take().flatten().unwrap_or_default() {
+        let span = table.heading.span;
+        let name =
+            WorkloadName::parse(&name).map_err(|error| r.report(span, error.to_string())).ok();
+        let draft = table.draft(r, name.clone(), config);
         if let Some(name) = name {
-            found.workloads.insert(name, (draft, section.span));
+            config.workloads.insert(name, (draft, span));
         }
     }
 }
 
-/// Checks that the providers exist, and gives each workload the readiness its routes call for.
-pub(crate) fn settle(r: &mut Reader, found: &mut ConfigDraft) {
-    duplicate_targets::refuse(r, found);
-    for (name, (draft, _)) in &mut found.workloads {
+/// Checks that the providers exist, and gives each workload the port of its first route for its checks.
+pub(crate) fn settle(r: &mut Reader, config: &mut ConfigDraft) {
+    duplicate_targets::report(r, config);
+    for (name, (draft, _)) in &mut config.workloads {
         let Some(draft) = draft else { continue };
-        if !found.providers.contains_key(&draft.spec.provider) {
-            let known = found.providers.keys().map(ProviderName::as_str);
+        if !config.providers.contains_key(&draft.spec.provider) {
+            let known = config.providers.keys().map(ProviderName::as_str);
             let provider = draft.spec.provider.as_str();
             let advice = unknown("provider", provider, known);
             r.report(draft.spans.provider, format!("there is no provider `{provider}`; {advice}"));
         }
-        let routed = found.routes.iter().find(|(route, _)| route.workload == *name);
+        let routed = config.routes.iter().find(|(route, _)| route.workload == *name);
         let routed = routed.map(|(route, _)| route.port);
         let mut port_at = |port: Option<u16>, span: Span, key: &str| {
             let port = port.or(routed);
-            if port.is_none() && !found.broken_routes {
-                let message =
-                    format!("no route leads to `{name}`, so its `{key}` needs a `port` to look at");
+            if port.is_none() && !config.broken_routes {
+                let message = format!("no route leads to `{name}`, so its `{key}` needs a `port`");
                 r.report(span, message);
             }
             port
         };
-        let check = match (std::mem::replace(&mut draft.ready, Ready::Usual), routed) {
+        let check = match (std::mem::replace(&mut draft.ready, Ready::Default), routed) {
             (Ready::Without(check), _) => Some(check),
-            (Ready::Usual, None) => Some(ReadyCheck::Started),
-            (Ready::Usual, Some(port)) => Some(Check::Http(Request::get("/")).at(port)),
+            (Ready::Default, None) => Some(ReadyCheck::Started),
+            (Ready::Default, Some(port)) => Some(Check::Http(Request::get("/")).at(port)),
             (Ready::At { port, span, check }, _) => {
                 port_at(port, span, "ready").map(|port| check.at(port))
             }
@@ -90,25 +139,25 @@ pub(crate) fn settle(r: &mut Reader, found: &mut ConfigDraft) {
         if let Some(check) = check {
             draft.spec.ready = check;
         }
-        if let Some(busy) = draft.busy.take() {
-            let port = match busy.needs_port() {
-                true => port_at(busy.port, busy.span, "keep-awake-if"),
+        if let Some(keep_awake) = draft.keep_awake.take() {
+            let port = match keep_awake.needs_port() {
+                true => port_at(keep_awake.port, keep_awake.span, "keep-awake-if"),
                 false => None,
             };
-            draft.spec.vetoes = busy.at(port);
+            draft.spec.vetoes = keep_awake.at(port);
         }
     }
-    pool::settle(r, found);
-    last_words(found);
+    pool::settle(r, config);
+    end_as_stopped(config);
 }
 
-/// A process that ends with the router ends as its workload is stopped. The target of a workload is
-/// the name of its command where its provider runs commands.
-fn last_words(found: &mut ConfigDraft) {
-    for (draft, _) in found.workloads.values() {
+/// Gives each granted program the stop options of its workload, for the end of the router. If a provider
+/// runs commands, the target of a workload is the name of its command.
+fn end_as_stopped(config: &mut ConfigDraft) {
+    for (draft, _) in config.workloads.values() {
         let Some(spec) = draft.as_ref().map(|draft| &draft.spec) else { continue };
         let plan = spec.deeper.as_ref().map_or(&spec.sleep, |deeper| &deeper.plan);
-        let provider = found.providers.get_mut(&spec.provider);
+        let provider = config.providers.get_mut(&spec.provider);
         let provider = provider.and_then(|(settings, _)| settings.as_mut());
         let command = provider.and_then(|it| it.commands.get_mut(&spec.target.handle));
         if let (Some(command), SleepMethod::Stop) = (command, plan.method) {
@@ -117,7 +166,7 @@ fn last_words(found: &mut ConfigDraft) {
     }
 }
 
-/// What to do about a name that nobody bears.
+/// Advice about a name that is not defined.
 pub(crate) fn unknown<'k>(
     what: &str,
     name: &str,
@@ -134,72 +183,74 @@ pub(crate) fn unknown<'k>(
     }
 }
 
-fn workload(
-    r: &mut Reader,
-    section: &Section<'_>,
-    name: Option<WorkloadName>,
-    auth: Option<Option<Arc<Auth>>>,
-) -> Option<Draft> {
-    let span = section.span_of("provider");
-    let provider =
-        section.get(r, "provider", &TEXT).and_then(|text| match ProviderName::parse(&text) {
+// === impl WorkloadTable ===
+
+impl WorkloadTable {
+    fn draft(
+        self,
+        r: &mut Reader,
+        name: Option<WorkloadName>,
+        config: &ConfigDraft,
+    ) -> Option<Draft> {
+        let auth = auth::resolve(r, self.auth, config, None);
+        let provider = self.provider.value.and_then(|text| match ProviderName::parse(&text) {
             Ok(name) => Some(name),
             Err(error) => {
-                r.report(span, error.to_string());
+                r.report(self.provider.mark.span, error.to_string());
                 None
             }
         });
-    let target = section.span_of("target");
-    let handle = section.find(r, "target", &TEXT);
-    let settings = section.get(r, "settings", &JSON);
-    let idle = section.get(r, "idle", &IDLE);
-    let sleep = section.table(r, "sleep").and_then(|section| sleep::sleep(r, &section));
-    let deeper = sleep::deeper(r, section, sleep.as_ref());
-    let busy = sleep::busy(r, section);
-    let ready = ready::read(r, section);
-    let adopt = section.get(r, "adopt", &ADOPT);
-    let needs = section.get(r, "needs", &NEEDS);
-    let pool = pool::membership(r, section);
-    let awake = section.get(r, "awake-during", &WINDOWS);
-    let wake = section.table(r, "wake").and_then(|section| {
-        let timeout = section.get(r, "timeout", &DURATION);
-        let cooldown = section.get(r, "cooldown", &DURATION);
-        let alarms = section.get(r, "at", &ALARMS);
-        let rules = wake::of_workload(r, &section);
-        Some((WakePlan { timeout: timeout?, cooldown: cooldown? }, alarms?, Arc::new(rules?)))
-    });
-    let name = name?;
-    let (wake, alarms, rules) = wake?;
-    Some(Draft {
-        spec: WorkloadSpec {
-            provider: provider?,
-            target: Target {
-                handle: handle?.unwrap_or_else(|| name.as_str().to_owned()),
-                settings: settings?.to_string(),
+        let sleep = self.sleep.value.and_then(|table| table.settings(r));
+        let deeper = self.deep_sleep.value.and_then(|table| match table {
+            Some(table) => table.settings(r, sleep.as_ref()).map(Some),
+            None => Some(None),
+        });
+        let keep_awake = self.keep_awake_if.value.and_then(|table| table.settings(r));
+        let ready = self.ready.value.and_then(|table| match table {
+            Some(table) => table.settings(r),
+            None => Some(Ready::Default),
+        });
+        let spans = Spans {
+            provider: self.provider.mark.span,
+            target: self.target.mark.span,
+            needs: self.needs.value.iter().flatten().map(|(_, span)| *span).collect(),
+            pool: self.pool.mark.span,
+            awake: self.awake_during.mark.span,
+        };
+        let membership = MembershipKeys {
+            pool: self.pool,
+            priority: self.priority,
+            pinned: self.pinned,
+            memory: self.memory,
+        };
+        let pool = membership.settings(r);
+        let wake = self.wake.value.and_then(|table| table.settings(r));
+        let (name, wake) = (name?, wake?);
+        Some(Draft {
+            spec: WorkloadSpec {
+                provider: provider?,
+                target: Target {
+                    handle: self.target.value?.unwrap_or_else(|| name.as_str().to_owned()),
+                    settings: self.settings.value?.to_string(),
+                },
+                name,
+                idle: self.idle.value?,
+                sleep: sleep?,
+                deeper: deeper?,
+                vetoes: Vec::new(),
+                ready: ReadyCheck::Started,
+                wake: wake.plan,
+                adopt: self.adopt.value?,
+                needs: self.needs.value?.into_iter().map(|(need, _)| need).collect(),
+                pool: pool?,
+                awake: self.awake_during.value?,
+                alarms: wake.alarms,
             },
-            name,
-            idle: idle?,
-            sleep: sleep?,
-            deeper: deeper?,
-            vetoes: Vec::new(),
-            ready: ReadyCheck::Started,
-            wake,
-            adopt: adopt?,
-            needs: needs?,
-            pool: pool?,
-            awake: awake?,
-            alarms,
-        },
-        rules,
-        auth: auth?,
-        ready: ready?,
-        busy: Some(busy?),
-        spans: Spans {
-            provider: span,
-            target,
-            needs: section.spans_in("needs"),
-            pool: section.span_of("pool"),
-            awake: section.span_of("awake-during"),
-        },
-    })
+            rules: wake.rules,
+            auth: auth?,
+            ready: ready?,
+            keep_awake: Some(keep_awake?),
+            spans,
+        })
+    }
 }

@@ -320,7 +320,7 @@ fn limits_of_all_plugins_are_read() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("drowse.toml");
     std::fs::write(&file, format!("idel = 10m\n{text}compile-memory = 7\n")).unwrap();
-    let paths = Paths::named(&file, &DefaultPaths::default()).unwrap();
+    let paths = Paths::load(&file, &DefaultPaths::default()).unwrap();
     assert_eq!(paths.plugin_limits, limits);
 }
 
@@ -331,7 +331,7 @@ fn paths_are_found_in_a_broken_configuration() {
                   require-signatures = true\nplugin-keys = [\"RWnone\"]\n[[[\n";
     std::fs::write(directory.path().join("a.toml"), broken).unwrap();
     std::fs::write(directory.path().join("b.toml"), "plugin-dir = \"mine\"\n[provider").unwrap();
-    let paths = Paths::named(directory.path(), &DefaultPaths::default()).unwrap();
+    let paths = Paths::load(directory.path(), &DefaultPaths::default()).unwrap();
     assert_eq!(paths.control, directory.path().join("my.sock"));
     assert_eq!(paths.cache, Path::new("/my/cache"));
     assert_eq!(paths.plugins, directory.path().join("mine"));
@@ -346,18 +346,18 @@ fn paths_that_a_configuration_does_not_name_are_the_usual_ones() {
     let file = directory.path().join("drowse.toml");
     std::fs::write(&file, "threads = [[[\n").unwrap();
     let root = DefaultPaths { root: true, ..DefaultPaths::default() };
-    let paths = Paths::named(&file, &root).unwrap();
+    let paths = Paths::load(&file, &root).unwrap();
     assert_eq!(paths.control, Path::new("/run/drowse/control.sock"));
     assert_eq!(paths.plugins, Path::new("/var/lib/drowse/plugins"));
     std::fs::create_dir(directory.path().join("plugins")).unwrap();
-    let paths = Paths::named(&file, &root).unwrap();
+    let paths = Paths::load(&file, &root).unwrap();
     assert_eq!(paths.plugins, directory.path().join("plugins"));
 }
 
 #[test]
 fn a_configuration_that_cannot_be_read_names_no_paths() {
     let directory = tempfile::tempdir().unwrap();
-    let missing = Paths::named(&directory.path().join("no.toml"), &DefaultPaths::default());
+    let missing = Paths::load(&directory.path().join("no.toml"), &DefaultPaths::default());
     assert!(missing.unwrap_err().to_string().contains("no.toml"));
 }
 

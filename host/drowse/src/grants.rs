@@ -1,4 +1,4 @@
-//! What a plugin asks for beside what it is granted.
+//! Compares what a plugin requires with what it is granted.
 
 use std::{
     collections::BTreeMap,
@@ -8,18 +8,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use drowse_config::Item;
 use drowse_core::Ability;
 use drowse_plugins::{
     CommandWish, EndpointWish, NetworkWish, PluginInfo,
     grants::{Policy, Rule, USUAL_NETWORK, line_to_add, network_line, toml_key, toml_string},
-    settings::{EndpointGrant, ProviderSettings, Secret, Transport, Trust},
+    settings::{
+        CommandGrant, EndpointGrant, NetworkGrant, ProviderSettings, Secret, Transport, Trust,
+    },
 };
 use serde_json::Value;
 
 #[cfg(test)]
 mod tests;
 
-/// What the plugin needs and is not granted; each with what to write.
+/// Requirements of the plugin that are not granted, each with the line to add.
 pub(crate) fn missing(info: &PluginInfo, settings: &ProviderSettings) -> Vec<String> {
     let provider = toml_key(settings.name.as_str());
     let endpoints = info
@@ -47,7 +50,7 @@ pub(crate) fn missing(info: &PluginInfo, settings: &ProviderSettings) -> Vec<Str
     let is_named = !named.is_empty();
     let networks = info.networks.iter().filter_map(|wish| {
         let granted = match wish.name.as_str() {
-            // It is told already which one it is.
+            // The missing network is reported by its name.
             "*" => !settings.networks.is_empty() || is_named,
             name => settings.networks.contains_key(name),
         };
@@ -57,7 +60,7 @@ pub(crate) fn missing(info: &PluginInfo, settings: &ProviderSettings) -> Vec<Str
     endpoints.chain(commands).chain(networks).chain(named).collect()
 }
 
-/// The networks that these settings, the provider's or a workload's, name and that are not granted.
+/// Networks that are named in settings of the provider or a workload and not granted.
 pub(crate) fn missing_networks(
     info: &PluginInfo,
     settings: &ProviderSettings,
@@ -85,8 +88,7 @@ fn unattached(
     )
 }
 
-/// The endpoint that an ability needs, if it is not granted: an optional one that is named like the
-/// ability.
+/// The endpoint that an ability needs, if it is not granted: an optional one with the name of the ability.
 pub(crate) fn missing_for(
     info: &PluginInfo,
     settings: &ProviderSettings,
@@ -112,18 +114,18 @@ fn ungranted(info: &PluginInfo, settings: &ProviderSettings, wish: &EndpointWish
     )
 }
 
-/// What looks wrong now with the way to a place, and with what it is shown.
-fn way(place: &str, grant: &EndpointGrant, warnings: &mut Vec<String>) {
+/// What looks wrong now with a connection and its credentials.
+fn connection_warnings(grant: &EndpointGrant) -> Vec<String> {
+    let mut warnings = Vec::new();
     match &grant.transport {
         Transport::Unix(path) if !path.exists() => {
-            warnings.push(format!("{place}: there is no socket {} now", path.display()));
+            warnings.push(format!("there is no socket {} now", path.display()));
         }
         Transport::Https { trust, identity, .. } => {
             let ca = if let Trust::Ca(path) = trust { Some(("ca", path)) } else { None };
             let own = identity.iter().flat_map(|it| [("cert", &it.certificate), ("key", &it.key)]);
-            let warning = |(key, path): (&str, &PathBuf)| {
-                Some(format!("{place}: `{key}` {}", unreadable(path)?))
-            };
+            let warning =
+                |(key, path): (&str, &PathBuf)| Some(format!("`{key}`: {}", unreadable(path)?));
             warnings.extend(ca.into_iter().chain(own).filter_map(warning));
         }
         _ => {}
@@ -136,11 +138,12 @@ fn way(place: &str, grant: &EndpointGrant, warnings: &mut Vec<String>) {
             Secret::File { path, .. } => unreadable(path),
             _ => None,
         };
-        warnings.extend(why.map(|why| format!("{place}: header `{header}`: {why}")));
+        warnings.extend(why.map(|why| format!("header `{header}`: {why}")));
     }
+    warnings
 }
 
-/// What the rules of a grant leave open, or cannot say.
+/// Rules of a grant that are missing or allow too much.
 fn open_rules(
     info: &PluginInfo,
     settings: &ProviderSettings,
@@ -148,17 +151,17 @@ fn open_rules(
     grant: &EndpointGrant,
     warnings: &mut Vec<String>,
 ) {
-    let name = &wish.name;
     let own = settings.settings.as_object().into_iter().flat_map(|held| held.keys());
     let followed = own.filter(|key| wish.rules_follow.contains(key)).collect::<Vec<_>>();
     if let (None, Some(setting)) = (&grant.rules, followed.first()) {
         let rules: Vec<_> = wish.rules.iter().map(|rule| toml_string(rule)).collect();
         warnings.push(format!(
-            "endpoint `{name}`: what is sent there follows the setting `{setting}`, and the endpoint \
-             has no `rules`, so those hold that plugin `{}` asks for without it; write yours in [{}]: \
-             rules = [{}]",
+            "its requests depend on the setting `{setting}`, and it has no `rules`, so those apply that \
+             plugin `{}` requires without the setting; write yours in \
+             [provider.{}.endpoint.{}]: rules = [{}]",
             info.name,
-            format_args!("provider.{}.endpoint.{}", toml_key(settings.name.as_str()), toml_key(name)),
+            toml_key(settings.name.as_str()),
+            toml_key(&wish.name),
             rules.join(", "),
         ));
     }
@@ -169,15 +172,14 @@ fn open_rules(
     let open = rules.filter(|rule| rule.parse().is_ok_and(|rule: Rule| rule.allows_any_query()));
     warnings.extend(open.map(|rule| {
         format!(
-            "endpoint `{name}`: the router adds credentials there, and rule {rule:?} lets any query \
-             pass with them; write the keys that are needed in the place of `?*`, such as \
-             `?limit=*&type=vm`"
+            "the router adds credentials there, and rule {rule:?} lets any query pass with them; \
+             replace `?*` by the required keys, such as `?limit=*&type=vm`"
         )
     }));
 }
 
-/// The rules that the plugin asks for and the grant does not give. That may be on purpose: what needs
-/// them is then refused. Which ones it needs nobody knows where a setting that they follow is written.
+/// Rules that the plugin requires and the grant lacks. That may be intended: requests that need them are
+/// refused. Unknown if they depend on a setting that is written.
 fn fewer_rules(
     info: &PluginInfo,
     settings: &ProviderSettings,
@@ -192,76 +194,100 @@ fn fewer_rules(
     let lacks: Vec<&Rule> = policy.lacks().collect();
     (!lacks.is_empty()).then(|| {
         format!(
-            "endpoint `{}`: plugin `{}` asks for rules that are not granted, and what needs them is \
-             refused: {}",
-            wish.name,
+            "plugin `{}` asks for rules that are not granted, and requests that need them are refused: \
+             {}",
             info.name,
             line_to_add(settings.name.as_str(), &wish.name, &lacks)
         )
     })
 }
 
-/// What is granted and looks wrong on this machine, now. It may be right where the router runs.
-pub(crate) fn warnings(info: &PluginInfo, settings: &ProviderSettings) -> Vec<String> {
+/// Grants that look wrong on this machine, each with the item that it is about. They may be right where
+/// the router runs.
+pub(crate) fn warnings(info: &PluginInfo, settings: &ProviderSettings) -> Vec<(Item, String)> {
+    let provider = &settings.name;
     let mut warnings = Vec::new();
     for (name, grant) in &settings.endpoints {
-        let (plugin, datagrams) = (&info.name, matches!(grant.transport, Transport::Udp { .. }));
-        match info.endpoints.iter().find(|wish| wish.name == *name) {
-            None => {
-                warnings.push(format!("endpoint `{name}`: plugin `{plugin}` does not ask for it"));
-            }
-            Some(wish) if wish.wants_datagrams() && !datagrams => warnings.push(format!(
-                "endpoint `{name}`: plugin `{plugin}` sends datagrams there; its url should begin \
-                 with `udp://`"
-            )),
-            Some(wish) if !wish.wants_datagrams() && datagrams => warnings.push(format!(
-                "endpoint `{name}`: plugin `{plugin}` sends HTTP requests there, and its url is \
-                 for datagrams"
-            )),
-            Some(wish) => {
-                warnings.extend(fewer_rules(info, settings, wish, grant));
-                open_rules(info, settings, wish, grant, &mut warnings);
-            }
-        }
-        way(&format!("endpoint `{name}`"), grant, &mut warnings);
-        if let Some(token) = &grant.token {
-            way(&format!("endpoint `{name}`: `token`"), token, &mut warnings);
-        }
+        let item = Item::Endpoint(provider.clone(), name.clone());
+        let found = endpoint_warnings(info, settings, name, grant).into_iter();
+        warnings.extend(found.map(|why| (item.clone(), format!("endpoint `{name}`: {why}"))));
     }
     for (name, grant) in &settings.commands {
-        if let Some(path) = grant.directory.as_ref().filter(|path| !path.is_dir()) {
-            warnings
-                .push(format!("command `{name}`: there is no directory {} now", path.display()));
-        }
-        if let Some(path) = grant.limits.cgroup.as_ref().filter(|path| !path.is_dir()) {
-            warnings.push(format!("command `{name}`: there is no cgroup {} now", path.display()));
-        }
-        if grant.limits.processes.is_some() && rustix::process::geteuid().is_root() {
-            warnings.push(format!(
-                "command `{name}`: `limits.processes` does not hold for root, so the program is \
-                 not started; set pids.max in a cgroup and name that as `limits.cgroup`"
-            ));
-        }
-        let asked = info.commands.iter().any(|wish| wish.name == "*" || wish.name == *name);
-        if !asked {
-            warnings.push(format!("command `{name}`: plugin `{}` does not ask for it", info.name));
-        }
+        let item = Item::Command(provider.clone(), name.clone());
+        let found = command_warnings(info, name, grant).into_iter();
+        warnings.extend(found.map(|why| (item.clone(), format!("command `{name}`: {why}"))));
     }
     for (name, grant) in &settings.networks {
-        let asked = info.networks.iter().any(|wish| wish.name == "*" || wish.name == *name);
-        if !asked {
-            warnings.push(format!("network `{name}`: plugin `{}` does not ask for it", info.name));
-        }
-        warnings.extend(unreadable(&grant.config).map(|why| format!("network `{name}`: {why}")));
-        if !grant.plugins.iter().any(|directory| directory.is_dir()) {
-            warnings
-                .push(format!("network `{name}`: none of the directories in `plugin-dirs` exists"));
-        }
+        let item = Item::Network(provider.clone(), name.clone());
+        let found = network_warnings(info, name, grant).into_iter();
+        warnings.extend(found.map(|why| (item.clone(), format!("network `{name}`: {why}"))));
     }
     warnings
 }
 
-/// A plugin's wishes for endpoints as grants in TOML, for an operator to review.
+fn endpoint_warnings(
+    info: &PluginInfo,
+    settings: &ProviderSettings,
+    name: &str,
+    grant: &EndpointGrant,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let (plugin, datagrams) = (&info.name, matches!(grant.transport, Transport::Udp { .. }));
+    match info.endpoints.iter().find(|wish| wish.name == name) {
+        None => warnings.push(format!("plugin `{plugin}` does not use it")),
+        Some(wish) if wish.wants_datagrams() && !datagrams => warnings.push(format!(
+            "plugin `{plugin}` sends datagrams there; its url should begin with `udp://`"
+        )),
+        Some(wish) if !wish.wants_datagrams() && datagrams => warnings.push(format!(
+            "plugin `{plugin}` sends HTTP requests there, and its url is for datagrams"
+        )),
+        Some(wish) => {
+            warnings.extend(fewer_rules(info, settings, wish, grant));
+            open_rules(info, settings, wish, grant, &mut warnings);
+        }
+    }
+    warnings.extend(connection_warnings(grant));
+    if let Some(token) = &grant.token {
+        let found = connection_warnings(token).into_iter();
+        warnings.extend(found.map(|why| format!("`token`: {why}")));
+    }
+    warnings
+}
+
+fn command_warnings(info: &PluginInfo, name: &str, grant: &CommandGrant) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(path) = grant.directory.as_ref().filter(|path| !path.is_dir()) {
+        warnings.push(format!("there is no directory {} now", path.display()));
+    }
+    if let Some(path) = grant.limits.cgroup.as_ref().filter(|path| !path.is_dir()) {
+        warnings.push(format!("there is no cgroup {} now", path.display()));
+    }
+    if grant.limits.processes.is_some() && rustix::process::geteuid().is_root() {
+        warnings.push(
+            "`limits.processes` does not apply to root, so the program is not started; set \
+             pids.max in a cgroup and name that as `limits.cgroup`"
+                .to_owned(),
+        );
+    }
+    if !info.commands.iter().any(|wish| wish.name == "*" || wish.name == name) {
+        warnings.push(format!("plugin `{}` does not use it", info.name));
+    }
+    warnings
+}
+
+fn network_warnings(info: &PluginInfo, name: &str, grant: &NetworkGrant) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !info.networks.iter().any(|wish| wish.name == "*" || wish.name == name) {
+        warnings.push(format!("plugin `{}` does not use it", info.name));
+    }
+    warnings.extend(unreadable(&grant.config));
+    if !grant.plugins.iter().any(|directory| directory.is_dir()) {
+        warnings.push("none of the directories in `plugin-dirs` exists".to_owned());
+    }
+    warnings
+}
+
+/// Writes the endpoints that a plugin requires as grants in TOML, for the operator to review.
 pub(crate) fn write(provider: &str, wishes: &[EndpointWish], toml: &mut String) {
     // Writing to a string cannot fail.
     for wish in wishes {
@@ -287,7 +313,7 @@ pub(crate) fn write(provider: &str, wishes: &[EndpointWish], toml: &mut String) 
     }
 }
 
-/// A plugin's wishes for commands as grants in TOML, to be filled in.
+/// Writes the commands that a plugin requires as grants in TOML, to be filled in.
 pub(crate) fn write_commands(provider: &str, wishes: &[CommandWish], toml: &mut String) {
     for wish in wishes {
         let name = if wish.name == "*" { "NAME".to_owned() } else { toml_key(&wish.name) };
@@ -303,7 +329,7 @@ pub(crate) fn write_commands(provider: &str, wishes: &[CommandWish], toml: &mut 
     }
 }
 
-/// A plugin's wishes for networks as grants in TOML, to be filled in.
+/// Writes the networks that a plugin requires as grants in TOML, to be filled in.
 pub(crate) fn write_networks(provider: &str, wishes: &[NetworkWish], toml: &mut String) {
     for wish in wishes {
         let name = if wish.name == "*" { "NAME".to_owned() } else { toml_key(&wish.name) };
@@ -318,8 +344,7 @@ pub(crate) fn write_networks(provider: &str, wishes: &[NetworkWish], toml: &mut 
     }
 }
 
-/// The settings of a schema, as keys of the table before; those that must be there with a value to
-/// replace.
+/// Writes the settings of a schema as keys of the preceding table; required ones get a value to replace.
 pub(crate) fn write_settings(schema: &Value, toml: &mut String) {
     for (name, line) in properties(schema) {
         let key = toml_key(&name);
@@ -347,7 +372,7 @@ fn unreadable(path: &Path) -> Option<String> {
     fs::File::open(path).err().map(|error| format!("cannot read {}: {error}", path.display()))
 }
 
-/// The properties that a JSON Schema wants to be there.
+/// The required properties of a JSON Schema.
 fn required(schema: &Value) -> impl Iterator<Item = &str> {
     let held = schema.get("required").and_then(|held| held.as_array());
     held.into_iter().flatten().filter_map(|name| name.as_str())
@@ -390,7 +415,7 @@ fn takes(schema: &Value, property: &Value, depth: usize) -> String {
         return only.to_string();
     }
     let parts = ["oneOf", "anyOf", "allOf"].iter().find_map(|key| property.get(key)?.as_array());
-    // A schema may refer to itself; nobody reads more than a few levels.
+    // A schema may refer to itself, so the depth is limited.
     if depth < 4 {
         let referred = property.get("$ref").and_then(Value::as_str);
         if let Some(held) = referred.and_then(|path| schema.pointer(path.strip_prefix('#')?)) {

@@ -1,4 +1,4 @@
-//! Where the configuration and the control socket are.
+//! Finds the configuration and the control socket.
 
 use std::path::{Path, PathBuf};
 
@@ -9,17 +9,17 @@ use crate::{
     error::Error,
 };
 
-/// Looked for in this order when nothing is named.
-const USUAL: [&str; 2] = ["drowse.toml", "/etc/drowse/drowse.toml"];
+/// Configurations that are used without --config, in the order of the search.
+const DEFAULTS: [&str; 2] = ["drowse.toml", "/etc/drowse/drowse.toml"];
 
 /// The configuration to use.
 pub(crate) fn config(named: &ConfigFile) -> Result<PathBuf, Error> {
     find(named).ok_or_else(missing)
 }
 
-/// There is none.
+/// The error that there is no configuration.
 pub(crate) fn missing() -> Error {
-    let [here, system] = USUAL;
+    let [here, system] = DEFAULTS;
     Error::new(format!(
         "there is no configuration: neither ./{here} nor {system} exists; write a first one \
          with `drowse init`, or name one with --config"
@@ -28,7 +28,10 @@ pub(crate) fn missing() -> Error {
 
 /// The configuration to use, if there is one.
 pub(crate) fn find(named: &ConfigFile) -> Option<PathBuf> {
-    named.config.clone().or_else(|| USUAL.map(PathBuf::from).into_iter().find(|path| path.exists()))
+    named
+        .config
+        .clone()
+        .or_else(|| DEFAULTS.map(PathBuf::from).into_iter().find(|path| path.exists()))
 }
 
 /// The control socket of the running router.
@@ -39,13 +42,13 @@ pub(crate) fn control(named: &Running) -> Result<PathBuf, Error> {
     }
 }
 
-/// Where things are, with or without a configuration. One that is named must be there; what is
-/// wrong with its content is for others to tell.
+/// The paths, with or without a configuration. Fails if a named one cannot be read; errors in its content
+/// are ignored.
 pub(crate) fn paths(named: &ConfigFile) -> Result<Paths, Error> {
-    let places = DefaultPaths::of_this_user();
-    match find(named).map(|path| Paths::named(&path, &places)) {
+    let defaults = DefaultPaths::of_this_user();
+    match find(named).map(|path| Paths::load(&path, &defaults)) {
         Some(Ok(paths)) => Ok(paths),
         Some(Err(errors)) if named.config.is_some() => Err(Error::new(errors)),
-        Some(Err(_)) | None => Ok(Paths::usual(Path::new(""), &places)),
+        Some(Err(_)) | None => Ok(Paths::defaults(Path::new(""), &defaults)),
     }
 }

@@ -1,4 +1,4 @@
-//! Where an endpoint is.
+//! URLs of endpoints.
 
 use std::{net::Ipv6Addr, path::PathBuf};
 
@@ -15,8 +15,8 @@ pub(crate) struct Url {
     pub(crate) base: String,
 }
 
-/// Parses `unix:///path`, `http://host[:port][/base]`, `https://…` and `udp://host:port`. The error never repeats the
-/// text: it may hold a password.
+/// Parses `unix:///path`, `http://host[:port][/base]`, `https://…` and `udp://host:port`. The error does not
+/// repeat the text, which may hold a password.
 pub(crate) fn parse(text: &str) -> Result<Url, &'static str> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err("write \"unix:///path\", \"http://host:port\" or \"https://host:port\"");
@@ -51,14 +51,19 @@ pub(crate) fn parse(text: &str) -> Result<Url, &'static str> {
     }
 }
 
-/// Parses `http://host[:port][/path][?query]`: host, port, path with query. The error never repeats
-/// the text: it may hold a password.
+/// Whether a URL is one for datagrams.
+pub(crate) fn is_datagrams(text: &str) -> bool {
+    matches!(parse(text), Ok(Url { transport: Transport::Udp { .. }, .. }))
+}
+
+/// Parses `http://host[:port][/path][?query]` into host, port, and path with query. The error does not
+/// repeat the text, which may hold a password.
 pub(crate) fn http(text: &str) -> Result<(String, u16, String), &'static str> {
     let rest = text.strip_prefix("http://");
-    let rest = rest.ok_or("write \"http://host:port/path\"; other schemes are not spoken")?;
+    let rest = rest.ok_or("write \"http://host:port/path\"; other schemes are not supported")?;
     let (place, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
     if place.contains('@') {
-        return Err("it holds a name or password, which nobody would be sent; take it out");
+        return Err("it holds a user or password, which is not sent; take it out");
     }
     if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("it holds white space or characters outside ASCII");
@@ -71,13 +76,13 @@ pub(crate) fn http(text: &str) -> Result<(String, u16, String), &'static str> {
     Ok((host, port, format!("{base}{last}{query}")))
 }
 
-fn authority(rest: &str, usual: u16) -> Result<(String, u16, String), &'static str> {
+fn authority(rest: &str, default: u16) -> Result<(String, u16, String), &'static str> {
     if rest.contains(['?', '#']) {
-        return Err("it has a query or a fragment; an endpoint is a place, not a request");
+        return Err("it has a query or a fragment, which an endpoint cannot have");
     }
     let (authority, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     if authority.contains('@') {
-        return Err("it holds a name or password; add them as a header from `env` or `file`");
+        return Err("it holds a user or password; add them as a header from `env` or `file`");
     }
     let (host, port) = match authority.strip_prefix('[') {
         Some(bracketed) => {
@@ -107,7 +112,7 @@ fn authority(rest: &str, usual: u16) -> Result<(String, u16, String), &'static s
     }
     let port = match port {
         Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or("the port is not one")?,
-        None => usual,
+        None => default,
     };
     let base = base.trim_end_matches('/');
     if base.split('/').skip(1).any(|segment| matches!(segment, "" | "." | "..")) {

@@ -1,4 +1,4 @@
-//! The values of values in grants: commands, headers, rules, certificates.
+//! Types of values in grants: programs, headers, rules, certificates.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -8,21 +8,21 @@ use drowse_plugins::{
     settings::{Restart, Secret},
 };
 
-use super::{TEXT, choice, each, form, text, word};
+use super::{Text, choice, each, list, text, value, word};
 use crate::{
     read::{Reader, ValueParser},
     schema::{Kind, nearest},
     tree::{Node, Value},
 };
 
-form!(
+value!(
     /// A program of this machine with its arguments.
-    ARGUMENTS: Vec<String>,
+    Program: Vec<String>,
     "list of texts",
     "a list of program and arguments such as [\"/usr/bin/server\", \"--port\", \"3000\"]",
     |r, node| {
-        let (program, arguments) = command(r, node, ARGUMENTS.kind)?;
-        // A bare name is looked up in PATH; anything else is a path like every other.
+        let (program, arguments) = command(r, node, Program::KIND)?;
+        // A bare name is looked up in PATH; anything else is relative to the file.
         let program = if program.contains('/') {
             r.directory(node.span).join(program).to_string_lossy().into_owned()
         } else {
@@ -31,23 +31,23 @@ form!(
         Some([program].into_iter().chain(arguments).collect())
     }
 );
-form!(
-    /// A program with its arguments, on another machine or in a container: its path is its own.
-    COMMAND_INSIDE: Vec<String>,
+value!(
+    /// A program with its arguments inside a workload. Its path is left as it is.
+    CommandInside: Vec<String>,
     "list of texts",
     "a list of program and arguments such as [\"/bin/healthy\", \"--quiet\"]",
     |r, node| {
-        let (program, arguments) = command(r, node, COMMAND_INSIDE.kind)?;
+        let (program, arguments) = command(r, node, CommandInside::KIND)?;
         Some([program].into_iter().chain(arguments).collect())
     }
 );
-form!(
+value!(
     /// Environment variables.
-    VARIABLES: BTreeMap<String, String>,
+    Variables: BTreeMap<String, String>,
     "table of texts",
     "a table of texts such as { PORT = \"3000\" }",
     |r, node| {
-        let Value::Table(entries) = &node.value else { return r.mismatch(node, VARIABLES.kind) };
+        let Value::Table(entries) = &node.value else { return r.mismatch(node, Variables::KIND) };
         let mut variables = BTreeMap::new();
         let mut whole = true;
         for (name, entry) in entries {
@@ -61,20 +61,20 @@ form!(
                 }
                 _ => {
                     whole = false;
-                    r.mismatch::<()>(&entry.node, TEXT.kind);
+                    r.mismatch::<()>(&entry.node, Text::KIND);
                 }
             }
         }
         whole.then_some(variables)
     }
 );
-form!(
+value!(
     /// Headers with their secret values.
-    HEADERS: Vec<(String, Secret)>,
+    Headers: Vec<(String, Secret)>,
     "table of headers",
     "a table of headers such as { Authorization = { env = \"TOKEN\", prefix = \"Bearer \" } }",
     |r, node| {
-        let Value::Table(entries) = &node.value else { return r.mismatch(node, HEADERS.kind) };
+        let Value::Table(entries) = &node.value else { return r.mismatch(node, Headers::KIND) };
         let mut headers = Vec::new();
         let mut whole = true;
         for (name, entry) in entries {
@@ -90,15 +90,14 @@ form!(
         whole.then_some(headers)
     }
 );
-form!(
+value!(
     /// Allowed requests.
-    RULES: Vec<String>,
+    Rules: Vec<String>,
     "list of rules",
     "a list of rules such as [\"GET /containers/*/json\"]",
     |r, node| {
-        let Value::List(items) = &node.value else { return r.mismatch(node, RULES.kind) };
-        each(items, |item| {
-            let rule = text(r, item, TEXT.kind)?;
+        list(r, node, Rules::KIND, |r, item| {
+            let rule = text(r, item, Text::KIND)?;
             match rule.parse::<Rule>() {
                 Ok(_) => Some(rule),
                 Err(error) => r.refuse(item, error.to_string()),
@@ -106,14 +105,13 @@ form!(
         })
     }
 );
-form!(
-    /// Where targets may be.
-    REACH: Vec<AddressRule>,
+value!(
+    /// Addresses that targets may have.
+    AddressRules: Vec<AddressRule>,
     "list of networks and names",
     "a list of networks, addresses and names of hosts such as [\"10.0.0.0/8\", \"nas.lan\"]",
     |r, node| {
-        let Value::List(items) = &node.value else { return r.mismatch(node, REACH.kind) };
-        each(items, |item| match text(r, item, TEXT.kind)?.parse::<AddressRule>() {
+        list(r, node, AddressRules::KIND, |r, item| match text(r, item, Text::KIND)?.parse::<AddressRule>() {
             Ok(reach) => Some(reach),
             Err(error) => r.refuse(item, error.to_string()),
         })
@@ -121,39 +119,38 @@ form!(
 );
 choice!(
     /// When a program is started again.
-    RESTART: Restart {
+    RestartPolicy: Restart {
         "never" => Restart::Never,
         "on-failure" => Restart::OnFailure,
         "always" => Restart::Always,
     }
 );
-form!(
-    /// Keys of whoever signs plugins.
-    SIGNERS: Vec<Signer>,
+value!(
+    /// Minisign public keys.
+    PublicKeys: Vec<Signer>,
     "list of keys",
     "a list of minisign public keys such as [\"RWQ…\"]",
     |r, node| {
-        let Value::List(items) = &node.value else { return r.mismatch(node, SIGNERS.kind) };
-        each(items, |item| match text(r, item, TEXT.kind)?.parse::<Signer>() {
+        list(r, node, PublicKeys::KIND, |r, item| match text(r, item, Text::KIND)?.parse::<Signer>() {
             Ok(signer) => Some(signer),
             Err(error) => r.refuse(item, error),
         })
     }
 );
-form!(
+value!(
     /// SHA-256 digests, one or several.
-    FINGERPRINTS: Vec<[u8; 32]>,
+    Fingerprints: Vec<[u8; 32]>,
     "fingerprint or list of them",
     "a SHA-256 fingerprint of 64 hexadecimal digits, or a list of such",
     |r, node| match &node.value {
-        Value::List(items) if items.is_empty() => r.mismatch(node, FINGERPRINTS.kind),
+        Value::List(items) if items.is_empty() => r.mismatch(node, Fingerprints::KIND),
         Value::List(items) => each(items, |item| digest(r, item)),
         _ => digest(r, node).map(|digest| vec![digest]),
     }
 );
 
 fn digest(r: &mut Reader, node: &Node) -> Option<[u8; 32]> {
-    let text = text(r, node, FINGERPRINTS.kind)?;
+    let text = text(r, node, Fingerprints::KIND)?;
     let digits = text.to_ascii_lowercase();
     let digits = digits.strip_prefix("sha256:").unwrap_or(&digits).replace(':', "");
     let mut digest = [0; 32];
@@ -162,7 +159,7 @@ fn digest(r: &mut Reader, node: &Node) -> Option<[u8; 32]> {
         let pair = std::str::from_utf8(pair).ok().filter(|_| fits);
         match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
             Some(value) => *byte = value,
-            None => return r.mismatch(node, FINGERPRINTS.kind),
+            None => return r.mismatch(node, Fingerprints::KIND),
         }
     }
     Some(digest)
@@ -174,20 +171,20 @@ fn command(r: &mut Reader, node: &Node, kind: Kind) -> Option<(String, Vec<Strin
     let [program, arguments @ ..] = items.as_slice() else {
         return r.refuse(node, "the list is empty; name a program");
     };
-    let program = text(r, program, TEXT.kind);
+    let program = text(r, program, Text::KIND);
     let arguments = each(arguments, |item| argument(r, item));
     program.zip(arguments)
 }
 
-/// Any text, also an empty one.
+/// Any text, which may be empty.
 fn argument(r: &mut Reader, node: &Node) -> Option<String> {
     match &node.value {
         Value::Text(text) if !text.contains('\0') => Some(text.clone()),
-        _ => text(r, node, TEXT.kind),
+        _ => text(r, node, Text::KIND),
     }
 }
 
-/// A text, or a table that says where the text comes from.
+/// A text, or a table that names where it is read from.
 fn secret(r: &mut Reader, node: &Node) -> Option<Secret> {
     let entries = match &node.value {
         Value::Text(text) if is_header_value(text) => return Some(Secret::Literal(text.clone())),
@@ -226,7 +223,7 @@ fn secret(r: &mut Reader, node: &Node) -> Option<Secret> {
             Some(Secret::File { prefix, path })
         }
         _ if !whole => None,
-        _ => r.refuse(node, "say where the value comes from: either `env` or `file`"),
+        _ => r.refuse(node, "name the source of the value: either `env` or `file`"),
     }
 }
 

@@ -1,9 +1,9 @@
 //! `drowse check`
 
-use std::{collections::HashSet, path::PathBuf};
+use std::path::PathBuf;
 
 use drowse_config::{Config, DefaultPaths, Diagnostic, Item};
-use drowse_core::{Provider, WorkloadName, WorkloadSpec};
+use drowse_core::Provider;
 use drowse_plugins::settings::ProviderSettings;
 use serde::Serialize;
 
@@ -80,12 +80,6 @@ fn examine(path: PathBuf) -> Result<Report, Error> {
             .push(Diagnostic { file, position: None, message: message.into(), quote: None }.into());
     }
     report.warnings.extend(config.warnings().into_iter().map(Finding::from));
-    for workload in unused(&config) {
-        let message = "no route leads to this workload, no workload needs it and no schedule wakes \
-                       it: only `drowse wake` does; add a [[route]], or name it in another's `needs`";
-        let item = Item::Workload(workload.clone());
-        report.warnings.push(config.diagnostic(&item, message).into());
-    }
     report.plugin_memory = Some(config.plugin_limits.memory);
     ask_plugins(&config, &mut report)?;
     report.ok = report.errors.is_empty();
@@ -101,16 +95,6 @@ fn examine(path: PathBuf) -> Result<Report, Error> {
         config.plugin_limits.memory >> 20
     );
     Ok(report)
-}
-
-/// Workloads that nothing but an operator's order wakes.
-fn unused(config: &Config) -> impl Iterator<Item = &WorkloadName> {
-    let routed = config.routes.iter().map(|route| &route.workload);
-    let needed = config.workloads.iter().flat_map(|it| it.needs.iter().map(|need| &need.workload));
-    let used: HashSet<_> = routed.chain(needed).collect();
-    let scheduled = |it: &&WorkloadSpec| !it.awake.is_empty() || !it.alarms.is_empty();
-    let unused = config.workloads.iter().filter(move |it| !used.contains(&it.name));
-    unused.filter(move |it| !scheduled(it)).map(|it| &it.name)
 }
 
 /// Loads each provider's plugin, lets it look at its settings, and compares wishes and grants, and
@@ -146,8 +130,8 @@ fn ask_plugins(config: &Config, report: &mut Report) -> Result<(), Error> {
                     report.warnings.push(config.diagnostic(&item, warning).into());
                 }
             }
-            let warnings = grants::warnings(&info, settings).into_iter();
-            for warning in warnings.chain(memory_warning(config, settings)) {
+            let memory = memory_warning(config, settings).map(|warning| (item, warning));
+            for (item, warning) in grants::warnings(&info, settings).into_iter().chain(memory) {
                 report.warnings.push(config.diagnostic(&item, warning).into());
             }
         }

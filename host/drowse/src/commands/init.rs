@@ -96,10 +96,11 @@ fn exists(path: &Path) -> Error {
 /// What the plugin says of itself; none when this build has no plugins in its box.
 fn describe(platform: &Platform) -> Result<Option<PluginInfo>, Error> {
     let runtime = runtime()?;
-    let places = DefaultPaths::of_this_user();
+    let defaults = DefaultPaths::of_this_user();
     runtime.block_on(async {
-        let (plugins_dir, cache) = (places.plugins(), places.cache());
-        let paths = Paths { plugins: plugins_dir, cache, ..Paths::usual(Path::new(""), &places) };
+        let (plugins_dir, cache) = (defaults.plugins(), defaults.cache());
+        let paths =
+            Paths { plugins: plugins_dir, cache, ..Paths::defaults(Path::new(""), &defaults) };
         let plugins = plugins(paths, runtime.handle())?;
         let info = plugins.inspect(platform.plugin()).await;
         plugins.shutdown().await;

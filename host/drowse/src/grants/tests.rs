@@ -26,6 +26,11 @@ fn info() -> PluginInfo {
     }
 }
 
+/// The messages of the warnings.
+fn warnings(info: &PluginInfo, settings: &ProviderSettings) -> Vec<String> {
+    super::warnings(info, settings).into_iter().map(|(_, message)| message).collect()
+}
+
 fn provider(toml: &str) -> ProviderSettings {
     let toml = format!("[provider.docker]\nplugin = \"docker\"\n{toml}");
     let config =
@@ -99,14 +104,14 @@ fn what_looks_wrong_on_this_machine_is_a_warning() {
     for part in [
         "/nowhere/at-all.sock",
         "`made-up`",
-        "`ca` cannot read /nowhere/ca.pem",
-        "`cert` cannot read /nowhere/cert.pem",
-        "`key` cannot read /nowhere/key.pem",
+        "`ca`: cannot read /nowhere/ca.pem",
+        "`cert`: cannot read /nowhere/cert.pem",
+        "`key`: cannot read /nowhere/key.pem",
         "NEVER_SET",
         "/nowhere/key",
         "/nowhere/site",
         "/nowhere/group",
-        "`lan`: plugin `docker` does not ask for it",
+        "`lan`: plugin `docker` does not use it",
         "/nowhere/lan.conflist",
         "directories in `plugin-dirs`",
     ] {

@@ -1,84 +1,82 @@
-//! The values of values that say how a workload lives.
+//! Types of values about the lifecycle of workloads.
 
 use drowse_core::{Adopt, Alarm, Need, PoolName, Until, Window, WorkloadName};
 
-use super::{TEXT, choice, each, form, text, word};
+use super::{Text, choice, list, text, value, word};
 use crate::{
     read::{Reader, ValueParser, found},
     schema::Kind,
+    source::Span,
     tree::{Node, Value},
 };
 
 const UNTIL: &[&str] = &["started", "healthy", "completed"];
 
 choice!(
-    /// What happens to what is found running.
-    ADOPT: Adopt {
+    /// What happens to a workload that is found running.
+    AdoptPolicy: Adopt {
         "keep" => Adopt::Keep,
         "sleep" => Adopt::Sleep,
         "ignore" => Adopt::Ignore,
     }
 );
-form!(
+value!(
     /// A share of one core.
-    PERCENT: f64, "number", "a percentage of one core from 1 to 10000", |r, node| match node.value {
+    Percent: f64, "number", "a percentage of one core from 1 to 10000", |r, node| match node.value {
         #[expect(clippy::cast_precision_loss, reason = "four digits at most")]
         Value::Integer(number @ 1..=10_000) => Some(number as f64),
-        _ => r.mismatch(node, PERCENT.kind),
+        _ => r.mismatch(node, Percent::KIND),
     }
 );
-form!(
-    /// What counts more than another.
-    PRIORITY: i32, "number", "a whole number from -1000 to 1000", |r, node| match node.value {
+value!(
+    /// Precedence among the workloads of a pool.
+    Priority: i32, "number", "a whole number from -1000 to 1000", |r, node| match node.value {
         Value::Integer(number @ -1000..=1000) => i32::try_from(number).ok(),
-        _ => r.mismatch(node, PRIORITY.kind),
+        _ => r.mismatch(node, Priority::KIND),
     }
 );
-form!(
+value!(
     /// The name of a pool.
-    POOL_NAME: PoolName, "text", "the name of a [pool.NAME]", |r, node| {
-        let name = text(r, node, TEXT.kind)?;
+    PoolReference: PoolName, "text", "the name of a [pool.NAME]", |r, node| {
+        let name = text(r, node, Text::KIND)?;
         PoolName::parse(&name).map_or_else(|error| r.refuse(node, error.to_string()), Some)
     }
 );
-form!(
-    /// Times of day in which it is awake.
-    WINDOWS: Vec<Window>,
+value!(
+    /// Times of the week in which a workload is awake.
+    Windows: Vec<Window>,
     "list of windows",
     "a list of windows such as [\"mon-fri 08:00-18:00 Europe/Berlin\"]",
     |r, node| {
-        let Value::List(items) = &node.value else { return r.mismatch(node, WINDOWS.kind) };
-        each(items, |item| {
-            let written = text(r, item, TEXT.kind)?;
+        list(r, node, Windows::KIND, |r, item| {
+            let written = text(r, item, Text::KIND)?;
             let shown = written.escape_debug().to_string();
             let refuse = |why| r.refuse(item, format!("\"{shown}\" is not a window: {why}"));
             written.parse().map_or_else(refuse, Some)
         })
     }
 );
-form!(
-    /// Moments at which it is woken.
-    ALARMS: Vec<Alarm>,
+value!(
+    /// Times at which a workload is woken.
+    Schedules: Vec<Alarm>,
     "list of schedules",
     "a list of cron schedules such as [\"0 7 * * mon-fri Europe/Berlin\"]",
     |r, node| {
-        let Value::List(items) = &node.value else { return r.mismatch(node, ALARMS.kind) };
-        each(items, |item| {
-            let written = text(r, item, TEXT.kind)?;
+        list(r, node, Schedules::KIND, |r, item| {
+            let written = text(r, item, Text::KIND)?;
             let shown = written.escape_debug().to_string();
             let refuse = |why| r.refuse(item, format!("\"{shown}\" is not a schedule: {why}"));
             written.parse().map_or_else(refuse, Some)
         })
     }
 );
-form!(
-    /// Other workloads, and how far they must have come.
-    NEEDS: Vec<Need>,
+value!(
+    /// Needed workloads, the state that each must have reached, and where each is written.
+    Needs: Vec<(Need, Span)>,
     "list of workloads",
     "a list of workloads such as [\"db\", { workload = \"migrate\", until = \"completed\" }]",
     |r, node| {
-        let Value::List(items) = &node.value else { return r.mismatch(node, NEEDS.kind) };
-        each(items, |item| need(r, item))
+        list(r, node, Needs::KIND, |r, item| Some((need(r, item)?, item.span)))
     }
 );
 
@@ -90,13 +88,21 @@ fn need(r: &mut Reader, node: &Node) -> Option<Need> {
         if !matches!(key.as_str(), "workload" | "until") {
             r.report(
                 entry.key,
-                format!("unknown key `{key}` in a need; known keys are `workload`, `until`"),
+                format!(
+                    "unknown key `{key}` in a needed workload; known keys are `workload`, `until`"
+                ),
             );
             return None;
         }
     }
     let Some(workload) = entries.get("workload") else {
-        return r.refuse(node, format!("a need names a `workload`, found {}", found(node)));
+        return r.refuse(
+            node,
+            format!(
+                "a needed workload is `{{ workload = \"NAME\" }}` or a name, found {}",
+                found(node)
+            ),
+        );
     };
     let workload = name(r, &workload.node);
     let until = match entries.get("until") {
@@ -111,6 +117,6 @@ fn need(r: &mut Reader, node: &Node) -> Option<Need> {
 }
 
 fn name(r: &mut Reader, node: &Node) -> Option<WorkloadName> {
-    let name = text(r, node, TEXT.kind)?;
+    let name = text(r, node, Text::KIND)?;
     WorkloadName::parse(&name).map_or_else(|error| r.refuse(node, error.to_string()), Some)
 }

@@ -1,4 +1,4 @@
-//! The values of values that say who may come in and who may wake.
+//! Types of values about authentication and about who may wake a workload.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use drowse_routes::{
     rules::{AgentGlob, Bots, PathGlob, Rate},
 };
 
-use super::{TEXT, choice, each, form, grants::is_header_name, text, word};
+use super::{Text, choice, grants::is_header_name, list, text, value, word};
 use crate::{
     read::{Reader, ValueParser},
     schema::Kind,
@@ -15,46 +15,43 @@ use crate::{
     units,
 };
 
-/// More wakes than this are no limit worth remembering.
+/// The highest number of wakes in a rate limit: the limiter keeps the time of each.
 const MOST: u32 = 1000;
 
-form!(
+value!(
     /// A path, or everything below one.
-    PATH_GLOB: PathGlob, "path pattern", "a path such as \"/login\" or \"/app/*\"", path_glob
+    PathPattern: PathGlob, "path pattern", "a path such as \"/login\" or \"/app/*\"", path_glob
 );
-form!(
+value!(
     /// Paths.
-    PATH_GLOBS: Vec<PathGlob>,
+    PathPatterns: Vec<PathGlob>,
     "list of path patterns",
     "a list of paths such as [\"/login\", \"/app/*\"]",
     |r, node| {
-        let Value::List(items) = &node.value else { return r.mismatch(node, PATH_GLOBS.kind) };
-        each(items, |item| path_glob(r, item))
+        list(r, node, PathPatterns::KIND, |r, item| path_glob(r, item))
     }
 );
-form!(
+value!(
     /// A user agent.
-    AGENT_GLOB: AgentGlob, "text pattern", "a user agent such as \"curl/*\"", agent_glob
+    AgentPattern: AgentGlob, "text pattern", "a user agent such as \"curl/*\"", agent_glob
 );
-form!(
+value!(
     /// User agents.
-    AGENT_GLOBS: Vec<AgentGlob>,
+    AgentPatterns: Vec<AgentGlob>,
     "list of text patterns",
     "a list of user agents such as [\"curl/*\", \"*bot*\"]",
     |r, node| {
-        let Value::List(items) = &node.value else { return r.mismatch(node, AGENT_GLOBS.kind) };
-        each(items, |item| agent_glob(r, item))
+        list(r, node, AgentPatterns::KIND, |r, item| agent_glob(r, item))
     }
 );
-form!(
+value!(
     /// HTTP methods.
-    METHODS: Vec<String>,
+    Methods: Vec<String>,
     "list of methods",
     "a list of methods such as [\"GET\", \"HEAD\"]",
     |r, node| {
-        let Value::List(items) = &node.value else { return r.mismatch(node, METHODS.kind) };
-        each(items, |item| {
-            let method = text(r, item, TEXT.kind)?;
+        list(r, node, Methods::KIND, |r, item| {
+            let method = text(r, item, Text::KIND)?;
             if method.bytes().all(|c| c.is_ascii_uppercase() || c == b'-') {
                 return Some(method);
             }
@@ -62,17 +59,17 @@ form!(
         })
     }
 );
-form!(
+value!(
     /// The status of an answer.
-    STATUS: u16, "status", "a status from 200 to 599", |r, node| match node.value {
+    Status: u16, "status", "a status from 200 to 599", |r, node| match node.value {
         Value::Integer(status @ 200..=599) => u16::try_from(status).ok(),
-        _ => r.mismatch(node, STATUS.kind),
+        _ => r.mismatch(node, Status::KIND),
     }
 );
-form!(
-    /// So many in a stretch of time.
-    RATE: Rate, "rate", "a rate such as \"10/1h\" or \"3/10m\"", |r, node| {
-        let text = text(r, node, RATE.kind)?;
+value!(
+    /// A number of wakes in a time.
+    RateLimit: Rate, "rate", "a rate such as \"10/1h\" or \"3/10m\"", |r, node| {
+        let text = text(r, node, RateLimit::KIND)?;
         match rate(&text) {
             Ok(rate) => Some(rate),
             Err(why) => {
@@ -82,38 +79,37 @@ form!(
         }
     }
 );
-form!(
+value!(
     /// A header's name, in lower case.
-    HEADER: String, "header", "a header's name such as \"Remote-User\"", header
+    HeaderName: String, "header", "a header's name such as \"Remote-User\"", header
 );
-form!(
+value!(
     /// Names of headers, in lower case.
-    HEADER_NAMES: Vec<String>,
+    HeaderNames: Vec<String>,
     "list of headers",
     "a list of headers such as [\"Remote-User\", \"Remote-Groups\"]",
     |r, node| {
-        let Value::List(items) = &node.value else { return r.mismatch(node, HEADER_NAMES.kind) };
-        each(items, |item| header(r, item))
+        list(r, node, HeaderNames::KIND, |r, item| header(r, item))
     }
 );
 choice!(
     /// What is done with paths that resemble a protected one.
-    SIMILAR_PATHS: SimilarPaths {
+    SimilarPathsPolicy: SimilarPaths {
         "refuse" => SimilarPaths::Refuse, "allow" => SimilarPaths::Allow
     }
 );
 choice!(
     /// What bots do.
-    BOTS: Bots { "wake" => Bots::Wake, "ignore" => Bots::Ignore }
+    BotPolicy: Bots { "wake" => Bots::Wake, "ignore" => Bots::Ignore }
 );
 
 fn path_glob(r: &mut Reader, node: &Node) -> Option<PathGlob> {
-    let text = text(r, node, TEXT.kind)?;
+    let text = text(r, node, Text::KIND)?;
     PathGlob::parse(&text).map_or_else(|error| r.refuse(node, error.to_string()), Some)
 }
 
 fn agent_glob(r: &mut Reader, node: &Node) -> Option<AgentGlob> {
-    let text = text(r, node, TEXT.kind)?;
+    let text = text(r, node, Text::KIND)?;
     AgentGlob::parse(&text).map_or_else(|error| r.refuse(node, error.to_string()), Some)
 }
 
@@ -122,15 +118,15 @@ fn rate(text: &str) -> Result<Rate, String> {
     let count = count.trim().parse().ok().filter(|count| (1..=MOST).contains(count));
     let count = count.ok_or_else(|| format!("the number must be from 1 to {MOST}"))?;
     match units::duration(per)? {
-        Duration::ZERO => Err("a duration of nothing".to_owned()),
+        Duration::ZERO => Err("the duration must be greater than zero".to_owned()),
         per => Ok(Rate { count, per }),
     }
 }
 
-/// A header that says something about the request. What frames the message or names its host is
-/// the router's to say.
+/// A header that describes the request. Those that frame the message or name its host are set by the
+/// router.
 fn header(r: &mut Reader, node: &Node) -> Option<String> {
-    let name = text(r, node, TEXT.kind)?.to_ascii_lowercase();
+    let name = text(r, node, Text::KIND)?.to_ascii_lowercase();
     let ours = [
         "connection",
         "content-length",
@@ -149,7 +145,8 @@ fn header(r: &mut Reader, node: &Node) -> Option<String> {
         "x-forwarded-proto",
     ];
     if ours.contains(&name.as_str()) {
-        return r.refuse(node, format!("`{name}` is the router's own to set; name another header"));
+        return r
+            .refuse(node, format!("`{name}` is set by the router itself; name another header"));
     }
     if !is_header_name(&name) {
         return r.refuse(node, "this cannot be the name of a header");
