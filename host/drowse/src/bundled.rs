@@ -1,3 +1,3 @@
-//! The providers in the box. Written by the build script.
+//! The bundled providers. Written by the build script.
 
 include!(concat!(env!("OUT_DIR"), "/bundled.rs"));

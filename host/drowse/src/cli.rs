@@ -14,35 +14,35 @@ mod tests;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  it is done, or all is well
-  1  it failed, `check` found errors, or a test failed
-  2  the command line makes no sense
+  0  success
+  1  failure, `check` found errors, or a test failed
+  2  invalid command line
   3  no router is running";
 
 const EXAMPLES: &str = "\
 Examples:
   drowse init --docker        write a first drowse.toml for Docker containers
-  drowse check                tell everything that is wrong with it
-  drowse run                  serve; a visitor wakes what sleeps
-  drowse status               what sleeps, what wakes, what is awake, and why not
-  drowse wake blog --wait     wake a workload and return when it is ready
+  drowse check                report all errors in it
+  drowse run                  serve; a visitor wakes a sleeping workload
+  drowse status               the state of all workloads, and what is wrong
+  drowse wake blog --wait     wake a workload and wait until it is ready
   drowse plugin inspect docker
-                              what a plugin can do and what it asks for
+                              the abilities and requirements of a plugin
 
 Exit codes:
-  0  it is done, or all is well
-  1  it failed, `check` found errors, or a test failed
-  2  the command line makes no sense
+  0  success
+  1  failure, `check` found errors, or a test failed
+  2  invalid command line
   3  no router is running";
 
-/// A wake-on-demand proxy: backends sleep until somebody knocks.
+/// A wake-on-demand proxy: backends sleep until a request needs them.
 ///
 /// A request to a sleeping workload wakes it through a provider plugin, is held, and is answered
-/// as soon as the workload is ready. When nobody asks any more, it sleeps again.
+/// as soon as the workload is ready. After a time without visits it is put to sleep again.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
@@ -53,16 +53,16 @@ pub(crate) struct Cli {
 // === impl Cli ===
 
 impl Cli {
-    /// The command line of this program. Ends the program where it is wrong, with what to write
-    /// instead where that is known.
+    /// Parses the command line of this process. If it is invalid, prints why, with a correction if one
+    /// is known, and exits.
     pub(crate) fn parse_or_advise(words: impl Iterator<Item = OsString>) -> Self {
         let words: Vec<_> = words.collect();
         Self::try_parse_from(&words).unwrap_or_else(|error| advise(error, &words).exit())
     }
 }
 
-/// Adds to an error that the time of `--wait` is written with `=`: a workload's name may follow
-/// `--wait`, too.
+/// Adds to an error that the time of `--wait` is written with `=`, because a workload's name may follow
+/// `--wait`.
 fn advise(mut error: clap::Error, words: &[OsString]) -> clap::Error {
     let times = words.windows(2).filter(|pair| pair[0] == "--wait");
     let mut times = times.filter_map(|pair| pair[1].to_str());
@@ -79,21 +79,21 @@ fn advise(mut error: clap::Error, words: &[OsString]) -> clap::Error {
 pub(crate) enum Command {
     /// Serve visitors until SIGTERM, SIGHUP or Ctrl-C
     ///
-    /// Whatever can be served is served: a plugin that cannot be loaded, a container that does
-    /// not exist or a port that is taken is told, and does not keep the others from working.
+    /// Serves everything that can be served: a plugin that cannot be loaded, a container that does not
+    /// exist or a port that is in use is logged and does not affect the others.
     #[command(after_help = EXIT_CODES)]
     Run(Run),
 
-    /// Tell everything that is wrong with a configuration
+    /// Report all errors in a configuration
     ///
-    /// Also loads the plugins, hands them their settings and compares what they ask for with what
-    /// is granted. Calls nothing outside.
+    /// Also loads the plugins, lets them check their settings and compares their requirements with the
+    /// grants. Calls no endpoint.
     #[command(after_help = EXIT_CODES)]
     Check(ConfigFile),
 
     /// Write a first configuration, with comments
     ///
-    /// What the provider asks for is written as grants, for you to review.
+    /// Writes the requirements of the provider as grants for you to review.
     #[command(after_help = EXIT_CODES)]
     Init(Init),
 
@@ -107,35 +107,34 @@ pub(crate) enum Command {
 
     /// Put a workload to sleep
     ///
-    /// Visitors inside have 30 seconds to leave; then it is stopped all the same.
+    /// Active visits have 30 seconds to end; then it is stopped anyway.
     #[command(after_help = EXIT_CODES)]
     Sleep(Forcible),
 
     /// Stop a workload and wake it again
     ///
-    /// Visitors inside have 30 seconds to leave; whoever comes meanwhile waits and is served by the
-    /// new life.
+    /// Active visits have 30 seconds to end; new visitors wait and are served by the next instance.
     #[command(after_help = EXIT_CODES)]
     Restart(Forcible),
 
-    /// Make a workload anew from what it was made of, for instance with the newest image
+    /// Recreate a workload, for instance with the newest image
     ///
-    /// Name, settings and data stay. What is awake is awake afterwards, what sleeps sleeps on.
-    /// Visitors inside have 30 seconds to leave; whoever comes meanwhile waits. For providers that
-    /// can `recreate`; `drowse plugin inspect` tells that, and whether they can `fetch` ahead.
+    /// Keeps its name, settings and data. An awake workload is awake afterwards, a sleeping one stays
+    /// asleep. Active visits have 30 seconds to end; new visitors wait. For providers with the ability
+    /// `recreate`; `drowse plugin inspect` lists abilities, also `fetch`.
     #[command(after_help = EXIT_CODES)]
     Recreate(Recreate),
 
-    /// Show what was done to workloads lately, why, and how it ended
+    /// List the latest operations on workloads, with trigger and outcome
     #[command(after_help = EXIT_CODES)]
     Ops(Ops),
 
-    /// Look at plugins, accept them, test them, begin a new one
+    /// List, inspect, lock, verify, test and create plugins
     #[command(subcommand)]
     Plugin(Plugin),
 }
 
-/// Where the configuration is.
+/// The configuration to use.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ConfigFile {
     /// The configuration: a file, or a directory of *.toml files [default: ./drowse.toml, then
@@ -144,10 +143,10 @@ pub(crate) struct ConfigFile {
     pub(crate) config: Option<PathBuf>,
 }
 
-/// Where the running router is.
+/// The running router.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Running {
-    /// The router's control socket [default: the one of the configuration]
+    /// The router's control socket [default: that of the configuration]
     #[arg(long, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,
 
@@ -160,22 +159,22 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) config: ConfigFile,
 
-    /// What to log, instead of the configuration's `log`, such as `debug` or
+    /// Log filter that replaces the configuration's `log`, such as `debug` or
     /// `info,drowse_proxy=trace`
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
 
-    /// How to log
+    /// Log format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// A line for people
+    /// Text
     #[default]
     Human,
-    /// A JSON object in each line
+    /// A JSON object per line
     Json,
 }
 
@@ -185,15 +184,15 @@ pub(crate) struct Init {
     #[arg(long)]
     pub(crate) docker: bool,
 
-    /// For programs that the router starts itself
+    /// For programs on this machine
     #[arg(long, conflicts_with = "docker")]
     pub(crate) process: bool,
 
-    /// For what another plugin starts and stops, such as `http-waker` or `wake-on-lan`
+    /// For another plugin, such as `http-waker` or `wake-on-lan`
     #[arg(long, value_name = "FILE|NAME", conflicts_with_all = ["docker", "process"])]
     pub(crate) provider: Option<String>,
 
-    /// Where to write it; `-` for standard output
+    /// The file to write; `-` for standard output
     #[arg(value_name = "FILE", default_value = "drowse.toml")]
     pub(crate) file: PathBuf,
 
@@ -207,7 +206,7 @@ pub(crate) struct Operate {
     /// The workload
     pub(crate) name: String,
 
-    /// Return when it is done, or say why it is not [default time: 5m]
+    /// Wait until it is done or has failed [default time: 5m]
     #[arg(
         long,
         value_name = "TIME",
@@ -227,7 +226,7 @@ pub(crate) struct Forcible {
     #[command(flatten)]
     pub(crate) operate: Operate,
 
-    /// Do not wait for visitors inside: cut them off
+    /// Do not wait for active visits: disconnect them
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -237,17 +236,17 @@ pub(crate) struct Recreate {
     #[command(flatten)]
     pub(crate) forcible: Forcible,
 
-    /// Fetch the image again before; visitors are served meanwhile, where the provider can do that
+    /// Fetch the image first; visitors are served meanwhile if the provider supports it
     #[arg(long)]
     pub(crate) refresh: bool,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Ops {
-    /// Only of this workload
+    /// Only operations on this workload
     pub(crate) name: Option<String>,
 
-    /// So many at most, the latest
+    /// Maximum number of operations, latest first
     #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = value_parser!(u16).range(1..=10_000))]
     pub(crate) limit: u16,
 
@@ -261,7 +260,7 @@ pub(crate) enum Plugin {
     #[command(after_help = EXIT_CODES)]
     List(ConfigFile),
 
-    /// Show what a plugin can do, what it asks for and which settings it takes
+    /// Show the abilities, requirements and settings of a plugin
     #[command(after_help = EXIT_CODES)]
     Inspect {
         /// A plugin's name, or a file
@@ -272,14 +271,13 @@ pub(crate) enum Plugin {
         config: ConfigFile,
     },
 
-    /// Accept the plugins that the configuration uses, as they are now
+    /// Pin the configured plugins in a lock file
     ///
-    /// Writes their digests into a lock file beside the configuration. From then on the router
-    /// refuses every other file in their place. Plugins in the box are part of the router's own
-    /// program and are not locked.
+    /// Writes their digests into a lock file beside the configuration. From then on the router refuses
+    /// changed or other files. Bundled plugins are part of the router's program and are not locked.
     #[command(after_help = EXIT_CODES)]
     Lock {
-        /// Only these, and the others stay as they are in the lock file
+        /// Only these; other entries of the lock file stay
         #[arg(value_name = "FILE|NAME")]
         plugins: Vec<String>,
 
@@ -287,7 +285,7 @@ pub(crate) enum Plugin {
         config: ConfigFile,
     },
 
-    /// Tell whether plugins are what the lock file and their signatures say
+    /// Verify plugins against the lock file and their signatures
     #[command(after_help = EXIT_CODES)]
     Verify {
         /// Only these [default: those that the configuration uses]
@@ -298,14 +296,14 @@ pub(crate) enum Plugin {
         config: ConfigFile,
     },
 
-    /// Put what the contract promises of a plugin to the test
+    /// Run the conformance suite against a plugin
     ///
-    /// Without --grants nothing outside is called: what it says of itself, what it refuses, and
-    /// that it uses nothing it was not granted. With --grants also what it does on its platform.
+    /// Without --grants no endpoint is called: checks its description, its error handling, and that it
+    /// uses only what is granted. With --grants also checks its operations on its platform.
     #[command(after_help = EXIT_CODES)]
     Test(TestPlugin),
 
-    /// Write the source of a new plugin, in Rust, that builds and passes its tests
+    /// Create the source of a new plugin in Rust, which builds and passes its tests
     #[command(after_help = EXIT_CODES)]
     New(NewPlugin),
 }
@@ -316,8 +314,8 @@ pub(crate) struct TestPlugin {
     #[arg(value_name = "FILE|NAME")]
     pub(crate) plugin: String,
 
-    /// A TOML file with one [provider.NAME], as in a configuration, and a target to test on as
-    /// [test]; it is started and stopped many times
+    /// A TOML file with one [provider.NAME], as in a configuration, and a target in [test], which is
+    /// started and stopped many times
     #[arg(long, value_name = "FILE")]
     pub(crate) grants: Option<PathBuf>,
 
@@ -327,14 +325,14 @@ pub(crate) struct TestPlugin {
 
 #[derive(Args, Debug)]
 pub(crate) struct NewPlugin {
-    /// Its name: lower-case letters, digits and `-`, beginning with a letter
+    /// The plugin's name: lower-case letters, digits and `-`, beginning with a letter
     pub(crate) name: String,
 
-    /// The directory to make it in, which must not exist [default: ./NAME]
+    /// The directory to create, which must not exist [default: ./NAME]
     #[arg(long, value_name = "DIR")]
     pub(crate) path: Option<PathBuf>,
 
-    /// The directory `provider-sdk` of drowse's source; without it the SDK is looked for in the
+    /// The directory `provider-sdk` of drowse's source; without it the manifest names the SDK in the
     /// registry, where it is not published yet
     #[arg(long, value_name = "DIR")]
     pub(crate) sdk: Option<PathBuf>,
@@ -343,7 +341,7 @@ pub(crate) struct NewPlugin {
 fn wait(text: &str) -> Result<Duration, String> {
     let wait = drowse_config::duration(text)?;
     if wait > drowse_admin::MAX_WAIT {
-        return Err("an hour is the longest".to_owned());
+        return Err("the maximum is an hour".to_owned());
     }
     Ok(wait)
 }

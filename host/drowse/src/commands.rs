@@ -24,7 +24,7 @@ mod plugin;
 mod run;
 mod status;
 
-/// Carries out the command line.
+/// Runs the command.
 pub(crate) fn execute(cli: Cli, output: &Output) -> Result<(), Error> {
     match cli.command {
         Command::Run(run) => run::run(&run),
@@ -55,7 +55,7 @@ pub(crate) fn execute(cli: Cli, output: &Output) -> Result<(), Error> {
     }
 }
 
-/// A runtime for a command that ends by itself.
+/// A runtime for a command.
 fn runtime() -> Result<Runtime, Error> {
     Builder::new_multi_thread()
         .worker_threads(2)
@@ -64,8 +64,8 @@ fn runtime() -> Result<Runtime, Error> {
         .map_err(|error| Error::new(format!("cannot start threads: {error}")))
 }
 
-/// The plugins in these directories and in the box, to be looked at; nothing of theirs runs beyond
-/// what tells what they are.
+/// The plugins of these directories and the bundled ones, for inspection: they run only to describe
+/// themselves.
 pub(crate) fn plugins(paths: Paths, runtime: &Handle) -> Result<Plugins, Error> {
     let config = PluginsConfig {
         dir: Some(paths.plugins),
@@ -87,8 +87,8 @@ fn client(running: &Running) -> Result<Client, Error> {
     Ok(Client::new(locate::control(running)?))
 }
 
-/// The two largest units of a time.
-pub(crate) fn span(seconds: f64) -> String {
+/// A time in its two largest units.
+pub(crate) fn two_units(seconds: f64) -> String {
     let seconds = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
     match seconds {
         0..60 => format!("{seconds}s"),

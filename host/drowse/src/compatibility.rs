@@ -1,4 +1,4 @@
-//! What a workload asks of a plugin beside what the plugin can do.
+//! Compares what a workload needs with the abilities of its plugin.
 
 use drowse_config::nearest;
 use drowse_core::{Ability, PoolSpec, ReadyCheck, SleepMethod, SleepPlan, Veto, WorkloadSpec};
@@ -10,7 +10,7 @@ use crate::grants;
 #[cfg(test)]
 mod tests;
 
-/// What would go wrong when the workload is woken or put to sleep; each with what to do.
+/// Errors that would occur when the workload is woken or put to sleep, each with what to do.
 pub(crate) fn flaws(
     info: &PluginInfo,
     granted: &ProviderSettings,
@@ -23,12 +23,12 @@ pub(crate) fn flaws(
         workload.deeper.iter().filter_map(|deeper| sleep_flaw(info, "deep-sleep", &deeper.plan)),
     );
     flaws.extend(signal_flaw(info, workload));
-    flaws.extend(look_flaws(info, granted, workload));
+    flaws.extend(check_flaws(info, granted, workload));
     flaws.extend(grants::missing_networks(info, granted, &settings));
     flaws
 }
 
-/// What is allowed and looks wrong: a share of its pool's memory that nobody ever knows.
+/// A warning if a workload shares its pool's memory and its own memory is never known.
 pub(crate) fn warning(
     info: &PluginInfo,
     pools: &[PoolSpec],
@@ -39,7 +39,7 @@ pub(crate) fn warning(
     let measured = info.abilities.contains(&Ability::Usage);
     (!measured).then(|| {
         format!(
-            "plugin `{}` does not measure memory, so it counts for nothing in pool `{}`; add \
+            "plugin `{}` does not measure memory, so the workload does not count towards the memory of pool `{}`; add \
              `memory`",
             info.name, pool.name
         )
@@ -51,7 +51,7 @@ fn sleep_flaw(info: &PluginInfo, key: &str, plan: &SleepPlan) -> Option<String> 
         SleepMethod::Pause => (Ability::Pause, "cannot pause; use another `method`"),
         SleepMethod::Kill => (Ability::Kill, "cannot kill; use another `method`"),
         SleepMethod::Stop if plan.signal.is_some() => {
-            (Ability::StopSignal, "stops with a signal of its own; take `signal` out")
+            (Ability::StopSignal, "chooses the stop signal itself; take `signal` out")
         }
         SleepMethod::Stop => return None,
     };
@@ -59,19 +59,19 @@ fn sleep_flaw(info: &PluginInfo, key: &str, plan: &SleepPlan) -> Option<String> 
     (!can).then(|| format!("`{key}`: plugin `{}` {flaw}", info.name))
 }
 
-/// Programs of this machine are signalled by the router, which has no real-time signals.
+/// The router signals programs of this machine itself and does not send real-time signals.
 fn signal_flaw(info: &PluginInfo, workload: &WorkloadSpec) -> Option<String> {
     let plans = [Some(&workload.sleep), workload.deeper.as_ref().map(|deeper| &deeper.plan)];
     let mut signals = plans.into_iter().flatten().filter_map(|plan| plan.signal.as_deref());
     let signal = signals.find(|signal| signal.starts_with("SIGRT"))?;
     let runs = !info.commands.is_empty();
     runs.then(|| {
-        format!("`{signal}`: programs that plugin `{}` runs get no real-time signals", info.name)
+        format!("`{signal}`: plugin `{}` cannot send real-time signals to its programs", info.name)
     })
 }
 
-/// What is to be looked at through a plugin that cannot look, or may not.
-fn look_flaws(
+/// Checks that the plugin cannot perform, or may not.
+fn check_flaws(
     info: &PluginInfo,
     granted: &ProviderSettings,
     workload: &WorkloadSpec,
@@ -89,14 +89,13 @@ fn look_flaws(
     let vetoes = &workload.vetoes;
     let busy = |veto: &Veto| matches!(veto, Veto::Busy(check) if runs(check));
     let measured = vetoes.iter().any(|veto| matches!(veto, Veto::CpuAbove(_)));
-    need("ready", runs(&workload.ready), Ability::Exec, "run commands; take another check");
+    need("ready", runs(&workload.ready), Ability::Exec, "run commands; use another check");
     need("keep-awake-if", vetoes.iter().any(busy), Ability::Exec, "run commands; take `exec` out");
-    need("keep-awake-if", measured, Ability::Usage, "tell CPU time; take `cpu-above` out");
+    need("keep-awake-if", measured, Ability::Usage, "report CPU time; take `cpu-above` out");
     flaws
 }
 
-/// Keys that the schema's table does not have, or must have. What else the schema says of them is
-/// for the plugin to check.
+/// Settings that the schema does not have, or requires. The plugin checks everything else in its schema.
 fn settings_flaws(info: &PluginInfo, settings: &Value) -> Vec<String> {
     let schema = &info.target_schema;
     let Some(settings) = settings.as_object() else { return Vec::new() };
@@ -110,7 +109,7 @@ fn settings_flaws(info: &PluginInfo, settings: &Value) -> Vec<String> {
     let unknown = unknown.map(|key| {
         let advice = match (nearest(key, known.iter().copied()), known.as_slice()) {
             (Some(near), _) => format!("did you mean `{near}`?"),
-            (None, []) => format!("plugin `{}` has none for a workload", info.name),
+            (None, []) => format!("plugin `{}` has no settings for a workload", info.name),
             (None, known) => format!("known keys are `{}`", known.join("`, `")),
         };
         format!("`settings`: unknown key `{}`; {advice}", key.escape_debug())

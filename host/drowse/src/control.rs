@@ -1,4 +1,4 @@
-//! What the admin API controls here.
+//! The router as the admin API controls it.
 
 use std::{
     path::PathBuf,
@@ -19,7 +19,7 @@ use tokio::sync::broadcast;
 #[cfg(test)]
 mod tests;
 
-/// The running router, for operators.
+/// The running router.
 pub(crate) struct AdminControl {
     pub(crate) engine: Arc<Engine>,
     pub(crate) listeners: Vec<ListenerStatus>,
@@ -27,10 +27,10 @@ pub(crate) struct AdminControl {
     pub(crate) started: Instant,
 }
 
-/// Among so many of a workload's latest operations, the one that was waited for is looked for.
+/// Maximum number of a workload's latest operations that are searched for the awaited one.
 const LATEST: usize = 32;
 
-/// How a wait for a workload goes.
+/// The state of a wait for a workload.
 #[derive(Debug, PartialEq, Eq)]
 enum Progress {
     Done,
@@ -126,21 +126,21 @@ impl AdminControl {
         let story = Correlation::random();
         let cause = Cause::new(order.source).within(story);
         self.engine.renew(name, cause, force, renewal)?;
-        let progress = |now: &Snapshot| match self.told(name, story, Kind::Fetch) {
+        let progress = |now: &Snapshot| match self.recorded_failure(name, story, Kind::Fetch) {
             Some(failure) => Progress::Failed(failure),
             None if workload.is_fetched_for() => Progress::Going,
             None => renewed(name, renewal, before, now),
         };
         let settled = settle(workload, order.wait, progress).await;
-        // It may be awake again though it could not be renewed.
-        match self.told(name, story, Kind::Restart) {
+        // It may be awake again even though the renewal failed.
+        match self.recorded_failure(name, story, Kind::Restart) {
             Some(failure) if order.wait.is_some() => Err(failure),
             _ => settled,
         }
     }
 
-    /// How a part of this story went wrong, by the journal.
-    fn told(&self, name: &str, story: Correlation, kind: Kind) -> Option<Failure> {
+    /// The failure of one call of this operation, as recorded in the journal.
+    fn recorded_failure(&self, name: &str, story: Correlation, kind: Kind) -> Option<Failure> {
         let entries = self.engine.journal().recent(Some(name), LATEST);
         let mut of_this =
             entries.into_iter().filter(|it| it.kind == kind && it.correlation == story);
@@ -148,7 +148,8 @@ impl AdminControl {
     }
 }
 
-/// Waits until a workload is where it should be, if that is wanted, and says how it is.
+/// Waits until a workload has reached the ordered state, if the order asks for that, and returns its
+/// status.
 async fn settle(
     workload: &Workload,
     wait: Option<Duration>,
@@ -159,7 +160,8 @@ async fn settle(
         let mut watch = workload.watch();
         let arrived = async {
             loop {
-                // Whatever is looked at may be locked by who is about to tell of it.
+                // Cloned, because the progress check may need a lock that the sender of the next change
+                // holds.
                 let seen = watch.borrow_and_update().clone();
                 match progress(&seen) {
                     Progress::Done => return Ok(()),
@@ -176,8 +178,8 @@ async fn settle(
             Ok(arrived) => arrived?,
             Err(_) => {
                 let message = format!(
-                    "workload {name:?}: still {} after {} s; it goes on, and `drowse status` \
-                     tells how",
+                    "workload {name:?}: still {} after {} s; the operation continues, and `drowse status` \
+                     shows its progress",
                     workload.snapshot().phase,
                     wait.as_secs_f64()
                 );
@@ -188,8 +190,8 @@ async fn settle(
     Ok(workload.status())
 }
 
-/// How a wake goes that was ordered after `before`. A failure from then is an old one: the wake
-/// begins when the stop that followed it is done.
+/// The progress of a wake that was ordered after `before`. A failure from before is an old one: the wake
+/// begins after the stop that followed it.
 fn woken(name: &str, before: &Snapshot, now: &Snapshot) -> Progress {
     match now.phase {
         Phase::Ready => Progress::Done,
@@ -201,8 +203,8 @@ fn woken(name: &str, before: &Snapshot, now: &Snapshot) -> Progress {
     }
 }
 
-/// How a renewal goes that was ordered after `before`. What was awake, or is restarted, is woken
-/// when it is done; so is what somebody came to meanwhile.
+/// The progress of a renewal that was ordered after `before`. A workload that was awake, is restarted, or
+/// got a visitor meanwhile is woken at its end.
 fn renewed(name: &str, renewal: Renewal, before: &Snapshot, now: &Snapshot) -> Progress {
     let slept = !matches!(before.phase, Phase::Waking | Phase::Ready);
     match now.phase {
@@ -224,21 +226,21 @@ fn forced(force: bool) -> Force {
     if force { Force::AtOnce } else { Force::Drain }
 }
 
-/// How a sleep goes that was ordered after `before`. Somebody who came meanwhile has it woken
-/// again as soon as it sleeps.
+/// The progress of a sleep that was ordered after `before`. A visitor who came meanwhile wakes it again at
+/// once.
 fn asleep(name: &str, before: &Snapshot, now: &Snapshot) -> Progress {
     match now.phase {
         Phase::Asleep => Progress::Done,
         Phase::Failed | Phase::Missing => Progress::Failed(failure(name, now)),
         Phase::Waking | Phase::Ready if now.generation > before.generation => {
-            let message = format!("workload {name:?}: it slept and was woken again at once");
+            let message = format!("workload {name:?}: it was put to sleep and woken again at once");
             Progress::Failed(Failure::new(ErrorCode::Conflict, message))
         }
         Phase::Ready | Phase::Waking | Phase::Draining | Phase::Stopping => Progress::Going,
     }
 }
 
-/// Whether what went wrong went wrong since `before`.
+/// Whether a failure happened since `before`.
 fn is_new(before: &Snapshot, now: &Snapshot) -> bool {
     let same = match (&before.failure, &now.failure) {
         (Some(before), Some(now)) => Arc::ptr_eq(before, now),
@@ -248,8 +250,8 @@ fn is_new(before: &Snapshot, now: &Snapshot) -> bool {
 }
 
 fn failure(name: &str, snapshot: &Snapshot) -> Failure {
-    let told = snapshot.failure.as_deref().cloned();
-    told.unwrap_or_else(|| {
+    let failure = snapshot.failure.as_deref().cloned();
+    failure.unwrap_or_else(|| {
         let message = format!("workload {name:?} is {}", snapshot.phase);
         Failure::new(ErrorCode::Internal, message)
     })

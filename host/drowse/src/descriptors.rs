@@ -1,9 +1,9 @@
-//! How many files the router may have open, and who gets them.
+//! The router's file descriptors and their distribution.
 //!
 //! A visitor costs up to three descriptors: its own connection, one to its backend, and one to a
-//! backend that an earlier visitor left idle. When the process has no more, nothing works: no
-//! operator gets in, no provider reaches its platform. So a part is kept for those, and listeners
-//! take only as many connections as the rest allows; more visitors wait in the kernel.
+//! backend that an earlier visitor left idle. If the process runs out of them, no operator
+//! can connect and no provider reaches its platform. So some are reserved, and listeners accept only as
+//! many connections as the rest allows; more visitors wait in the kernel.
 
 use drowse_config::Config;
 use drowse_proxy::{IDLE_UPSTREAMS, ListenerSettings};
@@ -12,32 +12,33 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 #[cfg(test)]
 mod tests;
 
-/// Descriptors of one connection at most.
+/// Maximum descriptors per client connection.
 const PER_CONNECTION: u64 = 3;
-/// For the log, state, control socket and its clients, plugin files and runtimes.
+/// Reserved descriptors for the log, state, control socket and its clients, plugin files and runtimes.
 const BASE: u64 = 48;
-/// For a thread that serves: its runtime, and one client that waits for room at each listener.
+/// Reserved descriptors per serving thread: its runtime, and one client per listener that waits for
+/// capacity.
 const PER_THREAD: u64 = 6;
-/// For a provider's connections to its endpoints, and the launcher of its next program.
+/// Reserved descriptors per provider: connections to its endpoints, and the launcher of its next program.
 const PER_PROVIDER: u64 = 12;
-/// For a granted program: its output, and its launcher while it starts.
+/// Reserved descriptors per granted program: its output, and its launcher while it starts.
 const PER_COMMAND: u64 = 3;
-/// Descriptors of backends at most, idle ones included. Clients that wait, or are idle, have none.
+/// Maximum descriptors for backends, including idle connections. Waiting and idle clients have none.
 const UPSTREAMS: u64 = 2 * IDLE_UPSTREAMS as u64;
-/// A router that serves fewer visitors than this at a time is of no use.
+/// Minimum number of client connections, even if the limit allows fewer.
 const FEWEST: u64 = 16;
 
 /// The limits of open files.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Descriptors {
-    /// The soft limit that the router was started with, for the programs that it runs: they may use
-    /// select(2), which the usual limit is there for. None for none.
+    /// The soft limit at start, which programs of providers get: they may use select(2), which needs a
+    /// low limit. None for no limit.
     pub(crate) programs: Option<u64>,
-    /// What the router may open. None for no limit.
+    /// The router's own limit. None for no limit.
     files: Option<u64>,
 }
 
-/// A listener that takes fewer connections than it is configured for.
+/// A listener whose connections were lowered below its configuration.
 #[derive(Debug, PartialEq, Eq)]
 struct Lowered {
     listener: String,
@@ -63,7 +64,7 @@ impl Descriptors {
         Self { programs: current, files }
     }
 
-    /// Lowers the `max-connections` of listeners to what the limit allows, and says so.
+    /// Lowers the `max-connections` of listeners to what the limit allows, and logs that.
     pub(crate) fn share(self, config: &mut Config, threads: usize) {
         let Some(files) = self.files else { return };
         let kept = kept(config, threads);
@@ -80,11 +81,11 @@ impl Descriptors {
     }
 }
 
-/// Descriptors that are not for visitors.
+/// The number of reserved descriptors.
 fn kept(config: &Config, threads: usize) -> u64 {
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let (threads, listeners) = (count(threads), count(config.listeners.len()));
-    // A socket for each thread, and the client that waits for room there.
+    // Per thread and listener a socket, and the client that waits for capacity.
     let serving = threads.saturating_mul(listeners.saturating_mul(2).saturating_add(PER_THREAD));
     let commands = config.providers.iter().map(|provider| provider.commands.len()).sum();
     let providers = count(config.providers.len()).saturating_mul(PER_PROVIDER);
@@ -92,8 +93,8 @@ fn kept(config: &Config, threads: usize) -> u64 {
     [serving, providers, programs].into_iter().fold(BASE, u64::saturating_add)
 }
 
-/// Gives each listener its share of `files` without those that are `kept`, in proportion to what it
-/// is configured for.
+/// Distributes `files`, except those that are `kept`, among the listeners in proportion to their
+/// configuration.
 fn lower(listeners: &mut [ListenerSettings], files: u64, kept: u64) -> Vec<Lowered> {
     let room = files.saturating_sub(kept);
     let room = (room / PER_CONNECTION).max(room.saturating_sub(UPSTREAMS)).max(FEWEST);

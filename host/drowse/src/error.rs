@@ -1,4 +1,4 @@
-//! Why a command did not do what it was asked.
+//! Errors of commands.
 
 use std::{fmt, path::Path, process::ExitCode};
 
@@ -6,14 +6,14 @@ use drowse_admin::ClientError;
 use drowse_config::DefaultPaths;
 use serde_json::{Value, json};
 
-/// One paragraph for people, the same for machines.
+/// Why a command failed, as text or as JSON.
 #[derive(Debug)]
 pub(crate) struct Error {
     exit: Exit,
     code: String,
     message: String,
-    /// Already told in full on standard output.
-    told: bool,
+    /// The cause was already printed on standard output.
+    printed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,22 +25,22 @@ enum Exit {
 // === impl Error ===
 
 impl Error {
-    /// It failed.
+    /// A failure with exit code 1.
     pub(crate) fn new(message: impl ToString) -> Self {
         Self {
             exit: Exit::Failure,
             code: "failure".to_owned(),
             message: message.to_string(),
-            told: false,
+            printed: false,
         }
     }
 
-    /// It failed, and what was written says so.
-    pub(crate) fn told() -> Self {
-        Self { told: true, ..Self::new("") }
+    /// A failure whose cause was already printed.
+    pub(crate) fn printed() -> Self {
+        Self { printed: true, ..Self::new("") }
     }
 
-    /// What a script gets.
+    /// The exit code of the process.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.exit {
             Exit::Failure => 1,
@@ -48,14 +48,14 @@ impl Error {
         })
     }
 
-    /// For `--json`; absent when everything has been told.
+    /// The error for `--json`; absent if the cause was already printed.
     pub(crate) fn json(&self) -> Option<Value> {
-        (!self.told).then(|| json!({ "error": { "code": self.code, "message": self.message } }))
+        (!self.printed).then(|| json!({ "error": { "code": self.code, "message": self.message } }))
     }
 
-    /// For people; absent when everything has been told.
+    /// The error as text; absent if the cause was already printed.
     pub(crate) fn text(&self) -> Option<&str> {
-        (!self.told).then_some(&self.message)
+        (!self.printed).then_some(&self.message)
     }
 }
 
@@ -81,11 +81,11 @@ impl From<ClientError> for Error {
     }
 }
 
-/// What to do when root runs a router beside this user.
+/// Advice for a user while root may run a router.
 fn hint(asked: &Path, root: &Path) -> Option<String> {
-    // Only root may look into the directory.
+    // Only root may read the directory.
     let there = asked != root && root.parent()?.exists();
-    there.then(|| format!("; if root runs one, at {}, ask it with sudo", root.display()))
+    there.then(|| format!("; if root runs one at {}, use sudo", root.display()))
 }
 
 #[cfg(test)]

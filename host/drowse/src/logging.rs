@@ -1,4 +1,4 @@
-//! Events to standard error.
+//! The log, written to standard error.
 
 mod lines;
 
@@ -18,7 +18,7 @@ mod tests;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// Crates of the router, which are the targets of its events.
+/// Crates of the router, the targets of its events.
 const PARTS: [&str; 8] = [
     "drowse",
     "drowse_admin",
@@ -30,16 +30,16 @@ const PARTS: [&str; 8] = [
     "drowse_routes",
 ];
 
-/// Crates of others whose events are seen, too.
+/// Other crates whose events can be logged.
 const OTHERS: [&str; 3] = ["axum", "hyper_util", "wasmtime_wasi"];
 
-/// Why this cannot be a filter.
+/// Why this is not a valid filter.
 pub(crate) fn flaw(filter: &str) -> Option<String> {
     read(filter).err()
 }
 
-/// The library takes any word that is no level for a part of the program, and then logs that part
-/// alone: a misspelt level would silence the router.
+/// Parses a filter. The library takes an unknown word for a target and then logs that target alone, so a
+/// misspelled level would silence the router.
 fn read(filter: &str) -> Result<EnvFilter, String> {
     let wrong = |why: &str, near: Option<&str>| {
         let filter = filter.escape_debug();
@@ -47,7 +47,7 @@ fn read(filter: &str) -> Result<EnvFilter, String> {
             || "write `info`, `debug` or `info,drowse_proxy=debug`".to_owned(),
             |near| format!("did you mean `{near}`?"),
         );
-        format!("\"{filter}\" is not a filter for the log: {why}; {advice}")
+        format!("\"{filter}\" is not a log filter: {why}; {advice}")
     };
     let directives: Vec<&str> = filter.split(',').map(str::trim).collect();
     for directive in &directives {
@@ -72,7 +72,7 @@ fn read(filter: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(directives.join(",")).map_err(|error| wrong(&error.to_string(), None))
 }
 
-/// Begins to log.
+/// Starts logging.
 pub(crate) fn begin(filter: &str, format: LogFormat) -> Result<(), Error> {
     let filter = read(filter).map_err(Error::new)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
@@ -92,10 +92,10 @@ pub(crate) fn begin(filter: &str, format: LogFormat) -> Result<(), Error> {
             builder.json().flatten_event(true).with_current_span(false).try_init()
         }
     };
-    begun.map_err(|error| Error::new(format!("cannot begin to log: {error}")))
+    begun.map_err(|error| Error::new(format!("cannot start logging: {error}")))
 }
 
-/// Waits until every event is written, for this long at most.
-pub(crate) fn flush(patience: Duration) {
-    lines::flush(patience);
+/// Waits until every event is written, or until `timeout` is over.
+pub(crate) fn flush(timeout: Duration) {
+    lines::flush(timeout);
 }

@@ -1,4 +1,4 @@
-//! A wake-on-demand proxy: backends sleep until somebody knocks.
+//! A wake-on-demand proxy: backends sleep until a request needs them.
 
 #![forbid(unsafe_code)]
 
@@ -23,8 +23,8 @@ mod signals;
 mod state_dir;
 mod table;
 
-/// This very program, also when its file was replaced: what sets the limits of granted programs, and
-/// compiles plugins.
+/// The running program, even if its file was replaced. It is started again to set the limits of granted
+/// programs and to compile plugins.
 const LAUNCHER: &str = "/proc/self/exe";
 
 fn main() -> ExitCode {

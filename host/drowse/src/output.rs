@@ -1,7 +1,7 @@
-//! What is written, for people or for machines.
+//! Output as text or JSON.
 //!
-//! Names, causes and log lines come from plugins and platforms: nothing of theirs reaches a terminal
-//! as a control or format character.
+//! Names, causes and log lines come from plugins and platforms: their control and format characters never
+//! reach a terminal.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -10,14 +10,14 @@ use serde::Serialize;
 
 use crate::error::Error;
 
-/// Standard output, and how to write to it.
+/// Standard output and its format.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     json: bool,
     colour: bool,
 }
 
-/// How a word is set off on a terminal.
+/// The colour of a word on a terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Tone {
     #[default]
@@ -32,14 +32,14 @@ pub(crate) enum Tone {
 // === impl Output ===
 
 impl Output {
-    /// In colour on a terminal, unless `NO_COLOR` is set.
+    /// Output in colour on a terminal, unless `NO_COLOR` is set.
     pub(crate) fn new(json: bool) -> Self {
         let colour = io::stdout().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self { json, colour }
     }
 
-    /// Writes an answer: as JSON, or as `text` says it to people.
+    /// Prints an answer: as JSON, or as `text` renders it.
     pub(crate) fn answer<T: Serialize>(
         &self,
         value: &T,
@@ -58,22 +58,22 @@ impl Output {
             .map_err(|error| Error::new(format!("cannot write to standard output: {error}")))
     }
 
-    /// Writes a line to people as something goes on; nothing as JSON, whose answer comes at the end.
+    /// Prints a line of progress to standard output; nothing with `--json`.
     pub(crate) fn say(&self, line: impl FnOnce(&Self) -> String) {
         if !self.json {
-            // Whoever does not read any more still gets the exit code.
+            // A closed pipe does not change the exit code.
             let _ = self.write(&(line(self) + "\n"));
         }
     }
 
-    /// Says to people how something goes that takes long, beside the answer that comes at its end.
+    /// Prints the progress of a long operation to standard error; nothing with `--json`.
     pub(crate) fn progress(&self, line: &str) {
         if !self.json {
             eprintln!("{}", escape_lines(line));
         }
     }
 
-    /// Writes an error: as JSON to standard output, or for people to standard error.
+    /// Prints an error: as JSON to standard output, or as text to standard error.
     pub(crate) fn error(&self, error: &Error) {
         let told = match error.json() {
             Some(value) if self.json => self.write(&format!("{value:#}\n")).is_ok(),
@@ -84,7 +84,7 @@ impl Output {
         }
     }
 
-    /// Sets a word off.
+    /// Colours a word.
     pub(crate) fn paint(&self, text: &str, tone: Tone) -> String {
         let text = escape_lines(text);
         let code = match tone {
@@ -99,7 +99,7 @@ impl Output {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
 
-    /// For tests and files.
+    /// Output without colour.
     #[cfg(test)]
     pub(crate) fn plain() -> Self {
         Self { json: false, colour: false }
@@ -118,7 +118,7 @@ impl Output {
         };
         let mut output = io::stdout();
         match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-            // A reader that has seen enough, such as `head`, closes the pipe: that is no failure.
+            // A reader such as `head` closes the pipe when it has enough: that is no failure.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
             _ => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! Puts the parts together: listeners, routes, engine, providers, control socket.
+//! Connects the parts of the router: listeners, routes, engine, providers, control socket.
 
 use std::{
     io,
@@ -28,35 +28,35 @@ use crate::{
     state_dir::StateDir,
 };
 
-/// Requests in flight have this long to end when the router ends.
+/// Time for requests in flight when the router ends.
 const LAST_REQUESTS: Duration = Duration::from_secs(20);
-/// Providers have this long to stop what they have started, on top of what it is granted to end.
+/// Time for providers to stop their programs, in addition to the grace time of the programs.
 const LAST_PROCESSES: Duration = Duration::from_secs(5);
-/// Programs have this long instead of their grace when the router has to hurry.
+/// Time for programs instead of their grace time, after a second signal.
 const HASTY_PROCESSES: Duration = Duration::from_secs(1);
-/// Somebody who asks for the status meanwhile has this long to get it.
+/// Time for pending requests on the control socket.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Providers that are loaded sooner than this are there when the first visitor is let in.
+/// Maximum time that the start waits for providers to load.
 const FIRST_PROVIDERS: Duration = Duration::from_secs(3);
-/// Platforms that tell sooner than this what runs are asked before the first visitor is let in.
+/// Maximum time that the start waits for platforms to report running instances.
 const FIRST_LOOKS: Duration = Duration::from_secs(1);
-/// So many operations are remembered.
+/// Maximum number of operations in the journal.
 const OPERATIONS: usize = 10_000;
 
-/// Everything that runs.
+/// A running router.
 pub(crate) struct Router {
     running: Running,
     plugins: Arc<Plugins>,
     admin: Option<Admin>,
-    /// Brings the providers that are not there yet.
+    /// Adds the providers that are still loading.
     pending: PendingProviders,
     saved: SavedState,
-    /// What the workloads live in; nothing else may keep it.
+    /// Owns the workloads; no other part keeps it alive.
     _engine: Arc<Engine>,
 }
 
-/// Providers that took too long to be waited for. Dropping it gives them up.
+/// The task that adds providers that are still loading. Dropping it cancels them.
 struct PendingProviders(Option<AbortHandle>);
 
 /// The control socket being served.
@@ -68,9 +68,9 @@ struct Admin {
 // === impl Router ===
 
 impl Router {
-    /// Starts everything that can be started. Fails when no visitor could come in at all, or when
-    /// another router has the control socket. Visitors are served by so many
-    /// threads. Programs get this soft limit of open files.
+    /// Starts everything that can be started. Fails if no listener can be bound, or if another router has
+    /// the control socket. `threads` serve visitors; programs of providers get `files` as their soft limit
+    /// of open files.
     pub(crate) async fn start(
         config: Config,
         threads: usize,
@@ -86,7 +86,7 @@ impl Router {
                 None
             }
         };
-        // Clients may connect from here on; they wait in the kernel until the routes are there.
+        // Clients can connect from here on; they wait in the kernel until the routes are loaded.
         let (proxy, listeners) = bind(&config, threads)?;
 
         let state_dir = open_state_dir(&config.state);
@@ -96,8 +96,8 @@ impl Router {
         plugins.set_listeners(own.collect());
         let engine = engine(&config, runtime)?;
         let tables = tables(&config, &engine)?;
-        // What runs is found as soon as there is a provider: the notes come first, times and
-        // visitors when it is known what runs and what needs what.
+        // A provider reports running instances as soon as it is added, so the saved ones are restored
+        // first; schedules and visitors follow when instances and dependencies are known.
         let saved = SavedState::keep(state_dir, &engine, runtime);
         let pending = providers(&config, &plugins, &engine).await;
         engine.reconcile();
@@ -127,14 +127,14 @@ impl Router {
     /// How long [`Router::shutdown`] takes at most.
     pub(crate) fn longest_end(&self) -> Duration {
         LAST_REQUESTS
-            + saved_state::LAST
+            + saved_state::LAST_WRITE
             + self.plugins.max_shutdown_time()
             + LAST_PROCESSES
             + LAST_WORDS
     }
 
-    /// Lets visitors finish, then ends everything. When `hurry` resolves, visitors are cut off and
-    /// programs have a moment instead of their grace.
+    /// Lets requests finish, then ends everything. When `hurry` resolves, requests are cancelled and
+    /// programs get [`HASTY_PROCESSES`] instead of their grace time.
     pub(crate) async fn shutdown(self, hurry: impl Future<Output = ()>) {
         let Self { running, plugins, admin, pending, saved, _engine } = self;
         tracing::info!("ending: no new visitors, requests in flight are finished");
@@ -173,8 +173,7 @@ impl Router {
     }
 }
 
-/// Resolves when a hasty end that is under way has given programs their moment, or when one is asked
-/// for.
+/// Resolves [`HASTY_PROCESSES`] after the hurry began.
 async fn at_once(hurry: impl Future<Output = ()>, hasty: bool) {
     if !hasty {
         hurry.await;
@@ -188,7 +187,7 @@ impl Admin {
     fn start(socket: ControlSocket, control: Arc<AdminControl>, runtime: &Handle) -> Self {
         let (end, ended) = oneshot::channel::<()>();
         let served = runtime.spawn(drowse_admin::serve(socket, control, async {
-            // An end that was dropped is an end, too.
+            // A dropped sender ends it as well.
             let _ = ended.await;
         }));
         Self { end, served }
@@ -196,7 +195,7 @@ impl Admin {
 
     async fn end(self) {
         let Self { end, mut served } = self;
-        // Nobody receives it when serving has ended by itself.
+        // The receiver is gone if serving has ended by itself.
         let _ = end.send(());
         match tokio::time::timeout(LAST_WORDS, &mut served).await {
             Ok(Ok(Ok(()))) => {}
@@ -221,7 +220,7 @@ impl Drop for PendingProviders {
     }
 }
 
-/// The engine with everything that sleeps and wakes, and nobody yet who does it.
+/// The engine with all workloads, before its providers are added.
 fn engine(config: &Config, runtime: &Handle) -> Result<Arc<Engine>, Error> {
     let engine = Engine::new(Ground {
         runtime: runtime.clone(),
@@ -247,16 +246,16 @@ fn open_state_dir(directory: &Path) -> Option<Arc<StateDir>> {
     let opened = StateDir::open(directory);
     let refused = |error: &io::Error| {
         tracing::warn!(
-            "state directory {}: {error}; nothing is remembered over a restart: what is found \
-             running then is kept until somebody has visited it",
+            "state directory {}: {error}; no state survives a restart: workloads that are found \
+             running then stay awake until their first visit has ended",
             directory.display()
         );
     };
     opened.inspect_err(refused).ok().map(Arc::new)
 }
 
-/// The plugins that providers are made of. Programs that they run get this soft limit of open
-/// files, or the router's own.
+/// The plugins of the providers. Programs that they run get `files` as their soft limit of open files, or
+/// the router's own.
 fn plugins(
     config: &Config,
     state: Option<PathBuf>,
@@ -281,8 +280,8 @@ fn plugins(
     Ok(plugins)
 }
 
-/// Loads all providers at the same time. One that takes long is not waited for: visitors of the
-/// others come first.
+/// Loads all providers concurrently. The start does not wait for a slow one, so that visitors of the others
+/// are served.
 async fn providers(
     config: &Config,
     plugins: &Arc<Plugins>,
@@ -304,7 +303,7 @@ async fn providers(
     }
     tracing::warn!(
         missing = loading.len(),
-        "providers are still being loaded; whoever wants their workloads waits for that"
+        "providers are still being loaded; visitors of their workloads wait"
     );
     let engine = Arc::downgrade(engine);
     let pending = tokio::spawn(async move {
@@ -318,11 +317,11 @@ async fn providers(
     PendingProviders(Some(pending.abort_handle()))
 }
 
-/// Binds the listeners that can be bound.
+/// Binds all listeners that can be bound.
 fn bind(config: &Config, threads: usize) -> Result<(Proxy, Vec<ListenerStatus>), Error> {
     if config.listeners.is_empty() {
         return Err(Error::new(
-            "the configuration has no listener, so nobody could come in; define one:\n\n\
+            "the configuration has no listener, so no visitor could connect; define one:\n\n\
              [[listener]]\nname = \"web\"\nbind = \"127.0.0.1:8080\"",
         ));
     }
@@ -331,14 +330,14 @@ fn bind(config: &Config, threads: usize) -> Result<(Proxy, Vec<ListenerStatus>),
         let all: Vec<_> = failed.iter().map(BindError::to_string).collect();
         let all = all.join("\n\n");
         return Err(Error::new(format!(
-            "no listener could be bound, so nobody could come in: {all}"
+            "no listener could be bound, so no visitor could connect: {all}"
         )));
     }
     for error in &failed {
         tracing::error!("{error}");
     }
     if let Err(error) = proxy.waiting(config.waiting.clone()) {
-        tracing::error!("{error}; until that is mended, visitors see the theme \"calm\"");
+        tracing::error!("{error}; until that is fixed, visitors see the theme \"calm\"");
     }
     let listeners =
         config.listeners.iter().map(|settings| listener(settings, &proxy, &failed)).collect();
@@ -358,7 +357,7 @@ fn listener(settings: &ListenerSettings, proxy: &Proxy, failed: &[BindError]) ->
     }
 }
 
-/// The routes, each leading to its workload.
+/// The routing tables, each route with its workload.
 fn tables(config: &Config, engine: &Arc<Engine>) -> Result<Tables, Error> {
     let routes = config.routes.iter().filter_map(|route| {
         let workload = engine.workload(route.workload.as_str())?;

@@ -1,11 +1,11 @@
-//! What tests of several modules begin with.
+//! Test data that several modules share.
 
 use std::time::Duration;
 
 use drowse_plugins::{Load, PluginInfo, PluginKind};
 use serde_json::json;
 
-/// A plugin that asks for nothing.
+/// A plugin without requirements.
 pub(crate) fn plugin(name: &str) -> PluginInfo {
     PluginInfo {
         name: name.to_owned(),

@@ -1,5 +1,5 @@
-//! Keeps what must be known of awake workloads when the router begins anew: a small file, written
-//! when a life begins or ends, and now and then for the time of the last visit.
+//! Saves the running instances of workloads for a restart of the router: a small file, written when an
+//! instance starts or ends, and periodically for the time of the last visit.
 
 use std::{
     fs, io,
@@ -16,25 +16,25 @@ use tokio::{
 
 use crate::state_dir::StateDir;
 
-/// Between two looks at who was visited.
-const ROUND: Duration = Duration::from_secs(5);
-/// Between two looks, however many phases change.
-const PAUSE: Duration = Duration::from_millis(100);
-/// Between two times of writing for nothing but the time of the last visit.
-const USED: Duration = Duration::from_secs(15);
-/// The last time of writing may take so long.
-pub(crate) const LAST: Duration = Duration::from_secs(1);
+/// Interval between two checks for new visits.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// Minimum interval between two checks, however many phases change.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
+/// Minimum interval between two writes that change only the time of the last visit.
+const VISIT_INTERVAL: Duration = Duration::from_secs(15);
+/// Maximum time of the last write.
+pub(crate) const LAST_WRITE: Duration = Duration::from_secs(1);
 const FILE: &str = "instances.json";
 
-/// The file being kept, if it can be.
-pub(crate) struct SavedState(Option<Keeper>);
+/// The task that writes the file, if there is a state directory.
+pub(crate) struct SavedState(Option<Writer>);
 
-struct Keeper {
+struct Writer {
     task: JoinHandle<()>,
     last: Arc<Notify>,
 }
 
-/// What is in the file, and since when.
+/// The content of the file, and when it was written.
 struct Written {
     notes: Vec<LifeNote>,
     at: Instant,
@@ -43,8 +43,9 @@ struct Written {
 // === impl SavedState ===
 
 impl SavedState {
-    /// Recalls what the file says, and keeps it from now on; without a place for it nothing is
-    /// kept. Called before there are providers: what runs is found as soon as there is one.
+    /// Restores the content of the file and saves changes from now on; does nothing without a state
+    /// directory. Called before providers are added, because running instances are detected as soon as
+    /// there is one.
     pub(crate) fn keep(
         state_dir: Option<Arc<StateDir>>,
         engine: &Arc<Engine>,
@@ -55,29 +56,28 @@ impl SavedState {
         match read(&state_dir) {
             Ok(notes) => engine.recall(notes),
             Err(error) => tracing::warn!(
-                "{shown}/{FILE}: {error}; what is found running is kept until somebody has visited \
-                 it"
+                "{shown}/{FILE}: {error}; workloads that are found running stay awake until their first \
+                 visit has ended"
             ),
         }
         let (changes, last) = (engine.changes(), Arc::new(Notify::new()));
         let engine = Arc::downgrade(engine);
-        let task =
-            runtime.spawn(write_again_and_again(state_dir.clone(), engine, changes, last.clone()));
-        Self(Some(Keeper { task, last }))
+        let task = runtime.spawn(write_changes(state_dir.clone(), engine, changes, last.clone()));
+        Self(Some(Writer { task, last }))
     }
 
-    /// Writes it for the last time, for a second at most.
+    /// Writes the file for the last time, within [`LAST_WRITE`].
     pub(crate) async fn end(self) {
-        let Some(Keeper { mut task, last }) = self.0 else { return };
+        let Some(Writer { mut task, last }) = self.0 else { return };
         last.notify_one();
-        if tokio::time::timeout(LAST, &mut task).await.is_err() {
+        if tokio::time::timeout(LAST_WRITE, &mut task).await.is_err() {
             task.abort();
-            tracing::warn!("what runs could not be written down in time");
+            tracing::warn!("the running instances could not be saved in time");
         }
     }
 }
 
-async fn write_again_and_again(
+async fn write_changes(
     state_dir: Arc<StateDir>,
     engine: Weak<Engine>,
     mut changes: broadcast::Receiver<PhaseChange>,
@@ -88,9 +88,9 @@ async fn write_again_and_again(
     loop {
         let ends = tokio::select! {
             () = last.notified() => true,
-            // One that was missed is a change as well.
+            // A missed change is a change as well.
             _ = changes.recv() => false,
-            () = tokio::time::sleep(ROUND) => false,
+            () = tokio::time::sleep(CHECK_INTERVAL) => false,
         };
         let Some(notes) = engine.upgrade().map(|engine| engine.lives()) else { return };
         if written.as_ref().is_none_or(|written| written.is_old(&notes, ends)) {
@@ -102,7 +102,7 @@ async fn write_again_and_again(
                 }
                 Ok(Err(error)) if !complained => {
                     tracing::warn!(
-                        "{}/{FILE}: {error}; after a restart idle times begin anew",
+                        "{}/{FILE}: {error}; idle times begin again after a restart",
                         state_dir.directory().display()
                     );
                     complained = true;
@@ -113,10 +113,10 @@ async fn write_again_and_again(
         if ends {
             return;
         }
-        // Not for each of many changes.
+        // One write for many changes.
         tokio::select! {
             () = last.notified() => last.notify_one(),
-            () = tokio::time::sleep(PAUSE) => {}
+            () = tokio::time::sleep(MIN_INTERVAL) => {}
         }
         while changes.try_recv().is_ok() {}
     }
@@ -137,7 +137,7 @@ fn write(state_dir: &StateDir, notes: &[LifeNote]) -> io::Result<()> {
 // === impl Written ===
 
 impl Written {
-    /// It says something else of who lives, or something of long ago of who was used last.
+    /// Whether an instance has changed, or times of visits are due to be written.
     fn is_old(&self, notes: &[LifeNote], ends: bool) -> bool {
         let same = |a: &LifeNote, b: &LifeNote| {
             a.workload == b.workload && a.native_id == b.native_id && a.started == b.started
@@ -150,7 +150,7 @@ impl Written {
         if self.notes.len() != notes.len() || !pairs().all(|(a, b)| same(a, b)) {
             return true;
         }
-        (ends || self.at.elapsed() >= USED) && pairs().any(used)
+        (ends || self.at.elapsed() >= VISIT_INTERVAL) && pairs().any(used)
     }
 }
 

@@ -1,9 +1,8 @@
-//! How the router is told to end, and that it ends.
+//! Termination signals.
 //!
-//! A thread of its own listens to signals, so they are heard whatever the rest of the program waits
-//! for. The first signal is an orderly end with a time limit, the second one a hasty end with a
-//! shorter limit, the third one ends the program at once. When a limit is over, the thread ends the
-//! program itself.
+//! A separate thread receives signals, so they are handled even if the rest of the program is blocked.
+//! The first signal starts an orderly end with a time limit, the second a hasty end with a shorter limit,
+//! the third ends the program at once. When a limit is over, the thread ends the program itself.
 
 use std::{
     process,
@@ -26,21 +25,21 @@ use tokio::{
 
 use crate::{error::Error, logging};
 
-/// A router that is not yet complete has this long to end.
+/// Time limit of an orderly end before the router has started.
 const BEFORE_START: Duration = Duration::from_secs(10);
-/// From the second signal to the end, at most.
+/// Time limit of a hasty end, from the second signal.
 pub(crate) const HASTY: Duration = Duration::from_secs(4);
-/// The log and the program's own clean-up have this long when a limit is over.
+/// Time for the last log lines and for exit handlers when a limit is over.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// SIGTERM, SIGINT and SIGHUP, heard by a thread of their own.
+/// SIGTERM, SIGINT and SIGHUP, received by a separate thread.
 pub(crate) struct Signals {
     heard: watch::Receiver<Heard>,
-    /// Milliseconds from the first signal to the end, at most.
+    /// Time limit of an orderly end, from the first signal, in milliseconds.
     limit: Arc<AtomicU64>,
 }
 
-/// How often the router was told to end.
+/// The signals received so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Heard {
     #[default]
@@ -60,7 +59,7 @@ struct Listeners {
 // === impl Signals ===
 
 impl Signals {
-    /// From here on a signal is an orderly end.
+    /// Starts to receive signals.
     pub(crate) fn listen() -> Result<Self, Error> {
         let fail = |error| Error::new(format!("cannot listen to signals: {error}"));
         let runtime = Builder::new_current_thread().enable_all().build().map_err(fail)?;
@@ -81,7 +80,7 @@ impl Signals {
                 };
                 sender.send_replace(Heard::HastyEnd(second));
                 match timeout(HASTY, listeners.next()).await {
-                    Ok(third) => end(third, "it was told to end a third time"),
+                    Ok(third) => end(third, "it received a third signal"),
                     Err(_) => end(second, &format!("it did not end within {} s", HASTY.as_secs())),
                 }
             }
@@ -91,23 +90,23 @@ impl Signals {
         Ok(Self { heard, limit })
     }
 
-    /// From the first signal on, the program ends within this time.
+    /// Sets the time limit of an orderly end.
     pub(crate) fn limit(&self, limit: Duration) {
         self.limit.store(milliseconds(limit), Relaxed);
     }
 
-    /// Waits until the router is told to end.
+    /// Waits for the first signal.
     pub(crate) async fn end(&self) {
         self.wait(|heard| *heard != Heard::Nothing).await;
     }
 
-    /// Waits until it is told so again.
+    /// Waits for the second signal.
     pub(crate) async fn hasty_end(&self) {
         self.wait(|heard| matches!(heard, Heard::HastyEnd(_))).await;
     }
 
-    /// The exit code after a hasty end: 128 and the signal's number, as of a program that the signal
-    /// ended.
+    /// The exit code after a hasty end: 128 plus the signal's number, as for a program that the signal
+    /// killed.
     pub(crate) fn exit_code(&self) -> Option<i32> {
         match *self.heard.borrow() {
             Heard::HastyEnd(signal) => Some(exit_code(signal)),
@@ -150,13 +149,15 @@ impl Listeners {
     }
 }
 
-/// Ends the program, whatever its other threads wait for.
+/// Ends the program, even if its other threads are blocked.
 fn end(signal: Number, why: &str) -> ! {
     let (done, said) = sync_channel(1);
     let why = why.to_owned();
-    // Even to log, or to run what libraries have registered for the end, may hang.
+    // Logging, and exit handlers of libraries, may block.
     let words = thread::Builder::new().spawn(move || {
-        tracing::error!("the router ends at once: {why}; what it started may be left running");
+        tracing::error!(
+            "the router ends at once: {why}; programs that it started may be left running"
+        );
         logging::flush(LAST_WORDS);
         let _ = done.send(());
     });

@@ -1,4 +1,4 @@
-//! Tables for people.
+//! Text tables.
 
 use drowse_core::text::escape_line;
 
@@ -13,7 +13,7 @@ pub(crate) struct Table {
     rows: Vec<Vec<Cell>>,
 }
 
-/// One word of a table.
+/// A cell of a table.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cell {
     text: String,
@@ -61,7 +61,7 @@ impl Table {
 // === impl Cell ===
 
 impl Cell {
-    /// The same word, set off.
+    /// The cell in another tone.
     pub(crate) fn in_tone(self, tone: Tone) -> Self {
         Self { tone, ..self }
     }
@@ -73,7 +73,7 @@ impl Cell {
 
 impl<T: ToString> From<T> for Cell {
     fn from(text: T) -> Self {
-        // Whatever a platform says, a row is one line and does not move the cursor.
+        // Text of a platform may hold line breaks and control characters.
         let text = escape_line(&text.to_string()).into_owned();
         Self { text, tone: Tone::Plain }
     }

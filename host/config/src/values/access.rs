@@ -28,7 +28,7 @@ value!(
     "list of path patterns",
     "a list of paths such as [\"/login\", \"/app/*\"]",
     |r, node| {
-        list(r, node, PathPatterns::KIND, |r, item| path_glob(r, item))
+        list(r, node, PathPatterns::KIND, path_glob)
     }
 );
 value!(
@@ -41,7 +41,7 @@ value!(
     "list of text patterns",
     "a list of user agents such as [\"curl/*\", \"*bot*\"]",
     |r, node| {
-        list(r, node, AgentPatterns::KIND, |r, item| agent_glob(r, item))
+        list(r, node, AgentPatterns::KIND, agent_glob)
     }
 );
 value!(
@@ -89,7 +89,7 @@ value!(
     "list of headers",
     "a list of headers such as [\"Remote-User\", \"Remote-Groups\"]",
     |r, node| {
-        list(r, node, HeaderNames::KIND, |r, item| header(r, item))
+        list(r, node, HeaderNames::KIND, header)
     }
 );
 choice!(

@@ -16,18 +16,17 @@ use crate::{
     output::{Output, Tone},
 };
 
-/// What was found.
+/// The result of a check.
 #[derive(Debug, Serialize)]
 struct Report {
-    /// The configuration that was looked at.
+    /// The checked configuration.
     configuration: PathBuf,
-    /// Nothing is wrong; there may be warnings.
+    /// There are no errors; there may be warnings.
     ok: bool,
     errors: Vec<Finding>,
-    /// What looks wrong on this machine, now.
+    /// Valid settings that look wrong on this machine now.
     warnings: Vec<Finding>,
-    /// Bytes of memory of the calls of all providers at a time; absent where the configuration cannot
-    /// be read.
+    /// Memory limit of the calls of all providers, in bytes; absent if the configuration is invalid.
     plugin_memory: Option<u64>,
     #[serde(skip)]
     summary: String,
@@ -47,7 +46,7 @@ pub(crate) fn check(named: &ConfigFile, output: &Output) -> Result<(), Error> {
     let path = locate::config(named)?;
     let report = examine(path)?;
     output.answer(&report, |output| report.text(output))?;
-    if report.ok { Ok(()) } else { Err(Error::told()) }
+    if report.ok { Ok(()) } else { Err(Error::printed()) }
 }
 
 fn examine(path: PathBuf) -> Result<Report, Error> {
@@ -81,7 +80,7 @@ fn examine(path: PathBuf) -> Result<Report, Error> {
     }
     report.warnings.extend(config.warnings().into_iter().map(Finding::from));
     report.plugin_memory = Some(config.plugin_limits.memory);
-    ask_plugins(&config, &mut report)?;
+    check_plugins(&config, &mut report)?;
     report.ok = report.errors.is_empty();
     let count = |number: usize, word: &str| {
         format!("{number} {word}{}", if number == 1 { "" } else { "s" })
@@ -97,9 +96,9 @@ fn examine(path: PathBuf) -> Result<Report, Error> {
     Ok(report)
 }
 
-/// Loads each provider's plugin, lets it look at its settings, and compares wishes and grants, and
-/// what its workloads ask of it with what it can do.
-fn ask_plugins(config: &Config, report: &mut Report) -> Result<(), Error> {
+/// Loads the plugin of each provider, lets it check its settings, and compares its requirements with the
+/// grants, and the needs of its workloads with its abilities.
+fn check_plugins(config: &Config, report: &mut Report) -> Result<(), Error> {
     let runtime = runtime()?;
     runtime.block_on(async {
         let plugins = plugins(config.paths(), runtime.handle())?;
@@ -140,7 +139,7 @@ fn ask_plugins(config: &Config, report: &mut Report) -> Result<(), Error> {
     })
 }
 
-/// A call that may take more than its provider can ever get of the memory for all calls.
+/// A warning if a call may use more memory than its provider can get of the memory for all calls.
 fn memory_warning(config: &Config, settings: &ProviderSettings) -> Option<String> {
     let half = config.plugin_limits.memory / 2;
     let most = half + half / (config.providers.len() as u64).max(1);

@@ -26,11 +26,11 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// What the first program serves, beside the configuration. A web server without a directory of
-/// its own serves whatever the router was started in.
+/// The directory that the example program serves, beside the configuration. A web server without one would
+/// serve the working directory of the router.
 const SITE: &str = "drowse-hello";
 
-/// What the first workload runs on.
+/// The platform of the first workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Platform {
     Docker,
@@ -64,21 +64,21 @@ fn write(asked: &Init, text: &str, output: &Output) -> Result<(), Error> {
     })?;
     let site = (Platform::of(asked) == Platform::Process).then(|| asked.file.with_file_name(SITE));
     if let Some(site) = &site {
-        make(site).map_err(|error| {
+        create_site(site).map_err(|error| {
             Error::new(format!("wrote {path}, but cannot make {}: {error}", site.display()))
         })?;
     }
     output.answer(&json!({ "written": asked.file, "made": site }), |_| {
         let site = site.as_ref().map(|site| format!(" and {}", site.display())).unwrap_or_default();
         format!(
-            "Wrote {path}{site}. Put your own names into it, look at what it grants, then:\n\n  \
+            "Wrote {path}{site}. Fill in your own names, review its grants, then:\n\n  \
              drowse check --config {path}\n  drowse run --config {path}\n"
         )
     })
 }
 
-/// Makes a small site, unless there is one.
-fn make(site: &Path) -> io::Result<()> {
+/// Creates a small site, unless there is one.
+fn create_site(site: &Path) -> io::Result<()> {
     match fs::create_dir(site) {
         Ok(()) => fs::write(site.join("index.html"), "<p>Awake.</p>\n"),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -93,7 +93,7 @@ fn exists(path: &Path) -> Error {
     ))
 }
 
-/// What the plugin says of itself; none when this build has no plugins in its box.
+/// The description of the plugin; none if this build has no bundled plugins.
 fn describe(platform: &Platform) -> Result<Option<PluginInfo>, Error> {
     let runtime = runtime()?;
     let defaults = DefaultPaths::of_this_user();
@@ -114,8 +114,8 @@ fn describe(platform: &Platform) -> Result<Option<PluginInfo>, Error> {
 /// The text of a first configuration.
 fn starter(platform: &Platform, info: Option<&PluginInfo>) -> String {
     let mut toml = String::from(
-        "# drowse: backends sleep until somebody knocks.\n\
-         # `drowse check` tells what is wrong with this file, `drowse run` serves it.\n",
+        "# drowse: backends sleep until a request needs them.\n\
+         # `drowse check` reports errors in this file, `drowse run` serves it.\n",
     );
     // Writing to a string cannot fail.
     let _ = match platform {
@@ -128,8 +128,8 @@ fn starter(platform: &Platform, info: Option<&PluginInfo>) -> String {
 
 fn docker(toml: &mut String, info: Option<&PluginInfo>) -> std::fmt::Result {
     listener(toml)?;
-    writeln!(toml, "\n# Starts and stops containers; works with Podman's socket, too.")?;
-    writeln!(toml, "# It reaches what is granted here and nothing else.")?;
+    writeln!(toml, "\n# Starts and stops containers; also works with Podman's socket.")?;
+    writeln!(toml, "# It can call only what is granted here.")?;
     writeln!(toml, "[provider.docker]\nplugin = \"docker\"")?;
     match info {
         Some(info) => grants::write("docker", &info.endpoints, toml),
@@ -166,23 +166,23 @@ fn process(toml: &mut String) -> std::fmt::Result {
     route(toml, "*", "hello", 3000)
 }
 
-/// For any plugin, by its own words alone.
+/// Any plugin, from its description.
 fn other(toml: &mut String, plugin: &str, info: Option<&PluginInfo>) -> std::fmt::Result {
     let Some(info) = info else { return Ok(()) };
-    // A plugin may call itself what no provider is called.
+    // The name of a plugin may be no valid name of a provider.
     let provider = ProviderName::parse(&info.name).map_or("mine", |_| info.name.as_str());
     listener(toml)?;
     writeln!(toml, "\n# {} {}: {}.", info.name, info.version, info.summary.trim_end_matches('.'))?;
-    writeln!(toml, "# It reaches what is granted here and nothing else.")?;
+    writeln!(toml, "# It can call only what is granted here.")?;
     writeln!(toml, "[provider.{}]", toml_key(provider))?;
     writeln!(toml, "plugin = {}", toml_string(plugin))?;
     grants::write_settings(&info.settings_schema, toml);
     grants::write(provider, &info.endpoints, toml);
     grants::write_commands(provider, &info.commands, toml);
     grants::write_networks(provider, &info.networks, toml);
-    writeln!(toml, "\n# What sleeps and wakes.\n[workload.example]")?;
+    writeln!(toml, "\n# A workload that sleeps and wakes.\n[workload.example]")?;
     writeln!(toml, "provider = {}", toml_string(provider))?;
-    writeln!(toml, "target = \"example\"  # what the provider calls it")?;
+    writeln!(toml, "target = \"example\"  # the provider's name for it")?;
     grants::write_settings(&info.target_schema, toml);
     workload(toml)?;
     commented(toml, "[workload.NAME]", "ready", "ready = { http = \"/health\" }")?;
@@ -190,7 +190,7 @@ fn other(toml: &mut String, plugin: &str, info: Option<&PluginInfo>) -> std::fmt
 }
 
 fn listener(toml: &mut String) -> std::fmt::Result {
-    writeln!(toml, "\n# Where visitors come in.\n[[listener]]\nname = \"web\"")?;
+    writeln!(toml, "\n# The socket for visitors.\n[[listener]]\nname = \"web\"")?;
     writeln!(toml, "bind = \"127.0.0.1:8080\"  # \"0.0.0.0:8080\" for every network")?;
     commented(toml, "[[listener]]", "trusted-proxies", "trusted-proxies = [\"10.0.0.0/8\"]")
 }
@@ -202,14 +202,14 @@ fn workload(toml: &mut String) -> std::fmt::Result {
 }
 
 fn route(toml: &mut String, host: &str, workload: &str, port: u16) -> std::fmt::Result {
-    writeln!(toml, "\n# Which visitor wants which workload.\n[[route]]")?;
+    writeln!(toml, "\n# Requests for this host go to the workload.\n[[route]]")?;
     documented(toml, "[[route]]", "host", &format!("host = \"{host}\""))?;
     writeln!(toml, "workload = \"{workload}\"")?;
     documented(toml, "[[route]]", "port", &format!("port = {port}"))?;
     commented(toml, "[[route]]", "waiting", "waiting = \"auto\"")
 }
 
-/// A line with the key's documentation above it.
+/// A line below the documentation of its key.
 fn documented(toml: &mut String, table: &str, name: &str, line: &str) -> std::fmt::Result {
     let doc = doc(table, name).unwrap_or_default();
     let mut width = 0;
@@ -225,7 +225,7 @@ fn documented(toml: &mut String, table: &str, name: &str, line: &str) -> std::fm
     writeln!(toml, "\n{line}")
 }
 
-/// The same with the line commented out.
+/// A commented line below the documentation of its key.
 fn commented(toml: &mut String, table: &str, name: &str, line: &str) -> std::fmt::Result {
     documented(toml, table, name, &format!("# {line}"))
 }

@@ -15,19 +15,19 @@ use crate::{
     table::{Cell, Table},
 };
 
-/// A plugin that somebody asks about, and what was found out.
+/// A plugin and the result of its verification.
 #[derive(Serialize)]
 struct Checked {
     plugin: String,
-    /// Nobody refuses it.
+    /// Neither the lock file nor a signature refuses it.
     ok: bool,
     #[serde(flatten)]
     found: Option<Verification>,
-    /// Why it cannot be used at all.
+    /// Why the plugin cannot be used.
     problem: Option<String>,
 }
 
-/// What the lock file says now.
+/// The written lock file.
 #[derive(Serialize)]
 struct Written<'a> {
     lock: &'a Path,
@@ -35,8 +35,8 @@ struct Written<'a> {
     held: &'a Lock,
 }
 
-/// Where plugins are looked for and what they are compared with.
-struct Ground {
+/// The paths of plugins and the trust policy, with the plugins in use.
+struct Context {
     paths: Paths,
     /// The plugins of the providers.
     used: BTreeSet<String>,
@@ -44,21 +44,21 @@ struct Ground {
 
 pub(crate) fn lock(named: &[String], config: &ConfigFile, output: &Output) -> Result<(), Error> {
     let path = locate::config(config)?;
-    let mut ground =
-        Ground::of(&Config::load(&path, &DefaultPaths::of_this_user()).map_err(Error::new)?);
-    // What it says up to now refuses nothing that is accepted now.
-    let Some(place) = ground.paths.trust.lock.take() else {
+    let mut context =
+        Context::of(&Config::load(&path, &DefaultPaths::of_this_user()).map_err(Error::new)?);
+    // The present lock file must not refuse what is locked now.
+    let Some(place) = context.paths.trust.lock.take() else {
         return Err(Error::new("this configuration has no place for a lock file"));
     };
     let before = place.read();
-    // One that cannot be read is written anew, but only as a whole.
+    // An unreadable lock file is replaced, but only as a whole.
     let before = match named {
         [] => before.unwrap_or_default(),
         _ => before.map_err(Error::new)?,
     };
     let before = before.unwrap_or_default();
     let mut held = if named.is_empty() { Lock::default() } else { before.clone() };
-    let checked = check(&ground, named)?;
+    let checked = check(&context, named)?;
     let mut problems = Vec::new();
     for plugin in checked {
         match (plugin.problem, plugin.found) {
@@ -74,7 +74,7 @@ pub(crate) fn lock(named: &[String], config: &ConfigFile, output: &Output) -> Re
     }
     if !problems.is_empty() {
         let problems = problems.join("\n\n");
-        return Err(Error::new(format!("{problems}\n\nThe lock file stays as it is.")));
+        return Err(Error::new(format!("{problems}\n\nThe lock file was not changed.")));
     }
     place.write(&held).map_err(|error| {
         Error::new(format!("cannot write the lock file {}: {error}", place.file.display()))
@@ -84,21 +84,21 @@ pub(crate) fn lock(named: &[String], config: &ConfigFile, output: &Output) -> Re
 }
 
 pub(crate) fn verify(named: &[String], config: &ConfigFile, output: &Output) -> Result<(), Error> {
-    let ground = match locate::find(config) {
+    let context = match locate::find(config) {
         Some(path) => {
-            Ground::of(&Config::load(&path, &DefaultPaths::of_this_user()).map_err(Error::new)?)
+            Context::of(&Config::load(&path, &DefaultPaths::of_this_user()).map_err(Error::new)?)
         }
         None if named.is_empty() => return Err(locate::missing()),
-        None => Ground::of_nothing(config)?,
+        None => Context::of_nothing(config)?,
     };
-    let checked = check(&ground, named)?;
+    let checked = check(&context, named)?;
     output.answer(&checked, |output| sheets(&checked, output))?;
-    if checked.iter().all(|plugin| plugin.ok) { Ok(()) } else { Err(Error::told()) }
+    if checked.iter().all(|plugin| plugin.ok) { Ok(()) } else { Err(Error::printed()) }
 }
 
-// === impl Ground ===
+// === impl Context ===
 
-impl Ground {
+impl Context {
     fn of(config: &Config) -> Self {
         Self {
             paths: config.paths(),
@@ -106,22 +106,22 @@ impl Ground {
         }
     }
 
-    /// Without a configuration.
+    /// The context without a configuration.
     fn of_nothing(config: &ConfigFile) -> Result<Self, Error> {
         let paths = locate::paths(config)?;
         Ok(Self { paths, used: BTreeSet::new() })
     }
 }
 
-/// Looks at these plugins, or at those that are used.
-fn check(ground: &Ground, named: &[String]) -> Result<Vec<Checked>, Error> {
+/// Verifies these plugins, or those in use.
+fn check(context: &Context, named: &[String]) -> Result<Vec<Checked>, Error> {
     let references: Vec<String> = match named {
-        [] => ground.used.iter().cloned().collect(),
+        [] => context.used.iter().cloned().collect(),
         named => named.iter().map(|name| plugin::named(name)).collect(),
     };
     let runtime = runtime()?;
     runtime.block_on(async {
-        let plugins = plugins(ground.paths.clone(), runtime.handle())?;
+        let plugins = plugins(context.paths.clone(), runtime.handle())?;
         let mut checked = Vec::with_capacity(references.len());
         for plugin in references {
             checked.push(match plugins.verify(&plugin).await {
@@ -139,7 +139,7 @@ fn check(ground: &Ground, named: &[String]) -> Result<Vec<Checked>, Error> {
     })
 }
 
-/// Notes a file, and forgets about one where the bundled plugin is used.
+/// Adds a plugin to the lock file, or removes it if the bundled one is used.
 fn accept(held: &mut Lock, place: &LockFile, name: String, info: PluginInfo) {
     if info.is_bundled() {
         held.forget(&name);
@@ -175,12 +175,13 @@ fn changes(before: &Lock, written: &Written<'_>, output: &Output) -> String {
         .plugin
         .iter()
         .filter(|old| !written.held.plugin.iter().any(|held| held.name == old.name));
-    let gone: String = gone.map(|old| format!("{} {} is out\n", old.name, old.version)).collect();
+    let gone: String =
+        gone.map(|old| format!("{} {} was removed\n", old.name, old.version)).collect();
     let path = written.lock.display();
     match written.held.plugin.len() {
         0 => format!(
-            "{gone}Wrote {path}: no plugin, as only those in the box are used. A file in their \
-             place is refused."
+            "{gone}Wrote {path}: no entries, because only bundled plugins are used. Files that \
+             replace them are refused."
         ),
         _ => format!("{}{gone}\nWrote {path}.", table.render(output)),
     }

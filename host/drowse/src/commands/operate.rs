@@ -12,8 +12,8 @@ use crate::{
     output::Output,
 };
 
-/// Between two looks at what is waited for.
-const LOOK: Duration = Duration::from_millis(500);
+/// Interval between two status queries.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(crate) fn operate(operate: &Operate, action: Action, output: &Output) -> Result<(), Error> {
     let client = client(&operate.running)?;
@@ -22,28 +22,28 @@ pub(crate) fn operate(operate: &Operate, action: Action, output: &Output) -> Res
     let status = runtime()?.block_on(async {
         tokio::select! {
             status = client.operate(name, order) => status,
-            never = follow(&client, name, output), if operate.wait.is_some() => match never {},
+            never = print_progress(&client, name, output), if operate.wait.is_some() => match never {},
         }
     })?;
     output.answer(&status, |_| format!("{}: {}", status.name, status.phase))
 }
 
-/// Says how it goes, for whoever waits for its end, which comes from elsewhere.
-async fn follow(client: &Client, name: &str, output: &Output) -> Infallible {
-    let mut told = String::new();
+/// Prints the progress of an operation. Never returns: the end of the operation cancels it.
+async fn print_progress(client: &Client, name: &str, output: &Output) -> Infallible {
+    let mut printed = String::new();
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
         let Ok(status) = client.workload(name).await else { continue };
-        let now = going(&status);
-        if now != told {
+        let now = progress(&status);
+        if now != printed {
             output.progress(&now);
-            told = now;
+            printed = now;
         }
     }
 }
 
 /// `web: waking: starting it: pulling the image: 2 of 3 layers`
-fn going(status: &WorkloadStatus) -> String {
-    let going = format!("{}: {}", status.name, status.phase);
-    status.doing().map_or_else(|| going.clone(), |doing| format!("{going}: {doing}"))
+fn progress(status: &WorkloadStatus) -> String {
+    let phase = format!("{}: {}", status.name, status.phase);
+    status.doing().map_or_else(|| phase.clone(), |doing| format!("{phase}: {doing}"))
 }

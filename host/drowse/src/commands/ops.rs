@@ -6,7 +6,7 @@ use drowse_core::Entry;
 
 use crate::{
     cli::Ops,
-    commands::{client, runtime, span},
+    commands::{client, runtime, two_units},
     error::Error,
     output::{Output, Tone},
     table::{Cell, Table},
@@ -24,7 +24,7 @@ pub(crate) fn ops(ops: &Ops, output: &Output) -> Result<(), Error> {
 
 fn text(entries: &[Entry], now: SystemTime, output: &Output) -> String {
     if entries.is_empty() {
-        return "nothing was done yet\n".to_owned();
+        return "no operations yet\n".to_owned();
     }
     let titles = ["ENDED", "WORKLOAD", "OPERATION", "BY", "TOOK", "OUTCOME", "CORRELATION"];
     let mut table = Table::new(&titles);
@@ -68,15 +68,15 @@ fn row(entry: &Entry, now: SystemTime) -> [Cell; 7] {
     ]
 }
 
-/// How long ago.
+/// The time since the end of an operation.
 fn ended(entry: &Entry, now: SystemTime) -> String {
     let ago = now.duration_since(entry.ended).unwrap_or_default();
-    format!("{} ago", span(ago.as_secs_f64()))
+    format!("{} ago", two_units(ago.as_secs_f64()))
 }
 
 fn precise(took: Duration) -> String {
     match took.as_millis() {
         milliseconds @ 0..10_000 => format!("{milliseconds}ms"),
-        _ => span(took.as_secs_f64()),
+        _ => two_units(took.as_secs_f64()),
     }
 }

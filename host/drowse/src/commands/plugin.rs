@@ -1,4 +1,4 @@
-//! `drowse plugin`: list, inspect, and in modules of their own test and new.
+//! `drowse plugin`: list and inspect; its modules are test and new.
 
 pub(crate) mod new;
 pub(crate) mod trial;
@@ -19,12 +19,12 @@ use crate::{
     table::{Cell, Table},
 };
 
-/// What an operator must know of a dynamic library.
+/// Warning about a dynamic library.
 const TRUSTED: &str = "dylib    trusted code without a sandbox: it can do whatever the router can; \
-                       limits.memory and limits.cpu,\n         endpoints and commands bind what it \
-                       asks of the router, not what it does by itself";
+                       limits.memory and limits.cpu-time,\n         endpoints and commands apply to its \
+                       calls of the router, not to its own code";
 
-/// A plugin as `--json` tells it.
+/// A plugin for `--json`.
 #[derive(Serialize)]
 struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,7 +52,7 @@ pub(crate) fn list(config: &ConfigFile, output: &Output) -> Result<(), Error> {
 }
 
 pub(crate) fn inspect(reference: &str, config: &ConfigFile, output: &Output) -> Result<(), Error> {
-    let (reference, paths) = looked_at(reference, locate::paths(config)?);
+    let (reference, paths) = inspected(reference, locate::paths(config)?);
     let runtime = runtime()?;
     let info = runtime.block_on(async {
         let plugins = plugins(paths, runtime.handle())?;
@@ -63,7 +63,8 @@ pub(crate) fn inspect(reference: &str, config: &ConfigFile, output: &Output) -> 
     output.answer(&info, |output| sheet(&info, output))
 }
 
-/// A plugin as it was named on the command line: a file beside us goes before a name.
+/// The reference of a plugin on the command line: a file in the working directory takes precedence over
+/// a name.
 pub(super) fn named(reference: &str) -> String {
     if Path::new(reference).is_file() && !reference.contains('/') {
         format!("./{reference}")
@@ -72,9 +73,9 @@ pub(super) fn named(reference: &str) -> String {
     }
 }
 
-/// The same for somebody who only looks at it, with what is refused him: nothing but what a router
-/// would refuse. A file in the directory of plugins goes by its name there.
-fn looked_at(reference: &str, mut paths: Paths) -> (String, Paths) {
+/// The reference and the paths to inspect a plugin: only what a router would refuse is refused. A file in
+/// the plugin directory is referred to by its name.
+fn inspected(reference: &str, mut paths: Paths) -> (String, Paths) {
     let reference = named(reference);
     if !reference.contains('/') {
         return (reference, paths);
@@ -86,7 +87,7 @@ fn looked_at(reference: &str, mut paths: Paths) -> (String, Paths) {
     (reference, paths)
 }
 
-/// The name by which a router finds this file in the directory of plugins, if it does.
+/// The name by which a router finds this file in the plugin directory, if it does.
 fn name_in(directory: &Path, file: &Path) -> Option<String> {
     let file = file.canonicalize().ok()?;
     let directory = directory.canonicalize().ok()?;
@@ -101,7 +102,7 @@ impl Row {
     fn of(listed: ListedPlugin) -> Self {
         let ListedPlugin { name, verification, info } = listed;
         match info {
-            // One `name` in the object: the one that a provider refers to.
+            // The object has one `name`: that of the file, which a provider refers to.
             Ok(info) => Self {
                 name: None,
                 info: Some(PluginInfo { name, ..info }),
@@ -115,8 +116,8 @@ impl Row {
     }
 }
 
-/// Who vouches for a file, in a word or two.
-fn vouched(verification: Option<&VerificationResult>) -> Cell {
+/// The verification result in a word or two.
+fn verified(verification: Option<&VerificationResult>) -> Cell {
     let Some(VerificationResult { lock, signature }) = verification else { return Cell::from("-") };
     let refused = |verdict: &Verdict| matches!(verdict, Verdict::Refused(_));
     if refused(lock) || refused(signature) {
@@ -141,20 +142,20 @@ fn kind(kind: PluginKind) -> Cell {
 fn listing(listed: &[ListedPlugin], dir: &Path, output: &Output) -> String {
     let dir = dir.display();
     if listed.is_empty() {
-        return format!("No plugins: none in the box, none in {dir}.");
+        return format!("No plugins: none bundled, none in {dir}.");
     }
     let mut table =
-        Table::new(&["PLUGIN", "VERSION", "KIND", "FROM", "VOUCHED FOR BY", "WHAT IT DOES"]);
+        Table::new(&["PLUGIN", "VERSION", "KIND", "FROM", "VERIFIED BY", "WHAT IT DOES"]);
     let mut problems = String::new();
     for ListedPlugin { name, verification, info } in listed {
-        let vouched = vouched(verification.as_ref());
+        let verified = verified(verification.as_ref());
         match info {
             Ok(info) => table.row([
                 Cell::from(name),
                 Cell::from(&info.version),
                 kind(info.kind),
                 Cell::from(&info.origin),
-                vouched,
+                verified,
                 Cell::from(&info.summary),
             ]),
             Err(problem) => {
@@ -163,14 +164,14 @@ fn listing(listed: &[ListedPlugin], dir: &Path, output: &Output) -> String {
                     Cell::from("-"),
                     Cell::from("-"),
                     Cell::from("-"),
-                    vouched,
+                    verified,
                     Cell::from("cannot be used, see below").in_tone(Tone::Bad),
                 ]);
                 problems.push_str(&format!("\n{name}: {problem}\n"));
             }
         }
     }
-    format!("{}{problems}\nMore are looked for in {dir}.", table.render(output))
+    format!("{}{problems}\nYour own plugins belong in {dir}.", table.render(output))
 }
 
 /// The name of a command or network.
@@ -178,8 +179,8 @@ fn any(name: &str) -> &str {
     if name == "*" { "any that is granted" } else { name }
 }
 
-/// The first line about something that a plugin asks for.
-fn wished(name: &str, purpose: &str, optional: bool) -> String {
+/// The first line about a requirement of a plugin.
+fn requirement(name: &str, purpose: &str, optional: bool) -> String {
     let optional = if optional { " (works without it)" } else { "" };
     format!("  {name}{optional}: {purpose}\n")
 }
@@ -211,7 +212,7 @@ fn sheet(info: &PluginInfo, output: &Output) -> String {
         text.push_str(&title("Endpoints it asks for"));
     }
     for wish in &info.endpoints {
-        text.push_str(&wished(&wish.name, &wish.purpose, wish.optional));
+        text.push_str(&requirement(&wish.name, &wish.purpose, wish.optional));
         if let Some(url) = &wish.suggested_url {
             text.push_str(&format!("    usually at {url}\n"));
         }
@@ -220,7 +221,7 @@ fn sheet(info: &PluginInfo, output: &Output) -> String {
         }
         if !wish.rules_follow.is_empty() {
             let settings = wish.rules_follow.join("`, `");
-            text.push_str(&format!("    what the settings `{settings}` say; without them:\n"));
+            text.push_str(&format!("    as the settings `{settings}` require; without them:\n"));
         }
         for rule in &wish.rules {
             text.push_str(&format!("    {rule}\n"));
@@ -230,13 +231,13 @@ fn sheet(info: &PluginInfo, output: &Output) -> String {
         text.push_str(&title("Commands it asks for"));
     }
     for wish in &info.commands {
-        text.push_str(&wished(any(&wish.name), &wish.purpose, wish.optional));
+        text.push_str(&requirement(any(&wish.name), &wish.purpose, wish.optional));
     }
     if !info.networks.is_empty() {
         text.push_str(&title("Networks it asks for"));
     }
     for wish in &info.networks {
-        text.push_str(&wished(any(&wish.name), &wish.purpose, wish.optional));
+        text.push_str(&requirement(any(&wish.name), &wish.purpose, wish.optional));
         if let Some(setting) = &wish.setting {
             text.push_str(&format!("    named by the setting `{setting}`\n"));
         }
@@ -257,7 +258,7 @@ fn sheet(info: &PluginInfo, output: &Output) -> String {
     text
 }
 
-/// An ability's word.
+/// The name of an ability.
 pub(crate) fn ability(ability: &Ability) -> String {
     match serde_json::to_value(ability) {
         Ok(serde_json::Value::String(word)) => word,

@@ -9,15 +9,17 @@ use crate::{
     router::Router, signals::Signals,
 };
 
-/// Work that did not end by itself is abandoned after this long.
+/// Time for remaining tasks when the router ends.
 const LAST_TASKS: Duration = Duration::from_secs(1);
-/// The log's last lines have this long to be written.
+/// Time for the last log lines.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(asked: &Run) -> Result<(), Error> {
     let path = locate::config(&asked.config)?;
     let mut config = Config::load(&path, &DefaultPaths::of_this_user()).map_err(|errors| {
-        Error::new(format!("{errors}\n\nNothing was started; `drowse check` looks again."))
+        Error::new(format!(
+            "{errors}\n\nThe router did not start; `drowse check` checks the configuration again."
+        ))
     })?;
     if let (None, Some(flaw)) = (&asked.log, logging::flaw(&config.log)) {
         return Err(Error::new(config.diagnostic(&Item::Log, flaw)));

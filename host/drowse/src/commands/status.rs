@@ -5,7 +5,7 @@ use drowse_core::{Phase, PoolStatus, WorkloadStatus};
 
 use crate::{
     cli::Running,
-    commands::{client, runtime, span},
+    commands::{client, runtime, two_units},
     error::Error,
     output::{Output, Tone},
     table::{Cell, Table},
@@ -26,7 +26,7 @@ fn text(status: &RouterStatus, output: &Output) -> String {
         "drowse {}, pid {}, up {}, configured by {}\n",
         status.version,
         status.pid,
-        span(status.uptime_seconds),
+        two_units(status.uptime_seconds),
         files.join(", ")
     );
     let mut problems = Vec::new();
@@ -114,23 +114,23 @@ fn workload_row(workload: &WorkloadStatus, all: &[WorkloadStatus]) -> [Cell; 8] 
     [
         Cell::from(&workload.name),
         Cell::from(workload.phase).in_tone(tone),
-        Cell::from(span(workload.phase_seconds)),
+        Cell::from(two_units(workload.phase_seconds)),
         Cell::from(workload.visits),
         Cell::from(workload.waiting),
-        Cell::from(workload.sleeps_in_seconds.map_or_else(|| "-".to_owned(), span)),
+        Cell::from(workload.sleeps_in_seconds.map_or_else(|| "-".to_owned(), two_units)),
         Cell::from(&workload.provider),
         Cell::from(note(workload, all)),
     ]
 }
 
-/// What else is to be said: what is being done for it, or what keeps it awake.
+/// The current operation of a workload, or what keeps it awake.
 fn note(workload: &WorkloadStatus, all: &[WorkloadStatus]) -> String {
     if let Some(doing) = workload.doing() {
         return doing;
     }
     match (workload.phase, workload.held, &workload.veto) {
         (Phase::Asleep, ..) if workload.light => "lightly".to_owned(),
-        (Phase::Ready, 0, _) if workload.unasked => "found running, nobody has come yet".to_owned(),
+        (Phase::Ready, 0, _) if workload.unasked => "found running, no visit yet".to_owned(),
         (Phase::Ready, 0, Some(veto)) => format!("kept awake: {veto}"),
         (Phase::Ready, 0, None) => String::new(),
         (Phase::Ready, held, _) => holders(workload, held, all),
@@ -138,13 +138,13 @@ fn note(workload: &WorkloadStatus, all: &[WorkloadStatus]) -> String {
     }
 }
 
-/// Who needs it awake. What is not a workload that lives is the schedule.
+/// The awake workloads that need it, and its schedule.
 fn holders(workload: &WorkloadStatus, held: u32, all: &[WorkloadStatus]) -> String {
-    let lives = |other: &&WorkloadStatus| {
+    let is_awake = |other: &&WorkloadStatus| {
         let asleep = matches!(other.phase, Phase::Asleep | Phase::Failed | Phase::Missing);
         !asleep && other.needs.contains(&workload.name)
     };
-    let dependents: Vec<_> = all.iter().filter(lives).map(|other| other.name.as_str()).collect();
+    let dependents: Vec<_> = all.iter().filter(is_awake).map(|other| other.name.as_str()).collect();
     let scheduled = usize::try_from(held).is_ok_and(|held| held > dependents.len());
     match (dependents.join(", "), scheduled) {
         (names, false) => format!("needed by {names}"),

@@ -126,7 +126,7 @@ fn a_setting_that_the_plugin_does_not_know_is_told_with_the_nearest() {
     assert!(said[0].contains("known keys are `address`, `network`"), "{said:?}");
     assert!(told(&info(&[], schema), &workload("settings = { network = \"a\" }")).is_empty());
     let said = told(&info(&[], json!(false)), &workload("settings = { x = 1 }"));
-    assert!(said[0].contains("has none for a workload"), "{said:?}");
+    assert!(said[0].contains("has no settings for a workload"), "{said:?}");
 }
 
 #[test]

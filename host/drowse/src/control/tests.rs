@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::*;
 
-/// Never asked: the provider cannot be used.
+/// Never called, because the provider is not usable.
 struct Blind;
 
 #[async_trait]
@@ -23,12 +23,12 @@ impl Prober for Blind {
     }
 }
 
-/// An operator's, with this wait.
+/// An operator's order with this wait.
 fn order(action: Action, wait: Option<Duration>) -> OperationRequest {
     OperationRequest { action, wait, source: Source::Cli }
 }
 
-/// A control over a router with one workload, whose provider has no plugin.
+/// The control of a router with one workload, whose provider has no plugin.
 async fn control(directory: &tempfile::TempDir) -> AdminControl {
     let toml = "[provider.none]\nplugin = \"there-is-no-such-plugin\"\n\
                 [workload.blog]\nprovider = \"none\"\n";
@@ -69,7 +69,7 @@ async fn control(directory: &tempfile::TempDir) -> AdminControl {
 }
 
 #[tokio::test]
-async fn the_status_names_what_is_wrong_with_a_provider() {
+async fn the_status_names_the_cause_of_an_unusable_provider() {
     let directory = tempfile::tempdir().unwrap();
     let status = control(&directory).await.status();
     let provider = &status.providers[0];
@@ -79,7 +79,7 @@ async fn the_status_names_what_is_wrong_with_a_provider() {
 }
 
 #[tokio::test]
-async fn a_wake_that_is_waited_for_says_why_it_failed() {
+async fn a_wake_with_a_wait_returns_its_failure() {
     let directory = tempfile::tempdir().unwrap();
     let control = control(&directory).await;
     let wake = order(Action::Wake, Some(Duration::from_secs(30)));
@@ -98,7 +98,7 @@ async fn a_workload_that_sleeps_is_asleep_at_once() {
 }
 
 #[tokio::test]
-async fn a_workload_that_nobody_knows_is_not_found() {
+async fn an_unknown_workload_is_not_found() {
     let directory = tempfile::tempdir().unwrap();
     let wake = order(Action::Wake, None);
     let failure = control(&directory).await.operate("wiki", wake).await.unwrap_err();
@@ -135,7 +135,7 @@ fn a_failure_from_before_does_not_answer_a_wake() {
 }
 
 #[test]
-fn a_failure_of_a_wake_that_was_under_way_answers_who_joined_it() {
+fn a_failure_of_a_running_wake_answers_an_order_that_joined_it() {
     let failure = Arc::new(Failure::new(ErrorCode::Unavailable, "no engine"));
     let before = snapshot(Phase::Waking, 2, None);
     let now = snapshot(Phase::Failed, 2, Some(&failure));
@@ -155,12 +155,12 @@ fn a_sleep_that_a_visitor_ended_at_once_is_not_waited_for() {
         assert_eq!(failure.code, ErrorCode::Conflict);
         assert!(failure.message.contains("woken again"), "{failure}");
     }
-    // A wake that the sleep itself broke off.
+    // A wake that the sleep itself cancelled.
     assert_eq!(asleep("blog", &before, &snapshot(Phase::Stopping, 4, None)), Progress::Going);
 }
 
 #[test]
-fn a_restart_is_done_when_the_next_life_is_ready() {
+fn a_restart_is_done_when_the_next_instance_is_ready() {
     let before = snapshot(Phase::Ready, 3, None);
     let restart = |now| renewed("blog", Renewal::Restart, &before, &now);
     for (phase, generation) in
@@ -179,7 +179,7 @@ fn a_restart_is_done_when_the_next_life_is_ready() {
 }
 
 #[test]
-fn what_sleeps_and_is_made_anew_is_not_waited_for_to_wake() {
+fn a_recreated_sleeping_workload_is_not_expected_to_wake() {
     let recreate = Renewal::Recreate { refresh: false };
     let before = snapshot(Phase::Asleep, 3, None);
     let progress = |phase| renewed("blog", recreate, &before, &snapshot(phase, 3, None));

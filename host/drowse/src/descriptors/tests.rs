@@ -18,14 +18,14 @@ fn connections(listeners: &[ListenerSettings]) -> Vec<usize> {
 }
 
 #[test]
-fn what_fits_into_the_limit_is_left_alone() {
+fn connections_within_the_limit_are_not_lowered() {
     let mut listeners = [listener("web", 20_000), listener("api", 100)];
     assert_eq!(lower(&mut listeners, 524_288, 100), []);
     assert_eq!(connections(&listeners), [20_000, 100]);
 }
 
 #[test]
-fn listeners_share_what_is_not_kept_in_proportion_to_what_they_want() {
+fn listeners_share_the_unreserved_descriptors_in_proportion() {
     let mut listeners = [listener("web", 3000), listener("api", 1000)];
     let lowered = lower(&mut listeners, 1024, 124);
     assert_eq!(connections(&listeners), [225, 75]);
@@ -35,11 +35,11 @@ fn listeners_share_what_is_not_kept_in_proportion_to_what_they_want() {
 }
 
 #[test]
-fn where_there_are_many_descriptors_backends_have_a_fixed_part() {
+fn with_many_descriptors_backends_get_a_fixed_number() {
     let mut listeners = [listener("web", 20_000)];
     lower(&mut listeners, 20_000, 100);
     assert_eq!(connections(&listeners), [11_708]);
-    // The two ways to share meet: no jump where one takes over.
+    // The two formulas meet without a jump.
     let at = |files| {
         let mut listeners = [listener("web", 20_000)];
         lower(&mut listeners, files, 100);

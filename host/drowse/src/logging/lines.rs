@@ -1,8 +1,8 @@
-//! Log lines on their way to standard error.
+//! Log lines for standard error.
 //!
-//! A thread of its own writes them: standard error may be a terminal that is stopped or a pipe that
-//! is not read, and no visitor and no operation waits for it. Lines come from everywhere and hold
-//! text of plugins and platforms, so each event is one line without control characters.
+//! A separate thread writes them: standard error may be a stopped terminal or a pipe without a reader,
+//! which must not block visitors and operations. Lines hold text of plugins and platforms, so each event is
+//! escaped to one line without control characters.
 
 use std::{
     borrow::Cow,
@@ -19,15 +19,15 @@ use std::{
 use drowse_core::text::{escape_coloured, escape_json, escape_line};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that wait to be written. More are dropped, and counted.
+/// Maximum number of queued lines. More are dropped and counted.
 const WAITING: usize = 8192;
 
-/// Where lines go; there is one log in a program.
+/// The queue of lines; there is one log per process.
 static LOG: OnceLock<SyncSender<Message>> = OnceLock::new();
-/// Lines that were dropped since the last one that was not.
+/// Number of lines dropped since the last queued one.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// What a line consists of.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Plain,
@@ -35,20 +35,20 @@ pub(super) enum Format {
     Json,
 }
 
-/// Takes each event as one write.
+/// A writer that gets each event as one write.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lines(Format);
 
 enum Message {
     Line(String),
-    /// Answered when everything before it is written.
+    /// Answered when all earlier lines are written.
     Flush(SyncSender<()>),
 }
 
 // === impl Lines ===
 
 impl Lines {
-    /// Starts the thread that writes.
+    /// Starts the writing thread.
     pub(super) fn begin(format: Format) -> io::Result<Self> {
         let (sender, messages) = sync_channel(WAITING);
         if LOG.set(sender).is_ok() {
@@ -60,12 +60,12 @@ impl Lines {
     }
 }
 
-/// Waits until every line is written, for this long at most.
-pub(super) fn flush(patience: Duration) {
+/// Waits until every line is written, or until `timeout` is over.
+pub(super) fn flush(timeout: Duration) {
     let Some(log) = LOG.get() else { return };
     let (done, written) = sync_channel(1);
     if log.try_send(Message::Flush(done)).is_ok() {
-        let _ = written.recv_timeout(patience);
+        let _ = written.recv_timeout(timeout);
     }
 }
 
@@ -100,7 +100,7 @@ impl Write for Lines {
 // === impl Format ===
 
 impl Format {
-    /// One event as one line.
+    /// An event as one line.
     fn line(self, event: &str) -> String {
         let event = event.trim_end_matches('\n');
         let shown: Cow<'_, str> = match self {
@@ -112,7 +112,7 @@ impl Format {
     }
 
     fn notice(self, dropped: u64) -> String {
-        let why = "log lines were dropped: standard error does not take them";
+        let why = "log lines were dropped: standard error is blocked";
         match self {
             Self::Json => format!("{{\"level\":\"WARN\",\"message\":\"{dropped} {why}\"}}\n"),
             Self::Plain | Self::Coloured => format!("WARN {dropped} {why}\n"),
@@ -120,11 +120,11 @@ impl Format {
     }
 }
 
-/// Until the program ends.
+/// Writes lines until the program ends.
 fn write_all(messages: &Receiver<Message>, mut output: impl Write) {
     for message in messages {
         match message {
-            // There is nowhere to report that the log cannot be written.
+            // A failed write of the log cannot be reported.
             Message::Line(line) => drop(output.write_all(line.as_bytes())),
             Message::Flush(done) => drop(done.send(())),
         }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_dropped_is_told_in_the_format_of_the_log() {
+    fn dropped_lines_are_reported_in_the_format_of_the_log() {
         let notice: serde_json::Value = serde_json::from_str(&Format::Json.notice(3)).unwrap();
         assert!(notice["message"].as_str().unwrap().starts_with("3 log lines"), "{notice}");
     }

@@ -30,7 +30,7 @@ fn a_misspelt_level_or_part_is_refused_with_the_nearest() {
             "`drowse_proxi` is no part of the router; did you mean `drowse_proxy`?",
         ),
         ("info,drowse-core::engine=debug", "did you mean `drowse_core`?"),
-        ("drowse_proxy=debgu", "not a filter"),
+        ("drowse_proxy=debgu", "is not a log filter"),
         ("verbose", "write `info`"),
     ] {
         let told = flaw(filter).unwrap_or_else(|| panic!("{filter} was accepted"));

@@ -1,4 +1,4 @@
-//! The file of lives.
+//! Tests of the file of instances.
 
 use std::{os::unix::fs::MetadataExt as _, path::Path, time::SystemTime};
 
@@ -20,7 +20,7 @@ fn directory() -> tempfile::TempDir {
 }
 
 #[test]
-fn what_was_written_is_read_again_by_the_next_router_and_by_nobody_else() {
+fn the_next_router_reads_what_was_written_and_no_other_user_does() {
     let home = directory();
     let state = home.path().join("state");
     let notes = vec![note("blog", SystemTime::now()), note("wiki", SystemTime::UNIX_EPOCH)];
@@ -31,7 +31,7 @@ fn what_was_written_is_read_again_by_the_next_router_and_by_nobody_else() {
 }
 
 #[test]
-fn a_missing_file_is_an_empty_one_and_a_broken_one_is_told() {
+fn a_missing_file_is_empty_and_a_broken_one_is_an_error() {
     let home = directory();
     let state_dir = StateDir::open(home.path()).expect("free");
     assert!(read(&state_dir).expect("none").is_empty());
@@ -40,12 +40,12 @@ fn a_missing_file_is_an_empty_one_and_a_broken_one_is_told() {
 }
 
 #[test]
-fn the_file_is_written_at_once_for_a_life_and_now_and_then_for_its_use() {
+fn the_file_is_written_at_once_for_an_instance_and_periodically_for_its_visits() {
     let now = SystemTime::now();
     let at = Instant::now();
     let written = |at| Written { notes: vec![note("blog", now)], at };
     let later = |seconds: u64| [note("blog", now + Duration::from_millis(seconds * 1000 + 10))];
-    let old = at.checked_sub(USED).expect("not at the beginning of time");
+    let old = at.checked_sub(VISIT_INTERVAL).expect("not at the beginning of time");
     assert!(written(at).is_old(&[], false));
     assert!(written(at).is_old(&[LifeNote { started: None, ..note("blog", now) }], false));
     assert!(!written(at).is_old(&later(9), false), "not yet");

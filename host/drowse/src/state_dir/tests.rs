@@ -30,7 +30,7 @@ fn a_directory_that_others_may_write_to_is_refused() {
     let state = home.path().join("state");
     fs::set_permissions(&state, fs::Permissions::from_mode(0o770)).expect("ours");
     let own = open(0o700).expect_err("exposed").to_string();
-    assert!(own.contains("others may write to it"), "{own}");
+    assert!(own.contains("other users may write to it"), "{own}");
 }
 
 #[test]

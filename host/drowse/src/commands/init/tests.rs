@@ -44,7 +44,7 @@ fn what_is_commented_out_can_be_used_as_it_is() {
 #[test]
 fn every_key_in_it_is_explained_in_the_words_of_the_reference() {
     let text = starter(&Platform::Docker, None);
-    assert!(text.contains("# Sleeps when nobody has been inside for this long"), "{text}");
+    assert!(text.contains("# Sleeps after this time without visits"), "{text}");
     assert!(!text.contains("#\n"), "a key without documentation: {text}");
 }
 

@@ -1,4 +1,4 @@
-//! What an operator reads of the journal.
+//! Tests of the list of operations.
 
 use drowse_core::{
     Correlation, ErrorCode, Failure, Generation, Kind, ProviderName, Reason, Source, WorkloadName,
@@ -26,7 +26,7 @@ fn entry(kind: Kind, failure: Option<Failure>) -> Entry {
 }
 
 #[test]
-fn an_operation_shows_who_wanted_it_and_how_long_it_took() {
+fn an_operation_shows_its_trigger_and_duration() {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(61);
     let text = text(&[entry(Kind::Wake, None)], now, &Output::plain());
     let line = text.lines().nth(1).expect("a row");
@@ -36,7 +36,7 @@ fn an_operation_shows_who_wanted_it_and_how_long_it_took() {
 }
 
 #[test]
-fn a_failed_one_shows_its_code_and_below_what_happened() {
+fn a_failed_operation_shows_its_code_and_below_its_error() {
     let failure = Failure::new(ErrorCode::Timeout, "it was not ready within 3m");
     let text = text(
         &[entry(Kind::Wake, Some(failure.clone())), entry(Kind::Start, Some(failure))],
@@ -63,5 +63,5 @@ fn an_error_below_the_table_has_its_time_and_correlation() {
 
 #[test]
 fn an_empty_journal_says_so() {
-    assert!(text(&[], SystemTime::now(), &Output::plain()).contains("nothing was done yet"));
+    assert!(text(&[], SystemTime::now(), &Output::plain()).contains("no operations yet"));
 }

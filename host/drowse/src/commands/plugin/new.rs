@@ -14,7 +14,7 @@ use crate::{cli::NewPlugin, error::Error, output::Output};
 #[cfg(test)]
 mod tests;
 
-/// The files of a new plugin. What stands between two `@` is filled in.
+/// The files of a new plugin. Names between two `@` are placeholders.
 const FILES: [(&str, &str); 7] = [
     ("Cargo.toml", include_str!("new/Cargo.toml.in")),
     ("src/lib.rs", include_str!("new/lib.rs.in")),
@@ -25,13 +25,13 @@ const FILES: [(&str, &str); 7] = [
     (".gitignore", "/target\n"),
 ];
 
-/// The version of the SDK that this router goes with.
+/// The version of the SDK for this router.
 const SDK: &str = concat!("\"", env!("CARGO_PKG_VERSION"), "\"");
 
-/// Longest name.
+/// Maximum length of a name.
 const NAME: usize = 64;
 
-/// Names that a crate cannot have: what Rust itself uses.
+/// Names that Rust reserves.
 const TAKEN: [&str; 53] = [
     "abstract",
     "alloc",
@@ -114,8 +114,8 @@ pub(crate) fn new(asked: &NewPlugin, output: &Output) -> Result<(), Error> {
         let lack = if sdk.is_some() {
             ""
         } else {
-            "\nThe SDK is not in the registry yet: write where it is into Cargo.toml,\n\
-             drowse-provider-sdk = { path = \".../provider-sdk\" }, or begin anew with --sdk.\n"
+            "\nThe SDK is not in the registry yet: write its path into Cargo.toml,\n\
+             drowse-provider-sdk = { path = \".../provider-sdk\" }, or start again with --sdk.\n"
         };
         format!(
             "Made {shown}, which switches things on and off over HTTP. Make it yours, then:\n{lack}\n  \

@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::looked_at;
+use super::inspected;
 use crate::{
     cli::TestPlugin,
     commands::{plugins, runtime},
@@ -28,21 +28,21 @@ use crate::{
     output::{Output, Tone},
 };
 
-/// Where the contract's interfaces come from.
-const OURS: &str = "drowse:provider/";
-/// The provider to which nothing is granted.
+/// The package of the contract's interfaces.
+const PACKAGE: &str = "drowse:provider/";
+/// The name of the provider without grants.
 const BARE: &str = "plugin-test";
 
-/// A plugin in this router's hands.
+/// The plugin under test.
 struct Bench {
     plugins: Plugins,
     reference: String,
     file: Option<TrialFile>,
 }
 
-/// What `--json` tells.
+/// The result for `--json`.
 #[derive(Serialize)]
-struct Told<'a> {
+struct TestResult<'a> {
     plugin: Option<PluginInfo>,
     ok: bool,
     passed: usize,
@@ -53,7 +53,7 @@ struct Told<'a> {
 }
 
 pub(crate) fn test(asked: &TestPlugin, output: &Output) -> Result<(), Error> {
-    let (reference, paths) = looked_at(&asked.plugin, locate::paths(&asked.config)?);
+    let (reference, paths) = inspected(&asked.plugin, locate::paths(&asked.config)?);
     let file = asked.grants.as_deref().map(TrialFile::load).transpose().map_err(Error::new)?;
     let plan = Plan {
         settings: file.as_ref().map_or_else(|| json!({}), |file| file.provider.settings.clone()),
@@ -68,22 +68,22 @@ pub(crate) fn test(asked: &TestPlugin, output: &Output) -> Result<(), Error> {
             let title = format!("{} {}, {}\n", info.name, info.version, info.origin);
             output.say(|output| output.paint(&title, Tone::Title));
         }
-        let mut tell = |check: &Check| output.say(|output| line(check, output));
-        // Whatever happens, what the plugin has started ends with us.
+        let mut print = |check: &Check| output.say(|output| line(check, output));
+        // Programs that the plugin has started end with this process.
         let report = tokio::select! {
-            report = drowse_conformance::run(&bench, &plan, &mut tell) => Ok(report),
+            report = drowse_conformance::run(&bench, &plan, &mut print) => Ok(report),
             error = interrupted() => Err(error),
         };
         bench.plugins.shutdown().await;
         Ok::<_, Error>((report?, plugin))
     })?;
     let (passed, failed, skipped) = (report.passed(), report.failed(), report.skipped());
-    let told = Told { plugin, ok: report.ok(), passed, failed, skipped, report: &report };
-    output.answer(&told, |_| format!("\n{passed} passed, {failed} failed, {skipped} skipped"))?;
-    if report.ok() { Ok(()) } else { Err(Error::told()) }
+    let result = TestResult { plugin, ok: report.ok(), passed, failed, skipped, report: &report };
+    output.answer(&result, |_| format!("\n{passed} passed, {failed} failed, {skipped} skipped"))?;
+    if report.ok() { Ok(()) } else { Err(Error::printed()) }
 }
 
-/// Waits until somebody wants it to end.
+/// Waits for SIGTERM or SIGINT.
 async fn interrupted() -> Error {
     let mut ends = match signal(SignalKind::terminate()) {
         Ok(ends) => ends,
@@ -93,10 +93,10 @@ async fn interrupted() -> Error {
         _ = tokio::signal::ctrl_c() => {}
         _ = ends.recv() => {}
     }
-    Error::new("interrupted; the target is as the last check left it")
+    Error::new("interrupted; the target is in the state in which the last check left it")
 }
 
-/// A check for people.
+/// A check as text.
 fn line(check: &Check, output: &Output) -> String {
     let (word, tone) = match &check.verdict {
         Verdict::Passed { .. } => ("passed ", Tone::Good),
@@ -162,13 +162,13 @@ impl TestHost for Bench {
     }
 }
 
-/// What a plugin says of itself, as the suite takes it.
+/// The description of a plugin for the suite.
 fn about(info: PluginInfo) -> About {
     let interface = |import: &String| {
-        let (interface, _) = import.strip_prefix(OURS)?.split_once('@')?;
+        let (interface, _) = import.strip_prefix(PACKAGE)?.split_once('@')?;
         Some(interface.to_owned())
     };
-    // A plugin that is no component imports nothing that anybody could see.
+    // Imports are known only of components.
     let imports: BTreeSet<_> = info.imports.iter().filter_map(interface).collect();
     let endpoints = info.endpoints.iter().map(|wish| Wish {
         name: wish.name.clone(),
@@ -197,7 +197,7 @@ fn about(info: PluginInfo) -> About {
     }
 }
 
-/// The interfaces through which a wished endpoint is called, by its rules.
+/// The interfaces through which a required endpoint is called, according to its rules.
 fn interfaces(wish: &EndpointWish) -> BTreeSet<&'static str> {
     let of_rule = |rule: &String| if rule.starts_with('/') { "grpc" } else { "http" };
     let called: BTreeSet<_> = wish.rules.iter().map(of_rule).collect();
@@ -208,8 +208,8 @@ fn interfaces(wish: &EndpointWish) -> BTreeSet<&'static str> {
     }
 }
 
-/// What is wrong with wishes once they are written as grants, as `drowse init` does; and settings
-/// that no operator can write.
+/// Requirements that are invalid as grants, as `drowse init` writes them, and networks that are named by
+/// unknown settings.
 fn flaws(info: &PluginInfo) -> Vec<String> {
     let endpoints = info.endpoints.iter();
     let endpoints: Vec<_> =
@@ -229,7 +229,7 @@ fn flaws(info: &PluginInfo) -> Vec<String> {
     let named = networks.iter().filter_map(|wish| Some((&wish.name, wish.setting.as_ref()?)));
     let unknown =
         named.filter(|(_, setting)| !settings.contains(*setting)).map(|(name, setting)| {
-            format!("network {name:?}: it is named by setting {setting:?}, and no schema has that")
+            format!("network {name:?}: it is named by setting {setting:?}, which no schema has")
         });
     refused.chain(unknown).collect()
 }

@@ -101,7 +101,7 @@ fn router() -> RouterStatus {
 }
 
 #[test]
-fn a_status_is_four_tables_and_everything_that_is_wrong() {
+fn a_status_is_four_tables_and_all_problems() {
     let expected = "\
 drowse 0.1.0, pid 42, up 1d 1h, configured by /etc/drowse/drowse.toml
 
@@ -118,7 +118,7 @@ blog      ready    1m 1s  2       0        -          docker
 wiki      missing  1m 1s  0       0        -          docker
 db        ready    1m 1s  0       0        -          docker    needed by game and its schedule
 office    ready    1m 1s  0       0        -          docker    kept awake by its schedule
-byhand    ready    1m 1s  0       0        -          docker    found running, nobody has come yet
+byhand    ready    1m 1s  0       0        -          docker    found running, no visit yet
 game      waking   1m 1s  0       0        -          docker    waits for a slot in its pool, 2 of 3
 newer     ready    1m 1s  0       0        -          docker    pulling: 2 of 3
 new       waking   1m 1s  0       0        -          docker    starting: pulling: 1 of 3
@@ -138,7 +138,7 @@ workload wiki: no such container
 }
 
 #[test]
-fn what_there_is_none_of_is_left_out() {
+fn empty_tables_are_left_out() {
     let status = RouterStatus {
         listeners: Vec::new(),
         providers: Vec::new(),
@@ -150,10 +150,10 @@ fn what_there_is_none_of_is_left_out() {
 }
 
 #[test]
-fn times_are_told_in_their_two_largest_units() {
-    assert_eq!(span(0.4), "0s");
-    assert_eq!(span(59.9), "59s");
-    assert_eq!(span(600.0), "10m 0s");
-    assert_eq!(span(7_260.0), "2h 1m");
-    assert_eq!(span(-1.0), "0s");
+fn times_are_printed_in_their_two_largest_units() {
+    assert_eq!(two_units(0.4), "0s");
+    assert_eq!(two_units(59.9), "59s");
+    assert_eq!(two_units(600.0), "10m 0s");
+    assert_eq!(two_units(7_260.0), "2h 1m");
+    assert_eq!(two_units(-1.0), "0s");
 }

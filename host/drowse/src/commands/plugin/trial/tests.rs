@@ -23,14 +23,14 @@ fn info(endpoint: EndpointWish) -> PluginInfo {
 }
 
 #[test]
-fn wishes_that_no_operator_could_grant_are_flaws() {
+fn requirements_that_cannot_be_granted_are_flaws() {
     assert_eq!(flaws(&info(wish("hub", "http://127.0.0.1:80"))), [""; 0]);
     let told = flaws(&info(wish("hub", "gopher://hub"))).join("\n");
     assert!(told.contains("endpoint.hub") && told.contains("are known"), "{told}");
 }
 
 #[test]
-fn a_network_that_is_named_by_a_setting_of_nobody_is_a_flaw() {
+fn a_network_that_is_named_by_an_unknown_setting_is_a_flaw() {
     let mut info = info(wish("hub", "http://127.0.0.1:80"));
     let named_by = |setting: &str| NetworkWish {
         name: "*".to_owned(),
@@ -60,7 +60,7 @@ fn an_endpoint_is_called_through_what_its_rules_are_for() {
 }
 
 #[test]
-fn a_check_is_told_with_what_to_do_about_it() {
+fn a_check_is_printed_with_what_to_do_about_it() {
     let check = |verdict| Check { name: "stop", promise: "what runs is stopped", verdict };
     let plain = Output::plain();
     let told = line(&check(Verdict::Passed { note: Some("7 ms".to_owned()) }), &plain);
