@@ -45,7 +45,7 @@ pub struct Config {
     pub allow_dylib: bool,
     /// The directory for compiled plugins.
     pub cache: PathBuf,
-    /// What all plugins together may use up.
+    /// Limits that all plugins share.
     pub plugin_limits: PluginLimits,
     /// The directory for state that survives restarts.
     pub state: PathBuf,
@@ -55,7 +55,7 @@ pub struct Config {
     pub threads: Option<usize>,
     /// The log filter, for `tracing`.
     pub log: String,
-    /// What waiting visitors get.
+    /// The waiting page and its limits.
     pub waiting: WaitingSettings,
     /// In the order of the files.
     pub listeners: Vec<ListenerSettings>,
@@ -71,18 +71,18 @@ pub struct Config {
     sources: Vec<Source>,
 }
 
-/// Where the router keeps things, and which plugins it may use.
+/// The paths of the router, and the plugins that it may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
     /// The directory of plugins.
     pub plugins: PathBuf,
     /// Plugins may be dynamic libraries.
     pub allow_dylib: bool,
-    /// What must vouch for a plugin's file.
+    /// The lock file and the signatures that plugins are checked against.
     pub trust: TrustPolicy,
     /// The directory for compiled plugins.
     pub cache: PathBuf,
-    /// What all plugins together may use up.
+    /// Limits that all plugins share.
     pub plugin_limits: PluginLimits,
     /// The control socket.
     pub control: PathBuf,
@@ -93,7 +93,7 @@ pub struct Paths {
 pub enum Item {
     /// The log filter.
     Log,
-    /// What waiting visitors get.
+    /// The table `[waiting]`.
     Waiting,
     /// A provider.
     Provider(ProviderName),
@@ -114,7 +114,7 @@ pub enum Item {
 pub(crate) struct ConfigDraft {
     pub(crate) listeners: Vec<ListenerSettings>,
     pub(crate) providers: BTreeMap<ProviderName, (Option<ProviderSettings>, Span)>,
-    /// Where the parts of the providers are written.
+    /// The places of the parts of the providers.
     pub(crate) items: Vec<(Item, Span)>,
     pub(crate) auths: BTreeMap<String, Option<Arc<Auth>>>,
     pub(crate) pools: BTreeMap<PoolName, Option<PoolSpec>>,
@@ -197,7 +197,7 @@ impl Config {
         })
     }
 
-    /// Where the router keeps things.
+    /// The paths of the router.
     pub fn paths(&self) -> Paths {
         Paths {
             plugins: self.plugins.clone(),

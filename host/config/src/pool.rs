@@ -153,7 +153,7 @@ fn unfit(config: &ConfigDraft, need: &Need) -> Option<String> {
     }
 }
 
-/// Where the first workload of a cycle needs the second.
+/// The place of the first need in a cycle.
 fn first_need(config: &ConfigDraft, circle: &[WorkloadName]) -> Option<Span> {
     let [first, second, ..] = circle else { return None };
     let draft = config.workloads.get(first)?.0.as_ref()?;

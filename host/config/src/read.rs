@@ -75,7 +75,7 @@ pub(crate) struct Mark {
 pub(crate) struct Heading {
     /// With the operator's names, for instance `[workload.blog]`.
     pub(crate) title: String,
-    /// Where errors about absent keys point.
+    /// Errors about absent keys point here.
     pub(crate) span: Span,
 }
 
@@ -382,7 +382,7 @@ fn as_table(node: &Node, key: Span, table: &Schema, sources: &[Source]) -> Strin
     format!("; write `{key} = {{ {} = \"{}\" }}`", inner.name, text.escape_debug())
 }
 
-/// What to do about an unknown key.
+/// Advice about an unknown key.
 fn advice(table: &Schema, name: &str, title: &str) -> String {
     if let Some(near) = table.nearest(name).or_else(|| table.synonym(name)) {
         return format!("did you mean `{near}`?");

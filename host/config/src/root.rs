@@ -51,7 +51,7 @@ table! {
         listener: Tables<ListenerTable>, otherwise "none, and nothing is served";
         /// Plugins that start and stop workloads, with their grants.
         provider: Named<ProviderTable>, otherwise "none";
-        /// What sleeps and wakes.
+        /// Workloads that sleep and wake.
         workload: Named<WorkloadTable>, otherwise "none";
         /// Capacity limits that workloads share.
         pool: Named<PoolTable>, otherwise "none";
@@ -59,7 +59,7 @@ table! {
         route: Tables<RouteTable>, otherwise "none";
         /// Ways to authenticate visitors.
         auth: Named<AuthTable>, otherwise "none";
-        /// What visitors get while a workload wakes.
+        /// Waiting visitors and the waiting page.
         waiting: Nested<WaitingTable> = "{}";
     }
 }

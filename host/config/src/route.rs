@@ -33,13 +33,13 @@ table! {
         workload: Text, required;
         /// The workload's own port.
         port: Port, required;
-        /// What a visitor gets while the workload wakes: `page` is a page that follows the wake, `hold`
+        /// Response to a visitor while the workload wakes: `page` is a page that follows the wake, `hold`
         /// keeps the request until it can be served, `reject` is 503 with Retry-After, `auto` is the page
         /// for a browser's navigation and `hold` for all other requests.
         waiting: WaitingMode = "\"auto\"";
         /// A held visitor is rejected after this time.
         hold_timeout: DurationText = "\"1m\"";
-        /// Who may wake the workload by this route.
+        /// Clients that may wake the workload by this route.
         wake: Nested<RouteWakeTable>, otherwise "the workload's";
         /// How visitors authenticate: the name of an `[auth.NAME]`, or `none`.
         auth: Text, otherwise "the workload's";

@@ -83,7 +83,7 @@ macro_rules! choice {
 use choice;
 
 value!(
-    /// Any text but the empty one.
+    /// A text that is not empty.
     Text: String, "text", "a text in quotes", |r, node| text(r, node, Text::KIND)
 );
 value!(
@@ -91,21 +91,21 @@ value!(
     UrlText: String, "URL", "a URL in quotes", |r, node| text(r, node, UrlText::KIND)
 );
 value!(
-    /// True or false.
+    /// A boolean.
     Flag: bool, "true or false", "true or false", |r, node| match node.value {
         Value::Flag(flag) => Some(flag),
         _ => r.mismatch(node, Flag::KIND),
     }
 );
 value!(
-    /// At least one of something.
+    /// A positive number.
     Count: usize, "number", "a whole number from 1 to 1000000", |r, node| match node.value {
         Value::Integer(number @ 1..=1_000_000) => usize::try_from(number).ok(),
         _ => r.mismatch(node, Count::KIND),
     }
 );
 value!(
-    /// A few lines, or none.
+    /// A number of lines, which may be zero.
     LineCount: u32, "number", "a whole number from 0 to 100", |r, node| match node.value {
         Value::Integer(number @ 0..=100) => u32::try_from(number).ok(),
         _ => r.mismatch(node, LineCount::KIND),
@@ -119,7 +119,7 @@ value!(
     }
 );
 value!(
-    /// A time longer than nothing.
+    /// A duration greater than zero.
     DurationText: Duration, "duration", "a duration such as \"10m\", \"1h30m\" or \"500ms\"", duration
 );
 value!(
@@ -135,7 +135,7 @@ value!(
     }
 );
 value!(
-    /// Bytes, at least one.
+    /// A size in bytes, at least one.
     Size: u64, "size", "a size such as \"64MiB\" or \"16MB\"", |r, node| match &node.value {
         Value::Text(text) => match units::size(text) {
             Ok(0) => r.refuse(node, "must be greater than zero, for example 64MiB"),
@@ -146,7 +146,7 @@ value!(
     }
 );
 value!(
-    /// A path; a relative one starts at its file's directory.
+    /// A path. A relative one is relative to the directory of its file.
     FilePath: PathBuf, "path", "a path in quotes", |r, node| {
         let path = text(r, node, FilePath::KIND)?;
         Some(r.directory(node.span).join(path))
@@ -165,7 +165,7 @@ value!(
     }
 );
 value!(
-    /// An address to listen on.
+    /// An address to bind.
     BindAddress: SocketAddr,
     "address",
     "an address with a port such as \"0.0.0.0:8080\" or \"[::]:8080\"",
@@ -187,7 +187,7 @@ value!(
     }
 );
 value!(
-    /// Networks, or single addresses.
+    /// Networks or addresses.
     Networks: Vec<IpNet>,
     "list of networks",
     "a list of networks such as [\"10.0.0.0/8\", \"127.0.0.1\"]",
@@ -211,7 +211,7 @@ value!(
     }
 );
 value!(
-    /// What a provider may be unable to do.
+    /// Abilities of providers.
     Abilities: Vec<Ability>,
     "list of abilities",
     "a list of abilities such as [\"pause\", \"exec\"]",
@@ -238,18 +238,18 @@ value!(
     statuses
 );
 value!(
-    /// A table that goes to a plugin as it is.
+    /// A table that is passed to a plugin unchanged.
     Json: serde_json::Value, "table", "a table", |r, node| match node.value {
         Value::Table(_) => json(r, node),
         _ => r.mismatch(node, Json::KIND),
     }
 );
 choice!(
-    /// What a listener speaks.
+    /// The protocol of a listener.
     ProtocolName: Protocol { "http" => Protocol::Http }
 );
 choice!(
-    /// What a visitor gets while a workload wakes.
+    /// The response to a visitor while a workload wakes.
     WaitingMode: Waiting {
         "auto" => Waiting::Auto,
         "page" => Waiting::Page,

@@ -10,8 +10,8 @@ use crate::{
 };
 
 table! {
-    /// What visitors get while a workload wakes, on all listeners. Each route chooses between the page,
-    /// holding and rejecting. See [waiting visitors](waiting.md).
+    /// The waiting page and the limits of waiting visitors, on all listeners. Each route chooses between
+    /// the page, holding and rejecting. See [waiting visitors](waiting.md).
     pub(crate) struct WaitingTable("[waiting]") {
         /// The page's theme: a directory of this name in `theme-dir`, or one of the bundled themes,
         /// `calm` and `terminal`.

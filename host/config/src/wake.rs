@@ -1,4 +1,4 @@
-//! Who may wake: `wake` of a workload and of a route.
+//! The table `wake` of a workload and of a route.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 table! {
-    /// How a workload is woken, and who may wake it. A client that may not gets 403 while the workload
+    /// How a workload is woken, and by which clients. A client that may not wake it gets 403 while the workload
     /// sleeps, and is served like any other while it is awake. A request for `/robots.txt` or
     /// `/favicon.ico` that is not a browser's navigation does not wake it either, unless `paths` names
     /// it.
@@ -38,7 +38,7 @@ table! {
 }
 
 table! {
-    /// Who may wake the workload by this route. A key here replaces that of `[workload.NAME.wake]`.
+    /// Clients that may wake the workload by this route. A key here replaces that of `[workload.NAME.wake]`.
     pub(crate) struct RouteWakeTable("[route.wake]") {
     } shared { rules: WakeRulesTable, otherwise "the workload's" }
 }

@@ -47,7 +47,7 @@ table! {
         keep_awake_if: Nested<KeepAwakeTable> = "{}";
         /// How it is woken, and by whom.
         wake: Nested<WorkloadWakeTable> = "{}";
-        /// What happens when it is found running though the router did not start it. `keep` serves it,
+        /// Treatment of a workload that is found running though the router did not start it. `keep` serves it,
         /// and its idle time begins when the first visitor has left; `sleep` serves it, and the idle time
         /// begins at once; `ignore` leaves it alone until a visitor needs it.
         adopt: AdoptPolicy = "\"keep\"";
@@ -75,7 +75,7 @@ table! {
 /// A workload before its routes are known.
 pub(crate) struct Draft {
     pub(crate) spec: WorkloadSpec,
-    /// Who may wake it, unless a route overrides that.
+    /// The clients that may wake it, unless a route overrides that.
     pub(crate) rules: Arc<WakeRules>,
     /// How visitors authenticate, unless a route overrides that.
     pub(crate) auth: Option<Arc<Auth>>,
@@ -84,7 +84,7 @@ pub(crate) struct Draft {
     pub(crate) spans: Spans,
 }
 
-/// Where the keys of a workload are written.
+/// The places of the keys of a workload.
 pub(crate) struct Spans {
     provider: Span,
     pub(crate) target: Span,

@@ -23,7 +23,7 @@ struct Block {
 }
 
 fn crate_directory() -> PathBuf {
-    std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are").into()
+    std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it for tests").into()
 }
 
 /// Every Markdown page below a directory.

@@ -1,4 +1,4 @@
-//! What comes out of a configuration, and that whatever goes in, something comes out.
+//! The settings that are read from a configuration, and that any input is read or refused.
 
 #![allow(clippy::unwrap_used)]
 
@@ -22,10 +22,9 @@ use drowse_routes::{
 use proptest::prelude::*;
 
 fn valid(name: &str) -> Config {
-    let file =
-        Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"))
-            .join("tests/valid")
-            .join(name);
+    let file = Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it for tests"))
+        .join("tests/valid")
+        .join(name);
     Config::load(&file, &DefaultPaths::default()).unwrap()
 }
 
@@ -37,7 +36,7 @@ fn parse(text: &str) -> Result<Config, Diagnostics> {
 }
 
 #[test]
-fn what_is_written_is_what_comes_out() {
+fn every_setting_is_read_as_written() {
     let config = valid("docker.toml");
     assert_eq!(config.threads, Some(2));
     assert!(config.plugins.ends_with("tests/valid/my-plugins"));
@@ -85,10 +84,10 @@ fn what_is_written_is_what_comes_out() {
 }
 
 #[test]
-fn grants_come_out_with_their_secrets_unread() {
+fn grants_are_read_without_reading_their_secrets() {
     let config = valid("process.toml");
     let directory =
-        Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"))
+        Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it for tests"))
             .join("tests/valid");
     let shop = &config.providers[0].commands["shop"];
     assert_eq!(Path::new(&shop.program), directory.join("./bin/shop"));
@@ -139,7 +138,7 @@ fn grants_come_out_with_their_secrets_unread() {
 }
 
 #[test]
-fn who_may_wake_is_said_by_the_workload_and_over_it_by_each_route() {
+fn a_route_overrides_the_wake_rules_of_its_workload() {
     let config = valid("who.toml");
     let [blog, admin, public, wiki] = config.routes.as_slice() else { panic!("four routes") };
     let networks = |texts: &[&str]| -> Vec<ipnet::IpNet> {
@@ -179,7 +178,7 @@ fn who_may_wake_is_said_by_the_workload_and_over_it_by_each_route() {
 }
 
 #[test]
-fn authentication_is_the_workloads_unless_a_route_says_otherwise() {
+fn a_route_overrides_the_authentication_of_its_workload() {
     let config = valid("who.toml");
     let [blog, admin, public, wiki] = config.routes.as_slice() else { panic!("four routes") };
     let AuthKind::Forward(sso) = &blog.auth.as_ref().unwrap().kind else { panic!("{blog:?}") };
@@ -192,14 +191,14 @@ fn authentication_is_the_workloads_unless_a_route_says_otherwise() {
     assert_eq!(family.name, "family");
     let AuthKind::Basic(basic) = &family.kind else { panic!("{family:?}") };
     let directory =
-        Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"))
+        Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it for tests"))
             .join("tests/valid");
     assert_eq!(basic.users, directory.join("family.users"));
     assert_eq!(basic.realm, "At home");
     assert_eq!(basic.user_header.as_deref(), Some("remote-user"));
 
     assert_eq!(public.auth, None);
-    // What tells who comes on one route is nobody's to say on another.
+    // Headers that authentication sets on one route cannot be set by clients of another.
     for route in [blog, admin, public] {
         assert_eq!(*route.identity_headers, ["remote-groups", "remote-user"]);
     }
@@ -220,7 +219,7 @@ fn a_command_inside_a_container_keeps_its_path() {
 }
 
 #[test]
-fn a_program_ends_with_the_router_as_its_workload_is_stopped() {
+fn a_program_gets_the_stop_options_of_its_workload_for_the_end_of_the_router() {
     let text = "[provider.local]\nplugin = \"process\"\n\
                 command.world = { run = [\"world\"] }\ncommand.tool = { run = [\"tool\"] }\n\
                 [workload.minecraft]\nprovider = \"local\"\ntarget = \"world\"\n\
@@ -234,7 +233,7 @@ fn a_program_ends_with_the_router_as_its_workload_is_stopped() {
 }
 
 #[test]
-fn a_workload_with_a_route_is_ready_when_it_answers_not_when_it_accepts() {
+fn a_workload_with_a_route_is_ready_by_default_when_it_answers_a_request() {
     let config = valid("docker.toml");
     let wiki = config.workloads.iter().find(|it| it.name.as_str() == "wiki").unwrap();
     let expected = ReadyCheck::Http {
@@ -277,13 +276,13 @@ fn a_directory_is_read_as_one_configuration() {
 fn a_diagnostic_found_later_points_at_the_item() {
     let config = valid("docker.toml");
     let item = Item::Provider(config.providers[0].name.clone());
-    let told = config.diagnostic(&item, "the plugin does not want this").to_string();
-    assert!(told.contains("docker.toml:15:11: the plugin does not want this"), "{told}");
-    assert!(told.contains("15 | [provider.docker]"), "{told}");
+    let shown = config.diagnostic(&item, "the plugin does not want this").to_string();
+    assert!(shown.contains("docker.toml:15:11: the plugin does not want this"), "{shown}");
+    assert!(shown.contains("15 | [provider.docker]"), "{shown}");
 }
 
 #[test]
-fn a_missing_file_and_an_empty_directory_say_so() {
+fn a_missing_file_and_an_empty_directory_are_errors() {
     let directory = tempfile::tempdir().unwrap();
     let missing = Config::load(&directory.path().join("no.toml"), &DefaultPaths::default());
     assert!(missing.unwrap_err().to_string().contains("drowse init"));
@@ -292,7 +291,7 @@ fn a_missing_file_and_an_empty_directory_say_so() {
 }
 
 #[test]
-fn plugins_beside_the_configuration_go_before_the_users() {
+fn plugins_beside_the_configuration_take_precedence() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("drowse.toml");
     std::fs::write(&file, "").unwrap();
@@ -335,13 +334,13 @@ fn paths_are_found_in_a_broken_configuration() {
     assert_eq!(paths.control, directory.path().join("my.sock"));
     assert_eq!(paths.cache, Path::new("/my/cache"));
     assert_eq!(paths.plugins, directory.path().join("mine"));
-    // Nor does an error make anybody trust more.
+    // An error does not widen the trust.
     assert!(paths.trust.signatures_required && paths.trust.signers.is_empty());
     assert_eq!(paths.trust.lock.unwrap().file, directory.path().join("drowse.lock"));
 }
 
 #[test]
-fn paths_that_a_configuration_does_not_name_are_the_usual_ones() {
+fn paths_that_a_configuration_does_not_name_are_the_default_ones() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("drowse.toml");
     std::fs::write(&file, "threads = [[[\n").unwrap();
@@ -480,10 +479,10 @@ proptest! {
     }
 
     #[test]
-    fn a_secret_is_never_told_wherever_the_file_is_cut(cut in 0usize..2_000) {
+    fn a_secret_is_never_shown_wherever_the_file_is_cut(cut in 0usize..2_000) {
         let text = include_str!("invalid/secrets_are_masked.toml");
         let cut = cut.min(text.len());
-        // A cut through the secret itself leaves a beginning that no test can tell from a word.
+        // A cut inside the secret leaves a part of it that the test cannot recognise.
         if text.is_char_boundary(cut) && let Err(errors) = parse(&text[..cut]) {
             prop_assert!(!errors.to_string().contains("hunter"), "{errors}");
         }
@@ -502,7 +501,7 @@ fn fuzzed_text_is_read_or_refused() {
 }
 
 #[test]
-fn a_half_protected_host_is_doubted_until_it_is_said_to_be_meant() {
+fn a_half_protected_host_is_a_warning_until_it_is_confirmed() {
     let text = |said: &str| {
         format!(
             "[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:0\"\n\
@@ -523,7 +522,7 @@ fn a_half_protected_host_is_doubted_until_it_is_said_to_be_meant() {
 }
 
 #[test]
-fn waiting_visitors_get_what_the_operator_says() {
+fn settings_of_the_waiting_page_are_read() {
     let config = parse("[waiting]\ntheme = \"terminal\"\nlog-lines = 5\nmax-held = 7\n").unwrap();
     assert_eq!(config.waiting.theme, "terminal");
     assert_eq!((config.waiting.logs, config.waiting.max_held), (5, 7));

@@ -48,7 +48,7 @@ fn every_key_is_taken() {
 
 #[test]
 fn errors_point_at_their_place_as_in_a_configuration() {
-    for (text, place, told) in [
+    for (text, place, message) in [
         ("[provider.a]\nplugin = \"a\"\n", "grants.toml:1:1", "needs `test`"),
         ("[test]\ntarget = \"desk\"\n", "grants.toml:1:1", "needs `provider`"),
         (
@@ -78,7 +78,7 @@ fn errors_point_at_their_place_as_in_a_configuration() {
         ),
     ] {
         let errors = read(text).unwrap_err();
-        assert!(errors.contains(place) && errors.contains(told), "{text}\n{errors}");
+        assert!(errors.contains(place) && errors.contains(message), "{text}\n{errors}");
     }
     let unreadable = TrialFile::load(Path::new("no-such-file.toml")).unwrap_err().to_string();
     assert!(unreadable.starts_with("no-such-file.toml: the file of grants cannot be read"));
@@ -86,7 +86,7 @@ fn errors_point_at_their_place_as_in_a_configuration() {
 
 #[test]
 fn the_page_about_testing_has_every_key() {
-    let root = env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are");
+    let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it for tests");
     let page = Path::new(&root).join("../../docs/testing-a-provider.md");
     let held = fs::read_to_string(&page).unwrap();
     let (before, rest) = held.split_once("<!-- keys -->\n").unwrap();

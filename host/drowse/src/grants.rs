@@ -114,7 +114,7 @@ fn ungranted(info: &PluginInfo, settings: &ProviderSettings, wish: &EndpointWish
     )
 }
 
-/// What looks wrong now with a connection and its credentials.
+/// Warnings about a connection and its credentials on this machine.
 fn connection_warnings(grant: &EndpointGrant) -> Vec<String> {
     let mut warnings = Vec::new();
     match &grant.transport {
@@ -402,7 +402,7 @@ pub(crate) fn properties(schema: &Value) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// What a property takes, in words.
+/// The type of a property, in words.
 fn takes(schema: &Value, property: &Value, depth: usize) -> String {
     let words = |held: &Value| {
         let held = held.as_array().into_iter().flatten();

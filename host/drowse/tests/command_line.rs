@@ -1,4 +1,4 @@
-//! The binary as an operator and a script see it.
+//! Tests of the program through its command line.
 
 #![allow(clippy::unwrap_used)]
 
@@ -64,7 +64,7 @@ impl Router {
             let open = line.contains("control socket is open");
             log.push(line);
             if open {
-                // Nobody reads the rest, and the router must not care.
+                // The rest of the log is discarded, which must not affect the router.
                 child.stderr = None;
                 std::thread::spawn(move || lines.for_each(drop));
                 return Self { child, log };
@@ -95,7 +95,7 @@ impl Drop for Router {
 }
 
 #[test]
-fn without_a_configuration_it_says_where_it_looked_and_what_to_do() {
+fn without_a_configuration_the_error_names_the_searched_paths() {
     let directory = tempfile::tempdir().unwrap();
     if Path::new("/etc/drowse/drowse.toml").exists() {
         return;
@@ -122,7 +122,7 @@ fn without_a_router_the_exit_code_is_three() {
 }
 
 #[test]
-fn a_configuration_that_is_named_and_not_there_is_exit_code_one() {
+fn a_missing_named_configuration_is_exit_code_one() {
     let directory = configured("");
     for arguments in
         [&["status"][..], &["wake", "blog"], &["plugin", "list"], &["plugin", "inspect", "docker"]]
@@ -135,7 +135,7 @@ fn a_configuration_that_is_named_and_not_there_is_exit_code_one() {
 }
 
 #[test]
-fn plugins_are_found_where_a_broken_configuration_says() {
+fn plugins_are_found_in_the_directory_of_a_broken_configuration() {
     let directory = configured("idel = 1\n[[[\n");
     fs::create_dir(directory.path().join("plugins")).unwrap();
     fs::write(directory.path().join("plugins/broken.wasm"), "no").unwrap();
@@ -149,7 +149,7 @@ fn plugins_are_found_where_a_broken_configuration_says() {
 }
 
 #[test]
-fn an_answer_that_cannot_be_written_is_a_failure_and_one_nobody_reads_is_none() {
+fn an_answer_that_cannot_be_written_is_a_failure_but_a_closed_pipe_is_not() {
     let init = |output: Stdio| {
         let mut init = Command::new(env!("CARGO_BIN_EXE_drowse"));
         init.args(["init", "-"]).stdout(output).output().unwrap()
@@ -166,7 +166,7 @@ fn an_answer_that_cannot_be_written_is_a_failure_and_one_nobody_reads_is_none() 
 }
 
 #[test]
-fn a_command_line_that_makes_no_sense_is_exit_code_two() {
+fn an_invalid_command_line_is_exit_code_two() {
     let directory = tempfile::tempdir().unwrap();
     for arguments in [&["rnu"][..], &["wake"], &[], &["run", "--log-format", "xml"]] {
         assert_eq!(drowse(directory.path(), arguments).status.code(), Some(2), "{arguments:?}");
@@ -190,7 +190,7 @@ fn check_reports_every_error_as_text_and_as_json() {
 }
 
 #[test]
-fn check_finds_what_only_the_plugins_know() {
+fn check_reports_errors_of_plugins() {
     let more = format!(
         "{LISTENER}[provider.a]\nplugin = \"none\"\n[provider.b]\nplugin = \"./text.wasm\"\n"
     );
@@ -216,7 +216,7 @@ fn a_misspelt_log_level_is_an_error_at_its_place() {
 }
 
 #[test]
-fn check_is_content_with_a_sound_configuration() {
+fn check_accepts_a_valid_configuration() {
     let directory = configured(LISTENER);
     let output = drowse(directory.path(), &["check"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
@@ -251,7 +251,7 @@ fn run_without_any_listener_that_can_be_bound_fails() {
 }
 
 #[test]
-fn what_can_be_served_is_served_and_the_rest_is_told() {
+fn a_failed_listener_and_provider_do_not_affect_the_others() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let more = format!(
@@ -299,7 +299,7 @@ fn what_can_be_served_is_served_and_the_rest_is_told() {
 }
 
 #[test]
-fn the_log_is_json_with_the_names_that_are_the_same_everywhere() {
+fn the_json_log_uses_the_common_field_names() {
     let directory = configured(LISTENER);
     let router = Router::start(directory.path());
     let listening = router.events("listening");
@@ -310,7 +310,7 @@ fn the_log_is_json_with_the_names_that_are_the_same_everywhere() {
 }
 
 #[test]
-fn a_terminal_that_hangs_up_ends_the_router_in_order() {
+fn sighup_ends_the_router_in_order() {
     if ignores_hangup("self") {
         return;
     }
@@ -320,7 +320,7 @@ fn a_terminal_that_hangs_up_ends_the_router_in_order() {
 }
 
 #[test]
-fn a_router_under_nohup_stays_deaf_to_a_terminal_that_hangs_up() {
+fn a_router_under_nohup_ignores_sighup() {
     let directory = configured(LISTENER);
     let mut nohup = Command::new("sh");
     nohup.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_drowse")]);
@@ -336,7 +336,7 @@ fn ignores_hangup(process: &str) -> bool {
 }
 
 #[test]
-fn a_router_that_was_killed_leaves_nothing_in_the_way_of_the_next() {
+fn the_next_router_starts_after_one_was_killed() {
     let directory = configured(LISTENER);
     Router::start(directory.path()).end(Signal::KILL);
     assert!(directory.path().join("control.sock").exists());
@@ -346,7 +346,7 @@ fn a_router_that_was_killed_leaves_nothing_in_the_way_of_the_next() {
 }
 
 #[test]
-fn plugins_can_be_looked_at_without_a_router() {
+fn plugins_can_be_inspected_without_a_router() {
     let directory = configured(LISTENER);
     fs::create_dir(directory.path().join("plugins")).unwrap();
     fs::write(directory.path().join("plugins/broken.wasm"), "no").unwrap();

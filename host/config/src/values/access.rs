@@ -93,13 +93,13 @@ value!(
     }
 );
 choice!(
-    /// What is done with paths that resemble a protected one.
+    /// The treatment of paths that resemble a protected one.
     SimilarPathsPolicy: SimilarPaths {
         "refuse" => SimilarPaths::Refuse, "allow" => SimilarPaths::Allow
     }
 );
 choice!(
-    /// What bots do.
+    /// The treatment of bots.
     BotPolicy: Bots { "wake" => Bots::Wake, "ignore" => Bots::Ignore }
 );
 

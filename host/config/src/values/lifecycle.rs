@@ -13,7 +13,7 @@ use crate::{
 const UNTIL: &[&str] = &["started", "healthy", "completed"];
 
 choice!(
-    /// What happens to a workload that is found running.
+    /// The treatment of a workload that is found running.
     AdoptPolicy: Adopt {
         "keep" => Adopt::Keep,
         "sleep" => Adopt::Sleep,

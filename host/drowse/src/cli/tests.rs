@@ -9,7 +9,7 @@ fn parse(line: &str) -> Result<Cli, clap::Error> {
 }
 
 #[test]
-fn the_command_line_is_sound() {
+fn the_command_line_is_consistent() {
     Cli::command().debug_assert();
 }
 
@@ -24,7 +24,7 @@ fn run_takes_a_configuration_and_a_log_format() {
 }
 
 #[test]
-fn a_wait_without_a_time_takes_the_usual_one_and_leaves_the_name_alone() {
+fn a_wait_without_a_time_has_the_default_and_does_not_take_the_name() {
     let Command::Wake(wake) = parse("drowse wake --wait blog").unwrap().command else {
         panic!("not wake")
     };
@@ -40,7 +40,7 @@ fn a_wait_without_a_time_takes_the_usual_one_and_leaves_the_name_alone() {
 }
 
 #[test]
-fn only_what_is_made_anew_can_be_refreshed() {
+fn refresh_is_only_for_recreate() {
     let line = "drowse recreate blog --refresh --force --wait=10m";
     let Command::Recreate(recreate) = parse(line).unwrap().command else { panic!("not recreate") };
     assert!(recreate.refresh && recreate.forcible.force);
@@ -50,7 +50,7 @@ fn only_what_is_made_anew_can_be_refreshed() {
 }
 
 #[test]
-fn a_wait_that_is_no_duration_is_a_usage_error_that_says_why() {
+fn an_invalid_wait_is_a_usage_error_with_its_cause() {
     let error = parse("drowse wake blog --wait=90").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ValueValidation);
     assert!(error.to_string().contains("units are"), "{error}");
@@ -58,7 +58,7 @@ fn a_wait_that_is_no_duration_is_a_usage_error_that_says_why() {
 }
 
 #[test]
-fn a_wait_with_a_time_after_a_space_is_told_how_to_write_it() {
+fn a_wait_with_a_time_after_a_space_gets_a_correction() {
     for line in ["drowse wake blog --wait 10s", "drowse wake --wait 10s blog"] {
         let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         let error = advise(Cli::try_parse_from(&words).unwrap_err(), &words);
@@ -71,7 +71,7 @@ fn a_wait_with_a_time_after_a_space_is_told_how_to_write_it() {
 }
 
 #[test]
-fn json_can_be_asked_for_anywhere() {
+fn json_is_a_global_option() {
     for line in ["drowse --json status", "drowse status --json", "drowse plugin list --json"] {
         assert!(parse(line).unwrap().json, "{line}");
     }
@@ -87,14 +87,14 @@ fn init_is_for_one_platform_at_a_time() {
 }
 
 #[test]
-fn help_teaches_with_examples_and_exit_codes() {
+fn help_has_examples_and_exit_codes() {
     let help = Cli::command().render_long_help().to_string();
     assert!(help.contains("drowse init --docker"), "{help}");
     assert!(help.contains("3  no router is running"), "{help}");
 }
 
 #[test]
-fn a_limit_that_the_router_would_refuse_is_a_usage_error() {
+fn an_invalid_limit_is_a_usage_error() {
     for line in ["drowse ops --limit 0", "drowse ops --limit 10001"] {
         assert_eq!(parse(line).unwrap_err().kind(), ErrorKind::ValueValidation, "{line}");
     }

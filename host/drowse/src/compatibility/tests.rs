@@ -19,8 +19,8 @@ fn workload(keys: &str) -> WorkloadSpec {
     config.workloads.into_iter().next().unwrap()
 }
 
-/// What is told where nothing is granted.
-fn told(info: &PluginInfo, workload: &WorkloadSpec) -> Vec<String> {
+/// The flaws without any grant.
+fn found(info: &PluginInfo, workload: &WorkloadSpec) -> Vec<String> {
     flaws(info, &provider(""), workload)
 }
 
@@ -44,11 +44,14 @@ fn a_command_inside_needs_the_grant_that_is_named_like_the_ability() {
     });
     let granted = provider("endpoint.exec.url = \"unix:///run/engine.sock\"");
     for keys in ["keep-awake-if.exec = [\"/bin/runs\"]", "ready.exec = [\"/bin/healthy\"]"] {
-        let said = told(&info, &workload(keys));
-        assert!(said.len() == 1 && said[0].contains("endpoint.exec = { url = "), "{said:?}");
+        let flaws_found = found(&info, &workload(keys));
+        assert!(
+            flaws_found.len() == 1 && flaws_found[0].contains("endpoint.exec = { url = "),
+            "{flaws_found:?}"
+        );
         assert!(flaws(&info, &granted, &workload(keys)).is_empty(), "{keys}");
     }
-    assert!(told(&info, &workload("")).is_empty());
+    assert!(found(&info, &workload("")).is_empty());
 }
 
 #[test]
@@ -61,30 +64,33 @@ fn a_network_that_the_workload_names_needs_its_grant() {
         setting: Some("network".to_owned()),
     });
     let named = workload("settings = { network = \"lan\" }");
-    let said = told(&info, &named);
-    assert!(said.len() == 1 && said[0].contains("`network.lan = { config = "), "{said:?}");
-    let several = told(&info, &workload("settings = { network = [\"lan\", \"wan\"] }"));
+    let flaws_found = found(&info, &named);
+    assert!(
+        flaws_found.len() == 1 && flaws_found[0].contains("`network.lan = { config = "),
+        "{flaws_found:?}"
+    );
+    let several = found(&info, &workload("settings = { network = [\"lan\", \"wan\"] }"));
     assert!(several.len() == 2 && several[1].contains("`network.wan = "), "{several:?}");
     let granted = provider("network.lan.config = \"/etc/cni/net.d/lan.conflist\"");
     assert!(flaws(&info, &granted, &named).is_empty());
-    assert!(told(&info, &workload("settings = { other = \"lan\" }")).is_empty());
+    assert!(found(&info, &workload("settings = { other = \"lan\" }")).is_empty());
 }
 
 #[test]
-fn a_signal_that_the_router_cannot_send_is_told() {
+fn a_signal_that_the_router_cannot_send_is_a_flaw() {
     let signal = workload("sleep.signal = \"SIGRTMIN+3\"");
     let mut info = info(&[Ability::StopSignal], json!({}));
-    assert!(told(&info, &signal).is_empty(), "a platform sends its own");
+    assert!(found(&info, &signal).is_empty(), "a platform sends its own");
     info.commands.push(CommandWish {
         name: "*".to_owned(),
         purpose: "What it runs.".to_owned(),
         optional: false,
     });
-    assert!(told(&info, &signal)[0].contains("real-time"));
+    assert!(found(&info, &signal)[0].contains("real-time"));
 }
 
 #[test]
-fn memory_that_nobody_tells_or_measures_is_a_doubt_where_it_has_a_ceiling() {
+fn unknown_memory_in_a_pool_with_a_memory_limit_is_a_warning() {
     let toml = "[provider.pve]\nplugin = \"pve\"\n[pool.small]\nmax-memory = \"1GiB\"\n\
                 [pool.few]\nmax-awake = 1\n[workload.a]\nprovider = \"pve\"\npool = \"small\"\n\
                 [workload.b]\nprovider = \"pve\"\npool = \"few\"\n[workload.c]\n\
@@ -101,43 +107,44 @@ fn memory_that_nobody_tells_or_measures_is_a_doubt_where_it_has_a_ceiling() {
 }
 
 #[test]
-fn a_way_to_sleep_that_the_plugin_does_not_know_is_told() {
+fn a_sleep_method_that_the_plugin_lacks_is_a_flaw() {
     for (keys, ability, word) in [
         ("sleep.method = \"pause\"", Ability::Pause, "cannot pause"),
         ("sleep.method = \"kill\"", Ability::Kill, "cannot kill"),
         ("sleep.signal = \"SIGINT\"", Ability::StopSignal, "`signal`"),
     ] {
-        let said = told(&info(&[], json!({})), &workload(keys));
-        assert!(said.len() == 1 && said[0].contains(word), "{keys}: {said:?}");
-        assert!(told(&info(&[ability], json!({})), &workload(keys)).is_empty(), "{keys}");
+        let flaws_found = found(&info(&[], json!({})), &workload(keys));
+        assert!(flaws_found.len() == 1 && flaws_found[0].contains(word), "{keys}: {flaws_found:?}");
+        assert!(found(&info(&[ability], json!({})), &workload(keys)).is_empty(), "{keys}");
     }
-    assert!(told(&info(&[], json!({})), &workload("")).is_empty());
+    assert!(found(&info(&[], json!({})), &workload("")).is_empty());
 }
 
 #[test]
-fn a_setting_that_the_plugin_does_not_know_is_told_with_the_nearest() {
+fn an_unknown_setting_is_a_flaw_with_the_nearest_one() {
     let schema = json!({
         "properties": { "network": {}, "address": {} },
         "additionalProperties": false,
     });
-    let said = told(&info(&[], schema.clone()), &workload("settings = { netwrok = \"a\" }"));
-    assert_eq!(said, ["`settings`: unknown key `netwrok`; did you mean `network`?"]);
-    let said = told(&info(&[], schema.clone()), &workload("settings = { x = 1 }"));
-    assert!(said[0].contains("known keys are `address`, `network`"), "{said:?}");
-    assert!(told(&info(&[], schema), &workload("settings = { network = \"a\" }")).is_empty());
-    let said = told(&info(&[], json!(false)), &workload("settings = { x = 1 }"));
-    assert!(said[0].contains("has no settings for a workload"), "{said:?}");
+    let flaws_found =
+        found(&info(&[], schema.clone()), &workload("settings = { netwrok = \"a\" }"));
+    assert_eq!(flaws_found, ["`settings`: unknown key `netwrok`; did you mean `network`?"]);
+    let flaws_found = found(&info(&[], schema.clone()), &workload("settings = { x = 1 }"));
+    assert!(flaws_found[0].contains("known keys are `address`, `network`"), "{flaws_found:?}");
+    assert!(found(&info(&[], schema), &workload("settings = { network = \"a\" }")).is_empty());
+    let flaws_found = found(&info(&[], json!(false)), &workload("settings = { x = 1 }"));
+    assert!(flaws_found[0].contains("has no settings for a workload"), "{flaws_found:?}");
 }
 
 #[test]
 fn a_schema_that_is_open_takes_any_setting() {
     for schema in [json!({ "properties": { "network": {} } }), json!(true)] {
-        assert!(told(&info(&[], schema), &workload("settings = { x = 1 }")).is_empty());
+        assert!(found(&info(&[], schema), &workload("settings = { x = 1 }")).is_empty());
     }
 }
 
 #[test]
-fn a_setting_that_must_be_there_is_told() {
-    let said = told(&info(&[], json!({ "required": ["node"] })), &workload(""));
-    assert!(said.len() == 1 && said[0].contains("needs `node`"), "{said:?}");
+fn a_missing_required_setting_is_a_flaw() {
+    let flaws_found = found(&info(&[], json!({ "required": ["node"] })), &workload(""));
+    assert!(flaws_found.len() == 1 && flaws_found[0].contains("needs `node`"), "{flaws_found:?}");
 }

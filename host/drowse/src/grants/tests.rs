@@ -39,7 +39,7 @@ fn provider(toml: &str) -> ProviderSettings {
 }
 
 #[test]
-fn what_is_needed_and_not_granted_is_told_with_what_to_write() {
+fn missing_grants_are_reported_with_the_line_to_add() {
     let told = missing(&info(), &provider(""));
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].contains("endpoint.engine = { url = \"unix:///var/run/docker.sock\" }"));
@@ -151,7 +151,7 @@ fn an_endpoint_for_datagrams_is_granted_without_rules_and_no_other_kind_will_do(
 }
 
 #[test]
-fn rules_that_follow_settings_are_missed_where_nobody_wrote_those() {
+fn rules_that_depend_on_settings_are_missing_unless_those_are_written() {
     let told = |settings: &[&str], written: &str| {
         let mut info = info();
         info.endpoints[0].rules_follow = settings.iter().map(|it| (*it).to_owned()).collect();
@@ -161,13 +161,16 @@ fn rules_that_follow_settings_are_missed_where_nobody_wrote_those() {
     };
     let written = "settings.status.path = \"/mine\"";
     assert!(told(&[], written)[0].contains("asks for rules"), "they are always the same");
-    assert!(told(&["status"], "")[0].contains("asks for rules"), "nobody wrote others");
-    assert!(told(&["start"], written)[0].contains("asks for rules"), "it says nothing of them");
+    assert!(told(&["status"], "")[0].contains("asks for rules"), "the setting is not written");
+    assert!(
+        told(&["start"], written)[0].contains("asks for rules"),
+        "that setting does not change them"
+    );
     assert!(told(&["start", "status"], written).is_empty());
 }
 
 #[test]
-fn rules_that_must_be_written_are_told_where_a_setting_says_what_is_sent() {
+fn a_setting_that_changes_the_requests_needs_written_rules() {
     let mut info = info();
     info.endpoints[1].rules = vec!["POST /pull?from=registry.example/*".to_owned()];
     info.endpoints[1].rules_follow = vec!["registries".to_owned()];
@@ -183,13 +186,13 @@ fn rules_that_must_be_written_are_told_where_a_setting_says_what_is_sent() {
     let line = "write yours in [provider.docker.endpoint.registry]: \
                 rules = [\"POST /pull?from=registry.example/*\"]";
     assert!(told.ends_with(line), "{told}");
-    assert!(warnings(&info, &granted("", "")).is_empty(), "nobody wrote it");
+    assert!(warnings(&info, &granted("", "")).is_empty(), "the setting is not written");
     let own = ", rules = [\"POST /pull?from=ghcr.io/*\"]";
     assert!(warnings(&info, &granted(own, written)).is_empty());
 }
 
 #[test]
-fn a_rule_that_lets_any_query_pass_with_credentials_is_doubted() {
+fn a_rule_that_lets_any_query_pass_with_credentials_is_a_warning() {
     let mut info = info();
     info.endpoints[0].rules.truncate(1);
     let told = |headers: &str, rules: &str| {
@@ -209,7 +212,7 @@ fn a_rule_that_lets_any_query_pass_with_credentials_is_doubted() {
 }
 
 #[test]
-fn wishes_are_written_as_grants_that_the_reader_takes() {
+fn requirements_are_written_as_valid_grants() {
     let mut toml = "[provider.docker]\nplugin = \"docker\"\n".to_owned();
     write("docker", &info().endpoints, &mut toml);
     let config =
@@ -232,7 +235,7 @@ fn is_code(line: &str) -> bool {
 }
 
 #[test]
-fn a_schema_becomes_lines_for_people() {
+fn a_schema_is_printed_as_lines() {
     let schema = serde_json::json!({
         "required": ["node"],
         "properties": {

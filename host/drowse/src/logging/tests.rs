@@ -46,9 +46,8 @@ fn blanks_between_the_parts_of_a_filter_change_nothing() {
 
 #[test]
 fn every_crate_of_the_router_is_a_part_of_it() {
-    let host =
-        Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells tests where they are"))
-            .join("..");
+    let host = Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it for tests"))
+        .join("..");
     for entry in fs::read_dir(host).unwrap() {
         let Ok(manifest) = fs::read_to_string(entry.unwrap().path().join("Cargo.toml")) else {
             continue;

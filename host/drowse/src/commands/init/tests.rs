@@ -23,7 +23,7 @@ fn what_is_written_is_a_valid_configuration() {
 }
 
 #[test]
-fn what_is_commented_out_can_be_used_as_it_is() {
+fn commented_lines_are_valid() {
     for platform in [Platform::Docker, Platform::Process] {
         let text = starter(&platform, None);
         let code = |line: &str| {
@@ -42,14 +42,14 @@ fn what_is_commented_out_can_be_used_as_it_is() {
 }
 
 #[test]
-fn every_key_in_it_is_explained_in_the_words_of_the_reference() {
+fn every_key_is_documented_as_in_the_reference() {
     let text = starter(&Platform::Docker, None);
     assert!(text.contains("# Sleeps after this time without visits"), "{text}");
     assert!(!text.contains("#\n"), "a key without documentation: {text}");
 }
 
 #[test]
-fn a_file_that_is_there_is_never_replaced_unless_forced() {
+fn an_existing_file_is_replaced_only_with_force() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("drowse.toml");
     std::fs::write(&file, "mine").unwrap();
@@ -78,7 +78,7 @@ fn the_first_program_serves_a_directory_of_its_own() {
 }
 
 #[test]
-fn any_plugin_gets_a_first_configuration_by_its_own_words() {
+fn any_plugin_gets_a_first_configuration_from_its_description() {
     let wish = |name: &str, optional| CommandWish {
         name: name.to_owned(),
         purpose: "Does\nit.".to_owned(),

@@ -7,7 +7,7 @@ fn asked(name: &str, path: &Path, sdk: Option<PathBuf>) -> NewPlugin {
 }
 
 #[test]
-fn names_that_no_crate_or_file_could_have_are_refused() {
+fn names_that_are_invalid_for_crates_or_files_are_refused() {
     for name in ["lamps", "my-lamps", "a", "lamps2"] {
         assert_eq!(flaw(name), None, "{name}");
     }
@@ -21,7 +21,7 @@ fn names_that_no_crate_or_file_could_have_are_refused() {
 }
 
 #[test]
-fn nothing_that_is_there_is_touched() {
+fn an_existing_directory_is_not_changed() {
     let dir = tempfile::tempdir().unwrap();
     let told = new(&asked("lamps", dir.path(), None), &Output::plain()).unwrap_err().to_string();
     assert!(told.contains("exists already") && told.contains("--path"), "{told}");
@@ -29,7 +29,7 @@ fn nothing_that_is_there_is_touched() {
 }
 
 #[test]
-fn a_directory_that_is_not_the_sdk_is_refused_before_anything_is_made() {
+fn a_directory_without_the_sdk_is_refused_before_any_file_is_created() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("lamps");
     let refused = |sdk: &Path| {
@@ -42,7 +42,7 @@ fn a_directory_that_is_not_the_sdk_is_refused_before_anything_is_made() {
 }
 
 #[test]
-fn everything_is_filled_in() {
+fn every_placeholder_is_filled_in() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("lamps");
     new(&asked("my-lamps", &path, None), &Output::plain()).unwrap();
