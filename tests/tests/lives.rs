@@ -44,7 +44,7 @@ fn operations(router: &Router, name: &str) -> Result<Vec<(String, String, bool)>
     let entries: Vec<Value> = serde_json::from_slice(&output.stdout)?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let row =
-        |entry: &Value| (text(&entry["kind"]), text(&entry["source"]), entry["failure"].is_null());
+        |entry: &Value| (text(&entry["kind"]), text(&entry["trigger"]), entry["failure"].is_null());
     Ok(entries.iter().rev().map(row).collect())
 }
 

@@ -29,7 +29,7 @@ fn operators_and_visitors_who_wait_are_told_what_the_provider_is_doing() -> Resu
     thread::scope(|scope| -> Result<()> {
         let wake = scope.spawn(|| router.home().drowse(&["wake", "slow", "--wait"]));
         until("the status tells it", PATIENCE, || {
-            (router.workload("slow").ok()?["said"] == SAID).then_some(())
+            (router.workload("slow").ok()?["progress"] == SAID).then_some(())
         })?;
         let status = router.home().drowse(&["status"])?;
         let status = String::from_utf8(status.stdout)?;
@@ -45,7 +45,7 @@ fn operators_and_visitors_who_wait_are_told_what_the_provider_is_doing() -> Resu
         ensure!(answer == "slow: ready\n", "{answer}");
         Ok(())
     })?;
-    ensure!(router.workload("slow")?["said"].is_null(), "the call is over");
+    ensure!(router.workload("slow")?["progress"].is_null(), "the call is over");
     ensure!(router.get("any.example", "/")?.status == 200);
     drop(backend);
     Ok(())

@@ -108,9 +108,9 @@ impl Client {
         name: &str,
         request: OperationRequest,
     ) -> Result<WorkloadStatus, ClientError> {
-        let OperationRequest { action, wait, source } = request;
+        let OperationRequest { action, wait, trigger } = request;
         let (name, verb) = (utf8_percent_encode(name, SEGMENT), action.verb());
-        let mut path = format!("/v0/workloads/{name}/{verb}?source={source}");
+        let mut path = format!("/v0/workloads/{name}/{verb}?trigger={trigger}");
         if let Some(wait) = wait {
             path.push_str(&format!("&wait={}", wait.as_secs_f64()));
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drowse_core::{ErrorCode, Source};
+use drowse_core::{ErrorCode, Trigger};
 use percent_encoding::percent_decode_str;
 
 use crate::{
@@ -17,25 +17,25 @@ const DEFAULT_LIMIT: usize = 100;
 /// Maximum of `limit`.
 const MAX_LIMIT: usize = 10_000;
 
-/// Parses `wait=SECONDS` (decimals allowed), `source=cli`, and `force` and `refresh` (`true` or
+/// Parses `wait=SECONDS` (decimals allowed), `trigger=cli`, and `force` and `refresh` (`true` or
 /// `false`) where the action has them.
 pub(crate) fn operation_request(
     query: Option<&str>,
     action: Action,
 ) -> Result<OperationRequest, Problem> {
-    let mut request = OperationRequest { action, wait: None, source: Source::Api };
+    let mut request = OperationRequest { action, wait: None, trigger: Trigger::Api };
     for (name, value) in parameters(query) {
         match (name, &*value, &mut request.action) {
             ("wait", text, _) => request.wait = Some(wait(text)?),
-            ("source", "cli", _) => request.source = Source::Cli,
-            ("source", "api", _) => request.source = Source::Api,
+            ("trigger", "cli", _) => request.trigger = Trigger::Cli,
+            ("trigger", "api", _) => request.trigger = Trigger::Api,
             ("force", "true" | "false", Action::Sleep { force: flag })
             | ("force", "true" | "false", Action::Restart { force: flag })
             | ("force", "true" | "false", Action::Recreate { force: flag, .. })
             | ("refresh", "true" | "false", Action::Recreate { refresh: flag, .. }) => {
                 *flag = value == "true";
             }
-            ("source" | "force" | "refresh", ..) => {
+            ("trigger" | "force" | "refresh", ..) => {
                 return Err(refused(format!("{name}={value:?} is not valid for this action")));
             }
             _ => return Err(refused(format!("unknown parameter {name:?}"))),

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use drowse_core::{PoolStatus, ProviderName, ProviderState, Source, WorkloadStatus};
+use drowse_core::{PoolStatus, ProviderName, ProviderState, Trigger, WorkloadStatus};
 use serde::{Deserialize, Serialize};
 
 /// The status of the router.
@@ -34,7 +34,7 @@ pub struct OperationRequest {
     /// Maximum time to wait for completion; `None` does not wait.
     pub wait: Option<Duration>,
     /// The origin of the request: the command line or the API.
-    pub source: Source,
+    pub trigger: Trigger,
 }
 
 /// An action on a workload.

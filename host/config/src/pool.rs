@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use drowse_core::{Membership, Need, PoolName, PoolSpec, ReadyCheck, Until, WorkloadName, circle};
+use drowse_core::{
+    Membership, Need, PoolName, PoolSpec, ReadyCheck, Until, WorkloadName, find_cycle,
+};
 
 use crate::{
     config::ConfigDraft,
@@ -51,10 +53,10 @@ impl PoolTable {
     fn spec(self, name: PoolName) -> Option<PoolSpec> {
         Some(PoolSpec {
             name,
-            awake: self.max_awake.value?,
-            memory: self.max_memory.value?,
-            queue: self.max_queued.value?,
-            patience: self.queue_timeout.value?,
+            max_awake: self.max_awake.value?,
+            max_memory: self.max_memory.value?,
+            max_queued: self.max_queued.value?,
+            queue_timeout: self.queue_timeout.value?,
         })
     }
 }
@@ -124,7 +126,7 @@ pub(crate) fn settle(r: &mut Reader, config: &ConfigDraft) {
         .workloads
         .iter()
         .filter_map(|(name, (draft, _))| Some((name, draft.as_ref()?.spec.needs.as_slice())));
-    if let Some(circle) = circle(drafts) {
+    if let Some(circle) = find_cycle(drafts) {
         let names: Vec<_> = circle.iter().map(WorkloadName::as_str).collect();
         if let Some(span) = first_need(config, &circle) {
             let path = names.join(" → ");
@@ -179,14 +181,14 @@ fn fits(r: &mut Reader, config: &ConfigDraft, draft: &Draft) {
         left.extend(needed.filter_map(|(other, _)| other.as_ref().map(|other| &other.spec)));
     }
     let with = if places > 1 { " with what it needs" } else { "" };
-    if let Some(most) = pool.awake.filter(|most| places > *most) {
+    if let Some(most) = pool.max_awake.filter(|most| places > *most) {
         let message = format!(
             "`{}`{with} takes {places} places of pool `{}`, which has {most}; raise its `max-awake`",
             draft.spec.name, pool.name
         );
         r.report(draft.spans.pool, message);
     }
-    if let Some(most) = pool.memory.filter(|most| bytes > *most) {
+    if let Some(most) = pool.max_memory.filter(|most| bytes > *most) {
         let message = format!(
             "`{}`{with} takes {} MiB of pool `{}`, which has {} MiB; raise its `max-memory`",
             draft.spec.name,

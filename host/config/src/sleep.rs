@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use drowse_core::{Deeper, ReadyCheck, SleepMethod, SleepPlan, Veto};
+use drowse_core::{DeepSleep, ReadyCheck, SleepMethod, SleepPlan, Veto};
 
 use crate::{
     read::{Field, Reader},
@@ -88,7 +88,7 @@ impl SleepTable {
 
 impl DeepSleepTable {
     /// The settings beside this light sleep.
-    pub(crate) fn settings(self, r: &mut Reader, light: Option<&SleepPlan>) -> Option<Deeper> {
+    pub(crate) fn settings(self, r: &mut Reader, light: Option<&SleepPlan>) -> Option<DeepSleep> {
         let plan = self.end.plan(r, self.method)?;
         if light.is_some_and(|light| light.method != SleepMethod::Pause) {
             let message = "there is no deeper sleep than `stop` and `kill`; set `sleep.method = \
@@ -96,7 +96,7 @@ impl DeepSleepTable {
             r.report(self.heading.span, message);
             return None;
         }
-        Some(Deeper { after: self.after.value?, plan })
+        Some(DeepSleep { after: self.after.value?, plan })
     }
 }
 

@@ -156,7 +156,7 @@ pub(crate) fn settle(r: &mut Reader, config: &mut ConfigDraft) {
 fn end_as_stopped(config: &mut ConfigDraft) {
     for (draft, _) in config.workloads.values() {
         let Some(spec) = draft.as_ref().map(|draft| &draft.spec) else { continue };
-        let plan = spec.deeper.as_ref().map_or(&spec.sleep, |deeper| &deeper.plan);
+        let plan = spec.deep_sleep.as_ref().map_or(&spec.sleep, |deeper| &deeper.plan);
         let provider = config.providers.get_mut(&spec.provider);
         let provider = provider.and_then(|(settings, _)| settings.as_mut());
         let command = provider.and_then(|it| it.commands.get_mut(&spec.target.handle));
@@ -236,7 +236,7 @@ impl WorkloadTable {
                 name,
                 idle: self.idle.value?,
                 sleep: sleep?,
-                deeper: deeper?,
+                deep_sleep: deeper?,
                 vetoes: Vec::new(),
                 ready: ReadyCheck::Started,
                 wake: wake.plan,

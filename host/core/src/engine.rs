@@ -19,50 +19,50 @@ use tokio::{
 
 use crate::{
     journal::{Cause, Journal},
+    names::{Phase, PoolName, ProviderName, WorkloadName},
     probe::Prober,
     provider::{ErrorCode, Failure, Provider, ProviderEvent},
     spec::{Need, PoolSpec, WorkloadSpec},
     step::{Force, Input, Moment, Renewal, State},
-    words::{Phase, PoolName, ProviderName, WorkloadName},
 };
 
-mod clockwork;
+mod address_table;
 mod compose;
 mod dial;
 mod effects;
+mod eviction;
 mod instance;
-mod ledger;
-mod lives;
-mod looking;
-mod member;
 mod needs;
+mod operation_record;
 mod pool;
+mod readiness;
 mod renewal;
+mod restore;
+mod resync;
 mod routine;
+mod scheduler;
 mod snapshot;
-mod story;
-mod survey;
 mod visit;
 mod workload;
 
 pub use instance::Instance;
-pub use lives::LifeNote;
-pub use needs::circle;
+pub use needs::find_cycle;
 pub use pool::PoolStatus;
+pub use restore::InstanceRecord;
 pub use snapshot::{PhaseChange, Snapshot, WorkloadStatus};
-pub use visit::{Confirmation, Turned, Visit};
+pub use visit::{AdmitError, Confirmation, Visit};
 pub use workload::Workload;
 
+use address_table::AddressTable;
 use compose::Projects;
-use ledger::Ledger;
-use needs::Link;
+use needs::Dependency;
 use pool::Pool;
 use renewal::Order;
-use survey::Survey;
+use resync::Resync;
 
 /// Phase changes that a slow listener may be behind before it misses some.
 const CHANGES: usize = 1024;
-/// Nothing that was used longer ago than this is recalled.
+/// Nothing that was used longer ago than this is restored.
 const BEFORE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Keeps the workloads of one router and the providers that control them.
@@ -76,7 +76,7 @@ pub struct Engine {
 }
 
 /// What the engine stands on.
-pub struct Ground {
+pub struct EngineDeps {
     /// Where providers, probes and timers run; not a runtime of the data path.
     pub runtime: Handle,
     /// Looks at workloads from outside.
@@ -101,13 +101,13 @@ pub(crate) struct Shared {
     expected: RwLock<BTreeSet<ProviderName>>,
     /// A provider has come.
     arrivals: watch::Sender<()>,
-    surveys: RwLock<BTreeMap<ProviderName, Arc<Survey>>>,
+    resyncs: RwLock<BTreeMap<ProviderName, Arc<Resync>>>,
     /// Turns for what the router asks each provider by itself.
     routine: RwLock<BTreeMap<ProviderName, Arc<Semaphore>>>,
     /// The workloads behind each provider's handles, so that an event finds its own.
     targets: RwLock<BTreeMap<ProviderName, Targets>>,
     projects: Mutex<Projects>,
-    ledger: Ledger,
+    address_table: AddressTable,
     changes: broadcast::Sender<PhaseChange>,
     began: tokio::time::Instant,
 }
@@ -116,20 +116,20 @@ pub(crate) struct Shared {
 
 impl Engine {
     /// An engine without workloads.
-    pub fn new(ground: Ground) -> Arc<Self> {
+    pub fn new(deps: EngineDeps) -> Arc<Self> {
         let shared = Shared {
-            runtime: ground.runtime,
-            prober: ground.prober,
-            journal: ground.journal,
-            clock: ground.clock,
+            runtime: deps.runtime,
+            prober: deps.prober,
+            journal: deps.journal,
+            clock: deps.clock,
             providers: RwLock::default(),
             expected: RwLock::default(),
             arrivals: watch::Sender::new(()),
-            surveys: RwLock::default(),
+            resyncs: RwLock::default(),
             routine: RwLock::default(),
             targets: RwLock::default(),
             projects: Mutex::default(),
-            ledger: Ledger::default(),
+            address_table: AddressTable::default(),
             changes: broadcast::Sender::new(CHANGES),
             began: tokio::time::Instant::now(),
         };
@@ -154,9 +154,9 @@ impl Engine {
         write(&self.shared.providers).insert(name.clone(), provider.clone());
         self.shared.arrivals.send_replace(());
         let shared = Arc::downgrade(&self.shared);
-        let survey = Survey::new();
-        write(&self.shared.surveys).insert(name.clone(), survey.clone());
-        self.keep(self.shared.runtime.spawn(survey.serve(name.clone(), shared.clone())));
+        let resync = Resync::new();
+        write(&self.shared.resyncs).insert(name.clone(), resync.clone());
+        self.keep(self.shared.runtime.spawn(resync.serve(name.clone(), shared.clone())));
         self.keep(self.shared.runtime.spawn(async move {
             let mut events = provider.watch();
             while let Some(event) = events.recv().await {
@@ -215,15 +215,15 @@ impl Engine {
     pub fn connect(&self) -> Result<(), Failure> {
         let workloads = self.workloads();
         let graph = workloads.iter().map(|one| (one.name(), one.spec().needs.as_slice()));
-        if let Some(circle) = circle(graph) {
-            let names: Vec<_> = circle.iter().map(WorkloadName::as_str).collect();
+        if let Some(cycle) = find_cycle(graph) {
+            let names: Vec<_> = cycle.iter().map(WorkloadName::as_str).collect();
             let message = format!("workloads need each other in a circle: {}", names.join(" → "));
             return Err(Failure::new(ErrorCode::InvalidRequest, message));
         }
         for workload in &workloads {
             let link = |need: &Need| {
                 let name = need.workload.as_str();
-                Ok(Link { workload: self.named(name)?, until: need.until })
+                Ok(Dependency { workload: self.named(name)?, until: need.until })
             };
             let links: Result<Vec<_>, Failure> = workload.spec().needs.iter().map(link).collect();
             // Only the first call counts.
@@ -236,7 +236,7 @@ impl Engine {
     /// may have changed unnoticed. Called once, when providers are there, as a window that is open
     /// wakes at once.
     pub fn start_clock(self: &Arc<Self>) {
-        self.keep(self.shared.runtime.spawn(clockwork::run(Arc::downgrade(self))));
+        self.keep(self.shared.runtime.spawn(scheduler::run(Arc::downgrade(self))));
     }
 
     /// The workload of this name.
@@ -404,7 +404,7 @@ impl Shared {
                 for workload in self.all_of(provider).iter().filter_map(Weak::upgrade) {
                     workload.apply_if(failed, Input::Resynced);
                 }
-                self.survey(provider);
+                self.resync(provider);
             }
             ProviderEvent::Changed(seen) => {
                 for workload in self.named(provider, &seen.handle) {

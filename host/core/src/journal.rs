@@ -1,6 +1,6 @@
 //! What was done to workloads, why, and how it ended.
 
-mod moment;
+mod rfc3339;
 
 use std::{
     collections::VecDeque,
@@ -13,8 +13,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    names::{Generation, ProviderName, WorkloadName},
     provider::Failure,
-    words::{Generation, ProviderName, WorkloadName},
 };
 
 /// Takes one entry for every operation when it has ended.
@@ -47,9 +47,9 @@ pub struct Entry {
     /// By which provider.
     pub provider: ProviderName,
     /// What was done.
-    pub kind: Kind,
+    pub kind: OperationKind,
     /// Who wanted it.
-    pub source: Source,
+    pub trigger: Trigger,
     /// Which of them: a request, a dependent, a schedule.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reference: Option<String>,
@@ -66,10 +66,10 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub failure: Option<Failure>,
     /// When it began.
-    #[serde(with = "moment")]
+    #[serde(with = "rfc3339")]
     pub began: SystemTime,
     /// When it ended.
-    #[serde(with = "moment")]
+    #[serde(with = "rfc3339")]
     pub ended: SystemTime,
 }
 
@@ -77,7 +77,7 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Kind {
+pub enum OperationKind {
     /// From the first who wanted it until ready.
     Wake,
     /// It ran although nobody here had started it, until ready.
@@ -104,7 +104,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Source {
+pub enum Trigger {
     /// A visitor.
     Request,
     /// Nobody came any more.
@@ -127,7 +127,7 @@ pub enum Source {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
     /// Who.
-    pub source: Source,
+    pub trigger: Trigger,
     /// Which of them, in one line.
     pub reference: Option<String>,
     /// The story that this is part of; a new one when absent.
@@ -143,28 +143,28 @@ pub struct Correlation(u64);
 
 impl Cause {
     /// A cause without a reference.
-    pub fn new(source: Source) -> Self {
-        Self { source, reference: None, correlation: None }
+    pub fn new(trigger: Trigger) -> Self {
+        Self { trigger, reference: None, correlation: None }
     }
 
     /// Says which of them.
     #[must_use]
-    pub fn because_of(mut self, reference: impl Into<String>) -> Self {
+    pub fn with_reference(mut self, reference: impl Into<String>) -> Self {
         self.reference = Some(reference.into());
         self
     }
 
     /// Makes it part of a story.
     #[must_use]
-    pub fn within(mut self, story: Correlation) -> Self {
-        self.correlation = Some(story);
+    pub fn with_correlation(mut self, correlation: Correlation) -> Self {
+        self.correlation = Some(correlation);
         self
     }
 }
 
-// === impl Source ===
+// === impl Trigger ===
 
-impl Source {
+impl Trigger {
     /// An operator: a cool-down does not count.
     pub fn is_operator(self) -> bool {
         matches!(self, Self::Api | Self::Cli)
@@ -185,17 +185,17 @@ impl Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-// === impl Kind ===
+// === impl OperationKind ===
 
-impl Kind {
+impl OperationKind {
     /// It is a whole story, not a call within one.
-    pub fn is_story(self) -> bool {
+    pub fn is_operation(self) -> bool {
         matches!(self, Self::Wake | Self::Adopt | Self::Sleep | Self::Restart)
     }
 
@@ -216,7 +216,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for OperationKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }

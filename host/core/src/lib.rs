@@ -9,6 +9,7 @@ pub mod dial;
 pub mod engine;
 pub mod gate;
 pub mod journal;
+pub mod names;
 pub mod probe;
 pub mod provider;
 pub mod schedule;
@@ -16,14 +17,14 @@ pub mod spec;
 pub mod step;
 mod sync;
 pub mod text;
-pub mod words;
 
 pub use dial::DialPolicy;
 pub use engine::{
-    Clock, Confirmation, Engine, Ground, Instance, LifeNote, PhaseChange, PoolStatus, Snapshot,
-    Turned, Visit, Workload, WorkloadStatus, circle,
+    AdmitError, Clock, Confirmation, Engine, EngineDeps, Instance, InstanceRecord, PhaseChange,
+    PoolStatus, Snapshot, Visit, Workload, WorkloadStatus, find_cycle,
 };
-pub use journal::{Cause, Correlation, Entry, Journal, Kind, MemoryJournal, Source};
+pub use journal::{Cause, Correlation, Entry, Journal, MemoryJournal, OperationKind, Trigger};
+pub use names::{Generation, Phase, PoolName, ProviderName, WorkloadName};
 pub use probe::Prober;
 pub use provider::{
     Ability, Address, ErrorCode, Exit, FETCH, Failure, Health, Observation, Provider,
@@ -32,8 +33,7 @@ pub use provider::{
 };
 pub use schedule::{Alarm, InvalidSchedule, Window};
 pub use spec::{
-    Adopt, Deeper, Membership, Need, PoolSpec, ReadyCheck, SleepMethod, SleepPlan, Until, Veto,
+    Adopt, DeepSleep, Membership, Need, PoolSpec, ReadyCheck, SleepMethod, SleepPlan, Until, Veto,
     WakePlan, WorkloadSpec,
 };
 pub use step::{Force, Renewal, Stage};
-pub use words::{Generation, Phase, PoolName, ProviderName, WorkloadName};

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::words::ProviderName;
+use crate::names::ProviderName;
 
 /// One configured provider.
 ///
@@ -84,7 +84,7 @@ pub trait Provider: Send + Sync + 'static {
 
     /// What a call for this target that is under way has said last; none when there is no such call or
     /// it says nothing. Told at once.
-    fn said(&self, target: &Target) -> Option<String> {
+    fn progress(&self, target: &Target) -> Option<String> {
         let _ = target;
         None
     }
@@ -433,7 +433,7 @@ impl Failure {
 
     /// Says which of several causes of the code it is.
     #[must_use]
-    pub fn because(mut self, reason: Reason) -> Self {
+    pub fn with_reason(mut self, reason: Reason) -> Self {
         self.reason = Some(reason);
         self
     }

@@ -3,9 +3,9 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use crate::{
+    names::{PoolName, ProviderName, WorkloadName},
     provider::Target,
     schedule::{Alarm, Window},
-    words::{PoolName, ProviderName, WorkloadName},
 };
 
 /// One thing that sleeps and wakes.
@@ -22,7 +22,7 @@ pub struct WorkloadSpec {
     /// How it is put to sleep.
     pub sleep: SleepPlan,
     /// When it is put into a deeper sleep.
-    pub deeper: Option<Deeper>,
+    pub deep_sleep: Option<DeepSleep>,
     /// What may speak against sleeping when the idle time is over; all are asked.
     pub vetoes: Vec<Veto>,
     /// When it is truly ready.
@@ -54,7 +54,7 @@ pub struct SleepPlan {
 
 /// The second tier of sleep: a wake from the first takes milliseconds, the second costs less.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deeper {
+pub struct DeepSleep {
     /// After so long in the light sleep.
     pub after: Duration,
     /// How.
@@ -144,14 +144,14 @@ pub struct Membership {
 pub struct PoolSpec {
     /// Its name.
     pub name: PoolName,
-    /// So many are awake at a time.
-    pub awake: Option<usize>,
-    /// So many bytes are in use at a time, by the providers' word.
-    pub memory: Option<u64>,
-    /// So many wakes wait for their turn; one more is refused.
-    pub queue: usize,
-    /// A wake waits for its turn so long.
-    pub patience: Duration,
+    /// Maximum members awake at a time.
+    pub max_awake: Option<usize>,
+    /// Maximum memory in use at a time in bytes, as reported by the providers.
+    pub max_memory: Option<u64>,
+    /// Maximum wakes waiting for a slot; one more is refused.
+    pub max_queued: usize,
+    /// Time that a wake waits for a slot before it fails.
+    pub queue_timeout: Duration,
 }
 
 /// When a workload is truly ready. Ports are the workload's own.
@@ -222,7 +222,7 @@ impl WorkloadSpec {
             target,
             idle: None,
             sleep: SleepPlan::default(),
-            deeper: None,
+            deep_sleep: None,
             vetoes: Vec::new(),
             ready: ReadyCheck::Started,
             wake: WakePlan::default(),

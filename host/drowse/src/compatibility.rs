@@ -20,7 +20,10 @@ pub(crate) fn flaws(
     let mut flaws = settings_flaws(info, &settings);
     flaws.extend(sleep_flaw(info, "sleep", &workload.sleep));
     flaws.extend(
-        workload.deeper.iter().filter_map(|deeper| sleep_flaw(info, "deep-sleep", &deeper.plan)),
+        workload
+            .deep_sleep
+            .iter()
+            .filter_map(|deeper| sleep_flaw(info, "deep-sleep", &deeper.plan)),
     );
     flaws.extend(signal_flaw(info, workload));
     flaws.extend(check_flaws(info, granted, workload));
@@ -35,7 +38,7 @@ pub(crate) fn warning(
     workload: &WorkloadSpec,
 ) -> Option<String> {
     let own = workload.pool.as_ref().filter(|own| own.memory.is_none())?;
-    let pool = pools.iter().find(|pool| pool.name == own.pool && pool.memory.is_some())?;
+    let pool = pools.iter().find(|pool| pool.name == own.pool && pool.max_memory.is_some())?;
     let measured = info.abilities.contains(&Ability::Usage);
     (!measured).then(|| {
         format!(
@@ -61,7 +64,7 @@ fn sleep_flaw(info: &PluginInfo, key: &str, plan: &SleepPlan) -> Option<String> 
 
 /// The router signals programs of this machine itself and does not send real-time signals.
 fn signal_flaw(info: &PluginInfo, workload: &WorkloadSpec) -> Option<String> {
-    let plans = [Some(&workload.sleep), workload.deeper.as_ref().map(|deeper| &deeper.plan)];
+    let plans = [Some(&workload.sleep), workload.deep_sleep.as_ref().map(|deeper| &deeper.plan)];
     let mut signals = plans.into_iter().flatten().filter_map(|plan| plan.signal.as_deref());
     let signal = signals.find(|signal| signal.starts_with("SIGRT"))?;
     let runs = !info.commands.is_empty();

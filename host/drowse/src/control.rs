@@ -11,8 +11,8 @@ use drowse_admin::{
     Action, Control, ListenerStatus, OperationRequest, ProviderStatus, RouterStatus,
 };
 use drowse_core::{
-    Cause, Correlation, Engine, Entry, ErrorCode, Failure, Force, Kind, Phase, PhaseChange,
-    Renewal, Snapshot, Workload, WorkloadStatus,
+    Cause, Correlation, Engine, Entry, ErrorCode, Failure, Force, OperationKind, Phase,
+    PhaseChange, Renewal, Snapshot, Workload, WorkloadStatus,
 };
 use tokio::sync::broadcast;
 
@@ -75,11 +75,11 @@ impl Control for AdminControl {
         let before = workload.snapshot();
         match order.action {
             Action::Wake => {
-                self.engine.wake(name, Cause::new(order.source))?;
+                self.engine.wake(name, Cause::new(order.trigger))?;
                 settle(&workload, order.wait, |now| woken(name, &before, now)).await
             }
             Action::Sleep { force } => {
-                self.engine.sleep(name, Cause::new(order.source), forced(force))?;
+                self.engine.sleep(name, Cause::new(order.trigger), forced(force))?;
                 settle(&workload, order.wait, |now| asleep(name, &before, now)).await
             }
             Action::Restart { force } => {
@@ -124,23 +124,29 @@ impl AdminControl {
     ) -> Result<WorkloadStatus, Failure> {
         let name = workload.name().as_str();
         let story = Correlation::random();
-        let cause = Cause::new(order.source).within(story);
+        let cause = Cause::new(order.trigger).with_correlation(story);
         self.engine.renew(name, cause, force, renewal)?;
-        let progress = |now: &Snapshot| match self.recorded_failure(name, story, Kind::Fetch) {
-            Some(failure) => Progress::Failed(failure),
-            None if workload.is_fetched_for() => Progress::Going,
-            None => renewed(name, renewal, before, now),
-        };
+        let progress =
+            |now: &Snapshot| match self.recorded_failure(name, story, OperationKind::Fetch) {
+                Some(failure) => Progress::Failed(failure),
+                None if workload.is_fetching() => Progress::Going,
+                None => renewed(name, renewal, before, now),
+            };
         let settled = settle(workload, order.wait, progress).await;
         // It may be awake again even though the renewal failed.
-        match self.recorded_failure(name, story, Kind::Restart) {
+        match self.recorded_failure(name, story, OperationKind::Restart) {
             Some(failure) if order.wait.is_some() => Err(failure),
             _ => settled,
         }
     }
 
     /// The failure of one call of this operation, as recorded in the journal.
-    fn recorded_failure(&self, name: &str, story: Correlation, kind: Kind) -> Option<Failure> {
+    fn recorded_failure(
+        &self,
+        name: &str,
+        story: Correlation,
+        kind: OperationKind,
+    ) -> Option<Failure> {
         let entries = self.engine.journal().recent(Some(name), LATEST);
         let mut of_this =
             entries.into_iter().filter(|it| it.kind == kind && it.correlation == story);

@@ -10,7 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 use drowse_admin::{ControlSocket, ListenerStatus, SocketError};
 use drowse_config::Config;
-use drowse_core::{Engine, Ground, MemoryJournal};
+use drowse_core::{Engine, EngineDeps, MemoryJournal};
 use drowse_plugins::{Plugins, PluginsConfig};
 use drowse_proxy::{BindError, ListenerSettings, NetProber, Protocol, Proxy, Running, Tables};
 use tokio::{
@@ -101,7 +101,7 @@ impl Router {
         let saved = SavedState::keep(state_dir, &engine, runtime);
         let pending = providers(&config, &plugins, &engine).await;
         engine.reconcile();
-        engine.surveyed(FIRST_LOOKS).await;
+        engine.resynced(FIRST_LOOKS).await;
         engine.start_clock();
         let running = proxy
             .run(Arc::new(ArcSwap::from_pointee(tables)))
@@ -222,7 +222,7 @@ impl Drop for PendingProviders {
 
 /// The engine with all workloads, before its providers are added.
 fn engine(config: &Config, runtime: &Handle) -> Result<Arc<Engine>, Error> {
-    let engine = Engine::new(Ground {
+    let engine = Engine::new(EngineDeps {
         runtime: runtime.clone(),
         prober: Arc::new(NetProber::new()),
         journal: Arc::new(MemoryJournal::new(OPERATIONS)),

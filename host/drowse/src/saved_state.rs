@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use drowse_core::{Engine, LifeNote, PhaseChange};
+use drowse_core::{Engine, InstanceRecord, PhaseChange};
 use tokio::{
     runtime::Handle,
     sync::{Notify, broadcast},
@@ -36,7 +36,7 @@ struct Writer {
 
 /// The content of the file, and when it was written.
 struct Written {
-    notes: Vec<LifeNote>,
+    notes: Vec<InstanceRecord>,
     at: Instant,
 }
 
@@ -54,7 +54,7 @@ impl SavedState {
         let Some(state_dir) = state_dir else { return Self(None) };
         let shown = state_dir.directory().display();
         match read(&state_dir) {
-            Ok(notes) => engine.recall(notes),
+            Ok(notes) => engine.restore(notes),
             Err(error) => tracing::warn!(
                 "{shown}/{FILE}: {error}; workloads that are found running stay awake until their first \
                  visit has ended"
@@ -92,7 +92,7 @@ async fn write_changes(
             _ = changes.recv() => false,
             () = tokio::time::sleep(CHECK_INTERVAL) => false,
         };
-        let Some(notes) = engine.upgrade().map(|engine| engine.lives()) else { return };
+        let Some(notes) = engine.upgrade().map(|engine| engine.instance_records()) else { return };
         if written.as_ref().is_none_or(|written| written.is_old(&notes, ends)) {
             let (file, text) = (state_dir.clone(), notes.clone());
             match tokio::task::spawn_blocking(move || write(&file, &text)).await {
@@ -122,7 +122,7 @@ async fn write_changes(
     }
 }
 
-fn read(state_dir: &StateDir) -> io::Result<Vec<LifeNote>> {
+fn read(state_dir: &StateDir) -> io::Result<Vec<InstanceRecord>> {
     match fs::read(state_dir.directory().join(FILE)) {
         Ok(text) => serde_json::from_slice(&text).map_err(io::Error::other),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -130,7 +130,7 @@ fn read(state_dir: &StateDir) -> io::Result<Vec<LifeNote>> {
     }
 }
 
-fn write(state_dir: &StateDir, notes: &[LifeNote]) -> io::Result<()> {
+fn write(state_dir: &StateDir, notes: &[InstanceRecord]) -> io::Result<()> {
     state_dir.write(FILE, &serde_json::to_vec(notes)?)
 }
 
@@ -138,11 +138,11 @@ fn write(state_dir: &StateDir, notes: &[LifeNote]) -> io::Result<()> {
 
 impl Written {
     /// Whether an instance has changed, or times of visits are due to be written.
-    fn is_old(&self, notes: &[LifeNote], ends: bool) -> bool {
-        let same = |a: &LifeNote, b: &LifeNote| {
+    fn is_old(&self, notes: &[InstanceRecord], ends: bool) -> bool {
+        let same = |a: &InstanceRecord, b: &InstanceRecord| {
             a.workload == b.workload && a.native_id == b.native_id && a.started == b.started
         };
-        let used = |(a, b): (&LifeNote, &LifeNote)| {
+        let used = |(a, b): (&InstanceRecord, &InstanceRecord)| {
             let apart = a.used.duration_since(b.used).or_else(|_| b.used.duration_since(a.used));
             apart.is_ok_and(|apart| apart >= Duration::from_secs(1))
         };

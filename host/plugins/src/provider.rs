@@ -234,7 +234,7 @@ impl Provider for PluginProvider {
         })
     }
 
-    fn said(&self, target: &Target) -> Option<String> {
+    fn progress(&self, target: &Target) -> Option<String> {
         self.instance.context.progress.latest(&target.handle)
     }
 

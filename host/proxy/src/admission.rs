@@ -7,7 +7,7 @@
 use std::{cell::RefCell, sync::Arc};
 
 use arc_swap::{ArcSwap, Cache};
-use drowse_core::{Cause, Turned, Visit, Workload};
+use drowse_core::{AdmitError, Cause, Visit, Workload};
 use drowse_routes::{Entry, NoRoute, Waiting};
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -48,7 +48,7 @@ pub(crate) enum Refusal {
     /// No further visitor can be held.
     QueueFull,
     /// The held visitor was not let in.
-    Turned(Turned),
+    Turned(AdmitError),
     /// The workload is not ready, and the visitor is not held.
     NotReady,
     /// The client has disconnected.
@@ -106,7 +106,7 @@ impl Admission {
         tracing::debug!(workload = %name, "visitor held");
         match self.wake(visitor, true).await {
             // The wake that it joined has ended without success: decide again.
-            Err(Refusal::Turned(Turned::Unwoken(_))) => self.wake(visitor, true).await,
+            Err(Refusal::Turned(AdmitError::NotWaking(_))) => self.wake(visitor, true).await,
             admitted => admitted,
         }
     }

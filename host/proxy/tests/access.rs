@@ -7,7 +7,7 @@ mod common;
 use std::{path::PathBuf, time::Duration};
 
 use common::{Backend, GET, LAST_GET, OK, Plan, Router, Wire, until, within};
-use drowse_core::{Cause, Force, Kind, Phase, Source};
+use drowse_core::{Cause, Force, OperationKind, Phase, Trigger};
 use drowse_proxy::HttpLimits;
 use drowse_routes::{
     Auth, AuthKind, BasicAuth, ForwardAuth, Waiting, WakeRules,
@@ -34,7 +34,7 @@ async fn router_with(wake: WakeRules) -> (Backend, mpsc::Receiver<String>, Route
 }
 
 async fn put_to_sleep(router: &Router) {
-    let cause = Cause::new(Source::Cli);
+    let cause = Cause::new(Trigger::Cli);
     router.engine.sleep("app", cause, Force::Drain).unwrap();
     router.phase(Phase::Asleep).await;
 }
@@ -282,7 +282,7 @@ async fn a_request_that_may_not_wake_does_not_restart_a_cancelled_wake() {
     let wake = WakeRules { methods, ..WakeRules::default() };
     let (backend, _requests) = Backend::answering(OK).await;
     let router = Plan { wake, eager: false, ..Plan::new(backend.address) }.run();
-    router.engine.wake("app", Cause::new(Source::Cli)).unwrap();
+    router.engine.wake("app", Cause::new(Trigger::Cli)).unwrap();
     router.phase(Phase::Waking).await;
     let mut joiner = router.connect().await;
     joiner.send(LAST_GET).await;
@@ -301,7 +301,7 @@ async fn the_limit_applies_again_when_a_joined_wake_is_cancelled() {
     let (backend, _requests) = Backend::answering(OK).await;
     let router = Plan { wake, eager: false, ..Plan::new(backend.address) }.run();
     let mut visitors = Vec::new();
-    router.engine.wake("app", Cause::new(Source::Cli)).unwrap();
+    router.engine.wake("app", Cause::new(Trigger::Cli)).unwrap();
     router.phase(Phase::Waking).await;
     for _ in 0..2 {
         let mut wire = router.connect().await;
@@ -309,7 +309,7 @@ async fn the_limit_applies_again_when_a_joined_wake_is_cancelled() {
         visitors.push(wire);
     }
     until(|| router.workload.waiting() == 2).await;
-    let cause = Cause::new(Source::Cli);
+    let cause = Cause::new(Trigger::Cli);
     router.engine.sleep("app", cause, Force::Drain).unwrap();
     // One visitor is charged for the next wake, the other joins it.
     router.fake.may_start.add_permits(100);
@@ -344,7 +344,7 @@ async fn a_wake_requested_while_draining_is_charged_once() {
     let mut download = router.connect().await;
     download.send(get("/slow", "")).await;
     download.head().await;
-    router.engine.sleep("app", Cause::new(Source::Cli), Force::Drain).unwrap();
+    router.engine.sleep("app", Cause::new(Trigger::Cli), Force::Drain).unwrap();
     router.phase(Phase::Draining).await;
     // The first request is charged while draining, the second arrives while stopping.
     for waiting in 1..=2 {
@@ -370,7 +370,7 @@ async fn the_journal_names_the_request_of_a_rate_limited_wake() {
         router_with(WakeRules { limits, ..WakeRules::default() }).await;
     assert_eq!(status(&router.ask(LAST_GET).await), 200);
     let entries = router.engine.journal().recent(Some("app"), 10);
-    let woken = entries.iter().find(|entry| entry.kind == Kind::Wake).unwrap();
+    let woken = entries.iter().find(|entry| entry.kind == OperationKind::Wake).unwrap();
     assert_eq!(woken.reference.as_deref(), Some("GET app.test"), "{woken:?}");
 }
 

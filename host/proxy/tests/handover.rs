@@ -121,7 +121,7 @@ async fn a_late_connection_gets_no_bytes_before_the_provider_has_confirmed_the_a
 async fn an_unanswered_dial_causes_a_query_of_the_provider() {
     let (silent, next) = (Silent::new(), taking_uploads().await);
     let router = Plan::new(silent.address).run();
-    router.engine.wake("app", drowse_core::Cause::new(drowse_core::Source::Cli)).unwrap();
+    router.engine.wake("app", drowse_core::Cause::new(drowse_core::Trigger::Cli)).unwrap();
     router.phase(Phase::Ready).await;
     router.fake.ends(next.address);
     let begun = Instant::now();

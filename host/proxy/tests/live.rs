@@ -339,7 +339,7 @@ async fn without_live_progress_the_reserved_path_reaches_the_workload() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_other_path_reaches_the_workload() {
     let (_backend, router) = asleep(WaitingSettings::default()).await;
-    router.workload.wake(drowse_core::Cause::new(drowse_core::Source::Request));
+    router.workload.wake(drowse_core::Cause::new(drowse_core::Trigger::Request));
     router.fake.may_start.add_permits(1);
     router.phase(Phase::Ready).await;
     for path in ["/.well-known/drowse", "/.well-known/drowsed/x", "/.well-known/x", "/drowse/"] {

@@ -314,7 +314,7 @@ async fn the_next_instance_has_its_own_time_limit_to_be_reachable() {
     let (old, new) = (Refusing::new(), Refusing::new());
     let router = Plan { eager: false, ..Plan::new(old.address) }.run();
     router.fake.may_start.add_permits(1);
-    router.engine.wake("app", drowse_core::Cause::new(drowse_core::Source::Cli)).unwrap();
+    router.engine.wake("app", drowse_core::Cause::new(drowse_core::Trigger::Cli)).unwrap();
     router.phase(Phase::Ready).await;
     *router.fake.status.lock().unwrap() = Status::Stopped;
     *router.fake.address.lock().unwrap() = new.address;
@@ -455,7 +455,7 @@ async fn idle_connections_to_a_workload_that_falls_asleep_are_closed() {
     wire.send(GET).await;
     wire.head().await;
     wire.expect("hi").await;
-    let cause = drowse_core::Cause::new(drowse_core::Source::Cli);
+    let cause = drowse_core::Cause::new(drowse_core::Trigger::Cli);
     router.engine.sleep("app", cause, drowse_core::Force::Drain).unwrap();
     router.phase(Phase::Asleep).await;
     within(closes.recv()).await.unwrap();

@@ -31,9 +31,9 @@ fn force_and_refresh_are_valid_for_some_actions_only() {
 
 #[test]
 fn the_default_source_is_the_api() {
-    assert_eq!(operation_request(None, Action::Wake).unwrap().source, Source::Api);
-    assert_eq!(operation_request(Some("source=cli"), Action::Wake).unwrap().source, Source::Cli);
-    assert!(operation_request(Some("source=idle"), Action::Wake).is_err());
+    assert_eq!(operation_request(None, Action::Wake).unwrap().trigger, Trigger::Api);
+    assert_eq!(operation_request(Some("trigger=cli"), Action::Wake).unwrap().trigger, Trigger::Cli);
+    assert!(operation_request(Some("trigger=idle"), Action::Wake).is_err());
 }
 
 #[test]

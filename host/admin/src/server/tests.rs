@@ -5,7 +5,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use drowse_core::{Correlation, Generation, Kind, Phase, ProviderName, Source, WorkloadName};
+use drowse_core::{
+    Correlation, Generation, OperationKind, Phase, ProviderName, Trigger, WorkloadName,
+};
 use tokio::sync::oneshot;
 
 use super::*;
@@ -27,11 +29,11 @@ fn blog() -> WorkloadStatus {
         light: false,
         generation: Generation(3),
         stage: None,
-        said: None,
+        progress: None,
         visits: 1,
         waiting: 0,
         held: 0,
-        unasked: false,
+        unrequested: false,
         needs: Vec::new(),
         pool: None,
         phase_seconds: 4.5,
@@ -49,8 +51,8 @@ fn woken() -> Entry {
         workload: WorkloadName::parse("n1/104").unwrap(),
         generation: Generation(3),
         provider: ProviderName::parse("pve").unwrap(),
-        kind: Kind::Wake,
-        source: Source::Request,
+        kind: OperationKind::Wake,
+        trigger: Trigger::Request,
         reference: None,
         native_before: None,
         native_after: None,
@@ -63,7 +65,7 @@ fn woken() -> Entry {
 
 /// A request of the command line.
 fn request(action: Action, wait: Option<Duration>) -> OperationRequest {
-    OperationRequest { action, wait, source: Source::Cli }
+    OperationRequest { action, wait, trigger: Trigger::Cli }
 }
 
 #[async_trait]
@@ -227,7 +229,7 @@ async fn restart_and_recreate_reach_the_control() {
 async fn operations_are_limited_to_the_requested_number() {
     let fixture = Fixture::start();
     let entries = fixture.client.operations(Some("n1/104"), 3).await.unwrap();
-    assert_eq!((entries.len(), entries[0].kind), (3, Kind::Wake));
+    assert_eq!((entries.len(), entries[0].kind), (3, OperationKind::Wake));
     assert!(fixture.client.operations(Some("wiki"), 3).await.is_err());
 }
 

@@ -9,11 +9,11 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use super::{Shared, Workload, lock, needs::Link};
+use super::{Shared, Workload, lock, needs::Dependency};
 use crate::{
+    names::{ProviderName, WorkloadName},
     spec::Until,
     step::Input,
-    words::{ProviderName, WorkloadName},
 };
 
 const PROJECT: &str = "com.docker.compose.project";
@@ -45,7 +45,7 @@ struct Service {
     needs: Vec<(String, Until)>,
 }
 
-type Graph = BTreeMap<WorkloadName, Vec<Link>>;
+type Graph = BTreeMap<WorkloadName, Vec<Dependency>>;
 
 // === impl Shared ===
 
@@ -139,7 +139,7 @@ impl Project {
     }
 
     /// Every workload that is this service: there may be several of one.
-    fn links(&self, dependent: &WorkloadName, service: &str, until: Until) -> Vec<Link> {
+    fn links(&self, dependent: &WorkloadName, service: &str, until: Until) -> Vec<Dependency> {
         let needed = self.0.values().filter(|one| one.name == service);
         let needed = needed.filter_map(|one| one.workload.upgrade());
         needed.filter_map(|workload| link(dependent, workload, until)).collect()
@@ -150,7 +150,7 @@ impl Project {
 
 impl Workload {
     /// Compose says that it needs these; whether that is news.
-    fn need_by_compose(&self, links: Vec<Link>) -> Option<Arc<Self>> {
+    fn need_by_compose(&self, links: Vec<Dependency>) -> Option<Arc<Self>> {
         let mut known = lock(&self.compose);
         if *known == links {
             return None;
@@ -160,7 +160,7 @@ impl Workload {
     }
 }
 
-fn link(dependent: &WorkloadName, workload: Arc<Workload>, until: Until) -> Option<Link> {
+fn link(dependent: &WorkloadName, workload: Arc<Workload>, until: Until) -> Option<Dependency> {
     let until = match (until, workload.is_job()) {
         // It is never anything but that.
         (_, true) => Until::Completed,
@@ -174,7 +174,7 @@ fn link(dependent: &WorkloadName, workload: Arc<Workload>, until: Until) -> Opti
         }
         (until, false) => until,
     };
-    Some(Link { workload, until })
+    Some(Dependency { workload, until })
 }
 
 /// `db:service_healthy:false,migrate:service_completed_successfully:false`

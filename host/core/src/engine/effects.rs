@@ -9,10 +9,12 @@ use std::{
 use futures_util::FutureExt as _;
 use tokio::task::AbortHandle;
 
-use super::{Workload, instance::Instance, needs::Wanted, story::Story, workload::Tasks};
+use super::{
+    Workload, instance::Instance, needs::Wanted, operation_record::OperationRecord, workload::Tasks,
+};
 use crate::{
     gate::Closed,
-    journal::Kind,
+    journal::OperationKind,
     provider::{ErrorCode, Failure, Observation, RecreateOptions, Status, StopOptions},
     spec::{Adopt, SleepMethod, SleepPlan},
     step::{Effect, Input, Operation, Origin, Priority, ReadyInstance, Renewal},
@@ -57,13 +59,13 @@ impl Call {
         }
     }
 
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> OperationKind {
         match self {
-            Self::Start => Kind::Start,
-            Self::Pause => Kind::Pause,
-            Self::Stop(_) => Kind::Stop,
-            Self::Kill(_) => Kind::Kill,
-            Self::Recreate(_) => Kind::Recreate,
+            Self::Start => OperationKind::Start,
+            Self::Pause => OperationKind::Pause,
+            Self::Stop(_) => OperationKind::Stop,
+            Self::Kill(_) => OperationKind::Kill,
+            Self::Recreate(_) => OperationKind::Recreate,
         }
     }
 }
@@ -76,7 +78,7 @@ impl Workload {
         self: &Arc<Self>,
         effect: Effect,
         tasks: &mut Tasks,
-        story: Option<&Story>,
+        story: Option<&OperationRecord>,
     ) -> Option<Input> {
         match effect {
             Effect::RequestSlot(generation) => {
@@ -158,7 +160,7 @@ impl Workload {
             Effect::CancelSleepCheck => cancel(&mut tasks.question),
             Effect::RestartIdleTime => {
                 self.touch();
-                self.pool.iter().for_each(|pool| pool.somebody_left());
+                self.pool.iter().for_each(|pool| pool.visit_ended());
             }
             Effect::ArmTimer(ticket, after) => {
                 replace(&mut tasks.timer, self.apply_after(after, Input::Timer(ticket)));
@@ -189,8 +191,8 @@ impl Workload {
 
     /// What the provider says that it is doing for it just now. None when it does nothing, or nothing
     /// that takes long.
-    pub fn said(&self) -> Option<String> {
-        self.shared.provider(&self.spec.provider).ok()?.said(&self.spec.target)
+    pub fn progress(&self) -> Option<String> {
+        self.shared.provider(&self.spec.provider).ok()?.progress(&self.spec.target)
     }
 
     /// The last lines the target wrote, by the provider's word. The provider works on the engine's
@@ -209,16 +211,18 @@ impl Workload {
     }
 
     fn open(self: &Arc<Self>, life: ReadyInstance, tasks: &mut Tasks) {
-        let recalled = self.recalled_quiet(&life.observation);
+        let restored = self.restored_idle_time(&life.observation);
         let origin = life.origin;
         self.instance.store(Some(Arc::new(Instance::new(life))));
         let found = origin == Origin::Adopted && self.spec.adopt == Adopt::Keep;
-        match (origin, recalled) {
+        match (origin, restored) {
             (Origin::Adopted, Some(quiet)) => self.begin_idle(quiet, false),
-            (Origin::Continued, _) if self.is_unasked() => self.begin_idle(Duration::ZERO, true),
+            (Origin::Continued, _) if self.is_unrequested() => {
+                self.begin_idle(Duration::ZERO, true)
+            }
             _ => self.begin_idle(Duration::ZERO, found),
         }
-        if self.pool.as_ref().is_some_and(|pool| pool.spec().memory.is_some()) {
+        if self.pool.as_ref().is_some_and(|pool| pool.spec().max_memory.is_some()) {
             let workload = self.clone();
             replace(&mut tasks.meter, self.spawn(async move { workload.measure().await }));
         }
@@ -236,10 +240,10 @@ impl Workload {
     /// The idle time is over after this, if it is not over.
     fn busy(&self) -> Option<Duration> {
         let idle = self.idle()?;
-        if self.users() > 0 || self.waiting() > 0 || self.is_unasked() {
+        if self.tracked_visits() > 0 || self.waiting() > 0 || self.is_unrequested() {
             return Some(idle);
         }
-        let left = idle.saturating_sub(self.quiet());
+        let left = idle.saturating_sub(self.idle_for());
         match left.is_zero() {
             true => (self.gate.visits() > 0).then_some(PASSING),
             false => Some(left),
@@ -256,7 +260,7 @@ impl Workload {
             match usage {
                 Ok(usage) => {
                     self.measured.store(usage.memory.unwrap_or(0), Ordering::Relaxed);
-                    self.pool.iter().for_each(|pool| pool.somebody_grew());
+                    self.pool.iter().for_each(|pool| pool.memory_changed());
                 }
                 Err(failure) => {
                     tracing::debug!(workload = %self.spec.name, error = failure.message, "usage");
@@ -274,9 +278,9 @@ impl Workload {
         ticket: u64,
         operation: Operation,
         tasks: &mut Tasks,
-        story: Option<&Story>,
+        story: Option<&OperationRecord>,
     ) {
-        let deeper = self.spec.deeper.as_ref().map(|deeper| &deeper.plan);
+        let deeper = self.spec.deep_sleep.as_ref().map(|deeper| &deeper.plan);
         let plan = match operation {
             Operation::DeepSleep | Operation::Renew(_) => deeper.unwrap_or(&self.spec.sleep),
             Operation::Start | Operation::Sleep => &self.spec.sleep,
@@ -324,14 +328,14 @@ impl Workload {
         let result = self.within(LOOK, "status of", provider.status(&self.spec.target)).await;
         match &result {
             Ok(seen) => {
-                self.unseen.store(false, Ordering::Relaxed);
+                self.status_failing.store(false, Ordering::Relaxed);
                 // One that does not exist has no labels, which says nothing.
                 if seen.status != Status::Missing {
                     self.shared.read_compose(self, &seen.labels);
                 }
             }
             // It is asked again and again; once is told.
-            Err(failure) if !self.unseen.swap(true, Ordering::Relaxed) => tracing::warn!(
+            Err(failure) if !self.status_failing.swap(true, Ordering::Relaxed) => tracing::warn!(
                 workload = %self.spec.name, provider = %self.spec.provider, operation = "status",
                 code = %failure.code, error = failure.message, "operation failed"
             ),

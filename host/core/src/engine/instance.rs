@@ -17,9 +17,9 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
+    names::{Generation, Phase},
     provider::{Address, Observation, Status},
     step::{ReadyInstance, State},
-    words::{Generation, Phase},
 };
 
 const OPEN: u8 = 0;

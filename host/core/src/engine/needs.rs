@@ -10,19 +10,19 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use super::{Snapshot, Workload, workload::Tasks};
 use crate::{
-    journal::{Cause, Correlation, Source},
+    journal::{Cause, Correlation, Trigger},
+    names::{Generation, Phase, WorkloadName},
     provider::{ErrorCode, Failure, Reason},
     spec::{Need, Until},
     step::{Input, Stage},
-    words::{Generation, Phase, WorkloadName},
 };
 
 /// Keeps a workload awake for somebody. Dropping it is letting go.
-pub(super) struct Hold(Arc<Workload>, Source);
+pub(super) struct Hold(Arc<Workload>, Trigger);
 
 /// A dependency and how far it must come.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(super) struct Dependency {
     pub(super) workload: Arc<Workload>,
     pub(super) until: Until,
 }
@@ -37,20 +37,20 @@ pub(super) struct Wanted {
 
 /// One that is waited for.
 struct Awaited {
-    link: Link,
+    link: Dependency,
     /// The run of a job that counts.
     run: Generation,
 }
 
-// === impl Link ===
+// === impl Dependency ===
 
-impl PartialEq for Link {
+impl PartialEq for Dependency {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.workload, &other.workload) && self.until == other.until
     }
 }
 
-impl Link {
+impl Dependency {
     /// It is run before each start, and is not held awake.
     pub(super) fn is_job(&self) -> bool {
         self.until == Until::Completed
@@ -61,9 +61,9 @@ impl Link {
 
 impl Hold {
     pub(super) fn take(workload: Arc<Workload>, cause: Cause) -> Self {
-        let source = cause.source;
+        let trigger = cause.trigger;
         workload.apply(Input::Hold(Arc::new(cause)));
-        Self(workload, source)
+        Self(workload, trigger)
     }
 }
 
@@ -82,12 +82,12 @@ impl Workload {
     }
 
     /// What it needs by its configuration.
-    pub(super) fn configured(&self) -> &[Link] {
+    pub(super) fn configured(&self) -> &[Dependency] {
         self.needs.get().map(Vec::as_slice).unwrap_or_default()
     }
 
     /// What it needs by its configuration and by the labels that compose wrote.
-    pub(super) fn links(&self) -> Vec<Link> {
+    pub(super) fn links(&self) -> Vec<Dependency> {
         let mut links = self.configured().to_vec();
         for link in super::lock(&self.compose).iter() {
             if !links.iter().any(|known| known.workload.name() == link.workload.name()) {
@@ -98,7 +98,7 @@ impl Workload {
     }
 
     /// Everything it needs, directly or not, each once.
-    pub(super) fn closure(&self) -> Vec<Arc<Workload>> {
+    pub(super) fn all_needs(&self) -> Vec<Arc<Workload>> {
         let (mut seen, mut found) = (HashSet::new(), Vec::new());
         let mut open = self.links();
         while let Some(link) = open.pop() {
@@ -112,7 +112,7 @@ impl Workload {
 
     /// What is awake as long as it is: what it needs, directly or not, but for jobs and what only
     /// those need.
-    pub(super) fn kept(&self) -> BTreeSet<WorkloadName> {
+    pub(super) fn kept_awake(&self) -> BTreeSet<WorkloadName> {
         let (mut kept, mut open) = (BTreeSet::new(), self.links());
         while let Some(link) = open.pop() {
             if !link.is_job() && kept.insert(link.workload.name().clone()) {
@@ -206,7 +206,7 @@ impl Awaited {
     async fn come(self) -> Result<WorkloadName, Failure> {
         let workload = &self.link.workload;
         loop {
-            let mut turned = pin!(workload.turned.notified());
+            let mut turned = pin!(workload.snapshot_changed.notified());
             // What happens from here on is not missed.
             turned.as_mut().enable();
             if let Some(result) = self.look() {
@@ -231,7 +231,7 @@ impl Awaited {
                 let name = self.link.workload.name();
                 let message = format!("it needs {name}, which was ended before it had completed");
                 let failure = Failure::new(ErrorCode::Conflict, message);
-                Some(Err(failure.because(Reason::NeedFailed)))
+                Some(Err(failure.with_reason(Reason::NeedFailed)))
             }
             (Until::Completed, _) => None,
             (_, Phase::Failed | Phase::Missing) if snapshot.wake_wanted => None,
@@ -254,7 +254,7 @@ impl Awaited {
                 format!("it needs {name}, which its provider does not know"),
             ),
         }
-        .because(Reason::NeedFailed)
+        .with_reason(Reason::NeedFailed)
     }
 }
 
@@ -264,11 +264,11 @@ fn names(awaited: &[Awaited]) -> Arc<[WorkloadName]> {
 
 /// The cause of a wake for a dependent.
 pub(super) fn needed_by(dependent: &WorkloadName) -> Cause {
-    Cause::new(Source::Dependency).because_of(dependent.as_str())
+    Cause::new(Trigger::Dependency).with_reference(dependent.as_str())
 }
 
 /// A circle in what workloads need, as the names on it; the first one again at the end.
-pub fn circle<'a>(
+pub fn find_cycle<'a>(
     all: impl Iterator<Item = (&'a WorkloadName, &'a [Need])>,
 ) -> Option<Vec<WorkloadName>> {
     let graph: BTreeMap<_, _> = all.collect();

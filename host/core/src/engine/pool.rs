@@ -19,11 +19,11 @@ use tokio::sync::Notify;
 
 use super::{Workload, lock};
 use crate::{
-    journal::{Cause, Source},
+    journal::{Cause, Trigger},
+    names::{Generation, Phase, PoolName, WorkloadName},
     provider::{ErrorCode, Failure, Reason},
     spec::PoolSpec,
     step::{Input, Operation},
-    words::{Generation, Phase, PoolName, WorkloadName},
 };
 
 /// While there is no room the pool looks this often for somebody who may go, though nothing is
@@ -36,9 +36,9 @@ const STAY: Duration = Duration::from_secs(2);
 pub(super) struct Pool {
     spec: PoolSpec,
     state: Mutex<State>,
-    bell: Notify,
+    notify: Notify,
     /// Somebody waits, or more are awake than may be.
-    hungry: AtomicBool,
+    has_pressure: AtomicBool,
 }
 
 /// A pool as an operator sees it.
@@ -88,7 +88,7 @@ struct Ask {
 
 /// How many places and bytes too few there are.
 #[derive(Clone, Copy, Default, PartialEq)]
-struct Lack {
+struct Shortfall {
     places: usize,
     bytes: u64,
 }
@@ -100,10 +100,10 @@ struct Candidate {
 }
 
 /// What the pool does next, once nothing is locked.
-enum Move {
+enum Action {
     Let(Weak<Workload>, Generation),
     /// Find room, for this reason.
-    MakeRoom(Lack, Vec<Candidate>, Cause),
+    MakeRoom(Shortfall, Vec<Candidate>, Cause),
     Wait,
 }
 
@@ -114,8 +114,8 @@ impl Pool {
         Arc::new(Self {
             spec,
             state: Mutex::default(),
-            bell: Notify::new(),
-            hungry: AtomicBool::new(false),
+            notify: Notify::new(),
+            has_pressure: AtomicBool::new(false),
         })
     }
 
@@ -127,7 +127,7 @@ impl Pool {
     /// there is none to be had.
     pub(super) fn ask(&self, workload: &Arc<Workload>, generation: Generation) -> Option<Input> {
         let mut wanted = vec![workload.clone()];
-        wanted.extend(workload.closure().into_iter().filter(|other| self.is_mine(other)));
+        wanted.extend(workload.all_needs().into_iter().filter(|other| self.is_mine(other)));
         let mut state = lock(&self.state);
         if state.members.get(workload.name()).is_some_and(Member::has_place) {
             state.claim(workload, &wanted);
@@ -140,7 +140,7 @@ impl Pool {
             state.claim(workload, &wanted);
             return Some(Input::SlotGranted(generation));
         }
-        if state.queue.len() >= self.spec.queue {
+        if state.queue.len() >= self.spec.max_queued {
             let (pool, waiting) = (&self.spec.name, state.queue.len());
             return Some(Input::SlotRefused(
                 generation,
@@ -148,7 +148,7 @@ impl Pool {
                     ErrorCode::Unavailable,
                     format!("pool {pool:?} is full, and {waiting} wait for a place already"),
                 )
-                .because(Reason::PoolFull),
+                .with_reason(Reason::PoolFull),
             ));
         }
         let priority = workload.membership().map_or(0, |membership| membership.priority);
@@ -164,15 +164,15 @@ impl Pool {
         state.moved = true;
         let of = state.queue.len();
         drop(state);
-        self.hungry.store(true, Ordering::Relaxed);
-        self.bell.notify_one();
+        self.has_pressure.store(true, Ordering::Relaxed);
+        self.notify.notify_one();
         Some(Input::QueuePosition(at + 1, of))
     }
 
     /// It runs already, and has a place whether there is one or not.
     pub(super) fn claim(&self, workload: &Arc<Workload>) {
         lock(&self.state).claim(workload, std::slice::from_ref(workload));
-        self.bell.notify_one();
+        self.notify.notify_one();
     }
 
     /// It sleeps lightly: it uses memory, but no place, and asks for none any more.
@@ -182,7 +182,7 @@ impl Pool {
         let member = state.members.entry(workload.name().clone());
         member.or_insert_with(|| Member::new(workload)).light = true;
         drop(state);
-        self.bell.notify_one();
+        self.notify.notify_one();
     }
 
     /// It uses nothing any more, and asks for nothing.
@@ -196,28 +196,28 @@ impl Pool {
         }
         state.leave(workload.name());
         drop(state);
-        self.bell.notify_one();
+        self.notify.notify_one();
     }
 
     /// Somebody went to where nobody is inside: it may be the one that makes room.
-    pub(super) fn somebody_left(&self) {
-        if self.hungry.load(Ordering::Relaxed) {
-            self.bell.notify_one();
+    pub(super) fn visit_ended(&self) {
+        if self.has_pressure.load(Ordering::Relaxed) {
+            self.notify.notify_one();
         }
     }
 
     /// Somebody uses another amount of memory than before.
-    pub(super) fn somebody_grew(&self) {
-        self.bell.notify_one();
+    pub(super) fn memory_changed(&self) {
+        self.notify.notify_one();
     }
 
     pub(super) fn status(&self) -> PoolStatus {
         let state = lock(&self.state);
         PoolStatus {
             name: self.spec.name.clone(),
-            ceiling: self.spec.awake,
+            ceiling: self.spec.max_awake,
             awake: state.members.values().filter(|member| member.has_place()).count(),
-            memory_ceiling: self.spec.memory,
+            memory_ceiling: self.spec.max_memory,
             memory: state.memory(),
             queue: state.queue.iter().map(|ask| ask.name.clone()).collect(),
         }
@@ -227,14 +227,14 @@ impl Pool {
     pub(super) async fn serve(self: Arc<Self>) {
         loop {
             let next = self.next_move();
-            self.tell_places();
+            self.publish_positions();
             match next {
-                Move::Let(workload, generation) => {
+                Action::Let(workload, generation) => {
                     if let Some(workload) = workload.upgrade() {
                         workload.apply(Input::SlotGranted(generation));
                     }
                 }
-                Move::MakeRoom(lack, among, cause) => {
+                Action::MakeRoom(lack, among, cause) => {
                     let cause = Arc::new(cause);
                     let (victims, next) = victims(lack, among);
                     for victim in victims {
@@ -242,40 +242,40 @@ impl Pool {
                     }
                     let round = next.map_or(ROUND, |next| next.min(ROUND));
                     // Over either way.
-                    let _ = tokio::time::timeout(round, self.bell.notified()).await;
+                    let _ = tokio::time::timeout(round, self.notify.notified()).await;
                 }
-                Move::Wait => self.bell.notified().await,
+                Action::Wait => self.notify.notified().await,
             }
         }
     }
 
-    fn next_move(&self) -> Move {
+    fn next_move(&self) -> Action {
         let mut state = lock(&self.state);
         let Some(first) = state.queue.first() else {
             // More are awake than may be if they ran when they were found, or have grown.
             let lack = state.lack(&self.spec, &[]);
-            let surplus = lack != Lack::default();
-            self.hungry.store(surplus, Ordering::Relaxed);
+            let surplus = lack != Shortfall::default();
+            self.has_pressure.store(surplus, Ordering::Relaxed);
             if !surplus {
-                return Move::Wait;
+                return Action::Wait;
             }
-            let cause = Cause::new(Source::Pool).because_of(self.spec.name.as_str());
-            return Move::MakeRoom(lack, state.among(&[]), cause);
+            let cause = Cause::new(Trigger::Pool).with_reference(self.spec.name.as_str());
+            return Action::MakeRoom(lack, state.among(&[]), cause);
         };
         let lack = state.lack(&self.spec, &first.wanted);
-        if lack != Lack::default() {
-            let cause = Cause::new(Source::Pool).because_of(first.name.as_str());
-            return Move::MakeRoom(lack, state.among(&first.wanted), cause);
+        if lack != Shortfall::default() {
+            let cause = Cause::new(Trigger::Pool).with_reference(first.name.as_str());
+            return Action::MakeRoom(lack, state.among(&first.wanted), cause);
         }
         let ask = state.queue.remove(0);
         state.moved = true;
         if let Some(workload) = ask.workload.upgrade() {
             state.claim(&workload, &ask.wanted);
         }
-        Move::Let(ask.workload, ask.generation)
+        Action::Let(ask.workload, ask.generation)
     }
 
-    fn tell_places(&self) {
+    fn publish_positions(&self) {
         let mut state = lock(&self.state);
         if !std::mem::take(&mut state.moved) {
             return;
@@ -294,14 +294,14 @@ impl Pool {
     }
 
     fn fits(&self, state: &State, wanted: &[Arc<Workload>]) -> bool {
-        state.lack(&self.spec, wanted) == Lack::default()
+        state.lack(&self.spec, wanted) == Shortfall::default()
     }
 
     /// By the operator's word: what was measured once may be less another time.
     fn could_ever_fit(&self, wanted: &[Arc<Workload>]) -> Result<(), Failure> {
         let bytes = wanted.iter().map(|one| one.declared_memory()).fold(0, u64::saturating_add);
-        let memory = self.spec.memory.is_none_or(|memory| bytes <= memory);
-        if memory && self.spec.awake.is_none_or(|awake| wanted.len() <= awake) {
+        let memory = self.spec.max_memory.is_none_or(|memory| bytes <= memory);
+        if memory && self.spec.max_awake.is_none_or(|awake| wanted.len() <= awake) {
             return Ok(());
         }
         let names: Vec<_> = wanted.iter().map(|workload| workload.name().as_str()).collect();
@@ -345,7 +345,7 @@ impl State {
         let Some(member) = self.members.get(job.name()) else { return };
         for claimant in member.claims.clone() {
             let asked = self.members.get(&claimant).and_then(|member| member.workload.upgrade());
-            let kept: BTreeSet<_> = asked.map(|one| one.kept()).unwrap_or_default();
+            let kept: BTreeSet<_> = asked.map(|one| one.kept_awake()).unwrap_or_default();
             for (name, member) in &mut self.members {
                 if *name != claimant && !kept.contains(name) {
                     member.claims.remove(&claimant);
@@ -360,18 +360,18 @@ impl State {
         self.members.values().map(uses).fold(0, u64::saturating_add)
     }
 
-    fn lack(&self, spec: &PoolSpec, wanted: &[Arc<Workload>]) -> Lack {
+    fn lack(&self, spec: &PoolSpec, wanted: &[Arc<Workload>]) -> Shortfall {
         let awake = self.members.values().filter(|member| member.has_place()).count();
         let new =
             |one: &&Arc<Workload>| !self.members.get(one.name()).is_some_and(Member::has_place);
         let places = awake + wanted.iter().filter(new).count();
-        let bytes = spec.memory.filter(|_| self.shares(wanted)).map_or(0, |memory| {
+        let bytes = spec.max_memory.filter(|_| self.shares(wanted)).map_or(0, |memory| {
             let unknown = |one: &&Arc<Workload>| !self.members.contains_key(one.name());
             let more = wanted.iter().filter(unknown).map(|one| one.memory());
             let more = more.fold(0, u64::saturating_add);
             self.memory().saturating_add(more).saturating_sub(memory)
         });
-        Lack { places: places.saturating_sub(spec.awake.unwrap_or(usize::MAX)), bytes }
+        Shortfall { places: places.saturating_sub(spec.max_awake.unwrap_or(usize::MAX)), bytes }
     }
 
     /// Somebody's going could help the others: one that is alone has all the memory there is,
@@ -410,17 +410,17 @@ impl Member {
 /// Who goes so that there is what is lacking, and when the next one may go. Those that are on
 /// their way already count. Called with nothing locked, as workloads ask for places with
 /// themselves locked.
-fn victims(mut lack: Lack, among: Vec<Candidate>) -> (Vec<Arc<Workload>>, Option<Duration>) {
+fn victims(mut lack: Shortfall, among: Vec<Candidate>) -> (Vec<Arc<Workload>>, Option<Duration>) {
     let (mut willing, mut next) = (Vec::new(), None::<Duration>);
     for candidate in among {
         let state = candidate.workload.state();
         let sleeps = state.operation().is_some_and(Operation::is_sleep);
-        let light = candidate.workload.may_go_deeper(&state) && !candidate.place;
+        let light = candidate.workload.can_sleep_deeper(&state) && !candidate.place;
         if sleeps || state.phase() == Phase::Draining {
             lack.shrink(&candidate);
             continue;
         }
-        match candidate.workload.may_go_in(&state, STAY) {
+        match candidate.workload.evictable_in(&state, STAY) {
             Some(wait) if !wait.is_zero() => next = next.map_or(wait, |next| next.min(wait)).into(),
             None if !light => {}
             _ => willing.push((candidate.workload.rank(), candidate)),
@@ -437,9 +437,9 @@ fn victims(mut lack: Lack, among: Vec<Candidate>) -> (Vec<Arc<Workload>>, Option
     (victims, next)
 }
 
-// === impl Lack ===
+// === impl Shortfall ===
 
-impl Lack {
+impl Shortfall {
     fn shrink(&mut self, going: &Candidate) {
         self.places = self.places.saturating_sub(usize::from(going.place));
         self.bytes = self.bytes.saturating_sub(going.workload.memory());

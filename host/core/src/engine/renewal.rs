@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::{Workload, effects::RECREATE, story::Chapter};
+use super::{Workload, effects::RECREATE, operation_record::CallRecord};
 use crate::{
-    journal::{Cause, Correlation, Kind},
+    journal::{Cause, Correlation, OperationKind},
     provider::{Ability, ErrorCode, FETCH, Failure},
     step::{Force, Input, Renewal, State},
 };
@@ -23,7 +23,7 @@ pub(super) struct Order {
 impl Order {
     pub(super) fn new(cause: Cause, force: Force, renewal: Renewal) -> Self {
         let story = cause.correlation.unwrap_or_else(Correlation::random);
-        Self { cause: Arc::new(cause.within(story)), force, renewal }
+        Self { cause: Arc::new(cause.with_correlation(story)), force, renewal }
     }
 
     fn input(&self) -> Input {
@@ -41,13 +41,13 @@ impl Workload {
         self.may_recreate(order.renewal)?;
         let begun = match self.fetches_for(&order) {
             true => self.begin_fetch(order),
-            false => !self.is_fetched_for() && self.apply_if(State::may_be_renewed, order.input()),
+            false => !self.is_fetching() && self.apply_if(State::may_be_renewed, order.input()),
         };
         if begun {
             return Ok(());
         }
         let name = self.name();
-        let message = match self.is_fetched_for() || self.state().is_renewed() {
+        let message = match self.is_fetching() || self.state().is_renewed() {
             true => format!("{name} is being restarted or recreated already: wait for its end"),
             false => format!("{name} is on its way to sleep: try again when it sleeps"),
         };
@@ -70,7 +70,7 @@ impl Workload {
 
     /// Whether what an order needs is being fetched: what is to be done with it has not begun. Its
     /// watchers are told when that changes; ask only with no snapshot of theirs borrowed.
-    pub fn is_fetched_for(&self) -> bool {
+    pub fn is_fetching(&self) -> bool {
         self.with_tasks(|_, tasks| tasks.is_fetching()).unwrap_or(false)
     }
 
@@ -92,7 +92,7 @@ impl Workload {
 
     /// Who waits for the order's end learns from the journal that nothing could be fetched.
     async fn fetch_and_renew(self: &Arc<Self>, order: Order) {
-        let chapter = Chapter::alone(Kind::Fetch, &order.cause, self);
+        let chapter = CallRecord::alone(OperationKind::Fetch, &order.cause, self);
         let fetched = self.fetch().await;
         chapter.end(fetched.as_ref().map(|()| None));
         if fetched.is_err() {
@@ -110,6 +110,6 @@ impl Workload {
     async fn fetch(&self) -> Result<(), Failure> {
         let provider = self.shared.provider(&self.spec.provider)?;
         let limit = FETCH.saturating_add(RECREATE);
-        self.within(limit, Kind::Fetch.as_str(), provider.fetch(&self.spec.target)).await
+        self.within(limit, OperationKind::Fetch.as_str(), provider.fetch(&self.spec.target)).await
     }
 }

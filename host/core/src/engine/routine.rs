@@ -1,6 +1,6 @@
 //! What the router asks a provider by itself gives way to what visitors wait for.
 //!
-//! Routine calls (status polls, surveys, usage, what may keep an idle workload awake) take turns,
+//! Routine calls (status polls, resyncs, usage, what may keep an idle workload awake) take turns,
 //! a few at a time for each provider. Starts, stops and urgent status queries take none, so they
 //! never queue behind routine calls, and find slots free among the provider's calls in flight.
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Shared, read};
-use crate::words::ProviderName;
+use crate::names::ProviderName;
 
 /// Maximum routine calls in flight per provider.
 const ROUTINE: usize = 16;

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::Shared;
 use crate::{
+    names::{Generation, Phase, PoolName, ProviderName, WorkloadName},
     provider::{Failure, Observation},
     step::{Stage, State},
-    words::{Generation, Phase, PoolName, ProviderName, WorkloadName},
 };
 
 /// What everybody may know of a workload at one moment.
@@ -68,7 +68,7 @@ pub struct WorkloadStatus {
     /// What its wake is doing, in words.
     pub stage: Option<String>,
     /// What the provider says that it is doing for it just now: how far it has pulled an image.
-    pub said: Option<String>,
+    pub progress: Option<String>,
     /// Visits inside.
     pub visits: u64,
     /// Visitors held at the gate.
@@ -76,7 +76,7 @@ pub struct WorkloadStatus {
     /// Workloads and schedules that need it awake.
     pub held: u32,
     /// It was found running and nobody has wanted it yet, so it stays awake.
-    pub unasked: bool,
+    pub unrequested: bool,
     /// What it needs.
     pub needs: Vec<WorkloadName>,
     /// The ceiling that it shares.
@@ -100,7 +100,7 @@ pub struct WorkloadStatus {
 impl WorkloadStatus {
     /// What is being done for it, for people: the stage of its wake and the provider's own words.
     pub fn doing(&self) -> Option<String> {
-        match (&self.stage, &self.said) {
+        match (&self.stage, &self.progress) {
             (Some(stage), Some(said)) => Some(format!("{stage}: {said}")),
             (word, None) | (None, word) => word.clone(),
         }

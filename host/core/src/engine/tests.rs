@@ -6,9 +6,9 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::{
-    journal::{Entry, Kind, MemoryJournal, Source},
+    journal::{Entry, MemoryJournal, OperationKind, Trigger},
+    names::{Generation, Phase},
     spec::{Membership, Need, ReadyCheck, Until, WakePlan},
-    words::{Generation, Phase},
 };
 
 mod absence;
@@ -64,7 +64,7 @@ impl World {
         let (platform, looks) = (Platform::new("fake", true), Looks::new());
         let (began, behind) = (Instant::now(), Arc::new(Mutex::default()));
         let late = behind.clone();
-        let engine = Engine::new(Ground {
+        let engine = Engine::new(EngineDeps {
             runtime: Handle::current(),
             prober: looks.clone(),
             journal: Arc::new(MemoryJournal::new(10_000)),
@@ -112,12 +112,12 @@ impl World {
             .expect("watching");
     }
 
-    async fn visit(&self, name: &str) -> Result<Visit, Turned> {
+    async fn visit(&self, name: &str) -> Result<Visit, AdmitError> {
         self.workload(name).admit(Instant::now() + PATIENCE, request()).await
     }
 
     /// A visitor that waits by itself.
-    fn visitor(&self, name: &str) -> tokio::task::JoinHandle<Result<Visit, Turned>> {
+    fn visitor(&self, name: &str) -> tokio::task::JoinHandle<Result<Visit, AdmitError>> {
         let workload = self.workload(name);
         tokio::spawn(async move { workload.admit(Instant::now() + PATIENCE, request()).await })
     }
@@ -136,7 +136,7 @@ impl World {
     /// Why a visitor was not let in.
     async fn turned(&self, name: &str) -> (String, Option<Duration>) {
         match self.visit(name).await {
-            Err(Turned::Failed(failure, retry)) => (failure.message.clone(), retry),
+            Err(AdmitError::Failed(failure, retry)) => (failure.message.clone(), retry),
             other => panic!("{name}: {other:?}"),
         }
     }
@@ -149,7 +149,7 @@ impl World {
     }
 
     /// The provider calls and stories of one kind.
-    fn count(&self, name: &str, kind: Kind) -> usize {
+    fn count(&self, name: &str, kind: OperationKind) -> usize {
         self.told(Some(name)).iter().filter(|entry| entry.kind == kind).count()
     }
 }
@@ -169,11 +169,11 @@ async fn pass(time: Duration) {
 }
 
 fn request() -> Cause {
-    Cause::new(Source::Request)
+    Cause::new(Trigger::Request)
 }
 
 fn operator() -> Cause {
-    Cause::new(Source::Cli)
+    Cause::new(Trigger::Cli)
 }
 
 fn named(name: &str) -> WorkloadName {
@@ -209,10 +209,10 @@ fn until(name: &str, until: Until) -> Need {
 fn pool(awake: usize) -> PoolSpec {
     PoolSpec {
         name: PoolName::parse("small").expect("a name"),
-        awake: Some(awake),
-        memory: None,
-        queue: 100,
-        patience: Duration::from_secs(600),
+        max_awake: Some(awake),
+        max_memory: None,
+        max_queued: 100,
+        queue_timeout: Duration::from_secs(600),
     }
 }
 

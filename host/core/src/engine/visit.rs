@@ -14,9 +14,9 @@ use super::{Instance, Snapshot, Workload};
 use crate::{
     gate::Left,
     journal::Cause,
+    names::{Generation, Phase},
     provider::{ErrorCode, Failure, Reason},
     step::{Input, Priority, State},
-    words::{Generation, Phase},
 };
 
 /// A visitor that could not connect waits at most so long for the engine's look.
@@ -32,14 +32,14 @@ pub struct Visit {
 
 /// Why a visitor was not let in.
 #[derive(Clone, Debug)]
-pub enum Turned {
+pub enum AdmitError {
     /// The wake failed, lately; and when it is worth trying again, absent when the next try may be
     /// made at once.
     Failed(Arc<Failure>, Option<Duration>),
     /// The visitor's own time was over while the workload was in this phase.
     TimedOut(Phase),
     /// It would only have joined a wake, and none is coming: the workload is in this phase.
-    Unwoken(Phase),
+    NotWaking(Phase),
 }
 
 /// What came of asking the provider whether an instance is still there.
@@ -48,7 +48,7 @@ pub enum Confirmation {
     /// It is.
     Confirmed,
     /// No request may be sent to it any more.
-    Over,
+    Closed,
     /// The provider has not answered.
     Unanswered,
 }
@@ -66,11 +66,11 @@ impl Workload {
 
     /// One pass through the open gate that does not count as use: the workload is not stopped
     /// while it lasts, and its idle time goes on as if nobody had come.
-    pub fn pass(self: &Arc<Self>) -> Option<Visit> {
-        self.passing.fetch_add(1, Ordering::Relaxed);
+    pub fn enter_untracked(self: &Arc<Self>) -> Option<Visit> {
+        self.untracked.fetch_add(1, Ordering::Relaxed);
         let visit = self.through(true);
         if visit.is_none() {
-            self.passing.fetch_sub(1, Ordering::Relaxed);
+            self.untracked.fetch_sub(1, Ordering::Relaxed);
         }
         visit
     }
@@ -94,20 +94,23 @@ impl Workload {
     }
 
     /// Wakes it if need be and waits until inside. Dropping this ends the waiting, not the wake.
-    /// [`Turned::Failed`] when the wake fails, or has failed and rests; when it is a job, which is
-    /// not woken, as nobody can be inside; and when the engine ends. [`Turned::TimedOut`] when
+    /// [`AdmitError::Failed`] when the wake fails, or has failed and rests; when it is a job, which is
+    /// not woken, as nobody can be inside; and when the engine ends. [`AdmitError::TimedOut`] when
     /// `deadline` comes first.
     pub async fn admit(
         self: &Arc<Self>,
         deadline: tokio::time::Instant,
         cause: Cause,
-    ) -> Result<Visit, Turned> {
+    ) -> Result<Visit, AdmitError> {
         self.inside(deadline, Some(cause)).await
     }
 
     /// As [`Workload::admit`], and never wakes it: waits for as long as somebody else's wake is
     /// coming.
-    pub async fn join(self: &Arc<Self>, deadline: tokio::time::Instant) -> Result<Visit, Turned> {
+    pub async fn join(
+        self: &Arc<Self>,
+        deadline: tokio::time::Instant,
+    ) -> Result<Visit, AdmitError> {
         self.inside(deadline, None).await
     }
 
@@ -115,14 +118,14 @@ impl Workload {
         self: &Arc<Self>,
         deadline: tokio::time::Instant,
         cause: Option<Cause>,
-    ) -> Result<Visit, Turned> {
+    ) -> Result<Visit, AdmitError> {
         if let Some(visit) = self.enter() {
             return Ok(visit);
         }
         if self.is_job() {
             let message = "it is a job: it runs and ends, and nobody can visit it";
             let failure = Failure::new(ErrorCode::InvalidRequest, message);
-            return Err(Turned::Failed(Arc::new(failure), None));
+            return Err(AdmitError::Failed(Arc::new(failure), None));
         }
         let _waiting = Waiting::begin(&self.waiting);
         let mut snapshots = self.watch();
@@ -136,36 +139,24 @@ impl Workload {
             let snapshot = snapshots.borrow_and_update().clone();
             if self.has_ended() {
                 let failure = Failure::new(ErrorCode::Unavailable, "the router is ending")
-                    .because(Reason::RouterEnding);
-                return Err(Turned::Failed(Arc::new(failure), None));
+                    .with_reason(Reason::RouterEnding);
+                return Err(AdmitError::Failed(Arc::new(failure), None));
             }
             match snapshot.phase {
                 Phase::Ready => tokio::task::yield_now().await,
                 // One that is about to be woken again is waited for.
                 Phase::Failed | Phase::Missing if !snapshot.wake_wanted => {
-                    return Err(Turned::Failed(self.cause(&snapshot), snapshot.retry_in()));
+                    return Err(AdmitError::Failed(self.cause(&snapshot), snapshot.retry_in()));
                 }
                 phase if cause.is_none() && !snapshot.is_coming() => {
-                    return Err(Turned::Unwoken(phase));
+                    return Err(AdmitError::NotWaking(phase));
                 }
                 phase => match tokio::time::timeout_at(deadline, snapshots.changed()).await {
                     Ok(_) => {}
-                    Err(_) => return Err(Turned::TimedOut(phase)),
+                    Err(_) => return Err(AdmitError::TimedOut(phase)),
                 },
             }
         }
-    }
-
-    /// A visitor could not connect to this life although the gate was open. Returns when the
-    /// provider has answered what it was asked because of that, or after 5 s; at once when that
-    /// life is over already.
-    pub async fn suspect(self: &Arc<Self>, generation: Generation) {
-        let snapshot = self.snapshot();
-        if snapshot.generation != generation || snapshot.phase != Phase::Ready {
-            return;
-        }
-        self.apply(Input::Suspected(generation));
-        self.looked(SUSPICION).await;
     }
 
     /// Asks the provider whether the instance is still there, and returns its answer, or
@@ -176,17 +167,17 @@ impl Workload {
         let is_ready =
             |state: &State| state.phase() == Phase::Ready && state.generation() == generation;
         let question = self.apply_then(is_ready, Input::Suspected(generation), State::next_query);
-        let Some(question) = question else { return Confirmation::Over };
+        let Some(question) = question else { return Confirmation::Closed };
         let mut looks = self.looks.subscribe();
         let answered = looks.wait_for(|answered| *answered >= question);
         tokio::select! {
             biased;
-            () = instance.closed() => return Confirmation::Over,
+            () = instance.closed() => return Confirmation::Closed,
             // Over either way.
             _ = tokio::time::timeout(SUSPICION, answered) => {}
         }
         match self.confirmed.load(Ordering::Acquire) >= question {
-            _ if !instance.is_open() => Confirmation::Over,
+            _ if !instance.is_open() => Confirmation::Closed,
             true => Confirmation::Confirmed,
             false => Confirmation::Unanswered,
         }
@@ -215,7 +206,7 @@ impl Workload {
 
     /// Waits for the first look that knows of everything that has happened so far, if one is on
     /// its way; at most so long.
-    pub(super) async fn looked(&self, patience: Duration) {
+    pub(super) async fn await_status(&self, patience: Duration) {
         let mut looks = self.looks.subscribe();
         let Some(due) = self.state().pending_query() else { return };
         // Over either way.
@@ -228,26 +219,26 @@ impl Workload {
     }
 
     /// Visits inside that count as use.
-    pub(super) fn users(&self) -> u64 {
-        let passing = u64::try_from(self.passing.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
-        self.gate.visits().saturating_sub(passing)
+    pub(super) fn tracked_visits(&self) -> u64 {
+        let untracked = u64::try_from(self.untracked.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
+        self.gate.visits().saturating_sub(untracked)
     }
 
     /// One visit is over.
     fn left(self: &Arc<Self>, unnoticed: bool) {
         // Written before leaving too: who closes the gate at this moment reads this visit's end.
-        if !unnoticed && self.users() <= 1 {
+        if !unnoticed && self.tracked_visits() <= 1 {
             self.touch();
         }
         let left = self.gate.leave();
         if unnoticed {
-            self.passing.fetch_sub(1, Ordering::Relaxed);
-        } else if left != Left::Drained && self.users() == 0 {
+            self.untracked.fetch_sub(1, Ordering::Relaxed);
+        } else if left != Left::Drained && self.tracked_visits() == 0 {
             self.touch();
         }
         match left {
             Left::Occupied => {}
-            Left::Empty => self.pool.iter().for_each(|pool| pool.somebody_left()),
+            Left::Empty => self.pool.iter().for_each(|pool| pool.visit_ended()),
             Left::Drained => self.apply(Input::Drained),
         }
     }
@@ -255,26 +246,26 @@ impl Workload {
     /// The idle time begins anew.
     pub(super) fn touch(&self) {
         self.last_left.fetch_max(self.shared.milliseconds(), Ordering::Relaxed);
-        self.unasked.store(false, Ordering::Relaxed);
+        self.unrequested.store(false, Ordering::Relaxed);
     }
 
     /// A life begins that visitors may enter; it has not been used for so long, or nobody has
     /// asked for it.
-    pub(super) fn begin_idle(&self, quiet: Duration, unasked: bool) {
+    pub(super) fn begin_idle(&self, quiet: Duration, unrequested: bool) {
         let quiet = u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX);
         let left = self.shared.milliseconds().saturating_sub(quiet);
         self.last_left.store(left, Ordering::Relaxed);
-        self.unasked.store(unasked, Ordering::Relaxed);
+        self.unrequested.store(unrequested, Ordering::Relaxed);
     }
 
     /// How long nobody has been inside, if nobody is.
-    pub(super) fn quiet(&self) -> Duration {
+    pub(super) fn idle_for(&self) -> Duration {
         let left = self.last_left.load(Ordering::Relaxed);
         Duration::from_millis(self.shared.milliseconds().saturating_sub(left))
     }
 
-    pub(super) fn is_unasked(&self) -> bool {
-        self.unasked.load(Ordering::Relaxed)
+    pub(super) fn is_unrequested(&self) -> bool {
+        self.unrequested.load(Ordering::Relaxed)
     }
 
     fn cause(&self, snapshot: &Snapshot) -> Arc<Failure> {
@@ -346,14 +337,14 @@ impl Drop for Waiting<'_> {
     }
 }
 
-// === impl Turned ===
+// === impl AdmitError ===
 
-impl fmt::Display for Turned {
+impl fmt::Display for AdmitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(failure, _) => failure.fmt(f),
             Self::TimedOut(phase) => write!(f, "it is still {phase}"),
-            Self::Unwoken(phase) => write!(f, "it is {phase}, and nobody wakes it"),
+            Self::NotWaking(phase) => write!(f, "it is {phase}, and nobody wakes it"),
         }
     }
 }

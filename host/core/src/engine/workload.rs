@@ -16,19 +16,19 @@ use tokio::{
 };
 
 use super::{
-    LifeNote, PhaseChange, Shared, Snapshot, WorkloadStatus,
+    InstanceRecord, PhaseChange, Shared, Snapshot, WorkloadStatus,
     instance::{Instance, Instances},
     lock,
-    needs::{Hold, Link, Wanted},
+    needs::{Dependency, Hold, Wanted},
+    operation_record::OperationRecord,
     pool::Pool,
-    story::Story,
 };
 use crate::{
     gate::Gate,
-    journal::Kind,
+    journal::OperationKind,
+    names::{Generation, Phase, WorkloadName},
     spec::{Adopt, Membership, ReadyCheck, WorkloadSpec},
     step::{Effect, Force, Input, Policy, Priority, State, step},
-    words::{Generation, Phase, WorkloadName},
 };
 
 /// An operator's sleep waits so long for the visits inside.
@@ -48,23 +48,23 @@ pub struct Workload {
     pub(super) instance: ArcSwapOption<Instance>,
     pub(super) nudge: Notify,
     /// What it needs by its configuration.
-    pub(super) needs: OnceLock<Vec<Link>>,
+    pub(super) needs: OnceLock<Vec<Dependency>>,
     /// What it needs by the labels that compose wrote.
-    pub(super) compose: Mutex<Vec<Link>>,
+    pub(super) compose: Mutex<Vec<Dependency>>,
     pub(super) pool: Option<Arc<Pool>>,
     /// What an earlier router knew of it.
-    pub(super) recalled: Mutex<Option<LifeNote>>,
+    pub(super) restored: Mutex<Option<InstanceRecord>>,
     inner: Mutex<Inner>,
     snapshots: watch::Sender<Snapshot>,
     /// There is a new snapshot: those that need it are told in the order in which they asked.
-    pub(super) turned: Notify,
+    pub(super) snapshot_changed: Notify,
     /// In [`Shared::milliseconds`]: when the last one who counts left, or the gate was opened.
     pub(super) last_left: AtomicU64,
     /// It was found running, and nobody has asked for it since.
-    pub(super) unasked: AtomicBool,
+    pub(super) unrequested: AtomicBool,
     pub(super) waiting: AtomicUsize,
     /// Visits inside that do not count as use, and perhaps some that are about to come in.
-    pub(super) passing: AtomicUsize,
+    pub(super) untracked: AtomicUsize,
     /// Bytes in use by the provider's word; 0 when unknown.
     pub(super) measured: AtomicU64,
     /// The last look that was answered, so that who suspects something can wait for it.
@@ -75,19 +75,19 @@ pub struct Workload {
     /// nothing has to be confirmed.
     pub(super) unconfirmed: AtomicU64,
     /// In [`Shared::milliseconds`]: when it was last looked at without a reason.
-    pulsed: AtomicU64,
+    last_polled: AtomicU64,
     /// The last look failed, and that was told.
-    pub(super) unseen: AtomicBool,
+    pub(super) status_failing: AtomicBool,
 }
 
 #[derive(Default)]
 struct Inner {
     state: State,
     tasks: Tasks,
-    story: Option<Story>,
+    story: Option<OperationRecord>,
     /// The story before, which what is left to do is part of.
-    told: Option<Story>,
-    wakes: super::story::Wakes,
+    told: Option<OperationRecord>,
+    wakes: super::operation_record::Wakes,
     /// Those that connections may lead to.
     instances: Instances,
     veto: Option<String>,
@@ -136,20 +136,20 @@ impl Workload {
             needs: OnceLock::new(),
             compose: Mutex::default(),
             pool,
-            recalled: Mutex::default(),
+            restored: Mutex::default(),
             inner: Mutex::new(inner),
             snapshots: watch::Sender::new(snapshot),
-            turned: Notify::new(),
+            snapshot_changed: Notify::new(),
             last_left: AtomicU64::new(0),
-            unasked: AtomicBool::new(false),
+            unrequested: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
-            passing: AtomicUsize::new(0),
+            untracked: AtomicUsize::new(0),
             measured: AtomicU64::new(0),
             looks: watch::Sender::new(0),
             confirmed: AtomicU64::new(0),
             unconfirmed: AtomicU64::new(0),
-            pulsed: AtomicU64::new(0),
-            unseen: AtomicBool::new(false),
+            last_polled: AtomicU64::new(0),
+            status_failing: AtomicBool::new(false),
         })
     }
 
@@ -180,10 +180,10 @@ impl Workload {
             (inner.state.clone(), inner.veto.clone(), inner.wakes.expected());
         drop(inner);
         let (now, visits) = (self.shared.now(), self.gate.visits());
-        let kept = visits > 0 || state.is_kept_awake(Force::Drain) || self.is_unasked();
+        let kept = visits > 0 || state.is_kept_awake(Force::Drain) || self.is_unrequested();
         let sleeps_in = match (state.phase(), self.idle()) {
             (Phase::Ready, Some(idle)) if !kept => {
-                Some(idle.saturating_sub(self.quiet()).as_secs_f64())
+                Some(idle.saturating_sub(self.idle_for()).as_secs_f64())
             }
             _ => None,
         };
@@ -196,11 +196,11 @@ impl Workload {
             light: state.sleeps_lightly(),
             generation: state.generation(),
             stage: state.stage().as_ref().map(ToString::to_string),
-            said: self.said(),
+            progress: self.progress(),
             visits,
             waiting: self.waiting(),
             held: state.needed_by(),
-            unasked: self.is_unasked(),
+            unrequested: self.is_unrequested(),
             needs,
             pool: self.membership().map(|membership| membership.pool.clone()),
             phase_seconds: now.saturating_sub(state.since()).as_secs_f64(),
@@ -249,7 +249,7 @@ impl Workload {
                 Input::Drained if self.gate.visits() > 0 => continue,
                 Input::Vetoed(_, reason) => inner.veto = Some(reason.clone()),
                 Input::MaySleep(_) => inner.veto = None,
-                Input::StatusResult(_, Ok(seen)) => self.forget_note_if_gone(seen),
+                Input::StatusResult(_, Ok(seen)) => self.forget_record_if_gone(seen),
                 _ => {}
             }
             let lost = self.heard(&inner, &input, &mut rivals);
@@ -264,11 +264,11 @@ impl Workload {
                 match effect {
                     Effect::Publish => self.publish(from, &inner),
                     Effect::BeginRecord(kind, cause) => {
-                        if kind != Kind::Sleep {
+                        if kind != OperationKind::Sleep {
                             inner.veto = None;
                         }
                         let generation = inner.state.generation();
-                        inner.story = Some(Story::begin(kind, &cause, generation, self));
+                        inner.story = Some(OperationRecord::begin(kind, &cause, generation, self));
                     }
                     Effect::EndRecord(outcome) => {
                         if let Some(story) = inner.story.take() {
@@ -323,10 +323,10 @@ impl Workload {
     /// that have ended, and other workloads that may have lost their addresses to this one.
     fn heard(&self, inner: &Inner, input: &Input, rivals: &mut Vec<Arc<Self>>) -> Vec<Generation> {
         if let Input::Changed(seen) = input {
-            rivals.extend(self.shared.ledger.rivals(self, seen));
+            rivals.extend(self.shared.address_table.other_holders(self, seen));
         }
         let Some((question, seen)) = inner.state.counted_result(input) else { return Vec::new() };
-        let others = self.shared.ledger.claim(self, seen);
+        let others = self.shared.address_table.claim(self, seen);
         self.confirm_by(question);
         if !others.is_empty() {
             // What was asked earlier may be answered later: this answer may be the older one.
@@ -372,7 +372,7 @@ impl Workload {
         drop(tasks);
         self.gate.close();
         self.tell_watchers();
-        self.turned.notify_waiters();
+        self.snapshot_changed.notify_waiters();
     }
 
     pub(super) fn idle(&self) -> Option<Duration> {
@@ -397,17 +397,17 @@ impl Workload {
     }
 
     /// How long nobody has looked at it without a reason.
-    pub(super) fn unseen_for(&self) -> Duration {
-        let last = self.pulsed.load(Ordering::Relaxed);
+    pub(super) fn since_last_poll(&self) -> Duration {
+        let last = self.last_polled.load(Ordering::Relaxed);
         Duration::from_millis(self.shared.milliseconds().saturating_sub(last))
     }
 
     /// Looks at it, without a reason.
-    pub(super) fn look_regularly(self: &Arc<Self>) {
-        self.pulsed.store(self.shared.milliseconds(), Ordering::Relaxed);
+    pub(super) fn poll(self: &Arc<Self>) {
+        self.last_polled.store(self.shared.milliseconds(), Ordering::Relaxed);
         // One that is on its way tells as much.
-        let unasked = |state: &State| state.pending_query().is_none();
-        self.apply_if(unasked, Input::QueryStatus(Priority::Routine));
+        let unrequested = |state: &State| state.pending_query().is_none();
+        self.apply_if(unrequested, Input::QueryStatus(Priority::Routine));
     }
 
     pub(super) fn is_job(&self) -> bool {
@@ -416,15 +416,15 @@ impl Workload {
 
     /// What the operator wants at this moment: what it needs may have become known just now.
     fn policy(&self, input: &Input) -> Policy {
-        let patience = |pool: &Arc<Pool>| pool.spec().patience;
+        let patience = |pool: &Arc<Pool>| pool.spec().queue_timeout;
         let queue = self.pool.as_ref().map_or(NO_QUEUE, patience);
-        let needs = self.closure().into_iter().map(|other| {
+        let needs = self.all_needs().into_iter().map(|other| {
             let queue = other.pool.as_ref().map_or(Duration::ZERO, patience);
             other.spec.wake.timeout.saturating_add(queue)
         });
         let adopt = match input {
             // Somebody asked for it: the router before this one was there.
-            Input::StatusResult(_, Ok(seen)) if self.recalls(seen) => Adopt::Sleep,
+            Input::StatusResult(_, Ok(seen)) if self.is_restored(seen) => Adopt::Sleep,
             _ => self.spec.adopt,
         };
         Policy {
@@ -434,7 +434,7 @@ impl Workload {
             needs_timeout: needs.fold(NO_QUEUE, Duration::saturating_add),
             cooldown: self.spec.wake.cooldown,
             drain_timeout: DRAIN,
-            deep_after: self.spec.deeper.as_ref().map(|deeper| deeper.after),
+            deep_after: self.spec.deep_sleep.as_ref().map(|deeper| deeper.after),
             veto_retry: self.spec.idle.map_or(VETO, |idle| idle.min(VETO)),
             adopt,
             job: self.is_job(),
@@ -445,7 +445,7 @@ impl Workload {
         let state = &inner.state;
         let snapshot = Snapshot::of(&self.shared, state, inner.wakes.expected());
         let before = self.snapshots.send_replace(snapshot);
-        self.turned.notify_waiters();
+        self.snapshot_changed.notify_waiters();
         let (phase, generation) = (state.phase(), state.generation());
         let reason = state.failure().map(|failure| failure.message.clone());
         if from == phase

@@ -4,16 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Operation, Priority};
 use crate::{
-    journal::{Cause, Kind},
+    journal::{Cause, OperationKind},
+    names::Generation,
     provider::{Failure, Observation},
-    words::Generation,
 };
 
 /// An action of the engine. The effects of a step are carried out in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Begin an operation record.
-    BeginRecord(Kind, Arc<Cause>),
+    BeginRecord(OperationKind, Arc<Cause>),
     /// End the operation record with this outcome.
     EndRecord(Result<(), Arc<Failure>>),
     /// Request a slot of the pool for this generation; answer with `Input::SlotGranted` or

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Force;
-use crate::journal::{Cause, Source};
+use crate::journal::{Cause, Trigger};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Holds {
@@ -29,14 +29,14 @@ impl Holds {
 
     pub(super) fn add(&mut self, cause: &Arc<Cause>) {
         self.count += 1;
-        if cause.source == Source::Schedule {
+        if cause.trigger == Trigger::Schedule {
             self.window = Some(WindowHold { cause: cause.clone(), overruled: false });
         }
     }
 
-    pub(super) fn remove(&mut self, source: Source) {
+    pub(super) fn remove(&mut self, trigger: Trigger) {
         self.count = self.count.saturating_sub(1);
-        if source == Source::Schedule {
+        if trigger == Trigger::Schedule {
             self.window = None;
         }
     }
@@ -66,7 +66,7 @@ impl Holds {
     pub(super) fn wake_cause(&self) -> Arc<Cause> {
         match &self.window {
             Some(window) if self.count == 1 => window.cause.clone(),
-            _ => Arc::new(Cause::new(Source::Dependency)),
+            _ => Arc::new(Cause::new(Trigger::Dependency)),
         }
     }
 }

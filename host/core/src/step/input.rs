@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Policy, Renewal};
 use crate::{
-    journal::{Cause, Source},
+    journal::{Cause, Trigger},
+    names::{Generation, WorkloadName},
     provider::{Failure, Observation},
-    words::{Generation, WorkloadName},
 };
 
 /// An event that the machine reacts to.
@@ -21,10 +21,10 @@ pub enum Input {
     /// The pool needs the slot: the workload sleeps if it has no visit and nothing needs it.
     Evict(Arc<Cause>),
     /// A dependent or schedule window needs the workload awake, until an [`Input::Release`] with
-    /// the same source.
+    /// the same trigger.
     Hold(Arc<Cause>),
     /// One dependent, or the schedule window, no longer needs the workload.
-    Release(Source),
+    Release(Trigger),
     /// The pool grants a slot to this generation.
     SlotGranted(Generation),
     /// The pool has no slot for this generation, and its queue is full.

@@ -8,9 +8,9 @@ use super::{
     state::Slot,
 };
 use crate::{
-    journal::{Cause, Kind, Source},
+    journal::{Cause, OperationKind, Trigger},
+    names::{Generation, Phase},
     provider::{Failure, Observation},
-    words::{Generation, Phase},
 };
 
 /// A workload that is needed and whose generation ended younger than this is not woken again at
@@ -35,7 +35,7 @@ impl Machine<'_> {
             Input::Renew(cause, force, renewal) => self.renew(cause, force, renewal),
             Input::Evict(cause) => self.evict(cause),
             Input::Hold(cause) => self.hold(cause),
-            Input::Release(source) => self.release(source),
+            Input::Release(trigger) => self.release(trigger),
             Input::SlotGranted(of) => {
                 if self.is_current(of) && self.state.phase.is_queued() {
                     self.slot_granted();
@@ -208,7 +208,7 @@ impl Machine<'_> {
                 }
             }
             PhaseState::Asleep | PhaseState::Failed(_) if self.state.light_sleep => {
-                self.begin_sleep(Depth::Deep, Arc::new(Cause::new(Source::Idle)));
+                self.begin_sleep(Depth::Deep, Arc::new(Cause::new(Trigger::Idle)));
             }
             PhaseState::Asleep | PhaseState::Failed(_) | PhaseState::Missing => {}
         }
@@ -235,8 +235,8 @@ impl Machine<'_> {
         }
     }
 
-    fn release(&mut self, source: Source) {
-        self.state.holds.remove(source);
+    fn release(&mut self, trigger: Trigger) {
+        self.state.holds.remove(trigger);
         if self.is_kept_awake() {
             return;
         }
@@ -282,7 +282,7 @@ impl Machine<'_> {
         self.state.since = self.now;
     }
 
-    pub(super) fn begin_record(&mut self, kind: Kind, cause: Arc<Cause>) {
+    pub(super) fn begin_record(&mut self, kind: OperationKind, cause: Arc<Cause>) {
         self.effects.push(Effect::BeginRecord(kind, cause));
     }
 

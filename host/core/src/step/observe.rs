@@ -9,9 +9,9 @@ use super::{
     phase::{Launch, PhaseState, Progress, Recovery, WakeStage},
 };
 use crate::{
+    names::Phase,
     provider::{Failure, Observation, Status},
     spec::Adopt,
-    words::Phase,
 };
 
 impl Machine<'_> {

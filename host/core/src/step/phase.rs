@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::{Moment, Operation, Renewal, Stage};
 use crate::{
     journal::Cause,
+    names::{Phase, WorkloadName},
     provider::Observation,
-    words::{Phase, WorkloadName},
 };
 
 /// A phase and its data.

@@ -10,9 +10,9 @@ use super::{
     phase::{Depth, Draining, Ending, PhaseState, Recovery, Stopping, WakeStage},
 };
 use crate::{
-    journal::{Cause, Kind, Source},
+    journal::{Cause, OperationKind, Trigger},
+    names::Phase,
     provider::{ErrorCode, Failure, Observation, Status},
-    words::Phase,
 };
 
 impl Machine<'_> {
@@ -39,7 +39,7 @@ impl Machine<'_> {
     pub(super) fn may_sleep(&mut self) {
         match self.policy.idle {
             Some(idle) if self.is_kept_awake() => self.arm(idle),
-            _ => self.close_gate(Arc::new(Cause::new(Source::Idle)), Effect::CloseGateIfIdle),
+            _ => self.close_gate(Arc::new(Cause::new(Trigger::Idle)), Effect::CloseGateIfIdle),
         }
     }
 
@@ -55,7 +55,7 @@ impl Machine<'_> {
     pub(super) fn gate_closed(&mut self) {
         if let Some(ready) = self.state.phase.ready_mut() {
             let cause = ready.closing.take();
-            let cause = cause.unwrap_or_else(|| Arc::new(Cause::new(Source::Idle)));
+            let cause = cause.unwrap_or_else(|| Arc::new(Cause::new(Trigger::Idle)));
             self.begin_sleep(Depth::Light, cause);
         }
     }
@@ -165,9 +165,11 @@ impl Machine<'_> {
         wake_wanted: Option<Arc<Cause>>,
     ) {
         let (kind, interrupts) = match ending {
-            Ending::Sleep { .. } => (Kind::Sleep, "it was put to sleep before it was ready"),
+            Ending::Sleep { .. } => {
+                (OperationKind::Sleep, "it was put to sleep before it was ready")
+            }
             Ending::Renew(_) => {
-                (Kind::Restart, "it was restarted or recreated before it was ready")
+                (OperationKind::Restart, "it was restarted or recreated before it was ready")
             }
         };
         if self.state.phase() == Phase::Waking {

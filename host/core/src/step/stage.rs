@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::words::WorkloadName;
+use crate::names::WorkloadName;
 
 /// Stage of a wake.
 #[derive(Clone, Debug, PartialEq, Eq)]

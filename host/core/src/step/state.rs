@@ -11,8 +11,8 @@ use super::{
     target::Target,
 };
 use crate::{
+    names::{Generation, Phase},
     provider::{Failure, Observation},
-    words::{Generation, Phase},
 };
 
 /// The state of a workload.

@@ -130,7 +130,7 @@ impl Machine<'_> {
     /// Fails a wake that has waited long enough for its target.
     pub(super) fn target_stays_away(&mut self, absence: &str) {
         let message = format!("{absence}; no other target of its name appeared in time");
-        self.fail(Failure::new(ErrorCode::NotFound, message).because(Reason::Removed));
+        self.fail(Failure::new(ErrorCode::NotFound, message).with_reason(Reason::Removed));
     }
 
     // --- an instance that was restarted from outside

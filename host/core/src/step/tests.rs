@@ -15,9 +15,9 @@ use super::{
     *,
 };
 use crate::{
-    journal::{Cause, Kind, Source},
+    journal::{Cause, OperationKind, Trigger},
+    names::{Generation, Phase},
     provider::{ErrorCode, Failure, Observation, Reason, Status},
-    words::{Generation, Phase},
 };
 
 mod histories;
@@ -89,8 +89,8 @@ struct World {
     scheduled: bool,
     /// An operator has overruled the window.
     overruled: bool,
-    /// Kind of the open operation record.
-    record: Option<Kind>,
+    /// OperationKind of the open operation record.
+    record: Option<OperationKind>,
     /// Outcome of the last operation record.
     recorded: Option<Result<(), ErrorCode>>,
     last_left: Moment,
@@ -135,11 +135,11 @@ fn policy() -> Policy {
 }
 
 fn request() -> Arc<Cause> {
-    Arc::new(Cause::new(Source::Request))
+    Arc::new(Cause::new(Trigger::Request))
 }
 
 fn operator() -> Arc<Cause> {
-    Arc::new(Cause::new(Source::Cli))
+    Arc::new(Cause::new(Trigger::Cli))
 }
 
 // === impl World ===
@@ -456,26 +456,26 @@ impl World {
                 assert!(may || before == self.state, "renewed on its way to sleep");
                 assert!(!may || self.state.is_renewed() || self.state.wake_wanted());
             }
-            Event::Evict => self.input(Input::Evict(Arc::new(Cause::new(Source::Pool)))),
+            Event::Evict => self.input(Input::Evict(Arc::new(Cause::new(Trigger::Pool)))),
             Event::Window(true) if !self.scheduled => {
                 (self.scheduled, self.overruled) = (true, false);
                 self.held += 1;
-                self.input(Input::Hold(Arc::new(Cause::new(Source::Schedule))));
+                self.input(Input::Hold(Arc::new(Cause::new(Trigger::Schedule))));
             }
             Event::Window(false) if self.scheduled => {
                 (self.scheduled, self.overruled) = (false, false);
                 self.held -= 1;
-                self.input(Input::Release(Source::Schedule));
+                self.input(Input::Release(Trigger::Schedule));
             }
             Event::Window(_) => {}
             Event::Hold => {
                 self.overruled = false;
                 self.held += 1;
-                self.input(Input::Hold(Arc::new(Cause::new(Source::Dependency))));
+                self.input(Input::Hold(Arc::new(Cause::new(Trigger::Dependency))));
             }
             Event::Release if self.held > u32::from(self.scheduled) => {
                 self.held -= 1;
-                self.input(Input::Release(Source::Dependency));
+                self.input(Input::Release(Trigger::Dependency));
             }
             Event::Release => {}
             Event::SlotAnswered(yes) => {

@@ -12,24 +12,24 @@ use super::{
     state::Slot,
 };
 use crate::{
-    journal::{Cause, Kind, Source},
+    journal::{Cause, OperationKind, Trigger},
+    names::Phase,
     provider::{ErrorCode, Failure, Observation, Reason, Status},
-    words::Phase,
 };
 
 impl Machine<'_> {
     pub(super) fn wake(&mut self, cause: Arc<Cause>) {
-        let source = cause.source;
+        let trigger = cause.trigger;
         self.state.holds.restore_window();
         match &self.state.phase {
             // It is wanted from now on, although no visit is inside.
-            PhaseState::Ready(_) if source.is_operator() || source == Source::Schedule => {
+            PhaseState::Ready(_) if trigger.is_operator() || trigger == Trigger::Schedule => {
                 self.effects.push(Effect::RestartIdleTime);
             }
             PhaseState::Waking(_) | PhaseState::Ready(_) => {}
             PhaseState::Draining(_) | PhaseState::Stopping(_) => self.want_wake(cause),
             PhaseState::Asleep | PhaseState::Failed(_) | PhaseState::Missing => {
-                if !source.is_operator() && self.is_cooling_down() {
+                if !trigger.is_operator() && self.is_cooling_down() {
                     return;
                 }
                 match self.state.operation() {
@@ -48,7 +48,7 @@ impl Machine<'_> {
     }
 
     pub(super) fn begin_wake(&mut self, cause: Arc<Cause>) {
-        self.begin_record(Kind::Wake, cause.clone());
+        self.begin_record(OperationKind::Wake, cause.clone());
         self.begin_generation(Waking { cause, stage: WakeStage::Queued(None) });
         if self.state.slot == Slot::Held {
             return self.slot_granted();
@@ -90,8 +90,8 @@ impl Machine<'_> {
     /// Adopts a target that runs although this router did not start it, or whose start seemed to
     /// fail, or that changed while it was ready.
     pub(super) fn adopt(&mut self, observation: Observation) {
-        let cause = Arc::new(Cause::new(Source::Reconciler));
-        self.begin_record(Kind::Adopt, cause.clone());
+        let cause = Arc::new(Cause::new(Trigger::Reconciler));
+        self.begin_record(OperationKind::Adopt, cause.clone());
         let restarted = self.restarted(&observation).map(|stopped| stopped.adopted);
         let same = |before: &Arc<Observation>| {
             before.native_id.is_some() && before.native_id == observation.native_id
@@ -239,14 +239,14 @@ impl Machine<'_> {
         let exit = exit.map(|status| format!(" with exit status {status}")).unwrap_or_default();
         let detail = observation.detail.as_deref().map(|d| format!(": {d}")).unwrap_or_default();
         let message = format!("it was started and is {word} again{exit}{detail}");
-        self.fail(Failure::new(code, message).because(reason));
+        self.fail(Failure::new(code, message).with_reason(reason));
     }
 
     /// An adopted instance ended before it was ready. The workload rests without a failure, and
     /// the next visitor wakes it.
     fn adopted_exited(&mut self, observation: &Observation) {
         let why = format!("it is {} before it was ready", observation.native_status);
-        let failure = Failure::new(ErrorCode::Unavailable, why).because(Reason::Exited);
+        let failure = Failure::new(ErrorCode::Unavailable, why).with_reason(Reason::Exited);
         self.end_record(Err(Arc::new(failure)));
         self.enter(resting_phase(&observation.status));
     }
@@ -304,7 +304,7 @@ impl Machine<'_> {
         let message = format!("it was not ready within {limit:?}; {what}");
         let failure = Failure::new(ErrorCode::Timeout, message);
         self.fail(match queued {
-            true => failure.because(Reason::PoolFull),
+            true => failure.with_reason(Reason::PoolFull),
             false => failure,
         });
         match cleans_up {

@@ -19,7 +19,7 @@ pub(crate) fn every_minute(world: &World) {
             })
         });
         let names: Vec<_> = awake.map(|spec| spec.name.as_str()).collect();
-        if names.len() > pool.awake.unwrap_or(usize::MAX) {
+        if names.len() > pool.max_awake.unwrap_or(usize::MAX) {
             let (count, pool) = (names.len(), &pool.name);
             let phase = |name: &str| workload_phase(world, name);
             let rests = |name: &&&str| phase(name) != Some(Phase::Ready);

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use drowse_core::{Engine, Ground, LifeNote};
+use drowse_core::{Engine, EngineDeps, InstanceRecord};
 use tokio::{
     runtime::{Builder, Handle},
     task::JoinSet,
@@ -70,10 +70,10 @@ impl Router {
         world: &Arc<World>,
         platforms: &[Arc<Platform>],
         number: u64,
-        notes: Vec<LifeNote>,
+        notes: Vec<InstanceRecord>,
     ) -> Self {
         let clock = world.clone();
-        let engine = Engine::new(Ground {
+        let engine = Engine::new(EngineDeps {
             runtime: Handle::current(),
             prober: Arc::new(SimProber(world.clone())),
             journal: world.clone(),
@@ -87,12 +87,12 @@ impl Router {
             engine.add_workload(spec.clone()).expect("a free name");
         }
         engine.connect().expect("no circle");
-        engine.recall(notes);
+        engine.restore(notes);
         for platform in platforms {
             engine.add_provider(platform.clone());
         }
         engine.reconcile();
-        engine.surveyed(Duration::from_secs(1)).await;
+        engine.resynced(Duration::from_secs(1)).await;
         engine.start_clock();
         let mut tasks = JoinSet::new();
         for workload in engine.workloads() {
@@ -110,8 +110,8 @@ impl Router {
     }
 
     /// Ends the router without a shutdown. Returns its last records.
-    async fn kill(mut self) -> Vec<LifeNote> {
-        let notes = self.engine.lives();
+    async fn kill(mut self) -> Vec<InstanceRecord> {
+        let notes = self.engine.instance_records();
         // The engine must not act on its visitors' end.
         drop(self.engine);
         self.tasks.shutdown().await;

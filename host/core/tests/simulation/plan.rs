@@ -6,7 +6,7 @@ use std::{
 };
 
 use drowse_core::{
-    Adopt, Deeper, Membership, Need, PoolName, PoolSpec, ProviderName, ReadyCheck, SleepMethod,
+    Adopt, DeepSleep, Membership, Need, PoolName, PoolSpec, ProviderName, ReadyCheck, SleepMethod,
     SleepPlan, Target, Until, Veto, WakePlan, WorkloadName, WorkloadSpec,
 };
 
@@ -72,7 +72,7 @@ impl Plan {
         }
         for pool in &mut pools {
             let largest = specs.iter().map(|spec| awake_together(&specs, spec, &pool.name)).max();
-            pool.awake = pool.awake.max(largest);
+            pool.max_awake = pool.max_awake.max(largest);
         }
         Self { pools, specs, dependents }
     }
@@ -82,10 +82,10 @@ impl Plan {
 fn pools(workloads: usize) -> Vec<PoolSpec> {
     let pool = |name: &str, share: usize, memory| PoolSpec {
         name: PoolName::parse(name).expect("a name"),
-        awake: Some(workloads / share),
-        memory,
-        queue: 30,
-        patience: Duration::from_secs(300),
+        max_awake: Some(workloads / share),
+        max_memory: memory,
+        max_queued: 30,
+        queue_timeout: Duration::from_secs(300),
     };
     let memory = (workloads as u64 / 60).max(40) << 20;
     vec![pool("wide", 16, None), pool("narrow", 60, None), pool("heavy", 30, Some(memory))]
@@ -128,7 +128,7 @@ fn workload(random: &mut Random, number: usize) -> WorkloadSpec {
         0..20 => {
             spec.sleep = plan(SleepMethod::Pause);
             let after = minutes(random, 5, 120);
-            spec.deeper = Some(Deeper { after, plan: plan(SleepMethod::Stop) });
+            spec.deep_sleep = Some(DeepSleep { after, plan: plan(SleepMethod::Stop) });
         }
         20..24 => {
             spec.ready = ReadyCheck::Completed;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use drowse_core::{
-    Cause, Confirmation, Engine, Force, Provider, Source, Status, Turned, Visit, Workload,
+    AdmitError, Cause, Confirmation, Engine, Force, Provider, Status, Trigger, Visit, Workload,
 };
 use tokio::{
     task::JoinSet,
@@ -52,12 +52,12 @@ pub(crate) async fn visit_repeatedly(world: Arc<World>, workload: Arc<Workload>,
         wait_until_morning(&world).await;
         match random.below(20) {
             0 => {
-                if let Some(visit) = workload.pass() {
+                if let Some(visit) = workload.enter_untracked() {
                     let stay = random.between(Duration::ZERO, Duration::from_secs(5));
                     inside(&world, &name, visit, stay, &mut random).await;
                 }
             }
-            1 => workload.wake(Cause::new(Source::Request)),
+            1 => workload.wake(Cause::new(Trigger::Request)),
             _ => visit_once(&world, &workload, &name, &mut random).await,
         }
     }
@@ -66,7 +66,7 @@ pub(crate) async fn visit_repeatedly(world: Arc<World>, workload: Arc<Workload>,
 async fn visit_once(world: &World, workload: &Arc<Workload>, name: &str, random: &mut Random) {
     let limit = random.between(Duration::from_secs(1), Duration::from_secs(400));
     let deadline = Instant::now() + limit;
-    let admit = workload.admit(deadline, Cause::new(Source::Request));
+    let admit = workload.admit(deadline, Cause::new(Trigger::Request));
     // Some visitors leave earlier.
     let leaves = match random.chance(100) {
         true => Instant::now() + random.between(Duration::ZERO, limit),
@@ -75,15 +75,15 @@ async fn visit_once(world: &World, workload: &Arc<Workload>, name: &str, random:
     match tokio::time::timeout_at(leaves, admit).await {
         Err(_) if leaves <= deadline => world.record().counts.abandoned += 1,
         Err(_) => world.violation(name, "a visitor was kept waiting beyond its deadline"),
-        Ok(Err(Turned::TimedOut(_))) if Instant::now() < deadline => {
+        Ok(Err(AdmitError::TimedOut(_))) if Instant::now() < deadline => {
             world.violation(name, "a visitor was rejected before its deadline");
         }
-        Ok(Err(Turned::TimedOut(_))) => world.record().counts.timed_out += 1,
-        Ok(Err(Turned::Failed(failure, _))) if failure.message.is_empty() => {
+        Ok(Err(AdmitError::TimedOut(_))) => world.record().counts.timed_out += 1,
+        Ok(Err(AdmitError::Failed(failure, _))) if failure.message.is_empty() => {
             world.violation(name, "a visitor was rejected without a reason");
         }
-        Ok(Err(Turned::Failed(..))) => world.record().counts.rejected += 1,
-        Ok(Err(Turned::Unwoken(_))) => {
+        Ok(Err(AdmitError::Failed(..))) => world.record().counts.rejected += 1,
+        Ok(Err(AdmitError::NotWaking(_))) => {
             world.violation(name, "a visitor who may wake was rejected for want of a wake");
         }
         Ok(Ok(visit)) => {
@@ -91,11 +91,12 @@ async fn visit_once(world: &World, workload: &Arc<Workload>, name: &str, random:
             let dead = !world.target(name, |target| target.status == Status::Running)
                 && visit.upstream(80).and_then(|(host, _)| world.holder(host)).is_none();
             if dead {
-                let generation = visit.generation();
-                world.entered(name, generation);
+                let instance = visit.instance().clone();
+                world.entered(name, instance.generation());
                 drop(visit);
-                world.left(name, generation);
-                return workload.suspect(generation).await;
+                world.left(name, instance.generation());
+                workload.confirm(&instance).await;
+                return;
             }
             let stay = match random.below(20) {
                 0 => random.between(Duration::ZERO, Duration::from_secs(3 * 3600)),
@@ -168,7 +169,7 @@ pub(crate) async fn disturb(world: Arc<World>, platforms: Vec<Arc<Platform>>, nu
         let provider = workload.spec().provider.as_str();
         let at = PROVIDERS.iter().position(|one| *one == provider).expect("a known provider");
         let platform = &platforms[at];
-        let operator = Cause::new(Source::Cli);
+        let operator = Cause::new(Trigger::Cli);
         match random.below(100) {
             0..10 => reassign_address(&world, &engine, platform, &mut random, &mut visitors),
             10..35 => {

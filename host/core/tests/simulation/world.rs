@@ -11,7 +11,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use drowse_core::{Engine, Entry, Generation, Journal, Kind, Phase, Source, Status, WorkloadSpec};
+use drowse_core::{
+    Engine, Entry, Generation, Journal, OperationKind, Phase, Status, Trigger, WorkloadSpec,
+};
 use tokio::time::Instant;
 
 use crate::{network::Network, plan::Plan, random::Random};
@@ -234,7 +236,7 @@ impl World {
                 seconds(entry.ended),
                 entry.generation,
                 entry.kind,
-                entry.source,
+                entry.trigger,
                 entry.reference,
                 entry.failure.as_ref().map(|failure| &failure.message)
             );
@@ -326,20 +328,20 @@ impl Journal for World {
     fn record(&self, entry: Entry) {
         let mut record = World::record(self);
         let counts = &mut record.counts;
-        match (entry.kind, entry.source, entry.failure.is_some()) {
+        match (entry.kind, entry.trigger, entry.failure.is_some()) {
             (_, _, true) => counts.failed += 1,
-            (Kind::Wake, _, _) => counts.wakes += 1,
-            (Kind::Adopt, _, _) => counts.adopted += 1,
-            (Kind::Sleep, source, _) => {
+            (OperationKind::Wake, _, _) => counts.wakes += 1,
+            (OperationKind::Adopt, _, _) => counts.adopted += 1,
+            (OperationKind::Sleep, trigger, _) => {
                 counts.sleeps += 1;
-                counts.evicted += u64::from(source == Source::Pool);
+                counts.evicted += u64::from(trigger == Trigger::Pool);
             }
             _ => {}
         }
         let name = entry.workload.to_string();
         let hasher = record.hashes.entry(name.clone()).or_default();
         let failure = entry.failure.as_ref().map(|failure| failure.message.clone());
-        (entry.kind.as_str(), entry.source, &entry.reference, entry.generation).hash(hasher);
+        (entry.kind.as_str(), entry.trigger, &entry.reference, entry.generation).hash(hasher);
         (failure, entry.began, entry.ended).hash(hasher);
         let recent = record.recent.entry(name).or_default();
         if recent.len() == RECENT {

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use drowse_admin::{Action, Client, OperationRequest};
-use drowse_core::{Source, WorkloadStatus};
+use drowse_core::{Trigger, WorkloadStatus};
 
 use crate::{
     cli::Operate,
@@ -17,7 +17,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(crate) fn operate(operate: &Operate, action: Action, output: &Output) -> Result<(), Error> {
     let client = client(&operate.running)?;
-    let order = OperationRequest { action, wait: operate.wait, source: Source::Cli };
+    let order = OperationRequest { action, wait: operate.wait, trigger: Trigger::Cli };
     let name = &operate.name;
     let status = runtime()?.block_on(async {
         tokio::select! {

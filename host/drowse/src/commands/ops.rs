@@ -33,7 +33,7 @@ fn text(entries: &[Entry], now: SystemTime, output: &Output) -> String {
     }
     let mut text = table.render(output);
     for entry in entries {
-        if let (Some(failure), true) = (&entry.failure, entry.kind.is_story()) {
+        if let (Some(failure), true) = (&entry.failure, entry.kind.is_operation()) {
             let (ended, correlation) = (ended(entry, now), entry.correlation);
             let (kind, workload) = (entry.kind, &entry.workload);
             let line = format!("{ended} {correlation} {kind} {workload}: {failure}");
@@ -45,10 +45,10 @@ fn text(entries: &[Entry], now: SystemTime, output: &Output) -> String {
 
 fn row(entry: &Entry, now: SystemTime) -> [Cell; 7] {
     let took = entry.ended.duration_since(entry.began).unwrap_or_default();
-    let indent = if entry.kind.is_story() { "" } else { "  " };
+    let indent = if entry.kind.is_operation() { "" } else { "  " };
     let by = match &entry.reference {
-        Some(reference) => format!("{}: {reference}", entry.source),
-        None => entry.source.to_string(),
+        Some(reference) => format!("{}: {reference}", entry.trigger),
+        None => entry.trigger.to_string(),
     };
     let outcome = match &entry.failure {
         None => Cell::from("done").in_tone(Tone::Good),

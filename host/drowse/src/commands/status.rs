@@ -130,7 +130,7 @@ fn note(workload: &WorkloadStatus, all: &[WorkloadStatus]) -> String {
     }
     match (workload.phase, workload.held, &workload.veto) {
         (Phase::Asleep, ..) if workload.light => "lightly".to_owned(),
-        (Phase::Ready, 0, _) if workload.unasked => "found running, no visit yet".to_owned(),
+        (Phase::Ready, 0, _) if workload.unrequested => "found running, no visit yet".to_owned(),
         (Phase::Ready, 0, Some(veto)) => format!("kept awake: {veto}"),
         (Phase::Ready, 0, None) => String::new(),
         (Phase::Ready, held, _) => holders(workload, held, all),

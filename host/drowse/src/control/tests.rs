@@ -2,7 +2,7 @@
 
 use drowse_config::{Config, DefaultPaths};
 use drowse_core::{
-    Address, DialPolicy, Generation, Ground, MemoryJournal, Prober, ReadyCheck, Source,
+    Address, DialPolicy, EngineDeps, Generation, MemoryJournal, Prober, ReadyCheck, Trigger,
 };
 use drowse_plugins::{Plugins, PluginsConfig};
 use tokio::runtime::Handle;
@@ -25,7 +25,7 @@ impl Prober for Blind {
 
 /// An operator's order with this wait.
 fn order(action: Action, wait: Option<Duration>) -> OperationRequest {
-    OperationRequest { action, wait, source: Source::Cli }
+    OperationRequest { action, wait, trigger: Trigger::Cli }
 }
 
 /// The control of a router with one workload, whose provider has no plugin.
@@ -48,7 +48,7 @@ async fn control(directory: &tempfile::TempDir) -> AdminControl {
         runtime: Handle::current(),
     })
     .unwrap();
-    let engine = Engine::new(Ground {
+    let engine = Engine::new(EngineDeps {
         runtime: Handle::current(),
         prober: Arc::new(Blind),
         journal: Arc::new(MemoryJournal::new(100)),

@@ -6,8 +6,8 @@ use drowse_core::WorkloadName;
 
 use super::*;
 
-fn note(workload: &str, used: SystemTime) -> LifeNote {
-    LifeNote {
+fn note(workload: &str, used: SystemTime) -> InstanceRecord {
+    InstanceRecord {
         workload: WorkloadName::parse(workload).expect("a name"),
         native_id: Some("abc".into()),
         started: Some("1".into()),
@@ -47,7 +47,7 @@ fn the_file_is_written_at_once_for_an_instance_and_periodically_for_its_visits()
     let later = |seconds: u64| [note("blog", now + Duration::from_millis(seconds * 1000 + 10))];
     let old = at.checked_sub(VISIT_INTERVAL).expect("not at the beginning of time");
     assert!(written(at).is_old(&[], false));
-    assert!(written(at).is_old(&[LifeNote { started: None, ..note("blog", now) }], false));
+    assert!(written(at).is_old(&[InstanceRecord { started: None, ..note("blog", now) }], false));
     assert!(!written(at).is_old(&later(9), false), "not yet");
     assert!(written(at).is_old(&later(9), true), "it is the last time");
     assert!(written(old).is_old(&later(9), false));

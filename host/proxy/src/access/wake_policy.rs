@@ -70,7 +70,9 @@ impl WakePolicy {
     /// Enters the gate if it is open.
     pub(crate) fn enter(&self, workload: &Arc<Workload>) -> Option<Visit> {
         match self {
-            Self::LocalResponse(LocalResponse { counts_as_visit: false, .. }) => workload.pass(),
+            Self::LocalResponse(LocalResponse { counts_as_visit: false, .. }) => {
+                workload.enter_untracked()
+            }
             _ => workload.enter(),
         }
     }

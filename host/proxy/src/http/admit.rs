@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use drowse_core::{Cause, Source, Turned, Visit, Workload};
+use drowse_core::{AdmitError, Cause, Trigger, Visit, Workload};
 use drowse_routes::{Entry, Waiting, rules::LocalResponse};
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
@@ -72,7 +72,7 @@ impl Gate<'_> {
             held: self.held,
             waiting,
             deadline: *self.deadline.get_or_insert_with(|| Instant::now() + hold_timeout),
-            cause: &|| Cause::new(Source::Request).because_of(format!("{method} {host}")),
+            cause: &|| Cause::new(Trigger::Request).with_reference(format!("{method} {host}")),
         };
         match self.admission.admit(&visitor).await {
             Ok(visit) => Ok(visit),
@@ -128,15 +128,15 @@ impl Gate<'_> {
                 };
                 self.unavailable(code, detail, snapshot.retry_in().unwrap_or(DEFAULT_RETRY))
             }
-            Refusal::Turned(Turned::Failed(failure, retry)) => {
+            Refusal::Turned(AdmitError::Failed(failure, retry)) => {
                 let detail = format!("{name} could not be woken. {}", explain(&failure));
                 self.unavailable("wake-failed", detail, retry.unwrap_or(DEFAULT_RETRY))
             }
-            Refusal::Turned(Turned::Unwoken(phase)) => {
+            Refusal::Turned(AdmitError::NotWaking(phase)) => {
                 let detail = format!("{name} is {phase} and is not being woken.");
                 self.unavailable("not-ready", detail, DEFAULT_RETRY)
             }
-            Refusal::Turned(Turned::TimedOut(phase)) => {
+            Refusal::Turned(AdmitError::TimedOut(phase)) => {
                 let limit = self.entry.route.hold_timeout;
                 let detail = format!("{name} is still {phase} after {limit:?}.");
                 ProblemDetails::new(StatusCode::GATEWAY_TIMEOUT, detail)

@@ -354,7 +354,7 @@ async fn confirm_end(
     let mut pause = RETRY_PAUSE;
     loop {
         match workload.confirm(instance).await {
-            Confirmation::Over => return Some(true),
+            Confirmation::Closed => return Some(true),
             Confirmation::Confirmed => return Some(false),
             Confirmation::Unanswered if since.elapsed() > CONFIRMATION_LIMIT => return None,
             Confirmation::Unanswered => tokio::time::sleep(pause).await,

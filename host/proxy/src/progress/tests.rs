@@ -162,12 +162,12 @@ fn each_cause_of_a_failed_wake_has_its_own_name_and_reason() {
     let mut reasons = Vec::new();
     for (failure, name) in [
         (unavailable("the engine is down"), "unavailable"),
-        (unavailable("it is exited again").because(Reason::Exited), "exited"),
-        (unavailable("it is exited again").because(Reason::JobFailed), "job_failed"),
-        (unavailable("pool \"small\" is full").because(Reason::PoolFull), "pool_full"),
-        (unavailable("it needs db").because(Reason::NeedFailed), "need_failed"),
-        (unavailable("it was removed").because(Reason::Removed), "removed"),
-        (unavailable("the router is ending").because(Reason::RouterEnding), "router_ending"),
+        (unavailable("it is exited again").with_reason(Reason::Exited), "exited"),
+        (unavailable("it is exited again").with_reason(Reason::JobFailed), "job_failed"),
+        (unavailable("pool \"small\" is full").with_reason(Reason::PoolFull), "pool_full"),
+        (unavailable("it needs db").with_reason(Reason::NeedFailed), "need_failed"),
+        (unavailable("it was removed").with_reason(Reason::Removed), "removed"),
+        (unavailable("the router is ending").with_reason(Reason::RouterEnding), "router_ending"),
         (Failure::new(ErrorCode::Timeout, "too late"), "timeout"),
     ] {
         let failed = Snapshot { failure: Some(Arc::new(failure)), ..snapshot(Phase::Failed, None) };

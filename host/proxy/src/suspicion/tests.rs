@@ -1,14 +1,14 @@
 use std::time::SystemTime;
 
 use drowse_core::{
-    Engine, Ground, MemoryJournal, ProviderName, Target, WorkloadName, WorkloadSpec,
+    Engine, EngineDeps, MemoryJournal, ProviderName, Target, WorkloadName, WorkloadSpec,
 };
 
 use super::*;
 use crate::NetProber;
 
 fn suspicion() -> (Arc<Engine>, Suspicion) {
-    let engine = Engine::new(Ground {
+    let engine = Engine::new(EngineDeps {
         runtime: tokio::runtime::Handle::current(),
         prober: Arc::new(NetProber::new()),
         journal: Arc::new(MemoryJournal::new(1)),

@@ -51,7 +51,7 @@ impl LogTails {
             return lines;
         }
         let lines = timeout(limit, workload.logs(self.lines)).await;
-        match (lines, workload.said()) {
+        match (lines, workload.progress()) {
             (Ok(Ok(mut lines)), report) => {
                 lines.extend(report);
                 self.store(workload.name(), lines)

@@ -14,8 +14,9 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use drowse_core::{
-    Address, Engine, Failure, Ground, MemoryJournal, Observation, Phase, Provider, ProviderEvent,
-    ProviderName, ProviderState, Status, StopOptions, Target, Workload, WorkloadName, WorkloadSpec,
+    Address, Engine, EngineDeps, Failure, MemoryJournal, Observation, Phase, Provider,
+    ProviderEvent, ProviderName, ProviderState, Status, StopOptions, Target, Workload,
+    WorkloadName, WorkloadSpec,
 };
 use drowse_proxy::{
     HttpLimits, ListenerSettings, NetProber, Protocol, Proxy, Running, Tables, WaitingSettings,
@@ -242,7 +243,7 @@ impl Provider for Fake {
         }
     }
 
-    fn said(&self, _: &Target) -> Option<String> {
+    fn progress(&self, _: &Target) -> Option<String> {
         self.said.lock().unwrap().clone()
     }
 
@@ -285,7 +286,7 @@ impl Plan {
     }
 
     pub fn run(self) -> Router {
-        let engine = Engine::new(Ground {
+        let engine = Engine::new(EngineDeps {
             runtime: tokio::runtime::Handle::current(),
             prober: Arc::new(NetProber::new()),
             journal: Arc::new(MemoryJournal::new(100)),

@@ -46,7 +46,7 @@ async fn visitors_of_a_target_that_stays_away_are_told_so_after_three_seconds() 
     world.call("blog").await;
     removed(&world).await;
     let came = Instant::now();
-    let Err(Turned::Failed(failure, _)) = world.visit("blog").await else { panic!("admitted") };
+    let Err(AdmitError::Failed(failure, _)) = world.visit("blog").await else { panic!("admitted") };
     assert_eq!(failure.reason, Some(Reason::Removed));
     assert!(came.elapsed() <= Duration::from_secs(3), "{:?}", came.elapsed());
     let came = Instant::now();

@@ -83,17 +83,17 @@ async fn adopting_holds_what_is_needed_awake_and_runs_no_job() {
 
 /// Two routers, one after the other, on the same platform; and how long there was none.
 async fn restarted(first: &World, away: Duration, change: impl FnOnce(&World)) -> World {
-    let notes = first.engine.lives();
+    let notes = first.engine.instance_records();
     let spec = first.workload("blog").spec().clone();
     let guest = first.platform.with("blog", |guest| guest.clone());
     pass(away).await;
     let second = World::new(vec![spec]);
     second.platform.with("blog", |other| *other = guest);
     change(&second);
-    second.engine.recall(
+    second.engine.restore(
         notes
             .into_iter()
-            .map(|note| LifeNote {
+            .map(|note| InstanceRecord {
                 // The second engine's day begins anew.
                 used: note.used - first.began.elapsed(),
                 ..note
@@ -149,11 +149,11 @@ async fn another_one_under_the_same_name_is_not_the_one_that_was_noted() {
 #[tokio::test(start_paused = true)]
 async fn what_nobody_has_asked_for_is_not_noted() {
     let world = found(Adopt::Keep).await;
-    assert_eq!(world.engine.lives(), []);
+    assert_eq!(world.engine.instance_records(), []);
     world.call("blog").await;
-    assert_eq!(world.engine.lives().len(), 1);
+    assert_eq!(world.engine.instance_records().len(), 1);
     world.phase("blog", Phase::Asleep).await;
-    assert_eq!(world.engine.lives(), []);
+    assert_eq!(world.engine.instance_records(), []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,7 +173,7 @@ async fn a_router_that_ends_during_a_wake_knows_afterwards_that_it_asked_for_it(
     first.looks.hide("blog");
     let visitor = first.visitor("blog");
     first.platform.is_asked("start blog").await;
-    assert_eq!(first.engine.lives().len(), 1, "it may run at any moment");
+    assert_eq!(first.engine.instance_records().len(), 1, "it may run at any moment");
     first.platform.is_asked("started blog").await;
     let second = restarted(&first, Duration::from_secs(10), |_| {}).await;
     assert_eq!(second.phase_of("blog"), Phase::Ready);
@@ -203,10 +203,10 @@ async fn what_was_noted_and_not_found_again_yet_is_still_noted() {
     let unseen = |world: &World| world.platform.with("blog", |guest| guest.status_fails = 1);
     let second = restarted(&first, Duration::ZERO, unseen).await;
     assert_eq!(second.phase_of("blog"), Phase::Asleep, "its provider does not answer");
-    assert_eq!(second.engine.lives().len(), 1);
+    assert_eq!(second.engine.instance_records().len(), 1);
     second.platform.becomes("blog", Status::Stopped);
     pass(Duration::from_secs(5)).await;
-    assert_eq!(second.engine.lives(), [], "it does not run any more");
+    assert_eq!(second.engine.instance_records(), [], "it does not run any more");
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,6 +214,7 @@ async fn one_that_something_needs_counts_as_used_when_it_is_noted() {
     let world = World::new(vec![spec("db"), spec_needing("web", &["db"])]);
     let _visit = world.visit("web").await.expect("admitted");
     pass(IDLE * 5).await;
-    let db = world.engine.lives().into_iter().find(|note| note.workload.as_str() == "db");
+    let db =
+        world.engine.instance_records().into_iter().find(|note| note.workload.as_str() == "db");
     assert_eq!(db.expect("it is awake").used, morning() + world.began.elapsed());
 }

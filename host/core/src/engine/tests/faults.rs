@@ -24,23 +24,22 @@ async fn a_backend_that_died_unnoticed_is_found_out_by_the_visitor_that_cannot_c
     let world = blog();
     let visit = world.visit("blog").await.expect("admitted");
     world.platform.becomes("blog", Status::Stopped);
-    let generation = visit.generation();
+    let instance = visit.instance().clone();
     drop(visit);
-    world.workload("blog").suspect(generation).await;
+    assert_eq!(world.workload("blog").confirm(&instance).await, Confirmation::Closed);
     let visit = world.visit("blog").await.expect("admitted");
-    assert_eq!(visit.generation(), generation.next());
+    assert_eq!(visit.generation(), instance.generation().next());
 }
 
 #[tokio::test(start_paused = true)]
-async fn suspecting_a_life_that_is_over_takes_no_time() {
+async fn confirming_a_closed_instance_takes_no_time() {
     let world = blog();
     let visit = world.visit("blog").await.expect("admitted");
-    let generation = visit.generation();
     world.platform.with("blog", |guest| guest.stop_takes = Duration::from_secs(20));
     world.engine.sleep("blog", operator(), Force::AtOnce).expect("known");
     world.phase("blog", Phase::Stopping).await;
     let asked = Instant::now();
-    world.workload("blog").suspect(generation).await;
+    assert_eq!(world.workload("blog").confirm(visit.instance()).await, Confirmation::Closed);
     assert_eq!(asked.elapsed(), Duration::ZERO);
 }
 
@@ -149,7 +148,8 @@ async fn a_start_that_hangs_is_given_up_and_what_it_began_is_stopped() {
     let (why, _) = world.turned("blog").await;
     assert!(why.contains("the provider has not answered the start"), "{why}");
     world.platform.is_asked("ended blog").await;
-    let start = world.told(Some("blog")).into_iter().find(|entry| entry.kind == Kind::Start);
+    let start =
+        world.told(Some("blog")).into_iter().find(|entry| entry.kind == OperationKind::Start);
     let failure = start.expect("it is in the journal").failure.expect("it failed");
     assert_eq!(failure.code, ErrorCode::Timeout);
 }
@@ -288,16 +288,16 @@ async fn what_somebody_starts_by_hand_after_a_wake_that_failed_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_suspects_something_waits_for_a_look_that_was_asked_for_after_it() {
+async fn a_confirmation_waits_for_a_status_query_that_was_sent_after_it() {
     let world = blog();
     let visit = world.visit("blog").await.expect("admitted");
-    let generation = visit.generation();
+    let instance = visit.instance().clone();
     drop(visit);
     world.platform.with("blog", |guest| guest.status_takes = Duration::from_secs(1));
     world.engine.reconcile();
     moment().await;
     world.platform.becomes("blog", Status::Stopped);
-    world.workload("blog").suspect(generation).await;
+    assert_eq!(world.workload("blog").confirm(&instance).await, Confirmation::Closed);
     assert_eq!(world.phase_of("blog"), Phase::Asleep);
 }
 
@@ -345,9 +345,9 @@ async fn a_provider_is_asked_for_all_that_it_has_a_few_at_a_time() {
     let known = || names.iter().filter(|name| world.phase_of(name) == Phase::Ready).count();
     world.engine.reconcile();
     let asked = Instant::now();
-    world.engine.surveyed(Duration::from_millis(1500)).await;
+    world.engine.resynced(Duration::from_millis(1500)).await;
     assert_eq!(known(), 16);
     assert_eq!(asked.elapsed(), Duration::from_millis(1500), "that was all the time it had");
-    world.engine.surveyed(Duration::from_secs(60)).await;
+    world.engine.resynced(Duration::from_secs(60)).await;
     assert_eq!((known(), asked.elapsed().as_secs()), (40, 3));
 }

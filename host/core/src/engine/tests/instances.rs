@@ -121,9 +121,9 @@ async fn nothing_is_sent_to_an_address_that_another_workload_has_now() {
     world.call("two").await;
     assert_eq!(world.phase_of("one"), Phase::Ready, "its provider has not answered yet");
     assert!(!visit.may_dial());
-    assert_eq!(world.workload("one").confirm(visit.instance()).await, Confirmation::Over);
+    assert_eq!(world.workload("one").confirm(visit.instance()).await, Confirmation::Closed);
     assert!(visit.instance().has_ended());
-    assert_eq!(world.engine.shared.ledger.len(), 1);
+    assert_eq!(world.engine.shared.address_table.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -209,7 +209,7 @@ async fn the_ports_of_the_machine_itself_belong_to_nobody() {
         reached_at(&world, name, &["127.0.0.1"]);
         world.call(name).await;
     }
-    assert_eq!(world.engine.shared.ledger.len(), 0);
+    assert_eq!(world.engine.shared.address_table.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -218,9 +218,9 @@ async fn the_addresses_of_what_sleeps_are_forgotten() {
     for name in ["one", "two"] {
         world.call(name).await;
     }
-    assert_eq!(world.engine.shared.ledger.len(), 2);
+    assert_eq!(world.engine.shared.address_table.len(), 2);
     for name in ["one", "two"] {
         world.phase(name, Phase::Asleep).await;
     }
-    assert_eq!(world.engine.shared.ledger.len(), 0);
+    assert_eq!(world.engine.shared.address_table.len(), 0);
 }

@@ -2,23 +2,23 @@
 
 use super::*;
 
-fn kinds(entries: &[Entry]) -> Vec<(Kind, Source)> {
-    entries.iter().map(|entry| (entry.kind, entry.source)).collect()
+fn kinds(entries: &[Entry]) -> Vec<(OperationKind, Trigger)> {
+    entries.iter().map(|entry| (entry.kind, entry.trigger)).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wake_and_a_sleep_are_told_with_the_calls_made_for_them() {
     let world = World::new(vec![spec("blog")]);
-    let cause = request().because_of("GET /");
+    let cause = request().with_reference("GET /");
     let deadline = Instant::now() + PATIENCE;
     drop(world.workload("blog").admit(deadline, cause).await.expect("admitted"));
     world.phase("blog", Phase::Asleep).await;
     let told = world.told(Some("blog"));
     let expected = [
-        (Kind::Start, Source::Request),
-        (Kind::Wake, Source::Request),
-        (Kind::Stop, Source::Idle),
-        (Kind::Sleep, Source::Idle),
+        (OperationKind::Start, Trigger::Request),
+        (OperationKind::Wake, Trigger::Request),
+        (OperationKind::Stop, Trigger::Idle),
+        (OperationKind::Sleep, Trigger::Idle),
     ];
     assert_eq!(kinds(&told), expected);
     assert_eq!(told[0].correlation, told[1].correlation);
@@ -41,13 +41,14 @@ async fn the_wake_of_what_is_needed_belongs_to_the_story_of_its_dependent() {
     assert_eq!(told.len(), 6);
     assert!(told.iter().all(|entry| entry.correlation == told[0].correlation));
     let wake = |name: &str| {
-        let entry = told.iter().find(|one| one.workload == named(name) && one.kind == Kind::Wake);
+        let entry =
+            told.iter().find(|one| one.workload == named(name) && one.kind == OperationKind::Wake);
         let entry = entry.expect("woken");
-        (entry.source, entry.reference.clone())
+        (entry.trigger, entry.reference.clone())
     };
-    assert_eq!(wake("db"), (Source::Dependency, Some("api".to_owned())));
-    assert_eq!(wake("api"), (Source::Dependency, Some("web".to_owned())));
-    assert_eq!(wake("web"), (Source::Request, None));
+    assert_eq!(wake("db"), (Trigger::Dependency, Some("api".to_owned())));
+    assert_eq!(wake("api"), (Trigger::Dependency, Some("web".to_owned())));
+    assert_eq!(wake("web"), (Trigger::Request, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,9 +60,9 @@ async fn a_failure_is_told_where_it_happened_and_what_is_cleaned_up_belongs_to_i
     moment().await;
     let told = world.told(Some("blog"));
     let expected = [
-        (Kind::Start, Source::Request),
-        (Kind::Wake, Source::Request),
-        (Kind::Stop, Source::Request),
+        (OperationKind::Start, Trigger::Request),
+        (OperationKind::Wake, Trigger::Request),
+        (OperationKind::Stop, Trigger::Request),
     ];
     assert_eq!(kinds(&told), expected);
     assert!(told.iter().all(|entry| entry.correlation == told[0].correlation));
@@ -79,8 +80,9 @@ async fn every_try_to_put_it_to_sleep_is_told_with_who_wanted_it() {
     world.engine.sleep("blog", operator(), Force::Drain).expect("known");
     world.phase("blog", Phase::Asleep).await;
     let told = world.told(Some("blog")).split_off(2);
-    let expected = [Kind::Stop, Kind::Sleep, Kind::Stop, Kind::Sleep];
-    assert_eq!(kinds(&told), expected.map(|kind| (kind, Source::Cli)));
+    let expected =
+        [OperationKind::Stop, OperationKind::Sleep, OperationKind::Stop, OperationKind::Sleep];
+    assert_eq!(kinds(&told), expected.map(|kind| (kind, Trigger::Cli)));
     let failed: Vec<_> = told.iter().map(|entry| entry.failure.is_some()).collect();
     assert_eq!(failed, [true, true, false, false]);
 }
@@ -95,12 +97,12 @@ async fn a_sleep_that_a_visitor_turns_into_a_wake_keeps_the_number_of_its_life()
     let told = world.told(Some("blog"));
     let lives: Vec<_> = told.iter().map(|entry| (entry.kind, entry.generation.0)).collect();
     let expected = [
-        (Kind::Start, 1),
-        (Kind::Wake, 1),
-        (Kind::Stop, 1),
-        (Kind::Sleep, 1),
-        (Kind::Start, 2),
-        (Kind::Wake, 2),
+        (OperationKind::Start, 1),
+        (OperationKind::Wake, 1),
+        (OperationKind::Stop, 1),
+        (OperationKind::Sleep, 1),
+        (OperationKind::Start, 2),
+        (OperationKind::Wake, 2),
     ];
     assert_eq!(lives, expected);
 }
@@ -115,9 +117,9 @@ async fn what_is_found_running_and_what_makes_room_is_told_so() {
     world.call("b").await;
     let told = world.told(Some("a"));
     let expected = [
-        (Kind::Adopt, Source::Reconciler),
-        (Kind::Stop, Source::Pool),
-        (Kind::Sleep, Source::Pool),
+        (OperationKind::Adopt, Trigger::Reconciler),
+        (OperationKind::Stop, Trigger::Pool),
+        (OperationKind::Sleep, Trigger::Pool),
     ];
     assert_eq!(kinds(&told), expected);
     assert_eq!(told[2].reference.as_deref(), Some("b"));
@@ -182,5 +184,5 @@ async fn a_clean_up_that_is_tried_again_is_told_with_who_wanted_the_wake() {
     world.turned("blog").await;
     world.phase("blog", Phase::Asleep).await;
     let last = world.told(Some("blog")).pop().expect("it was put to sleep");
-    assert_eq!((last.kind, last.source), (Kind::Sleep, Source::Request));
+    assert_eq!((last.kind, last.trigger), (OperationKind::Sleep, Trigger::Request));
 }

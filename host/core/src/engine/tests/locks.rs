@@ -15,7 +15,7 @@ struct SlowJournal {
 
 impl Journal for SlowJournal {
     fn record(&self, entry: Entry) {
-        if entry.kind == Kind::Sleep && entry.workload.as_str() == "slow" {
+        if entry.kind == OperationKind::Sleep && entry.workload.as_str() == "slow" {
             lock(&self.begun).send(()).expect("the test waits");
             // The test has ended.
             let _ = lock(&self.end).recv();
@@ -34,7 +34,7 @@ fn a_pool_that_looks_for_room_does_not_block_those_that_ask_for_it() {
     let runtime = runtime.expect("a runtime");
     let (begun, is_slow) = channel();
     let (go_on, end) = channel();
-    let engine = Engine::new(Ground {
+    let engine = Engine::new(EngineDeps {
         runtime: runtime.handle().clone(),
         prober: Looks::new(),
         journal: Arc::new(SlowJournal { begun: Mutex::new(begun), end: Mutex::new(end) }),

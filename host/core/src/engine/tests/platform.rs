@@ -15,13 +15,13 @@ use tokio::{
 use super::super::{Mutex, lock};
 use crate::{
     dial::DialPolicy,
+    names::ProviderName,
     probe::Prober,
     provider::{
         Ability, Address, ErrorCode, Exit, Failure, Health, Observation, Provider, ProviderEvent,
         ProviderState, RecreateOptions, Status, StopOptions, Target, Usage,
     },
     spec::ReadyCheck,
-    words::ProviderName,
 };
 
 /// Everything that lives on one platform.

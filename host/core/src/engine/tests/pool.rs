@@ -84,7 +84,7 @@ async fn one_with_a_visitor_inside_is_never_evicted() {
 async fn who_comes_in_after_it_was_chosen_to_go_keeps_it_awake() {
     let world = crowd(1, 1);
     let visit = world.visit("w0").await.expect("admitted");
-    let evict = || Input::Evict(Arc::new(Cause::new(Source::Pool)));
+    let evict = || Input::Evict(Arc::new(Cause::new(Trigger::Pool)));
     world.workload("w0").apply(evict());
     assert_eq!(world.phase_of("w0"), Phase::Ready);
     drop(visit);
@@ -190,7 +190,7 @@ async fn everybody_in_the_queue_is_told_the_place_whenever_it_changes() {
 
 #[tokio::test(start_paused = true)]
 async fn one_too_many_in_the_queue_is_refused_at_once_with_the_reason() {
-    let small = PoolSpec { queue: 2, ..pool(1) };
+    let small = PoolSpec { max_queued: 2, ..pool(1) };
     let specs = (0..4).map(|n| pooled(spec(&format!("w{n}"))));
     let world = World::with_pools(vec![small], specs.collect());
     let _visit = world.visit("w0").await.expect("admitted");
@@ -205,7 +205,7 @@ async fn one_too_many_in_the_queue_is_refused_at_once_with_the_reason() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_a_place_longer_than_the_pool_allows() {
-    let small = PoolSpec { patience: Duration::from_secs(20), ..pool(1) };
+    let small = PoolSpec { queue_timeout: Duration::from_secs(20), ..pool(1) };
     let specs = vec![pooled(spec("w0")), pooled(spec("w1"))];
     let world = World::with_pools(vec![small], specs);
     let _visit = world.visit("w0").await.expect("admitted");
@@ -290,7 +290,7 @@ fn heavy(memory: u64) -> World {
         membership(&mut spec).memory = Some(gibibytes(2));
         spec
     };
-    let pools = vec![PoolSpec { awake: None, memory: Some(memory), ..pool(0) }];
+    let pools = vec![PoolSpec { max_awake: None, max_memory: Some(memory), ..pool(0) }];
     World::with_pools(pools, vec![spec("a"), spec("b"), spec("c")])
 }
 
@@ -372,7 +372,7 @@ async fn a_job_that_has_ended_keeps_no_place_nor_does_what_only_it_needed() {
 
 #[tokio::test(start_paused = true)]
 async fn an_absurd_amount_of_memory_counts_as_too_much_and_not_as_little() {
-    let pools = vec![PoolSpec { memory: Some(10), ..pool(3) }];
+    let pools = vec![PoolSpec { max_memory: Some(10), ..pool(3) }];
     let heavy = |name: &str| {
         let mut spec = pooled(spec(name));
         membership(&mut spec).memory = Some(4);

@@ -32,8 +32,9 @@ async fn a_visitor_is_served_before_the_queries_that_the_router_makes_by_itself(
     assert!(came.elapsed() < Duration::from_secs(1), "{:?}", came.elapsed());
     // Its own query waits for its turn when a visitor cannot connect.
     let workload = world.workload("w199");
+    let instance = workload.enter().expect("the gate is open").instance().clone();
     world.platform.becomes("w199", Status::Stopped);
-    workload.suspect(Generation(1)).await;
+    assert_eq!(workload.confirm(&instance).await, Confirmation::Closed);
     assert!(came.elapsed() < QUERY + Duration::from_secs(1), "{:?}", came.elapsed());
     assert_eq!(world.phase_of("w199"), Phase::Asleep);
 }

@@ -12,7 +12,7 @@ impl World {
     }
 }
 
-fn kinds(told: &[Entry]) -> Vec<Kind> {
+fn kinds(told: &[Entry]) -> Vec<OperationKind> {
     told.iter().map(|entry| entry.kind).collect()
 }
 
@@ -30,8 +30,11 @@ async fn a_restart_waits_for_who_is_inside_and_wakes_it_for_nobody() {
         })
         .await;
     let told = world.told(Some("blog")).split_off(2);
-    assert_eq!(kinds(&told), [Kind::Stop, Kind::Restart, Kind::Start, Kind::Wake]);
-    assert!(told.iter().all(|entry| entry.source == Source::Cli && entry.failure.is_none()));
+    assert_eq!(
+        kinds(&told),
+        [OperationKind::Stop, OperationKind::Restart, OperationKind::Start, OperationKind::Wake]
+    );
+    assert!(told.iter().all(|entry| entry.trigger == Trigger::Cli && entry.failure.is_none()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,7 +60,15 @@ async fn what_is_made_anew_is_awake_afterwards_if_it_was_and_has_another_identit
         .await;
     assert_eq!(world.platform.asked("refresh blog"), 1);
     let told = world.told(Some("blog")).split_off(2);
-    assert_eq!(kinds(&told), [Kind::Recreate, Kind::Restart, Kind::Start, Kind::Wake]);
+    assert_eq!(
+        kinds(&told),
+        [
+            OperationKind::Recreate,
+            OperationKind::Restart,
+            OperationKind::Start,
+            OperationKind::Wake
+        ]
+    );
     assert_eq!(told[0].native_before.as_deref(), Some("blog-0"));
     assert_eq!(told[0].native_after.as_deref(), Some("blog-1"));
     let correlation = told[0].correlation;
@@ -95,7 +106,15 @@ async fn what_cannot_be_made_anew_serves_on_and_the_journal_says_why() {
     world.renew("blog", REFRESH).expect("known");
     world.call("blog").await;
     let told = world.told(Some("blog")).split_off(2);
-    assert_eq!(kinds(&told), [Kind::Recreate, Kind::Restart, Kind::Start, Kind::Wake]);
+    assert_eq!(
+        kinds(&told),
+        [
+            OperationKind::Recreate,
+            OperationKind::Restart,
+            OperationKind::Start,
+            OperationKind::Wake
+        ]
+    );
     let failure = told[1].failure.as_ref().expect("it failed");
     assert!(failure.message.contains("cannot be fetched"), "{failure}");
     assert_eq!(world.platform.asked("refresh blog"), 1);
@@ -140,7 +159,16 @@ async fn visitors_are_served_while_what_is_newer_is_fetched() {
         .await;
     assert_eq!(world.platform.log()[2..5], ["fetch blog", "fetched blog", "refresh blog"]);
     let told = world.told(Some("blog")).split_off(2);
-    assert_eq!(kinds(&told), [Kind::Fetch, Kind::Recreate, Kind::Restart, Kind::Start, Kind::Wake]);
+    assert_eq!(
+        kinds(&told),
+        [
+            OperationKind::Fetch,
+            OperationKind::Recreate,
+            OperationKind::Restart,
+            OperationKind::Start,
+            OperationKind::Wake
+        ]
+    );
     assert!(told[..3].iter().all(|entry| entry.correlation == told[0].correlation));
 }
 
@@ -154,7 +182,7 @@ async fn what_cannot_be_fetched_is_not_touched() {
     assert_eq!(world.snapshot("blog").generation, Generation(1));
     assert_eq!(world.platform.asked("refresh blog"), 0);
     let told = world.told(Some("blog")).split_off(2);
-    assert_eq!(kinds(&told), [Kind::Fetch]);
+    assert_eq!(kinds(&told), [OperationKind::Fetch]);
     let failure = told[0].failure.as_ref().expect("it failed");
     assert!(failure.message.contains("the registry is down"), "{failure}");
     world.platform.with("blog", |guest| guest.fetch_fails = None);
@@ -200,8 +228,8 @@ async fn who_watches_what_sleeps_sees_it_being_made_anew_after_the_fetch() {
     let workload = world.engine.workload("blog").expect("known");
     let mut watch = workload.watch();
     world.renew("blog", REFRESH).expect("known");
-    assert!(workload.is_fetched_for());
-    while workload.is_fetched_for() {
+    assert!(workload.is_fetching());
+    while workload.is_fetching() {
         watch.changed().await.expect("it is told when that is over");
     }
     // It sleeps or is being made anew; in the end the one follows the other.

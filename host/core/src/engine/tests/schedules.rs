@@ -34,9 +34,9 @@ async fn it_is_awake_in_its_window_though_nobody_comes_and_sleeps_an_idle_time_a
     assert_eq!(world.phase_of("blog"), Phase::Asleep);
     at(&world, HOUR * 24 * 7 + HOUR * 3).await;
     assert_eq!(world.phase_of("blog"), Phase::Ready, "a week later again");
-    let wake = world.told(Some("blog")).into_iter().find(|entry| entry.kind == Kind::Wake);
+    let wake = world.told(Some("blog")).into_iter().find(|entry| entry.kind == OperationKind::Wake);
     let wake = wake.expect("it was woken");
-    assert_eq!(wake.source, Source::Schedule);
+    assert_eq!(wake.trigger, Trigger::Schedule);
     assert_eq!(wake.reference.as_deref(), Some("fri 08:00-18:00 UTC"));
 }
 
@@ -59,8 +59,8 @@ async fn what_dies_in_its_window_is_woken_again() {
         (Phase::Ready, Generation(2))
     );
     let told = world.told(Some("blog"));
-    let wakes: Vec<_> = told.iter().filter(|entry| entry.kind == Kind::Wake).collect();
-    assert!(wakes.iter().all(|wake| wake.source == Source::Schedule), "{wakes:?}");
+    let wakes: Vec<_> = told.iter().filter(|entry| entry.kind == OperationKind::Wake).collect();
+    assert!(wakes.iter().all(|wake| wake.trigger == Trigger::Schedule), "{wakes:?}");
     assert_eq!(wakes[1].reference.as_deref(), Some("fri 05:00-18:00 UTC"));
 }
 
@@ -95,8 +95,8 @@ async fn an_alarm_wakes_it_before_anybody_comes_and_it_sleeps_when_nobody_does()
     assert_eq!(world.phase_of("blog"), Phase::Ready);
     at(&world, HOUR + HOUR / 2 + IDLE + Duration::from_secs(2)).await;
     assert_eq!(world.phase_of("blog"), Phase::Asleep);
-    let wake = world.told(Some("blog")).into_iter().find(|entry| entry.kind == Kind::Wake);
-    assert_eq!(wake.expect("it was woken").source, Source::Schedule);
+    let wake = world.told(Some("blog")).into_iter().find(|entry| entry.kind == OperationKind::Wake);
+    assert_eq!(wake.expect("it was woken").trigger, Trigger::Schedule);
     at(&world, HOUR * 24 * 7).await;
     assert_eq!(world.platform.asked("start blog"), 1, "once a week");
 }

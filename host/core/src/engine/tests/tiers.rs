@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     provider::Status,
-    spec::{Deeper, SleepMethod, SleepPlan},
+    spec::{DeepSleep, SleepMethod, SleepPlan},
     step::Stage,
 };
 
@@ -11,8 +11,8 @@ const DEEPER: Duration = Duration::from_secs(600);
 
 fn tiered(spec: WorkloadSpec) -> WorkloadSpec {
     let plan = |method| SleepPlan { method, ..SleepPlan::default() };
-    let deeper = Deeper { after: DEEPER, plan: plan(SleepMethod::Stop) };
-    WorkloadSpec { sleep: plan(SleepMethod::Pause), deeper: Some(deeper), ..spec }
+    let deep_sleep = DeepSleep { after: DEEPER, plan: plan(SleepMethod::Stop) };
+    WorkloadSpec { sleep: plan(SleepMethod::Pause), deep_sleep: Some(deep_sleep), ..spec }
 }
 
 fn blog() -> World {
@@ -31,7 +31,10 @@ async fn it_is_paused_first_and_stopped_when_nobody_has_come_for_long() {
     assert_eq!(asleep.elapsed(), DEEPER);
     world.phase("blog", Phase::Asleep).await;
     assert!(!world.workload("blog").status().light);
-    assert_eq!((world.count("blog", Kind::Pause), world.count("blog", Kind::Stop)), (1, 1));
+    assert_eq!(
+        (world.count("blog", OperationKind::Pause), world.count("blog", OperationKind::Stop)),
+        (1, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -40,9 +43,9 @@ async fn a_visitor_wakes_it_from_either_sleep() {
     world.call("blog").await;
     world.phase("blog", Phase::Asleep).await;
     world.call("blog").await;
-    assert_eq!(world.count("blog", Kind::Stop), 0);
+    assert_eq!(world.count("blog", OperationKind::Stop), 0);
     pass(DEEPER * 2).await;
-    assert_eq!(world.count("blog", Kind::Stop), 1);
+    assert_eq!(world.count("blog", OperationKind::Stop), 1);
     world.call("blog").await;
     assert_eq!(world.snapshot("blog").generation, Generation(3));
 }
@@ -76,7 +79,7 @@ async fn one_that_could_not_be_woken_from_the_light_sleep_still_becomes_deep() {
 
 #[tokio::test(start_paused = true)]
 async fn what_hangs_in_a_wake_is_not_kept_in_memory_to_hang_again() {
-    let only_paused = WorkloadSpec { deeper: None, ..tiered(spec("blog")) };
+    let only_paused = WorkloadSpec { deep_sleep: None, ..tiered(spec("blog")) };
     for spec in [tiered(spec("blog")), only_paused] {
         let world = World::new(vec![spec]);
         world.looks.hide("blog");
@@ -93,7 +96,7 @@ async fn what_hangs_in_a_wake_is_not_kept_in_memory_to_hang_again() {
 #[tokio::test(start_paused = true)]
 async fn a_pause_of_what_does_not_run_any_more_ends_well() {
     let db = spec("db");
-    let web = WorkloadSpec { deeper: None, ..tiered(pooled(spec_needing("web", &["db"]))) };
+    let web = WorkloadSpec { deep_sleep: None, ..tiered(pooled(spec_needing("web", &["db"]))) };
     let world = World::with_pools(vec![pool(1)], vec![db, web]);
     world.call("web").await;
     // It ends, and nothing tells of it: the last regular look was before.
@@ -110,7 +113,7 @@ async fn a_pause_of_what_does_not_run_any_more_ends_well() {
 
 #[tokio::test(start_paused = true)]
 async fn one_whose_start_hangs_is_put_to_sleep_though_it_cannot_be_paused() {
-    let web = WorkloadSpec { deeper: None, ..tiered(spec_needing("web", &["db"])) };
+    let web = WorkloadSpec { deep_sleep: None, ..tiered(spec_needing("web", &["db"])) };
     let world = World::new(vec![spec("db"), web]);
     world.platform.with("web", |guest| guest.start_takes = Duration::from_secs(100_000));
     world.turned("web").await;
@@ -127,7 +130,7 @@ async fn one_whose_start_hangs_is_put_to_sleep_though_it_cannot_be_paused() {
 async fn what_sleeps_lightly_when_the_router_begins_becomes_deep_and_uses_memory() {
     let mut heavy = tiered(pooled(spec("blog")));
     membership(&mut heavy).memory = Some(2);
-    let world = World::with_pools(vec![PoolSpec { memory: Some(4), ..pool(1) }], vec![heavy]);
+    let world = World::with_pools(vec![PoolSpec { max_memory: Some(4), ..pool(1) }], vec![heavy]);
     world.platform.becomes("blog", Status::Paused);
     let found = Instant::now();
     world.platform.sync().await;
@@ -158,7 +161,7 @@ async fn a_pinned_light_sleeper_is_not_put_into_the_deep_sleep_for_another_one()
         (membership(&mut spec).memory, membership(&mut spec).pinned) = (Some(2), pinned);
         spec
     };
-    let pools = vec![PoolSpec { memory: Some(5), ..pool(3) }];
+    let pools = vec![PoolSpec { max_memory: Some(5), ..pool(3) }];
     let world =
         World::with_pools(pools, vec![heavy("pinned", true), heavy("a", false), heavy("b", false)]);
     for name in ["pinned", "a"] {
@@ -176,7 +179,7 @@ async fn a_light_sleeper_gives_its_place_back_and_is_deepened_for_its_memory() {
         membership(&mut spec).memory = Some(2);
         spec
     };
-    let pools = vec![PoolSpec { memory: Some(4), ..pool(1) }];
+    let pools = vec![PoolSpec { max_memory: Some(4), ..pool(1) }];
     let world = World::with_pools(pools, vec![heavy("a"), heavy("b"), heavy("c")]);
     world.call("a").await;
     world.phase("a", Phase::Asleep).await;
@@ -202,5 +205,5 @@ async fn an_operator_puts_a_light_sleeper_to_the_deep_sleep_at_once() {
     world.phase("blog", Phase::Asleep).await;
     let told = world.told(Some("blog"));
     let last = told.last().expect("two sleeps");
-    assert_eq!((last.kind, last.source), (Kind::Sleep, Source::Cli));
+    assert_eq!((last.kind, last.trigger), (OperationKind::Sleep, Trigger::Cli));
 }

@@ -53,7 +53,7 @@ async fn who_joins_waits_for_the_wakes_of_others_and_causes_none() {
         tokio::spawn(async move { workload.join(Instant::now() + PATIENCE).await })
     };
     let turned = join().await.expect("visitor");
-    assert!(matches!(turned, Err(Turned::Unwoken(Phase::Asleep))), "{turned:?}");
+    assert!(matches!(turned, Err(AdmitError::NotWaking(Phase::Asleep))), "{turned:?}");
     assert_eq!(world.platform.asked("start blog"), 0);
 
     // The wake that it waits for ends in the next sleep.
@@ -66,7 +66,7 @@ async fn who_joins_waits_for_the_wakes_of_others_and_causes_none() {
     moment().await;
     world.engine.sleep("blog", operator(), Force::Drain).expect("known");
     let turned = joined.await.expect("visitor");
-    assert!(matches!(turned, Err(Turned::Unwoken(_))), "{turned:?}");
+    assert!(matches!(turned, Err(AdmitError::NotWaking(_))), "{turned:?}");
     world.phase("blog", Phase::Asleep).await;
     assert_eq!(world.platform.asked("start blog"), 1);
     world.looks.show("blog");
@@ -90,7 +90,7 @@ async fn a_wake_goes_on_when_its_only_visitor_leaves() {
     world.looks.hide("blog");
     let deadline = Instant::now() + Duration::from_millis(300);
     let visitor = world.workload("blog").admit(deadline, request()).await;
-    assert!(matches!(visitor, Err(Turned::TimedOut(Phase::Waking))), "{visitor:?}");
+    assert!(matches!(visitor, Err(AdmitError::TimedOut(Phase::Waking))), "{visitor:?}");
     world.looks.show("blog");
     world.phase("blog", Phase::Ready).await;
 }
@@ -202,7 +202,7 @@ async fn a_visit_that_does_not_count_holds_it_awake_only_while_it_lasts() {
     world.call("blog").await;
     let left = Instant::now();
     pass(IDLE - Duration::from_secs(10)).await;
-    let inside = world.workload("blog").pass().expect("the gate is open");
+    let inside = world.workload("blog").enter_untracked().expect("the gate is open");
     pass(Duration::from_secs(60)).await;
     assert_eq!(world.phase_of("blog"), Phase::Ready, "somebody is inside");
     let went = Instant::now();
@@ -219,7 +219,7 @@ async fn visits_that_do_not_count_do_not_put_off_the_sleep() {
     world.call("blog").await;
     let left = Instant::now();
     while world.phase_of("blog") == Phase::Ready {
-        drop(world.workload("blog").pass());
+        drop(world.workload("blog").enter_untracked());
         pass(Duration::from_millis(500)).await;
     }
     assert!(left.elapsed() < IDLE + Duration::from_secs(2), "{:?}", left.elapsed());
@@ -230,7 +230,7 @@ async fn a_visit_counts_until_its_end_though_one_that_does_not_count_outlasts_it
     let world = blog();
     let visit = world.visit("blog").await.expect("admitted");
     pass(IDLE * 2).await;
-    let other = world.workload("blog").pass().expect("the gate is open");
+    let other = world.workload("blog").enter_untracked().expect("the gate is open");
     let left = Instant::now();
     drop(visit);
     moment().await;
@@ -285,7 +285,7 @@ async fn every_visitor_ends_when_its_own_patience_does() {
     let asked = Instant::now();
     let deadline = asked + Duration::from_secs(7);
     let turned = world.workload("blog").admit(deadline, request()).await;
-    assert!(matches!(turned, Err(Turned::TimedOut(Phase::Waking))), "{turned:?}");
+    assert!(matches!(turned, Err(AdmitError::TimedOut(Phase::Waking))), "{turned:?}");
     assert_eq!(asked.elapsed(), Duration::from_secs(7));
     assert_eq!(world.workload("blog").waiting(), 0);
 }

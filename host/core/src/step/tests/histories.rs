@@ -472,8 +472,8 @@ fn a_retried_sleep_keeps_its_cause() {
         step(&world.policy, world.state.clone(), Input::Timer(ticket), world.now)
     };
     let begin = effects.iter().find_map(|effect| match effect {
-        Effect::BeginRecord(Kind::Sleep, cause) => Some(cause.source),
+        Effect::BeginRecord(OperationKind::Sleep, cause) => Some(cause.trigger),
         _ => None,
     });
-    assert_eq!(begin, Some(Source::Cli));
+    assert_eq!(begin, Some(Trigger::Cli));
 }

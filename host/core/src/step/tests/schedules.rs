@@ -10,24 +10,24 @@ fn in_window() -> World {
     world
 }
 
-/// Source of the wake that this input leads to.
-fn wake_cause(world: &World, input: Input) -> Option<Source> {
+/// Trigger of the wake that this input leads to.
+fn wake_cause(world: &World, input: Input) -> Option<Trigger> {
     let (_, effects) = step(&world.policy, world.state.clone(), input, world.now);
     effects.iter().find_map(|effect| match effect {
-        Effect::BeginRecord(Kind::Wake, cause) => Some(cause.source),
+        Effect::BeginRecord(OperationKind::Wake, cause) => Some(cause.trigger),
         _ => None,
     })
 }
 
 #[test]
 fn an_instance_that_exits_within_its_window_is_woken_by_the_schedule() {
-    for (dependents, source) in [(0, Source::Schedule), (1, Source::Dependency)] {
+    for (dependents, trigger) in [(0, Trigger::Schedule), (1, Trigger::Dependency)] {
         let mut world = in_window();
         (0..dependents).for_each(|_| world.happen(Event::Hold));
         world.happen(Event::Reported(Status::Stopped, 1));
         let (ticket, _) = world.query.expect("a query in flight");
         let exited = Input::StatusResult(ticket, Ok(observation(Status::Stopped, 1)));
-        assert_eq!(wake_cause(&world, exited), Some(source));
+        assert_eq!(wake_cause(&world, exited), Some(trigger));
     }
 }
 

@@ -1,12 +1,13 @@
 //! Tests of the list of operations.
 
 use drowse_core::{
-    Correlation, ErrorCode, Failure, Generation, Kind, ProviderName, Reason, Source, WorkloadName,
+    Correlation, ErrorCode, Failure, Generation, OperationKind, ProviderName, Reason, Trigger,
+    WorkloadName,
 };
 
 use super::*;
 
-fn entry(kind: Kind, failure: Option<Failure>) -> Entry {
+fn entry(kind: OperationKind, failure: Option<Failure>) -> Entry {
     let began = SystemTime::UNIX_EPOCH;
     Entry {
         correlation: Correlation::random(),
@@ -14,7 +15,7 @@ fn entry(kind: Kind, failure: Option<Failure>) -> Entry {
         generation: Generation(1),
         provider: ProviderName::parse("docker").expect("a name"),
         kind,
-        source: Source::Request,
+        trigger: Trigger::Request,
         reference: Some("GET blog.example.org/".into()),
         native_before: None,
         native_after: None,
@@ -28,7 +29,7 @@ fn entry(kind: Kind, failure: Option<Failure>) -> Entry {
 #[test]
 fn an_operation_shows_its_trigger_and_duration() {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(61);
-    let text = text(&[entry(Kind::Wake, None)], now, &Output::plain());
+    let text = text(&[entry(OperationKind::Wake, None)], now, &Output::plain());
     let line = text.lines().nth(1).expect("a row");
     for part in ["59s ago", "blog", "wake", "request: GET blog.example.org/", "1234ms", "done"] {
         assert!(line.contains(part), "{part}: {line}");
@@ -39,7 +40,10 @@ fn an_operation_shows_its_trigger_and_duration() {
 fn a_failed_operation_shows_its_code_and_below_its_error() {
     let failure = Failure::new(ErrorCode::Timeout, "it was not ready within 3m");
     let text = text(
-        &[entry(Kind::Wake, Some(failure.clone())), entry(Kind::Start, Some(failure))],
+        &[
+            entry(OperationKind::Wake, Some(failure.clone())),
+            entry(OperationKind::Start, Some(failure)),
+        ],
         SystemTime::UNIX_EPOCH,
         &Output::plain(),
     );
@@ -50,8 +54,8 @@ fn a_failed_operation_shows_its_code_and_below_its_error() {
 #[test]
 fn an_error_below_the_table_has_its_time_and_correlation() {
     let failure = Failure::new(ErrorCode::Unavailable, "it was started and is exited again")
-        .because(Reason::Exited);
-    let entry = entry(Kind::Wake, Some(failure));
+        .with_reason(Reason::Exited);
+    let entry = entry(OperationKind::Wake, Some(failure));
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(61);
     let text = text(std::slice::from_ref(&entry), now, &Output::plain());
     let row = text.lines().nth(1).expect("a row");

@@ -16,11 +16,11 @@ fn workload(name: &str, phase: Phase) -> WorkloadStatus {
         light: false,
         generation: Generation(1),
         stage: None,
-        said: None,
+        progress: None,
         visits: 0,
         waiting: 0,
         held: 0,
-        unasked: false,
+        unrequested: false,
         needs: Vec::new(),
         pool: None,
         phase_seconds: 61.0,
@@ -68,19 +68,19 @@ fn router() -> RouterStatus {
             },
             WorkloadStatus { held: 2, ..workload("db", Phase::Ready) },
             WorkloadStatus { held: 1, ..workload("office", Phase::Ready) },
-            WorkloadStatus { unasked: true, ..workload("byhand", Phase::Ready) },
+            WorkloadStatus { unrequested: true, ..workload("byhand", Phase::Ready) },
             WorkloadStatus {
                 stage: Some("waits for a slot in its pool, 2 of 3".to_owned()),
                 needs: vec![WorkloadName::parse("db").unwrap()],
                 ..workload("game", Phase::Waking)
             },
             WorkloadStatus {
-                said: Some("pulling: 2 of 3".to_owned()),
+                progress: Some("pulling: 2 of 3".to_owned()),
                 ..workload("newer", Phase::Ready)
             },
             WorkloadStatus {
                 stage: Some("starting".to_owned()),
-                said: Some("pulling: 1 of 3".to_owned()),
+                progress: Some("pulling: 1 of 3".to_owned()),
                 ..workload("new", Phase::Waking)
             },
             WorkloadStatus { light: true, ..workload("shop", Phase::Asleep) },

@@ -10,10 +10,10 @@ use tokio::{
 
 use super::Workload;
 use crate::{
+    names::Generation,
     provider::{ErrorCode, Exit, Failure, Health, Observation},
     spec::{ReadyCheck, Veto},
     step::{Input, Priority},
-    words::Generation,
 };
 
 /// How the pauses between probes grow.
@@ -60,7 +60,7 @@ impl Workload {
         let (began, mut pause, mut last) = (Instant::now(), pace.hasty, String::new());
         let mut doubt = FIRST_DOUBT;
         loop {
-            match self.look_once(&self.spec.ready, life).await {
+            match self.check_once(&self.spec.ready, life).await {
                 Ok(()) => return,
                 Err(seen) if seen != last => {
                     tracing::debug!(workload = %self.spec.name, %generation, seen, "not ready");
@@ -83,7 +83,7 @@ impl Workload {
         }
     }
 
-    async fn look_once(
+    async fn check_once(
         self: &Arc<Self>,
         check: &ReadyCheck,
         life: &Observation,
@@ -177,7 +177,7 @@ impl Workload {
                 }
             }
             Veto::Busy(check) => {
-                let look = self.look_once(check, instance.observation());
+                let look = self.check_once(check, instance.observation());
                 let busy = matches!(timeout(QUESTION, look).await, Ok(Ok(())));
                 busy.then(|| "it says that it is busy".to_owned())
             }

@@ -4,8 +4,8 @@ use std::{cmp::Reverse, sync::atomic::Ordering, time::Duration};
 
 use super::Workload;
 use crate::{
+    names::Phase,
     step::{Force, State},
-    words::Phase,
 };
 
 impl Workload {
@@ -25,14 +25,14 @@ impl Workload {
     /// It may be put to sleep for another one after this: when it has been ready for so long,
     /// if nobody needs it or is inside, and nobody is about to enter. One that runs although
     /// nobody has asked for it has its idle time first: somebody has just started it.
-    pub(super) fn may_go_in(&self, state: &State, stay: Duration) -> Option<Duration> {
+    pub(super) fn evictable_in(&self, state: &State, stay: Duration) -> Option<Duration> {
         let used =
             state.is_kept_awake(Force::Drain) || self.gate.visits() > 0 || self.waiting() > 0;
         if state.phase() != Phase::Ready || self.is_pinned() || used {
             return None;
         }
-        let fresh = match self.is_unasked() {
-            true => self.idle().unwrap_or_default().saturating_sub(self.quiet()),
+        let fresh = match self.is_unrequested() {
+            true => self.idle().unwrap_or_default().saturating_sub(self.idle_for()),
             false => Duration::ZERO,
         };
         let since = self.shared.now().saturating_sub(state.since());
@@ -40,7 +40,7 @@ impl Workload {
     }
 
     /// It sleeps lightly, and may be put into the deep sleep for another one.
-    pub(super) fn may_go_deeper(&self, state: &State) -> bool {
+    pub(super) fn can_sleep_deeper(&self, state: &State) -> bool {
         state.sleeps_lightly() && !state.is_kept_awake(Force::Drain) && !self.is_pinned()
     }
 
@@ -51,6 +51,6 @@ impl Workload {
     /// Who goes first when room is needed: the smallest. Priority, then how long it is idle.
     pub(super) fn rank(&self) -> (i32, Reverse<Duration>) {
         let priority = self.membership().map_or(0, |membership| membership.priority);
-        (priority, Reverse(self.quiet()))
+        (priority, Reverse(self.idle_for()))
     }
 }

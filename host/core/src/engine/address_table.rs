@@ -15,8 +15,8 @@ use std::{
 
 use super::{Workload, lock};
 use crate::{
+    names::{ProviderName, WorkloadName},
     provider::{Address, Observation, Status},
-    words::{ProviderName, WorkloadName},
 };
 
 /// Addresses of one workload that are kept; a target with more is reached by the first ones.
@@ -24,7 +24,7 @@ const ADDRESSES: usize = 64;
 
 /// The addresses of the targets that run, for every provider.
 #[derive(Default)]
-pub(super) struct Ledger(Mutex<BTreeMap<ProviderName, Holders>>);
+pub(super) struct AddressTable(Mutex<BTreeMap<ProviderName, Holders>>);
 
 /// The addresses of one provider's targets.
 #[derive(Default)]
@@ -36,28 +36,32 @@ struct Holders {
 /// Where a target is reached; on every port of the host when there is none.
 type Socket = (String, Option<u16>);
 
-// === impl Ledger ===
+// === impl AddressTable ===
 
-impl Ledger {
+impl AddressTable {
     /// The provider has answered that the workload has these addresses and no others. Returns the
     /// workloads that were seen at one of them before.
     pub(super) fn claim(&self, workload: &Workload, seen: &Observation) -> Vec<Arc<Workload>> {
         let sockets = sockets(seen);
-        let mut ledger = lock(&self.0);
+        let mut address_table = lock(&self.0);
         let provider = &workload.spec().provider;
-        match ledger.get_mut(provider) {
+        match address_table.get_mut(provider) {
             Some(holders) => holders.claim(workload, sockets),
             None if sockets.is_empty() => Vec::new(),
-            None => ledger.entry(provider.clone()).or_default().claim(workload, sockets),
+            None => address_table.entry(provider.clone()).or_default().claim(workload, sockets),
         }
     }
 
     /// The provider hints that the workload has these addresses. Returns the workloads that were
     /// seen at one of them before.
-    pub(super) fn rivals(&self, workload: &Workload, seen: &Observation) -> Vec<Arc<Workload>> {
+    pub(super) fn other_holders(
+        &self,
+        workload: &Workload,
+        seen: &Observation,
+    ) -> Vec<Arc<Workload>> {
         let sockets = sockets(seen);
-        let ledger = lock(&self.0);
-        ledger.get(&workload.spec().provider).map_or_else(Vec::new, |holders| {
+        let address_table = lock(&self.0);
+        address_table.get(&workload.spec().provider).map_or_else(Vec::new, |holders| {
             let own = holders.own(workload);
             let new = sockets.iter().filter(|socket| !own.contains(socket));
             holders.others(workload, new)
@@ -66,7 +70,7 @@ impl Ledger {
 }
 
 #[cfg(test)]
-impl Ledger {
+impl AddressTable {
     /// How many addresses are known.
     pub(super) fn len(&self) -> usize {
         lock(&self.0).values().map(|holders| holders.by_address.len()).sum()

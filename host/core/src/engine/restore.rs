@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Engine, Workload};
 use crate::{
+    names::{Phase, WorkloadName},
     provider::{Observation, Status},
-    words::{Phase, WorkloadName},
 };
 
 /// After a restart even one whose idle time is over stays so long: visitors could not come while
@@ -16,7 +16,7 @@ const WELCOME: Duration = Duration::from_secs(10);
 
 /// A life that somebody here asked for, and when it was used last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LifeNote {
+pub struct InstanceRecord {
     /// Which workload.
     pub workload: WorkloadName,
     /// The platform's identity of this incarnation; whatever runs is meant when absent.
@@ -35,18 +35,18 @@ const STARTED: &str = "started-at";
 
 impl Engine {
     /// Notes on the lives that somebody asked for and that go on, or may: on what is ready, on
-    /// what is being woken or put to sleep, and on what was recalled and not found again so far.
-    pub fn lives(&self) -> Vec<LifeNote> {
+    /// what is being woken or put to sleep, and on what was restored and not found again so far.
+    pub fn instance_records(&self) -> Vec<InstanceRecord> {
         let now = (self.shared.clock)();
         self.workloads().iter().filter_map(|workload| workload.note(now)).collect()
     }
 
     /// Recalls notes of an earlier router, before there is any provider: such a life goes on with
     /// the idle time that it had left, although nobody here started it.
-    pub fn recall(&self, notes: Vec<LifeNote>) {
+    pub fn restore(&self, notes: Vec<InstanceRecord>) {
         for note in notes {
             if let Some(workload) = self.workload(note.workload.as_str()) {
-                *super::lock(&workload.recalled) = Some(note);
+                *super::lock(&workload.restored) = Some(note);
             }
         }
     }
@@ -55,21 +55,21 @@ impl Engine {
 // === impl Workload ===
 
 impl Workload {
-    fn note(&self, now: SystemTime) -> Option<LifeNote> {
-        let recalled = || super::lock(&self.recalled).clone();
+    fn note(&self, now: SystemTime) -> Option<InstanceRecord> {
+        let restored = || super::lock(&self.restored).clone();
         let state = self.state();
         let ready = match state.phase() {
-            Phase::Ready if self.is_unasked() => return None,
+            Phase::Ready if self.is_unrequested() => return None,
             Phase::Ready => true,
             // It is to end.
             Phase::Draining | Phase::Stopping => false,
             Phase::Waking | Phase::Failed if state.is_owned() => false,
-            _ => return recalled(),
+            _ => return restored(),
         };
-        let used = !ready || self.users() > 0 || state.needed_by() > 0;
-        let quiet = if used { Duration::ZERO } else { self.quiet() };
+        let used = !ready || self.tracked_visits() > 0 || state.needed_by() > 0;
+        let quiet = if used { Duration::ZERO } else { self.idle_for() };
         let life = state.observation();
-        Some(LifeNote {
+        Some(InstanceRecord {
             workload: self.name().clone(),
             native_id: life.and_then(|life| life.native_id.clone()),
             started: life.and_then(|life| life.attributes.get(STARTED).cloned()),
@@ -78,30 +78,30 @@ impl Workload {
     }
 
     /// This is a life that we noted.
-    pub(super) fn recalls(&self, observation: &Observation) -> bool {
-        let note = super::lock(&self.recalled);
+    pub(super) fn is_restored(&self, observation: &Observation) -> bool {
+        let note = super::lock(&self.restored);
         note.as_ref().is_some_and(|note| note.is_of(observation))
     }
 
     /// What was noted has ended if the provider says that it does not run.
-    pub(super) fn forget_note_if_gone(&self, observation: &Observation) {
+    pub(super) fn forget_record_if_gone(&self, observation: &Observation) {
         if matches!(observation.status, Status::Stopped | Status::Failed | Status::Missing) {
-            super::lock(&self.recalled).take();
+            super::lock(&self.restored).take();
         }
     }
 
     /// How long this life had not been used when it was found, if it is one that we noted.
-    pub(super) fn recalled_quiet(&self, observation: &Observation) -> Option<Duration> {
-        let note = super::lock(&self.recalled).take().filter(|note| note.is_of(observation))?;
+    pub(super) fn restored_idle_time(&self, observation: &Observation) -> Option<Duration> {
+        let note = super::lock(&self.restored).take().filter(|note| note.is_of(observation))?;
         let quiet = (self.shared.clock)().duration_since(note.used).unwrap_or_default();
         let idle = self.idle()?;
         Some(quiet.min(idle.saturating_sub(WELCOME.min(idle))))
     }
 }
 
-// === impl LifeNote ===
+// === impl InstanceRecord ===
 
-impl LifeNote {
+impl InstanceRecord {
     /// The same incarnation, not started again since.
     fn is_of(&self, seen: &Observation) -> bool {
         let same = |noted: &Option<String>, seen: Option<&String>| {

@@ -10,20 +10,20 @@ use tokio::time::Instant;
 
 use super::Workload;
 use crate::{
-    journal::{Cause, Correlation, Entry, Kind},
+    journal::{Cause, Correlation, Entry, OperationKind},
+    names::Generation,
     provider::{ErrorCode, Failure, Observation},
-    words::Generation,
 };
 
 /// So many wakes tell how long the next one takes.
 const REMEMBERED: usize = 9;
 
 /// An operation that has begun.
-pub(super) struct Story {
+pub(super) struct OperationRecord {
     pub(super) correlation: Correlation,
     pub(super) cause: Cause,
     generation: Generation,
-    kind: Kind,
+    kind: OperationKind,
     /// The platform's identity of the target when it began.
     before: Option<String>,
     began: SystemTime,
@@ -32,8 +32,8 @@ pub(super) struct Story {
 
 /// A provider call that is told to the journal however it ends, even if nobody waits for its
 /// answer any more.
-pub(super) struct Chapter {
-    story: Story,
+pub(super) struct CallRecord {
+    story: OperationRecord,
     workload: Arc<Workload>,
     ended: bool,
 }
@@ -42,11 +42,11 @@ pub(super) struct Chapter {
 #[derive(Default)]
 pub(super) struct Wakes(VecDeque<Duration>);
 
-// === impl Story ===
+// === impl OperationRecord ===
 
-impl Story {
+impl OperationRecord {
     pub(super) fn begin(
-        kind: Kind,
+        kind: OperationKind,
         cause: &Arc<Cause>,
         generation: Generation,
         workload: &Workload,
@@ -54,7 +54,7 @@ impl Story {
         let correlation = cause.correlation.unwrap_or_else(Correlation::random);
         Self {
             correlation,
-            cause: (**cause).clone().within(correlation),
+            cause: (**cause).clone().with_correlation(correlation),
             generation,
             kind,
             before: workload.native_id(),
@@ -64,7 +64,7 @@ impl Story {
     }
 
     /// A provider call within this story.
-    pub(super) fn chapter(&self, kind: Kind, workload: &Arc<Workload>) -> Chapter {
+    pub(super) fn chapter(&self, kind: OperationKind, workload: &Arc<Workload>) -> CallRecord {
         let story = Self {
             correlation: self.correlation,
             cause: self.cause.clone(),
@@ -74,7 +74,7 @@ impl Story {
             began: (workload.shared.clock)(),
             clock: Instant::now(),
         };
-        Chapter { story, workload: workload.clone(), ended: false }
+        CallRecord { story, workload: workload.clone(), ended: false }
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -82,12 +82,12 @@ impl Story {
     }
 }
 
-// === impl Chapter ===
+// === impl CallRecord ===
 
-impl Chapter {
+impl CallRecord {
     /// A provider call that is no part of what the workload does at the moment.
-    pub(super) fn alone(kind: Kind, cause: &Arc<Cause>, workload: &Arc<Workload>) -> Self {
-        let story = Story::begin(kind, cause, workload.snapshot().generation, workload);
+    pub(super) fn alone(kind: OperationKind, cause: &Arc<Cause>, workload: &Arc<Workload>) -> Self {
+        let story = OperationRecord::begin(kind, cause, workload.snapshot().generation, workload);
         Self { story, workload: workload.clone(), ended: false }
     }
 
@@ -112,7 +112,7 @@ impl Chapter {
     }
 }
 
-impl Drop for Chapter {
+impl Drop for CallRecord {
     fn drop(&mut self) {
         if !self.ended {
             let why = "it was given up before the provider had answered";
@@ -125,8 +125,8 @@ impl Drop for Chapter {
 // === impl Wakes ===
 
 impl Wakes {
-    pub(super) fn learn(&mut self, story: &Story, well: bool) {
-        if story.kind == Kind::Wake && well {
+    pub(super) fn learn(&mut self, story: &OperationRecord, well: bool) {
+        if story.kind == OperationKind::Wake && well {
             self.0.truncate(REMEMBERED - 1);
             self.0.push_front(story.elapsed());
         }
@@ -151,7 +151,7 @@ impl Workload {
     /// The journal takes it: it has ended, and this was seen of it.
     pub(super) fn record(
         &self,
-        story: &Story,
+        story: &OperationRecord,
         seen: Option<&Observation>,
         failure: Option<Failure>,
     ) {
@@ -162,7 +162,7 @@ impl Workload {
             generation: story.generation,
             provider: self.spec().provider.clone(),
             kind: story.kind,
-            source: story.cause.source,
+            trigger: story.cause.trigger,
             reference: story.cause.reference.clone(),
             native_before: story.before.clone(),
             native_after: seen.and_then(|seen| seen.native_id.clone()),
