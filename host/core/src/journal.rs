@@ -1,4 +1,4 @@
-//! What was done to workloads, why, and how it ended.
+//! The journal of operations on workloads, with their triggers and outcomes.
 
 mod rfc3339;
 
@@ -17,52 +17,52 @@ use crate::{
     provider::Failure,
 };
 
-/// Takes one entry for every operation when it has ended.
+/// Records one entry for every operation when it has ended.
 ///
-/// Best effort: recording must not block, and what goes wrong in it must not touch the operation.
+/// Best effort: recording must not block, and a failure to record must not affect the operation.
 pub trait Journal: Send + Sync + 'static {
-    /// Takes an entry.
+    /// Records an entry.
     fn record(&self, entry: Entry);
 
     /// The latest entries, newest first, at most `limit`; of one workload if one is given.
     fn recent(&self, workload: Option<&str>, limit: usize) -> Vec<Entry>;
 }
 
-/// A journal in memory: the latest entries, for as long as the router lives.
+/// A journal in memory that keeps the latest entries until the router ends.
 #[derive(Debug)]
 pub struct MemoryJournal {
     entries: Mutex<VecDeque<Entry>>,
     capacity: usize,
 }
 
-/// One operation, ended.
+/// One ended operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Joins a wake or sleep with the provider calls made for it, and with what it needed.
+    /// Shared by a wake or sleep, its provider calls, and the operations on its dependencies.
     pub correlation: Correlation,
-    /// On which workload.
+    /// The workload.
     pub workload: WorkloadName,
-    /// Which of its lives.
+    /// Generation of the workload.
     pub generation: Generation,
-    /// By which provider.
+    /// The provider.
     pub provider: ProviderName,
-    /// What was done.
+    /// The kind of operation.
     pub kind: OperationKind,
-    /// Who wanted it.
+    /// What requested it.
     pub trigger: Trigger,
-    /// Which of them: a request, a dependent, a schedule.
+    /// The request, dependent or schedule in particular, in one line.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reference: Option<String>,
-    /// The platform's identity of the target as it was last entered, before the operation.
+    /// The platform's identity of the instance that was last entered before the operation.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub native_before: Option<String>,
-    /// The platform's identity of the target afterwards, when it is known.
+    /// The platform's identity of the target after the operation, when it is known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub native_after: Option<String>,
-    /// The image the target is made of, when the provider says.
+    /// The image of the target, when the provider reports it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub image: Option<String>,
-    /// Why it went wrong, if it did.
+    /// Why it failed, if it did.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub failure: Option<Failure>,
     /// When it began.
@@ -73,68 +73,68 @@ pub struct Entry {
     pub ended: SystemTime,
 }
 
-/// What was done to a workload: a whole story, or a provider call within one.
+/// The kind of an entry: an operation, or a provider call within one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum OperationKind {
-    /// From the first who wanted it until ready.
+    /// A wake, from the request until ready.
     Wake,
-    /// It ran although nobody here had started it, until ready.
+    /// The adoption of a target that was found running, until ready.
     Adopt,
-    /// Until it slept.
+    /// A sleep, until the target sleeps.
     Sleep,
-    /// An operator had it stopped or made anew, until that was done.
+    /// A restart or recreation by an operator.
     Restart,
-    /// The provider was asked to start it.
+    /// The provider call `start`.
     Start,
-    /// The provider was asked to stop it.
+    /// The provider call `stop`.
     Stop,
-    /// The provider was asked to pause it.
+    /// The provider call `pause`.
     Pause,
-    /// The provider was asked to kill it.
+    /// The provider call `kill`.
     Kill,
-    /// The provider was asked to make it anew.
+    /// The provider call `recreate`.
     Recreate,
-    /// The provider was asked to fetch what it would be made anew of.
+    /// The provider call `fetch`.
     Fetch,
 }
 
-/// Who wanted an operation.
+/// What requested an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Trigger {
     /// A visitor.
     Request,
-    /// Nobody came any more.
+    /// The idle time was over.
     Idle,
-    /// An operator or program, over the API.
+    /// An operator or program, by the API.
     Api,
-    /// An operator, at the command line.
+    /// An operator, by the command line.
     Cli,
-    /// A time that the operator set.
+    /// A window or an alarm.
     Schedule,
-    /// A workload that needs this one.
+    /// A dependent workload.
     Dependency,
-    /// Another workload of the pool needed the place.
+    /// A shortfall in the pool.
     Pool,
-    /// What the provider reports.
+    /// An observation of the provider.
     Reconciler,
 }
 
-/// Who wanted an operation, and why.
+/// The trigger of an operation with its details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
-    /// Who.
+    /// The trigger.
     pub trigger: Trigger,
-    /// Which of them, in one line.
+    /// The request, dependent or schedule in particular, in one line.
     pub reference: Option<String>,
-    /// The story that this is part of; a new one when absent.
+    /// Joins the operation with others; a new correlation when absent.
     pub correlation: Option<Correlation>,
 }
 
-/// Joins the entries of one story.
+/// Joins the entries of related operations.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Correlation(u64);
@@ -147,14 +147,14 @@ impl Cause {
         Self { trigger, reference: None, correlation: None }
     }
 
-    /// Says which of them.
+    /// Adds the request, dependent or schedule in particular.
     #[must_use]
     pub fn with_reference(mut self, reference: impl Into<String>) -> Self {
         self.reference = Some(reference.into());
         self
     }
 
-    /// Makes it part of a story.
+    /// Joins the operation with others.
     #[must_use]
     pub fn with_correlation(mut self, correlation: Correlation) -> Self {
         self.correlation = Some(correlation);
@@ -165,12 +165,12 @@ impl Cause {
 // === impl Trigger ===
 
 impl Trigger {
-    /// An operator: a cool-down does not count.
+    /// Whether it is an operator, whose wakes ignore a cool-down.
     pub fn is_operator(self) -> bool {
         matches!(self, Self::Api | Self::Cli)
     }
 
-    /// The word for people, logs and the API.
+    /// Name in messages, logs and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Request => "request",
@@ -194,12 +194,12 @@ impl fmt::Display for Trigger {
 // === impl OperationKind ===
 
 impl OperationKind {
-    /// It is a whole story, not a call within one.
+    /// Whether it is an operation, and not a provider call within one.
     pub fn is_operation(self) -> bool {
         matches!(self, Self::Wake | Self::Adopt | Self::Sleep | Self::Restart)
     }
 
-    /// The word for people, logs and the API.
+    /// Name in messages, logs and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Wake => "wake",
@@ -225,9 +225,9 @@ impl fmt::Display for OperationKind {
 // === impl Correlation ===
 
 impl Correlation {
-    /// One that no other story has, as far as chance goes.
+    /// A random correlation.
     pub fn random() -> Self {
-        // Each RandomState has keys of its own, so the hash of nothing is a random number.
+        // Every RandomState has random keys, so its hash of a constant is a random number.
         Self(RandomState::new().hash_one(()))
     }
 }

@@ -1,48 +1,48 @@
-//! The words that every crate shares. Their meanings are in the project's glossary.
+//! Names and phases of workloads, shared by every crate.
 
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// Names a workload for its whole existence; never a container id.
+/// The stable name of a workload; never a container ID.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct WorkloadName(Arc<str>);
 
-/// Names a configured plugin instance.
+/// The name of a provider, a configured plugin instance.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ProviderName(Arc<str>);
 
-/// Names a ceiling that some workloads share.
+/// The name of a pool.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PoolName(Arc<str>);
 
-/// Counts a workload's lives. Whatever is stamped with an older one is ignored.
+/// Numbers a workload's instances. Answers and observations of an older generation are ignored.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
 )]
 #[serde(transparent)]
 pub struct Generation(pub u64);
 
-/// Where a workload is in its life.
+/// The phase of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// Does not run and nobody needs it.
+    /// Does not run, and no wake is requested.
     Asleep,
-    /// Somebody needs it; it is being started and probed.
+    /// Being started and probed.
     Waking,
-    /// Its gate is open.
+    /// Running; its gate is open.
     Ready,
-    /// Its gate is closed to new visits; the last ones are still inside.
+    /// Its gate is closed to new visits; earlier ones are still inside.
     Draining,
-    /// The provider is putting it to sleep.
+    /// Being put to sleep by its provider.
     Stopping,
-    /// The last wake or sleep went wrong.
+    /// The last wake or sleep failed.
     Failed,
-    /// The provider knows no such target.
+    /// Its target does not exist.
     Missing,
 }
 
@@ -130,7 +130,7 @@ fn check(name: &str) -> Result<(), InvalidName> {
 // === impl Generation ===
 
 impl Generation {
-    /// The next life.
+    /// The next generation.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0 + 1)
@@ -146,7 +146,7 @@ impl fmt::Display for Generation {
 // === impl Phase ===
 
 impl Phase {
-    /// The word for people, logs and the API.
+    /// Name in messages, logs and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Asleep => "asleep",

@@ -1,15 +1,15 @@
-//! The one look that tells whether a workload is ready. The engine decides when to look.
+//! Readiness probes. The engine decides when to probe.
 
 use async_trait::async_trait;
 
 use crate::{dial::DialPolicy, provider::Address, spec::ReadyCheck};
 
-/// Looks at a workload from outside.
+/// Probes a workload from outside.
 #[async_trait]
 pub trait Prober: Send + Sync + 'static {
-    /// One look, over within a second or two. The error says what was seen instead of readiness,
-    /// for instance `GET /health: 503 Service Unavailable`. Dropping the future ends it. Every
-    /// connection is judged by `policy` first.
+    /// Probes once, for at most 1 or 2 s. The error describes the state found instead, for instance
+    /// `GET /health: 503 Service Unavailable`. Dropping the future cancels the probe. Every
+    /// connection is checked by `policy` first.
     async fn probe(
         &self,
         check: &ReadyCheck,
@@ -17,7 +17,7 @@ pub trait Prober: Send + Sync + 'static {
         policy: &dyn DialPolicy,
     ) -> Result<(), String>;
 
-    /// How many play on the Minecraft server at the workload's own `port`.
+    /// Number of players online on the Minecraft server at the workload's own `port`.
     async fn players(
         &self,
         addresses: &[Address],

@@ -1,11 +1,11 @@
-//! Times that the operator sets: windows in which a workload is awake, and alarms that wake it.
+//! Schedules: windows in which a workload is awake, and alarms that wake it.
 
 use std::{fmt, str::FromStr, time::SystemTime};
 
 use cronexpr::{Crontab, FallbackTimezoneOption, MakeTimestamp, ParseOptions};
 use jiff::{Timestamp, ToSpan, Zoned, civil::Time, tz::TimeZone};
 
-/// On these days, from one time of day to another, in one time zone.
+/// A range of times of day, on certain days, in one time zone.
 ///
 /// Written as `mon-fri 08:00-18:00 Europe/Berlin`. Days may be left out (every day), listed
 /// (`sat,sun`) or a range; the zone may be left out (the system's). A window that ends before it
@@ -19,7 +19,7 @@ pub struct Window {
     zone: TimeZone,
 }
 
-/// A repeated moment: five cron fields and a time zone, `0 7 * * mon-fri Europe/Berlin`. The zone
+/// A repeated time: five cron fields and a time zone, `0 7 * * mon-fri Europe/Berlin`. The zone
 /// may be left out (the system's).
 #[derive(Clone)]
 pub struct Alarm {
@@ -27,7 +27,7 @@ pub struct Alarm {
     cron: Crontab,
 }
 
-/// Text that is no window or alarm, with the reason.
+/// A text that is not a valid window or alarm, with the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidSchedule(String);
@@ -37,13 +37,13 @@ const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 // === impl Window ===
 
 impl Window {
-    /// When the window that `now` lies in ends, if it lies in one.
+    /// End of the window that contains `now`, if one does.
     pub fn until(&self, now: SystemTime) -> Option<SystemTime> {
         let now = self.zoned(now)?;
         self.around(&now).find(|(from, to)| *from <= now && now < *to).map(|(_, to)| to.into())
     }
 
-    /// When the next one begins after `now`.
+    /// Begin of the next window after `now`.
     pub fn next(&self, now: SystemTime) -> Option<SystemTime> {
         let now = self.zoned(now)?;
         self.around(&now).map(|(from, _)| from).find(|from| *from > now).map(SystemTime::from)
@@ -53,7 +53,7 @@ impl Window {
         Some(Timestamp::try_from(at).ok()?.to_zoned(self.zone.clone()))
     }
 
-    /// Those that begin from the day before until a week later, in order.
+    /// Windows that begin from the day before `now` until a week later, in order.
     fn around(&self, now: &Zoned) -> impl Iterator<Item = (Zoned, Zoned)> {
         let first = now.date().yesterday().ok();
         let days = first.into_iter().flat_map(|first| first.series(1.day()).take(10));
@@ -105,7 +105,7 @@ impl fmt::Display for Window {
 // === impl Alarm ===
 
 impl Alarm {
-    /// When it goes off next after `now`.
+    /// The next time after `now`.
     pub fn next(&self, now: SystemTime) -> Option<SystemTime> {
         let now = MakeTimestamp(Timestamp::try_from(now).ok()?);
         self.cron.find_next(now).ok().map(SystemTime::from)
@@ -122,7 +122,7 @@ impl FromStr for Alarm {
             [_, _, _, _, _, name] => drop(zone(Some(name))?),
             _ => return Err(invalid("it is not five fields and perhaps a time zone")),
         }
-        // As in windows, also where the system's zone has no name.
+        // As windows do, use the system's zone even if it has no name.
         let mut options = ParseOptions::default();
         options.fallback_timezone_option = FallbackTimezoneOption::System;
         let cron = cronexpr::parse_crontab_with(&words.join(" "), options).map_err(|error| {

@@ -1,4 +1,4 @@
-//! Atomics that the model checker can replace.
+//! Atomics, replaced by those of loom under its model checker.
 
 #[cfg(drowse_loom)]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};

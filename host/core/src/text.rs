@@ -1,12 +1,12 @@
-//! Text of platforms, plugins and containers made fit to be shown.
+//! Escapes text of platforms, plugins and containers for display.
 //!
-//! Such text can hold sequences that move a terminal's cursor or set its title, line ends that fake
-//! a log line, and marks that turn the direction of what follows (Unicode UTS #55). What is invisible
-//! is shown as an escape, `\u{202e}`.
+//! Such text can contain sequences that move a terminal's cursor or set its title, line ends that
+//! fake a log line, and marks that change the direction of the text after them (Unicode UTS #55).
+//! Invisible characters are shown as escapes, such as `\u{202e}`.
 
 use std::borrow::Cow;
 
-/// Whether a character is invisible and changes how its surroundings are shown: control characters
+/// Whether a character is invisible and affects the display of its surroundings: control characters
 /// (Unicode category Cc), format characters (Cf) but for the joiners of letters and emoji, and the
 /// separators of lines and paragraphs.
 pub fn is_hidden(character: char) -> bool {
@@ -47,7 +47,7 @@ pub fn escape_lines(text: &str) -> Cow<'_, str> {
     escape(text, |character| is_hidden(character) && character != '\n')
 }
 
-/// Every character of this kind escaped, as in `\u{1b}` or `\n`.
+/// Escapes every character that is `hidden`, as in `\u{1b}` or `\n`.
 fn escape(text: &str, hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.chars().any(&hidden) {
         return Cow::Borrowed(text);
@@ -63,8 +63,8 @@ fn escape(text: &str, hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// JSON in which hidden characters are escaped as well, so that it can be shown. They can stand in
-/// strings alone, but for the line ends and spaces between values.
+/// JSON with hidden characters escaped for display. Outside of strings, JSON contains only line ends
+/// and spaces of them.
 pub fn escape_json(json: &str) -> Cow<'_, str> {
     let hidden = |character| is_hidden(character) && character != '\n';
     if !json.chars().any(hidden) {
@@ -83,8 +83,9 @@ pub fn escape_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Text that we have coloured ourselves, for a terminal: of all hidden characters only line ends and
-/// the codes of colours and weights stay (`ESC [ number m`, from 0 to 3 and from 30 to 37).
+/// Text for a terminal that this program has coloured: line ends and the codes of colours and
+/// weights stay (`ESC [ number m`, from 0 to 3 and from 30 to 37), other hidden characters are
+/// escaped.
 pub fn escape_coloured(text: &str) -> Cow<'_, str> {
     if !text.chars().any(|character| is_hidden(character) && character != '\n') {
         return Cow::Borrowed(text);
@@ -105,7 +106,7 @@ pub fn escape_coloured(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// The length of the colour's code that a text starts with.
+/// Length of the colour code at the start of a text.
 fn colour_code(text: &str) -> Option<usize> {
     let rest = text.strip_prefix("\u{1b}[")?;
     let (number, _) = rest.split_once('m')?;
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_moves_a_terminal_or_turns_text_is_shown_as_an_escape() {
+    fn terminal_sequences_and_direction_marks_are_escaped() {
         let evil = "a\u{1b}]0;title\u{7}\r\u{9b}31m\u{202e}b\u{200b}\u{e0041}";
         let shown = escape_line(evil);
         assert_eq!(shown, "a\\u{1b}]0;title\\u{7}\\r\\u{9b}31m\\u{202e}b\\u{200b}\\u{e0041}");
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_text_of_every_script_is_left_alone() {
+    fn ordinary_text_of_every_script_is_unchanged() {
         for text in ["", "plain – “quoted” …", "Füße", "東京", "नमस्ते", "שלום", "مرحبا", "🐳"]
         {
             assert!(matches!(escape_line(text), Cow::Borrowed(same) if same == text), "{text}");
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn escaped_json_means_the_same() {
+    fn escaped_json_has_the_same_value() {
         let text = "\u{1b}[8m\u{9b}\u{202e}\u{e0041}\u{2028}\n\"é\"";
         let json = serde_json::to_string_pretty(&[text]).unwrap();
         let escaped = escape_json(&json);
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_colours_stay_and_nothing_else() {
+    fn only_colour_codes_stay_in_coloured_text() {
         let ours = "\u{1b}[1mTITLE\u{1b}[0m \u{1b}[31mbad\u{1b}[0m\nnext";
         assert_eq!(escape_coloured(ours), ours);
         let evil = "\u{1b}[8mhidden\u{1b}[2J\u{1b}[1;31m\u{1b}[\u{1b}[3\u{1b}[38m\u{1b}c\u{202e}";

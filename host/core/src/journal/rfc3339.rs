@@ -1,4 +1,4 @@
-//! Moments in what others read: RFC 3339, `2026-11-21T04:05:06.789Z`.
+//! Serializes times as RFC 3339, such as `2026-11-21T04:05:06.789Z`.
 
 use std::time::SystemTime;
 

@@ -1,9 +1,9 @@
-//! The journal in memory.
+//! Tests of the journal in memory.
 
 use super::*;
 
 fn entry(workload: &str, at: u64) -> Entry {
-    let moment = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(at);
+    let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(at);
     Entry {
         correlation: Correlation::random(),
         workload: WorkloadName::parse(workload).expect("a name"),
@@ -16,19 +16,20 @@ fn entry(workload: &str, at: u64) -> Entry {
         native_after: None,
         image: None,
         failure: None,
-        began: moment,
-        ended: moment,
+        began: time,
+        ended: time,
     }
 }
 
 #[test]
-fn the_oldest_entries_make_room() {
+fn the_oldest_entries_are_dropped_first() {
     let journal = MemoryJournal::new(3);
     for at in 1..=5 {
         journal.record(entry("blog", at));
     }
-    let lives: Vec<_> = journal.recent(None, 10).iter().map(|entry| entry.generation.0).collect();
-    assert_eq!(lives, [5, 4, 3]);
+    let generations: Vec<_> =
+        journal.recent(None, 10).iter().map(|entry| entry.generation.0).collect();
+    assert_eq!(generations, [5, 4, 3]);
 }
 
 #[test]
@@ -44,11 +45,11 @@ fn entries_of_one_workload_are_found_among_others() {
 }
 
 #[test]
-fn a_correlation_survives_being_written_and_read() {
-    let story = Correlation::random();
-    let text = serde_json::to_string(&story).expect("text");
-    assert_eq!(serde_json::from_str::<Correlation>(&text).expect("read"), story);
-    assert_ne!(story, Correlation::random());
+fn a_correlation_survives_serialization() {
+    let correlation = Correlation::random();
+    let text = serde_json::to_string(&correlation).expect("text");
+    assert_eq!(serde_json::from_str::<Correlation>(&text).expect("read"), correlation);
+    assert_ne!(correlation, Correlation::random());
 }
 
 #[test]
@@ -61,10 +62,10 @@ fn a_journal_without_room_keeps_nothing() {
 }
 
 #[test]
-fn moments_are_written_as_everybody_reads_them() {
-    let mut told = entry("blog", 90);
-    told.ended += std::time::Duration::from_millis(5);
-    let text = serde_json::to_string(&told).expect("text");
+fn times_are_serialized_as_rfc_3339() {
+    let mut entry_with_milliseconds = entry("blog", 90);
+    entry_with_milliseconds.ended += std::time::Duration::from_millis(5);
+    let text = serde_json::to_string(&entry_with_milliseconds).expect("text");
     assert!(text.contains(r#""began":"1970-01-01T00:01:30Z","ended":"1970-01-01T00:01:30.005Z""#));
-    assert_eq!(serde_json::from_str::<Entry>(&text).expect("read"), told);
+    assert_eq!(serde_json::from_str::<Entry>(&text).expect("read"), entry_with_milliseconds);
 }

@@ -20,7 +20,7 @@ fn alarm(text: &str) -> Alarm {
 }
 
 #[test]
-fn a_window_holds_from_its_first_moment_until_before_its_last() {
+fn a_window_includes_its_begin_and_excludes_its_end() {
     let window = window("mon-fri 08:00-18:00 Europe/Berlin");
     // 2026-11-20 is a Friday; Berlin is one hour ahead.
     assert_eq!(window.until(at("2026-11-20T06:59:59Z")), None);
@@ -58,7 +58,7 @@ fn an_alarm_goes_off_by_the_clock_of_its_zone() {
 }
 
 #[test]
-fn what_is_no_schedule_is_refused_with_the_reason() {
+fn invalid_schedules_are_refused_with_the_reason() {
     for (text, why) in [
         ("", "no times"),
         ("mon-fri", "no times"),
@@ -80,13 +80,13 @@ fn what_is_no_schedule_is_refused_with_the_reason() {
 
 proptest! {
     #[test]
-    fn no_text_breaks_the_readers(text in "[a-z0-9:,\\- */]{0,30}") {
+    fn no_text_makes_the_parsers_panic(text in "[a-z0-9:,\\- */]{0,30}") {
         let _ = text.parse::<Window>();
         let _ = text.parse::<Alarm>();
     }
 
     #[test]
-    fn the_next_window_lies_ahead_and_holds_when_it_begins(
+    fn the_next_window_begins_after_now_and_contains_its_begin(
         seconds in 1_500_000_000i64..2_500_000_000,
         first in 0usize..7,
         from in 0u8..23,
@@ -99,15 +99,15 @@ proptest! {
         let now: SystemTime = Timestamp::from_second(seconds).expect("in range").into();
         let next = window.next(now).expect("there is always one within a week");
         prop_assert!(next > now);
-        let end = window.until(next).expect("it holds when it begins");
+        let end = window.until(next).expect("it contains its begin");
         prop_assert!(end > next);
         prop_assert_eq!(window.until(end), None);
     }
 }
 
-/// It may be run in a zone that has no name, by [`a_zone_without_a_name_is_the_alarms_as_well`].
+/// Also run in a zone that has no name, by [`a_zone_without_a_name_applies_to_alarms_as_well`].
 #[test]
-fn without_a_zone_an_alarm_and_a_window_mean_the_same_time() {
+fn without_a_zone_an_alarm_and_a_window_use_the_system_zone() {
     let window: Window = "08:00-18:00".parse().expect("a window");
     let alarm: Alarm = "0 8 * * *".parse().expect("an alarm");
     let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_795_154_400);
@@ -115,8 +115,8 @@ fn without_a_zone_an_alarm_and_a_window_mean_the_same_time() {
 }
 
 #[test]
-fn a_zone_without_a_name_is_the_alarms_as_well() {
-    let test = "schedule::tests::without_a_zone_an_alarm_and_a_window_mean_the_same_time";
+fn a_zone_without_a_name_applies_to_alarms_as_well() {
+    let test = "schedule::tests::without_a_zone_an_alarm_and_a_window_use_the_system_zone";
     let program = std::env::current_exe().expect("this program");
     let output = std::process::Command::new(program)
         .args(["--exact", test])
