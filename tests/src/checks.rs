@@ -1,4 +1,4 @@
-//! The checks of the contract that are skipped for what a provider cannot do or was not allowed.
+//! The conformance checks that are skipped because a provider lacks an ability or a grant.
 
 /// Without `exec`.
 pub const EXEC: [&str; 6] =
@@ -19,27 +19,27 @@ pub const PAUSE: [&str; 8] = [
     "stop-paused",
 ];
 
-/// Without `recreate`, or where nobody allowed it.
+/// Without `recreate`, or without `may-recreate`.
 pub const RECREATE: [&str; 3] = ["fetch", "recreate", "recreate-stopped"];
 
-/// Without `remove`, or where nobody allowed it.
+/// Without `remove`, or without `may-remove`.
 pub const REMOVE: [&str; 2] = ["remove", "remove-again"];
 
 /// Without `usage`.
 pub const USAGE: [&str; 3] = ["usage", "usage-stopped", "usage-unknown"];
 
-/// What the provider `http-waker` skips.
+/// Skipped for the provider `http-waker`.
 pub const OF_HTTP_WAKER: [&[&str]; 6] =
     [&["stop-signal"], &LOGS, &EXEC, &USAGE, &RECREATE, &REMOVE];
 
-/// What the provider `process` skips.
+/// Skipped for the provider `process`.
 pub const OF_PROCESS: [&[&str]; 3] = [&EXEC, &RECREATE, &REMOVE];
 
-/// What the provider `proxmox` skips of a machine.
+/// Skipped for virtual machines of the provider `proxmox`.
 pub const OF_PROXMOX: [&[&str]; 5] = [&["stop-signal"], &LOGS, &EXEC, &RECREATE, &REMOVE];
 
-/// What the provider `wake-on-lan` skips. A machine is what its settings say: there is none that does
-/// not exist. And a packet is all that the provider has.
+/// Skipped for the provider `wake-on-lan`. Every target with valid settings exists, so there are no
+/// unknown targets, and the provider can only send packets.
 pub const OF_WAKE_ON_LAN: [&[&str]; 10] = [
     &["ungranted-watch", "unknown-status", "unknown-start", "unknown-stop", "unknown-kill"],
     &["stop-signal", "kill", "kill-again"],

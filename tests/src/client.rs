@@ -1,4 +1,4 @@
-//! Clients: `curl`, and a small HTTP/1.1 client of our own that knows when the first byte came.
+//! Clients: `curl`, and a small HTTP/1.1 client that measures the time to the first byte.
 
 use std::{
     io::{self, Read, Write},
@@ -9,16 +9,16 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 
-/// What came back.
+/// An HTTP response.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// The head as it came.
+    /// Status line and headers as received.
     pub head: String,
-    /// The body as it came; chunked framing included when there is one.
+    /// The body as received, including any chunked framing.
     pub body: Vec<u8>,
-    /// From the request's first byte sent until the answer's first byte.
+    /// Time from the start of the connection to the first byte of the response.
     pub first_byte: Duration,
 }
 
@@ -39,12 +39,13 @@ impl Answer {
     }
 }
 
-/// One request on a connection of its own. `limit` bounds each wait for the peer.
+/// Sends a `GET` on a new connection. `limit` is the timeout of the connect and of each read.
 pub fn get(address: SocketAddr, host: &str, path: &str, limit: Duration) -> Result<Answer> {
-    ask(address, host, path, limit).with_context(|| format!("GET http://{address}{path} ({host})"))
+    request(address, host, path, limit)
+        .with_context(|| format!("GET http://{address}{path} ({host})"))
 }
 
-fn ask(address: SocketAddr, host: &str, path: &str, limit: Duration) -> Result<Answer> {
+fn request(address: SocketAddr, host: &str, path: &str, limit: Duration) -> Result<Answer> {
     let begin = Instant::now();
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_nodelay(true)?;
@@ -57,14 +58,13 @@ fn ask(address: SocketAddr, host: &str, path: &str, limit: Duration) -> Result<A
     let first_byte = begin.elapsed();
     let mut all = first.to_vec();
     stream.read_to_end(&mut all)?;
-    parse(all, first_byte).context("the answer is not HTTP")
+    parse(all, first_byte).context("the response is not HTTP")
 }
 
 fn parse(mut all: Vec<u8>, first_byte: Duration) -> Result<Answer> {
-    let border = all
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .ok_or_else(|| anyhow!("it ends inside the head: {:?}", String::from_utf8_lossy(&all)))?;
+    let border = all.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(|| {
+        anyhow!("it ends within the headers: {:?}", String::from_utf8_lossy(&all))
+    })?;
     let body = all.split_off(border + 4);
     let head = String::from_utf8(all)?;
     let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
@@ -72,19 +72,19 @@ fn parse(mut all: Vec<u8>, first_byte: Duration) -> Result<Answer> {
     Ok(Answer { status, head, body, first_byte })
 }
 
-/// Whether an HTTP/1.1 server answers at all: a look without patience, for tight loops.
+/// Whether an HTTP/1.1 server responds within one second. For tight polling loops.
 pub fn answers(address: SocketAddr) -> bool {
-    let look = || -> io::Result<()> {
+    let probe = || -> io::Result<()> {
         let limit = Duration::from_secs(1);
         let mut stream = TcpStream::connect_timeout(&address, limit)?;
         stream.set_read_timeout(Some(limit))?;
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: look\r\nconnection: close\r\n\r\n")?;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n")?;
         stream.read_exact(&mut [0])
     };
-    look().is_ok()
+    probe().is_ok()
 }
 
-/// Runs `curl --silent --show-error` with these arguments to its end.
+/// Runs `curl --silent --show-error` with these arguments and waits for its exit.
 pub fn curl(arguments: &[&str]) -> Result<Output> {
     Command::new("curl")
         .args(["--silent", "--show-error", "--max-time", "60"])

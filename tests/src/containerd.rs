@@ -1,5 +1,5 @@
-//! A containerd of our own, beside whatever runs on the machine: its data, socket and bridge are used
-//! by nobody else.
+//! A private containerd for tests, with its own data directory, socket and bridge, independent of any
+//! other containerd on the machine.
 
 mod image;
 
@@ -19,11 +19,11 @@ use tempfile::TempDir;
 pub use self::image::Image;
 use crate::{needs, until};
 
-/// Runs the daemon until its standard input ends, then takes everything away again: so nothing stays
-/// behind however the program ends that asked for it.
+/// Supervisor script: runs the daemon until its standard input is closed, then removes everything, so
+/// that nothing is left behind however the test program ends.
 ///
 /// Arguments: directory, bridge, namespace.
-const KEEPER: &str = r#"
+const SUPERVISOR: &str = r#"
 dir=$1 bridge=$2 namespace=$3
 containerd --config "$dir/config.toml" </dev/null >>"$dir/log" 2>&1 &
 daemon=$!
@@ -48,28 +48,28 @@ own() { ctr --address "$dir/containerd.sock" --namespace "$namespace" "$@"; }
 } >/dev/null 2>&1
 "#;
 
-/// The web server's image.
+/// Image of the web server.
 pub const IMAGE: &str = "docker.io/library/web:1";
 
-/// Where Debian's package puts the CNI plugins.
+/// Directory of the CNI plugins in Debian's package.
 pub const PLUGINS: &str = "/usr/lib/cni";
 
 /// A running daemon.
 pub struct Containerd {
     dir: PathBuf,
-    keeper: Child,
+    supervisor: Child,
 }
 
 // === impl Containerd ===
 
 impl Containerd {
-    /// The namespace of the tests.
+    /// The containerd namespace of the tests.
     pub const NAMESPACE: &'static str = "drowse-test";
 
-    /// What this machine lacks to run a containerd with networks.
+    /// The first missing requirement for a containerd with networks, if any.
     pub fn lacks() -> Option<String> {
         if !cfg!(target_os = "linux") || !rustix::process::geteuid().is_root() {
-            return Some("a containerd of our own needs Linux and root".to_owned());
+            return Some("a private containerd needs Linux and root".to_owned());
         }
         let programs = ["containerd", "ctr", "runc", "ip", "busybox", "tar", "sha256sum"];
         needs::lacks(&programs).or_else(|| {
@@ -78,17 +78,17 @@ impl Containerd {
         })
     }
 
-    /// The daemon that the tests of one program share. None where it cannot run, after saying so.
+    /// The daemon shared by the tests of one program. None, with a message, if a requirement is missing.
     ///
     /// # Panics
     ///
-    /// When it does not start although the machine has what it needs.
+    /// If it does not start although all requirements are met.
     pub fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: OnceLock<Containerd> = OnceLock::new();
         needs::shared(&SHARED, test, Self::lacks(), Self::start)
     }
 
-    /// Starts a daemon with the image of the tests.
+    /// Starts a daemon and imports [`IMAGE`].
     pub fn start() -> Result<Self> {
         if let Some(lack) = Self::lacks() {
             bail!("start a containerd: {lack}");
@@ -120,16 +120,16 @@ impl Containerd {
             }],
         });
         fs::write(dir.join("lan.conflist"), lan.to_string())?;
-        let keeper = Command::new("sh")
-            .args(["-c", KEEPER, "keeper"])
+        let supervisor = Command::new("sh")
+            .args(["-c", SUPERVISOR, "supervisor"])
             .arg(&dir)
             .args([&bridge, Self::NAMESPACE])
             .stdin(Stdio::piped())
             .process_group(0)
             .spawn()
-            .context("start containerd's keeper")?;
-        let mut daemon = Self { dir, keeper };
-        daemon.wait_until_it_answers()?;
+            .context("start containerd's supervisor")?;
+        let mut daemon = Self { dir, supervisor };
+        daemon.wait_until_ready()?;
         daemon.import(&Image::new(IMAGE, "awake"))?;
         Ok(daemon)
     }
@@ -139,12 +139,12 @@ impl Containerd {
         self.dir.join("containerd.sock")
     }
 
-    /// A CNI configuration that gives addresses of a bridge of our own.
+    /// CNI configuration with addresses of the private bridge.
     pub fn network(&self) -> PathBuf {
         self.dir.join("lan.conflist")
     }
 
-    /// The same with one more plugin behind it, which always fails, and the directory with it.
+    /// The same configuration with an additional plugin that always fails, and that plugin's directory.
     pub fn broken_network(&self) -> Result<(PathBuf, PathBuf)> {
         let mut lan: serde_json::Value = serde_json::from_slice(&fs::read(self.network())?)?;
         lan["plugins"].as_array_mut().context("no plugins")?.push(json!({ "type": "fails" }));
@@ -157,13 +157,13 @@ impl Containerd {
         Ok((config, plugins))
     }
 
-    /// Where results of additions are to be kept.
+    /// Directory for the results of CNI ADD.
     pub fn results(&self) -> PathBuf {
         self.dir.join("results")
     }
 
-    /// The hardware address of this container's interface, by what its network's plugins have told.
-    pub fn hardware(&self, container: &str) -> Result<String> {
+    /// MAC address of a container's interface, from the stored CNI result.
+    pub fn mac_address(&self, container: &str) -> Result<String> {
         let own = format!("--{container}@eth0");
         for entry in fs::read_dir(self.results())? {
             let entry = entry?;
@@ -174,15 +174,15 @@ impl Containerd {
             let interfaces = kept["result"]["interfaces"].as_array().context("no interfaces")?;
             let inside =
                 |it: &&serde_json::Value| it["sandbox"].as_str().is_some_and(|it| !it.is_empty());
-            let inside = interfaces.iter().find(inside).context("none is the container's")?;
-            return Ok(inside["mac"].as_str().context("it has no hardware address")?.to_owned());
+            let inside = interfaces.iter().find(inside).context("no interface of the container")?;
+            return Ok(inside["mac"].as_str().context("it has no MAC address")?.to_owned());
         }
         bail!("{container:?} is not attached")
     }
 
-    /// The addresses that are given out to this container now.
+    /// IP addresses currently allocated to a container.
     pub fn addresses(&self, container: &str) -> Result<Vec<String>> {
-        // One file for each address, with the name of whose it is.
+        // host-local has one file per address, with the owner's name.
         let Ok(entries) = fs::read_dir(self.dir.join("ipam/drowse-test")) else {
             return Ok(Vec::new());
         };
@@ -197,13 +197,13 @@ impl Containerd {
         Ok(addresses)
     }
 
-    /// The table of a provider `box` on this daemon and its network, with more settings and more
-    /// keys.
+    /// Configuration table of a provider `box` on this daemon and its network, with additional settings
+    /// and keys.
     pub fn provider(&self, settings: &str, keys: &str) -> String {
         self.provider_on(&self.network(), &[Path::new(PLUGINS)], settings, keys)
     }
 
-    /// The same with another network.
+    /// As [`Containerd::provider`], with another network.
     pub fn provider_on(
         &self,
         config: &Path,
@@ -223,7 +223,7 @@ impl Containerd {
         )
     }
 
-    /// `ctr` with these arguments.
+    /// Command line of `ctr` with these arguments.
     pub fn command(&self, arguments: &[&str]) -> Result<Vec<String>> {
         let socket = self.socket();
         let socket = socket.to_str().context("a path of UTF-8")?;
@@ -231,7 +231,7 @@ impl Containerd {
         Ok(own.into_iter().chain(arguments.iter().copied()).map(str::to_owned).collect())
     }
 
-    /// Runs `ctr` with these arguments and returns what it wrote.
+    /// Runs `ctr` with these arguments and returns its standard output.
     pub fn run(&self, arguments: &[&str]) -> Result<String> {
         let words = self.command(arguments)?;
         let output = Command::new(&words[0]).args(&words[1..]).stdin(Stdio::null()).output()?;
@@ -244,7 +244,7 @@ impl Containerd {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
-    /// The tasks that there are: container, process, status.
+    /// Process id and status of a container's task, if it has one.
     pub fn task(&self, container: &str) -> Result<Option<(u32, String)>> {
         let listed = self.run(&["tasks", "list"])?;
         let words =
@@ -255,25 +255,25 @@ impl Containerd {
         Ok(Some((pid, words.get(2).cloned().unwrap_or_default())))
     }
 
-    fn wait_until_it_answers(&mut self) -> Result<()> {
+    fn wait_until_ready(&mut self) -> Result<()> {
         let answered = until("containerd answers", Duration::from_secs(60), || {
-            if let Ok(Some(status)) = self.keeper.try_wait() {
-                return Some(Err(anyhow!("its keeper ended with {status}")));
+            if let Ok(Some(status)) = self.supervisor.try_wait() {
+                return Some(Err(anyhow!("its supervisor exited with {status}")));
             }
             self.run(&["version"]).ok().map(Ok)
         });
         answered.flatten().map(drop).with_context(|| {
             let written = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-            format!("start a containerd; it wrote:\n{written}")
+            format!("start a containerd; its log:\n{written}")
         })
     }
 }
 
 impl Drop for Containerd {
     fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        if let Err(error) = self.keeper.wait() {
-            eprintln!("wait for containerd's end: {error}");
+        drop(self.supervisor.stdin.take());
+        if let Err(error) = self.supervisor.wait() {
+            eprintln!("wait for containerd's supervisor: {error}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A Docker engine of our own, beside whatever runs on the machine: its data, socket, bridge and
-//! containerd namespace are used by nobody else.
+//! A private Docker engine for tests, with its own data directory, socket, bridge and containerd
+//! namespace, independent of any other engine on the machine.
 
 use std::{
     fs,
@@ -24,13 +24,13 @@ use crate::{
     needs, pki, ports, process, until,
 };
 
-/// Runs the engine until its standard input ends, then takes everything away again: so nothing
-/// stays behind however the program ends that asked for the engine. On its way it is told to let
-/// the engine crash and to start it again.
+/// Supervisor script: runs the engine until its standard input is closed, then removes everything, so
+/// that nothing is left behind however the test program ends. Commands on standard input crash the
+/// engine, terminate it and start it again.
 ///
-/// Arguments: directory, bridge, the bridge's address with prefix; and for an engine that listens
-/// on a port, too, to those who show a certificate: the port.
-const KEEPER: &str = r#"
+/// Arguments: directory, bridge, the bridge's address with prefix, and optionally the port for clients
+/// with a TLS certificate.
+const SUPERVISOR: &str = r#"
 dir=$1 bridge=$2 address=$3 port=$4
 ip link add "$bridge" type bridge || exit 1
 ip address add "$address" dev "$bridge" && ip link set "$bridge" up && {
@@ -51,8 +51,8 @@ ip address add "$address" dev "$bridge" && ip link set "$bridge" up && {
             crash)
                 kill -KILL "$engine"
                 wait "$engine"
-                # Its containerd ends with it, a little later; an engine that met it would wait for
-                # it in vain.
+                # Its containerd exits a little later; a new engine that finds it running would wait
+                # for it forever.
                 containerd=$(cat "$dir/exec/containerd/containerd.pid")
                 while kill -0 "$containerd"; do sleep 0.01; done
                 ;;
@@ -63,9 +63,9 @@ ip address add "$address" dev "$bridge" && ip link set "$bridge" up && {
             serve) serve ;;
         esac
     done
-    # One that is stopped ends nothing.
+    # A stopped process does not exit.
     kill -CONT "$engine"
-    # Only an engine takes away the containers of one that has crashed.
+    # Only a running engine can remove the containers of a crashed one.
     if ! kill -0 "$engine"; then
         serve
         tries=0
@@ -76,7 +76,7 @@ ip address add "$address" dev "$bridge" && ip link set "$bridge" up && {
     fi
     containers=$(docker --host "unix://$dir/docker.sock" ps --all --quiet)
     [ -z "$containers" ] || docker --host "unix://$dir/docker.sock" rm --force $containers
-    # Their bridges would stay on the machine.
+    # Remove the bridges of the networks.
     docker --host "unix://$dir/docker.sock" network prune --force
     kill "$engine"
     tries=0
@@ -87,14 +87,14 @@ ip address add "$address" dev "$bridge" && ip link set "$bridge" up && {
     kill -KILL "$engine" 2>/dev/null
     wait "$engine"
 } >/dev/null 2>&1
-# One that was killed may leave the keeper of a container whose task it has lost, with the container.
+# A killed engine may leave the shim of a container whose task it has lost, with the container.
 for file in $(grep -lsa containerd-shim /proc/[0-9]*/cmdline); do
     shim=${file#/proc/} shim=${shim%/cmdline}
     if [ "$shim" != "$$" ] && grep -qszx -- "$bridge" "$file"; then
         kill -KILL $(cat "/proc/$shim/task/$shim/children") "$shim"
     fi
 done >/dev/null 2>&1
-# An engine that had to be killed leaves mounts.
+# A killed engine leaves mounts.
 while read -r _ mount _; do
     case $mount in "$dir"/*) umount -l "$mount" ;; esac
 done </proc/mounts
@@ -106,11 +106,11 @@ rm -rf "$dir"
 pub struct Docker {
     engine: Engine,
     dir: PathBuf,
-    keeper: Child,
+    supervisor: Child,
     port: Option<u16>,
 }
 
-/// An engine that is stopped by a signal. It goes on when this is dropped.
+/// An engine stopped by SIGSTOP. Dropping this continues it.
 pub struct Frozen {
     engine: u32,
 }
@@ -118,18 +118,18 @@ pub struct Frozen {
 // === impl Docker ===
 
 impl Docker {
-    /// What this machine lacks to run an engine and the servers and clients of the tests.
+    /// The first missing requirement for an engine and for the servers and clients of the tests, if any.
     pub fn lacks() -> Option<String> {
         static LACKS: OnceLock<Option<String>> = OnceLock::new();
-        LACKS.get_or_init(Self::look).clone()
+        LACKS.get_or_init(Self::find_missing).clone()
     }
 
-    fn look() -> Option<String> {
+    fn find_missing() -> Option<String> {
         if !cfg!(target_os = "linux") {
-            return Some("an engine of our own needs Linux".to_owned());
+            return Some("a private engine needs Linux".to_owned());
         }
         if !rustix::process::geteuid().is_root() {
-            return Some("an engine of our own needs root".to_owned());
+            return Some("a private engine needs root".to_owned());
         }
         let lack = Engine::lacks().or_else(|| needs::lacks(&["dockerd", "ip", "curl"]));
         if lack.is_some() {
@@ -144,25 +144,24 @@ impl Docker {
         missing.then(|| format!("{PYTHON} with the package websockets is missing"))
     }
 
-    /// The engine that the tests of one program share. None where it cannot run, after saying so.
+    /// The engine shared by the tests of one program. None, with a message, if a requirement is missing.
     ///
     /// # Panics
     ///
-    /// When it does not start although the machine has what it needs.
+    /// If it does not start although all requirements are met.
     pub fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: OnceLock<Docker> = OnceLock::new();
         needs::shared(&SHARED, test, Self::lacks(), Self::start)
     }
 
-    /// Starts an engine with the images of the tests.
+    /// Starts an engine and creates the images of the tests.
     pub fn start() -> Result<Self> {
         let engine = Self::start_with(TempDir::with_prefix("drowse-docker-")?.keep(), None)?;
         engine.make_images()?;
         Ok(engine)
     }
 
-    /// Starts an engine that listens on a port of the loopback interface, too, to those who show a
-    /// certificate.
+    /// Starts an engine that also listens on a loopback port, for clients with a TLS certificate.
     pub fn start_with_tls() -> Result<Self> {
         let dir = TempDir::with_prefix("drowse-docker-")?.keep();
         pki::write(&dir.join("tls"))?;
@@ -176,11 +175,11 @@ impl Docker {
         if let Some(lack) = Self::lacks() {
             bail!("start a Docker engine: {lack}");
         }
-        // The engines of one program differ in the letter, those of two programs in the number.
+        // Engines of one program differ in the letter, engines of different programs in the process id.
         let (number, turn) = (std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed) % 4);
         let (letter, network) = [("", 213), ("b", 209), ("c", 208), ("d", 207)][turn as usize];
-        let keeper = Command::new("sh")
-            .args(["-c", KEEPER, "keeper"])
+        let supervisor = Command::new("sh")
+            .args(["-c", SUPERVISOR, "supervisor"])
             .arg(&dir)
             .arg(format!("drowse{number}{letter}"))
             .arg(format!("10.{network}.{}.1/24", 1 + number % 250))
@@ -188,43 +187,43 @@ impl Docker {
             .stdin(Stdio::piped())
             .process_group(0)
             .spawn()
-            .context("start the Docker engine's keeper")?;
+            .context("start the Docker engine's supervisor")?;
         let engine = Engine::at(dir.join("docker.sock"));
-        let mut engine = Self { engine, dir, keeper, port };
-        engine.wait_until_it_answers()?;
+        let mut engine = Self { engine, dir, supervisor, port };
+        engine.wait_until_ready()?;
         Ok(engine)
     }
 
-    /// Where it listens to those who show a certificate.
+    /// URL for clients with a certificate.
     pub fn url(&self) -> Option<String> {
         self.port.map(|port| format!("https://127.0.0.1:{port}"))
     }
 
-    /// The files of a client that it listens to: `ca.pem`, `cert.pem` and `key.pem`.
+    /// Directory of the client files: `ca.pem`, `cert.pem` and `key.pem`.
     pub fn tls(&self) -> PathBuf {
         self.dir.join("tls")
     }
 
-    /// Ends the engine as a crash does. Its containers are left alone; what runs goes on until the
-    /// engine is started again, which ends it.
+    /// Kills the engine. Running containers keep running until the engine is started again, which stops
+    /// them.
     pub fn crash(&self) -> Result<()> {
-        self.say("crash")?;
+        self.command("crash")?;
         until("the Docker engine is gone", Duration::from_secs(10), || {
             UnixStream::connect(self.socket()).is_err().then_some(())
         })
     }
 
-    /// Asks the engine to end. It ends its containers first. Returns when it has ended.
+    /// Terminates the engine, which stops its containers first. Returns when it has exited.
     pub fn terminate(&self) -> Result<()> {
         let id = self.id()?;
-        self.say("terminate")?;
+        self.command("terminate")?;
         until("the Docker engine has ended", Duration::from_secs(60), || {
             (!process::exists(id)).then_some(())
         })
     }
 
-    /// Stops the engine as a machine without a free processor does, until this is dropped. Its
-    /// containers go on, and connections to it are accepted.
+    /// Stops the engine's process until the result is dropped. Its containers keep running, and the
+    /// kernel still accepts connections to it.
     pub fn freeze(&self) -> Result<Frozen> {
         let frozen = Frozen { engine: self.id()? };
         process::signal(frozen.engine, Signal::STOP)?;
@@ -237,38 +236,39 @@ impl Docker {
         text.trim().parse().with_context(|| format!("{text:?} is no process id"))
     }
 
-    /// Starts the engine again after it has ended, and waits until it answers.
+    /// Starts the engine after it has exited, and waits until it answers.
     pub fn start_again(&self) -> Result<()> {
-        self.say("serve")?;
+        self.command("serve")?;
         until("the Docker engine answers again", Duration::from_secs(60), || {
             self.run(&["version"]).ok().map(drop)
         })
-        .with_context(|| format!("it wrote:\n{}", self.written()))
+        .with_context(|| format!("its log:\n{}", self.log_text()))
     }
 
-    /// A word to the engine's keeper.
-    fn say(&self, word: &str) -> Result<()> {
-        let mut keeper = self.keeper.stdin.as_ref().context("the engine's keeper has ended")?;
-        writeln!(keeper, "{word}").context("speak to the engine's keeper")
+    /// Sends a command to the supervisor.
+    fn command(&self, word: &str) -> Result<()> {
+        let mut supervisor =
+            self.supervisor.stdin.as_ref().context("the engine's supervisor has exited")?;
+        writeln!(supervisor, "{word}").context("write to the engine's supervisor")
     }
 
-    /// What the engine has written.
-    fn written(&self) -> String {
+    /// The engine's log.
+    fn log_text(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    fn wait_until_it_answers(&mut self) -> Result<()> {
+    fn wait_until_ready(&mut self) -> Result<()> {
         let limit = Duration::from_secs(60);
         let answered = until("the Docker engine answers", limit, || {
-            if let Ok(Some(status)) = self.keeper.try_wait() {
-                return Some(Err(anyhow!("its keeper ended with {status}")));
+            if let Ok(Some(status)) = self.supervisor.try_wait() {
+                return Some(Err(anyhow!("its supervisor exited with {status}")));
             }
             self.run(&["version"]).ok().map(Ok)
         });
         answered
             .flatten()
             .map(drop)
-            .with_context(|| format!("start a Docker engine; it wrote:\n{}", self.written()))
+            .with_context(|| format!("start a Docker engine; its log:\n{}", self.log_text()))
     }
 }
 
@@ -283,16 +283,16 @@ impl Deref for Docker {
 impl Drop for Frozen {
     fn drop(&mut self) {
         if let Err(error) = process::signal(self.engine, Signal::CONT) {
-            eprintln!("let the Docker engine go on: {error:#}");
+            eprintln!("continue the Docker engine: {error:#}");
         }
     }
 }
 
 impl Drop for Docker {
     fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        if let Err(error) = self.keeper.wait() {
-            eprintln!("wait for the Docker engine's end: {error}");
+        drop(self.supervisor.stdin.take());
+        if let Err(error) = self.supervisor.wait() {
+            eprintln!("wait for the Docker engine's supervisor: {error}");
         }
     }
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{Home, programs::variables};
 
-/// A crate that becomes a dynamic library.
+/// A crate that is built as a dynamic library.
 #[derive(Clone, Copy, Debug)]
 pub struct Dylib {
     /// The package's name.
@@ -41,11 +41,11 @@ pub const WAKE_ON_LAN: Dylib =
 /// A provider for tests of the ABI.
 pub const GUEST: Dylib = Dylib { package: "drowse-dylib-guest", name: "guest" };
 
-/// Those that tests drive.
+/// The libraries used by tests.
 pub const TESTED: [Dylib; 7] =
     [CONTAINERD, DOCKER, HTTP_WAKER, PROCESS, PROXMOX, WAKE_ON_LAN, GUEST];
 
-/// The line of a configuration that allows them.
+/// The configuration line that allows dynamic libraries.
 pub const ALLOW: &str = "allow-dylib = true";
 
 /// Builds libraries below the target directory and copies them into `dir`.
@@ -54,7 +54,7 @@ pub fn build(cargo: &mut Command, target: &Path, libraries: &[Dylib], dir: &Path
     cargo.args(["--features", "drowse-provider-sdk/dylib", "--target-dir"]).arg(target);
     cargo.args(libraries.iter().flat_map(|library| ["--package", library.package]));
     let built = cargo.status().context("run cargo")?;
-    ensure!(built.success(), "cargo could not build the dynamic libraries: {built}");
+    ensure!(built.success(), "build the dynamic libraries: cargo exited with {built}");
     fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
     for library in libraries {
         let file = format!("lib{}.so", library.package.replace('-', "_"));
@@ -66,11 +66,11 @@ pub fn build(cargo: &mut Command, target: &Path, libraries: &[Dylib], dir: &Path
     Ok(())
 }
 
-/// The library in the directory that `DROWSE_DYLIBS` names, else built now below `temporary`.
+/// The library from the directory `DROWSE_DYLIBS`, else built now below `temporary`.
 ///
 /// # Panics
 ///
-/// When it cannot be built: the test means nothing without it.
+/// If the build fails.
 pub fn built(library: Dylib, temporary: &str) -> PathBuf {
     let dir = env::var_os(variables::DYLIBS).map(PathBuf::from);
     let ready = dir.map(|dir| dir.join(library.name).with_extension("so"));
@@ -86,7 +86,7 @@ pub fn built(library: Dylib, temporary: &str) -> PathBuf {
     target.join(library.name).with_extension("so")
 }
 
-/// Puts the library among the plugins of a router's home.
+/// Copies the library to the plugins directory of a router's home.
 ///
 /// # Panics
 ///
@@ -99,7 +99,7 @@ pub fn put(library: Dylib, temporary: &str, home: &Home) -> Result<()> {
         .map(drop)
 }
 
-/// Lets a configured router use dynamic libraries.
+/// Allows dynamic libraries in a router's configuration.
 pub fn allow(home: &Home) -> Result<()> {
     let tables = fs::read_to_string(home.config())?;
     Ok(fs::write(home.config(), format!("{ALLOW}\n{tables}"))?)

@@ -1,4 +1,4 @@
-//! An engine that speaks Docker's API, asked by Docker's own client: containers, images and events.
+//! An engine with Docker's API, driven by Docker's own client: containers, images and events.
 
 use std::{
     cell::Cell,
@@ -15,10 +15,10 @@ use tempfile::TempDir;
 
 use crate::{log::Log, needs, process::Process};
 
-/// The web server's image: it takes `$BOOT` seconds to start and can answer slowly.
+/// Image of a web server that takes `$BOOT` seconds to start and has a slow page.
 const WEB: &str = "web";
 
-/// An image without content: the machine's own programs are mounted into it.
+/// Empty image into which the machine's own programs are mounted.
 const HOST: &str = "host";
 
 const BOOT_SCRIPT: &str = "#!/bin/sh
@@ -36,7 +36,7 @@ while [ $i -lt ${QUERY_STRING:-10} ]; do
 done
 ";
 
-/// The machine's own, which containers of the image `host` see in the same place.
+/// The machine's own interpreter, at the same path in containers of the image `host`.
 pub const PYTHON: &str = "/usr/bin/python3";
 
 /// An echo server of the package python3-websockets.
@@ -54,12 +54,12 @@ async def main():
 asyncio.run(main())
 ";
 
-/// An engine by its socket.
+/// An engine, identified by its socket.
 pub struct Engine {
     socket: PathBuf,
 }
 
-/// What the engine reports of one container, as it happens.
+/// Live events of one container.
 pub struct Events {
     log: Log,
     _client: Process,
@@ -70,19 +70,19 @@ pub struct Events {
 pub struct Event {
     /// `start`, `stop`, `die`, …
     pub action: String,
-    /// Nanoseconds since the epoch, by the engine's clock, which is this machine's.
+    /// Nanoseconds since the epoch from the engine's clock, which is this machine's.
     pub at: u128,
 }
 
 // === impl Engine ===
 
 impl Engine {
-    /// What this machine lacks of the client, and of what the images are made of.
+    /// The first missing program for the client or for creating the images, if any.
     pub fn lacks() -> Option<String> {
         needs::lacks(&["docker", "busybox", "tar"])
     }
 
-    /// The engine that listens there.
+    /// The engine with this socket.
     pub fn at(socket: PathBuf) -> Self {
         Self { socket }
     }
@@ -92,13 +92,13 @@ impl Engine {
         self.socket.clone()
     }
 
-    /// Makes the images of the tests: a web server's, and one that sees the machine's own programs.
+    /// Creates the images `web` and `host`.
     pub fn make_images(&self) -> Result<()> {
         self.import(WEB, web)?;
         self.import(HOST, host)
     }
 
-    /// Runs `docker` with these arguments and returns what it wrote.
+    /// Runs `docker` with these arguments and returns its standard output.
     pub fn run(&self, arguments: &[&str]) -> Result<String> {
         let output = self.client().args(arguments).stdin(Stdio::null()).output()?;
         ensure!(
@@ -110,13 +110,13 @@ impl Engine {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
-    /// Creates a web server that takes `boot` seconds to start, and does not start it. It serves
-    /// `/` and, over a tenth of a second for each of N lines, `/cgi-bin/slow?N`.
+    /// Creates, without starting it, a web server that takes `boot` seconds to start. It serves `/` and
+    /// `/cgi-bin/slow?N`, which sends N lines, one every 0.1 s.
     pub fn create_web(&self, name: &str, boot: f64) -> Result<()> {
         self.create_web_with(name, boot, &[])
     }
 
-    /// The same, with more words for `docker create`.
+    /// As [`Engine::create_web`], with additional options of `docker create`.
     pub fn create_web_with(&self, name: &str, boot: f64, options: &[&str]) -> Result<()> {
         let boot = format!("BOOT={boot}");
         let words = ["create", "--name", name, "--env", &boot];
@@ -124,7 +124,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Creates a WebSocket server that echoes, and does not start it.
+    /// Creates a WebSocket echo server without starting it.
     pub fn create_echo(&self, name: &str) -> Result<()> {
         let python = [PYTHON, "-c", ECHO_SCRIPT];
         self.run(
@@ -133,21 +133,21 @@ impl Engine {
         Ok(())
     }
 
-    /// What the engine says of a container.
+    /// Output of `docker inspect`.
     pub fn inspect(&self, name: &str) -> Result<Value> {
         let text = self.run(&["inspect", "--format", "{{json .}}", name])?;
         serde_json::from_str(&text).with_context(|| format!("inspect {name}: {text}"))
     }
 
-    /// Whether a container runs.
+    /// Whether a container is running.
     pub fn is_running(&self, name: &str) -> Result<bool> {
         Ok(self.inspect(name)?["State"]["Running"] == Value::Bool(true))
     }
 
-    /// Begins to listen to the events of a container, from now on.
+    /// Subscribes to the events of a container, from now on.
     pub fn events(&self, name: &str) -> Result<Events> {
         let mut command = self.client();
-        // From a moment ago: the client tells nobody when it has begun to listen.
+        // With a start time, because the client does not report when the subscription begins.
         let since = self.now()?;
         command
             .args(["events", "--since", &since, "--format", "{{.TimeNano}} {{.Action}}"])
@@ -171,7 +171,7 @@ impl Engine {
         command
     }
 
-    /// Makes an image of a directory that `fill` fills.
+    /// Creates an image from a directory that `fill` populates.
     fn import(&self, name: &str, fill: fn(&Path) -> Result<()>) -> Result<()> {
         let dir = TempDir::with_prefix("drowse-image-")?;
         fill(dir.path()).with_context(|| format!("fill the image {name}"))?;
@@ -222,23 +222,23 @@ fn script(path: &Path, text: &str) -> Result<()> {
 // === impl Events ===
 
 impl Events {
-    /// What was reported so far.
+    /// All events so far.
     pub fn so_far(&self) -> Vec<Event> {
         self.log.since(0).iter().filter_map(|line| Event::parse(line)).collect()
     }
 
-    /// How many events of this action were reported so far.
+    /// Number of events with this action so far.
     pub fn count(&self, action: &str) -> usize {
         self.so_far().iter().filter(|event| event.action == action).count()
     }
 
-    /// Waits for the first event of this action.
+    /// Waits for the first event with this action.
     pub fn wait(&self, action: &str, limit: Duration) -> Result<Event> {
         self.wait_for(1, action, limit)
     }
 
-    /// Waits until there were so many events of this action, and returns the last of them. What
-    /// happened before it has been reported, too.
+    /// Waits for the `number`th event with this action and returns it. All earlier events have been
+    /// reported then.
     pub fn wait_for(&self, number: usize, action: &str, limit: Duration) -> Result<Event> {
         let seen = Cell::new(0);
         let is_last = |line: &str| {

@@ -1,16 +1,15 @@
-//! A fake of Proxmox VE's API: as much of it as the `proxmox` provider uses, for want of the real one,
-//! which cannot be installed beside a test.
+//! A fake of the part of Proxmox VE's API that the `proxmox` provider uses. The real one cannot be
+//! installed in a test environment.
 //!
-//! It serves those paths of the published API schema over TLS with a certificate of its own, and what
-//! its sources do that the schema does not say: errors in the status line or in JSON by
-//! [`Generation`], refusals of parameters and bodies, rights that are checked before existence,
-//! tasks that take their time, configurations that name a lock only when a task has begun, lists that
-//! are some time old. A guest is a process of the example backend: "running" means that it listens.
+//! It serves the paths of the published API schema over TLS with its own certificate, and reproduces
+//! behaviour from the sources that is not in the schema: errors in the status line or in JSON,
+//! depending on the [`Generation`], refused parameters and bodies, privileges checked before existence,
+//! tasks that take time, locks that appear only when a task has begun, lists that are outdated. A guest is
+//! a process of the example backend: "running" means that it listens.
 //!
-//! What it does not claim: it was written from the same reading of those sources as the provider and
-//! not compared with a running Proxmox VE. There is no cluster behind it, no storage, no network and no
-//! guest agent; suspending to disk ends the process; its manager for high availability does what it is
-//! told after a while and decides nothing.
+//! Limitations: it is based on the same reading of the sources as the provider, and has not been
+//! compared with a real Proxmox VE. It has no cluster, storage, network or guest agent; suspending to
+//! disk terminates the process; its HA manager executes requests after a delay and decides nothing.
 
 mod api;
 mod cluster;
@@ -33,20 +32,20 @@ use sha2::{Digest, Sha256};
 use self::cluster::{Cluster, Guest, Kind};
 use crate::Hello;
 
-/// The token that callers need, as it follows `PVEAPIToken=` in the header `Authorization`.
+/// The API token that clients need, without the prefix `PVEAPIToken=` of the header `Authorization`.
 pub const TOKEN: &str = "drowse@pve!wake=0f9c1a52-7a54-4c1e-9a6e-3f1f2c7b6d11";
 
-/// Which errors and parameters it knows.
+/// Version-dependent errors and parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generation {
-    /// 7 to 8.1: errors in the status line alone, no `overrule-shutdown`, `VM.Monitor`.
+    /// 7 to 8.1: errors only in the status line, no `overrule-shutdown`, `VM.Monitor`.
     Old,
-    /// 9: errors in JSON, too, `overrule-shutdown`, `VM.GuestAgent.Audit`.
+    /// 9: errors also in JSON, `overrule-shutdown`, `VM.GuestAgent.Audit`.
     New,
 }
 
-/// Two nodes, `pve1` and `pve2`, both asked through `pve1`. Its guests end with this, its threads with
-/// the test's process.
+/// Two nodes, `pve1` and `pve2`, both accessed through `pve1`. Dropping it stops its guests; its threads
+/// end with the test's process.
 pub struct FakeProxmox {
     address: SocketAddr,
     fingerprint: String,
@@ -56,7 +55,7 @@ pub struct FakeProxmox {
 // === impl FakeProxmox ===
 
 impl FakeProxmox {
-    /// Listens on a free port of this machine's own address.
+    /// Listens on a free loopback port.
     pub fn begin(generation: Generation) -> Result<Self> {
         let certificate = generate_simple_self_signed(["pve1.fake.test".to_owned()])?;
         let der = certificate.cert.der().clone();
@@ -74,7 +73,7 @@ impl FakeProxmox {
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let (served, tls) = (served.clone(), tls.clone());
-                // A client that goes away, or does not trust it, is no concern of the others.
+                // A disconnect or a failed TLS handshake does not affect other clients.
                 thread::spawn(move || http::serve(client, tls, &served).ok());
             }
         });
@@ -82,77 +81,76 @@ impl FakeProxmox {
         Ok(Self { address, fingerprint, shared })
     }
 
-    /// Its address for the endpoint.
+    /// URL for the provider's endpoint.
     pub fn url(&self) -> String {
         format!("https://{}", self.address)
     }
 
-    /// Its certificate's SHA-256 digest, as the web interface shows it.
+    /// SHA-256 fingerprint of its certificate, in the format of the web interface.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
-    /// Adds a container on `pve1` that does not run.
+    /// Adds a stopped container on `pve1`.
     pub fn add_container(&self, vmid: u32, backend: &Hello) {
         self.cluster().guests.insert(vmid, Guest::new(Kind::Lxc, backend.clone()));
     }
 
-    /// Adds a virtual machine on `pve1` that does not run, whose agent answers so long after it was
-    /// started.
+    /// Adds a stopped virtual machine on `pve1`, whose guest agent answers after the delay `agent`.
     pub fn add_machine(&self, vmid: u32, backend: &Hello, agent: Duration) {
         let guest = Guest { agent, ..Guest::new(Kind::Qemu, backend.clone()) };
         self.cluster().guests.insert(vmid, guest);
     }
 
-    /// Takes a privilege from the token, everywhere.
+    /// Revokes a privilege of the token on all guests.
     pub fn revoke(&self, privilege: &str) {
         self.cluster().privileges.remove(privilege);
     }
 
-    /// Gives it back.
+    /// Grants a privilege to the token on all guests.
     pub fn grant(&self, privilege: &'static str) {
         self.cluster().privileges.insert(privilege);
     }
 
-    /// Locks a guest, or takes the lock away.
+    /// Sets or removes the lock of a guest.
     pub fn lock(&self, vmid: u32, lock: Option<&str>) -> Result<()> {
         self.cluster().guest(vmid)?.lock = lock.map(str::to_owned);
         Ok(())
     }
 
-    /// Moves a guest that does not run to another node.
+    /// Moves a stopped guest to another node.
     pub fn migrate(&self, vmid: u32, node: &str) -> Result<()> {
         self.cluster().guest(vmid)?.node = node.to_owned();
         Ok(())
     }
 
-    /// Switches a node off, so that the other cannot ask it any more.
+    /// Switches a node off, so that the other node cannot reach it.
     pub fn switch_off(&self, node: &str) {
         self.cluster().down.insert(node.to_owned());
     }
 
-    /// Hands a guest over to the manager for high availability.
+    /// Puts a guest under the HA manager.
     pub fn manage(&self, vmid: u32) -> Result<()> {
         self.cluster().guest(vmid)?.managed = true;
         Ok(())
     }
 
-    /// Starts a guest as somebody at the node does.
-    pub fn start_by_hand(&self, vmid: u32) -> Result<()> {
+    /// Starts a guest without an API request, as an administrator on the node would.
+    pub fn start_externally(&self, vmid: u32) -> Result<()> {
         self.cluster().guest(vmid)?.begin()
     }
 
-    /// Whether it has a process, held or not.
+    /// Whether a guest is running or paused.
     pub fn runs(&self, vmid: u32) -> Result<bool> {
         Ok(self.cluster().guest(vmid)?.process.is_some())
     }
 
-    /// Whether its process is held.
+    /// Whether a guest is paused.
     pub fn is_paused(&self, vmid: u32) -> Result<bool> {
         Ok(self.cluster().guest(vmid)?.paused)
     }
 
-    /// How often this was asked, by its end: `POST /lxc/100/status/start`.
+    /// Number of requests with this method and path suffix: `POST`, `/lxc/100/status/start`.
     pub fn count(&self, method: &str, end: &str) -> usize {
         let asked = &self.cluster().asked;
         asked.iter().filter(|(verb, path)| verb == method && path.ends_with(end)).count()

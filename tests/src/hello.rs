@@ -1,4 +1,4 @@
-//! The example backend as a workload of the process provider.
+//! The example backend `hello` as a workload of the process provider.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 
 use crate::{Process, Programs, ports};
 
-/// A workload `hello`, its command and the files it leaves.
+/// The workload `hello`: its command and the file in which it records its starts.
 #[derive(Clone)]
 pub struct Hello {
     program: PathBuf,
@@ -25,13 +25,13 @@ pub struct Hello {
 // === impl Hello ===
 
 impl Hello {
-    /// On a free port, noting its starts in `dir`, ready `boot` after it was started.
+    /// Listens on a free port, records its starts in `dir`, and is ready `boot` after its start.
     pub fn new(programs: &Programs, dir: &Path, boot: Duration) -> Result<Self> {
-        Self::of(&programs.hello, dir, boot)
+        Self::with_program(&programs.hello, dir, boot)
     }
 
-    /// The same of this program.
-    pub fn of(program: &Path, dir: &Path, boot: Duration) -> Result<Self> {
+    /// As [`Hello::new`], with another program.
+    pub fn with_program(program: &Path, dir: &Path, boot: Duration) -> Result<Self> {
         Ok(Self {
             program: program.to_owned(),
             starts: dir.join("starts"),
@@ -41,24 +41,24 @@ impl Hello {
         })
     }
 
-    /// The same, but ready only after [`Hello::release`]: a wake lasts as long as a test wants.
+    /// As [`Hello::new`], but ready only after [`Hello::release`].
     pub fn held(programs: &Programs, dir: &Path) -> Result<Self> {
         let hello = Self::new(programs, dir, Duration::ZERO)?;
         Ok(Self { held: Some(dir.join("released")), ..hello })
     }
 
-    /// Lets this and every later start become ready.
+    /// Lets the current and all later starts become ready.
     pub fn release(&self) -> Result<()> {
         let file = self.held.as_ref().context("nothing holds the backend")?;
         fs::write(file, "").context("release the backend")
     }
 
-    /// Where the backend listens when it is awake.
+    /// Address on which the backend listens.
     pub fn address(&self) -> SocketAddr {
         ports::loopback(self.port)
     }
 
-    /// The port alone.
+    /// Port on which the backend listens.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -80,7 +80,7 @@ impl Hello {
         run
     }
 
-    /// Starts it without a router, as a platform of the test's own does.
+    /// Starts it without a router, for platforms simulated by a test.
     pub fn spawn(&self) -> Result<Process> {
         let run = self.run();
         let mut command = Command::new(&run[0]);
@@ -88,7 +88,7 @@ impl Hello {
         Process::spawn("the backend", &mut command, Duration::from_secs(5))
     }
 
-    /// The provider `process` with the command `hello` granted.
+    /// Configuration table of the provider `process` with the command `hello`.
     pub fn provider(&self) -> String {
         format!(
             "[provider.process]\nplugin = \"process\"\ncommand.hello = {{ run = {:?} }}\n\n",
@@ -96,7 +96,7 @@ impl Hello {
         )
     }
 
-    /// The workload `hello` with this idle time and a route to it for every host.
+    /// Configuration tables of the workload `hello` with this idle time, and of a route for every host.
     pub fn workload(&self, idle: &str) -> String {
         format!(
             "[workload.hello]\nprovider = \"process\"\nidle = \"{idle}\"\n\n\
@@ -105,36 +105,37 @@ impl Hello {
         )
     }
 
-    /// A command that kills the process of the last start, which is the last line of its notes: that
-    /// may come a moment after the start.
-    pub fn kill_the_last(&self) -> [String; 3] {
+    /// A command that kills the process of the last start. It retries, because the start is recorded
+    /// with a short delay.
+    pub fn kill_last_start(&self) -> [String; 3] {
         let last = format!("$(tail -n 1 {} | cut -d ' ' -f 1)", self.starts.display());
         let script = format!("until kill -KILL {last} 2>/dev/null; do sleep 0.01; done");
         ["sh".to_owned(), "-c".to_owned(), script]
     }
 
-    /// Process ids of all its starts so far.
+    /// Process ids of all starts so far.
     pub fn starts(&self) -> Result<Vec<u32>> {
-        self.notes()?.iter().map(|(id, _)| Ok(id.parse()?)).collect()
+        self.start_records()?.iter().map(|(id, _)| Ok(id.parse()?)).collect()
     }
 
-    /// When its program was last started: the moment of its first line.
+    /// Time of the last start, taken in the program's first line.
     pub fn started(&self) -> Result<SystemTime> {
-        let notes = self.notes()?;
-        let (_, at) = notes.last().context("the backend was not started")?;
+        let records = self.start_records()?;
+        let (_, at) = records.last().context("the backend was not started")?;
         Ok(SystemTime::UNIX_EPOCH + Duration::from_nanos(at.parse()?))
     }
 
     /// Process id and nanoseconds since the epoch of each start.
-    fn notes(&self) -> Result<Vec<(String, String)>> {
+    fn start_records(&self) -> Result<Vec<(String, String)>> {
         if !self.starts.exists() {
             return Ok(Vec::new());
         }
         let text = fs::read_to_string(&self.starts)?;
         text.lines()
             .map(|line| {
-                let (id, at) =
-                    line.split_once(' ').with_context(|| format!("{line:?} is no start"))?;
+                let (id, at) = line
+                    .split_once(' ')
+                    .with_context(|| format!("{line:?} is not a start record"))?;
                 Ok((id.to_owned(), at.to_owned()))
             })
             .collect()

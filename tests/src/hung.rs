@@ -1,4 +1,4 @@
-//! A file system that does not answer, as one over a network that is gone.
+//! A file system that does not answer, like a network file system without a connection.
 
 use std::{
     fs::{File, OpenOptions},
@@ -20,8 +20,8 @@ use tempfile::TempDir;
 
 use crate::needs;
 
-/// A FUSE file system whose server reads every request and answers none but the first, which
-/// mounting needs. A process that uses it waits and cannot be killed until this is dropped.
+/// A FUSE file system whose server reads all requests but answers only the first, which is required
+/// for mounting. A process that accesses it blocks and cannot be killed until this is dropped.
 pub struct HungFilesystem {
     dir: TempDir,
     stop: Arc<AtomicBool>,
@@ -30,15 +30,15 @@ pub struct HungFilesystem {
 
 /// `FUSE_INIT` in `linux/fuse.h`.
 const INIT: u32 = 26;
-/// Smallest buffer that the kernel takes for requests.
+/// Minimum size in bytes of the request buffer.
 const BUFFER: usize = 128 << 10;
-/// Between two looks for a request.
-const LOOK: Duration = Duration::from_millis(2);
+/// Interval between polls for a request.
+const POLL: Duration = Duration::from_millis(2);
 
 // === impl HungFilesystem ===
 
 impl HungFilesystem {
-    /// Why this machine cannot have one.
+    /// The first missing requirement, if any.
     pub fn lacks() -> Option<String> {
         if !rustix::process::geteuid().is_root() {
             return Some("only root can mount a file system".into());
@@ -47,7 +47,7 @@ impl HungFilesystem {
         device.or_else(|| needs::lacks(&["mount", "umount"]))
     }
 
-    /// Mounts one in a directory of its own.
+    /// Mounts it in a temporary directory.
     pub fn mount() -> Result<Self> {
         let dir = TempDir::with_prefix("drowse-hung-")?;
         let device = device()?;
@@ -67,7 +67,7 @@ impl HungFilesystem {
         Ok(Self { dir, stop, server: Some(server) })
     }
 
-    /// Where it is mounted. A test itself must not look at it.
+    /// Mount point. The test itself must not access it.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -75,12 +75,12 @@ impl HungFilesystem {
 
 impl Drop for HungFilesystem {
     fn drop(&mut self) {
-        // By force: every request that waits fails at once, also while a process that was forked
-        // meanwhile holds the server's descriptor open. The path itself is not looked at.
+        // With --force all pending requests fail at once, even if a forked process still holds the
+        // server's descriptor. The path itself is not accessed.
         let umount = ["--no-canonicalize", "--internal-only", "--force", "--lazy"];
         let unmounted = Command::new("umount").args(umount).arg(self.dir.path()).status();
         if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("{} stays mounted", self.dir.path().display());
+            eprintln!("{} is still mounted", self.dir.path().display());
         }
         self.stop.store(true, Relaxed);
         if let Some(server) = self.server.take()
@@ -97,21 +97,21 @@ fn device() -> Result<File> {
     options.read(true).write(true).custom_flags(flags).open("/dev/fuse").context("open /dev/fuse")
 }
 
-/// Until it shall stop, or the file system is unmounted.
+/// Serves until `stop` is set or the file system is unmounted.
 fn serve(mut device: File, stop: &AtomicBool) {
     let mut request = vec![0; BUFFER];
     while !stop.load(Relaxed) {
         let size = match device.read(&mut request) {
             Ok(size) => size,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                thread::sleep(LOOK);
+                thread::sleep(POLL);
                 continue;
             }
             Err(_) => return,
         };
         let opcode = request.get(4..8).and_then(|bytes| bytes.try_into().ok());
         if size >= 16 && opcode.map(u32::from_ne_bytes) == Some(INIT) {
-            // `fuse_out_header`, then a `fuse_init_out` that asks for nothing but version 7.31.
+            // `fuse_out_header`, then a `fuse_init_out` with version 7.31 and no features.
             let mut answer = Vec::with_capacity(80);
             answer.extend(80_u32.to_ne_bytes());
             answer.extend(0_i32.to_ne_bytes());

@@ -1,4 +1,4 @@
-//! The plugin `late`: a file that comes and changes while somebody looks.
+//! The plugin `late`: a file that is added and replaced while the router runs.
 
 use std::{fs, path::PathBuf};
 
@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{Hello, Home, Programs};
 
-/// A provider `late` that uses the plugin `late`, and the workload `hello` that it wakes.
+/// Configuration of a provider `late` with the plugin `late`, and of its workload `hello`.
 pub fn config(hello: &Hello) -> String {
     format!(
         "[provider.late]\nplugin = \"late\"\ncommand.hello = {{ run = {:?} }}\n\n\
@@ -18,22 +18,22 @@ pub fn config(hello: &Hello) -> String {
     )
 }
 
-/// The `process` provider of the box, which can be `late`.
+/// The bundled `process` plugin, to be used as `late`.
 pub fn bundled() -> Result<Vec<u8>> {
     fs::read(Programs::from_env().bundle.join("process.wasm")).context("read the bundled plugin")
 }
 
-/// The same plugin with a custom section more: another file for the router.
+/// The same plugin with an additional custom section, which makes it a different file.
 pub fn newer() -> Result<Vec<u8>> {
     Ok([bundled()?.as_slice(), b"\0\x0a\x04notenewer"].concat())
 }
 
-/// Its file.
+/// Path of the plugin file.
 pub fn file(home: &Home) -> PathBuf {
     home.plugins().join("late.wasm")
 }
 
-/// Puts it into place in one step, as package managers do.
+/// Replaces the plugin file atomically, as package managers do.
 pub fn put(home: &Home, bytes: &[u8]) -> Result<()> {
     let temporary = home.plugins().join(".late.part");
     fs::write(&temporary, bytes)?;

@@ -1,9 +1,9 @@
-//! How many files this program may have open.
+//! Limit of open files.
 
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Allows as many open files as this user may have, and says how many that are.
+/// Raises the soft limit of open files to the hard limit and returns it.
 pub fn open_files() -> Result<u64> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })

@@ -1,4 +1,4 @@
-//! The lines a program writes, kept for those who wait for one.
+//! Captures the output lines of a program and waits for matching lines.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-/// Lines kept; older ones are forgotten.
+/// Maximum number of stored lines; older ones are dropped.
 const KEPT: usize = 50_000;
 
 /// The lines of one or more streams, in the order they were read.
@@ -34,7 +34,7 @@ struct Lines {
 // === impl Log ===
 
 impl Log {
-    /// Reads `stream` to its end in a thread of its own. `each` sees every line.
+    /// Reads `stream` to its end on a new thread. `each` is called for every line.
     pub fn follow(
         &self,
         stream: impl Read + Send + 'static,
@@ -53,13 +53,13 @@ impl Log {
         });
     }
 
-    /// How many lines there were so far: a place to begin looking from.
+    /// Current position: the number of lines so far.
     pub fn mark(&self) -> usize {
         let lines = self.lock();
         lines.forgotten + lines.kept.len()
     }
 
-    /// Waits for a line that `matches` from the place `from` on and returns it with the place
+    /// Waits for a line at or after position `from` that `matches`, and returns it with the position
     /// after it.
     pub fn wait(
         &self,
@@ -80,7 +80,7 @@ impl Log {
             }
             let Some(left) = limit.checked_sub(begin.elapsed()) else {
                 drop(lines);
-                bail!("waited {limit:?} in vain: {what}\n{}", self.tail(40));
+                bail!("timed out after {limit:?}: {what}\n{}", self.tail(40));
             };
             lines = self
                 .shared
@@ -91,12 +91,12 @@ impl Log {
         }
     }
 
-    /// The kept lines from the place `from` on.
+    /// The stored lines from position `from` on.
     pub fn since(&self, from: usize) -> Vec<String> {
         self.lock().since(from).map(|(_, line)| line.clone()).collect()
     }
 
-    /// The last lines as text.
+    /// The last `count` lines as text.
     pub fn tail(&self, count: usize) -> String {
         let lines = self.lock();
         let skip = lines.kept.len().saturating_sub(count);

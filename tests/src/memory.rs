@@ -1,22 +1,22 @@
-//! What a process takes of the machine's memory, by `/proc/PID/status`.
+//! Memory usage of a process, from `/proc/PID/status`.
 
 use std::fs;
 
 use anyhow::{Context, Result};
 
-/// Bytes in memory.
+/// Resident memory in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// Now.
+    /// Current.
     pub resident: u64,
-    /// The most there ever were.
+    /// Peak.
     pub peak: u64,
 }
 
 // === impl Memory ===
 
 impl Memory {
-    /// Of the process with this id.
+    /// Memory usage of the process with this id.
     pub fn of(process: u32) -> Result<Self> {
         let file = format!("/proc/{process}/status");
         let text = fs::read_to_string(&file).with_context(|| format!("read {file}"))?;

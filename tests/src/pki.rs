@@ -1,4 +1,4 @@
-//! Certificates of an authority of our own.
+//! Certificates of a test authority.
 
 use std::{fs, path::Path};
 
@@ -7,8 +7,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
 };
 
-/// Writes what a server on the loopback interface and its client need, in PEM: `ca.pem`;
-/// `engine.pem` and `engine-key.pem` for the server; `cert.pem` and `key.pem` for the client.
+/// Writes PEM files for a server on the loopback interface and its client: `ca.pem`; `engine.pem` and
+/// `engine-key.pem` for the server; `cert.pem` and `key.pem` for the client.
 pub fn write(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
     let key = KeyPair::generate()?;

@@ -1,6 +1,6 @@
-//! A Podman of our own, beside whatever runs on the machine: it lives in a network namespace and a
-//! mount namespace that were made for it, so its bridge, its firewall rules and its locks are nobody
-//! else's. Its containers are reached over a pair of interfaces.
+//! A private Podman for tests, in its own network and mount namespaces, so that its bridge, firewall
+//! rules and locks are independent of any other Podman on the machine. Its containers are reached
+//! through a veth pair.
 
 use std::{
     fs,
@@ -18,12 +18,12 @@ use tempfile::TempDir;
 
 use crate::{engine::Engine, needs, until};
 
-/// Runs the service until its standard input ends, then takes everything away again: so nothing stays
-/// behind however the program ends that asked for it.
+/// Supervisor script: runs the service until its standard input is closed, then removes everything, so
+/// that nothing is left behind however the test program ends.
 ///
-/// Arguments: directory, the name of the namespace and of the interfaces, and the beginnings of two
-/// networks: the one between the machine and the namespace, and the one of the containers.
-const KEEPER: &str = r#"
+/// Arguments: directory, the name of the namespace and interfaces, and two network prefixes: between
+/// the machine and the namespace, and of the containers.
+const SUPERVISOR: &str = r#"
 dir=$1 name=$2 between=$3 inside=$4
 {
     ip netns add "$name" &&
@@ -34,7 +34,7 @@ dir=$1 name=$2 between=$3 inside=$4
     ip route add "$inside.0/24" via "$between.2" &&
     ip -n "$name" route add default via "$between.1" && {
         nsenter "--net=/run/netns/$name" unshare --mount sh -c '
-            # What Podman shares with every other of this machine.
+            # Directories that all Podmans of the machine share.
             mount -t tmpfs none /dev/shm && mount -t tmpfs none /run/netns && exec "$@"
         ' sh podman --root "$dir/root" --runroot "$dir/run" --tmpdir "$dir/tmp" \
             --storage-driver vfs --cgroup-manager cgroupfs --runtime runc --events-backend file \
@@ -52,48 +52,48 @@ dir=$1 name=$2 between=$3 inside=$4
         done
         kill -KILL "$service"
         wait "$service"
-        # Who watches over a command inside a container stays for minutes after its end.
+        # The monitor of an exec session keeps running for minutes after its end.
         for file in $(grep -ls -- "$dir/" /proc/[0-9]*/cmdline); do
             pid=${file#/proc/}
             [ "${pid%/cmdline}" = "$$" ] || kill -KILL "${pid%/cmdline}"
         done
     }
-    # With the namespace its interfaces go, and with them the route.
+    # Removing the namespace removes its interfaces and the route.
     ip netns delete "$name"
     rm -rf "$dir"
 } >>"$dir/log" 2>&1
 "#;
 
-/// What is not said by arguments. The limits are those that any machine allows.
+/// Configuration without command line options. The limits are those that any machine permits.
 const CONFIG: &str = "\
 [containers]
 log_driver = \"k8s-file\"
 default_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]
 ";
 
-/// The programs beside the Docker client: `netavark` is looked for where its package puts it.
+/// Required programs in addition to the Docker client and [`NETAVARK`].
 const PROGRAMS: [&str; 8] =
     ["podman", "conmon", "runc", "ip", "iptables", "nsenter", "unshare", "curl"];
 
-/// Where Debian's package puts what makes Podman's networks.
+/// Path of netavark, Podman's network stack, in Debian's package.
 pub const NETAVARK: &str = "/usr/lib/podman/netavark";
 
-/// A running Podman, asked by Docker's client.
+/// A running Podman, driven by Docker's client.
 pub struct Podman {
     engine: Engine,
     dir: PathBuf,
     between: String,
     inside: String,
-    keeper: Child,
+    supervisor: Child,
 }
 
 // === impl Podman ===
 
 impl Podman {
-    /// What this machine lacks to run a Podman with networks.
+    /// The first missing requirement for a Podman with networks, if any.
     pub fn lacks() -> Option<String> {
         if !cfg!(target_os = "linux") || !rustix::process::geteuid().is_root() {
-            return Some("a Podman of our own needs Linux and root".to_owned());
+            return Some("a private Podman needs Linux and root".to_owned());
         }
         Engine::lacks().or_else(|| needs::lacks(&PROGRAMS)).or_else(|| {
             let found = Path::new(NETAVARK).exists();
@@ -101,17 +101,17 @@ impl Podman {
         })
     }
 
-    /// The one that the tests of one program share. None where it cannot run, after saying so.
+    /// The Podman shared by the tests of one program. None, with a message, if a requirement is missing.
     ///
     /// # Panics
     ///
-    /// When it does not start although the machine has what it needs.
+    /// If it does not start although all requirements are met.
     pub fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: OnceLock<Podman> = OnceLock::new();
         needs::shared(&SHARED, test, Self::lacks(), Self::start)
     }
 
-    /// Starts one with the images of the tests.
+    /// Starts a Podman and creates the images of the tests.
     pub fn start() -> Result<Self> {
         if let Some(lack) = Self::lacks() {
             bail!("start a Podman: {lack}");
@@ -122,7 +122,7 @@ impl Podman {
         let (between, inside) = (format!("10.205.{part}"), format!("10.206.{part}"));
         fs::write(dir.join("containers.conf"), CONFIG)?;
         fs::create_dir(dir.join("networks"))?;
-        // Its own default would be the same for all on this machine.
+        // The default network would be the same for all Podmans on this machine.
         let network = json!({
             "name": "podman",
             "id": "2f259bab93aaaaa2542ba43ef33eb990d0999ee1b9924b557b7be53c0b7a1bb9",
@@ -136,47 +136,47 @@ impl Podman {
             "ipam_options": { "driver": "host-local" },
         });
         fs::write(dir.join("networks/podman.json"), network.to_string())?;
-        let keeper = Command::new("sh")
-            .args(["-c", KEEPER, "keeper"])
+        let supervisor = Command::new("sh")
+            .args(["-c", SUPERVISOR, "supervisor"])
             .arg(&dir)
             .args([&format!("drowsep{number}"), &between, &inside])
             .env("CONTAINERS_CONF", dir.join("containers.conf"))
-            // A session bus that is not there would be waited for; health checks run by systemd's
-            // timers, which tests do not have.
+            // Do not wait for a session bus. systemd timers, which run health checks, do not exist in
+            // tests.
             .env("DISABLE_HC_SYSTEMD", "true")
             .stdin(Stdio::piped())
             .process_group(0)
             .spawn()
-            .context("start Podman's keeper")?;
+            .context("start Podman's supervisor")?;
         let engine = Engine::at(dir.join("podman.sock"));
-        let mut podman = Self { engine, dir, between, inside, keeper };
-        podman.wait_until_it_answers()?;
+        let mut podman = Self { engine, dir, between, inside, supervisor };
+        podman.wait_until_ready()?;
         podman.make_images()?;
         Ok(podman)
     }
 
-    /// Where ports are reached that containers publish on all interfaces.
+    /// Host of ports that containers publish on all interfaces.
     pub fn host(&self) -> String {
         format!("{}.2", self.between)
     }
 
-    /// What another network may give to its containers, so that they can be reached, too.
+    /// A reachable subnet for another network.
     pub fn subnet(&self) -> String {
         format!("{}.128/25", self.inside)
     }
 
-    /// All that Podman itself tells of a container: more than Docker's API has words for.
+    /// Podman's own description of a container, which is more complete than that of Docker's API.
     pub fn inspect_whole(&self, name: &str) -> Result<Value> {
-        self.ask(&format!("containers/{name}/json"))
+        self.libpod_get(&format!("containers/{name}/json"))
     }
 
-    /// Runs a container's health check now, as systemd's timers do, and says whether it is well.
+    /// Runs a container's health check now, as a systemd timer would. True if it is healthy.
     pub fn check_health(&self, name: &str) -> Result<bool> {
-        Ok(self.ask(&format!("containers/{name}/healthcheck"))?["Status"] == "healthy")
+        Ok(self.libpod_get(&format!("containers/{name}/healthcheck"))?["Status"] == "healthy")
     }
 
-    /// Asks by Podman's own API.
-    fn ask(&self, what: &str) -> Result<Value> {
+    /// `GET` on Podman's own API.
+    fn libpod_get(&self, what: &str) -> Result<Value> {
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--unix-socket"])
             .arg(self.socket())
@@ -184,19 +184,19 @@ impl Podman {
             .stdin(Stdio::null())
             .output()?;
         let said = String::from_utf8_lossy(&output.stderr);
-        serde_json::from_slice(&output.stdout).with_context(|| format!("ask for {what}: {said}"))
+        serde_json::from_slice(&output.stdout).with_context(|| format!("GET {what}: {said}"))
     }
 
-    fn wait_until_it_answers(&mut self) -> Result<()> {
+    fn wait_until_ready(&mut self) -> Result<()> {
         let answered = until("Podman answers", Duration::from_secs(60), || {
-            if let Ok(Some(status)) = self.keeper.try_wait() {
-                return Some(Err(anyhow!("its keeper ended with {status}")));
+            if let Ok(Some(status)) = self.supervisor.try_wait() {
+                return Some(Err(anyhow!("its supervisor exited with {status}")));
             }
             self.run(&["version"]).ok().map(Ok)
         });
         answered.flatten().map(drop).with_context(|| {
             let written = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-            format!("start a Podman; it wrote:\n{written}")
+            format!("start a Podman; its log:\n{written}")
         })
     }
 }
@@ -211,9 +211,9 @@ impl Deref for Podman {
 
 impl Drop for Podman {
     fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        if let Err(error) = self.keeper.wait() {
-            eprintln!("wait for Podman's end: {error}");
+        drop(self.supervisor.stdin.take());
+        if let Err(error) = self.supervisor.wait() {
+            eprintln!("wait for Podman's supervisor: {error}");
         }
     }
 }

@@ -9,14 +9,13 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// Below those that the kernel hands out by itself, so that a port that is taken later is still
-/// free then.
+/// Range below the kernel's ephemeral ports, so that a port that is bound later is still free.
 const PORTS: Range<u16> = 10_240..32_000;
 
-/// A port that nobody listens on now. The same program is never given the same port twice.
+/// A port without a listener. A program never gets the same port twice.
 pub fn free() -> Result<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Programs that run at the same time begin at different places.
+    // Concurrent programs begin at different offsets.
     let begin = process::id().wrapping_mul(97);
     PORTS
         .map(|_| u32::from(NEXT.fetch_add(1, Ordering::Relaxed)))
@@ -25,7 +24,7 @@ pub fn free() -> Result<u16> {
         .context("every port of the loopback interface is in use")
 }
 
-/// `wanted` if nobody listens there, else any free port.
+/// `wanted` if it is free, else any free port.
 pub fn free_or_any(wanted: u16) -> Result<u16> {
     if is_free(wanted) { Ok(wanted) } else { free() }
 }
@@ -46,13 +45,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_port_is_given_twice() {
+    fn free_ports_are_unique() {
         let ports: BTreeSet<u16> = (0..100).map(|_| free().unwrap()).collect();
         assert_eq!(ports.len(), 100);
     }
 
     #[test]
-    fn a_port_that_is_taken_is_passed_over() {
+    fn a_port_in_use_is_skipped() {
         let wanted = free().unwrap();
         let holder = TcpListener::bind(loopback(wanted)).unwrap();
         assert_ne!(free_or_any(wanted).unwrap(), wanted);

@@ -1,6 +1,7 @@
-//! A program that ends with its owner.
+//! Child processes that end with their owner, and queries about processes.
 
 use std::{
+    fs,
     process::{Child, Command, ExitStatus},
     time::Duration,
 };
@@ -10,28 +11,28 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::wait::until;
 
-/// A running program. Dropping it asks it to end, then ends it.
+/// A child process. Dropping it stops it with SIGTERM, and SIGKILL after the grace time.
 pub struct Process {
     name: String,
     child: Child,
     grace: Duration,
-    hurry: Option<Duration>,
+    second_sigterm: Option<Duration>,
 }
 
 // === impl Process ===
 
 impl Process {
-    /// Starts it. `grace` is the time it has to end by itself when asked.
+    /// Starts a process. `grace` is the time between SIGTERM and SIGKILL when it is stopped.
     pub fn spawn(name: &str, command: &mut Command, grace: Duration) -> Result<Self> {
         let child = command.spawn().with_context(|| format!("start {name}: {command:?}"))?;
-        Ok(Self { name: name.to_owned(), child, grace, hurry: None })
+        Ok(Self { name: name.to_owned(), child, grace, second_sigterm: None })
     }
 
-    /// Asks it a second time when it has not ended so long after the first; its grace time begins
-    /// then. For programs that finish what they have begun unless they are asked again.
+    /// Sends a second SIGTERM if the process has not exited `delay` after the first; the grace time
+    /// starts then. For programs that finish their work unless they are signalled again.
     #[must_use]
-    pub fn hurried_after(mut self, patience: Duration) -> Self {
-        self.hurry = Some(patience);
+    pub fn with_second_sigterm_after(mut self, delay: Duration) -> Self {
+        self.second_sigterm = Some(delay);
         self
     }
 
@@ -40,12 +41,12 @@ impl Process {
         self.child.id()
     }
 
-    /// The child behind it, for its pipes.
+    /// The underlying child, for access to its pipes.
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 
-    /// Sends a signal; success when the process has ended already.
+    /// Sends a signal. Succeeds if the process has already exited.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         if self.child.try_wait()?.is_some() {
             return Ok(());
@@ -54,23 +55,22 @@ impl Process {
             .with_context(|| format!("send {signal:?} to {}", self.name))
     }
 
-    /// How it ended, if it has.
+    /// Its exit status, if it has exited.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        self.child.try_wait().with_context(|| format!("look after {}", self.name))
+        self.child.try_wait().with_context(|| format!("query the status of {}", self.name))
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
-        let what = format!("{} ends", self.name);
+        let what = format!("{} exits", self.name);
         until(&what, limit, || self.child.try_wait().ok().flatten())
     }
 
-    /// Asks it to end and ends it when it did not within its grace time. True when it ended by
-    /// itself.
+    /// Sends SIGTERM, and SIGKILL after the grace time. True if SIGKILL was not necessary.
     pub fn stop(&mut self) -> Result<bool> {
         self.signal(Signal::TERM)?;
-        if let Some(patience) = self.hurry {
-            if self.wait(patience).is_ok() {
+        if let Some(delay) = self.second_sigterm {
+            if self.wait(delay).is_ok() {
                 return Ok(true);
             }
             self.signal(Signal::TERM)?;
@@ -82,7 +82,7 @@ impl Process {
         Ok(false)
     }
 
-    /// Ends it.
+    /// Sends SIGKILL and waits for the exit.
     pub fn kill(&mut self) -> Result<()> {
         self.signal(Signal::KILL)?;
         self.child.wait().with_context(|| format!("wait for {}", self.name))?;
@@ -98,17 +98,32 @@ impl Drop for Process {
     }
 }
 
-/// Whether a process of this id exists and has not ended. Whoever adopted it may leave an ended one
-/// unburied for as long as it likes.
+/// Whether a process with this id exists and is not a zombie. Its parent may not have waited for it.
 pub fn exists(id: u32) -> bool {
-    let ended = || {
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let is_zombie = || {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
         Some(stat.rsplit_once(')')?.1.trim_start().starts_with('Z'))
     };
-    pid(id).is_ok_and(|pid| test_kill_process(pid).is_ok()) && !ended().unwrap_or(false)
+    pid(id).is_ok_and(|pid| test_kill_process(pid).is_ok()) && !is_zombie().unwrap_or(false)
 }
 
-/// Ends a process that is not a child, by its id.
+/// Ids of the children of all threads of a process.
+pub fn children(process: u32) -> Result<Vec<u32>> {
+    let dir = format!("/proc/{process}/task");
+    let threads = fs::read_dir(&dir).with_context(|| format!("read {dir}"))?;
+    let threads = threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    // A thread may exit while its children are read.
+    Ok(threads.filter_map(|thread| children_of_thread(process, thread).ok()).flatten().collect())
+}
+
+/// Ids of the children of one thread of a process. The main thread has the id of the process.
+pub fn children_of_thread(process: u32, thread: u32) -> Result<Vec<u32>> {
+    let file = format!("/proc/{process}/task/{thread}/children");
+    let text = fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
+    text.split_whitespace().map(|id| id.parse().context("a child without an id")).collect()
+}
+
+/// Kills a process that is not a child, by its id.
 pub fn kill(id: u32) -> Result<()> {
     kill_process(pid(id)?, Signal::KILL).with_context(|| format!("kill process {id}"))
 }

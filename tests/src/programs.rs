@@ -1,10 +1,10 @@
-//! Where the programs under test are.
+//! Paths of the programs under test.
 
 use std::{env, path::PathBuf};
 
 use anyhow::{Context, Result};
 
-/// The variables by which `cargo xtask` says where its files are.
+/// Environment variables by which `cargo xtask` passes the paths of its files.
 pub mod variables {
     /// The router.
     pub const ROUTER: &str = "DROWSE_BIN";
@@ -18,7 +18,7 @@ pub mod variables {
     pub const DYLIBS: &str = "DROWSE_DYLIBS";
     /// The directory of compiled plugins that the end-to-end tests share.
     pub const CACHE: &str = "DROWSE_CACHE";
-    /// The file in which tests note that they were skipped.
+    /// The file in which skipped tests are recorded.
     pub const SKIPPED: &str = "DROWSE_SKIPPED";
 }
 
@@ -38,18 +38,17 @@ pub struct Programs {
 // === impl Programs ===
 
 impl Programs {
-    /// As `cargo xtask test` names them.
+    /// The programs built by `cargo xtask test`.
     ///
     /// # Panics
     ///
-    /// When it did not: these tests drive built programs and mean nothing without them.
+    /// If an environment variable is not set.
     pub fn from_env() -> Self {
-        Self::look().unwrap_or_else(|error| {
-            panic!("{error:#}: these tests drive built programs, run `cargo xtask test`")
-        })
+        Self::read_env()
+            .unwrap_or_else(|error| panic!("{error:#}: run these tests with `cargo xtask test`"))
     }
 
-    fn look() -> Result<Self> {
+    fn read_env() -> Result<Self> {
         let path = |name| {
             env::var_os(name).map(PathBuf::from).with_context(|| format!("{name} is not set"))
         };

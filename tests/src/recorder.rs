@@ -1,5 +1,5 @@
-//! A witness between the router and an engine's socket: it keeps what was asked for, and can end a
-//! connection at a request.
+//! A relay between the router and an engine's socket that records requests, and can close a connection
+//! at a request.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -16,43 +16,43 @@ use std::{
 use anyhow::{Context, Result};
 use drowse_provider_rules::{NormalizedPath, Rule};
 
-/// Relays connections and keeps what they ask for. Its threads end with the connections.
+/// Relays connections and records their requests. Its threads end with the connections.
 pub struct Recorder {
     shared: Arc<Shared>,
     socket: PathBuf,
 }
 
-/// One request.
+/// A recorded request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct RecordedRequest {
     /// `POST`
     pub method: String,
-    /// Without the query.
+    /// Path without the query.
     pub path: String,
-    /// What follows the `?`.
+    /// The query, without `?`.
     pub query: Option<String>,
-    /// It had a body.
+    /// Whether it had a body.
     pub body: bool,
 }
 
-/// When a connection ends instead of being served.
+/// When a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// The engine never hears of the request.
+    /// Before the request is forwarded to the engine.
     Before,
-    /// The engine does what it was asked for, and its answer is lost.
+    /// After the request is forwarded; the engine's response is dropped.
     After,
 }
 
 struct Shared {
     engine: PathBuf,
-    asked: Mutex<Vec<Asked>>,
-    /// At the first request like this.
-    cut: Mutex<Option<(Likeness, Cut)>>,
+    asked: Mutex<Vec<RecordedRequest>>,
+    /// Pending cut, at the first request that matches.
+    cut: Mutex<Option<(Matcher, Cut)>>,
 }
 
-/// Whether a request is the one that is meant.
-type Likeness = Box<dyn Fn(&Asked) -> bool + Send>;
+/// Predicate that selects a request.
+type Matcher = Box<dyn Fn(&RecordedRequest) -> bool + Send>;
 
 // === impl Recorder ===
 
@@ -67,44 +67,44 @@ impl Recorder {
         thread::spawn(move || {
             for client in listener.incoming().map_while(io::Result::ok) {
                 let served = served.clone();
-                // A client that goes away, or an engine, is what the other sees as well.
+                // A disconnect on one side closes the other.
                 thread::spawn(move || serve(client, &served).ok());
             }
         });
         Ok(Self { shared, socket: socket.to_owned() })
     }
 
-    /// Where it listens.
+    /// Path of its socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Every request so far.
-    pub fn asked(&self) -> Vec<Asked> {
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<RecordedRequest> {
         lock(&self.shared.asked).clone()
     }
 
-    /// How many requests were such.
-    pub fn count(&self, such: impl Fn(&Asked) -> bool) -> usize {
-        lock(&self.shared.asked).iter().filter(|asked| such(asked)).count()
+    /// Number of requests that match.
+    pub fn count(&self, matches: impl Fn(&RecordedRequest) -> bool) -> usize {
+        lock(&self.shared.asked).iter().filter(|asked| matches(asked)).count()
     }
 
-    /// Ends the connection at the next request that is such, once.
-    pub fn cut(&self, how: Cut, such: impl Fn(&Asked) -> bool + Send + 'static) {
-        *lock(&self.shared.cut) = Some((Box::new(such), how));
+    /// Closes the connection at the next request that matches, once.
+    pub fn cut(&self, how: Cut, matches: impl Fn(&RecordedRequest) -> bool + Send + 'static) {
+        *lock(&self.shared.cut) = Some((Box::new(matches), how));
     }
 
-    /// Whether a cut was asked for that has not come.
+    /// Whether a cut is pending.
     pub fn is_to_cut(&self) -> bool {
         lock(&self.shared.cut).is_some()
     }
 }
 
-// === impl Asked ===
+// === impl RecordedRequest ===
 
-impl Asked {
-    /// Whether a rule allows it.
-    pub fn fits(&self, rule: &str) -> bool {
+impl RecordedRequest {
+    /// Whether a rule permits it.
+    pub fn matches_rule(&self, rule: &str) -> bool {
         let query = self.query.iter().flat_map(|query| ["?", query]);
         let path: String = [self.path.as_str()].into_iter().chain(query).collect();
         let (Ok(rule), Ok(path)) = (rule.parse::<Rule>(), NormalizedPath::parse(&path)) else {
@@ -114,15 +114,16 @@ impl Asked {
     }
 }
 
-/// Request by request, as HTTP/1.1 has them: with a length or without a body.
+/// Relays a connection request by request: HTTP/1.1 with a content length or without a body.
 fn serve(client: UnixStream, shared: &Shared) -> io::Result<()> {
     let engine = UnixStream::connect(&shared.engine)?;
-    let silent = Arc::new(AtomicBool::new(false));
-    let (from, to, hushed) = (engine.try_clone()?, client.try_clone()?, silent.clone());
-    thread::spawn(move || copy(from, to, &hushed));
+    let dropping = Arc::new(AtomicBool::new(false));
+    let (from, to, dropping_responses) =
+        (engine.try_clone()?, client.try_clone()?, dropping.clone());
+    thread::spawn(move || copy(from, to, &dropping_responses));
     let mut reader = BufReader::new(client.try_clone()?);
-    let outcome = relay(&mut reader, &engine, shared, &silent);
-    if !silent.load(Ordering::SeqCst) {
+    let outcome = relay(&mut reader, &engine, shared, &dropping);
+    if !dropping.load(Ordering::SeqCst) {
         let _ = engine.shutdown(Shutdown::Both);
         let _ = client.shutdown(Shutdown::Both);
     }
@@ -133,7 +134,7 @@ fn relay(
     client: &mut BufReader<UnixStream>,
     mut engine: &UnixStream,
     shared: &Shared,
-    silent: &AtomicBool,
+    dropping: &AtomicBool,
 ) -> io::Result<()> {
     loop {
         let mut head = String::new();
@@ -162,14 +163,14 @@ fn relay(
             Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
             None => (target.to_owned(), None),
         };
-        let asked = Asked { method, path, query, body: length > 0 };
+        let asked = RecordedRequest { method, path, query, body: length > 0 };
         let mut cut = lock(&shared.cut);
-        let how = cut.take_if(|(such, _)| such(&asked)).map(|(_, how)| how);
+        let how = cut.take_if(|(matches, _)| matches(&asked)).map(|(_, how)| how);
         drop(cut);
         lock(&shared.asked).push(asked);
         match how {
             Some(Cut::Before) => return Ok(()),
-            Some(Cut::After) => silent.store(true, Ordering::SeqCst),
+            Some(Cut::After) => dropping.store(true, Ordering::SeqCst),
             None => {}
         }
         engine.write_all(head.as_bytes())?;
@@ -177,11 +178,11 @@ fn relay(
     }
 }
 
-/// Until the end, or until the first word of an answer that is to be lost.
-fn copy(mut from: UnixStream, mut to: UnixStream, silent: &AtomicBool) {
+/// Copies until the end, or until a response that is to be dropped.
+fn copy(mut from: UnixStream, mut to: UnixStream, dropping: &AtomicBool) {
     let mut buffer = [0; 16 << 10];
     while let Ok(size @ 1..) = from.read(&mut buffer) {
-        if silent.load(Ordering::SeqCst) || to.write_all(&buffer[..size]).is_err() {
+        if dropping.load(Ordering::SeqCst) || to.write_all(&buffer[..size]).is_err() {
             break;
         }
     }
@@ -198,15 +199,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_fits_the_rules_that_allow_it() {
-        let create = Asked {
+    fn a_request_matches_the_rules_that_permit_it() {
+        let create = RecordedRequest {
             method: "POST".to_owned(),
             path: "/v1.41/containers/create".to_owned(),
             query: Some("name=web".to_owned()),
             body: true,
         };
-        assert!(create.fits("POST+body /*/containers/create?name=*"));
-        assert!(!create.fits("POST+body /*/containers/create"));
-        assert!(!create.fits("POST /*/containers/create?name=*"));
+        assert!(create.matches_rule("POST+body /*/containers/create?name=*"));
+        assert!(!create.matches_rule("POST+body /*/containers/create"));
+        assert!(!create.matches_rule("POST /*/containers/create?name=*"));
     }
 }

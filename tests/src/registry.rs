@@ -1,4 +1,4 @@
-//! A registry of images on the loopback interface.
+//! An image registry on the loopback interface.
 
 use std::{
     fs,
@@ -12,15 +12,15 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::{
-    Giver, Process, curl,
-    giver::{ISSUER, SERVICE},
-    needs, ports, until,
+    Process, TokenServer, curl, needs, ports,
+    token_server::{ISSUER, SERVICE},
+    until,
 };
 
-/// Debian's program.
+/// Name of the program in Debian.
 const PROGRAM: &str = "docker-registry";
 
-/// A running registry. Dropping it ends it; what was pushed goes with it.
+/// A running registry. Dropping it stops it and deletes the pushed images.
 pub struct Registry {
     port: u16,
     dir: TempDir,
@@ -30,7 +30,7 @@ pub struct Registry {
 // === impl Registry ===
 
 impl Registry {
-    /// Starts one. None where there is no such program, after saying so.
+    /// Starts a registry. None, with a message, if the program is not installed.
     pub fn begin(test: &str) -> Result<Option<Self>> {
         if let Some(lack) = needs::lacks(&[PROGRAM]) {
             needs::skip(test, &lack);
@@ -41,19 +41,19 @@ impl Registry {
         Ok(Some(Self { port, dir, process }))
     }
 
-    /// What names of its images begin with.
+    /// Host and port, the prefix of its image names.
     pub fn name(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Where it keeps the content of this digest.
+    /// Path of the stored content with this digest.
     pub fn blob(&self, digest: &str) -> PathBuf {
         let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
         let blobs = self.dir.path().join("data/docker/registry/v2/blobs/sha256");
         blobs.join(&hex[..2]).join(hex).join("data")
     }
 
-    /// Has a document about an image under this tag, and returns its digest.
+    /// Uploads a manifest or index under this tag, and returns its digest.
     pub fn put(&self, repository: &str, tag: &str, kind: &str, text: &str) -> Result<String> {
         let url = format!("http://{}/v2/{repository}/manifests/{tag}", self.name());
         let kind = format!("Content-Type: {kind}");
@@ -62,43 +62,43 @@ impl Registry {
         let said = String::from_utf8(output.stdout)?;
         ensure!(output.status.success(), "{said}");
         let digest = said.lines().find_map(|line| line.split_once("Docker-Content-Digest: "));
-        Ok(digest.context("no digest is told")?.1.trim().to_owned())
+        Ok(digest.context("no digest in the response")?.1.trim().to_owned())
     }
 
-    /// Nobody answers there any more.
+    /// Stops the registry.
     pub fn stop(&mut self) -> Result<()> {
         self.process.kill()
     }
 
-    /// Starts it again, with what was pushed.
+    /// Starts it again, with the pushed images.
     pub fn start_again(&mut self) -> Result<()> {
         self.process = serve(self.port, &self.dir, None)?;
         Ok(())
     }
 
-    /// Starts it anew, and from now on it serves only those who show a token.
-    pub fn guard(&mut self, giver: &Giver) -> Result<()> {
+    /// Restarts it with token authentication.
+    pub fn require_tokens(&mut self, tokens: &TokenServer) -> Result<()> {
         self.process.kill()?;
-        self.process = serve(self.port, &self.dir, Some(giver))?;
+        self.process = serve(self.port, &self.dir, Some(tokens))?;
         Ok(())
     }
 }
 
-fn serve(port: u16, dir: &TempDir, giver: Option<&Giver>) -> Result<Process> {
+fn serve(port: u16, dir: &TempDir, tokens: Option<&TokenServer>) -> Result<Process> {
     let config = dir.path().join("config.yml");
-    let guarded = giver.map(|giver| {
+    let auth = tokens.map(|tokens| {
         format!(
             "auth:\n  token:\n    realm: {}\n    service: {SERVICE}\n    issuer: {ISSUER}\n    \
              rootcertbundle: {}\n",
-            giver.url(),
-            giver.certificate().display()
+            tokens.url(),
+            tokens.certificate().display()
         )
     });
     let text = format!(
         "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: \
          127.0.0.1:{port}\n{}",
         dir.path().join("data").display(),
-        guarded.unwrap_or_default()
+        auth.unwrap_or_default()
     );
     fs::write(&config, text).context("write the registry's configuration")?;
     let mut command = Command::new(PROGRAM);

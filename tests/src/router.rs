@@ -1,4 +1,4 @@
-//! The router as a program: a home with its TOML, started, asked and stopped.
+//! The router as a child process: its directory and configuration, start, requests and stop.
 
 use std::{
     env, fs,
@@ -16,14 +16,14 @@ use tempfile::TempDir;
 
 use crate::{Programs, client, log::Log, ports, process::Process, programs::variables, until};
 
-/// A directory with everything a router keeps, and its configuration.
+/// A temporary directory with a router's configuration and state.
 pub struct Home {
     dir: TempDir,
     program: PathBuf,
     cache: PathBuf,
     listener: SocketAddr,
     echo: bool,
-    apart: bool,
+    own_process_group: bool,
 }
 
 /// A running router. Dropping it stops it.
@@ -33,21 +33,21 @@ pub struct Router {
     home: Home,
 }
 
-/// The time requests in flight have to end when the router is stopped; then it is told to hurry.
+/// Time for requests in flight when the router is stopped, before the second SIGTERM.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
-/// The time a router has to end by itself once it hurries, with everything it has to stop.
+/// Time between the second SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(20);
 
 // === impl Home ===
 
 impl Home {
-    /// An empty home with a listener on a free port of the loopback interface.
+    /// An empty home with a listener on a free loopback port.
     pub fn new(programs: &Programs) -> Result<Self> {
         Self::with_port(programs, ports::free()?)
     }
 
-    /// An empty home with its listener on this port of the loopback interface.
+    /// An empty home with a listener on this loopback port.
     pub fn with_port(programs: &Programs, port: u16) -> Result<Self> {
         let dir = TempDir::with_prefix("drowse-")?;
         fs::create_dir(dir.path().join("plugins"))?;
@@ -58,30 +58,30 @@ impl Home {
             program: programs.router.clone(),
             listener: ports::loopback(port),
             echo: false,
-            apart: false,
+            own_process_group: false,
         })
     }
 
-    /// Keeps compiled plugins in this directory. The default is the directory that the tests
-    /// share, so that each plugin is compiled once, and without one a directory of the home.
+    /// Stores compiled plugins in `cache`. The default is the directory shared by the tests, so that
+    /// each plugin is compiled once, and without one a directory of the home.
     #[must_use]
     pub fn cache(mut self, cache: &Path) -> Self {
         self.cache = cache.to_owned();
         self
     }
 
-    /// Shows what the router logs as it comes.
+    /// Prints the router's log live.
     #[must_use]
     pub fn echo(mut self) -> Self {
         self.echo = true;
         self
     }
 
-    /// Keeps Ctrl-C from the router: it is for its owner, who then stops it. An owner that Ctrl-C
-    /// ends cannot, so there the router must see it, too.
+    /// Starts the router in its own process group, so that Ctrl-C reaches only the owner, which then stops
+    /// the router. Do not use it if the owner does not handle Ctrl-C.
     #[must_use]
-    pub fn apart(mut self) -> Self {
-        self.apart = true;
+    pub fn own_process_group(mut self) -> Self {
+        self.own_process_group = true;
         self
     }
 
@@ -95,17 +95,17 @@ impl Home {
         self.dir.path().join("plugins")
     }
 
-    /// The configuration's file.
+    /// The configuration file.
     pub fn config(&self) -> PathBuf {
         self.dir.path().join("drowse.toml")
     }
 
-    /// Where the listener `web` listens.
+    /// Address of the listener `web`.
     pub fn address(&self) -> SocketAddr {
         self.listener
     }
 
-    /// Writes the configuration: the home's own keys and the listener `web`, then these tables.
+    /// Writes the configuration: the home's directories, the listener `web`, and these tables.
     pub fn configure(&self, tables: &str) -> Result<()> {
         let text = format!(
             "plugin-dir = {:?}\ncache-dir = {:?}\nstate-dir = {:?}\ncontrol-socket = {:?}\n\n\
@@ -119,7 +119,7 @@ impl Home {
         fs::write(self.config(), text).context("write the router's configuration")
     }
 
-    /// `drowse` with these words and this home's configuration, to its end.
+    /// Runs `drowse` with these arguments and this home's configuration until it exits.
     pub fn drowse(&self, words: &[&str]) -> Result<Output> {
         Command::new(&self.program)
             .args(words)
@@ -141,11 +141,11 @@ impl Home {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        if self.apart {
+        if self.own_process_group {
             command.process_group(0);
         }
-        let mut process =
-            Process::spawn("the router", &mut command, GRACE)?.hurried_after(LAST_REQUESTS);
+        let mut process = Process::spawn("the router", &mut command, GRACE)?
+            .with_second_sigterm_after(LAST_REQUESTS);
         let echo = self.echo;
         let show = move |line: &str| {
             if echo {
@@ -156,7 +156,7 @@ impl Home {
         log.follow(child.stdout.take().context("no output")?, show);
         log.follow(child.stderr.take().context("no log")?, show);
         let mut router = Router { process, log, home: self };
-        router.wait_until_it_answers()?;
+        router.wait_until_ready()?;
         Ok(router)
     }
 }
@@ -169,17 +169,17 @@ impl Router {
         &self.home
     }
 
-    /// Where the listener `web` listens.
+    /// Address of the listener `web`.
     pub fn address(&self) -> SocketAddr {
         self.home.listener
     }
 
-    /// An address for clients.
+    /// A URL for clients.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.home.listener)
     }
 
-    /// What it logs.
+    /// Its log.
     pub fn log(&self) -> &Log {
         &self.log
     }
@@ -189,12 +189,13 @@ impl Router {
         self.process.id()
     }
 
-    /// One request on a connection of its own.
+    /// Sends a `GET` on a new connection.
     pub fn get(&self, host: &str, path: &str) -> Result<client::Answer> {
         client::get(self.home.listener, host, path, Duration::from_secs(60))
     }
 
-    /// Whether a command worked, and its answer; of one that failed, all that it said.
+    /// Runs a command. Returns whether it succeeded, and its standard output; if it failed, with standard
+    /// error.
     pub fn drowse(&self, words: &[&str]) -> Result<(bool, String)> {
         let output = self.home.drowse(words)?;
         let worked = output.status.success();
@@ -202,7 +203,7 @@ impl Router {
         Ok((worked, String::from_utf8(said)?))
     }
 
-    /// What `drowse status --json` says.
+    /// Output of `drowse status --json`.
     pub fn status(&self) -> Result<Value> {
         let output = self.home.drowse(&["status", "--json"])?;
         ensure!(
@@ -210,26 +211,26 @@ impl Router {
             "drowse status: {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        serde_json::from_slice(&output.stdout).context("drowse status gave no JSON")
+        serde_json::from_slice(&output.stdout).context("parse the output of drowse status")
     }
 
-    /// What the status says of one workload.
+    /// Status of a workload.
     pub fn workload(&self, name: &str) -> Result<Value> {
         find(&self.status()?, "workloads", name)
     }
 
-    /// What the status says of one provider.
+    /// Status of a provider.
     pub fn provider(&self, name: &str) -> Result<Value> {
         find(&self.status()?, "providers", name)
     }
 
-    /// The phase of one workload.
+    /// Phase of a workload.
     pub fn phase(&self, workload: &str) -> Result<String> {
         let found = self.workload(workload)?;
         Ok(found["phase"].as_str().context("a workload without a phase")?.to_owned())
     }
 
-    /// Waits for a workload's phase.
+    /// Waits until a workload is in this phase.
     pub fn wait_for_phase(&self, workload: &str, phase: &str, limit: Duration) -> Result<()> {
         until(&format!("{workload} is {phase}"), limit, || {
             (self.phase(workload).ok()? == phase).then_some(())
@@ -242,33 +243,33 @@ impl Router {
         self.process.signal(signal)
     }
 
-    /// How it ended, if it has.
+    /// Its exit status, if it has exited.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         self.process.ended()
     }
 
-    /// Stops it and gives its home back, for another start. An error when it had to be killed.
+    /// Stops it and returns its home, for another start. An error if it had to be killed.
     pub fn stop(self) -> Result<Home> {
         let Self { mut process, log, home } = self;
         ensure!(
             process.stop()?,
-            "the router did not end within {GRACE:?} after the second SIGTERM; its log ends:\n{}",
+            "the router did not exit within {GRACE:?} after the second SIGTERM; its log ends:\n{}",
             log.tail(40),
         );
         Ok(home)
     }
 
-    fn wait_until_it_answers(&mut self) -> Result<()> {
-        let begun =
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let started =
             until("the router answers", Duration::from_secs(60), || match self.process.ended() {
                 Ok(None) => self.status().is_ok().then_some(None),
                 Ok(Some(status)) => Some(Some(status.to_string())),
                 Err(error) => Some(Some(error.to_string())),
             });
-        let ended = begun.with_context(|| format!("its log:\n{}", self.log.tail(40)))?;
+        let ended = started.with_context(|| format!("its log:\n{}", self.log.tail(40)))?;
         ensure!(
             ended.is_none(),
-            "the router ended at once ({}); its log:\n{}",
+            "the router exited at once ({}); its log:\n{}",
             ended.unwrap_or_default(),
             self.log.tail(40),
         );

@@ -1,4 +1,4 @@
-//! Waiting for what happens in another process.
+//! Polling for conditions in other processes.
 
 use std::{
     thread,
@@ -7,17 +7,17 @@ use std::{
 
 use anyhow::{Result, bail};
 
-/// Looks again and again until `look` finds something. The error says what was waited for.
+/// Polls `check` every 10 ms until it returns a value. The error names `what` was waited for.
 ///
-/// Only for what no event tells: the looks are 10 ms apart.
-pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> Result<T> {
+/// Only for conditions without an event.
+pub fn until<T>(what: &str, limit: Duration, mut check: impl FnMut() -> Option<T>) -> Result<T> {
     let begin = Instant::now();
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = check() {
             return Ok(found);
         }
         if begin.elapsed() > limit {
-            bail!("waited {limit:?} in vain: {what}");
+            bail!("timed out after {limit:?}: {what}");
         }
         thread::sleep(Duration::from_millis(10));
     }

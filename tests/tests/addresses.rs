@@ -1,5 +1,5 @@
-//! Visitors are sent to no address that is not for them, whatever a provider reports: the program
-//! itself, before an engine that listens on TCP.
+//! The router connects to no refused address, whatever a provider reports: tested with the router itself
+//! and an engine that listens on TCP.
 
 use std::{
     io::ErrorKind,
@@ -12,8 +12,8 @@ use drowse_tests::{Hello, Home, Programs, Router};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A workload of the process provider that runs `sleep` and says nothing of a port, with a route to
-/// this one.
+/// A workload of the process provider that runs `sleep` without a configured port, with a route to
+/// `port`.
 fn workload(name: &str, keys: &str, port: u16) -> String {
     format!(
         "[workload.{name}]\nprovider = \"process\"\ntarget = \"{name}\"\n{keys}\n\n\
@@ -21,7 +21,7 @@ fn workload(name: &str, keys: &str, port: u16) -> String {
     )
 }
 
-/// The router's log says this of a workload's connections.
+/// Waits until the router logs `words` for a workload.
 fn logged(router: &Router, workload: &str, words: &str) -> Result<()> {
     let said = |line: &str| line.contains(words) && line.contains(workload);
     router.log().wait(&format!("{workload}: {words}"), 0, PATIENCE, said)?;
@@ -71,8 +71,8 @@ fn no_visitor_reaches_an_engine_or_the_router_itself_through_a_route() -> Result
     ensure!(begun.elapsed() < PATIENCE, "the visitor waited {:?}", begun.elapsed());
     logged(&router, "loop", "the router itself listens at")?;
 
-    // Nothing came to the engine, and others are served.
-    let error = engine.accept().err().context("somebody connected to the engine")?;
+    // The engine got no connection, and others are served.
+    let error = engine.accept().err().context("a connection to the engine was made")?;
     ensure!(error.kind() == ErrorKind::WouldBlock, "{error}");
     ensure!(router.get("any.example", "/")?.status == 200, "the good workload is not served");
     Ok(())

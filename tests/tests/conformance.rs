@@ -1,36 +1,36 @@
-//! What the contract promises, put to the test by `drowse plugin test` on every provider in the box
-//! and its real platform, as a component and as a dynamic library. What is skipped is known.
+//! Runs `drowse plugin test` on every bundled provider and its real platform, as a component and as a
+//! dynamic library. The skipped checks are known.
 
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use drowse_tests::{
-    Card, Containerd, Docker, FakeProxmox, Hello, Home, Plane, Programs,
+    Containerd, ControlPlane, Docker, FakeProxmox, Hello, Home, Programs, SleepingMachine,
     checks::{
         EXEC, LOGS, OF_HTTP_WAKER, OF_PROCESS, OF_PROXMOX, OF_WAKE_ON_LAN, PAUSE, RECREATE, REMOVE,
     },
     containerd::{IMAGE, PLUGINS},
+    control_plane::KEY,
     dylibs::{self, Dylib},
     fake_proxmox::{Generation, TOKEN},
-    plane::KEY,
 };
 use serde_json::Value;
 
-/// Writes more lines than anybody is told, with nothing but a shell.
+/// Shell script that writes more lines than are returned.
 const MUCH: &str = "i=0; while [ $i -lt 300 ]; do i=$((i + 1)); echo $i; done; exit 7";
 
-/// What a provider is built as.
+/// How a provider is built.
 #[derive(Clone, Copy)]
 enum Built {
-    /// The component that the router carries.
+    /// The bundled component.
     Component,
-    /// This library, put among the plugins and allowed.
+    /// This library, copied to the plugins directory and allowed.
     Library(Dylib),
 }
 
 impl Built {
-    /// A target's name that tests which run at the same time do not share, in whichever program:
-    /// what runs containers keeps its notes in one place for the whole machine.
+    /// A target name that is unique among concurrent tests of all programs, because container runtimes
+    /// have machine-wide state.
     fn target(self) -> String {
         let built = match self {
             Self::Component => "component",
@@ -40,8 +40,8 @@ impl Built {
     }
 }
 
-/// The report on a plugin with these grants: no check failed, and those were skipped, in the order in
-/// which they are made.
+/// Runs the suite on a plugin with these grants. No check may fail, and exactly `skipped` are skipped, in
+/// this order.
 fn conforms(
     home: &Home,
     plugin: &str,
@@ -54,7 +54,7 @@ fn conforms(
     if let Built::Library(library) = built {
         dylibs::put(library, env!("CARGO_TARGET_TMPDIR"), home)?;
         dylibs::allow(home)?;
-        // Nobody can see what a library makes use of.
+        // The imports of a library cannot be inspected.
         expected.insert(0, "imports");
     }
     let file = home.path().join("grants.toml");
@@ -68,7 +68,7 @@ fn conforms(
         Built::Component => "component",
         Built::Library(_) => "dylib",
     };
-    ensure!(report["plugin"]["kind"] == kind, "it tested something else: {:#}", report["plugin"]);
+    ensure!(report["plugin"]["kind"] == kind, "another plugin was tested: {:#}", report["plugin"]);
     let failed = named(&report, "failed");
     ensure!(output.status.success() && failed.is_empty(), "{failed:?} failed: {report:#}\n{said}");
     ensure!(report["ok"] == true && report["failed"] == 0, "{report:#}");
@@ -84,9 +84,9 @@ fn named(report: &Value, verdict: &str) -> Vec<String> {
     named.filter_map(|check| Some(check["name"].as_str()?.to_owned())).collect()
 }
 
-/// The key of a trial by which the last start ends behind the plugin's back.
+/// The key of `[test]` with a command that kills the last start without the provider.
 fn kill_the_last(hello: &Hello) -> String {
-    format!("disturb = {:?}\n", hello.kill_the_last())
+    format!("disturb = {:?}\n", hello.kill_last_start())
 }
 
 fn process(built: Built) -> Result<()> {
@@ -101,17 +101,17 @@ fn process(built: Built) -> Result<()> {
     );
     conforms(&home, "process", built, &grants, &OF_PROCESS)?;
     let last = *hello.starts()?.last().context("it was started")?;
-    assert!(!drowse_tests::process::exists(last), "nothing runs on after the test");
+    assert!(!drowse_tests::process::exists(last), "the process is still running after the test");
     Ok(())
 }
 
 #[test]
-fn the_process_provider_keeps_what_the_contract_promises_of_real_programs() -> Result<()> {
+fn the_process_provider_conforms_with_real_programs() -> Result<()> {
     process(Built::Component)
 }
 
 #[test]
-fn the_process_provider_keeps_it_as_a_library() -> Result<()> {
+fn the_process_provider_conforms_as_a_library() -> Result<()> {
     process(Built::Library(dylibs::PROCESS))
 }
 
@@ -130,23 +130,23 @@ fn docker(engine: &Docker, built: Built) -> Result<()> {
     );
     conforms(&home, "docker", built, &grants, &[])?;
     let left = engine.run(&["ps", "--all", "--quiet", "--filter", &format!("name={name}")])?;
-    assert_eq!(left, "", "it was made anew twice and taken away, and nothing is left");
+    assert_eq!(left, "", "the container was recreated twice and removed");
     Ok(())
 }
 
 #[test]
-fn the_docker_provider_keeps_what_the_contract_promises_of_a_real_engine() -> Result<()> {
+fn the_docker_provider_conforms_on_a_real_engine() -> Result<()> {
     let Some(engine) = Docker::shared("the_docker_provider_keeps") else { return Ok(()) };
     docker(engine, Built::Component)
 }
 
 #[test]
-fn the_docker_provider_keeps_it_as_a_library() -> Result<()> {
+fn the_docker_provider_conforms_as_a_library() -> Result<()> {
     let Some(engine) = Docker::shared("the_docker_provider_as_a_library") else { return Ok(()) };
     docker(engine, Built::Library(dylibs::DOCKER))
 }
 
-/// Grants for a container on the daemon, whoever makes it.
+/// Grants for a container on the daemon.
 fn of_containerd(daemon: &Containerd, name: &str, test: &str) -> String {
     let socket = daemon.socket();
     let socket = socket.display();
@@ -165,29 +165,29 @@ fn of_containerd(daemon: &Containerd, name: &str, test: &str) -> String {
     )
 }
 
-/// A container that somebody else has made; in the end it is taken away.
+/// A container created with `ctr`; it is removed at the end.
 fn containerd(daemon: &Containerd, built: Built) -> Result<()> {
     let name = &built.target();
     daemon.run(&["containers", "create", IMAGE, name])?;
     let home = Home::new(&Programs::from_env())?;
-    // Nobody says what it is made of, so it cannot be made anew.
+    // The settings name no image, so it cannot be recreated.
     let grants = of_containerd(daemon, name, "may-remove = true\n");
     conforms(&home, "containerd", built, &grants, &[&LOGS, &EXEC, &RECREATE])?;
     let left = daemon.run(&["containers", "list", "--quiet"])?;
-    assert!(!left.lines().any(|it| it == name), "it was taken away: {left}");
+    assert!(!left.lines().any(|it| it == name), "it was not removed: {left}");
     assert_eq!(daemon.task(name)?, None);
     assert_eq!(daemon.addresses(name)?, [""; 0], "still given out");
     Ok(())
 }
 
 #[test]
-fn the_containerd_provider_keeps_what_the_contract_promises_of_a_real_daemon() -> Result<()> {
+fn the_containerd_provider_conforms_on_a_real_daemon() -> Result<()> {
     let Some(daemon) = Containerd::shared("the_containerd_provider_keeps") else { return Ok(()) };
     containerd(daemon, Built::Component)
 }
 
 #[test]
-fn the_containerd_provider_keeps_it_as_a_library() -> Result<()> {
+fn the_containerd_provider_conforms_as_a_library() -> Result<()> {
     let Some(daemon) = Containerd::shared("the_containerd_provider_as_a_library") else {
         return Ok(());
     };
@@ -195,7 +195,7 @@ fn the_containerd_provider_keeps_it_as_a_library() -> Result<()> {
 }
 
 #[test]
-fn the_containerd_provider_keeps_it_of_a_container_that_it_makes_itself() -> Result<()> {
+fn the_containerd_provider_conforms_for_a_container_that_it_creates() -> Result<()> {
     let Some(daemon) = Containerd::shared("a_container_that_it_makes") else { return Ok(()) };
     let home = Home::new(&Programs::from_env())?;
     let name = &format!("conform-made-{}", std::process::id());
@@ -205,11 +205,11 @@ fn the_containerd_provider_keeps_it_of_a_container_that_it_makes_itself() -> Res
     let grants = of_containerd(daemon, name, &test);
     let skipped: [&[&str]; 3] = [&LOGS, &EXEC, &REMOVE];
     conforms(&home, "containerd", Built::Component, &grants, &skipped)?;
-    assert_eq!(daemon.task(name)?, None, "it is left as it was found");
+    assert_eq!(daemon.task(name)?, None, "it must be left as it was found");
     Ok(())
 }
 
-/// One guest of one kind on a server of one generation.
+/// Runs the suite on one guest of a server of one generation.
 fn proxmox(
     built: Built,
     generation: Generation,
@@ -238,10 +238,10 @@ fn proxmox(
     Ok(())
 }
 
-/// A container on servers of every generation.
+/// Containers on servers of both generations.
 fn proxmox_containers(built: Built) -> Result<()> {
     for generation in [Generation::Old, Generation::New] {
-        // What the platform calls suspending a container ends it.
+        // Suspending a container terminates it.
         let test = "without = [\"pause\"]\n";
         let skipped: [&[&str]; 6] = [&["stop-signal"], &PAUSE, &LOGS, &EXEC, &RECREATE, &REMOVE];
         proxmox(built, generation, "100", test, &skipped)?;
@@ -250,16 +250,16 @@ fn proxmox_containers(built: Built) -> Result<()> {
 }
 
 #[test]
-fn the_proxmox_provider_keeps_what_the_contract_promises_of_a_fake_containers() -> Result<()> {
+fn the_proxmox_provider_conforms_for_containers() -> Result<()> {
     proxmox_containers(Built::Component)
 }
 
 #[test]
-fn the_proxmox_provider_keeps_it_of_a_fake_containers_as_a_library() -> Result<()> {
+fn the_proxmox_provider_conforms_for_containers_as_a_library() -> Result<()> {
     proxmox_containers(Built::Library(dylibs::PROXMOX))
 }
 
-/// A machine on servers of every generation.
+/// Machines on servers of both generations.
 fn proxmox_machines(built: Built) -> Result<()> {
     for generation in [Generation::Old, Generation::New] {
         proxmox(built, generation, "101", "", &OF_PROXMOX)?;
@@ -268,12 +268,12 @@ fn proxmox_machines(built: Built) -> Result<()> {
 }
 
 #[test]
-fn the_proxmox_provider_keeps_it_of_a_fake_machines() -> Result<()> {
+fn the_proxmox_provider_conforms_for_machines() -> Result<()> {
     proxmox_machines(Built::Component)
 }
 
 #[test]
-fn the_proxmox_provider_keeps_it_of_a_fake_machines_as_a_library() -> Result<()> {
+fn the_proxmox_provider_conforms_for_machines_as_a_library() -> Result<()> {
     proxmox_machines(Built::Library(dylibs::PROXMOX))
 }
 
@@ -281,7 +281,7 @@ fn http_waker(built: Built) -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
-    let plane = Plane::begin(&hello)?;
+    let plane = ControlPlane::begin(&hello)?;
     let (name, key) = KEY;
     let post = |verb: &str| format!("{verb} = {{ path = \"/servers/{{name}}/{verb}\" }}");
     let grants = format!(
@@ -300,12 +300,12 @@ fn http_waker(built: Built) -> Result<()> {
 }
 
 #[test]
-fn the_http_waker_provider_keeps_what_the_contract_promises_of_a_control_plane() -> Result<()> {
+fn the_http_waker_provider_conforms_on_a_control_plane() -> Result<()> {
     http_waker(Built::Component)
 }
 
 #[test]
-fn the_http_waker_provider_keeps_it_as_a_library() -> Result<()> {
+fn the_http_waker_provider_conforms_as_a_library() -> Result<()> {
     http_waker(Built::Library(dylibs::HTTP_WAKER))
 }
 
@@ -313,8 +313,8 @@ fn wake_on_lan(built: Built) -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
-    // The command that puts it to sleep makes a file of the machine's name.
-    let card = Card::begin(&hello, home.path().join("nas"))?;
+    // The sleep command creates a file with the machine's name.
+    let card = SleepingMachine::begin(&hello, home.path().join("nas"))?;
     let grants = format!(
         "[provider.lan]\nplugin = \"wake-on-lan\"\nendpoint.lan = {{ url = {:?} }}\n\
          command.sleep = {{ run = [\"touch\"], allow-extra-arguments = true, directory = {:?} }}\n\n\
@@ -329,11 +329,11 @@ fn wake_on_lan(built: Built) -> Result<()> {
 }
 
 #[test]
-fn the_wake_on_lan_provider_keeps_what_the_contract_promises_of_a_machine() -> Result<()> {
+fn the_wake_on_lan_provider_conforms_on_a_machine() -> Result<()> {
     wake_on_lan(Built::Component)
 }
 
 #[test]
-fn the_wake_on_lan_provider_keeps_it_as_a_library() -> Result<()> {
+fn the_wake_on_lan_provider_conforms_as_a_library() -> Result<()> {
     wake_on_lan(Built::Library(dylibs::WAKE_ON_LAN))
 }

@@ -1,4 +1,4 @@
-//! The control plane goes on whatever hangs, and the router ends when it is told to.
+//! The router stays controllable if something hangs, and exits on signals.
 
 use std::{
     fs::{self, File},
@@ -14,10 +14,10 @@ use drowse_tests::{Hello, Home, HungFilesystem, Process, Programs, client, needs
 use rustix::process::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A control plane that is well answers at once; a busy machine takes its time.
+/// Maximum time of a response of the control socket, with a margin for busy machines.
 const PROMPT: Duration = Duration::from_secs(3);
 
-/// A provider whose only command lies on the file system, and its workload.
+/// A provider whose only command is on the hung file system, and its workload.
 fn stuck(hung: &HungFilesystem) -> String {
     format!(
         "[provider.stuck]\nplugin = \"process\"\ncommand.stuck = {{ run = [{:?}] }}\n\n\
@@ -28,8 +28,8 @@ fn stuck(hung: &HungFilesystem) -> String {
 }
 
 #[test]
-fn a_program_on_a_filesystem_that_hangs_holds_up_neither_others_nor_the_status_nor_the_end()
--> Result<()> {
+fn a_program_on_a_hung_file_system_blocks_neither_others_nor_the_status_nor_the_exit() -> Result<()>
+{
     if let Some(lack) = HungFilesystem::lacks() {
         needs::skip("a_program_on_a_filesystem_that_hangs", &lack);
         return Ok(());
@@ -60,19 +60,19 @@ fn a_program_on_a_filesystem_that_hangs_holds_up_neither_others_nor_the_status_n
     let ended = until("the router ends", PATIENCE, || router.ended().ok().flatten())?;
     assert!(asked.elapsed() < 2 * PROMPT, "it took {:?}", asked.elapsed());
     assert_eq!(ended.code(), Some(0), "{}", router.log().tail(20));
-    // What is stuck holds nothing of the router: the next one has its ports, its lock and its socket.
+    // The stuck launcher holds no resources: the next router gets the ports, the lock and the socket.
     let router = router.stop()?.start()?;
     assert_eq!(router.get("any.example", "/")?.status, 200);
     Ok(())
 }
 
 #[test]
-fn a_second_signal_ends_the_router_in_haste_with_the_signal_in_its_exit_code() -> Result<()> {
+fn a_second_signal_ends_the_router_quickly_with_the_signal_in_its_exit_code() -> Result<()> {
     let programs = Programs::from_env();
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let home = Home::new(&programs)?;
         let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
-        // A program that does not hear what it is told has five minutes, and not in haste.
+        // A program that ignores SIGTERM has five minutes, but not after the second signal.
         let deaf = "trap '' TERM; echo $$ > deaf; while :; do sleep 1; done";
         let grants = format!(
             "[provider.deaf]\nplugin = \"process\"\n\
@@ -99,12 +99,12 @@ fn a_second_signal_ends_the_router_in_haste_with_the_signal_in_its_exit_code() -
         assert!(asked.elapsed() < 3 * PROMPT, "it took {:?}", asked.elapsed());
         assert_eq!(ended.code(), Some(code), "{}", router.log().tail(20));
         ensure!(!process::exists(hello.starts()?[0]), "the backend was left behind");
-        ensure!(!process::exists(pid), "the program that hears nothing was left behind");
+        ensure!(!process::exists(pid), "the program that ignores SIGTERM was left behind");
     }
     Ok(())
 }
 
-/// The router by a shell, which may change what it inherits, with its log in this place.
+/// Starts the router through a shell, which can change inherited limits, with this destination of its log.
 fn by_shell(home: &Home, first: &str, words: &[&str], log: Stdio) -> Result<Process> {
     let programs = Programs::from_env();
     let mut command = Command::new("/bin/sh");
@@ -125,7 +125,7 @@ fn by_shell(home: &Home, first: &str, words: &[&str], log: Stdio) -> Result<Proc
 }
 
 #[test]
-fn with_few_descriptors_the_operator_gets_in_and_every_client_its_answer() -> Result<()> {
+fn with_few_descriptors_operator_and_clients_are_served() -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
@@ -148,27 +148,27 @@ fn with_few_descriptors_the_operator_gets_in_and_every_client_its_answer() -> Re
         visitor.read_to_string(&mut answer).with_context(|| format!("visitor {number}"))?;
         assert!(answer.starts_with("HTTP/1.1 200"), "visitor {number}: {answer}");
     }
-    ensure!(router.stop()?, "it ends by itself");
+    ensure!(router.stop()?, "it had to be killed");
     let log = fs::read_to_string(log)?;
     assert!(log.contains("connections lowered from 20000 to"), "{log}");
-    assert!(!log.contains("no connection accepted"), "it never ran out: {log}");
+    assert!(!log.contains("no connection accepted"), "it ran out of descriptors: {log}");
     assert_eq!(hello.starts()?.len(), 1);
     Ok(())
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_neither_visitors_nor_the_end() -> Result<()> {
+fn an_unread_log_blocks_neither_requests_nor_the_exit() -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     home.configure("")?;
     let mut router = by_shell(&home, "", &["--log", "debug"], Stdio::piped())?;
-    // A line each of some hundred bytes: several times what a pipe holds.
+    // Several hundred bytes of log per request: several times the capacity of a pipe.
     for _ in 0..2000 {
         let answer = client::get(home.address(), "nowhere.example", "/", PROMPT)?;
         assert_eq!(answer.status, 404);
     }
     let asked = Instant::now();
-    ensure!(router.stop()?, "it ends by itself");
+    ensure!(router.stop()?, "it had to be killed");
     assert!(asked.elapsed() < 2 * PROMPT, "it took {:?}", asked.elapsed());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Ten thousand visitors at once before a sleeping workload.
+//! Ten thousand concurrent visitors of a sleeping workload.
 
 use std::{
     fs,
@@ -21,25 +21,25 @@ use tokio::{
 
 const VISITORS: usize = 10_000;
 
-/// The kernel keeps so many connections until the router accepts them; more would be sent anew
-/// after a second, which makes the test longer and shows nothing.
+/// Concurrent connection attempts. More than the accept queue would be retransmitted after a second,
+/// which makes the test longer without testing more.
 const CONNECTING: usize = 1000;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a visitor who waits may take of the router's memory, with all that belongs to it.
+/// Maximum memory of the router per waiting visitor, in bytes.
 const BYTES_PER_VISITOR: u64 = 32 << 10;
 
-/// Waits for a file before it becomes the program that follows.
+/// Waits for a file, then executes the program that follows.
 const GATED: &str = "while [ ! -e \"$0\" ]; do sleep 0.01; done; exec \"$@\"";
 
-/// A visitor's answer: its status line, and when its last byte came.
+/// A response: its status line, and the time of its last byte.
 struct Answered {
     status: String,
     at: SystemTime,
 }
 
-/// A router before a backend that starts when `gate` appears.
+/// A router with a backend that starts when the file `gate` exists.
 fn router(gate: &std::path::Path, home: Home, hello: &Hello) -> Result<Router> {
     let mut run = ["sh", "-c", GATED].map(str::to_owned).into_iter().collect::<Vec<_>>();
     run.push(gate.display().to_string());
@@ -68,12 +68,12 @@ fn ten_thousand_visitors_wake_it_once_and_all_are_answered_within_bounded_memory
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let crowd = gather(&runtime, router.address());
-    until("everybody waits", PATIENCE, || {
+    until("all visitors wait", PATIENCE, || {
         let waiting = router.workload("hello").ok()?["waiting"].as_u64()?;
         (waiting == VISITORS as u64).then_some(())
     })
     .with_context(|| {
-        format!("the router says {:#}", router.workload("hello").unwrap_or_default())
+        format!("the router reports {:#}", router.workload("hello").unwrap_or_default())
     })?;
     let waiting = Memory::of(router.id())?;
     fs::write(&gate, "")?;
@@ -94,8 +94,8 @@ fn ten_thousand_visitors_wake_it_once_and_all_are_answered_within_bounded_memory
     assert_eq!(router.log().since(0).iter().filter(started).count(), 1);
 
     let ready = ready_at(&router)?;
-    let last = answers.iter().map(|answer| answer.at).max().context("nobody came")?;
-    let first = answers.iter().map(|answer| answer.at).min().context("nobody came")?;
+    let last = answers.iter().map(|answer| answer.at).max().context("no response")?;
+    let first = answers.iter().map(|answer| answer.at).min().context("no response")?;
     let per_visitor = |memory: u64| memory.saturating_sub(before.resident) / VISITORS as u64;
     writeln!(
         io::stderr(),
@@ -116,11 +116,11 @@ fn ten_thousand_visitors_wake_it_once_and_all_are_answered_within_bounded_memory
         "a waiting visitor took {} bytes",
         per_visitor(after.peak)
     );
-    assert_eq!(router.get("any.example", "/")?.status, 200, "nothing is left over");
+    assert_eq!(router.get("any.example", "/")?.status, 200, "a request after the crowd failed");
     Ok(())
 }
 
-/// Everybody asks on a connection of their own.
+/// Sends all requests, each on its own connection.
 fn gather(runtime: &Runtime, router: SocketAddr) -> JoinSet<Result<Answered>> {
     let _inside = runtime.enter();
     let connecting = Arc::new(Semaphore::new(CONNECTING));
@@ -152,7 +152,7 @@ async fn visit(router: SocketAddr, connecting: Arc<Semaphore>) -> Result<Answere
     Ok(Answered { status, at })
 }
 
-/// When the gate opened, by the router's log. Its times are those of the day, in UTC.
+/// When the gate opened, from the router's log, whose times are in UTC.
 fn ready_at(router: &Router) -> Result<SystemTime> {
     let lines = router.log().since(0);
     let line = lines.iter().find(|line| line.contains(" phase=ready "));

@@ -1,4 +1,4 @@
-//! One request wakes one container: the docker provider through the binary, on a real engine.
+//! The docker provider through the binary, on a real engine.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -13,8 +13,8 @@ use drowse_tests::{Docker, Home, Programs, Router};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A WebSocket client of the package python3-websockets: it sends each line it is given and
-/// writes what comes back.
+/// A WebSocket client of the package python3-websockets: it sends each line of its input and prints
+/// the replies.
 const WEBSOCKET_CLIENT: &str = "
 import asyncio, sys, websockets
 
@@ -28,12 +28,12 @@ async def main():
 asyncio.run(main())
 ";
 
-/// A WebSocket that is open.
+/// An open WebSocket.
 struct WebSocket {
     client: Child,
 }
 
-/// A router in front of a container of the engine.
+/// A router with one container of the engine.
 fn router(engine: &Docker, container: &str, idle: &str) -> Result<Router> {
     let home = Home::new(&Programs::from_env())?;
     home.configure(&tables(engine, container, idle))?;
@@ -81,7 +81,7 @@ fn two_hundred_visitors_start_a_container_once_and_it_is_stopped_once() -> Resul
 }
 
 #[test]
-fn a_container_is_not_stopped_while_a_download_goes_on() -> Result<()> {
+fn a_container_is_not_stopped_during_a_download() -> Result<()> {
     let Some(engine) = Docker::shared("a_download") else { return Ok(()) };
     engine.create_web("download", 0.0)?;
     let events = engine.events("download")?;
@@ -95,7 +95,11 @@ fn a_container_is_not_stopped_while_a_download_goes_on() -> Result<()> {
 
     let asked_to_stop = events.wait("kill", PATIENCE)?;
     let margin = Duration::from_millis(100).as_nanos();
-    assert!(asked_to_stop.at + margin > ended, "stopped inside: {:?}", events.so_far());
+    assert!(
+        asked_to_stop.at + margin > ended,
+        "stopped during the download: {:?}",
+        events.so_far()
+    );
     events.wait("stop", PATIENCE)?;
     router.wait_for_phase("web", "asleep", PATIENCE)?;
     assert_eq!(events.count("stop"), 1, "{:?}", events.so_far());
@@ -112,7 +116,7 @@ fn a_container_is_not_stopped_while_a_websocket_is_open() -> Result<()> {
 
     let mut socket = WebSocket::open(&format!("ws://{}/", router.address()))?;
     assert_eq!(socket.echo("one")?, "one");
-    // Silence for several idle times: nothing happens, so no event can tell that it is over.
+    // Silence for several idle times. Nothing happens, so there is no event to wait for.
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(events.count("kill"), 0, "{:?}", events.so_far());
     assert_eq!(router.phase("web")?, "ready");
@@ -126,7 +130,7 @@ fn a_container_is_not_stopped_while_a_websocket_is_open() -> Result<()> {
 }
 
 #[test]
-fn a_container_that_was_paused_by_hand_is_woken() -> Result<()> {
+fn a_manually_paused_container_is_woken() -> Result<()> {
     let Some(engine) = Docker::shared("paused_by_hand") else { return Ok(()) };
     engine.create_web("paused", 0.0)?;
     engine.run(&["start", "paused"])?;
@@ -161,7 +165,7 @@ fn a_pausing_workload_is_paused_and_resumed() -> Result<()> {
 }
 
 #[test]
-fn a_container_started_by_hand_is_ready_and_one_stopped_by_hand_is_woken_again() -> Result<()> {
+fn a_manually_started_container_is_ready_and_a_manually_stopped_one_is_woken_again() -> Result<()> {
     let Some(engine) = Docker::shared("by_hand") else { return Ok(()) };
     engine.create_web("by-hand", 0.0)?;
     let router = router(engine, "by-hand", "never")?;
@@ -187,7 +191,7 @@ fn visitors_between_the_removal_of_a_container_and_its_recreation_are_held() -> 
             while !over.load(Ordering::Relaxed) {
                 let begun = Instant::now();
                 let answer = router.get("any.example", "/");
-                // A connection that breaks with its container has no status.
+                // A connection that breaks with its container counts as status 0.
                 visits.push((begun, answer.map_or(0, |answer| answer.status), Instant::now()));
                 thread::sleep(Duration::from_millis(20));
             }
@@ -214,7 +218,7 @@ fn visitors_between_the_removal_of_a_container_and_its_recreation_are_held() -> 
     for [gap, created] in rounds {
         let mut held = 0;
         for (begun, status, ended) in &visits {
-            // Whether it came before, during or after the removal: the gap did not end it.
+            // The request was active during the gap, whenever it was sent.
             if *begun < created && *ended > gap {
                 held += 1;
                 ensure!(*status == 200, "{status} in the gap: {}", router.log().tail(40));
@@ -228,7 +232,7 @@ fn visitors_between_the_removal_of_a_container_and_its_recreation_are_held() -> 
 }
 
 #[test]
-fn a_woken_container_that_is_restarted_by_hand_sleeps_again() -> Result<()> {
+fn a_manually_restarted_woken_container_sleeps_again() -> Result<()> {
     let Some(engine) = Docker::shared("restarted_by_hand") else { return Ok(()) };
     engine.create_web("restarted", 0.0)?;
     let events = engine.events("restarted")?;
@@ -245,7 +249,7 @@ fn a_woken_container_that_is_restarted_by_hand_sleeps_again() -> Result<()> {
 }
 
 #[test]
-fn a_container_that_does_not_exist_is_named_and_others_are_served() -> Result<()> {
+fn a_missing_container_is_reported_and_others_are_served() -> Result<()> {
     let Some(engine) = Docker::shared("does_not_exist") else { return Ok(()) };
     engine.create_web("exists", 0.0)?;
     let home = Home::new(&Programs::from_env())?;
@@ -262,7 +266,7 @@ fn a_container_that_does_not_exist_is_named_and_others_are_served() -> Result<()
     assert!(said.contains("no-such-container"), "{said}");
     assert_eq!(router.get("any.example", "/")?.status, 200);
 
-    // It appears, and is woken without anything being restarted.
+    // The container appears, and is woken without a restart of the router.
     engine.create_web("no-such-container", 0.0)?;
     drowse_tests::until("the new container is woken", PATIENCE, || {
         (router.get("ghost.example", "/").ok()?.status == 200).then_some(())
@@ -292,7 +296,7 @@ impl WebSocket {
         writeln!(input, "{line}")?;
         let mut answer = String::new();
         let output = self.client.stdout.as_mut().context("the client is closed")?;
-        // One line comes for one line: nothing stays behind in this reader.
+        // One reply per line, so nothing is left in this reader.
         BufReader::new(output).read_line(&mut answer)?;
         Ok(answer.trim().to_owned())
     }
@@ -307,7 +311,7 @@ impl WebSocket {
 
 impl Drop for WebSocket {
     fn drop(&mut self) {
-        // It has ended already when it was closed.
+        // After a close it has already exited.
         let _ = self.client.kill();
         let _ = self.client.wait();
     }

@@ -1,5 +1,4 @@
-//! Providers as dynamic libraries through the binary: the same workloads wake, once the operator
-//! allows it.
+//! Providers as dynamic libraries through the binary, before and after the operator has allowed them.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use drowse_tests::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A router's home with this library among its plugins.
+/// A router's home with this library in its plugins directory.
 fn home(library: Dylib, tables: &str) -> Result<Home> {
     let home = Home::new(&Programs::from_env())?;
     dylibs::put(library, env!("CARGO_TARGET_TMPDIR"), &home)?;
@@ -78,7 +77,7 @@ fn a_container_is_woken_by_a_library_and_sleeps_again() -> Result<()> {
     router.wait_for_phase("web", "asleep", PATIENCE)?;
     assert!(!engine.is_running("by-library")?);
 
-    // What happens without the router is seen by the library's watch.
+    // The library's watch reports external changes.
     engine.run(&["start", "by-library"])?;
     router.wait_for_phase("web", "ready", PATIENCE)?;
     Ok(())

@@ -1,14 +1,14 @@
-//! Several engines of Docker under one router, and what the provider asks of an engine.
+//! Several Docker engines under one router, and the requests of the provider to an engine.
 
 use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use drowse_tests::{Docker, Home, Programs, Recorder, Registry, recorder::Asked, until};
+use drowse_tests::{Docker, Home, Programs, Recorder, Registry, recorder::RecordedRequest, until};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Runs until it is asked to end.
+/// Shell script that serves until SIGTERM.
 const GENTLE: &str = "trap 'exit 0' TERM; httpd -p 80 -h /www; while :; do sleep 0.05; done";
 
 fn workload(name: &str, provider: &str, container: &str, more: &str) -> String {
@@ -20,11 +20,11 @@ fn workload(name: &str, provider: &str, container: &str, more: &str) -> String {
 }
 
 #[test]
-fn an_engine_here_and_one_behind_tls_serve_side_by_side() -> Result<()> {
-    let test = "an_engine_here_and_one_behind_tls_serve_side_by_side";
+fn a_local_engine_and_one_behind_tls_work_side_by_side() -> Result<()> {
+    let test = "a_local_engine_and_one_behind_tls_work_side_by_side";
     let Some(near) = Docker::shared(test) else { return Ok(()) };
     let far = Docker::start_with_tls()?;
-    // The same name on both: nothing is mixed up.
+    // Containers with the same name on both engines.
     near.create_web("same", 0.0)?;
     far.create_web("same", 0.0)?;
     let url = far.url().context("the far engine has no port")?;
@@ -69,54 +69,54 @@ fn an_engine_here_and_one_behind_tls_serve_side_by_side() -> Result<()> {
         let seen = &router.workload(name)?["observed"]["native_id"];
         assert_eq!(*seen, here.inspect("same")?["Id"], "{name}");
     }
-    // What happens on the far one is heard of.
+    // Events of the remote engine are received.
     far.run(&["kill", "same"])?;
     router.wait_for_phase("far", "asleep", PATIENCE)?;
     assert_eq!(router.phase("near")?, "ready");
     let answer = router.get("stranger.example", "/")?;
     assert!([502, 503].contains(&answer.status), "{}", answer.head);
     let cause = format!("{} {}", router.provider("stranger")?, router.workload("stranger")?);
-    assert!(cause.contains("received fatal alert"), "the operator sees why: {cause}");
+    assert!(cause.contains("received fatal alert"), "the cause is not in the status: {cause}");
     let log = router.log().since(0).join("\n");
     let secret = fs::read_to_string(tls.join("key.pem"))?;
     assert!(secret.lines().filter(|line| !line.contains("-----")).all(|line| !log.contains(line)));
     Ok(())
 }
 
-/// An endpoint's witness, and the rules that the provider declares for it.
-struct Witness {
+/// An endpoint with a recorder, and the rules that the provider declares for it.
+struct RecordedEndpoint {
     endpoint: String,
     rules: Vec<String>,
     recorder: Recorder,
 }
 
-impl Witness {
-    /// One for each endpoint that the plugin asks for. Its example of a registry is this one.
+impl RecordedEndpoint {
+    /// One for each endpoint that the plugin requests. `registry` replaces the registry in its example rules.
     fn all(home: &Home, engine: &Docker, registry: &str) -> Result<Vec<Self>> {
         let output = home.drowse(&["plugin", "inspect", "docker", "--json"])?;
         let info: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-        let wishes = info["endpoints"].as_array().context("no endpoints")?;
+        let requested = info["endpoints"].as_array().context("no endpoints")?;
         let text = |value: &serde_json::Value| {
             value.as_str().unwrap_or_default().replace("registry.example", registry)
         };
-        let witness = |wish: &serde_json::Value| {
+        let record = |wish: &serde_json::Value| {
             let endpoint = text(&wish["name"]);
             let rules = wish["rules"].as_array().context("no rules")?.iter().map(text).collect();
             let socket = home.path().join(format!("{endpoint}.sock"));
             let recorder = Recorder::begin(&socket, engine.socket())?;
             Ok(Self { endpoint, rules, recorder })
         };
-        wishes.iter().map(witness).collect()
+        requested.iter().map(record).collect()
     }
 
-    fn asked(&self) -> Vec<Asked> {
-        self.recorder.asked()
+    fn requests(&self) -> Vec<RecordedRequest> {
+        self.recorder.requests()
     }
 }
 
 #[test]
-fn every_request_is_one_that_the_provider_has_declared_for_that_endpoint() -> Result<()> {
-    let test = "every_request_is_one_that_the_provider_has_declared_for_that_endpoint";
+fn every_request_matches_a_rule_declared_for_its_endpoint() -> Result<()> {
+    let test = "every_request_matches_a_rule_declared_for_its_endpoint";
     let Some(engine) = Docker::shared(test) else { return Ok(()) };
     let Some(registry) = Registry::begin(test)? else { return Ok(()) };
     let image = format!("{}/team/declared:1", registry.name());
@@ -129,11 +129,11 @@ fn every_request_is_one_that_the_provider_has_declared_for_that_endpoint() -> Re
 
     let home = Home::new(&Programs::from_env())?;
     home.configure("")?;
-    let witnesses = Witness::all(&home, engine, &registry.name())?;
+    let endpoints = RecordedEndpoint::all(&home, engine, &registry.name())?;
     let mut tables = "[provider.docker]\nplugin = \"docker\"\n".to_owned();
-    for Witness { endpoint, rules, recorder } in &witnesses {
+    for RecordedEndpoint { endpoint, rules, recorder } in &endpoints {
         let socket = recorder.socket().display();
-        // The provider cannot know the registry: the rules that name it are the operator's.
+        // The operator writes the rules with the name of the registry.
         let rules = match endpoint.as_str() {
             "registry" => format!(", rules = {rules:?}"),
             _ => String::new(),
@@ -160,7 +160,7 @@ fn every_request_is_one_that_the_provider_has_declared_for_that_endpoint() -> Re
     let (worked, said) = router.drowse(&["recreate", "declared", "--refresh", "--wait"])?;
     ensure!(worked, "{said}");
     assert_eq!(router.get("declared.example", "/")?.status, 200);
-    // It was fetched before anything of it was stopped.
+    // The image was fetched before the container was stopped.
     let ops = router.home().drowse(&["ops", "declared", "--json", "--limit", "1000"])?;
     let ops: Vec<Value> = serde_json::from_slice(&ops.stdout)?;
     let mut kinds: Vec<_> = ops.iter().filter_map(|entry| entry["kind"].as_str()).collect();
@@ -168,7 +168,7 @@ fn every_request_is_one_that_the_provider_has_declared_for_that_endpoint() -> Re
     let fetched = kinds.iter().position(|kind| *kind == "fetch").context("fetched")?;
     ensure!(kinds[fetched + 1..].contains(&"recreate"), "{kinds:?}");
     let environment = engine.inspect("declared")?["Config"]["Env"].to_string();
-    assert!(environment.contains("NEWER=1"), "it is made of what was pulled: {environment}");
+    assert!(environment.contains("NEWER=1"), "it does not have the pulled image: {environment}");
     // First paused, then stopped.
     until("it is stopped", PATIENCE, || {
         let state = engine.inspect("declared").ok()?["State"]["Status"].clone();
@@ -177,18 +177,19 @@ fn every_request_is_one_that_the_provider_has_declared_for_that_endpoint() -> Re
     router.stop()?;
 
     let mut done = Vec::new();
-    for witness in &witnesses {
-        for asked in witness.asked() {
-            let declared: Vec<_> = witness.rules.iter().filter(|rule| asked.fits(rule)).collect();
-            ensure!(!declared.is_empty(), "{}: {asked:?} is not declared", witness.endpoint);
+    for endpoint in &endpoints {
+        for request in endpoint.requests() {
+            let declared: Vec<_> =
+                endpoint.rules.iter().filter(|rule| request.matches_rule(rule)).collect();
+            ensure!(!declared.is_empty(), "{}: {request:?} is not declared", endpoint.endpoint);
             let name = |rule: &String| {
                 let path = rule.split('?').next().unwrap_or_default();
-                format!("{} {}", witness.endpoint, path.replace(&registry.name(), "REGISTRY"))
+                format!("{} {}", endpoint.endpoint, path.replace(&registry.name(), "REGISTRY"))
             };
             done.extend(declared.into_iter().map(name));
         }
     }
-    // It is no empty proof: these were asked for, each where it belongs.
+    // These requests were made, each at its endpoint.
     for expected in [
         "engine GET /_ping",
         "engine GET /*/events",
@@ -208,7 +209,7 @@ fn every_request_is_one_that_the_provider_has_declared_for_that_endpoint() -> Re
         "registry GET /*/distribution/REGISTRY/**",
         "registry POST /*/images/create",
     ] {
-        ensure!(done.iter().any(|rule| rule == expected), "{expected}: never asked for");
+        ensure!(done.iter().any(|rule| rule == expected), "{expected}: never requested");
     }
     Ok(())
 }

@@ -1,27 +1,28 @@
-//! What a plugin needs and was not granted is refused with the very line to add: pasted by a program
-//! that knows nothing of the providers, it works.
+//! Missing grants are reported with the line to add. These tests paste the lines without knowledge of the
+//! providers, and the workloads then wake.
 
 use std::{collections::BTreeSet, fs, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use drowse_tests::{
-    Card, Containerd, Docker, FakeProxmox, Hello, Home, Plane, Programs, Router,
+    Containerd, ControlPlane, Docker, FakeProxmox, Hello, Home, Programs, Router, SleepingMachine,
     containerd::{IMAGE, PLUGINS},
+    control_plane::KEY,
     fake_proxmox::{Generation, TOKEN},
-    plane::KEY,
     until,
 };
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// So often is asked what is refused.
+/// Number of attempts of a refused operation.
 const TIMES: usize = 3;
 
 const PROVIDERS: [&str; 6] =
     ["containerd", "docker", "http-waker", "process", "proxmox", "wake-on-lan"];
 
-/// A message's line to add, and the configuration with it. `adapt` puts in what a message cannot know.
+/// The line to add in a message, and the configuration with it. `adapt` inserts values that the message
+/// cannot know.
 fn paste(
     text: &str,
     message: &str,
@@ -39,10 +40,10 @@ fn paste(
         let (line, table) = rest.split_once("` in ").with_context(unknown)?;
         (table, line, false)
     };
-    // A plugin does not know what it is called here.
+    // A plugin does not know its provider's name.
     let table = table.lines().next().with_context(unknown)?.trim();
     let table = if table == "the provider's table" { "[provider.p]" } else { table };
-    // What the line is a part of may go on.
+    // The message may continue after the line.
     let ends = ["},", "};", "}:", ",;", ",:"].iter().filter_map(|end| line.find(end)).min();
     let line = ends.map_or(line, |end| &line[..=end]);
     let line = adapt(line.lines().next().with_context(unknown)?.trim().to_owned());
@@ -65,7 +66,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// The table of an endpoint, with these rules each in a line.
+/// The table of an endpoint, with one rule per line.
 fn endpoint(name: &str, keys: &str, rules: &[&str]) -> String {
     let rules: String = rules.iter().map(|rule| format!("{rule:?},\n")).collect();
     let rules =
@@ -85,7 +86,7 @@ fn found(home: &Home, tables: &str) -> Result<Vec<String>> {
 }
 
 #[test]
-fn rules_are_not_missed_where_settings_say_that_something_else_is_sent() -> Result<()> {
+fn rules_of_default_requests_are_not_reported_if_settings_replace_these_requests() -> Result<()> {
     let home = Home::new(&Programs::from_env())?;
     let own = endpoint("api", "url = \"http://127.0.0.1:9\"", &["GET /v1/*", "PUT /v1/*"]);
     let provider = |settings: &str| {
@@ -101,14 +102,14 @@ fn rules_are_not_missed_where_settings_say_that_something_else_is_sent() -> Resu
 }
 
 #[test]
-fn check_tells_the_line_of_each_rule_endpoint_and_command_that_a_plugin_asks_for() -> Result<()> {
+fn check_prints_the_line_of_each_requested_rule_endpoint_and_command() -> Result<()> {
     let home = Home::new(&Programs::from_env())?;
     home.configure("")?;
     let mut tried = 0;
     for plugin in PROVIDERS {
         let wishes = wishes(&home, plugin)?;
         let list = |key: &str| wishes[key].as_array().cloned().unwrap_or_default();
-        // The pieces of a configuration with everything granted; each may be left out.
+        // The parts of a configuration with everything granted; each can be left out.
         let head = format!("[provider.p]\nplugin = {plugin:?}\n");
         let mut endpoints = Vec::new();
         for wish in list("endpoints") {
@@ -137,7 +138,7 @@ fn check_tells_the_line_of_each_rule_endpoint_and_command_that_a_plugin_asks_for
             .map(|name| format!("command.{name} = {{ run = [\"true\"] }}\n"))
             .collect();
         let whole = format!("{head}{granted}{}", endpoints.iter().map(table).collect::<String>());
-        assert_eq!(found(&home, &whole)?, [""; 0], "{plugin}: nothing is missing of\n{whole}");
+        assert_eq!(found(&home, &whole)?, [""; 0], "{plugin}: nothing is missing in\n{whole}");
 
         let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
         for place in &endpoints {
@@ -175,7 +176,7 @@ fn check_tells_the_line_of_each_rule_endpoint_and_command_that_a_plugin_asks_for
 }
 
 #[test]
-fn check_tells_the_line_of_a_network_that_a_setting_names_and_nobody_granted() -> Result<()> {
+fn check_prints_the_line_of_a_network_named_by_a_setting_but_not_granted() -> Result<()> {
     let home = Home::new(&Programs::from_env())?;
     home.configure("")?;
     let sheet = home.drowse(&["plugin", "inspect", "containerd"])?;
@@ -191,7 +192,7 @@ fn check_tells_the_line_of_a_network_that_a_setting_names_and_nobody_granted() -
             workload(&format!("target = \"web\"\nsettings = {{ {target} }}")),
         )
     };
-    // A container that shares the machine's network needs none.
+    // A container in the host network needs no network.
     assert_eq!(found(&home, &tables("", ""))?, [""; 0]);
     let named = "network = \"lan\"";
     for text in [tables(&format!("settings = {{ {named} }}"), ""), tables("", named)] {
@@ -205,14 +206,14 @@ fn check_tells_the_line_of_a_network_that_a_setting_names_and_nobody_granted() -
     Ok(())
 }
 
-/// What is said of waking the workload, asked again and again, and of putting it to sleep, until one
-/// of them is refused.
+/// Wakes the workload repeatedly and puts it to sleep; returns the errors of the first refused
+/// operation.
 fn refusals(router: &Router) -> Result<Vec<String>> {
     until("the provider is loaded", PATIENCE, || {
         router.provider("p").ok()?["plugin"].is_string().then_some(())
     })?;
     let mut refusals = Vec::new();
-    // What is stopped by half needs no more sleep.
+    // After a refused wake the sleep is not tried.
     for (verb, times) in [("wake", TIMES), ("sleep", 1)] {
         for _ in 0..times {
             let output = router.home().drowse(&[verb, "web", "--wait"])?;
@@ -229,8 +230,8 @@ fn refusals(router: &Router) -> Result<Vec<String>> {
     Ok(refusals)
 }
 
-/// Wakes the workload and puts it to sleep, again and again, and pastes what each refusal says, until
-/// nothing is refused: returns what was pasted, where, in this order.
+/// Wakes the workload and puts it to sleep, and pastes the line of each refusal, until nothing is
+/// refused. Returns the tables and lines that were pasted, in this order.
 fn grow(
     mut home: Home,
     mut text: String,
@@ -243,7 +244,7 @@ fn grow(
         let mut refusals = refusals(&router)?;
         home = router.stop()?;
         if !refusals.is_empty() {
-            // A router that is started on what the first has left tells the same.
+            // A restarted router reports the same.
             let router = home.start()?;
             refusals.extend(self::refusals(&router)?);
             home = router.stop()?;
@@ -260,7 +261,7 @@ fn grow(
     }
 }
 
-/// The rules that were pasted, after it was found that the plugin asks for each of them.
+/// The pasted rules. Checks that the plugin requests each of them.
 fn rules(home: &Home, plugin: &str, added: &[(String, String)]) -> Result<BTreeSet<String>> {
     let wishes = wishes(home, plugin)?;
     let mut rules = BTreeSet::new();
@@ -292,7 +293,7 @@ fn have(rules: &BTreeSet<String>, expected: &[&str]) -> Result<()> {
 }
 
 #[test]
-fn a_container_of_docker_wakes_and_sleeps_when_each_refusal_was_pasted() -> Result<()> {
+fn a_docker_container_wakes_and_sleeps_after_the_line_of_each_refusal_is_pasted() -> Result<()> {
     let Some(engine) = Docker::shared("each_refusal_was_pasted") else { return Ok(()) };
     engine.create_web("grown", 0.0)?;
     let programs = Programs::from_env();
@@ -312,9 +313,9 @@ fn a_container_of_docker_wakes_and_sleeps_when_each_refusal_was_pasted() -> Resu
     let stop = "POST /*/containers/*/stop?t=*&signal=*";
     let needed = ["GET /_ping", "GET /*/containers/*/json", start, stop];
     have(&rules, &needed)?;
-    assert!(!engine.is_running("grown")?, "it was put to sleep");
+    assert!(!engine.is_running("grown")?, "it must be asleep");
 
-    // A visitor is refused where `start` alone is missing, and nothing is started.
+    // If only the rule for `start` is missing, a visitor gets 503 and nothing is started.
     let fewer: Vec<&str> = rules.iter().map(String::as_str).filter(|rule| *rule != start).collect();
     let text = tables(&fewer);
     spare.configure(&text)?;
@@ -332,8 +333,8 @@ fn a_container_of_docker_wakes_and_sleeps_when_each_refusal_was_pasted() -> Resu
     Ok(())
 }
 
-/// Takes each of these rules away from all that the plugin asks for on this endpoint: the refusal
-/// names that rule and no other, and with it what is woken wakes and sleeps.
+/// Removes each of these rules in turn from the requested ones of the endpoint: the refusal names exactly
+/// that rule, and after it is added the workload wakes and sleeps.
 fn one_by_one(
     programs: &Programs,
     plugin: &str,
@@ -355,7 +356,7 @@ fn one_by_one(
 }
 
 #[test]
-fn a_container_of_containerd_wakes_and_sleeps_when_the_missing_rule_was_pasted() -> Result<()> {
+fn a_containerd_container_wakes_and_sleeps_after_the_missing_rule_is_pasted() -> Result<()> {
     let Some(daemon) = Containerd::shared("the_missing_rule_was_pasted") else { return Ok(()) };
     let tables = |rules: &[&str]| {
         format!(
@@ -393,12 +394,12 @@ fn a_container_of_containerd_wakes_and_sleeps_when_the_missing_rule_was_pasted()
     });
     let tried: Vec<&str> = tried.iter().map(String::as_str).collect();
     one_by_one(&Programs::from_env(), "containerd", tables, &tried)?;
-    assert_eq!(daemon.task("grown")?, None, "it was put to sleep");
+    assert_eq!(daemon.task("grown")?, None, "it must be asleep");
     Ok(())
 }
 
 #[test]
-fn a_container_of_containerd_wakes_when_the_line_of_its_network_was_pasted() -> Result<()> {
+fn a_containerd_container_wakes_after_the_line_of_its_network_is_pasted() -> Result<()> {
     let Some(daemon) = Containerd::shared("the_line_of_its_network_was_pasted") else {
         return Ok(());
     };
@@ -413,7 +414,7 @@ fn a_container_of_containerd_wakes_when_the_line_of_its_network_was_pasted() -> 
         )),
     );
     let home = Home::new(&Programs::from_env())?;
-    // Where the network's configuration and plugins are is this machine's own.
+    // The paths of the network's configuration and plugins are specific to this machine.
     let own = format!(
         "network.lan = {{ config = {:?}, plugin-dirs = [{PLUGINS:?}], results-dir = {:?} }}",
         daemon.network(),
@@ -425,13 +426,13 @@ fn a_container_of_containerd_wakes_when_the_line_of_its_network_was_pasted() -> 
     let [told] = found(&home, &text)?.try_into().map_err(|it| anyhow!("{it:?}"))?;
     let (_, line) = paste(&text, &told, adapt)?;
     let added = grow(home, text, adapt)?;
-    assert_eq!(added, [line], "`check` and the wake tell the same line");
-    assert_eq!(daemon.task("unattached")?, None, "it was put to sleep");
+    assert_eq!(added, [line], "`check` and the wake report different lines");
+    assert_eq!(daemon.task("unattached")?, None, "it must be asleep");
     Ok(())
 }
 
 #[test]
-fn a_guest_of_proxmox_wakes_and_sleeps_when_the_missing_rule_was_pasted() -> Result<()> {
+fn a_proxmox_guest_wakes_and_sleeps_after_the_missing_rule_is_pasted() -> Result<()> {
     let programs = Programs::from_env();
     let place = Home::new(&programs)?;
     let hello = Hello::new(&programs, place.path(), Duration::ZERO)?;
@@ -464,16 +465,16 @@ fn a_guest_of_proxmox_wakes_and_sleeps_when_the_missing_rule_was_pasted() -> Res
         "POST+body /api2/json/nodes/*/lxc/*/status/shutdown",
     ];
     one_by_one(&programs, "proxmox", tables, &tried)?;
-    assert!(!fake.runs(100)?, "it was put to sleep");
+    assert!(!fake.runs(100)?, "it must be asleep");
     Ok(())
 }
 
 #[test]
-fn a_server_behind_a_waker_wakes_and_sleeps_when_each_refusal_was_pasted() -> Result<()> {
+fn an_http_waker_server_wakes_and_sleeps_after_the_line_of_each_refusal_is_pasted() -> Result<()> {
     let programs = Programs::from_env();
-    let home_of_it = Home::new(&programs)?;
-    let hello = Hello::new(&programs, home_of_it.path(), Duration::ZERO)?;
-    let plane = Plane::begin(&hello)?;
+    let home_dir = Home::new(&programs)?;
+    let hello = Hello::new(&programs, home_dir.path(), Duration::ZERO)?;
+    let plane = ControlPlane::begin(&hello)?;
     let (name, key) = KEY;
     let keys = format!("url = {:?}\nheaders = {{ {name} = {key:?} }}", plane.url());
     let text = format!(
@@ -481,7 +482,7 @@ fn a_server_behind_a_waker_wakes_and_sleeps_when_each_refusal_was_pasted() -> Re
         endpoint("api", &keys, &[]),
         workload("target = \"lobby\""),
     );
-    let added = grow(home_of_it, text, |line| line)?;
+    let added = grow(home_dir, text, |line| line)?;
     let spare = Home::new(&programs)?;
     spare.configure("")?;
     let rules = rules(&spare, "http-waker", &added)?;
@@ -489,14 +490,14 @@ fn a_server_behind_a_waker_wakes_and_sleeps_when_each_refusal_was_pasted() -> Re
 }
 
 #[test]
-fn a_machine_of_the_network_wakes_when_what_the_refusal_says_was_pasted() -> Result<()> {
+fn a_machine_wakes_after_the_lines_of_the_refusals_are_pasted() -> Result<()> {
     let programs = Programs::from_env();
-    let home_of_it = Home::new(&programs)?;
-    let hello = Hello::new(&programs, home_of_it.path(), Duration::ZERO)?;
-    let card = Card::begin(&hello, home_of_it.path().join("nas"))?;
+    let home_dir = Home::new(&programs)?;
+    let hello = Hello::new(&programs, home_dir.path(), Duration::ZERO)?;
+    let card = SleepingMachine::begin(&hello, home_dir.path().join("nas"))?;
     let sleep = format!(
         "command.sleep = {{ run = [\"touch\"], allow-extra-arguments = true, directory = {:?} }}",
-        home_of_it.path()
+        home_dir.path()
     );
     let text = format!(
         "[provider.p]\nplugin = \"wake-on-lan\"\n{}",
@@ -505,12 +506,12 @@ fn a_machine_of_the_network_wakes_when_what_the_refusal_says_was_pasted() -> Res
             hello.address().to_string()
         )),
     );
-    // Where machines hear, and how they are put to sleep, is this network's own.
+    // The broadcast address and the sleep command are specific to this network.
     let adapt = |line: String| match line.starts_with("command.sleep = { run = ") {
         true => sleep.clone(),
         false => line.replace("udp://255.255.255.255:9", &card.url()),
     };
-    let added = grow(home_of_it, text, adapt)?;
+    let added = grow(home_dir, text, adapt)?;
     let lines: Vec<&str> = added.iter().map(|(_, line)| line.as_str()).collect();
     let lan = format!("endpoint.lan = {{ url = {:?} }}", card.url());
     assert_eq!(lines, [lan.as_str(), sleep.as_str()]);
@@ -518,20 +519,19 @@ fn a_machine_of_the_network_wakes_when_what_the_refusal_says_was_pasted() -> Res
 }
 
 #[test]
-fn a_program_wakes_when_what_the_refusal_says_was_pasted() -> Result<()> {
+fn a_program_wakes_after_the_line_of_the_refusal_is_pasted() -> Result<()> {
     let programs = Programs::from_env();
-    let home_of_it = Home::new(&programs)?;
-    let hello = Hello::new(&programs, home_of_it.path(), Duration::ZERO)?;
-    // Its own line, as the operator would fill it in.
+    let home_dir = Home::new(&programs)?;
+    let hello = Hello::new(&programs, home_dir.path(), Duration::ZERO)?;
+    // The completed line, as an operator would write it.
     let line = hello.provider();
     let line = line.lines().find(|line| line.starts_with("command.hello")).context("no command")?;
     let text = format!("[provider.p]\nplugin = \"process\"\n{}", workload("target = \"hello\""))
         .replace("port = 80", &format!("port = {}", hello.port()));
-    let added =
-        grow(home_of_it, text, |said| match said.starts_with("command.hello = { run = ") {
-            true => line.to_owned(),
-            false => said,
-        })?;
+    let added = grow(home_dir, text, |said| match said.starts_with("command.hello = { run = ") {
+        true => line.to_owned(),
+        false => said,
+    })?;
     assert_eq!(added, [("[provider.p]".to_owned(), line.to_owned())]);
     Ok(())
 }

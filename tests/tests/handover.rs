@@ -1,5 +1,5 @@
-//! Containers that are removed, killed and cut off while requests are on their way: the engine gives
-//! the address of one to the next one within milliseconds, and nobody is answered by the wrong one.
+//! Containers are removed, killed and disconnected during requests. The engine reassigns addresses within
+//! milliseconds, and no request may be answered by the wrong container.
 
 use std::{
     collections::BTreeMap,
@@ -15,20 +15,20 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use drowse_tests::{Docker, Home, Programs, Router, client, until, wire::Wire};
+use drowse_tests::{Docker, EngineRelay, Home, Programs, Router, client, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Clients of the constant load, each of which asks on a new connection again and again.
+/// Clients of the constant load. Each sends requests on new connections in a loop.
 const CLIENTS: usize = 12;
-/// Between two requests of one client.
+/// Pause between two requests of a client.
 const PAUSE: Duration = Duration::from_millis(40);
-/// Longer than a kernel waits before it sends the first packet of a connection again.
+/// Longer than the kernel's first SYN retransmission timeout.
 const AGAIN: Duration = Duration::from_millis(1300);
 
-/// Answers with its own name. Its server is ready a moment after its start.
+/// Shell script of a server that answers with its name, shortly after its start.
 const NAMED: &str = "echo \"$NAME\" > /www/index.html; exec httpd -f -p 80 -h /www";
 
-/// Constant load on one host; every answer is counted by what it says.
+/// Constant load on one host. Responses are counted by their text.
 struct Load {
     over: Arc<AtomicBool>,
     answers: Arc<Mutex<BTreeMap<String, usize>>>,
@@ -84,7 +84,7 @@ fn create(engine: &Docker, name: &str) -> Result<()> {
         .map(drop)
 }
 
-/// A router in front of these containers, which asks the engine at this socket.
+/// A router with these containers, which uses the engine at this socket.
 fn router(socket: &std::path::Path, containers: &[&str]) -> Result<Router> {
     let home = Home::new(&Programs::from_env())?;
     let mut tables = format!(
@@ -108,42 +108,42 @@ fn address(engine: &Docker, name: &str) -> Result<String> {
 }
 
 #[test]
-fn nobody_is_answered_by_the_container_that_was_given_the_address() -> Result<()> {
+fn no_request_is_answered_by_the_next_owner_of_an_address() -> Result<()> {
     let Some(engine) = Docker::shared("given_the_address") else { return Ok(()) };
     let dir = tempfile::tempdir()?;
     let socket = dir.path().join("engine.sock");
-    let wire = Wire::begin(&socket, engine.socket())?;
+    let relay = EngineRelay::begin(&socket, engine.socket())?;
     create(engine, "first")?;
     create(engine, "second")?;
     let router = router(&socket, &["first", "second"])?;
     let load = Load::begin(router.address(), "first.example");
-    let (mut rounds, mut handed_on) = (0, 0);
+    let (mut rounds, mut reassigned) = (0, 0);
     while rounds < 6 {
         let before = load.count("first");
         until("the first one answers", PATIENCE, || (load.count("first") > before).then_some(()))
             .with_context(|| format!("the router's log ends:\n{}", router.log().tail(40)))?;
-        // In the last rounds no event tells of anything.
+        // In the last rounds there are no events.
         if rounds == 4 {
-            ensure!(wire.cut_events() > 0, "nobody listened to the events");
+            ensure!(relay.cut_events() > 0, "no event stream was open");
         }
         let old = address(engine, "first")?;
         engine.run(&["rm", "--force", "first"])?;
         engine.run(&["start", "second"])?;
-        handed_on += usize::from(address(engine, "second")? == old);
+        reassigned += usize::from(address(engine, "second")? == old);
         thread::sleep(AGAIN);
         engine.run(&["kill", "second"])?;
         create(engine, "first")?;
         if rounds >= 4 {
-            // It is missing by what the router knows, and nobody tells it that it is back.
+            // The router believes that it is missing, and gets no event about its return.
             router.drowse(&["wake", "first"])?;
         }
         rounds += 1;
     }
     let answers = load.end();
-    println!("{answers:?}, handed on {handed_on} times");
-    ensure!(handed_on > 0, "the engine never gave the address to the second one");
-    ensure!(!answers.contains_key("second"), "answered by the wrong one: {answers:?}");
-    wire.mend();
+    println!("{answers:?}, reassigned {reassigned} times");
+    ensure!(reassigned > 0, "the engine never reassigned the address");
+    ensure!(!answers.contains_key("second"), "answered by the wrong container: {answers:?}");
+    relay.restore_events();
     Ok(())
 }
 
@@ -161,7 +161,7 @@ fn a_single_request_right_after_a_kill_is_served_by_the_next_start() -> Result<(
         slowest = slowest.max(answer.first_byte);
     }
     println!("the slowest took {slowest:?}");
-    // A dial that outlives its container takes three or five seconds.
+    // A dial that outlives its container would take three to five seconds.
     ensure!(slowest < Duration::from_millis(2500), "{slowest:?}");
     Ok(())
 }
@@ -190,8 +190,8 @@ fn an_open_stream_ends_with_the_network_of_its_container() -> Result<()> {
     }
     let status = stream.wait()?;
     ensure!(cut.elapsed() < Duration::from_secs(2), "it hung for {:?}", cut.elapsed());
-    ensure!(!status.success(), "it looks as if it had come to its end");
-    until("nobody is inside", Duration::from_secs(2), || {
+    ensure!(!status.success(), "the stream ended without an error");
+    until("there is no visit", Duration::from_secs(2), || {
         (router.workload("cut-off").ok()?["visits"] == 0).then_some(())
     })?;
     engine.run(&["network", "connect", "handover", "cut-off"])?;

@@ -1,4 +1,4 @@
-//! What the tests stand on must itself hold.
+//! Tests of the test support code.
 
 use std::{
     io::{BufRead, BufReader},
@@ -11,33 +11,37 @@ use anyhow::{Context, Result, ensure};
 use drowse_tests::{Docker, Process, client, needs, process, until};
 
 #[test]
-fn a_program_ends_with_its_owner_even_if_it_does_not_listen() -> Result<()> {
-    let mut deaf = Command::new("sh");
-    deaf.args(["-c", "trap '' TERM; echo ready; while :; do sleep 1; done"]);
-    deaf.stdout(Stdio::piped());
-    let mut deaf = Process::spawn("a deaf program", &mut deaf, Duration::from_millis(200))?;
-    until_it_speaks(&mut deaf)?;
-    let id = deaf.id();
+fn a_program_that_ignores_sigterm_is_killed_with_its_owner() -> Result<()> {
+    let mut stubborn = Command::new("sh");
+    stubborn.args(["-c", "trap '' TERM; echo ready; while :; do sleep 1; done"]);
+    stubborn.stdout(Stdio::piped());
+    let mut stubborn = Process::spawn(
+        "a program that ignores SIGTERM",
+        &mut stubborn,
+        Duration::from_millis(200),
+    )?;
+    wait_for_output(&mut stubborn)?;
+    let id = stubborn.id();
     assert!(process::exists(id));
-    drop(deaf);
+    drop(stubborn);
     assert!(!process::exists(id));
     Ok(())
 }
 
 #[test]
-fn a_program_that_finishes_its_work_first_is_asked_again() -> Result<()> {
+fn a_program_that_finishes_its_work_first_gets_a_second_sigterm() -> Result<()> {
     let mut busy = Command::new("sh");
     busy.args(["-c", "trap 'trap \"exit 0\" TERM' TERM; echo ready; while :; do sleep 0.1; done"]);
     busy.stdout(Stdio::piped());
     let busy = Process::spawn("a busy program", &mut busy, Duration::from_secs(20))?;
-    let mut busy = busy.hurried_after(Duration::from_secs(1));
-    until_it_speaks(&mut busy)?;
+    let mut busy = busy.with_second_sigterm_after(Duration::from_secs(1));
+    wait_for_output(&mut busy)?;
     assert!(busy.stop()?, "it had to be killed");
     Ok(())
 }
 
 #[test]
-fn the_engine_of_the_tests_runs_containers_and_leaves_nothing_behind() -> Result<()> {
+fn the_private_engine_runs_containers_and_leaves_nothing_behind() -> Result<()> {
     if let Some(lack) = Docker::lacks() {
         needs::skip("the_engine_of_the_tests", &lack);
         return Ok(());
@@ -66,9 +70,9 @@ fn the_engine_of_the_tests_runs_containers_and_leaves_nothing_behind() -> Result
     Ok(())
 }
 
-/// Waits for its first line: from then on it handles signals as it means to.
-fn until_it_speaks(program: &mut Process) -> Result<()> {
+/// Waits for its first line of output. From then on its signal handlers are installed.
+fn wait_for_output(program: &mut Process) -> Result<()> {
     let output = program.child().stdout.take().context("it has no output")?;
-    ensure!(BufReader::new(output).read_line(&mut String::new())? > 0, "it ended at once");
+    ensure!(BufReader::new(output).read_line(&mut String::new())? > 0, "it exited at once");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Guests that misbehave, while others are served at a thousand requests a second.
+//! Hostile plugins, while other workloads are served at a thousand requests per second.
 
 use std::{
     fs,
@@ -13,33 +13,33 @@ use std::{
 use anyhow::{Result, ensure};
 use drowse_tests::{Hello, Home, Programs, Router, load::Load, needs, until};
 
-/// What a visitor of a misbehaving workload waits at most: the limits below and some slack for a
-/// machine that is busy with the load.
+/// Maximum wait of a visitor of a hostile workload: the limits below plus a margin for a machine under
+/// load.
 const BOUND: Duration = Duration::from_secs(15);
 
-/// A misdeed and the words by which the status names it.
-struct Misdeed {
+/// A hostile behaviour and the words by which the status names it.
+struct Behaviour {
     name: &'static str,
     handle: &'static str,
     words: &'static [&'static str],
 }
 
-const MISDEEDS: &[Misdeed] = &[
-    misdeed("loop", "loop", &["200 ms"]),
-    misdeed("memory", "memory", &["32 MiB", "memory"]),
-    misdeed("stack", "stack", &["stack"]),
-    misdeed("log", "log", &["200 ms"]),
-    misdeed("response", "response", &["4 MiB", "response"]),
-    misdeed("panic", "panic", &["no such luck"]),
-    misdeed("hang", "hang", &["2 s"]),
-    misdeed("ungranted", "ungranted", &["nowhere", "provider.hostile"]),
-    misdeed("authorization", "authorization", &["uthorization"]),
-    misdeed("command", "command", &["sh", "provider.hostile"]),
-    misdeed("outside", "path:/images/json", &["GET /images/json", "rules"]),
+const BEHAVIOURS: &[Behaviour] = &[
+    behaviour("loop", "loop", &["200 ms"]),
+    behaviour("memory", "memory", &["32 MiB", "memory"]),
+    behaviour("stack", "stack", &["stack"]),
+    behaviour("log", "log", &["200 ms"]),
+    behaviour("response", "response", &["4 MiB", "response"]),
+    behaviour("panic", "panic", &["no such luck"]),
+    behaviour("hang", "hang", &["2 s"]),
+    behaviour("ungranted", "ungranted", &["nowhere", "provider.hostile"]),
+    behaviour("authorization", "authorization", &["uthorization"]),
+    behaviour("command", "command", &["sh", "provider.hostile"]),
+    behaviour("outside", "path:/images/json", &["GET /images/json", "rules"]),
 ];
 
-/// Paths that some servers read as another path than the rules do.
-const TRICKS: &[&str] = &[
+/// Paths that some servers interpret differently than the rules.
+const AMBIGUOUS_PATHS: &[&str] = &[
     "/containers/../images/json",
     "/containers/a/../../images/json",
     "/containers/./json",
@@ -56,22 +56,22 @@ const TRICKS: &[&str] = &[
     "http://elsewhere/containers/a/json",
 ];
 
-const fn misdeed(
+const fn behaviour(
     name: &'static str,
     handle: &'static str,
     words: &'static [&'static str],
-) -> Misdeed {
-    Misdeed { name, handle, words }
+) -> Behaviour {
+    Behaviour { name, handle, words }
 }
 
-/// Answers `/endless` without end and everything else with its request line, and remembers what
-/// it was asked. Its threads end with their connections.
+/// A fake engine: answers `/endless` with an endless body and other requests with their request line,
+/// and records requests. Its threads end with their connections.
 #[derive(Clone, Default)]
 struct Engine {
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
-/// A router with an awake workload `hello` and whatever `tables` add.
+/// A router with an awake workload `hello` and additional `tables`.
 fn router(engine: &Engine, tables: impl FnOnce(&Hello) -> String) -> Result<(Router, Hello)> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
@@ -104,29 +104,29 @@ fn workload(name: &str, handle: &str) -> String {
     )
 }
 
-/// A visitor is told of the failure in bounded time, and the status names the cause.
-fn is_contained(router: &Router, misdeed: &Misdeed) -> Result<()> {
+/// Checks that a visitor gets an error in bounded time, and that the status names the cause.
+fn is_contained(router: &Router, behaviour: &Behaviour) -> Result<()> {
     let begin = Instant::now();
-    let answer = router.get(&format!("{}.example", misdeed.name), "/")?;
+    let answer = router.get(&format!("{}.example", behaviour.name), "/")?;
     let took = begin.elapsed();
-    let (name, text) = (misdeed.name, answer.text());
+    let (name, text) = (behaviour.name, answer.text());
     ensure!([502, 503, 504].contains(&answer.status), "{name}: {}: {text}", answer.status);
     ensure!(took < BOUND, "{name}: the visitor waited {took:?}");
     let said = router.workload(name)?["failure"].to_string();
-    for word in misdeed.words {
-        ensure!(said.contains(word), "{name}: the status does not say {word:?}: {said}");
+    for word in behaviour.words {
+        ensure!(said.contains(word), "{name}: {word:?} is not in the status: {said}");
     }
     Ok(())
 }
 
 #[test]
-fn misdeeds_stay_inside_while_others_are_served_a_thousand_times_a_second() -> Result<()> {
+fn hostile_plugins_are_contained_while_others_get_a_thousand_requests_per_second() -> Result<()> {
     if let Some(lack) = needs::lacks(&["hey"]) {
-        needs::skip("misdeeds_stay_inside", &lack);
+        needs::skip("hostile_plugins_are_contained", &lack);
         return Ok(());
     }
     let (router, _hello) = router(&Engine::default(), |hello| {
-        let deeds = MISDEEDS.iter().map(|misdeed| workload(misdeed.name, misdeed.handle));
+        let deeds = BEHAVIOURS.iter().map(|behaviour| workload(behaviour.name, behaviour.handle));
         let stopper = workload("stopper", &format!("hang-in-stop:127.0.0.1:{}", hello.port()));
         deeds.collect::<String>()
             + &stopper.replace("port = 80", &format!("port = {}", hello.port()))
@@ -135,8 +135,8 @@ fn misdeeds_stay_inside_while_others_are_served_a_thousand_times_a_second() -> R
     let mut load = Load::begin(&router.url("/"), "good.example", 1000, 30)?;
     let mut rounds = 0;
     while load.runs()? {
-        for misdeed in MISDEEDS {
-            is_contained(&router, misdeed)?;
+        for behaviour in BEHAVIOURS {
+            is_contained(&router, behaviour)?;
         }
         if rounds == 0 {
             hang_in_stop_is_contained(&router)?;
@@ -148,7 +148,7 @@ fn misdeeds_stay_inside_while_others_are_served_a_thousand_times_a_second() -> R
     assert!(rounds > 0);
     let faults = router.provider("hostile")?["faults"].as_u64();
     assert!(faults.is_some_and(|faults| faults >= 7), "{faults:?}");
-    println!("{rounds} rounds of misdeeds at {:.0} requests a second", report.rate);
+    println!("{rounds} rounds of behaviours at {:.0} requests a second", report.rate);
     Ok(())
 }
 
@@ -162,25 +162,25 @@ fn hang_in_stop_is_contained(router: &Router) -> Result<()> {
 }
 
 #[test]
-fn no_trick_with_a_path_reaches_the_engine() -> Result<()> {
+fn no_ambiguous_path_reaches_the_engine() -> Result<()> {
     let engine = Engine::default();
     let (router, _hello) = router(&engine, |_| {
-        let tricks = TRICKS.iter().enumerate();
+        let tricks = AMBIGUOUS_PATHS.iter().enumerate();
         let tables =
             tricks.map(|(n, path)| workload(&format!("trick{n}"), &format!("path:{path}")));
         tables.collect::<String>() + &workload("allowed", "path:/containers/a/json")
     })?;
-    for (n, path) in TRICKS.iter().enumerate() {
+    for (n, path) in AMBIGUOUS_PATHS.iter().enumerate() {
         let answer = router.get(&format!("trick{n}.example"), "/")?;
         assert!([502, 503].contains(&answer.status), "{path}: {}", answer.status);
         let said = router.workload(&format!("trick{n}"))?["failure"].to_string();
         assert!(said.contains("denied"), "{path}: {said}");
     }
-    assert_eq!(engine.asked(), [""; 0], "nothing went through");
+    assert_eq!(engine.requests(), [""; 0], "a request reached the engine");
 
-    // The same call on an honest path does.
+    // The same call with an unambiguous path is permitted.
     router.get("allowed.example", "/")?;
-    assert_eq!(engine.asked(), ["GET /containers/a/json HTTP/1.1"]);
+    assert_eq!(engine.requests(), ["GET /containers/a/json HTTP/1.1"]);
     Ok(())
 }
 
@@ -193,22 +193,22 @@ impl Engine {
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let engine = engine.clone();
-                // Whoever hangs up in the middle has what it wanted.
+                // Clients may disconnect at any time.
                 thread::spawn(move || engine.answer(stream).ok());
             }
         });
         Ok(())
     }
 
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn answer(&self, mut stream: UnixStream) -> std::io::Result<()> {
         let mut lines = BufReader::new(stream.try_clone()?).lines();
         let asked = lines.next().transpose()?.unwrap_or_default();
         while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked.clone());
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(asked.clone());
         if asked.contains("/endless") {
             stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")?;
             loop {

@@ -1,4 +1,4 @@
-//! A provider that is written in C: built as its page says, and used beside one of ours.
+//! A provider written in C: built with its script, and used beside a bundled provider.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether the machine can build it, after saying so if not.
+/// Whether the machine can build it. Otherwise the test is recorded as skipped.
 fn can_build(test: &str) -> bool {
     let lack = needs::lacks(&["clang", "wasm-ld", "wit-bindgen"]).or_else(|| {
         let libc = Path::new("/usr/include/wasm32-wasi/stdlib.h").exists();
@@ -23,7 +23,7 @@ fn can_build(test: &str) -> bool {
     }
 }
 
-/// Builds the plugin into the plugins directory by the example's own script.
+/// Builds the plugin into the plugins directory with the script of the example.
 fn build(home: &Home) -> Result<()> {
     let root = std::env::var("CARGO_MANIFEST_DIR").context("cargo tells tests where they are")?;
     let script = Path::new(&root).join("../examples/provider-in-c/build.sh");
@@ -34,7 +34,7 @@ fn build(home: &Home) -> Result<()> {
 }
 
 #[test]
-fn a_provider_in_c_wakes_and_stops_a_workload_beside_one_of_ours() -> Result<()> {
+fn a_provider_in_c_wakes_and_stops_a_workload_beside_a_bundled_one() -> Result<()> {
     if !can_build("a_provider_in_c") {
         return Ok(());
     }
@@ -63,7 +63,7 @@ fn a_provider_in_c_wakes_and_stops_a_workload_beside_one_of_ours() -> Result<()>
     let imports = said["imports"].as_array().context("no imports")?;
     let ours =
         |import: &Value| import.as_str().is_some_and(|it| it.starts_with("drowse:provider/"));
-    assert!(imports.iter().all(ours), "it asks for more than the contract: {imports:?}");
+    assert!(imports.iter().all(ours), "it imports more than the contract: {imports:?}");
     let checked = home.drowse(&["check"])?;
     ensure!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 

@@ -1,4 +1,4 @@
-//! How workloads live together: needs, what is found running, operators, the journal.
+//! Dependencies, adoption, operator commands and the journal.
 
 use std::{fs, thread, time::Duration};
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Workloads of the process provider: name, command line after the port, keys of its table.
+/// A router with workloads of the process provider: name, command line after the port, keys.
 fn router(workloads: &[(&str, &[&str], &str)]) -> Result<Router> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
@@ -38,7 +38,7 @@ fn router(workloads: &[(&str, &[&str], &str)]) -> Result<Router> {
     home.start()
 }
 
-/// The operations of a workload, oldest first: kind, source, outcome.
+/// The operations of a workload, oldest first: kind, source, success.
 fn operations(router: &Router, name: &str) -> Result<Vec<(String, String, bool)>> {
     let output = router.home().drowse(&["ops", name, "--json", "--limit", "1000"])?;
     let entries: Vec<Value> = serde_json::from_slice(&output.stdout)?;
@@ -53,7 +53,7 @@ fn phase_of(router: &Router, name: &str) -> Result<String> {
 }
 
 #[test]
-fn a_visitor_wakes_what_its_workload_needs_first_and_all_sleep_in_reverse() -> Result<()> {
+fn a_visitor_wakes_dependencies_first_and_all_sleep_in_reverse_order() -> Result<()> {
     let router = router(&[
         (
             "app",
@@ -84,17 +84,20 @@ fn a_visitor_wakes_what_its_workload_needs_first_and_all_sleep_in_reverse() -> R
     let order: Vec<_> =
         stops.iter().map(|entry| entry["workload"].as_str().unwrap_or("")).collect();
     ensure!(order == ["app", "db"], "{order:?}");
-    let story = |name: &str, kind: &str| {
+    let correlation = |name: &str, kind: &str| {
         let found = entries.iter().find(|entry| entry["workload"] == name && entry["kind"] == kind);
         found.map(|entry| entry["correlation"].clone())
     };
-    ensure!(story("app", "wake").is_some());
-    ensure!(story("app", "wake") == story("db", "start"), "one story has two correlations");
+    ensure!(correlation("app", "wake").is_some());
+    ensure!(
+        correlation("app", "wake") == correlation("db", "start"),
+        "one wake has two correlation ids"
+    );
     Ok(())
 }
 
 #[test]
-fn a_need_that_cannot_be_woken_is_named_to_whoever_waits() -> Result<()> {
+fn a_dependency_that_cannot_be_woken_is_named_in_the_failure() -> Result<()> {
     let router = router(&[
         ("app", &[], "needs = [\"db\"]\n"),
         ("db", &["/bin/sh", "-c", "exit 3"], "wake = { timeout = \"5s\" }\n"),
@@ -108,7 +111,7 @@ fn a_need_that_cannot_be_woken_is_named_to_whoever_waits() -> Result<()> {
 }
 
 #[test]
-fn a_circle_of_needs_is_refused_and_spelled_out() -> Result<()> {
+fn a_dependency_cycle_is_refused_and_printed() -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let workload = |name: &str, needs: &str| {
@@ -130,13 +133,13 @@ fn a_circle_of_needs_is_refused_and_spelled_out() -> Result<()> {
 }
 
 #[test]
-fn an_operator_who_forces_a_sleep_cuts_off_whoever_is_inside() -> Result<()> {
+fn a_forced_sleep_aborts_active_visits() -> Result<()> {
     let router = router(&[("app", &[], "idle = \"never\"\n")])?;
     let address = router.address();
     thread::scope(|scope| -> Result<()> {
         let inside =
             scope.spawn(move || client::get(address, "app.lives", "/slow?seconds=30", PATIENCE));
-        until("somebody is inside", PATIENCE, || {
+        until("there is a visit", PATIENCE, || {
             (router.workload("app").ok()?["visits"] == 1).then_some(())
         })?;
         let output = router.home().drowse(&["sleep", "app", "--force", "--wait"])?;
@@ -173,7 +176,7 @@ fn programs_can_follow_every_change_of_phase() -> Result<()> {
 }
 
 #[test]
-fn a_killed_routers_programs_serve_on_and_sleep_under_the_next_one() -> Result<()> {
+fn the_programs_of_a_killed_router_keep_serving_and_sleep_under_the_next_router() -> Result<()> {
     let mut router =
         router(&[("app", &[], "idle = \"2s\"\n"), ("gone", &[], "idle = \"never\"\n")])?;
     ensure!(router.get("app.lives", "/")?.status == 200);
@@ -187,9 +190,9 @@ fn a_killed_routers_programs_serve_on_and_sleep_under_the_next_one() -> Result<(
     let (app, gone) = (pid(&router, "app")?, pid(&router, "gone")?);
     router.signal(Signal::KILL)?;
     let home = router.stop()?;
-    ensure!(process::exists(app) && process::exists(gone), "they died with the router");
+    ensure!(process::exists(app) && process::exists(gone), "they ended with the router");
 
-    // The next router knows nothing of `gone`.
+    // The next router does not grant `gone`.
     let text = fs::read_to_string(home.config())?;
     let (before, after) = text.split_once("command.gone").context("no command")?;
     let after = after.split_once('\n').context("no line")?.1;
@@ -198,13 +201,13 @@ fn a_killed_routers_programs_serve_on_and_sleep_under_the_next_one() -> Result<(
     let router = home.start()?;
     let answer = router.get("app.lives", "/")?;
     ensure!(answer.text().contains(&format!("Process {app} ")), "{}", answer.text());
-    until("what is not granted any more has ended", PATIENCE, || {
+    until("the process without a grant has ended", PATIENCE, || {
         (!process::exists(gone)).then_some(())
     })?;
     router.wait_for_phase("app", "asleep", PATIENCE)?;
     ensure!(!process::exists(app), "asleep, but the process runs");
     let starts = router.log().since(0);
     ensure!(!starts.iter().any(|line| line.contains("process started")), "{starts:#?}");
-    ensure!(router.get("app.lives", "/")?.status == 200, "it is woken again");
+    ensure!(router.get("app.lives", "/")?.status == 200, "it is not woken again");
     Ok(())
 }

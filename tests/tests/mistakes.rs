@@ -1,5 +1,5 @@
-//! Mistakes of the operator: each is answered by one paragraph that says what to do, and a router
-//! that can still serve others does.
+//! Errors of the operator: each is reported with its remedy, and the router serves the other workloads
+//! where possible.
 
 use std::{fs, net::TcpListener, path::Path, process::Output, time::Duration};
 
@@ -8,7 +8,7 @@ use drowse_tests::{Hello, Home, Programs, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A home whose configuration has a mistake, and a good workload beside it.
+/// A home whose configuration has an error beside a valid workload.
 fn home(mistake: &str) -> Result<(Home, Hello)> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
@@ -17,12 +17,12 @@ fn home(mistake: &str) -> Result<(Home, Hello)> {
     Ok((home, hello))
 }
 
-/// `check` answers on standard output, failures are told on standard error.
+/// Standard output and standard error of a command.
 fn said(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat()
 }
 
-/// `check` and `run` refuse the configuration and say all of `words`.
+/// Checks that `check` and `run` refuse the configuration and print all of `words`.
 fn is_refused(mistake: &str, words: &[&str]) -> Result<()> {
     let (home, _hello) = home(mistake)?;
     for command in ["check", "run"] {
@@ -30,14 +30,17 @@ fn is_refused(mistake: &str, words: &[&str]) -> Result<()> {
         let said = said(&output);
         assert!(!output.status.success(), "drowse {command} accepted:\n{mistake}");
         for word in words {
-            assert!(said.contains(word), "drowse {command} does not say {word:?}:\n{said}");
+            assert!(
+                said.contains(word),
+                "{word:?} is not in the output of drowse {command}:\n{said}"
+            );
         }
     }
     Ok(())
 }
 
-/// The router runs, answers the mistaken host with an error, names the cause in its status with
-/// all of `words`, and serves the good workload.
+/// Checks that the router runs, answers requests for the faulty workload with an error, shows all of `words`
+/// in its status, and serves the valid workload.
 fn others_are_served(home: Home, words: &[&str]) -> Result<()> {
     let router = home.start()?;
     let answer = router.get("bad.example", "/")?;
@@ -45,7 +48,7 @@ fn others_are_served(home: Home, words: &[&str]) -> Result<()> {
     assert_eq!(router.get("good.example", "/")?.status, 200);
     let status = router.status()?.to_string();
     for word in words {
-        assert!(status.contains(word), "the status does not say {word:?}:\n{status}");
+        assert!(status.contains(word), "{word:?} is not in the status:\n{status}");
     }
     Ok(())
 }
@@ -53,7 +56,7 @@ fn others_are_served(home: Home, words: &[&str]) -> Result<()> {
 const BAD_ROUTE: &str = "[[route]]\nhost = \"bad.example\"\nworkload = \"bad\"\nport = 80\n";
 
 #[test]
-fn an_unknown_key_is_refused_with_its_place_and_the_nearest_key() -> Result<()> {
+fn an_unknown_key_is_refused_with_its_position_and_the_nearest_key() -> Result<()> {
     is_refused(
         "[workload.bad]\nprovider = \"process\"\ntarget = \"hello\"\nidel = \"5m\"\n",
         &["drowse.toml:", "idel", "idle"],
@@ -61,7 +64,7 @@ fn an_unknown_key_is_refused_with_its_place_and_the_nearest_key() -> Result<()> 
 }
 
 #[test]
-fn a_value_of_the_wrong_type_is_refused_with_what_was_wanted() -> Result<()> {
+fn a_value_of_the_wrong_type_is_refused_with_the_expected_type() -> Result<()> {
     is_refused(
         "[[route]]\nhost = \"x.example\"\nworkload = \"hello\"\nport = \"eighty\"\n",
         &["drowse.toml:", "port", "eighty"],
@@ -90,7 +93,7 @@ fn a_route_to_an_unknown_workload_is_refused() -> Result<()> {
 }
 
 #[test]
-fn all_mistakes_are_reported_at_once() -> Result<()> {
+fn all_errors_are_reported_at_once() -> Result<()> {
     is_refused(
         "[workload.bad]\nprovider = \"nobody\"\nidel = \"5m\"\n\n[[route]]\nworkload = \"gone\"\n",
         &["idel", "nobody", "gone", "port"],
@@ -98,12 +101,12 @@ fn all_mistakes_are_reported_at_once() -> Result<()> {
 }
 
 #[test]
-fn what_is_not_toml_is_refused_with_its_place() -> Result<()> {
+fn invalid_toml_is_refused_with_its_position() -> Result<()> {
     is_refused("[workload.bad\nprovider = 1\n", &["drowse.toml:"])
 }
 
 #[test]
-fn a_port_that_is_in_use_is_named() -> Result<()> {
+fn a_port_in_use_is_reported() -> Result<()> {
     let holder = TcpListener::bind("127.0.0.1:0")?;
     let address = holder.local_addr()?;
     let home = Home::with_port(&Programs::from_env(), address.port())?;
@@ -118,7 +121,7 @@ fn a_port_that_is_in_use_is_named() -> Result<()> {
 }
 
 #[test]
-fn a_missing_plugin_is_named_and_others_are_served() -> Result<()> {
+fn a_missing_plugin_is_reported_and_others_are_served() -> Result<()> {
     let (home, _hello) = home(&format!(
         "[provider.lost]\nplugin = \"no-such-plugin\"\n\n\
          [workload.bad]\nprovider = \"lost\"\n\n{BAD_ROUTE}"
@@ -128,7 +131,7 @@ fn a_missing_plugin_is_named_and_others_are_served() -> Result<()> {
 }
 
 #[test]
-fn a_plugin_that_is_not_wasm_is_named_and_others_are_served() -> Result<()> {
+fn a_plugin_that_is_not_wasm_is_reported_and_others_are_served() -> Result<()> {
     let (home, _hello) = home(&format!(
         "[provider.text]\nplugin = \"text\"\n\n[workload.bad]\nprovider = \"text\"\n\n{BAD_ROUTE}"
     ))?;
@@ -137,12 +140,12 @@ fn a_plugin_that_is_not_wasm_is_named_and_others_are_served() -> Result<()> {
 }
 
 #[test]
-fn a_plugin_of_another_contract_version_is_named_with_both_versions() -> Result<()> {
+fn a_plugin_of_another_contract_version_is_reported_with_both_versions() -> Result<()> {
     let programs = Programs::from_env();
     let (home, _hello) = home(&format!(
         "[provider.newer]\nplugin = \"newer\"\n\n[workload.bad]\nprovider = \"newer\"\n\n{BAD_ROUTE}"
     ))?;
-    // The same plugin, saying that it speaks a later version of the contract.
+    // The same plugin with a later contract version.
     let plugin = fs::read(programs.bundle.join("process.wasm"))?;
     let later = replace(&plugin, b"@0.1.0", b"@0.7.0");
     assert_ne!(plugin, later);
@@ -151,7 +154,7 @@ fn a_plugin_of_another_contract_version_is_named_with_both_versions() -> Result<
 }
 
 #[test]
-fn a_socket_where_nobody_listens_is_named_and_others_are_served() -> Result<()> {
+fn an_unreachable_socket_is_reported_and_others_are_served() -> Result<()> {
     let (home, _hello) = home(&format!(
         "[provider.docker]\nplugin = \"docker\"\n\
          endpoint.engine = {{ url = \"unix:///run/no-such-engine.sock\" }}\n\n\
@@ -161,7 +164,7 @@ fn a_socket_where_nobody_listens_is_named_and_others_are_served() -> Result<()> 
 }
 
 #[test]
-fn status_without_a_router_says_so() -> Result<()> {
+fn status_without_a_router_reports_it() -> Result<()> {
     let (home, _hello) = home("")?;
     let output = home.drowse(&["status"])?;
     let said = said(&output);
@@ -173,7 +176,7 @@ fn status_without_a_router_says_so() -> Result<()> {
 }
 
 #[test]
-fn a_good_configuration_passes_the_check_and_is_not_run_by_it() -> Result<()> {
+fn a_valid_configuration_passes_the_check_without_starting_anything() -> Result<()> {
     let (home, hello) = home("")?;
     let output = home.drowse(&["check"])?;
     assert!(output.status.success(), "{}", said(&output));
@@ -182,7 +185,7 @@ fn a_good_configuration_passes_the_check_and_is_not_run_by_it() -> Result<()> {
 }
 
 #[test]
-fn a_setting_that_the_plugin_does_not_know_is_found_by_the_check() -> Result<()> {
+fn check_reports_settings_unknown_to_the_plugin() -> Result<()> {
     let (home, _hello) = home(
         "[workload.bad]\nprovider = \"process\"\ntarget = \"bad\"\nsettings = { prot = 80 }\n",
     )?;
@@ -194,7 +197,7 @@ fn a_setting_that_the_plugin_does_not_know_is_found_by_the_check() -> Result<()>
     Ok(())
 }
 
-/// With directories of the test's own in place of the machine's.
+/// With temporary directories instead of the machine's.
 #[test]
 fn every_example_passes_the_check() -> Result<()> {
     let programs = Programs::from_env();
@@ -229,7 +232,7 @@ fn every_example_passes_the_check() -> Result<()> {
 }
 
 #[test]
-fn a_second_router_on_the_same_home_is_refused_and_the_first_goes_on() -> Result<()> {
+fn a_second_router_on_the_same_home_is_refused_and_the_first_keeps_running() -> Result<()> {
     let (home, _hello) = home("")?;
     let router = home.start()?;
     let output = router.home().drowse(&["run"])?;

@@ -1,4 +1,4 @@
-//! The page of a waiting visitor in Chromium: at a desk and on a phone, with and without scripts.
+//! The waiting page in Chromium: desktop and phone, with and without scripts.
 
 mod browser;
 
@@ -10,11 +10,11 @@ use drowse_tests::{Hello, Home, Programs, Router, curl, needs};
 use serde_json::{Value, json};
 use thirtyfour::Key;
 
-/// The smallest contrast that text may have (WCAG 2.2, 1.4.3).
+/// Minimum contrast of text (WCAG 2.2, 1.4.3).
 const CONTRAST: f64 = 4.5;
 
-/// The contrast of every text on the page with what is behind it, the worst one, by WCAG's
-/// formula. What is translucent lies over the page's own ground.
+/// The lowest contrast of all texts on the page with their background, by WCAG's formula. Translucent
+/// colours are blended with the page's background.
 const WORST_CONTRAST: &str = r#"(() => {
   const parse = (text) => text.match(/[\d.]+/g).map(Number);
   const over = ([r, g, b, a = 1], ground) => [r, g, b].map((c, i) => c * a + ground[i] * (1 - a));
@@ -38,7 +38,7 @@ const WORST_CONTRAST: &str = r#"(() => {
   return worst;
 })()"#;
 
-/// A router in front of the workload `hello`, with more tables, and a browser.
+/// A browser and a router with the workload `hello` and additional tables.
 fn open(look: Look, boot: Duration, more: &str) -> Result<Option<(Browser, Router, Hello)>> {
     if let Some(lack) = Browser::lacks() {
         needs::skip("the page in Chromium", &lack);
@@ -51,7 +51,7 @@ fn open(look: Look, boot: Duration, more: &str) -> Result<Option<(Browser, Route
     Ok(Some((Browser::open(look)?, home.start()?, hello)))
 }
 
-/// A router whose workload `hello` does not become ready before the file is there.
+/// A browser and a router whose workload `hello` becomes ready only after the returned file exists.
 fn failing(look: Look) -> Result<Option<(Browser, Router, std::path::PathBuf)>> {
     if let Some(lack) = Browser::lacks() {
         needs::skip("the page in Chromium", &lack);
@@ -86,7 +86,7 @@ fn contrast(browser: &Browser) -> Result<()> {
 }
 
 #[test]
-fn a_visitor_watches_the_wake_and_arrives_at_the_very_address() -> Result<()> {
+fn a_visitor_watches_the_wake_and_arrives_at_the_requested_url() -> Result<()> {
     let Some((browser, router, hello)) = open(Look::DESKTOP, Duration::from_secs(4), "")? else {
         return Ok(());
     };
@@ -105,14 +105,16 @@ fn a_visitor_watches_the_wake_and_arrives_at_the_very_address() -> Result<()> {
 
     browser.wait_for("Hello!")?;
     ensure!(browser.address()? == url, "{}", browser.address()?);
-    ensure!(browser.value("history.length")? == entries, "going back does not lead to the page");
+    ensure!(browser.value("history.length")? == entries, "the page is in the history");
     ensure!(hello.starts()?.len() == 1);
     Ok(())
 }
 
 #[test]
-fn the_second_wake_shows_the_usual_time_and_the_log_where_the_operator_lets_it() -> Result<()> {
-    let logs = "[waiting]\nlog-lines = 3\n";
+fn the_second_wake_shows_the_usual_time_and_the_log_if_configured() -> Result<()> {
+    let logs = "[waiting]
+log-lines = 3
+";
     let Some((browser, router, _hello)) = open(Look::DESKTOP, Duration::from_secs(3), logs)? else {
         return Ok(());
     };
@@ -130,7 +132,7 @@ fn the_second_wake_shows_the_usual_time_and_the_log_where_the_operator_lets_it()
 }
 
 #[test]
-fn without_scripts_the_page_reloads_until_the_app_is_there() -> Result<()> {
+fn without_scripts_the_page_reloads_until_the_application_answers() -> Result<()> {
     let look = Look { script: false, ..Look::DESKTOP };
     let Some((browser, router, hello)) = open(look, Duration::from_secs(3), "")? else {
         return Ok(());
@@ -147,7 +149,7 @@ fn without_scripts_the_page_reloads_until_the_app_is_there() -> Result<()> {
 }
 
 #[test]
-fn a_failed_wake_is_shown_and_tried_again_by_keyboard() -> Result<()> {
+fn a_failed_wake_is_shown_and_retried_by_keyboard() -> Result<()> {
     let Some((browser, router, mended)) = failing(Look { dark: true, ..Look::DESKTOP })? else {
         return Ok(());
     };
@@ -159,15 +161,15 @@ fn a_failed_wake_is_shown_and_tried_again_by_keyboard() -> Result<()> {
     browser.wait_for("If it keeps failing, tell the people who run this site.")?;
     browser.wait_for("This page updates by itself.")?;
     let page = browser.text()?;
-    ensure!(!page.contains("127.0.0.1"), "no address is told: {page}");
-    ensure!(!page.contains("opens by itself"), "nothing is promised: {page}");
+    ensure!(!page.contains("127.0.0.1"), "the page shows an address: {page}");
+    ensure!(!page.contains("opens by itself"), "the page promises a success: {page}");
     let moon = "getComputedStyle(document.querySelector('.stars')).opacity + getComputedStyle(document.querySelector('.fault')).opacity";
-    ensure!(browser.value(moon)? == "01", "a failure looks like one");
+    ensure!(browser.value(moon)? == "01", "the failed state has no own style");
     browser.press(Key::Tab)?;
     let focus = "document.activeElement.innerText";
     ensure!(browser.value(focus)? == "Try again", "{}", browser.value(focus)?);
     let outline = browser.value("getComputedStyle(document.activeElement).outlineStyle")?;
-    ensure!(outline == "solid", "the focus is visible: {outline}");
+    ensure!(outline == "solid", "the focus is not visible: {outline}");
     browser.picture("failed-desktop-dark")?;
     contrast(&browser)?;
 
@@ -179,7 +181,7 @@ fn a_failed_wake_is_shown_and_tried_again_by_keyboard() -> Result<()> {
 }
 
 #[test]
-fn a_failed_wake_is_tried_again_by_the_page_itself() -> Result<()> {
+fn a_failed_wake_is_retried_by_the_page() -> Result<()> {
     let Some((browser, router, mended)) = failing(Look::PHONE)? else { return Ok(()) };
     browser.go(&router.url("/"))?;
     browser.wait_for("hello could not be woken")?;
@@ -189,41 +191,65 @@ fn a_failed_wake_is_tried_again_by_the_page_itself() -> Result<()> {
     browser.wait_for("Hello!")
 }
 
-#[test]
-fn an_answer_of_the_router_is_a_page_of_its_theme_in_light_and_dark() -> Result<()> {
+/// Starts a router with each bundled theme and the tables that `setup` returns, and calls `check` with it
+/// and a browser. `setup` also returns what the check needs.
+fn with_each_theme<T>(
+    look: Look,
+    setup: impl Fn(&Programs, &Home) -> Result<(String, T)>,
+    check: impl Fn(&Browser, &Router, &str, &T) -> Result<()>,
+) -> Result<()> {
     if let Some(lack) = Browser::lacks() {
         needs::skip("the page in Chromium", &lack);
         return Ok(());
     }
     let programs = Programs::from_env();
-    let browser = Browser::open(Look::DESKTOP)?;
+    let browser = Browser::open(look)?;
     for theme in ["calm", "terminal"] {
         let home = Home::new(&programs)?;
-        let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
+        let (tables, fixture) = setup(&programs, &home)?;
+        home.configure(&format!("[waiting]\ntheme = {theme:?}\n\n{tables}"))?;
+        let router = home.start()?;
+        browser.look(look)?;
+        check(&browser, &router, theme, &fixture)?;
+    }
+    Ok(())
+}
+
+/// Checks the layout and contrast of the open page in light and dark, on a phone and a desktop, and saves
+/// screenshots. Returns the colours of the page in light and in dark.
+fn check_appearance(browser: &Browser, page: &str, theme: &str) -> Result<Vec<Value>> {
+    let colours =
+        "getComputedStyle(document.body).backgroundColor + getComputedStyle(document.body).color";
+    let mut seen = Vec::new();
+    for dark in [false, true] {
+        let scheme = if dark { "dark" } else { "light" };
+        for (look, size) in [(Look::PHONE, "phone"), (Look::DESKTOP, "desktop")] {
+            browser.look(Look { dark, ..look })?;
+            browser.fits()?;
+            contrast(browser).with_context(|| format!("{theme}, {scheme}, {size}"))?;
+            browser.picture(&format!("{page}-{theme}-{size}-{scheme}"))?;
+        }
+        seen.push(browser.value(colours)?);
+    }
+    Ok(seen)
+}
+
+#[test]
+fn error_pages_use_the_theme_in_light_and_dark() -> Result<()> {
+    let setup = |programs: &Programs, home: &Home| {
+        let hello = Hello::new(programs, home.path(), Duration::ZERO)?;
         let route = "[workload.hello]\nprovider = \"process\"\n\n\
                      [[route]]\nworkload = \"hello\"\npath = \"/app\"\n";
-        home.configure(&format!(
-            "[waiting]\ntheme = {theme:?}\n\n{}{route}port = {}\n",
-            hello.provider(),
-            hello.port()
-        ))?;
-        let router = home.start()?;
-        browser.look(Look::DESKTOP)?;
+        Ok((format!("{}{route}port = {}\n", hello.provider(), hello.port()), hello))
+    };
+    with_each_theme(Look::DESKTOP, setup, |browser, router, theme, hello| {
         browser.go(&router.url("/elsewhere"))?;
         browser.wait_for("There is nothing here")?;
         browser.wait_for("404 Not Found")?;
-        for dark in [false, true] {
-            let scheme = if dark { "dark" } else { "light" };
-            for (look, size) in [(Look::PHONE, "phone"), (Look::DESKTOP, "desktop")] {
-                browser.look(Look { dark, ..look })?;
-                browser.fits()?;
-                contrast(&browser).with_context(|| format!("{theme}, {scheme}, {size}"))?;
-                browser.picture(&format!("missing-{theme}-{size}-{scheme}"))?;
-            }
-        }
+        check_appearance(browser, "missing", theme)?;
         ensure!(hello.starts()?.is_empty());
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]
@@ -237,7 +263,7 @@ fn a_page_that_loses_the_router_finds_its_way_back() -> Result<()> {
     let home = router.stop()?;
     browser.wait_for("The connection is lost")?;
     browser.picture("lost-desktop-light")?;
-    // The workload is a quick one when the router is back.
+    // After the restart of the router the workload starts quickly.
     let programs = Programs::from_env();
     let quick = Hello::new(&programs, home.path(), Duration::ZERO)?;
     home.configure(&[quick.provider(), quick.workload("never")].concat())?;
@@ -248,20 +274,12 @@ fn a_page_that_loses_the_router_finds_its_way_back() -> Result<()> {
 }
 
 #[test]
-fn what_is_needed_is_shown_on_a_phone_in_light_and_dark() -> Result<()> {
-    if let Some(lack) = Browser::lacks() {
-        needs::skip("the page in Chromium", &lack);
-        return Ok(());
-    }
-    let programs = Programs::from_env();
-    let browser = Browser::open(Look::PHONE)?;
-    for theme in ["calm", "terminal"] {
-        let home = Home::new(&programs)?;
-        let hello = Hello::new(&programs, home.path(), Duration::from_secs(60))?;
-        let slow = Hello::new(&programs, home.path(), Duration::from_secs(60))?;
-        home.configure(&format!(
-            "[waiting]\ntheme = {theme:?}\n\n\
-             [provider.process]\nplugin = \"process\"\n\
+fn dependencies_are_shown_on_a_phone_in_light_and_dark() -> Result<()> {
+    let setup = |programs: &Programs, home: &Home| {
+        let hello = Hello::new(programs, home.path(), Duration::from_secs(60))?;
+        let slow = Hello::new(programs, home.path(), Duration::from_secs(60))?;
+        let tables = format!(
+            "[provider.process]\nplugin = \"process\"\n\
              command.app = {{ run = {:?} }}\ncommand.slow = {{ run = {:?} }}\n\
              command.quick = {{ run = [\"sleep\", \"600\"] }}\n\n\
              [workload.an-application-with-quite-a-long-name-that-does-not-fit]\n\
@@ -275,35 +293,26 @@ fn what_is_needed_is_shown_on_a_phone_in_light_and_dark() -> Result<()> {
             slow.run(),
             slow.port(),
             hello.port(),
-        ))?;
-        let router = home.start()?;
-        browser.look(Look::PHONE)?;
+        );
+        Ok((tables, ()))
+    };
+    with_each_theme(Look::PHONE, setup, |browser, router, theme, ()| {
         browser.go(&router.url("/"))?;
         browser.wait_for("It needs database, which is woken first.")?;
         browser.wait_for("started, not ready yet")?;
-        let mut grounds = Vec::new();
-        for dark in [false, true] {
-            let scheme = if dark { "dark" } else { "light" };
-            for (look, size) in [(Look::PHONE, "phone"), (Look::DESKTOP, "desktop")] {
-                browser.look(Look { dark, ..look })?;
-                browser.fits()?;
-                contrast(&browser).with_context(|| format!("{theme}, {scheme}, {size}"))?;
-                browser.picture(&format!("needs-{theme}-{size}-{scheme}"))?;
-            }
-            grounds.push(browser.value("getComputedStyle(document.body).backgroundColor + getComputedStyle(document.body).color")?);
-        }
-        ensure!(grounds[0] != grounds[1], "light and dark differ: {grounds:?}");
+        let colours = check_appearance(browser, "needs", theme)?;
+        ensure!(colours[0] != colours[1], "light and dark do not differ: {colours:?}");
         let needs = browser.value(
             "[...document.querySelectorAll('[data-drowse=needs] li')].map((li) => [li.querySelector('.name').innerText, li.dataset.state])",
         )?;
-        let wanted: Value = json!([["database", "working"], ["cache", "ready"]]);
-        ensure!(needs == wanted, "{needs}");
-    }
-    Ok(())
+        let expected: Value = json!([["database", "working"], ["cache", "ready"]]);
+        ensure!(needs == expected, "{needs}");
+        Ok(())
+    })
 }
 
 #[test]
-fn a_broken_theme_is_told_with_its_line_and_the_one_in_the_box_is_used() -> Result<()> {
+fn a_broken_theme_is_reported_with_its_line_and_the_bundled_one_is_used() -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::from_secs(2))?;

@@ -1,4 +1,4 @@
-//! The first hour of a plugin's author: `drowse plugin new`, cargo, `drowse plugin test`.
+//! Workflow of a plugin author: `drowse plugin new`, cargo, `drowse plugin test`.
 
 use std::{
     env, fs,
@@ -14,10 +14,10 @@ use serde_json::Value;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Where its builds go; kept, so that the next run finds the dependencies built.
+/// Build directory. It is kept for the next run.
 const BUILT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/plugin-new");
 
-/// What the toolchain lacks to build plugins.
+/// The first missing requirement of the toolchain to build plugins, if any.
 fn lacks() -> Option<String> {
     let mut rustc = Command::new("rustc");
     let told = rustc.args(["--print", "target-libdir", "--target", TARGET]).output().ok();
@@ -38,7 +38,7 @@ fn ran(what: &str, command: &mut Command) -> Result<String> {
     Ok(told)
 }
 
-/// `cargo` in the new crate, with nothing that the workspace has not fetched.
+/// Runs `cargo` in the new crate, offline.
 fn cargo(dir: &Path, words: &[&str]) -> Result<String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -55,7 +55,7 @@ fn named(report: &Value, verdict: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_new_plugin_builds_and_passes_its_tests_and_the_contract_as_it_is() -> Result<()> {
+fn a_new_plugin_builds_and_passes_its_tests_and_the_conformance_suite() -> Result<()> {
     if let Some(lack) = lacks() {
         needs::skip("a_new_plugin_builds", &lack);
         return Ok(());
@@ -67,7 +67,7 @@ fn a_new_plugin_builds_and_passes_its_tests_and_the_contract_as_it_is() -> Resul
     let mut new = Command::new(&programs.router);
     new.args(["plugin", "new", "my-lamps", "--path"]).arg(&made);
     ran("drowse plugin new", new.arg("--sdk").arg(root().join("provider-sdk")))?;
-    // The same versions as the workspace's, which are there.
+    // Use the versions of the workspace, which are available offline.
     fs::copy(root().join("Cargo.lock"), made.join("Cargo.lock"))?;
 
     cargo(&made, &["test"])?;
@@ -80,7 +80,7 @@ fn a_new_plugin_builds_and_passes_its_tests_and_the_contract_as_it_is() -> Resul
     ensure!(output.status.success() && told.contains(" 0 failed"), "{told}");
     ensure!(told.starts_with("my-lamps 0.1.0, "), "{told}");
 
-    // `cargo test` has built the example, too.
+    // `cargo test` has also built the example.
     let mut platform = Command::new(Path::new(BUILT).join("debug/examples/platform"));
     platform.arg("127.0.0.1:0").stdin(Stdio::null()).stdout(Stdio::piped());
     let mut platform = Process::spawn("the platform", &mut platform, Duration::from_secs(5))?;
@@ -105,7 +105,8 @@ fn a_new_plugin_builds_and_passes_its_tests_and_the_contract_as_it_is() -> Resul
 }
 
 #[test]
-fn a_plugin_that_breaks_its_promises_fails_with_the_promise_and_what_came() -> Result<()> {
+fn a_plugin_that_violates_the_contract_fails_with_the_expected_and_the_actual_result() -> Result<()>
+{
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     home.configure("")?;
@@ -114,8 +115,8 @@ fn a_plugin_that_breaks_its_promises_fails_with_the_promise_and_what_came() -> R
     let output = home.drowse(&["plugin", "test", hostile])?;
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8_lossy(&output.stdout);
-    ensure!(told.contains("FAILED   closed "), "its schemas let everything pass: {told}");
-    ensure!(told.contains("FAILED   undeclared "), "it runs commands without saying so: {told}");
+    ensure!(told.contains("FAILED   closed "), "its schemas accept unknown keys: {told}");
+    ensure!(told.contains("FAILED   undeclared "), "it has an undeclared ability: {told}");
     ensure!(told.contains("expected  unsupported for `exec`, which is no ability of it"), "{told}");
 
     let output = home.drowse(&["plugin", "test", "no-such-plugin", "--json"])?;

@@ -1,4 +1,4 @@
-//! Containers of Podman: the docker provider through the binary, on a real Podman.
+//! The docker provider through the binary, on a real Podman.
 
 use std::{collections::BTreeSet, fs, time::Duration};
 
@@ -22,7 +22,7 @@ fn workload(container: &str, more: &str) -> String {
     )
 }
 
-/// A router in front of a container.
+/// A router with one container.
 fn router(engine: &Podman, container: &str, more: &str) -> Result<Router> {
     let home = Home::new(&Programs::from_env())?;
     home.configure(&format!("{}{}", provider(engine), workload(container, more)))?;
@@ -30,7 +30,7 @@ fn router(engine: &Podman, container: &str, more: &str) -> Result<Router> {
 }
 
 #[test]
-fn the_docker_provider_keeps_what_the_contract_promises_of_a_real_podman() -> Result<()> {
+fn the_docker_provider_conforms_on_a_real_podman() -> Result<()> {
     let Some(engine) = Podman::shared("the_docker_provider_keeps") else { return Ok(()) };
     engine.create_web("conform", 0.0)?;
     let home = Home::new(&Programs::from_env())?;
@@ -56,12 +56,12 @@ fn the_docker_provider_keeps_what_the_contract_promises_of_a_real_podman() -> Re
     let skipped = checks.iter().filter(|check| check["verdict"] == "skipped");
     let skipped: Vec<_> = skipped.filter_map(|check| check["name"].as_str()).collect();
     assert!(skipped.is_empty(), "{skipped:?}");
-    assert!(engine.inspect("conform").is_err(), "it is taken away in the end");
+    assert!(engine.inspect("conform").is_err(), "it was not removed");
     Ok(())
 }
 
 #[test]
-fn a_visitor_wakes_a_container_of_podman_and_silence_stops_it() -> Result<()> {
+fn a_visitor_wakes_a_podman_container_which_sleeps_again() -> Result<()> {
     let Some(engine) = Podman::shared("a_visitor_wakes") else { return Ok(()) };
     engine.create_web_with("visited", 1.0, &["--label", "colour=blue"])?;
     let events = engine.events("visited")?;
@@ -81,7 +81,7 @@ fn a_visitor_wakes_a_container_of_podman_and_silence_stops_it() -> Result<()> {
 }
 
 #[test]
-fn a_container_of_podman_is_paused_and_goes_on() -> Result<()> {
+fn a_podman_container_is_paused_and_resumed() -> Result<()> {
     let Some(engine) = Podman::shared("is_paused_and_goes_on") else { return Ok(()) };
     engine.create_web("pausing", 0.0)?;
     let events = engine.events("pausing")?;
@@ -99,7 +99,7 @@ fn a_container_of_podman_is_paused_and_goes_on() -> Result<()> {
 }
 
 #[test]
-fn what_others_do_to_a_container_of_podman_is_heard_of() -> Result<()> {
+fn external_changes_of_a_podman_container_are_detected() -> Result<()> {
     let Some(engine) = Podman::shared("what_others_do") else { return Ok(()) };
     engine.create_web("by-hand", 0.0)?;
     let router = router(engine, "by-hand", "idle = \"never\"\nsleep = { grace = \"1s\" }")?;
@@ -111,7 +111,7 @@ fn what_others_do_to_a_container_of_podman_is_heard_of() -> Result<()> {
     router.wait_for_phase("web", "ready", PATIENCE)?;
     engine.run(&["pause", "by-hand"])?;
     router.wait_for_phase("web", "asleep", PATIENCE)?;
-    // Podman refuses to start and to stop what is paused.
+    // Podman refuses to start and to stop paused containers.
     assert_eq!(router.get("any.example", "/")?.status, 200);
     engine.run(&["pause", "by-hand"])?;
     router.wait_for_phase("web", "asleep", PATIENCE)?;
@@ -125,7 +125,7 @@ fn what_others_do_to_a_container_of_podman_is_heard_of() -> Result<()> {
 }
 
 #[test]
-fn a_container_of_podman_is_ready_when_its_health_check_says_so() -> Result<()> {
+fn a_podman_container_is_ready_when_its_health_check_passes() -> Result<()> {
     let Some(engine) = Podman::shared("its_health_check") else { return Ok(()) };
     let check = ["--health-cmd", "test -e /www/well", "--health-interval", "1h"];
     engine.create_web_with("checked", 0.0, &check)?;
@@ -146,7 +146,7 @@ fn a_container_of_podman_is_ready_when_its_health_check_says_so() -> Result<()> 
 }
 
 #[test]
-fn a_container_of_podman_is_reached_by_a_published_port() -> Result<()> {
+fn a_podman_container_is_reached_through_a_published_port() -> Result<()> {
     let Some(engine) = Podman::shared("a_published_port") else { return Ok(()) };
     engine.create_web_with("published", 0.0, &["--publish", "18080:80"])?;
     let home = Home::new(&Programs::from_env())?;
@@ -162,10 +162,10 @@ fn a_container_of_podman_is_reached_by_a_published_port() -> Result<()> {
 }
 
 #[test]
-fn a_container_of_podman_that_works_is_not_put_to_sleep() -> Result<()> {
+fn a_busy_podman_container_is_not_put_to_sleep() -> Result<()> {
     let Some(engine) = Podman::shared("that_works") else { return Ok(()) };
     engine.create_web("works", 0.0)?;
-    // It works before anybody could put it to sleep.
+    // It is busy before it can be put to sleep.
     engine.run(&["start", "works"])?;
     let spin = "while [ ! -e /done ]; do :; done";
     engine.run(&["exec", "--detach", "works", "sh", "-c", spin])?;
@@ -182,7 +182,7 @@ fn a_container_of_podman_that_works_is_not_put_to_sleep() -> Result<()> {
 }
 
 #[test]
-fn a_container_of_podman_is_made_anew_as_it_was() -> Result<()> {
+fn a_podman_container_is_recreated_with_its_configuration() -> Result<()> {
     let Some(engine) = Podman::shared("is_made_anew") else { return Ok(()) };
     engine.run(&["network", "create", "--subnet", &engine.subnet(), "anew"])?;
     let options = [
@@ -243,8 +243,8 @@ fn a_container_of_podman_is_made_anew_as_it_was() -> Result<()> {
     Ok(())
 }
 
-/// What is told of a container, each with the way to it, without what is another in each life and
-/// what the engine chose for this one.
+/// All values in a container's description with their paths, except those that change with each instance
+/// or are chosen by the engine.
 fn lasting(told: &Value) -> Result<BTreeSet<String>> {
     const OTHERS: [&str; 11] = [
         "/Config/Annotations/io.kubernetes.cri-o.Created",
@@ -252,7 +252,7 @@ fn lasting(told: &Value) -> Result<BTreeSet<String>> {
         "/ExecIDs",
         "/GraphDriver",
         "/State",
-        // `k8s-file`, which Docker's words call `json-file`; to Podman they are one.
+        // `k8s-file` is `json-file` in Docker's API; Podman treats them as equal.
         "/HostConfig/LogConfig/Type",
         "/NetworkSettings/Networks/anew/IPAddress",
         "/NetworkSettings/Networks/anew/MacAddress",

@@ -1,4 +1,4 @@
-//! Fifty workloads where ten fit: a pool with a ceiling, through the binary.
+//! A pool of fifty workloads with a limit of ten, through the binary.
 
 use std::{
     env, fs,
@@ -12,22 +12,22 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use drowse_tests::{Home, Programs, Router, client, ports, until};
+use drowse_tests::{Home, Programs, Router, client, ports, process, until};
 
 const WORKLOADS: usize = 50;
 const CEILING: usize = 10;
 const WALKERS: usize = 12;
-/// Nobody waits for longer than this for a place.
+/// Maximum wait for a place.
 const STARVED: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long the walk takes: some seconds, or what `DROWSE_WALK_SECONDS` says.
+/// Duration of the random walk: 20 seconds, or `DROWSE_WALK_SECONDS`.
 fn walk() -> Duration {
     let said = env::var("DROWSE_WALK_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
     Duration::from_secs(said.unwrap_or(20))
 }
 
-/// A pool of `ceiling` and so many workloads `w0`, `w1`, … of the process provider in it.
+/// A router with a pool of `ceiling` and workloads `w0`, `w1`, … of the process provider in it.
 fn pool(workloads: usize, ceiling: usize, more: &str) -> Result<Router> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
@@ -47,18 +47,13 @@ fn pool(workloads: usize, ceiling: usize, more: &str) -> Result<Router> {
     home.start()
 }
 
-/// How many backends the router has started that still run. A launcher, which waits to become the
-/// next one, is the router's own program.
-fn children(router: u32) -> usize {
-    let program = |process: &str| fs::read_link(format!("/proc/{process}/exe")).ok();
-    let own = program(&router.to_string());
-    let tasks = fs::read_dir(format!("/proc/{router}/task")).into_iter().flatten().flatten();
-    let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    let backends = |list: String| {
-        let programs = list.split_whitespace().filter_map(program);
-        programs.filter(|program| Some(program) != own.as_ref()).count()
-    };
-    children.map(backends).sum()
+/// Number of running backends. Launchers, which have not executed their program yet, are not counted:
+/// they run the router's own program.
+fn backends(router: u32) -> usize {
+    let program = |process: u32| fs::read_link(format!("/proc/{process}/exe")).ok();
+    let own = program(router);
+    let programs = process::children(router).into_iter().flatten().filter_map(program);
+    programs.filter(|program| Some(program) != own.as_ref()).count()
 }
 
 fn visit(address: SocketAddr, number: usize, slow: bool) -> Result<Duration> {
@@ -84,7 +79,7 @@ fn a_random_walk_over_fifty_workloads_never_has_more_than_ten_awake_and_loses_no
     thread::scope(|scope| {
         scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
-                most.fetch_max(children(id), Ordering::Relaxed);
+                most.fetch_max(backends(id), Ordering::Relaxed);
                 thread::sleep(Duration::from_millis(5));
             }
         });
@@ -122,12 +117,12 @@ fn a_random_walk_over_fifty_workloads_never_has_more_than_ten_awake_and_loses_no
     ensure!(losses.is_empty(), "{} visits were lost, such as {:#}", losses.len(), losses[0]);
     ensure!(most <= CEILING, "{most} were awake at a time");
     ensure!(most == CEILING, "the walk never filled the pool: {most}");
-    ensure!(at(100) < STARVED, "somebody starved");
+    ensure!(at(100) < STARVED, "a visitor starved");
     Ok(())
 }
 
 #[test]
-fn whoever_finds_the_pool_full_sees_its_place_and_comes_in_when_there_is_room() -> Result<()> {
+fn a_wake_in_a_full_pool_shows_its_position_and_proceeds_when_there_is_room() -> Result<()> {
     let router = pool(2, 1, "")?;
     let address = router.address();
     thread::scope(|scope| -> Result<()> {

@@ -1,4 +1,4 @@
-//! One request wakes one process: the process provider through the binary.
+//! The process provider through the binary.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A router with the workload `hello` asleep behind it.
+/// A router with the sleeping workload `hello`.
 fn asleep(boot: Duration, idle: &str) -> Result<(Router, Hello)> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
@@ -23,7 +23,7 @@ fn asleep(boot: Duration, idle: &str) -> Result<(Router, Hello)> {
     Ok((home.start()?, hello))
 }
 
-/// Whether the machine has the client of a test, after saying so if not.
+/// Whether curl is installed. Otherwise the test is recorded as skipped.
 fn has_curl(test: &str) -> bool {
     match needs::lacks(&["curl"]) {
         Some(lack) => {
@@ -39,7 +39,7 @@ fn a_request_is_held_until_the_backend_it_woke_answers_and_then_it_sleeps_again(
     let boot = Duration::from_millis(700);
     let (router, hello) = asleep(boot, "1s")?;
     assert_eq!(router.phase("hello")?, "asleep");
-    assert_eq!(hello.starts()?, [0; 0], "nobody asked");
+    assert_eq!(hello.starts()?, [0; 0], "it was started without a request");
 
     let answer = router.get("any.example", "/")?;
     assert_eq!(answer.status, 200);
@@ -81,7 +81,7 @@ fn a_hundred_visitors_wake_it_once_and_all_are_answered() -> Result<()> {
 }
 
 #[test]
-fn an_answer_that_takes_longer_than_the_idle_time_arrives_whole() -> Result<()> {
+fn a_response_longer_than_the_idle_time_arrives_complete() -> Result<()> {
     if !has_curl("an_answer_that_takes_longer") {
         return Ok(());
     }
@@ -95,7 +95,7 @@ fn an_answer_that_takes_longer_than_the_idle_time_arrives_whole() -> Result<()> 
 }
 
 #[test]
-fn a_request_body_sent_to_a_sleeping_backend_arrives_whole() -> Result<()> {
+fn a_request_body_sent_to_a_sleeping_backend_arrives_complete() -> Result<()> {
     if !has_curl("a_request_body") {
         return Ok(());
     }
@@ -134,12 +134,15 @@ fn a_browser_gets_a_page_that_reloads_and_a_program_is_held() -> Result<()> {
     let held = String::from_utf8(curl(&[&url])?.stdout)?;
     assert!(held.contains("start 1"), "{held}");
     let again = String::from_utf8(curl(&[&browser[..], &[&url]].concat())?.stdout)?;
-    assert!(again.contains("start 1"), "awake, a browser gets the backend's answer: {again}");
+    assert!(
+        again.contains("start 1"),
+        "a browser does not get the response of the awake backend: {again}"
+    );
     Ok(())
 }
 
 #[test]
-fn a_route_that_rejects_says_when_to_come_back_and_wakes_all_the_same() -> Result<()> {
+fn a_rejecting_route_sends_retry_after_and_still_wakes() -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::from_millis(300))?;
@@ -159,7 +162,7 @@ fn a_route_that_rejects_says_when_to_come_back_and_wakes_all_the_same() -> Resul
 }
 
 #[test]
-fn the_operator_wakes_it_and_puts_it_to_sleep() -> Result<()> {
+fn the_operator_can_wake_a_workload_and_put_it_to_sleep() -> Result<()> {
     let (router, hello) = asleep(Duration::ZERO, "never")?;
     let output = router.home().drowse(&["wake", "hello"])?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -180,7 +183,7 @@ fn the_operator_wakes_it_and_puts_it_to_sleep() -> Result<()> {
 }
 
 #[test]
-fn a_sleep_that_a_visitor_ends_is_not_waited_for() -> Result<()> {
+fn sleep_wait_returns_when_a_visitor_wakes_the_workload_again() -> Result<()> {
     let (router, hello) = asleep(Duration::ZERO, "never")?;
     thread::scope(|scope| {
         let inside = scope.spawn(|| router.get("any.example", "/slow?seconds=5"));
@@ -217,7 +220,7 @@ fn a_backend_that_dies_is_woken_by_the_next_visitor() -> Result<()> {
     Ok(())
 }
 
-/// The provider `process` with the command `hello` granted with these further keys.
+/// The provider `process` with the command `hello` with additional keys.
 fn granted(hello: &Hello, keys: &str) -> String {
     let run = hello.run();
     format!(
@@ -226,8 +229,7 @@ fn granted(hello: &Hello, keys: &str) -> String {
 }
 
 #[test]
-fn a_backend_that_dies_is_started_again_where_its_grant_says_so_and_put_to_sleep_for_good()
--> Result<()> {
+fn a_backend_with_a_restart_grant_is_restarted_after_a_crash_but_not_after_a_sleep() -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
@@ -236,7 +238,7 @@ fn a_backend_that_dies_is_started_again_where_its_grant_says_so_and_put_to_sleep
     let router = home.start()?;
     assert!(router.get("any.example", "/")?.text().contains("start 1"));
     process::kill(hello.starts()?[0])?;
-    drowse_tests::until("it is started again, and nobody has come", PATIENCE, || {
+    drowse_tests::until("it is restarted without a visitor", PATIENCE, || {
         (hello.starts().ok()?.len() == 2).then_some(())
     })?;
     let answer = router.get("any.example", "/")?;
@@ -247,13 +249,13 @@ fn a_backend_that_dies_is_started_again_where_its_grant_says_so_and_put_to_sleep
     let starts = hello.starts()?;
     assert_eq!(starts.len(), 2);
     assert!(!process::exists(starts[1]), "asleep, but the process runs");
-    // The next start is a visitor's.
+    // The next start is triggered by a visitor.
     assert!(router.get("any.example", "/")?.text().contains("start 3"));
     Ok(())
 }
 
 #[test]
-fn a_limit_that_cannot_be_set_is_named_and_nothing_runs_without_it() -> Result<()> {
+fn a_limit_that_cannot_be_set_is_reported_and_the_program_is_not_started() -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
@@ -267,7 +269,7 @@ fn a_limit_that_cannot_be_set_is_named_and_nothing_runs_without_it() -> Result<(
 }
 
 #[test]
-fn what_a_visitor_wakes_has_its_limits_and_is_found_again_after_a_crash() -> Result<()> {
+fn a_woken_program_has_its_limits_and_is_found_again_after_a_router_crash() -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
@@ -288,7 +290,7 @@ fn what_a_visitor_wakes_has_its_limits_and_is_found_again_after_a_crash() -> Res
     drowse_tests::until("the router has ended", PATIENCE, || router.ended().ok().flatten())?;
     let router = router.stop()?.start()?;
     router.wait_for_phase("hello", "ready", PATIENCE)?;
-    assert!(router.get("any.example", "/")?.text().contains("start 1"), "it was not started anew");
+    assert!(router.get("any.example", "/")?.text().contains("start 1"), "it was restarted");
     Ok(())
 }
 
@@ -303,7 +305,7 @@ fn a_visitor_that_gives_up_does_not_stop_the_wake() -> Result<()> {
     visitor.write_all(b"GET / HTTP/1.1\r\nhost: any.example\r\n\r\n")?;
     router.wait_for_phase("hello", "waking", PATIENCE)?;
     drop(visitor);
-    drowse_tests::until("nobody waits", PATIENCE, || {
+    drowse_tests::until("no visitor waits", PATIENCE, || {
         (router.workload("hello").ok()?["waiting"] == 0).then_some(())
     })?;
     hello.release()?;
@@ -329,7 +331,7 @@ fn a_keep_alive_connection_without_a_request_keeps_nothing_awake() -> Result<()>
 }
 
 #[test]
-fn the_router_takes_its_processes_with_it_when_it_ends() -> Result<()> {
+fn the_router_stops_its_processes_when_it_exits() -> Result<()> {
     let (router, hello) = asleep(Duration::ZERO, "never")?;
     router.get("any.example", "/")?;
     let id = hello.starts()?[0];
@@ -340,7 +342,7 @@ fn the_router_takes_its_processes_with_it_when_it_ends() -> Result<()> {
 }
 
 #[test]
-fn a_router_dropped_with_a_request_in_flight_takes_its_processes_with_it() -> Result<()> {
+fn a_router_dropped_with_a_request_in_flight_stops_its_processes() -> Result<()> {
     let (router, hello) = asleep(Duration::ZERO, "never")?;
     let mut visitor = TcpStream::connect(router.address())?;
     visitor.write_all(b"GET /slow?seconds=120 HTTP/1.1\r\nhost: any.example\r\n\r\n")?;
@@ -370,7 +372,7 @@ fn a_backend_that_cannot_start_is_named_with_its_reason() -> Result<()> {
     Ok(())
 }
 
-/// One answer of the example backend, whose bodies end with a line.
+/// Reads one response of the example backend. Its bodies end with a newline.
 fn read_answer(visitor: &mut TcpStream) -> Result<String> {
     let mut answer = Vec::new();
     let mut byte = [0];

@@ -1,4 +1,4 @@
-//! Whoever waits for something that takes long is told how far it is, in the provider's words.
+//! Progress messages of providers during long operations.
 
 use std::{fs, thread, time::Duration};
 
@@ -7,11 +7,11 @@ use drowse_tests::{Hello, Home, Programs, until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the provider says while it starts the workload.
+/// Progress message of the provider.
 const SAID: &str = "half of it is done";
 
 #[test]
-fn operators_and_visitors_who_wait_are_told_what_the_provider_is_doing() -> Result<()> {
+fn waiting_operators_and_visitors_see_the_progress_of_the_provider() -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     fs::copy(programs.hostile.join("hostile.wasm"), home.plugins().join("hostile.wasm"))?;
@@ -28,7 +28,7 @@ fn operators_and_visitors_who_wait_are_told_what_the_provider_is_doing() -> Resu
     let router = home.start()?;
     thread::scope(|scope| -> Result<()> {
         let wake = scope.spawn(|| router.home().drowse(&["wake", "slow", "--wait"]));
-        until("the status tells it", PATIENCE, || {
+        until("the status shows it", PATIENCE, || {
             (router.workload("slow").ok()?["progress"] == SAID).then_some(())
         })?;
         let status = router.home().drowse(&["status"])?;
@@ -41,18 +41,18 @@ fn operators_and_visitors_who_wait_are_told_what_the_provider_is_doing() -> Resu
         let (told, answer) = (String::from_utf8(woken.stderr)?, String::from_utf8(woken.stdout)?);
         let line = told.lines().find(|line| line.contains(SAID)).with_context(|| told.clone())?;
         ensure!(line.starts_with("slow: waking: "), "{told}");
-        ensure!(told.matches(SAID).count() == 1, "it is told when it changes: {told}");
+        ensure!(told.matches(SAID).count() == 1, "it is printed more than once: {told}");
         ensure!(answer == "slow: ready\n", "{answer}");
         Ok(())
     })?;
-    ensure!(router.workload("slow")?["progress"].is_null(), "the call is over");
+    ensure!(router.workload("slow")?["progress"].is_null(), "the message is still shown after the call");
     ensure!(router.get("any.example", "/")?.status == 200);
     drop(backend);
     Ok(())
 }
 
 #[test]
-fn scripts_get_one_answer_and_quick_ones_nothing_else() -> Result<()> {
+fn json_output_and_quick_wakes_print_no_progress() -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::from_millis(900))?;

@@ -1,5 +1,5 @@
-//! Guests of Proxmox VE wake and sleep: the proxmox provider through the binary, before a fake that
-//! serves the published API. What the fake does not claim stands with it.
+//! The proxmox provider through the binary, with a fake of the published API. The fake's module lists its
+//! limitations.
 
 use std::{fs, time::Duration};
 
@@ -15,12 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CONTAINER: &str = "/lxc/100/status";
 const MACHINE: &str = "/qemu/101/status";
 
-/// How long after its start a machine's agent answers.
+/// Delay of a machine's guest agent after its start.
 const AGENT: Duration = Duration::from_millis(700);
 
 const SETTINGS: &str = "{ networks = [\"127.0.0.0/8\"], poll = \"100ms\", every = \"500ms\" }";
 
-/// A cluster with a guest, and what the guest is a process of.
+/// A cluster, the backend program of its guests, and the router's home.
 struct Site {
     fake: FakeProxmox,
     hello: Hello,
@@ -40,7 +40,7 @@ impl Site {
         Ok(Self { fake, hello, home })
     }
 
-    /// A router with the workload `guest` of these keys, and a certificate that it trusts.
+    /// A router with the workload `guest`, which trusts the certificates with `fingerprint`.
     fn trusting(
         self,
         fingerprint: &str,
@@ -71,7 +71,7 @@ impl Site {
     }
 }
 
-/// Why the last wake failed, for the operator.
+/// Error of the last wake, as shown to the operator.
 fn failure(router: &Router) -> Result<String> {
     Ok(router.workload("guest")?["failure"]["message"].to_string())
 }
@@ -105,7 +105,7 @@ fn a_machine_is_paused_then_shut_down_and_woken_from_both() -> Result<()> {
     ensure!(fake.runs(101)?);
     ensure!(router.get("any.example", "/")?.status == 200, "from the light sleep");
     ensure!(fake.count("POST", &format!("{MACHINE}/resume")) == 1);
-    ensure!(hello.starts()?.len() == 1, "it is the same life");
+    ensure!(hello.starts()?.len() == 1, "it was restarted");
     until("it is shut down", PATIENCE, || (!fake.runs(101).ok()?).then_some(()))?;
     router.wait_for_phase("guest", "asleep", PATIENCE)?;
     ensure!(router.get("any.example", "/")?.status == 200, "from the deep sleep");
@@ -129,25 +129,25 @@ fn a_machine_that_boots_longer_than_a_start_may_wait_is_served_when_its_agent_an
 }
 
 #[test]
-fn another_certificate_is_refused_and_both_fingerprints_are_told() -> Result<()> {
+fn another_certificate_is_refused_with_both_fingerprints() -> Result<()> {
     let site = Site::new(Generation::New)?;
     let (own, other) = (site.fake.fingerprint().to_owned(), ["07"; 32].join(":"));
     let (router, fake, _hello) =
         site.trusting(&format!("{other:?}"), SETTINGS, "target = \"100\"")?;
     let answer = router.get("any.example", "/")?;
     ensure!(answer.status == 503, "{}: {}", answer.status, answer.text());
-    ensure!(!answer.text().contains(&own), "that is not for visitors: {}", answer.text());
+    ensure!(!answer.text().contains(&own), "the visitor sees the fingerprint: {}", answer.text());
     let told = failure(&router)?;
     ensure!(told.contains(&own) && told.contains(&other), "{told}");
-    ensure!(fake.count("GET", "/cluster/resources") == 0, "nothing was asked, and no token sent");
+    ensure!(fake.count("GET", "/cluster/resources") == 0, "a request was sent");
     Ok(())
 }
 
 #[test]
-fn two_certificates_are_trusted_while_one_takes_the_place_of_the_other() -> Result<()> {
+fn two_certificates_are_trusted_during_a_renewal() -> Result<()> {
     let sites = [Site::new(Generation::New)?, Site::new(Generation::New)?];
     let [old, new] = sites.each_ref().map(|site| site.fake.fingerprint().to_owned());
-    ensure!(old != new, "each has its own");
+    ensure!(old != new, "both have the same certificate");
     for site in sites {
         let (router, fake, _hello) =
             site.trusting(&format!("[{old:?}, {new:?}]"), SETTINGS, "target = \"100\"")?;
@@ -159,7 +159,7 @@ fn two_certificates_are_trusted_while_one_takes_the_place_of_the_other() -> Resu
 }
 
 #[test]
-fn a_missing_privilege_is_told_to_operator_and_visitor() -> Result<()> {
+fn a_missing_privilege_is_reported_to_operator_and_visitor() -> Result<()> {
     let site = Site::new(Generation::Old)?;
     site.fake.revoke("VM.PowerMgmt");
     let (router, fake, hello) = site.router("target = \"100\"")?;
@@ -178,7 +178,7 @@ fn a_missing_privilege_is_told_to_operator_and_visitor() -> Result<()> {
 }
 
 #[test]
-fn a_token_that_sees_nothing_is_told_from_a_guest_that_is_not_there() -> Result<()> {
+fn a_token_without_privileges_is_distinguished_from_a_missing_guest() -> Result<()> {
     let site = Site::new(Generation::New)?;
     site.fake.revoke("VM.Audit");
     let (router, fake, _hello) = site.router("target = \"100\"")?;
@@ -192,7 +192,7 @@ fn a_token_that_sees_nothing_is_told_from_a_guest_that_is_not_there() -> Result<
 }
 
 #[test]
-fn a_wrong_token_is_named_and_not_shown() -> Result<()> {
+fn a_wrong_token_is_reported_without_its_value() -> Result<()> {
     let site = Site::new(Generation::New)?;
     fs::write(site.home.path().join("token"), "drowse@pve!wake=wrong-secret")?;
     let (router, _fake, hello) = site.router("target = \"100\"")?;
@@ -206,7 +206,7 @@ fn a_wrong_token_is_named_and_not_shown() -> Result<()> {
 }
 
 #[test]
-fn a_guest_that_was_moved_while_it_slept_is_woken_on_its_new_node() -> Result<()> {
+fn a_guest_migrated_while_asleep_is_woken_on_its_new_node() -> Result<()> {
     let keys = "target = \"pve1/100\"\nsleep = { grace = \"5s\" }";
     let (router, fake, _hello) = Site::new(Generation::Old)?.router(keys)?;
     ensure!(router.get("any.example", "/")?.status == 200);
@@ -219,7 +219,7 @@ fn a_guest_that_was_moved_while_it_slept_is_woken_on_its_new_node() -> Result<()
 }
 
 #[test]
-fn a_guest_of_a_node_that_is_down_is_unavailable_until_it_is_moved() -> Result<()> {
+fn a_guest_on_a_node_that_is_down_is_unavailable_until_it_is_migrated() -> Result<()> {
     let site = Site::new(Generation::New)?;
     site.fake.migrate(100, "pve2")?;
     site.fake.switch_off("pve2");
@@ -251,7 +251,7 @@ fn a_locked_guest_is_a_conflict_until_the_lock_is_gone() -> Result<()> {
 }
 
 #[test]
-fn a_guest_of_the_manager_for_high_availability_is_waited_for() -> Result<()> {
+fn a_guest_under_the_ha_manager_is_waited_for() -> Result<()> {
     let site = Site::new(Generation::New)?;
     site.fake.manage(100)?;
     let (router, fake, _hello) = site.router("target = \"100\"\nsleep = { grace = \"5s\" }")?;
@@ -264,15 +264,15 @@ fn a_guest_of_the_manager_for_high_availability_is_waited_for() -> Result<()> {
 }
 
 #[test]
-fn a_guest_that_somebody_starts_by_hand_is_noticed() -> Result<()> {
+fn a_manually_started_guest_is_detected() -> Result<()> {
     let (router, fake, _hello) = Site::new(Generation::New)?.router("target = \"100\"")?;
     router.wait_for_phase("guest", "asleep", PATIENCE)?;
-    fake.start_by_hand(100).context("start it")?;
+    fake.start_externally(100).context("start it")?;
     router.wait_for_phase("guest", "ready", PATIENCE)
 }
 
 #[test]
-fn a_guest_is_killed_by_servers_that_know_how_to_overrule_a_shutdown_and_by_others() -> Result<()> {
+fn a_guest_is_killed_with_and_without_support_for_overruling_a_shutdown() -> Result<()> {
     for (generation, asked) in [(Generation::Old, 2), (Generation::New, 1)] {
         let keys = "target = \"100\"\nsleep = { method = \"kill\" }";
         let (router, fake, _hello) = Site::new(generation)?.router(keys)?;
@@ -285,7 +285,7 @@ fn a_guest_is_killed_by_servers_that_know_how_to_overrule_a_shutdown_and_by_othe
 }
 
 #[test]
-fn a_machine_sleeps_on_disk_and_is_woken_from_there() -> Result<()> {
+fn a_machine_is_suspended_to_disk_and_woken_from_there() -> Result<()> {
     let keys = "target = \"101\"\nsettings = { stop = \"suspend-to-disk\" }";
     let (router, fake, hello) = Site::new(Generation::Old)?.router(keys)?;
     ensure!(router.get("any.example", "/")?.status == 200);

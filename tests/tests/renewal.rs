@@ -1,4 +1,4 @@
-//! What an operator has restarted or made anew, at the command line.
+//! The commands `restart` and `recreate`.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use drowse_tests::{Hello, Home, Programs, Router, process};
 
-/// A router with the workload `hello` asleep behind it.
+/// A router with the sleeping workload `hello`.
 fn asleep() -> Result<(Router, Hello)> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
@@ -19,7 +19,7 @@ fn asleep() -> Result<(Router, Hello)> {
 }
 
 #[test]
-fn a_restart_under_constant_visitors_loses_none_and_leaves_another_process() -> Result<()> {
+fn a_restart_under_load_loses_no_request_and_replaces_the_process() -> Result<()> {
     let (router, hello) = asleep()?;
     ensure!(router.get("any.example", "/")?.status == 200);
     let over = AtomicBool::new(false);
@@ -52,7 +52,7 @@ fn a_restart_under_constant_visitors_loses_none_and_leaves_another_process() -> 
 }
 
 #[test]
-fn what_sleeps_is_awake_after_a_restart() -> Result<()> {
+fn a_sleeping_workload_is_awake_after_a_restart() -> Result<()> {
     let (router, hello) = asleep()?;
     let said = router.drowse(&["restart", "hello", "--wait"])?;
     assert_eq!(said, (true, "hello: ready\n".to_owned()));
@@ -61,7 +61,8 @@ fn what_sleeps_is_awake_after_a_restart() -> Result<()> {
 }
 
 #[test]
-fn what_a_provider_cannot_make_anew_serves_on_and_the_command_says_why() -> Result<()> {
+fn a_workload_that_cannot_be_recreated_keeps_serving_and_the_command_prints_the_cause() -> Result<()>
+{
     let (router, _hello) = asleep()?;
     ensure!(router.get("any.example", "/")?.status == 200);
     let (worked, said) = router.drowse(&["recreate", "hello", "--wait"])?;
@@ -74,5 +75,5 @@ fn what_a_provider_cannot_make_anew_serves_on_and_the_command_says_why() -> Resu
     assert_eq!(router.phase("hello")?, "asleep");
     let (worked, said) = router.drowse(&["restart", "nobody"])?;
     assert!(!worked && said.contains("no workload"), "{said}");
-    router.workload("hello").context("it is still there").map(drop)
+    router.workload("hello").context("the workload is gone").map(drop)
 }

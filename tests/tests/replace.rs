@@ -1,4 +1,4 @@
-//! Plugins that come and change while the router runs.
+//! Plugins that are added and replaced while the router runs.
 
 use std::{fs, thread, time::Duration};
 
@@ -7,8 +7,7 @@ use drowse_tests::{Hello, Home, Programs, Router, late};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A router whose provider `late` names the plugin `late`, and the backend behind it, which is
-/// ready at once.
+/// A router whose provider `late` uses the plugin `late`, and its backend, which is ready at once.
 fn router() -> Result<(Router, Hello)> {
     let home = Home::new(&Programs::from_env())?;
     let hello = Hello::new(&Programs::from_env(), home.path(), Duration::ZERO)?;
@@ -45,14 +44,14 @@ fn a_plugin_that_appears_is_used_without_a_restart() -> Result<()> {
 }
 
 #[test]
-fn a_file_that_is_written_slowly_is_used_when_it_is_whole() -> Result<()> {
+fn a_slowly_written_plugin_file_is_used_when_it_is_complete() -> Result<()> {
     let (router, _hello) = router()?;
     let plugin = late::bundled()?;
     let (begin, end) = plugin.split_at(plugin.len() / 2);
     let file = late::file(router.home());
     let mark = router.log().mark();
     fs::write(&file, begin)?;
-    // The router has seen the half when it complains.
+    // The router logs an error once it has read the incomplete file.
     router.log().wait("a complaint", mark, PATIENCE, |line| line.contains("late.wasm"))?;
     fs::write(&file, [begin, end].concat())?;
     wait_for_use(&router, mark)?;
@@ -83,7 +82,7 @@ fn a_plugin_replaced_during_a_wake_costs_no_visitor_and_is_used_afterwards() -> 
         anyhow::Ok(())
     })?;
 
-    // The newer one stops what the older one started, and starts it again.
+    // The newer plugin stops the process that the older one started, and starts it again.
     router.home().drowse(&["sleep", "hello"])?;
     router.wait_for_phase("hello", "asleep", PATIENCE)?;
     assert_eq!(router.get("any.example", "/")?.status, 200);
@@ -92,7 +91,7 @@ fn a_plugin_replaced_during_a_wake_costs_no_visitor_and_is_used_afterwards() -> 
 }
 
 #[test]
-fn a_broken_replacement_is_named_and_the_old_plugin_goes_on() -> Result<()> {
+fn a_broken_replacement_is_reported_and_the_old_plugin_stays_in_use() -> Result<()> {
     let (router, hello) = router()?;
     let mark = router.log().mark();
     late::put(router.home(), &late::bundled()?)?;

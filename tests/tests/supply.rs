@@ -1,4 +1,4 @@
-//! Who vouches for a plugin: the lock file, signatures by minisign itself, and who owns the file.
+//! Trust in plugin files: lock file, minisign signatures, ownership.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A home whose provider `late` uses the plugin `late`, a file, after these keys.
+/// A home whose provider `late` uses the plugin file `late`, with `keys` at the top of the configuration.
 fn home(keys: &str) -> Result<(Home, Hello)> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
@@ -52,8 +52,7 @@ fn wait_for_use(router: &Router, from: usize) -> Result<usize> {
 }
 
 #[test]
-fn a_plugin_that_was_changed_is_refused_until_it_is_accepted_also_while_the_router_runs()
--> Result<()> {
+fn a_changed_plugin_is_refused_until_it_is_accepted_also_in_a_running_router() -> Result<()> {
     let (home, _hello) = home("")?;
     accepted(&home.drowse(&["plugin", "lock"])?)?;
     let lock = home.path().join("drowse.lock");
@@ -74,7 +73,7 @@ fn a_plugin_that_was_changed_is_refused_until_it_is_accepted_also_while_the_rout
     {
         assert!(line.contains(word), "{line}");
     }
-    // What runs goes on, and a visitor is served.
+    // The loaded plugin stays in use, and a visitor is served.
     assert_eq!(router.get("any.example", "/")?.status, 200);
 
     let said = accepted(&router.home().drowse(&["plugin", "lock", "late"])?)?;
@@ -85,7 +84,7 @@ fn a_plugin_that_was_changed_is_refused_until_it_is_accepted_also_while_the_rout
 }
 
 #[test]
-fn check_and_run_refuse_a_plugin_that_nobody_has_accepted() -> Result<()> {
+fn check_and_run_refuse_a_plugin_that_was_not_accepted() -> Result<()> {
     let (home, _hello) = home("")?;
     accepted(&home.drowse(&["plugin", "lock"])?)?;
     let first = digest(&home)?;
@@ -102,7 +101,7 @@ fn check_and_run_refuse_a_plugin_that_nobody_has_accepted() -> Result<()> {
     Ok(())
 }
 
-/// What `drowse plugin list` says of the plugin `late`: for people and for programs.
+/// Entry of the plugin `late` in `drowse plugin list`: text and JSON.
 fn listed(home: &Home) -> Result<(String, Value)> {
     let told = accepted(&home.drowse(&["plugin", "list"])?)?;
     let row = told.lines().find(|line| line.starts_with("late ")).context("it is not listed")?;
@@ -113,10 +112,10 @@ fn listed(home: &Home) -> Result<(String, Value)> {
 }
 
 #[test]
-fn whoever_looks_at_a_plugin_is_refused_what_a_router_would_be() -> Result<()> {
+fn inspect_list_and_test_refuse_what_a_router_would_refuse() -> Result<()> {
     let (home, _hello) = home("")?;
     let (row, entry) = listed(&home)?;
-    assert!(row.contains(" -  "), "nobody vouches for it: {row}");
+    assert!(row.contains(" -  "), "it is accepted without a lock file: {row}");
     assert_eq!(entry["lock"]["verdict"], "not-checked", "{entry:#}");
     accepted(&home.drowse(&["plugin", "lock"])?)?;
     let (row, entry) = listed(&home)?;
@@ -138,11 +137,11 @@ fn whoever_looks_at_a_plugin_is_refused_what_a_router_would_be() -> Result<()> {
     let (row, entry) = listed(&home)?;
     assert!(row.contains("refused by lock"), "{row}");
     assert_eq!(entry["lock"]["verdict"], "refused", "{entry:#}");
-    assert!(entry.get("version").is_none(), "nobody asked it: {entry:#}");
+    assert!(entry.get("version").is_none(), "a refused plugin was run: {entry:#}");
     let problem = entry["problem"].as_str().context("no problem")?;
     assert!(problem.contains(&first) && problem.contains(&second), "{problem}");
 
-    // A file elsewhere is one's own to look at.
+    // A component outside the plugins directory may be inspected.
     let copy = home.path().join("copy.wasm");
     fs::copy(late::file(&home), &copy)?;
     let copy = copy.to_str().context("a path of UTF-8")?;
@@ -155,7 +154,7 @@ fn whoever_looks_at_a_plugin_is_refused_what_a_router_would_be() -> Result<()> {
     Ok(())
 }
 
-/// A library that leaves a file behind when it is opened, and is no plugin.
+/// A library that creates a file when it is opened, and is not a plugin.
 fn library(dir: &Path, mark: &Path) -> Result<PathBuf> {
     let (source, library) = (dir.join("opened.c"), dir.join("opened.so"));
     let code = format!(
@@ -172,7 +171,7 @@ fn library(dir: &Path, mark: &Path) -> Result<PathBuf> {
 }
 
 #[test]
-fn nothing_of_a_library_runs_that_is_refused() -> Result<()> {
+fn no_code_of_a_refused_library_runs() -> Result<()> {
     if let Some(why) = needs::lacks(&["clang"]) {
         needs::skip("nothing_of_a_library", &why);
         return Ok(());
@@ -192,14 +191,14 @@ fn nothing_of_a_library_runs_that_is_refused() -> Result<()> {
     }
     refused(&home.drowse(&["check"])?)?;
     assert!(!mark.exists(), "`check` opened it");
-    // Nor elsewhere: a router would refuse it there as well.
+    // Also in another directory, where a router would refuse it as well.
     let library = library.to_str().context("a path of UTF-8")?;
     for words in [["inspect", library], ["test", library], ["verify", library]] {
         let said = refused(&home.drowse(&[&["plugin"], &words[..]].concat())?)?;
         assert!(said.contains("so it has not been accepted"), "{words:?}: {said}");
         assert!(!mark.exists(), "{words:?} opened it");
     }
-    // Where nothing must be accepted it is opened, and this test sees that.
+    // Without a lock file it is opened, which this test detects.
     fs::remove_file(home.path().join("drowse.lock"))?;
     let said = refused(&home.drowse(&["plugin", "inspect", library])?)?;
     assert!(said.contains("its table is missing") && mark.exists(), "{said}");
@@ -207,7 +206,7 @@ fn nothing_of_a_library_runs_that_is_refused() -> Result<()> {
 }
 
 #[test]
-fn a_library_outside_the_directory_of_plugins_must_be_signed_where_that_is_required() -> Result<()>
+fn a_library_outside_the_plugins_directory_must_be_signed_if_signatures_are_required() -> Result<()>
 {
     if let Some(why) = needs::lacks(&["clang"]) {
         needs::skip("a_library_outside", &why);
@@ -242,7 +241,7 @@ fn a_plugin_that_keeps_the_compiler_busy_is_refused_by_every_command() -> Result
     }
     let listed = accepted(&home.drowse(&["plugin", "list"])?)?;
     assert!(listed.contains("plugin-limits.compile-cpu-time"), "{listed}");
-    // The router serves the others meanwhile, and a good file is used as soon as it is there.
+    // The router serves others in the meantime, and uses a valid file when it appears.
     let router = home.start()?;
     let mark = router.log().mark();
     late::put(router.home(), &late::bundled()?)?;
@@ -252,7 +251,7 @@ fn a_plugin_that_keeps_the_compiler_busy_is_refused_by_every_command() -> Result
 }
 
 #[test]
-fn a_file_in_the_place_of_a_bundled_plugin_must_be_accepted() -> Result<()> {
+fn a_file_that_replaces_a_bundled_plugin_must_be_accepted() -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
@@ -266,7 +265,7 @@ fn a_file_in_the_place_of_a_bundled_plugin_must_be_accepted() -> Result<()> {
     assert!(said.contains("it has not been accepted"), "{said}");
     accepted(&home.drowse(&["plugin", "lock", "process"])?)?;
     accepted(&home.drowse(&["check"])?)?;
-    // And one that was accepted is missed.
+    // An accepted file that is missing is reported.
     fs::remove_file(&file)?;
     let said = refused(&home.drowse(&["check"])?)?;
     assert!(said.contains("it is the bundled one"), "{said}");
@@ -275,7 +274,7 @@ fn a_file_in_the_place_of_a_bundled_plugin_must_be_accepted() -> Result<()> {
     Ok(())
 }
 
-/// A key pair of minisign's: the secret key's file and the public key.
+/// Creates a minisign key pair: path of the secret key, and the public key.
 fn key(dir: &Path, name: &str) -> Result<(PathBuf, String)> {
     let (public, secret) = (dir.join(format!("{name}.pub")), dir.join(format!("{name}.key")));
     let made = Command::new("minisign")
@@ -297,7 +296,7 @@ fn sign(secret: &Path, file: &Path) -> Result<()> {
 }
 
 #[test]
-fn only_what_a_trusted_key_has_signed_is_used_where_signatures_are_required() -> Result<()> {
+fn only_plugins_signed_by_a_trusted_key_are_used_if_signatures_are_required() -> Result<()> {
     if let Some(why) = needs::lacks(&["minisign"]) {
         needs::skip("signatures", &why);
         return Ok(());
@@ -335,7 +334,7 @@ fn only_what_a_trusted_key_has_signed_is_used_where_signatures_are_required() ->
     let router = home.start()?;
     assert_eq!(router.get("any.example", "/")?.status, 200);
     let mark = router.log().mark();
-    // The signature is the old file's.
+    // The signature is that of the old file.
     late::put(router.home(), &late::newer()?)?;
     let complaint = |line: &str| line.contains("has signed") && line.contains("stays in use");
     let (_, mark) = router.log().wait("a complaint", mark, PATIENCE, complaint)?;
@@ -345,7 +344,7 @@ fn only_what_a_trusted_key_has_signed_is_used_where_signatures_are_required() ->
 }
 
 #[test]
-fn a_plugin_that_others_may_change_is_refused_with_the_line_that_mends_it() -> Result<()> {
+fn a_plugin_writable_by_others_is_refused_with_the_command_that_fixes_it() -> Result<()> {
     let (home, _hello) = home("")?;
     for path in [late::file(&home), home.plugins()] {
         let before = fs::metadata(&path)?.permissions();
@@ -383,7 +382,7 @@ fn a_plugin_of_another_contract_is_refused_with_both_versions() -> Result<()> {
 }
 
 #[test]
-fn a_first_configuration_is_written_for_any_plugin_with_its_wishes_as_grants() -> Result<()> {
+fn init_writes_the_requested_grants_of_any_plugin() -> Result<()> {
     let (home, _hello) = home("")?;
     fs::copy(Programs::from_env().bundle.join("http-waker.wasm"), home.path().join("mine.wasm"))?;
     let mine = home.path().join("mine.wasm").display().to_string();

@@ -1,5 +1,4 @@
-//! Containers that live together: what compose wrote down, the engine's own health check, commands
-//! inside, two kinds of sleep. On a real engine.
+//! Compose dependencies, health checks, commands in containers, light and deep sleep, on a real engine.
 
 use std::time::Duration;
 
@@ -8,10 +7,10 @@ use drowse_tests::{Docker, Home, Programs, Router, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Asks the container's own web server, inside the container.
+/// Command that queries the container's web server from inside the container.
 const ASK: &str = "/bin/busybox wget -q -O /dev/null http://127.0.0.1:80/";
 
-/// A router in front of these tables; commands may be run inside when `exec` says so.
+/// A router with these tables. `exec` grants commands in containers.
 fn router(engine: &Docker, exec: bool, tables: &str) -> Result<Router> {
     let home = Home::new(&Programs::from_env())?;
     let socket = engine.socket().display().to_string();
@@ -25,7 +24,7 @@ fn router(engine: &Docker, exec: bool, tables: &str) -> Result<Router> {
     home.start()
 }
 
-/// A workload of the same name as its container, and a route to it.
+/// A workload with the name of its container, and a route to it.
 fn workload(name: &str, keys: &str) -> String {
     format!(
         "[workload.{name}]\nprovider = \"docker\"\nsleep = {{ grace = \"1s\" }}\n{keys}\n\
@@ -38,7 +37,7 @@ fn started(engine: &Docker, name: &str) -> Result<String> {
 }
 
 #[test]
-fn what_compose_wrote_down_is_woken_first_and_waited_for_until_it_is_healthy() -> Result<()> {
+fn compose_dependencies_are_woken_first_and_awaited_until_healthy() -> Result<()> {
     let Some(engine) = Docker::shared("compose") else { return Ok(()) };
     let label = |key: &str, value: &str| format!("com.docker.compose.{key}={value}");
     let (project, db, app) =
@@ -68,7 +67,7 @@ fn what_compose_wrote_down_is_woken_first_and_waited_for_until_it_is_healthy() -
 }
 
 #[test]
-fn a_command_inside_says_when_it_is_ready_if_it_is_granted() -> Result<()> {
+fn a_granted_exec_check_determines_readiness() -> Result<()> {
     let Some(engine) = Docker::shared("exec") else { return Ok(()) };
     engine.create_web("asked", 1.0)?;
     let command: Vec<_> = ASK.split(' ').collect();
@@ -84,7 +83,7 @@ fn a_command_inside_says_when_it_is_ready_if_it_is_granted() -> Result<()> {
     engine.run(&["stop", "--time", "0", "asked"])?;
 
     let bare = router(engine, false, &tables)?;
-    ensure!(bare.get("asked.test", "/")?.status == 503, "nobody granted the command");
+    ensure!(bare.get("asked.test", "/")?.status == 503, "it is served without the grant");
     let failure = bare.workload("asked")?["failure"]["message"].to_string();
     ensure!(failure.contains("endpoint.exec"), "{failure}");
     Ok(())
@@ -113,7 +112,7 @@ fn a_light_sleep_becomes_a_deep_one_and_a_visitor_wakes_it_from_both() -> Result
 }
 
 #[test]
-fn what_somebody_started_by_hand_is_served_and_kept_until_somebody_has_come() -> Result<()> {
+fn a_manually_started_container_is_served_and_kept_until_its_first_visitor() -> Result<()> {
     let Some(engine) = Docker::shared("adopted") else { return Ok(()) };
     engine.create_web("adopted", 0.0)?;
     engine.run(&["start", "adopted"])?;

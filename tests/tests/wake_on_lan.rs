@@ -1,20 +1,24 @@
-//! A machine of the network is woken by a magic packet and put to sleep by a granted command: the
-//! wake-on-lan provider through the binary.
+//! The wake-on-lan provider through the binary: a machine is woken by a magic packet and put to sleep by a
+//! granted command.
 
 use std::time::Duration;
 
 use anyhow::Result;
-use drowse_tests::{Card, Hello, Home, Programs, Router, card::magic, until};
+use drowse_tests::{
+    Hello, Home, Programs, Router, SleepingMachine, sleeping_machine::magic, until,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A router before a sleeping machine `nas`, with these further tables of its provider.
-fn router(grants: impl Fn(&Home, &Card) -> String) -> Result<(Router, Card, Hello)> {
+/// A router with a sleeping machine `nas` and additional grants of its provider.
+fn router(
+    grants: impl Fn(&Home, &SleepingMachine) -> String,
+) -> Result<(Router, SleepingMachine, Hello)> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::from_millis(300))?;
-    // The command that puts it to sleep makes a file of the machine's name.
-    let card = Card::begin(&hello, home.path().join("nas"))?;
+    // The sleep command creates a file with the machine's name.
+    let card = SleepingMachine::begin(&hello, home.path().join("nas"))?;
     home.configure(&format!(
         "[provider.lan]\nplugin = \"wake-on-lan\"\n{}\n\
          [workload.nas]\nprovider = \"lan\"\nidle = \"300ms\"\n\
@@ -27,7 +31,7 @@ fn router(grants: impl Fn(&Home, &Card) -> String) -> Result<(Router, Card, Hell
     Ok((home.start()?, card, hello))
 }
 
-fn lan(card: &Card) -> String {
+fn lan(card: &SleepingMachine) -> String {
     format!("endpoint.lan = {{ url = {:?} }}\n", card.url())
 }
 
@@ -41,7 +45,7 @@ fn a_visitor_wakes_a_machine_by_a_magic_packet_and_it_is_put_to_sleep_again() ->
     let answer = router.get("any.example", "/")?;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(hello.starts()?.len(), 1);
-    let heard = card.heard();
+    let heard = card.datagrams();
     assert!(!heard.is_empty() && heard.iter().all(|datagram| *datagram == magic()), "{heard:?}");
 
     router.wait_for_phase("nas", "asleep", PATIENCE)?;
@@ -51,10 +55,11 @@ fn a_visitor_wakes_a_machine_by_a_magic_packet_and_it_is_put_to_sleep_again() ->
 }
 
 #[test]
-fn a_machine_that_nothing_puts_to_sleep_is_served_and_its_status_says_what_to_add() -> Result<()> {
+fn a_machine_without_a_sleep_command_is_served_and_its_status_contains_the_line_to_add()
+-> Result<()> {
     let (router, card, _hello) = router(|_, card| lan(card))?;
     assert_eq!(router.get("any.example", "/")?.status, 200);
-    until("the status tells it", PATIENCE, || {
+    until("the status shows it", PATIENCE, || {
         let status = router.workload("nas").ok()?.to_string();
         (status.contains("put to sleep") && status.contains("command.sleep = {")).then_some(())
     })?;
@@ -73,6 +78,6 @@ fn a_network_that_is_not_granted_is_refused_with_the_line_to_add() -> Result<()>
     let checked = router.home().drowse(&["check"])?;
     let said = [&checked.stdout, &checked.stderr].map(|said| String::from_utf8_lossy(said));
     assert!(said.concat().contains("endpoint.lan = { url = \"udp://255.255.255.255:9\" }"));
-    assert!(card.heard().is_empty());
+    assert!(card.datagrams().is_empty());
     Ok(())
 }

@@ -1,21 +1,20 @@
-//! A control plane with an HTTP API wakes and stops what it runs: the http-waker provider through
-//! the binary.
+//! The http-waker provider through the binary, with a control plane with an HTTP API.
 
 use std::time::Duration;
 
 use anyhow::Result;
-use drowse_tests::{Hello, Home, Plane, Programs, Router, plane::KEY};
+use drowse_tests::{ControlPlane, Hello, Home, Programs, Router, control_plane::KEY};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const START: &str = "POST /servers/lobby/start";
 
-/// A router before a control plane, which answers callers with the right key alone.
-fn router(key: &str, boot: Duration) -> Result<(Router, Plane, Hello)> {
+/// A router with a control plane that requires an API key. `key` is the configured one.
+fn router(key: &str, boot: Duration) -> Result<(Router, ControlPlane, Hello)> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), boot)?;
-    let plane = Plane::begin(&hello)?;
+    let plane = ControlPlane::begin(&hello)?;
     home.configure(&format!(
         "[provider.plane]\nplugin = \"http-waker\"\n\
          endpoint.api = {{ url = {:?}, headers = {{ {} = {key:?} }} }}\n\
@@ -29,28 +28,28 @@ fn router(key: &str, boot: Duration) -> Result<(Router, Plane, Hello)> {
     Ok((home.start()?, plane, hello))
 }
 
-fn count(plane: &Plane, request: &str) -> usize {
-    plane.asked().iter().filter(|asked| *asked == request).count()
+fn count(plane: &ControlPlane, request: &str) -> usize {
+    plane.requests().iter().filter(|sent| *sent == request).count()
 }
 
 #[test]
-fn a_control_plane_is_asked_once_with_its_key_and_looked_at_until_it_tells_the_address()
+fn a_control_plane_gets_one_start_with_its_key_and_is_polled_until_it_reports_the_address()
 -> Result<()> {
     let (router, plane, hello) = router(KEY.1, Duration::from_millis(300))?;
     plane.slow(3);
     let answer = router.get("any.example", "/")?;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(count(&plane, START), 1, "{:?}", plane.asked());
+    assert_eq!(count(&plane, START), 1, "{:?}", plane.requests());
     assert_eq!(hello.starts()?.len(), 1);
 
     router.wait_for_phase("lobby", "asleep", PATIENCE)?;
-    assert_eq!(count(&plane, "POST /servers/lobby/stop"), 1, "{:?}", plane.asked());
+    assert_eq!(count(&plane, "POST /servers/lobby/stop"), 1, "{:?}", plane.requests());
     assert!(router.get("any.example", "/")?.text().contains("start 2"));
     Ok(())
 }
 
 #[test]
-fn a_visitor_is_told_what_the_control_plane_says() -> Result<()> {
+fn a_visitor_gets_the_error_of_the_control_plane() -> Result<()> {
     let (router, plane, _hello) = router(KEY.1, Duration::ZERO)?;
     plane.refuse(503, "no node has room");
     let answer = router.get("any.example", "/")?;
@@ -61,7 +60,7 @@ fn a_visitor_is_told_what_the_control_plane_says() -> Result<()> {
 }
 
 #[test]
-fn a_wrong_key_is_named_and_not_shown() -> Result<()> {
+fn a_wrong_key_is_reported_without_its_value() -> Result<()> {
     let (router, _plane, hello) = router("wrong key", Duration::ZERO)?;
     assert_eq!(router.get("any.example", "/")?.status, 503);
     let status = router.workload("lobby")?.to_string();

@@ -1,4 +1,4 @@
-//! Who is let in and who may wake, with passwords, proxies and services of others.
+//! Authentication and wake rules, with third-party password files, proxies and services.
 
 use std::{
     fs,
@@ -13,14 +13,14 @@ use drowse_tests::{Hello, Home, Process, Programs, Router, curl, needs, ports, u
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server that tells what it was sent: a workload of the process provider.
+/// A server that returns request headers: a workload of the process provider.
 struct Mirror {
     config: String,
     port: u16,
 }
 
-/// What curl saw.
-struct Seen {
+/// A response received by curl.
+struct Response {
     status: u16,
     head: String,
     body: String,
@@ -57,7 +57,7 @@ impl Mirror {
     }
 }
 
-/// Writes a configuration with one server and returns its path.
+/// Writes an nginx configuration with one server and returns its path.
 fn nginx_config(dir: &Path, name: &str, server: &str) -> Result<String> {
     let file = dir.join(format!("{name}.conf"));
     let dir = dir.display();
@@ -72,20 +72,20 @@ fn nginx_config(dir: &Path, name: &str, server: &str) -> Result<String> {
     Ok(file.display().to_string())
 }
 
-/// A server of our own that is up when this returns.
+/// Starts a server and waits until it listens.
 fn serve(name: &str, command: &mut Command, port: u16) -> Result<Process> {
     let process = Process::spawn(name, command.stdin(Stdio::null()), Duration::from_secs(5))?;
     until(&format!("{name} listens"), PATIENCE, || TcpStream::connect(ports::loopback(port)).ok())?;
     Ok(process)
 }
 
-fn ask(arguments: &[&str]) -> Result<Seen> {
+fn ask(arguments: &[&str]) -> Result<Response> {
     let output = curl(&[&["--include"], arguments].concat())?;
     let text = String::from_utf8(output.stdout)?;
     let problem = String::from_utf8_lossy(&output.stderr);
     let (head, body) = text.split_once("\r\n\r\n").with_context(|| problem.into_owned())?;
     let status = head.split(' ').nth(1).context("no status")?.parse()?;
-    Ok(Seen { status, head: head.to_lowercase(), body: body.to_owned() })
+    Ok(Response { status, head: head.to_lowercase(), body: body.to_owned() })
 }
 
 fn htpasswd(words: &[&str]) -> Result<()> {
@@ -109,9 +109,9 @@ fn asleep(router: &Router, workload: &str) -> Result<()> {
 }
 
 #[test]
-fn whoever_knows_a_password_that_htpasswd_wrote_is_let_in_and_wakes() -> Result<()> {
+fn a_client_with_a_password_written_by_htpasswd_is_admitted_and_wakes() -> Result<()> {
     if lacks(
-        "whoever_knows_a_password_that_htpasswd_wrote_is_let_in_and_wakes",
+        "a_client_with_a_password_written_by_htpasswd_is_admitted_and_wakes",
         &["htpasswd", "nginx"],
     ) {
         return Ok(());
@@ -141,9 +141,9 @@ fn whoever_knows_a_password_that_htpasswd_wrote_is_let_in_and_wakes() -> Result<
     );
     let bob = ask(&["--user", "bob:battery staple", &url])?;
     assert!(bob.body.starts_with("user=bob "), "{}", bob.body);
-    assert_eq!(ask(&[&url])?.status, 401, "awake or not");
+    assert_eq!(ask(&[&url])?.status, 401, "the awake workload is not protected");
 
-    // The file is read again when it changes.
+    // The file is reloaded when it changes.
     htpasswd(&["-B", "-b", &users, "carol", "correct horse"])?;
     until("carol is let in", PATIENCE, || {
         let seen = ask(&["--user", "carol:correct horse", &url]).ok()?;
@@ -155,8 +155,8 @@ fn whoever_knows_a_password_that_htpasswd_wrote_is_let_in_and_wakes() -> Result<
 }
 
 #[test]
-fn a_service_of_others_decides_who_comes_in() -> Result<()> {
-    if lacks("a_service_of_others_decides_who_comes_in", &["nginx"]) {
+fn a_forward_auth_service_decides_about_requests() -> Result<()> {
+    if lacks("a_forward_auth_service_decides_about_requests", &["nginx"]) {
         return Ok(());
     }
     let home = Home::new(&Programs::from_env())?;
@@ -167,8 +167,9 @@ fn a_service_of_others_decides_who_comes_in() -> Result<()> {
          if ($http_cookie = \"session=good\") {{ return 200; }}\n \
          return 302 http://login.test/?back=$http_x_forwarded_host$http_x_forwarded_uri;\n }}"
     );
-    let config = nginx_config(home.path(), "judge", &server)?;
-    let judge = serve("the judge", Command::new("nginx").args(["-c", &config]), port)?;
+    let config = nginx_config(home.path(), "auth-service", &server)?;
+    let auth_service =
+        serve("the auth service", Command::new("nginx").args(["-c", &config]), port)?;
     let auth = format!(
         "[auth.sso]\nforward = \"http://127.0.0.1:{port}/verify\"\ncopy-headers = [\"Remote-User\"]\n\n"
     );
@@ -188,15 +189,15 @@ fn a_service_of_others_decides_who_comes_in() -> Result<()> {
         assert_eq!(seen.status, 200, "{method}: {}", seen.body);
         assert!(seen.body.starts_with("user=alice "), "{}", seen.body);
     }
-    assert_eq!(ask(&[&url])?.status, 302, "awake or not");
-    drop(judge);
+    assert_eq!(ask(&[&url])?.status, 302, "the awake workload is not protected");
+    drop(auth_service);
     assert_eq!(ask(&[&session[..], &[&url]].concat())?.status, 502);
     Ok(())
 }
 
 #[test]
-fn haproxy_tells_who_the_client_is() -> Result<()> {
-    if lacks("haproxy_tells_who_the_client_is", &["haproxy", "nginx"]) {
+fn haproxy_passes_the_client_address() -> Result<()> {
+    if lacks("haproxy_passes_the_client_address", &["haproxy", "nginx"]) {
         return Ok(());
     }
     let home = Home::new(&Programs::from_env())?;
@@ -212,7 +213,7 @@ fn haproxy_tells_who_the_client_is() -> Result<()> {
         proxy("two", second, "send-proxy-v2"),
     );
     fs::write(&config, text)?;
-    // These keys belong to the listener, which stands in front of them.
+    // These keys belong to the listener table, which precedes them.
     let listener = "proxy-protocol = { from = [\"127.0.0.1\"] }\n\n";
     let wake = "wake = { from = [\"127.0.0.2\", \"127.0.0.3\"] }";
     home.configure(&[listener, &mirror.provider(), &mirror.workload(wake)].concat())?;
@@ -234,7 +235,7 @@ fn haproxy_tells_who_the_client_is() -> Result<()> {
         assert_eq!(seen.status, 200, "{}", seen.body);
         assert!(seen.body.contains(&format!("client={client} ")), "{}", seen.body);
     }
-    // Who is said to speak the protocol must, and nobody else may.
+    // The protocol is required from its configured senders and refused from others.
     let output = curl(&[&router.url("/")])?;
     assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     let forged = ["--haproxy-protocol", "--interface", "127.0.0.9", &router.url("/")];
@@ -244,7 +245,7 @@ fn haproxy_tells_who_the_client_is() -> Result<()> {
 }
 
 #[test]
-fn who_may_wake_is_what_the_configuration_says() -> Result<()> {
+fn wake_rules_limits_and_probes_follow_the_configuration() -> Result<()> {
     let programs = Programs::from_env();
     let home = Home::new(&programs)?;
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
@@ -281,7 +282,11 @@ fn who_may_wake_is_what_the_configuration_says() -> Result<()> {
     assert_eq!(hello.starts()?, [0; 0]);
 
     assert_eq!(by("192.168.1.1", "any.test", "/app/x")?.status, 200);
-    assert_eq!(by("192.168.1.1", "any.test", "/healthz")?.status, 200, "the workload's own answer");
+    assert_eq!(
+        by("192.168.1.1", "any.test", "/healthz")?.status,
+        200,
+        "the response is not that of the workload"
+    );
     sleep()?;
     let again = by("192.168.1.1", "any.test", "/app/x")?;
     assert_eq!(again.status, 429);

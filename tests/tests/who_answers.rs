@@ -1,5 +1,5 @@
-//! Requests reach the container that they are meant for, whatever is done to names, networks and
-//! ports: attacks on a real engine, with containers that answer with their own name.
+//! Requests reach the intended container when names, networks and ports change: attacks on a real engine,
+//! with containers that answer with their own name.
 
 use std::{
     io::{Read, Write},
@@ -16,11 +16,11 @@ use drowse_tests::{
 use rustix::process::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What a request may last beyond the fault that it meets.
+/// Maximum duration of a request beyond the fault that it meets.
 const BEYOND: Duration = Duration::from_secs(2);
 
-/// Answers with its name, and to a POST with the length of the body, too. Connections are kept.
-/// `GET /exit` ends it. It takes `$BOOT` seconds to start. Arguments: name, address, port.
+/// A server that answers with its name, and to a POST also with the length of the body. Keeps connections
+/// alive. `GET /exit` terminates it. It takes `$BOOT` seconds to start. Arguments: name, address, port.
 const NAMED: &str = "
 import http.server, os, signal, socket, socketserver, sys, time
 
@@ -55,7 +55,7 @@ class Named(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-# Not the HTTP server's class, which looks up its own name: without a network that takes seconds.
+# Not http.server.HTTPServer, which resolves its own name: without a network that takes seconds.
 class Server(socketserver.ThreadingTCPServer):
     address_family = socket.AF_INET6 if ':' in sys.argv[2] else socket.AF_INET
     allow_reuse_address = daemon_threads = True
@@ -64,7 +64,7 @@ class Server(socketserver.ThreadingTCPServer):
 Server((sys.argv[2], int(sys.argv[3])), Named).serve_forever()
 ";
 
-/// Creates a container that answers with its name on port 80, with more words for `docker create`.
+/// Creates a container that answers with its name on port 80, with additional options of `docker create`.
 fn create(engine: &Docker, name: &str, options: &[&str]) -> Result<()> {
     create_on(engine, name, "0.0.0.0", 80, options)
 }
@@ -82,7 +82,8 @@ fn create_on(
     engine.run(&[&words, options, &program].concat()).map(drop)
 }
 
-/// A network whose addresses a test can ask for. Its number keeps it apart from those of others.
+/// Creates a network with a subnet of its own, so that a test can request addresses. `number` makes the
+/// subnet unique.
 fn network(engine: &Docker, name: &str, number: u32, more: &[&str]) -> Result<()> {
     let subnet = format!("10.205.{}.0/24", (std::process::id() + 50 * number) % 250);
     let words = ["network", "create", "--subnet", &subnet];
@@ -96,7 +97,7 @@ fn provider(engine: &Docker) -> String {
     )
 }
 
-/// A workload whose container has its name, with a route by its name.
+/// A workload with the name of its container, and a route for that name.
 fn workload(name: &str, port: u16, idle: &str) -> String {
     format!(
         "\n[workload.{name}]\nprovider = \"docker\"\nidle = \"{idle}\"\n\
@@ -112,7 +113,7 @@ fn router(engine: &Docker, names: &[&str]) -> Result<Router> {
     home.start()
 }
 
-/// Who answers; none if nobody does.
+/// The name in the response; none without a status of 200.
 fn answers(router: &Router, name: &str) -> Result<Option<String>> {
     let answer = router.get(&format!("{name}.example"), "/")?;
     Ok((answer.status == 200).then(|| answer.text()))
@@ -124,8 +125,8 @@ fn address(engine: &Docker, name: &str, network: &str) -> Result<String> {
     Ok(address.with_context(|| format!("{name} has no address in {network}"))?.to_owned())
 }
 
-/// For so long every answer to a request for `name` is by `expected`, if there is one. A request
-/// may be held, so each has a short time.
+/// Checks for `time` that every response to a request for `name` is from `expected`. Requests may be held,
+/// so each has a short timeout.
 fn never_another(router: &Router, name: &str, expected: &str, time: Duration) -> Result<()> {
     let (begin, host) = (Instant::now(), format!("{name}.example"));
     while begin.elapsed() < time {
@@ -155,7 +156,7 @@ fn two_containers_that_swap_their_names_swap_their_visitors() -> Result<()> {
     for (from, to) in [("swap-a", "swap-c"), ("swap-b", "swap-a"), ("swap-c", "swap-b")] {
         engine.run(&["rename", from, to])?;
     }
-    // The event of the last rename may be a moment late.
+    // The event of the last rename may be slightly delayed.
     let limit = Duration::from_secs(1);
     for (name, by) in [("swap-a", "swap-b"), ("swap-b", "swap-a")] {
         until(&format!("{name} is answered by {by}"), limit, || {
@@ -167,21 +168,22 @@ fn two_containers_that_swap_their_names_swap_their_visitors() -> Result<()> {
 }
 
 #[test]
-fn a_container_in_the_network_of_one_that_is_removed_is_not_mistaken_for_its_heir() -> Result<()> {
+fn a_container_in_a_removed_containers_network_is_not_mistaken_for_the_next_owner_of_its_address()
+-> Result<()> {
     let Some(engine) = Docker::shared("a_container_in_the_network_of_one") else { return Ok(()) };
     network(engine, "shared", 0, &[])?;
     create(engine, "owner", &["--network", "shared"])?;
     create_on(engine, "sharer", "0.0.0.0", 81, &["--network", "container:owner"])?;
     engine.run(&["start", "owner"])?;
     let address = address(engine, "owner", "shared")?;
-    // It answers on both ports.
+    // The next owner of the address listens on the shared port.
     create_on(engine, "heir", "0.0.0.0", 81, &["--network", "shared", "--ip", &address])?;
     let home = Home::new(&Programs::from_env())?;
     let workloads = workload("owner", 80, "never") + &workload("sharer", 81, "never");
     let heir = workload("heir", 81, "never");
     home.configure(&format!("{}{workloads}{heir}", provider(engine)))?;
     let router = home.start()?;
-    // Two workloads at one address, told apart by their ports.
+    // Two workloads at one address, with different ports.
     for name in ["owner", "sharer", "owner"] {
         assert_eq!(answers(&router, name)?.as_deref(), Some(name), "{}", router.log().tail(20));
     }
@@ -193,8 +195,7 @@ fn a_container_in_the_network_of_one_that_is_removed_is_not_mistaken_for_its_hei
 }
 
 #[test]
-fn a_port_of_the_machine_that_another_container_takes_is_not_dialled_for_the_old_one() -> Result<()>
-{
+fn a_host_port_taken_by_another_container_is_not_dialled_for_the_old_one() -> Result<()> {
     let Some(engine) = Docker::shared("a_port_of_the_machine") else { return Ok(()) };
     let port = ports::free()?;
     for name in ["port-a", "port-b"] {
@@ -213,7 +214,8 @@ fn a_port_of_the_machine_that_another_container_takes_is_not_dialled_for_the_old
 }
 
 #[test]
-fn an_address_handed_on_while_the_router_was_dead_is_not_dialled_for_the_old_one() -> Result<()> {
+fn an_address_reassigned_while_the_router_was_down_is_not_dialled_for_the_old_container()
+-> Result<()> {
     let Some(engine) = Docker::shared("an_address_handed_on") else { return Ok(()) };
     network(engine, "handed", 1, &["--ipv6", "--subnet", "fd00:d0::/64"])?;
     create_on(engine, "handed-a", "::", 80, &["--network", "handed"])?;
@@ -236,7 +238,7 @@ fn an_address_handed_on_while_the_router_was_dead_is_not_dialled_for_the_old_one
 }
 
 #[test]
-fn a_visitor_who_waits_for_a_container_is_not_let_in_to_its_heir() -> Result<()> {
+fn a_visitor_waiting_for_a_container_is_not_sent_to_the_next_owner_of_its_address() -> Result<()> {
     let Some(engine) = Docker::shared("a_visitor_who_waits_for_a_container") else {
         return Ok(());
     };
@@ -254,7 +256,7 @@ fn a_visitor_who_waits_for_a_container_is_not_let_in_to_its_heir() -> Result<()>
         assert_eq!(answers(&router, "waits-b")?.as_deref(), Some("waits-b"));
         anyhow::Ok(visitor.join().expect("the visitor does not panic"))
     })?;
-    // Held or refused, but not answered.
+    // The request is held or refused, but not answered.
     assert!(
         answer.as_ref().is_ok_and(|answer| answer.status == 503) || answer.is_err(),
         "{answer:?}"
@@ -262,7 +264,7 @@ fn a_visitor_who_waits_for_a_container_is_not_let_in_to_its_heir() -> Result<()>
     Ok(())
 }
 
-/// A connection of its own on which this is sent.
+/// Opens a connection and sends `head`.
 fn begin(router: &Router, head: &str) -> Result<TcpStream> {
     let mut stream = TcpStream::connect::<SocketAddr>(router.address())?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -270,7 +272,7 @@ fn begin(router: &Router, head: &str) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// The head of an answer, or what there is of it.
+/// Reads the headers of a response, or what is received of them.
 fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -293,7 +295,7 @@ fn a_request_that_waits_with_its_body_is_answered_when_its_container_is_restarte
     assert!(first.starts_with("HTTP/1.1 100"), "{first:?}");
     engine.run(&["restart", "--time", "1", "polite"])?;
     let restarted = Instant::now();
-    // The router may have answered already and closed.
+    // The router may already have answered and closed the connection.
     let _ = stream.write_all(b"hello");
     let mut rest = String::new();
     let _ = stream.read_to_string(&mut rest);
@@ -304,7 +306,7 @@ fn a_request_that_waits_with_its_body_is_answered_when_its_container_is_restarte
 }
 
 #[test]
-fn an_upload_to_a_container_that_is_removed_ends_soon_and_is_not_kept() -> Result<()> {
+fn an_upload_to_a_removed_container_ends_soon_and_is_not_buffered() -> Result<()> {
     let Some(engine) = Docker::shared("an_upload_to_a_container") else { return Ok(()) };
     create(engine, "upload", &[])?;
     let router = router(engine, &["upload"])?;
@@ -321,7 +323,7 @@ fn an_upload_to_a_container_that_is_removed_ends_soon_and_is_not_kept() -> Resul
     }
     engine.run(&["rm", "--force", "upload"])?;
     let removed = Instant::now();
-    // Refused at some point: the rest has nowhere to go.
+    // The router refuses the rest at some point.
     for _ in 25..50 {
         if stream.write_all(&piece).is_err() {
             break;
@@ -330,7 +332,7 @@ fn an_upload_to_a_container_that_is_removed_ends_soon_and_is_not_kept() -> Resul
     let answer = head(&mut stream);
     assert!(removed.elapsed() < BEYOND, "it took {:?}: {answer:?}", removed.elapsed());
     let grown = Memory::of(router.id())?.resident.saturating_sub(before);
-    assert!(grown < 16 << 20, "the router holds {} MiB more", grown >> 20);
+    assert!(grown < 16 << 20, "the router's memory has grown by {} MiB", grown >> 20);
     Ok(())
 }
 
@@ -356,12 +358,12 @@ fn a_websocket_ends_with_its_container() -> Result<()> {
         assert!(done.elapsed() < BEYOND, "{fault:?}: it took {:?}", done.elapsed());
     }
     engine.run(&["network", "connect", "bridge", "ws"])?;
-    // No visit is left behind.
+    // No visit remains.
     router.wait_for_phase("ws", "asleep", PATIENCE)
 }
 
 #[test]
-fn a_container_that_its_engine_restarts_by_itself_still_sleeps_and_stays_asleep() -> Result<()> {
+fn a_container_restarted_by_its_engine_is_still_put_to_sleep() -> Result<()> {
     let Some(engine) = Docker::shared("a_container_that_its_engine_restarts") else {
         return Ok(());
     };
@@ -385,9 +387,9 @@ fn a_container_that_its_engine_restarts_by_itself_still_sleeps_and_stays_asleep(
 }
 
 #[test]
-fn a_name_that_is_part_of_another_is_not_mistaken_for_it() -> Result<()> {
+fn a_container_name_is_matched_as_a_whole() -> Result<()> {
     let Some(engine) = Docker::shared("a_name_that_is_part") else { return Ok(()) };
-    // As patterns, both of the first would match the others.
+    // As patterns, the first two would match the others.
     let names = ["part.1", "partx1", "part.1-b"];
     for name in names {
         create(engine, name, &[])?;
@@ -410,7 +412,7 @@ fn a_name_that_is_part_of_another_is_not_mistaken_for_it() -> Result<()> {
 }
 
 #[test]
-fn a_container_that_leaves_its_network_right_after_a_restart_is_found_when_it_is_back() -> Result<()>
+fn a_container_disconnected_right_after_a_restart_is_served_after_it_is_reconnected() -> Result<()>
 {
     let Some(engine) = Docker::shared("a_container_that_leaves_its_network") else {
         return Ok(());

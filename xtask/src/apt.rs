@@ -1,4 +1,4 @@
-//! Debian's packages, on machines where installing them is ours to do: Debian, as root.
+//! Installs Debian packages, if running on Debian as root.
 
 use std::{
     fs,
@@ -13,26 +13,25 @@ use drowse_tests::needs;
 
 use crate::{interrupt::Interrupt, run::run};
 
-/// A program and the package it comes in.
+/// A program and its package.
 pub(crate) type Wanted = (&'static str, &'static str);
 
-/// While it exists, packages do not start the services they bring.
+/// Prevents packages from starting their services while it exists.
 struct NoServices<'a> {
-    /// Absent when there is a policy of somebody else's.
+    /// Absent if there is a foreign policy file.
     written: Option<&'a Path>,
 }
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// By its words it is known for ours, should one have been left behind.
+/// The exact text identifies a file left behind by an earlier run.
 const NO_SERVICES: &str = "\
 #!/bin/sh
-# Written by drowse's `cargo xtask` for as long as it installs packages. It can be removed.
+# Written by drowse's `cargo xtask` while it installs packages. It can be removed.
 exit 101
 ";
 
-/// Installs what is missing of these, where that is ours to do, and returns the programs that are
-/// missing afterwards.
+/// Installs missing programs, where permitted, and returns the programs that are still missing.
 pub(crate) fn ensure(wanted: &[Wanted]) -> Result<Vec<&'static str>> {
     let packages = missing(wanted).map(|(_, package)| package).collect::<Vec<_>>();
     if packages.is_empty() {
@@ -44,7 +43,7 @@ pub(crate) fn ensure(wanted: &[Wanted]) -> Result<Vec<&'static str>> {
     Ok(missing(wanted).map(|(program, _)| program).collect())
 }
 
-/// Whether installing packages is ours to do here.
+/// Whether this machine permits installing packages: Debian, as root.
 pub(crate) fn may_install() -> bool {
     rustix::process::geteuid().is_root()
         && Path::new("/etc/debian_version").exists()
@@ -53,7 +52,7 @@ pub(crate) fn may_install() -> bool {
 
 /// Installs packages without starting their services.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
-    // Ctrl-C ends apt-get, and then this in order.
+    // Ctrl-C terminates apt-get; this program then cleans up.
     let interrupt = Interrupt::watch()?;
     let _no_services = NoServices::declare(Path::new(POLICY))?;
     let get = || apt_get(&["install", "--yes", "--no-install-recommends", "--quiet"], packages);
@@ -61,7 +60,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
         ensure!(!interrupt.asked(), "install {}: interrupted", packages.join(" "));
         Ok(())
     };
-    // The lists may be fresh enough; fetching them takes longer than trying.
+    // Try without updating the package lists first, which takes longer.
     if get().is_err() {
         not_interrupted()?;
         apt_get(&["update", "--quiet"], &[])?;
@@ -71,7 +70,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
 }
 
 fn missing(wanted: &[Wanted]) -> impl Iterator<Item = Wanted> {
-    // A module of Python is named by its package's file instead of a program.
+    // A Python module is identified by a file of its package instead of a program.
     wanted.iter().copied().filter(|(program, _)| {
         if program.starts_with('/') {
             !Path::new(program).exists()
@@ -93,7 +92,7 @@ fn apt_get(words: &[&str], packages: &[&str]) -> Result<()> {
         .stdout(log.try_clone()?);
     run(&mut command).with_context(|| {
         let mut text = String::new();
-        // What cannot be read says nothing.
+        // An unreadable log gives no details.
         let _ = log.rewind().and_then(|()| log.read_to_string(&mut text));
         let last = text.lines().rev().take(10).collect::<Vec<_>>();
         last.into_iter().rev().collect::<Vec<_>>().join("\n")
@@ -103,7 +102,7 @@ fn apt_get(words: &[&str], packages: &[&str]) -> Result<()> {
 // === impl NoServices ===
 
 impl<'a> NoServices<'a> {
-    /// Leaves a policy of somebody else's alone.
+    /// Does not replace a foreign policy file.
     fn declare(policy: &'a Path) -> Result<Self> {
         if policy.exists() && !is_ours(policy) {
             return Ok(Self { written: None });

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: ratios taken in one run. Absolute figures belong to the machine.
+//! `cargo xtask bench`: compares with a reference in one run. Absolute numbers depend on the machine.
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -14,9 +14,9 @@ mod wake;
 /// What to measure.
 #[derive(Subcommand)]
 pub(crate) enum Bench {
-    /// What the router adds to a wake, beside the engine's own time.
+    /// Wake overhead of the router, without the engine's own time.
     Wake(wake::Options),
-    /// Requests per second, latency and CPU time beside nginx.
+    /// Requests per second, latency and CPU time compared with nginx.
     Http(http::Options),
 }
 

@@ -1,9 +1,9 @@
-//! `cargo xtask chaos`: containers, the engine and the router are broken under constant load, and
-//! every answer is checked for who gave it.
+//! `cargo xtask chaos`: fault injection into containers, the engine and the router under constant load,
+//! with a check of the origin of every response.
 //!
-//! Each request says which workload it is meant for, and each backend answers with its own name and
-//! notes requests that were meant for another. A request that was not answered in time has to be
-//! explained by a fault of its workload at that moment; else the run has failed.
+//! Each request names its workload; each backend answers with its own name and records requests for
+//! other workloads. A request that is not answered in time must be explained by a fault of its workload
+//! at that time; otherwise the run fails.
 
 use std::{env, fs, time::Duration};
 
@@ -20,7 +20,7 @@ use self::{
     stage::Stage,
     timeline::{Effect, Scope, Timeline},
 };
-use crate::{build, interrupt::Interrupt, soak::told::now, workspace::Workspace};
+use crate::{build, interrupt::Interrupt, soak::headers::now, workspace::Workspace};
 
 mod api;
 pub(crate) mod backend;
@@ -33,39 +33,39 @@ mod rounds;
 mod stage;
 mod timeline;
 
-/// What to break, and for how long.
+/// Faults and their number.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Rounds of each fault. Zero leaves them out.
+    /// Rounds of each fault; 0 skips them.
     #[arg(long, default_value_t = 20)]
     rounds: usize,
-    /// Only these faults.
+    /// Run only these faults.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Kind>,
-    /// Minutes of random faults afterwards.
+    /// Minutes of random faults after the rounds.
     #[arg(long, default_value_t = 0.0)]
     minutes: f64,
-    /// Repeats the random faults of an earlier run.
+    /// Seed of the random faults, to repeat an earlier run.
     #[arg(long)]
     seed: Option<u64>,
-    /// As long as a night allows: 50 rounds of each fault and an hour of random ones.
+    /// Run 50 rounds of each fault and one hour of random faults.
     #[arg(long)]
     nightly: bool,
-    /// Requests a second.
+    /// Requests per second.
     #[arg(long, default_value_t = 250)]
     rate: u32,
-    /// Milliseconds by which the engine's events arrive late.
+    /// Delay of the engine's events in milliseconds.
     #[arg(long, default_value_t = 0)]
     late_events: u64,
-    /// What the router logs.
+    /// Log filter of the router.
     #[arg(long, default_value = "info", value_name = "FILTER")]
     log: String,
-    /// Containers under load.
+    /// Number of containers under load.
     #[arg(long, default_value_t = 6)]
     workloads: usize,
 }
 
-/// Before the first fault every workload is served.
+/// Load before the first fault.
 const WARM: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
@@ -74,10 +74,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     } else {
         build::programs(workspace)?
     };
-    chaos(workspace, &programs, options)?.accepted()
+    chaos(workspace, &programs, options)?.into_result()
 }
 
-/// A short one, as a test. None where it cannot run, after saying so.
+/// A short run as a test. Skipped if a requirement is missing.
 pub(crate) fn briefly(workspace: &Workspace, programs: &Programs) -> Result<()> {
     if let Some(lack) = Docker::lacks() {
         needs::skip("chaos", &lack);
@@ -95,12 +95,14 @@ pub(crate) fn briefly(workspace: &Workspace, programs: &Programs) -> Result<()> 
         workloads: 3,
     };
     match chaos(workspace, programs, &options)? {
-        // A wrong answer is wrong on any machine. A late one may be the machine's: not twice.
+        // A late response may be caused by a busy machine, a wrong one may not.
         Verdict::Unexplained => {
-            println!("some requests have no explanation; once more, as this machine may be busy");
-            chaos(workspace, programs, &options)?.accepted()
+            println!(
+                "some requests have no explanation; repeating the run, because the machine may be busy"
+            );
+            chaos(workspace, programs, &options)?.into_result()
         }
-        verdict => verdict.accepted(),
+        verdict => verdict.into_result(),
     }
 }
 
@@ -108,36 +110,38 @@ pub(crate) fn briefly(workspace: &Workspace, programs: &Programs) -> Result<()> 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Passed,
-    /// A request was lost, refused or late, and no fault explains it.
+    /// A request was lost, refused or late without a fault that explains it.
     Unexplained,
-    /// A request was answered by the wrong workload, or served twice.
+    /// A request was answered by the wrong workload, or delivered twice.
     Wrong,
 }
 
 // === impl Verdict ===
 
 impl Verdict {
-    fn accepted(self) -> Result<()> {
+    fn into_result(self) -> Result<()> {
         match self {
             Self::Passed => Ok(()),
             Self::Unexplained => {
                 bail!("requests were lost, refused or late without a fault that explains it")
             }
-            Self::Wrong => bail!("requests were answered by the wrong workload, or served twice"),
+            Self::Wrong => {
+                bail!("requests were answered by the wrong workload, or delivered twice")
+            }
         }
     }
 }
 
-/// Breaks what the options say and judges every request.
+/// Injects the faults and judges every request.
 fn chaos(workspace: &Workspace, programs: &Programs, options: &Options) -> Result<Verdict> {
-    ensure!(options.workloads > 0, "--workloads 0 breaks nothing");
+    ensure!(options.workloads > 0, "--workloads must be at least 1");
     let interrupt = Interrupt::watch()?;
     let (rounds, minutes) =
         if options.nightly { (50, 60.0) } else { (options.rounds, options.minutes) };
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
     let stage = Stage::new(workspace, programs, options)?;
     println!(
-        "\n{} requests a second over {} containers; the engine alone starts all of them in {:.2} s",
+        "\n{} requests per second to {} containers; the engine starts all of them in {:.2} s",
         options.rate,
         options.workloads,
         stage.own_time().as_secs_f64()
@@ -162,7 +166,7 @@ fn chaos(workspace: &Workspace, programs: &Programs, options: &Options) -> Resul
         }
     }
     if minutes > 0.0 && !interrupt.asked() {
-        println!("  random faults for {minutes} minutes; --seed {seed} repeats them");
+        println!("  random faults for {minutes} minutes (repeat with --seed {seed})");
         let time = Duration::from_secs_f64(minutes * 60.0);
         ended = run.scenario(&format!("random, {minutes} min"), true, |round| {
             random::run(round, seed, time).map(drop)
@@ -182,7 +186,7 @@ fn chaos(workspace: &Workspace, programs: &Programs, options: &Options) -> Resul
         let file = workspace.target().join("drowse-chaos.log");
         fs::write(&file, format!("{}\n\n{}", stage.log().join("\n"), run.faults))
             .with_context(|| format!("write {}", file.display()))?;
-        println!("the router's log and all faults: {}", file.display());
+        println!("router log and all faults: {}", file.display());
     }
     ended?;
     stage.close()?;
@@ -197,7 +201,7 @@ fn rounds_of(round: &Round<'_>, kind: Kind, rounds: usize) -> Result<()> {
     (0..rounds).try_for_each(|number| round.run(kind, number % round.stage.names.len()))
 }
 
-/// The scenarios so far.
+/// A run with the results of its scenarios.
 struct Run<'a> {
     stage: &'a Stage,
     interrupt: &'a Interrupt,
@@ -210,7 +214,7 @@ struct Run<'a> {
 // === impl Run ===
 
 impl Run<'_> {
-    /// Does faults under load and judges every request. An error only when the user asked to end.
+    /// Injects faults under load and judges every request. An error only if the run was interrupted.
     fn scenario(
         &mut self,
         title: &str,
@@ -231,11 +235,11 @@ impl Run<'_> {
         load.ledger.add_misdelivered(&stage.take_misdelivered()?, &stage.names);
         let twice = delivered_twice(&stage.take_posts()?);
         let log = stage.log();
-        report::note_starts(&load.timeline, &stage.names, &log);
+        report::add_starts(&load.timeline, &stage.names, &log);
         let mut summary = Summary::new(title, &load, &twice);
         let stall = load.timeline.longest_stall();
         if stall > Duration::from_millis(500) {
-            println!("  this machine let threads wait for up to {stall:?}: that is allowed for");
+            println!("  runnable threads waited for up to {stall:?}; these times are not counted");
         }
         let asked = self.interrupt.asked();
         if let (Err(error), false) = (&done, asked) {
@@ -249,10 +253,10 @@ impl Run<'_> {
     }
 
     fn warm_up(&self, round: &Round<'_>, breaks: bool) -> Result<()> {
-        // It wakes what sleeps, which is no matter of the faults that follow.
+        // Delays of the first wakes are not caused by the faults that follow.
         let begin = now();
         let woken = self.stage.own_time() * 2;
-        round.running.load.timeline.begin(Scope::All, Effect::Delays).whole_in(woken);
+        round.running.load.timeline.begin(Scope::All, Effect::Delays).recovered_in(woken);
         if !breaks {
             for workload in 0..self.stage.names.len() {
                 round.wait_until_served(workload, begin)?;
@@ -261,7 +265,7 @@ impl Run<'_> {
         round.sleep(WARM)
     }
 
-    /// What the router holds when everything has been awake once and sleeps.
+    /// Resource usage of the router after all workloads were awake and sleep again.
     fn footprint(&mut self) -> Result<Footprint> {
         let running = Running::begin(
             self.stage.address(),
@@ -281,12 +285,12 @@ impl Run<'_> {
         Footprint::of(self.stage)
     }
 
-    /// Without load everything sleeps again, and nothing is left.
+    /// Checks that without load all workloads sleep, and that resource usage is back to normal.
     fn settle(&mut self, before: Option<&Footprint>) {
         let settled = self.stage.wait_until_asleep().and_then(|()| {
             let Some(before) = before else { return Ok(()) };
             let after = before.wait_until_back(self.stage)?;
-            println!("  the router before: {before}\n  the router after:  {after}");
+            println!("  router before: {before}\n  router after:  {after}");
             Ok(())
         });
         if let (Err(error), Some(last)) = (settled, self.report.last_mut()) {

@@ -46,7 +46,7 @@ fn home(workspace: &Workspace, programs: &Programs, idle: &str) -> Result<(Home,
 fn show(workspace: &Workspace, programs: &Programs) -> Result<()> {
     let interrupt = Interrupt::watch()?;
     let (home, hello) = home(workspace, programs, "15s")?;
-    let mut router = home.apart().start()?;
+    let mut router = home.own_process_group().start()?;
     println!(
         "\nA backend sleeps behind {url}. It takes a second to start and sleeps again when\n\
          nobody has asked for 15 seconds. Try, from another terminal:\n\n    \

@@ -1,4 +1,4 @@
-//! Ctrl-C and its kin: noted, so that what was started is stopped in order.
+//! Handles Ctrl-C and other termination signals, so that started programs are stopped in order.
 
 use std::{
     sync::{
@@ -15,8 +15,7 @@ use signal_hook::{
     flag,
 };
 
-/// Whether somebody asked this program to end. When it is dropped, being asked ends the program
-/// again.
+/// Records termination signals. Dropping it restores the default action.
 pub(crate) struct Interrupt {
     asked: Arc<AtomicBool>,
     over: Arc<AtomicBool>,
@@ -25,7 +24,7 @@ pub(crate) struct Interrupt {
 // === impl Interrupt ===
 
 impl Interrupt {
-    /// From here on SIGINT, SIGTERM and SIGHUP are noted instead of ending the program.
+    /// Records SIGINT, SIGTERM and SIGHUP from now on instead of terminating.
     pub(crate) fn watch() -> Result<Self> {
         let (asked, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -36,12 +35,12 @@ impl Interrupt {
         Ok(Self { asked, over })
     }
 
-    /// Whether it was asked.
+    /// Whether a signal was received.
     pub(crate) fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Waits; false when the program was asked to end meanwhile.
+    /// Sleeps. False if a signal was received in the meantime.
     pub(crate) fn sleep(&self, time: Duration) -> bool {
         let end = Instant::now() + time;
         while !self.asked() {

@@ -1,6 +1,6 @@
-//! What the workspace depends on: licences, banned crates and sources, by `deny.toml`.
+//! Checks licences, banned crates and sources of the dependencies against `deny.toml`.
 //!
-//! Needs no network and no tool: where cargo-deny is installed, it looks as well.
+//! Works without network and tools; cargo-deny is run in addition if it is installed.
 
 use std::{collections::BTreeSet, fs, iter::Peekable, path::Path};
 
@@ -45,7 +45,7 @@ struct Package {
     name: String,
     version: String,
     license: Option<String>,
-    /// Absent for the workspace's own.
+    /// Absent for packages of the workspace.
     source: Option<String>,
 }
 
@@ -53,23 +53,23 @@ struct Package {
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let policy = Policy::read(&workspace.root().join("deny.toml"))?;
     let metadata: Metadata = serde_json::from_value(cargo_metadata(&["--locked"])?)?;
-    let mut mistakes =
+    let mut violations =
         metadata.packages.iter().flat_map(|package| policy.judge(package)).collect::<Vec<_>>();
     let registries = metadata.packages.iter().flat_map(|package| &package.source);
     let registries = registries.collect::<BTreeSet<_>>();
     if registries.len() > 1 {
-        mistakes.push(format!("packages come from more than one place: {registries:?}"));
+        violations.push(format!("packages come from more than one registry: {registries:?}"));
     }
-    if !mistakes.is_empty() {
-        bail!("not by deny.toml:\n  {}", mistakes.join("\n  "));
+    if !violations.is_empty() {
+        bail!("violations of deny.toml:\n  {}", violations.join("\n  "));
     }
-    println!("    {} packages are by deny.toml", metadata.packages.len());
+    println!("    {} packages comply with deny.toml", metadata.packages.len());
 
     let installed = crate::run::output(workspace.cargo().args(["deny", "--version"])).is_ok();
     if installed {
         run(workspace.cargo().args(["deny", "--offline", "check", "licenses", "bans", "sources"]))
     } else {
-        println!("    cargo-deny is not installed: advisories were not looked at");
+        println!("    cargo-deny is not installed: advisories were not checked");
         Ok(())
     }
 }
@@ -84,43 +84,43 @@ impl Policy {
 
     fn judge(&self, package: &Package) -> Vec<String> {
         let Package { name, version, license, source } = package;
-        let mut mistakes = Vec::new();
+        let mut violations = Vec::new();
         if let Some(ban) = self.bans.deny.iter().find(|ban| ban.name == *name) {
-            mistakes.push(format!("{name} {version} is banned: {}", ban.reason));
+            violations.push(format!("{name} {version} is banned: {}", ban.reason));
         }
         if let Some(source) = source
             && !source.starts_with("registry+")
         {
-            mistakes.push(format!("{name} {version} comes from {source}"));
+            violations.push(format!("{name} {version} comes from {source}"));
         }
         match license {
-            None => mistakes.push(format!("{name} {version} names no licence")),
+            None => violations.push(format!("{name} {version} has no licence")),
             Some(license) if !self.allows(license) => {
-                mistakes.push(format!("{name} {version} is under {license}"));
+                violations.push(format!("{name} {version} is under {license}"));
             }
             Some(_) => {}
         }
-        mistakes
+        violations
     }
 
-    /// Whether an SPDX expression can be met by allowed licences. Older packages write `/` for
-    /// `OR`. A broken expression allows nothing.
+    /// Whether an SPDX expression can be satisfied by allowed licences. Older packages use `/` for
+    /// `OR`. An invalid expression is not allowed.
     fn allows(&self, expression: &str) -> bool {
         let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
         let mut words = spaced.split_whitespace().peekable();
-        self.any(&mut words).is_some_and(|met| met && words.next().is_none())
+        self.any_of(&mut words).is_some_and(|met| met && words.next().is_none())
     }
 
-    /// None when the expression is broken, as in the functions below.
-    fn any<'a>(&self, words: &mut Words<impl Iterator<Item = &'a str>>) -> Option<bool> {
-        let mut met = self.all(words)?;
+    /// None if the expression is invalid, as in the functions below.
+    fn any_of<'a>(&self, words: &mut Words<impl Iterator<Item = &'a str>>) -> Option<bool> {
+        let mut met = self.all_of(words)?;
         while words.next_if_eq(&"OR").is_some() {
-            met |= self.all(words)?;
+            met |= self.all_of(words)?;
         }
         Some(met)
     }
 
-    fn all<'a>(&self, words: &mut Words<impl Iterator<Item = &'a str>>) -> Option<bool> {
+    fn all_of<'a>(&self, words: &mut Words<impl Iterator<Item = &'a str>>) -> Option<bool> {
         let mut met = self.one(words)?;
         while words.next_if_eq(&"AND").is_some() {
             met &= self.one(words)?;
@@ -131,7 +131,7 @@ impl Policy {
     fn one<'a>(&self, words: &mut Words<impl Iterator<Item = &'a str>>) -> Option<bool> {
         let word = words.next()?;
         if word == "(" {
-            let met = self.any(words)?;
+            let met = self.any_of(words)?;
             return words.next_if_eq(&")").map(|_| met);
         }
         if words.next_if_eq(&"WITH").is_some() {

@@ -34,25 +34,25 @@ struct Task {
 
 #[derive(Subcommand)]
 enum Kind {
-    /// Build the providers and the router with the providers in it.
+    /// Build the router with its bundled providers.
     Build(build::Options),
-    /// Show a backend asleep behind the router that wakes for a request.
+    /// Run the demo: a sleeping backend that a request wakes.
     Demo(demo::Options),
-    /// Run every check and every test.
+    /// Run all checks and tests.
     Test(test::Options),
-    /// Let workloads sleep and wake thousands of times under constant traffic.
+    /// Wake workloads and put them to sleep thousands of times under constant load.
     Soak(soak::Options),
-    /// One life of a backend of the soak.
+    /// Backend program of the soak.
     #[command(hide = true)]
     SoakBackend(soak::backend::Options),
-    /// Break containers, the engine and the router under load, and check every answer.
+    /// Inject faults into containers, the engine and the router under load.
     Chaos(chaos::Options),
-    /// The program inside the containers of the chaos.
+    /// Backend program in the containers of the chaos run.
     #[command(hide = true)]
     ChaosBackend(chaos::backend::Options),
     /// Measure the structure of the source: file sizes, import circles, style of the prose.
     Structure(structure::Options),
-    /// Measure.
+    /// Run a benchmark.
     #[command(subcommand)]
     Bench(bench::Bench),
 }

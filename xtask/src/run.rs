@@ -1,4 +1,4 @@
-//! Running programs that others wrote, and saying so.
+//! Runs external programs and prints their command lines.
 
 use std::{
     ffi::OsStr,
@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// Says what is done, does it, and says how long it took when that was long.
+/// Prints a step, runs it, and prints its duration if it is longer than 2 s.
 pub(crate) fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     println!("==> {what}");
     let begin = Instant::now();
@@ -20,28 +20,28 @@ pub(crate) fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T>
     Ok(done)
 }
 
-/// Runs a program that shows what it does itself. An error when it fails.
+/// Runs a program with inherited output. An error if it fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     println!("    $ {}", words(command));
     let status =
         command.stdin(Stdio::null()).status().with_context(|| format!("run {}", words(command)))?;
-    ensure!(status.success(), "{} ended with {status}", words(command));
+    ensure!(status.success(), "{} exited with {status}", words(command));
     Ok(())
 }
 
-/// Runs a program and returns what it wrote to standard output. An error with what it wrote to
-/// standard error when it fails.
+/// Runs a program and returns its standard output. If it fails, the error contains its standard error.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("run {}", words(command)))?;
     ensure!(
         output.status.success(),
-        "{} ended with {}: {}",
+        "{} exited with {}: {}",
         words(command),
         output.status,
         String::from_utf8_lossy(&output.stderr).trim(),
     );
-    String::from_utf8(output.stdout).with_context(|| format!("{} wrote no text", words(command)))
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("the output of {} is not UTF-8", words(command)))
 }
 
 fn words(command: &Command) -> String {

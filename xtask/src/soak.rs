@@ -1,8 +1,8 @@
-//! `cargo xtask soak`: real sleep/wake cycles under constant traffic, and nobody lost.
+//! `cargo xtask soak`: real sleep/wake cycles under constant load, without lost requests.
 //!
-//! Several workloads with a very short idle time sleep and wake behind one router while visitors of
-//! all kinds come and go, many of them at the very moment at which a workload goes to sleep. Every
-//! answer is checked to the last byte, and to come from a backend that was not stopping.
+//! Several workloads with a very short idle time sleep and wake behind one router, with clients of all
+//! kinds, many of which send requests at the moment at which a workload goes to sleep. Every response is
+//! checked to the last byte, and must come from a backend that is not stopping.
 
 use std::{
     env, fmt, fs,
@@ -23,54 +23,54 @@ use crate::{build, interrupt::Interrupt, workspace::Workspace};
 
 pub(crate) mod backend;
 pub(crate) mod content;
+pub(crate) mod headers;
 mod journal;
 pub(crate) mod site;
 pub(crate) mod tally;
-pub(crate) mod told;
 pub(crate) mod visitors;
 
-/// How long to soak.
+/// Size of the run.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// End after so many lives of backends, over all workloads.
+    /// Number of sleep/wake cycles, over all workloads.
     #[arg(long, default_value_t = 10_000)]
     cycles: u64,
-    /// Workloads side by side.
+    /// Number of workloads.
     #[arg(long, default_value_t = 8)]
     workloads: usize,
-    /// Milliseconds after which a workload goes to sleep.
+    /// Idle time of the workloads in milliseconds.
     #[arg(long, default_value_t = 60)]
     idle: u64,
 }
 
-/// One workload and what its backends note.
-struct Place {
+/// A workload and the journal of its backends.
+struct SoakWorkload {
     name: String,
     port: u16,
     journal: PathBuf,
     reader: Reader,
 }
 
-/// Everything under way.
+/// A running soak.
 struct Soak {
-    places: Vec<Place>,
+    workloads: Vec<SoakWorkload>,
     tally: Arc<Tally>,
     closing: Arc<AtomicBool>,
     begin: Instant,
-    /// Cycles so far, and when their number last grew.
+    /// Number of cycles so far, and the time of its last increase.
     cycles: u64,
     grown: Instant,
 }
 
-/// Between two looks at the journals.
-const LOOK: Duration = Duration::from_millis(100);
-/// Between two lines of progress.
+/// Interval of reading the journals.
+const POLL: Duration = Duration::from_millis(100);
+/// Interval of progress lines.
 const PROGRESS: Duration = Duration::from_secs(10);
-/// Without a single cycle for so long, something sticks.
+/// Time without a cycle after which the run fails.
 const STUCK: Duration = Duration::from_secs(60);
-/// After the last request everything sleeps within this time.
+/// Maximum time from the last request until all workloads sleep.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// So many losses show enough.
+/// Number of losses after which the run ends.
 const ENOUGH: u64 = 100;
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
@@ -79,28 +79,28 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     } else {
         build::programs(workspace)?
     };
-    // Who does not want to wait for the end has seen what there is.
+    // An interrupted run is not an error.
     soak(workspace, &programs, options).map(drop)
 }
 
-/// A short one, as a test.
+/// A short run as a test.
 pub(crate) fn briefly(workspace: &Workspace, programs: &Programs) -> Result<()> {
     let options = Options { cycles: 300, workloads: 8, idle: 60 };
-    ensure!(soak(workspace, programs, &options)?, "asked to end");
+    ensure!(soak(workspace, programs, &options)?, "interrupted");
     Ok(())
 }
 
-/// Says whether there were enough cycles. An error when anybody was lost.
+/// Runs the soak. False if it was interrupted before all cycles; an error if a request was lost.
 fn soak(workspace: &Workspace, programs: &Programs, options: &Options) -> Result<bool> {
-    ensure!(options.workloads > 0, "--workloads 0 soaks nothing");
+    ensure!(options.workloads > 0, "--workloads must be at least 1");
     let interrupt = Interrupt::watch()?;
     let cache = workspace.target().join("drowse-cache");
     let home = Home::new(programs)?.cache(&cache);
     let mut soak = Soak::new(&home, options)?;
     home.configure(&soak.tables(options.idle)?)?;
-    let mut router = home.apart().start()?;
+    let mut router = home.own_process_group().start()?;
     println!(
-        "\n{} workloads that sleep after {} ms, visitors of seven kinds at each, until {} cycles",
+        "\n{} workloads with an idle time of {} ms, seven clients each, {} cycles",
         options.workloads, options.idle, options.cycles
     );
 
@@ -128,13 +128,13 @@ fn soak(workspace: &Workspace, programs: &Programs, options: &Options) -> Result
 
 impl Soak {
     fn new(home: &Home, options: &Options) -> Result<Self> {
-        let places = (0..options.workloads).map(|number| {
+        let workloads = (0..options.workloads).map(|number| {
             let name = format!("w{number}");
             let journal = home.path().join(format!("{name}.journal"));
-            Ok(Place { port: ports::free()?, reader: Reader::new(&journal), journal, name })
+            Ok(SoakWorkload { port: ports::free()?, reader: Reader::new(&journal), journal, name })
         });
         Ok(Self {
-            places: places.collect::<Result<_>>()?,
+            workloads: workloads.collect::<Result<_>>()?,
             tally: Arc::default(),
             closing: Arc::default(),
             begin: Instant::now(),
@@ -143,12 +143,13 @@ impl Soak {
         })
     }
 
-    /// Backends differ in the time they take to start and to stop.
+    /// Configuration tables. Backends differ in their start and stop times.
     fn tables(&self, idle: u64) -> Result<String> {
         let program = env::current_exe().context("find this program")?;
         let mut commands = "[provider.process]\nplugin = \"process\"\n".to_owned();
         let mut tables = String::new();
-        for (number, Place { name, port, journal, .. }) in self.places.iter().enumerate() {
+        for (number, SoakWorkload { name, port, journal, .. }) in self.workloads.iter().enumerate()
+        {
             let (boot, linger) = ([0, 0, 5, 20][number % 4], [0, 10, 30, 3, 60][number % 5]);
             let words = [
                 program.display().to_string(),
@@ -170,8 +171,8 @@ impl Soak {
     fn visitors(&self, runtime: &Runtime, router: &Router, idle: Duration) -> JoinSet<()> {
         let _inside = runtime.enter();
         let mut visitors = JoinSet::new();
-        for place in &self.places {
-            let host = format!("{}.soak", place.name);
+        for workload in &self.workloads {
+            let host = format!("{}.soak", workload.name);
             let (tally, closing) = (self.tally.clone(), self.closing.clone());
             let site = Site::new(router.address(), host, idle, tally, closing);
             visitors::begin(&Arc::new(site), &mut visitors);
@@ -179,40 +180,40 @@ impl Soak {
         visitors
     }
 
-    /// Watches until there were enough cycles, or somebody does not want to wait for them.
+    /// Waits until the cycles are done or the run is interrupted.
     fn follow(&mut self, router: &mut Router, interrupt: &Interrupt, enough: u64) -> Result<()> {
-        let mut told = Instant::now();
-        while interrupt.sleep(LOOK) {
+        let mut last_progress = Instant::now();
+        while interrupt.sleep(POLL) {
             self.read()?;
             if let Some(status) = router.ended()? {
-                bail!("the router ended ({status}); its log:\n{}", router.log().tail(20));
+                bail!("the router exited ({status}); its log:\n{}", router.log().tail(20));
             }
             ensure!(
                 self.grown.elapsed() < STUCK,
-                "nothing went to sleep for {STUCK:?}; the router says: {:#}",
+                "no workload went to sleep for {STUCK:?}; the router's status: {:#}",
                 router.status()?,
             );
             if self.cycles >= enough || self.tally.losses() >= ENOUGH {
                 return Ok(());
             }
-            if told.elapsed() >= PROGRESS {
-                told = Instant::now();
+            if last_progress.elapsed() >= PROGRESS {
+                last_progress = Instant::now();
                 println!("  {}", self.progress());
             }
         }
-        println!("  asked to end");
+        println!("  interrupted");
         Ok(())
     }
 
-    /// Adds up what the backends noted since the last time.
+    /// Reads the new lines of the journals.
     fn read(&mut self) -> Result<()> {
         let before = self.cycles;
         self.cycles = 0;
-        for place in &mut self.places {
-            for fault in place.reader.read()? {
-                self.tally.lost(format!("the backend of {} {fault}", place.name));
+        for workload in &mut self.workloads {
+            for fault in workload.reader.read()? {
+                self.tally.lost(format!("the backend of {} {fault}", workload.name));
             }
-            self.cycles += place.reader.ended();
+            self.cycles += workload.reader.ended();
         }
         if self.cycles > before {
             self.grown = Instant::now();
@@ -220,31 +221,31 @@ impl Soak {
         Ok(())
     }
 
-    /// Lets everybody finish, and nobody else in.
+    /// Stops sending requests and waits for the clients to finish.
     fn close(&self, runtime: &Runtime, mut visitors: JoinSet<()>) {
         self.closing.store(true, Ordering::Relaxed);
         runtime.block_on(async {
             let all = async { while visitors.join_next().await.is_some() {} };
-            // Whoever is left then is told of below.
+            // Clients that are left are counted below.
             let _ = tokio::time::timeout(PATIENCE, all).await;
         });
         for _ in 0..visitors.len() {
-            self.tally.lost("a visitor was neither answered nor turned away");
+            self.tally.lost("a client got no response");
         }
     }
 
-    /// Afterwards everything sleeps, by the router's word and by the backends'.
+    /// Checks that all workloads sleep, in the router and in the journals of the backends.
     fn settle(&mut self, router: &Router) -> Result<()> {
-        for place in &self.places {
-            router.wait_for_phase(&place.name, "asleep", PATIENCE)?;
+        for workload in &self.workloads {
+            router.wait_for_phase(&workload.name, "asleep", PATIENCE)?;
         }
         self.read()?;
-        for place in self.places.iter().filter(|place| place.reader.runs()) {
-            self.tally.lost(format!("{} is asleep, but its backend runs", place.name));
+        for workload in self.workloads.iter().filter(|workload| workload.reader.runs()) {
+            self.tally.lost(format!("{} is asleep, but its backend is running", workload.name));
         }
         let memory = Memory::of(router.id())?;
         println!(
-            "  everything sleeps; the router has {} MiB in memory, at most {} MiB",
+            "  all workloads sleep; the router uses {} MiB of memory, peak {} MiB",
             memory.resident >> 20,
             memory.peak >> 20
         );
@@ -270,7 +271,7 @@ impl fmt::Display for Soak {
             "cycles    {} in {took:.0} s, {:.1} a second, of {} workloads",
             self.cycles,
             self.cycles as f64 / took,
-            self.places.len()
+            self.workloads.len()
         )?;
         self.tally.fmt(f)
     }

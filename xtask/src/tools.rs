@@ -1,4 +1,4 @@
-//! Programs of cargo's that the tests run beside the router, installed below the target directory.
+//! Cargo tools required by tests, installed below the target directory.
 
 use std::{env, ffi::OsString, path::PathBuf};
 
@@ -10,10 +10,10 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Makes the bindings of examples in other languages. The version that the SDK uses as a library.
+/// Generates the bindings of examples in other languages. Same version as the SDK's library.
 const WIT_BINDGEN: &str = "wit-bindgen-cli@0.61.1";
 
-/// Installs what is missing. Where that fails the tests that need it are skipped.
+/// Installs missing tools. If that fails, the tests that need them are skipped.
 pub(crate) fn ensure(workspace: &Workspace) {
     if needs::program("wit-bindgen").is_some() || bin(workspace).join("wit-bindgen").exists() {
         return;
@@ -24,11 +24,11 @@ pub(crate) fn ensure(workspace: &Workspace) {
         run(cargo.args([WIT_BINDGEN, "--no-default-features", "--features", "c"]))
     });
     if let Err(error) = installed {
-        println!("    that failed: {error:#}");
+        println!("    failed: {error:#}");
     }
 }
 
-/// `PATH` with what is installed here.
+/// `PATH` with the installed tools.
 pub(crate) fn path(workspace: &Workspace) -> Result<OsString> {
     let path = env::var_os("PATH").unwrap_or_default();
     let places = env::split_paths(&path).chain([bin(workspace)]);

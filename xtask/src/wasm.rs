@@ -1,4 +1,4 @@
-//! Guests: Rust crates built for wasm32-unknown-unknown and made components.
+//! Builds guests: Rust crates compiled for wasm32-unknown-unknown and converted to components.
 
 use std::{
     env, fs,
@@ -16,22 +16,22 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The target of all guests: a module imports exactly what the contract offers.
+/// Target of all guests. Their modules import only the contract.
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Debian's Rust with the standard library's source.
+/// Debian packages of Rust with the source of the standard library.
 const DEBIAN_PACKAGES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
 
-/// How guests are built here.
+/// Toolchain for guests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Toolchain {
-    /// The toolchain in use has the target.
+    /// The current toolchain has the target.
     Own,
-    /// Debian's Rust builds the standard library for it from source.
+    /// Debian's Rust, which builds the standard library for the target from source.
     Debian,
 }
 
-/// A crate that becomes a component.
+/// A crate that is built as a component.
 pub(crate) struct Guest {
     /// The package's name.
     pub(crate) package: &'static str,
@@ -39,8 +39,7 @@ pub(crate) struct Guest {
     pub(crate) name: &'static str,
 }
 
-/// Builds guests and writes them as components into `dir`, leaving files alone whose content is
-/// the same already.
+/// Builds guests and writes them as components to `dir`. Files with unchanged content are not written.
 pub(crate) fn build(
     workspace: &Workspace,
     toolchain: Toolchain,
@@ -64,7 +63,7 @@ pub(crate) fn build(
     Ok(())
 }
 
-/// Makes sure that guests can be built: by rustup where it works, else by Debian's packages.
+/// Ensures that guests can be built: with rustup, else with Debian's packages.
 pub(crate) fn ensure_toolchain() -> Result<Toolchain> {
     if has_target() {
         return Ok(Toolchain::Own);
@@ -80,14 +79,14 @@ pub(crate) fn ensure_toolchain() -> Result<Toolchain> {
              rustup's in PATH?"
         ),
         Err(error) => {
-            println!("    that failed: {error:#}");
+            println!("    failed: {error:#}");
             ensure_debian()?;
             Ok(Toolchain::Debian)
         }
     }
 }
 
-/// Makes sure that Debian's Rust is there.
+/// Ensures that Debian's Rust is installed.
 pub(crate) fn ensure_debian() -> Result<()> {
     if Path::new("/usr/bin/cargo").exists() && debian_std().is_ok() {
         return Ok(());
@@ -130,7 +129,7 @@ fn build_debian(workspace: &Workspace, guests: &[Guest]) -> Result<PathBuf> {
         .current_dir(workspace.root())
         .env("CARGO_TARGET_DIR", &target)
         .env("RUSTC", "/usr/bin/rustc")
-        // What lets a stable compiler build its own standard library.
+        // Allows a stable compiler to build the standard library.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker()?)
         .env_remove("RUSTUP_TOOLCHAIN")
@@ -151,8 +150,8 @@ fn guest_arguments<'a>(
     Ok(command.env("CARGO_ENCODED_RUSTFLAGS", rustc_flags(workspace)?))
 }
 
-/// The flags in force, and those that keep the places of this machine out of the messages of
-/// panics: guests are the same wherever they are built. Separated as cargo wants it.
+/// The current rustc flags, and flags that remove local paths from panic messages, so that guests are
+/// reproducible. In the format of `CARGO_ENCODED_RUSTFLAGS`.
 fn rustc_flags(workspace: &Workspace) -> Result<String> {
     let mut flags: Vec<String> = match (env::var("CARGO_ENCODED_RUSTFLAGS"), env::var("RUSTFLAGS"))
     {
@@ -165,14 +164,14 @@ fn rustc_flags(workspace: &Workspace) -> Result<String> {
         .map(PathBuf::from)
         .or_else(|| Some(env::home_dir()?.join(".cargo")))
         .context("there is no CARGO_HOME and no home directory")?;
-    for (place, name) in [(cargo_home.as_path(), "/cargo"), (workspace.root(), "/drowse")] {
-        let place = place.to_str().with_context(|| format!("{} is not UTF-8", place.display()))?;
-        flags.push(format!("--remap-path-prefix={place}={name}"));
+    for (path, name) in [(cargo_home.as_path(), "/cargo"), (workspace.root(), "/drowse")] {
+        let path = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
+        flags.push(format!("--remap-path-prefix={path}={name}"));
     }
     Ok(flags.join("\x1f"))
 }
 
-/// The directory of the standard library's source in Debian's packages.
+/// Directory of the standard library's source in Debian's packages.
 fn debian_std() -> Result<PathBuf> {
     let mut command = Command::new("/usr/bin/rustc");
     let root = output(command.args(["--print", "sysroot"]))?;
@@ -181,7 +180,7 @@ fn debian_std() -> Result<PathBuf> {
     Ok(source)
 }
 
-/// A linker for WASM: the one of the toolchain in use, else one of the machine's.
+/// A linker for WASM: that of the current toolchain, else one in `PATH`.
 fn linker() -> Result<PathBuf> {
     let root = output(Command::new("rustc").args(["--print", "sysroot"]))?;
     let host = format!("{}-unknown-linux-gnu", env::consts::ARCH);
@@ -200,7 +199,7 @@ fn componentise(module: &Path) -> Result<Vec<u8>> {
     ComponentEncoder::default().validate(true).module(&bytes)?.encode()
 }
 
-/// False when the file has this content already.
+/// False if the file already has this content.
 fn write_if_changed(file: &Path, content: &[u8]) -> Result<bool> {
     if fs::read(file).is_ok_and(|old| old == content) {
         return Ok(false);

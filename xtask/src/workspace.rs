@@ -1,4 +1,4 @@
-//! Where things are.
+//! Paths of the workspace.
 
 use std::{
     env,
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::run::output;
 
-/// The checkout and what is built from it.
+/// The checkout and its build directory.
 pub(crate) struct Workspace {
     root: PathBuf,
     target: PathBuf,
@@ -19,7 +19,7 @@ pub(crate) struct Workspace {
 // === impl Workspace ===
 
 impl Workspace {
-    /// Asks cargo.
+    /// Queries cargo.
     pub(crate) fn find() -> Result<Self> {
         let metadata = cargo_metadata(&["--no-deps"])?;
         let path = |key: &str| {
@@ -31,42 +31,42 @@ impl Workspace {
         Ok(Self { root: path("workspace_root")?, target: path("target_directory")? })
     }
 
-    /// The checkout.
+    /// Root of the checkout.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Everything that is built is somewhere below.
+    /// The target directory.
     pub(crate) fn target(&self) -> &Path {
         &self.target
     }
 
-    /// A program built by the release profile.
+    /// A program built with the release profile.
     pub(crate) fn release(&self, name: &str) -> PathBuf {
         self.target.join("release").join(name)
     }
 
-    /// The providers that the router carries.
+    /// Directory of the bundled providers.
     pub(crate) fn bundle(&self) -> PathBuf {
         self.target.join("drowse-bundle")
     }
 
-    /// The hostile guests of the tests.
+    /// Directory of the hostile guests of the tests.
     pub(crate) fn hostile(&self) -> PathBuf {
         self.target.join("drowse-hostile")
     }
 
-    /// Providers built as dynamic libraries.
+    /// Directory of providers built as dynamic libraries.
     pub(crate) fn dylibs(&self) -> PathBuf {
         self.target.join("drowse-dylibs")
     }
 
-    /// Plugins that the router has compiled, kept from one run to the next.
+    /// Directory of compiled plugins, kept between runs.
     pub(crate) fn compiled(&self) -> PathBuf {
         self.target.join("drowse-cache")
     }
 
-    /// A cargo command in the checkout that builds below the target directory.
+    /// A cargo command in the checkout that builds in the target directory.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = cargo();
         command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
@@ -74,7 +74,7 @@ impl Workspace {
     }
 }
 
-/// What `cargo metadata` says.
+/// Output of `cargo metadata`.
 pub(crate) fn cargo_metadata(arguments: &[&str]) -> Result<serde_json::Value> {
     let text = output(
         cargo()
@@ -85,8 +85,8 @@ pub(crate) fn cargo_metadata(arguments: &[&str]) -> Result<serde_json::Value> {
     serde_json::from_str(&text).context("cargo metadata gave no JSON")
 }
 
-/// What `cargo run` tells this program of itself is withheld: build scripts that look at it would
-/// run anew each time that cargo is used directly and by this program in turn.
+/// A cargo command without the variables that `cargo run` sets for this program. Build scripts that depend
+/// on them would be rerun whenever cargo is used directly and through this program alternately.
 fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in env::vars_os() {

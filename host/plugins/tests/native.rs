@@ -29,11 +29,11 @@ use drowse_provider_proxmox::Proxmox;
 use drowse_provider_sdk::dylib::table;
 use drowse_provider_wake_on_lan::WakeOnLan;
 use drowse_tests::{
-    Card, Docker as Engine, FakeProxmox, Hello, Plane,
+    ControlPlane, Docker as Engine, FakeProxmox, Hello, SleepingMachine,
     checks::{OF_HTTP_WAKER, OF_PROCESS, OF_PROXMOX, OF_WAKE_ON_LAN},
+    control_plane::KEY,
     fake_proxmox::{Generation, TOKEN},
     needs,
-    plane::KEY,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -192,7 +192,7 @@ fn backend(test: &str, place: &Path) -> Option<Hello> {
         needs::skip(test, "DROWSE_HELLO is not set");
         return None;
     };
-    Some(Hello::of(&program, place, Duration::ZERO).unwrap())
+    Some(Hello::with_program(&program, place, Duration::ZERO).unwrap())
 }
 
 fn trial(handle: &str, settings: &Value) -> TestTarget {
@@ -220,7 +220,7 @@ async fn the_process_provider_conforms_natively() {
         commands: [("hello".to_owned(), command(hello.run()))].into(),
         ..provider("process")
     };
-    let native = Native::new::<Processes>(granted, "process", hello.kill_the_last().into());
+    let native = Native::new::<Processes>(granted, "process", hello.kill_last_start().into());
     let trial = trial("hello", &json!({ "port": hello.port() }));
     native.conforms(trial, &OF_PROCESS).await;
 }
@@ -249,7 +249,7 @@ async fn the_docker_provider_conforms_natively() {
 async fn the_http_waker_provider_conforms_natively() {
     let home = tempfile::tempdir().unwrap();
     let Some(hello) = backend("a_linked_http_waker_provider", home.path()) else { return };
-    let plane = Plane::begin(&hello).unwrap();
+    let plane = ControlPlane::begin(&hello).unwrap();
     let (host, port) = place(&plane.url());
     let (name, key) = KEY;
     let api = EndpointGrant {
@@ -270,7 +270,7 @@ async fn the_http_waker_provider_conforms_natively() {
         }),
         ..provider("http-waker")
     };
-    let native = Native::new::<Waker>(granted, "http-waker", hello.kill_the_last().into());
+    let native = Native::new::<Waker>(granted, "http-waker", hello.kill_last_start().into());
     native.conforms(trial("lobby", &json!({})), &OF_HTTP_WAKER).await;
 }
 
@@ -293,7 +293,7 @@ async fn the_proxmox_provider_conforms_natively_to_a_fake() {
         settings: json!({ "networks": ["127.0.0.0/8"], "poll": "50ms", "every": "200ms" }),
         ..provider("proxmox")
     };
-    let native = Native::new::<Proxmox>(granted, "proxmox", hello.kill_the_last().into());
+    let native = Native::new::<Proxmox>(granted, "proxmox", hello.kill_last_start().into());
     let unknown = Target { handle: "999".to_owned(), settings: "{}".to_owned() };
     let trial = TestTarget { unknown, ..trial("101", &json!({})) };
     native.conforms(trial, &OF_PROXMOX).await;
@@ -304,7 +304,7 @@ async fn the_wake_on_lan_provider_conforms_natively() {
     let home = tempfile::tempdir().unwrap();
     let Some(hello) = backend("a_linked_wake_on_lan_provider", home.path()) else { return };
     // The sleep command creates a file with the machine's name.
-    let card = Card::begin(&hello, home.path().join("nas")).unwrap();
+    let card = SleepingMachine::begin(&hello, home.path().join("nas")).unwrap();
     let (host, port) = place(&card.url());
     let sleep = CommandGrant {
         extra_arguments: true,

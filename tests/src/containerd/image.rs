@@ -1,4 +1,4 @@
-//! Images of a web server, made on the spot.
+//! Images of a web server, created by the tests.
 
 use std::{fs, io::Read as _, os::unix::fs::symlink, path::Path, process::Command};
 
@@ -16,7 +16,7 @@ echo \"$QUERY_STRING\" >>/notes
 cat /notes
 ";
 
-/// An image to be made.
+/// Description of an image.
 #[derive(Clone, Debug)]
 pub struct Image {
     name: String,
@@ -29,7 +29,7 @@ pub struct Image {
 // === impl Image ===
 
 impl Image {
-    /// One of this name, whose page says this.
+    /// An image with this name and this text on its page.
     pub fn new(name: &str, page: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -40,7 +40,7 @@ impl Image {
         }
     }
 
-    /// This machine, as images call it.
+    /// This machine's architecture in OCI notation.
     pub fn machine() -> &'static str {
         match std::env::consts::ARCH {
             "x86_64" => "amd64",
@@ -49,28 +49,28 @@ impl Image {
         }
     }
 
-    /// With so much in it that nobody can make smaller.
+    /// Adds incompressible data.
     #[must_use]
     pub fn with_megabytes(mut self, megabytes: u64) -> Self {
         self.megabytes = megabytes;
         self
     }
 
-    /// For another machine.
+    /// For another architecture.
     #[must_use]
     pub fn for_machine(mut self, architecture: &'static str) -> Self {
         self.architecture = architecture;
         self
     }
 
-    /// Runs something else.
+    /// With another command.
     #[must_use]
     pub fn running(mut self, command: &[&str]) -> Self {
         self.command = command.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
-    /// Writes it as `docker save` would.
+    /// Writes it in the format of `docker save`.
     fn write(&self, made: &Path) -> Result<()> {
         let root = made.join("root");
         fs::create_dir_all(root.join("bin"))?;
@@ -107,14 +107,14 @@ impl Image {
 // === impl Containerd ===
 
 impl Containerd {
-    /// Makes an image and imports it.
+    /// Creates an image and imports it.
     pub fn import(&self, image: &Image) -> Result<()> {
         let made = TempDir::with_prefix("drowse-image-")?;
         image.write(made.path())?;
         let archive = made.path().join("image.tar");
         let mut words = vec!["images", "import"];
         if image.architecture != Image::machine() {
-            // There is nothing to unpack for.
+            // No snapshotter can unpack it.
             words.extend(["--all-platforms", "--no-unpack"]);
         }
         let archive = archive.to_string_lossy();
@@ -122,7 +122,7 @@ impl Containerd {
         self.run(&words).map(drop)
     }
 
-    /// Makes an image, pushes it to the registry that its name says, and forgets it. Returns the
+    /// Creates an image, pushes it to the registry in its name, and removes it locally. Returns the
     /// digest of its manifest.
     pub fn publish(&self, image: &Image) -> Result<String> {
         self.import(image)?;
@@ -133,7 +133,7 @@ impl Containerd {
         Ok(digest)
     }
 
-    /// The digest that an image's name stands for; none if there is no such image.
+    /// The digest of an image; none if it does not exist.
     pub fn digest(&self, name: &str) -> Result<Option<String>> {
         let listed = self.run(&["images", "list", &format!("name=={name}")])?;
         let words = listed.lines().skip(1).flat_map(str::split_whitespace);

@@ -1,20 +1,20 @@
-//! The paths that are served, and what they tell.
+//! The served paths and their responses.
 
 use serde_json::{Value, json};
 
 use super::{
     cluster::{Cluster, Generation, Guest, Kind, NODES},
-    http::{Asked, Refused},
+    http::{Refusal, Request},
     power::check,
 };
 
-/// The hardware address of every guest's only card.
+/// MAC address of every guest's only network card.
 const MAC: &str = "BC:24:11:00:00:01";
 
-type Answer = Result<Value, Refused>;
+type Answer = Result<Value, Refusal>;
 
 impl Cluster {
-    pub(super) fn answer(&mut self, asked: &Asked) -> Answer {
+    pub(super) fn answer(&mut self, asked: &Request) -> Answer {
         self.settle();
         self.asked.push((asked.method.clone(), format!("/{}", asked.path.join("/"))));
         let path: Vec<&str> = asked.path.iter().map(String::as_str).collect();
@@ -40,7 +40,7 @@ impl Cluster {
                 self.may(vmid, privilege)?;
                 self.at(node, kind, vmid)?;
                 check(asked, if rest == ["config"] { &["current", "snapshot"] } else { &[] })?;
-                self.look(vmid, rest, asked)
+                self.query(vmid, rest, asked)
             }
             ("POST", ["nodes", node, kind @ ("lxc" | "qemu"), vmid, "status", action]) => {
                 let vmid = number(vmid)?;
@@ -52,7 +52,7 @@ impl Cluster {
         }
     }
 
-    /// Without the right to see a guest, it is left out.
+    /// Guests that the token may not see are omitted.
     fn resources(&self) -> Value {
         if !self.privileges.contains("VM.Audit") {
             return json!([]);
@@ -61,7 +61,7 @@ impl Cluster {
             let kind = guest.kind.word();
             let mut item = json!({
                 "id": format!("{kind}/{vmid}"), "type": kind, "vmid": vmid, "node": guest.node,
-                "name": format!("guest{vmid}"), "status": self.told(*vmid), "template": 0,
+                "name": format!("guest{vmid}"), "status": self.last_broadcast(*vmid), "template": 0,
                 "cpu": 0, "maxcpu": 1, "mem": guest.memory(), "maxmem": 536_870_912,
                 "uptime": guest.uptime(),
             });
@@ -81,9 +81,9 @@ impl Cluster {
 
     fn task(&self, node: &str, upid: &str) -> Answer {
         let task = self.tasks.iter().find(|task| task.upid == upid && task.node == node);
-        let task = task.ok_or_else(|| Refused::new(500, "no such task"))?;
+        let task = task.ok_or_else(|| Refusal::new(500, "no such task"))?;
         let mut status = json!({ "upid": upid, "node": node, "id": task.vmid.to_string() });
-        match &task.deed {
+        match &task.action {
             Some(_) => status["status"] = json!("running"),
             None => {
                 status["status"] = json!("stopped");
@@ -93,13 +93,13 @@ impl Cluster {
         Ok(status)
     }
 
-    /// Rights are checked before anybody looks whether there is such a guest.
-    fn may(&self, vmid: u32, privileges: &str) -> Result<(), Refused> {
+    /// Privileges are checked before existence.
+    fn may(&self, vmid: u32, privileges: &str) -> Result<(), Refusal> {
         if privileges.split('|').any(|one| self.privileges.contains(one)) {
             return Ok(());
         }
         let text = format!("Permission check failed (/vms/{vmid}, {privileges})");
-        Err(Refused::new(403, &text))
+        Err(Refusal::new(403, &text))
     }
 
     fn agent_privileges(&self) -> &'static str {
@@ -109,12 +109,12 @@ impl Cluster {
         }
     }
 
-    fn at(&self, node: &str, kind: &str, vmid: u32) -> Result<(), Refused> {
+    fn at(&self, node: &str, kind: &str, vmid: u32) -> Result<(), Refusal> {
         if !NODES.contains(&node) {
-            return Err(Refused::new(596, "Connection timed out"));
+            return Err(Refusal::new(596, "Connection timed out"));
         }
         if self.down.contains(node) {
-            return Err(Refused::new(595, "Connection refused"));
+            return Err(Refusal::new(595, "Connection refused"));
         }
         let here = |guest: &Guest| guest.node == node && guest.kind.word() == kind;
         if self.guests.get(&vmid).is_some_and(here) {
@@ -123,12 +123,12 @@ impl Cluster {
         let directory = if kind == "lxc" { "lxc" } else { "qemu-server" };
         let text =
             format!("Configuration file 'nodes/{node}/{directory}/{vmid}.conf' does not exist");
-        Err(Refused::new(500, &text))
+        Err(Refusal::new(500, &text))
     }
 
-    fn look(&mut self, vmid: u32, rest: &[&str], asked: &Asked) -> Answer {
+    fn query(&mut self, vmid: u32, rest: &[&str], asked: &Request) -> Answer {
         let generation = self.generation;
-        let guest = self.guest(vmid).map_err(|error| Refused::new(500, &error.to_string()))?;
+        let guest = self.guest(vmid).map_err(|error| Refusal::new(500, &error.to_string()))?;
         match (guest.kind, rest) {
             (_, ["status", "current"]) => Ok(guest.current(vmid)),
             (_, ["config"]) => Ok(guest.config(vmid)),
@@ -139,13 +139,13 @@ impl Cluster {
     }
 }
 
-fn number(text: &str) -> Result<u32, Refused> {
-    text.parse().map_err(|_| Refused::new(400, "Parameter verification failed."))
+fn number(text: &str) -> Result<u32, Refusal> {
+    text.parse().map_err(|_| Refusal::new(400, "Parameter verification failed."))
 }
 
-fn not_implemented(method: &str, asked: &Asked) -> Refused {
+fn not_implemented(method: &str, asked: &Request) -> Refusal {
     let path = asked.path.join("/");
-    Refused::new(501, &format!("Method '{method} /{path}' not implemented"))
+    Refusal::new(501, &format!("Method '{method} /{path}' not implemented"))
 }
 
 // === impl Guest ===
@@ -208,10 +208,10 @@ impl Guest {
 
     fn agent(&self, vmid: u32) -> Answer {
         if self.process.is_none() {
-            return Err(Refused::new(500, &format!("VM {vmid} is not running")));
+            return Err(Refusal::new(500, &format!("VM {vmid} is not running")));
         }
         if self.paused || self.started.elapsed() < self.agent {
-            return Err(Refused::new(500, "QEMU guest agent is not running"));
+            return Err(Refusal::new(500, "QEMU guest agent is not running"));
         }
         let ips = json!([{ "ip-address": self.ip(), "ip-address-type": "ipv4", "prefix": 8 }]);
         Ok(json!({ "result": [

@@ -1,4 +1,4 @@
-//! What the fake knows: its guests, its tasks, and what is done when time has come.
+//! State of the fake: guests, tasks, and delayed actions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,22 +9,22 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 
 pub(super) use super::Generation;
-use super::power::Deed;
+use super::power::Action;
 use crate::{Hello, Process, memory::Memory};
 
-/// Where guests are when they are added, and the node that is asked.
+/// The nodes. The first one serves the API and has all guests that are added.
 pub(super) const NODES: [&str; 2] = ["pve1", "pve2"];
 
-/// So long a task takes.
+/// Duration of a task.
 pub(super) const TASK: Duration = Duration::from_millis(150);
 
-/// So long after its task the manager for high availability acts.
+/// Delay between a task and the HA manager's action.
 pub(super) const MANAGER: Duration = Duration::from_millis(500);
 
-/// A node tells the others so often how its guests are.
+/// Interval at which nodes broadcast the status of their guests.
 const BROADCAST: Duration = Duration::from_secs(1);
 
-/// Which of the two kinds a guest is.
+/// Type of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Lxc,
@@ -34,17 +34,17 @@ pub(super) enum Kind {
 pub(super) struct Cluster {
     pub(super) generation: Generation,
     pub(super) guests: BTreeMap<u32, Guest>,
-    /// What the token may do to every guest.
+    /// Privileges of the token on all guests.
     pub(super) privileges: BTreeSet<&'static str>,
     pub(super) tasks: Vec<Task>,
-    /// Methods and paths so far.
+    /// Methods and paths of all requests so far.
     pub(super) asked: Vec<(String, String)>,
     /// Nodes that are switched off.
     pub(super) down: BTreeSet<String>,
-    /// What the manager will do.
-    pub(super) later: Vec<(Instant, u32, Deed)>,
-    told: BTreeMap<u32, &'static str>,
-    told_at: Option<Instant>,
+    /// Pending actions of the HA manager.
+    pub(super) later: Vec<(Instant, u32, Action)>,
+    broadcast: BTreeMap<u32, &'static str>,
+    broadcast_at: Option<Instant>,
 }
 
 pub(super) struct Guest {
@@ -56,7 +56,7 @@ pub(super) struct Guest {
     pub(super) started: Instant,
     pub(super) lock: Option<String>,
     pub(super) managed: bool,
-    /// So long after a start its agent answers.
+    /// Delay after a start until the guest agent answers.
     pub(super) agent: Duration,
 }
 
@@ -65,8 +65,8 @@ pub(super) struct Task {
     pub(super) node: String,
     pub(super) due: Instant,
     pub(super) vmid: u32,
-    /// Until it is due.
-    pub(super) deed: Option<Deed>,
+    /// Pending until the task is due.
+    pub(super) action: Option<Action>,
     pub(super) exit: String,
 }
 
@@ -80,7 +80,7 @@ impl Kind {
         }
     }
 
-    /// As it is called in messages.
+    /// Name in messages.
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Lxc => "CT",
@@ -105,8 +105,8 @@ impl Cluster {
             asked: Vec::new(),
             down: BTreeSet::new(),
             later: Vec::new(),
-            told: BTreeMap::new(),
-            told_at: None,
+            broadcast: BTreeMap::new(),
+            broadcast_at: None,
         }
     }
 
@@ -114,40 +114,41 @@ impl Cluster {
         self.guests.get_mut(&vmid).with_context(|| format!("no guest {vmid}"))
     }
 
-    /// Does what is due by now.
+    /// Executes due tasks and actions.
     pub(super) fn settle(&mut self) {
         let now = Instant::now();
-        self.guests.values_mut().for_each(Guest::notice);
+        self.guests.values_mut().for_each(Guest::reap);
         for task in self.tasks.iter_mut().filter(|task| task.due <= now) {
-            let Some(deed) = task.deed.take() else { continue };
+            let Some(action) = task.action.take() else { continue };
             if let Some(guest) = self.guests.get_mut(&task.vmid) {
-                task.exit = match guest.manages(&deed) {
-                    // The manager was told; it acts by itself.
+                task.exit = match guest.manages(&action) {
+                    // The HA manager acts later.
                     true => {
-                        self.later.push((task.due + MANAGER, task.vmid, deed));
+                        self.later.push((task.due + MANAGER, task.vmid, action));
                         "OK".to_owned()
                     }
-                    false => guest.exit(task.vmid, &deed),
+                    false => guest.exit(task.vmid, &action),
                 };
             }
         }
         let (due, later) = std::mem::take(&mut self.later).into_iter().partition(|it| it.0 <= now);
         self.later = later;
         let due: Vec<_> = due;
-        for (_, vmid, deed) in due {
+        for (_, vmid, action) in due {
             if let Some(guest) = self.guests.get_mut(&vmid) {
-                guest.exit(vmid, &deed);
+                guest.exit(vmid, &action);
             }
         }
-        if self.told_at.is_none_or(|at| now.duration_since(at) >= BROADCAST) {
-            self.told_at = Some(now);
-            self.told = self.guests.iter().map(|(vmid, guest)| (*vmid, guest.status())).collect();
+        if self.broadcast_at.is_none_or(|at| now.duration_since(at) >= BROADCAST) {
+            self.broadcast_at = Some(now);
+            self.broadcast =
+                self.guests.iter().map(|(vmid, guest)| (*vmid, guest.status())).collect();
         }
     }
 
-    /// What the nodes told last of a guest's status.
-    pub(super) fn told(&self, vmid: u32) -> &'static str {
-        self.told.get(&vmid).copied().unwrap_or("unknown")
+    /// The last broadcast status of a guest.
+    pub(super) fn last_broadcast(&self, vmid: u32) -> &'static str {
+        self.broadcast.get(&vmid).copied().unwrap_or("unknown")
     }
 }
 
@@ -172,13 +173,13 @@ impl Guest {
         if self.process.is_some() { "running" } else { "stopped" }
     }
 
-    /// Bytes that it uses.
+    /// Memory usage in bytes.
     pub(super) fn memory(&self) -> u64 {
         let used = self.process.as_ref().and_then(|it| Memory::of(it.id()).ok());
         used.map_or(0, |memory| memory.resident)
     }
 
-    /// Seconds since it was started.
+    /// Seconds since the start.
     pub(super) fn uptime(&self) -> u64 {
         if self.process.is_some() { self.started.elapsed().as_secs() } else { 0 }
     }
@@ -189,8 +190,8 @@ impl Guest {
         Ok(())
     }
 
-    /// One whose process has ended by itself, or by somebody's hand, does not run any more.
-    fn notice(&mut self) {
+    /// Marks a guest as stopped if its process has exited.
+    fn reap(&mut self) {
         let ended = self.process.as_mut().is_some_and(|it| matches!(it.ended(), Ok(Some(_))));
         if ended {
             self.process = None;

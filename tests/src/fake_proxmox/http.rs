@@ -1,4 +1,4 @@
-//! HTTP/1.1 over TLS, with status lines that carry the error's text.
+//! HTTP/1.1 over TLS, with error texts in the status line.
 
 use std::{
     collections::BTreeMap,
@@ -18,28 +18,28 @@ use super::{
     lock,
 };
 
-/// A refused login is answered so late.
+/// Delay of the response to a refused login.
 const DELAY: Duration = Duration::from_secs(3);
 
-/// The longest body that is read.
+/// Maximum size of a request body in bytes.
 const BODY: usize = 64 << 10;
 
-/// A request that was read.
+/// A parsed request.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct Request {
     pub(super) method: String,
     /// The decoded segments after `/api2/json`.
     pub(super) path: Vec<String>,
-    /// Those of the query and of the form.
+    /// Parameters of query and form.
     pub(super) parameters: BTreeMap<String, String>,
 }
 
-/// Why something is not done.
+/// An error response.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct Refusal {
     pub(super) status: u16,
     pub(super) text: String,
-    /// Parameters with what is wrong with each.
+    /// Errors by parameter.
     pub(super) errors: BTreeMap<String, String>,
 }
 
@@ -66,9 +66,9 @@ pub(super) fn serve(
             let asked = read(&line, form, &body);
             asked.and_then(|asked| lock(cluster).answer(&asked))
         } else {
-            // It is not told whether the token or its secret is wrong.
+            // Without a hint whether the token or its secret is wrong.
             thread::sleep(DELAY);
-            Err(Refused::new(401, "Authentication failed!"))
+            Err(Refusal::new(401, "Authentication failed!"))
         };
         let generation = lock(cluster).generation;
         stream.get_mut().write_all(written(answer, generation).as_bytes())?;
@@ -97,17 +97,17 @@ fn read_head(stream: &mut impl BufRead) -> io::Result<Option<Head>> {
     }
 }
 
-pub(super) fn read(line: &str, form: Option<&str>, body: &[u8]) -> Result<Asked, Refused> {
+pub(super) fn read(line: &str, form: Option<&str>, body: &[u8]) -> Result<Request, Refusal> {
     let mut words = line.split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     if !body.is_empty() && method != "POST" && method != "PUT" {
-        return Err(Refused::new(501, &format!("Unexpected content for method '{method}'")));
+        return Err(Refusal::new(501, &format!("Unexpected content for method '{method}'")));
     }
     if !body.is_empty() && form != Some("application/x-www-form-urlencoded") {
-        return Err(Refused::new(500, "upload without content type"));
+        return Err(Refusal::new(500, "upload without content type"));
     }
-    let path = path.strip_prefix("/api2/json/").ok_or_else(|| Refused::new(404, "no such file"))?;
+    let path = path.strip_prefix("/api2/json/").ok_or_else(|| Refusal::new(404, "no such file"))?;
     let mut parameters = BTreeMap::new();
     let body = String::from_utf8_lossy(body);
     for pair in query.split('&').chain(body.split('&')).filter(|pair| !pair.is_empty()) {
@@ -115,7 +115,7 @@ pub(super) fn read(line: &str, form: Option<&str>, body: &[u8]) -> Result<Asked,
         parameters.insert(decoded(name), decoded(value));
     }
     let path = path.split('/').map(decoded).collect();
-    Ok(Asked { method: method.to_owned(), path, parameters })
+    Ok(Request { method: method.to_owned(), path, parameters })
 }
 
 fn decoded(text: &str) -> String {
@@ -141,10 +141,10 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-pub(super) fn written(answer: Result<Value, Refused>, generation: Generation) -> String {
+pub(super) fn written(answer: Result<Value, Refusal>, generation: Generation) -> String {
     let (status, words, body) = match answer {
         Ok(data) => (200, "OK".to_owned(), serde_json::json!({ "data": data })),
-        Err(Refused { status, text, errors }) => {
+        Err(Refusal { status, text, errors }) => {
             let mut body = serde_json::json!({ "data": null });
             if !errors.is_empty() {
                 body["errors"] = serde_json::json!(errors);
@@ -159,9 +159,9 @@ pub(super) fn written(answer: Result<Value, Refused>, generation: Generation) ->
     format!("HTTP/1.1 {status} {words}\r\n{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
-// === impl Refused ===
+// === impl Refusal ===
 
-impl Refused {
+impl Refusal {
     pub(super) fn new(status: u16, text: &str) -> Self {
         Self { status, text: text.to_owned(), errors: BTreeMap::new() }
     }

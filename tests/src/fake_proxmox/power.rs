@@ -1,4 +1,4 @@
-//! What actions do to a guest: what is refused at once, and what only its task finds out.
+//! Actions on guests: immediate refusals, and failures of their tasks.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use super::{
     cluster::{Cluster, Generation, Guest, Kind, TASK, Task},
-    http::{Asked, Refused},
+    http::{Refusal, Request},
 };
 
-/// What a task does when it is due.
+/// The action of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
+pub(super) enum Action {
     Start,
     Stop,
     Shutdown,
@@ -21,10 +21,10 @@ pub(super) enum Deed {
     Resume,
 }
 
-// === impl Deed ===
+// === impl Action ===
 
-impl Deed {
-    fn of(kind: Kind, action: &str, asked: &Asked) -> Option<Self> {
+impl Action {
+    fn of(kind: Kind, action: &str, asked: &Request) -> Option<Self> {
         let to_disk = asked.parameters.get("todisk").is_some_and(|flag| flag == "1");
         Some(match (kind, action) {
             (_, "start") => Self::Start,
@@ -37,7 +37,7 @@ impl Deed {
         })
     }
 
-    /// The kind of its task.
+    /// Type of the task in its UPID.
     fn task(self, guest: &Guest) -> String {
         let (prefix, word) = match (self, guest.kind) {
             (Self::Start, _) if guest.managed => return "hastart".to_owned(),
@@ -54,7 +54,7 @@ impl Deed {
     }
 }
 
-/// The parameters that an action knows.
+/// Parameters of an action.
 fn known(generation: Generation, kind: Kind, action: &str) -> Vec<&'static str> {
     let mut known = match (kind, action) {
         (Kind::Lxc, "start") => vec!["debug", "skiplock"],
@@ -75,32 +75,37 @@ fn known(generation: Generation, kind: Kind, action: &str) -> Vec<&'static str> 
 
 impl Cluster {
     /// Takes an action: a task's UPID, or why there is none.
-    pub(super) fn act(&mut self, vmid: u32, action: &str, asked: &Asked) -> Result<Value, Refused> {
+    pub(super) fn act(
+        &mut self,
+        vmid: u32,
+        action: &str,
+        asked: &Request,
+    ) -> Result<Value, Refusal> {
         let generation = self.generation;
         let number = self.tasks.len() + 1;
-        let guest = self.guest(vmid).map_err(|error| Refused::new(500, &error.to_string()))?;
+        let guest = self.guest(vmid).map_err(|error| Refusal::new(500, &error.to_string()))?;
         let known = known(generation, guest.kind, action);
         check(asked, &known)?;
-        let Some(deed) = Deed::of(guest.kind, action, asked) else {
+        let Some(action) = Action::of(guest.kind, action, asked) else {
             let path = asked.path.join("/");
-            return Err(Refused::new(501, &format!("Method 'POST /{path}' not implemented")));
+            return Err(Refusal::new(501, &format!("Method 'POST /{path}' not implemented")));
         };
         let force = asked.parameters.get("forceStop").is_some_and(|flag| flag == "1");
-        if let Some(text) = guest.refusal(vmid, deed, force) {
-            return Err(Refused::new(500, &text));
+        if let Some(text) = guest.refusal(vmid, action, force) {
+            return Err(Refusal::new(500, &text));
         }
-        let (node, kind) = (guest.node.clone(), deed.task(guest));
+        let (node, kind) = (guest.node.clone(), action.task(guest));
         let upid =
             format!("UPID:{node}:{number:08X}:00A1B2C3:68F0A1B2:{kind}:{vmid}:drowse@pve!wake:");
         let due = Instant::now() + TASK;
-        let (deed, exit) = (Some(deed), String::new());
-        self.tasks.push(Task { upid: upid.clone(), node, due, vmid, deed, exit });
+        let (action, exit) = (Some(action), String::new());
+        self.tasks.push(Task { upid: upid.clone(), node, due, vmid, action, exit });
         Ok(upid.into())
     }
 }
 
-/// Refuses what the schema does not declare.
-pub(super) fn check(asked: &Asked, known: &[&str]) -> Result<(), Refused> {
+/// Refuses parameters that the schema does not declare.
+pub(super) fn check(asked: &Request, known: &[&str]) -> Result<(), Refusal> {
     let undeclared = "property is not defined in schema and the schema does not allow additional \
                       properties";
     let mut errors = BTreeMap::new();
@@ -114,22 +119,22 @@ pub(super) fn check(asked: &Asked, known: &[&str]) -> Result<(), Refused> {
     if errors.is_empty() {
         return Ok(());
     }
-    Err(Refused { errors, ..Refused::new(400, "Parameter verification failed.") })
+    Err(Refusal { errors, ..Refusal::new(400, "Parameter verification failed.") })
 }
 
 // === impl Guest ===
 
 impl Guest {
-    /// What is refused before there is a task.
-    fn refusal(&self, vmid: u32, deed: Deed, force: bool) -> Option<String> {
+    /// Refusal without a task, if any.
+    fn refusal(&self, vmid: u32, action: Action, force: bool) -> Option<String> {
         let (runs, title) = (self.process.is_some(), self.kind.title());
         let on_disk = self.lock.as_deref() == Some("suspended");
-        let refused = match (self.kind, deed) {
-            (Kind::Lxc, Deed::Start) if runs => "already running",
-            (Kind::Lxc, Deed::Stop | Deed::Shutdown) if !runs => "not running",
-            (Kind::Qemu, Deed::Hold | Deed::ToDisk) if !runs => "not running",
-            (Kind::Qemu, Deed::Resume) if !runs && !on_disk => "not running",
-            (Kind::Qemu, Deed::Shutdown) if self.paused && !force => {
+        let refused = match (self.kind, action) {
+            (Kind::Lxc, Action::Start) if runs => "already running",
+            (Kind::Lxc, Action::Stop | Action::Shutdown) if !runs => "not running",
+            (Kind::Qemu, Action::Hold | Action::ToDisk) if !runs => "not running",
+            (Kind::Qemu, Action::Resume) if !runs && !on_disk => "not running",
+            (Kind::Qemu, Action::Shutdown) if self.paused && !force => {
                 return Some("VM is paused - cannot shutdown".to_owned());
             }
             _ => return None,
@@ -137,27 +142,29 @@ impl Guest {
         Some(format!("{title} {vmid} {refused}"))
     }
 
-    /// Whether its manager does it, after the task.
-    pub(super) fn manages(&self, deed: &Deed) -> bool {
-        self.managed && matches!(deed, Deed::Start | Deed::Stop | Deed::Shutdown)
+    /// Whether the HA manager executes it after the task.
+    pub(super) fn manages(&self, action: &Action) -> bool {
+        self.managed && matches!(action, Action::Start | Action::Stop | Action::Shutdown)
     }
 
-    /// Does it, and says how the task ends.
-    pub(super) fn exit(&mut self, vmid: u32, deed: &Deed) -> String {
+    /// Executes the action and returns the exit status of the task.
+    pub(super) fn exit(&mut self, vmid: u32, action: &Action) -> String {
         let (runs, title) = (self.process.is_some(), self.kind.title());
         match self.lock.as_deref() {
-            Some("suspended") if matches!(deed, Deed::Start | Deed::Resume) => self.lock = None,
+            Some("suspended") if matches!(action, Action::Start | Action::Resume) => {
+                self.lock = None
+            }
             Some(lock) => return format!("{title} is locked ({lock})"),
             None => {}
         }
-        let done = match deed {
-            Deed::Start if runs => return format!("{title} {vmid} already running"),
-            Deed::Start => self.begin(),
-            Deed::Resume if !runs => self.begin(),
-            Deed::Resume => self.hold(false),
-            Deed::Hold => self.hold(true),
-            Deed::Stop | Deed::Shutdown => self.end(),
-            Deed::ToDisk => {
+        let done = match action {
+            Action::Start if runs => return format!("{title} {vmid} already running"),
+            Action::Start => self.begin(),
+            Action::Resume if !runs => self.begin(),
+            Action::Resume => self.hold(false),
+            Action::Hold => self.hold(true),
+            Action::Stop | Action::Shutdown => self.end(),
+            Action::ToDisk => {
                 self.lock = Some("suspended".to_owned());
                 self.end()
             }

@@ -1,4 +1,4 @@
-//! What the fake must be strict about, as the real one is: else a provider passes here and fails there.
+//! Refusals in which the fake must agree with the real Proxmox VE.
 
 use std::{
     path::Path,
@@ -9,24 +9,24 @@ use serde_json::{Value, json};
 
 use super::{
     cluster::{Cluster, Generation, Guest, Kind},
-    http::{Asked, Refused, read, written},
+    http::{Refusal, Request, read, written},
 };
 use crate::Hello;
 
 const UNDECLARED: &str = "property is not defined in schema and the schema does not allow \
                           additional properties";
 
-/// A container 100 and a machine 101 whose program does not exist: nothing is started here.
+/// A container 100 and a machine 101 whose program does not exist; nothing is started.
 fn cluster(generation: Generation) -> Cluster {
     let nowhere = Path::new("/nonexistent");
-    let hello = Hello::of(nowhere, nowhere, Duration::ZERO).unwrap();
+    let hello = Hello::with_program(nowhere, nowhere, Duration::ZERO).unwrap();
     let mut cluster = Cluster::new(generation);
     cluster.guests.insert(100, Guest::new(Kind::Lxc, hello.clone()));
     cluster.guests.insert(101, Guest::new(Kind::Qemu, hello));
     cluster
 }
 
-fn asked(line: &str, body: &str) -> Result<Asked, Refused> {
+fn asked(line: &str, body: &str) -> Result<Request, Refusal> {
     read(line, Some("application/x-www-form-urlencoded"), body.as_bytes())
 }
 
@@ -39,7 +39,7 @@ fn told(cluster: &mut Cluster, line: &str) -> Value {
     cluster.answer(&asked(line, "").unwrap()).unwrap()
 }
 
-/// Lets every task come to its end.
+/// Makes every task due.
 fn finish(cluster: &mut Cluster) {
     for task in &mut cluster.tasks {
         task.due = Instant::now();
@@ -47,14 +47,14 @@ fn finish(cluster: &mut Cluster) {
 }
 
 #[test]
-fn a_body_where_none_belongs_is_refused() {
+fn a_body_on_a_get_is_refused() {
     let (status, text) =
         refused(&mut cluster(Generation::New), "GET /api2/json/cluster/resources HTTP/1.1", "a=1");
     assert_eq!((status, text.as_str()), (501, "Unexpected content for method 'GET'"));
 }
 
 #[test]
-fn a_parameter_that_a_generation_does_not_know_is_refused_by_name() {
+fn an_undeclared_parameter_is_refused_by_name() {
     let stop = "POST /api2/json/nodes/pve1/qemu/101/status/stop HTTP/1.1";
     let asked = asked(stop, "overrule-shutdown=1").unwrap();
     let refused = cluster(Generation::Old).answer(&asked).unwrap_err();
@@ -64,7 +64,7 @@ fn a_parameter_that_a_generation_does_not_know_is_refused_by_name() {
 }
 
 #[test]
-fn rights_are_checked_before_existence_and_lists_leave_out_what_may_not_be_seen() {
+fn privileges_are_checked_before_existence_and_lists_omit_hidden_guests() {
     let mut cluster = cluster(Generation::New);
     let line = "GET /api2/json/nodes/pve1/lxc/999/status/current HTTP/1.1";
     let gone = "Configuration file 'nodes/pve1/lxc/999.conf' does not exist";
@@ -77,7 +77,7 @@ fn rights_are_checked_before_existence_and_lists_leave_out_what_may_not_be_seen(
 }
 
 #[test]
-fn containers_refuse_at_once_what_machines_refuse_in_their_task() {
+fn containers_refuse_immediately_and_machines_in_their_task() {
     let mut cluster = cluster(Generation::New);
     let stop = |kind: &str, vmid: u32| {
         format!("POST /api2/json/nodes/pve1/{kind}/{vmid}/status/stop HTTP/1.1")
@@ -92,7 +92,7 @@ fn containers_refuse_at_once_what_machines_refuse_in_their_task() {
 }
 
 #[test]
-fn a_lock_is_told_by_the_task() {
+fn a_lock_fails_the_task() {
     let mut cluster = cluster(Generation::Old);
     cluster.guest(100).unwrap().lock = Some("backup".to_owned());
     let start = "POST /api2/json/nodes/pve1/lxc/100/status/start HTTP/1.1";
@@ -103,13 +103,13 @@ fn a_lock_is_told_by_the_task() {
 }
 
 #[test]
-fn interfaces_are_null_while_a_container_does_not_run() {
+fn interfaces_of_a_stopped_container_are_null() {
     let line = "GET /api2/json/nodes/pve1/lxc/100/interfaces HTTP/1.1";
     assert_eq!(told(&mut cluster(Generation::New), line), Value::Null);
 }
 
 #[test]
-fn what_is_not_served_is_not_implemented() {
+fn other_paths_are_not_implemented() {
     for line in [
         "POST /api2/json/nodes/pve1/lxc/100/status/suspend HTTP/1.1",
         "DELETE /api2/json/nodes/pve1/lxc/100 HTTP/1.1",
@@ -120,8 +120,8 @@ fn what_is_not_served_is_not_implemented() {
 }
 
 #[test]
-fn errors_are_in_the_status_line_and_in_json_only_of_the_new_generation() {
-    let answer = || Err(Refused::new(500, "CT 100 already running"));
+fn errors_are_in_json_only_in_the_new_generation() {
+    let answer = || Err(Refusal::new(500, "CT 100 already running"));
     for (generation, in_json) in [(Generation::Old, false), (Generation::New, true)] {
         let text = written(answer(), generation);
         assert!(text.starts_with("HTTP/1.1 500 CT 100 already running\r\n"), "{text}");

@@ -1,4 +1,4 @@
-//! Chromium, driven by its own WebDriver.
+//! Chromium, controlled through WebDriver.
 
 use std::{
     env, fs,
@@ -14,10 +14,10 @@ use tempfile::TempDir;
 use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, Key, WebDriver};
 use tokio::runtime::Runtime;
 
-/// A page that was asked for is there after so long.
+/// Maximum time until a page is loaded.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How somebody looks at a page.
+/// Display settings of the browser.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
     pub(crate) width: u32,
@@ -47,7 +47,7 @@ impl Look {
 // === impl Browser ===
 
 impl Browser {
-    /// What the machine lacks to run one.
+    /// The missing programs, if any.
     pub(crate) fn lacks() -> Option<String> {
         let missing = ["chromium", "chromedriver"].into_iter();
         let missing: Vec<_> = missing.filter(|name| needs::program(name).is_none()).collect();
@@ -69,7 +69,7 @@ impl Browser {
         wanted.set_binary(&chromium.to_string_lossy())?;
         for word in [
             "--headless=new",
-            // Root has no sandbox of its own.
+            // Chromium has no sandbox for root.
             "--no-sandbox",
             "--disable-gpu",
             "--disable-dev-shm-usage",
@@ -86,19 +86,19 @@ impl Browser {
         Ok(browser)
     }
 
-    /// Looks in another way from now on.
+    /// Changes the display settings.
     pub(crate) fn look(&self, look: Look) -> Result<()> {
         let Look { width, height, phone, dark, script } = look;
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone });
-        self.tell("Emulation.setDeviceMetricsOverride", size)?;
+        self.send_cdp("Emulation.setDeviceMetricsOverride", size)?;
         let scheme = if dark { "dark" } else { "light" };
         let scheme = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
-        self.tell("Emulation.setEmulatedMedia", scheme)?;
-        self.tell("Emulation.setScriptExecutionDisabled", json!({ "value": !script }))
+        self.send_cdp("Emulation.setEmulatedMedia", scheme)?;
+        self.send_cdp("Emulation.setScriptExecutionDisabled", json!({ "value": !script }))
     }
 
-    /// Goes to an address and returns when a page is there.
+    /// Navigates to a URL and waits until the page is loaded.
     pub(crate) fn go(&self, url: &str) -> Result<()> {
         self.runtime.block_on(self.driver.goto(url)).with_context(|| format!("go to {url}"))
     }
@@ -107,39 +107,39 @@ impl Browser {
         Ok(self.runtime.block_on(self.driver.current_url())?.to_string())
     }
 
-    /// What a script's expression is in the page.
+    /// Evaluates a JavaScript expression in the page.
     pub(crate) fn value(&self, expression: &str) -> Result<Value> {
         let script = format!("return ({expression});");
         let value = self.runtime.block_on(self.driver.execute(&*script, Vec::new()));
-        Ok(value.with_context(|| format!("look at {expression}"))?.json().clone())
+        Ok(value.with_context(|| format!("evaluate {expression}"))?.json().clone())
     }
 
-    /// The text that a person reads.
+    /// The visible text.
     pub(crate) fn text(&self) -> Result<String> {
         let text = self.value("document.body.innerText")?;
         Ok(text.as_str().unwrap_or_default().to_owned())
     }
 
-    /// Waits until the page's text has this in it.
+    /// Waits until the page's text contains `words`.
     pub(crate) fn wait_for(&self, words: &str) -> Result<()> {
-        // Between two pages there is no text to look at.
+        // During a navigation there is no text.
         let seen = until(words, PATIENCE, || self.text().ok()?.contains(words).then_some(()));
-        seen.with_context(|| format!("the page says: {:?}", self.text()))
+        seen.with_context(|| format!("the page shows: {:?}", self.text()))
     }
 
     /// Waits until an expression is true in the page.
     pub(crate) fn wait_until(&self, expression: &str) -> Result<()> {
         let seen =
             until(expression, PATIENCE, || (self.value(expression).ok()? == true).then_some(()));
-        seen.with_context(|| format!("the page says: {:?}", self.text()))
+        seen.with_context(|| format!("the page shows: {:?}", self.text()))
     }
 
-    /// Presses keys, as a person without a mouse.
+    /// Presses a key.
     pub(crate) fn press(&self, key: Key) -> Result<()> {
         Ok(self.runtime.block_on(self.driver.action_chain().send_keys(key).perform())?)
     }
 
-    /// Keeps a picture of the window, for people, and says where.
+    /// Saves a screenshot for review, and prints its path.
     pub(crate) fn picture(&self, name: &str) -> Result<PathBuf> {
         let directory = env::temp_dir().join("drowse-pictures");
         fs::create_dir_all(&directory)?;
@@ -150,19 +150,19 @@ impl Browser {
         Ok(file)
     }
 
-    /// Nothing on the page is wider than the window.
+    /// Checks that the page is not wider than the window.
     pub(crate) fn fits(&self) -> Result<()> {
         let sizes = self.value("[document.documentElement.scrollWidth, window.innerWidth]")?;
         if sizes[0].as_u64() > sizes[1].as_u64() {
-            bail!("the page is {} wide and the window {}", sizes[0], sizes[1]);
+            bail!("the page is {} px wide and the window {} px", sizes[0], sizes[1]);
         }
         Ok(())
     }
 
-    fn tell(&self, command: &str, words: Value) -> Result<()> {
+    fn send_cdp(&self, command: &str, words: Value) -> Result<()> {
         self.runtime
             .block_on(self.driver.cdp().send_raw(command, words))
-            .with_context(|| format!("tell the browser {command}"))?;
+            .with_context(|| format!("send {command} to the browser"))?;
         Ok(())
     }
 }

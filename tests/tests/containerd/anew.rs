@@ -1,4 +1,4 @@
-//! Containers that are made anew, and what becomes of their data.
+//! Recreation of containers, and their data.
 
 use anyhow::Result;
 use drowse_tests::{Containerd, Registry, containerd::Image};
@@ -13,7 +13,7 @@ fn snapshots(daemon: &Containerd, container: &str) -> Result<Vec<String>> {
     Ok(keys.filter(its).map(str::to_owned).collect())
 }
 
-/// The registry has this image by that name, and the daemon has the one that it had.
+/// Pushes a newer image to the registry without changing the local one.
 fn publish_newer(daemon: &Containerd, image: &Image, name: &str) -> Result<()> {
     let had = format!("{name}-had");
     daemon.run(&["images", "tag", name, &had])?;
@@ -24,7 +24,7 @@ fn publish_newer(daemon: &Containerd, image: &Image, name: &str) -> Result<()> {
 }
 
 #[test]
-fn one_made_anew_has_the_newest_image_and_all_of_its_data() -> Result<()> {
+fn a_recreated_container_has_the_newest_image_and_all_of_its_data() -> Result<()> {
     let test = "one_made_anew_has_the_newest_image";
     let Some(daemon) = Containerd::shared(test) else { return Ok(()) };
     let Some(registry) = Registry::begin(test)? else { return Ok(()) };
@@ -36,11 +36,11 @@ fn one_made_anew_has_the_newest_image_and_all_of_its_data() -> Result<()> {
     assert_eq!(note(&router, "one")?, "one");
     let (first, address) = (daemon.task("anew")?, daemon.addresses("anew")?);
 
-    // The image is the same: the files stay where they are.
+    // The same image: the snapshot is kept.
     let said = router.drowse(&["recreate", "web", "--wait"])?;
     assert_eq!(said, (true, "web: ready\n".to_owned()));
     assert_eq!(note(&router, "two")?, "one\ntwo");
-    assert_ne!(daemon.task("anew")?, first, "another process");
+    assert_ne!(daemon.task("anew")?, first, "the process was not replaced");
     assert_eq!(daemon.addresses("anew")?, address);
     assert_eq!(snapshots(daemon, "anew")?, ["anew"]);
 
@@ -48,14 +48,14 @@ fn one_made_anew_has_the_newest_image_and_all_of_its_data() -> Result<()> {
     let said = router.drowse(&["recreate", "web", "--refresh", "--wait"])?;
     assert_eq!(said, (true, "web: ready\n".to_owned()));
     let (_, ops) = router.drowse(&["ops", "web"])?;
-    assert!(ops.contains("fetch"), "it was fetched before anything was stopped: {ops}");
+    assert!(ops.contains("fetch"), "there was no fetch: {ops}");
     assert_eq!(visit(&router, "/")?, "<p>second</p>");
     assert_eq!(note(&router, "three")?, "one\ntwo\nthree");
     assert_eq!(daemon.addresses("anew")?, address);
     let left = snapshots(daemon, "anew")?;
-    assert!(left.len() == 1 && left[0] != "anew", "carried, and nothing is left behind: {left:?}");
+    assert!(left.len() == 1 && left[0] != "anew", "the old snapshot was not replaced: {left:?}");
 
-    // What sleeps sleeps on.
+    // A sleeping workload stays asleep.
     router.drowse(&["sleep", "web", "--wait"])?;
     daemon.publish(&Image::new(&name, "third"))?;
     let (worked, said) = router.drowse(&["recreate", "web", "--refresh", "--wait"])?;
@@ -67,7 +67,7 @@ fn one_made_anew_has_the_newest_image_and_all_of_its_data() -> Result<()> {
 }
 
 #[test]
-fn a_new_one_that_does_not_live_leaves_the_old_one_serving_with_its_data() -> Result<()> {
+fn a_failed_recreation_leaves_the_old_container_serving_with_its_data() -> Result<()> {
     let test = "a_new_one_that_does_not_live";
     let Some(daemon) = Containerd::shared(test) else { return Ok(()) };
     let Some(registry) = Registry::begin(test)? else { return Ok(()) };
@@ -78,14 +78,14 @@ fn a_new_one_that_does_not_live_leaves_the_old_one_serving_with_its_data() -> Re
     assert_eq!(note(&router, "one")?, "one");
     let lives = daemon.digest(&name)?;
     publish_newer(daemon, &Image::new(&name, "dies").running(&["/bin/sh", "-c", "exit 3"]), &name)?;
-    assert_eq!(daemon.digest(&name)?, lives, "the registry alone has the newer one");
+    assert_eq!(daemon.digest(&name)?, lives, "the local image was changed");
     let (worked, said) = router.drowse(&["recreate", "web", "--refresh", "--wait"])?;
     assert!(!worked && said.contains("status 3"), "{said}");
     assert_eq!(visit(&router, "/")?, "<p>lives</p>");
     assert_eq!(note(&router, "two")?, "one\ntwo");
     assert_eq!(snapshots(daemon, "dies")?, ["dies"]);
 
-    // One whose program is not there at all is never begun.
+    // A container whose program does not exist is not started.
     assert_eq!(daemon.digest(&name)?, lives);
     publish_newer(daemon, &Image::new(&name, "lost").running(&["/bin/nowhere"]), &name)?;
     let (worked, said) = router.drowse(&["recreate", "web", "--refresh", "--wait"])?;
@@ -93,7 +93,7 @@ fn a_new_one_that_does_not_live_leaves_the_old_one_serving_with_its_data() -> Re
     assert_eq!(note(&router, "three")?, "one\ntwo\nthree");
     assert_eq!(snapshots(daemon, "dies")?, ["dies"]);
 
-    // Whoever makes one by the image's name makes one that lives, of content that nobody collected.
+    // The image name refers to the working image, whose content was not garbage collected.
     assert_eq!(daemon.digest(&name)?, lives);
     assert!(!daemon.run(&["leases", "list", "--quiet"])?.contains("before-dies"));
     router.drowse(&["sleep", "web", "--wait"])?;
@@ -106,7 +106,7 @@ fn a_new_one_that_does_not_live_leaves_the_old_one_serving_with_its_data() -> Re
 }
 
 #[test]
-fn data_is_carried_also_when_the_container_was_deleted_behind_our_back() -> Result<()> {
+fn data_is_copied_to_a_newer_image_even_if_the_container_was_deleted_externally() -> Result<()> {
     let test = "data_is_carried_also_when";
     let Some(daemon) = Containerd::shared(test) else { return Ok(()) };
     let Some(registry) = Registry::begin(test)? else { return Ok(()) };

@@ -1,10 +1,11 @@
-//! Where images come from: the containerd provider and a real registry.
+//! Pulling images: the containerd provider and a real registry.
 
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use drowse_tests::{
-    Containerd, Giver, Registry, Router, containerd::Image, giver::AUTHORIZATION, until,
+    Containerd, Registry, Router, TokenServer, containerd::Image, token_server::AUTHORIZATION,
+    until,
 };
 use serde_json::{Value, json};
 
@@ -23,13 +24,13 @@ fn entry(daemon: &Containerd, digest: &str, architecture: &str) -> Result<serde_
     }))
 }
 
-/// A visit after the router has had a wake fail: for a while it does not try again.
-fn visit_at_last(router: &Router) -> Result<String> {
+/// Repeats a request after a failed wake, until the cool-down is over.
+fn visit_after_cooldown(router: &Router) -> Result<String> {
     until("it is woken", PATIENCE, || visit(router, "/").ok())
 }
 
 #[test]
-fn an_image_that_is_not_here_is_pulled_for_this_machine_however_large_it_is() -> Result<()> {
+fn a_missing_image_is_pulled_for_this_architecture_whatever_its_size() -> Result<()> {
     let test = "an_image_that_is_not_here_is_pulled";
     let Some(daemon) = Containerd::shared(test) else { return Ok(()) };
     let Some(registry) = Registry::begin(test)? else { return Ok(()) };
@@ -37,7 +38,7 @@ fn an_image_that_is_not_here_is_pulled_for_this_machine_however_large_it_is() ->
     let others = Image::new(&format!("{name}-others"), "another machine's").for_machine("s390x");
     daemon.import(&others)?;
     let other = daemon.digest(&format!("{name}-others"))?.context("it is imported")?;
-    // More than the router lets through in one answer, and than fits into the memory of a call.
+    // Larger than the limit of a response and the memory of a call.
     let own = Image::new(&format!("{name}-own"), "pulled").with_megabytes(70);
     daemon.import(&own)?;
     let own = daemon.digest(&format!("{name}-own"))?.context("it is imported")?;
@@ -57,16 +58,16 @@ fn an_image_that_is_not_here_is_pulled_for_this_machine_however_large_it_is() ->
     assert_eq!(
         daemon.digest(&name)?.as_deref(),
         Some(digest.as_str()),
-        "as everybody else would have pulled it"
+        "the image is not the index"
     );
     let there = daemon.run(&["content", "list", "--quiet"])?;
     assert!(there.contains(&own) && !there.contains(&other), "{there}");
     let leases = daemon.run(&["leases", "list", "--quiet"])?;
     assert!(
         !leases.contains(&digest["sha256:".len()..][..16]),
-        "nothing is under way any more: {leases}"
+        "a lease of the pull is left: {leases}"
     );
-    // All that was fetched is held by the image's name: a collection of garbage changes nothing.
+    // The fetched content is referenced by the image, so garbage collection keeps it.
     router.wait_for_phase("web", "asleep", PATIENCE)?;
     daemon.run(&["containers", "delete", "pulled"])?;
     daemon.run(&["leases", "create", "--id", "collect-pulled"])?;
@@ -77,7 +78,7 @@ fn an_image_that_is_not_here_is_pulled_for_this_machine_however_large_it_is() ->
 }
 
 #[test]
-fn a_newer_image_is_taken_when_a_container_is_made_and_not_before() -> Result<()> {
+fn a_newer_image_is_used_only_when_a_container_is_created() -> Result<()> {
     let test = "a_newer_image_is_taken";
     let Some(daemon) = Containerd::shared(test) else { return Ok(()) };
     let Some(registry) = Registry::begin(test)? else { return Ok(()) };
@@ -89,12 +90,12 @@ fn a_newer_image_is_taken_when_a_container_is_made_and_not_before() -> Result<()
     assert_eq!(visit(&router, "/")?, "<p>second</p>");
     router.wait_for_phase("web", "asleep", PATIENCE)?;
     daemon.publish(&Image::new(&name, "third"))?;
-    assert_eq!(visit(&router, "/")?, "<p>second</p>", "a container keeps its image");
+    assert_eq!(visit(&router, "/")?, "<p>second</p>", "the container's image changed");
     Ok(())
 }
 
 #[test]
-fn an_image_that_is_here_does_where_the_registry_cannot_be_asked() -> Result<()> {
+fn the_local_image_is_used_if_the_registry_is_unreachable() -> Result<()> {
     let test = "an_image_that_is_here_does";
     let Some(daemon) = Containerd::shared(test) else { return Ok(()) };
     let Some(mut registry) = Registry::begin(test)? else { return Ok(()) };
@@ -110,14 +111,14 @@ fn an_image_that_is_here_does_where_the_registry_cannot_be_asked() -> Result<()>
     assert!(said.contains("cannot be reached"), "{said}");
 
     daemon.import(&Image::new(&name, "here"))?;
-    assert_eq!(visit_at_last(&router)?, "<p>here</p>");
+    assert_eq!(visit_after_cooldown(&router)?, "<p>here</p>");
     let log = router.log().tail(100);
     assert!(log.contains("using the local image"), "{log}");
     Ok(())
 }
 
 #[test]
-fn content_that_is_not_what_its_digest_says_is_refused_and_fetched_anew() -> Result<()> {
+fn content_with_a_wrong_digest_is_refused_and_fetched_again() -> Result<()> {
     let test = "content_that_is_not_what_its_digest_says";
     let Some(daemon) = Containerd::shared(test) else { return Ok(()) };
     let Some(registry) = Registry::begin(test)? else { return Ok(()) };
@@ -127,7 +128,7 @@ fn content_that_is_not_what_its_digest_says_is_refused_and_fetched_anew() -> Res
     let layer = registry.blob(manifest["layers"][0]["digest"].as_str().context("no layer")?);
     let whole = fs::read(&layer)?;
     let mut broken = whole.clone();
-    // In the last piece of several.
+    // In the last of several chunks.
     *broken.last_mut().context("it is empty")? ^= 1;
     fs::write(&layer, broken)?;
 
@@ -139,37 +140,37 @@ fn content_that_is_not_what_its_digest_says_is_refused_and_fetched_anew() -> Res
     assert!(said.contains("unexpected commit digest"), "{said}");
     assert_eq!(daemon.digest(&name)?, None);
     fs::write(&layer, whole)?;
-    assert_eq!(visit_at_last(&router)?, "<p>whole</p>");
+    assert_eq!(visit_after_cooldown(&router)?, "<p>whole</p>");
     Ok(())
 }
 
 #[test]
-fn a_registry_that_wants_a_token_is_shown_one_and_the_plugin_sees_nothing_of_it() -> Result<()> {
+fn a_registry_that_requires_a_token_gets_one_that_the_plugin_does_not_see() -> Result<()> {
     let test = "a_registry_that_wants_a_token";
     let Some(daemon) = Containerd::shared(test) else { return Ok(()) };
     let Some(mut registry) = Registry::begin(test)? else { return Ok(()) };
     let name = format!("{}/team/guarded:1", registry.name());
     daemon.publish(&Image::new(&name, "guarded").with_megabytes(20))?;
-    let giver = Giver::begin()?;
-    registry.guard(&giver)?;
+    let tokens = TokenServer::begin()?;
+    registry.require_tokens(&tokens)?;
 
     let setting = Setting::new(daemon, "unguarded", "never").with_registry(&registry, &name);
     let router = start(setting.home()?)?;
     let answer = router.get("any.example", "/")?;
     ensure!([502, 503].contains(&answer.status), "{}", answer.status);
     let said = router.workload("web")?.to_string();
-    assert!(said.contains("401") && said.contains("token"), "it says what to grant: {said}");
+    assert!(said.contains("401") && said.contains("token"), "the grant to add is missing: {said}");
     drop(router);
 
     let keys = format!(
         ", token = {{ url = {:?}, headers = {{ Authorization = {AUTHORIZATION:?} }} }}",
-        giver.url()
+        tokens.url()
     );
     let setting =
         Setting::new(daemon, "guarded", "never").with_registry_and(&registry, &name, &keys);
     let router = start(setting.home()?)?;
     assert_eq!(visit(&router, "/")?, "<p>guarded</p>");
-    assert_eq!(giver.given(), 1, "one token for all of its pieces");
+    assert_eq!(tokens.issued(), 1, "more than one token was requested");
     let log = router.log().tail(1000);
     assert!(!log.contains("Bearer ey") && !log.contains(AUTHORIZATION), "{log}");
     Ok(())

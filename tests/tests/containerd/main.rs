@@ -1,5 +1,4 @@
-//! One request makes and wakes one container: the containerd provider through the binary, on a real
-//! containerd with real CNI plugins.
+//! The containerd provider through the binary, on a real containerd with real CNI plugins.
 
 mod anew;
 mod images;
@@ -23,7 +22,7 @@ struct Setting<'a> {
     container: &'a str,
     idle: &'a str,
     image: &'a str,
-    /// More keys of the provider, and of its settings.
+    /// Additional keys of the provider, and of its settings.
     provider: String,
     settings: String,
 }
@@ -34,12 +33,12 @@ impl<'a> Setting<'a> {
         Self { daemon, container, idle, image: IMAGE, provider, settings }
     }
 
-    /// With images of this registry.
+    /// Uses an image of this registry.
     fn with_registry(self, registry: &Registry, image: &'a str) -> Self {
         self.with_registry_and(registry, image, "")
     }
 
-    /// With images of this registry, and these keys more for the way to it.
+    /// Uses an image of this registry, with additional keys of its endpoint.
     fn with_registry_and(mut self, registry: &Registry, image: &'a str, keys: &str) -> Self {
         let name = registry.name();
         self.image = image;
@@ -69,14 +68,14 @@ fn home(daemon: &Containerd, container: &str, idle: &str) -> Result<Home> {
     Setting::new(daemon, container, idle).home()
 }
 
-/// Starts the router and waits until it has loaded the plugin, so that what fails is the provider's.
+/// Starts the router and waits until it has loaded the plugin.
 fn start(home: Home) -> Result<Router> {
     let router = home.start()?;
     drowse_tests::until("the provider is loaded", PATIENCE, || router.provider("box").ok())?;
     Ok(router)
 }
 
-/// A request that is answered well.
+/// Sends a request, which must be answered with 200, and returns the body.
 fn visit(router: &Router, path: &str) -> Result<String> {
     let answer = router.get("any.example", path)?;
     ensure!(
@@ -89,7 +88,7 @@ fn visit(router: &Router, path: &str) -> Result<String> {
     Ok(answer.text().trim().to_owned())
 }
 
-/// What a visitor leaves in the container, with all that was left before.
+/// Appends a word to a file in the container and returns the file's contents.
 fn note(router: &Router, word: &str) -> Result<String> {
     let output = curl(&["--silent", "--fail", &router.url(&format!("/cgi-bin/note?{word}"))])?;
     ensure!(output.status.success(), "{}; its log:\n{}", output.status, router.log().tail(20));
@@ -97,33 +96,34 @@ fn note(router: &Router, word: &str) -> Result<String> {
 }
 
 #[test]
-fn a_visitor_has_a_container_made_and_woken_and_it_sleeps_without_leaving_anything() -> Result<()> {
+fn a_visitor_creates_and_wakes_a_container_which_sleeps_without_leaving_anything_behind()
+-> Result<()> {
     let Some(daemon) = Containerd::shared("has_a_container_made") else { return Ok(()) };
     let router = start(home(daemon, "made", "500ms")?)?;
-    assert_eq!(router.phase("web")?, "asleep", "it can be made, so it is not missing");
-    let (mut addresses, mut hardware) = (Vec::new(), Vec::new());
+    assert_eq!(router.phase("web")?, "asleep", "it can be created, so it is not missing");
+    let (mut addresses, mut macs) = (Vec::new(), Vec::new());
     for _ in 0..2 {
         assert_eq!(visit(&router, "/")?, "<p>awake</p>");
         addresses.push(daemon.addresses("made")?);
-        hardware.push(daemon.hardware("made")?);
+        macs.push(daemon.mac_address("made")?);
         router.wait_for_phase("web", "asleep", PATIENCE)?;
         assert_eq!(daemon.task("made")?, None);
         assert_eq!(daemon.addresses("made")?, [""; 0], "still given out");
     }
     assert_eq!(addresses[0].len(), 1, "{addresses:?}");
-    assert_eq!(addresses[0], addresses[1], "it asks for the address that it had");
-    assert_eq!(hardware[0], hardware[1], "so that nobody looks for it where it was");
+    assert_eq!(addresses[0], addresses[1], "the address changed");
+    assert_eq!(macs[0], macs[1], "the MAC address changed");
     Ok(())
 }
 
 #[test]
-fn data_outlives_a_container_that_is_deleted_behind_our_back() -> Result<()> {
+fn data_outlives_a_container_that_is_deleted_externally() -> Result<()> {
     let Some(daemon) = Containerd::shared("data_outlives") else { return Ok(()) };
     let router = start(home(daemon, "kept", "500ms")?)?;
     assert_eq!(note(&router, "first")?, "first");
     router.wait_for_phase("web", "asleep", PATIENCE)?;
     daemon.run(&["containers", "delete", "--keep-snapshot", "kept"])?;
-    // The daemon collects its garbage while it deletes this; what nobody refers to is gone then.
+    // Deleting a lease synchronously runs the garbage collection.
     daemon.run(&["leases", "create", "--id", "collect"])?;
     daemon.run(&["leases", "delete", "--sync", "collect"])?;
     assert_eq!(note(&router, "second")?, "first\nsecond");
@@ -131,7 +131,7 @@ fn data_outlives_a_container_that_is_deleted_behind_our_back() -> Result<()> {
 }
 
 #[test]
-fn a_network_that_fails_half_way_is_told_and_leaves_nothing() -> Result<()> {
+fn a_failing_cni_plugin_is_reported_and_leaves_nothing_behind() -> Result<()> {
     let Some(daemon) = Containerd::shared("fails_half_way") else { return Ok(()) };
     let (config, plugins) = daemon.broken_network()?;
     let home = Home::new(&Programs::from_env())?;
@@ -148,7 +148,7 @@ fn a_network_that_fails_half_way_is_told_and_leaves_nothing() -> Result<()> {
 }
 
 #[test]
-fn a_router_that_is_killed_finds_the_container_and_its_address_again() -> Result<()> {
+fn a_restarted_router_finds_the_container_and_its_address_again() -> Result<()> {
     let Some(daemon) = Containerd::shared("finds_the_container") else { return Ok(()) };
     let mut router = start(home(daemon, "found", "never")?)?;
     assert_eq!(note(&router, "before")?, "before");
@@ -158,16 +158,16 @@ fn a_router_that_is_killed_finds_the_container_and_its_address_again() -> Result
         router.ended().ok().flatten().map(drop)
     })?;
     drop(router);
-    // As if the label had been lost, too: the network alone knows the address.
+    // Without the label, only the network has the address.
     daemon.run(&["containers", "label", "found", "drowse.address="])?;
     let router = start(home(daemon, "found", "never")?)?;
     assert_eq!(note(&router, "after")?, "before\nafter");
-    assert_eq!(daemon.task("found")?, Some(before), "the same process");
+    assert_eq!(daemon.task("found")?, Some(before), "another process");
     Ok(())
 }
 
 #[test]
-fn what_is_done_by_hand_is_seen_and_answered() -> Result<()> {
+fn manual_changes_are_detected() -> Result<()> {
     let Some(daemon) = Containerd::shared("by_hand") else { return Ok(()) };
     let router = start(home(daemon, "by-hand", "never")?)?;
     visit(&router, "/")?;
@@ -181,14 +181,14 @@ fn what_is_done_by_hand_is_seen_and_answered() -> Result<()> {
 }
 
 #[test]
-fn what_computes_is_not_put_to_sleep_before_it_is_done() -> Result<()> {
+fn a_busy_containerd_container_is_not_put_to_sleep() -> Result<()> {
     let Some(daemon) = Containerd::shared("what_computes") else { return Ok(()) };
     let home = Home::new(&Programs::from_env())?;
     let setting = Setting::new(daemon, "computing", "500ms");
     let tables = setting.tables(&daemon.network(), &[Path::new(PLUGINS)]);
     let busy = "sleep = { grace = \"1s\" }\nkeep-awake-if = { cpu-above = 20 }";
     let tables = tables.replace("sleep = { grace = \"1s\" }", busy);
-    // It computes beside what serves, from its start on.
+    // A busy loop runs beside the server from the start on.
     let work = "/bin/httpd -f -p 80 -h /www & while ! test -e /done; do :; done; wait";
     let image = "settings = { image = ";
     let command = format!("settings = {{ command = [\"/bin/sh\", \"-c\", {work:?}], image = ");
@@ -217,7 +217,7 @@ fn a_pausing_workload_keeps_its_process_and_its_address() -> Result<()> {
     let router = start(home)?;
     visit(&router, "/")?;
     router.wait_for_phase("web", "asleep", PATIENCE)?;
-    let paused = daemon.task("pausing")?.context("it is held")?;
+    let paused = daemon.task("pausing")?.context("no paused task")?;
     assert_eq!(paused.1, "PAUSED");
     visit(&router, "/")?;
     assert_eq!(daemon.task("pausing")?.context("it runs")?.0, paused.0);

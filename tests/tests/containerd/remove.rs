@@ -1,4 +1,4 @@
-//! Containers that are taken away, with their data and without.
+//! Removal of containers, with and without their data.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use drowse_tests::{Containerd, Home, Programs, containerd::IMAGE};
 
 use super::{Setting, note, start};
 
-/// Has a container taken away through the plugin alone: the router itself never does that.
+/// Removes a container through the conformance suite, because the router itself does not remove containers.
 fn remove(daemon: &Containerd, container: &str, test: &str) -> Result<()> {
     let home = Home::new(&Programs::from_env())?;
     home.configure("")?;
@@ -26,19 +26,19 @@ fn remove(daemon: &Containerd, container: &str, test: &str) -> Result<()> {
 }
 
 #[test]
-fn a_container_that_is_taken_away_leaves_its_data_or_nothing() -> Result<()> {
+fn a_removed_container_leaves_its_data_only_if_requested() -> Result<()> {
     let Some(daemon) = Containerd::shared("taken_away_leaves") else { return Ok(()) };
-    // Made by somebody else, who did not mean its data to outlive it.
+    // Created with `ctr`, so its snapshot has no label that keeps it.
     daemon.run(&["containers", "create", IMAGE, "removed"])?;
     let router = start(Setting::new(daemon, "removed", "never").home()?)?;
     assert_eq!(note(&router, "one")?, "one");
     router.stop()?;
-    assert!(daemon.task("removed")?.is_some(), "it runs while it is taken away");
+    assert!(daemon.task("removed")?.is_some(), "it must be running");
     remove(daemon, "removed", "keep-data = true\n")?;
     assert_eq!(daemon.task("removed")?, None);
     assert_eq!(daemon.addresses("removed")?, [""; 0]);
     assert!(!daemon.run(&["containers", "list", "--quiet"])?.contains("removed"));
-    // Nobody has collected it.
+    // The garbage collection keeps the data.
     daemon.run(&["leases", "create", "--id", "collect-removed"])?;
     daemon.run(&["leases", "delete", "--sync", "collect-removed"])?;
     let router = start(Setting::new(daemon, "removed", "never").home()?)?;

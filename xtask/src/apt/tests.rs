@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_policy_that_an_earlier_run_left_behind_goes_with_this_one() {
+fn a_policy_left_behind_by_an_earlier_run_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let policy = dir.path().join("policy-rc.d");
     std::mem::forget(NoServices::declare(&policy).unwrap());
@@ -13,7 +13,7 @@ fn a_policy_that_an_earlier_run_left_behind_goes_with_this_one() {
 }
 
 #[test]
-fn a_policy_of_somebody_else_is_left_alone() {
+fn a_foreign_policy_is_not_changed() {
     let dir = tempfile::tempdir().unwrap();
     let policy = dir.path().join("policy-rc.d");
     fs::write(&policy, "#!/bin/sh\nexit 101\n").unwrap();

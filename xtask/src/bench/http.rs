@@ -1,4 +1,4 @@
-//! The router beside nginx as a proxy, on the same backend, by turns.
+//! Compares the router with nginx as a proxy of the same backend, alternately.
 
 use std::{
     fs,
@@ -32,7 +32,7 @@ struct Proxy {
     process: u32,
 }
 
-/// What the rounds of one proxy gave.
+/// Results of all rounds of a proxy.
 #[derive(Default)]
 struct Rounds {
     per_second: Samples,
@@ -40,11 +40,11 @@ struct Rounds {
     cpu: Samples,
 }
 
-/// What one round of `wrk` gave.
+/// Result of one round of `wrk`.
 struct Round {
     requests: f64,
     per_second: f64,
-    /// Milliseconds.
+    /// In milliseconds.
     p99: f64,
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     fs::write(home.path().join("large"), "x".repeat(4096))?;
     home.configure(&tables(&config, backend))?;
     let router = home.start()?;
-    // The first visitor wakes the backend.
+    // The first request wakes the backend.
     let answer = router.get("bench.example", "/small")?;
     ensure!(answer.status == 200, "the backend does not wake:\n{}", router.log().tail(10));
 
@@ -100,7 +100,7 @@ fn compare(proxies: &[Proxy; 2], options: &Options) -> Result<()> {
             wrk(proxy, path, 1)?;
         }
         for round in 0..options.rounds {
-            // Who goes first has the cooler machine.
+            // Alternate the order, because the first proxy has the cooler machine.
             let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
             for index in order {
                 all[index].measure(&proxies[index], path, options.seconds)?;
@@ -174,7 +174,7 @@ fn proxy_config(dir: &Path, port: u16, backend: u16) -> String {
 
 fn config(dir: &Path, name: &str, workers: u32, http: &str) -> String {
     let dir = dir.display();
-    // Workers of another user could not write below the directory.
+    // Workers of another user could not write to the directory.
     let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
     let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {dir}/{name}-{kind};\n"))
@@ -203,7 +203,7 @@ impl Rounds {
 // === impl Round ===
 
 impl Round {
-    /// Refuses a round in which anything went wrong.
+    /// Parses the output of `wrk`. An error if any request failed.
     fn parse(text: &str) -> Result<Self> {
         let line = |word: &str| text.lines().find(|line| line.contains(word));
         for wrong in ["Socket errors", "Non-2xx"] {

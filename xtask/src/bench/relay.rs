@@ -1,5 +1,5 @@
-//! A socket between the router and the engine that notes when the start call came and tells when it
-//! was answered.
+//! A relay between the router and the engine that records when start calls arrive and when they are
+//! answered.
 
 use std::{
     io::{self, Read, Write},
@@ -22,7 +22,7 @@ pub(super) struct Relay {
     calls: Receiver<SystemTime>,
 }
 
-/// What both directions of a connection know.
+/// Shared state of both directions of a connection.
 struct Connection {
     starting: AtomicBool,
     calls: SyncSender<SystemTime>,
@@ -38,7 +38,7 @@ impl Relay {
         let (sender, calls) = mpsc::sync_channel(64);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                // What the router asked for in vain it reports itself.
+                // The router reports failed requests itself.
                 let _ = UnixStream::connect(&engine)
                     .and_then(|engine| connect(client, engine, &sender));
             }
@@ -46,8 +46,7 @@ impl Relay {
         Ok(Self { calls })
     }
 
-    /// Waits for the next start call to be answered and says when it had reached the engine's
-    /// socket.
+    /// Waits until the next start call is answered, and returns when it arrived at the engine's socket.
     pub(super) fn next(&mut self, limit: Duration) -> Result<SystemTime> {
         self.calls.recv_timeout(limit).context("wait for a start call at the engine")
     }
@@ -64,8 +63,8 @@ fn connect(
     let there = (client.try_clone()?, engine.try_clone()?, Arc::clone(&connection));
     thread::spawn(move || {
         let (client, engine, connection) = there;
-        copy(client, engine, |piece| {
-            let head = String::from_utf8_lossy(&piece[..piece.len().min(256)]);
+        copy(client, engine, |chunk| {
+            let head = String::from_utf8_lossy(&chunk[..chunk.len().min(256)]);
             let line = head.lines().next().unwrap_or_default();
             if line.starts_with("POST ") && line.contains("/start ") {
                 let _ = asked.try_send(SystemTime::now());
@@ -85,10 +84,10 @@ fn connect(
     Ok(())
 }
 
-fn copy(mut from: UnixStream, mut to: UnixStream, mut look: impl FnMut(&[u8])) {
+fn copy(mut from: UnixStream, mut to: UnixStream, mut inspect: impl FnMut(&[u8])) {
     let mut buffer = [0; 16 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
-        look(&buffer[..length]);
+        inspect(&buffer[..length]);
         if to.write_all(&buffer[..length]).is_err() {
             break;
         }

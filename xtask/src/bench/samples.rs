@@ -27,7 +27,7 @@ impl Samples {
         self.0.len()
     }
 
-    /// The value that this share of all values does not pass; with few values the next greater.
+    /// The nearest-rank quantile for `share`.
     fn quantile(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);

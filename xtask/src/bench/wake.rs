@@ -1,8 +1,7 @@
-//! What the router adds to a wake.
+//! Wake overhead of the router.
 //!
-//! The overhead is the time from a visitor's request to its first byte, less the engine's own
-//! start call and less the time until the backend first answers a client that asks in a tight
-//! loop.
+//! The overhead is the time from a visitor's request to its first byte, minus the engine's own start
+//! call, minus the time until the backend first answers a client that polls in a tight loop.
 
 use std::{
     net::SocketAddr,
@@ -19,15 +18,15 @@ use crate::{apt, build, test, workspace::Workspace};
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Wakes of the process provider.
+    /// Number of wakes of the process provider.
     #[arg(long, default_value_t = 200)]
     process: usize,
-    /// Wakes of the docker provider.
+    /// Number of wakes of the docker provider.
     #[arg(long, default_value_t = 60)]
     docker: usize,
 }
 
-/// Milliseconds of each wake.
+/// Times of all wakes in milliseconds.
 #[derive(Default)]
 struct Wakes {
     engine: Samples,
@@ -35,8 +34,8 @@ struct Wakes {
     overhead: Samples,
 }
 
-/// Between two looks of the tight loop.
-const LOOK: Duration = Duration::from_micros(100);
+/// Interval of the tight polling loop.
+const POLL: Duration = Duration::from_micros(100);
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -58,8 +57,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The program notes when it was started, a tight loop asks it meanwhile. What lies between the
-/// router's start of the program and the program's first line counts as overhead.
+/// The program records its start time while a tight loop polls it. The time from the router's start of
+/// the program to the program's first line counts as overhead.
 fn process(programs: &Programs, wakes: usize) -> Result<Wakes> {
     let home = Home::new(programs)?;
     let hello = Hello::new(programs, home.path(), Duration::ZERO)?;
@@ -73,7 +72,7 @@ fn process(programs: &Programs, wakes: usize) -> Result<Wakes> {
             anyhow::Ok((watcher.join().expect("the watcher does not panic")?, visitor))
         })?;
         sleep(&router)?;
-        // The first wake fills caches.
+        // Discard the first wake, which fills caches.
         if wake > 0 {
             measured.add(answers.duration_since(hello.started()?)?, visitor);
         }
@@ -82,8 +81,8 @@ fn process(programs: &Programs, wakes: usize) -> Result<Wakes> {
     Ok(measured)
 }
 
-/// A relay notes when the start call reaches the engine; a tight loop asks the container from the
-/// moment the call is answered.
+/// A relay records when the start call reaches the engine; a tight loop polls the container after the
+/// call is answered.
 fn docker(programs: &Programs, wakes: usize) -> Result<Wakes> {
     let engine = Docker::start()?;
     engine.create_web("bench", 0.0)?;
@@ -116,7 +115,7 @@ fn docker(programs: &Programs, wakes: usize) -> Result<Wakes> {
         })?;
         ensure!(self::address(&engine)? == address, "the container changed its address");
         sleep(&router)?;
-        // The first wake fills caches.
+        // Discard the first wake, which fills caches.
         if wake > 0 {
             measured.add(own, visitor);
         }
@@ -133,13 +132,13 @@ fn address(engine: &Docker) -> Result<SocketAddr> {
     Ok(SocketAddr::new(address.parse()?, 80))
 }
 
-/// When a server first answers.
+/// Polls a server until it answers, and returns that time.
 fn first_answer(address: SocketAddr) -> Result<SystemTime> {
     let begin = Instant::now();
     while !client::answers(address) {
         ensure!(begin.elapsed() < PATIENCE, "{address} did not answer within {PATIENCE:?}");
-        // Leaves the cores to those who are waited for.
-        thread::sleep(LOOK);
+        // Leave the cores to the router and the backend.
+        thread::sleep(POLL);
     }
     Ok(SystemTime::now())
 }

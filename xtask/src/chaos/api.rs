@@ -1,4 +1,4 @@
-//! The engine's API over its socket: quicker than the client program, so that faults follow each
+//! The engine's API over its socket. It is faster than the client program, so that faults follow each
 //! other within milliseconds.
 
 use std::{
@@ -11,12 +11,12 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// An engine by its socket.
+/// An engine, identified by its socket.
 pub(super) struct Api {
     socket: PathBuf,
 }
 
-/// Until an answer comes. An engine that is stopped for a moment answers late.
+/// Timeout of a response. A suspended engine answers late.
 const ANSWER: Duration = Duration::from_secs(60);
 
 // === impl Api ===
@@ -26,7 +26,7 @@ impl Api {
         Self { socket }
     }
 
-    /// Sends a request that changes something. An error unless the status is one of `expected`.
+    /// Sends a modifying request. An error unless the status is one of `expected`.
     pub(super) fn change(&self, request: &str, body: &Value, expected: &[u16]) -> Result<()> {
         let (status, text) = self.call(request, body)?;
         if !expected.contains(&status) {
@@ -35,7 +35,7 @@ impl Api {
         Ok(())
     }
 
-    /// Asks for JSON.
+    /// Sends a `GET` and parses the JSON response.
     pub(super) fn get(&self, path: &str) -> Result<Value> {
         let request = format!("GET {path}");
         let (status, text) = self.call(&request, &Value::Null)?;
@@ -51,7 +51,7 @@ impl Api {
         let exchange = || -> Result<String> {
             let mut stream = UnixStream::connect(&self.socket)?;
             stream.set_read_timeout(Some(ANSWER))?;
-            // HTTP/1.0, so that the answer ends with the connection and has no chunks.
+            // HTTP/1.0, so that the response ends with the connection and is not chunked.
             let head = format!("{request} HTTP/1.0\r\nhost: engine\r\n{kind}content-length: ");
             stream.write_all(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes())?;
             let mut answer = String::new();

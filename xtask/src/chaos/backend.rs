@@ -1,5 +1,5 @@
-//! The program inside the containers of the chaos: it says its own name in every answer, and notes
-//! requests that were meant for another workload.
+//! The program in the containers of the chaos run: it answers with its own name and records requests for
+//! other workloads.
 
 use std::{
     convert::Infallible,
@@ -26,30 +26,30 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use crate::soak::{backend::receive, told::now};
+use crate::soak::{backend::receive, headers::now};
 
-/// The workload that a request is meant for.
+/// The intended workload of a request.
 pub(super) const EXPECT: HeaderName = HeaderName::from_static("x-expect");
-/// The number of a request, unique in a run.
+/// Id of a request, unique in a run.
 pub(super) const REQUEST: HeaderName = HeaderName::from_static("x-request");
-/// The workload that answers.
+/// The workload that answered.
 pub(super) const BACKEND: HeaderName = HeaderName::from_static("x-backend");
 
-/// Files in the directory of notes. Each line has the time, the request's number, the workload that
-/// the request is meant for, the one that got it, and the method.
+/// Record file of misdelivered requests. Each line has the time, the request id, the intended workload,
+/// the actual workload, and the method.
 pub(super) const MISDELIVERED: &str = "misdelivered";
-/// The same of every `POST`.
+/// Record file of all `POST` requests, in the same format.
 pub(super) const POSTS: &str = "posts";
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-/// Who it is.
+/// Options of the backend.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// The workload's name.
     #[arg(long)]
     name: String,
-    /// The directory of notes.
+    /// Directory of the record files.
     #[arg(long)]
     notes: PathBuf,
 }
@@ -60,14 +60,14 @@ struct Backend {
     posts: File,
 }
 
-/// Serves port 80 until it is asked to end.
+/// Serves port 80 until SIGTERM.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(options))
 }
 
 async fn serve(options: &Options) -> Result<()> {
-    // The first program of a container gets no signal that it does not handle.
+    // Process 1 of a container does not get signals without a handler.
     let mut asked = signal(SignalKind::terminate())?;
     let file = |name| {
         let path = options.notes.join(name);
@@ -81,7 +81,7 @@ async fn serve(options: &Options) -> Result<()> {
     });
     let listener = match TcpListener::bind("[::]:80").await {
         Ok(listener) => listener,
-        // Without IPv6.
+        // IPv6 may be unavailable.
         Err(_) => TcpListener::bind("0.0.0.0:80").await.context("listen on port 80")?,
     };
     loop {
@@ -102,16 +102,16 @@ impl Backend {
             let backend = self.clone();
             async move { Ok::<_, Infallible>(backend.answer(request).await) }
         });
-        // The client sees a connection that breaks.
+        // The client detects broken connections.
         let _ = stream.set_nodelay(true);
         let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
-        let noted = self.note(request.method(), request.headers());
+        let recorded = self.record(request.method(), request.headers());
         let mut response = match (request.method(), request.uri().path()) {
-            _ if noted.is_err() => {
-                text(StatusCode::INTERNAL_SERVER_ERROR, "the notes cannot be written\n")
+            _ if recorded.is_err() => {
+                text(StatusCode::INTERNAL_SERVER_ERROR, "the request cannot be recorded\n")
             }
             (&Method::POST, _) => match receive(request).await {
                 Ok(length) => text(StatusCode::OK, format!("{} {length}\n", self.name)),
@@ -126,7 +126,7 @@ impl Backend {
         response
     }
 
-    /// `/stream?LINES`: lines with the name, 50 ms apart.
+    /// `/stream?LINES`: sends lines with the name, one every 50 ms.
     fn stream(&self, lines: &str) -> Answer {
         let (name, lines) = (self.name.clone(), lines.parse().unwrap_or(20_u32));
         let lines = stream::unfold(0, move |number| {
@@ -142,12 +142,12 @@ impl Backend {
         Response::new(StreamBody::new(lines).boxed_unsync())
     }
 
-    /// Notes what the run looks for afterwards. One write for each line, so that the lines of
-    /// several containers do not mix.
-    fn note(&self, method: &Method, headers: &HeaderMap) -> std::io::Result<()> {
+    /// Records a request for the evaluation of the run. One write per line, so that lines of several
+    /// containers are not interleaved.
+    fn record(&self, method: &Method, headers: &HeaderMap) -> std::io::Result<()> {
         let header = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let (Some(request), Some(expected)) = (header(REQUEST), header(EXPECT)) else {
-            // A probe of the router.
+            // Probes of the router have no id.
             return Ok(());
         };
         let line = format!("{} {request} {expected} {} {method}\n", now(), self.name);

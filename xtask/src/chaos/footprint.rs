@@ -1,4 +1,4 @@
-//! What the router holds of this machine, compared before and after.
+//! Resource usage of the router, compared before and after a run.
 
 use std::{
     fmt, fs, thread,
@@ -6,11 +6,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use drowse_tests::memory::Memory;
+use drowse_tests::{memory::Memory, process};
 
 use super::stage::Stage;
 
-/// Memory, descriptors and processes of the router, and what is on the engine.
+/// Memory, descriptors and child processes of the router, and the containers and networks of the engine.
 #[derive(Clone, Debug)]
 pub(super) struct Footprint {
     resident: u64,
@@ -19,17 +19,17 @@ pub(super) struct Footprint {
     inventory: Vec<String>,
 }
 
-/// Connections are closed a while after their last request.
+/// Maximum time until idle connections are closed.
 const SETTLE: Duration = Duration::from_secs(100);
-/// Memory may grow by a quarter and this much: allocators keep what they once had.
+/// Permitted growth of memory in bytes, in addition to a quarter: allocators keep freed memory.
 const SLACK: u64 = 24 << 20;
-/// Descriptors that may be more than before.
+/// Permitted growth of the number of descriptors.
 const DESCRIPTORS: usize = 8;
 
 // === impl Footprint ===
 
 impl Footprint {
-    /// Of a stage where everything sleeps.
+    /// Measures a stage whose workloads all sleep.
     pub(super) fn of(stage: &Stage) -> Result<Self> {
         let router = stage.with_router(|router| Ok(router.id()))?;
         let count = |dir: &str| -> Result<usize> {
@@ -39,19 +39,21 @@ impl Footprint {
         Ok(Self {
             resident: Memory::of(router)?.resident,
             descriptors: count("fd")?,
-            children: children(router)?,
+            children: process::children(router)?.len(),
             inventory: stage.inventory()?,
         })
     }
 
-    /// Waits until everything is back where it was. An error that says what is not.
+    /// Waits until resource usage is back to this level. The error names the difference.
     pub(super) fn wait_until_back(&self, stage: &Stage) -> Result<Self> {
         let begin = Instant::now();
         loop {
             let now = Self::of(stage)?;
             match self.more_in(&now) {
                 None => return Ok(now),
-                Some(more) if begin.elapsed() > SETTLE => anyhow::bail!("not back: {more}"),
+                Some(more) if begin.elapsed() > SETTLE => {
+                    anyhow::bail!("resource usage has grown: {more}")
+                }
                 Some(_) => thread::sleep(Duration::from_millis(500)),
             }
         }
@@ -60,13 +62,13 @@ impl Footprint {
     fn more_in(&self, now: &Self) -> Option<String> {
         let resident = self.resident + self.resident / 4 + SLACK;
         if now.resident > resident {
-            return Some(format!("{now}, where it had {self}"));
+            return Some(format!("{now}, before: {self}"));
         }
         if now.descriptors > self.descriptors + DESCRIPTORS || now.children != self.children {
-            return Some(format!("{now}, where it had {self}"));
+            return Some(format!("{now}, before: {self}"));
         }
         (now.inventory != self.inventory)
-            .then(|| format!("{:?}, where there were {:?}", now.inventory, self.inventory))
+            .then(|| format!("{:?}, before: {:?}", now.inventory, self.inventory))
     }
 }
 
@@ -81,18 +83,4 @@ impl fmt::Display for Footprint {
             self.inventory.len()
         )
     }
-}
-
-/// The processes that a process has started and that have not ended.
-fn children(parent: u32) -> Result<usize> {
-    let parent = parent.to_string();
-    let is_child = |stat: &str| {
-        // The name in parentheses may hold anything.
-        let fields = stat.rsplit_once(')')?.1;
-        let mut fields = fields.split_whitespace().skip(1);
-        Some(fields.next()? == parent)
-    };
-    let processes = fs::read_dir("/proc").context("read /proc")?.filter_map(Result::ok);
-    let stats = processes.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
-    Ok(stats.filter(|stat| is_child(stat).unwrap_or(false)).count())
 }

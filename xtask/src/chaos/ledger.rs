@@ -1,4 +1,4 @@
-//! The outcome of every request.
+//! Records the outcome of every request.
 
 use std::{
     collections::HashSet,
@@ -8,35 +8,35 @@ use std::{
     },
 };
 
-use crate::{bench::samples::Samples, soak::told::Nanos};
+use crate::{bench::samples::Samples, soak::headers::Nanos};
 
 /// How a request was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Get,
     Post,
-    /// An answer that goes on for seconds. Its record begins with the last sign of life.
+    /// A response of several seconds. Its record begins with the last received data.
     Stream,
 }
 
 /// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Complete and by the right workload.
+    /// Complete response from the intended workload.
     Answered,
-    /// By another workload: which.
+    /// Response from another workload, with its name.
     Wrong(String),
-    /// The router refused it: status and text.
+    /// Error response of the router: status and text.
     Refused(String),
-    /// No answer, or half of one: why.
+    /// No response or an incomplete one, with the reason.
     Lost(String),
 }
 
-/// A request that has to be judged.
+/// A request to be judged.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) id: u64,
-    /// The workload that it was meant for, by its number.
+    /// Index of the intended workload.
     pub(super) workload: usize,
     pub(super) kind: Kind,
     pub(super) sent: Nanos,
@@ -51,13 +51,13 @@ pub(super) struct Ledger {
     repeated: AtomicU64,
     latencies: Mutex<Samples>,
     records: Mutex<Vec<Record>>,
-    /// When the last request that was answered had been sent, for each workload.
+    /// Send time of the last answered request, for each workload.
     served: Vec<AtomicU64>,
 }
 
-/// An answer that takes longer is kept to be judged, in nanoseconds.
+/// Responses that take longer, in nanoseconds, are kept to be judged.
 const LONG: Nanos = 300_000_000;
-/// Records that are kept. A run with more of them has failed anyhow.
+/// Maximum number of records. A run with more has failed in any case.
 const KEPT: usize = 200_000;
 
 // === impl Ledger ===
@@ -74,7 +74,7 @@ impl Ledger {
         }
     }
 
-    /// A request has ended.
+    /// Adds a finished request.
     pub(super) fn add(&self, record: Record) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let took = record.done.saturating_sub(record.sent);
@@ -92,7 +92,7 @@ impl Ledger {
         }
     }
 
-    /// What is known of a request beside its outcome.
+    /// Stores a record without counting it.
     pub(super) fn keep(&self, record: Record) {
         let mut records = lock(&self.records);
         if records.len() < KEPT {
@@ -100,7 +100,7 @@ impl Ledger {
         }
     }
 
-    /// A connection was refused while the router was down, and the client tries again.
+    /// Counts a connection that was refused while the router was down and is retried.
     pub(super) fn repeat(&self) {
         self.repeated.fetch_add(1, Ordering::Relaxed);
     }
@@ -117,26 +117,25 @@ impl Ledger {
         self.repeated.load(Ordering::Relaxed)
     }
 
-    /// Whether a request that was sent to this workload after this moment has been answered.
+    /// Whether a request sent to this workload after `moment` has been answered.
     pub(super) fn served_since(&self, workload: usize, moment: Nanos) -> bool {
         self.served.get(workload).is_some_and(|sent| sent.load(Ordering::Relaxed) > moment)
     }
 
-    /// The records so far, in the order in which the requests were sent.
+    /// The records so far, ordered by send time.
     pub(super) fn records(&self) -> Vec<Record> {
         let mut records = lock(&self.records).clone();
         records.sort_by_key(|record| record.sent);
         records
     }
 
-    /// 99th percentile and greatest of the times until requests had ended, in milliseconds.
+    /// 99th percentile and maximum of the request durations in milliseconds.
     pub(super) fn latency(&self) -> (f64, f64) {
         let latencies = lock(&self.latencies);
         (latencies.p99(), latencies.max())
     }
 
-    /// Adds the requests that backends say were meant for another workload, unless their clients
-    /// have seen that.
+    /// Adds misdelivered requests recorded by backends, unless their clients have already reported them.
     pub(super) fn add_misdelivered(&self, notes: &str, names: &[String]) {
         let mut records = lock(&self.records);
         let seen = records.iter().filter(|record| matches!(record.outcome, Outcome::Wrong(_)));
@@ -159,7 +158,7 @@ impl Ledger {
     }
 }
 
-/// A line that a backend wrote.
+/// A line of a backend's record file.
 struct Note<'a> {
     at: Nanos,
     request: u64,
@@ -183,14 +182,14 @@ impl<'a> Note<'a> {
     }
 }
 
-/// The requests that these notes name more than once.
+/// Ids that occur more than once in a record file.
 pub(super) fn delivered_twice(notes: &str) -> Vec<u64> {
     let mut seen = HashSet::new();
     let requests = notes.lines().filter_map(|line| Some(Note::parse(line)?.request));
     requests.filter(|request| !seen.insert(*request)).collect()
 }
 
-/// The number of the next request.
+/// Id of the next request.
 pub(super) fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
@@ -205,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_misdelivered_request_counts_once() {
+    fn a_misdelivered_request_is_counted_once() {
         let ledger = Ledger::new(2);
         let wrong = Outcome::Wrong("w1".to_owned());
         ledger.add(Record {
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_post_that_came_twice_is_found() {
+    fn a_post_delivered_twice_is_found() {
         assert_eq!(delivered_twice("1 7 w0 w0 POST\n2 8 w0 w0 POST\n"), [0_u64; 0]);
         assert_eq!(delivered_twice("1 7 w0 w0 POST\n2 7 w0 w0 POST\n"), [7_u64]);
     }

@@ -1,4 +1,4 @@
-//! Constant load: requests begin at their times whether others have been answered or not.
+//! Constant (open-loop) load: requests are sent on schedule, independently of earlier responses.
 
 use std::{
     io,
@@ -33,24 +33,24 @@ use super::{
 };
 use crate::soak::{
     content::Content,
+    headers::{SEED, now},
     site::Upload,
-    told::{SEED, now},
     visitors::{chunked, empty, length},
 };
 
-/// A request without an answer after this time is lost.
+/// Timeout after which a request is lost.
 const ANSWER: Duration = Duration::from_secs(60);
-/// What requests under way are given after the end of the load.
+/// Time for requests in flight after the end of the load.
 const LAST: Duration = Duration::from_secs(6);
-/// Idle connections that are kept for each workload.
+/// Maximum idle connections per workload.
 const IDLE: usize = 64;
-/// Between two tries to connect to a router that is down.
+/// Interval of connection attempts while the router is down.
 const RETRY: Duration = Duration::from_millis(20);
-/// Lines of a stream: from 2 to 8 seconds.
+/// Number of lines of a stream: 2 to 8 seconds.
 const LINES: std::ops::Range<u32> = 40..160;
-/// Between two looks at the clock that find out whether this machine stands still.
+/// Interval of the timer that detects stalls of this machine.
 const BEAT: Duration = Duration::from_millis(20);
-/// A beat that is later than this is a stall.
+/// Timer delay that counts as a stall.
 const STALL: Duration = Duration::from_millis(80);
 
 /// The load on the workloads of a run.
@@ -59,17 +59,17 @@ pub(super) struct Load {
     pub(super) timeline: Arc<Timeline>,
     router: SocketAddr,
     names: Vec<String>,
-    /// Which container answers for each workload: its own, unless two have swapped their names.
+    /// Container that answers for each workload: its own, unless two have swapped their names.
     answerers: Mutex<Vec<String>>,
-    /// Each workload has times without requests, so that it sleeps now and then.
+    /// Whether each workload has periods without requests, in which it sleeps.
     breaks: bool,
     closing: watch::Sender<bool>,
-    /// The router has been killed and is not back.
+    /// Whether the router is intentionally down.
     down: AtomicBool,
     idle: Vec<Mutex<Vec<SendRequest<Upload>>>>,
 }
 
-/// Load under way.
+/// A running load generator.
 pub(super) struct Running {
     pub(super) load: Arc<Load>,
     runtime: Runtime,
@@ -87,7 +87,7 @@ struct Call {
 // === impl Running ===
 
 impl Running {
-    /// Begins `rate` requests a second, spread over these workloads, and a stream to each.
+    /// Starts `rate` requests per second, distributed over these workloads, and one stream to each.
     pub(super) fn begin(
         router: SocketAddr,
         names: &[String],
@@ -117,14 +117,14 @@ impl Running {
         Ok(Self { load, runtime, tasks })
     }
 
-    /// Lets requests under way end and begins no others.
+    /// Stops sending requests and waits for those in flight.
     pub(super) fn end(mut self) -> Arc<Load> {
         self.load.closing.send_replace(true);
         self.runtime.block_on(async { while self.tasks.join_next().await.is_some() {} });
         self.load
     }
 
-    /// One request beside the load, to a workload that has none.
+    /// Sends one request to a workload that is not under load.
     pub(super) fn ask(&self, name: &str) {
         let load = self.load.clone();
         let call = Call { id: next_id(), workload: load.names.len(), kind: Kind::Get, sent: now() };
@@ -136,17 +136,17 @@ impl Running {
 // === impl Load ===
 
 impl Load {
-    /// Says whether the router is meant to be down: connections that are refused are tried again.
+    /// Sets whether the router is intentionally down; refused connections are then retried.
     pub(super) fn down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
     }
 
-    /// Two containers have swapped their names.
+    /// Records that two containers have swapped their names.
     pub(super) fn swap(&self, one: usize, other: usize) {
         self.answerers.lock().unwrap_or_else(PoisonError::into_inner).swap(one, other);
     }
 
-    /// The name that the right answer to a request has.
+    /// The container name that is expected in the response.
     fn answerer(&self, call: &Call, name: &str) -> String {
         let answerers = self.answerers.lock().unwrap_or_else(PoisonError::into_inner);
         answerers.get(call.workload).map_or(name, String::as_str).to_owned()
@@ -156,14 +156,14 @@ impl Load {
         !*self.closing.borrow()
     }
 
-    /// Waits until requests under way have had enough time since the last one was sent.
+    /// Waits until the time for requests in flight is over.
     async fn closed(&self) {
-        // The sender is here.
+        // `self` owns the sender, so this cannot fail.
         let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
         sleep(LAST).await;
     }
 
-    /// Waits for an outcome, but not for ever.
+    /// Waits for an outcome, with a timeout.
     async fn limited(&self, outcome: impl Future<Output = Outcome>) -> Outcome {
         tokio::select! {
             outcome = outcome => outcome,
@@ -172,7 +172,7 @@ impl Load {
         }
     }
 
-    /// Whether this workload has requests now.
+    /// Whether this workload gets requests at present.
     fn visited(&self, workload: usize, begin: Instant) -> bool {
         let turn = begin.elapsed().as_secs() / 8 + workload as u64;
         !self.breaks || !turn.is_multiple_of(4)
@@ -227,14 +227,14 @@ impl Load {
                     }
                     return outcome;
                 }
-                // The router had closed an idle connection: nothing was sent on it.
+                // The router has closed an idle connection; nothing was sent.
                 Err(error) if error.is_canceled() && !fresh => {}
                 Err(error) => return Outcome::Lost(describe(&error)),
             }
         }
     }
 
-    /// The request, and the text that answers it.
+    /// The request and its expected response text.
     fn make(&self, call: &Call, name: &str, right: &str) -> (Request<Upload>, String) {
         if call.kind != Kind::Post {
             return (self.get(call, name, right, "/hello"), format!("{right}\n"));
@@ -266,7 +266,7 @@ impl Load {
         request
     }
 
-    /// Reads an answer to its end.
+    /// Reads a response to its end and judges it.
     async fn judge(
         &self,
         response: Response<Incoming>,
@@ -292,7 +292,7 @@ impl Load {
         }
     }
 
-    /// Streams to one workload, one after the other.
+    /// Opens streams to a workload, one after the other.
     async fn streams(self: Arc<Self>, workload: usize) {
         let begin = Instant::now();
         while self.open() {
@@ -300,7 +300,7 @@ impl Load {
                 sleep(Duration::from_millis(200)).await;
                 continue;
             }
-            // Until its answer has begun it is a request like others.
+            // Until the response begins it is an ordinary request.
             let mut call = Call { id: next_id(), workload, kind: Kind::Get, sent: now() };
             let mut heard = call.sent;
             let outcome = tokio::select! {
@@ -315,7 +315,7 @@ impl Load {
         }
     }
 
-    /// One stream. `heard` is the last sign of life.
+    /// Reads one stream. `heard` is the time of the last received data.
     async fn stream(&self, call: &mut Call, heard: &mut u64) -> Outcome {
         let name = &self.names[call.workload];
         let lines = fastrand::u32(LINES);
@@ -358,7 +358,7 @@ impl Load {
         }
     }
 
-    /// A stream goes on. After a long silence, whether that is explained is asked later.
+    /// Records that a stream has received data. A long silence before it is kept to be judged.
     fn hear(&self, call: &Call, heard: &mut u64) {
         let silence = Record { sent: *heard, ..call.ended(Outcome::Answered) };
         if silence.done.saturating_sub(silence.sent) > BEYOND {
@@ -367,7 +367,7 @@ impl Load {
         *heard = now();
     }
 
-    /// Notes when this machine lets a thread wait that is due.
+    /// Detects when this machine delays a runnable thread.
     async fn beats(self: Arc<Self>) {
         while self.open() {
             let before = now();
@@ -380,7 +380,7 @@ impl Load {
         }
     }
 
-    /// A new connection to the router. While that is down, tries again.
+    /// Connects to the router; retries while it is intentionally down.
     async fn connect(&self) -> Result<SendRequest<Upload>> {
         loop {
             let down = self.down.load(Ordering::SeqCst);
@@ -388,7 +388,7 @@ impl Load {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
                     let (requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
-                    // Ends with the connection; its requests hear of an error, too.
+                    // Ends with the connection. Its requests get the error as well.
                     tokio::spawn(async move {
                         let _ = connection.await;
                     });
@@ -403,7 +403,7 @@ impl Load {
         }
     }
 
-    /// A connection of an earlier request.
+    /// An idle connection of an earlier request.
     fn take(&self, workload: usize) -> Option<SendRequest<Upload>> {
         let mut idle = self.idle[workload].lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(requests) = idle.pop() {
@@ -425,7 +425,7 @@ impl Load {
 // === impl Call ===
 
 impl Call {
-    /// It ends now.
+    /// The record of this request, which ends now.
     fn ended(&self, outcome: Outcome) -> Record {
         let Self { id, workload, kind, sent } = *self;
         Record { id, workload, kind, sent, done: now(), outcome }
@@ -447,7 +447,7 @@ fn describe(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The first words of a text, on one line.
+/// The first 160 characters of a text, on one line.
 fn brief(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ").chars().take(160).collect()

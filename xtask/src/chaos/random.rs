@@ -1,4 +1,4 @@
-//! Random faults: which ones, and in which order, follows from a seed.
+//! Random faults. Their sequence is determined by a seed.
 
 use std::time::{Duration, Instant};
 
@@ -11,40 +11,40 @@ use super::{
     timeline::{Effect, Scope},
 };
 
-/// One choice.
+/// A chosen fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     Container { kind: rounds::Kind, victim: usize, inside: Inside },
     Wide(Wide),
 }
 
-/// What happens between the steps of a container's fault.
+/// Action between the steps of a container fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Inside {
     Nothing(Duration),
     RouterKilled,
 }
 
-/// A fault of what all workloads depend on.
+/// A fault of the engine or the router, which affects all workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wide {
-    /// SIGSTOP, and SIGCONT three seconds later.
+    /// SIGSTOP to the engine, and SIGCONT three seconds later.
     EngineFrozen,
-    /// SIGTERM, which stops all containers, and started again.
+    /// SIGTERM to the engine, which stops all containers, and a restart.
     EngineTerminated,
-    /// SIGKILL, and started again.
+    /// SIGKILL to the engine, and a restart.
     EngineKilled,
-    /// SIGKILL, and started again at once or a moment later.
+    /// SIGKILL to the router, and a restart.
     RouterKilled,
 }
 
-/// How long the engine is stopped.
+/// Time between SIGSTOP and SIGCONT to the engine.
 const FROZEN: Duration = Duration::from_secs(3);
 
-/// From the start of an engine that had ended until the containers that it cannot start are recreated.
+/// Delay after the restart of the engine until containers that it cannot start are recreated.
 const REPAIR: Duration = Duration::from_secs(2);
 
-/// Faults without end.
+/// An endless sequence of faults.
 pub(super) struct Plan {
     random: Rng,
     workloads: usize,
@@ -57,7 +57,7 @@ impl Plan {
         Self { random: Rng::with_seed(seed), workloads }
     }
 
-    /// The next fault and the pause after it. The sequence depends on nothing but the seed.
+    /// The next fault and the pause after it. The sequence depends only on the seed.
     pub(super) fn next(&mut self) -> (Choice, Duration) {
         let random = &mut self.random;
         let choice = match random.u8(..24) {
@@ -82,10 +82,10 @@ impl Plan {
     }
 }
 
-/// Does random faults for so long, and waits until everything is served again.
+/// Injects random faults for `time`, then waits until all workloads are served again.
 pub(super) fn run(round: &Round<'_>, seed: u64, time: Duration) -> Result<u64> {
     let mut plan = Plan::new(seed, round.stage.names.len());
-    let (begin, mut done, mut told) = (Instant::now(), 0, Instant::now());
+    let (begin, mut done, mut last_progress) = (Instant::now(), 0, Instant::now());
     while begin.elapsed() < time {
         let (choice, pause) = plan.next();
         match choice {
@@ -95,7 +95,7 @@ pub(super) fn run(round: &Round<'_>, seed: u64, time: Duration) -> Result<u64> {
                     Inside::RouterKilled => wide(round, Wide::RouterKilled),
                 })?;
                 if kind == rounds::Kind::Pause {
-                    // By hand, should the router not have done it.
+                    // In case the router has not resumed it.
                     round.stage.unpause(&round.stage.names[victim])?;
                 }
             }
@@ -103,8 +103,8 @@ pub(super) fn run(round: &Round<'_>, seed: u64, time: Duration) -> Result<u64> {
         }
         done += 1;
         round.stage.ensure_router_runs()?;
-        if told.elapsed() > Duration::from_secs(30) {
-            told = Instant::now();
+        if last_progress.elapsed() > Duration::from_secs(30) {
+            last_progress = Instant::now();
             let seconds = begin.elapsed().as_secs();
             println!(
                 "  {seconds} s, {done} faults, {} requests",
@@ -113,7 +113,7 @@ pub(super) fn run(round: &Round<'_>, seed: u64, time: Duration) -> Result<u64> {
         }
         round.sleep(pause)?;
     }
-    // Each workload has its time without requests.
+    // Longer than the periods without requests.
     round.sleep(Duration::from_secs(9))?;
     Ok(done)
 }
@@ -128,7 +128,7 @@ fn wide(round: &Round<'_>, fault: Wide) -> Result<()> {
             let slept = round.sleep(FROZEN);
             drop(frozen);
             open.step("SIGCONT to the engine");
-            open.whole_in(stage.own_time());
+            open.recovered_in(stage.own_time());
             slept
         }
         Wide::EngineTerminated | Wide::EngineKilled => {
@@ -143,12 +143,12 @@ fn wide(round: &Round<'_>, fault: Wide) -> Result<()> {
             stage.docker.start_again()?;
             open.step("engine started again");
             // An engine that ends during a start can leave a task that it does not know afterwards.
-            // The visitors have it start the containers that it can.
+            // Requests start the containers that the engine can start.
             round.sleep(REPAIR)?;
             for name in stage.replace_broken()? {
                 open.step(format!("the engine cannot start {name} any more: recreated"));
             }
-            open.whole_in(stage.own_time());
+            open.recovered_in(stage.own_time());
             Ok(())
         }
         Wide::RouterKilled => {
@@ -157,7 +157,7 @@ fn wide(round: &Round<'_>, fault: Wide) -> Result<()> {
             stage.kill_router(|| round.sleep(Duration::from_millis(200)))?;
             load.down(false);
             open.step("SIGKILL to the router, which is back");
-            open.whole();
+            open.recovered();
             Ok(())
         }
     }
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_gives_the_same_faults_again() {
+    fn a_seed_determines_the_faults() {
         let choices = |seed| {
             let mut plan = Plan::new(seed, 6);
             (0..200).map(|_| plan.next()).collect::<Vec<_>>()

@@ -1,4 +1,4 @@
-//! The table of a run, and the requests that no fault explains.
+//! Result table of a run, and the requests that no fault explains.
 
 use std::fmt::Write as _;
 
@@ -9,8 +9,8 @@ use super::{
     timeline::{Fault, Scope, Timeline},
 };
 use crate::soak::{
+    headers::{Nanos, now},
     tally::time_of_day,
-    told::{Nanos, now},
 };
 
 /// The result of one scenario.
@@ -25,31 +25,31 @@ pub(super) struct Summary {
     lost: Share,
     slow: usize,
     repeated: u64,
-    /// Longest time beyond the faults, and of all, in seconds.
+    /// Longest time beyond the faults, and longest duration, in seconds.
     beyond: f64,
     worst: f64,
     /// In milliseconds.
     p99: f64,
-    /// Requests that no fault explains, in the order they were sent.
+    /// Requests that no fault explains, ordered by send time.
     violations: Vec<Record>,
-    /// Other faults of the run.
+    /// Other failures of the run.
     others: Vec<String>,
 }
 
-/// A number of requests, and of them those that no fault explains.
+/// A number of requests, and how many of them no fault explains.
 #[derive(Clone, Copy, Default)]
 struct Share {
     all: usize,
     unexplained: usize,
 }
 
-/// Requests that are shown with everything around them.
+/// Number of violations that are shown in detail.
 const SHOWN: usize = 5;
-/// Lines of the router's log that are shown for each.
+/// Log lines shown per violation.
 const LINES: usize = 14;
-/// Characters of each.
+/// Characters shown per log line.
 const WIDTH: usize = 300;
-/// What is shown lies at most this long before.
+/// Time before a violation of which steps and log lines are shown.
 const AROUND: Nanos = 1_500_000_000;
 
 pub(super) const HEADER: &str = "scenario                faults requests   answered wrong twice  \
@@ -58,7 +58,7 @@ pub(super) const HEADER: &str = "scenario                faults requests   answe
 // === impl Summary ===
 
 impl Summary {
-    /// Judges what has been recorded.
+    /// Judges the recorded requests.
     pub(super) fn new(title: &str, load: &Load, twice: &[u64]) -> Self {
         let ledger = &load.ledger;
         let (p99, worst) = ledger.latency();
@@ -94,13 +94,14 @@ impl Summary {
             }
         }
         if let [first, ..] = twice {
-            let what = format!("{} POSTs came twice, the first is number {first}", twice.len());
+            let what =
+                format!("{} POSTs were delivered twice, the first is request {first}", twice.len());
             summary.others.push(what);
         }
         summary
     }
 
-    /// Something that should not be, beside requests.
+    /// Adds a failure that is not about a request.
     pub(super) fn fault(&mut self, what: String) {
         self.others.push(what);
     }
@@ -109,12 +110,12 @@ impl Summary {
         self.violations.is_empty() && self.others.is_empty()
     }
 
-    /// A request was answered by the wrong workload, or served twice.
+    /// Whether a request was answered by the wrong workload, or delivered twice.
     pub(super) fn is_wrong(&self) -> bool {
         self.wrong > 0 || self.twice > 0
     }
 
-    /// One line of the table.
+    /// The line of the result table.
     pub(super) fn line(&self) -> String {
         format!(
             "{:<24}{:>6}{:>9}{:>11}{:>6}{:>6}{:>9} {:>9}{:>8} {:>9}{:>6}{:>7.2}s{:>7.2}s{:>5.0}ms  {}",
@@ -143,14 +144,14 @@ impl Summary {
         format!("{}\n{steps}", self.title)
     }
 
-    /// The violations, the first of them with what was done and logged around them.
+    /// The violations, the first of them with the concurrent faults and log lines.
     pub(super) fn violations(&self, load: &Load, names: &[String], log: &[String]) -> String {
         let mut text = String::new();
         for other in &self.others {
             let _ = writeln!(text, "\n{}: {other}", self.title);
         }
         let mut kinds: Vec<&Record> = Vec::new();
-        // The first of each kind first: hundreds of others look like the first.
+        // Show the first of each kind, because the others are usually similar.
         for record in &self.violations {
             let same = |other: &&Record| {
                 std::mem::discriminant(&other.outcome) == std::mem::discriminant(&record.outcome)
@@ -222,13 +223,13 @@ impl Summary {
     }
 }
 
-/// The numbers that have no column.
+/// Counts without a column.
 pub(super) fn footnote(summaries: &[Summary]) -> String {
     let repeated: u64 = summaries.iter().map(|summary| summary.repeated).sum();
     if repeated == 0 {
         return String::new();
     }
-    format!("{repeated} connections were refused while the router was down, and tried again\n")
+    format!("{repeated} connections were refused while the router was down, and retried\n")
 }
 
 fn steps(fault: &Fault) -> String {
@@ -245,8 +246,8 @@ fn time_of(line: &str) -> Option<&str> {
     Some(word.split_once('T')?.1)
 }
 
-/// Tells the timeline of the starts that the router's log has, which it times.
-pub(super) fn note_starts(timeline: &Timeline, names: &[String], log: &[String]) {
+/// Adds the container starts in the router's log, with their durations, to the timeline.
+pub(super) fn add_starts(timeline: &Timeline, names: &[String], log: &[String]) {
     for line in log.iter().filter(|line| line.contains("operation=start")) {
         let value = |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key));
         let start = || {
@@ -261,7 +262,7 @@ pub(super) fn note_starts(timeline: &Timeline, names: &[String], log: &[String])
     }
 }
 
-/// The moment of today, or of yesterday if it is yet to come.
+/// The latest past moment with this time of day.
 fn moment(time: &str) -> Option<Nanos> {
     const DAY: Nanos = 86_400_000_000_000;
     let mut words = time.trim_end_matches('Z').split(':');
@@ -273,7 +274,7 @@ fn moment(time: &str) -> Option<Nanos> {
     Some(if moment > now { moment - DAY } else { moment })
 }
 
-/// The time, for lines that tell of progress.
+/// The current time for progress lines.
 pub(super) fn clock() -> String {
     time_of_day(now()).chars().take(8).collect()
 }
@@ -292,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_of_a_line_is_read_as_it_is_written() {
+    fn a_time_of_day_is_parsed_as_it_is_formatted() {
         let at = now() / 1_000 * 1_000;
         let read = moment(&time_of_day(at)).unwrap();
         assert!(read.abs_diff(at) < 2_000, "{read} is not {at}");
@@ -307,7 +308,7 @@ mod tests {
             "2026-12-01T{time}  INFO operation done workload=w1 provider=docker operation=start \
              correlation=1 milliseconds=400.5 status=\"running\""
         );
-        note_starts(&timeline, &["w0".to_owned(), "w1".to_owned()], &[line]);
+        add_starts(&timeline, &["w0".to_owned(), "w1".to_owned()], &[line]);
         let record = |workload| Record {
             id: 1,
             workload,

@@ -1,4 +1,4 @@
-//! One kind of fault, done to one workload after the other.
+//! Rounds of one kind of fault, applied to one workload after the other.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use super::{
     stage::{SPARE, Stage},
     timeline::{Effect, Open, Scope},
 };
-use crate::{interrupt::Interrupt, soak::told::now};
+use crate::{interrupt::Interrupt, soak::headers::now};
 
-/// A fault that a container can have.
+/// A container fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Kind {
     /// `rm -f A`, then `start B`, which gets A's address; then A is created again.
@@ -35,22 +35,22 @@ pub(super) enum Kind {
     Rename,
 }
 
-/// What a fault is done with.
+/// Context of a fault.
 pub(super) struct Round<'a> {
     pub(super) stage: &'a Stage,
     pub(super) running: &'a Running,
     pub(super) interrupt: &'a Interrupt,
 }
 
-/// The name of a container while it swaps names with another.
+/// Temporary name of a container during a swap of names.
 const SWAP: &str = "swap";
-/// Between the steps of a fault that has several.
+/// Time between the steps of a fault.
 const BETWEEN: Duration = Duration::from_millis(500);
-/// A stream that does not hear of the end of its connection is silent for longer.
+/// Time of a disconnect. Longer than the permitted silence of a stream.
 const APART: Duration = Duration::from_secs(3);
-/// From the end of a fault until the next one.
+/// Time between faults.
 const PAUSE: Duration = Duration::from_millis(600);
-/// Until the workload is served again. Whether that is too late is asked later.
+/// Timeout until the workload is served again. Shorter delays are judged later.
 const SERVED: Duration = Duration::from_secs(30);
 
 // === impl Kind ===
@@ -74,21 +74,21 @@ impl Kind {
 // === impl Round ===
 
 impl Round<'_> {
-    /// Does a fault to a workload that is being served, and waits until it is served again.
+    /// Applies a fault to a workload under load, and waits until it is served again.
     pub(super) fn run(&self, kind: Kind, victim: usize) -> Result<()> {
         let apart = match kind {
             Kind::Disconnect => APART,
-            // As by `docker compose up`.
+            // As `docker compose up` does.
             Kind::Recreate => Duration::ZERO,
             _ => BETWEEN,
         };
         self.fault(kind, victim, &|| self.sleep(apart))?;
-        let whole = now();
-        self.wait_until_served(victim, whole)?;
+        let recovered = now();
+        self.wait_until_served(victim, recovered)?;
         self.sleep(PAUSE)
     }
 
-    /// Does a fault. `between` is what happens between its steps.
+    /// Applies a fault. `between` runs between its steps.
     pub(super) fn fault(
         &self,
         kind: Kind,
@@ -106,7 +106,7 @@ impl Round<'_> {
                 self.hand_over(&fault, &format!("rm -f {name}"), address.as_deref(), between)?;
                 stage.create(name, None)?;
                 fault.step(format!("create {name}"));
-                fault.whole();
+                fault.recovered();
                 stage.remove(SPARE)
             }
             Kind::DisconnectHandOver => {
@@ -119,7 +119,7 @@ impl Round<'_> {
                 self.hand_over(&fault, &done, Some(&address), between)?;
                 stage.connect(name)?;
                 fault.step(format!("network connect {name}"));
-                fault.whole();
+                fault.recovered();
                 stage.remove(SPARE)
             }
             Kind::Recreate => {
@@ -129,7 +129,7 @@ impl Round<'_> {
                 between()?;
                 stage.create(name, None)?;
                 fault.step(format!("create {name}"));
-                fault.whole();
+                fault.recovered();
                 Ok(())
             }
             Kind::Disconnect => {
@@ -140,7 +140,7 @@ impl Round<'_> {
                 between()?;
                 stage.connect(name)?;
                 fault.step(format!("network connect {name}"));
-                fault.whole();
+                fault.recovered();
                 Ok(())
             }
             Kind::Restart => {
@@ -162,11 +162,11 @@ impl Round<'_> {
     fn simple(&self, fault: Open<'_>, what: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
         work()?;
         fault.step(what);
-        fault.whole();
+        fault.recovered();
         Ok(())
     }
 
-    /// Two containers swap their names, and so their visitors.
+    /// Swaps the names of two containers, and thereby their visitors.
     fn swap(&self, one: usize, other: usize) -> Result<()> {
         if one == other {
             return Ok(());
@@ -180,12 +180,12 @@ impl Round<'_> {
             first.step(format!("rename {from} {to}"));
         }
         self.running.load.swap(one, other);
-        first.whole();
-        second.whole();
+        first.recovered();
+        second.recovered();
         Ok(())
     }
 
-    /// Starts the spare container on an address that another one has just left.
+    /// Starts the spare container with an address that another container has just released.
     fn hand_over(
         &self,
         fault: &Open<'_>,
@@ -193,7 +193,7 @@ impl Round<'_> {
         address: Option<&str>,
         between: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
-        // Noted later, so that the two follow each other at once.
+        // Recorded after the start, so that the two follow each other immediately.
         let left = now();
         self.stage.start(SPARE)?;
         fault.step_at(left, done);
@@ -205,7 +205,7 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Waits for an answer to a request that was sent after this moment.
+    /// Waits for a response to a request that was sent after `moment`.
     pub(super) fn wait_until_served(&self, workload: usize, moment: u64) -> Result<()> {
         let begin = Instant::now();
         while !self.running.load.ledger.served_since(workload, moment) {
@@ -218,6 +218,6 @@ impl Round<'_> {
     }
 
     pub(super) fn sleep(&self, time: Duration) -> Result<()> {
-        self.interrupt.sleep(time).then_some(()).context("asked to end")
+        self.interrupt.sleep(time).then_some(()).context("interrupted")
     }
 }

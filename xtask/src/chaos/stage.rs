@@ -1,4 +1,4 @@
-//! The engine, its containers, and the router in front of them.
+//! The engine, its containers, and the router.
 
 use std::{
     cell::RefCell,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use drowse_tests::{Docker, Home, Programs, Router, log::Log, until, wire::Wire};
+use drowse_tests::{Docker, EngineRelay, Home, Programs, Router, log::Log, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -21,40 +21,40 @@ use super::{
 };
 use crate::workspace::Workspace;
 
-/// The network of the containers. It is not the engine's default one, so that a container can ask
-/// for an address.
+/// Network of the containers. Not the engine's default network, in which containers cannot request
+/// addresses.
 const NETWORK: &str = "chaos";
-/// The container that is given the addresses of others. Nobody visits it but for a check.
+/// The container that gets the addresses of others. It gets requests only for checks.
 pub(super) const SPARE: &str = "spare";
-/// Without requests for this long a workload goes to sleep.
+/// Idle time of the workloads.
 const IDLE: Duration = Duration::from_secs(3);
-/// Until something happens that has to.
+/// Timeout of expected conditions.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Everything that the load meets.
+/// The environment of a run.
 pub(super) struct Stage {
     pub(super) docker: Docker,
     pub(super) api: Api,
     /// The workloads under load.
     pub(super) names: Vec<String>,
     router: RefCell<Option<Router>>,
-    /// Logs of the router, one for each of its starts.
+    /// Logs of the router, one per start.
     logs: RefCell<Vec<Log>>,
     address: SocketAddr,
     notes: PathBuf,
     program: PathBuf,
-    /// How long the engine alone takes until all containers run.
+    /// Time of the engine to start all containers at once.
     own_time: Duration,
-    /// The engine's events arrive this much later than they happen.
+    /// Delay of the engine's events.
     pub(super) late: Duration,
-    /// What makes them late.
-    _wire: Option<Wire>,
+    /// Relay that delays them.
+    _relay: Option<EngineRelay>,
 }
 
 // === impl Stage ===
 
 impl Stage {
-    /// Starts an engine with containers, and a router that knows them. All containers are asleep.
+    /// Starts an engine with containers and a router. All workloads are asleep.
     pub(super) fn new(
         workspace: &Workspace,
         programs: &Programs,
@@ -76,7 +76,7 @@ impl Stage {
             program: env::current_exe().context("find this program")?,
             own_time: Duration::ZERO,
             late,
-            _wire: None,
+            _relay: None,
             docker,
         };
         let subnet = format!("10.206.{}.0/24", 1 + process::id() % 250);
@@ -90,16 +90,16 @@ impl Stage {
             stage.docker.socket()
         } else {
             let socket = home.path().join("engine.sock");
-            let wire = Wire::begin(&socket, stage.docker.socket())?;
-            wire.delay_events(late);
-            stage._wire = Some(wire);
+            let relay = EngineRelay::begin(&socket, stage.docker.socket())?;
+            relay.delay_events(late);
+            stage._relay = Some(relay);
             socket
         };
         home.configure(&stage.tables(&socket))?;
-        // A key of the file's beginning.
+        // A key of the root table.
         let text = fs::read_to_string(home.config())?;
         fs::write(home.config(), format!("log = {:?}\n{text}", options.log))?;
-        stage.keep(home.apart().start()?);
+        stage.keep(home.own_process_group().start()?);
         stage.wait_until_asleep()?;
         Ok(stage)
     }
@@ -121,7 +121,7 @@ impl Stage {
         tables
     }
 
-    /// How long the engine takes to start all containers at once, without a router.
+    /// Time of the engine to start all containers at once, without a router.
     fn measure_starts(&self) -> Result<Duration> {
         let begin = Instant::now();
         std::thread::scope(|scope| {
@@ -145,7 +145,7 @@ impl Stage {
 
     // --- containers
 
-    /// Creates a container, with this address if it is to have a certain one.
+    /// Creates a container, optionally with a fixed address.
     pub(super) fn create(&self, name: &str, address: Option<&str>) -> Result<()> {
         let endpoint = address.map_or_else(
             || json!({}),
@@ -171,8 +171,8 @@ impl Stage {
         start(&self.api, name)
     }
 
-    /// Recreates the containers that the engine cannot start, and returns their names. One that was
-    /// killed may find later that a container of its last run already exists.
+    /// Recreates the containers that the engine cannot start, and returns their names. A killed engine
+    /// may find that a container's task of its last run still exists.
     pub(super) fn replace_broken(&self) -> Result<Vec<String>> {
         let mut replaced = Vec::new();
         for name in &self.names {
@@ -186,33 +186,33 @@ impl Stage {
     }
 
     pub(super) fn stop(&self, name: &str) -> Result<()> {
-        self.order(&format!("POST /containers/{name}/stop?t=2"), &[204, 304])
+        self.post(&format!("POST /containers/{name}/stop?t=2"), &[204, 304])
     }
 
     pub(super) fn restart(&self, name: &str) -> Result<()> {
-        self.order(&format!("POST /containers/{name}/restart?t=2"), &[204])
+        self.post(&format!("POST /containers/{name}/restart?t=2"), &[204])
     }
 
-    /// 409: it does not run.
+    /// Status 409: it is not running.
     pub(super) fn kill(&self, name: &str) -> Result<()> {
-        self.order(&format!("POST /containers/{name}/kill"), &[204, 409])
+        self.post(&format!("POST /containers/{name}/kill"), &[204, 409])
     }
 
     pub(super) fn pause(&self, name: &str) -> Result<()> {
-        self.order(&format!("POST /containers/{name}/pause"), &[204, 409])
+        self.post(&format!("POST /containers/{name}/pause"), &[204, 409])
     }
 
-    /// 500: it is not paused any more.
+    /// Status 500: it is not paused.
     pub(super) fn unpause(&self, name: &str) -> Result<()> {
-        self.order(&format!("POST /containers/{name}/unpause"), &[204, 409, 500])
+        self.post(&format!("POST /containers/{name}/unpause"), &[204, 409, 500])
     }
 
     pub(super) fn rename(&self, name: &str, new: &str) -> Result<()> {
-        self.order(&format!("POST /containers/{name}/rename?name={new}"), &[204])
+        self.post(&format!("POST /containers/{name}/rename?name={new}"), &[204])
     }
 
     pub(super) fn remove(&self, name: &str) -> Result<()> {
-        self.order(&format!("DELETE /containers/{name}?force=1"), &[204, 404])
+        self.post(&format!("DELETE /containers/{name}?force=1"), &[204, 404])
     }
 
     pub(super) fn disconnect(&self, name: &str) -> Result<()> {
@@ -225,7 +225,7 @@ impl Stage {
         self.api.change(&format!("POST /networks/{NETWORK}/connect"), &body, &[200])
     }
 
-    /// The address of a container that runs.
+    /// Address of a running container.
     pub(super) fn address_of(&self, name: &str) -> Result<Option<String>> {
         let container = self.api.get(&format!("/containers/{name}/json"))?;
         let address = &container["NetworkSettings"]["Networks"][NETWORK]["IPAddress"];
@@ -236,11 +236,11 @@ impl Stage {
         Ok(self.api.get(&format!("/containers/{name}/json"))?["State"]["Running"] == true)
     }
 
-    fn order(&self, request: &str, expected: &[u16]) -> Result<()> {
+    fn post(&self, request: &str, expected: &[u16]) -> Result<()> {
         self.api.change(request, &Value::Null, expected)
     }
 
-    /// The names of all containers and networks, in order.
+    /// Names of all containers and networks, sorted.
     pub(super) fn inventory(&self) -> Result<Vec<String>> {
         let containers = self.api.get("/containers/json?all=1")?;
         let containers = containers.as_array().into_iter().flatten();
@@ -263,7 +263,7 @@ impl Stage {
         work(self.router.borrow_mut().as_mut().context("the router is down")?)
     }
 
-    /// Ends the router by SIGKILL and starts it again, and waits until it answers.
+    /// Kills the router, calls `down_for`, and starts the router again.
     pub(super) fn kill_router(&self, down_for: impl FnOnce() -> Result<()>) -> Result<()> {
         let mut router = self.router.borrow_mut().take().context("the router is down")?;
         router.signal(Signal::KILL)?;
@@ -278,16 +278,16 @@ impl Stage {
         *self.router.borrow_mut() = Some(router);
     }
 
-    /// An error when the router has ended by itself.
+    /// An error if the router has exited by itself.
     pub(super) fn ensure_router_runs(&self) -> Result<()> {
         self.with_router(|router| {
             let ended = router.ended()?;
-            ensure!(ended.is_none(), "the router ended: {ended:?}:\n{}", router.log().tail(20));
+            ensure!(ended.is_none(), "the router exited: {ended:?}:\n{}", router.log().tail(20));
             Ok(())
         })
     }
 
-    /// Without requests every workload goes to sleep, as the router and the engine say.
+    /// Waits until every workload is asleep in the router and its container is stopped.
     pub(super) fn wait_until_asleep(&self) -> Result<()> {
         for name in &self.names {
             self.with_router(|router| router.wait_for_phase(name, "asleep", PATIENCE))?;
@@ -298,7 +298,7 @@ impl Stage {
         Ok(())
     }
 
-    /// All that the router has logged.
+    /// The router's log of all starts.
     pub(super) fn log(&self) -> Vec<String> {
         self.logs.borrow().iter().flat_map(|log| log.since(0)).collect()
     }
@@ -311,19 +311,19 @@ impl Stage {
         }
     }
 
-    // --- notes
+    // --- records
 
-    /// What backends noted of requests that were meant for another workload, and takes it away.
+    /// Reads and clears the record file of misdelivered requests.
     pub(super) fn take_misdelivered(&self) -> Result<String> {
         self.take_notes(MISDELIVERED)
     }
 
-    /// The same of every `POST`.
+    /// Reads and clears the record file of `POST` requests.
     pub(super) fn take_posts(&self) -> Result<String> {
         self.take_notes(POSTS)
     }
 
-    /// The containers have the file open, so it is emptied.
+    /// Truncates the file instead of removing it, because the containers have it open.
     fn take_notes(&self, name: &str) -> Result<String> {
         let path = self.notes.join(name);
         if !path.exists() {

@@ -1,7 +1,7 @@
-//! The faults of a run with their times, and which outcomes they explain.
+//! The faults of a run with their times, and the outcomes that they explain.
 //!
-//! Nothing is blamed on the router that the machine or the engine takes for itself: on a machine that
-//! is busy with other work the start of a container alone can last seconds.
+//! Time taken by the machine or the engine is not attributed to the router: on a busy machine, the start
+//! of a container alone can take seconds.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -9,30 +9,30 @@ use std::{
 };
 
 use super::ledger::{Kind, Outcome, Record};
-use crate::soak::told::{Nanos, now};
+use crate::soak::headers::{Nanos, now};
 
-/// A request may be refused for this long after the platform is whole again.
+/// Time after the recovery of the platform in which requests may still be refused.
 const REFUSED_AFTER: Nanos = 500_000_000;
-/// A request may last this much longer than the fault.
+/// Time by which a request may outlast a fault.
 pub(super) const BEYOND: Nanos = 2_000_000_000;
 
-/// What a fault is done to.
+/// Scope of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// The container of one workload, by its number.
+    /// The container of one workload, by index.
     Workload(usize),
     /// The engine or the router: every workload.
     All,
 }
 
-/// What a fault excuses.
+/// Outcomes that a fault explains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     /// Connections break and requests are refused.
     Breaks,
-    /// The same, and for a moment the container that had the name before may answer.
+    /// As `Breaks`; in addition, the previous container of the name may answer for a moment.
     Renames,
-    /// Answers take longer; whoever is connected stays so.
+    /// Responses take longer; connections stay open.
     Delays,
 }
 
@@ -42,28 +42,28 @@ pub(super) struct Fault {
     pub(super) scope: Scope,
     effect: Effect,
     pub(super) begin: Nanos,
-    /// From here on it is known that the instance's address is gone.
+    /// Time from which the address of the instance is known to be gone.
     gone: Option<Nanos>,
-    /// From here on the platform does again what is asked of it.
-    whole: Option<Nanos>,
-    /// What was done and when it was complete.
+    /// Time from which the platform works again.
+    recovered: Option<Nanos>,
+    /// Completed steps with their times.
     pub(super) steps: Vec<(Nanos, String)>,
-    /// The time beyond the fault that the platform itself takes to serve again.
+    /// Additional time that the platform itself needs to recover.
     own_time: Nanos,
 }
 
-/// The faults of a run in order, and the times at which this machine stood still.
+/// The faults of a run in order, and the stalls of this machine.
 #[derive(Default)]
 pub(super) struct Timeline {
     faults: Mutex<Vec<Fault>>,
     stalls: Mutex<Vec<(Nanos, Nanos)>>,
-    /// Times in which the engine was starting the container of a workload.
+    /// Periods in which the engine was starting the container of a workload.
     starts: Mutex<Vec<(usize, Nanos, Nanos)>>,
-    /// The engine's events arrive this much later than they happen.
+    /// Delay of the engine's events.
     late: Nanos,
 }
 
-/// A fault under way.
+/// A fault in progress.
 pub(super) struct Open<'a> {
     timeline: &'a Timeline,
     index: usize,
@@ -72,19 +72,19 @@ pub(super) struct Open<'a> {
 // === impl Timeline ===
 
 impl Timeline {
-    /// Of a run in which the engine's events arrive this much later.
+    /// Timeline of a run with this delay of the engine's events.
     pub(super) fn new(late: Duration) -> Self {
         Self { late: nanos(late), ..Self::default() }
     }
 
-    /// Notes that a fault begins, before its first step is taken.
+    /// Begins a fault, before its first step.
     pub(super) fn begin(&self, scope: Scope, effect: Effect) -> Open<'_> {
         let fault = Fault {
             scope,
             effect,
             begin: now(),
             gone: None,
-            whole: None,
+            recovered: None,
             steps: Vec::new(),
             own_time: self.late,
         };
@@ -93,29 +93,29 @@ impl Timeline {
         Open { timeline: self, index: faults.len() - 1 }
     }
 
-    /// Notes that this machine let a thread wait that was due.
+    /// Adds a stall of this machine.
     pub(super) fn stalled(&self, from: Nanos, to: Nanos) {
         self.stalls().push((from, to));
     }
 
-    /// Notes that the engine took this time to start the container of a workload.
+    /// Adds a period in which the engine started the container of a workload.
     pub(super) fn started(&self, workload: usize, from: Nanos, to: Nanos) {
         lock(&self.starts).push((workload, from, to));
     }
 
-    /// The longest of the times at which the machine stood still.
+    /// The longest stall.
     pub(super) fn longest_stall(&self) -> Duration {
         let longest = self.stalls().iter().map(|(from, to)| to - from).max();
         Duration::from_nanos(longest.unwrap_or(0))
     }
 
-    /// The faults that began within this time.
+    /// The faults that began in this period.
     pub(super) fn between(&self, from: Nanos, to: Nanos) -> Vec<Fault> {
         let faults = self.faults();
         faults.iter().filter(|fault| (from..=to).contains(&fault.begin)).cloned().collect()
     }
 
-    /// How much longer than the faults around it a request lasted.
+    /// Time by which a request outlasted the faults around it.
     pub(super) fn beyond(&self, record: &Record) -> Nanos {
         let faults = self.faults();
         let around = faults.iter().filter(|fault| fault.concerns(record, BEYOND));
@@ -140,15 +140,15 @@ impl Timeline {
         faults.iter().any(|fault| {
             let end = fault.settled(record.kind);
             let grace = grace + fault.own_time + self.allowed(record.workload, end, record.done);
-            // A loss after the fault is one of a request that the fault met. What is said of a stream
-            // is its last sign of life, and it may live a moment longer.
+            // A fault explains a loss only of a request that was sent before its end. For a stream this is
+            // the time of its last data, which may be slightly later.
             let moment = match record.kind {
                 Kind::Stream => REFUSED_AFTER + self.allowed(record.workload, end, record.sent),
                 _ => 0,
             };
             let met = !matches!(record.outcome, Outcome::Lost(_))
                 || record.sent <= end.saturating_add(moment + fault.own_time);
-            // Which of two containers a request was meant for was decided when it was sent.
+            // The intended container was determined when the request was sent.
             let due = match record.outcome {
                 Outcome::Wrong(_) => record.sent,
                 _ => record.done,
@@ -160,8 +160,8 @@ impl Timeline {
         })
     }
 
-    /// What the router has no influence on within this time: the machine stood still, or the engine
-    /// was starting the container.
+    /// Time within the period that is not attributed to the router: stalls of the machine, and starts of
+    /// the container by the engine.
     fn allowed(&self, workload: usize, from: Nanos, to: Nanos) -> Nanos {
         let within = |begin: Nanos, end: Nanos| end.min(to).saturating_sub(begin.max(from));
         let stalls: Nanos = self.stalls().iter().map(|&(begin, end)| within(begin, end)).sum();
@@ -190,14 +190,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 // === impl Fault ===
 
 impl Fault {
-    /// When what it broke should be over.
+    /// Time at which its effects should be over.
     fn settled(&self, kind: Kind) -> Nanos {
         let gone = if kind == Kind::Stream { self.gone } else { None };
-        // Far enough, and no sum with it overflows.
-        gone.or(self.whole).unwrap_or(Nanos::MAX / 4)
+        // Far in the future, without overflow in sums.
+        gone.or(self.recovered).unwrap_or(Nanos::MAX / 4)
     }
 
-    /// Whether a request was under way during the fault, or this much later.
+    /// Whether a request was active during the fault, or up to `later` after it.
     fn concerns(&self, record: &Record, later: Nanos) -> bool {
         let mine = match self.scope {
             Scope::Workload(workload) => workload == record.workload,
@@ -211,30 +211,30 @@ impl Fault {
 // === impl Open ===
 
 impl Open<'_> {
-    /// Notes a step that is complete.
+    /// Records a completed step.
     pub(super) fn step(&self, what: impl Into<String>) {
         self.step_at(now(), what);
     }
 
-    /// The same of one that was complete then.
+    /// Records a step completed at `at`.
     pub(super) fn step_at(&self, at: Nanos, what: impl Into<String>) {
         self.change(|fault| fault.steps.push((at, what.into())));
     }
 
-    /// Open connections have no end any more from here on.
+    /// Records that the address of the instance is gone.
     pub(super) fn gone(&self) {
         self.change(|fault| fault.gone = Some(now()));
     }
 
-    /// The platform does again what is asked of it.
-    pub(super) fn whole(self) {
-        self.whole_in(Duration::ZERO);
+    /// Records that the platform works again.
+    pub(super) fn recovered(self) {
+        self.recovered_in(Duration::ZERO);
     }
 
-    /// The same, and the platform itself takes this much to serve again.
-    pub(super) fn whole_in(self, own_time: Duration) {
+    /// Records that the platform works again and needs `own_time` to recover.
+    pub(super) fn recovered_in(self, own_time: Duration) {
         self.change(|fault| {
-            fault.whole = Some(now());
+            fault.recovered = Some(now());
             fault.own_time += nanos(own_time);
         });
     }

@@ -43,7 +43,7 @@ fn an_exception_belongs_to_its_licence() {
 }
 
 #[test]
-fn a_broken_expression_allows_nothing() {
+fn an_invalid_expression_is_not_allowed() {
     for expression in ["MIT OR", "(MIT", "MIT Zlib", "AND MIT"] {
         assert!(!policy().allows(expression), "{expression}");
     }

@@ -1,7 +1,7 @@
 //! The backend of the soak: this program itself, started by the router's process provider.
 //!
-//! It notes its life in a journal. From the moment it is asked to stop it answers every request
-//! with an error and notes it: nobody may be sent to a backend that is stopping.
+//! It records its start and stop in a journal. After SIGTERM it answers every request with an error and
+//! records it, because no request may be sent to a stopping backend.
 
 use std::{
     convert::Infallible,
@@ -37,56 +37,56 @@ use tokio_tungstenite::{
 use self::reply::Reply;
 use super::{
     content::Content,
+    headers::{self, ProcessInfo, RUDE, SEED},
     journal::{Note, Pen, last_end},
-    told::{self, RUDE, SEED, Told},
 };
 
 mod reply;
 
-/// One life of a backend.
+/// Options of the backend.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Where it listens on the loopback interface.
+    /// Loopback port on which it listens.
     #[arg(long)]
     port: u16,
-    /// Where it notes its life.
+    /// Path of its journal.
     #[arg(long)]
     journal: PathBuf,
-    /// Milliseconds before it opens its port.
+    /// Delay in milliseconds before it listens.
     #[arg(long)]
     boot: u64,
-    /// Milliseconds from the request to stop until it ends. Its port stays open so long.
+    /// Time in milliseconds between SIGTERM and its exit, during which it still listens.
     #[arg(long)]
     linger: u64,
 }
 
 struct Backend {
-    told: Told,
+    info: ProcessInfo,
     ready: AtomicU64,
     stopping: AtomicBool,
-    /// Requests whose answer is not complete, but for those of rude visitors.
+    /// Requests in progress, except those of clients that break off.
     inside: AtomicU64,
     pen: Pen,
 }
 
-/// Counts a request for as long as it lives.
-struct Inside(Arc<Backend>);
+/// Counts a request while it is in progress.
+struct ActiveRequest(Arc<Backend>);
 
-/// Runs one life.
+/// Runs the backend until it exits.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(live(options))
 }
 
 async fn live(options: &Options) -> Result<()> {
-    // First of all, so that a stop is never an end without a word.
+    // Install the handler first, so that a stop is always recorded.
     let mut asked = signal(SignalKind::terminate())?;
     let before = last_end(&options.journal);
     let pen = Pen::new(&options.journal)
         .with_context(|| format!("open {}", options.journal.display()))?;
     let started = pen.note(&Note::Started)?;
     let backend = Arc::new(Backend {
-        told: Told { started, ready: 0, before, stopping: false },
+        info: ProcessInfo { started, ready: 0, before, stopping: false },
         ready: AtomicU64::new(0),
         stopping: AtomicBool::new(false),
         inside: AtomicU64::new(0),
@@ -131,7 +131,7 @@ impl Backend {
             let backend = self.clone();
             async move { Ok::<_, Infallible>(backend.answer(request).await) }
         });
-        // A visitor that goes away in the middle is seen by the visitor.
+        // Clients detect broken connections themselves.
         let _ = stream.set_nodelay(true);
         let _ = http1::Builder::new()
             .serve_connection(TokioIo::new(stream), service)
@@ -143,27 +143,27 @@ impl Backend {
         let stopping = self.stopping.load(Ordering::SeqCst);
         let probe = request.headers().get(USER_AGENT).is_some_and(|who| who == "drowse-probe");
         if probe && !stopping && self.ready.load(Ordering::SeqCst) == 0 {
-            self.ready.store(told::now(), Ordering::SeqCst);
+            self.ready.store(headers::now(), Ordering::SeqCst);
         }
         let mut response = if stopping {
             if !probe {
                 let path = request.uri().path();
-                // What cannot be noted is in the answer, too.
+                // If this fails, the response still reports it.
                 let _ = self.pen.note(&Note::Late(path.to_owned()));
             }
             plain(StatusCode::INTERNAL_SERVER_ERROR, "I am stopping\n", None)
         } else {
             let counts = !probe && !request.headers().contains_key(RUDE);
-            let inside = counts.then(|| Inside::begin(&self));
+            let inside = counts.then(|| ActiveRequest::begin(&self));
             respond(request, inside).await
         };
-        let told = Told { ready: self.ready.load(Ordering::SeqCst), stopping, ..self.told };
-        told.put(response.headers_mut());
+        let info = ProcessInfo { ready: self.ready.load(Ordering::SeqCst), stopping, ..self.info };
+        info.put(response.headers_mut());
         response
     }
 }
 
-async fn respond(request: Request<Incoming>, inside: Option<Inside>) -> Response<Reply> {
+async fn respond(request: Request<Incoming>, inside: Option<ActiveRequest>) -> Response<Reply> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/" | "/hello") => plain(StatusCode::OK, "Hello!\n", inside),
         (&Method::GET, "/download") => download(&request, inside),
@@ -173,8 +173,8 @@ async fn respond(request: Request<Incoming>, inside: Option<Inside>) -> Response
     }
 }
 
-/// `/download?bytes=N&pause=MILLISECONDS`; with a pause the length is not told beforehand.
-fn download(request: &Request<Incoming>, inside: Option<Inside>) -> Response<Reply> {
+/// `/download?bytes=N&pause=MILLISECONDS`; with a pause the response is chunked.
+fn download(request: &Request<Incoming>, inside: Option<ActiveRequest>) -> Response<Reply> {
     let query = request.uri().query().unwrap_or_default();
     let number = |key: &str| -> u64 {
         let found = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -186,16 +186,16 @@ fn download(request: &Request<Incoming>, inside: Option<Inside>) -> Response<Rep
     Response::new(Reply::content(content, number("bytes"), pause, inside))
 }
 
-/// Answers the length of the body and whether it is the content that was announced.
-async fn upload(request: Request<Incoming>, inside: Option<Inside>) -> Response<Reply> {
+/// Answers with the length of the body, or an error if it is not the announced content.
+async fn upload(request: Request<Incoming>, inside: Option<ActiveRequest>) -> Response<Reply> {
     match receive(request).await {
         Ok(length) => plain(StatusCode::OK, format!("{length}\n"), inside),
         Err(fault) => plain(StatusCode::BAD_REQUEST, format!("{fault}\n"), inside),
     }
 }
 
-/// Reads the body of a request to its end. Returns its length, or how it differs from the content
-/// that the request announced.
+/// Reads the body of a request to its end. Returns its length, or its difference from the announced
+/// content.
 pub(crate) async fn receive(request: Request<Incoming>) -> Result<u64, String> {
     let content = content(request.headers());
     let announced = request.headers().get(CONTENT_LENGTH).cloned();
@@ -217,8 +217,8 @@ pub(crate) async fn receive(request: Request<Incoming>) -> Result<u64, String> {
     Ok(length)
 }
 
-/// A WebSocket that sends back what it gets.
-fn echo(mut request: Request<Incoming>, inside: Option<Inside>) -> Response<Reply> {
+/// A WebSocket echo server.
+fn echo(mut request: Request<Incoming>, inside: Option<ActiveRequest>) -> Response<Reply> {
     let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY) else {
         return plain(StatusCode::BAD_REQUEST, "no WebSocket\n", inside);
     };
@@ -235,20 +235,20 @@ fn echo(mut request: Request<Incoming>, inside: Option<Inside>) -> Response<Repl
     response
 }
 
-async fn talk(upgrade: OnUpgrade, inside: Option<Inside>) {
+async fn talk(upgrade: OnUpgrade, inside: Option<ActiveRequest>) {
     let Ok(upgraded) = upgrade.await else { return };
     let io = TokioIo::new(upgraded);
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
     while let Some(Ok(message)) = socket.next().await {
         if message.is_close() {
-            // The answer to it is written by the next look.
+            // The next poll sends the reply.
             continue;
         }
         if socket.send(message).await.is_err() {
             break;
         }
     }
-    // Before the connection is closed and the visitor knows that it is over.
+    // Before the connection is closed, which the client can observe.
     drop(inside);
     drop(socket);
 }
@@ -258,22 +258,26 @@ fn content(headers: &HeaderMap) -> Content {
     Content { seed: seed.unwrap_or(0) }
 }
 
-fn plain(status: StatusCode, text: impl Into<Bytes>, inside: Option<Inside>) -> Response<Reply> {
+fn plain(
+    status: StatusCode,
+    text: impl Into<Bytes>,
+    inside: Option<ActiveRequest>,
+) -> Response<Reply> {
     let mut response = Response::new(Reply::text(text, inside));
     *response.status_mut() = status;
     response
 }
 
-// === impl Inside ===
+// === impl ActiveRequest ===
 
-impl Inside {
+impl ActiveRequest {
     fn begin(backend: &Arc<Backend>) -> Self {
         backend.inside.fetch_add(1, Ordering::SeqCst);
         Self(backend.clone())
     }
 }
 
-impl Drop for Inside {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         self.0.inside.fetch_sub(1, Ordering::SeqCst);
     }

@@ -1,8 +1,8 @@
-//! Bytes that both sides know without having exchanged them.
+//! Deterministic content that both sides can compute.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// An endless row of bytes, another one for each seed.
+/// An endless byte sequence, determined by the seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) seed: u64,
@@ -13,7 +13,7 @@ const WORD: u64 = 8;
 // === impl Content ===
 
 impl Content {
-    /// So many bytes from this offset on.
+    /// `length` bytes from offset `from`.
     pub(crate) fn piece(self, from: u64, length: usize) -> Bytes {
         let skip = (from % WORD) as usize;
         let mut bytes = BytesMut::with_capacity(skip + length + WORD as usize);
@@ -25,7 +25,7 @@ impl Content {
         bytes.freeze().slice(skip..skip + length)
     }
 
-    /// The offset of the first of these bytes, found at `from`, that is not as it should be.
+    /// Offset of the first wrong byte of `found`, which starts at `from`.
     pub(crate) fn first_wrong(self, from: u64, found: &[u8]) -> Option<u64> {
         let right = self.piece(from, found.len());
         if right == found {
@@ -35,7 +35,7 @@ impl Content {
         at.map(|at| from + at as u64)
     }
 
-    /// SplitMix64: every word depends on the seed and its place alone.
+    /// SplitMix64: each word depends only on the seed and its index.
     fn word(self, index: u64) -> u64 {
         let mut word =
             self.seed.wrapping_add(index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_the_same_however_they_are_cut() {
+    fn content_does_not_depend_on_chunk_boundaries() {
         let content = Content { seed: 7 };
         let whole = content.piece(0, 1000);
         for (from, length) in [(0, 3), (3, 8), (11, 500), (511, 489)] {

@@ -1,4 +1,4 @@
-//! What the backend of one workload notes, life after life, and what follows from it.
+//! The journal of a workload's backend processes, and its evaluation.
 
 use std::{
     fs::{File, OpenOptions},
@@ -8,31 +8,31 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::told::{End, Nanos, now};
+use super::headers::{End, Nanos, now};
 
-/// What a backend notes.
+/// An entry of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Note {
-    /// Its first act.
+    /// The process has started.
     Started,
-    /// It was asked to stop, with so many requests inside.
+    /// SIGTERM with this number of requests in progress.
     Asked(u64),
-    /// A request came afterwards.
+    /// A request after SIGTERM.
     Late(String),
-    /// Its last act.
+    /// The process exits.
     Ended,
 }
 
-/// Where a backend writes.
+/// Writes the journal.
 pub(super) struct Pen {
     file: File,
 }
 
-/// Where the soak reads.
+/// Reads and checks the journal.
 pub(super) struct Reader {
     path: PathBuf,
     offset: u64,
-    /// The beginning of a line whose end is not written yet.
+    /// An incomplete last line.
     rest: String,
     runs: bool,
     ended: u64,
@@ -45,7 +45,7 @@ impl Pen {
         Ok(Self { file: OpenOptions::new().create(true).append(true).open(path)? })
     }
 
-    /// Adds a line, in one write, so that no other line gets into it.
+    /// Appends a line in one write, so that lines are not interleaved.
     pub(super) fn note(&self, note: &Note) -> io::Result<Nanos> {
         let now = now();
         (&self.file).write_all(note.line(now).as_bytes())?;
@@ -53,9 +53,9 @@ impl Pen {
     }
 }
 
-/// How the last life in this journal ended, if one has.
+/// End of the last process in this journal, if one has exited.
 pub(super) fn last_end(path: &Path) -> Option<End> {
-    /// Holds the last two notes.
+    /// Size in bytes of a tail with at least the last two entries.
     const TAIL: u64 = 4096;
     let mut file = File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
@@ -78,10 +78,10 @@ impl Reader {
         Self { path: path.to_owned(), offset: 0, rest: String::new(), runs: false, ended: 0 }
     }
 
-    /// Reads what is new, and says what of it should not have happened.
+    /// Reads new lines and returns violations.
     pub(super) fn read(&mut self) -> Result<Vec<String>> {
         let Ok(mut file) = File::open(&self.path) else {
-            // Nobody has come yet.
+            // No process has started yet.
             return Ok(Vec::new());
         };
         let mut faults = Vec::new();
@@ -91,8 +91,9 @@ impl Reader {
         let text = std::mem::take(&mut self.rest) + &text;
         for line in text.split_inclusive('\n') {
             if line.ends_with('\n') {
-                let (_, note) = Note::parse(line)
-                    .with_context(|| format!("{}: {line:?} is no note", self.path.display()))?;
+                let (_, note) = Note::parse(line).with_context(|| {
+                    format!("{}: {line:?} is not a journal entry", self.path.display())
+                })?;
                 faults.extend(self.take(note, line));
             } else {
                 line.clone_into(&mut self.rest);
@@ -101,22 +102,22 @@ impl Reader {
         Ok(faults)
     }
 
-    /// Lives that have ended.
+    /// Number of processes that have exited.
     pub(super) fn ended(&self) -> u64 {
         self.ended
     }
 
-    /// Whether a life has begun and not ended.
+    /// Whether a process is running.
     pub(super) fn runs(&self) -> bool {
         self.runs
     }
 
     fn take(&mut self, note: Note, line: &str) -> Option<String> {
         let fault = match note {
-            Note::Started if self.runs => Some("started, though its last life has not ended"),
-            Note::Asked(1..) => Some("asked to stop with requests inside"),
-            Note::Late(_) => Some("was sent a request after it was asked to stop"),
-            Note::Ended if !self.runs => Some("ended, though it was not started"),
+            Note::Started if self.runs => Some("started before its last process had exited"),
+            Note::Asked(1..) => Some("was stopped with requests in progress"),
+            Note::Late(_) => Some("got a request after it was stopped"),
+            Note::Ended if !self.runs => Some("exited without a start"),
             _ => None,
         };
         match note {
@@ -164,11 +165,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lives_are_counted_when_they_have_ended() -> Result<()> {
+    fn processes_are_counted_when_they_have_exited() -> Result<()> {
         let dir = TempDir::new()?;
         let path = dir.path().join("journal");
         let mut reader = Reader::new(&path);
-        assert_eq!(reader.read()?, [""; 0], "nobody has come");
+        assert_eq!(reader.read()?, [""; 0], "no process has started");
         let pen = Pen::new(&path)?;
         pen.note(&Note::Started)?;
         assert_eq!(reader.read()?, [""; 0]);
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_should_not_happen_is_a_fault() -> Result<()> {
+    fn violations_are_reported() -> Result<()> {
         let dir = TempDir::new()?;
         let path = dir.path().join("journal");
         let pen = Pen::new(&path)?;
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_line_waits_for_its_end() -> Result<()> {
+    fn an_incomplete_line_is_completed_later() -> Result<()> {
         let dir = TempDir::new()?;
         let path = dir.path().join("journal");
         let mut reader = Reader::new(&path);

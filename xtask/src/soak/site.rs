@@ -1,4 +1,4 @@
-//! One workload as its visitors know it, and one visitor's connection to it.
+//! A workload as seen by its clients, and a client's connection to it.
 
 use std::{
     convert::Infallible,
@@ -22,14 +22,14 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
+    headers::{Nanos, ProcessInfo, now},
     tally::Tally,
-    told::{Nanos, Told, now},
 };
 
 /// A request's body.
 pub(crate) type Upload = UnsyncBoxBody<Bytes, Infallible>;
 
-/// Whoever is not answered after so long is lost.
+/// Timeout after which a request is lost.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One workload behind the router.
@@ -38,13 +38,13 @@ pub(super) struct Site {
     pub(super) host: String,
     pub(super) idle: Duration,
     pub(super) tally: Arc<Tally>,
-    /// No new requests.
+    /// Set when no new requests are to be sent.
     pub(super) closing: Arc<AtomicBool>,
-    /// When somebody last heard from the workload.
+    /// Time of the last response of the workload.
     heard: AtomicU64,
 }
 
-/// A keep-alive connection; another one when the last has ended.
+/// A keep-alive connection, replaced when it is closed.
 pub(super) struct Line<'a> {
     site: &'a Site,
     requests: Option<SendRequest<Upload>>,
@@ -63,19 +63,19 @@ impl Site {
         Self { router, host, idle, tally, closing, heard: AtomicU64::new(now()) }
     }
 
-    /// Whether to go on.
+    /// Whether to send further requests.
     pub(super) fn open(&self) -> bool {
         !self.closing.load(Ordering::Relaxed)
     }
 
-    /// Waits for a time of this many idle times on average, as independent visitors do.
+    /// Sleeps for an exponentially distributed time with a mean of `idle_times` idle times.
     pub(super) async fn pause(&self, idle_times: f64) {
         let share = -fastrand::f64().max(1e-3).ln();
         tokio::time::sleep(self.idle.mul_f64(idle_times * share)).await;
     }
 
-    /// Waits until nobody has heard from the workload for about its idle time: the moment at which
-    /// it goes to sleep. Does not wait for ever.
+    /// Waits until the workload has had no response for about its idle time, when it goes to sleep. Gives
+    /// up after five attempts.
     pub(super) async fn quiet(&self) {
         let wanted = self.idle.mul_f64(0.9 + 0.8 * fastrand::f64());
         for _ in 0..5 {
@@ -85,7 +85,7 @@ impl Site {
         }
     }
 
-    /// An answer has begun: it must be a backend's that is not stopping.
+    /// Checks the headers of a response, which must come from a backend that is not stopping.
     pub(super) fn check(
         &self,
         status: StatusCode,
@@ -93,16 +93,16 @@ impl Site {
         headers: &HeaderMap,
         sent: Nanos,
     ) -> Result<()> {
-        let Some(told) = Told::read(headers) else {
-            bail!("{status} by the router itself: {headers:?}");
+        let Some(info) = ProcessInfo::read(headers) else {
+            bail!("{status} from the router itself: {headers:?}");
         };
-        ensure!(!told.stopping, "answered by a backend that was stopping: {told:?}");
-        ensure!(status == expected, "the backend answered {status}: {told:?}");
-        self.tally.let_in(told.met(sent), sent);
+        ensure!(!info.stopping, "answered by a backend that was stopping: {info:?}");
+        ensure!(status == expected, "the backend answered {status}: {info:?}");
+        self.tally.admitted(info.gate_state(sent), sent);
         Ok(())
     }
 
-    /// One visit is over.
+    /// Records the outcome of a visit.
     pub(super) fn end(&self, kind: &str, outcome: Result<()>) {
         self.heard.fetch_max(now(), Ordering::Relaxed);
         match outcome {
@@ -119,12 +119,12 @@ impl<'a> Line<'a> {
         Self { site, requests: None }
     }
 
-    /// A request for a place of this site.
+    /// A request for a path of this site.
     pub(super) fn request(&self, path: &str) -> http::request::Builder {
         Request::builder().uri(path).header(HOST, &self.site.host)
     }
 
-    /// Sends a request and waits for an answer that a living backend gave.
+    /// Sends a request and waits for the response of a running backend.
     pub(super) async fn ask(&mut self, request: Request<Upload>) -> Result<Response<Incoming>> {
         let sent = now();
         let asked = async {
@@ -132,18 +132,17 @@ impl<'a> Line<'a> {
                 Some(requests) => requests,
                 None => connect(self.site.router).await.context("connect")?,
             };
-            requests.ready().await.context("the connection is gone")?;
+            requests.ready().await.context("the connection is closed")?;
             let response = requests.send_request(request).await.context("no answer")?;
             anyhow::Ok((requests, response))
         };
-        let (requests, response) =
-            timeout(PATIENCE, asked).await.context("no answer, and patience is over")??;
+        let (requests, response) = timeout(PATIENCE, asked).await.context("timeout")??;
         self.site.check(response.status(), StatusCode::OK, response.headers(), sent)?;
         self.requests = Some(requests);
         Ok(response)
     }
 
-    /// The whole body as text.
+    /// The complete body as text.
     pub(super) async fn text(&mut self, response: Response<Incoming>) -> Result<String> {
         let body = timeout(PATIENCE, response.into_body().collect()).await;
         let body = body.context("the body does not end")?.context("the body broke off")?;
@@ -155,7 +154,7 @@ async fn connect(router: SocketAddr) -> Result<SendRequest<Upload>> {
     let stream = TcpStream::connect(router).await?;
     stream.set_nodelay(true)?;
     let (requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // Ends with its requests; who waits for an answer hears of an error, too.
+    // Ends with its requests. Pending requests get the error as well.
     tokio::spawn(async move {
         let _ = connection.await;
     });

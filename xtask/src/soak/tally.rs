@@ -1,4 +1,4 @@
-//! What became of every request.
+//! Counts of outcomes.
 
 use std::{
     fmt,
@@ -8,10 +8,10 @@ use std::{
     },
 };
 
-use super::told::{Met, Nanos, now};
+use super::headers::{GateState, Nanos, now};
 use crate::bench::samples::Samples;
 
-/// Counts of all visitors together.
+/// Counts over all clients.
 #[derive(Default)]
 pub(super) struct Tally {
     answered: AtomicU64,
@@ -21,19 +21,19 @@ pub(super) struct Tally {
     holds: Mutex<Samples>,
 }
 
-/// Losses that are shown; the others are counted.
+/// Number of losses that are printed; the others are only counted.
 const SHOWN: u64 = 20;
 
-/// Waits that are kept: more than any run has.
+/// Maximum number of stored wait times.
 const KEPT: usize = 10_000_000;
 
 // === impl Tally ===
 
 impl Tally {
-    /// A request was let in: it had been sent at this moment and met this.
-    pub(super) fn let_in(&self, met: Met, sent: Nanos) {
+    /// Adds an admitted request with its send time and the state of the gate at that time.
+    pub(super) fn admitted(&self, met: GateState, sent: Nanos) {
         self.met[met as usize].fetch_add(1, Ordering::Relaxed);
-        if met != Met::Open {
+        if met != GateState::Open {
             let mut holds = self.holds();
             if holds.len() < KEPT {
                 holds.add(now().saturating_sub(sent) as f64 / 1e6);
@@ -41,17 +41,17 @@ impl Tally {
         }
     }
 
-    /// A request was answered as it should be, to the last byte.
+    /// Counts a correct and complete response.
     pub(super) fn answered(&self) {
         self.answered.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A visitor has broken off its own request.
+    /// Counts a request that its client broke off.
     pub(super) fn broken_off(&self) {
         self.broken_off.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request was lost, or the workload was not treated as it should be.
+    /// Counts and prints a lost request or another violation.
     pub(super) fn lost(&self, what: impl fmt::Display) {
         if self.losses.fetch_add(1, Ordering::Relaxed) < SHOWN {
             println!("  LOST at {}: {what}", time_of_day(now()));
@@ -66,7 +66,7 @@ impl Tally {
         self.losses.load(Ordering::Relaxed)
     }
 
-    fn met(&self, met: Met) -> u64 {
+    fn met(&self, met: GateState) -> u64 {
         self.met[met as usize].load(Ordering::Relaxed)
     }
 
@@ -79,12 +79,12 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let broken_off = self.broken_off.load(Ordering::Relaxed);
         let answered = self.requests();
-        writeln!(f, "requests  {answered} answered, {broken_off} more broken off by the visitor")?;
+        writeln!(f, "requests  {answered} answered, {broken_off} broken off by the client")?;
         writeln!(f, "losses    {}", self.losses())?;
         let holds = self.holds();
         writeln!(
             f,
-            "hold      p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms, of the {} that met a closed gate:",
+            "hold      p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms, of {} requests at a closed gate:",
             holds.median(),
             holds.p99(),
             holds.max(),
@@ -92,16 +92,16 @@ impl fmt::Display for Tally {
         )?;
         write!(
             f,
-            "          {} sent while it was closing, {} stopping, {} asleep, {} waking",
-            self.met(Met::Closing),
-            self.met(Met::Stopping),
-            self.met(Met::Asleep),
-            self.met(Met::Waking),
+            "          {} closing, {} stopping, {} asleep, {} waking",
+            self.met(GateState::Closing),
+            self.met(GateState::Stopping),
+            self.met(GateState::Asleep),
+            self.met(GateState::Waking),
         )
     }
 }
 
-/// As the router's log says it.
+/// Time of day in the format of the router's log.
 pub(crate) fn time_of_day(at: Nanos) -> String {
     let (seconds, micros) = (at / 1_000_000_000, at / 1_000 % 1_000_000);
     let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);
@@ -113,17 +113,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_who_met_a_closed_gate_was_held() {
+    fn only_requests_at_a_closed_gate_were_held() {
         let tally = Tally::default();
-        tally.let_in(Met::Open, now());
-        tally.let_in(Met::Stopping, now() - 5_000_000);
+        tally.admitted(GateState::Open, now());
+        tally.admitted(GateState::Stopping, now() - 5_000_000);
         assert_eq!(tally.holds().len(), 1);
         assert!(tally.holds().max() >= 5.0);
         assert!(tally.to_string().contains("1 stopping"), "{tally}");
     }
 
     #[test]
-    fn a_moment_is_shown_as_the_log_does() {
+    fn a_time_is_formatted_as_in_the_log() {
         assert_eq!(time_of_day(1_700_000_000_123_456_789), "22:13:20.123456Z");
     }
 }

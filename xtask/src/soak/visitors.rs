@@ -1,4 +1,4 @@
-//! Those who visit one workload, each in a way of its own, until it closes.
+//! The clients of a workload, each with its own behaviour.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,14 +21,14 @@ use tokio_tungstenite::{
 
 use super::{
     content::Content,
+    headers::{RUDE, SEED, now},
     site::{Line, PATIENCE, Site, Upload},
-    told::{RUDE, SEED, now},
 };
 
-/// Bytes that a body is sent in at a time.
+/// Chunk size of bodies in bytes.
 const PIECE: usize = 16 << 10;
 
-/// Sends everybody to this site.
+/// Starts all clients of a site.
 pub(super) fn begin(site: &Arc<Site>, tasks: &mut JoinSet<()>) {
     tasks.spawn(reader(site.clone()));
     tasks.spawn(reader(site.clone()));
@@ -39,7 +39,7 @@ pub(super) fn begin(site: &Arc<Site>, tasks: &mut JoinSet<()>) {
     tasks.spawn(rude(site.clone()));
 }
 
-/// Asks now and then on a connection that it keeps.
+/// Sends requests on a keep-alive connection.
 async fn reader(site: Arc<Site>) {
     let mut line = Line::new(&site);
     while site.open() {
@@ -49,7 +49,7 @@ async fn reader(site: Arc<Site>) {
     }
 }
 
-/// Asks when the workload is about to go to sleep, or has just begun to.
+/// Sends requests around the moment at which the workload goes to sleep.
 async fn latecomer(site: Arc<Site>) {
     let mut line = Line::new(&site);
     while site.open() {
@@ -67,7 +67,7 @@ async fn hello(line: &mut Line<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Sends bodies of any size, with and without a length told beforehand.
+/// Uploads bodies of any size, with content length or chunked.
 async fn uploader(site: Arc<Site>) {
     let mut line = Line::new(&site);
     while site.open() {
@@ -93,7 +93,7 @@ async fn upload(line: &mut Line<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Pieces with short pauses between them.
+/// A body in chunks with short pauses between them.
 pub(crate) fn chunked(
     whole: Bytes,
 ) -> impl http_body::Body<Data = Bytes, Error = std::convert::Infallible> {
@@ -107,7 +107,7 @@ pub(crate) fn chunked(
     }))
 }
 
-/// Takes bodies of any size, some of them for several idle times.
+/// Downloads bodies of any size, some of them over several idle times.
 async fn downloader(site: Arc<Site>) {
     let mut line = Line::new(&site);
     while site.open() {
@@ -140,7 +140,7 @@ async fn download(site: &Site, line: &mut Line<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Talks over a WebSocket for several idle times.
+/// Uses a WebSocket for several idle times.
 async fn talker(site: Arc<Site>) {
     while site.open() {
         site.pause(30.0).await;
@@ -179,7 +179,7 @@ async fn open(site: &Site, rude: bool) -> Result<WebSocketStream<TcpStream>> {
     let stream = TcpStream::connect(site.router).await.context("connect")?;
     stream.set_nodelay(true)?;
     let opened = timeout(PATIENCE, client_async(request, stream)).await;
-    let (socket, response) = match opened.context("no answer, and patience is over")? {
+    let (socket, response) = match opened.context("timeout")? {
         Ok((socket, response)) => (Some(socket), response.map(drop)),
         Err(tungstenite::Error::Http(response)) => (None, response.map(drop)),
         Err(error) => return Err(error).context("the handshake was not answered"),
@@ -195,11 +195,11 @@ async fn echo(socket: &mut WebSocketStream<TcpStream>) -> Result<()> {
     socket.send(message.clone()).await.context("send a message")?;
     let answer = timeout(PATIENCE, socket.next()).await.context("no echo in time")?;
     let answer = answer.context("the connection ended instead of the echo")?;
-    ensure!(answer.context("no echo")? == message, "the echo is another");
+    ensure!(answer.context("no echo")? == message, "the echo differs");
     Ok(())
 }
 
-/// Breaks off whatever it does.
+/// Breaks off all of its requests.
 async fn rude(site: Arc<Site>) {
     while site.open() {
         site.pause(8.0).await;
@@ -211,20 +211,20 @@ async fn rude(site: Arc<Site>) {
         };
         match broken_off {
             Ok(()) => site.tally.broken_off(),
-            // The other side was faster.
-            Err(error) => site.end("what a visitor breaks off", Err(error)),
+            // The other side has closed the connection first.
+            Err(error) => site.end("broken off request", Err(error)),
         }
     }
 }
 
-/// Does not wait for the answer.
+/// Disconnects before the response.
 async fn give_up(site: &Site) -> Result<()> {
     let _stream = begin_request(site, "GET /hello", "").await?;
     sleep(site.idle.mul_f64(fastrand::f64())).await;
     Ok(())
 }
 
-/// Leaves in the middle of the answer.
+/// Disconnects during the response.
 async fn cut_download(site: &Site) -> Result<()> {
     let mut stream = begin_request(site, "GET /download?bytes=4000000", "").await?;
     let mut left = fastrand::usize(..500_000);
@@ -237,7 +237,7 @@ async fn cut_download(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// Leaves in the middle of the request.
+/// Disconnects during the request.
 async fn cut_upload(site: &Site) -> Result<()> {
     let length = fastrand::usize(..200_000);
     let more = format!("content-length: {}\r\n", 2 * length + 1);
@@ -247,7 +247,7 @@ async fn cut_upload(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// Leaves without a close.
+/// Disconnects without a close frame.
 async fn cut_talk(site: &Site) -> Result<()> {
     let mut socket = open(site, true).await?;
     echo(&mut socket).await
@@ -260,7 +260,7 @@ async fn begin_request(site: &Site, line: &str, more: &str) -> Result<TcpStream>
     Ok(stream)
 }
 
-/// Mostly small, some larger than what buffers take.
+/// A random body size: mostly small, some larger than buffers.
 pub(crate) fn length() -> usize {
     match fastrand::u8(..16) {
         0 => fastrand::usize(..1_000_000),

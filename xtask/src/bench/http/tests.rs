@@ -14,7 +14,7 @@ Transfer/sec:      8.50MB
 ";
 
 #[test]
-fn a_round_is_read_from_what_wrk_writes() {
+fn the_output_of_wrk_is_parsed() {
     let round = Round::parse(TEXT).unwrap();
     assert_eq!(round.requests, 240_000.0);
     assert_eq!(round.per_second, 60_000.5);
@@ -22,7 +22,7 @@ fn a_round_is_read_from_what_wrk_writes() {
 }
 
 #[test]
-fn a_round_with_failed_requests_does_not_count() {
+fn a_round_with_failed_requests_is_refused() {
     let text = format!("{TEXT}  Socket errors: connect 0, read 1, write 0, timeout 0\n");
     assert!(Round::parse(&text).is_err());
     assert!(Round::parse(&format!("{TEXT}  Non-2xx or 3xx responses: 3\n")).is_err());

@@ -10,7 +10,7 @@ fn timeline(effect: Effect) -> Timeline {
         effect,
         begin: 1_000 * MS,
         gone: Some(1_100 * MS),
-        whole: Some(2_000 * MS),
+        recovered: Some(2_000 * MS),
         steps: Vec::new(),
         own_time: 0,
     });
@@ -30,7 +30,7 @@ fn lost() -> Outcome {
 }
 
 #[test]
-fn a_refusal_is_explained_until_half_a_second_after_the_platform_is_whole() {
+fn a_refusal_is_explained_until_half_a_second_after_the_recovery() {
     let timeline = timeline(Effect::Breaks);
     for (sent, done, explained) in
         [(900, 990, false), (900, 1_010, true), (2_300, 2_490, true), (1_900, 2_510, false)]
@@ -41,7 +41,7 @@ fn a_refusal_is_explained_until_half_a_second_after_the_platform_is_whole() {
 }
 
 #[test]
-fn a_loss_is_explained_when_the_fault_met_the_request() {
+fn a_loss_is_explained_if_the_request_was_active_during_the_fault() {
     let timeline = timeline(Effect::Breaks);
     for (sent, done, explained) in
         [(900, 1_010, true), (1_900, 3_900, true), (1_900, 4_100, false), (2_010, 2_020, false)]
@@ -52,7 +52,7 @@ fn a_loss_is_explained_when_the_fault_met_the_request() {
 }
 
 #[test]
-fn other_workloads_and_wrong_answers_have_no_excuse() {
+fn faults_of_other_workloads_and_wrong_responses_are_not_explained() {
     let timeline = timeline(Effect::Breaks);
     let other = Record { workload: 1, ..record(Kind::Get, 1_200, 1_300, refused()) };
     assert!(!timeline.explains(&other));
@@ -61,7 +61,7 @@ fn other_workloads_and_wrong_answers_have_no_excuse() {
 }
 
 #[test]
-fn a_fault_that_only_delays_explains_no_loss() {
+fn a_delay_does_not_explain_a_loss() {
     let timeline = timeline(Effect::Delays);
     assert!(!timeline.explains(&record(Kind::Get, 1_200, 1_300, lost())));
     let held = record(Kind::Get, 1_200, 3_900, Outcome::Answered);
@@ -90,7 +90,7 @@ fn a_stream_ends_when_its_address_is_known_to_be_gone() {
 }
 
 #[test]
-fn for_a_moment_a_renamed_container_may_answer_by_its_old_name() {
+fn a_renamed_container_may_answer_with_its_old_name_for_a_moment() {
     let timeline = timeline(Effect::Renames);
     for (sent, explained) in [(1_200, true), (2_400, true), (2_600, false)] {
         let record = record(Kind::Get, sent, sent + 500, Outcome::Wrong("w1".to_owned()));
@@ -99,7 +99,7 @@ fn for_a_moment_a_renamed_container_may_answer_by_its_old_name() {
 }
 
 #[test]
-fn a_machine_that_stood_still_is_not_blamed_on_the_router() {
+fn stalls_of_the_machine_are_not_attributed_to_the_router() {
     let timeline = timeline(Effect::Breaks);
     let record = record(Kind::Get, 5_000, 7_100, Outcome::Answered);
     assert!(!timeline.explains(&record));
@@ -108,11 +108,11 @@ fn a_machine_that_stood_still_is_not_blamed_on_the_router() {
 }
 
 #[test]
-fn the_time_that_the_engine_takes_to_start_a_container_is_its_own() {
+fn container_starts_by_the_engine_are_not_attributed_to_the_router() {
     let timeline = timeline(Effect::Breaks);
     let record = record(Kind::Get, 5_000, 7_500, Outcome::Answered);
     timeline.started(1, 5_000 * MS, 7_000 * MS);
-    assert_eq!(timeline.beyond(&record), 2_500 * MS, "of another workload");
+    assert_eq!(timeline.beyond(&record), 2_500 * MS, "the start of another workload counts");
     timeline.started(0, 4_900 * MS, 6_000 * MS);
     assert_eq!(timeline.beyond(&record), 1_500 * MS);
 }

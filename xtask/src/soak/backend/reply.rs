@@ -1,4 +1,4 @@
-//! A body that the soak's backend answers.
+//! Response bodies of the soak's backend.
 
 use std::{
     convert::Infallible,
@@ -11,12 +11,12 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use super::{super::content::Content, Inside};
+use super::{super::content::Content, ActiveRequest};
 
-/// Bytes, and the request that they answer, which is inside until the last of them.
+/// A response body. The request is in progress until its last byte is sent.
 pub(super) struct Reply {
     source: Source,
-    _inside: Option<Inside>,
+    _inside: Option<ActiveRequest>,
 }
 
 enum Source {
@@ -24,8 +24,7 @@ enum Source {
     Pieces(Pieces),
 }
 
-/// The beginning of a content, in pieces. With a pause before each, its length is not told
-/// beforehand.
+/// A prefix of a content, in chunks. With a pause before each chunk, the length is not sent in advance.
 struct Pieces {
     content: Content,
     at: u64,
@@ -34,13 +33,13 @@ struct Pieces {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
-/// Bytes of one piece.
+/// Chunk size in bytes.
 const PIECE: u64 = 16 << 10;
 
 // === impl Reply ===
 
 impl Reply {
-    pub(super) fn text(text: impl Into<Bytes>, inside: Option<Inside>) -> Self {
+    pub(super) fn text(text: impl Into<Bytes>, inside: Option<ActiveRequest>) -> Self {
         Self { source: Source::Text(text.into()), _inside: inside }
     }
 
@@ -48,7 +47,7 @@ impl Reply {
         content: Content,
         bytes: u64,
         pause: Duration,
-        inside: Option<Inside>,
+        inside: Option<ActiveRequest>,
     ) -> Self {
         let pieces = Pieces { content, at: 0, end: bytes, pause, sleep: None };
         Self { source: Source::Pieces(pieces), _inside: inside }

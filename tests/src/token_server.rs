@@ -1,5 +1,5 @@
-//! Gives out the tokens that a registry asks for, as the registry's documentation says: its own
-//! program has nothing that does.
+//! A token server for a registry, as specified by the registry's documentation. The registry program
+//! does not include one.
 
 use std::{
     fs,
@@ -23,83 +23,83 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, SigningKey as _}
 use serde_json::json;
 use tempfile::TempDir;
 
-/// Who the registry is for the giver, and the giver for the registry.
+/// Name of the registry in token requests.
 pub const SERVICE: &str = "registry of a test";
-/// Whom the registry believes.
-pub const ISSUER: &str = "giver of a test";
-/// What the giver wants to see.
+/// Issuer that the registry accepts.
+pub const ISSUER: &str = "token server of a test";
+/// Credentials that the token server requires.
 pub const AUTHORIZATION: &str = "Basic cHVsbGVyOmh1bnRlcjI=";
 
-/// A giver of tokens on the loopback interface. Its thread ends with the test's process.
-pub struct Giver {
+/// A token server on the loopback interface. Its thread ends with the test's process.
+pub struct TokenServer {
     address: SocketAddr,
     dir: TempDir,
-    given: Arc<AtomicUsize>,
+    issued: Arc<AtomicUsize>,
 }
 
-/// What signs the tokens.
-struct Seal {
+/// Key and certificate that sign the tokens.
+struct Signer {
     key: KeyPair,
     certificate: String,
 }
 
-// === impl Giver ===
+// === impl TokenServer ===
 
-impl Giver {
+impl TokenServer {
     /// Listens on a free port.
     pub fn begin() -> Result<Self> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let certificate = params.self_signed(&key)?;
-        let dir = TempDir::with_prefix("drowse-giver-")?;
-        fs::write(dir.path().join("giver.pem"), certificate.pem())?;
-        let seal = Seal { key, certificate: BASE64_STANDARD.encode(certificate.der()) };
+        let dir = TempDir::with_prefix("drowse-token-server-")?;
+        fs::write(dir.path().join("token-server.pem"), certificate.pem())?;
+        let signer = Signer { key, certificate: BASE64_STANDARD.encode(certificate.der()) };
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
-        let given = Arc::new(AtomicUsize::new(0));
-        let counted = given.clone();
+        let issued = Arc::new(AtomicUsize::new(0));
+        let counted = issued.clone();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                // A client that goes away is no concern of the others.
-                if let Ok(true) = serve(&client, &seal) {
+                // A disconnect does not affect other clients.
+                if let Ok(true) = serve(&client, &signer) {
                     counted.fetch_add(1, Relaxed);
                 }
             }
         });
-        Ok(Self { address, dir, given })
+        Ok(Self { address, dir, issued })
     }
 
-    /// Where it gives them out.
+    /// URL of the token endpoint.
     pub fn url(&self) -> String {
         format!("http://{}/token", self.address)
     }
 
-    /// The certificate that its tokens are signed with.
+    /// Certificate of the signing key.
     pub fn certificate(&self) -> PathBuf {
-        self.dir.path().join("giver.pem")
+        self.dir.path().join("token-server.pem")
     }
 
-    /// Tokens given out.
-    pub fn given(&self) -> usize {
-        self.given.load(Relaxed)
+    /// Number of issued tokens.
+    pub fn issued(&self) -> usize {
+        self.issued.load(Relaxed)
     }
 }
 
-/// Answers one request; says whether it was given a token.
-fn serve(client: &TcpStream, seal: &Seal) -> Result<bool> {
+/// Answers one request. True if the credentials were correct.
+fn serve(client: &TcpStream, signer: &Signer) -> Result<bool> {
     client.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut lines = BufReader::new(client).lines();
     let request = lines.next().context("no request")??;
     let headers: io::Result<Vec<String>> =
         lines.take_while(|line| !matches!(line.as_deref(), Ok("") | Err(_))).collect();
-    let shown = headers?.iter().any(|line| {
+    let authorized = headers?.iter().any(|line| {
         let (name, value) = line.split_once(':').unwrap_or_default();
         name.eq_ignore_ascii_case("authorization") && value.trim() == AUTHORIZATION
     });
-    let answer = match wanted(&request).filter(|_| shown) {
+    let answer = match requested_repository(&request).filter(|_| authorized) {
         Some(repository) => {
-            let token = seal.token(&repository)?;
+            let token = signer.token(&repository)?;
             ("200 OK", json!({ "token": token, "expires_in": 300 }).to_string())
         }
         None => ("401 Unauthorized", String::new()),
@@ -109,11 +109,11 @@ fn serve(client: &TcpStream, seal: &Seal) -> Result<bool> {
     let head =
         format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
     (&*client).write_all(format!("{head}{body}").as_bytes())?;
-    Ok(shown)
+    Ok(authorized)
 }
 
-/// The repository that a request wants to read.
-fn wanted(request: &str) -> Option<String> {
+/// The repository in the scope of a token request.
+fn requested_repository(request: &str) -> Option<String> {
     let query = request.strip_prefix("GET /token?")?.split(' ').next()?;
     let scope = query.split('&').find_map(|pair| pair.strip_prefix("scope="))?;
     let scope = scope.replace("%3A", ":").replace("%2F", "/").replace("%2C", ",");
@@ -121,10 +121,10 @@ fn wanted(request: &str) -> Option<String> {
     (actions == "pull").then(|| repository.to_owned())
 }
 
-// === impl Seal ===
+// === impl Signer ===
 
-impl Seal {
-    /// A token that lets its bearer read a repository.
+impl Signer {
+    /// A token that permits pulling a repository.
     fn token(&self, repository: &str) -> Result<String> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
         let head = json!({ "typ": "JWT", "alg": "ES256", "x5c": [self.certificate] });
@@ -137,12 +137,12 @@ impl Seal {
             [head, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
         let signed = format!("{head}.{claims}");
         let signature = self.key.sign(signed.as_bytes())?;
-        let signature = plain(&signature).context("it is no ECDSA signature")?;
+        let signature = plain(&signature).context("not an ECDSA signature")?;
         Ok(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
     }
 }
 
-/// The two numbers of an ECDSA signature in 32 bytes each, as tokens have them, out of its DER form.
+/// Converts an ECDSA signature from DER to the JWT format: two numbers of 32 bytes each.
 fn plain(der: &[u8]) -> Option<Vec<u8>> {
     let [0x30, _, numbers @ ..] = der else { return None };
     let mut rest = numbers;

@@ -1,4 +1,4 @@
-//! A wire between the router and an engine's socket that can be cut.
+//! A relay between the router and an engine's socket that can cut or delay event streams.
 
 use std::{
     collections::HashMap,
@@ -13,25 +13,25 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// Relays connections. Those that ask for the engine's events can be cut, and stay away until the
-/// wire is mended; all others pass. Its threads end with the connections.
-pub struct Wire {
+/// Relays connections. Event streams can be cut, and are then refused until they are restored; other
+/// requests always pass. Its threads end with the connections.
+pub struct EngineRelay {
     events: Arc<Mutex<Events>>,
 }
 
-/// The connections that carry events.
+/// State of the event streams.
 #[derive(Default)]
 struct Events {
     cut: bool,
-    /// How much later they arrive.
+    /// Delay of events.
     late: Duration,
-    /// The engine's end of each, by the connection's number.
+    /// Engine side of each stream, by connection number.
     open: HashMap<u64, UnixStream>,
 }
 
-// === impl Wire ===
+// === impl EngineRelay ===
 
-impl Wire {
+impl EngineRelay {
     /// Listens on `socket` for calls to the engine at `engine`.
     pub fn begin(socket: &Path, engine: PathBuf) -> Result<Self> {
         let listener =
@@ -40,7 +40,7 @@ impl Wire {
         let shared = events.clone();
         thread::spawn(move || {
             for (number, client) in (0..).zip(listener.incoming().map_while(Result::ok)) {
-                // When the engine is away, the router sees its connection end.
+                // If the engine is unreachable, the router's connection is closed.
                 let _ = UnixStream::connect(&engine)
                     .and_then(|engine| relay(number, client, engine, shared.clone()));
             }
@@ -48,7 +48,7 @@ impl Wire {
         Ok(Self { events })
     }
 
-    /// Ends the streams of events and refuses new ones. Says how many were ended.
+    /// Closes the event streams and refuses new ones. Returns the number of closed streams.
     pub fn cut_events(&self) -> usize {
         let mut events = lock(&self.events);
         events.cut = true;
@@ -56,17 +56,17 @@ impl Wire {
         open.values().filter(|engine| engine.shutdown(Shutdown::Both).is_ok()).count()
     }
 
-    /// From now on, events arrive this much later than they were sent.
+    /// Delays events from now on.
     pub fn delay_events(&self, late: Duration) {
         lock(&self.events).late = late;
     }
 
-    /// Lets streams of events pass again.
-    pub fn mend(&self) {
+    /// Accepts event streams again.
+    pub fn restore_events(&self) {
         lock(&self.events).cut = false;
     }
 
-    /// Streams of events under way.
+    /// Number of open event streams.
     pub fn streams(&self) -> usize {
         lock(&self.events).open.len()
     }
@@ -93,8 +93,8 @@ fn relay(
         lock(&shared).open.remove(&number);
     });
     thread::spawn(move || {
-        copy(client, engine, |piece| {
-            if !asks_for_events(piece) {
+        copy(client, engine, |chunk| {
+            if !asks_for_events(chunk) {
                 return true;
             }
             let mut events = lock(&events);
@@ -109,18 +109,18 @@ fn relay(
     Ok(())
 }
 
-/// A request's head comes in one piece from the clients that are used here.
-fn asks_for_events(piece: &[u8]) -> bool {
-    let line = piece.split(|byte| *byte == b'\r').next().unwrap_or_default();
+/// Whether a chunk is a request for events. The clients used here send the headers in one chunk.
+fn asks_for_events(chunk: &[u8]) -> bool {
+    let line = chunk.split(|byte| *byte == b'\r').next().unwrap_or_default();
     line.starts_with(b"GET ") && line.windows(7).any(|window| window == b"/events")
 }
 
-/// Copies until either side ends or `pass` refuses a piece.
+/// Copies until either side ends or `pass` refuses a chunk.
 fn copy(mut from: UnixStream, mut to: UnixStream, mut pass: impl FnMut(&[u8]) -> bool) {
     let mut buffer = [0; 16 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         if !pass(&buffer[..length]) {
-            // Both ways: nobody waits for an answer that does not come.
+            // In both directions, so that no side waits for a response.
             let _ = to.shutdown(Shutdown::Both);
             let _ = from.shutdown(Shutdown::Both);
             return;

@@ -1,15 +1,15 @@
-//! What a backend of the soak says of itself in every answer.
+//! Headers by which a backend of the soak describes its process in every response.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Nanoseconds since the epoch. All programs of the soak share one clock.
+/// Nanoseconds since the epoch. All programs of the soak use the same clock.
 pub(crate) type Nanos = u64;
 
-/// The seed of a body.
+/// Seed of a body's content.
 pub(crate) const SEED: HeaderName = HeaderName::from_static("x-seed");
-/// The visitor will break off: what it leaves behind is no fault.
+/// Marks requests that the client will break off.
 pub(super) const RUDE: HeaderName = HeaderName::from_static("x-rude");
 
 const STARTED: HeaderName = HeaderName::from_static("x-started");
@@ -18,40 +18,40 @@ const ASKED: HeaderName = HeaderName::from_static("x-asked-before");
 const ENDED: HeaderName = HeaderName::from_static("x-ended-before");
 const STOPPING: HeaderName = HeaderName::from_static("x-stopping");
 
-/// One life of a backend, and the end of the one before.
+/// A backend process, and the end of its predecessor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
-    /// When it was started.
+pub(super) struct ProcessInfo {
+    /// Start time.
     pub(super) started: Nanos,
-    /// When it first answered a probe.
+    /// Time of the first answered probe.
     pub(super) ready: Nanos,
-    /// The end of the life before.
+    /// End of the previous process.
     pub(super) before: Option<End>,
-    /// It has been asked to stop.
+    /// Whether it has received SIGTERM.
     pub(super) stopping: bool,
 }
 
-/// How a life ended.
+/// End of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
-    /// When it was asked to stop.
+    /// Time of SIGTERM.
     pub(super) asked: Nanos,
-    /// When it ended.
+    /// Time of its exit.
     pub(super) ended: Nanos,
 }
 
-/// What a request met on its way in.
+/// State of the gate when a request was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Met {
-    /// An open gate.
+pub(super) enum GateState {
+    /// The gate was open.
     Open = 0,
-    /// A gate that was being closed: sent before the stop, answered by the next life.
+    /// The gate was being closed: sent before the stop, answered by the next instance.
     Closing = 1,
-    /// A backend that was stopping.
+    /// The backend was stopping.
     Stopping = 2,
-    /// Nothing at all.
+    /// No backend was running.
     Asleep = 3,
-    /// A backend that was starting.
+    /// The backend was starting.
     Waking = 4,
 }
 
@@ -60,10 +60,10 @@ pub(crate) fn now() -> Nanos {
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
-// === impl Told ===
+// === impl ProcessInfo ===
 
-impl Told {
-    /// Puts it on an answer.
+impl ProcessInfo {
+    /// Writes the headers of a response.
     pub(super) fn put(&self, headers: &mut HeaderMap) {
         headers.insert(STARTED, self.started.into());
         headers.insert(READY, self.ready.into());
@@ -76,7 +76,7 @@ impl Told {
         }
     }
 
-    /// Reads it off an answer; none if no backend of the soak gave it.
+    /// Reads the headers of a response; none if it is not from a backend of the soak.
     pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
         let nanos =
             |name: &HeaderName| -> Option<Nanos> { headers.get(name)?.to_str().ok()?.parse().ok() };
@@ -89,14 +89,14 @@ impl Told {
         })
     }
 
-    /// What a request that was sent at this moment, and answered by this life, met.
-    pub(super) fn met(&self, sent: Nanos) -> Met {
+    /// State of the gate at `sent`, for a request answered by this process.
+    pub(super) fn gate_state(&self, sent: Nanos) -> GateState {
         match self.before {
-            _ if sent >= self.ready => Met::Open,
-            _ if sent >= self.started => Met::Waking,
-            Some(End { asked, .. }) if sent < asked => Met::Closing,
-            Some(End { ended, .. }) if sent < ended => Met::Stopping,
-            _ => Met::Asleep,
+            _ if sent >= self.ready => GateState::Open,
+            _ if sent >= self.started => GateState::Waking,
+            Some(End { asked, .. }) if sent < asked => GateState::Closing,
+            Some(End { ended, .. }) if sent < ended => GateState::Stopping,
+            _ => GateState::Asleep,
         }
     }
 }
@@ -105,7 +105,7 @@ impl Told {
 mod tests {
     use super::*;
 
-    const LIFE: Told = Told {
+    const PROCESS: ProcessInfo = ProcessInfo {
         started: 30,
         ready: 40,
         before: Some(End { asked: 10, ended: 20 }),
@@ -113,18 +113,27 @@ mod tests {
     };
 
     #[test]
-    fn what_is_put_on_an_answer_is_read_off_it() {
-        for told in [LIFE, Told { before: None, stopping: true, ..LIFE }] {
+    fn headers_are_read_as_they_are_written() {
+        for info in [PROCESS, ProcessInfo { before: None, stopping: true, ..PROCESS }] {
             let mut headers = HeaderMap::new();
-            told.put(&mut headers);
-            assert_eq!(Told::read(&headers), Some(told));
+            info.put(&mut headers);
+            assert_eq!(ProcessInfo::read(&headers), Some(info));
         }
-        assert_eq!(Told::read(&HeaderMap::new()), None, "the router itself says nothing of this");
+        assert_eq!(ProcessInfo::read(&HeaderMap::new()), None, "responses of the router have none");
     }
 
     #[test]
-    fn what_a_request_met_follows_from_when_it_was_sent() {
-        let met = [9, 10, 20, 30, 40].map(|sent| LIFE.met(sent));
-        assert_eq!(met, [Met::Closing, Met::Stopping, Met::Asleep, Met::Waking, Met::Open]);
+    fn the_state_of_the_gate_follows_from_the_send_time() {
+        let states = [9, 10, 20, 30, 40].map(|sent| PROCESS.gate_state(sent));
+        assert_eq!(
+            states,
+            [
+                GateState::Closing,
+                GateState::Stopping,
+                GateState::Asleep,
+                GateState::Waking,
+                GateState::Open
+            ]
+        );
     }
 }

@@ -1,6 +1,6 @@
-//! A control plane as the `http-waker` provider expects one by default: servers that are started
-//! and stopped by requests, and tell their state and address. Those that the provider can be told
-//! of are there, too: a list, and requests that pause, resume and kill.
+//! An HTTP control plane for the `http-waker` provider: starts and stops a server on request and reports
+//! its state and address, as the provider's default settings expect, and has the optional requests:
+//! list, pause, resume and kill.
 
 use std::{
     collections::BTreeMap,
@@ -16,12 +16,12 @@ use rustix::process::Signal;
 
 use crate::{Hello, Process};
 
-/// The header with the key that callers need.
+/// Name and value of the API key header that clients need.
 pub const KEY: (&str, &str) = ("X-API-Key", "a key that the guest never sees");
 
-/// Serves one server, `lobby`, whose program is the example backend. The backend ends
-/// with this, the threads with the test's process.
-pub struct Plane {
+/// Controls one server, `lobby`, whose program is the example backend. Dropping it stops the backend;
+/// the threads end with the test's process.
+pub struct ControlPlane {
     address: SocketAddr,
     shared: Arc<Mutex<Shared>>,
 }
@@ -30,17 +30,17 @@ struct Shared {
     backend: Hello,
     running: Option<Process>,
     paused: bool,
-    asked: Vec<String>,
-    /// How often the state still says `starting` after a start.
+    requests: Vec<String>,
+    /// Number of state queries still answered with `starting` after a start.
     slow: u32,
-    /// What a start is answered with instead of being done.
+    /// Response to starts, if they are refused.
     refuses: Option<(u16, String)>,
 }
 
-// === impl Plane ===
+// === impl ControlPlane ===
 
-impl Plane {
-    /// Listens on a free port of this machine's own address.
+impl ControlPlane {
+    /// Listens on a free loopback port.
     pub fn begin(hello: &Hello) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
@@ -48,7 +48,7 @@ impl Plane {
             backend: hello.clone(),
             running: None,
             paused: false,
-            asked: Vec::new(),
+            requests: Vec::new(),
             slow: 0,
             refuses: None,
         }));
@@ -56,29 +56,29 @@ impl Plane {
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let served = served.clone();
-                // A client that goes away is no concern of the others.
+                // A disconnect does not affect other clients.
                 thread::spawn(move || serve(&client, &served).ok());
             }
         });
         Ok(Self { address, shared })
     }
 
-    /// Its address for the endpoint.
+    /// URL for the provider's endpoint.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The requests so far, as `POST /servers/lobby/start`.
-    pub fn asked(&self) -> Vec<String> {
-        self.state().asked.clone()
+    /// The requests so far, such as `POST /servers/lobby/start`.
+    pub fn requests(&self) -> Vec<String> {
+        self.state().requests.clone()
     }
 
-    /// Lets the state say `starting` so often after each start.
-    pub fn slow(&self, looks: u32) {
-        self.state().slow = looks;
+    /// Answers the first `queries` state queries after each start with `starting`.
+    pub fn slow(&self, queries: u32) {
+        self.state().slow = queries;
     }
 
-    /// Answers starts with this instead of doing them.
+    /// Refuses starts with this status and reason.
     pub fn refuse(&self, status: u16, reason: &str) {
         self.state().refuses = Some((status, reason.to_owned()));
     }
@@ -88,10 +88,10 @@ impl Plane {
     }
 }
 
-impl Drop for Plane {
+impl Drop for ControlPlane {
     fn drop(&mut self) {
         let mut state = self.state();
-        // What is paused hears nothing, and whoever does not is killed after a while.
+        // A paused process does not handle signals and would be killed after the grace time.
         let _ = state.pause(false);
         let running = state.running.take();
         drop(state);
@@ -135,9 +135,9 @@ fn serve(client: &TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
 // === impl Shared ===
 
 impl Shared {
-    fn answer(&mut self, request: &str, known: bool) -> io::Result<(u16, String)> {
-        self.asked.push(request.to_owned());
-        if !known {
+    fn answer(&mut self, request: &str, authorized: bool) -> io::Result<(u16, String)> {
+        self.requests.push(request.to_owned());
+        if !authorized {
             return Ok((401, r#"{"detail":"the key is missing"}"#.to_owned()));
         }
         let ended = self.running.as_mut().map(Process::ended).transpose();
@@ -145,7 +145,7 @@ impl Shared {
             self.running = None;
         }
         Ok(match request {
-            "GET /servers/lobby" => (200, self.tell().to_string()),
+            "GET /servers/lobby" => (200, self.describe().to_string()),
             "POST /servers/lobby/start" => match (&self.refuses, &self.running) {
                 (Some((status, reason)), _) => {
                     (*status, serde_json::json!({ "detail": reason }).to_string())
@@ -158,7 +158,7 @@ impl Shared {
                 }
             },
             "POST /servers/lobby/stop" => {
-                // What is paused hears nothing.
+                // A paused process does not handle signals.
                 self.pause(false)?;
                 self.running = None;
                 (202, "{}".to_owned())
@@ -172,7 +172,7 @@ impl Shared {
             "POST /servers/lobby/pause" => self.pause(true)?,
             "POST /servers/lobby/resume" => self.pause(false)?,
             "GET /servers" => {
-                let mut server = self.tell();
+                let mut server = self.describe();
                 server["name"] = "lobby".into();
                 (200, serde_json::json!({ "servers": [server] }).to_string())
             }
@@ -180,7 +180,7 @@ impl Shared {
         })
     }
 
-    /// Holds what runs, or lets it go on.
+    /// Pauses or resumes the server.
     fn pause(&mut self, paused: bool) -> io::Result<(u16, String)> {
         let Some(running) = &mut self.running else { return Ok((409, "{}".to_owned())) };
         let signal = if paused { Signal::STOP } else { Signal::CONT };
@@ -189,7 +189,7 @@ impl Shared {
         Ok((202, "{}".to_owned()))
     }
 
-    fn tell(&mut self) -> serde_json::Value {
+    fn describe(&mut self) -> serde_json::Value {
         match (&self.running, self.slow) {
             (None, _) => serde_json::json!({ "state": "stopped" }),
             (Some(running), 0) => {
@@ -197,8 +197,8 @@ impl Shared {
                 let address = self.backend.address().to_string();
                 serde_json::json!({ "state": state, "address": address, "id": running.id() })
             }
-            (Some(_), looks) => {
-                self.slow = looks - 1;
+            (Some(_), queries) => {
+                self.slow = queries - 1;
                 serde_json::json!({ "state": "starting" })
             }
         }

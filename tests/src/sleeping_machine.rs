@@ -1,5 +1,5 @@
-//! A machine that sleeps until its network card hears a magic packet: a UDP socket before the
-//! example backend.
+//! A simulated machine that is woken by a magic packet: a UDP socket that starts the example
+//! backend.
 
 use std::{
     io::ErrorKind,
@@ -17,14 +17,14 @@ use anyhow::Result;
 
 use crate::{Hello, Process};
 
-/// The card's address.
+/// MAC address of the machine's network card.
 pub const MAC: [u8; 6] = [0x02, 0x11, 0x22, 0xaa, 0xbb, 0xcc];
 
-/// How often the machine looks whether it shall sleep.
-const LOOK: Duration = Duration::from_millis(10);
+/// Interval of the checks for the sleep file.
+const POLL: Duration = Duration::from_millis(10);
 
-/// The machine. It ends with this, and its program with it.
-pub struct Card {
+/// The machine. Dropping it stops its program.
+pub struct SleepingMachine {
     address: SocketAddr,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -32,55 +32,54 @@ pub struct Card {
 
 struct Shared {
     backend: Hello,
-    /// It goes to sleep when this file is there, and takes it away.
+    /// File that puts the machine to sleep; it is removed then.
     asleep: PathBuf,
     running: Mutex<Option<Process>>,
-    heard: Mutex<Vec<Vec<u8>>>,
-    ends: AtomicBool,
+    datagrams: Mutex<Vec<Vec<u8>>>,
+    stop: AtomicBool,
 }
 
-// === impl Card ===
+// === impl SleepingMachine ===
 
-impl Card {
-    /// Listens on a free port of this machine's own address. The machine goes to sleep when the file
-    /// `asleep` comes to be.
+impl SleepingMachine {
+    /// Listens on a free loopback port. The machine goes to sleep when the file `asleep` is created.
     pub fn begin(hello: &Hello, asleep: PathBuf) -> Result<Self> {
         let socket = UdpSocket::bind(("127.0.0.1", 0))?;
-        socket.set_read_timeout(Some(LOOK))?;
+        socket.set_read_timeout(Some(POLL))?;
         let address = socket.local_addr()?;
         let shared = Arc::new(Shared {
             backend: hello.clone(),
             asleep,
             running: Mutex::default(),
-            heard: Mutex::default(),
-            ends: AtomicBool::new(false),
+            datagrams: Mutex::default(),
+            stop: AtomicBool::new(false),
         });
         let served = shared.clone();
         let thread = Some(thread::spawn(move || served.listen(&socket)));
         Ok(Self { address, shared, thread })
     }
 
-    /// Its address for the endpoint.
+    /// URL for the provider's endpoint.
     pub fn url(&self) -> String {
         format!("udp://{}", self.address)
     }
 
-    /// Every datagram so far.
-    pub fn heard(&self) -> Vec<Vec<u8>> {
-        lock(&self.shared.heard).clone()
+    /// All received datagrams.
+    pub fn datagrams(&self) -> Vec<Vec<u8>> {
+        lock(&self.shared.datagrams).clone()
     }
 
-    /// Its program runs.
+    /// Whether its program is running.
     pub fn is_awake(&self) -> bool {
         lock(&self.shared.running).is_some()
     }
 }
 
-impl Drop for Card {
+impl Drop for SleepingMachine {
     fn drop(&mut self) {
-        self.shared.ends.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // A panic there has been told.
+            // A panic of the thread has already been printed.
             let _ = thread.join();
         }
     }
@@ -91,32 +90,32 @@ impl Drop for Card {
 impl Shared {
     fn listen(&self, socket: &UdpSocket) {
         let mut buffer = [0; 2048];
-        while !self.ends.load(Ordering::Relaxed) {
-            let heard = socket.recv_from(&mut buffer);
+        while !self.stop.load(Ordering::Relaxed) {
+            let received = socket.recv_from(&mut buffer);
             if std::fs::remove_file(&self.asleep).is_ok() {
                 *lock(&self.running) = None;
             }
-            match heard {
-                Ok((size, _)) => self.hear(&buffer[..size]),
+            match received {
+                Ok((size, _)) => self.receive(&buffer[..size]),
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                Err(error) => panic!("the card hears nothing more: {error}"),
+                Err(error) => panic!("receive a datagram: {error}"),
             }
         }
         *lock(&self.running) = None;
     }
 
-    fn hear(&self, datagram: &[u8]) {
-        lock(&self.heard).push(datagram.to_vec());
+    fn receive(&self, datagram: &[u8]) {
+        lock(&self.datagrams).push(datagram.to_vec());
         let mut running = lock(&self.running);
         if datagram != magic() || running.is_some() {
             return;
         }
-        *running = Some(self.backend.spawn().expect("the machine's program starts"));
+        *running = Some(self.backend.spawn().expect("start the machine's program"));
     }
 }
 
-/// What wakes it: six times `ff` and sixteen times its address.
+/// The magic packet: six bytes `ff`, then sixteen copies of the MAC address.
 pub fn magic() -> Vec<u8> {
     [vec![0xff; 6], MAC.repeat(16)].concat()
 }
