@@ -13,7 +13,7 @@ use drowse_core::{
 use drowse_plugins::PluginProvider;
 use drowse_tests::{
     Docker, Recorder, Registry,
-    recorder::{Asked, Cut},
+    recorder::{Cut, RecordedRequest},
 };
 use serde_json::{Value, json};
 use support::{Stage, start, target};
@@ -310,7 +310,7 @@ async fn a_recreation_interrupted_at_any_step_succeeds_on_the_next_call() {
     scene.sh("broken", "echo data >/data/kept");
     let first = lasting(&scene.engine.inspect("broken").unwrap());
     let steps = ["/stop", "/rename", "/create", "/connect", "/start"];
-    let is = |step: &'static str| move |asked: &Asked| asked.path.ends_with(step);
+    let is = |step: &'static str| move |asked: &RecordedRequest| asked.path.ends_with(step);
     for how in [Cut::Before, Cut::After] {
         for step in steps {
             scene.recorder.cut(how, is(step));
