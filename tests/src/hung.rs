@@ -57,8 +57,8 @@ impl HungFilesystem {
             .stdin(Stdio::from(device.try_clone()?))
             .output()
             .context("run mount")?;
-        let said = String::from_utf8_lossy(&mounted.stderr);
-        ensure!(mounted.status.success(), "mount a FUSE file system: {said}");
+        let stderr = String::from_utf8_lossy(&mounted.stderr);
+        ensure!(mounted.status.success(), "mount a FUSE file system: {stderr}");
         let stop = Arc::new(AtomicBool::new(false));
         let server = thread::spawn({
             let stop = stop.clone();

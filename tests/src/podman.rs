@@ -183,8 +183,8 @@ impl Podman {
             .arg(format!("http://podman/v4.0.0/libpod/{what}"))
             .stdin(Stdio::null())
             .output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        serde_json::from_slice(&output.stdout).with_context(|| format!("GET {what}: {said}"))
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        serde_json::from_slice(&output.stdout).with_context(|| format!("GET {what}: {stderr}"))
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {

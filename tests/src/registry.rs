@@ -59,9 +59,9 @@ impl Registry {
         let kind = format!("Content-Type: {kind}");
         let words = ["--silent", "--fail-with-body", "--include", "--request", "PUT", "--header"];
         let output = curl(&[&words[..], &[&kind, "--data-binary", text, &url]].concat())?;
-        let said = String::from_utf8(output.stdout)?;
-        ensure!(output.status.success(), "{said}");
-        let digest = said.lines().find_map(|line| line.split_once("Docker-Content-Digest: "));
+        let stdout = String::from_utf8(output.stdout)?;
+        ensure!(output.status.success(), "{stdout}");
+        let digest = stdout.lines().find_map(|line| line.split_once("Docker-Content-Digest: "));
         Ok(digest.context("no digest in the response")?.1.trim().to_owned())
     }
 

@@ -199,8 +199,8 @@ impl Router {
     pub fn drowse(&self, words: &[&str]) -> Result<(bool, String)> {
         let output = self.home.drowse(words)?;
         let worked = output.status.success();
-        let said = if worked { output.stdout } else { [output.stdout, output.stderr].concat() };
-        Ok((worked, String::from_utf8(said)?))
+        let printed = if worked { output.stdout } else { [output.stdout, output.stderr].concat() };
+        Ok((worked, String::from_utf8(printed)?))
     }
 
     /// Output of `drowse status --json`.

@@ -23,8 +23,8 @@ fn workload(name: &str, keys: &str, port: u16) -> String {
 
 /// Waits until the router logs `words` for a workload.
 fn logged(router: &Router, workload: &str, words: &str) -> Result<()> {
-    let said = |line: &str| line.contains(words) && line.contains(workload);
-    router.log().wait(&format!("{workload}: {words}"), 0, PATIENCE, said)?;
+    let matches = |line: &str| line.contains(words) && line.contains(workload);
+    router.log().wait(&format!("{workload}: {words}"), 0, PATIENCE, matches)?;
     Ok(())
 }
 

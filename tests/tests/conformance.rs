@@ -61,16 +61,20 @@ fn conforms(
     fs::write(&file, grants)?;
     let file = file.to_str().context("a path of UTF-8")?;
     let output = home.drowse(&["plugin", "test", plugin, "--grants", file, "--json"])?;
-    let told = String::from_utf8_lossy(&output.stdout);
-    let said = String::from_utf8_lossy(&output.stderr);
-    let report: Value = serde_json::from_str(&told).with_context(|| format!("{told}\n{said}"))?;
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let report: Value =
+        serde_json::from_str(&stdout).with_context(|| format!("{stdout}\n{stderr}"))?;
     let kind = match built {
         Built::Component => "component",
         Built::Library(_) => "dylib",
     };
     ensure!(report["plugin"]["kind"] == kind, "another plugin was tested: {:#}", report["plugin"]);
     let failed = named(&report, "failed");
-    ensure!(output.status.success() && failed.is_empty(), "{failed:?} failed: {report:#}\n{said}");
+    ensure!(
+        output.status.success() && failed.is_empty(),
+        "{failed:?} failed: {report:#}\n{stderr}"
+    );
     ensure!(report["ok"] == true && report["failed"] == 0, "{report:#}");
     let made = report["checks"].as_array().map_or(0, Vec::len);
     ensure!(made > 50, "only {made} checks: {report:#}");

@@ -52,8 +52,11 @@ fn a_program_on_a_hung_file_system_blocks_neither_others_nor_the_status_nor_the_
         visitor.join().expect("the visitor does not panic")
     })?;
     assert_eq!(refused.status, 503, "{}", refused.text());
-    let told = router.workload("stuck")?.to_string();
-    assert!(told.contains("did not start within 5 s; is its filesystem reachable?"), "{told}");
+    let status_text = router.workload("stuck")?.to_string();
+    assert!(
+        status_text.contains("did not start within 5 s; is its filesystem reachable?"),
+        "{status_text}"
+    );
 
     let asked = Instant::now();
     router.signal(Signal::TERM)?;

@@ -262,8 +262,8 @@ fn a_missing_container_is_reported_and_others_are_served() -> Result<()> {
     let answer = router.get("ghost.example", "/")?;
     assert!([502, 503].contains(&answer.status), "{}", answer.status);
     assert!(answer.text().contains("ghost"), "{}", answer.text());
-    let said = router.workload("ghost")?.to_string();
-    assert!(said.contains("no-such-container"), "{said}");
+    let status = router.workload("ghost")?.to_string();
+    assert!(status.contains("no-such-container"), "{status}");
     assert_eq!(router.get("any.example", "/")?.status, 200);
 
     // The container appears, and is woken without a restart of the router.

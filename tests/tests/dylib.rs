@@ -27,9 +27,9 @@ fn a_process_is_woken_by_a_library_and_sleeps_again() -> Result<()> {
 
     let checked = home.drowse(&["check"])?;
     ensure!(!checked.status.success(), "it is not allowed yet");
-    let said = String::from_utf8([checked.stdout, checked.stderr].concat())?;
-    assert!(said.contains("process.so: it is a dynamic library"), "{said}");
-    assert!(said.contains(ALLOW), "{said}");
+    let printed = String::from_utf8([checked.stdout, checked.stderr].concat())?;
+    assert!(printed.contains("process.so: it is a dynamic library"), "{printed}");
+    assert!(printed.contains(ALLOW), "{printed}");
 
     let router = home.start()?;
     let refused = router.provider("process")?;
@@ -39,8 +39,8 @@ fn a_process_is_woken_by_a_library_and_sleeps_again() -> Result<()> {
 
     allow(&home)?;
     let inspected = home.drowse(&["plugin", "inspect", "process"])?;
-    let said = String::from_utf8(inspected.stdout)?;
-    assert!(said.contains("dylib    trusted code without a sandbox"), "{said}");
+    let printed = String::from_utf8(inspected.stdout)?;
+    assert!(printed.contains("dylib    trusted code without a sandbox"), "{printed}");
     let listed = String::from_utf8(home.drowse(&["plugin", "list"])?.stdout)?;
     let row = listed.lines().find(|line| line.starts_with("process ")).context("it is listed")?;
     assert!(row.contains(" dylib "), "{listed}");

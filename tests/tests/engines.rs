@@ -62,8 +62,8 @@ fn a_local_engine_and_one_behind_tls_work_side_by_side() -> Result<()> {
     for (name, here, there) in [("far", &far, near), ("near", near, &far)] {
         let before = there.is_running("same")?;
         let answer = router.get(&format!("{name}.example"), "/")?;
-        let said = format!("{} {}", answer.text(), router.provider(name)?);
-        assert_eq!(answer.status, 200, "{name}: {said}");
+        let status_text = format!("{} {}", answer.text(), router.provider(name)?);
+        assert_eq!(answer.status, 200, "{name}: {status_text}");
         assert!(here.is_running("same")?, "{name}");
         assert_eq!(there.is_running("same")?, before, "{name}");
         let seen = &router.workload(name)?["observed"]["native_id"];
@@ -152,13 +152,13 @@ fn every_request_matches_a_rule_declared_for_its_endpoint() -> Result<()> {
     home.configure(&tables)?;
     let router = home.start()?;
     assert_eq!(router.get("declared.example", "/")?.status, 200);
-    let (worked, said) = router.drowse(&["recreate", "declared", "--wait"])?;
-    ensure!(worked, "{said}");
+    let (worked, printed) = router.drowse(&["recreate", "declared", "--wait"])?;
+    ensure!(worked, "{printed}");
     engine.run(&["commit", "--change", "ENV NEWER=1", "declared", &image])?;
     engine.run(&["push", "--quiet", &image])?;
     engine.run(&["tag", "web", &image])?;
-    let (worked, said) = router.drowse(&["recreate", "declared", "--refresh", "--wait"])?;
-    ensure!(worked, "{said}");
+    let (worked, printed) = router.drowse(&["recreate", "declared", "--refresh", "--wait"])?;
+    ensure!(worked, "{printed}");
     assert_eq!(router.get("declared.example", "/")?.status, 200);
     // The image was fetched before the container was stopped.
     let ops = router.home().drowse(&["ops", "declared", "--json", "--limit", "1000"])?;

@@ -88,8 +88,8 @@ fn asleep(router: &Router, engine: &Docker, container: &str) -> Result<()> {
 
 /// Address of the container.
 fn address(engine: &Docker, container: &str) -> Result<SocketAddr> {
-    let said = engine.inspect(container)?;
-    let networks = said["NetworkSettings"]["Networks"].as_object().context("no networks")?;
+    let inspected = engine.inspect(container)?;
+    let networks = inspected["NetworkSettings"]["Networks"].as_object().context("no networks")?;
     let address = networks.values().find_map(|network| network["IPAddress"].as_str());
     let address = address.filter(|address| !address.is_empty());
     Ok(SocketAddr::new(address.context("the container has no address")?.parse()?, 80))
@@ -97,9 +97,9 @@ fn address(engine: &Docker, container: &str) -> Result<SocketAddr> {
 
 /// Container id and start time.
 fn instance(engine: &Docker, container: &str) -> Result<(String, String)> {
-    let said = engine.inspect(container)?;
+    let inspected = engine.inspect(container)?;
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    Ok((text(&said["Id"]), text(&said["State"]["StartedAt"])))
+    Ok((text(&inspected["Id"]), text(&inspected["State"]["StartedAt"])))
 }
 
 // === the engine is killed ===
@@ -177,8 +177,8 @@ fn a_sleep_due_while_the_engine_is_down_is_retried() -> Result<()> {
     assert_eq!(visit(&router)?.status, 200);
     engine.crash()?;
     router.wait_for_phase("web", "failed", PATIENCE)?;
-    let said = router.workload("web")?["failure"].to_string();
-    assert!(said.contains("docker.sock"), "the cause is not in the status: {said}");
+    let failure_text = router.workload("web")?["failure"].to_string();
+    assert!(failure_text.contains("docker.sock"), "the cause is not in the status: {failure_text}");
     engine.start_again()?;
     asleep(&router, engine, name)?;
     served(&router)
@@ -288,10 +288,10 @@ fn a_container_recreated_under_its_name_is_reached_by_the_next_visitor() -> Resu
         "the response does not name the workload: {}",
         answer.text()
     );
-    let said = router.workload("web")?["failure"].to_string();
+    let failure_text = router.workload("web")?["failure"].to_string();
     assert!(
-        said.contains(name),
-        "the target is not named in the status: {said}; the router's log ends:\n{}",
+        failure_text.contains(name),
+        "the target is not named in the status: {failure_text}; the router's log ends:\n{}",
         router.log().tail(40)
     );
 

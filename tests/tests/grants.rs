@@ -147,27 +147,27 @@ fn check_prints_the_line_of_each_requested_rule_endpoint_and_command() -> Result
                 let fewer: Vec<&str> =
                     rules.iter().filter(|other| *other != rule).map(String::as_str).collect();
                 let less = whole.replace(&table(place), &endpoint(name, keys, &fewer));
-                let said = found(&home, &less)?;
-                ensure!(said.len() == 1, "{plugin}, {rule} on {name}: {said:?}");
-                let (pasted, _) = paste(&less, &said[0], |line| line)?;
-                assert_eq!(lines(&pasted), lines(&whole), "{plugin}: {}", said[0]);
+                let messages = found(&home, &less)?;
+                ensure!(messages.len() == 1, "{plugin}, {rule} on {name}: {messages:?}");
+                let (pasted, _) = paste(&less, &messages[0], |line| line)?;
+                assert_eq!(lines(&pasted), lines(&whole), "{plugin}: {}", messages[0]);
                 tried += 1;
             }
             if !optional {
                 let less = whole.replace(&table(place), "");
-                let said = found(&home, &less)?;
-                ensure!(said.len() == 1, "{plugin}, {name}: {said:?}");
-                let (pasted, _) = paste(&less, &said[0], |line| line)?;
-                assert_eq!(found(&home, &pasted)?, [""; 0], "{plugin}: {}", said[0]);
+                let messages = found(&home, &less)?;
+                ensure!(messages.len() == 1, "{plugin}, {name}: {messages:?}");
+                let (pasted, _) = paste(&less, &messages[0], |line| line)?;
+                assert_eq!(found(&home, &pasted)?, [""; 0], "{plugin}: {}", messages[0]);
                 tried += 1;
             }
         }
         for wish in commands.iter().filter(|wish| wish["optional"] == false) {
             let less = whole.replace(&granted, "");
-            let said = found(&home, &less)?;
-            ensure!(said.len() == 1, "{plugin}, {wish}: {said:?}");
-            let (pasted, _) = paste(&less, &said[0], |line| line)?;
-            assert_eq!(found(&home, &pasted)?, [""; 0], "{plugin}: {}", said[0]);
+            let messages = found(&home, &less)?;
+            ensure!(messages.len() == 1, "{plugin}, {wish}: {messages:?}");
+            let (pasted, _) = paste(&less, &messages[0], |line| line)?;
+            assert_eq!(found(&home, &pasted)?, [""; 0], "{plugin}: {}", messages[0]);
             tried += 1;
         }
     }
@@ -196,10 +196,10 @@ fn check_prints_the_line_of_a_network_named_by_a_setting_but_not_granted() -> Re
     assert_eq!(found(&home, &tables("", ""))?, [""; 0]);
     let named = "network = \"lan\"";
     for text in [tables(&format!("settings = {{ {named} }}"), ""), tables("", named)] {
-        let said = found(&home, &text)?;
-        ensure!(said.len() == 1 && said[0].contains("network `lan`"), "{said:?}");
-        ensure!(!home.drowse(&["check"])?.status.success(), "it is an error, not a warning");
-        let (pasted, (_, line)) = paste(&text, &said[0], |line| line)?;
+        let messages = found(&home, &text)?;
+        ensure!(messages.len() == 1 && messages[0].contains("network `lan`"), "{messages:?}");
+        ensure!(!home.drowse(&["check"])?.status.success(), "it must be an error, not a warning");
+        let (pasted, (_, line)) = paste(&text, &messages[0], |line| line)?;
         assert_eq!(line, "network.lan = { config = \"/etc/cni/net.d/10-drowse.conflist\" }");
         assert_eq!(found(&home, &pasted)?, [""; 0]);
     }
@@ -323,8 +323,8 @@ fn a_docker_container_wakes_and_sleeps_after_the_line_of_each_refusal_is_pasted(
     assert_eq!(router.get("any.example", "/")?.status, 503);
     assert!(!engine.is_running("grown")?);
     let workload = router.workload("web")?;
-    let said = workload["failure"]["message"].as_str().context("no failure")?;
-    let (pasted, line) = paste(&text, said, |line| line)?;
+    let failure_text = workload["failure"]["message"].as_str().context("no failure")?;
+    let (pasted, line) = paste(&text, failure_text, |line| line)?;
     assert_eq!(line, ("[provider.p.endpoint.engine]".to_owned(), format!("{start:?},")));
     let spare = router.stop()?;
     spare.configure(&pasted)?;
@@ -423,8 +423,8 @@ fn a_containerd_container_wakes_after_the_line_of_its_network_is_pasted() -> Res
     let adapt = |line: String| {
         line.replace("network.lan = { config = \"/etc/cni/net.d/10-drowse.conflist\" }", &own)
     };
-    let [told] = found(&home, &text)?.try_into().map_err(|it| anyhow!("{it:?}"))?;
-    let (_, line) = paste(&text, &told, adapt)?;
+    let [printed] = found(&home, &text)?.try_into().map_err(|it| anyhow!("{it:?}"))?;
+    let (_, line) = paste(&text, &printed, adapt)?;
     let added = grow(home, text, adapt)?;
     assert_eq!(added, [line], "`check` and the wake report different lines");
     assert_eq!(daemon.task("unattached")?, None, "it must be asleep");
@@ -528,10 +528,11 @@ fn a_program_wakes_after_the_line_of_the_refusal_is_pasted() -> Result<()> {
     let line = line.lines().find(|line| line.starts_with("command.hello")).context("no command")?;
     let text = format!("[provider.p]\nplugin = \"process\"\n{}", workload("target = \"hello\""))
         .replace("port = 80", &format!("port = {}", hello.port()));
-    let added = grow(home_dir, text, |said| match said.starts_with("command.hello = { run = ") {
-        true => line.to_owned(),
-        false => said,
-    })?;
+    let added =
+        grow(home_dir, text, |printed| match printed.starts_with("command.hello = { run = ") {
+            true => line.to_owned(),
+            false => printed,
+        })?;
     assert_eq!(added, [("[provider.p]".to_owned(), line.to_owned())]);
     Ok(())
 }

@@ -102,8 +102,8 @@ fn router(socket: &std::path::Path, containers: &[&str]) -> Result<Router> {
 }
 
 fn address(engine: &Docker, name: &str) -> Result<String> {
-    let said = engine.inspect(name)?;
-    let address = said["NetworkSettings"]["IPAddress"].as_str();
+    let inspected = engine.inspect(name)?;
+    let address = inspected["NetworkSettings"]["IPAddress"].as_str();
     Ok(address.context("it has no address")?.to_owned())
 }
 

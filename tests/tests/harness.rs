@@ -55,8 +55,8 @@ fn the_private_engine_runs_containers_and_leaves_nothing_behind() -> Result<()> 
     engine.run(&["start", "web", "echo"])?;
     events.wait("start", Duration::from_secs(10))?;
     for name in ["web", "echo"] {
-        let said = engine.inspect(name)?;
-        let address = said["NetworkSettings"]["IPAddress"].as_str().unwrap_or_default();
+        let inspected = engine.inspect(name)?;
+        let address = inspected["NetworkSettings"]["IPAddress"].as_str().unwrap_or_default();
         let address = format!("{address}:80").parse()?;
         until(&format!("{name} answers"), Duration::from_secs(20), || {
             client::answers(address).then_some(())

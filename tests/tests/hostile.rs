@@ -112,9 +112,12 @@ fn is_contained(router: &Router, behaviour: &Behaviour) -> Result<()> {
     let (name, text) = (behaviour.name, answer.text());
     ensure!([502, 503, 504].contains(&answer.status), "{name}: {}: {text}", answer.status);
     ensure!(took < BOUND, "{name}: the visitor waited {took:?}");
-    let said = router.workload(name)?["failure"].to_string();
+    let failure_text = router.workload(name)?["failure"].to_string();
     for word in behaviour.words {
-        ensure!(said.contains(word), "{name}: {word:?} is not in the status: {said}");
+        ensure!(
+            failure_text.contains(word),
+            "{name}: {word:?} is not in the status: {failure_text}"
+        );
     }
     Ok(())
 }
@@ -156,8 +159,8 @@ fn hang_in_stop_is_contained(router: &Router) -> Result<()> {
     ensure!(router.get("stopper.example", "/")?.status == 200, "the stopper does not wake");
     router.home().drowse(&["sleep", "stopper"])?;
     until("the status names the stop that hangs", BOUND, || {
-        let said = router.workload("stopper").ok()?["failure"].to_string();
-        (said.contains("stop") && said.contains(" s")).then_some(())
+        let failure_text = router.workload("stopper").ok()?["failure"].to_string();
+        (failure_text.contains("stop") && failure_text.contains(" s")).then_some(())
     })
 }
 
@@ -173,8 +176,8 @@ fn no_ambiguous_path_reaches_the_engine() -> Result<()> {
     for (n, path) in AMBIGUOUS_PATHS.iter().enumerate() {
         let answer = router.get(&format!("trick{n}.example"), "/")?;
         assert!([502, 503].contains(&answer.status), "{path}: {}", answer.status);
-        let said = router.workload(&format!("trick{n}"))?["failure"].to_string();
-        assert!(said.contains("denied"), "{path}: {said}");
+        let failure_text = router.workload(&format!("trick{n}"))?["failure"].to_string();
+        assert!(failure_text.contains("denied"), "{path}: {failure_text}");
     }
     assert_eq!(engine.requests(), [""; 0], "a request reached the engine");
 

@@ -28,8 +28,8 @@ fn build(home: &Home) -> Result<()> {
     let root = std::env::var("CARGO_MANIFEST_DIR").context("cargo tells tests where they are")?;
     let script = Path::new(&root).join("../examples/provider-in-c/build.sh");
     let built = Command::new(script).arg(home.plugins().join("programs-in-c.wasm")).output()?;
-    let said = String::from_utf8_lossy(&built.stderr);
-    ensure!(built.status.success(), "build.sh: {said}");
+    let stderr = String::from_utf8_lossy(&built.stderr);
+    ensure!(built.status.success(), "build.sh: {stderr}");
     Ok(())
 }
 
@@ -56,11 +56,11 @@ fn a_provider_in_c_wakes_and_stops_a_workload_beside_a_bundled_one() -> Result<(
         hello.port(),
         other.port(),
     ))?;
-    let said = home.drowse(&["plugin", "inspect", "programs-in-c", "--json"])?;
-    let said: Value = serde_json::from_slice(&said.stdout)?;
-    assert_eq!(said["name"], "programs-in-c", "{said:#}");
-    assert_eq!(said["contract"], "0.1.0", "{said:#}");
-    let imports = said["imports"].as_array().context("no imports")?;
+    let stdout = home.drowse(&["plugin", "inspect", "programs-in-c", "--json"])?;
+    let stdout: Value = serde_json::from_slice(&stdout.stdout)?;
+    assert_eq!(stdout["name"], "programs-in-c", "{stdout:#}");
+    assert_eq!(stdout["contract"], "0.1.0", "{stdout:#}");
+    let imports = stdout["imports"].as_array().context("no imports")?;
     let ours =
         |import: &Value| import.as_str().is_some_and(|it| it.starts_with("drowse:provider/"));
     assert!(imports.iter().all(ours), "it imports more than the contract: {imports:?}");

@@ -73,8 +73,8 @@ fn a_visitor_wakes_dependencies_first_and_all_sleep_in_reverse_order() -> Result
 
     let refused = router.home().drowse(&["sleep", "db"])?;
     ensure!(!refused.status.success(), "a needed workload was put to sleep");
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    ensure!(said.contains("needed by app"), "{said}");
+    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(stderr.contains("needed by app"), "{stderr}");
 
     router.wait_for_phase("app", "asleep", PATIENCE)?;
     router.wait_for_phase("db", "asleep", PATIENCE)?;
@@ -126,9 +126,9 @@ fn a_dependency_cycle_is_refused_and_printed() -> Result<()> {
     home.configure(&tables.concat())?;
     let output = home.drowse(&["check"])?;
     ensure!(!output.status.success());
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(said.contains("a → b → c → a"), "{said}");
-    ensure!(said.contains("drowse.toml:"), "{said}");
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(stdout.contains("a → b → c → a"), "{stdout}");
+    ensure!(stdout.contains("drowse.toml:"), "{stdout}");
     Ok(())
 }
 

@@ -18,7 +18,7 @@ fn home(mistake: &str) -> Result<(Home, Hello)> {
 }
 
 /// Standard output and standard error of a command.
-fn said(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat()
 }
 
@@ -27,12 +27,12 @@ fn is_refused(mistake: &str, words: &[&str]) -> Result<()> {
     let (home, _hello) = home(mistake)?;
     for command in ["check", "run"] {
         let output = home.drowse(&[command])?;
-        let said = said(&output);
+        let printed = output_text(&output);
         assert!(!output.status.success(), "drowse {command} accepted:\n{mistake}");
         for word in words {
             assert!(
-                said.contains(word),
-                "{word:?} is not in the output of drowse {command}:\n{said}"
+                printed.contains(word),
+                "{word:?} is not in the output of drowse {command}:\n{printed}"
             );
         }
     }
@@ -112,10 +112,10 @@ fn a_port_in_use_is_reported() -> Result<()> {
     let home = Home::with_port(&Programs::from_env(), address.port())?;
     home.configure("")?;
     let output = home.drowse(&["run"])?;
-    let said = said(&output);
+    let printed = output_text(&output);
     assert!(!output.status.success());
     for word in [&address.to_string(), "web", "in use"] {
-        assert!(said.contains(word), "{said}");
+        assert!(printed.contains(word), "{printed}");
     }
     Ok(())
 }
@@ -167,10 +167,10 @@ fn an_unreachable_socket_is_reported_and_others_are_served() -> Result<()> {
 fn status_without_a_router_reports_it() -> Result<()> {
     let (home, _hello) = home("")?;
     let output = home.drowse(&["status"])?;
-    let said = said(&output);
+    let printed = output_text(&output);
     assert!(!output.status.success());
     for word in ["control.sock", "drowse run"] {
-        assert!(said.contains(word), "{said}");
+        assert!(printed.contains(word), "{printed}");
     }
     Ok(())
 }
@@ -179,7 +179,7 @@ fn status_without_a_router_reports_it() -> Result<()> {
 fn a_valid_configuration_passes_the_check_without_starting_anything() -> Result<()> {
     let (home, hello) = home("")?;
     let output = home.drowse(&["check"])?;
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", output_text(&output));
     assert!(hello.starts()?.is_empty());
     Ok(())
 }
@@ -192,7 +192,7 @@ fn check_reports_settings_unknown_to_the_plugin() -> Result<()> {
     let output = home.drowse(&["check"])?;
     assert!(!output.status.success());
     for word in ["drowse.toml:", "[workload.bad]", "`prot`", "`port`"] {
-        assert!(said(&output).contains(word), "{word}: {}", said(&output));
+        assert!(output_text(&output).contains(word), "{word}: {}", output_text(&output));
     }
     Ok(())
 }
@@ -224,9 +224,9 @@ fn every_example_passes_the_check() -> Result<()> {
             "plugin-dir = \"plugins\"\ncache-dir = \"cache\"\ncontrol-socket = \"control.sock\"\n";
         fs::write(home.config(), [own, &text].concat())?;
         let output = home.drowse(&["check"])?;
-        let said = said(&output);
-        assert!(output.status.success(), "{}: {said}", example.display());
-        assert!(!said.contains("no directory"), "{}: {said}", example.display());
+        let printed = output_text(&output);
+        assert!(output.status.success(), "{}: {printed}", example.display());
+        assert!(!printed.contains("no directory"), "{}: {printed}", example.display());
     }
     Ok(())
 }

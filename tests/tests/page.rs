@@ -323,8 +323,8 @@ fn a_broken_theme_is_reported_with_its_line_and_the_bundled_one_is_used() -> Res
     home.configure(&[ours, hello.provider(), hello.workload("never")].concat())?;
 
     let check = home.drowse(&["check"])?;
-    let told = format!("{check:?}");
-    ensure!(!check.status.success() && told.contains("ours/page.html:2: "), "{told}");
+    let printed = format!("{check:?}");
+    ensure!(!check.status.success() && printed.contains("ours/page.html:2: "), "{printed}");
 
     let router = home.start()?;
     let log = router.log().tail(100);

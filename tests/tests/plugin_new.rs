@@ -20,8 +20,8 @@ const BUILT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/plugin-new");
 /// The first missing requirement of the toolchain to build plugins, if any.
 fn lacks() -> Option<String> {
     let mut rustc = Command::new("rustc");
-    let told = rustc.args(["--print", "target-libdir", "--target", TARGET]).output().ok();
-    let dir = told.and_then(|told| String::from_utf8(told.stdout).ok());
+    let printed = rustc.args(["--print", "target-libdir", "--target", TARGET]).output().ok();
+    let dir = printed.and_then(|printed| String::from_utf8(printed.stdout).ok());
     let there = dir.is_some_and(|dir| Path::new(dir.trim()).is_dir());
     (!there).then(|| format!("the target {TARGET} is missing"))
 }
@@ -32,10 +32,10 @@ fn root() -> PathBuf {
 
 fn ran(what: &str, command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {what}"))?;
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{what}: {}\n{told}\n{said}", output.status);
-    Ok(told)
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{what}: {}\n{stdout}\n{stderr}", output.status);
+    Ok(stdout)
 }
 
 /// Runs `cargo` in the new crate, offline.
@@ -76,9 +76,9 @@ fn a_new_plugin_builds_and_passes_its_tests_and_the_conformance_suite() -> Resul
     let plugin = plugin.to_str().context("a path of UTF-8")?;
 
     let output = home.drowse(&["plugin", "test", plugin])?;
-    let told = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success() && told.contains(" 0 failed"), "{told}");
-    ensure!(told.starts_with("my-lamps 0.1.0, "), "{told}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success() && stdout.contains(" 0 failed"), "{stdout}");
+    ensure!(stdout.starts_with("my-lamps 0.1.0, "), "{stdout}");
 
     // `cargo test` has also built the example.
     let mut platform = Command::new(Path::new(BUILT).join("debug/examples/platform"));
@@ -94,8 +94,8 @@ fn a_new_plugin_builds_and_passes_its_tests_and_the_conformance_suite() -> Resul
 
     let grants = grants.to_str().context("a path of UTF-8")?;
     let output = home.drowse(&["plugin", "test", plugin, "--grants", grants, "--json"])?;
-    let told = String::from_utf8_lossy(&output.stdout);
-    let report: Value = serde_json::from_str(&told).with_context(|| told.to_string())?;
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let report: Value = serde_json::from_str(&stdout).with_context(|| stdout.to_string())?;
     ensure!(output.status.success() && named(&report, "failed").is_empty(), "{report:#}");
     let passed = named(&report, "passed");
     for name in ["start", "start-twice", "list", "watch-stop", "watch-disturbed", "unknown-start"] {
@@ -114,10 +114,13 @@ fn a_plugin_that_violates_the_contract_fails_with_the_expected_and_the_actual_re
     let hostile = hostile.to_str().context("a path of UTF-8")?;
     let output = home.drowse(&["plugin", "test", hostile])?;
     assert_eq!(output.status.code(), Some(1));
-    let told = String::from_utf8_lossy(&output.stdout);
-    ensure!(told.contains("FAILED   closed "), "its schemas accept unknown keys: {told}");
-    ensure!(told.contains("FAILED   undeclared "), "it has an undeclared ability: {told}");
-    ensure!(told.contains("expected  unsupported for `exec`, which is no ability of it"), "{told}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    ensure!(stdout.contains("FAILED   closed "), "its schemas accept unknown keys: {stdout}");
+    ensure!(stdout.contains("FAILED   undeclared "), "it has an undeclared ability: {stdout}");
+    ensure!(
+        stdout.contains("expected  unsupported for `exec`, which is no ability of it"),
+        "{stdout}"
+    );
 
     let output = home.drowse(&["plugin", "test", "no-such-plugin", "--json"])?;
     assert_eq!(output.status.code(), Some(1));

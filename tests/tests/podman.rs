@@ -47,11 +47,11 @@ fn the_docker_provider_conforms_on_a_real_podman() -> Result<()> {
     fs::write(&file, grants)?;
     let file = file.to_str().context("a path of UTF-8")?;
     let output = home.drowse(&["plugin", "test", "docker", "--grants", file, "--json"])?;
-    let (told, said) = (output.stdout, String::from_utf8_lossy(&output.stderr));
-    let report: Value = serde_json::from_slice(&told).with_context(|| said.to_string())?;
+    let (text, printed) = (output.stdout, String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&text).with_context(|| printed.to_string())?;
     let checks = report["checks"].as_array().context("no checks")?;
     let failed: Vec<_> = checks.iter().filter(|check| check["verdict"] == "failed").collect();
-    ensure!(output.status.success() && failed.is_empty(), "{failed:#?}\n{said}");
+    ensure!(output.status.success() && failed.is_empty(), "{failed:#?}\n{printed}");
     ensure!(checks.len() > 50, "only {} checks", checks.len());
     let skipped = checks.iter().filter(|check| check["verdict"] == "skipped");
     let skipped: Vec<_> = skipped.filter_map(|check| check["name"].as_str()).collect();
@@ -115,10 +115,10 @@ fn external_changes_of_a_podman_container_are_detected() -> Result<()> {
     assert_eq!(router.get("any.example", "/")?.status, 200);
     engine.run(&["pause", "by-hand"])?;
     router.wait_for_phase("web", "asleep", PATIENCE)?;
-    let (worked, said) = router.drowse(&["wake", "web", "--wait"])?;
-    ensure!(worked, "{said}");
-    let (worked, said) = router.drowse(&["sleep", "web", "--wait"])?;
-    ensure!(worked, "{said}");
+    let (worked, printed) = router.drowse(&["wake", "web", "--wait"])?;
+    ensure!(worked, "{printed}");
+    let (worked, printed) = router.drowse(&["sleep", "web", "--wait"])?;
+    ensure!(worked, "{printed}");
     assert!(!engine.is_running("by-hand")?);
     engine.run(&["rm", "by-hand"])?;
     router.wait_for_phase("web", "missing", PATIENCE)
@@ -226,12 +226,12 @@ fn a_podman_container_is_recreated_with_its_configuration() -> Result<()> {
     let router = router(engine, "anew", "idle = \"never\"\nsleep = { grace = \"1s\" }")?;
     assert_eq!(router.get("any.example", "/")?.status, 200);
     engine.run(&["exec", "anew", "busybox", "touch", "/data/mine", "/kept/mine"])?;
-    let told = || anyhow::Ok([engine.inspect("anew")?, engine.inspect_whole("anew")?]);
-    let before = told()?;
-    let (worked, said) = router.drowse(&["recreate", "web", "--wait"])?;
-    ensure!(worked, "{said}");
+    let inspected = || anyhow::Ok([engine.inspect("anew")?, engine.inspect_whole("anew")?]);
+    let before = inspected()?;
+    let (worked, printed) = router.drowse(&["recreate", "web", "--wait"])?;
+    ensure!(worked, "{printed}");
     assert_eq!(router.get("any.example", "/")?.status, 200);
-    let after = told()?;
+    let after = inspected()?;
     engine.run(&["exec", "anew", "busybox", "ls", "/data/mine", "/kept/mine"])?;
     for (before, after) in before.iter().zip(&after) {
         assert_ne!(before["Id"], after["Id"]);
@@ -245,7 +245,7 @@ fn a_podman_container_is_recreated_with_its_configuration() -> Result<()> {
 
 /// All values in a container's description with their paths, except those that change with each instance
 /// or are chosen by the engine.
-fn lasting(told: &Value) -> Result<BTreeSet<String>> {
+fn lasting(container: &Value) -> Result<BTreeSet<String>> {
     const OTHERS: [&str; 11] = [
         "/Config/Annotations/io.kubernetes.cri-o.Created",
         "/Created",
@@ -260,9 +260,9 @@ fn lasting(told: &Value) -> Result<BTreeSet<String>> {
         "/SizeRw",
         "/Config/Labels/io.drowse.recreated-from",
     ];
-    let id = told["Id"].as_str().context("no id")?;
+    let id = container["Id"].as_str().context("no id")?;
     let mut leaves = BTreeSet::new();
-    flatten("", told, &mut leaves);
+    flatten("", container, &mut leaves);
     leaves.retain(|leaf| !OTHERS.iter().any(|other| leaf.starts_with(other)));
     Ok(leaves.iter().map(|leaf| leaf.replace(id, "ID").replace(&id[..12], "ID")).collect())
 }

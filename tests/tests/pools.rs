@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Duration of the random walk: 20 seconds, or `DROWSE_WALK_SECONDS`.
 fn walk() -> Duration {
-    let said = env::var("DROWSE_WALK_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    Duration::from_secs(said.unwrap_or(20))
+    let printed = env::var("DROWSE_WALK_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(printed.unwrap_or(20))
 }
 
 /// A router with a pool of `ceiling` and workloads `w0`, `w1`, … of the process provider in it.

@@ -177,8 +177,8 @@ fn the_operator_can_wake_a_workload_and_put_it_to_sleep() -> Result<()> {
 
     let output = router.home().drowse(&["wake", "nobody"])?;
     assert!(!output.status.success());
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("nobody"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("nobody"), "{stderr}");
     Ok(())
 }
 
@@ -195,8 +195,8 @@ fn sleep_wait_returns_when_a_visitor_wakes_the_workload_again() -> Result<()> {
         assert!(next.text().contains("start 2"), "{}", next.text());
         assert_eq!(inside.join().expect("the visitor does not panic")?.status, 200);
         let output = sleep.join().expect("the operator does not panic")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("woken again"), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("woken again"), "{stderr}");
         anyhow::Ok(())
     })?;
     assert_eq!(hello.starts()?.len(), 2);
@@ -367,8 +367,8 @@ fn a_backend_that_cannot_start_is_named_with_its_reason() -> Result<()> {
     let answer = router.get("any.example", "/")?;
     assert!([502, 503].contains(&answer.status), "{}", answer.status);
     assert!(answer.text().contains("broken"), "{}", answer.text());
-    let said = router.workload("broken")?.to_string();
-    assert!(said.contains("/nowhere/at-all"), "{said}");
+    let status = router.workload("broken")?.to_string();
+    assert!(status.contains("/nowhere/at-all"), "{status}");
     Ok(())
 }
 

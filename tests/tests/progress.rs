@@ -38,10 +38,11 @@ fn waiting_operators_and_visitors_see_the_progress_of_the_provider() -> Result<(
         ensure!(page.status == 503 && page.text().contains(SAID), "{}", page.text());
 
         let woken = wake.join().expect("no panic")?;
-        let (told, answer) = (String::from_utf8(woken.stderr)?, String::from_utf8(woken.stdout)?);
-        let line = told.lines().find(|line| line.contains(SAID)).with_context(|| told.clone())?;
-        ensure!(line.starts_with("slow: waking: "), "{told}");
-        ensure!(told.matches(SAID).count() == 1, "it is printed more than once: {told}");
+        let (output, answer) = (String::from_utf8(woken.stderr)?, String::from_utf8(woken.stdout)?);
+        let line =
+            output.lines().find(|line| line.contains(SAID)).with_context(|| output.clone())?;
+        ensure!(line.starts_with("slow: waking: "), "{output}");
+        ensure!(output.matches(SAID).count() == 1, "it is printed more than once: {output}");
         ensure!(answer == "slow: ready\n", "{answer}");
         Ok(())
     })?;

@@ -137,8 +137,8 @@ fn another_certificate_is_refused_with_both_fingerprints() -> Result<()> {
     let answer = router.get("any.example", "/")?;
     ensure!(answer.status == 503, "{}: {}", answer.status, answer.text());
     ensure!(!answer.text().contains(&own), "the visitor sees the fingerprint: {}", answer.text());
-    let told = failure(&router)?;
-    ensure!(told.contains(&own) && told.contains(&other), "{told}");
+    let failure_text = failure(&router)?;
+    ensure!(failure_text.contains(&own) && failure_text.contains(&other), "{failure_text}");
     ensure!(fake.count("GET", "/cluster/resources") == 0, "a request was sent");
     Ok(())
 }
@@ -167,8 +167,11 @@ fn a_missing_privilege_is_reported_to_operator_and_visitor() -> Result<()> {
     ensure!(answer.status == 503, "{}: {}", answer.status, answer.text());
     let reason = "The router is not allowed to start it.";
     ensure!(answer.text().contains(reason), "{}", answer.text());
-    let told = failure(&router)?;
-    ensure!(told.contains("Permission check failed (/vms/100, VM.PowerMgmt)"), "{told}");
+    let failure_text = failure(&router)?;
+    ensure!(
+        failure_text.contains("Permission check failed (/vms/100, VM.PowerMgmt)"),
+        "{failure_text}"
+    );
     fake.grant("VM.PowerMgmt");
     until("it is tried again", PATIENCE, || {
         (router.get("any.example", "/").ok()?.status == 200).then_some(())
@@ -183,8 +186,8 @@ fn a_token_without_privileges_is_distinguished_from_a_missing_guest() -> Result<
     site.fake.revoke("VM.Audit");
     let (router, fake, _hello) = site.router("target = \"100\"")?;
     ensure!(router.get("any.example", "/")?.status == 503);
-    let told = failure(&router)?;
-    ensure!(told.contains("lacks VM.Audit on /vms/100"), "{told}");
+    let failure_text = failure(&router)?;
+    ensure!(failure_text.contains("lacks VM.Audit on /vms/100"), "{failure_text}");
     fake.grant("VM.Audit");
     until("it is tried again", PATIENCE, || {
         (router.get("any.example", "/").ok()?.status == 200).then_some(())
@@ -197,8 +200,11 @@ fn a_wrong_token_is_reported_without_its_value() -> Result<()> {
     fs::write(site.home.path().join("token"), "drowse@pve!wake=wrong-secret")?;
     let (router, _fake, hello) = site.router("target = \"100\"")?;
     ensure!(router.get("any.example", "/")?.status == 503);
-    let told = failure(&router)?;
-    ensure!(told.contains("401") && told.contains("PVEAPIToken=USER@REALM!TOKENID"), "{told}");
+    let failure_text = failure(&router)?;
+    ensure!(
+        failure_text.contains("401") && failure_text.contains("PVEAPIToken=USER@REALM!TOKENID"),
+        "{failure_text}"
+    );
     let log = router.log().since(0).join("\n");
     ensure!(!log.contains("wrong-secret"), "{log}");
     ensure!(hello.starts()?.is_empty());
@@ -225,8 +231,11 @@ fn a_guest_on_a_node_that_is_down_is_unavailable_until_it_is_migrated() -> Resul
     site.fake.switch_off("pve2");
     let (router, fake, _hello) = site.router("target = \"100\"")?;
     ensure!(router.get("any.example", "/")?.status == 503);
-    let told = failure(&router)?;
-    ensure!(told.contains("595") && told.contains("Connection refused"), "{told}");
+    let failure_text = failure(&router)?;
+    ensure!(
+        failure_text.contains("595") && failure_text.contains("Connection refused"),
+        "{failure_text}"
+    );
     fake.migrate(100, "pve1")?;
     until("it is tried again", PATIENCE, || {
         (router.get("any.example", "/").ok()?.status == 200).then_some(())
@@ -241,8 +250,8 @@ fn a_locked_guest_is_a_conflict_until_the_lock_is_gone() -> Result<()> {
     let answer = router.get("any.example", "/")?;
     ensure!(answer.status == 503, "{}: {}", answer.status, answer.text());
     ensure!(answer.text().contains("Another operation on it is in progress."), "{}", answer.text());
-    let told = failure(&router)?;
-    ensure!(told.contains("CT is locked (backup)"), "{told}");
+    let failure_text = failure(&router)?;
+    ensure!(failure_text.contains("CT is locked (backup)"), "{failure_text}");
     ensure!(hello.starts()?.is_empty());
     fake.lock(100, None)?;
     until("it is tried again", PATIENCE, || {

@@ -38,8 +38,8 @@ fn a_plugin_that_appears_is_used_without_a_restart() -> Result<()> {
         (router.get("any.example", "/").ok()?.status == 200).then_some(())
     })?;
     assert_eq!(hello.starts()?.len(), 1);
-    let said = router.provider("late")?;
-    assert!(said.to_string().contains("late.wasm"), "{said:#}");
+    let status = router.provider("late")?;
+    assert!(status.to_string().contains("late.wasm"), "{status:#}");
     Ok(())
 }
 
@@ -100,7 +100,7 @@ fn a_broken_replacement_is_reported_and_the_old_plugin_stays_in_use() -> Result<
     router.log().wait("a complaint", mark, PATIENCE, |line| line.contains("late.wasm"))?;
     assert_eq!(router.get("any.example", "/")?.status, 200);
     assert_eq!(hello.starts()?.len(), 1);
-    let said = router.provider("late")?.to_string();
-    assert!(said.contains("late.wasm"), "{said}");
+    let status = router.provider("late")?.to_string();
+    assert!(status.contains("late.wasm"), "{status}");
     Ok(())
 }

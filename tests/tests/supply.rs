@@ -27,18 +27,18 @@ fn home(keys: &str) -> Result<(Home, Hello)> {
     Ok((home, hello))
 }
 
-fn said(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat()
 }
 
 fn accepted(output: &Output) -> Result<String> {
-    ensure!(output.status.success(), "{}", said(output));
-    Ok(said(output))
+    ensure!(output.status.success(), "{}", printed(output));
+    Ok(printed(output))
 }
 
 fn refused(output: &Output) -> Result<String> {
-    ensure!(!output.status.success(), "accepted: {}", said(output));
-    Ok(said(output))
+    ensure!(!output.status.success(), "accepted: {}", printed(output));
+    Ok(printed(output))
 }
 
 fn digest(home: &Home) -> Result<String> {
@@ -76,8 +76,11 @@ fn a_changed_plugin_is_refused_until_it_is_accepted_also_in_a_running_router() -
     // The loaded plugin stays in use, and a visitor is served.
     assert_eq!(router.get("any.example", "/")?.status, 200);
 
-    let said = accepted(&router.home().drowse(&["plugin", "lock", "late"])?)?;
-    assert!(said.contains(&second) && said.contains(&format!("was 0.1.0 {first}")), "{said}");
+    let message = accepted(&router.home().drowse(&["plugin", "lock", "late"])?)?;
+    assert!(
+        message.contains(&second) && message.contains(&format!("was 0.1.0 {first}")),
+        "{message}"
+    );
     wait_for_use(&router, mark)?;
     assert_eq!(router.get("any.example", "/")?.status, 200);
     Ok(())
@@ -91,8 +94,8 @@ fn check_and_run_refuse_a_plugin_that_was_not_accepted() -> Result<()> {
     late::put(&home, &late::newer()?)?;
     let second = digest(&home)?;
     for words in [&["check"][..], &["plugin", "verify"], &["plugin", "verify", "late"]] {
-        let said = refused(&home.drowse(words)?)?;
-        assert!(said.contains(&first) && said.contains(&second), "{words:?}: {said}");
+        let message = refused(&home.drowse(words)?)?;
+        assert!(message.contains(&first) && message.contains(&second), "{words:?}: {message}");
     }
     let router = home.start()?;
     assert_eq!(router.get("any.example", "/")?.status, 503);
@@ -103,8 +106,8 @@ fn check_and_run_refuse_a_plugin_that_was_not_accepted() -> Result<()> {
 
 /// Entry of the plugin `late` in `drowse plugin list`: text and JSON.
 fn listed(home: &Home) -> Result<(String, Value)> {
-    let told = accepted(&home.drowse(&["plugin", "list"])?)?;
-    let row = told.lines().find(|line| line.starts_with("late ")).context("it is not listed")?;
+    let message = accepted(&home.drowse(&["plugin", "list"])?)?;
+    let row = message.lines().find(|line| line.starts_with("late ")).context("it is not listed")?;
     let rows = accepted(&home.drowse(&["plugin", "list", "--json"])?)?;
     let rows: Vec<Value> = serde_json::from_str(&rows)?;
     let entry = rows.into_iter().find(|entry| entry["name"] == "late");
@@ -131,8 +134,8 @@ fn inspect_list_and_test_refuse_what_a_router_would_refuse() -> Result<()> {
     let path = late::file(&home);
     let path = path.to_str().context("a path of UTF-8")?;
     for words in [["inspect", "late"], ["inspect", path], ["test", "late"], ["test", path]] {
-        let said = refused(&home.drowse(&[&["plugin"], &words[..]].concat())?)?;
-        assert!(said.contains(&first) && said.contains(&second), "{words:?}: {said}");
+        let message = refused(&home.drowse(&[&["plugin"], &words[..]].concat())?)?;
+        assert!(message.contains(&first) && message.contains(&second), "{words:?}: {message}");
     }
     let (row, entry) = listed(&home)?;
     assert!(row.contains("refused by lock"), "{row}");
@@ -185,8 +188,8 @@ fn no_code_of_a_refused_library_runs() -> Result<()> {
     for words in
         [&["list"][..], &["inspect", "late"], &["verify"], &["verify", "late"], &["test", "late"]]
     {
-        let said = said(&home.drowse(&[&["plugin"], words].concat())?);
-        assert!(said.contains("is not the one that was accepted"), "{words:?}: {said}");
+        let message = output_text(&home.drowse(&[&["plugin"], words].concat())?);
+        assert!(message.contains("is not the one that was accepted"), "{words:?}: {message}");
         assert!(!mark.exists(), "{words:?} opened it");
     }
     refused(&home.drowse(&["check"])?)?;
@@ -194,14 +197,14 @@ fn no_code_of_a_refused_library_runs() -> Result<()> {
     // Also in another directory, where a router would refuse it as well.
     let library = library.to_str().context("a path of UTF-8")?;
     for words in [["inspect", library], ["test", library], ["verify", library]] {
-        let said = refused(&home.drowse(&[&["plugin"], &words[..]].concat())?)?;
-        assert!(said.contains("so it has not been accepted"), "{words:?}: {said}");
+        let message = refused(&home.drowse(&[&["plugin"], &words[..]].concat())?)?;
+        assert!(message.contains("so it has not been accepted"), "{words:?}: {message}");
         assert!(!mark.exists(), "{words:?} opened it");
     }
     // Without a lock file it is opened, which this test detects.
     fs::remove_file(home.path().join("drowse.lock"))?;
-    let said = refused(&home.drowse(&["plugin", "inspect", library])?)?;
-    assert!(said.contains("its table is missing") && mark.exists(), "{said}");
+    let message = refused(&home.drowse(&["plugin", "inspect", library])?)?;
+    assert!(message.contains("its table is missing") && mark.exists(), "{message}");
     Ok(())
 }
 
@@ -219,8 +222,8 @@ fn a_library_outside_the_plugins_directory_must_be_signed_if_signatures_are_requ
     let library = library(home.path(), &mark)?;
     let library = library.to_str().context("a path of UTF-8")?;
     for words in [["inspect", library], ["test", library], ["verify", library], ["lock", library]] {
-        let said = refused(&home.drowse(&[&["plugin"], &words[..]].concat())?)?;
-        assert!(said.contains("is not signed: there is no"), "{words:?}: {said}");
+        let message = refused(&home.drowse(&[&["plugin"], &words[..]].concat())?)?;
+        assert!(message.contains("is not signed: there is no"), "{words:?}: {message}");
         assert!(!mark.exists(), "{words:?} opened it");
     }
     Ok(())
@@ -232,12 +235,12 @@ fn a_plugin_that_keeps_the_compiler_busy_is_refused_by_every_command() -> Result
     late::put(&home, &bombs::functions(190_000))?;
     let name = late::file(&home).display().to_string();
     for words in [&["check"][..], &["plugin", "inspect", "late"], &["plugin", "test", "late"]] {
-        let said = refused(&home.drowse(words)?)?;
+        let message = refused(&home.drowse(words)?)?;
         assert!(
-            said.contains("compiling it took more than 1 s of CPU time and was stopped"),
-            "{words:?}: {said}"
+            message.contains("compiling it took more than 1 s of CPU time and was stopped"),
+            "{words:?}: {message}"
         );
-        assert!(said.contains(&name), "{words:?}: {said}");
+        assert!(message.contains(&name), "{words:?}: {message}");
     }
     let listed = accepted(&home.drowse(&["plugin", "list"])?)?;
     assert!(listed.contains("plugin-limits.compile-cpu-time"), "{listed}");
@@ -257,18 +260,18 @@ fn a_file_that_replaces_a_bundled_plugin_must_be_accepted() -> Result<()> {
     let hello = Hello::new(&programs, home.path(), Duration::ZERO)?;
     home.configure(&[hello.provider(), hello.workload("never")].concat())?;
     accepted(&home.drowse(&["plugin", "lock"])?)?;
-    let said = accepted(&home.drowse(&["plugin", "verify"])?)?;
-    assert!(said.contains("is part of the router's own program"), "{said}");
+    let message = accepted(&home.drowse(&["plugin", "verify"])?)?;
+    assert!(message.contains("is part of the router's own program"), "{message}");
     let file = home.plugins().join("process.wasm");
     fs::write(&file, late::newer()?)?;
-    let said = refused(&home.drowse(&["check"])?)?;
-    assert!(said.contains("it has not been accepted"), "{said}");
+    let message = refused(&home.drowse(&["check"])?)?;
+    assert!(message.contains("it has not been accepted"), "{message}");
     accepted(&home.drowse(&["plugin", "lock", "process"])?)?;
     accepted(&home.drowse(&["check"])?)?;
     // An accepted file that is missing is reported.
     fs::remove_file(&file)?;
-    let said = refused(&home.drowse(&["check"])?)?;
-    assert!(said.contains("it is the bundled one"), "{said}");
+    let message = refused(&home.drowse(&["check"])?)?;
+    assert!(message.contains("it is the bundled one"), "{message}");
     accepted(&home.drowse(&["plugin", "lock"])?)?;
     accepted(&home.drowse(&["check"])?)?;
     Ok(())
@@ -312,21 +315,21 @@ fn only_plugins_signed_by_a_trusted_key_are_used_if_signatures_are_required() ->
         &["plugin", "inspect", "late"],
         &["plugin", "test", "late"],
     ] {
-        let said = refused(&home.drowse(command)?)?;
-        assert!(said.contains("is not signed: there is no"), "{command:?}: {said}");
+        let message = refused(&home.drowse(command)?)?;
+        assert!(message.contains("is not signed: there is no"), "{command:?}: {message}");
     }
     assert!(!home.path().join("drowse.lock").exists());
     let (row, _) = listed(&home)?;
     assert!(row.contains("refused by key"), "{row}");
 
     sign(&strange, &late::file(&home))?;
-    let said = refused(&home.drowse(&["check"])?)?;
-    assert!(said.contains("which is not among `plugin-keys`"), "{said}");
+    let message = refused(&home.drowse(&["check"])?)?;
+    assert!(message.contains("which is not among `plugin-keys`"), "{message}");
 
     sign(&secret, &late::file(&home))?;
     accepted(&home.drowse(&["check"])?)?;
-    let said = accepted(&home.drowse(&["plugin", "verify"])?)?;
-    assert!(said.contains("is signed by key") && said.contains("for the test"), "{said}");
+    let message = accepted(&home.drowse(&["plugin", "verify"])?)?;
+    assert!(message.contains("is signed by key") && message.contains("for the test"), "{message}");
     let (row, entry) = listed(&home)?;
     assert!(row.contains(" key "), "{row}");
     assert_eq!(entry["signature"]["verdict"], "verified", "{entry:#}");
@@ -350,9 +353,9 @@ fn a_plugin_writable_by_others_is_refused_with_the_command_that_fixes_it() -> Re
         let before = fs::metadata(&path)?.permissions();
         fs::set_permissions(&path, fs::Permissions::from_mode(before.mode() | 0o020))?;
         for words in [&["check"][..], &["plugin", "inspect", "late"], &["plugin", "lock"]] {
-            let said = refused(&home.drowse(words)?)?;
+            let message = refused(&home.drowse(words)?)?;
             let line = format!("`chmod go-w {}`", path.display());
-            assert!(said.contains(&line), "{words:?}: {said}");
+            assert!(message.contains(&line), "{words:?}: {message}");
         }
         fs::set_permissions(&path, before)?;
         accepted(&home.drowse(&["check"])?)?;
@@ -375,8 +378,11 @@ fn a_plugin_of_another_contract_is_refused_with_both_versions() -> Result<()> {
     ensure!(bytes != ours, "the plugin does not name its contract");
     late::put(&home, &bytes)?;
     for words in [&["check"][..], &["plugin", "verify"], &["plugin", "inspect", "late"]] {
-        let said = refused(&home.drowse(words)?)?;
-        assert!(said.contains("contract 0.9.0, and this router speaks 0.1.0"), "{words:?}: {said}");
+        let message = refused(&home.drowse(words)?)?;
+        assert!(
+            message.contains("contract 0.9.0, and this router speaks 0.1.0"),
+            "{words:?}: {message}"
+        );
     }
     Ok(())
 }

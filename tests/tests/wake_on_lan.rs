@@ -76,8 +76,8 @@ fn a_network_that_is_not_granted_is_refused_with_the_line_to_add() -> Result<()>
     let status = router.workload("nas")?.to_string();
     assert!(status.contains(line) && status.contains("[provider.lan]"), "{status}");
     let checked = router.home().drowse(&["check"])?;
-    let said = [&checked.stdout, &checked.stderr].map(|said| String::from_utf8_lossy(said));
-    assert!(said.concat().contains("endpoint.lan = { url = \"udp://255.255.255.255:9\" }"));
+    let output = [&checked.stdout, &checked.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(output.concat().contains("endpoint.lan = { url = \"udp://255.255.255.255:9\" }"));
     assert!(card.datagrams().is_empty());
     Ok(())
 }

@@ -300,7 +300,7 @@ fn a_request_that_waits_with_its_body_is_answered_when_its_container_is_restarte
     let mut rest = String::new();
     let _ = stream.read_to_string(&mut rest);
     assert!(restarted.elapsed() < BEYOND, "it took {:?}: {rest:?}", restarted.elapsed());
-    assert!(rest.starts_with("HTTP/1.1 "), "no answer at all: {rest:?}");
+    assert!(rest.starts_with("HTTP/1.1 "), "no response: {rest:?}");
     assert_eq!(answers(&router, "polite")?.as_deref(), Some("polite"));
     Ok(())
 }

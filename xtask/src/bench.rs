@@ -11,7 +11,7 @@ mod relay;
 pub(crate) mod samples;
 mod wake;
 
-/// What to measure.
+/// The benchmark to run.
 #[derive(Subcommand)]
 pub(crate) enum Bench {
     /// Wake overhead of the router, without the engine's own time.

@@ -35,7 +35,7 @@ fn refused(cluster: &mut Cluster, line: &str, body: &str) -> (u16, String) {
     (refused.status, refused.text)
 }
 
-fn told(cluster: &mut Cluster, line: &str) -> Value {
+fn ask(cluster: &mut Cluster, line: &str) -> Value {
     cluster.answer(&asked(line, "").unwrap()).unwrap()
 }
 
@@ -73,7 +73,7 @@ fn privileges_are_checked_before_existence_and_lists_omit_hidden_guests() {
     let denied = "Permission check failed (/vms/999, VM.Audit)";
     assert_eq!(refused(&mut cluster, line, ""), (403, denied.to_owned()));
     let list = "GET /api2/json/cluster/resources?type=vm HTTP/1.1";
-    assert_eq!(told(&mut cluster, list), json!([]));
+    assert_eq!(ask(&mut cluster, list), json!([]));
 }
 
 #[test]
@@ -84,11 +84,11 @@ fn containers_refuse_immediately_and_machines_in_their_task() {
     };
     let refused = refused(&mut cluster, &stop("lxc", 100), "");
     assert_eq!(refused, (500, "CT 100 not running".to_owned()));
-    let upid = told(&mut cluster, &stop("qemu", 101));
+    let upid = ask(&mut cluster, &stop("qemu", 101));
     let status = format!("GET /api2/json/nodes/pve1/tasks/{}/status x", upid.as_str().unwrap());
-    assert_eq!(told(&mut cluster, &status)["status"], "running");
+    assert_eq!(ask(&mut cluster, &status)["status"], "running");
     finish(&mut cluster);
-    assert_eq!(told(&mut cluster, &status)["exitstatus"], "OK");
+    assert_eq!(ask(&mut cluster, &status)["exitstatus"], "OK");
 }
 
 #[test]
@@ -96,16 +96,16 @@ fn a_lock_fails_the_task() {
     let mut cluster = cluster(Generation::Old);
     cluster.guest(100).unwrap().lock = Some("backup".to_owned());
     let start = "POST /api2/json/nodes/pve1/lxc/100/status/start HTTP/1.1";
-    let upid = told(&mut cluster, start);
+    let upid = ask(&mut cluster, start);
     finish(&mut cluster);
     let status = format!("GET /api2/json/nodes/pve1/tasks/{}/status x", upid.as_str().unwrap());
-    assert_eq!(told(&mut cluster, &status)["exitstatus"], "CT is locked (backup)");
+    assert_eq!(ask(&mut cluster, &status)["exitstatus"], "CT is locked (backup)");
 }
 
 #[test]
 fn interfaces_of_a_stopped_container_are_null() {
     let line = "GET /api2/json/nodes/pve1/lxc/100/interfaces HTTP/1.1";
-    assert_eq!(told(&mut cluster(Generation::New), line), Value::Null);
+    assert_eq!(ask(&mut cluster(Generation::New), line), Value::Null);
 }
 
 #[test]

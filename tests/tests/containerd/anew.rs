@@ -37,16 +37,16 @@ fn a_recreated_container_has_the_newest_image_and_all_of_its_data() -> Result<()
     let (first, address) = (daemon.task("anew")?, daemon.addresses("anew")?);
 
     // The same image: the snapshot is kept.
-    let said = router.drowse(&["recreate", "web", "--wait"])?;
-    assert_eq!(said, (true, "web: ready\n".to_owned()));
+    let printed = router.drowse(&["recreate", "web", "--wait"])?;
+    assert_eq!(printed, (true, "web: ready\n".to_owned()));
     assert_eq!(note(&router, "two")?, "one\ntwo");
     assert_ne!(daemon.task("anew")?, first, "the process was not replaced");
     assert_eq!(daemon.addresses("anew")?, address);
     assert_eq!(snapshots(daemon, "anew")?, ["anew"]);
 
     daemon.publish(&Image::new(&name, "second"))?;
-    let said = router.drowse(&["recreate", "web", "--refresh", "--wait"])?;
-    assert_eq!(said, (true, "web: ready\n".to_owned()));
+    let printed = router.drowse(&["recreate", "web", "--refresh", "--wait"])?;
+    assert_eq!(printed, (true, "web: ready\n".to_owned()));
     let (_, ops) = router.drowse(&["ops", "web"])?;
     assert!(ops.contains("fetch"), "there was no fetch: {ops}");
     assert_eq!(visit(&router, "/")?, "<p>second</p>");
@@ -58,8 +58,8 @@ fn a_recreated_container_has_the_newest_image_and_all_of_its_data() -> Result<()
     // A sleeping workload stays asleep.
     router.drowse(&["sleep", "web", "--wait"])?;
     daemon.publish(&Image::new(&name, "third"))?;
-    let (worked, said) = router.drowse(&["recreate", "web", "--refresh", "--wait"])?;
-    assert!(worked, "{said}");
+    let (worked, printed) = router.drowse(&["recreate", "web", "--refresh", "--wait"])?;
+    assert!(worked, "{printed}");
     assert_eq!(daemon.task("anew")?, None);
     assert_eq!(visit(&router, "/")?, "<p>third</p>");
     assert_eq!(note(&router, "four")?, "one\ntwo\nthree\nfour");
@@ -79,8 +79,8 @@ fn a_failed_recreation_leaves_the_old_container_serving_with_its_data() -> Resul
     let lives = daemon.digest(&name)?;
     publish_newer(daemon, &Image::new(&name, "dies").running(&["/bin/sh", "-c", "exit 3"]), &name)?;
     assert_eq!(daemon.digest(&name)?, lives, "the local image was changed");
-    let (worked, said) = router.drowse(&["recreate", "web", "--refresh", "--wait"])?;
-    assert!(!worked && said.contains("status 3"), "{said}");
+    let (worked, printed) = router.drowse(&["recreate", "web", "--refresh", "--wait"])?;
+    assert!(!worked && printed.contains("status 3"), "{printed}");
     assert_eq!(visit(&router, "/")?, "<p>lives</p>");
     assert_eq!(note(&router, "two")?, "one\ntwo");
     assert_eq!(snapshots(daemon, "dies")?, ["dies"]);
@@ -88,8 +88,8 @@ fn a_failed_recreation_leaves_the_old_container_serving_with_its_data() -> Resul
     // A container whose program does not exist is not started.
     assert_eq!(daemon.digest(&name)?, lives);
     publish_newer(daemon, &Image::new(&name, "lost").running(&["/bin/nowhere"]), &name)?;
-    let (worked, said) = router.drowse(&["recreate", "web", "--refresh", "--wait"])?;
-    assert!(!worked && said.contains("nowhere"), "{said}");
+    let (worked, printed) = router.drowse(&["recreate", "web", "--refresh", "--wait"])?;
+    assert!(!worked && printed.contains("nowhere"), "{printed}");
     assert_eq!(note(&router, "three")?, "one\ntwo\nthree");
     assert_eq!(snapshots(daemon, "dies")?, ["dies"]);
 

@@ -106,9 +106,9 @@ fn the_local_image_is_used_if_the_registry_is_unreachable() -> Result<()> {
         start(Setting::new(daemon, "here", "never").with_registry(&registry, &name).home()?)?;
     let answer = router.get("any.example", "/")?;
     ensure!([502, 503].contains(&answer.status), "{}", answer.status);
-    let said = router.workload("web")?.to_string();
-    assert!(said.contains("ask") || said.contains("pull image"), "{said}");
-    assert!(said.contains("cannot be reached"), "{said}");
+    let status = router.workload("web")?.to_string();
+    assert!(status.contains("ask") || status.contains("pull image"), "{status}");
+    assert!(status.contains("cannot be reached"), "{status}");
 
     daemon.import(&Image::new(&name, "here"))?;
     assert_eq!(visit_after_cooldown(&router)?, "<p>here</p>");
@@ -136,8 +136,8 @@ fn content_with_a_wrong_digest_is_refused_and_fetched_again() -> Result<()> {
         start(Setting::new(daemon, "broken", "never").with_registry(&registry, &name).home()?)?;
     let answer = router.get("any.example", "/")?;
     ensure!([502, 503].contains(&answer.status), "{}", answer.status);
-    let said = router.workload("web")?.to_string();
-    assert!(said.contains("unexpected commit digest"), "{said}");
+    let status = router.workload("web")?.to_string();
+    assert!(status.contains("unexpected commit digest"), "{status}");
     assert_eq!(daemon.digest(&name)?, None);
     fs::write(&layer, whole)?;
     assert_eq!(visit_after_cooldown(&router)?, "<p>whole</p>");
@@ -158,8 +158,11 @@ fn a_registry_that_requires_a_token_gets_one_that_the_plugin_does_not_see() -> R
     let router = start(setting.home()?)?;
     let answer = router.get("any.example", "/")?;
     ensure!([502, 503].contains(&answer.status), "{}", answer.status);
-    let said = router.workload("web")?.to_string();
-    assert!(said.contains("401") && said.contains("token"), "the grant to add is missing: {said}");
+    let status = router.workload("web")?.to_string();
+    assert!(
+        status.contains("401") && status.contains("token"),
+        "the grant to add is missing: {status}"
+    );
     drop(router);
 
     let keys = format!(

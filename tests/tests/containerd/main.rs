@@ -140,8 +140,8 @@ fn a_failing_cni_plugin_is_reported_and_leaves_nothing_behind() -> Result<()> {
     let router = start(home)?;
     let answer = router.get("any.example", "/")?;
     assert!([502, 503].contains(&answer.status), "{}", answer.status);
-    let said = router.workload("web")?.to_string();
-    assert!(said.contains("fails on purpose"), "{said}");
+    let status = router.workload("web")?.to_string();
+    assert!(status.contains("fails on purpose"), "{status}");
     assert_eq!(daemon.task("half")?, None);
     assert_eq!(daemon.addresses("half")?, [""; 0], "still given out");
     Ok(())

@@ -19,9 +19,9 @@ fn remove(daemon: &Containerd, container: &str, test: &str) -> Result<()> {
     fs::write(&file, test)?;
     let file = file.to_string_lossy();
     let output = home.drowse(&["plugin", "test", "containerd", "--grants", &file])?;
-    let told = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
-    ensure!(told.contains("passed   remove "), "{told}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(stdout.contains("passed   remove "), "{stdout}");
     Ok(())
 }
 

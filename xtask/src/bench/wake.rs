@@ -15,7 +15,7 @@ use drowse_tests::{Docker, Hello, Home, Programs, Router, client, needs};
 use super::{relay::Relay, samples::Samples};
 use crate::{apt, build, test, workspace::Workspace};
 
-/// What to measure.
+/// Number of wakes.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Number of wakes of the process provider.
@@ -125,8 +125,8 @@ fn docker(programs: &Programs, wakes: usize) -> Result<Wakes> {
 }
 
 fn address(engine: &Docker) -> Result<SocketAddr> {
-    let said = engine.inspect("bench")?;
-    let networks = said["NetworkSettings"]["Networks"].as_object().context("no networks")?;
+    let inspected = engine.inspect("bench")?;
+    let networks = inspected["NetworkSettings"]["Networks"].as_object().context("no networks")?;
     let address = networks.values().find_map(|network| network["IPAddress"].as_str());
     let address = address.context("the container has no address")?;
     Ok(SocketAddr::new(address.parse()?, 80))
@@ -151,8 +151,8 @@ fn visit(router: &Router) -> Result<Duration> {
 
 fn sleep(router: &Router) -> Result<()> {
     let output = router.home().drowse(&["sleep", "hello", "--wait"])?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "drowse sleep: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "drowse sleep: {stderr}");
     Ok(())
 }
 

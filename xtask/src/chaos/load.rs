@@ -283,10 +283,10 @@ impl Load {
             Some(other) if other != name => Outcome::Wrong(other),
             None => Outcome::Refused(format!("{status}: {}", brief(&text))),
             Some(_) if status != StatusCode::OK => {
-                Outcome::Lost(format!("the backend said {status}: {}", brief(&text)))
+                Outcome::Lost(format!("the backend answered {status}: {}", brief(&text)))
             }
             Some(_) if expected.is_some_and(|expected| text != expected) => {
-                Outcome::Lost(format!("the backend said {:?}", brief(&text)))
+                Outcome::Lost(format!("the backend answered {:?}", brief(&text)))
             }
             Some(_) => Outcome::Answered,
         }
