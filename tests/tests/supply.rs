@@ -32,13 +32,13 @@ fn output_text(output: &Output) -> String {
 }
 
 fn accepted(output: &Output) -> Result<String> {
-    ensure!(output.status.success(), "{}", printed(output));
-    Ok(printed(output))
+    ensure!(output.status.success(), "{}", output_text(output));
+    Ok(output_text(output))
 }
 
 fn refused(output: &Output) -> Result<String> {
-    ensure!(!output.status.success(), "accepted: {}", printed(output));
-    Ok(printed(output))
+    ensure!(!output.status.success(), "accepted: {}", output_text(output));
+    Ok(output_text(output))
 }
 
 fn digest(home: &Home) -> Result<String> {
