@@ -46,7 +46,10 @@ fn waiting_operators_and_visitors_see_the_progress_of_the_provider() -> Result<(
         ensure!(answer == "slow: ready\n", "{answer}");
         Ok(())
     })?;
-    ensure!(router.workload("slow")?["progress"].is_null(), "the message is still shown after the call");
+    ensure!(
+        router.workload("slow")?["progress"].is_null(),
+        "the message is still shown after the call"
+    );
     ensure!(router.get("any.example", "/")?.status == 200);
     drop(backend);
     Ok(())
