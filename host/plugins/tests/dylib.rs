@@ -332,9 +332,9 @@ async fn invalid_bytes_fail_only_the_call() {
     odd(&stage, "garbage", &["GARBAGE"]);
     let provider = stage.provider(|settings| settings.plugin = "garbage".into()).await;
     let failures = [
-        (start(&provider, "x").await, "sent its answer that contract 0.1 does not know"),
+        (start(&provider, "x").await, "sent its answer that contract 0.1 does not define"),
         (stop(&provider, "x", Duration::ZERO).await, "sent a return code that"),
-        (provider.pause(&target("x")).await, "sent a question's arguments that"),
+        (provider.pause(&target("x")).await, "sent an import's arguments that"),
     ];
     for (failed, expected) in failures {
         assert_eq!(code(&failed), &ErrorCode::Internal);
