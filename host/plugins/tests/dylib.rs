@@ -162,7 +162,10 @@ async fn panics_do_not_cross_the_abi() {
         })
         .await;
     let cause = refused.state().cause.unwrap();
-    assert!(cause.contains("refuses the settings of [provider.hostile]: these"), "{cause}");
+    assert!(
+        cause.contains("refuses the settings of [provider.hostile]: refused settings"),
+        "{cause}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
