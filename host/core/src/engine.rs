@@ -1,14 +1,14 @@
 //! The runtime around the phase machine: it keeps the workloads, feeds [`step`](crate::step) with
-//! what happens and carries out what it answers.
+//! inputs and carries out its effects.
 //!
-//! A sleeping workload costs an entry here and nothing else: no task, no timer. A waking one has
-//! a provider call or a probe and a deadline; a ready one has its idle timer. Tasks belong to the
+//! A sleeping workload costs an entry here, and neither a task nor a timer. A waking one has a
+//! provider call or a probe and a deadline; a ready one has its idle timer. Tasks belong to the
 //! workload and end with it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError, RwLock, Weak},
-    time::{Duration, Instant, SystemTime},
+    time::SystemTime,
 };
 
 use tokio::{
@@ -20,15 +20,18 @@ use tokio::{
 use crate::{
     journal::{Cause, Journal},
     names::{Phase, PoolName, ProviderName, WorkloadName},
+    need::Need,
     probe::Prober,
     provider::{ErrorCode, Failure, Provider, ProviderEvent},
-    spec::{Need, PoolSpec, WorkloadSpec},
-    step::{Force, Input, Moment, Renewal, State},
+    spec::{PoolSpec, WorkloadSpec},
+    step::{Force, Input, Renewal, State},
 };
 
 mod address_table;
-mod compose;
+mod admission;
+mod dependencies;
 mod dial;
+mod discovery;
 mod effects;
 mod eviction;
 mod instance;
@@ -40,77 +43,83 @@ mod renewal;
 mod restore;
 mod resync;
 mod routine;
+mod runner;
 mod scheduler;
 mod snapshot;
+mod status_queries;
+mod uptime;
+mod vetoes;
 mod visit;
 mod workload;
 
+pub use dependencies::find_cycle;
 pub use instance::Instance;
-pub use needs::find_cycle;
 pub use pool::PoolStatus;
 pub use restore::InstanceRecord;
 pub use snapshot::{PhaseChange, Snapshot, WorkloadStatus};
-pub use visit::{AdmitError, Confirmation, Visit};
+pub use status_queries::Confirmation;
+pub use visit::{AdmitError, Visit};
 pub use workload::Workload;
 
 use address_table::AddressTable;
-use compose::Projects;
-use needs::Dependency;
+use dependencies::Dependency;
+use discovery::Groups;
 use pool::Pool;
-use renewal::Order;
+use renewal::RenewalOrder;
 use resync::Resync;
+use uptime::Uptime;
 
-/// Phase changes that a slow listener may be behind before it misses some.
+/// Maximum phase changes buffered for a slow subscriber; older ones are dropped.
 const CHANGES: usize = 1024;
-/// Nothing that was used longer ago than this is restored.
-const BEFORE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Keeps the workloads of one router and the providers that control them.
 pub struct Engine {
     shared: Arc<Shared>,
     workloads: RwLock<BTreeMap<WorkloadName, Arc<Workload>>>,
     pools: RwLock<BTreeMap<PoolName, Arc<Pool>>>,
-    /// What works for the engine: a watch and a survey for each provider, a server for each pool,
-    /// the clock.
+    /// The engine's own tasks: a watch and a resync per provider, a server per pool, the scheduler.
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
-/// What the engine stands on.
+/// Dependencies of the engine.
 pub struct EngineDeps {
-    /// Where providers, probes and timers run; not a runtime of the data path.
+    /// Runs providers, probes and timers; not a runtime of the data path.
     pub runtime: Handle,
-    /// Looks at workloads from outside.
+    /// Probes workloads from outside.
     pub prober: Arc<dyn Prober>,
-    /// Takes what was done.
+    /// Takes an entry for every operation.
     pub journal: Arc<dyn Journal>,
     /// The time of day, for schedules and the journal.
     pub clock: Clock,
 }
 
-/// Tells the time of day.
+/// Returns the time of day.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// What all workloads use.
+/// Shared by all workloads.
 pub(crate) struct Shared {
     runtime: Handle,
     prober: Arc<dyn Prober>,
     journal: Arc<dyn Journal>,
     clock: Clock,
+    uptime: Uptime,
     providers: RwLock<BTreeMap<ProviderName, Arc<dyn Provider>>>,
-    /// Providers that will come.
+    /// Providers that are still being loaded, or were.
     expected: RwLock<BTreeSet<ProviderName>>,
-    /// A provider has come.
+    /// Notified when a provider is added.
     arrivals: watch::Sender<()>,
     resyncs: RwLock<BTreeMap<ProviderName, Arc<Resync>>>,
-    /// Turns for what the router asks each provider by itself.
+    /// Permits for routine calls per provider.
     routine: RwLock<BTreeMap<ProviderName, Arc<Semaphore>>>,
-    /// The workloads behind each provider's handles, so that an event finds its own.
+    /// Workloads by provider and handle, for events.
     targets: RwLock<BTreeMap<ProviderName, Targets>>,
-    projects: Mutex<Projects>,
-    address_table: AddressTable,
+    groups: Mutex<Groups>,
+    addresses: AddressTable,
     changes: broadcast::Sender<PhaseChange>,
-    began: tokio::time::Instant,
 }
+
+/// Workloads by the handle of their target.
+type Targets = BTreeMap<String, Vec<Weak<Workload>>>;
 
 // === impl Engine ===
 
@@ -122,16 +131,16 @@ impl Engine {
             prober: deps.prober,
             journal: deps.journal,
             clock: deps.clock,
+            uptime: Uptime::begin(),
             providers: RwLock::default(),
             expected: RwLock::default(),
             arrivals: watch::Sender::new(()),
             resyncs: RwLock::default(),
             routine: RwLock::default(),
             targets: RwLock::default(),
-            projects: Mutex::default(),
-            address_table: AddressTable::default(),
+            groups: Mutex::default(),
+            addresses: AddressTable::default(),
             changes: broadcast::Sender::new(CHANGES),
-            began: tokio::time::Instant::now(),
         };
         Arc::new(Self {
             shared: Arc::new(shared),
@@ -141,16 +150,16 @@ impl Engine {
         })
     }
 
-    /// A provider of this name will come: until then starts and stops wait for it, and looks fail
-    /// with `unavailable`.
+    /// Announces a provider that is being loaded: until it is added, starts and stops wait for it,
+    /// and status queries fail with `unavailable`.
     pub fn expect_provider(&self, name: ProviderName) {
         write(&self.shared.expected).insert(name);
     }
 
-    /// Takes a provider and begins to listen to it. Called once for each name.
+    /// Adds a provider and begins to watch it. Called once for each name.
     pub fn add_provider(&self, provider: Arc<dyn Provider>) {
         let name = provider.name().clone();
-        write(&self.shared.routine).insert(name.clone(), routine::turns(provider.calls()));
+        write(&self.shared.routine).insert(name.clone(), routine::permits(provider.calls()));
         write(&self.shared.providers).insert(name.clone(), provider.clone());
         self.shared.arrivals.send_replace(());
         let shared = Arc::downgrade(&self.shared);
@@ -166,7 +175,7 @@ impl Engine {
         }));
     }
 
-    /// Takes a pool; workloads that share it come later.
+    /// Adds a pool, before the workloads that belong to it.
     pub fn add_pool(&self, spec: PoolSpec) {
         let name = spec.name.clone();
         let pool = Pool::new(spec);
@@ -184,7 +193,7 @@ impl Engine {
         read(&self.shared.providers).values().cloned().collect()
     }
 
-    /// Takes a workload; it is asleep until the provider says otherwise. `conflict` when the name
+    /// Adds a workload; it is asleep until the provider reports otherwise. `conflict` when the name
     /// is taken, `not_found` when there is no such pool.
     pub fn add_workload(&self, spec: WorkloadSpec) -> Result<Arc<Workload>, Failure> {
         let mut workloads = write(&self.workloads);
@@ -209,8 +218,8 @@ impl Engine {
         Ok(workload)
     }
 
-    /// Connects workloads with what they need. Called once, when all workloads are there.
-    /// `not_found` when one needs another that does not exist, `invalid_request` when they need
+    /// Connects workloads with their dependencies. Called once, after all workloads were added.
+    /// `not_found` when a needed workload does not exist, `invalid_request` when workloads need
     /// each other in a circle.
     pub fn connect(&self) -> Result<(), Failure> {
         let workloads = self.workloads();
@@ -221,20 +230,18 @@ impl Engine {
             return Err(Failure::new(ErrorCode::InvalidRequest, message));
         }
         for workload in &workloads {
-            let link = |need: &Need| {
+            let dependency = |need: &Need| {
                 let name = need.workload.as_str();
                 Ok(Dependency { workload: self.named(name)?, until: need.until })
             };
-            let links: Result<Vec<_>, Failure> = workload.spec().needs.iter().map(link).collect();
-            // Only the first call counts.
-            let _ = workload.needs.set(links?);
+            let needs = workload.spec().needs.iter().map(dependency);
+            workload.dependencies.configure(needs.collect::<Result<_, Failure>>()?);
         }
         Ok(())
     }
 
-    /// Starts the clock: for workloads with times of their own, and for the regular look at what
-    /// may have changed unnoticed. Called once, when providers are there, as a window that is open
-    /// wakes at once.
+    /// Starts the scheduler: windows, alarms and regular status queries. Called once, after the
+    /// providers were added, because an open window wakes its workload at once.
     pub fn start_clock(self: &Arc<Self>) {
         self.keep(self.shared.runtime.spawn(scheduler::run(Arc::downgrade(self))));
     }
@@ -249,22 +256,21 @@ impl Engine {
         read(&self.workloads).values().cloned().collect()
     }
 
-    /// Every workload as an operator sees it, by name.
+    /// The state of every workload for operators, by name.
     pub fn status(&self) -> Vec<WorkloadStatus> {
         self.workloads().iter().map(|workload| workload.status()).collect()
     }
 
-    /// An operator wants it awake: a cool-down does not count. Returns at once; `not_found` when
+    /// Wakes a workload for an operator, ignoring a cool-down. Returns at once; `not_found` when
     /// there is no such workload.
     pub fn wake(&self, name: &str, cause: Cause) -> Result<(), Failure> {
         self.named(name)?.apply(Input::Wake(Arc::new(cause)));
         Ok(())
     }
 
-    /// An operator wants it asleep: visits inside are waited for a while, or cut off at once when
-    /// forced. Force overrules a schedule until its window ends or somebody wants the workload.
-    /// Returns at once; `not_found` when there is no such workload, `conflict` when something needs
-    /// it awake.
+    /// Puts a workload to sleep for an operator. Visits inside have 30 s to end, or none when
+    /// forced. Force overrules a schedule until its window ends or a wake is requested. Returns at
+    /// once; `not_found` when there is no such workload, `conflict` when it is needed awake.
     pub fn sleep(&self, name: &str, cause: Cause, force: Force) -> Result<(), Failure> {
         let workload = self.named(name)?;
         let input = Input::Sleep(Arc::new(cause), force);
@@ -273,7 +279,7 @@ impl Engine {
             let message = match by.is_empty() {
                 true => format!(
                     "{name} is kept awake by its schedule until the window ends: `drowse sleep \
-                     --force` puts it to sleep all the same"
+                     --force` overrules it"
                 ),
                 false => format!("{name} is needed by {0}: put {0} to sleep first", by.join(", ")),
             };
@@ -282,11 +288,10 @@ impl Engine {
         Ok(())
     }
 
-    /// An operator wants it renewed: stopped and woken again, or made anew. What a newer one is made of
-    /// is fetched before, while visits go on; then those inside are treated as when it is put to sleep.
-    /// Returns at once; `not_found` when there is no such workload,
-    /// `conflict` when it is on its way to sleep or being renewed already, `unsupported` or `denied`
-    /// when its provider cannot recreate it.
+    /// Restarts or recreates a workload for an operator. A newer image is fetched first, while visits
+    /// go on; then visits inside are treated as by [`Engine::sleep`]. Returns at once; `not_found`
+    /// when there is no such workload, `conflict` when it is going to sleep or being renewed
+    /// already, `unsupported` or `denied` when its provider cannot recreate it.
     pub fn renew(
         &self,
         name: &str,
@@ -294,15 +299,15 @@ impl Engine {
         force: Force,
         renewal: Renewal,
     ) -> Result<(), Failure> {
-        self.named(name)?.renew(Order::new(cause, force, renewal))
+        self.named(name)?.renew(RenewalOrder::new(cause, force, renewal))
     }
 
-    /// Every pool as an operator sees it, by name.
+    /// The state of every pool for operators, by name.
     pub fn pools(&self) -> Vec<PoolStatus> {
         read(&self.pools).values().map(|pool| pool.status()).collect()
     }
 
-    /// What was done lately.
+    /// The journal of operations.
     pub fn journal(&self) -> &Arc<dyn Journal> {
         &self.shared.journal
     }
@@ -330,12 +335,12 @@ impl Engine {
         })
     }
 
-    /// Those that keep it awake at the moment.
+    /// Names of the workloads that keep this one awake.
     fn holders(&self, workload: &Workload) -> Vec<String> {
         let needs = |other: &Arc<Workload>| {
-            let links = other.links();
-            let mut held = links.iter().filter(|link| !link.is_job());
-            held.any(|link| link.workload.name() == workload.name()) && other.state().holds_needs()
+            let needs = other.dependencies.all();
+            let mut held = needs.iter().filter(|need| !need.is_job());
+            held.any(|need| need.workload.name() == workload.name()) && other.state().holds_needs()
         };
         let holders = self.workloads().into_iter().filter(needs);
         holders.map(|holder| holder.name().to_string()).collect()
@@ -360,20 +365,6 @@ impl Drop for Engine {
 // === impl Shared ===
 
 impl Shared {
-    fn now(&self) -> Moment {
-        self.began.elapsed()
-    }
-
-    /// As [`Shared::now`], counted from long before the engine began, so that there is room for
-    /// what happened before.
-    fn milliseconds(&self) -> u64 {
-        u64::try_from((BEFORE + self.now()).as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn at(&self, moment: Moment) -> Instant {
-        (self.began + moment).into_std()
-    }
-
     fn provider(&self, name: &ProviderName) -> Result<Arc<dyn Provider>, Failure> {
         read(&self.providers).get(name).cloned().ok_or_else(|| {
             let message = match read(&self.expected).contains(name) {
@@ -384,15 +375,15 @@ impl Shared {
         })
     }
 
-    /// The provider, when it has come. Waits without end for one that is still being loaded.
-    async fn arrived(&self, name: &ProviderName) -> Result<Arc<dyn Provider>, Failure> {
+    /// The provider; waits without limit for one that is still being loaded.
+    async fn loaded_provider(&self, name: &ProviderName) -> Result<Arc<dyn Provider>, Failure> {
         let mut arrivals = self.arrivals.subscribe();
         loop {
             let found = self.provider(name);
             if found.is_ok() || !read(&self.expected).contains(name) {
                 return found;
             }
-            // The sender is our own.
+            // Cannot fail: the sender is in `self`.
             let _ = arrivals.changed().await;
         }
     }
@@ -422,9 +413,7 @@ impl Shared {
     }
 }
 
-type Targets = BTreeMap<String, Vec<Weak<Workload>>>;
-
-// A panic while one of these locks is held leaves plain data behind; the machine goes on.
+// A poisoned lock is used further: a panic leaves consistent data behind.
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,9 +1,9 @@
-//! The atomic door in front of a workload.
+//! The atomic gate in front of a workload.
 //!
-//! One word holds whether the gate is open and how many visits are inside. A visitor passes with
-//! one atomic operation and leaves with another; closing "if nobody is inside" is one
-//! compare-and-swap, so there is no moment in which a visitor is admitted to a workload that has
-//! begun to go. Whoever leaves last through a closed gate is told so, exactly once.
+//! One word holds whether the gate is open and how many visits are inside. A visitor enters with
+//! one atomic operation and leaves with another; [`Gate::close_if_empty`] is one compare-and-swap,
+//! so no visitor is admitted to a workload that has begun to go to sleep. Exactly one visit that
+//! leaves through a closed gate, the last one, gets [`LeaveOutcome::Drained`].
 //!
 //! ```text
 //! bit 63      bits 0..63
@@ -15,29 +15,29 @@ use crate::sync::{AtomicU64, Ordering};
 const OPEN: u64 = 1 << 63;
 const VISITS: u64 = OPEN - 1;
 
-/// The door of one workload. Begins closed and empty.
+/// The gate of one workload. Starts closed and empty.
 #[derive(Debug)]
 pub struct Gate {
     word: AtomicU64,
 }
 
-/// What a visit left behind.
+/// The state of the gate after a visit has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
-    /// Others are inside.
+pub enum LeaveOutcome {
+    /// Other visits are inside.
     Occupied,
-    /// The gate is open and nobody is inside any more.
+    /// The gate is open, and no visit is inside.
     Empty,
     /// The gate is closed and this was the last visit inside.
     Drained,
 }
 
-/// What a request to close found.
+/// The visits inside when the gate was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closed {
-    /// Nobody is inside.
+pub enum CloseOutcome {
+    /// No visit is inside.
     Empty,
-    /// So many are still inside; the last of them will be told [`Left::Drained`].
+    /// Number of visits inside; the last one gets [`LeaveOutcome::Drained`].
     Occupied(u64),
 }
 
@@ -50,12 +50,12 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// A closed gate with nobody inside.
+    /// A closed and empty gate.
     pub fn new() -> Self {
         Self { word: AtomicU64::new(0) }
     }
 
-    /// Passes through if the gate is open. Every `true` is answered by one [`Gate::leave`].
+    /// Enters if the gate is open. Every `true` is followed by one [`Gate::leave`].
     pub fn enter(&self) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
         while word & OPEN != 0 {
@@ -73,41 +73,41 @@ impl Gate {
     }
 
     /// Ends one visit.
-    pub fn leave(&self) -> Left {
+    pub fn leave(&self) -> LeaveOutcome {
         let before = self.word.fetch_sub(1, Ordering::AcqRel);
         debug_assert!(before & VISITS != 0, "a visit left that never entered");
         match (before & VISITS, before & OPEN) {
-            (1, 0) => Left::Drained,
-            (1, _) => Left::Empty,
-            _ => Left::Occupied,
+            (1, 0) => LeaveOutcome::Drained,
+            (1, _) => LeaveOutcome::Empty,
+            _ => LeaveOutcome::Occupied,
         }
     }
 
-    /// Lets visitors pass from now on. What was written before is seen by those who enter.
+    /// Opens the gate. Writes before this call are visible to visits that enter.
     pub fn open(&self) {
         self.word.fetch_or(OPEN, Ordering::Release);
     }
 
-    /// Lets nobody pass any more.
-    pub fn close(&self) -> Closed {
+    /// Closes the gate.
+    pub fn close(&self) -> CloseOutcome {
         let before = self.word.fetch_and(VISITS, Ordering::AcqRel);
         match before & VISITS {
-            0 => Closed::Empty,
-            visits => Closed::Occupied(visits),
+            0 => CloseOutcome::Empty,
+            visits => CloseOutcome::Occupied(visits),
         }
     }
 
-    /// Closes the gate if it is open and nobody is inside: one atomic step decides.
+    /// Closes the gate if it is open and empty, in one atomic step.
     pub fn close_if_empty(&self) -> bool {
         self.word.compare_exchange(OPEN, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Visitors may pass now.
+    /// Whether the gate is open.
     pub fn is_open(&self) -> bool {
         self.word.load(Ordering::Relaxed) & OPEN != 0
     }
 
-    /// Visits inside now.
+    /// Visits inside.
     pub fn visits(&self) -> u64 {
         self.word.load(Ordering::Relaxed) & VISITS
     }

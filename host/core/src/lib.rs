@@ -1,7 +1,7 @@
-//! The heart of drowse: what a workload is, the [`gate`] in front of it, the pure phase machine
-//! ([`step`]) and the [`engine`] that runs it. This crate knows no socket, no WASM and no SQL:
-//! providers and probes come in through the traits [`Provider`] and [`Prober`], what was done goes
-//! out through [`Journal`].
+//! The core of drowse: workloads, the [`gate`] in front of each, the pure phase machine ([`step`])
+//! and the [`engine`] that runs it. This crate contains no socket, no WASM and no SQL: providers and
+//! probes are given to it as [`Provider`] and [`Prober`], and operations are recorded by
+//! [`Journal`].
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ pub mod engine;
 pub mod gate;
 pub mod journal;
 pub mod names;
+pub mod need;
 pub mod probe;
 pub mod provider;
 pub mod schedule;
@@ -25,15 +26,16 @@ pub use engine::{
 };
 pub use journal::{Cause, Correlation, Entry, Journal, MemoryJournal, OperationKind, Trigger};
 pub use names::{Generation, Phase, PoolName, ProviderName, WorkloadName};
+pub use need::{Need, Service, Until};
 pub use probe::Prober;
 pub use provider::{
     Ability, Address, ErrorCode, Exit, FETCH, Failure, Health, Observation, Provider,
-    ProviderEvent, ProviderState, Reason, RecreateOptions, RemoveOptions, Status, StopOptions,
-    Target, Usage,
+    ProviderEvent, ProviderState, Reason, RecreateOptions, RemoveOptions, STARTED_AT, Status,
+    StopOptions, Target, Usage,
 };
 pub use schedule::{Alarm, InvalidSchedule, Window};
 pub use spec::{
-    Adopt, DeepSleep, Membership, Need, PoolSpec, ReadyCheck, SleepMethod, SleepPlan, Until, Veto,
-    WakePlan, WorkloadSpec,
+    Adopt, DeepSleep, Membership, PoolSpec, ReadyCheck, SleepMethod, SleepPlan, Veto, WakePlan,
+    WorkloadSpec,
 };
 pub use step::{Force, Renewal, Stage};

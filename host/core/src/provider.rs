@@ -1,5 +1,5 @@
-//! What the engine asks of a provider. The WIT contract's words in Rust; how a provider is run
-//! (WASM, dylib) is for the crate that implements [`Provider`].
+//! The trait between the engine and its providers, in the terms of the WIT contract. Running a
+//! plugin as WASM or dylib is up to the crate that implements [`Provider`].
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
 
@@ -7,47 +7,47 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::names::ProviderName;
+use crate::{names::ProviderName, need::Service};
 
 /// One configured provider.
 ///
-/// Every call ends: implementations bound each call's wall time. Dropping a call's future cancels
-/// it; the platform may still carry out what it was asked. Every call is safe to repeat.
+/// Implementations bound the wall time of each call. Dropping a call's future cancels it; the
+/// platform may still complete the request. Every call is safe to repeat.
 #[async_trait]
 pub trait Provider: Send + Sync + 'static {
     /// The configured name, for instance `docker`.
     fn name(&self) -> &ProviderName;
 
-    /// Makes the target run; success when it runs already. Does not wait until it is healthy.
+    /// Starts the target; succeeds when it runs already. Does not wait until it is healthy.
     async fn start(&self, target: &Target) -> Result<Observation, Failure>;
 
     /// Stops the target and returns when it has stopped.
     async fn stop(&self, target: &Target, options: &StopOptions) -> Result<Observation, Failure>;
 
-    /// Holds the target in memory without running.
+    /// Suspends the target in memory.
     async fn pause(&self, target: &Target) -> Result<Observation, Failure>;
 
     /// Continues a paused target.
     async fn resume(&self, target: &Target) -> Result<Observation, Failure>;
 
-    /// Ends the target without asking.
+    /// Ends the target without a grace time.
     async fn kill(&self, target: &Target, signal: Option<&str>) -> Result<Observation, Failure>;
 
-    /// What the target is now; a target that does not exist is [`Status::Missing`], not an error.
+    /// Observes the target; one that does not exist is [`Status::Missing`], not an error.
     async fn status(&self, target: &Target) -> Result<Observation, Failure>;
 
-    /// Everything on the platform that could be a target, page by page. The second value is the
-    /// cursor for the next page.
+    /// Lists a page of everything on the platform that could be a target. The second value is the
+    /// cursor of the next page.
     async fn list(
         &self,
         cursor: Option<&str>,
     ) -> Result<(Vec<Observation>, Option<String>), Failure>;
 
-    /// The last `lines` lines the target wrote, oldest first.
+    /// The last `lines` lines that the target wrote, oldest first.
     async fn logs(&self, target: &Target, lines: u32) -> Result<Vec<String>, Failure>;
 
-    /// Makes the target anew from what it was made of, under the same handle: it runs afterwards
-    /// if it ran before. `unsupported` unless the provider has the ability.
+    /// Recreates the target from its own configuration, under its handle. It runs afterwards if it ran
+    /// before. `unsupported` unless the provider has the ability.
     async fn recreate(
         &self,
         target: &Target,
@@ -57,42 +57,48 @@ pub trait Provider: Send + Sync + 'static {
         Err(self.cannot("recreate", target))
     }
 
-    /// Gets what [`recreate`](Self::recreate) with `refresh` would get, and leaves the target as it
-    /// is. `unsupported` unless the provider has the ability.
+    /// Fetches the image or template that [`recreate`](Self::recreate) with `refresh` would fetch, and
+    /// leaves the target unchanged. `unsupported` unless the provider has the ability.
     async fn fetch(&self, target: &Target) -> Result<(), Failure> {
         Err(self.cannot("fetch what is newer for", target))
     }
 
-    /// Takes the target away; success when it does not exist. `unsupported` unless the provider has
-    /// the ability.
+    /// Removes the target; succeeds when it does not exist. `unsupported` unless the provider has the
+    /// ability.
     async fn remove(&self, target: &Target, options: &RemoveOptions) -> Result<(), Failure> {
         let _ = options;
         Err(self.cannot("remove", target))
     }
 
-    /// Runs a command inside the target and waits for its end. `unsupported` unless the provider
-    /// has the ability.
+    /// Runs a command inside the target until it ends. `unsupported` unless the provider has the
+    /// ability.
     async fn exec(&self, target: &Target, command: &[String]) -> Result<Exit, Failure> {
         let _ = command;
         Err(self.cannot("run commands in", target))
     }
 
-    /// What the target uses at the moment. `unsupported` unless the provider has the ability.
+    /// Measures the target's current usage. `unsupported` unless the provider has the ability.
     async fn usage(&self, target: &Target) -> Result<Usage, Failure> {
         Err(self.cannot("tell the usage of", target))
     }
 
-    /// What a call for this target that is under way has said last; none when there is no such call or
-    /// it says nothing. Told at once.
+    /// The last progress report of a call in flight for this target; none when there is no such call
+    /// or it has reported nothing. Returns at once.
     fn progress(&self, target: &Target) -> Option<String> {
         let _ = target;
         None
     }
 
-    /// Judges a connection that is about to be made for the target, to `address`. `host` is the host
-    /// that was reported for the target: this address, or the name that led to it. The error says
-    /// why the connection is refused and what to do. Unless a provider overrides it, everything is
-    /// permitted.
+    /// The service that an observed target is in its group, with the services that it needs; none for
+    /// a target outside of a group. Returns at once.
+    fn service(&self, seen: &Observation) -> Option<Service> {
+        let _ = seen;
+        None
+    }
+
+    /// Checks a connection that is about to be made for the target, to `address`. `host` is the host
+    /// that was reported for the target: this address, or the name that resolved to it. The error
+    /// tells why the connection is refused and what to do. The default permits every connection.
     async fn check_dial(
         &self,
         target: &Target,
@@ -103,12 +109,12 @@ pub trait Provider: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Begins to report changes. The provider restarts what reports them when it breaks, sends
+    /// Begins to report changes. The provider restarts its watch when it breaks, sends
     /// [`ProviderEvent::Synced`] after each gap, waits while the receiver is behind and stops when
-    /// the receiver is dropped. A provider without the ability never sends anything.
+    /// the receiver is dropped. A provider without the ability never sends an event.
     fn watch(&self) -> mpsc::Receiver<ProviderEvent>;
 
-    /// How the provider itself is, for operators.
+    /// The provider's own state, for operators.
     fn state(&self) -> ProviderState;
 
     /// Maximum calls in flight; more wait for their turn.
@@ -116,14 +122,14 @@ pub trait Provider: Send + Sync + 'static {
         usize::MAX
     }
 
-    /// Why calls that need this ability would fail for this target, as far as that is known without
-    /// a call: the plugin cannot do it, or lacks a grant. None when they may be made.
+    /// Why calls that need this ability would fail for this target, as far as known without a call:
+    /// the plugin lacks the ability or a grant. None when they may be made.
     fn refusal(&self, ability: Ability, target: &Target) -> Option<Failure> {
         let can = self.state().abilities.contains(&ability);
         (!can).then(|| self.cannot(ability.as_str(), target))
     }
 
-    /// The failure of a call that this provider does not have.
+    /// The failure of a call that this provider does not support.
     fn cannot(&self, what: &str, target: &Target) -> Failure {
         let (name, handle) = (self.name(), &target.handle);
         let message = format!("provider {name:?} cannot {what} {handle}");
@@ -131,35 +137,35 @@ pub trait Provider: Send + Sync + 'static {
     }
 }
 
-/// What [`Provider::watch`] reports.
+/// An event of [`Provider::watch`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[expect(clippy::large_enum_variant, reason = "nearly every event carries an observation")]
 pub enum ProviderEvent {
-    /// From here on every change is reported; what happened before may have been missed.
+    /// Every change from here on is reported; earlier ones may have been missed.
     Synced,
-    /// A target changed. A hint: it may be late, so nothing is decided by it alone.
+    /// A target changed. The event may be late, so it only leads to a status query.
     Changed(Observation),
 }
 
-/// How a provider itself is.
+/// The state of a provider.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ProviderState {
     /// The plugin's name and version, `docker 0.1.0`, when it is loaded.
     pub plugin: Option<String>,
-    /// Where the plugin came from: `bundled`, or a path.
+    /// Origin of the plugin: `bundled`, or a path.
     pub origin: Option<String>,
     /// Calls may be made, and the last one reached the platform.
     pub usable: bool,
-    /// What is wrong, or was wrong last, in one paragraph that says what to do.
+    /// The current or last error, in one paragraph with what to do.
     pub cause: Option<String>,
-    /// What it can do besides start, stop and status.
+    /// Its abilities besides start, stop and status.
     pub abilities: Vec<Ability>,
-    /// Instances that trapped, hung or broke a limit since the router started.
+    /// Plugin instances that trapped, hung or exceeded a limit since the router started.
     pub faults: u64,
 }
 
-/// What a provider may be unable to do.
+/// An optional ability of a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -206,36 +212,39 @@ pub struct StopOptions {
     pub grace: Duration,
 }
 
-/// How to make a target anew.
+/// How to recreate a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecreateOptions {
-    /// Fetch the image or template again before.
+    /// Fetch the image or template again first.
     pub refresh: bool,
-    /// How what runs is stopped.
+    /// How a running target is stopped.
     pub stop: StopOptions,
 }
 
-/// Fetching an image may take so long.
+/// Attribute of an [`Observation`] that changes with every start of the target.
+pub const STARTED_AT: &str = "started-at";
+
+/// Maximum time to fetch an image.
 pub const FETCH: Duration = Duration::from_secs(30 * 60);
 
 // === impl RecreateOptions ===
 
 impl RecreateOptions {
-    /// What it may take beyond any other call.
+    /// Time that the call may take on top of the limit of other calls.
     pub fn extra(&self) -> Duration {
         let fetch = if self.refresh { FETCH } else { Duration::ZERO };
         self.stop.grace.saturating_add(fetch)
     }
 }
 
-/// What to take away with a target.
+/// How to remove a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RemoveOptions {
-    /// Keep data that belongs to the target alone.
+    /// Keep data that belongs to this target only.
     pub preserve_data: bool,
 }
 
-/// What a target is doing.
+/// The status of a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -249,19 +258,19 @@ pub enum Status {
     Stopping,
     /// Exists and does not run.
     Stopped,
-    /// Exists and cannot run as it is.
+    /// Exists and cannot run in its current state.
     Failed,
     /// Does not exist.
     Missing,
-    /// A word this version does not know.
+    /// A value that this version does not know.
     Other(String),
 }
 
-/// The platform's own verdict on a running target.
+/// The result of the platform's own health check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// The platform does not check.
+    /// There is no health check.
     #[default]
     None,
     /// Not yet known.
@@ -270,42 +279,42 @@ pub enum Health {
     Healthy,
     /// Fails.
     Unhealthy,
-    /// A word this version does not know.
+    /// A value that this version does not know.
     Other(String),
 }
 
-/// One way to reach a target.
+/// An address of a target.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Address {
     /// An IP address or a name.
     pub host: String,
-    /// Absent when every port of the target is reachable at `host`.
+    /// Port to connect to; absent when every port of the target is reachable at `host`.
     pub port: Option<u16>,
-    /// The target's own port that `port` leads to, when ports are mapped; 0 when `port` is the
-    /// target's only one, whatever it is called.
+    /// The target's own port behind `port`, when ports are mapped; 0 when `port` serves whichever
+    /// port is configured.
     pub target_port: Option<u16>,
 }
 
-/// What a provider says of a target at one moment.
+/// The state of a target at one moment, as reported by its provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observation {
     /// The handle under which the target is addressed.
     pub handle: String,
-    /// In the common vocabulary.
+    /// Status in the contract's terms.
     pub status: Status,
-    /// The platform's own word.
+    /// Status in the platform's own terms.
     pub native_status: String,
     /// The platform's identity of this incarnation.
     pub native_id: Option<String>,
-    /// The platform's verdict.
+    /// Result of the platform's health check.
     pub health: Health,
-    /// Best first.
+    /// Addresses, best first.
     pub addresses: Vec<Address>,
-    /// Labels or tags.
+    /// Labels or tags of the target.
     pub labels: BTreeMap<String, String>,
     /// One sentence for people.
     pub detail: Option<String>,
-    /// `exit-status`, `started-at`, …
+    /// `exit-status`, [`STARTED_AT`] and others.
     pub attributes: BTreeMap<String, String>,
 }
 
@@ -318,79 +327,79 @@ pub struct Exit {
     pub output: Vec<String>,
 }
 
-/// What a target uses at the moment.
+/// The current usage of a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Percent of one core; over 100 when it uses more than one.
+    /// CPU usage in percent of one core; over 100 with several cores.
     pub cpu_percent: Option<f64>,
-    /// Bytes that would be free without it.
+    /// Memory in bytes that would be free without it.
     pub memory: Option<u64>,
 }
 
-/// Why something did not work: the stable code, and a sentence that says what to do.
+/// A failed operation: a stable code, and a message with what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// For decisions.
+    /// Stable code, for programs.
     pub code: ErrorCode,
-    /// For people.
+    /// Message, for people.
     pub message: String,
-    /// Which of several causes of the code it is, where one is known.
+    /// More specific cause, where one is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
 }
 
-/// What the stable code of a failure does not tell.
+/// A cause of a failure that is more specific than its code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reason {
-    /// It was started and ended before it was ready.
+    /// The target ended before it was ready.
     Exited,
-    /// It is a job, and ended with another exit status than 0.
+    /// The job ended with an exit status other than 0.
     JobFailed,
-    /// Its pool is full.
+    /// The pool is full.
     PoolFull,
-    /// A workload that it needs could not be woken.
+    /// A dependency could not be woken.
     NeedFailed,
-    /// It was removed, and no other target of its name has appeared.
+    /// The target was removed, and no other one of its name has appeared.
     Removed,
     /// The router is ending.
     RouterEnding,
-    /// A reason of a newer router.
+    /// A reason that this version does not know.
     #[serde(other)]
     Unknown,
 }
 
-/// The stable codes.
+/// A stable error code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorCode {
-    /// The call or the settings make no sense.
+    /// The call or the settings are invalid.
     InvalidRequest,
     /// The target does not exist.
     NotFound,
-    /// Somebody else is operating on the target.
+    /// Another operation on the target is in progress.
     Conflict,
     /// The platform cannot be reached.
     Unavailable,
-    /// No answer in time.
+    /// The answer did not arrive in time.
     Timeout,
-    /// The provider cannot do this.
+    /// The provider does not support the call.
     Unsupported,
-    /// A defect.
+    /// A defect in the provider or the router.
     Internal,
     /// A grant or permission is missing.
     Denied,
-    /// A code of a newer contract.
+    /// A code that this version does not know.
     Other(String),
 }
 
 // === impl Ability ===
 
 impl Ability {
-    /// The word for logs and the API.
+    /// Name in logs and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::StopSignal => "stop-signal",
@@ -411,7 +420,8 @@ impl Ability {
 // === impl Address ===
 
 impl Address {
-    /// Where to connect for the target's own `port`, if this address leads there.
+    /// Host and port to connect to for the target's own `port`; none if this address does not lead
+    /// there.
     pub fn socket(&self, port: u16) -> Option<(&str, u16)> {
         match (self.port, self.target_port) {
             (None, _) => Some((&self.host, port)),
@@ -431,7 +441,7 @@ impl Failure {
         Self { code, message: message.into(), reason: None }
     }
 
-    /// Says which of several causes of the code it is.
+    /// Adds a more specific cause.
     #[must_use]
     pub fn with_reason(mut self, reason: Reason) -> Self {
         self.reason = Some(reason);
@@ -442,7 +452,7 @@ impl Failure {
 // === impl Reason ===
 
 impl Reason {
-    /// The word for logs and the API.
+    /// Name in logs and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Exited => "exited",
@@ -465,7 +475,7 @@ impl fmt::Display for Reason {
 // === impl ErrorCode ===
 
 impl ErrorCode {
-    /// The word for logs and the API.
+    /// Name in logs and the API.
     pub fn as_str(&self) -> Cow<'_, str> {
         Cow::Borrowed(match self {
             Self::InvalidRequest => "invalid_request",

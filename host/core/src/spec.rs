@@ -1,9 +1,10 @@
-//! What the operator says of a workload.
+//! The configuration of workloads and pools.
 
 use std::{ops::RangeInclusive, time::Duration};
 
 use crate::{
     names::{PoolName, ProviderName, WorkloadName},
+    need::Need,
     provider::Target,
     schedule::{Alarm, Window},
 };
@@ -13,133 +14,113 @@ use crate::{
 pub struct WorkloadSpec {
     /// Stable name.
     pub name: WorkloadName,
-    /// Who controls it.
+    /// Provider that controls it.
     pub provider: ProviderName,
     /// The provider's handle for it.
     pub target: Target,
-    /// Sleeps when nobody has been inside for this long; never when absent.
+    /// Time without visits before it sleeps; it never sleeps by itself when absent.
     pub idle: Option<Duration>,
     /// How it is put to sleep.
     pub sleep: SleepPlan,
-    /// When it is put into a deeper sleep.
+    /// Second tier of sleep.
     pub deep_sleep: Option<DeepSleep>,
-    /// What may speak against sleeping when the idle time is over; all are asked.
+    /// Checks that may veto a sleep when the idle time is over; each is run.
     pub vetoes: Vec<Veto>,
-    /// When it is truly ready.
+    /// When it is ready for visitors.
     pub ready: ReadyCheck,
     /// How it is woken.
     pub wake: WakePlan,
-    /// What happens to it when it is found running and nobody here started it.
+    /// Treatment of a target that is found running without a wake.
     pub adopt: Adopt,
-    /// What must be awake before it is started, and as long as it is awake.
+    /// Workloads that must be awake before it is started, and as long as it is awake.
     pub needs: Vec<Need>,
-    /// Its share of a ceiling.
+    /// Its membership of a pool.
     pub pool: Option<Membership>,
-    /// It is awake in these times whether anybody comes or not.
+    /// Windows in which it is awake, with or without visits.
     pub awake: Vec<Window>,
-    /// It is woken at these times, before anybody comes.
+    /// Times at which it is woken.
     pub alarms: Vec<Alarm>,
 }
 
 /// How a workload is put to sleep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SleepPlan {
-    /// What the provider is asked to do.
+    /// The provider call.
     pub method: SleepMethod,
-    /// The signal to ask with, for `stop` and `kill`.
+    /// Signal for `stop` and `kill`; the platform's default when absent.
     pub signal: Option<String>,
-    /// The time it has to stop by itself.
+    /// Time that the target has to stop by itself before it is killed.
     pub grace: Duration,
 }
 
-/// The second tier of sleep: a wake from the first takes milliseconds, the second costs less.
+/// The second tier of sleep: a wake from the light sleep takes milliseconds, the deep sleep frees
+/// its memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeepSleep {
-    /// After so long in the light sleep.
+    /// Time in the light sleep before the deep sleep.
     pub after: Duration,
-    /// How.
+    /// How it is put into the deep sleep.
     pub plan: SleepPlan,
 }
 
-/// What the provider is asked to do.
+/// The provider call that puts a workload to sleep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SleepMethod {
-    /// Ask it to end, kill it after the grace time.
+    /// Stop it; it is killed after the grace time.
     #[default]
     Stop,
-    /// Keep it in memory.
+    /// Suspend it in memory.
     Pause,
-    /// End it without asking.
+    /// Kill it without a grace time.
     Kill,
 }
 
-/// Something that keeps an idle workload awake.
+/// A check that keeps an idle workload awake.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Veto {
-    /// It uses more of one core than this many percent, by the provider's word.
+    /// Its CPU usage, as reported by the provider, exceeds this percentage of one core.
     CpuAbove(f64),
-    /// This check passes: the workload says that it is busy.
+    /// This check passes, by which the workload reports that it is busy.
     Busy(ReadyCheck),
-    /// Somebody plays on the Minecraft server at this port.
+    /// Players are online on the Minecraft server at this port.
     PlayersOnline(u16),
 }
 
 /// How a workload is woken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WakePlan {
-    /// From the start until ready; then the wake has failed.
+    /// Maximum time from the start until ready, after which the wake fails.
     pub timeout: Duration,
-    /// After a failed wake visitors are told the reason for this long before it is tried again.
+    /// Cool-down after a failed wake, in which visitors get the failure instead of another wake.
     pub cooldown: Duration,
 }
 
-/// What happens to a workload that is found running and that nobody here started.
+/// Treatment of a target that is found running without a wake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Adopt {
-    /// It is served at once; its idle time begins when the first visitor has left.
+    /// Served at once; its idle time begins when the first visitor has left.
     #[default]
     Keep,
-    /// It is served at once; its idle time begins when it is found.
+    /// Served at once; its idle time begins when it is found.
     Sleep,
-    /// It is left alone until somebody wants it.
+    /// Ignored until a wake is requested.
     Ignore,
 }
 
-/// What a workload needs of another one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Need {
-    /// Which one.
-    pub workload: WorkloadName,
-    /// How far it must have come.
-    pub until: Until,
-}
-
-/// How far a dependency must have come before its dependent is started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Until {
-    /// The provider has started it.
-    Started,
-    /// It is ready by its own check.
-    #[default]
-    Healthy,
-    /// It has run and ended well: a job.
-    Completed,
-}
-
-/// A workload's place in a pool.
+/// A workload's membership of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Membership {
-    /// Which pool.
+    /// The pool.
     pub pool: PoolName,
-    /// The higher one is let in first and evicted last.
+    /// Higher priorities get slots first and are evicted last.
     pub priority: i32,
     /// Never evicted.
     pub pinned: bool,
-    /// What it takes of the pool's memory, in bytes, until the provider knows better.
+    /// Memory in bytes that it takes of the pool until the provider has measured it.
     pub memory: Option<u64>,
 }
 
-/// A ceiling that some workloads share.
+/// A ceiling that several workloads share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSpec {
     /// Its name.
@@ -154,33 +135,33 @@ pub struct PoolSpec {
     pub queue_timeout: Duration,
 }
 
-/// When a workload is truly ready. Ports are the workload's own.
+/// When a workload is ready for visitors. Ports are the workload's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadyCheck {
-    /// As soon as the provider says that it runs.
+    /// The provider reports that it runs.
     Started,
     /// The platform's own health check passes.
     Health,
-    /// It has run and ended with exit status 0: it is a job, and its gate never opens.
+    /// It has ended with exit status 0: it is a job, and its gate never opens.
     Completed,
-    /// A connection is accepted.
+    /// The port accepts a connection.
     Tcp {
         /// The port to connect to.
         port: u16,
     },
-    /// A complete response head comes with an expected status.
+    /// An HTTP response has an expected status.
     Http {
         /// The port to connect to.
         port: u16,
-        /// Upper case.
+        /// Request method in upper case.
         method: String,
         /// Path and query.
         path: String,
-        /// What counts as ready; any but 502, 503 and 504 when absent.
+        /// Statuses that count as ready; any but 502, 503 and 504 when absent.
         status: Option<RangeInclusive<u16>>,
         /// The `Host` header; the address when absent.
         host: Option<String>,
-        /// A header that the response must have, and the value that it must have if one is given.
+        /// Name of a required response header, with its required value if any.
         header: Option<(String, Option<String>)>,
     },
     /// A Minecraft server (Java edition) answers a status request.
@@ -188,7 +169,7 @@ pub enum ReadyCheck {
         /// The port to connect to.
         port: u16,
     },
-    /// This command, run inside the target by its provider, ends with exit status 0.
+    /// A command that the provider runs inside the target ends with exit status 0.
     Exec {
         /// The program and its arguments.
         command: Vec<String>,
@@ -214,7 +195,7 @@ impl Default for WakePlan {
 // === impl WorkloadSpec ===
 
 impl WorkloadSpec {
-    /// A workload with the defaults for whatever an operator may leave out.
+    /// A workload with the defaults of optional settings.
     pub fn new(name: WorkloadName, provider: ProviderName, target: Target) -> Self {
         Self {
             name,

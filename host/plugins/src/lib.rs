@@ -16,6 +16,7 @@ mod cache;
 mod capabilities;
 mod command;
 mod compile;
+mod compose;
 mod context;
 mod convert;
 mod cpu_quota;

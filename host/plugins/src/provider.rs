@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use drowse_core::{
     Ability, ErrorCode, Exit, FETCH, Failure, Observation, Provider, ProviderEvent, ProviderName,
-    ProviderState, RecreateOptions, RemoveOptions, StopOptions, Target,
+    ProviderState, RecreateOptions, RemoveOptions, Service, StopOptions, Target,
 };
 use tokio::{
     runtime::Handle,
@@ -20,6 +20,7 @@ use tokio::{
 
 use crate::{
     bindings::types,
+    compose,
     context::ProviderContext,
     convert,
     cpu_quota::ProviderCpuBudget,
@@ -232,6 +233,10 @@ impl Provider for PluginProvider {
         validated.inspect_err(|refusal| {
             context.refused(&operation_label("connect to", Some(&target.handle)), refusal);
         })
+    }
+
+    fn service(&self, seen: &Observation) -> Option<Service> {
+        compose::service(&seen.labels)
     }
 
     fn progress(&self, target: &Target) -> Option<String> {

@@ -1,11 +1,11 @@
-//! Which workload has which address now, by the word of the provider that they share.
+//! Which workload has which address, as reported by the provider that they share.
 //!
-//! A platform gives the address of one that has ended to the next one within milliseconds, and
-//! what tells of the end may come later than what tells of the new holder, or not at all. So when
-//! a provider says that an address belongs to a workload, and another one of the same provider was
-//! last seen there, the provider is asked for the status of both, and no connection is made to either
-//! before its answer. If both have the address by these answers they share it, and that is not
-//! asked again.
+//! A platform gives the address of an ended target to the next one within milliseconds, and the
+//! event about the end may arrive later than the one about the new holder, or be lost. So when a
+//! provider reports an address for a workload, and another workload of the same provider was last
+//! seen at it, the status of both is queried, and no connection is made to either before the
+//! answer. If both answers contain the address, the workloads share it, and no further query
+//! follows.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,10 +19,10 @@ use crate::{
     provider::{Address, Observation, Status},
 };
 
-/// Addresses of one workload that are kept; a target with more is reached by the first ones.
-const ADDRESSES: usize = 64;
+/// Maximum addresses kept per workload; visits use the first ones.
+const MAX_ADDRESSES: usize = 64;
 
-/// The addresses of the targets that run, for every provider.
+/// The addresses of running targets, by provider.
 #[derive(Default)]
 pub(super) struct AddressTable(Mutex<BTreeMap<ProviderName, Holders>>);
 
@@ -33,35 +33,35 @@ struct Holders {
     by_workload: HashMap<WorkloadName, Vec<Socket>>,
 }
 
-/// Where a target is reached; on every port of the host when there is none.
+/// Host and port of a target; every port of the host when there is none.
 type Socket = (String, Option<u16>);
 
 // === impl AddressTable ===
 
 impl AddressTable {
-    /// The provider has answered that the workload has these addresses and no others. Returns the
-    /// workloads that were seen at one of them before.
+    /// The provider answered that the workload has exactly these addresses. Returns the workloads
+    /// that were last seen at one of them.
     pub(super) fn claim(&self, workload: &Workload, seen: &Observation) -> Vec<Arc<Workload>> {
         let sockets = sockets(seen);
-        let mut address_table = lock(&self.0);
+        let mut table = lock(&self.0);
         let provider = &workload.spec().provider;
-        match address_table.get_mut(provider) {
+        match table.get_mut(provider) {
             Some(holders) => holders.claim(workload, sockets),
             None if sockets.is_empty() => Vec::new(),
-            None => address_table.entry(provider.clone()).or_default().claim(workload, sockets),
+            None => table.entry(provider.clone()).or_default().claim(workload, sockets),
         }
     }
 
-    /// The provider hints that the workload has these addresses. Returns the workloads that were
-    /// seen at one of them before.
+    /// An event reports these addresses for the workload. Returns the other workloads that were
+    /// last seen at one that is new for it.
     pub(super) fn other_holders(
         &self,
         workload: &Workload,
         seen: &Observation,
     ) -> Vec<Arc<Workload>> {
         let sockets = sockets(seen);
-        let address_table = lock(&self.0);
-        address_table.get(&workload.spec().provider).map_or_else(Vec::new, |holders| {
+        let table = lock(&self.0);
+        table.get(&workload.spec().provider).map_or_else(Vec::new, |holders| {
             let own = holders.own(workload);
             let new = sockets.iter().filter(|socket| !own.contains(socket));
             holders.others(workload, new)
@@ -71,24 +71,24 @@ impl AddressTable {
 
 #[cfg(test)]
 impl AddressTable {
-    /// How many addresses are known.
+    /// Number of known addresses.
     pub(super) fn len(&self) -> usize {
         lock(&self.0).values().map(|holders| holders.by_address.len()).sum()
     }
 }
 
-/// Where the target is reached, if it runs.
+/// Sockets of the target; none unless it runs.
 fn sockets(seen: &Observation) -> Vec<Socket> {
     if !matches!(seen.status, Status::Running | Status::Starting) {
         return Vec::new();
     }
-    let addresses = seen.addresses.iter().filter(|address| can_be_handed_on(address));
-    addresses.take(ADDRESSES).map(|address| (address.host.clone(), address.port)).collect()
+    let addresses = seen.addresses.iter().filter(|address| is_reassignable(address));
+    addresses.take(MAX_ADDRESSES).map(|address| (address.host.clone(), address.port)).collect()
 }
 
-/// All ports of the loopback interface together are the machine's own: no platform gives them to a
-/// target.
-fn can_be_handed_on(address: &Address) -> bool {
+/// Whether a platform may give the address to another target. All ports of the loopback interface
+/// together belong to the machine.
+fn is_reassignable(address: &Address) -> bool {
     let loopback = || {
         address.host == "localhost"
             || address.host.parse::<IpAddr>().is_ok_and(|host| host.to_canonical().is_loopback())

@@ -1,4 +1,4 @@
-//! A workload's connections are judged by its provider.
+//! Checks a workload's connections with its provider.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,8 @@ use crate::dial::DialPolicy;
 
 #[async_trait]
 impl DialPolicy for Workload {
-    /// Refused as well while the provider is not there: nobody else knows where its targets may be.
+    /// Refuses every connection while the provider is not loaded: only the provider knows which
+    /// addresses its targets may have.
     async fn check(&self, host: &str, address: SocketAddr) -> Result<(), String> {
         let provider = self.shared.provider(&self.spec.provider);
         let provider = provider.map_err(|failure| failure.message)?;

@@ -1,10 +1,10 @@
-//! Instances of a workload, for as long as connections lead to them.
+//! Instances of a workload, as long as connections lead to them.
 //!
-//! An instance is *open* while requests may be sent to it, *closed* when no new request may be, and
-//! has *ended* when its provider says so: it does not run, another incarnation runs in its place,
-//! or an address that leads to it is not its own any more. A closed instance may still answer what
-//! it was sent: one that is stopping, or paused. Connections to one that has ended lead nowhere, or
-//! to another workload.
+//! An instance is *open* while requests may be sent to it, *closed* when no new request may be
+//! sent, and *ended* when its provider reports that it does not run, that another incarnation runs
+//! in its place, or that an address of it is not its own any more. A closed instance, for example a
+//! stopping or paused one, may still answer earlier requests. Connections to an ended instance
+//! lead nowhere, or to another workload.
 
 use std::{
     pin::pin,
@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::{
     names::{Generation, Phase},
-    provider::{Address, Observation, Status},
+    provider::{Address, Observation, STARTED_AT, Status},
     step::{ReadyInstance, State},
 };
 
@@ -26,20 +26,18 @@ const OPEN: u8 = 0;
 const CLOSED: u8 = 1;
 const ENDED: u8 = 2;
 
-const STARTED: &str = "started-at";
-
 /// One incarnation of a workload, from the opening of its gate on.
 #[derive(Debug)]
 pub struct Instance {
     life: ReadyInstance,
-    /// [`OPEN`], [`CLOSED`] or [`ENDED`]; it never decreases.
+    /// [`OPEN`], [`CLOSED`] or [`ENDED`]; never decreases.
     state: AtomicU8,
     closed: Notify,
     ended: Notify,
 }
 
-/// The instances of one workload that have not ended: the current one, and earlier ones that still
-/// have visits inside.
+/// The instances of one workload that have not ended: the current one, and earlier ones with
+/// visits inside.
 #[derive(Debug, Default)]
 pub(super) struct Instances(Vec<Arc<Instance>>);
 
@@ -50,33 +48,34 @@ impl Instance {
         Self { life, state: AtomicU8::new(OPEN), closed: Notify::new(), ended: Notify::new() }
     }
 
-    /// Which generation of the workload it is.
+    /// The generation of the workload that it is.
     pub fn generation(&self) -> Generation {
         self.life.generation
     }
 
-    /// What the provider said of it when the gate was opened.
+    /// The observation with which the gate was opened.
     pub fn observation(&self) -> &Observation {
         &self.life.observation
     }
 
-    /// A new request may be sent to it.
+    /// Whether a new request may be sent to it.
     pub fn is_open(&self) -> bool {
         self.state.load(Ordering::Acquire) == OPEN
     }
 
-    /// Its connections lead nowhere, or to another workload: not a byte may be written to them.
+    /// Whether its connections lead nowhere or to another workload, so that no byte may be written
+    /// to them.
     pub fn has_ended(&self) -> bool {
         self.state.load(Ordering::Acquire) == ENDED
     }
 
-    /// Resolves when no new request may be sent to it: a dial ends then.
+    /// Resolves when no new request may be sent to it, which ends a dial.
     pub async fn closed(&self) {
         self.reached(CLOSED, &self.closed).await;
     }
 
-    /// Resolves when it has ended. It wakes a task once, and may be polled once only by a task that
-    /// asks [`has_ended`](Self::has_ended) by itself whenever it runs.
+    /// Resolves when it has ended. Wakes a task once; a task that checks
+    /// [`has_ended`](Self::has_ended) whenever it runs may poll this once only.
     pub async fn ended(&self) {
         self.reached(ENDED, &self.ended).await;
     }
@@ -103,23 +102,23 @@ impl Instance {
         }
     }
 
-    /// Connections to it still lead to it, if the provider says this now.
+    /// Whether connections to it still lead to it after this observation.
     fn survives(&self, seen: &Observation) -> bool {
         let own = self.observation();
         let same = own.native_id == seen.native_id;
         match seen.status {
             Status::Stopped | Status::Failed | Status::Missing => false,
             Status::Running | Status::Starting => {
-                same && own.attributes.get(STARTED) == seen.attributes.get(STARTED)
+                same && own.attributes.get(STARTED_AT) == seen.attributes.get(STARTED_AT)
                     && used(&own.addresses).all(|address| seen.addresses.contains(address))
             }
-            // Frozen, or about to end by itself; or a word that nobody knows.
+            // Frozen, about to end, or a status that this version does not know.
             Status::Paused | Status::Stopping | Status::Other(_) => same,
         }
     }
 }
 
-/// The addresses that visits are led to: none behind the first that takes every port.
+/// Addresses that visits may use: up to the first that serves every port.
 fn used(addresses: &[Address]) -> impl Iterator<Item = &Address> {
     let first = addresses.iter().position(|address| address.port.is_none());
     addresses.iter().take(first.map_or(addresses.len(), |first| first + 1))
@@ -132,13 +131,13 @@ impl Instances {
         self.0.extend(opened);
     }
 
-    /// Those that have ended, if the provider says this now.
+    /// Generations that have ended according to this observation.
     pub(super) fn lost(&self, seen: &Observation) -> Vec<Generation> {
         let lost = self.0.iter().filter(|instance| !instance.survives(seen));
         lost.map(|instance| instance.generation()).collect()
     }
 
-    /// Closes and ends those that the state does not lead to any more.
+    /// Closes or ends instances that the state does not lead to any more.
     pub(super) fn settle(&mut self, state: &State, lost: &[Generation]) {
         if self.0.is_empty() {
             return;
@@ -147,9 +146,9 @@ impl Instances {
             let generation = instance.generation();
             let (current, lost) = (generation == state.generation(), lost.contains(&generation));
             match state.phase() {
-                // The phase machine has seen the same, and has kept it.
+                // The phase machine has judged the same observation, and has kept it.
                 Phase::Ready if current => {}
-                // Those inside have the time to end.
+                // Visits inside have time to end.
                 Phase::Draining if current && !lost => {}
                 _ if lost => instance.end(),
                 _ => instance.close(),

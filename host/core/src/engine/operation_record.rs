@@ -1,4 +1,4 @@
-//! What is told of an operation: to the journal, and to whoever asks how long a wake takes.
+//! Records of operations and of the provider calls within them, for the journal.
 
 use std::{
     collections::VecDeque,
@@ -15,69 +15,60 @@ use crate::{
     provider::{ErrorCode, Failure, Observation},
 };
 
-/// So many wakes tell how long the next one takes.
-const REMEMBERED: usize = 9;
+/// Number of successful wakes that the expected duration of the next one is taken from.
+const WAKES: usize = 9;
 
 /// An operation that has begun.
 pub(super) struct OperationRecord {
     pub(super) correlation: Correlation,
-    pub(super) cause: Cause,
+    cause: Cause,
     generation: Generation,
     kind: OperationKind,
-    /// The platform's identity of the target when it began.
-    before: Option<String>,
+    /// The platform's identity of the target when the operation began.
+    native_before: Option<String>,
     began: SystemTime,
     clock: Instant,
 }
 
-/// A provider call that is told to the journal however it ends, even if nobody waits for its
-/// answer any more.
+/// A provider call, journalled when it ends or is dropped.
 pub(super) struct CallRecord {
-    story: OperationRecord,
+    record: OperationRecord,
     workload: Arc<Workload>,
     ended: bool,
 }
 
-/// How long the last wakes took.
+/// Durations of the last successful wakes, newest first.
 #[derive(Default)]
-pub(super) struct Wakes(VecDeque<Duration>);
+pub(super) struct WakeDurations(VecDeque<Duration>);
 
 // === impl OperationRecord ===
 
 impl OperationRecord {
     pub(super) fn begin(
         kind: OperationKind,
-        cause: &Arc<Cause>,
+        cause: &Cause,
         generation: Generation,
         workload: &Workload,
     ) -> Self {
         let correlation = cause.correlation.unwrap_or_else(Correlation::random);
         Self {
             correlation,
-            cause: (**cause).clone().with_correlation(correlation),
+            cause: cause.clone().with_correlation(correlation),
             generation,
             kind,
-            before: workload.native_id(),
+            native_before: workload.native_id(),
             began: (workload.shared.clock)(),
             clock: Instant::now(),
         }
     }
 
-    /// A provider call within this story.
-    pub(super) fn chapter(&self, kind: OperationKind, workload: &Arc<Workload>) -> CallRecord {
-        let story = Self {
-            correlation: self.correlation,
-            cause: self.cause.clone(),
-            generation: self.generation,
-            kind,
-            before: workload.native_id(),
-            began: (workload.shared.clock)(),
-            clock: Instant::now(),
-        };
-        CallRecord { story, workload: workload.clone(), ended: false }
+    /// Begins a provider call within this operation.
+    pub(super) fn call(&self, kind: OperationKind, workload: &Arc<Workload>) -> CallRecord {
+        let record = Self::begin(kind, &self.cause, self.generation, workload);
+        CallRecord { record, workload: workload.clone(), ended: false }
     }
 
-    pub(super) fn elapsed(&self) -> Duration {
+    fn elapsed(&self) -> Duration {
         self.clock.elapsed()
     }
 }
@@ -85,20 +76,21 @@ impl OperationRecord {
 // === impl CallRecord ===
 
 impl CallRecord {
-    /// A provider call that is no part of what the workload does at the moment.
-    pub(super) fn alone(kind: OperationKind, cause: &Arc<Cause>, workload: &Arc<Workload>) -> Self {
-        let story = OperationRecord::begin(kind, cause, workload.snapshot().generation, workload);
-        Self { story, workload: workload.clone(), ended: false }
+    /// Begins a provider call outside of the workload's current operation.
+    pub(super) fn standalone(kind: OperationKind, cause: &Cause, workload: &Arc<Workload>) -> Self {
+        let generation = workload.snapshot().generation;
+        let record = OperationRecord::begin(kind, cause, generation, workload);
+        Self { record, workload: workload.clone(), ended: false }
     }
 
-    /// The provider has answered, perhaps with what it saw.
+    /// Journals and logs the provider's answer.
     pub(super) fn end(mut self, result: Result<Option<&Observation>, &Failure>) {
         self.ended = true;
-        let (story, workload) = (&self.story, &self.workload);
-        workload.record(story, result.ok().flatten(), result.err().cloned());
+        let (record, workload) = (&self.record, &self.workload);
+        workload.record(record, result.ok().flatten(), result.err().cloned());
         let spec = workload.spec();
-        let milliseconds = u64::try_from(story.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (operation, correlation) = (story.kind, story.correlation);
+        let milliseconds = u64::try_from(record.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (operation, correlation) = (record.kind, record.correlation);
         match result {
             Ok(seen) => tracing::info!(
                 workload = %spec.name, provider = %spec.provider, %operation, %correlation,
@@ -117,22 +109,23 @@ impl Drop for CallRecord {
         if !self.ended {
             let why = "it was given up before the provider had answered";
             let failure = Failure::new(ErrorCode::Timeout, why);
-            self.workload.record(&self.story, None, Some(failure));
+            self.workload.record(&self.record, None, Some(failure));
         }
     }
 }
 
-// === impl Wakes ===
+// === impl WakeDurations ===
 
-impl Wakes {
-    pub(super) fn learn(&mut self, story: &OperationRecord, well: bool) {
-        if story.kind == OperationKind::Wake && well {
-            self.0.truncate(REMEMBERED - 1);
-            self.0.push_front(story.elapsed());
+impl WakeDurations {
+    /// Adds an operation that ended, if it is a successful wake.
+    pub(super) fn add(&mut self, record: &OperationRecord, succeeded: bool) {
+        if record.kind == OperationKind::Wake && succeeded {
+            self.0.truncate(WAKES - 1);
+            self.0.push_front(record.elapsed());
         }
     }
 
-    /// The median.
+    /// The median; none before the first wake.
     pub(super) fn expected(&self) -> Option<Duration> {
         let mut sorted: Vec<_> = self.0.iter().copied().collect();
         sorted.sort_unstable();
@@ -143,32 +136,32 @@ impl Wakes {
 // === impl Workload ===
 
 impl Workload {
-    /// The platform's identity of the life that was entered last.
+    /// The platform's identity of the instance that was entered last.
     fn native_id(&self) -> Option<String> {
-        self.instance.load().as_ref().and_then(|it| it.observation().native_id.clone())
+        self.admission.instance().and_then(|it| it.observation().native_id.clone())
     }
 
-    /// The journal takes it: it has ended, and this was seen of it.
+    /// Writes an ended operation or call to the journal, with what was observed of the target.
     pub(super) fn record(
         &self,
-        story: &OperationRecord,
+        record: &OperationRecord,
         seen: Option<&Observation>,
         failure: Option<Failure>,
     ) {
         let image = seen.and_then(|seen| seen.attributes.get("image").cloned());
         self.shared.journal.record(Entry {
-            correlation: story.correlation,
+            correlation: record.correlation,
             workload: self.name().clone(),
-            generation: story.generation,
+            generation: record.generation,
             provider: self.spec().provider.clone(),
-            kind: story.kind,
-            trigger: story.cause.trigger,
-            reference: story.cause.reference.clone(),
-            native_before: story.before.clone(),
+            kind: record.kind,
+            trigger: record.cause.trigger,
+            reference: record.cause.reference.clone(),
+            native_before: record.native_before.clone(),
             native_after: seen.and_then(|seen| seen.native_id.clone()),
             image,
             failure,
-            began: story.began,
+            began: record.began,
             ended: (self.shared.clock)(),
         });
     }

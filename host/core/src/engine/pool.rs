@@ -1,9 +1,9 @@
-//! A ceiling that some workloads share: who has a place, who waits for one, who must go.
+//! A pool: a ceiling that several workloads share, with slots, a queue for them, and eviction.
 //!
-//! A place is asked for by a wake before anything is started, together with places for whatever
-//! it needs of the same pool: all or none, so that no two wakes can hold halves of what both
-//! need. Who asks first is served first among equals. When there is no place, those that nobody
-//! uses go to sleep, the least important first, then the longest idle.
+//! A wake requests a slot before anything is started, together with slots for the dependencies
+//! that belong to the same pool: all or none, so that no two wakes hold halves of what both need.
+//! Among equal priorities the first request is served first. Without a free slot, unused members go
+//! to sleep, by priority and then the longest idle.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,84 +26,84 @@ use crate::{
     step::{Input, Operation},
 };
 
-/// While there is no room the pool looks this often for somebody who may go, though nothing is
-/// known to have changed.
-const ROUND: Duration = Duration::from_secs(1);
-/// One that has just become ready stays so long, so that whoever woke it gets in.
-const STAY: Duration = Duration::from_secs(2);
+/// Maximum interval between two attempts to evict while there is a shortfall.
+const EVICTION_INTERVAL: Duration = Duration::from_secs(1);
+/// Minimum time that a workload stays ready before it is evicted, so that the visitors that woke it
+/// get in.
+const MIN_READY: Duration = Duration::from_secs(2);
 
 /// One pool.
 pub(super) struct Pool {
     spec: PoolSpec,
     state: Mutex<State>,
+    /// Notified when a request or a member changed.
     notify: Notify,
-    /// Somebody waits, or more are awake than may be.
+    /// Requests wait, or the pool is above its ceiling.
     has_pressure: AtomicBool,
 }
 
-/// A pool as an operator sees it.
+/// The state of a pool for operators.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PoolStatus {
     /// Its name.
     pub name: PoolName,
-    /// So many may be awake.
+    /// Maximum slots.
     pub ceiling: Option<usize>,
-    /// So many places are taken: by those that are awake, and for those that are about to be.
+    /// Slots taken, including those of workloads that are about to wake.
     pub awake: usize,
-    /// So many bytes may be in use.
+    /// Maximum memory in bytes.
     pub memory_ceiling: Option<u64>,
-    /// So many are, by the providers' word.
+    /// Memory in use in bytes, as reported by the providers.
     pub memory: u64,
-    /// Who waits for a place, the next one first.
+    /// Workloads that wait for a slot, the next one first.
     pub queue: Vec<WorkloadName>,
 }
 
 #[derive(Default)]
 struct State {
     members: BTreeMap<WorkloadName, Member>,
-    /// In the order in which they are served.
-    queue: Vec<Ask>,
-    /// Those in the queue do not know their places.
+    /// In the order in which requests are served.
+    queue: Vec<SlotRequest>,
+    /// Positions in the queue have changed since they were last published.
     moved: bool,
 }
 
-/// One that uses a place, or memory.
+/// A workload that uses a slot or memory.
 struct Member {
     workload: Weak<Workload>,
-    /// Who keeps the place: itself, and those that need it and have asked for it.
+    /// Workloads that keep the slot: itself, and dependents that requested it.
     claims: BTreeSet<WorkloadName>,
-    /// It sleeps lightly: it uses memory, and a place only if somebody claims one for it.
+    /// It sleeps lightly: it uses memory, and a slot only if it is claimed.
     light: bool,
 }
 
-/// One that waits.
-struct Ask {
+/// A request that waits in the queue.
+struct SlotRequest {
     workload: Weak<Workload>,
     name: WorkloadName,
     generation: Generation,
     priority: i32,
-    /// It and what it needs of this pool.
+    /// The workload and its dependencies in this pool.
     wanted: Vec<Arc<Workload>>,
 }
 
-/// How many places and bytes too few there are.
+/// Slots and bytes above the ceiling.
 #[derive(Clone, Copy, Default, PartialEq)]
 struct Shortfall {
-    places: usize,
+    slots: usize,
     bytes: u64,
 }
 
-/// One that uses something, for whoever looks for somebody to go.
+/// A member that might be evicted.
 struct Candidate {
     workload: Arc<Workload>,
-    place: bool,
+    has_slot: bool,
 }
 
-/// What the pool does next, once nothing is locked.
+/// The next action of the pool, taken with nothing locked.
 enum Action {
-    Let(Weak<Workload>, Generation),
-    /// Find room, for this reason.
-    MakeRoom(Shortfall, Vec<Candidate>, Cause),
+    Grant(Weak<Workload>, Generation),
+    Evict(Shortfall, Vec<Candidate>, Cause),
     Wait,
 }
 
@@ -123,17 +123,21 @@ impl Pool {
         &self.spec
     }
 
-    /// Asks for a place. The answer is there at once when there is one and nobody waits, or when
-    /// there is none to be had.
-    pub(super) fn ask(&self, workload: &Arc<Workload>, generation: Generation) -> Option<Input> {
+    /// Requests a slot. Granted at once when there is one and the queue is empty, refused at once
+    /// when there can be none; else the answer follows by [`Workload::apply`].
+    pub(super) fn request(
+        &self,
+        workload: &Arc<Workload>,
+        generation: Generation,
+    ) -> Option<Input> {
         let mut wanted = vec![workload.clone()];
-        wanted.extend(workload.all_needs().into_iter().filter(|other| self.is_mine(other)));
+        wanted.extend(workload.all_needs().into_iter().filter(|other| self.contains(other)));
         let mut state = lock(&self.state);
-        if state.members.get(workload.name()).is_some_and(Member::has_place) {
+        if state.members.get(workload.name()).is_some_and(Member::has_slot) {
             state.claim(workload, &wanted);
             return Some(Input::SlotGranted(generation));
         }
-        if let Err(failure) = self.could_ever_fit(&wanted) {
+        if let Err(failure) = self.check_ceiling(&wanted) {
             return Some(Input::SlotRefused(generation, failure));
         }
         if state.queue.is_empty() && self.fits(&state, &wanted) {
@@ -146,21 +150,21 @@ impl Pool {
                 generation,
                 Failure::new(
                     ErrorCode::Unavailable,
-                    format!("pool {pool:?} is full, and {waiting} wait for a place already"),
+                    format!("pool {pool:?} is full, and {waiting} wakes wait for a slot already"),
                 )
                 .with_reason(Reason::PoolFull),
             ));
         }
         let priority = workload.membership().map_or(0, |membership| membership.priority);
-        let at = state.queue.partition_point(|ask| ask.priority >= priority);
-        let ask = Ask {
+        let at = state.queue.partition_point(|request| request.priority >= priority);
+        let request = SlotRequest {
             workload: Arc::downgrade(workload),
             name: workload.name().clone(),
             generation,
             priority,
             wanted,
         };
-        state.queue.insert(at, ask);
+        state.queue.insert(at, request);
         state.moved = true;
         let of = state.queue.len();
         drop(state);
@@ -169,24 +173,24 @@ impl Pool {
         Some(Input::QueuePosition(at + 1, of))
     }
 
-    /// It runs already, and has a place whether there is one or not.
+    /// Takes a slot for a workload that runs already, even above the ceiling.
     pub(super) fn claim(&self, workload: &Arc<Workload>) {
         lock(&self.state).claim(workload, std::slice::from_ref(workload));
         self.notify.notify_one();
     }
 
-    /// It sleeps lightly: it uses memory, but no place, and asks for none any more.
-    pub(super) fn light(&self, workload: &Workload) {
+    /// The workload sleeps lightly: it uses memory and no slot, and its request is withdrawn.
+    pub(super) fn sleeps_lightly(&self, workload: &Workload) {
         let mut state = lock(&self.state);
-        state.leave(workload.name());
+        state.withdraw(workload.name());
         let member = state.members.entry(workload.name().clone());
         member.or_insert_with(|| Member::new(workload)).light = true;
         drop(state);
         self.notify.notify_one();
     }
 
-    /// It uses nothing any more, and asks for nothing.
-    pub(super) fn give_back(&self, workload: &Workload) {
+    /// The workload uses nothing any more, and its request is withdrawn.
+    pub(super) fn release(&self, workload: &Workload) {
         let mut state = lock(&self.state);
         if let Some(member) = state.members.get_mut(workload.name()) {
             member.light = false;
@@ -194,19 +198,19 @@ impl Pool {
         if workload.is_job() {
             state.unclaim(workload);
         }
-        state.leave(workload.name());
+        state.withdraw(workload.name());
         drop(state);
         self.notify.notify_one();
     }
 
-    /// Somebody went to where nobody is inside: it may be the one that makes room.
+    /// The last visit of a member ended, so it may be evicted now.
     pub(super) fn visit_ended(&self) {
         if self.has_pressure.load(Ordering::Relaxed) {
             self.notify.notify_one();
         }
     }
 
-    /// Somebody uses another amount of memory than before.
+    /// The memory of a member was measured.
     pub(super) fn memory_changed(&self) {
         self.notify.notify_one();
     }
@@ -216,63 +220,63 @@ impl Pool {
         PoolStatus {
             name: self.spec.name.clone(),
             ceiling: self.spec.max_awake,
-            awake: state.members.values().filter(|member| member.has_place()).count(),
+            awake: state.slots(),
             memory_ceiling: self.spec.max_memory,
             memory: state.memory(),
-            queue: state.queue.iter().map(|ask| ask.name.clone()).collect(),
+            queue: state.queue.iter().map(|request| request.name.clone()).collect(),
         }
     }
 
-    /// Serves those that wait, for as long as the engine lives.
+    /// Serves the queue until the engine ends.
     pub(super) async fn serve(self: Arc<Self>) {
         loop {
-            let next = self.next_move();
+            let next = self.next_action();
             self.publish_positions();
             match next {
-                Action::Let(workload, generation) => {
+                Action::Grant(workload, generation) => {
                     if let Some(workload) = workload.upgrade() {
                         workload.apply(Input::SlotGranted(generation));
                     }
                 }
-                Action::MakeRoom(lack, among, cause) => {
+                Action::Evict(shortfall, among, cause) => {
                     let cause = Arc::new(cause);
-                    let (victims, next) = victims(lack, among);
+                    let (victims, next) = victims(shortfall, among);
                     for victim in victims {
                         victim.apply(Input::Evict(cause.clone()));
                     }
-                    let round = next.map_or(ROUND, |next| next.min(ROUND));
-                    // Over either way.
-                    let _ = tokio::time::timeout(round, self.notify.notified()).await;
+                    let pause = next.map_or(EVICTION_INTERVAL, |next| next.min(EVICTION_INTERVAL));
+                    // Tried again in any case.
+                    let _ = tokio::time::timeout(pause, self.notify.notified()).await;
                 }
                 Action::Wait => self.notify.notified().await,
             }
         }
     }
 
-    fn next_move(&self) -> Action {
+    fn next_action(&self) -> Action {
         let mut state = lock(&self.state);
         let Some(first) = state.queue.first() else {
-            // More are awake than may be if they ran when they were found, or have grown.
-            let lack = state.lack(&self.spec, &[]);
-            let surplus = lack != Shortfall::default();
-            self.has_pressure.store(surplus, Ordering::Relaxed);
-            if !surplus {
+            // Members found running, or with more memory than before, may exceed the ceiling.
+            let shortfall = state.shortfall(&self.spec, &[]);
+            let exceeds = shortfall != Shortfall::default();
+            self.has_pressure.store(exceeds, Ordering::Relaxed);
+            if !exceeds {
                 return Action::Wait;
             }
             let cause = Cause::new(Trigger::Pool).with_reference(self.spec.name.as_str());
-            return Action::MakeRoom(lack, state.among(&[]), cause);
+            return Action::Evict(shortfall, state.candidates(&[]), cause);
         };
-        let lack = state.lack(&self.spec, &first.wanted);
-        if lack != Shortfall::default() {
+        let shortfall = state.shortfall(&self.spec, &first.wanted);
+        if shortfall != Shortfall::default() {
             let cause = Cause::new(Trigger::Pool).with_reference(first.name.as_str());
-            return Action::MakeRoom(lack, state.among(&first.wanted), cause);
+            return Action::Evict(shortfall, state.candidates(&first.wanted), cause);
         }
-        let ask = state.queue.remove(0);
+        let request = state.queue.remove(0);
         state.moved = true;
-        if let Some(workload) = ask.workload.upgrade() {
-            state.claim(&workload, &ask.wanted);
+        if let Some(workload) = request.workload.upgrade() {
+            state.claim(&workload, &request.wanted);
         }
-        Action::Let(ask.workload, ask.generation)
+        Action::Grant(request.workload, request.generation)
     }
 
     fn publish_positions(&self) {
@@ -280,25 +284,26 @@ impl Pool {
         if !std::mem::take(&mut state.moved) {
             return;
         }
-        let asks: Vec<_> = state.queue.iter().map(|ask| ask.workload.clone()).collect();
+        let waiting: Vec<_> = state.queue.iter().map(|request| request.workload.clone()).collect();
         drop(state);
-        for (at, workload) in asks.iter().enumerate() {
+        for (at, workload) in waiting.iter().enumerate() {
             if let Some(workload) = workload.upgrade() {
-                workload.apply(Input::QueuePosition(at + 1, asks.len()));
+                workload.apply(Input::QueuePosition(at + 1, waiting.len()));
             }
         }
     }
 
-    fn is_mine(&self, workload: &Workload) -> bool {
+    fn contains(&self, workload: &Workload) -> bool {
         workload.membership().is_some_and(|membership| membership.pool == self.spec.name)
     }
 
     fn fits(&self, state: &State, wanted: &[Arc<Workload>]) -> bool {
-        state.lack(&self.spec, wanted) == Shortfall::default()
+        state.shortfall(&self.spec, wanted) == Shortfall::default()
     }
 
-    /// By the operator's word: what was measured once may be less another time.
-    fn could_ever_fit(&self, wanted: &[Arc<Workload>]) -> Result<(), Failure> {
+    /// Fails when these workloads could not be awake together in an empty pool. Counts declared
+    /// memory, because a measurement may be lower another time.
+    fn check_ceiling(&self, wanted: &[Arc<Workload>]) -> Result<(), Failure> {
         let bytes = wanted.iter().map(|one| one.declared_memory()).fold(0, u64::saturating_add);
         let memory = self.spec.max_memory.is_none_or(|memory| bytes <= memory);
         if memory && self.spec.max_awake.is_none_or(|awake| wanted.len() <= awake) {
@@ -328,31 +333,35 @@ impl State {
         }
     }
 
-    /// Takes back everything this one has claimed or asked for.
-    fn leave(&mut self, claimant: &WorkloadName) {
+    /// Removes the claims and the request of a workload.
+    fn withdraw(&mut self, claimant: &WorkloadName) {
         let waiting = self.queue.len();
-        self.queue.retain(|ask| ask.name != *claimant);
+        self.queue.retain(|request| request.name != *claimant);
         self.moved |= self.queue.len() != waiting;
         self.members.retain(|_, member| {
             member.claims.remove(claimant);
-            member.light || member.has_place()
+            member.light || member.has_slot()
         });
     }
 
-    /// A job has ended: those that have claimed a place for it need that no more, nor the places
-    /// for what only the job needs.
+    /// A job has ended: its claimants need neither its slot nor the slots of dependencies that only
+    /// the job has.
     fn unclaim(&mut self, job: &Workload) {
         let Some(member) = self.members.get(job.name()) else { return };
         for claimant in member.claims.clone() {
-            let asked = self.members.get(&claimant).and_then(|member| member.workload.upgrade());
-            let kept: BTreeSet<_> = asked.map(|one| one.kept_awake()).unwrap_or_default();
+            let dependent = self.members.get(&claimant).and_then(|one| one.workload.upgrade());
+            let kept = dependent.map(|one| one.kept_awake()).unwrap_or_default();
             for (name, member) in &mut self.members {
                 if *name != claimant && !kept.contains(name) {
                     member.claims.remove(&claimant);
                 }
             }
         }
-        self.members.retain(|_, member| member.light || member.has_place());
+        self.members.retain(|_, member| member.light || member.has_slot());
+    }
+
+    fn slots(&self) -> usize {
+        self.members.values().filter(|member| member.has_slot()).count()
     }
 
     fn memory(&self) -> u64 {
@@ -360,23 +369,22 @@ impl State {
         self.members.values().map(uses).fold(0, u64::saturating_add)
     }
 
-    fn lack(&self, spec: &PoolSpec, wanted: &[Arc<Workload>]) -> Shortfall {
-        let awake = self.members.values().filter(|member| member.has_place()).count();
+    fn shortfall(&self, spec: &PoolSpec, wanted: &[Arc<Workload>]) -> Shortfall {
         let new =
-            |one: &&Arc<Workload>| !self.members.get(one.name()).is_some_and(Member::has_place);
-        let places = awake + wanted.iter().filter(new).count();
-        let bytes = spec.max_memory.filter(|_| self.shares(wanted)).map_or(0, |memory| {
+            |one: &&Arc<Workload>| !self.members.get(one.name()).is_some_and(Member::has_slot);
+        let slots = self.slots() + wanted.iter().filter(new).count();
+        let bytes = spec.max_memory.filter(|_| self.is_shared(wanted)).map_or(0, |memory| {
             let unknown = |one: &&Arc<Workload>| !self.members.contains_key(one.name());
             let more = wanted.iter().filter(unknown).map(|one| one.memory());
             let more = more.fold(0, u64::saturating_add);
             self.memory().saturating_add(more).saturating_sub(memory)
         });
-        Shortfall { places: places.saturating_sub(spec.max_awake.unwrap_or(usize::MAX)), bytes }
+        Shortfall { slots: slots.saturating_sub(spec.max_awake.unwrap_or(usize::MAX)), bytes }
     }
 
-    /// Somebody's going could help the others: one that is alone has all the memory there is,
-    /// even if it was seen to use more than there may be.
-    fn shares(&self, wanted: &[Arc<Workload>]) -> bool {
+    /// Whether an eviction could free memory for others. A workload that is alone in the pool keeps
+    /// running, even if it was measured above the ceiling.
+    fn is_shared(&self, wanted: &[Arc<Workload>]) -> bool {
         let is_wanted = |name: &WorkloadName| wanted.iter().any(|one| one.name() == name);
         match wanted.is_empty() {
             true => self.members.len() > 1,
@@ -384,12 +392,12 @@ impl State {
         }
     }
 
-    /// All that use something, but for these.
-    fn among(&self, spared: &[Arc<Workload>]) -> Vec<Candidate> {
+    /// All members except `spared`.
+    fn candidates(&self, spared: &[Arc<Workload>]) -> Vec<Candidate> {
         let candidate = |(name, member): (&WorkloadName, &Member)| {
             let is_spared = spared.iter().any(|one| one.name() == name);
             let workload = member.workload.upgrade().filter(|_| !is_spared)?;
-            Some(Candidate { workload, place: member.has_place() })
+            Some(Candidate { workload, has_slot: member.has_slot() })
         };
         self.members.iter().filter_map(candidate).collect()
     }
@@ -402,35 +410,38 @@ impl Member {
         Self { workload: workload.weak(), claims: BTreeSet::new(), light: false }
     }
 
-    fn has_place(&self) -> bool {
+    fn has_slot(&self) -> bool {
         !self.claims.is_empty()
     }
 }
 
-/// Who goes so that there is what is lacking, and when the next one may go. Those that are on
-/// their way already count. Called with nothing locked, as workloads ask for places with
-/// themselves locked.
-fn victims(mut lack: Shortfall, among: Vec<Candidate>) -> (Vec<Arc<Workload>>, Option<Duration>) {
-    let (mut willing, mut next) = (Vec::new(), None::<Duration>);
+/// Workloads to evict for a shortfall, and the time until another one may be evicted. Members that
+/// are going to sleep already count. Called with nothing locked, because workloads request slots
+/// under their own lock.
+fn victims(
+    mut shortfall: Shortfall,
+    among: Vec<Candidate>,
+) -> (Vec<Arc<Workload>>, Option<Duration>) {
+    let (mut evictable, mut next) = (Vec::new(), None::<Duration>);
     for candidate in among {
         let state = candidate.workload.state();
         let sleeps = state.operation().is_some_and(Operation::is_sleep);
-        let light = candidate.workload.can_sleep_deeper(&state) && !candidate.place;
+        let light = candidate.workload.can_sleep_deeper(&state) && !candidate.has_slot;
         if sleeps || state.phase() == Phase::Draining {
-            lack.shrink(&candidate);
+            shortfall.shrink(&candidate);
             continue;
         }
-        match candidate.workload.evictable_in(&state, STAY) {
+        match candidate.workload.evictable_in(&state, MIN_READY) {
             Some(wait) if !wait.is_zero() => next = next.map_or(wait, |next| next.min(wait)).into(),
             None if !light => {}
-            _ => willing.push((candidate.workload.rank(), candidate)),
+            _ => evictable.push((candidate.workload.eviction_rank(), candidate)),
         }
     }
-    willing.sort_by_key(|(rank, _)| *rank);
+    evictable.sort_by_key(|(rank, _)| *rank);
     let mut victims = Vec::new();
-    for (_, candidate) in willing {
-        if lack.bytes > 0 || lack.places > 0 && candidate.place {
-            lack.shrink(&candidate);
+    for (_, candidate) in evictable {
+        if shortfall.bytes > 0 || shortfall.slots > 0 && candidate.has_slot {
+            shortfall.shrink(&candidate);
             victims.push(candidate.workload);
         }
     }
@@ -440,8 +451,8 @@ fn victims(mut lack: Shortfall, among: Vec<Candidate>) -> (Vec<Arc<Workload>>, O
 // === impl Shortfall ===
 
 impl Shortfall {
-    fn shrink(&mut self, going: &Candidate) {
-        self.places = self.places.saturating_sub(usize::from(going.place));
-        self.bytes = self.bytes.saturating_sub(going.workload.memory());
+    fn shrink(&mut self, evicted: &Candidate) {
+        self.slots = self.slots.saturating_sub(usize::from(evicted.has_slot));
+        self.bytes = self.bytes.saturating_sub(evicted.workload.memory());
     }
 }

@@ -1,64 +1,59 @@
-//! Whether a workload is ready, and whether something speaks against its sleep.
+//! Probing a workload until it is ready.
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
-use tokio::{
-    task::AbortHandle,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 use super::Workload;
 use crate::{
     names::Generation,
-    provider::{ErrorCode, Exit, Failure, Health, Observation},
-    spec::{ReadyCheck, Veto},
+    provider::{Exit, Failure, Health, Observation},
+    spec::ReadyCheck,
     step::{Input, Priority},
 };
 
-/// How the pauses between probes grow.
+/// How the pause between probes grows.
 struct Pace {
-    /// In the very beginning, when many a program is about to open its port.
-    hasty: Duration,
+    /// Pause during [`BURST`], in which many programs open their port.
+    burst: Duration,
+    /// Pause until [`EAGER`].
     first: Duration,
+    /// Maximum pause after that.
     last: Duration,
 }
 
-/// From outside: eager, as a look costs little.
+/// Probes from outside, which cost little.
 const OUTSIDE: Pace = Pace {
-    hasty: Duration::from_millis(1),
+    burst: Duration::from_millis(1),
     first: Duration::from_millis(5),
     last: Duration::from_millis(250),
 };
-/// Through the provider: each look is a call to its platform.
+/// Probes through the provider, each a call to its platform.
 const INSIDE: Pace = Pace {
-    hasty: Duration::from_millis(50),
+    burst: Duration::from_millis(50),
     first: Duration::from_millis(50),
     last: Duration::from_secs(1),
 };
-/// For so long the pause is hasty.
-const HASTE: Duration = Duration::from_millis(25);
-/// For so long the pause stays at its shortest.
+/// Time since the start of probing with pauses of [`Pace::burst`].
+const BURST: Duration = Duration::from_millis(25);
+/// Time since the start of probing before pauses grow beyond [`Pace::first`].
 const EAGER: Duration = Duration::from_secs(1);
-/// The provider is asked again what it is when probes have failed for this long, and later again
-/// after twice the time, up to [`LAST_DOUBT`].
-const FIRST_DOUBT: Duration = Duration::from_secs(1);
-const LAST_DOUBT: Duration = Duration::from_secs(5);
-/// A command that is run to see whether it is ready may take so long.
+/// Time of failing probes after which the status is queried. Doubles up to [`LAST_QUERY`].
+const FIRST_QUERY: Duration = Duration::from_secs(1);
+const LAST_QUERY: Duration = Duration::from_secs(5);
+/// Maximum time of a command that checks readiness.
 const COMMAND: Duration = Duration::from_secs(30);
-/// What may speak against sleeping has so long to do it.
-const QUESTION: Duration = Duration::from_secs(10);
 
 impl Workload {
-    /// Looks until it is ready: eagerly at first, then less and less often, and at once when the
-    /// provider reports a change.
+    /// Probes until the workload is ready: eagerly at first, then less and less often, and at once
+    /// when the provider reports a change.
     pub(super) async fn probe(self: &Arc<Self>, generation: Generation, life: &Observation) {
         let pace = match self.spec.ready {
             ReadyCheck::Health | ReadyCheck::Completed | ReadyCheck::Exec { .. } => INSIDE,
             _ => OUTSIDE,
         };
-        let (began, mut pause, mut last) = (Instant::now(), pace.hasty, String::new());
-        let mut doubt = FIRST_DOUBT;
+        let (began, mut pause, mut last) = (Instant::now(), pace.burst, String::new());
+        let mut next_query = FIRST_QUERY;
         loop {
             match self.check_once(&self.spec.ready, life).await {
                 Ok(()) => return,
@@ -69,48 +64,49 @@ impl Workload {
                 }
                 Err(_) => {}
             }
-            // It may be elsewhere by now, and the event that tells of it may be lost.
-            if began.elapsed() > doubt {
-                doubt = began.elapsed() + doubt.min(LAST_DOUBT);
+            // Its address may have changed, and the event that reports that may be lost.
+            if began.elapsed() > next_query {
+                next_query = began.elapsed() + next_query.min(LAST_QUERY);
                 self.apply(Input::QueryStatus(Priority::Urgent));
             }
-            let nudged = timeout(pause, self.nudge.notified()).await.is_ok();
+            let changed = timeout(pause, self.probe_now.notified()).await.is_ok();
             pause = match began.elapsed() {
-                early if early < HASTE => pace.hasty,
-                late if late > EAGER && !nudged => (pause * 5 / 4).min(pace.last),
+                early if early < BURST => pace.burst,
+                late if late > EAGER && !changed => (pause * 5 / 4).min(pace.last),
                 _ => pace.first,
             };
         }
     }
 
-    async fn check_once(
+    /// Checks readiness once; the error describes the state found instead.
+    pub(super) async fn check_once(
         self: &Arc<Self>,
         check: &ReadyCheck,
         life: &Observation,
     ) -> Result<(), String> {
         match check {
-            ReadyCheck::Health => self.health().await,
-            ReadyCheck::Exec { command } => self.exec(command).await,
-            // The machine itself decides how it ended.
+            ReadyCheck::Health => self.check_health().await,
+            ReadyCheck::Exec { command } => self.check_command(command).await,
+            // The phase machine decides by the observation how the job ended.
             ReadyCheck::Completed => {
                 self.apply(Input::QueryStatus(Priority::Urgent));
                 Err("it has not ended yet".to_owned())
             }
             check => {
-                let seen = self.shared.prober.probe(check, &life.addresses, &**self).await;
+                let checked = self.shared.prober.probe(check, &life.addresses, &**self).await;
                 match &life.detail {
-                    // Why there is none, only the provider knows.
+                    // Only the provider knows why there is no address.
                     Some(why) if life.addresses.is_empty() => {
-                        seen.map_err(|seen| format!("{seen}: {why}"))
+                        checked.map_err(|seen| format!("{seen}: {why}"))
                     }
-                    _ => seen,
+                    _ => checked,
                 }
             }
         }
     }
 
-    async fn health(&self) -> Result<(), String> {
-        let seen = self.status_now().await.map_err(|failure| failure.message)?;
+    async fn check_health(&self) -> Result<(), String> {
+        let seen = self.query_status().await.map_err(|failure| failure.message)?;
         match seen.health {
             Health::Healthy => Ok(()),
             Health::None => {
@@ -123,7 +119,7 @@ impl Workload {
         }
     }
 
-    async fn exec(&self, command: &[String]) -> Result<(), String> {
+    async fn check_command(&self, command: &[String]) -> Result<(), String> {
         let exit = self.run_inside(command, COMMAND).await.map_err(|failure| failure.message)?;
         match exit.status {
             0 => Ok(()),
@@ -134,78 +130,14 @@ impl Workload {
         }
     }
 
-    async fn run_inside(&self, command: &[String], patience: Duration) -> Result<Exit, Failure> {
+    /// Runs a command inside the target, for at most `limit`.
+    pub(super) async fn run_inside(
+        &self,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<Exit, Failure> {
         let provider = self.shared.provider(&self.spec.provider)?;
         let call = provider.exec(&self.spec.target, command);
-        self.within(patience, "run a command in", call).await
-    }
-
-    /// Asks everything that may speak against sleeping, at the same time.
-    pub(super) fn ask(self: &Arc<Self>, ticket: u64) -> AbortHandle {
-        let workload = self.clone();
-        self.spawn(async move {
-            let vetoes = workload.spec.vetoes.iter().map(|veto| workload.objection(veto));
-            let objections = join_all(vetoes).await;
-            match objections.into_iter().flatten().next() {
-                Some(reason) => {
-                    tracing::debug!(workload = %workload.spec.name, reason, "kept awake");
-                    workload.apply(Input::Vetoed(ticket, reason));
-                }
-                None => workload.apply(Input::MaySleep(ticket)),
-            }
-        })
-    }
-
-    /// Why it should not sleep now. What cannot be found out is no reason, unless the platform
-    /// itself does not answer.
-    async fn objection(self: &Arc<Self>, veto: &Veto) -> Option<String> {
-        let instance = self.instance.load_full()?;
-        let addresses = &instance.observation().addresses;
-        match veto {
-            Veto::CpuAbove(limit) => match self.cpu().await {
-                Ok(Some(percent)) if percent > *limit => {
-                    Some(format!("it uses {percent:.0} % of a core"))
-                }
-                Ok(_) => None,
-                Err(failure) => self.unanswered("its usage is unknown", &failure),
-            },
-            Veto::Busy(ReadyCheck::Exec { command }) => {
-                let _turn = self.shared.routine_turn(&self.spec.provider).await;
-                match self.run_inside(command, QUESTION).await {
-                    Ok(exit) => (exit.status == 0).then(|| "it says that it is busy".to_owned()),
-                    Err(failure) => self.unanswered("its command could not be run", &failure),
-                }
-            }
-            Veto::Busy(check) => {
-                let look = self.check_once(check, instance.observation());
-                let busy = matches!(timeout(QUESTION, look).await, Ok(Ok(())));
-                busy.then(|| "it says that it is busy".to_owned())
-            }
-            Veto::PlayersOnline(port) => {
-                let count = self.shared.prober.players(addresses, *port, &**self);
-                match timeout(QUESTION, count).await {
-                    Ok(Ok(0) | Err(_)) | Err(_) => None,
-                    Ok(Ok(players)) => Some(format!("{players} players are online")),
-                }
-            }
-        }
-    }
-
-    /// What a question means that its platform has not answered: it stays awake, unless no question
-    /// of this kind is ever answered.
-    fn unanswered(&self, what: &str, failure: &Failure) -> Option<String> {
-        if failure.code != ErrorCode::Unsupported {
-            return Some(format!("{what}: {}", failure.message));
-        }
-        let (workload, error) = (&self.spec.name, &failure.message);
-        tracing::warn!(%workload, error, "what should keep it awake cannot be asked");
-        None
-    }
-
-    async fn cpu(&self) -> Result<Option<f64>, Failure> {
-        let provider = self.shared.provider(&self.spec.provider)?;
-        let _turn = self.shared.routine_turn(&self.spec.provider).await;
-        let usage = self.within(QUESTION, "usage of", provider.usage(&self.spec.target)).await?;
-        Ok(usage.cpu_percent)
+        self.within(limit, "run a command in", call).await
     }
 }

@@ -1,5 +1,5 @@
-//! What an operator has restarted or made anew. What it is to be made of is fetched before its gate
-//! closes, where the provider can do that: nobody waits for it then.
+//! Restarting and recreating a workload on an operator's order. Where the provider can, the new
+//! image is fetched while the gate is still open, so that no visitor waits for it.
 
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use crate::{
     step::{Force, Input, Renewal, State},
 };
 
-/// What an operator has ordered.
+/// An operator's order to restart or recreate a workload.
 #[derive(Clone)]
-pub(super) struct Order {
+pub(super) struct RenewalOrder {
     cause: Arc<Cause>,
     force: Force,
     renewal: Renewal,
 }
 
-// === impl Order ===
+// === impl RenewalOrder ===
 
-impl Order {
+impl RenewalOrder {
     pub(super) fn new(cause: Cause, force: Force, renewal: Renewal) -> Self {
-        let story = cause.correlation.unwrap_or_else(Correlation::random);
-        Self { cause: Arc::new(cause.with_correlation(story)), force, renewal }
+        let correlation = cause.correlation.unwrap_or_else(Correlation::random);
+        Self { cause: Arc::new(cause.with_correlation(correlation)), force, renewal }
     }
 
     fn input(&self) -> Input {
@@ -34,11 +34,11 @@ impl Order {
 // === impl Workload ===
 
 impl Workload {
-    /// Carries an order out, without waiting for its end. `conflict` when another one is carried out
-    /// or the workload is on its way to sleep; `unsupported` or `denied` when its provider cannot
-    /// recreate, which is known before anything is touched.
-    pub(super) fn renew(self: &Arc<Self>, order: Order) -> Result<(), Failure> {
-        self.may_recreate(order.renewal)?;
+    /// Begins a renewal and returns at once. `conflict` when one is in progress, or the workload is
+    /// going to sleep; `unsupported` or `denied` when its provider cannot recreate it, which is
+    /// known before anything is changed.
+    pub(super) fn renew(self: &Arc<Self>, order: RenewalOrder) -> Result<(), Failure> {
+        self.check_recreate(order.renewal)?;
         let begun = match self.fetches_for(&order) {
             true => self.begin_fetch(order),
             false => !self.is_fetching() && self.apply_if(State::may_be_renewed, order.input()),
@@ -54,27 +54,26 @@ impl Workload {
         Err(Failure::new(ErrorCode::Conflict, message))
     }
 
-    /// What is refused in any case is refused while visitors still come and go.
-    fn may_recreate(&self, renewal: Renewal) -> Result<(), Failure> {
+    fn check_recreate(&self, renewal: Renewal) -> Result<(), Failure> {
         let Renewal::Recreate { .. } = renewal else { return Ok(()) };
-        // One that is still being loaded is waited for.
+        // The call waits for a provider that is still being loaded.
         let Ok(provider) = self.shared.provider(&self.spec.provider) else { return Ok(()) };
         provider.refusal(Ability::Recreate, &self.spec.target).map_or(Ok(()), Err)
     }
 
-    fn fetches_for(&self, order: &Order) -> bool {
+    fn fetches_for(&self, order: &RenewalOrder) -> bool {
         let provider = self.shared.provider(&self.spec.provider);
         order.renewal == Renewal::Recreate { refresh: true }
             && provider.is_ok_and(|it| it.state().abilities.contains(&Ability::Fetch))
     }
 
-    /// Whether what an order needs is being fetched: what is to be done with it has not begun. Its
-    /// watchers are told when that changes; ask only with no snapshot of theirs borrowed.
+    /// Whether the image for a renewal is being fetched; the renewal begins after that. Watchers of
+    /// the snapshot are woken when this changes. Call it with no snapshot borrowed.
     pub fn is_fetching(&self) -> bool {
         self.with_tasks(|_, tasks| tasks.is_fetching()).unwrap_or(false)
     }
 
-    fn begin_fetch(self: &Arc<Self>, order: Order) -> bool {
+    fn begin_fetch(self: &Arc<Self>, order: RenewalOrder) -> bool {
         let begun = self.with_tasks(|state, tasks| {
             let may = state.may_be_renewed() && !tasks.is_fetching();
             if may {
@@ -82,7 +81,7 @@ impl Workload {
                 tasks.fetch = Some(self.spawn(async move {
                     workload.fetch_and_renew(order).await;
                     workload.with_tasks(|_, tasks| tasks.fetch = None);
-                    workload.tell_watchers();
+                    workload.runner.notify_watchers();
                 }));
             }
             may
@@ -90,15 +89,15 @@ impl Workload {
         begun.unwrap_or(false)
     }
 
-    /// Who waits for the order's end learns from the journal that nothing could be fetched.
-    async fn fetch_and_renew(self: &Arc<Self>, order: Order) {
-        let chapter = CallRecord::alone(OperationKind::Fetch, &order.cause, self);
+    /// A failed fetch is journalled, and ends the renewal.
+    async fn fetch_and_renew(self: &Arc<Self>, order: RenewalOrder) {
+        let call = CallRecord::standalone(OperationKind::Fetch, &order.cause, self);
         let fetched = self.fetch().await;
-        chapter.end(fetched.as_ref().map(|()| None));
+        call.end(fetched.as_ref().map(|()| None));
         if fetched.is_err() {
             return;
         }
-        // It may be on its way to sleep now, which has an end.
+        // Refused while the workload goes to sleep.
         let mut watch = self.watch();
         while !self.apply_if(State::may_be_renewed, order.input()) {
             if watch.changed().await.is_err() {
@@ -110,6 +109,7 @@ impl Workload {
     async fn fetch(&self) -> Result<(), Failure> {
         let provider = self.shared.provider(&self.spec.provider)?;
         let limit = FETCH.saturating_add(RECREATE);
-        self.within(limit, OperationKind::Fetch.as_str(), provider.fetch(&self.spec.target)).await
+        let verb = OperationKind::Fetch.as_str();
+        self.within(limit, verb, provider.fetch(&self.spec.target)).await
     }
 }

@@ -1,4 +1,4 @@
-//! Looks at everything that a provider has: at the start, and after each gap in what it reports.
+//! Status queries for all workloads of a provider: at the start, and after a gap in its events.
 
 use std::{
     sync::{Arc, Weak},
@@ -11,20 +11,19 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Engine, Shared, Workload, read};
+use super::{Engine, Shared, Workload, read, status_queries::STATUS};
 use crate::{
     names::ProviderName,
     step::{Input, Priority},
 };
 
-/// So many looks at a time: the provider has other things to do meanwhile.
-const AT_A_TIME: usize = 16;
-/// One that takes longer is not waited for; the next ones come.
-const LONG: Duration = Duration::from_secs(30);
+/// Maximum queries in flight per provider, so that other calls are not delayed.
+const CONCURRENCY: usize = 16;
 
-/// The resyncs of one provider. One that is wanted while another goes on follows it.
+/// Resynchronizes the workloads of one provider. A request during a resync leads to another one.
 pub(super) struct Resync {
-    notify: Notify,
+    requested: Notify,
+    /// Number of complete resyncs.
     done: watch::Sender<u64>,
 }
 
@@ -32,24 +31,25 @@ pub(super) struct Resync {
 
 impl Resync {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { notify: Notify::new(), done: watch::Sender::new(0) })
+        Arc::new(Self { requested: Notify::new(), done: watch::Sender::new(0) })
     }
 
-    pub(super) fn ring(&self) {
-        self.notify.notify_one();
+    fn request(&self) {
+        self.requested.notify_one();
     }
 
-    /// Works for as long as the engine lives.
+    /// Runs until the engine ends.
     pub(super) async fn serve(self: Arc<Self>, provider: ProviderName, shared: Weak<Shared>) {
         loop {
-            self.notify.notified().await;
+            self.requested.notified().await;
             let Some(all) = shared.upgrade().map(|shared| shared.all_of(&provider)) else { return };
-            let looks = all.into_iter().filter_map(|workload| Weak::upgrade(&workload));
-            let look = |workload: Arc<Workload>| async move {
+            let workloads = all.into_iter().filter_map(|workload| Weak::upgrade(&workload));
+            let query = |workload: Arc<Workload>| async move {
                 workload.apply(Input::QueryStatus(Priority::Routine));
-                workload.await_status(LONG).await;
+                // A slower query goes on by itself.
+                workload.await_status(STATUS).await;
             };
-            stream::iter(looks).for_each_concurrent(AT_A_TIME, look).await;
+            stream::iter(workloads).for_each_concurrent(CONCURRENCY, query).await;
             self.done.send_modify(|done| *done += 1);
         }
     }
@@ -58,18 +58,18 @@ impl Resync {
 // === impl Engine ===
 
 impl Engine {
-    /// Asks the providers for the state of every workload; what runs is adopted. Returns at once.
+    /// Queries the status of every workload; running targets are adopted. Returns at once.
     pub fn reconcile(&self) {
-        read(&self.shared.resyncs).values().for_each(|resync| resync.ring());
+        read(&self.shared.resyncs).values().for_each(|resync| resync.request());
     }
 
-    /// Waits until each provider that is there was asked for all of its workloads once, at most so
-    /// long: what runs is known then, and what needs what by the labels of its platform.
-    pub async fn resynced(&self, patience: Duration) {
-        let deadline = Instant::now() + patience;
+    /// Waits until every provider has been resynchronized once, at most for `limit`. After that
+    /// running targets and discovered dependencies are known.
+    pub async fn resynced(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
         let resyncs: Vec<_> = read(&self.shared.resyncs).values().cloned().collect();
         for resync in resyncs {
-            // Over either way.
+            // The router starts without what is not known by then.
             let _ = timeout_at(deadline, resync.done.subscribe().wait_for(|done| *done > 0)).await;
         }
     }
@@ -78,10 +78,10 @@ impl Engine {
 // === impl Shared ===
 
 impl Shared {
-    /// Everything of this provider is to be looked at.
+    /// Queries the status of every workload of this provider. Returns at once.
     pub(super) fn resync(&self, provider: &ProviderName) {
         if let Some(resync) = read(&self.resyncs).get(provider) {
-            resync.ring();
+            resync.request();
         }
     }
 

@@ -1,8 +1,8 @@
-//! What the router asks a provider by itself gives way to what visitors wait for.
+//! Permits for routine calls: status polls, resyncs, usage, and vetoes.
 //!
-//! Routine calls (status polls, resyncs, usage, what may keep an idle workload awake) take turns,
-//! a few at a time for each provider. Starts, stops and urgent status queries take none, so they
-//! never queue behind routine calls, and find slots free among the provider's calls in flight.
+//! Routine calls are limited per provider. Starts, stops and urgent status queries take no permit,
+//! so they never queue behind routine calls, and find slots free among the provider's calls in
+//! flight.
 
 use std::sync::Arc;
 
@@ -14,19 +14,19 @@ use crate::names::ProviderName;
 /// Maximum routine calls in flight per provider.
 const ROUTINE: usize = 16;
 
-/// Turns for a provider that serves this many calls at a time: half of them at most.
-pub(super) fn turns(calls: usize) -> Arc<Semaphore> {
+/// Permits for a provider that serves `calls` calls at a time: half of them at most.
+pub(super) fn permits(calls: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new((calls / 2).clamp(1, ROUTINE)))
 }
 
 impl Shared {
-    /// Waits for a turn to make a routine call, without limit: the calls before it end. None when
-    /// there is no such provider (yet).
-    pub(super) async fn routine_turn(
+    /// Waits for a permit for a routine call, without limit, because every call ends. None when
+    /// there is no such provider, or it is still being loaded.
+    pub(super) async fn routine_permit(
         &self,
         provider: &ProviderName,
     ) -> Option<OwnedSemaphorePermit> {
-        let turns = read(&self.routine).get(provider).cloned()?;
-        turns.acquire_owned().await.ok()
+        let permits = read(&self.routine).get(provider).cloned()?;
+        permits.acquire_owned().await.ok()
     }
 }

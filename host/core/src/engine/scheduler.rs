@@ -1,5 +1,5 @@
-//! What happens because of the time: windows in which a workload is awake, alarms that wake it,
-//! and the regular look at everything, as nothing may have told of a change.
+//! Work that is due at a time: windows in which a workload is awake, alarms that wake it, and
+//! regular status queries, because an event may be lost.
 
 use std::{
     cmp::Reverse,
@@ -16,26 +16,25 @@ use crate::{
     step::{Input, Stage},
 };
 
-/// A provider that does not watch is asked this often how its running workloads are.
+/// Interval between status queries for an awake workload whose provider does not watch.
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
-/// One that does is asked this often, as an event may be lost; and so is either for those that are
-/// believed to sleep.
+/// Interval between status queries for an awake workload whose provider watches, and for one that
+/// is believed to sleep.
 const SLOW_POLL_INTERVAL: Duration = Duration::from_secs(300);
-/// So many of those that are believed to sleep are looked at in one turn, of each provider.
-const SLEEPERS: usize = 32;
-/// The wall clock may be set: it is looked at no less often than this.
-const GLANCE: Duration = Duration::from_secs(30);
+/// Maximum sleeping workloads that are queried per turn and provider.
+const MAX_SLEEPERS: usize = 32;
+/// Maximum time between two readings of the wall clock, which may be set.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// One workload that has times of its own.
+/// A workload with windows or alarms.
 struct ScheduledWorkload {
     workload: Arc<Workload>,
-    /// It is awake because of a window.
+    /// Held while a window is open.
     held: Option<Hold>,
-    /// When its next alarm goes off.
-    alarm: Option<SystemTime>,
+    next_alarm: Option<SystemTime>,
 }
 
-/// Runs for as long as the engine lives.
+/// Runs until the engine ends.
 pub(super) async fn run(engine: Weak<Engine>) {
     let Some(clock) = engine.upgrade().map(|engine| engine.shared.clock.clone()) else { return };
     let mut scheduled = match engine.upgrade() {
@@ -45,30 +44,30 @@ pub(super) async fn run(engine: Weak<Engine>) {
     let mut before = clock();
     loop {
         let now = clock();
-        if now + GLANCE < before {
-            // It was set back: what was to come later may come sooner.
-            scheduled
-                .iter_mut()
-                .for_each(|workload| workload.alarm = next_alarm(&workload.workload, now));
+        if now + CLOCK_INTERVAL < before {
+            // The clock was set back: the next alarm may be earlier than the one computed before.
+            for one in &mut scheduled {
+                one.next_alarm = next_alarm(&one.workload, now);
+            }
         }
         before = now;
-        let next = scheduled.iter_mut().filter_map(|workload| workload.turn(now)).min();
-        let next = next.and_then(|at| at.duration_since(now).ok()).unwrap_or(GLANCE);
-        tokio::time::sleep(next.min(GLANCE)).await;
+        let next = scheduled.iter_mut().filter_map(|one| one.run_due(now)).min();
+        let next = next.and_then(|at| at.duration_since(now).ok()).unwrap_or(CLOCK_INTERVAL);
+        tokio::time::sleep(next.min(CLOCK_INTERVAL)).await;
         let Some(engine) = engine.upgrade() else { return };
         poll_stale(&engine);
     }
 }
 
 fn scheduled_workloads(engine: &Engine, now: SystemTime) -> Vec<ScheduledWorkload> {
-    let timed = engine.workloads().into_iter().filter(|workload| {
+    let scheduled = engine.workloads().into_iter().filter(|workload| {
         let spec = workload.spec();
         !spec.awake.is_empty() || !spec.alarms.is_empty()
     });
-    timed
+    scheduled
         .map(|workload| {
-            let alarm = next_alarm(&workload, now);
-            ScheduledWorkload { workload, held: None, alarm }
+            let next_alarm = next_alarm(&workload, now);
+            ScheduledWorkload { workload, held: None, next_alarm }
         })
         .collect()
 }
@@ -77,49 +76,49 @@ fn next_alarm(workload: &Workload, now: SystemTime) -> Option<SystemTime> {
     workload.spec().alarms.iter().filter_map(|alarm| alarm.next(now)).min()
 }
 
-/// Asks for what might have changed without anybody telling: for all that runs, and for some of
-/// those that sleep, the longest unseen first.
+/// Queries the status of every awake workload whose last query is too old, and of the sleeping
+/// ones that were queried longest ago.
 fn poll_stale(engine: &Engine) {
-    let pulse = |provider: Arc<dyn Provider>| {
+    let interval = |provider: Arc<dyn Provider>| {
         let watches = provider.state().abilities.contains(&Ability::Watch);
         (provider.name().clone(), if watches { SLOW_POLL_INTERVAL } else { POLL_INTERVAL })
     };
-    let pulses: BTreeMap<_, _> = engine.providers().into_iter().map(pulse).collect();
+    let intervals: BTreeMap<_, _> = engine.providers().into_iter().map(interval).collect();
     let mut sleepers: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for workload in engine.workloads() {
-        let unseen = workload.since_last_poll();
-        if unseen < POLL_INTERVAL {
+        let age = workload.since_last_poll();
+        if age < POLL_INTERVAL {
             continue;
         }
         let snapshot = workload.snapshot();
-        let Some(pulse) = pulses.get(&workload.spec().provider) else { continue };
+        let Some(interval) = intervals.get(&workload.spec().provider) else { continue };
         match (snapshot.phase, snapshot.stage) {
-            (Phase::Ready, _) | (Phase::Waking, Some(Stage::Probing(_))) if unseen >= *pulse => {
+            (Phase::Ready, _) | (Phase::Waking, Some(Stage::Probing(_))) if age >= *interval => {
                 workload.poll();
             }
-            (Phase::Asleep | Phase::Failed | Phase::Missing, _) if unseen >= SLOW_POLL_INTERVAL => {
+            (Phase::Asleep | Phase::Failed | Phase::Missing, _) if age >= SLOW_POLL_INTERVAL => {
                 let provider = workload.spec().provider.clone();
-                sleepers.entry(provider).or_default().push((Reverse(unseen), workload));
+                sleepers.entry(provider).or_default().push((Reverse(age), workload));
             }
             _ => {}
         }
     }
     for mut sleepers in sleepers.into_values() {
-        sleepers.sort_by_key(|(unseen, _)| *unseen);
-        sleepers.iter().take(SLEEPERS).for_each(|(_, workload)| workload.poll());
+        sleepers.sort_by_key(|(age, _)| *age);
+        sleepers.iter().take(MAX_SLEEPERS).for_each(|(_, workload)| workload.poll());
     }
 }
 
 // === impl ScheduledWorkload ===
 
 impl ScheduledWorkload {
-    /// Does what is due, and says when something is due next.
-    fn turn(&mut self, now: SystemTime) -> Option<SystemTime> {
+    /// Runs what is due, and returns when something is due next.
+    fn run_due(&mut self, now: SystemTime) -> Option<SystemTime> {
         let spec = self.workload.spec();
-        if self.alarm.is_some_and(|at| at <= now) {
-            self.alarm = match self.workload.snapshot().retry_in() {
-                // It would not be woken now.
-                Some(rest) => Some(now + rest),
+        if self.next_alarm.is_some_and(|at| at <= now) {
+            self.next_alarm = match self.workload.snapshot().retry_in() {
+                // A wake would be refused during a cool-down.
+                Some(cooldown) => Some(now + cooldown),
                 None => {
                     let cause = Cause::new(Trigger::Schedule).with_reference("alarm");
                     self.workload.apply(Input::Wake(Arc::new(cause)));
@@ -141,6 +140,6 @@ impl ScheduledWorkload {
             Some((_, until)) => Some(until),
             None => windows.filter_map(|window| window.next(now)).min(),
         };
-        next.into_iter().chain(self.alarm).min()
+        next.into_iter().chain(self.next_alarm).min()
     }
 }

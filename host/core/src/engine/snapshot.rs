@@ -1,4 +1,4 @@
-//! What others may know of a workload.
+//! The public state of a workload.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,96 +12,96 @@ use crate::{
     step::{Stage, State},
 };
 
-/// What everybody may know of a workload at one moment.
+/// The public state of a workload at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Where it is in its life.
+    /// Its phase.
     pub phase: Phase,
-    /// Which life.
+    /// Generation of its current or last instance.
     pub generation: Generation,
-    /// What its wake is doing; present while waking.
+    /// Stage of its wake; present while waking.
     pub stage: Option<Stage>,
-    /// From a wake's begin until ready, by the wakes before; absent before the first.
+    /// Expected duration of a wake, from its begin until ready; absent before the first one.
     pub expected: Option<Duration>,
-    /// Why the last wake or sleep went wrong.
+    /// Why the last wake or sleep failed.
     pub failure: Option<Arc<Failure>>,
     /// When it entered the phase.
     pub since: std::time::Instant,
-    /// Somebody came while it was on its way to sleep: it is woken when it has got there.
+    /// A wake was requested while it was going to sleep; it is woken once it sleeps.
     pub wake_wanted: bool,
-    /// Until then visitors are told of the failure and nothing is tried.
+    /// End of the cool-down, until which visitors get the failure instead of another wake.
     pub rest_until: Option<std::time::Instant>,
-    /// The last life in which it ran to its end, if it is a job.
+    /// The last generation that ran to its end, if it is a job.
     pub completed: Option<Generation>,
 }
 
-/// A workload went from one phase to another, began another life or failed anew.
+/// A workload changed its phase, began another generation, or failed again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PhaseChange {
-    /// Which workload.
+    /// The workload.
     pub workload: WorkloadName,
-    /// Where it was.
+    /// Phase before.
     pub from: Phase,
-    /// Where it is.
+    /// Phase now.
     pub to: Phase,
-    /// Which life.
+    /// Generation now.
     pub generation: Generation,
-    /// What went wrong, if something did.
+    /// Why it failed, if it did.
     pub reason: Option<String>,
 }
 
-/// A workload as an operator sees it.
+/// The state of a workload for operators.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WorkloadStatus {
     /// Stable name.
     pub name: WorkloadName,
-    /// Who controls it.
+    /// Provider that controls it.
     pub provider: ProviderName,
     /// The provider's handle for it.
     pub target: String,
-    /// Where it is in its life.
+    /// Its phase.
     pub phase: Phase,
     /// It sleeps in the lighter of its two ways.
     pub light: bool,
-    /// Which life.
+    /// Generation of its current or last instance.
     pub generation: Generation,
-    /// What its wake is doing, in words.
+    /// Stage of its wake, in words.
     pub stage: Option<String>,
-    /// What the provider says that it is doing for it just now: how far it has pulled an image.
+    /// The provider's report on its call in flight, such as the progress of an image pull.
     pub progress: Option<String>,
     /// Visits inside.
     pub visits: u64,
     /// Visitors held at the gate.
     pub waiting: usize,
-    /// Workloads and schedules that need it awake.
+    /// Number of holds by dependents and schedules.
     pub held: u32,
-    /// It was found running and nobody has wanted it yet, so it stays awake.
+    /// It was found running, and no visitor has entered it since.
     pub unrequested: bool,
-    /// What it needs.
+    /// Direct dependencies.
     pub needs: Vec<WorkloadName>,
-    /// The ceiling that it shares.
+    /// Pool that it belongs to.
     pub pool: Option<PoolName>,
     /// Seconds in this phase.
     pub phase_seconds: f64,
-    /// Seconds until it sleeps if nobody comes; absent while it is kept awake.
+    /// Seconds until it sleeps without another visit; absent while it is kept awake.
     pub sleeps_in_seconds: Option<f64>,
-    /// Seconds from a wake's begin until ready, by the wakes before.
+    /// Expected duration of a wake in seconds.
     pub expected_seconds: Option<f64>,
-    /// What spoke against sleeping when it was last asked.
+    /// Why the last attempt to sleep was vetoed.
     pub veto: Option<String>,
-    /// Why the last wake or sleep went wrong.
+    /// Why the last wake or sleep failed.
     pub failure: Option<Failure>,
-    /// What the provider said of this life last.
+    /// Last observation of the current instance.
     pub observed: Option<Observation>,
 }
 
 // === impl WorkloadStatus ===
 
 impl WorkloadStatus {
-    /// What is being done for it, for people: the stage of its wake and the provider's own words.
+    /// Stage of its wake with the provider's own report, for people.
     pub fn doing(&self) -> Option<String> {
         match (&self.stage, &self.progress) {
-            (Some(stage), Some(said)) => Some(format!("{stage}: {said}")),
+            (Some(stage), Some(progress)) => Some(format!("{stage}: {progress}")),
             (word, None) | (None, word) => word.clone(),
         }
     }
@@ -110,26 +110,32 @@ impl WorkloadStatus {
 // === impl Snapshot ===
 
 impl Snapshot {
-    /// It is awake or on its way there, if only after it has stopped.
+    /// Whether it is awake, waking, or woken next after it has gone to sleep.
     pub fn is_coming(&self) -> bool {
         self.wake_wanted || matches!(self.phase, Phase::Waking | Phase::Ready)
     }
 
+    /// Whether a wake is on its way, so that a held visitor has only to wait.
+    pub(super) fn is_wake_pending(&self) -> bool {
+        self.is_coming() && self.phase != Phase::Ready
+    }
+
     pub(super) fn of(shared: &Shared, state: &State, expected: Option<Duration>) -> Self {
+        let at = |moment| shared.uptime.at(moment);
         Self {
             phase: state.phase(),
             generation: state.generation(),
             stage: state.stage(),
             expected,
             failure: state.failure().cloned(),
-            since: shared.at(state.since()),
+            since: at(state.since()),
             wake_wanted: state.wake_wanted(),
-            rest_until: state.cooldown_until().map(|until| shared.at(until)),
+            rest_until: state.cooldown_until().map(at),
             completed: state.completed(),
         }
     }
 
-    /// What is left of the time in which nothing is tried.
+    /// Time left of the cool-down; none when it is over.
     pub fn retry_in(&self) -> Option<Duration> {
         let until = self.rest_until?;
         Some(until.saturating_duration_since(Instant::now().into_std()))

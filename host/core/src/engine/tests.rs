@@ -1,6 +1,6 @@
-//! The engine on a paused clock, with scripted platforms that many targets live on.
+//! The engine on a paused clock, with scripted platforms.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -8,12 +8,13 @@ use super::*;
 use crate::{
     journal::{Entry, MemoryJournal, OperationKind, Trigger},
     names::{Generation, Phase},
-    spec::{Membership, Need, ReadyCheck, Until, WakePlan},
+    need::{Need, Until},
+    spec::{Membership, ReadyCheck, WakePlan},
 };
 
 mod absence;
 mod adopt;
-mod compose;
+mod discovery;
 mod faults;
 mod instances;
 mod journal;
@@ -32,16 +33,16 @@ use platform::{Looks, Platform};
 
 const IDLE: Duration = Duration::from_secs(60);
 const COOLDOWN: Duration = Duration::from_secs(5);
-/// A visitor of these tests is patient.
+/// Time that a visitor waits.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// An engine and everything around it.
+/// An engine with its platform and prober.
 struct World {
     engine: Arc<Engine>,
     platform: Arc<Platform>,
     looks: Arc<Looks>,
     began: Instant,
-    /// The clock on the wall was set back so far.
+    /// Time by which the wall clock was set back.
     behind: Arc<Mutex<Duration>>,
 }
 
@@ -55,7 +56,7 @@ impl World {
 
     fn with_pools(pools: Vec<PoolSpec>, specs: Vec<WorkloadSpec>) -> Self {
         let world = Self::unconnected(pools, specs);
-        world.engine.connect().expect("no circle");
+        world.engine.connect().expect("no cycle");
         world.engine.start_clock();
         world
     }
@@ -98,7 +99,7 @@ impl World {
         self.snapshot(name).phase
     }
 
-    /// Waits until it is in this phase; an hour at most.
+    /// Waits until it is in this phase, at most an hour.
     async fn phase(&self, name: &str, phase: Phase) {
         self.until(name, &format!("{phase}"), |seen| seen.phase == phase).await;
     }
@@ -116,41 +117,41 @@ impl World {
         self.workload(name).admit(Instant::now() + PATIENCE, request()).await
     }
 
-    /// A visitor that waits by itself.
+    /// Spawns a visitor.
     fn visitor(&self, name: &str) -> tokio::task::JoinHandle<Result<Visit, AdmitError>> {
         let workload = self.workload(name);
         tokio::spawn(async move { workload.admit(Instant::now() + PATIENCE, request()).await })
     }
 
-    /// Comes and goes.
+    /// Visits and leaves.
     async fn call(&self, name: &str) {
         drop(self.visit(name).await.expect("admitted"));
     }
 
-    /// Comes and goes by itself.
+    /// Spawns a visitor that leaves at once.
     fn caller(&self, name: &str) -> tokio::task::JoinHandle<()> {
         let visitor = self.visitor(name);
         tokio::spawn(async move { drop(visitor.await.expect("visitor").expect("admitted")) })
     }
 
-    /// Why a visitor was not let in.
-    async fn turned(&self, name: &str) -> (String, Option<Duration>) {
+    /// The failure that a visitor gets, and the time until the next attempt.
+    async fn refused(&self, name: &str) -> (String, Option<Duration>) {
         match self.visit(name).await {
             Err(AdmitError::Failed(failure, retry)) => (failure.message.clone(), retry),
             other => panic!("{name}: {other:?}"),
         }
     }
 
-    /// Its operations, the oldest first.
-    fn told(&self, name: Option<&str>) -> Vec<Entry> {
+    /// Journal entries, oldest first.
+    fn entries(&self, name: Option<&str>) -> Vec<Entry> {
         let mut entries = self.engine.journal().recent(name, 10_000);
         entries.reverse();
         entries
     }
 
-    /// The provider calls and stories of one kind.
+    /// Number of journal entries of one kind.
     fn count(&self, name: &str, kind: OperationKind) -> usize {
-        self.told(Some(name)).iter().filter(|entry| entry.kind == kind).count()
+        self.entries(Some(name)).iter().filter(|entry| entry.kind == kind).count()
     }
 }
 
@@ -159,7 +160,7 @@ fn morning() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_154_400)
 }
 
-/// All that can happen at this moment happens.
+/// Lets all tasks that are ready run.
 async fn moment() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
@@ -197,7 +198,7 @@ fn spec_needing(name: &str, needs: &[&str]) -> WorkloadSpec {
     WorkloadSpec { needs, ..spec(name) }
 }
 
-/// It ends by itself.
+/// A job.
 fn job(name: &str) -> WorkloadSpec {
     WorkloadSpec { ready: ReadyCheck::Completed, idle: None, ..spec(name) }
 }
@@ -216,7 +217,7 @@ fn pool(awake: usize) -> PoolSpec {
     }
 }
 
-/// In the pool `small`.
+/// A member of the pool `small`.
 fn pooled(spec: WorkloadSpec) -> WorkloadSpec {
     let membership = Membership {
         pool: PoolName::parse("small").expect("a name"),

@@ -11,9 +11,9 @@ use loom::{
 
 use super::*;
 
-/// A visitor never finds the backend stopping: whoever closes an empty gate may stop it at once.
+/// The backend may be stopped as soon as an empty gate is closed: no visitor is inside then.
 #[test]
-fn nobody_is_inside_a_workload_that_is_stopped() {
+fn no_visit_is_inside_after_close_if_empty() {
     loom::model(|| {
         let gate = Arc::new(Gate::new());
         let stopping = Arc::new(AtomicBool::new(false));
@@ -40,7 +40,7 @@ fn nobody_is_inside_a_workload_that_is_stopped() {
     });
 }
 
-/// A forced close is followed by exactly one word that the last visit has left, if any was inside.
+/// A forced close with visits inside is followed by exactly one `Drained`.
 #[test]
 fn a_forced_close_is_drained_exactly_once() {
     loom::model(|| {
@@ -52,7 +52,7 @@ fn a_forced_close_is_drained_exactly_once() {
             .map(|_| {
                 let (gate, drained) = (gate.clone(), drained.clone());
                 thread::spawn(move || {
-                    if gate.enter() && gate.leave() == Left::Drained {
+                    if gate.enter() && gate.leave() == LeaveOutcome::Drained {
                         drained.fetch_add(1, Ordering::Relaxed);
                     }
                 })
@@ -60,8 +60,8 @@ fn a_forced_close_is_drained_exactly_once() {
             .collect();
 
         let expected = match gate.close() {
-            Closed::Empty => 0,
-            Closed::Occupied(_) => 1,
+            CloseOutcome::Empty => 0,
+            CloseOutcome::Occupied(_) => 1,
         };
         for visitor in visitors {
             visitor.join().expect("visitor");
@@ -72,23 +72,23 @@ fn a_forced_close_is_drained_exactly_once() {
     });
 }
 
-/// What was written before the gate was opened (the life's addresses) is seen by who enters.
+/// Writes before the gate is opened (the instance's addresses) are visible to visits that enter.
 #[test]
-fn who_enters_sees_what_was_written_before_the_gate_opened() {
+fn writes_before_the_gate_opens_are_visible_to_visits() {
     loom::model(|| {
         let gate = Arc::new(Gate::new());
-        let life = Arc::new(AtomicUsize::new(0));
+        let instance = Arc::new(AtomicUsize::new(0));
 
         let visitor = {
-            let (gate, life) = (gate.clone(), life.clone());
+            let (gate, instance) = (gate.clone(), instance.clone());
             thread::spawn(move || {
                 if gate.enter() {
-                    assert_eq!(life.load(Ordering::Relaxed), 7);
+                    assert_eq!(instance.load(Ordering::Relaxed), 7);
                     gate.leave();
                 }
             })
         };
-        life.store(7, Ordering::Relaxed);
+        instance.store(7, Ordering::Relaxed);
         gate.open();
         visitor.join().expect("visitor");
     });

@@ -1,4 +1,4 @@
-//! Targets that are removed and recreated under their name while visitors come.
+//! Targets that are removed and recreated under their name while visitors arrive.
 
 use super::*;
 use crate::provider::{Reason, Status};
@@ -41,7 +41,7 @@ async fn a_new_target_that_no_event_reports_is_found_by_polling() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn visitors_of_a_target_that_stays_away_are_told_so_after_three_seconds() {
+async fn visitors_of_a_target_that_stays_removed_get_the_failure_after_three_seconds() {
     let world = World::new(vec![spec("blog")]);
     world.call("blog").await;
     removed(&world).await;
@@ -50,8 +50,8 @@ async fn visitors_of_a_target_that_stays_away_are_told_so_after_three_seconds() 
     assert_eq!(failure.reason, Some(Reason::Removed));
     assert!(came.elapsed() <= Duration::from_secs(3), "{:?}", came.elapsed());
     let came = Instant::now();
-    world.turned("blog").await;
-    assert_eq!(came.elapsed(), Duration::ZERO, "nobody waits in the cool-down");
+    world.refused("blog").await;
+    assert_eq!(came.elapsed(), Duration::ZERO, "no visitor waits in the cool-down");
     world.platform.is_created("blog");
     world.platform.report("blog").await;
     world.call("blog").await;
@@ -63,7 +63,7 @@ async fn a_recreated_target_lifts_the_cool_down_of_the_one_that_could_not_start(
     let world = World::new(vec![spec("blog")]);
     world.platform.sync().await;
     world.platform.with("blog", |guest| guest.start_fails = Some(ErrorCode::Conflict));
-    world.turned("blog").await;
+    world.refused("blog").await;
     world.platform.is_created("blog");
     world.platform.with("blog", |guest| guest.start_fails = None);
     world.platform.report("blog").await;
@@ -83,7 +83,7 @@ async fn restarted(world: &World) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_woken_here_sleeps_again_after_a_restart_by_hand() {
+async fn a_woken_workload_still_sleeps_after_a_restart_on_its_platform() {
     let world = World::new(vec![spec("blog")]);
     world.call("blog").await;
     restarted(&world).await;
@@ -94,7 +94,7 @@ async fn what_was_woken_here_sleeps_again_after_a_restart_by_hand() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fresh_deploy_that_nobody_has_visited_is_kept_through_a_restart_by_hand() {
+async fn an_unvisited_deploy_is_kept_awake_through_a_restart_on_its_platform() {
     let world = World::new(vec![spec("blog")]);
     world.platform.becomes("blog", Status::Running);
     world.platform.sync().await;
@@ -110,9 +110,9 @@ async fn a_fresh_deploy_that_nobody_has_visited_is_kept_through_a_restart_by_han
 async fn a_failure_from_before_a_gap_puts_off_no_wake_after_it() {
     let world = World::new(vec![spec("blog")]);
     world.platform.with("blog", |guest| guest.start_fails = Some(ErrorCode::Unavailable));
-    world.turned("blog").await;
+    world.refused("blog").await;
     world.platform.with("blog", |guest| guest.start_fails = None);
-    world.turned("blog").await;
+    world.refused("blog").await;
     world.platform.sync().await;
     let came = Instant::now();
     world.call("blog").await;

@@ -1,9 +1,9 @@
-//! What runs although nobody here has started it, and what an earlier router knew.
+//! Adoption of running targets, and records of an earlier router.
 
 use super::*;
 use crate::{provider::Status, spec::Adopt};
 
-/// It runs when the engine finds it.
+/// A target that runs when the engine starts.
 async fn found(adopt: Adopt) -> World {
     let world = World::new(vec![WorkloadSpec { adopt, ..spec("blog") }]);
     world.platform.becomes("blog", Status::Running);
@@ -12,18 +12,18 @@ async fn found(adopt: Adopt) -> World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_runs_already_is_adopted_without_a_start_and_kept_until_somebody_has_come() {
+async fn a_running_target_is_adopted_without_a_start_and_kept_until_the_first_visit() {
     let world = found(Adopt::Keep).await;
     assert_eq!(world.phase_of("blog"), Phase::Ready);
     assert_eq!(world.platform.log(), [""; 0]);
     pass(IDLE * 10).await;
-    assert_eq!(world.phase_of("blog"), Phase::Ready, "nobody has asked for it");
+    assert_eq!(world.phase_of("blog"), Phase::Ready, "it is unrequested");
     world.call("blog").await;
     world.phase("blog", Phase::Asleep).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_runs_already_sleeps_after_its_idle_time_when_told_so() {
+async fn a_running_target_sleeps_after_its_idle_time_with_adopt_sleep() {
     let world = found(Adopt::Sleep).await;
     assert_eq!(world.phase_of("blog"), Phase::Ready);
     let found = Instant::now();
@@ -32,7 +32,7 @@ async fn what_runs_already_sleeps_after_its_idle_time_when_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_runs_already_is_left_alone_when_told_so_until_somebody_wants_it() {
+async fn a_running_target_is_ignored_until_a_wake_with_adopt_ignore() {
     let world = found(Adopt::Ignore).await;
     assert_eq!(world.phase_of("blog"), Phase::Asleep);
     pass(IDLE * 10).await;
@@ -43,7 +43,7 @@ async fn what_runs_already_is_left_alone_when_told_so_until_somebody_wants_it() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_adopted_and_does_not_answer_is_not_stopped() {
+async fn an_adopted_target_that_is_never_ready_is_not_stopped() {
     let world = World::new(vec![spec("blog")]);
     world.platform.becomes("blog", Status::Running);
     world.looks.hide("blog");
@@ -54,7 +54,7 @@ async fn what_is_adopted_and_does_not_answer_is_not_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_adopted_and_goes_before_it_is_ready_has_not_failed() {
+async fn an_adopted_target_that_ends_before_it_is_ready_has_not_failed() {
     let world = World::new(vec![spec("blog")]);
     world.platform.becomes("blog", Status::Running);
     world.looks.hide("blog");
@@ -70,7 +70,7 @@ async fn what_is_adopted_and_goes_before_it_is_ready_has_not_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn adopting_holds_what_is_needed_awake_and_runs_no_job() {
+async fn adoption_holds_dependencies_awake_and_runs_no_job() {
     let needs = vec![until("db", Until::Healthy), until("migrate", Until::Completed)];
     let web = WorkloadSpec { needs, ..spec("web") };
     let world = World::new(vec![spec("db"), job("migrate"), web]);
@@ -81,7 +81,7 @@ async fn adopting_holds_what_is_needed_awake_and_runs_no_job() {
     assert_eq!(world.platform.asked("start migrate"), 0);
 }
 
-/// Two routers, one after the other, on the same platform; and how long there was none.
+/// Two routers, one after the other, on the same platform, with a time `away` between them.
 async fn restarted(first: &World, away: Duration, change: impl FnOnce(&World)) -> World {
     let notes = first.engine.instance_records();
     let spec = first.workload("blog").spec().clone();
@@ -94,7 +94,7 @@ async fn restarted(first: &World, away: Duration, change: impl FnOnce(&World)) -
         notes
             .into_iter()
             .map(|note| InstanceRecord {
-                // The second engine's day begins anew.
+                // The clock of the second engine starts again.
                 used: note.used - first.began.elapsed(),
                 ..note
             })
@@ -128,7 +128,7 @@ async fn the_idle_time_goes_on_where_it_was_when_the_router_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_overdue_stays_long_enough_to_be_visited() {
+async fn a_restored_instance_past_its_idle_time_stays_for_a_grace_time() {
     let first = used_for(Duration::from_secs(50), Adopt::Keep).await;
     let second = restarted(&first, IDLE * 10, |_| {}).await;
     let found = Instant::now();
@@ -138,16 +138,16 @@ async fn one_that_is_overdue_stays_long_enough_to_be_visited() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_one_under_the_same_name_is_not_the_one_that_was_noted() {
+async fn another_instance_under_the_same_name_is_not_the_recorded_one() {
     let first = used_for(Duration::from_secs(20), Adopt::Keep).await;
     let change = |world: &World| world.platform.with("blog", |guest| guest.id += 1);
     let second = restarted(&first, Duration::ZERO, change).await;
     pass(IDLE * 10).await;
-    assert_eq!(second.phase_of("blog"), Phase::Ready, "nobody has asked for this one");
+    assert_eq!(second.phase_of("blog"), Phase::Ready, "this instance is unrequested");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_has_asked_for_is_not_noted() {
+async fn an_unrequested_instance_is_not_recorded() {
     let world = found(Adopt::Keep).await;
     assert_eq!(world.engine.instance_records(), []);
     world.call("blog").await;
@@ -157,18 +157,18 @@ async fn what_nobody_has_asked_for_is_not_noted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_started_again_while_there_was_no_router_is_not_the_one_that_was_noted() {
+async fn an_instance_started_while_no_router_ran_is_not_the_recorded_one() {
     let first = used_for(Duration::from_secs(20), Adopt::Keep).await;
     let restart = |world: &World| {
         world.platform.with("blog", |guest| guest.began = Some(Instant::now()));
     };
     let second = restarted(&first, Duration::from_secs(60), restart).await;
     pass(IDLE * 10).await;
-    assert_eq!(second.phase_of("blog"), Phase::Ready, "nobody has asked for this one");
+    assert_eq!(second.phase_of("blog"), Phase::Ready, "this instance is unrequested");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_router_that_ends_during_a_wake_knows_afterwards_that_it_asked_for_it() {
+async fn an_instance_woken_while_the_router_ends_is_recorded() {
     let first = World::new(vec![spec("blog")]);
     first.looks.hide("blog");
     let visitor = first.visitor("blog");
@@ -182,7 +182,7 @@ async fn a_router_that_ends_during_a_wake_knows_afterwards_that_it_asked_for_it(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_router_that_ends_during_a_stop_knows_afterwards_that_it_wanted_it_to_sleep() {
+async fn an_instance_stopping_while_the_router_ends_is_recorded() {
     for fails in [0, 1] {
         let first = World::new(vec![spec("blog")]);
         first.platform.with("blog", |guest| {
@@ -198,7 +198,7 @@ async fn a_router_that_ends_during_a_stop_knows_afterwards_that_it_wanted_it_to_
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_noted_and_not_found_again_yet_is_still_noted() {
+async fn a_recorded_instance_that_was_not_found_yet_stays_recorded() {
     let first = used_for(Duration::from_secs(20), Adopt::Keep).await;
     let unseen = |world: &World| world.platform.with("blog", |guest| guest.status_fails = 1);
     let second = restarted(&first, Duration::ZERO, unseen).await;
@@ -210,7 +210,7 @@ async fn what_was_noted_and_not_found_again_yet_is_still_noted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_something_needs_counts_as_used_when_it_is_noted() {
+async fn a_needed_instance_is_recorded_as_used() {
     let world = World::new(vec![spec("db"), spec_needing("web", &["db"])]);
     let _visit = world.visit("web").await.expect("admitted");
     pass(IDLE * 5).await;

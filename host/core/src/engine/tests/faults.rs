@@ -1,4 +1,4 @@
-//! Backends that die, platforms that fail or do not tell the truth at once.
+//! Backends that die, and platforms that fail or report late.
 
 use super::*;
 use crate::{dial::DialPolicy as _, provider::Status, spec::Adopt};
@@ -20,7 +20,7 @@ async fn a_backend_that_dies_is_noticed_by_its_event_and_woken_by_the_next_visit
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backend_that_died_unnoticed_is_found_out_by_the_visitor_that_cannot_connect() {
+async fn a_backend_that_died_unnoticed_is_found_by_a_visitor_that_cannot_connect() {
     let world = blog();
     let visit = world.visit("blog").await.expect("admitted");
     world.platform.becomes("blog", Status::Stopped);
@@ -44,7 +44,7 @@ async fn confirming_a_closed_instance_takes_no_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_event_of_an_earlier_life_changes_nothing() {
+async fn a_late_event_of_an_earlier_generation_changes_nothing() {
     let world = blog();
     world.call("blog").await;
     world.platform.becomes("blog", Status::Stopped);
@@ -65,7 +65,7 @@ async fn a_late_event_of_an_earlier_life_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_death_that_no_event_told_of_is_noticed_by_a_look_from_time_to_time() {
+async fn a_death_without_an_event_is_noticed_by_polling() {
     let world = World::new(vec![WorkloadSpec { idle: None, ..spec("blog") }]);
     world.call("blog").await;
     pass(Duration::from_secs(400)).await;
@@ -76,14 +76,14 @@ async fn a_death_that_no_event_told_of_is_noticed_by_a_look_from_time_to_time() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_death_while_it_is_being_started_is_not_waited_out() {
+async fn a_death_during_a_start_leads_to_a_second_start() {
     let world = blog();
     world.looks.hide("blog");
     world.platform.with("blog", |guest| guest.answer_takes = Duration::from_secs(2));
     let asked = Instant::now();
     let visitor = world.visitor("blog");
     world.platform.is_asked("started blog").await;
-    // The answer that says that it runs is on its way.
+    // An answer that reports it as running is in flight.
     world.platform.becomes("blog", Status::Stopped);
     world.platform.report("blog").await;
     pass(Duration::from_secs(3)).await;
@@ -94,16 +94,16 @@ async fn a_death_while_it_is_being_started_is_not_waited_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_dies_at_every_start_has_failed_with_its_exit_status() {
+async fn a_target_that_dies_at_every_start_fails_with_its_exit_status() {
     let world = blog();
     world.platform.with("blog", |guest| guest.ends = Some((Duration::ZERO, 137)));
-    let (why, _) = world.turned("blog").await;
+    let (why, _) = world.refused("blog").await;
     assert!(why.contains("stopped again with exit status 137"), "{why}");
     assert_eq!(world.platform.asked("start blog"), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_much_happens_and_looks_are_slow_a_look_counts_all_the_same() {
+async fn a_slow_status_query_counts_despite_frequent_events() {
     let world = blog();
     world.call("blog").await;
     world.platform.with("blog", |guest| guest.status_takes = Duration::from_secs(2));
@@ -118,7 +118,7 @@ async fn where_much_happens_and_looks_are_slow_a_look_counts_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_failed_and_worked_all_the_same_is_served_and_sleeps_when_idle() {
+async fn a_failed_start_that_worked_nevertheless_is_served_and_sleeps_when_idle() {
     let world = blog();
     world.platform.with("blog", |guest| {
         guest.start_fails = Some(ErrorCode::Timeout);
@@ -128,34 +128,34 @@ async fn a_start_that_failed_and_worked_all_the_same_is_served_and_sleeps_when_i
     assert_eq!(world.platform.asked("start blog"), 1);
     let ready = Instant::now();
     world.phase("blog", Phase::Asleep).await;
-    assert!(ready.elapsed() < IDLE * 2, "nobody but us has started it");
+    assert!(ready.elapsed() < IDLE * 2, "this router has started it");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_provider_that_panics_fails_the_call_and_holds_nobody_up() {
+async fn a_provider_that_panics_fails_the_call_at_once() {
     let world = blog();
     world.platform.with("blog", |guest| guest.panics = true);
     let asked = Instant::now();
-    let (why, _) = world.turned("blog").await;
+    let (why, _) = world.refused("blog").await;
     assert!(why.contains("panicked"), "{why}");
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_hangs_is_given_up_and_what_it_began_is_stopped() {
+async fn a_start_that_hangs_is_cancelled_and_its_target_is_stopped() {
     let world = blog();
     world.platform.with("blog", |guest| guest.start_takes = Duration::from_secs(100_000));
-    let (why, _) = world.turned("blog").await;
+    let (why, _) = world.refused("blog").await;
     assert!(why.contains("the provider has not answered the start"), "{why}");
     world.platform.is_asked("ended blog").await;
     let start =
-        world.told(Some("blog")).into_iter().find(|entry| entry.kind == OperationKind::Start);
+        world.entries(Some("blog")).into_iter().find(|entry| entry.kind == OperationKind::Start);
     let failure = start.expect("it is in the journal").failure.expect("it failed");
     assert_eq!(failure.code, ErrorCode::Timeout);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_recreated_under_its_name_must_show_that_it_is_ready() {
+async fn a_target_recreated_under_its_name_is_probed_again() {
     let world = blog();
     let visit = world.visit("blog").await.expect("admitted");
     world.looks.hide("blog");
@@ -170,7 +170,7 @@ async fn one_that_is_recreated_under_its_name_must_show_that_it_is_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_somebody_else_stops_lets_nobody_in_and_is_woken_by_the_next_visitor() {
+async fn a_target_stopped_on_its_platform_admits_no_visit_and_is_woken_by_the_next_one() {
     let world = blog();
     world.call("blog").await;
     world.platform.becomes("blog", Status::Stopping);
@@ -183,7 +183,7 @@ async fn one_that_somebody_else_stops_lets_nobody_in_and_is_woken_by_the_next_vi
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_word_that_nobody_knows_is_no_reason_to_probe_again_and_again() {
+async fn an_unknown_status_does_not_restart_probing() {
     let world = World::new(vec![WorkloadSpec { idle: None, ..spec("blog") }]);
     world.call("blog").await;
     world.platform.becomes("blog", Status::Other("dreaming".into()));
@@ -212,19 +212,19 @@ async fn a_target_that_does_not_exist_is_missing_and_served_when_it_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_that_fails_is_repeated_until_it_is_known_what_runs() {
+async fn a_failed_status_query_is_repeated_until_it_succeeds() {
     let world = World::new(vec![spec("db"), spec_needing("web", &["db"])]);
     world.platform.becomes("web", Status::Running);
     world.platform.with("web", |guest| guest.status_fails = 3);
     world.platform.sync().await;
-    assert_eq!(world.phase_of("web"), Phase::Asleep, "nobody knows");
+    assert_eq!(world.phase_of("web"), Phase::Asleep, "its status is unknown");
     pass(Duration::from_secs(8)).await;
     assert_eq!(world.phase_of("web"), Phase::Ready);
-    assert_eq!(world.workload("db").status().held, 1, "what it needs is kept awake");
+    assert_eq!(world.workload("db").status().held, 1, "its dependency is kept awake");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_by_hand_that_no_event_told_of_is_noticed_by_a_look_from_time_to_time() {
+async fn a_start_on_the_platform_without_an_event_is_noticed_by_polling() {
     let names: Vec<_> = (0..100).map(|number| format!("w{number}")).collect();
     let world = World::new(names.iter().map(|name| spec(name)).collect());
     pass(Duration::from_secs(400)).await;
@@ -238,7 +238,7 @@ async fn a_start_by_hand_that_no_event_told_of_is_noticed_by_a_look_from_time_to
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_life_that_its_platform_restarts_is_still_ours() {
+async fn an_instance_restarted_by_its_platform_still_sleeps_when_idle() {
     for adopt in [Adopt::Keep, Adopt::Ignore] {
         let world = World::new(vec![WorkloadSpec { adopt, ..spec("blog") }]);
         world.call("blog").await;
@@ -261,7 +261,7 @@ async fn a_life_that_its_platform_restarts_is_still_ours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_nobody_asked_for_is_still_kept_when_its_platform_restarts_it() {
+async fn an_unrequested_instance_is_still_kept_after_a_restart_by_its_platform() {
     let world = World::new(vec![spec("blog")]);
     world.platform.becomes("blog", Status::Running);
     world.platform.sync().await;
@@ -274,17 +274,17 @@ async fn one_that_nobody_asked_for_is_still_kept_when_its_platform_restarts_it()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_starts_by_hand_after_a_wake_that_failed_is_kept() {
+async fn a_target_started_on_its_platform_after_a_failed_wake_is_kept() {
     let world = blog();
     world.platform.with("blog", |guest| guest.ends = Some((Duration::ZERO, 1)));
-    world.turned("blog").await;
+    world.refused("blog").await;
     world.platform.with("blog", |guest| {
         guest.ends = None;
         guest.status = Status::Running;
     });
     world.platform.report("blog").await;
     pass(IDLE * 10).await;
-    assert_eq!(world.phase_of("blog"), Phase::Ready, "nobody has asked for it");
+    assert_eq!(world.phase_of("blog"), Phase::Ready, "it is unrequested");
 }
 
 #[tokio::test(start_paused = true)]
@@ -306,7 +306,7 @@ async fn a_visitor_is_held_while_a_provider_is_still_being_loaded() {
     let mut other = spec("other");
     other.provider = ProviderName::parse("late").expect("a name");
     let world = World::new(vec![other]);
-    let (why, _) = world.turned("other").await;
+    let (why, _) = world.refused("other").await;
     assert!(why.contains("is not configured"), "{why}");
     world.engine.expect_provider(ProviderName::parse("late").expect("a name"));
     pass(COOLDOWN).await;
@@ -321,19 +321,19 @@ async fn a_visitor_is_held_while_a_provider_is_still_being_loaded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_connection_is_made_for_a_workload_whose_provider_is_not_there() {
+async fn connections_are_refused_while_the_provider_is_not_loaded() {
     let mut other = spec("other");
     other.provider = ProviderName::parse("late").expect("a name");
     let world = World::new(vec![spec("blog"), other]);
     let address = ([10, 0, 0, 1], 80).into();
     let judged = async |name: &str| world.workload(name).check("10.0.0.1", address).await;
     assert_eq!(judged("blog").await, Ok(()));
-    let refusal = judged("other").await.expect_err("nobody knows where its targets may be");
+    let refusal = judged("other").await.expect_err("the addresses of its targets are unknown");
     assert!(refusal.contains("provider \"late\" is not configured"), "{refusal}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_provider_is_asked_for_all_that_it_has_a_few_at_a_time() {
+async fn a_resync_queries_a_few_workloads_at_a_time() {
     let names: Vec<_> = (0..40).map(|number| format!("w{number}")).collect();
     let world = World::new(names.iter().map(|name| spec(name)).collect());
     for name in &names {

@@ -1,4 +1,4 @@
-//! When connections to an instance end, and what is asked before a request is sent to an address.
+//! The end of connections to an instance, and confirmations before a request is sent to an address.
 
 use super::*;
 use crate::{provider::Status, step::Priority};
@@ -25,7 +25,7 @@ fn asked(world: &World, name: &str) -> usize {
     world.platform.with(name, |guest| guest.asked)
 }
 
-/// Whether this is over within a moment.
+/// Whether the future resolves at once.
 async fn at_once(future: impl Future<Output = ()>) -> bool {
     tokio::time::timeout(Duration::from_millis(5), future).await.is_ok()
 }
@@ -46,7 +46,7 @@ async fn a_dial_and_its_streams_end_with_the_instance() {
         world.platform.report("blog").await;
         assert!(at_once(async { dial.await.expect("no panic") }).await, "{status:?}");
         assert!(!visit.may_dial() && visit.instance().has_ended());
-        assert!(at_once(visit.instance().ended()).await, "who asks late is told at once");
+        assert!(at_once(visit.instance().ended()).await, "resolves at once after the end");
     }
 }
 
@@ -64,7 +64,7 @@ async fn an_instance_ends_with_its_address_though_it_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_more_ends_no_stream() {
+async fn an_additional_address_ends_no_stream() {
     let (world, visit) = neighbours().await;
     reached_at(&world, "one", &["10.1.0.1", ADDRESS]);
     world.platform.report("one").await;
@@ -72,7 +72,7 @@ async fn an_address_more_ends_no_stream() {
     assert_eq!(next.upstream(80), Some(("10.1.0.1", 80)));
     assert_eq!(next.generation(), visit.generation().next());
     assert!(!visit.instance().is_open() && !visit.instance().has_ended());
-    // Its address is known to be gone though it leads nobody there any more.
+    // Its address is observed to be gone, although no visit uses it any more.
     reached_at(&world, "one", &["10.1.0.1"]);
     world.platform.report("one").await;
     assert!(visit.instance().has_ended());
@@ -89,7 +89,7 @@ async fn another_incarnation_ends_the_one_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_that_drains_is_open_and_one_that_stops_answers_to_its_end() {
+async fn a_draining_instance_is_open_and_a_stopping_one_is_closed_until_it_ends() {
     let world = World::new(vec![spec("blog")]);
     let visit = world.visit("blog").await.expect("admitted");
     world.platform.with("blog", |guest| guest.stop_takes = Duration::from_secs(5));
@@ -103,7 +103,7 @@ async fn an_instance_that_drains_is_open_and_one_that_stops_answers_to_its_end()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_paused_by_hand_keeps_its_streams_and_gets_no_request() {
+async fn an_instance_paused_on_its_platform_keeps_its_streams_and_gets_no_request() {
     let (world, visit) = neighbours().await;
     world.platform.becomes("one", Status::Paused);
     world.platform.report("one").await;
@@ -113,9 +113,9 @@ async fn what_is_paused_by_hand_keeps_its_streams_and_gets_no_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_sent_to_an_address_that_another_workload_has_now() {
+async fn no_request_is_sent_to_an_address_of_another_workload() {
     let (world, visit) = neighbours().await;
-    // It has ended, and no event tells of it.
+    // It has ended without an event.
     world.platform.becomes("one", Status::Stopped);
     world.platform.with("one", |guest| guest.status_takes = Duration::from_millis(50));
     world.call("two").await;
@@ -123,11 +123,11 @@ async fn nothing_is_sent_to_an_address_that_another_workload_has_now() {
     assert!(!visit.may_dial());
     assert_eq!(world.workload("one").confirm(visit.instance()).await, Confirmation::Closed);
     assert!(visit.instance().has_ended());
-    assert_eq!(world.engine.shared.address_table.len(), 1);
+    assert_eq!(world.engine.shared.addresses.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_alone_tells_that_another_workload_has_the_address() {
+async fn an_event_about_another_holder_requires_a_confirmation() {
     let (world, visit) = neighbours().await;
     world.platform.becomes("one", Status::Stopped);
     world.platform.becomes("two", Status::Running);
@@ -139,7 +139,7 @@ async fn an_event_alone_tells_that_another_workload_has_the_address() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn workloads_that_share_an_address_are_asked_once_and_served() {
+async fn workloads_that_share_an_address_are_queried_once_and_served() {
     let (world, visit) = neighbours().await;
     let before = asked(&world, "one");
     let other = world.visit("two").await.expect("admitted");
@@ -164,7 +164,7 @@ async fn an_address_is_not_confirmed_by_an_answer_to_an_earlier_question() {
     world.platform.becomes("one", Status::Stopped);
     world.platform.becomes("two", Status::Running);
     world.platform.report("two").await;
-    // The first answer says that it runs, and was true when it was given.
+    // The first answer reports it as running, which was true when it was observed.
     pass(Duration::from_millis(1100)).await;
     assert_eq!(world.phase_of("one"), Phase::Ready);
     assert!(!visit.may_dial());
@@ -187,7 +187,7 @@ async fn an_address_stays_unconfirmed_while_the_provider_does_not_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn however_many_ask_at_a_time_the_provider_is_asked_once() {
+async fn concurrent_confirmations_lead_to_one_query() {
     let (world, visit) = neighbours().await;
     world.platform.with("one", |guest| guest.status_takes = Duration::from_millis(100));
     let before = asked(&world, "one");
@@ -203,24 +203,24 @@ async fn however_many_ask_at_a_time_the_provider_is_asked_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_ports_of_the_machine_itself_belong_to_nobody() {
+async fn loopback_without_a_port_belongs_to_no_workload() {
     let world = World::new(vec![spec("one"), spec("two")]);
     for name in ["one", "two"] {
         reached_at(&world, name, &["127.0.0.1"]);
         world.call(name).await;
     }
-    assert_eq!(world.engine.shared.address_table.len(), 0);
+    assert_eq!(world.engine.shared.addresses.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_addresses_of_what_sleeps_are_forgotten() {
+async fn the_addresses_of_sleeping_workloads_are_forgotten() {
     let world = World::new(vec![spec("one"), spec("two")]);
     for name in ["one", "two"] {
         world.call(name).await;
     }
-    assert_eq!(world.engine.shared.address_table.len(), 2);
+    assert_eq!(world.engine.shared.addresses.len(), 2);
     for name in ["one", "two"] {
         world.phase(name, Phase::Asleep).await;
     }
-    assert_eq!(world.engine.shared.address_table.len(), 0);
+    assert_eq!(world.engine.shared.addresses.len(), 0);
 }

@@ -1,4 +1,4 @@
-//! What the journal and the snapshots tell of what was done.
+//! Journal entries and snapshots of operations.
 
 use super::*;
 
@@ -7,42 +7,43 @@ fn kinds(entries: &[Entry]) -> Vec<(OperationKind, Trigger)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wake_and_a_sleep_are_told_with_the_calls_made_for_them() {
+async fn a_wake_and_a_sleep_are_recorded_with_their_calls() {
     let world = World::new(vec![spec("blog")]);
     let cause = request().with_reference("GET /");
     let deadline = Instant::now() + PATIENCE;
     drop(world.workload("blog").admit(deadline, cause).await.expect("admitted"));
     world.phase("blog", Phase::Asleep).await;
-    let told = world.told(Some("blog"));
+    let entries = world.entries(Some("blog"));
     let expected = [
         (OperationKind::Start, Trigger::Request),
         (OperationKind::Wake, Trigger::Request),
         (OperationKind::Stop, Trigger::Idle),
         (OperationKind::Sleep, Trigger::Idle),
     ];
-    assert_eq!(kinds(&told), expected);
-    assert_eq!(told[0].correlation, told[1].correlation);
-    assert_eq!(told[2].correlation, told[3].correlation);
-    assert_ne!(told[0].correlation, told[2].correlation);
-    assert!(told.iter().all(|entry| entry.generation == Generation(1)));
-    assert!(told.iter().all(|entry| entry.failure.is_none()));
-    assert_eq!(told[1].reference.as_deref(), Some("GET /"));
-    assert_eq!(told[0].native_after.as_deref(), Some("blog-0"));
-    let took = told[0].ended.duration_since(told[0].began).expect("in order");
+    assert_eq!(kinds(&entries), expected);
+    assert_eq!(entries[0].correlation, entries[1].correlation);
+    assert_eq!(entries[2].correlation, entries[3].correlation);
+    assert_ne!(entries[0].correlation, entries[2].correlation);
+    assert!(entries.iter().all(|entry| entry.generation == Generation(1)));
+    assert!(entries.iter().all(|entry| entry.failure.is_none()));
+    assert_eq!(entries[1].reference.as_deref(), Some("GET /"));
+    assert_eq!(entries[0].native_after.as_deref(), Some("blog-0"));
+    let took = entries[0].ended.duration_since(entries[0].began).expect("in order");
     assert_eq!(took, Duration::from_millis(100));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wake_of_what_is_needed_belongs_to_the_story_of_its_dependent() {
+async fn the_wake_of_a_dependency_has_the_correlation_of_its_dependent() {
     let specs = vec![spec("db"), spec_needing("api", &["db"]), spec_needing("web", &["api"])];
     let world = World::new(specs);
     world.call("web").await;
-    let told = world.told(None);
-    assert_eq!(told.len(), 6);
-    assert!(told.iter().all(|entry| entry.correlation == told[0].correlation));
+    let entries = world.entries(None);
+    assert_eq!(entries.len(), 6);
+    assert!(entries.iter().all(|entry| entry.correlation == entries[0].correlation));
     let wake = |name: &str| {
-        let entry =
-            told.iter().find(|one| one.workload == named(name) && one.kind == OperationKind::Wake);
+        let entry = entries
+            .iter()
+            .find(|one| one.workload == named(name) && one.kind == OperationKind::Wake);
         let entry = entry.expect("woken");
         (entry.trigger, entry.reference.clone())
     };
@@ -52,50 +53,51 @@ async fn the_wake_of_what_is_needed_belongs_to_the_story_of_its_dependent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_told_where_it_happened_and_what_is_cleaned_up_belongs_to_it() {
+async fn a_failure_is_recorded_with_its_clean_up() {
     let world = World::new(vec![spec("blog")]);
     world.looks.hide("blog");
-    world.turned("blog").await;
+    world.refused("blog").await;
     world.platform.is_asked("ended blog").await;
     moment().await;
-    let told = world.told(Some("blog"));
+    let entries = world.entries(Some("blog"));
     let expected = [
         (OperationKind::Start, Trigger::Request),
         (OperationKind::Wake, Trigger::Request),
         (OperationKind::Stop, Trigger::Request),
     ];
-    assert_eq!(kinds(&told), expected);
-    assert!(told.iter().all(|entry| entry.correlation == told[0].correlation));
-    assert!(told[0].failure.is_none());
-    let failure = told[1].failure.as_ref().expect("it was not ready");
+    assert_eq!(kinds(&entries), expected);
+    assert!(entries.iter().all(|entry| entry.correlation == entries[0].correlation));
+    assert!(entries[0].failure.is_none());
+    let failure = entries[1].failure.as_ref().expect("it was not ready");
     assert_eq!(failure.code, ErrorCode::Timeout);
     assert!(failure.message.contains("503"), "{}", failure.message);
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_try_to_put_it_to_sleep_is_told_with_who_wanted_it() {
+async fn every_attempt_to_sleep_is_recorded_with_its_trigger() {
     let world = World::new(vec![spec("blog")]);
     world.platform.with("blog", |guest| guest.stop_fails = 1);
     world.call("blog").await;
     world.engine.sleep("blog", operator(), Force::Drain).expect("known");
     world.phase("blog", Phase::Asleep).await;
-    let told = world.told(Some("blog")).split_off(2);
+    let entries = world.entries(Some("blog")).split_off(2);
     let expected =
         [OperationKind::Stop, OperationKind::Sleep, OperationKind::Stop, OperationKind::Sleep];
-    assert_eq!(kinds(&told), expected.map(|kind| (kind, Trigger::Cli)));
-    let failed: Vec<_> = told.iter().map(|entry| entry.failure.is_some()).collect();
+    assert_eq!(kinds(&entries), expected.map(|kind| (kind, Trigger::Cli)));
+    let failed: Vec<_> = entries.iter().map(|entry| entry.failure.is_some()).collect();
     assert_eq!(failed, [true, true, false, false]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sleep_that_a_visitor_turns_into_a_wake_keeps_the_number_of_its_life() {
+async fn a_sleep_followed_by_a_wake_keeps_its_generation() {
     let world = World::new(vec![spec("blog")]);
     world.platform.with("blog", |guest| guest.stop_takes = Duration::from_secs(5));
     world.call("blog").await;
     world.phase("blog", Phase::Stopping).await;
     world.call("blog").await;
-    let told = world.told(Some("blog"));
-    let lives: Vec<_> = told.iter().map(|entry| (entry.kind, entry.generation.0)).collect();
+    let entries = world.entries(Some("blog"));
+    let generations: Vec<_> =
+        entries.iter().map(|entry| (entry.kind, entry.generation.0)).collect();
     let expected = [
         (OperationKind::Start, 1),
         (OperationKind::Wake, 1),
@@ -104,29 +106,29 @@ async fn a_sleep_that_a_visitor_turns_into_a_wake_keeps_the_number_of_its_life()
         (OperationKind::Start, 2),
         (OperationKind::Wake, 2),
     ];
-    assert_eq!(lives, expected);
+    assert_eq!(generations, expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_found_running_and_what_makes_room_is_told_so() {
+async fn adoptions_and_evictions_are_recorded_with_their_triggers() {
     let specs = vec![pooled(spec("a")), pooled(spec("b"))];
     let world = World::with_pools(vec![pool(1)], specs);
     world.platform.becomes("a", crate::provider::Status::Running);
     world.platform.sync().await;
     world.call("a").await;
     world.call("b").await;
-    let told = world.told(Some("a"));
+    let entries = world.entries(Some("a"));
     let expected = [
         (OperationKind::Adopt, Trigger::Reconciler),
         (OperationKind::Stop, Trigger::Pool),
         (OperationKind::Sleep, Trigger::Pool),
     ];
-    assert_eq!(kinds(&told), expected);
-    assert_eq!(told[2].reference.as_deref(), Some("b"));
+    assert_eq!(kinds(&entries), expected);
+    assert_eq!(entries[2].reference.as_deref(), Some("b"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_long_a_wake_takes_is_expected_by_the_median_of_those_before() {
+async fn the_expected_duration_of_a_wake_is_the_median_of_earlier_ones() {
     let world = World::new(vec![WorkloadSpec { idle: None, ..spec("blog") }]);
     assert_eq!(world.snapshot("blog").expected, None);
     for seconds in [3, 9, 4] {
@@ -141,7 +143,7 @@ async fn how_long_a_wake_takes_is_expected_by_the_median_of_those_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_hears_of_every_phase_in_order() {
+async fn a_subscriber_gets_every_phase_change_in_order() {
     let world = World::new(vec![spec("blog")]);
     let mut changes = world.engine.changes();
     world.call("blog").await;
@@ -160,29 +162,29 @@ async fn a_listener_hears_of_every_phase_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_told_which_target_was_replaced_by_which() {
+async fn the_native_ids_before_and_after_a_start_are_recorded() {
     let world = World::new(vec![spec("blog")]);
     world.call("blog").await;
     world.phase("blog", Phase::Asleep).await;
     world.platform.with("blog", |guest| guest.id += 1);
     world.call("blog").await;
-    let told = world.told(Some("blog"));
-    for entry in &told[told.len() - 2..] {
+    let entries = world.entries(Some("blog"));
+    for entry in &entries[entries.len() - 2..] {
         let ids = (entry.native_before.as_deref(), entry.native_after.as_deref());
         assert_eq!(ids, (Some("blog-0"), Some("blog-1")), "{}", entry.kind);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clean_up_that_is_tried_again_is_told_with_who_wanted_the_wake() {
+async fn a_repeated_clean_up_is_recorded_with_the_trigger_of_the_wake() {
     let world = World::new(vec![spec("blog")]);
     world.call("blog").await;
     world.engine.sleep("blog", operator(), Force::Drain).expect("known");
     world.phase("blog", Phase::Asleep).await;
     world.looks.hide("blog");
     world.platform.with("blog", |guest| guest.stop_fails = 1);
-    world.turned("blog").await;
+    world.refused("blog").await;
     world.phase("blog", Phase::Asleep).await;
-    let last = world.told(Some("blog")).pop().expect("it was put to sleep");
+    let last = world.entries(Some("blog")).pop().expect("it was put to sleep");
     assert_eq!((last.kind, last.trigger), (OperationKind::Sleep, Trigger::Request));
 }

@@ -1,4 +1,4 @@
-//! What needs what: the order of starts and sleeps, and failures on the way.
+//! Dependencies: the order of starts and sleeps, and failures.
 
 use super::*;
 use crate::{provider::Status, step::Stage};
@@ -9,7 +9,7 @@ fn pair() -> World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_needed_is_ready_before_the_dependent_is_started() {
+async fn a_dependency_is_ready_before_its_dependent_is_started() {
     let world = pair();
     world.looks.hide("db");
     let visitor = world.visitor("web");
@@ -23,7 +23,7 @@ async fn what_is_needed_is_ready_before_the_dependent_is_started() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_must_only_be_started_is_not_waited_for_longer() {
+async fn a_dependency_until_started_is_not_waited_for_until_ready() {
     let web = WorkloadSpec { needs: vec![until("db", Until::Started)], ..spec("web") };
     let world = World::new(vec![spec("db"), web]);
     world.looks.hide("db");
@@ -55,7 +55,7 @@ async fn a_job_that_fails_fails_its_dependent_by_name() {
     let web = WorkloadSpec { needs: vec![until("migrate", Until::Completed)], ..spec("web") };
     let world = World::new(vec![job("migrate"), web]);
     world.platform.with("migrate", |guest| guest.ends = Some((Duration::from_secs(3), 4)));
-    let (why, retry) = world.turned("web").await;
+    let (why, retry) = world.refused("web").await;
     assert!(why.contains("it needs migrate") && why.contains("exit status 4"), "{why}");
     assert_eq!(retry, Some(COOLDOWN));
     assert_eq!(world.platform.asked("start web"), 0);
@@ -70,8 +70,8 @@ async fn a_job_that_an_operator_ends_fails_its_dependent_at_once() {
     pass(Duration::from_secs(5)).await;
     let slept = Instant::now();
     world.engine.sleep("migrate", operator(), Force::AtOnce).expect("nothing holds a job");
-    let turned = visitor.await.expect("visitor").expect_err("turned away").to_string();
-    assert!(turned.contains("it needs migrate"), "{turned}");
+    let refused = visitor.await.expect("visitor").expect_err("refused").to_string();
+    assert!(refused.contains("it needs migrate"), "{refused}");
     assert!(slept.elapsed() < Duration::from_secs(1), "{:?}", slept.elapsed());
 }
 
@@ -107,7 +107,7 @@ async fn sleep_goes_in_the_reverse_order_of_the_starts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_needs_of_two_providers_are_met_alike() {
+async fn a_dependency_on_another_provider_is_met() {
     let other = platform::Platform::new("other", false);
     let mut db = spec("db");
     db.provider = ProviderName::parse("other").expect("a name");
@@ -120,7 +120,7 @@ async fn the_needs_of_two_providers_are_met_alike() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_needed_and_dies_is_woken_again_without_a_visitor() {
+async fn a_needed_workload_that_dies_is_woken_again_without_a_visitor() {
     let world = pair();
     let visit = world.visit("web").await.expect("admitted");
     pass(Duration::from_secs(20)).await;
@@ -133,7 +133,7 @@ async fn one_that_is_needed_and_dies_is_woken_again_without_a_visitor() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_cannot_be_woken_is_tried_less_and_less_often_while_it_is_needed() {
+async fn a_needed_workload_that_cannot_be_woken_is_retried_with_backoff() {
     let world = pair();
     let visit = world.visit("web").await.expect("admitted");
     pass(Duration::from_secs(20)).await;
@@ -152,11 +152,11 @@ async fn one_that_cannot_be_woken_is_tried_less_and_less_often_while_it_is_neede
 async fn a_failed_dependency_fails_the_dependent_at_once_and_again_only_after_the_cool_down() {
     let world = pair();
     world.platform.with("db", |guest| guest.start_fails = Some(ErrorCode::Denied));
-    let (why, retry) = world.turned("web").await;
+    let (why, retry) = world.refused("web").await;
     assert_eq!(why, "it needs db, which could not be woken: the engine is down");
     assert_eq!(retry, Some(COOLDOWN));
     let asked = Instant::now();
-    world.turned("web").await;
+    world.refused("web").await;
     assert_eq!(asked.elapsed(), Duration::ZERO);
     assert_eq!(world.platform.log(), ["start db"]);
     world.platform.with("db", |guest| guest.start_fails = None);
@@ -165,18 +165,18 @@ async fn a_failed_dependency_fails_the_dependent_at_once_and_again_only_after_th
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dependent_that_gave_up_holds_nothing_awake() {
+async fn a_failed_dependent_holds_no_dependency_awake() {
     let specs = vec![spec("cache"), spec("db"), spec_needing("web", &["cache", "db"])];
     let world = World::new(specs);
     world.platform.with("db", |guest| guest.start_fails = Some(ErrorCode::Denied));
-    world.turned("web").await;
+    world.refused("web").await;
     world.phase("cache", Phase::Asleep).await;
     assert_eq!(world.workload("cache").status().held, 0);
     assert_eq!(world.workload("db").status().held, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_circle_is_refused_with_the_circle_spelled_out() {
+async fn a_cycle_is_refused_with_its_path() {
     let specs = vec![
         spec("a"),
         spec_needing("b", &["a", "d"]),
@@ -184,7 +184,7 @@ async fn a_circle_is_refused_with_the_circle_spelled_out() {
         spec_needing("d", &["c"]),
     ];
     let world = World::unconnected(Vec::new(), specs);
-    let failure = world.engine.connect().expect_err("a circle");
+    let failure = world.engine.connect().expect_err("a cycle");
     assert_eq!(failure.code, ErrorCode::InvalidRequest);
     assert!(failure.message.contains("b → d → c → b"), "{}", failure.message);
 }
@@ -198,7 +198,7 @@ async fn a_need_that_does_not_exist_is_refused_by_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operator_cannot_put_to_sleep_what_is_needed_and_is_told_by_whom() {
+async fn an_operator_cannot_put_a_needed_workload_to_sleep_and_gets_its_dependents() {
     let specs = vec![
         spec("db"),
         spec_needing("one", &["db"]),
@@ -208,9 +208,9 @@ async fn an_operator_cannot_put_to_sleep_what_is_needed_and_is_told_by_whom() {
     let world = World::new(specs);
     let _one = world.visit("one").await.expect("admitted");
     let _two = world.visit("two").await.expect("admitted");
-    // It has failed, and holds nothing.
+    // It has failed, and holds no dependency.
     world.platform.with("three", |guest| guest.start_fails = Some(ErrorCode::Denied));
-    world.turned("three").await;
+    world.refused("three").await;
     let failure = world.engine.sleep("db", operator(), Force::AtOnce).expect_err("needed");
     assert_eq!(failure.code, ErrorCode::Conflict);
     assert_eq!(failure.message, "db is needed by one, two: put one, two to sleep first");
@@ -218,11 +218,11 @@ async fn an_operator_cannot_put_to_sleep_what_is_needed_and_is_told_by_whom() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wake_waits_longer_when_what_it_needs_takes_longer() {
+async fn the_time_limit_of_a_wake_includes_that_of_its_dependencies() {
     let mut db = spec("db");
     db.wake.timeout = Duration::from_secs(600);
     let world = World::new(vec![db, spec_needing("web", &["db"])]);
-    // It is looked at before anybody wants it.
+    // Its status is queried before the first wake.
     world.engine.reconcile();
     moment().await;
     world.looks.hide("db");
@@ -233,7 +233,7 @@ async fn a_wake_waits_longer_when_what_it_needs_takes_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_visitor_finds_the_stages_of_its_wake_in_order() {
+async fn the_stages_of_a_wake_are_published_in_order() {
     let pools = vec![pool(2)];
     let specs = vec![pooled(spec("db")), pooled(spec_needing("web", &["db"])), pooled(spec("old"))];
     let world = World::with_pools(pools, specs);
@@ -249,9 +249,9 @@ async fn a_visitor_finds_the_stages_of_its_wake_in_order() {
         let seen = snapshots.borrow_and_update().clone();
         let Some(stage) = seen.stage else { break };
         let word = match stage {
-            Stage::Queued { position: place, length: of } => {
+            Stage::Queued { position, length } => {
                 drop(old.take());
-                format!("queued {place}/{of}")
+                format!("queued {position}/{length}")
             }
             Stage::Needs(names) => {
                 world.looks.show("db");
@@ -274,12 +274,11 @@ async fn a_visitor_finds_the_stages_of_its_wake_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_failed_often_while_it_was_needed_is_tried_for_each_new_visitor_after_the_cool_down()
- {
+async fn a_dependency_that_failed_often_is_retried_for_each_visitor_after_the_cool_down() {
     let world = pair();
     world.platform.with("db", |guest| guest.start_fails = Some(ErrorCode::Denied));
     for _ in 0..8 {
-        world.turned("web").await;
+        world.refused("web").await;
         pass(COOLDOWN).await;
     }
     assert_eq!(world.platform.asked("start db"), 8);
@@ -288,7 +287,7 @@ async fn one_that_failed_often_while_it_was_needed_is_tried_for_each_new_visitor
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operator_s_sleep_does_not_reach_what_is_needed_at_this_moment() {
+async fn an_operator_s_sleep_does_not_reach_a_dependency_that_is_being_held() {
     let world = pair();
     world.call("web").await;
     world.workload("db").apply(Input::Sleep(Arc::new(operator()), Force::AtOnce));

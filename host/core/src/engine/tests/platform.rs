@@ -1,4 +1,4 @@
-//! Platforms whose targets do what a test says, and looks from outside at them.
+//! Scripted platforms, and a prober for their targets.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,6 +16,7 @@ use super::super::{Mutex, lock};
 use crate::{
     dial::DialPolicy,
     names::ProviderName,
+    need::Service,
     probe::Prober,
     provider::{
         Ability, Address, ErrorCode, Exit, Failure, Health, Observation, Provider, ProviderEvent,
@@ -24,17 +25,17 @@ use crate::{
     spec::ReadyCheck,
 };
 
-/// Everything that lives on one platform.
+/// A platform with scripted targets.
 pub(super) struct Platform {
     name: ProviderName,
     guests: Mutex<BTreeMap<String, Guest>>,
-    /// What was asked and what came of it, in order: `start db`, `started db`.
+    /// Calls and their outcomes in order, such as `start db`, `started db`.
     log: Mutex<Vec<String>>,
     events: mpsc::Sender<ProviderEvent>,
     reported: Mutex<Option<mpsc::Receiver<ProviderEvent>>>,
     abilities: Mutex<Vec<Ability>>,
     asked: Notify,
-    /// Status calls in flight now, and at most so far.
+    /// Status calls in flight: now, and the maximum so far.
     queries: Mutex<(usize, usize)>,
 }
 
@@ -43,26 +44,26 @@ pub(super) struct Platform {
 pub(super) struct Guest {
     pub(super) status: Status,
     pub(super) id: u32,
-    pub(super) labels: BTreeMap<String, String>,
+    pub(super) service: Option<Service>,
     pub(super) start_takes: Duration,
-    /// From when it runs until the platform says so.
+    /// Time from when it runs until the start is answered.
     pub(super) answer_takes: Duration,
     pub(super) stop_takes: Duration,
     pub(super) status_takes: Duration,
-    /// What a start answers instead of success.
+    /// Error of a start.
     pub(super) start_fails: Option<ErrorCode>,
-    /// A start that fails makes it run all the same.
+    /// A start that fails makes it run nevertheless.
     pub(super) starts_unsaid: bool,
-    /// So many stops fail.
+    /// Number of stops that fail.
     pub(super) stop_fails: usize,
-    /// What being made anew answers instead of success.
+    /// Error of a recreation.
     pub(super) recreate_fails: Option<ErrorCode>,
     pub(super) fetch_takes: Duration,
     pub(super) fetch_fails: Option<ErrorCode>,
-    /// So many looks fail.
+    /// Number of status calls that fail.
     pub(super) status_fails: usize,
     pub(super) panics: bool,
-    /// It ends by itself after so long, with this exit status.
+    /// Time after which it ends by itself, and its exit status.
     pub(super) ends: Option<(Duration, i32)>,
     pub(super) exit: i32,
     pub(super) usage: Result<Usage, ErrorCode>,
@@ -70,17 +71,17 @@ pub(super) struct Guest {
     /// The exit status of commands.
     pub(super) exec: Result<i32, ErrorCode>,
     pub(super) began: Option<Instant>,
-    /// Where it is reached while it runs; at its handle when absent.
+    /// Its hosts while it runs; its handle when absent.
     pub(super) hosts: Option<Vec<String>>,
-    /// How often its status was asked for.
+    /// Number of status calls.
     pub(super) asked: usize,
 }
 
-/// What is seen from outside.
+/// A scripted prober.
 pub(super) struct Looks {
-    /// These do not answer yet.
+    /// Targets that are not ready.
     pub(super) unready: Mutex<BTreeSet<String>>,
-    /// These say that they are busy when asked at `/busy`.
+    /// Targets that report at `/busy` that they are busy.
     pub(super) busy: Mutex<BTreeSet<String>>,
     pub(super) players: Mutex<BTreeMap<String, u32>>,
     looks: Mutex<BTreeMap<String, usize>>,
@@ -118,12 +119,12 @@ impl Platform {
         self.seen(handle).status == Status::Running
     }
 
-    /// It does something without being told to.
+    /// Changes its status without an event.
     pub(super) fn becomes(&self, handle: &str, status: Status) {
         self.with(handle, |guest| guest.status = status);
     }
 
-    /// Reports what it is now.
+    /// Sends an event with its status.
     pub(super) async fn report(&self, handle: &str) {
         let event = ProviderEvent::Changed(self.seen(handle));
         self.events.send(event).await.expect("watching");
@@ -135,7 +136,7 @@ impl Platform {
         super::moment().await;
     }
 
-    /// What was asked and what came of it so far.
+    /// Calls and their outcomes so far.
     pub(super) fn log(&self) -> Vec<String> {
         lock(&self.log).clone()
     }
@@ -144,7 +145,7 @@ impl Platform {
         lock(&self.log).iter().filter(|entry| *entry == what).count()
     }
 
-    /// Waits until this has been asked.
+    /// Waits until this call was made.
     pub(super) async fn is_asked(&self, what: &str) {
         while self.asked(what) == 0 {
             self.asked.notified().await;
@@ -269,7 +270,7 @@ impl Provider for Platform {
             guest.asked += 1;
             guest.status_takes
         });
-        // Seen at the beginning, told at the end.
+        // Observed at the beginning of the call, returned at its end.
         let seen = self.seen(&target.handle);
         let _query = Query::begin(&self.queries);
         tokio::time::sleep(takes.unwrap_or_default()).await;
@@ -298,7 +299,11 @@ impl Provider for Platform {
     async fn usage(&self, target: &Target) -> Result<Usage, Failure> {
         let guest = self.guest(&target.handle)?;
         tokio::time::sleep(guest.usage_takes).await;
-        guest.usage.map_err(|code| Failure::new(code, "the usage cannot be told"))
+        guest.usage.map_err(|code| Failure::new(code, "the usage is unknown"))
+    }
+
+    fn service(&self, seen: &Observation) -> Option<Service> {
+        self.with(&seen.handle, |guest| guest.service.clone())
     }
 
     fn watch(&self) -> mpsc::Receiver<ProviderEvent> {
@@ -323,12 +328,12 @@ impl Platform {
         lock(&self.queries).1
     }
 
-    /// It has one ability less.
+    /// Removes an ability.
     pub(super) fn unlearns(&self, ability: Ability) {
         lock(&self.abilities).retain(|known| *known != ability);
     }
 
-    /// Another target has the name from now on; it does not run.
+    /// Replaces the target by a stopped one of the same name.
     pub(super) fn is_created(&self, handle: &str) {
         self.with(handle, |guest| {
             guest.id += 1;
@@ -336,7 +341,7 @@ impl Platform {
         });
     }
 
-    /// It has one ability more.
+    /// Adds an ability.
     pub(super) fn learns(&self, ability: Ability) {
         lock(&self.abilities).push(ability);
     }
@@ -367,7 +372,7 @@ impl Default for Guest {
         Self {
             status: Status::Stopped,
             id: 0,
-            labels: BTreeMap::new(),
+            service: None,
             start_takes: Duration::from_millis(100),
             answer_takes: Duration::ZERO,
             stop_takes: Duration::from_millis(100),
@@ -417,7 +422,7 @@ impl Guest {
             native_id: Some(format!("{handle}-{}", self.id)),
             health: Health::None,
             addresses: hosts.into_iter().filter(|_| runs).map(address).collect(),
-            labels: self.labels.clone(),
+            labels: BTreeMap::new(),
             detail: None,
             attributes,
         }
@@ -436,7 +441,7 @@ impl Looks {
         })
     }
 
-    /// How often somebody has looked whether it is ready.
+    /// Number of probes.
     pub(super) fn count(&self, handle: &str) -> usize {
         lock(&self.looks).get(handle).copied().unwrap_or(0)
     }
@@ -478,7 +483,7 @@ impl Prober for Looks {
         _: u16,
         _: &dyn DialPolicy,
     ) -> Result<u32, String> {
-        let handle = &addresses.first().ok_or("there is nobody to ask")?.host;
+        let handle = &addresses.first().ok_or("there is no address")?.host;
         lock(&self.players).get(handle).copied().ok_or_else(|| "no answer".to_owned())
     }
 }

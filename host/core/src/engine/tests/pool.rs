@@ -1,11 +1,11 @@
-//! Ceilings that workloads share: who gets a place, who waits, who goes.
+//! Pools: slots, the queue, and eviction.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::{provider::Usage, step::Stage};
 
-/// So many workloads `w0`, `w1`, … in a pool with so many places.
+/// Workloads `w0`, `w1`, … in a pool with `awake` slots.
 fn crowd(awake: usize, workloads: usize) -> World {
     let specs = (0..workloads).map(|n| pooled(spec(&format!("w{n}"))));
     World::with_pools(vec![pool(awake)], specs.collect())
@@ -22,14 +22,14 @@ fn queue(world: &World) -> Vec<String> {
     status.queue.iter().map(ToString::to_string).collect()
 }
 
-/// It is idle from now on, and would sleep by itself much later.
+/// Wakes it; it is idle from now on, and would sleep by itself much later.
 async fn used(world: &World, name: &str) {
     world.call(name).await;
     pass(Duration::from_secs(3)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn never_more_than_the_ceiling_are_awake_however_many_come() {
+async fn the_ceiling_holds_for_any_number_of_visitors() {
     let world = crowd(3, 12);
     let most = Arc::new(AtomicUsize::new(0));
     let watch = tokio::spawn({
@@ -51,7 +51,7 @@ async fn never_more_than_the_ceiling_are_awake_however_many_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_longest_idle_one_goes_first() {
+async fn the_longest_idle_member_is_evicted_first() {
     let world = crowd(3, 4);
     for name in ["w1", "w0", "w2"] {
         used(&world, name).await;
@@ -63,7 +63,7 @@ async fn the_longest_idle_one_goes_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_with_a_visitor_inside_is_never_evicted() {
+async fn a_member_with_a_visitor_inside_is_never_evicted() {
     let world = crowd(2, 3);
     let visit = world.visit("w0").await.expect("admitted");
     used(&world, "w1").await;
@@ -76,12 +76,12 @@ async fn one_with_a_visitor_inside_is_never_evicted() {
     let left = Instant::now();
     drop(visit);
     waits.await.expect("visitor").expect("admitted");
-    assert!(left.elapsed() < Duration::from_secs(1), "the place is free: {:?}", left.elapsed());
+    assert!(left.elapsed() < Duration::from_secs(1), "the slot is free: {:?}", left.elapsed());
     assert_eq!(awake(&world), ["w1", "w2"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_in_after_it_was_chosen_to_go_keeps_it_awake() {
+async fn a_visit_after_the_choice_of_a_victim_keeps_it_awake() {
     let world = crowd(1, 1);
     let visit = world.visit("w0").await.expect("admitted");
     let evict = || Input::Evict(Arc::new(Cause::new(Trigger::Pool)));
@@ -93,7 +93,7 @@ async fn who_comes_in_after_it_was_chosen_to_go_keeps_it_awake() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_woke_it_gets_in_before_it_may_be_evicted() {
+async fn the_visitor_that_woke_it_gets_in_before_an_eviction() {
     let world = crowd(1, 2);
     let (first, second) = (world.visitor("w0"), world.visitor("w1"));
     let visit = first.await.expect("visitor").expect("admitted");
@@ -105,19 +105,19 @@ async fn whoever_woke_it_gets_in_before_it_may_be_evicted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_needed_is_not_evicted_before_its_dependent() {
+async fn a_needed_member_is_not_evicted_before_its_dependent() {
     let specs = vec![pooled(spec("db")), pooled(spec_needing("web", &["db"])), pooled(spec("x"))];
     let world = World::with_pools(vec![pool(2)], specs);
     used(&world, "web").await;
     world.call("x").await;
     let stops = |entry: &String| entry.starts_with("stop ");
     let stopped: Vec<_> = world.platform.log().into_iter().filter(stops).collect();
-    assert_eq!(stopped, ["stop web"], "one place was enough");
+    assert_eq!(stopped, ["stop web"], "one slot was enough");
     assert_eq!(awake(&world), ["db", "x"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pinned_one_is_never_evicted_and_an_important_one_last() {
+async fn a_pinned_member_is_never_evicted_and_the_highest_priority_last() {
     let mut pinned = pooled(spec("pinned"));
     membership(&mut pinned).pinned = true;
     let mut important = pooled(spec("important"));
@@ -135,7 +135,7 @@ async fn a_pinned_one_is_never_evicted_and_an_important_one_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn equals_are_served_in_the_order_in_which_they_came_and_the_important_before_them() {
+async fn the_queue_is_served_by_priority_then_in_order_of_arrival() {
     let mut important = pooled(spec("important"));
     membership(&mut important).priority = 1;
     let mut specs: Vec<_> = (0..5).map(|n| pooled(spec(&format!("w{n}")))).collect();
@@ -159,7 +159,7 @@ async fn equals_are_served_in_the_order_in_which_they_came_and_the_important_bef
 }
 
 #[tokio::test(start_paused = true)]
-async fn everybody_in_the_queue_is_told_the_place_whenever_it_changes() {
+async fn every_queued_wake_gets_its_position_whenever_it_changes() {
     let mut important = pooled(spec("important"));
     membership(&mut important).priority = 1;
     let mut impatient = pooled(spec("impatient"));
@@ -167,29 +167,32 @@ async fn everybody_in_the_queue_is_told_the_place_whenever_it_changes() {
     let specs = vec![pooled(spec("w0")), pooled(spec("w1")), important, impatient];
     let world = World::with_pools(vec![pool(1)], specs);
     let visit = world.visit("w0").await.expect("admitted");
-    let place = |name: &str| match world.snapshot(name).stage {
+    let position = |name: &str| match world.snapshot(name).stage {
         Some(Stage::Queued { position, length }) => (position, length),
         stage => panic!("{name}: {stage:?}"),
     };
     let last = world.caller("w1");
     moment().await;
-    assert_eq!(place("w1"), (1, 1));
+    assert_eq!(position("w1"), (1, 1));
     let first = world.caller("important");
     moment().await;
     world.workload("impatient").wake(request());
     moment().await;
-    assert_eq!((place("important"), place("impatient"), place("w1")), ((1, 3), (2, 3), (3, 3)));
+    assert_eq!(
+        (position("important"), position("impatient"), position("w1")),
+        ((1, 3), (2, 3), (3, 3))
+    );
     world.engine.sleep("impatient", operator(), Force::AtOnce).expect("not needed");
     moment().await;
-    assert_eq!((place("important"), place("w1")), ((1, 2), (2, 2)));
+    assert_eq!((position("important"), position("w1")), ((1, 2), (2, 2)));
     drop(visit);
     first.await.expect("served");
-    assert_eq!(place("w1"), (1, 1));
+    assert_eq!(position("w1"), (1, 1));
     last.await.expect("served");
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_too_many_in_the_queue_is_refused_at_once_with_the_reason() {
+async fn a_wake_beyond_the_queue_limit_is_refused_at_once() {
     let small = PoolSpec { max_queued: 2, ..pool(1) };
     let specs = (0..4).map(|n| pooled(spec(&format!("w{n}"))));
     let world = World::with_pools(vec![small], specs.collect());
@@ -197,27 +200,27 @@ async fn one_too_many_in_the_queue_is_refused_at_once_with_the_reason() {
     let _waiting = [world.visitor("w1"), world.visitor("w2")];
     moment().await;
     let asked = Instant::now();
-    let (why, retry) = world.turned("w3").await;
+    let (why, retry) = world.refused("w3").await;
     assert_eq!(asked.elapsed(), Duration::ZERO);
-    assert_eq!(why, "pool \"small\" is full, and 2 wait for a place already");
+    assert_eq!(why, "pool \"small\" is full, and 2 wakes wait for a slot already");
     assert_eq!(retry, Some(COOLDOWN));
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_a_place_longer_than_the_pool_allows() {
+async fn a_wake_fails_after_the_queue_timeout_of_its_pool() {
     let small = PoolSpec { queue_timeout: Duration::from_secs(20), ..pool(1) };
     let specs = vec![pooled(spec("w0")), pooled(spec("w1"))];
     let world = World::with_pools(vec![small], specs);
     let _visit = world.visit("w0").await.expect("admitted");
     let asked = Instant::now();
-    let (why, _) = world.turned("w1").await;
+    let (why, _) = world.refused("w1").await;
     assert_eq!(asked.elapsed(), Duration::from_secs(20));
     assert!(why.contains("no slot in its pool was free"), "{why}");
     assert_eq!(queue(&world), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_apps_with_a_database_each_do_not_block_each_other_with_half_of_what_they_need() {
+async fn two_apps_with_a_database_each_do_not_deadlock_over_slots() {
     let specs = vec![
         pooled(spec("db1")),
         pooled(spec("db2")),
@@ -231,24 +234,24 @@ async fn two_apps_with_a_database_each_do_not_block_each_other_with_half_of_what
         drop(visitor.await.expect("visitor").expect("admitted"));
     }
     assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
-    assert!(world.told(None).iter().all(|entry| entry.failure.is_none()));
+    assert!(world.entries(None).iter().all(|entry| entry.failure.is_none()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_could_never_be_awake_together_is_refused_at_once() {
+async fn workloads_that_exceed_the_ceiling_together_are_refused_at_once() {
     let specs = vec![
         pooled(spec("a")),
         pooled(spec_needing("b", &["a"])),
         pooled(spec_needing("c", &["b"])),
     ];
     let world = World::with_pools(vec![pool(2)], specs);
-    let (why, _) = world.turned("c").await;
+    let (why, _) = world.refused("c").await;
     assert!(why.starts_with("c, b, a cannot be awake together in pool \"small\""), "{why}");
     world.call("b").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_that_ran_when_they_were_found_and_are_too_many_go_when_they_are_idle() {
+async fn running_targets_above_the_ceiling_are_evicted_when_idle() {
     let specs = (0..4).map(|n| WorkloadSpec { idle: None, ..pooled(spec(&format!("w{n}"))) });
     let world = World::with_pools(vec![pool(2)], specs.collect());
     for n in 0..4 {
@@ -262,14 +265,14 @@ async fn those_that_ran_when_they_were_found_and_are_too_many_go_when_they_are_i
         .into_iter()
         .collect();
     pass(Duration::from_secs(60)).await;
-    assert_eq!(awake(&world).len(), 4, "somebody is inside each of them");
+    assert_eq!(awake(&world).len(), 4, "a visitor is inside each of them");
     drop(visits);
     pass(Duration::from_secs(5)).await;
     assert_eq!(awake(&world), ["w2", "w3"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_has_just_started_by_hand_is_not_evicted_before_its_idle_time() {
+async fn a_target_started_on_its_platform_is_not_evicted_before_its_idle_time() {
     let world = crowd(1, 2);
     world.platform.becomes("w0", crate::provider::Status::Running);
     world.engine.reconcile();
@@ -283,7 +286,7 @@ fn gibibytes(count: u64) -> u64 {
     count << 30
 }
 
-/// Three that say that they take 2 GiB each, in a pool of so many.
+/// Three workloads that declare 2 GiB each, in a pool with `memory` bytes.
 fn heavy(memory: u64) -> World {
     let spec = |name: &str| {
         let mut spec = pooled(spec(name));
@@ -300,13 +303,13 @@ fn measured(world: &World, name: &str, memory: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn memory_is_counted_by_the_operators_word_until_the_provider_knows_better() {
+async fn declared_memory_counts_until_the_provider_has_measured_it() {
     let world = heavy(gibibytes(5));
     used(&world, "a").await;
     used(&world, "b").await;
     used(&world, "c").await;
     assert_eq!(awake(&world), ["b", "c"], "three times 2 GiB are too much");
-    // It uses less than was said.
+    // It uses less than declared.
     for name in ["a", "b", "c"] {
         measured(&world, name, gibibytes(1));
     }
@@ -318,7 +321,7 @@ async fn memory_is_counted_by_the_operators_word_until_the_provider_knows_better
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_one_grows_beyond_what_there_is_an_idle_one_goes() {
+async fn a_member_that_grows_beyond_the_memory_ceiling_evicts_an_idle_one() {
     let world = heavy(gibibytes(6));
     used(&world, "a").await;
     let visit = world.visit("b").await.expect("admitted");
@@ -329,12 +332,12 @@ async fn when_one_grows_beyond_what_there_is_an_idle_one_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_was_seen_to_use_more_than_there_is_can_still_be_woken_alone() {
+async fn a_workload_measured_above_the_memory_ceiling_can_be_woken_alone() {
     let world = heavy(gibibytes(3));
     measured(&world, "a", gibibytes(4));
     used(&world, "a").await;
     pass(Duration::from_secs(35)).await;
-    assert_eq!(awake(&world), ["a"], "nobody else would profit");
+    assert_eq!(awake(&world), ["a"], "no other member would profit");
     world.phase("a", Phase::Asleep).await;
     world.call("a").await;
     used(&world, "b").await;
@@ -342,9 +345,9 @@ async fn one_that_was_seen_to_use_more_than_there_is_can_still_be_woken_alone() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_says_that_it_takes_more_than_there_is_is_refused() {
+async fn a_workload_that_declares_more_memory_than_the_ceiling_is_refused() {
     let world = heavy(gibibytes(1));
-    let (why, _) = world.turned("a").await;
+    let (why, _) = world.refused("a").await;
     assert!(why.contains("cannot be awake together in pool"), "{why}");
 }
 
@@ -357,7 +360,7 @@ async fn a_workload_of_an_unknown_pool_is_refused_by_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_has_ended_keeps_no_place_nor_does_what_only_it_needed() {
+async fn an_ended_job_frees_its_slot_and_those_of_its_own_dependencies() {
     let migrate = WorkloadSpec { needs: vec![until("tool", Until::Healthy)], ..job("migrate") };
     let needs = vec![until("db", Until::Healthy), until("migrate", Until::Completed)];
     let web = WorkloadSpec { needs, ..spec("web") };
@@ -371,7 +374,7 @@ async fn a_job_that_has_ended_keeps_no_place_nor_does_what_only_it_needed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_absurd_amount_of_memory_counts_as_too_much_and_not_as_little() {
+async fn a_huge_memory_measurement_does_not_overflow() {
     let pools = vec![PoolSpec { max_memory: Some(10), ..pool(3) }];
     let heavy = |name: &str| {
         let mut spec = pooled(spec(name));

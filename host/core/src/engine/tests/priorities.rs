@@ -1,11 +1,11 @@
-//! What visitors wait for goes before what the router asks by itself.
+//! Calls that visitors wait for go before routine calls.
 
 use super::*;
 use crate::provider::Status;
 
 const QUERY: Duration = Duration::from_secs(2);
 
-/// Many workloads whose platform is slow, all asked for at once.
+/// Many workloads on a slow platform, all queried at once.
 async fn busy() -> World {
     let names = (0..200).map(|number| format!("w{number}"));
     let world = World::new(names.clone().map(|name| spec(&name)).collect());
@@ -25,12 +25,12 @@ async fn routine_queries_are_few_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_visitor_is_served_before_the_queries_that_the_router_makes_by_itself() {
+async fn a_visitor_is_served_before_routine_queries() {
     let world = busy().await;
     let came = Instant::now();
     world.call("w150").await;
     assert!(came.elapsed() < Duration::from_secs(1), "{:?}", came.elapsed());
-    // Its own query waits for its turn when a visitor cannot connect.
+    // The routine query of `w199` still waits for a permit when a visitor cannot connect to it.
     let workload = world.workload("w199");
     let instance = workload.enter().expect("the gate is open").instance().clone();
     world.platform.becomes("w199", Status::Stopped);

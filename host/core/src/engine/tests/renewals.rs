@@ -1,4 +1,4 @@
-//! What an operator has restarted or made anew.
+//! Restarts and recreations by an operator.
 
 use super::*;
 use crate::{provider::Ability, step::Renewal};
@@ -12,12 +12,12 @@ impl World {
     }
 }
 
-fn kinds(told: &[Entry]) -> Vec<OperationKind> {
-    told.iter().map(|entry| entry.kind).collect()
+fn kinds(entries: &[Entry]) -> Vec<OperationKind> {
+    entries.iter().map(|entry| entry.kind).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_waits_for_who_is_inside_and_wakes_it_for_nobody() {
+async fn a_restart_waits_for_visits_inside_and_wakes_without_visitors() {
     let world = World::new(vec![spec("blog")]);
     let inside = world.visit("blog").await.expect("admitted");
     world.renew("blog", Renewal::Restart).expect("known");
@@ -29,16 +29,16 @@ async fn a_restart_waits_for_who_is_inside_and_wakes_it_for_nobody() {
             seen.phase == Phase::Ready && seen.generation == Generation(2)
         })
         .await;
-    let told = world.told(Some("blog")).split_off(2);
+    let entries = world.entries(Some("blog")).split_off(2);
     assert_eq!(
-        kinds(&told),
+        kinds(&entries),
         [OperationKind::Stop, OperationKind::Restart, OperationKind::Start, OperationKind::Wake]
     );
-    assert!(told.iter().all(|entry| entry.trigger == Trigger::Cli && entry.failure.is_none()));
+    assert!(entries.iter().all(|entry| entry.trigger == Trigger::Cli && entry.failure.is_none()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_comes_during_a_restart_is_served_by_the_new_life() {
+async fn a_visitor_during_a_restart_is_served_by_the_new_instance() {
     let world = World::new(vec![spec("blog")]);
     world.platform.with("blog", |guest| guest.stop_takes = Duration::from_secs(5));
     world.call("blog").await;
@@ -49,7 +49,7 @@ async fn whoever_comes_during_a_restart_is_served_by_the_new_life() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_made_anew_is_awake_afterwards_if_it_was_and_has_another_identity() {
+async fn an_awake_workload_is_awake_after_recreation_with_another_native_id() {
     let world = World::new(vec![spec("blog")]);
     world.call("blog").await;
     world.renew("blog", REFRESH).expect("known");
@@ -59,9 +59,9 @@ async fn what_is_made_anew_is_awake_afterwards_if_it_was_and_has_another_identit
         })
         .await;
     assert_eq!(world.platform.asked("refresh blog"), 1);
-    let told = world.told(Some("blog")).split_off(2);
+    let entries = world.entries(Some("blog")).split_off(2);
     assert_eq!(
-        kinds(&told),
+        kinds(&entries),
         [
             OperationKind::Recreate,
             OperationKind::Restart,
@@ -69,14 +69,14 @@ async fn what_is_made_anew_is_awake_afterwards_if_it_was_and_has_another_identit
             OperationKind::Wake
         ]
     );
-    assert_eq!(told[0].native_before.as_deref(), Some("blog-0"));
-    assert_eq!(told[0].native_after.as_deref(), Some("blog-1"));
-    let correlation = told[0].correlation;
-    assert!(told[..2].iter().all(|entry| entry.correlation == correlation));
+    assert_eq!(entries[0].native_before.as_deref(), Some("blog-0"));
+    assert_eq!(entries[0].native_after.as_deref(), Some("blog-1"));
+    let correlation = entries[0].correlation;
+    assert!(entries[..2].iter().all(|entry| entry.correlation == correlation));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_sleeps_is_made_anew_without_being_woken() {
+async fn a_sleeping_workload_is_recreated_without_being_woken() {
     let world = World::new(vec![spec("blog")]);
     world.renew("blog", RECREATE).expect("known");
     world.phase("blog", Phase::Asleep).await;
@@ -90,7 +90,7 @@ async fn a_second_order_while_the_first_is_carried_out_is_a_conflict_at_once() {
     world.platform.with("blog", |guest| guest.stop_takes = Duration::from_secs(5));
     world.renew("blog", RECREATE).expect("known");
     for renewal in [Renewal::Restart, RECREATE] {
-        let failure = world.renew("blog", renewal).expect_err("it is being made anew");
+        let failure = world.renew("blog", renewal).expect_err("it is being recreated");
         assert_eq!(failure.code, ErrorCode::Conflict);
         assert!(failure.message.contains("already"), "{failure}");
     }
@@ -99,15 +99,15 @@ async fn a_second_order_while_the_first_is_carried_out_is_a_conflict_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_made_anew_serves_on_and_the_journal_says_why() {
+async fn a_workload_that_cannot_be_recreated_serves_on_and_the_failure_is_recorded() {
     let world = World::new(vec![spec("blog")]);
     world.platform.with("blog", |guest| guest.recreate_fails = Some(ErrorCode::Unavailable));
     world.call("blog").await;
     world.renew("blog", REFRESH).expect("known");
     world.call("blog").await;
-    let told = world.told(Some("blog")).split_off(2);
+    let entries = world.entries(Some("blog")).split_off(2);
     assert_eq!(
-        kinds(&told),
+        kinds(&entries),
         [
             OperationKind::Recreate,
             OperationKind::Restart,
@@ -115,13 +115,13 @@ async fn what_cannot_be_made_anew_serves_on_and_the_journal_says_why() {
             OperationKind::Wake
         ]
     );
-    let failure = told[1].failure.as_ref().expect("it failed");
+    let failure = entries[1].failure.as_ref().expect("it failed");
     assert!(failure.message.contains("cannot be fetched"), "{failure}");
     assert_eq!(world.platform.asked("refresh blog"), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_others_need_can_be_restarted_under_them() {
+async fn a_needed_workload_can_be_restarted() {
     let world = World::new(vec![spec("db"), spec_needing("web", &["db"])]);
     let inside = world.visit("web").await.expect("admitted");
     world.renew("db", Renewal::Restart).expect("known");
@@ -134,7 +134,7 @@ async fn what_others_need_can_be_restarted_under_them() {
     drop(inside);
 }
 
-/// A world that fetches in so long what is newer.
+/// A world in which a fetch takes this long.
 fn fetching(takes: Duration) -> World {
     let world = World::new(vec![spec("blog")]);
     world.platform.learns(Ability::Fetch);
@@ -143,7 +143,7 @@ fn fetching(takes: Duration) -> World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn visitors_are_served_while_what_is_newer_is_fetched() {
+async fn visitors_are_served_during_a_fetch() {
     let world = fetching(Duration::from_secs(300));
     world.call("blog").await;
     world.renew("blog", REFRESH).expect("known");
@@ -158,9 +158,9 @@ async fn visitors_are_served_while_what_is_newer_is_fetched() {
         })
         .await;
     assert_eq!(world.platform.log()[2..5], ["fetch blog", "fetched blog", "refresh blog"]);
-    let told = world.told(Some("blog")).split_off(2);
+    let entries = world.entries(Some("blog")).split_off(2);
     assert_eq!(
-        kinds(&told),
+        kinds(&entries),
         [
             OperationKind::Fetch,
             OperationKind::Recreate,
@@ -169,11 +169,11 @@ async fn visitors_are_served_while_what_is_newer_is_fetched() {
             OperationKind::Wake
         ]
     );
-    assert!(told[..3].iter().all(|entry| entry.correlation == told[0].correlation));
+    assert!(entries[..3].iter().all(|entry| entry.correlation == entries[0].correlation));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_fetched_is_not_touched() {
+async fn a_failed_fetch_changes_nothing() {
     let world = fetching(Duration::from_secs(3));
     world.platform.with("blog", |guest| guest.fetch_fails = Some(ErrorCode::Unavailable));
     world.call("blog").await;
@@ -181,16 +181,16 @@ async fn what_cannot_be_fetched_is_not_touched() {
     pass(Duration::from_secs(4)).await;
     assert_eq!(world.snapshot("blog").generation, Generation(1));
     assert_eq!(world.platform.asked("refresh blog"), 0);
-    let told = world.told(Some("blog")).split_off(2);
-    assert_eq!(kinds(&told), [OperationKind::Fetch]);
-    let failure = told[0].failure.as_ref().expect("it failed");
+    let entries = world.entries(Some("blog")).split_off(2);
+    assert_eq!(kinds(&entries), [OperationKind::Fetch]);
+    let failure = entries[0].failure.as_ref().expect("it failed");
     assert!(failure.message.contains("the registry is down"), "{failure}");
     world.platform.with("blog", |guest| guest.fetch_fails = None);
     world.renew("blog", REFRESH).expect("the one before has ended");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_order_while_something_is_fetched_is_a_conflict_at_once() {
+async fn a_second_order_during_a_fetch_is_a_conflict_at_once() {
     let world = fetching(Duration::from_secs(60));
     world.call("blog").await;
     world.renew("blog", REFRESH).expect("known");
@@ -202,13 +202,13 @@ async fn a_second_order_while_something_is_fetched_is_a_conflict_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_falls_asleep_while_something_is_fetched_is_made_anew_asleep() {
+async fn a_workload_that_falls_asleep_during_a_fetch_is_recreated_asleep() {
     let world = fetching(Duration::from_secs(5));
     world.platform.with("blog", |guest| guest.stop_takes = Duration::from_secs(10));
     world.call("blog").await;
     world.renew("blog", REFRESH).expect("known");
-    world.engine.sleep("blog", operator(), Force::AtOnce).expect("nobody needs it");
-    // The stop takes longer than what is fetched.
+    world.engine.sleep("blog", operator(), Force::AtOnce).expect("it is not needed");
+    // The stop takes longer than the fetch.
     pass(Duration::from_secs(6)).await;
     assert_eq!(
         (world.phase_of("blog"), world.platform.asked("fetched blog")),
@@ -223,18 +223,18 @@ async fn what_falls_asleep_while_something_is_fetched_is_made_anew_asleep() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_watches_what_sleeps_sees_it_being_made_anew_after_the_fetch() {
+async fn a_watcher_of_a_sleeping_workload_sees_its_recreation_after_the_fetch() {
     let world = fetching(Duration::from_secs(5));
     let workload = world.engine.workload("blog").expect("known");
     let mut watch = workload.watch();
     world.renew("blog", REFRESH).expect("known");
     assert!(workload.is_fetching());
     while workload.is_fetching() {
-        watch.changed().await.expect("it is told when that is over");
+        watch.changed().await.expect("it is notified of the end");
     }
-    // It sleeps or is being made anew; in the end the one follows the other.
+    // It sleeps or is being recreated; the end follows.
     while workload.snapshot().phase != Phase::Asleep {
-        watch.changed().await.expect("it is told when that is over");
+        watch.changed().await.expect("it is notified of the end");
     }
     assert_eq!(world.platform.asked("recreated blog"), 1);
 }

@@ -1,5 +1,5 @@
-//! Windows in which a workload is awake, and alarms that wake it. Every test begins on a Friday
-//! at 06:00.
+//! Windows in which a workload is awake, and alarms that wake it. Every test begins on a Friday at
+//! 06:00.
 
 use super::*;
 use crate::step::Stage;
@@ -19,7 +19,7 @@ async fn at(world: &World, time: Duration) {
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test(start_paused = true)]
-async fn it_is_awake_in_its_window_though_nobody_comes_and_sleeps_an_idle_time_after_it() {
+async fn it_is_awake_in_its_window_without_visits_and_sleeps_an_idle_time_later() {
     let world = World::new(vec![windowed("fri 08:00-18:00 UTC")]);
     at(&world, HOUR * 2 - Duration::from_secs(1)).await;
     assert_eq!(world.phase_of("blog"), Phase::Asleep);
@@ -34,21 +34,22 @@ async fn it_is_awake_in_its_window_though_nobody_comes_and_sleeps_an_idle_time_a
     assert_eq!(world.phase_of("blog"), Phase::Asleep);
     at(&world, HOUR * 24 * 7 + HOUR * 3).await;
     assert_eq!(world.phase_of("blog"), Phase::Ready, "a week later again");
-    let wake = world.told(Some("blog")).into_iter().find(|entry| entry.kind == OperationKind::Wake);
+    let wake =
+        world.entries(Some("blog")).into_iter().find(|entry| entry.kind == OperationKind::Wake);
     let wake = wake.expect("it was woken");
     assert_eq!(wake.trigger, Trigger::Schedule);
     assert_eq!(wake.reference.as_deref(), Some("fri 08:00-18:00 UTC"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_begins_within_its_window_is_woken_at_once() {
+async fn a_workload_added_within_its_window_is_woken_at_once() {
     let world = World::new(vec![windowed("fri 05:00-07:00 UTC")]);
     pass(Duration::from_secs(1)).await;
     assert_eq!(world.phase_of("blog"), Phase::Ready);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_dies_in_its_window_is_woken_again() {
+async fn an_instance_that_dies_in_its_window_is_woken_again() {
     let world = World::new(vec![windowed("fri 05:00-18:00 UTC")]);
     pass(HOUR).await;
     world.platform.becomes("blog", crate::provider::Status::Stopped);
@@ -58,14 +59,14 @@ async fn what_dies_in_its_window_is_woken_again() {
         (world.phase_of("blog"), world.snapshot("blog").generation),
         (Phase::Ready, Generation(2))
     );
-    let told = world.told(Some("blog"));
-    let wakes: Vec<_> = told.iter().filter(|entry| entry.kind == OperationKind::Wake).collect();
+    let entries = world.entries(Some("blog"));
+    let wakes: Vec<_> = entries.iter().filter(|entry| entry.kind == OperationKind::Wake).collect();
     assert!(wakes.iter().all(|wake| wake.trigger == Trigger::Schedule), "{wakes:?}");
     assert_eq!(wakes[1].reference.as_deref(), Some("fri 05:00-18:00 UTC"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operator_is_told_that_a_window_keeps_it_awake() {
+async fn an_operator_s_sleep_in_a_window_is_refused_with_the_reason() {
     let world = World::new(vec![windowed("fri 05:00-18:00 UTC")]);
     pass(Duration::from_secs(1)).await;
     let failure = world.engine.sleep("blog", operator(), Force::Drain).expect_err("kept awake");
@@ -87,7 +88,7 @@ async fn force_puts_it_to_sleep_within_its_window_until_a_visitor_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_alarm_wakes_it_before_anybody_comes_and_it_sleeps_when_nobody_does() {
+async fn an_alarm_wakes_it_and_it_sleeps_after_its_idle_time_without_visits() {
     let world = World::new(vec![alarmed("30 7 * * fri UTC")]);
     at(&world, HOUR + HOUR / 2 - Duration::from_secs(1)).await;
     assert_eq!(world.phase_of("blog"), Phase::Asleep);
@@ -95,14 +96,15 @@ async fn an_alarm_wakes_it_before_anybody_comes_and_it_sleeps_when_nobody_does()
     assert_eq!(world.phase_of("blog"), Phase::Ready);
     at(&world, HOUR + HOUR / 2 + IDLE + Duration::from_secs(2)).await;
     assert_eq!(world.phase_of("blog"), Phase::Asleep);
-    let wake = world.told(Some("blog")).into_iter().find(|entry| entry.kind == OperationKind::Wake);
+    let wake =
+        world.entries(Some("blog")).into_iter().find(|entry| entry.kind == OperationKind::Wake);
     assert_eq!(wake.expect("it was woken").trigger, Trigger::Schedule);
     at(&world, HOUR * 24 * 7).await;
     assert_eq!(world.platform.asked("start blog"), 1, "once a week");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_alarm_for_one_that_cannot_start_tries_once() {
+async fn an_alarm_for_a_workload_that_cannot_start_is_tried_once() {
     let world = World::new(vec![alarmed("30 7 * * fri UTC")]);
     world.platform.with("blog", |guest| guest.start_fails = Some(ErrorCode::Denied));
     pass(HOUR * 5).await;
@@ -111,7 +113,7 @@ async fn an_alarm_for_one_that_cannot_start_tries_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_waits_its_turn_in_a_full_pool_and_nobody_is_put_out_for_it() {
+async fn a_window_waits_for_a_slot_in_a_full_pool_and_evicts_no_used_member() {
     let mut scheduled = pooled(windowed("fri 06:05-18:00 UTC"));
     scheduled.name = named("scheduled");
     scheduled.target.handle = "scheduled".into();
@@ -128,7 +130,7 @@ async fn a_window_waits_its_turn_in_a_full_pool_and_nobody_is_put_out_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_alarm_for_one_that_is_about_to_sleep_begins_its_idle_time_anew() {
+async fn an_alarm_shortly_before_the_sleep_restarts_the_idle_time() {
     let world = World::new(vec![alarmed("30 7 * * fri UTC")]);
     at(&world, HOUR + HOUR / 2 - IDLE + Duration::from_secs(5)).await;
     world.call("blog").await;
@@ -137,11 +139,11 @@ async fn an_alarm_for_one_that_is_about_to_sleep_begins_its_idle_time_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_alarm_in_a_cool_down_goes_off_when_that_is_over() {
+async fn an_alarm_in_a_cool_down_goes_off_after_it() {
     let world = World::new(vec![alarmed("30 7 * * fri UTC")]);
     world.platform.with("blog", |guest| guest.start_fails = Some(ErrorCode::Denied));
     at(&world, HOUR + HOUR / 2 - Duration::from_secs(2)).await;
-    world.turned("blog").await;
+    world.refused("blog").await;
     world.platform.with("blog", |guest| guest.start_fails = None);
     at(&world, HOUR + HOUR / 2 + COOLDOWN).await;
     assert_eq!(world.phase_of("blog"), Phase::Ready);
@@ -150,7 +152,7 @@ async fn an_alarm_in_a_cool_down_goes_off_when_that_is_over() {
 #[tokio::test(start_paused = true)]
 async fn an_alarm_is_not_late_after_the_clock_was_set_back() {
     let world = World::new(vec![alarmed("30 7 * * fri UTC")]);
-    // It is after that time of day, and then it is not any more.
+    // The time of day of the alarm has passed, and is ahead again after the clock is set back.
     at(&world, HOUR * 2).await;
     world.platform.with("blog", |guest| guest.start_fails = None);
     let started = world.platform.asked("start blog");
@@ -162,7 +164,7 @@ async fn an_alarm_is_not_late_after_the_clock_was_set_back() {
 #[tokio::test(start_paused = true)]
 async fn a_window_does_nothing_before_the_providers_are_there() {
     let world = World::unconnected(Vec::new(), vec![windowed("fri 05:00-18:00 UTC")]);
-    world.engine.connect().expect("no circle");
+    world.engine.connect().expect("no cycle");
     pass(Duration::from_secs(1)).await;
     assert_eq!(world.phase_of("blog"), Phase::Asleep);
     world.engine.start_clock();

@@ -20,7 +20,7 @@ fn blog() -> World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_paused_first_and_stopped_when_nobody_has_come_for_long() {
+async fn it_is_paused_first_and_stopped_after_a_long_time_without_visits() {
     let world = blog();
     world.call("blog").await;
     world.phase("blog", Phase::Asleep).await;
@@ -62,7 +62,7 @@ async fn a_visitor_during_the_deepening_is_served_by_the_next_wake() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_could_not_be_woken_from_the_light_sleep_still_becomes_deep() {
+async fn a_light_sleeper_that_could_not_be_woken_is_still_deepened() {
     let db = spec("db");
     let web = tiered(spec_needing("web", &["db"]));
     let world = World::new(vec![db, web]);
@@ -70,7 +70,7 @@ async fn one_that_could_not_be_woken_from_the_light_sleep_still_becomes_deep() {
     world.phase("web", Phase::Asleep).await;
     world.phase("db", Phase::Asleep).await;
     world.platform.with("db", |guest| guest.start_fails = Some(ErrorCode::Denied));
-    world.turned("web").await;
+    world.refused("web").await;
     assert_eq!(world.platform.asked("start web"), 1, "it was not touched");
     world.platform.is_asked("stop web").await;
     world.phase("web", Phase::Asleep).await;
@@ -78,12 +78,12 @@ async fn one_that_could_not_be_woken_from_the_light_sleep_still_becomes_deep() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_hangs_in_a_wake_is_not_kept_in_memory_to_hang_again() {
+async fn a_target_that_hangs_in_a_wake_is_stopped_and_not_paused() {
     let only_paused = WorkloadSpec { deep_sleep: None, ..tiered(spec("blog")) };
     for spec in [tiered(spec("blog")), only_paused] {
         let world = World::new(vec![spec]);
         world.looks.hide("blog");
-        world.turned("blog").await;
+        world.refused("blog").await;
         world.platform.is_asked("ended blog").await;
         assert_eq!(world.platform.asked("pause blog"), 0);
         assert_eq!(world.platform.asked("stop blog"), 1);
@@ -94,12 +94,12 @@ async fn what_hangs_in_a_wake_is_not_kept_in_memory_to_hang_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_of_what_does_not_run_any_more_ends_well() {
+async fn a_pause_of_a_target_that_has_ended_succeeds() {
     let db = spec("db");
     let web = WorkloadSpec { deep_sleep: None, ..tiered(pooled(spec_needing("web", &["db"]))) };
     let world = World::with_pools(vec![pool(1)], vec![db, web]);
     world.call("web").await;
-    // It ends, and nothing tells of it: the last regular look was before.
+    // It ends without an event, after the last poll.
     pass(Duration::from_secs(50)).await;
     world.platform.becomes("web", Status::Stopped);
     world.platform.is_asked("pause web").await;
@@ -112,11 +112,11 @@ async fn a_pause_of_what_does_not_run_any_more_ends_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_whose_start_hangs_is_put_to_sleep_though_it_cannot_be_paused() {
+async fn a_target_whose_start_hangs_is_stopped_instead_of_paused() {
     let web = WorkloadSpec { deep_sleep: None, ..tiered(spec_needing("web", &["db"])) };
     let world = World::new(vec![spec("db"), web]);
     world.platform.with("web", |guest| guest.start_takes = Duration::from_secs(100_000));
-    world.turned("web").await;
+    world.refused("web").await;
     world.phase("db", Phase::Asleep).await;
     world.platform.with("web", |guest| guest.start_takes = Duration::from_secs(20));
     world.workload("web").wake(request());
@@ -127,7 +127,7 @@ async fn one_whose_start_hangs_is_put_to_sleep_though_it_cannot_be_paused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_sleeps_lightly_when_the_router_begins_becomes_deep_and_uses_memory() {
+async fn a_target_found_paused_uses_memory_and_is_put_into_the_deep_sleep() {
     let mut heavy = tiered(pooled(spec("blog")));
     membership(&mut heavy).memory = Some(2);
     let world = World::with_pools(vec![PoolSpec { max_memory: Some(4), ..pool(1) }], vec![heavy]);
@@ -148,7 +148,7 @@ async fn a_light_sleeper_whose_start_failed_sleeps_lightly_again() {
     world.call("blog").await;
     world.phase("blog", Phase::Asleep).await;
     world.platform.with("blog", |guest| guest.start_fails = Some(ErrorCode::Unavailable));
-    world.turned("blog").await;
+    world.refused("blog").await;
     moment().await;
     assert!(world.workload("blog").status().light);
     world.platform.is_asked("stop blog").await;
@@ -173,7 +173,7 @@ async fn a_pinned_light_sleeper_is_not_put_into_the_deep_sleep_for_another_one()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_light_sleeper_gives_its_place_back_and_is_deepened_for_its_memory() {
+async fn a_light_sleeper_frees_its_slot_and_is_stopped_for_its_memory() {
     let heavy = |name: &str| {
         let mut spec = tiered(pooled(spec(name)));
         membership(&mut spec).memory = Some(2);
@@ -203,7 +203,7 @@ async fn an_operator_puts_a_light_sleeper_to_the_deep_sleep_at_once() {
     world.engine.sleep("blog", operator(), Force::Drain).expect("known");
     world.platform.is_asked("stop blog").await;
     world.phase("blog", Phase::Asleep).await;
-    let told = world.told(Some("blog"));
-    let last = told.last().expect("two sleeps");
+    let entries = world.entries(Some("blog"));
+    let last = entries.last().expect("two sleeps");
     assert_eq!((last.kind, last.trigger), (OperationKind::Sleep, Trigger::Cli));
 }

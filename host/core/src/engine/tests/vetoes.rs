@@ -1,4 +1,4 @@
-//! What speaks against sleeping although nobody has come.
+//! Vetoes against the sleep of an idle workload.
 
 use super::*;
 use crate::{provider::Usage, spec::Veto};
@@ -23,7 +23,7 @@ fn cpu(world: &World, percent: f64) {
     world.platform.with("blog", |guest| guest.usage = Ok(usage));
 }
 
-/// It is idle for long and still awake, for this reason.
+/// Asserts that it is idle for long and still awake, for this reason.
 async fn is_kept(world: &World, why: &str) {
     world.call("blog").await;
     pass(IDLE * 5).await;
@@ -31,7 +31,7 @@ async fn is_kept(world: &World, why: &str) {
     assert_eq!(world.workload("blog").status().veto.as_deref(), Some(why));
 }
 
-/// It sleeps soon.
+/// Asserts that it sleeps soon.
 async fn goes(world: &World) {
     let before = Instant::now();
     world.phase("blog", Phase::Asleep).await;
@@ -39,7 +39,7 @@ async fn goes(world: &World) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_uses_the_processor_is_kept_awake_until_it_is_done() {
+async fn a_workload_above_its_cpu_limit_is_kept_awake() {
     let world = guarded(Veto::CpuAbove(20.0));
     cpu(&world, 21.0);
     is_kept(&world, "it uses 21 % of a core").await;
@@ -48,10 +48,10 @@ async fn one_that_uses_the_processor_is_kept_awake_until_it_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_says_that_it_is_busy_is_kept_awake() {
+async fn a_workload_that_reports_busy_is_kept_awake() {
     let world = guarded(busy());
     lock(&world.looks.busy).insert("blog".into());
-    is_kept(&world, "it says that it is busy").await;
+    is_kept(&world, "it reports that it is busy").await;
     lock(&world.looks.busy).clear();
     goes(&world).await;
 }
@@ -64,13 +64,13 @@ async fn a_command_keeps_it_awake_by_success_and_when_it_cannot_be_run() {
     is_kept(&world, "its command could not be run: the command cannot be run").await;
     answers(Ok(0));
     pass(IDLE * 5).await;
-    assert_eq!(world.workload("blog").status().veto.as_deref(), Some("it says that it is busy"));
+    assert_eq!(world.workload("blog").status().veto.as_deref(), Some("it reports that it is busy"));
     answers(Ok(1));
     goes(&world).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_command_that_the_provider_never_runs_keeps_nothing_awake() {
+async fn an_unsupported_command_keeps_no_workload_awake() {
     let world = guarded(Veto::Busy(ReadyCheck::Exec { command: vec!["/bin/batch-runs".into()] }));
     world.platform.with("blog", |guest| guest.exec = Err(ErrorCode::Unsupported));
     world.call("blog").await;
@@ -87,14 +87,14 @@ async fn players_online_keep_it_awake() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_does_not_tell_its_players_has_none() {
+async fn a_server_that_does_not_report_its_players_has_none() {
     let world = guarded(Veto::PlayersOnline(25565));
     world.call("blog").await;
     goes(&world).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_usage_that_the_provider_cannot_tell_keeps_nothing_awake() {
+async fn an_unsupported_usage_call_keeps_no_workload_awake() {
     let world = guarded(Veto::CpuAbove(20.0));
     world.platform.with("blog", |guest| guest.usage = Err(ErrorCode::Unsupported));
     world.call("blog").await;
@@ -102,7 +102,7 @@ async fn a_usage_that_the_provider_cannot_tell_keeps_nothing_awake() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_platform_that_does_not_answer_is_asked_again_before_anything_is_put_to_sleep() {
+async fn a_platform_that_does_not_answer_delays_the_sleep() {
     let world = guarded(Veto::CpuAbove(20.0));
     world.platform.with("blog", |guest| guest.usage_takes = Duration::from_secs(3600));
     world.call("blog").await;
@@ -115,11 +115,11 @@ async fn a_platform_that_does_not_answer_is_asked_again_before_anything_is_put_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_visitor_that_comes_while_it_is_asked_is_not_put_out() {
+async fn a_visitor_that_arrives_during_the_checks_is_not_cut_off() {
     let world = guarded(Veto::CpuAbove(20.0));
     world.platform.with("blog", |guest| guest.usage_takes = Duration::from_secs(4));
     world.call("blog").await;
-    // The question is open, and the answer will be that nothing speaks against it.
+    // The check is in flight, and will not veto.
     pass(IDLE + Duration::from_secs(2)).await;
     let visit = world.workload("blog").enter().expect("the gate is open");
     pass(IDLE * 3).await;
@@ -129,10 +129,10 @@ async fn a_visitor_that_comes_while_it_is_asked_is_not_put_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_spoke_against_sleeping_is_forgotten_in_the_next_life() {
+async fn a_veto_is_forgotten_in_the_next_generation() {
     let world = guarded(busy());
     lock(&world.looks.busy).insert("blog".into());
-    is_kept(&world, "it says that it is busy").await;
+    is_kept(&world, "it reports that it is busy").await;
     world.engine.sleep("blog", operator(), Force::AtOnce).expect("an operator is obeyed");
     world.phase("blog", Phase::Asleep).await;
     world.call("blog").await;

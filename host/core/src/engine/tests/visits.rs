@@ -1,6 +1,23 @@
 //! Visitors and the idle time of one workload.
 
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicUsize, Ordering},
+    task::{Context, Poll, Wake, Waker},
+};
+
 use super::*;
+use crate::step::Stage;
+
+/// Counts how often a task is woken.
+#[derive(Default)]
+struct WakeCount(AtomicUsize);
+
+impl Wake for WakeCount {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 fn blog() -> World {
     World::new(vec![spec("blog")])
@@ -19,11 +36,42 @@ async fn ten_thousand_visitors_are_admitted_by_one_start() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_held_visitor_is_woken_by_the_end_of_a_wake_and_not_by_its_progress() {
+    let world = blog();
+    world.looks.hide("blog");
+    let workload = world.workload("blog");
+    let mut visitor = pin!(workload.admit(Instant::now() + PATIENCE, request()));
+    let woken = Arc::new(WakeCount::default());
+    let waker = Waker::from(woken.clone());
+    let count = || woken.0.load(Ordering::Relaxed);
+    // The first poll requests the wake, the second one waits for its end.
+    assert!(visitor.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    moment().await;
+    assert!(visitor.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let probed = |seen: &Snapshot| matches!(seen.stage, Some(Stage::Probing(Some(_))));
+    world.until("blog", "probed", probed).await;
+    let before = count();
+    let mut snapshots = workload.watch();
+    for step in 0..10 {
+        let seen = format!("step {step}").as_str().into();
+        workload.apply(Input::NotReady(Generation(1), seen));
+        assert!(snapshots.has_changed().expect("watching"), "progress is published");
+        snapshots.mark_unchanged();
+    }
+    assert_eq!(count(), before);
+    world.looks.show("blog");
+    world.phase("blog", Phase::Ready).await;
+    assert_eq!(count(), before + 1);
+    let admitted = visitor.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(matches!(admitted, Poll::Ready(Ok(_))), "{admitted:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_sleeps_an_idle_time_after_the_last_visit_and_not_before() {
     let world = blog();
     let visit = world.visit("blog").await.expect("admitted");
     pass(IDLE * 5).await;
-    assert_eq!(world.phase_of("blog"), Phase::Ready, "somebody is inside");
+    assert_eq!(world.phase_of("blog"), Phase::Ready, "a visitor is inside");
     let left = Instant::now();
     drop(visit);
     world.phase("blog", Phase::Stopping).await;
@@ -34,7 +82,7 @@ async fn it_sleeps_an_idle_time_after_the_last_visit_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_visitor_during_stopping_waits_for_the_next_life() {
+async fn a_visitor_during_stopping_waits_for_the_next_generation() {
     let world = blog();
     world.call("blog").await;
     world.phase("blog", Phase::Stopping).await;
@@ -46,17 +94,17 @@ async fn a_visitor_during_stopping_waits_for_the_next_life() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_joins_waits_for_the_wakes_of_others_and_causes_none() {
+async fn a_joining_visitor_waits_for_other_wakes_and_causes_none() {
     let world = blog();
     let join = || {
         let workload = world.workload("blog");
         tokio::spawn(async move { workload.join(Instant::now() + PATIENCE).await })
     };
-    let turned = join().await.expect("visitor");
-    assert!(matches!(turned, Err(AdmitError::NotWaking(Phase::Asleep))), "{turned:?}");
+    let refused = join().await.expect("visitor");
+    assert!(matches!(refused, Err(AdmitError::NotWaking(Phase::Asleep))), "{refused:?}");
     assert_eq!(world.platform.asked("start blog"), 0);
 
-    // The wake that it waits for ends in the next sleep.
+    // The joined wake ends in a sleep.
     world.looks.hide("blog");
     let caller = world.visitor("blog");
     world.phase("blog", Phase::Waking).await;
@@ -65,13 +113,13 @@ async fn who_joins_waits_for_the_wakes_of_others_and_causes_none() {
     caller.abort();
     moment().await;
     world.engine.sleep("blog", operator(), Force::Drain).expect("known");
-    let turned = joined.await.expect("visitor");
-    assert!(matches!(turned, Err(AdmitError::NotWaking(_))), "{turned:?}");
+    let refused = joined.await.expect("visitor");
+    assert!(matches!(refused, Err(AdmitError::NotWaking(_))), "{refused:?}");
     world.phase("blog", Phase::Asleep).await;
     assert_eq!(world.platform.asked("start blog"), 1);
     world.looks.show("blog");
 
-    // Somebody comes while it stops: the wake after that is for both.
+    // A visitor arrives while it stops: the next wake serves both.
     world.call("blog").await;
     world.phase("blog", Phase::Stopping).await;
     assert!(!world.workload("blog").snapshot().is_coming());
@@ -96,15 +144,15 @@ async fn a_wake_goes_on_when_its_only_visitor_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_start_is_told_to_visitors_at_once_and_tried_again_later() {
+async fn visitors_get_a_failed_start_at_once_and_a_new_attempt_after_the_cool_down() {
     let world = blog();
     world.platform.with("blog", |guest| guest.start_fails = Some(ErrorCode::Unavailable));
-    let (why, retry) = world.turned("blog").await;
+    let (why, retry) = world.refused("blog").await;
     assert_eq!(why, "the engine is down");
     assert_eq!(retry, Some(COOLDOWN));
     let asked = Instant::now();
-    world.turned("blog").await;
-    assert_eq!(asked.elapsed(), Duration::ZERO, "it is told at once");
+    world.refused("blog").await;
+    assert_eq!(asked.elapsed(), Duration::ZERO, "it is refused at once");
     assert_eq!(world.platform.asked("start blog"), 1, "resting");
     world.platform.with("blog", |guest| guest.start_fails = None);
     pass(COOLDOWN).await;
@@ -115,7 +163,7 @@ async fn a_failed_start_is_told_to_visitors_at_once_and_tried_again_later() {
 async fn an_operator_does_not_wait_for_the_cool_down() {
     let world = blog();
     world.platform.with("blog", |guest| guest.start_fails = Some(ErrorCode::Unavailable));
-    world.turned("blog").await;
+    world.refused("blog").await;
     world.platform.with("blog", |guest| guest.start_fails = None);
     world.engine.wake("blog", operator()).expect("known");
     world.call("blog").await;
@@ -143,7 +191,7 @@ async fn a_visitor_after_a_failed_stop_is_served_by_a_new_start() {
     world.phase("blog", Phase::Failed).await;
     let visit = world.visit("blog").await.expect("admitted");
     assert_eq!(visit.generation(), Generation(2));
-    assert_eq!(world.platform.asked("stop blog"), 1, "nobody stops it under the visitor");
+    assert_eq!(world.platform.asked("stop blog"), 1, "it is not stopped under the visitor");
     pass(IDLE).await;
     assert_eq!(world.phase_of("blog"), Phase::Ready);
 }
@@ -193,7 +241,7 @@ async fn an_operator_puts_it_to_sleep_when_the_last_visit_has_left() {
     assert!(world.workload("blog").enter().is_none());
     drop(visit);
     world.phase("blog", Phase::Asleep).await;
-    assert!(world.engine.sleep("nobody", operator(), Force::Drain).is_err());
+    assert!(world.engine.sleep("unknown", operator(), Force::Drain).is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -204,7 +252,7 @@ async fn a_visit_that_does_not_count_holds_it_awake_only_while_it_lasts() {
     pass(IDLE - Duration::from_secs(10)).await;
     let inside = world.workload("blog").enter_untracked().expect("the gate is open");
     pass(Duration::from_secs(60)).await;
-    assert_eq!(world.phase_of("blog"), Phase::Ready, "somebody is inside");
+    assert_eq!(world.phase_of("blog"), Phase::Ready, "a visitor is inside");
     let went = Instant::now();
     drop(inside);
     world.phase("blog", Phase::Stopping).await;
@@ -240,17 +288,17 @@ async fn a_visit_counts_until_its_end_though_one_that_does_not_count_outlasts_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_visits_a_job_is_told_that_it_is_one_and_does_not_run_it() {
+async fn a_visitor_of_a_job_is_refused_and_does_not_run_it() {
     let world = World::new(vec![job("migrate")]);
     let asked = Instant::now();
-    let (why, _) = world.turned("migrate").await;
+    let (why, _) = world.refused("migrate").await;
     assert!(why.contains("it is a job"), "{why}");
     assert_eq!(asked.elapsed(), Duration::ZERO);
     assert_eq!(world.platform.asked("start migrate"), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_visit_leads_to_whatever_port_its_route_asks_for() {
+async fn a_visit_reaches_the_port_of_its_route() {
     let world = blog();
     let visit = world.visit("blog").await.expect("admitted");
     assert_eq!(
@@ -260,17 +308,17 @@ async fn a_visit_leads_to_whatever_port_its_route_asks_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_workload_of_the_same_name_is_refused() {
+async fn a_second_workload_with_a_used_name_is_refused() {
     let world = blog();
     let failure = world.engine.add_workload(spec("blog")).err().expect("the name is taken");
     assert_eq!(failure.code, ErrorCode::Conflict);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operator_puts_to_sleep_what_has_failed() {
+async fn an_operator_can_put_a_failed_workload_to_sleep() {
     let world = blog();
     world.platform.with("blog", |guest| guest.start_fails = Some(ErrorCode::Denied));
-    world.turned("blog").await;
+    world.refused("blog").await;
     world.engine.sleep("blog", operator(), Force::Drain).expect("known");
     world.phase("blog", Phase::Asleep).await;
     assert_eq!(world.platform.asked("stop blog"), 1);
@@ -278,24 +326,24 @@ async fn an_operator_puts_to_sleep_what_has_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_visitor_ends_when_its_own_patience_does() {
+async fn every_visitor_ends_at_its_own_deadline() {
     let world = blog();
     world.looks.hide("blog");
     world.platform.with("blog", |guest| guest.start_takes = Duration::from_secs(1000));
     let asked = Instant::now();
     let deadline = asked + Duration::from_secs(7);
-    let turned = world.workload("blog").admit(deadline, request()).await;
-    assert!(matches!(turned, Err(AdmitError::TimedOut(Phase::Waking))), "{turned:?}");
+    let refused = world.workload("blog").admit(deadline, request()).await;
+    assert!(matches!(refused, Err(AdmitError::TimedOut(Phase::Waking))), "{refused:?}");
     assert_eq!(asked.elapsed(), Duration::from_secs(7));
     assert_eq!(world.workload("blog").waiting(), 0);
 }
 
-/// Its wake has failed, it rests no more, and what is left of it is still being stopped.
+/// Its wake has failed, the cool-down is over, and its target is still being stopped.
 async fn being_cleaned_up() -> World {
     let world = World::new(vec![spec("blog"), spec_needing("web", &["blog"])]);
     world.looks.hide("blog");
     world.platform.with("blog", |guest| guest.stop_takes = COOLDOWN * 4);
-    world.turned("blog").await;
+    world.refused("blog").await;
     world.looks.show("blog");
     pass(COOLDOWN * 2).await;
     assert_eq!(world.phase_of("blog"), Phase::Failed);
@@ -316,7 +364,7 @@ async fn a_dependent_during_the_clean_up_of_a_failed_wake_waits_for_the_next_one
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operator_s_sleep_during_a_clean_up_takes_back_the_next_wake_if_nobody_waits_for_it() {
+async fn an_operator_s_sleep_during_a_clean_up_cancels_the_next_wake_without_visitors() {
     let world = being_cleaned_up().await;
     world.workload("blog").wake(request());
     assert!(world.snapshot("blog").wake_wanted);
@@ -326,7 +374,7 @@ async fn an_operator_s_sleep_during_a_clean_up_takes_back_the_next_wake_if_nobod
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operator_s_wake_of_what_is_awake_begins_its_idle_time_anew() {
+async fn an_operator_s_wake_of_an_awake_workload_restarts_its_idle_time() {
     let world = blog();
     world.call("blog").await;
     pass(IDLE - Duration::from_secs(5)).await;
@@ -337,14 +385,14 @@ async fn an_operator_s_wake_of_what_is_awake_begins_its_idle_time_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_is_told_at_once_when_the_engine_ends() {
+async fn held_visitors_are_refused_at_once_when_the_engine_ends() {
     let world = blog();
     world.looks.hide("blog");
     let visitor = world.visitor("blog");
     pass(Duration::from_secs(1)).await;
     let ended = Instant::now();
     drop(world);
-    let turned = visitor.await.expect("visitor").expect_err("turned away").to_string();
-    assert!(turned.contains("the router is ending"), "{turned}");
+    let refused = visitor.await.expect("visitor").expect_err("refused").to_string();
+    assert!(refused.contains("the router is ending"), "{refused}");
     assert_eq!(ended.elapsed(), Duration::ZERO);
 }

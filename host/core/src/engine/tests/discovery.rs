@@ -1,15 +1,18 @@
-//! Needs that are read from the labels of compose.
+//! Dependencies that are discovered on the platform.
 
 use super::*;
-use crate::{provider::Status, spec::Adopt};
+use crate::{need::Service, provider::Status, spec::Adopt};
 
-fn label(world: &World, name: &str, service: &str, depends_on: &str) {
+/// The target is a service of the group `shop`, with the services that it needs.
+fn service<const N: usize>(world: &World, name: &str, service: &str, needs: [(&str, Until); N]) {
+    let needs = needs.map(|(service, until)| (service.to_owned(), until)).into();
+    let service = Service { group: "shop".to_owned(), name: service.to_owned(), needs };
+    world.platform.with(name, |guest| guest.service = Some(service));
+}
+
+fn in_group(world: &World, name: &str, group: &str) {
     world.platform.with(name, |guest| {
-        guest.labels = BTreeMap::from([
-            ("com.docker.compose.project".to_owned(), "shop".to_owned()),
-            ("com.docker.compose.service".to_owned(), service.to_owned()),
-            ("com.docker.compose.depends_on".to_owned(), depends_on.to_owned()),
-        ]);
+        guest.service.as_mut().expect("a service").group = group.to_owned();
     });
 }
 
@@ -18,21 +21,20 @@ fn needs(world: &World, name: &str) -> Vec<(String, Until)> {
     needs.map(|(other, until)| (other.name().to_string(), until)).collect()
 }
 
-async fn looked_at(world: &World) {
+async fn observed(world: &World) {
     world.engine.reconcile();
     moment().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_compose_says_is_needed_is_woken_first() {
-    // The dependent is looked at before the one that it needs.
+async fn discovered_dependencies_are_woken_first() {
+    // The dependent is observed before its dependency.
     let world = World::new(vec![spec("a-web"), spec("b-db"), job("c-migrate")]);
-    let needs_of_web = "db:service_healthy:false,migrate:service_completed_successfully:false";
-    label(&world, "a-web", "web", needs_of_web);
-    label(&world, "b-db", "db", "");
-    label(&world, "c-migrate", "migrate", "db:service_started:true");
+    service(&world, "a-web", "web", [("db", Until::Healthy), ("migrate", Until::Completed)]);
+    service(&world, "b-db", "db", []);
+    service(&world, "c-migrate", "migrate", [("db", Until::Started)]);
     world.platform.with("c-migrate", |guest| guest.ends = Some((Duration::from_secs(1), 0)));
-    looked_at(&world).await;
+    observed(&world).await;
     world.call("a-web").await;
     let log = world.platform.log();
     let at = |what: &str| log.iter().position(|entry| entry == what).expect("it happened");
@@ -44,26 +46,26 @@ async fn what_compose_says_is_needed_is_woken_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_does_not_matter_who_is_looked_at_first() {
+async fn the_order_of_observation_does_not_matter() {
     for (web, db) in [("a", "b"), ("b", "a")] {
         let world = World::new(vec![spec("a"), spec("b")]);
-        label(&world, web, "web", "db:service_healthy:false");
-        label(&world, db, "db", "");
-        looked_at(&world).await;
+        service(&world, web, "web", [("db", Until::Healthy)]);
+        service(&world, db, "db", []);
+        observed(&world).await;
         assert_eq!(needs(&world, web), [(db.to_owned(), Until::Healthy)]);
         assert_eq!(needs(&world, db), []);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_need_of_compose_that_would_close_a_circle_is_left_out() {
-    // By configuration db needs web; compose says the opposite.
+async fn a_discovered_need_that_would_close_a_cycle_is_ignored() {
+    // By configuration db needs web; the platform reports the opposite.
     let world = World::new(vec![spec_needing("db", &["web"]), spec("web"), spec("x"), spec("y")]);
-    label(&world, "db", "db", "");
-    label(&world, "web", "web", "db:service_healthy:false");
-    label(&world, "x", "x", "y:service_healthy:false");
-    label(&world, "y", "y", "x:service_healthy:false");
-    looked_at(&world).await;
+    service(&world, "db", "db", []);
+    service(&world, "web", "web", [("db", Until::Healthy)]);
+    service(&world, "x", "x", [("y", Until::Healthy)]);
+    service(&world, "y", "y", [("x", Until::Healthy)]);
+    observed(&world).await;
     assert_eq!(needs(&world, "web"), []);
     assert_eq!(needs(&world, "x"), [("y".to_owned(), Until::Healthy)]);
     assert_eq!(needs(&world, "y"), []);
@@ -72,32 +74,30 @@ async fn a_need_of_compose_that_would_close_a_circle_is_left_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_must_have_completed_and_is_no_job_does_not_hold_up_its_dependent() {
+async fn a_service_that_must_complete_and_is_no_job_does_not_delay_its_dependent() {
     let world = World::new(vec![spec("setup"), spec("web")]);
-    label(&world, "setup", "setup", "");
-    label(&world, "web", "web", "setup:service_completed_successfully:false");
-    looked_at(&world).await;
+    service(&world, "setup", "setup", []);
+    service(&world, "web", "web", [("setup", Until::Completed)]);
+    observed(&world).await;
     assert_eq!(needs(&world, "web"), []);
     world.call("web").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn services_of_other_projects_and_unknown_ones_are_nobody_s_need() {
+async fn services_of_other_groups_and_unknown_services_are_not_needed() {
     let world = World::new(vec![spec("db"), spec("web")]);
-    label(&world, "db", "db", "");
-    label(&world, "web", "web", "db:service_healthy:false,cache:service_started:false");
-    world.platform.with("db", |guest| {
-        guest.labels.insert("com.docker.compose.project".to_owned(), "other".to_owned());
-    });
-    looked_at(&world).await;
+    service(&world, "db", "db", []);
+    service(&world, "web", "web", [("db", Until::Healthy), ("cache", Until::Started)]);
+    in_group(&world, "db", "other");
+    observed(&world).await;
     assert_eq!(needs(&world, "web"), []);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_life_that_began_before_its_needs_were_known_keeps_them_awake() {
+async fn an_instance_started_before_its_needs_were_discovered_keeps_them_awake() {
     let world = World::new(vec![spec("app"), WorkloadSpec { adopt: Adopt::Sleep, ..spec("db") }]);
-    label(&world, "app", "app", "db:service_healthy:false");
-    label(&world, "db", "db", "");
+    service(&world, "app", "app", [("db", Until::Healthy)]);
+    service(&world, "db", "db", []);
     for name in ["app", "db"] {
         world.platform.becomes(name, Status::Running);
     }
@@ -115,15 +115,15 @@ async fn a_life_that_began_before_its_needs_were_known_keeps_them_awake() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wake_that_waits_for_its_needs_waits_for_those_that_become_known_meanwhile() {
+async fn a_wake_that_waits_for_its_needs_waits_for_needs_discovered_meanwhile() {
     let world = World::new(vec![spec_needing("app", &["cache"]), spec("cache"), spec("db")]);
-    label(&world, "app", "app", "db:service_healthy:false");
-    label(&world, "db", "db", "");
+    service(&world, "app", "app", [("db", Until::Healthy)]);
+    service(&world, "db", "db", []);
     world.looks.hide("cache");
     world.looks.hide("db");
     let visitor = world.visitor("app");
     pass(Duration::from_secs(1)).await;
-    looked_at(&world).await;
+    observed(&world).await;
     world.looks.show("cache");
     pass(Duration::from_secs(1)).await;
     assert_eq!(world.platform.asked("start app"), 0, "db is not ready");
@@ -132,41 +132,41 @@ async fn a_wake_that_waits_for_its_needs_waits_for_those_that_become_known_meanw
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_compose_does_not_say_any_more_is_needed_no_more() {
+async fn a_need_that_is_no_longer_reported_is_released() {
     let world = World::new(vec![spec("app"), spec("db")]);
-    label(&world, "app", "app", "db:service_healthy:false");
-    label(&world, "db", "db", "");
-    looked_at(&world).await;
+    service(&world, "app", "app", [("db", Until::Healthy)]);
+    service(&world, "db", "db", []);
+    observed(&world).await;
     let _visit = world.visit("app").await.expect("admitted");
     assert_eq!(world.workload("db").status().held, 1);
-    world.platform.with("app", |guest| guest.labels.clear());
-    looked_at(&world).await;
+    world.platform.with("app", |guest| guest.service = None);
+    observed(&world).await;
     assert_eq!(needs(&world, "app"), []);
     assert_eq!(world.workload("db").status().held, 0);
     world.phase("db", Phase::Asleep).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_workload_of_a_service_is_needed() {
+async fn every_workload_of_a_needed_service_is_needed() {
     let world = World::new(vec![spec("app"), spec("db-1"), spec("db-2")]);
-    label(&world, "app", "app", "db:service_healthy:false");
-    label(&world, "db-1", "db", "");
-    label(&world, "db-2", "db", "");
-    looked_at(&world).await;
+    service(&world, "app", "app", [("db", Until::Healthy)]);
+    service(&world, "db-1", "db", []);
+    service(&world, "db-2", "db", []);
+    observed(&world).await;
     let expected = ["db-1", "db-2"].map(|name| (name.to_owned(), Until::Healthy));
     assert_eq!(needs(&world, "app"), expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_need_that_turns_round_locks_nobody() {
+async fn a_need_that_is_reversed_causes_no_deadlock() {
     let world = World::new(vec![spec("x"), spec("y")]);
-    label(&world, "x", "x", "y:service_healthy:false");
-    label(&world, "y", "y", "");
-    looked_at(&world).await;
+    service(&world, "x", "x", [("y", Until::Healthy)]);
+    service(&world, "y", "y", []);
+    observed(&world).await;
     let visit = world.visit("x").await.expect("admitted");
-    label(&world, "y", "y", "x:service_healthy:false");
-    label(&world, "x", "x", "");
-    looked_at(&world).await;
+    service(&world, "y", "y", [("x", Until::Healthy)]);
+    service(&world, "x", "x", []);
+    observed(&world).await;
     assert_eq!(needs(&world, "y"), [("x".to_owned(), Until::Healthy)]);
     assert_eq!(world.workload("y").status().held, 0);
     world.call("y").await;
@@ -175,20 +175,15 @@ async fn a_need_that_turns_round_locks_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn labels_that_change_for_ever_take_no_memory() {
+async fn groups_that_change_for_ever_take_no_memory() {
     let world = World::new(vec![spec("app")]);
     for round in 0..1000 {
-        label(&world, "app", "app", "");
-        world.platform.with("app", |guest| {
-            let project = "com.docker.compose.project".to_owned();
-            guest.labels.insert(project, format!("project-{round}"));
-        });
-        looked_at(&world).await;
+        service(&world, "app", "app", []);
+        in_group(&world, "app", &format!("group-{round}"));
+        observed(&world).await;
     }
-    assert_eq!(lock(&world.engine.shared.projects).len(), 1);
-    world.platform.with("app", |guest| {
-        guest.labels.insert("com.docker.compose.project".to_owned(), "x".repeat(1000));
-    });
-    looked_at(&world).await;
-    assert_eq!(lock(&world.engine.shared.projects).len(), 0);
+    assert_eq!(lock(&world.engine.shared.groups).len(), 1);
+    world.platform.with("app", |guest| guest.service = None);
+    observed(&world).await;
+    assert_eq!(lock(&world.engine.shared.groups).len(), 0);
 }
