@@ -64,8 +64,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     let mut times = Times::default();
     if let Some(filter) = &options.e2e {
-        let skipped = end_to_end(workspace, filter, &mut times)?;
-        sum_up(&skipped, &times);
+        let skipped = end_to_end(workspace, filter, &mut times);
+        times.print_slowest();
+        sum_up(&skipped?);
         return Ok(());
     }
     step("licences, bans and sources", || licences::check(workspace))?;
@@ -78,26 +79,55 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         cargo.args(["clippy", "--locked", "--workspace", "--all-targets"]);
         execute(cargo.args(["--", "--deny", "warnings"]))
     })?;
-    step("unit and property tests", || {
+    // One failure does not hide the others: each of these steps runs.
+    let mut failures = Failures::default();
+    failures.note(step("unit and property tests", || {
         let arguments = ["--workspace", "--exclude", "drowse-tests"];
         suites::run(workspace, &arguments, "", &variables, &mut times)
-    })?;
-    step("examples in the documentation of the crates", || {
+    }));
+    failures.note(step("examples in the documentation of the crates", || {
         let mut cargo = workspace.cargo();
         cargo.envs(variables.iter().cloned());
         execute(cargo.args(["test", "--locked", "--release", "--workspace", "--doc", "--quiet"]))
-    })?;
-    step("the gate under loom", || loom(workspace))?;
-    let skipped = end_to_end(workspace, "", &mut times)?;
-    step("a short soak", || soak::briefly(workspace, &programs))?;
-    step("a short chaos", || chaos::briefly(workspace, &programs))?;
-    sum_up(&skipped, &times);
+    }));
+    failures.note(step("the gate under loom", || loom(workspace)));
+    let skipped = failures.note(end_to_end(workspace, "", &mut times)).unwrap_or_default();
+    failures.note(step("a short soak", || soak::briefly(workspace, &programs)));
+    failures.note(step("a short chaos", || chaos::briefly(workspace, &programs)));
+    times.print_slowest();
+    failures.end()?;
+    sum_up(&skipped);
     Ok(())
 }
 
-/// Prints the slowest tests and, last, the tests that were skipped.
-fn sum_up(skipped: &[String], times: &Times) {
-    times.print_slowest();
+/// The steps that failed.
+#[derive(Default)]
+struct Failures(Vec<String>);
+
+// === impl Failures ===
+
+impl Failures {
+    /// Prints an error and keeps it. None when the step failed.
+    fn note<T>(&mut self, result: Result<T>) -> Option<T> {
+        result
+            .inspect_err(|error| {
+                println!("    failed: {error:#}");
+                self.0.push(format!("{error:#}"));
+            })
+            .ok()
+    }
+
+    /// An error that names all failed steps, if there are any.
+    fn end(self) -> Result<()> {
+        match self.0.as_slice() {
+            [] => Ok(()),
+            failed => bail!("these steps failed:\n  {}", failed.join("\n  ")),
+        }
+    }
+}
+
+/// Prints, last of all, the tests that were skipped.
+fn sum_up(skipped: &[String]) {
     match skipped {
         [] => println!("\neverything passed"),
         skipped => {
