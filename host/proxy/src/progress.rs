@@ -63,8 +63,8 @@ pub(crate) enum PageState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct QueuePosition {
     /// 1 is the next workload to be woken.
-    pub(crate) place: usize,
-    pub(crate) of: usize,
+    pub(crate) position: usize,
+    pub(crate) length: usize,
 }
 
 /// One step of a wake.
@@ -238,9 +238,9 @@ fn waking_message(stage: Option<&Stage>) -> String {
         Some(Stage::Queued { position: 1, .. }) => {
             "The number of apps awake at a time is limited. It is next in line.".to_owned()
         }
-        Some(Stage::Queued { position: place, length: of, .. }) => {
+        Some(Stage::Queued { position, length, .. }) => {
             format!(
-                "The number of apps awake at a time is limited. It is number {place} of {of} \
+                "The number of apps awake at a time is limited. It is number {position} of {length} \
                  in line."
             )
         }
@@ -375,10 +375,8 @@ fn list<S: serde::Serializer>(lines: &Arc<[String]>, to: S) -> Result<S::Ok, S::
 impl QueuePosition {
     pub(crate) fn of(snapshot: &Snapshot) -> Option<Self> {
         match snapshot.stage {
-            Some(Stage::Queued { position: place, length: of, .. })
-                if snapshot.phase == Phase::Waking =>
-            {
-                Some(Self { place, of })
+            Some(Stage::Queued { position, length, .. }) if snapshot.phase == Phase::Waking => {
+                Some(Self { position, length })
             }
             _ => None,
         }

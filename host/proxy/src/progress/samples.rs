@@ -51,7 +51,7 @@ pub(crate) fn samples() -> [Progress; 3] {
         state: PageState::Working,
         elapsed: Some(3.5),
         expected: Some(12.0),
-        queue: Some(QueuePosition { place: 2, of: 5 }),
+        queue: Some(QueuePosition { position: 2, length: 5 }),
         steps: vec![
             Step { message: "Waiting in line", state: StepState::Done },
             Step { message: "Waking the apps that it needs", state: StepState::Now },

@@ -92,7 +92,7 @@ fn every_stage_of_a_wake_has_a_message_and_steps() {
         assert_eq!(progress.expected, Some(12.3));
     }
     let queued = progress(&snapshot(Phase::Waking, Some(Stage::Queued { position: 2, length: 3 })));
-    assert_eq!(queued.queue, Some(QueuePosition { place: 2, of: 3 }));
+    assert_eq!(queued.queue, Some(QueuePosition { position: 2, length: 3 }));
     assert_eq!(steps_of(&progress(&snapshot(Phase::Ready, None))), "++");
     assert_eq!(steps_of(&progress(&snapshot(Phase::Stopping, None))), ">..");
     assert_eq!(steps_of(&progress(&snapshot(Phase::Failed, None))), "");

@@ -98,7 +98,7 @@ fn problem_details_contain_the_progress_of_the_wake() {
     assert_eq!(value["code"], "not-ready");
     assert_eq!(value["phase"], "waking");
     assert_eq!(value["stage"], "queued");
-    assert_eq!(value["queue"], serde_json::json!({ "place": 2, "of": 5 }));
+    assert_eq!(value["queue"], serde_json::json!({ "position": 2, "length": 5 }));
     assert!((3.0..5.0).contains(&value["elapsed"].as_f64().unwrap()), "{value}");
     assert_eq!(value["expected"], 8.3);
 }
