@@ -83,7 +83,7 @@ fn follow(router: &mut Router, interrupt: &Interrupt) -> Result<()> {
 
 /// The phase that a line of the log tells of.
 fn phase(line: &str) -> Option<&str> {
-    let (_, event) = line.split_once(" phase workload=hello ")?;
+    let (_, event) = line.split_once(" phase changed workload=hello ")?;
     event.split(' ').find_map(|word| word.strip_prefix("phase="))
 }
 

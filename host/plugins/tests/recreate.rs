@@ -293,7 +293,7 @@ async fn a_recreated_container_that_exits_is_replaced_by_the_old_one() {
     })
     .await;
     let error = scene.recreate("doomed", false).await.unwrap_err();
-    assert!(error.message.contains("exited with status 3; it wrote: once is enough"), "{error}");
+    assert!(error.message.contains("exited with status 3; output: once is enough"), "{error}");
     // It is the old container, started again; that it exits at once is its own behaviour.
     assert_eq!(scene.id("doomed"), old);
     assert_eq!(scene.containers("doomed"), ["doomed"]);

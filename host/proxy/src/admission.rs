@@ -87,44 +87,59 @@ impl Admission {
     /// Wakes the workload if the visitor may, and admits the visitor when the gate opens or
     /// refuses it, as it waits. Dropping the future ends the waiting, not the wake.
     pub(crate) async fn admit(&self, visitor: &Visitor<'_>) -> Result<Visit, Refusal> {
+        let action = self.decide(visitor)?;
         match visitor.waiting {
-            Waiting::Hold | Waiting::Auto => self.hold(visitor).await,
-            Waiting::Page | Waiting::Reject => self.wake(visitor, false).await,
+            Waiting::Hold | Waiting::Auto => self.hold(visitor, action).await,
+            Waiting::Page | Waiting::Reject => self.enter(visitor, action),
         }
     }
 
     /// Holds the visitor until it is admitted, refused or gone.
-    async fn hold(&self, visitor: &Visitor<'_>) -> Result<Visit, Refusal> {
+    async fn hold(
+        &self,
+        visitor: &Visitor<'_>,
+        action: ClosedGateAction,
+    ) -> Result<Visit, Refusal> {
         let name = visitor.entry.value.name();
         let Some(_permit) = self.room.hold(visitor.held) else {
             tracing::debug!(workload = %name, "the queue of waiting visitors is full");
-            return self.wake(visitor, false).await.map_err(|refusal| match refusal {
-                Refusal::NotReady => Refusal::QueueFull,
-                refusal => refusal,
-            });
+            return self.enter(visitor, action).map_err(|_| Refusal::QueueFull);
         };
         tracing::debug!(workload = %name, "visitor held");
-        match self.wake(visitor, true).await {
+        match self.wait(visitor, action).await {
             // The wake that it joined has ended without success: decide again.
-            Err(Refusal::Turned(AdmitError::NotWaking(_))) => self.wake(visitor, true).await,
+            Err(Refusal::Turned(AdmitError::NotWaking(_))) => {
+                let action = self.decide(visitor)?;
+                self.wait(visitor, action).await
+            }
             admitted => admitted,
         }
     }
 
-    /// Every wake for a visitor begins here. Wakes the workload as far as the visitor may, then
-    /// waits at the gate if the visitor is `held`, otherwise enters the gate if it is open.
-    async fn wake(&self, visitor: &Visitor<'_>, held: bool) -> Result<Visit, Refusal> {
-        let Visitor { client, entry, policy, deadline, cause, .. } = *visitor;
-        let workload = &entry.value;
-        let wake = || workload.wake(cause());
-        let rate_limiter = self.access.rate_limiter();
-        let action = policy.at_closed_gate(rate_limiter, entry, wake).map_err(Refusal::Denied)?;
-        if !held {
-            if action == ClosedGateAction::Wake {
-                wake();
-            }
-            return policy.enter(workload).ok_or(Refusal::NotReady);
+    /// Whether the visitor may wake the workload. Every wake for a visitor is decided here.
+    fn decide(&self, visitor: &Visitor<'_>) -> Result<ClosedGateAction, Refusal> {
+        let Visitor { entry, policy, cause, .. } = *visitor;
+        let wake = || entry.value.wake(cause());
+        policy.at_closed_gate(self.access.rate_limiter(), entry, wake).map_err(Refusal::Denied)
+    }
+
+    /// Wakes the workload if it is to be woken, and enters the gate if that is open already.
+    fn enter(&self, visitor: &Visitor<'_>, action: ClosedGateAction) -> Result<Visit, Refusal> {
+        let workload = &visitor.entry.value;
+        if action == ClosedGateAction::Wake {
+            workload.wake((visitor.cause)());
         }
+        visitor.policy.enter(workload).ok_or(Refusal::NotReady)
+    }
+
+    /// Wakes the workload if it is to be woken, and waits at its gate.
+    async fn wait(
+        &self,
+        visitor: &Visitor<'_>,
+        action: ClosedGateAction,
+    ) -> Result<Visit, Refusal> {
+        let Visitor { client, entry, deadline, cause, .. } = *visitor;
+        let workload = &entry.value;
         let admitted = async {
             match action {
                 ClosedGateAction::Wake => workload.admit(deadline, cause()).await,

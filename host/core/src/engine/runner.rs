@@ -264,10 +264,10 @@ impl Workload {
         let then = then(&inner.state);
         let (released, requested) = inner.tasks.needs.take_pending();
         drop(inner);
-        drop(released);
         if releases {
             self.admission.release();
         }
+        drop(released);
         for rival in rivals {
             if !std::ptr::eq(&*rival, &**self) {
                 tracing::info!(

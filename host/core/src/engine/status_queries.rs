@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout, timeout_at},
+};
 
 use super::{Instance, Workload, uptime::Uptime};
 use crate::{
@@ -88,7 +91,8 @@ impl StatusQueries {
     }
 
     fn is_required(&self) -> bool {
-        self.required.load(Ordering::Acquire) != 0 || self.unnumbered.load(Ordering::Acquire) != 0
+        // In this order: a requirement gets its number before it leaves the unnumbered ones.
+        self.unnumbered.load(Ordering::Acquire) != 0 || self.required.load(Ordering::Acquire) != 0
     }
 
     /// Waits until query `ticket` has ended, at most for `limit`.
@@ -116,6 +120,25 @@ impl StatusQueries {
     }
 }
 
+/// A required confirmation whose query has no number yet. Counted until it is dropped, also when
+/// its task panics or never runs.
+struct Unnumbered(Arc<Workload>);
+
+// === impl Unnumbered ===
+
+impl Unnumbered {
+    fn new(workload: Arc<Workload>) -> Self {
+        workload.queries.unnumbered.fetch_add(1, Ordering::AcqRel);
+        Self(workload)
+    }
+}
+
+impl Drop for Unnumbered {
+    fn drop(&mut self) {
+        self.0.queries.unnumbered.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 // === impl Workload ===
 
 impl Workload {
@@ -129,15 +152,17 @@ impl Workload {
                 |state: &State| state.phase() == Phase::Ready && state.generation() == generation;
             workload.apply_then(is_ready, Input::Suspected(generation), State::next_query)
         });
-        let query = match query.await {
-            Some(Some(query)) => query,
-            Some(None) => return Confirmation::Closed,
-            None => return Confirmation::Unanswered,
+        let deadline = Instant::now() + CONFIRMATION;
+        let query = match timeout_at(deadline, query).await {
+            Ok(Some(Some(query))) => query,
+            Ok(Some(None)) => return Confirmation::Closed,
+            Ok(None) | Err(_) => return Confirmation::Unanswered,
         };
+        let left = deadline.saturating_duration_since(Instant::now());
         tokio::select! {
             biased;
             () = instance.closed() => return Confirmation::Closed,
-            () = self.queries.wait_for(query, CONFIRMATION) => {}
+            () = self.queries.wait_for(query, left) => {}
         }
         match self.queries.is_observed(query) {
             _ if !instance.is_open() => Confirmation::Closed,
@@ -149,12 +174,8 @@ impl Workload {
     /// Refuses connections to the workload until the provider, which is queried now, has answered:
     /// another workload may have been given its address. Returns at once.
     pub fn require_confirmation(self: &Arc<Self>) {
-        self.queries.unnumbered.fetch_add(1, Ordering::AcqRel);
-        let workload = self.clone();
-        self.spawn(async move {
-            workload.query_for_confirmation();
-            workload.queries.unnumbered.fetch_sub(1, Ordering::AcqRel);
-        });
+        let unnumbered = Unnumbered::new(self.clone());
+        self.spawn(async move { unnumbered.0.query_for_confirmation() });
     }
 
     /// As [`Workload::require_confirmation`], on the calling thread.

@@ -104,17 +104,29 @@ impl Workload {
             if let Some(visit) = self.enter() {
                 return Ok(visit);
             }
-            if let Some(cause) = &cause
-                && self.runner.phase() != Phase::Waking
-            {
-                let cause = cause.clone();
-                self.on_engine(move |workload| workload.wake(cause)).await;
-            }
-            let snapshot = self.snapshot();
             if self.has_ended() {
                 let failure = Failure::new(ErrorCode::Unavailable, "the router is ending")
                     .with_reason(Reason::RouterEnding);
                 return Err(AdmitError::Failed(Arc::new(failure), None));
+            }
+            let mut snapshot = self.snapshot();
+            if let Some(cause) = &cause
+                && !snapshot.is_wake_pending()
+            {
+                let cause = cause.clone();
+                let woken = self.on_engine(move |workload| workload.wake(cause));
+                match timeout_at(deadline, woken).await {
+                    Ok(Some(())) => {}
+                    Ok(None) if self.has_ended() => continue,
+                    // The step has panicked.
+                    Ok(None) => {
+                        let failure =
+                            Failure::new(ErrorCode::Internal, "the wake could not be requested");
+                        return Err(AdmitError::Failed(Arc::new(failure), None));
+                    }
+                    Err(_) => return Err(AdmitError::TimedOut(self.runner.phase())),
+                }
+                snapshot = self.snapshot();
             }
             match snapshot.phase {
                 // A wake after a failed one is on its way.
