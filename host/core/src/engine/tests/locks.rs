@@ -122,8 +122,11 @@ fn leaving_and_entering_do_not_wait_for_a_step() {
 
     let (polled, answers) = channel();
     let slow = world.engine.workload("slow").expect("known");
+    let runtime = world.runtime.handle().clone();
     thread::spawn(move || {
         drop(visit);
+        // The deadline of the wait needs the runtime's clock.
+        let _entered = runtime.enter();
         let mut admitted = pin!(slow.admit(deadline(), request()));
         let poll = admitted.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         polled.send(poll.is_pending()).expect("the test waits");
