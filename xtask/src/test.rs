@@ -81,14 +81,15 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     })?;
     // One failure does not hide the others: each of these steps runs.
     let mut failures = Failures::default();
+    let crates = ["--workspace", "--exclude", "drowse-tests"];
     failures.note(step("unit and property tests", || {
-        let arguments = ["--workspace", "--exclude", "drowse-tests"];
-        suites::run(workspace, &arguments, "", &variables, &mut times)
+        suites::run(workspace, &crates, "", &variables, &mut times)
     }));
     failures.note(step("examples in the documentation of the crates", || {
         let mut cargo = workspace.cargo();
         cargo.envs(variables.iter().cloned());
-        execute(cargo.args(["test", "--locked", "--release", "--workspace", "--doc", "--quiet"]))
+        cargo.args(["test", "--locked", "--release", "--doc", "--quiet"]);
+        execute(cargo.args(crates))
     }));
     failures.note(step("the gate under loom", || loom(workspace)));
     let skipped = failures.note(end_to_end(workspace, "", &mut times)).unwrap_or_default();
