@@ -265,6 +265,8 @@ impl Provider for Platform {
         world.record().counts.calls += 1;
         let asked = Instant::now();
         let operations = world.target(name, |target| target.operations);
+        let in_operation = |target: &mut SimTarget| target.starting || target.ending;
+        let during_operation = world.target(name, in_operation);
         let mut seen = observe(world, name);
         let calm = world.is_calm();
         let (delay, outcome) = draw(&mut random, calm);
@@ -284,10 +286,9 @@ impl Provider for Platform {
             seen.status = Status::Stopped;
         }
         // A result that an operation has overtaken does not count.
-        let overtaken = |target: &mut SimTarget| {
-            target.starting || target.ending || target.operations != operations
-        };
-        if !world.target(name, overtaken) {
+        let overtaken =
+            |target: &mut SimTarget| in_operation(target) || target.operations != operations;
+        if !during_operation && !world.target(name, overtaken) {
             world.network().answers(name, asked, &seen);
         }
         Ok(seen)
