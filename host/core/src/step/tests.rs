@@ -11,6 +11,7 @@ use std::{
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::{
+    Stage,
     phase::{PhaseState, Recovery},
     *,
 };
@@ -414,7 +415,12 @@ impl World {
             }
             Event::QueryEnds(outcome) => {
                 if let Some((ticket, _)) = self.query.take() {
+                    let waited = self.state.stage() == Some(Stage::Absent);
                     self.input(Input::StatusResult(ticket, outcome.result()));
+                    if !waited && self.state.stage() == Some(Stage::Absent) {
+                        // The target was removed. The next start is the first one of another.
+                        self.starts.insert(self.state.generation(), 0);
+                    }
                 }
             }
             Event::ProbeEnds(ready) => match (self.probe, ready) {
