@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -12,11 +13,27 @@ use serde::Deserialize;
 /// Time between two lines of progress.
 const INTERVAL: Duration = Duration::from_secs(15);
 
-/// A message of `cargo --message-format=json`.
+/// A message of `cargo --message-format=json`. Messages about artifacts have all fields but
+/// `executable`, which only programs have.
 #[derive(Deserialize)]
-struct Message {
+pub(crate) struct Message {
     reason: String,
     fresh: Option<bool>,
+    pub(crate) executable: Option<PathBuf>,
+    pub(crate) manifest_path: Option<PathBuf>,
+    pub(crate) profile: Option<Profile>,
+    pub(crate) target: Option<Target>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Profile {
+    pub(crate) test: bool,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) kind: Vec<String>,
 }
 
 /// Runs a cargo command that builds. Warnings and errors of the compiler are shown as usual.
@@ -25,13 +42,13 @@ struct Message {
 ///
 /// When cargo cannot be run, or when something does not build.
 pub(crate) fn compile(cargo: &mut Command) -> Result<()> {
-    messages(cargo, |_| Ok(()))
+    artifacts(cargo, |_| Ok(()))
 }
 
-/// As [`compile`]; `each` gets each JSON message of cargo.
-pub(crate) fn messages(
+/// As [`compile`]; `each` gets each message of cargo about an artifact.
+pub(crate) fn artifacts(
     cargo: &mut Command,
-    mut each: impl FnMut(&str) -> Result<()>,
+    mut each: impl FnMut(Message) -> Result<()>,
 ) -> Result<()> {
     let mut running = cargo
         .args(["--quiet", "--message-format=json-render-diagnostics"])
@@ -45,13 +62,15 @@ pub(crate) fn messages(
     for line in lines {
         let line = line.context("read cargo's messages")?;
         let message: Message = serde_json::from_str(&line).context("read a message of cargo")?;
-        compiled +=
-            usize::from(message.reason == "compiler-artifact" && message.fresh == Some(false));
+        if message.reason != "compiler-artifact" {
+            continue;
+        }
+        compiled += usize::from(message.fresh == Some(false));
         if printed.elapsed() > INTERVAL {
             printed = Instant::now();
             println!("    {compiled} crates compiled in {} s", begin.elapsed().as_secs());
         }
-        each(&line)?;
+        each(message)?;
     }
     let ended = running.wait().context("wait for cargo")?;
     ensure!(ended.success(), "cargo ended with {ended}");

@@ -94,8 +94,7 @@ pub(crate) fn briefly(workspace: &Workspace, programs: &Programs) -> Result<()> 
 fn soak(workspace: &Workspace, programs: &Programs, options: &Options) -> Result<bool> {
     ensure!(options.workloads > 0, "--workloads must be at least 1");
     let interrupt = Interrupt::watch()?;
-    let cache = workspace.target().join("drowse-cache");
-    let home = Home::new(programs)?.cache(&cache);
+    let home = Home::new(programs)?.cache(&workspace.compiled());
     let mut soak = Soak::new(&home, options)?;
     home.configure(&soak.tables(options.idle)?)?;
     let mut router = home.own_process_group().start()?;

@@ -62,7 +62,7 @@ impl Stage {
     ) -> Result<Self> {
         let late = Duration::from_millis(options.late_events);
         let docker = Docker::start()?;
-        let home = Home::new(programs)?.cache(&workspace.target().join("drowse-cache"));
+        let home = Home::new(programs)?.cache(&workspace.compiled());
         let notes = home.path().join("notes");
         fs::create_dir(&notes)?;
         let api = Api::new(docker.socket());

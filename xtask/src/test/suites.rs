@@ -19,7 +19,10 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
-use crate::{compile::messages, workspace::Workspace};
+use crate::{
+    compile::{Message, artifacts},
+    workspace::Workspace,
+};
 
 /// Test programs that run at the same time. Each of them runs as many tests at the same time as the
 /// machine has processors.
@@ -47,27 +50,6 @@ pub(super) struct Times {
     tests: BTreeMap<(String, String), Duration>,
     /// By suite.
     suites: BTreeMap<String, Duration>,
-}
-
-/// A message of `cargo --message-format=json`.
-#[derive(Deserialize)]
-struct Message {
-    reason: String,
-    executable: Option<PathBuf>,
-    manifest_path: Option<PathBuf>,
-    profile: Option<Profile>,
-    target: Option<Target>,
-}
-
-#[derive(Deserialize)]
-struct Profile {
-    test: bool,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
-    kind: Vec<String>,
 }
 
 /// Builds the test programs that `cargo test` would run with these arguments, and runs them.
@@ -120,38 +102,15 @@ fn build(workspace: &Workspace, arguments: &[&str], variables: &Variables) -> Re
     cargo.args(["test", "--locked", "--release", "--no-run"]).args(arguments);
     cargo.envs(variables.iter().map(|(name, value)| (name, value)));
     let mut suites = Vec::new();
-    messages(&mut cargo, |line| {
-        let message: Message = serde_json::from_str(line).context("read a message of cargo")?;
-        suites.extend(message.suite()?);
+    artifacts(&mut cargo, |artifact| {
+        suites.extend(Suite::of(artifact)?);
         Ok(())
     })
     .context("build the tests")?;
     Ok(suites)
 }
 
-// === impl Message ===
-
-impl Message {
-    fn suite(self) -> Result<Option<Suite>> {
-        let test = self.profile.is_some_and(|profile| profile.test);
-        let (Some(program), true) = (self.executable, test && self.reason == "compiler-artifact")
-        else {
-            return Ok(None);
-        };
-        let target = self.target.context("an artifact without a target")?;
-        let manifest = self.manifest_path.context("an artifact without a package")?;
-        let directory = manifest.parent().context("a manifest lies in a directory")?.to_owned();
-        let package = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let name = if target.kind.iter().any(|kind| kind == "test") {
-            format!("{package}/{}", target.name)
-        } else {
-            format!("{package} ({})", target.kind.join(", "))
-        };
-        Ok(Some(Suite { name, program, directory }))
-    }
-}
-
-/// What a run of one program gave.
+/// The result of one test program.
 struct Ran {
     passed: bool,
     took: Duration,
@@ -161,6 +120,22 @@ struct Ran {
 // === impl Suite ===
 
 impl Suite {
+    /// None for an artifact that is no test program.
+    fn of(artifact: Message) -> Result<Option<Self>> {
+        let test = artifact.profile.is_some_and(|profile| profile.test);
+        let Some(program) = artifact.executable.filter(|_| test) else { return Ok(None) };
+        let target = artifact.target.context("an artifact without a target")?;
+        let manifest = artifact.manifest_path.context("an artifact without a package")?;
+        let directory = manifest.parent().context("a manifest lies in a directory")?.to_owned();
+        let package = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = if target.kind.iter().any(|kind| kind == "test") {
+            format!("{package}/{}", target.name)
+        } else {
+            format!("{package} ({})", target.kind.join(", "))
+        };
+        Ok(Some(Self { name, program, directory }))
+    }
+
     fn run(&self, filter: &str, variables: &Variables) -> Ran {
         let begin = Instant::now();
         let (passed, output) = match self.output(filter, variables) {
@@ -170,7 +145,7 @@ impl Suite {
         Ran { passed, took: begin.elapsed(), output }
     }
 
-    /// Whether all tests passed, and everything they wrote.
+    /// Returns whether all tests passed, and everything they wrote.
     fn output(&self, filter: &str, variables: &Variables) -> Result<(bool, String)> {
         let mut both = tempfile::tempfile().context("create a file for the output")?;
         let mut program = Command::new(&self.program);
