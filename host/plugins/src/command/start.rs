@@ -28,9 +28,9 @@ use crate::{settings::CommandGrant, text::seconds};
 /// Maximum concurrent starts of one provider, including stuck ones.
 pub(super) const STARTS: usize = 8;
 
-/// Time between the start of a program and the start of the next launcher. A program that needs
-/// longer to become ready does not notice the two milliseconds that a launcher takes.
-const REFILL_DELAY: Duration = Duration::from_millis(5);
+/// Time between the start of a program and the start of the next launcher, which takes two
+/// milliseconds: the program's own start goes first.
+const REFILL_DELAY: Duration = Duration::from_millis(20);
 
 /// A requested start. It runs to its end, even if its caller gives up.
 pub(super) struct Start {
@@ -103,7 +103,7 @@ impl Start {
         Ok(Some(process))
     }
 
-    /// Whether the table allows the start. False for a restart that is no longer wanted.
+    /// Returns whether the table allows the start. False for a restart that is no longer wanted.
     fn is_wanted(&self, table: &Table) -> Result<bool, CommandError> {
         let command = &self.command;
         if table.closed {
