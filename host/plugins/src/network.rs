@@ -32,7 +32,7 @@ use self::{
     chain::Chain,
     keyed_mutex::{KeyedGuard, KeyedMutex},
     namespace::Namespace,
-    plugin::{Plugins, Verb},
+    plugin::{Execution, Plugins, Verb},
 };
 use crate::{
     grants::{network_line, toml_key},
@@ -258,8 +258,15 @@ impl Run<'_> {
         };
         let config = self.chain.loopback();
         let lo = Attachment { interface: "lo".to_owned(), ..self.attachment.clone() };
-        let namespace = self.namespace_path();
-        self.plugins.run(&program, Verb::Add, &config, &lo, &namespace, None).await.map(drop)
+        let execution = Execution {
+            program: &program,
+            verb: Verb::Add,
+            config: &config,
+            attachment: &lo,
+            namespace: &self.namespace_path(),
+            mac: None,
+        };
+        self.plugins.run(execution).await.map(drop)
     }
 
     async fn ask(
@@ -276,9 +283,15 @@ impl Run<'_> {
         })?;
         let (address, mac) = (self.attachment.address.as_deref(), self.mac.as_str());
         let config = self.chain.config(plugin, result, address, mac);
-        let namespace = self.namespace_path();
-        let mac = Some(mac);
-        self.plugins.run(&program, verb, &config, self.attachment, &namespace, mac).await
+        let execution = Execution {
+            program: &program,
+            verb,
+            config: &config,
+            attachment: self.attachment,
+            namespace: &self.namespace_path(),
+            mac: Some(mac),
+        };
+        self.plugins.run(execution).await
     }
 
     /// Path by which plugins open the namespace; empty if it no longer exists.

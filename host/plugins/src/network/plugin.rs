@@ -57,6 +57,18 @@ impl Verb {
     }
 }
 
+/// One execution of a plugin.
+pub(super) struct Execution<'a> {
+    pub(super) program: &'a Path,
+    pub(super) verb: Verb,
+    pub(super) config: &'a Value,
+    pub(super) attachment: &'a Attachment,
+    /// Path at which the attachment's namespace is open.
+    pub(super) namespace: &'a str,
+    /// MAC address of the interface, if it can have one.
+    pub(super) mac: Option<&'a str>,
+}
+
 /// The plugins of a granted network, and the limit on blocking threads that start them.
 pub(super) struct Plugins<'a> {
     pub(super) grant: &'a NetworkGrant,
@@ -74,24 +86,15 @@ impl Plugins<'_> {
         self.blocking.run(self.grant.timeout, find).await
     }
 
-    /// Runs a plugin for an attachment whose namespace is open at this path, with this MAC address if
-    /// its interface can have one, and returns its output. The process is killed on drop and on
-    /// timeout.
-    pub(super) async fn run(
-        &self,
-        program: &Path,
-        verb: Verb,
-        config: &Value,
-        attachment: &Attachment,
-        namespace: &str,
-        mac: Option<&str>,
-    ) -> Result<Vec<u8>, NetworkError> {
+    /// Runs a plugin and returns its output. The process is killed on drop and on timeout.
+    pub(super) async fn run(&self, execution: Execution<'_>) -> Result<Vec<u8>, NetworkError> {
         let grant = self.grant;
+        let Execution { program, verb, attachment, .. } = execution;
         let name = program.file_name().unwrap_or_default().to_string_lossy();
         let Attachment { network, container, .. } = attachment;
         let what =
             format!("network {network:?}, container {container:?}: {} by {name:?}", verb.word());
-        let exchange = self.exchange(program, verb, config, attachment, namespace, mac);
+        let exchange = self.exchange(execution);
         let exchanged = tokio::time::timeout(grant.timeout, exchange).await.map_err(|_| {
             NetworkError::Timeout(format!(
                 "{what}: it did not exit within {}",
@@ -118,13 +121,9 @@ impl Plugins<'_> {
 
     async fn exchange(
         &self,
-        program: &Path,
-        verb: Verb,
-        config: &Value,
-        attachment: &Attachment,
-        namespace: &str,
-        mac: Option<&str>,
+        execution: Execution<'_>,
     ) -> std::io::Result<(std::process::ExitStatus, Vec<u8>, Vec<u8>)> {
+        let Execution { program, verb, config, attachment, namespace, mac } = execution;
         let Attachment { container, interface, address, .. } = attachment;
         let directories =
             std::env::join_paths(&self.grant.plugins).map_err(std::io::Error::other)?;
