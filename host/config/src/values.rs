@@ -99,23 +99,20 @@ value!(
 );
 value!(
     /// A positive number.
-    Count: usize, "number", "a whole number from 1 to 1000000", |r, node| match node.value {
-        Value::Integer(number @ 1..=1_000_000) => usize::try_from(number).ok(),
-        _ => r.mismatch(node, Count::KIND),
+    Count: usize, "number", "a whole number from 1 to 1000000", |r, node| {
+        integer(r, node, 1..=1_000_000, Count::KIND)
     }
 );
 value!(
     /// A number of lines, which may be zero.
-    LineCount: u32, "number", "a whole number from 0 to 100", |r, node| match node.value {
-        Value::Integer(number @ 0..=100) => u32::try_from(number).ok(),
-        _ => r.mismatch(node, LineCount::KIND),
+    LineCount: u32, "number", "a whole number from 0 to 100", |r, node| {
+        integer(r, node, 0..=100, LineCount::KIND)
     }
 );
 value!(
     /// A TCP port.
-    Port: u16, "port", "a port from 1 to 65535", |r, node| match node.value {
-        Value::Integer(number @ 1..=65_535) => u16::try_from(number).ok(),
-        _ => r.mismatch(node, Port::KIND),
+    Port: u16, "port", "a port from 1 to 65535", |r, node| {
+        integer(r, node, 1..=65_535, Port::KIND)
     }
 );
 value!(
@@ -294,6 +291,19 @@ fn each<'n, T>(items: &'n [Node], read: impl FnMut(&'n Node) -> Option<T>) -> Op
 }
 
 /// A text that is not empty; an error names `kind` as what was expected.
+/// A whole number in a range.
+fn integer<T: TryFrom<i128>>(
+    r: &mut Reader,
+    node: &Node,
+    range: RangeInclusive<i128>,
+    kind: Kind,
+) -> Option<T> {
+    match node.value {
+        Value::Integer(number) if range.contains(&number) => T::try_from(number).ok(),
+        _ => r.mismatch(node, kind),
+    }
+}
+
 fn text(r: &mut Reader, node: &Node, kind: Kind) -> Option<String> {
     match &node.value {
         Value::Text(text) if text.trim().is_empty() => r.refuse(node, "the text is empty"),

@@ -1,8 +1,10 @@
 //! Types of values about the lifecycle of workloads.
 
+use std::{fmt::Display, str::FromStr};
+
 use drowse_core::{Adopt, Alarm, Need, PoolName, Until, Window, WorkloadName};
 
-use super::{Text, choice, list, text, value, word};
+use super::{Text, choice, integer, list, text, value, word};
 use crate::{
     read::{Reader, ValueParser, found},
     schema::Kind,
@@ -30,9 +32,8 @@ value!(
 );
 value!(
     /// Precedence among the workloads of a pool.
-    Priority: i32, "number", "a whole number from -1000 to 1000", |r, node| match node.value {
-        Value::Integer(number @ -1000..=1000) => i32::try_from(number).ok(),
-        _ => r.mismatch(node, Priority::KIND),
+    Priority: i32, "number", "a whole number from -1000 to 1000", |r, node| {
+        integer(r, node, -1000..=1000, Priority::KIND)
     }
 );
 value!(
@@ -48,12 +49,7 @@ value!(
     "list of windows",
     "a list of windows such as [\"mon-fri 08:00-18:00 Europe/Berlin\"]",
     |r, node| {
-        list(r, node, Windows::KIND, |r, item| {
-            let written = text(r, item, Text::KIND)?;
-            let shown = written.escape_debug().to_string();
-            let refuse = |why| r.refuse(item, format!("\"{shown}\" is not a window: {why}"));
-            written.parse().map_or_else(refuse, Some)
-        })
+        list(r, node, Windows::KIND, |r, item| parsed(r, item, "window"))
     }
 );
 value!(
@@ -62,12 +58,7 @@ value!(
     "list of schedules",
     "a list of cron schedules such as [\"0 7 * * mon-fri Europe/Berlin\"]",
     |r, node| {
-        list(r, node, Schedules::KIND, |r, item| {
-            let written = text(r, item, Text::KIND)?;
-            let shown = written.escape_debug().to_string();
-            let refuse = |why| r.refuse(item, format!("\"{shown}\" is not a schedule: {why}"));
-            written.parse().map_or_else(refuse, Some)
-        })
+        list(r, node, Schedules::KIND, |r, item| parsed(r, item, "schedule"))
     }
 );
 value!(
@@ -114,6 +105,14 @@ fn need(r: &mut Reader, node: &Node) -> Option<Need> {
         },
     };
     Some(Need { workload: workload?, until })
+}
+
+/// A text that is parsed; `what` names it in an error.
+fn parsed<T: FromStr<Err: Display>>(r: &mut Reader, node: &Node, what: &str) -> Option<T> {
+    let written = text(r, node, Text::KIND)?;
+    let shown = written.escape_debug();
+    let refuse = |why| r.refuse(node, format!("\"{shown}\" is not a {what}: {why}"));
+    written.parse().map_or_else(refuse, Some)
 }
 
 fn name(r: &mut Reader, node: &Node) -> Option<WorkloadName> {
