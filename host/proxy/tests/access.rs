@@ -190,14 +190,7 @@ async fn of_many_simultaneous_requests_one_is_charged_for_the_wake() {
     let wake = WakeRules { limits, ..WakeRules::default() };
     let (backend, _requests) = Backend::answering(OK).await;
     let router = Plan { wake, eager: false, ..Plan::new(backend.address) }.run();
-    let mut visitors = JoinSet::new();
-    for _ in 0..50 {
-        let mut wire = router.connect().await;
-        visitors.spawn(async move {
-            wire.send(LAST_GET).await;
-            wire.rest().await
-        });
-    }
+    let mut visitors = router.ask_at_once(50, LAST_GET).await;
     until(|| router.workload.waiting() == 50).await;
     router.fake.may_start.add_permits(1);
     while let Some(answer) = within(visitors.join_next()).await {

@@ -10,7 +10,6 @@ use std::{
 };
 
 use common::{LAST_GET, OK, Plan, Refusing, within};
-use tokio::task::JoinSet;
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -65,14 +64,7 @@ async fn many_failed_requests_write_few_log_lines() {
     let router = Plan { threads: 1, ..Plan::new(port.address) }.run();
     assert!(router.ask(LAST_GET).await.starts_with("HTTP/1.1 200"));
     drop(backend);
-    let mut visitors = JoinSet::new();
-    for _ in 0..50 {
-        let mut wire = router.connect().await;
-        visitors.spawn(async move {
-            wire.send(LAST_GET).await;
-            wire.rest().await
-        });
-    }
+    let mut visitors = router.ask_at_once(50, LAST_GET).await;
     while let Some(answer) = within(visitors.join_next()).await {
         assert!(answer.unwrap().starts_with("HTTP/1.1 502"));
     }

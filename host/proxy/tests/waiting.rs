@@ -36,14 +36,7 @@ async fn a_held_visitor_is_answered_by_the_woken_backend() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_held_visitors_cause_one_start() {
     let (_backend, router) = asleep(Waiting::Hold).await;
-    let mut visitors = JoinSet::new();
-    for _ in 0..200 {
-        let mut wire = router.connect().await;
-        visitors.spawn(async move {
-            wire.send(LAST_GET).await;
-            wire.rest().await
-        });
-    }
+    let mut visitors = router.ask_at_once(200, LAST_GET).await;
     until(|| router.workload.waiting() == 200).await;
     router.fake.may_start.add_permits(1000);
     while let Some(answer) = within(visitors.join_next()).await {

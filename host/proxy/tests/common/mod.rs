@@ -27,7 +27,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
 };
 
 /// Longer than any step of a test takes.
@@ -353,6 +353,19 @@ impl Router {
         let mut wire = self.connect().await;
         wire.send(request).await;
         wire.rest().await
+    }
+
+    /// Sends the same request on so many new connections at once; the tasks return the responses.
+    pub async fn ask_at_once(&self, count: usize, request: &'static str) -> JoinSet<String> {
+        let mut visitors = JoinSet::new();
+        for _ in 0..count {
+            let mut wire = self.connect().await;
+            visitors.spawn(async move {
+                wire.send(request).await;
+                wire.rest().await
+            });
+        }
+        visitors
     }
 
     pub async fn phase(&self, phase: Phase) {

@@ -16,6 +16,10 @@ fn kinds(entries: &[Entry]) -> Vec<OperationKind> {
     entries.iter().map(|entry| entry.kind).collect()
 }
 
+/// The entries of a recreation and of the wake that follows it.
+const RENEWED: [OperationKind; 4] =
+    [OperationKind::Recreate, OperationKind::Restart, OperationKind::Start, OperationKind::Wake];
+
 #[tokio::test(start_paused = true)]
 async fn a_restart_waits_for_visits_inside_and_wakes_without_visitors() {
     let world = World::new(vec![spec("blog")]);
@@ -60,15 +64,7 @@ async fn an_awake_workload_is_awake_after_recreation_with_another_native_id() {
         .await;
     assert_eq!(world.platform.asked("refresh blog"), 1);
     let entries = world.entries(Some("blog")).split_off(2);
-    assert_eq!(
-        kinds(&entries),
-        [
-            OperationKind::Recreate,
-            OperationKind::Restart,
-            OperationKind::Start,
-            OperationKind::Wake
-        ]
-    );
+    assert_eq!(kinds(&entries), RENEWED);
     assert_eq!(entries[0].native_before.as_deref(), Some("blog-0"));
     assert_eq!(entries[0].native_after.as_deref(), Some("blog-1"));
     let correlation = entries[0].correlation;
@@ -106,15 +102,7 @@ async fn a_workload_that_cannot_be_recreated_serves_on_and_the_failure_is_record
     world.renew("blog", REFRESH).expect("known");
     world.call("blog").await;
     let entries = world.entries(Some("blog")).split_off(2);
-    assert_eq!(
-        kinds(&entries),
-        [
-            OperationKind::Recreate,
-            OperationKind::Restart,
-            OperationKind::Start,
-            OperationKind::Wake
-        ]
-    );
+    assert_eq!(kinds(&entries), RENEWED);
     let failure = entries[1].failure.as_ref().expect("it failed");
     assert!(failure.message.contains("cannot be fetched"), "{failure}");
     assert_eq!(world.platform.asked("refresh blog"), 1);
