@@ -24,7 +24,7 @@ pub fn granted() -> Vec<String> {
     host::granted()
 }
 
-/// Whether a command of this name is granted to this provider.
+/// Returns whether a command of this name is granted to this provider.
 pub fn is_granted(name: &str) -> bool {
     granted().iter().any(|granted| granted == name)
 }

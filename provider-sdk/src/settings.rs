@@ -64,7 +64,7 @@ pub fn check_path(key: &str, path: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether the text is an IP address or a host name, without a port.
+/// Returns whether the text is an IP address or a host name, without a port.
 pub fn is_host(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok() || is_host_name(text)
 }

@@ -54,7 +54,7 @@ pub struct Watched {
     /// Error of the watch; None if it still ran at the end of the script, where the host drops the
     /// call.
     pub error: Option<Error>,
-    /// What the watch was waiting for when the host dropped it.
+    /// The call that the watch was waiting for when the host dropped it.
     pub dropped: Option<String>,
 }
 

@@ -279,7 +279,7 @@ impl EndpointWish {
         self
     }
 
-    /// Whether it is for datagrams, by its suggested URL; otherwise it is for HTTP.
+    /// Returns whether it is for datagrams, by its suggested URL; otherwise it is for HTTP.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn wants_datagrams(&self) -> bool {
         self.suggested_url.as_deref().is_some_and(|url| url.starts_with("udp://"))

@@ -72,7 +72,7 @@ fn parse(mut all: Vec<u8>, first_byte: Duration) -> Result<Answer> {
     Ok(Answer { status, head, body, first_byte })
 }
 
-/// Whether an HTTP/1.1 server responds within one second. For tight polling loops.
+/// Returns whether an HTTP/1.1 server responds within one second. For tight polling loops.
 pub fn answers(address: SocketAddr) -> bool {
     let probe = || -> io::Result<()> {
         let limit = Duration::from_secs(1);

@@ -139,7 +139,7 @@ impl Engine {
         serde_json::from_str(&text).with_context(|| format!("inspect {name}: {text}"))
     }
 
-    /// Whether a container is running.
+    /// Returns whether a container is running.
     pub fn is_running(&self, name: &str) -> Result<bool> {
         Ok(self.inspect(name)?["State"]["Running"] == Value::Bool(true))
     }

@@ -140,12 +140,12 @@ impl FakeProxmox {
         self.cluster().guest(vmid)?.begin()
     }
 
-    /// Whether a guest is running or paused.
+    /// Returns whether a guest is running or paused.
     pub fn runs(&self, vmid: u32) -> Result<bool> {
         Ok(self.cluster().guest(vmid)?.process.is_some())
     }
 
-    /// Whether a guest is paused.
+    /// Returns whether a guest is paused.
     pub fn is_paused(&self, vmid: u32) -> Result<bool> {
         Ok(self.cluster().guest(vmid)?.paused)
     }

@@ -49,7 +49,7 @@ impl Load {
         Ok(Self { hey: Process::spawn("hey", &mut command, Duration::from_secs(1))?, requests })
     }
 
-    /// Whether it is still running.
+    /// Returns whether it is still running.
     pub fn runs(&mut self) -> Result<bool> {
         Ok(self.hey.ended()?.is_none())
     }

@@ -26,7 +26,7 @@ pub fn lacks(names: &[&str]) -> Option<String> {
     Some(format!("the program {missing} is missing"))
 }
 
-/// Whether a skipped test fails: `CI=true`.
+/// Returns whether a skipped test fails: `CI=true`.
 pub fn strict() -> bool {
     env::var_os("CI").is_some_and(|value| value == OsStr::new("true"))
 }

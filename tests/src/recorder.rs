@@ -31,7 +31,7 @@ pub struct RecordedRequest {
     pub path: String,
     /// The query, without `?`.
     pub query: Option<String>,
-    /// Whether it had a body.
+    /// True if it had a body.
     pub body: bool,
 }
 
@@ -94,7 +94,7 @@ impl Recorder {
         *lock(&self.shared.cut) = Some((Box::new(matches), how));
     }
 
-    /// Whether a cut is pending.
+    /// Returns whether a cut is pending.
     pub fn is_to_cut(&self) -> bool {
         lock(&self.shared.cut).is_some()
     }
@@ -103,7 +103,7 @@ impl Recorder {
 // === impl RecordedRequest ===
 
 impl RecordedRequest {
-    /// Whether a rule permits it.
+    /// Returns whether a rule permits it.
     pub fn matches_rule(&self, rule: &str) -> bool {
         let query = self.query.iter().flat_map(|query| ["?", query]);
         let path: String = [self.path.as_str()].into_iter().chain(query).collect();

@@ -69,7 +69,7 @@ impl SleepingMachine {
         lock(&self.shared.datagrams).clone()
     }
 
-    /// Whether its program is running.
+    /// Returns whether its program is running.
     pub fn is_awake(&self) -> bool {
         lock(&self.shared.running).is_some()
     }

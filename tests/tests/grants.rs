@@ -74,7 +74,7 @@ fn endpoint(name: &str, keys: &str, rules: &[&str]) -> String {
     format!("\n[provider.p.endpoint.{name}]\n{keys}\n{rules}")
 }
 
-/// What `check` reports about grants: errors and warnings with a line to add.
+/// The report of `check` about grants: errors and warnings with a line to add.
 fn found(home: &Home, tables: &str) -> Result<Vec<String>> {
     home.configure(tables)?;
     let output = home.drowse(&["check", "--json"])?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether the machine can build it. Otherwise the test is recorded as skipped.
+/// Returns whether the machine can build it. Otherwise the test is recorded as skipped.
 fn can_build(test: &str) -> bool {
     let lack = needs::lacks(&["clang", "wasm-ld", "wit-bindgen"]).or_else(|| {
         let libc = Path::new("/usr/include/wasm32-wasi/stdlib.h").exists();

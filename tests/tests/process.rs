@@ -23,7 +23,7 @@ fn asleep(boot: Duration, idle: &str) -> Result<(Router, Hello)> {
     Ok((home.start()?, hello))
 }
 
-/// Whether curl is installed. Otherwise the test is recorded as skipped.
+/// Returns whether curl is installed. Otherwise the test is recorded as skipped.
 fn has_curl(test: &str) -> bool {
     match needs::lacks(&["curl"]) {
         Some(lack) => {

@@ -43,7 +43,7 @@ pub(crate) fn ensure(wanted: &[Wanted]) -> Result<Vec<&'static str>> {
     Ok(missing(wanted).map(|(program, _)| program).collect())
 }
 
-/// Whether this machine permits installing packages: Debian, as root.
+/// Returns whether this machine permits installing packages: Debian, as root.
 pub(crate) fn may_install() -> bool {
     rustix::process::geteuid().is_root()
         && Path::new("/etc/debian_version").exists()

@@ -89,7 +89,7 @@ fn providers(workspace: &Workspace, toolchain: Toolchain) -> Result<()> {
     })
 }
 
-/// What to expect where nothing is built yet; most of it is the compiler for WebAssembly.
+/// The size of a build from nothing; most of it is the compiler for WebAssembly.
 const FIRST_BUILD: &str = ": some 400 crates, 8 minutes on 2 cores; later builds take seconds";
 
 /// Builds programs, with the features that the whole workspace asks of its dependencies: so the

@@ -7,7 +7,7 @@ use drowse_tests::{Hello, Home, Programs, Router, client::Answer, ports, process
 
 use crate::{build, interrupt::Interrupt, workspace::Workspace};
 
-/// What to show.
+/// Options of the demonstration.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Run the story unattended: asleep, held request, answer, asleep again. Exit 0 or 1.
@@ -148,7 +148,7 @@ fn asleep_again(router: &Router, hello: &Hello) -> Result<()> {
     Ok(())
 }
 
-/// What the router logged about loading providers.
+/// The router's log lines about loading providers.
 fn loads(router: &Router) -> Vec<String> {
     let lines = router.log().since(0);
     lines.into_iter().filter(|line| line.contains("cached=")).collect()

@@ -35,7 +35,7 @@ impl Interrupt {
         Ok(Self { asked, over })
     }
 
-    /// Whether a signal was received.
+    /// Returns whether a signal was received.
     pub(crate) fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }

@@ -23,7 +23,7 @@ mod prose;
 use modules::Crate;
 use prose::Prose;
 
-/// What to measure.
+/// Options of the measurement.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Measure this commit as well, and print both.

@@ -17,7 +17,7 @@ mod suites;
 
 use suites::{Times, Variables};
 
-/// What to run.
+/// Options of the tests.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Only the end-to-end tests, and of them those whose name contains FILTER.
@@ -25,7 +25,7 @@ pub(crate) struct Options {
     e2e: Option<String>,
 }
 
-/// What the tests run beside the router, by the names of Debian's packages.
+/// Programs that the tests run beside the router, by the names of Debian's packages.
 pub(crate) const ENGINES: &[Wanted] = &[
     ("containerd", "containerd"),
     ("runc", "runc"),
@@ -167,7 +167,7 @@ fn loom(workspace: &Workspace) -> Result<()> {
     execute(&mut cargo)
 }
 
-/// Where tests find the programs that they run.
+/// Environment variables with the paths of the programs that tests run.
 fn variables(workspace: &Workspace, programs: &Programs) -> Variables {
     vec![
         (names::DYLIBS, workspace.dylibs()),

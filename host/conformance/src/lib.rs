@@ -45,7 +45,7 @@ pub trait TestHost: Send + Sync {
     async fn disturb(&self) -> Option<Result<(), String>>;
 }
 
-/// What to test: settings and target.
+/// The settings and the target of a test.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Settings of the provider: a JSON object.

@@ -89,7 +89,7 @@ pub(crate) fn flaw(schema: &Value) -> Option<String> {
     Checker { root: schema }.schema(schema, "", 0)
 }
 
-/// Whether the schema refuses keys that it does not name.
+/// Returns whether the schema refuses keys that it does not name.
 pub(crate) fn is_closed(schema: &Value) -> bool {
     let closed = |key| schema.get(key) == Some(&Value::Bool(false));
     *schema == Value::Bool(false)

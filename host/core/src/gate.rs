@@ -102,7 +102,7 @@ impl Gate {
         self.word.compare_exchange(OPEN, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Whether the gate is open.
+    /// Returns whether the gate is open.
     pub fn is_open(&self) -> bool {
         self.word.load(Ordering::Relaxed) & OPEN != 0
     }

@@ -48,7 +48,7 @@ pub struct Entry {
     pub provider: ProviderName,
     /// The kind of operation.
     pub kind: OperationKind,
-    /// What requested it.
+    /// The request that led to it.
     pub trigger: Trigger,
     /// The request, dependent or schedule in particular, in one line.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -100,7 +100,7 @@ pub enum OperationKind {
     Fetch,
 }
 
-/// What requested an operation.
+/// The origin of a request for an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -165,7 +165,7 @@ impl Cause {
 // === impl Trigger ===
 
 impl Trigger {
-    /// Whether it is an operator, whose wakes ignore a cool-down.
+    /// Returns whether it is an operator, whose wakes ignore a cool-down.
     pub fn is_operator(self) -> bool {
         matches!(self, Self::Api | Self::Cli)
     }
@@ -194,7 +194,7 @@ impl fmt::Display for Trigger {
 // === impl OperationKind ===
 
 impl OperationKind {
-    /// Whether it is an operation, and not a provider call within one.
+    /// Returns whether it is an operation, and not a provider call within one.
     pub fn is_operation(self) -> bool {
         matches!(self, Self::Wake | Self::Adopt | Self::Sleep | Self::Restart)
     }

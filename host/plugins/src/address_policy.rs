@@ -187,7 +187,7 @@ impl AddressPolicy {
         self.reach.iter().flatten().any(|rule| rule.allows_link_local(address))
     }
 
-    /// Whether rules name exactly these sockets.
+    /// Returns whether rules name exactly these sockets.
     fn names_socket(&self, to: &Destination<'_>) -> bool {
         let is_listed = |address: &IpAddr| {
             self.reach.iter().flatten().any(|rule| {
@@ -213,7 +213,7 @@ impl AddressPolicy {
         format!("add to [provider.{}]: allow-addresses = {key}{table}", toml_key(&self.provider))
     }
 
-    /// Whether the settings contain this host name.
+    /// Returns whether the settings contain this host name.
     fn is_written_name(&self, host: &str, target: &str) -> bool {
         let mut written_names = BTreeSet::new();
         if let Ok(target) = serde_json::from_str(target) {

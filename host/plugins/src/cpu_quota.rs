@@ -80,7 +80,7 @@ impl CallCpuQuota {
         }
     }
 
-    /// Whether the instance is below its limit and may continue after yielding.
+    /// Returns whether the instance is below its limit and may continue after yielding.
     pub(crate) fn may_continue(&self) -> bool {
         self.yielding.store(true, Relaxed);
         let taken = cpu_time().saturating_sub(self.began.load(Relaxed));

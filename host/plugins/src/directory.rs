@@ -81,7 +81,7 @@ fn watch_existing(watcher: &Mutex<RecommendedWatcher>, wanted: &Mutex<BTreeSet<P
     }
 }
 
-/// Whether an event affects a wanted path or one of its ancestors.
+/// Returns whether an event affects a wanted path or one of its ancestors.
 fn concerns(event: &Event, wanted: &Mutex<BTreeSet<PathBuf>>) -> bool {
     // Reading is not a change.
     let harmless = matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write));

@@ -110,7 +110,7 @@ impl Endpoint {
         &self.label
     }
 
-    /// Whether the host sets this header.
+    /// Returns whether the host sets this header.
     pub(crate) fn sets(&self, name: &HeaderName) -> bool {
         let token = self.tokens.is_some() && *name == header::AUTHORIZATION;
         token || self.headers.iter().any(|header| header.is(name))

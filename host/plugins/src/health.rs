@@ -76,7 +76,7 @@ impl Health {
         }
     }
 
-    /// Whether the platform was reachable last.
+    /// Returns whether the platform was reachable last.
     pub(crate) fn is_reached(&self) -> bool {
         self.causes(|causes| causes.unreached.is_none())
     }

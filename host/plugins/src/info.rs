@@ -129,7 +129,7 @@ pub struct NetworkWish {
 // === impl PluginInfo ===
 
 impl PluginInfo {
-    /// Whether it is part of the router's executable.
+    /// Returns whether it is part of the router's executable.
     pub fn is_bundled(&self) -> bool {
         self.origin == BUNDLED
     }
@@ -138,7 +138,7 @@ impl PluginInfo {
 // === impl EndpointWish ===
 
 impl EndpointWish {
-    /// Whether the endpoint is for datagrams; otherwise it is HTTP.
+    /// Returns whether the endpoint is for datagrams; otherwise it is HTTP.
     pub fn wants_datagrams(&self) -> bool {
         self.suggested_url.as_deref().is_some_and(|url| url.starts_with("udp://"))
     }

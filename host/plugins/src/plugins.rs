@@ -49,7 +49,7 @@ pub struct PluginsConfig {
     /// Plugin directory: files `NAME.wasm` and `NAME.so` take precedence over bundled plugins. It
     /// may be created later.
     pub dir: Option<PathBuf>,
-    /// Whether plugins may be dynamic libraries, which run without a sandbox.
+    /// True if plugins may be dynamic libraries, which run without a sandbox.
     pub allow_dylib: bool,
     /// Private directory of the compiled cache.
     pub cache: PathBuf,
@@ -96,7 +96,7 @@ struct Registry {
     directories: Option<Directories>,
     /// Notifies of file changes.
     changes: watch::Sender<()>,
-    /// Whether the unreadable plugin directory has been logged.
+    /// True if the unreadable plugin directory has been logged.
     warned_unreadable: AtomicBool,
     /// Plugins linked into the executable.
     linked: Mutex<Vec<LinkedPlugin>>,
@@ -549,7 +549,7 @@ impl Registry {
     }
 }
 
-/// Whether two lookups found the same plugin.
+/// Returns whether two lookups found the same plugin.
 fn same(one: &Result<PluginSource, String>, other: &Result<PluginSource, String>) -> bool {
     match (one, other) {
         (Ok(one), Ok(other)) => (&one.digest, &one.origin) == (&other.digest, &other.origin),

@@ -104,7 +104,7 @@ impl ProviderInstance {
         }
     }
 
-    /// Whether the plugin in use has this digest and origin.
+    /// Returns whether the plugin in use has this digest and origin.
     pub(crate) fn uses(&self, digest: &str, origin: &str) -> bool {
         self.active.borrow().as_ref().is_some_and(|active| {
             let info = active.plugin.info();
@@ -212,7 +212,7 @@ impl ProviderInstance {
 }
 
 impl Active {
-    /// Whether the plugin reports changes.
+    /// Returns whether the plugin reports changes.
     pub(crate) fn watches(&self) -> bool {
         self.plugin.info().abilities.contains(&Ability::Watch)
     }

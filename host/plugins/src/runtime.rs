@@ -41,7 +41,7 @@ pub(crate) struct EngineLinker {
     linker: Linker<HostState>,
 }
 
-/// Where an instance is allocated.
+/// The allocation of an instance.
 pub(crate) enum InstanceSlot {
     /// In a slot of the pool, freed when the permit is dropped.
     Pooled(OwnedSemaphorePermit),

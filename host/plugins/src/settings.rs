@@ -132,7 +132,7 @@ pub struct CommandGrant {
     pub environment: BTreeMap<String, String>,
     /// Working directory; by default the router's.
     pub directory: Option<PathBuf>,
-    /// Whether the plugin may append arguments.
+    /// True if the plugin may append arguments.
     pub extra_arguments: bool,
     /// Environment variables that the plugin may set.
     pub extra_environment: Vec<String>,

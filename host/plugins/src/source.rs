@@ -59,7 +59,7 @@ impl PluginSource {
     }
 }
 
-/// Whether a reference is a path, not a plugin name.
+/// Returns whether a reference is a path, not a plugin name.
 pub(crate) fn is_path(reference: &str) -> bool {
     reference.contains('/') || reference.ends_with(".wasm") || reference.ends_with(".so")
 }

@@ -29,7 +29,7 @@ pub struct TrustPolicy {
     pub lock: Option<LockFile>,
     /// Keys whose signatures are accepted.
     pub signers: Vec<Signer>,
-    /// Whether files without an accepted signature are refused.
+    /// True if files without an accepted signature are refused.
     pub signatures_required: bool,
 }
 
@@ -126,7 +126,7 @@ impl TrustPolicy {
 // === impl VerificationResult ===
 
 impl VerificationResult {
-    /// Whether no check refuses the file.
+    /// Returns whether no check refuses the file.
     pub fn holds(&self) -> bool {
         self.refused().is_none()
     }

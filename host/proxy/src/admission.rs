@@ -116,7 +116,7 @@ impl Admission {
         }
     }
 
-    /// Whether the visitor may wake the workload. Every wake for a visitor is decided here.
+    /// Returns whether the visitor may wake the workload. Every wake for a visitor is decided here.
     fn decide(&self, visitor: &Visitor<'_>) -> Result<ClosedGateAction, Refusal> {
         let Visitor { entry, policy, cause, .. } = *visitor;
         let wake = || entry.value.wake(cause());

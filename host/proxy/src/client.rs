@@ -27,7 +27,7 @@ pub(crate) struct ClientConnection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooSlow(pub(crate) &'static str);
 
-/// Whether a peer at this address is in one of the trusted networks.
+/// Returns whether a peer at this address is in one of the trusted networks.
 pub(crate) fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
     trusted.iter().any(|network| network.contains(&address))
 }

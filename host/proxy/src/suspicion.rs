@@ -84,7 +84,7 @@ impl Suspicion {
         self.limit_beyond_fastest(UNANSWERED)
     }
 
-    /// Whether a dial of this duration may have reached another target.
+    /// Returns whether a dial of this duration may have reached another target.
     pub(crate) fn is_late(&self, after: Duration) -> bool {
         after >= self.limit_beyond_fastest(LATE)
     }

@@ -89,7 +89,7 @@ pub(crate) fn interpretations(path: &str) -> impl Iterator<Item = Cow<'_, str>> 
     std::iter::once(normalise(path)).chain(others.map(|chosen| Quirk::apply(path, chosen).into()))
 }
 
-/// Whether a segment is `.` or `..`, encoded or not.
+/// Returns whether a segment is `.` or `..`, encoded or not.
 pub(crate) fn has_dots(path: &str) -> bool {
     path.split('/').any(|segment| matches!(&*decode(segment), "." | ".."))
 }

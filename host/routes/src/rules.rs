@@ -169,7 +169,7 @@ impl WakeRules {
         }
     }
 
-    /// Whether a request of this client is denied the wake, and for which attribute.
+    /// Returns whether a request of this client is denied the wake, and for which attribute.
     pub fn deny_wake(&self, request: &RequestAttributes<'_>, client: IpAddr) -> Option<WakeDenied> {
         let client = client.to_canonical();
         let contain = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&client));

@@ -18,7 +18,7 @@ const MAX_DECODINGS: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Segments(Vec<String>);
 
-/// Whether `matches` is true for any interpretation of the path by a backend.
+/// Returns whether `matches` is true for any interpretation of the path by a backend.
 pub(crate) fn any_interpretation(path: &str, mut matches: impl FnMut(&Segments) -> bool) -> bool {
     for interpretation in interpretations(path) {
         let mut text = interpretation;

@@ -38,7 +38,7 @@ const RESERVED: [&str; 12] = [
     "x",
 ];
 
-/// Whether a provider may set this header.
+/// Returns whether a provider may set this header.
 pub fn is_allowed_header(name: &str) -> bool {
     HEADERS.contains(&name.to_ascii_lowercase().as_str())
 }

@@ -76,7 +76,7 @@ pub struct InvalidRule {
 // === impl Rule ===
 
 impl Rule {
-    /// Whether a request is allowed.
+    /// Returns whether a request is allowed.
     pub fn allows(&self, method: &str, path: &NormalizedPath, body: bool) -> bool {
         let verb_matches = match &self.verb {
             Verb::Any => true,
@@ -99,7 +99,7 @@ impl Rule {
             })
     }
 
-    /// Whether a gRPC call of this method, `/package.Service/Method`, is allowed.
+    /// Returns whether a gRPC call of this method, `/package.Service/Method`, is allowed.
     pub fn allows_call(&self, method: &str) -> bool {
         let length_matches = |[service, method]: [&str; 2]| match self.segments.as_slice() {
             [Pattern::Literal(own), Pattern::Any] => own == service,
@@ -109,12 +109,12 @@ impl Rule {
         self.verb == Verb::Call && call(method).is_some_and(length_matches)
     }
 
-    /// Whether it ends in `?*`.
+    /// Returns whether it ends in `?*`.
     pub fn allows_any_query(&self) -> bool {
         self.query == QueryPattern::Any
     }
 
-    /// Whether this rule allows every request that the other one allows.
+    /// Returns whether this rule allows every request that the other one allows.
     pub fn covers(&self, other: &Self) -> bool {
         let verb_matches = match &self.verb {
             Verb::Any => other.verb != Verb::Call,

@@ -84,7 +84,7 @@ impl NormalizedPath {
     }
 }
 
-/// Whether a byte may stand in a request line unescaped.
+/// Returns whether a byte may stand in a request line unescaped.
 fn plain(byte: u8) -> Result<(), InvalidPath> {
     match byte {
         b' ' | b'"' | b'#' | b'<' | b'>' | 0x80.. => Err(InvalidPath::Raw),
@@ -135,7 +135,7 @@ fn decode(raw: &str) -> Result<String, InvalidPath> {
     String::from_utf8(decoded).map_err(|_| InvalidPath::Encoding)
 }
 
-/// Whether an escape survived decoding. A server that decodes twice would decode it.
+/// Returns whether an escape survived decoding. A server that decodes twice would decode it.
 pub(crate) fn has_escape(decoded: &str) -> bool {
     let escape = |w: &[u8]| w[0] == b'%' && hex(w[1]).is_some() && hex(w[2]).is_some();
     decoded.as_bytes().windows(3).any(escape)

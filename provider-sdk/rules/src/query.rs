@@ -136,7 +136,7 @@ impl QueryPattern {
         }
     }
 
-    /// Whether this pattern allows every query that the other one allows.
+    /// Returns whether this pattern allows every query that the other one allows.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Any, _) | (_, Self::None) => true,
@@ -260,12 +260,12 @@ impl fmt::Display for ValuePattern {
     }
 }
 
-/// Whether the text needs no escape in a rule's query.
+/// Returns whether the text needs no escape in a rule's query.
 fn is_plain(text: &str) -> bool {
     !text.contains(['%', '?', '#', '&']) && !text.chars().any(char::is_control)
 }
 
-/// Whether a server that takes the value for a path could leave the prefix.
+/// Returns whether a server that takes the value for a path could leave the prefix.
 fn has_dot_segment(value: &str) -> bool {
     value.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
 }
@@ -277,7 +277,7 @@ fn is_number(value: &str) -> bool {
         && value.matches('.').count() <= 1
 }
 
-/// Whether the value of this key may be secret and must not appear in messages.
+/// Returns whether the value of this key may be secret and must not appear in messages.
 fn may_be_secret(key: &str) -> bool {
     const WORDS: [&str; 8] =
         ["auth", "credential", "key", "pass", "secret", "session", "sig", "token"];

@@ -250,7 +250,7 @@ fn piece() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Whether any lenient parser could misinterpret the path.
+/// Returns whether any lenient parser could misinterpret the path.
 fn suspicious(path_and_query: &str) -> bool {
     let path = path_and_query.split('?').next().unwrap();
     let lower = path.to_ascii_lowercase();

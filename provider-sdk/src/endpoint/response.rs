@@ -45,7 +45,7 @@ impl Response {
         self.reply.body.reason()
     }
 
-    /// Whether the status is 2xx.
+    /// Returns whether the status is 2xx.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.reply.status)
     }

@@ -120,7 +120,7 @@ impl Descriptor {
     }
 }
 
-/// Whether the text is a SHA-256 digest.
+/// Returns whether the text is a SHA-256 digest.
 pub(crate) fn is_digest(text: &str) -> bool {
     let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     text.strip_prefix("sha256:").is_some_and(|it| it.len() == 64 && it.bytes().all(hex))

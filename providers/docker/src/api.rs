@@ -163,12 +163,12 @@ impl Engine {
 // === impl Version ===
 
 impl Version {
-    /// Whether `stop` honours its parameter `signal`; other engines ignore it silently.
+    /// Returns whether `stop` honours its parameter `signal`; other engines ignore it silently.
     pub(crate) fn stop_takes_signal(self) -> bool {
         self.number >= STOP_SIGNAL_VERSION && !self.podman
     }
 
-    /// Whether `create` takes all networks of a container; other engines take one.
+    /// Returns whether `create` takes all networks of a container; other engines take one.
     pub(crate) fn joins_networks_at_once(self) -> bool {
         self.number >= NETWORKS_VERSION && !self.podman
     }

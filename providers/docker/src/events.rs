@@ -150,7 +150,7 @@ fn report_id(engine: &Engine, settings: &Settings, id: &str, event: &Event) -> R
 // === impl Position ===
 
 impl Position {
-    /// Whether the event is new; advances the position.
+    /// Returns whether the event is new; advances the position.
     fn is_new(&mut self, event: &Event) -> bool {
         if event.time_nano < self.nanoseconds {
             // Events of the same moment arrive in any order; older ones are not repeated.

@@ -135,7 +135,7 @@ fn registry<'a>(image: ImageName<'a>) -> &'a str {
     image.registry.unwrap_or(HUB)
 }
 
-/// Whether the image was requested by its id or a prefix of it.
+/// Returns whether the image was requested by its id or a prefix of it.
 fn is_id(name: &str, image: &Value) -> bool {
     let bare = |id: &'_ str| id.strip_prefix("sha256:").unwrap_or(id).to_owned();
     let id = bare(image["Id"].as_str().unwrap_or_default());

@@ -64,7 +64,7 @@ fn grace(inspected: &Value) -> Duration {
     configured.min(LONGEST_GRACE)
 }
 
-/// Whether the container is gone. A running one is removed only by force.
+/// Returns whether the container is gone. A running one is removed only by force.
 fn delete(
     container: &Container<'_>,
     id: &str,

@@ -31,7 +31,7 @@ impl<'a> ConcurrentCall<'a> {
         Self { name, own, stored, found_other }
     }
 
-    /// Whether another call ran meanwhile, even if it has ended.
+    /// Returns whether another call ran meanwhile, even if it has ended.
     pub(crate) fn has_conflict(&self) -> bool {
         self.found_other || self.stored && !self.is_last()
     }

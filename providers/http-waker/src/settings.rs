@@ -205,7 +205,7 @@ impl Request {
         Self { method, path, headers: BTreeMap::new(), body: None, accept: None }
     }
 
-    /// Whether the status means done or in progress.
+    /// Returns whether the status means done or in progress.
     pub(crate) fn accepts(&self, status: u16) -> bool {
         match &self.accept {
             Some(statuses) => statuses.contains(&status),

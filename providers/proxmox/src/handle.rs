@@ -71,7 +71,7 @@ impl Handle {
     }
 }
 
-/// Whether this can be a node name: a host name without dots.
+/// Returns whether this can be a node name: a host name without dots.
 pub(crate) fn is_node(name: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     (1..=63).contains(&name.len()) && !name.starts_with('-') && name.bytes().all(letter)

@@ -157,7 +157,7 @@ impl Control<'_> {
         }
     }
 
-    /// Whether the guest is suspended to disk instead of shut down.
+    /// Returns whether the guest is suspended to disk instead of shut down.
     fn suspends_to_disk(&self, attempt: &str) -> Result<bool> {
         match (self.stop_method(), self.guest.kind) {
             ((StopMethod::Shutdown, _), _) => Ok(false),

@@ -127,7 +127,7 @@ impl<'a> Machine<'a> {
         })
     }
 
-    /// Whether the machine is awake, if a command or agent can check it.
+    /// Returns whether the machine is awake, if a command or agent can check it.
     fn query(&self, verb: &str) -> Result<Option<bool>> {
         let with_context = |error| self.with_context(verb, error);
         if command::is_granted(PING) {

@@ -38,7 +38,7 @@ impl SixBytes {
         Some(Self(bytes))
     }
 
-    /// Whether it is a multicast or broadcast address.
+    /// Returns whether it is a multicast or broadcast address.
     pub(crate) fn is_group(self) -> bool {
         self.0[0] & 1 == 1
     }

@@ -142,7 +142,7 @@ impl Guest {
         Some(format!("{title} {vmid} {refused}"))
     }
 
-    /// Whether the HA manager executes it after the task.
+    /// Returns whether the HA manager executes it after the task.
     pub(super) fn manages(&self, action: &Action) -> bool {
         self.managed && matches!(action, Action::Start | Action::Stop | Action::Shutdown)
     }

@@ -117,7 +117,7 @@ impl Ledger {
         self.repeated.load(Ordering::Relaxed)
     }
 
-    /// Whether a request sent to this workload after `moment` has been answered.
+    /// Returns whether a request sent to this workload after `moment` has been answered.
     pub(super) fn served_since(&self, workload: usize, moment: Nanos) -> bool {
         self.served.get(workload).is_some_and(|sent| sent.load(Ordering::Relaxed) > moment)
     }

@@ -172,7 +172,7 @@ impl Load {
         }
     }
 
-    /// Whether this workload gets requests at present.
+    /// Returns whether this workload gets requests at present.
     fn visited(&self, workload: usize, begin: Instant) -> bool {
         let turn = begin.elapsed().as_secs() / 8 + workload as u64;
         !self.breaks || !turn.is_multiple_of(4)

@@ -110,7 +110,7 @@ impl Summary {
         self.violations.is_empty() && self.others.is_empty()
     }
 
-    /// Whether a request was answered by the wrong workload, or delivered twice.
+    /// Returns whether a request was answered by the wrong workload, or delivered twice.
     pub(super) fn is_wrong(&self) -> bool {
         self.wrong > 0 || self.twice > 0
     }

@@ -125,7 +125,7 @@ impl Timeline {
         record.done.saturating_sub(since).saturating_sub(allowed)
     }
 
-    /// Whether a fault explains this outcome.
+    /// Returns whether a fault explains this outcome.
     pub(super) fn explains(&self, record: &Record) -> bool {
         if self.beyond(record) > BEYOND {
             return false;
@@ -197,7 +197,7 @@ impl Fault {
         gone.or(self.recovered).unwrap_or(Nanos::MAX / 4)
     }
 
-    /// Whether a request was active during the fault, or up to `later` after it.
+    /// Returns whether a request was active during the fault, or up to `later` after it.
     fn concerns(&self, record: &Record, later: Nanos) -> bool {
         let mine = match self.scope {
             Scope::Workload(workload) => workload == record.workload,

@@ -107,7 +107,7 @@ impl Reader {
         self.ended
     }
 
-    /// Whether a process is running.
+    /// Returns whether a process is running.
     pub(super) fn runs(&self) -> bool {
         self.runs
     }

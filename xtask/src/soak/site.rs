@@ -63,7 +63,7 @@ impl Site {
         Self { router, host, idle, tally, closing, heard: AtomicU64::new(now()) }
     }
 
-    /// Whether to send further requests.
+    /// Returns whether to send further requests.
     pub(super) fn open(&self) -> bool {
         !self.closing.load(Ordering::Relaxed)
     }

@@ -178,7 +178,7 @@ impl Crate {
     }
 }
 
-/// Whether an item is compiled for tests only: `cfg(test)`, also with other conditions.
+/// Returns whether an item is compiled for tests only: `cfg(test)`, also with other conditions.
 fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).any(|attribute| {
         let condition = attribute.meta.require_list().map(|list| list.tokens.clone());
@@ -186,7 +186,7 @@ fn is_test(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// Whether a condition asks for tests; not where it excludes them.
+/// Returns whether a condition asks for tests; not where it excludes them.
 fn mentions_test(condition: TokenStream, negated: bool) -> bool {
     let mut not = false;
     condition.into_iter().any(|token| match token {

@@ -179,7 +179,7 @@ impl FaultyProvider {
         Err(failure(ErrorCode::Denied, "endpoint engine is not granted"))
     }
 
-    /// Whether the target exists; fails if the call is refused.
+    /// Returns whether the target exists; fails if the call is refused.
     fn known(&self, target: &Target) -> Result<bool, Failure> {
         self.admit(target)?;
         Ok(self.platform.exists(&target.handle))

@@ -106,7 +106,7 @@ impl Platform {
         self.target().watchers.push(watcher);
     }
 
-    /// Whether other calls are running.
+    /// Returns whether other calls are running.
     pub(crate) async fn has_concurrent_calls(&self) -> bool {
         let others = self.inside.fetch_add(1, Relaxed);
         tokio::time::sleep(MOMENT).await;

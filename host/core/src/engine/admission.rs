@@ -96,7 +96,7 @@ impl Admission {
         self.gate.open();
     }
 
-    /// Closes the gate, whoever is inside.
+    /// Closes the gate, even with visitors inside.
     pub(super) fn close(&self) -> CloseOutcome {
         self.gate.close()
     }

@@ -161,7 +161,7 @@ fn dependency(
     Some(Dependency { workload, until })
 }
 
-/// Whether `from` is `to` or needs it, directly or not.
+/// Returns whether `from` is `to` or needs it, directly or not.
 fn reaches(from: &Arc<Workload>, to: &WorkloadName, graph: &Graph) -> bool {
     let (mut seen, mut open) = (BTreeSet::new(), vec![from.clone()]);
     while let Some(workload) = open.pop() {

@@ -62,7 +62,7 @@ impl Workload {
         Some(unrequested.max(stay.saturating_sub(ready_for)))
     }
 
-    /// Whether it sleeps lightly and may be put into the deep sleep to free its memory.
+    /// Returns whether it sleeps lightly and may be put into the deep sleep to free its memory.
     pub(super) fn can_sleep_deeper(&self, state: &State) -> bool {
         state.sleeps_lightly() && !state.is_kept_awake(Force::Drain) && !self.is_pinned()
     }

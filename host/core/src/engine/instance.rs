@@ -58,7 +58,7 @@ impl Instance {
         &self.life.observation
     }
 
-    /// Whether a new request may be sent to it.
+    /// Returns whether a new request may be sent to it.
     pub fn is_open(&self) -> bool {
         self.state.load(Ordering::Acquire) == OPEN
     }
@@ -102,7 +102,7 @@ impl Instance {
         }
     }
 
-    /// Whether connections to it still lead to it after this observation.
+    /// Returns whether connections to it still lead to it after this observation.
     fn survives(&self, seen: &Observation) -> bool {
         let own = self.observation();
         let same = own.native_id == seen.native_id;

@@ -183,7 +183,7 @@ impl PendingNeed {
         }
     }
 
-    /// Whether the dependency has come far enough, or will not; none while that is open.
+    /// Returns whether the dependency has come far enough, or will not; none while that is open.
     fn outcome(&self) -> Option<Result<(), Failure>> {
         let snapshot = self.need.workload.snapshot();
         let runs = matches!(snapshot.stage, Some(Stage::Probing(_)));

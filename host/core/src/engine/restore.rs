@@ -70,7 +70,7 @@ impl Restored {
         lock(&self.0).clone()
     }
 
-    /// Whether this is the recorded instance.
+    /// Returns whether this is the recorded instance.
     pub(super) fn matches(&self, observation: &Observation) -> bool {
         lock(&self.0).as_ref().is_some_and(|record| record.matches(observation))
     }

@@ -136,7 +136,7 @@ impl Runner {
         }
     }
 
-    /// Whether the engine has ended.
+    /// Returns whether the engine has ended.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }

@@ -110,12 +110,12 @@ impl WorkloadStatus {
 // === impl Snapshot ===
 
 impl Snapshot {
-    /// Whether it is awake, waking, or woken next after it has gone to sleep.
+    /// Returns whether it is awake, waking, or woken next after it has gone to sleep.
     pub fn is_coming(&self) -> bool {
         self.wake_wanted || matches!(self.phase, Phase::Waking | Phase::Ready)
     }
 
-    /// Whether a wake is on its way, so that a held visitor has only to wait.
+    /// Returns whether a wake is on its way, so that a held visitor has only to wait.
     pub(super) fn is_wake_pending(&self) -> bool {
         self.is_coming() && self.phase != Phase::Ready
     }

@@ -184,7 +184,7 @@ impl Workload {
         self.apply_then(|_| true, Input::QueryStatus(Priority::Urgent), require);
     }
 
-    /// Whether no connection may be made before [`Workload::confirm`] has returned
+    /// Returns whether no connection may be made before [`Workload::confirm`] has returned
     /// [`Confirmation::Confirmed`].
     pub fn is_unconfirmed(&self) -> bool {
         self.queries.is_required()

@@ -129,7 +129,7 @@ impl Workload {
         self.spec.idle
     }
 
-    /// Whether the engine has ended.
+    /// Returns whether the engine has ended.
     pub(super) fn has_ended(&self) -> bool {
         self.runner.has_ended()
     }

@@ -56,7 +56,7 @@ impl Machine<'_> {
         }
     }
 
-    /// Whether this is another instance than the one that is probed or ready.
+    /// Returns whether this is another instance than the one that is probed or ready.
     fn differs(&self, seen: &Observation) -> bool {
         self.state.observation().is_none_or(|own| {
             !is_up(&seen.status) && own.status != seen.status

@@ -155,12 +155,12 @@ impl Machine<'_> {
 // === impl Target ===
 
 impl Target {
-    /// Whether the target existed in the provider's last result.
+    /// Returns whether the target existed in the provider's last result.
     pub(super) fn exists(&self) -> bool {
         self.exists
     }
 
-    /// Whether a hint contradicts the provider's last result.
+    /// Returns whether a hint contradicts the provider's last result.
     pub(super) fn differs(&self, seen: &Observation) -> bool {
         let other = self.native_id.is_some()
             && seen.native_id.is_some()
@@ -168,7 +168,7 @@ impl Target {
         other || self.exists == (seen.status == Status::Missing)
     }
 
-    /// Whether this is another target than that of the failed wake: the cool-down is over.
+    /// Returns whether this is another target than that of the failed wake: the cool-down is over.
     pub(super) fn is_replaced_by(&self, seen: &Observation) -> bool {
         let (Some(failed), Some(id)) = (&self.failed, &seen.native_id) else { return false };
         failed != id && seen.status != Status::Missing

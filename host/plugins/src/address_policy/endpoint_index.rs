@@ -78,7 +78,7 @@ impl EndpointIndex {
         self.known().listeners = listeners;
     }
 
-    /// Whether an address is local, in any of its forms.
+    /// Returns whether an address is local, in any of its forms.
     pub(super) fn is_local(&self, address: IpAddr) -> bool {
         address_forms(address).any(self.is_local)
     }
@@ -153,13 +153,13 @@ impl EndpointIndex {
         endpoints.find(is_there).map(|own| Occupied::Endpoint(own.provider.clone()))
     }
 
-    /// Whether two addresses may reach the same service.
+    /// Returns whether two addresses may reach the same service.
     fn is_same(&self, a: IpAddr, b: IpAddr) -> bool {
         address_forms(a).any(|a| address_forms(b).any(|b| a == b))
             || self.is_local(a) && self.is_local(b)
     }
 
-    /// Whether a socket bound to `own` accepts connections to `address`.
+    /// Returns whether a socket bound to `own` accepts connections to `address`.
     fn is_listening(&self, own: IpAddr, address: IpAddr) -> bool {
         address_forms(address).any(|address| match own {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.is_ipv4() && (self.is_local)(address),

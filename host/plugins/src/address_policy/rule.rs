@@ -57,7 +57,7 @@ impl AddressRule {
         }
     }
 
-    /// Whether this rule is limited to link-local addresses, including this one.
+    /// Returns whether this rule is limited to link-local addresses, including this one.
     pub(super) fn allows_link_local(&self, address: IpAddr) -> bool {
         match self {
             Self::Network(network) => network.contains(&address) && is_link_local_network(network),

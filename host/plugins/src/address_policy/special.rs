@@ -87,7 +87,7 @@ pub(super) fn refused_always(address: IpAddr) -> Option<String> {
         .then(|| format!("no target can be at {address}, which belongs to no single machine"))
 }
 
-/// Whether an address is link-local. Clouds serve metadata on link-local addresses.
+/// Returns whether an address is link-local. Clouds serve metadata on link-local addresses.
 pub(super) fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local(),
@@ -95,12 +95,12 @@ pub(super) fn is_link_local(address: IpAddr) -> bool {
     }
 }
 
-/// Whether a whole network is link-local.
+/// Returns whether a whole network is link-local.
 pub(super) fn is_link_local_network(network: &IpNet) -> bool {
     is_link_local(network.network()) && is_link_local(network.broadcast())
 }
 
-/// Whether an address is private, shared or loopback.
+/// Returns whether an address is private, shared or loopback.
 pub(super) fn is_private_or_loopback(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {

@@ -37,7 +37,7 @@ impl Bounds {
         Self { limits, files }
     }
 
-    /// Whether there is nothing to apply.
+    /// Returns whether there is nothing to apply.
     pub(super) fn are_none(&self) -> bool {
         *self == Self { limits: CommandLimits::default(), files: None }
     }

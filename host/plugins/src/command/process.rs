@@ -224,7 +224,7 @@ impl Process {
         self.group.signal(self.pid, signal);
     }
 
-    /// Whether it was stopped by SIGSTOP and not continued since.
+    /// Returns whether it was stopped by SIGSTOP and not continued since.
     pub(crate) fn paused(&self) -> bool {
         self.group.get() == GroupState::Paused
     }

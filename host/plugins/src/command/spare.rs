@@ -14,7 +14,7 @@ use super::launcher::StartedProcess;
 #[derive(Default)]
 pub(super) struct SpareLauncher {
     launcher: Mutex<Option<StartedProcess>>,
-    /// Whether one is being started.
+    /// True if one is being started.
     pub(super) filling: AtomicBool,
 }
 

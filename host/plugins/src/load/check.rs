@@ -61,7 +61,7 @@ pub(crate) fn component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
 /// Properties of a core module.
 #[derive(Default)]
 struct Module {
-    /// Whether it contains its component type.
+    /// True if it contains its component type.
     typed: bool,
     /// An import of wasip1, if any.
     wasip1: Option<String>,

@@ -15,7 +15,7 @@ pub(super) struct Chain {
     /// The network's name in the configuration.
     pub(super) name: String,
     version: String,
-    /// Whether its plugins support CHECK.
+    /// True if its plugins support CHECK.
     pub(super) can_check: bool,
     pub(super) plugins: Vec<Plugin>,
 }
@@ -26,9 +26,9 @@ pub(super) struct Plugin {
     /// Name of its executable.
     pub(super) kind: String,
     config: Map<String, Value>,
-    /// Whether it has the capability `ips`, which passes the requested address.
+    /// True if it has the capability `ips`, which passes the requested address.
     takes_ips: bool,
-    /// Whether it has the capability `mac`.
+    /// True if it has the capability `mac`.
     takes_mac: bool,
 }
 
@@ -118,7 +118,7 @@ impl Plugin {
     }
 }
 
-/// Whether a name is a single path component.
+/// Returns whether a name is a single path component.
 fn is_name(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())

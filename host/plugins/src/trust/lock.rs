@@ -104,7 +104,7 @@ impl LockFile {
         }
     }
 
-    /// Whether the plugin is the accepted one.
+    /// Returns whether the plugin is the accepted one.
     pub(super) fn verify(&self, reference: &str, source: &PluginSource) -> Verdict {
         let lock = match self.read() {
             Ok(Some(lock)) => lock,
@@ -160,7 +160,7 @@ impl Lock {
         self.plugin.sort_by(|a, b| a.name.cmp(&b.name));
     }
 
-    /// Whether there is an entry of this name.
+    /// Returns whether there is an entry of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.plugin.iter().any(|held| held.name == name)
     }

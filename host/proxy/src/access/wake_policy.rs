@@ -23,7 +23,7 @@ pub(crate) enum WakePolicy {
     WakeDenied(WakeDenied),
 }
 
-/// What a request may do at a closed gate.
+/// The rights of a request at a closed gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClosedGateAction {
     /// Wake the workload.

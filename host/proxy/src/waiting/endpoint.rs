@@ -40,7 +40,7 @@ enum Resource {
     State,
 }
 
-/// Whether the path is below the reserved one, and that is served here.
+/// Returns whether the path is below the reserved one, and that is served here.
 pub(crate) fn is_reserved(streams: &ProgressStreams, path: &str) -> bool {
     path.starts_with(RESERVED) && streams.room().is_live()
 }

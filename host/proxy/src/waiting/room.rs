@@ -58,7 +58,7 @@ impl WaitingRoom {
         &self.theme
     }
 
-    /// Whether pages get progress on the reserved path.
+    /// Returns whether pages get progress on the reserved path.
     pub(super) fn is_live(&self) -> bool {
         self.live
     }

@@ -74,7 +74,7 @@ impl PathGlob {
         Ok(Self { text: text.into(), normal: (&*normalise(text)).into(), prefix })
     }
 
-    /// Whether the pattern matches every interpretation of the path: `/app/../admin` and
+    /// Returns whether the pattern matches every interpretation of the path: `/app/../admin` and
     /// `/app/..%2Fadmin` are not below `/app`.
     pub fn matches(&self, path: &str) -> bool {
         interpretations(path).all(|path| {
@@ -82,7 +82,7 @@ impl PathGlob {
         })
     }
 
-    /// Whether the pattern is exactly this path, without a star.
+    /// Returns whether the pattern is exactly this path, without a star.
     pub fn is_exactly(&self, path: &str) -> bool {
         !self.prefix && self.matches(path)
     }
@@ -113,7 +113,7 @@ impl AgentGlob {
         Ok(Self { text: pattern.into(), lower: pattern.to_ascii_lowercase().as_bytes().into() })
     }
 
-    /// Whether the user agent matches. Only its first kilobyte is compared.
+    /// Returns whether the user agent matches. Only its first kilobyte is compared.
     pub fn matches(&self, agent: &[u8]) -> bool {
         let (pattern, agent) = (&*self.lower, &agent[..agent.len().min(MAX_AGENT_BYTES)]);
         let (mut p, mut a) = (0, 0);

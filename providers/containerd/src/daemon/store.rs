@@ -44,7 +44,7 @@ impl Daemon {
         self.request::<proto::OneImage>(IMAGES, "Update", &request).map(drop)
     }
 
-    /// Whether the content of this digest is local.
+    /// Returns whether the content of this digest is local.
     pub(crate) fn has_content(&self, digest: &str) -> Result<bool> {
         Ok(found(self.request::<proto::Empty>(CONTENT, "Info", &by_id(digest)))?.is_some())
     }

@@ -25,7 +25,7 @@ fn asked(world: &World, name: &str) -> usize {
     world.platform.with(name, |guest| guest.asked)
 }
 
-/// Whether the future resolves at once.
+/// Returns whether the future resolves at once.
 async fn at_once(future: impl Future<Output = ()>) -> bool {
     tokio::time::timeout(Duration::from_millis(5), future).await.is_ok()
 }

@@ -22,7 +22,7 @@ pub(super) struct VerdictCache {
 // === impl VerdictCache ===
 
 impl VerdictCache {
-    /// Whether the credentials are correct, if an entry has not expired.
+    /// Returns whether the credentials are correct, if an entry has not expired.
     pub(super) fn get(&self, digest: &[u8; 32]) -> Option<bool> {
         let now = Instant::now();
         let holds = |map: &HashMap<_, Instant>| map.get(digest).is_some_and(|until| now < *until);
